@@ -1,0 +1,46 @@
+"""The one error that a user of ditbench sees: a line, a hint and an exit code."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+class DitbenchError(Exception):
+    """Something that a user can cause and can mend.
+
+    The command line prints `message` after `error:`, `hint` after `help:`, and exits with
+    `exit_code`; no traceback is shown.
+
+    Args:
+        message: one line that says what is wrong, with the value that was given.
+        hint: one line that says what to do about it.
+        exit_code: `EXIT_FAILED` (1) when the run itself failed, `EXIT_USAGE` (2) otherwise.
+    """
+
+    def __init__(self, message: str, hint: str | None = None, exit_code: int = EXIT_USAGE) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.exit_code = exit_code
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> DitbenchError:
+    """The error for a name that is not in `known`: it offers the nearest ones, or all of them."""
+    by_lower_case = {word.lower(): word for word in known}
+    matches = get_close_matches(name.lower(), by_lower_case, n=3, cutoff=0.5)
+    nearest = [by_lower_case[word] for word in matches]
+    hint = (
+        f"did you mean {' or '.join(nearest)}?"
+        if nearest
+        else f"known: {', '.join(by_lower_case.values())}"
+    )
+    return DitbenchError(f"unknown {kind} '{name}'", hint)
