@@ -1,0 +1,38 @@
+"""In-context conditioning: the embeddings of t and c as two more tokens."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ditbench.models.blocks.base import Block, Conditioning
+from ditbench.models.layers import Attention, Mlp, norm
+
+
+class InContextBlock(Block):
+    """A plain transformer block; the conditioning is part of the sequence.
+
+    The two tokens are appended once, get no position, are treated as image tokens by every block
+    and are dropped after the last one. Peebles & Xie 2022, section 3.2.
+    """
+
+    summary = "two more tokens in the sequence, dropped after the last block"
+    formula = "[x; t; c] → x + Attn(LN x) → x + MLP(LN x)"
+    source = "Peebles & Xie 2022, arXiv 2212.09748, §3.2"
+
+    def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float) -> None:
+        super().__init__(hidden_size, num_heads, mlp_ratio)
+        self.norm1 = norm(hidden_size)
+        self.attn = Attention(hidden_size, num_heads)
+        self.norm2 = norm(hidden_size)
+        self.mlp = Mlp(hidden_size, mlp_ratio)
+
+    @classmethod
+    def join(cls, x: Tensor, c: Conditioning) -> Tensor:
+        """Append the two conditioning tokens: (N, T, D) -> (N, T + 2, D)."""
+        return torch.cat([x, c.tokens], dim=1)
+
+    def forward(self, x: Tensor, c: Conditioning) -> Tensor:  # noqa: ARG002 (it is in x)
+        """Transform the tokens x (N, T + 2, D)."""
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))

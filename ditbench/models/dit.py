@@ -1,0 +1,137 @@
+"""The diffusion transformer (DiT) of Peebles & Xie 2022, open to any conditioning strategy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ditbench.errors import DitbenchError
+from ditbench.models.blocks import block_class
+from ditbench.models.blocks.base import Conditioning
+from ditbench.models.init import initialize
+from ditbench.models.layers import (
+    AdaptiveFinalLayer,
+    FinalLayer,
+    LabelEmbedder,
+    PatchEmbedder,
+    TimestepEmbedder,
+    sincos_positions,
+)
+
+if TYPE_CHECKING:
+    from ditbench.models.sizes import ModelSize
+
+
+class DiT(nn.Module):
+    """Patchify, embed, blocks, final layer, unpatchify.
+
+    Args:
+        block: the name of a conditioning strategy.
+        size: hidden size D, depth, heads and patch size P.
+        height: of the input, in pixels or latent cells; P divides it.
+        width: likewise.
+        channels: of the input.
+        out_channels: of the output; twice `channels` where the variance is learned.
+        num_classes: labels are 0..num_classes - 1, and `num_classes` is the null class.
+        mlp_ratio: inner width of the MLP over D.
+        seed: of the initial weights, see `ditbench.models.init`.
+
+    Raises:
+        DitbenchError: when P does not divide the input, the heads do not divide D, or 4 does not.
+    """
+
+    def __init__(
+        self,
+        block: str,
+        size: ModelSize,
+        *,
+        height: int,
+        width: int,
+        channels: int,
+        out_channels: int,
+        num_classes: int,
+        mlp_ratio: float = 4.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        check_shape(size, height, width)
+        D, P = size.hidden_size, size.patch_size
+        self.block_class = block_class(block)
+        self.patch_size = P
+        self.out_channels = out_channels
+        self.num_classes = num_classes
+        self.grid = (height // P, width // P)
+
+        final_layer = AdaptiveFinalLayer if self.block_class.adaptive_final_layer else FinalLayer
+        self.x_embedder = PatchEmbedder(P, channels, D)
+        self.t_embedder = TimestepEmbedder(D)
+        self.y_embedder = LabelEmbedder(num_classes, D)
+        # A constant, and yet saved: published checkpoints hold it.
+        self.register_buffer("pos_embed", torch.empty(1, self.grid[0] * self.grid[1], D))
+        self.blocks = nn.ModuleList(
+            self.block_class(D, size.num_heads, mlp_ratio) for _ in range(size.depth)
+        )
+        self.final_layer = final_layer(D, P, out_channels)
+        if not self.pos_embed.is_meta:
+            self.initialize(seed)
+
+    pos_embed: Tensor
+
+    @property
+    def null_class(self) -> int:
+        """The label that stands for no class."""
+        return self.num_classes
+
+    @torch.no_grad()
+    def initialize(self, seed: int) -> None:
+        """Set the positions and, from the seed, every weight."""
+        self.pos_embed.copy_(sincos_positions(self.pos_embed.shape[-1], *self.grid))
+        initialize(self, seed)
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        """Predict noise (and variance) or velocity.
+
+        Args:
+            x: noisy images (N, C, H, W).
+            t: timesteps (N,) on the scale 0..999, whole or not.
+            y: labels (N,) in 0..num_classes, the last being the null class.
+
+        Returns:
+            (N, out_channels, H, W).
+        """
+        tokens = self.x_embedder(x) + self.pos_embed  # (N, T, D)
+        c = Conditioning.of(self.t_embedder(t), self.y_embedder(y))
+        hidden = self.block_class.join(tokens, c)  # (N, T + own tokens, D)
+        for block in self.blocks:
+            hidden = block(hidden, c)
+        hidden = hidden[:, : tokens.shape[1]]
+        return self.unpatchify(self.final_layer(hidden, c.vector))
+
+    def unpatchify(self, patches: Tensor) -> Tensor:
+        """Put patches (N, T, P * P * C) back in place: (N, C, H, W)."""
+        rows, columns = self.grid
+        P, C = self.patch_size, self.out_channels
+        grid = patches.view(-1, rows, columns, P, P, C).permute(0, 5, 1, 3, 2, 4)
+        return grid.reshape(-1, C, rows * P, columns * P)
+
+
+def check_shape(size: ModelSize, height: int, width: int) -> None:
+    """Refuse a model that cannot be built, in words of its name; see `DiT`."""
+    P, D = size.patch_size, size.hidden_size
+    if height % P or width % P:
+        raise DitbenchError(
+            f"patch size {P} does not divide {height}x{width}",
+            f"choose one that does: --model {D}x{size.depth}x{size.num_heads}/1",
+        )
+    if D % size.num_heads:
+        raise DitbenchError(
+            f"{size.num_heads} heads do not divide hidden size {D}",
+            "hidden size is a multiple of the number of heads",
+        )
+    if D % 4:
+        raise DitbenchError(
+            f"hidden size {D} is not a multiple of 4",
+            "2-D sine-cosine positions need sines and cosines for rows and columns",
+        )

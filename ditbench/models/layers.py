@@ -1,0 +1,193 @@
+"""Layers that every conditioning strategy shares.
+
+Legend of shapes: N batch, T tokens, D hidden size, C channels, H x W image, P patch size.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+NORM_EPS = 1e-6
+FREQUENCIES = 256
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Shift and scale every token alike: x (N, T, D), shift and scale (N, 1, D)."""
+    return torch.addcmul(shift, x, 1 + scale)
+
+
+def norm(hidden_size: int) -> nn.LayerNorm:
+    """A layer norm without gain and bias, the same in every strategy.
+
+    Under adaLN the conditioning brings them; elsewhere the linear layer that follows absorbs them.
+    The paper's parameter counts cannot tell (449.0 M without, 449.2 M with them, in-context XL/2).
+    """
+    return nn.LayerNorm(hidden_size, elementwise_affine=False, eps=NORM_EPS)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over x (N, T, D)."""
+
+    def __init__(self, hidden_size: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
+        self.proj = nn.Linear(hidden_size, hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Mix the tokens of x (N, T, D)."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        return self.proj(_attend(q, k, v))
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of x (N, T, D) over a context (N, S, D).
+
+    One matrix holds q, k and v, as in `Attention`: Xavier's bound depends on the shape of what is
+    drawn, so that separate matrices would start wider here than there.
+    """
+
+    def __init__(self, hidden_size: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
+        self.proj = nn.Linear(hidden_size, hidden_size)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """Let every token of x (N, T, D) read from the context (N, S, D)."""
+        D = x.shape[-1]
+        q_weight, kv_weight = self.qkv.weight.split((D, 2 * D))
+        q_bias, kv_bias = self.qkv.bias.split((D, 2 * D))
+        q = F.linear(x, q_weight, q_bias).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        kv = F.linear(context, kv_weight, kv_bias).unflatten(-1, (2, self.num_heads, -1))
+        k, v = kv.permute(2, 0, 3, 1, 4)
+        return self.proj(_attend(q, k, v))
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention over (N, heads, T, D / heads), heads joined again: (N, T, D)."""
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+class Mlp(nn.Module):
+    """Two linear layers around a tanh-approximated GELU."""
+
+    def __init__(self, hidden_size: int, mlp_ratio: float) -> None:
+        super().__init__()
+        inner = int(hidden_size * mlp_ratio)
+        self.fc1 = nn.Linear(hidden_size, inner)
+        self.fc2 = nn.Linear(inner, hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map each token of x (N, T, D) by itself."""
+        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+
+
+class PatchEmbedder(nn.Module):
+    """Cut (N, C, H, W) into P x P patches and project each to a token: (N, T, D).
+
+    The weight is a convolution's (D, C, P, P), as in published checkpoints; stride and kernel are
+    equal, so one matrix product over flattened patches computes it.
+    """
+
+    def __init__(self, patch_size: int, channels: int, hidden_size: int) -> None:
+        super().__init__()
+        self.patch_size = patch_size
+        self.proj = nn.Conv2d(channels, hidden_size, patch_size, stride=patch_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens in reading order: (N, C, H, W) -> (N, T, D)."""
+        N, C, H, W = x.shape
+        P = self.patch_size
+        patches = x.view(N, C, H // P, P, W // P, P).permute(0, 2, 4, 1, 3, 5)
+        tokens = patches.reshape(N, (H // P) * (W // P), C * P * P)
+        return F.linear(tokens, self.proj.weight.flatten(1), self.proj.bias)
+
+
+class TimestepEmbedder(nn.Module):
+    """256 sinusoidal features of the timestep, then Linear, SiLU, Linear: (N,) -> (N, D)."""
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(
+            nn.Linear(FREQUENCIES, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size)
+        )
+
+    def forward(self, t: Tensor) -> Tensor:
+        """Embed timesteps t (N,) on the scale 0..999, whole or not."""
+        return self.mlp(timestep_features(t))
+
+
+def timestep_features(t: Tensor, dim: int = FREQUENCIES, max_period: float = 10_000) -> Tensor:
+    """Cosines, then sines, of t (N,) at dim / 2 geometric frequencies: (N, dim) float32."""
+    half = dim // 2
+    exponents = torch.arange(half, dtype=torch.float32, device=t.device) / half
+    angles = t.float()[:, None] * torch.exp(-math.log(max_period) * exponents)
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+class LabelEmbedder(nn.Module):
+    """A table of one embedding a class and a last one for the null class."""
+
+    def __init__(self, num_classes: int, hidden_size: int) -> None:
+        super().__init__()
+        self.embedding_table = nn.Embedding(num_classes + 1, hidden_size)
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Embed labels y (N,) in 0..num_classes; the last is the null class: (N, D)."""
+        return self.embedding_table(y)
+
+
+class FinalLayer(nn.Module):
+    """LayerNorm and a Linear from each token to its patch: (N, T, D) -> (N, T, P * P * C)."""
+
+    def __init__(self, hidden_size: int, patch_size: int, out_channels: int) -> None:
+        super().__init__()
+        self.norm_final = norm(hidden_size)
+        self.linear = nn.Linear(hidden_size, patch_size * patch_size * out_channels)
+
+    def forward(self, x: Tensor, vector: Tensor) -> Tensor:  # noqa: ARG002 (one signature for both)
+        """Project x (N, T, D); the conditioning vector (N, D) is not used."""
+        return self.linear(self.norm_final(x))
+
+
+class AdaptiveFinalLayer(nn.Module):
+    """`FinalLayer` whose norm is shifted and scaled by the conditioning vector."""
+
+    def __init__(self, hidden_size: int, patch_size: int, out_channels: int) -> None:
+        super().__init__()
+        self.norm_final = norm(hidden_size)
+        self.linear = nn.Linear(hidden_size, patch_size * patch_size * out_channels)
+        self.adaLN_modulation = modulation(hidden_size, 2)
+
+    def forward(self, x: Tensor, vector: Tensor) -> Tensor:
+        """Project x (N, T, D), modulated by the conditioning vector (N, D)."""
+        shift, scale = self.adaLN_modulation(vector).unsqueeze(1).chunk(2, dim=-1)
+        return self.linear(modulate(self.norm_final(x), shift, scale))
+
+
+def modulation(hidden_size: int, vectors: int) -> nn.Sequential:
+    """SiLU and a Linear that regress `vectors` vectors of D numbers from the conditioning."""
+    return nn.Sequential(nn.SiLU(), nn.Linear(hidden_size, vectors * hidden_size))
+
+
+def sincos_positions(hidden_size: int, height: int, width: int) -> Tensor:
+    """Fixed 2-D sine-cosine positions of a grid of tokens: (1, height * width, D) float32.
+
+    Half of the D numbers say the column, half the row, each as sines, then cosines
+    (He et al. 2022, MAE; Peebles & Xie 2022, section 3.2).
+    """
+    row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    quarter = hidden_size // 4
+    # float64: the angles reach the grid's size, and the table is a constant of the model.
+    frequencies = 10_000.0 ** -(torch.arange(quarter, dtype=torch.float64) / quarter)
+
+    def encode(position: Tensor) -> Tensor:
+        angles = position.reshape(-1, 1) * frequencies
+        return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+    return torch.cat([encode(column), encode(row)], dim=-1).float().unsqueeze(0)

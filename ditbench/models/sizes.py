@@ -1,0 +1,72 @@
+"""Names of model sizes: the paper's `S/4` and the free form `256x8x4/2`. Torch-free."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ditbench.errors import DitbenchError, unknown_name
+
+# Depth x hidden size x heads of DiT-S, B, L and XL (Peebles & Xie 2022, Table 1).
+SIZES = {
+    "S": (384, 12, 6),
+    "B": (768, 12, 12),
+    "L": (1024, 24, 16),
+    "XL": (1152, 28, 16),
+}
+PATCH_SIZES = (1, 2, 4, 8)
+_FREE_FORM = re.compile(r"(\d+)x(\d+)x(\d+)/(\d+)")
+_INPUT = re.compile(r"(\d+)x(\d+)x(\d+)")
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """What a model's name says: hidden size D, number of blocks, attention heads, patch size."""
+
+    hidden_size: int
+    depth: int
+    num_heads: int
+    patch_size: int
+
+    @property
+    def name(self) -> str:
+        """The shortest name: `S/4` where the paper has one, `64x4x4/2` elsewhere."""
+        for size, dimensions in SIZES.items():
+            if dimensions == (self.hidden_size, self.depth, self.num_heads):
+                return f"{size}/{self.patch_size}"
+        return f"{self.hidden_size}x{self.depth}x{self.num_heads}/{self.patch_size}"
+
+
+def parse_model(name: str) -> ModelSize:
+    """Read `XL/2`, or `hidden x depth x heads / patch` written as `256x8x4/2`.
+
+    Raises:
+        DitbenchError: for a name of neither form; the nearest names are offered.
+    """
+    text = name.strip().lower()
+    free_form = _FREE_FORM.fullmatch(text)
+    if free_form and all(map(int, free_form.groups())):
+        hidden_size, depth, num_heads, patch_size = map(int, free_form.groups())
+        return ModelSize(hidden_size, depth, num_heads, patch_size)
+    size, _, patch = text.upper().partition("/")
+    if size in SIZES and patch.isdecimal() and int(patch) > 0:
+        return ModelSize(*SIZES[size], patch_size=int(patch))
+    error = unknown_name("model", name, [f"{size}/{P}" for size in SIZES for P in PATCH_SIZES])
+    raise DitbenchError(
+        error.message, f"{error.hint}; or hidden x depth x heads / patch: 256x8x4/2"
+    )
+
+
+def parse_input(text: str) -> tuple[int, int, int]:
+    """Read `32x32x4` as (height, width, channels).
+
+    Raises:
+        DitbenchError: when the text is not three positive integers joined by `x`.
+    """
+    match = _INPUT.fullmatch(text.strip().lower())
+    if match is None or "0" in match.groups():
+        raise DitbenchError(
+            f"'{text}' is not an input size", "write height x width x channels: 32x32x4"
+        )
+    height, width, channels = map(int, match.groups())
+    return height, width, channels

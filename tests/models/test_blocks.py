@@ -1,0 +1,186 @@
+"""What each strategy promises."""
+
+import pytest
+import torch
+
+from ditbench.errors import DitbenchError
+from ditbench.models import blocks as registry
+from ditbench.models.blocks import block_class, block_names
+from ditbench.models.blocks.base import Conditioning
+from ditbench.models.dit import DiT
+from ditbench.models.init import initialize
+from ditbench.models.layers import Attention, CrossAttention
+from ditbench.models.sizes import ModelSize
+
+SIZE = ModelSize(hidden_size=32, depth=2, num_heads=4, patch_size=2)
+N, T, D = 3, 16, 32
+
+
+def make(block, seed=0):
+    return DiT(
+        block, SIZE, height=8, width=8, channels=1, out_channels=1, num_classes=10, seed=seed
+    )
+
+
+def state(seed=0):
+    draws = torch.Generator().manual_seed(seed)
+    x = torch.randn(N, T, D, generator=draws)
+    t, c = torch.randn(2, N, D, generator=draws)
+    return x, Conditioning.of(t, c)
+
+
+def test_the_paper_s_four_in_its_order():
+    assert block_names()[:4] == ["in-context", "cross-attention", "adaln", "adaln-zero"]
+
+
+def test_a_name_taken_twice_is_an_error():
+    with pytest.raises(ValueError, match="adaln-zero"):
+        registry.register("adaln-zero", "elsewhere:Block")
+
+
+def test_an_unknown_name_offers_the_nearest():
+    with pytest.raises(DitbenchError) as raised:
+        block_class("adaln_zer")
+    assert "adaln-zero" in raised.value.hint
+
+
+def test_adaln_zero_is_the_identity_at_the_start_exactly():
+    x, c = state()
+    for block in make("adaln-zero").blocks:
+        assert torch.equal(block(x, c), x)
+
+
+@pytest.mark.parametrize("name", ["in-context", "cross-attention", "adaln"])
+def test_the_others_are_not(name):
+    x, c = state()
+    assert not torch.allclose(make(name).blocks[0](x, c), x)
+
+
+def test_in_context_appends_two_tokens_and_the_model_drops_them():
+    x, c = state()
+    joined = block_class("in-context").join(x, c)
+    assert joined.shape == (N, T + 2, D)
+    assert torch.equal(joined[:, :T], x)
+    assert torch.equal(joined[:, T:], c.tokens)
+
+
+def test_the_order_of_the_two_in_context_tokens_does_not_matter():
+    """They have no position: swapping them moves only themselves."""
+    model = make("in-context")
+    x, c = state()
+    swapped = Conditioning(c.vector, c.tokens.flip(1))
+    straight, crossed = model.block_class.join(x, c), model.block_class.join(x, swapped)
+    for block in model.blocks:
+        straight, crossed = block(straight, c), block(crossed, swapped)
+    torch.testing.assert_close(straight[:, :T], crossed[:, :T])
+    torch.testing.assert_close(straight[:, T:].flip(1), crossed[:, T:])
+    assert (straight[:, T] - straight[:, T + 1]).abs().max() > 0.1
+
+
+def test_cross_attention_reads_its_two_tokens_and_only_those():
+    block = make("cross-attention").blocks[0]
+    x, c = state()
+    out = block(x, c)
+    torch.testing.assert_close(block(x, Conditioning(c.vector * 2, c.tokens)), out)
+    assert (block(x, Conditioning(c.vector, c.tokens * 2)) - out).abs().max() > 1e-3
+
+
+def test_adaln_reads_the_sum_and_only_that():
+    block = make("adaln").blocks[0]
+    x, c = state()
+    out = block(x, c)
+    torch.testing.assert_close(block(x, Conditioning(c.vector, c.tokens * 2)), out)
+    assert (block(x, Conditioning(c.vector * 2, c.tokens)) - out).abs().max() > 1e-3
+
+
+def test_adaln_zero_without_its_gates_is_adaln():
+    """With both gates at one, and equal shifts and scales, the two blocks are the same."""
+    plain, gated = make("adaln").blocks[0], make("adaln-zero").blocks[0]
+    gated.attn.load_state_dict(plain.attn.state_dict())
+    gated.mlp.load_state_dict(plain.mlp.state_dict())
+    weight, bias = plain.adaLN_modulation[1].weight, plain.adaLN_modulation[1].bias
+    zeros, ones = torch.zeros(D, D), torch.ones(D)
+    with torch.no_grad():
+        w = weight.chunk(4)
+        b = bias.chunk(4)
+        gated.adaLN_modulation[1].weight.copy_(torch.cat([w[0], w[1], zeros, w[2], w[3], zeros]))
+        gated.adaLN_modulation[1].bias.copy_(torch.cat([b[0], b[1], ones, b[2], b[3], ones]))
+    x, c = state()
+    torch.testing.assert_close(gated(x, c), plain(x, c))
+
+
+@pytest.mark.parametrize("kind", [Attention, CrossAttention])
+def test_attention_against_a_float64_reference(kind):
+    torch.manual_seed(0)
+    layer = kind(D, 4).double()
+    x, context = torch.randn(N, T, D).double(), torch.randn(N, 2, D).double()
+    inputs = (x,) if kind is Attention else (x, context)
+    read = inputs[-1]
+    weight, bias = layer.qkv.weight.chunk(3), layer.qkv.bias.chunk(3)
+    q, k, v = (
+        torch.einsum("ntd,ed->nte", source, w) + b
+        for source, w, b in zip((x, read, read), weight, bias, strict=True)
+    )
+    heads = []
+    for head in range(4):
+        part = slice(8 * head, 8 * head + 8)
+        scores = torch.einsum("nte,nse->nts", q[..., part], k[..., part]) / 8**0.5
+        heads.append(torch.einsum("nts,nse->nte", scores.softmax(-1), v[..., part]))
+    expected = torch.cat(heads, -1) @ layer.proj.weight.T + layer.proj.bias
+    torch.testing.assert_close(layer(*inputs), expected)
+
+
+@pytest.mark.parametrize("first", block_names())
+@pytest.mark.parametrize("second", block_names())
+def test_strategies_share_the_initial_weights_of_what_they_have_in_common(first, second):
+    one, two = make(first, seed=5).state_dict(), make(second, seed=5).state_dict()
+    common = [
+        name
+        for name in one
+        # How a modulation starts is part of the strategy.
+        if name in two and "modulation" not in name and one[name].shape == two[name].shape
+    ]
+    assert {"x_embedder.proj.weight", "blocks.1.attn.qkv.weight", "blocks.1.mlp.fc2.weight"} <= {
+        *common
+    }
+    for name in common:
+        assert torch.equal(one[name], two[name]), name
+
+
+def test_another_seed_gives_other_weights_and_the_same_seed_the_same():
+    one, again, other = (make("adaln", seed=seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(one[name], again[name]) for name in one)
+    assert not torch.equal(one["blocks.0.mlp.fc1.weight"], other["blocks.0.mlp.fc1.weight"])
+
+
+@pytest.mark.parametrize("block", block_names())
+def test_the_rules_of_initialisation(block):
+    size = ModelSize(hidden_size=128, depth=2, num_heads=4, patch_size=2)
+    model = DiT(block, size, height=8, width=8, channels=4, out_channels=8, num_classes=300)
+    zero_modulation = block == "adaln-zero"
+    for name, value in model.named_parameters():
+        if name.endswith("bias") or name.startswith("final_layer.linear"):
+            assert not value.any(), name
+        elif name.startswith(("t_embedder", "y_embedder")):
+            assert value.std().item() == pytest.approx(0.02, rel=0.05), name
+            assert abs(value.mean().item()) < 0.001, name
+        elif "modulation" in name and zero_modulation:
+            assert not value.any(), name
+        else:
+            rows, columns = value.flatten(1).shape
+            bound = (6 / (rows + columns)) ** 0.5
+            assert bound * 0.98 < value.abs().max() <= bound, name
+            assert value.std().item() == pytest.approx(bound / 3**0.5, rel=0.05), name
+
+
+def test_self_and_cross_attention_start_by_the_same_rule():
+    block = make("cross-attention").blocks[0]
+    assert block.attn.qkv.weight.shape == block.cross_attn.qkv.weight.shape == (3 * D, D)
+    assert not torch.equal(block.attn.qkv.weight, block.cross_attn.qkv.weight)
+
+
+def test_initialisation_leaves_the_global_stream_alone():
+    model = make("adaln-zero")
+    before = torch.random.get_rng_state()
+    initialize(model, 3)
+    assert torch.equal(torch.random.get_rng_state(), before)

@@ -1,0 +1,265 @@
+"""The model against diffusers' DiT, and what its docstrings promise."""
+
+import diffusers
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ditbench.errors import DitbenchError
+from ditbench.models.blocks import block_names
+from ditbench.models.dit import DiT
+from ditbench.models.sizes import ModelSize, parse_model
+
+TINY = ModelSize(hidden_size=48, depth=3, num_heads=4, patch_size=2)
+
+
+def make(block="adaln-zero", size=TINY, height=8, width=8, channels=3, out_channels=6, seed=0):
+    return DiT(
+        block,
+        size,
+        height=height,
+        width=width,
+        channels=channels,
+        out_channels=out_channels,
+        num_classes=10,
+        seed=seed,
+    )
+
+
+def randomize(model, seed=0):
+    """Give every weight a value that shows: zero-initialised layers would hide mistakes."""
+    draws = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(0.1 * torch.randn(weight.shape, generator=draws))
+    return model
+
+
+def inputs(n=4, height=8, width=8, channels=3, seed=1):
+    draws = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, channels, height, width, generator=draws)
+    t = torch.randint(0, 1000, (n,), generator=draws)
+    y = torch.randint(0, 11, (n,), generator=draws)
+    return x, t, y
+
+
+def diffusers_twin(model):
+    """diffusers' DiT with the weights of ours, name by name."""
+    size = TINY
+    twin = diffusers.DiTTransformer2DModel(
+        num_attention_heads=size.num_heads,
+        attention_head_dim=size.hidden_size // size.num_heads,
+        in_channels=3,
+        out_channels=6,
+        num_layers=size.depth,
+        attention_bias=True,
+        sample_size=8,
+        patch_size=size.patch_size,
+        activation_fn="gelu-approximate",
+        num_embeds_ada_norm=10,
+        norm_type="ada_norm_zero",
+        norm_elementwise_affine=False,
+        norm_eps=1e-5,
+    ).eval()
+    ours = model.state_dict()
+    theirs = {
+        "pos_embed.proj.weight": ours["x_embedder.proj.weight"],
+        "pos_embed.proj.bias": ours["x_embedder.proj.bias"],
+        "proj_out_1.weight": ours["final_layer.adaLN_modulation.1.weight"],
+        "proj_out_1.bias": ours["final_layer.adaLN_modulation.1.bias"],
+        "proj_out_2.weight": ours["final_layer.linear.weight"],
+        "proj_out_2.bias": ours["final_layer.linear.bias"],
+    }
+    names = {
+        "attn1.to_out.0": "attn.proj",
+        "ff.net.0.proj": "mlp.fc1",
+        "ff.net.2": "mlp.fc2",
+        "norm1.linear": "adaLN_modulation.1",
+    }
+    for index in range(size.depth):
+        their_block, our_block = f"transformer_blocks.{index}", f"blocks.{index}"
+        for kind in ("weight", "bias"):
+            qkv = ours[f"{our_block}.attn.qkv.{kind}"].chunk(3)
+            for name, value in zip("qkv", qkv, strict=True):
+                theirs[f"{their_block}.attn1.to_{name}.{kind}"] = value
+            for their_name, our_name in names.items():
+                theirs[f"{their_block}.{their_name}.{kind}"] = ours[
+                    f"{our_block}.{our_name}.{kind}"
+                ]
+            for their_index, our_index in (("1", "0"), ("2", "2")):
+                theirs[f"{their_block}.norm1.emb.timestep_embedder.linear_{their_index}.{kind}"] = (
+                    ours[f"t_embedder.mlp.{our_index}.{kind}"]
+                )
+        theirs[f"{their_block}.norm1.emb.class_embedder.embedding_table.weight"] = ours[
+            "y_embedder.embedding_table.weight"
+        ]
+    missing, unexpected = twin.load_state_dict(theirs, strict=False)
+    assert not missing
+    assert not unexpected
+    for block in twin.transformer_blocks:
+        # diffusers spaces its frequencies over half - 1, the paper's code and ditbench over half;
+        # it also leaves the first norm's eps at another value than the second's.
+        block.norm1.emb.time_proj.downscale_freq_shift = 0
+        block.norm1.norm.eps = block.norm3.eps = 1e-6
+    twin.norm_out.eps = 1e-6
+    return twin
+
+
+def test_adaln_zero_equals_diffusers():
+    model = randomize(make())
+    x, t, y = inputs()
+    with torch.no_grad():
+        ours = model(x, t, y)
+        theirs = diffusers_twin(model)(x, timestep=t, class_labels=y).sample
+    assert ours.abs().max() > 0.1
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_state_dict_has_the_names_of_the_published_checkpoints():
+    expected = {
+        "pos_embed": (1, 16, 48),
+        "x_embedder.proj.weight": (48, 3, 2, 2),
+        "x_embedder.proj.bias": (48,),
+        "t_embedder.mlp.0.weight": (48, 256),
+        "t_embedder.mlp.0.bias": (48,),
+        "t_embedder.mlp.2.weight": (48, 48),
+        "t_embedder.mlp.2.bias": (48,),
+        "y_embedder.embedding_table.weight": (11, 48),
+        "final_layer.linear.weight": (24, 48),
+        "final_layer.linear.bias": (24,),
+        "final_layer.adaLN_modulation.1.weight": (96, 48),
+        "final_layer.adaLN_modulation.1.bias": (96,),
+    }
+    for index in range(3):
+        shapes = {
+            "attn.qkv": (144, 48),
+            "attn.proj": (48, 48),
+            "mlp.fc1": (192, 48),
+            "mlp.fc2": (48, 192),
+            "adaLN_modulation.1": (288, 48),
+        }
+        for name, shape in shapes.items():
+            expected[f"blocks.{index}.{name}.weight"] = shape
+            expected[f"blocks.{index}.{name}.bias"] = shape[:1]
+    checkpoint = {name: torch.randn(shape) for name, shape in expected.items()}
+    make().load_state_dict(checkpoint, strict=True)
+
+
+def test_positions_equal_diffusers():
+    from diffusers.models.embeddings import get_2d_sincos_pos_embed
+
+    from ditbench.models.layers import sincos_positions
+
+    theirs = torch.as_tensor(get_2d_sincos_pos_embed(64, (6, 6), base_size=6, output_type="pt"))
+    torch.testing.assert_close(sincos_positions(64, 6, 6)[0], theirs.float(), atol=1e-6, rtol=0)
+
+
+def test_positions_of_an_oblong_grid_are_all_different():
+    from ditbench.models.layers import sincos_positions
+
+    table = sincos_positions(32, 3, 7)[0]
+    assert len({tuple(row.tolist()) for row in table}) == 21
+
+
+@given(
+    rows=st.integers(1, 4),
+    columns=st.integers(1, 4),
+    patch=st.sampled_from([1, 2, 3]),
+    channels=st.integers(1, 4),
+    block=st.sampled_from(block_names()),
+)
+@settings(max_examples=25, deadline=None)
+def test_shapes_of_any_input(rows, columns, patch, channels, block):
+    size = ModelSize(hidden_size=16, depth=1, num_heads=2, patch_size=patch)
+    height, width = rows * patch, columns * patch
+    model = make(block, size, height, width, channels, out_channels=channels)
+    x, t, y = inputs(2, height, width, channels)
+    assert model(x, t, y).shape == (2, channels, height, width)
+
+
+def test_patches_come_back_in_their_places():
+    """A final layer that copies pixels through makes the whole model the identity."""
+    model = make(size=ModelSize(16, 1, 2, 2), channels=4, out_channels=4)
+    x, *_ = inputs(channels=4)
+    patches = x.view(4, 4, 4, 2, 4, 2).permute(0, 2, 4, 3, 5, 1).reshape(4, 16, 16)
+    torch.testing.assert_close(model.unpatchify(patches), x, rtol=0, atol=0)
+    with torch.no_grad():
+        model.x_embedder.proj.weight.copy_(torch.eye(16).view(16, 4, 2, 2))
+        tokens = model.x_embedder(x)
+    expected = torch.nn.functional.conv2d(x, model.x_embedder.proj.weight, stride=2)
+    torch.testing.assert_close(tokens, expected.flatten(2).transpose(1, 2))
+
+
+@pytest.mark.parametrize("block", block_names())
+def test_the_output_is_zero_at_the_start(block):
+    assert not make(block)(*inputs()).any()
+
+
+@pytest.mark.parametrize("block", block_names())
+def test_conditioning_changes_the_output(block):
+    model = randomize(make(block))
+    x, t, y = inputs()
+    with torch.no_grad():
+        base = model(x, t, y)
+        assert (model(x, t, (y + 1) % 11) - base).abs().max() > 1e-4
+        assert (model(x, (t + 500) % 1000, y) - base).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("block", block_names())
+def test_gradients_reach_the_label_and_time_tables_after_one_step(block):
+    model = make(block)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x, t, y = inputs()
+    target = torch.randn_like(model(x, t, y))
+    # At the start the output layer is zero, and under adaLN-Zero so is all that leads to it:
+    # the gradient works its way back one layer a step.
+    for _ in range(3):
+        optimizer.zero_grad()
+        (model(x, t, y) - target).square().mean().backward()
+        optimizer.step()
+    labels = model.y_embedder.embedding_table.weight.grad
+    times = model.t_embedder.mlp[0].weight.grad
+    assert labels[y].abs().sum(1).min() > 0
+    assert times.abs().sum() > 0
+    unused = torch.tensor(sorted(set(range(11)) - set(y.tolist())))
+    assert not labels[unused].any()
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (ModelSize(48, 1, 4, 3), "patch size 3 does not divide 8x8"),
+        (ModelSize(48, 1, 5, 2), "5 heads do not divide hidden size 48"),
+        (ModelSize(42, 1, 2, 2), "hidden size 42 is not a multiple of 4"),
+    ],
+)
+def test_models_that_cannot_be_built_say_so(size, message):
+    with pytest.raises(DitbenchError, match=message) as raised:
+        make(size=size)
+    assert raised.value.hint
+
+
+def test_timestep_features_are_cosines_then_sines_of_the_integer_timestep():
+    from ditbench.models.layers import timestep_features
+
+    features = timestep_features(torch.tensor([0.0, 7.0]))
+    assert features.shape == (2, 256)
+    assert features[0].tolist() == [1.0] * 128 + [0.0] * 128
+    assert features[1, 0].item() == pytest.approx(torch.tensor(7.0).cos().item())
+    assert features[1, 128 + 64].item() == pytest.approx(torch.tensor(7 / 100).sin().item())
+
+
+def test_the_paper_s_sizes():
+    assert parse_model("XL/2") == ModelSize(1152, 28, 16, 2)
+    assert parse_model("s/4") == ModelSize(384, 12, 6, 4)
+    assert parse_model("256x8x4/2") == ModelSize(256, 8, 4, 2)
+    assert parse_model("1152x28x16/2").name == "XL/2"
+    assert parse_model("256x8x4/2").name == "256x8x4/2"
+
+
+@pytest.mark.parametrize("name", ["XXL/2", "S", "S/0", "256x8/2", "", "S/2/2", "0x1x1/1"])
+def test_other_names_offer_the_right_ones(name):
+    with pytest.raises(DitbenchError, match="model") as raised:
+        parse_model(name)
+    assert "256x8x4/2" in raised.value.hint
