@@ -1,0 +1,50 @@
+"""Objectives: what a diffusion transformer is trained to predict, and how it is sampled.
+
+A library of its own: it knows torch and a callable `model(x, t, y)`, and nothing of runs,
+configurations or networks. This file is the registry; it imports torch only when an objective is
+created, so that names can be listed and checked at once.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from inspect import signature
+from typing import TYPE_CHECKING, Any
+
+from ditbench.errors import DitbenchError, unknown_name
+
+if TYPE_CHECKING:
+    from ditbench.objectives.base import Objective
+
+_OBJECTIVES = {  # name -> (module of this package, class)
+    "ddpm": ("ddpm", "DDPM"),
+    "flow": ("flow", "Flow"),
+}
+
+
+def objective_names() -> tuple[str, ...]:
+    """The names that `create_objective` knows; the first is the default."""
+    return tuple(_OBJECTIVES)
+
+
+def create_objective(name: str, **options: Any) -> Objective:
+    """Create an objective by name.
+
+    Args:
+        name: one of `objective_names()`.
+        **options: arguments of the objective's class, such as `learn_sigma` for `ddpm`.
+
+    Raises:
+        DitbenchError: `name` is unknown (the hint offers the nearest one), or the objective does
+            not have one of the options.
+    """
+    if name not in _OBJECTIVES:
+        raise unknown_name("objective", name, _OBJECTIVES)
+    module, class_name = _OBJECTIVES[name]
+    kind: type[Objective] = getattr(import_module(f"{__name__}.{module}"), class_name)
+    for option in options:
+        if option not in signature(kind).parameters:
+            raise DitbenchError(
+                f"{name} has no option '{option}'", f"leave objective.{option} out for {name}"
+            )
+    return kind(**options)

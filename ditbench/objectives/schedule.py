@@ -1,0 +1,135 @@
+"""The noise schedule of DDPM: what each timestep's coefficients are, for all steps or a subset."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Coefficients(NamedTuple):
+    """The coefficients of one step (floats), or of a batch of steps (tensors (N, 1, 1, 1)).
+
+    Written for a chain whose step i has beta_i, and abar_i, the product of 1 - beta up to i
+    (Ho et al. 2020, arXiv 2006.11239, section 2).
+    """
+
+    sqrt_abar: float | Tensor
+    """Weight of x_0 in x_t (eq. 4)."""
+    sqrt_one_minus_abar: float | Tensor
+    """Weight of eps in x_t (eq. 4)."""
+    posterior_x0: float | Tensor
+    """Weight of x_0 in the mean of q(x_{t-1} | x_t, x_0) (eq. 7)."""
+    posterior_xt: float | Tensor
+    """Weight of x_t in the same mean (eq. 7)."""
+    log_beta_tilde: float | Tensor
+    """Log of that distribution's variance (eq. 7); at step 0, where it is 0, that of step 1."""
+    log_beta: float | Tensor
+    """Log of beta: with log_beta_tilde, the range of a learned variance."""
+
+    def diffuse(self, x0: Tensor, eps: Tensor) -> Tensor:
+        """x_t of images and noise, (N, C, H, W) each (eq. 4)."""
+        return self.sqrt_abar * x0 + self.sqrt_one_minus_abar * eps
+
+    def predict_x0(self, x_t: Tensor, eps: Tensor) -> Tensor:
+        """x_0 such that `diffuse(x_0, eps)` is x_t."""
+        return (x_t - self.sqrt_one_minus_abar * eps) / self.sqrt_abar
+
+    def predict_eps(self, x_t: Tensor, x0: Tensor) -> Tensor:
+        """Eps such that `diffuse(x0, eps)` is x_t."""
+        return (x_t - self.sqrt_abar * x0) / self.sqrt_one_minus_abar
+
+    def posterior_mean(self, x0: Tensor, x_t: Tensor) -> Tensor:
+        """Mean of q(x_{t-1} | x_t, x_0) (eq. 7)."""
+        return self.posterior_x0 * x0 + self.posterior_xt * x_t
+
+    def learned_log_variance(self, v: Tensor) -> Tensor:
+        """Interpolate the log-variance by a model's output, (N, C, H, W).
+
+        Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 15. A model's output is centred on 0, so
+        v = -1 stands for beta-tilde, 1 for beta, and a new model's 0 for their middle.
+        """
+        fraction = (v + 1) / 2
+        return self.log_beta_tilde + fraction * (self.log_beta - self.log_beta_tilde)
+
+
+class Schedule:
+    """A chain of S noising steps: all T of the training's, or a subset.
+
+    Everything is computed and held in float64 on the CPU; float32 copies are made for the devices
+    that ask for them.
+
+    Args:
+        timesteps: model time of each step (S,), int64, increasing.
+        alphas_cumprod: abar of each step (S,), float64, decreasing.
+    """
+
+    def __init__(self, timesteps: Tensor, alphas_cumprod: Tensor) -> None:
+        abar = alphas_cumprod
+        abar_before = torch.cat([abar.new_ones(1), abar[:-1]])
+        beta = 1 - abar / abar_before
+        beta_tilde = beta * (1 - abar_before) / (1 - abar)
+        # Before the first step there is no noise, so the true posterior there is a point, whose log
+        # is not finite. The next step's variance stands in (a chain of one step has only beta).
+        beta_tilde[0] = beta_tilde[1] if len(abar) > 1 else beta[0]
+
+        self.timesteps = timesteps
+        self.alphas_cumprod = abar
+        self.betas = beta
+        columns = Coefficients(
+            sqrt_abar=abar.sqrt(),
+            sqrt_one_minus_abar=(1 - abar).sqrt(),
+            posterior_x0=abar_before.sqrt() * beta / (1 - abar),
+            posterior_xt=(abar / abar_before).sqrt() * (1 - abar_before) / (1 - abar),
+            log_beta_tilde=beta_tilde.log(),
+            log_beta=beta.log(),
+        )
+        self._table = torch.stack([torch.as_tensor(column) for column in columns])  # (6, S)
+        self._tables_on: dict[torch.device, Tensor] = {}
+
+    @classmethod
+    def linear(cls, timesteps: int, beta_start: float, beta_end: float) -> Schedule:
+        """The linear schedule of Ho et al. 2020, section 4: T betas, evenly spaced.
+
+        Raises:
+            ValueError: fewer than one timestep, or not 0 < beta_start <= beta_end < 1.
+        """
+        if timesteps < 1:
+            raise ValueError(f"timesteps must be at least 1, not {timesteps}")
+        if not 0 < beta_start <= beta_end < 1:
+            raise ValueError(f"betas must rise within (0, 1), not from {beta_start} to {beta_end}")
+        betas = torch.linspace(beta_start, beta_end, timesteps, dtype=torch.float64)
+        return cls(torch.arange(timesteps), torch.cumprod(1 - betas, dim=0))
+
+    def __len__(self) -> int:
+        return len(self.timesteps)
+
+    def respaced(self, steps: int) -> Schedule:
+        """The chain over `steps` of the timesteps, evenly spaced from the first to the last.
+
+        The betas follow from the abar of the timesteps that are kept (Nichol & Dhariwal 2021,
+        section 4). One step is the last: the one that stands for pure noise.
+
+        Raises:
+            ValueError: `steps` is not from 1 to the length of this chain.
+        """
+        last = len(self) - 1
+        if not 1 <= steps <= len(self):
+            raise ValueError(f"steps must be from 1 to {len(self)}, not {steps}")
+        kept = torch.linspace(0, last, steps, dtype=torch.float64).round().long()
+        if steps == 1:
+            kept = torch.tensor([last])
+        return Schedule(self.timesteps[kept], self.alphas_cumprod[kept])
+
+    def at_step(self, i: int) -> Coefficients:
+        """The coefficients of step i as Python floats: using them costs no copy to a device."""
+        return Coefficients(*self._table[:, i].tolist())
+
+    def at(self, steps: Tensor) -> Coefficients:
+        """The coefficients of steps (N,), int64, as float32 (N, 1, 1, 1) on the same device."""
+        device = steps.device
+        if device not in self._tables_on:
+            # Cast before the move: not every device has float64.
+            self._tables_on[device] = self._table.float().to(device)
+        return Coefficients(*self._tables_on[device][:, steps, None, None, None].unbind())

@@ -1,0 +1,42 @@
+"""A stand-in for a network: any smooth function of x, t and y whose outputs differ by channel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+
+class ToyModel:
+    """Counts its calls and keeps the last arguments; `out_channels` may exceed those of x."""
+
+    def __init__(self, out_channels: int) -> None:
+        self.out_channels = out_channels
+        self.calls: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def __call__(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        self.calls.append((x, t, y))
+        k = torch.arange(self.out_channels, device=x.device)
+        wide = x[:, k % x.shape[1]]  # (N, C_out, H, W)
+        phase = 0.3 * k.view(1, -1, 1, 1) + 0.001 * t.view(-1, 1, 1, 1) + y.view(-1, 1, 1, 1)
+        return torch.sin(1.7 * wide + phase)
+
+
+@pytest.fixture
+def toy_model() -> type[ToyModel]:
+    return ToyModel
+
+
+@pytest.fixture(autouse=True)
+def global_stream_untouched() -> Iterator[None]:
+    """No test of this folder may draw from torch's global stream, and so nothing that it calls."""
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    yield
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMScheduler
+from scipy.stats import norm
+
+from ditbench.objectives.ddpm import DDPM
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def images(n=4, channels=2, size=4):
+    """8-bit images in [-1, 1], black and white pixels among them, and their labels."""
+    levels = torch.randint(256, (n, channels, size, size), generator=seeded(7))
+    levels[:, :, 0, 0], levels[:, :, 0, 1] = 0, 255
+    return levels / 255 * 2 - 1, torch.arange(n) % 3
+
+
+def normal(*shape, seed=0):
+    return torch.randn(shape, generator=seeded(seed))
+
+
+def test_q_sample_agrees_with_diffusers():
+    x, _ = images(8)
+    t = torch.tensor([0, 1, 10, 100, 400, 700, 998, 999])
+    noise = normal(*x.shape)
+    expected = DDPMScheduler(beta_schedule="linear").add_noise(x, noise, t)
+    torch.testing.assert_close(DDPM().q_sample(x, t, noise), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("t", [0, 50, 500, 999])
+def test_q_sample_has_the_moments_of_a_chain_of_single_steps(t):
+    """200,000 draws: the mean and the variance lie within five standard errors."""
+    n = 200_000
+    x0 = torch.full((n, 1, 1, 1), 0.7)
+    x_t = DDPM().q_sample(x0, torch.full((n,), t), normal(n, 1, 1, 1))
+    mean, variance = 0.7, 0.0
+    for beta in np.linspace(1e-4, 0.02, 1000)[: t + 1]:
+        mean, variance = mean * (1 - beta) ** 0.5, variance * (1 - beta) + beta
+    assert x_t.mean().item() == pytest.approx(mean, abs=5 * (variance / n) ** 0.5)
+    assert x_t.var().item() == pytest.approx(variance, rel=5 * (2 / n) ** 0.5)
+
+
+def draws(x, seed=0):
+    """The times and the noise that `loss` draws, in its order."""
+    generator = seeded(seed)
+    t = torch.randint(1000, (x.shape[0],), generator=generator)
+    return t, torch.randn(x.shape, generator=generator)
+
+
+def bound_by_scipy(x, x_t, t, eps, v):
+    """The bound in bits for each element of one image, by float64 textbook formulas."""
+    betas = np.linspace(1e-4, 0.02, 1000)
+    abar = np.cumprod(1 - betas)
+    before = np.r_[1.0, abar[:-1]]
+    tilde = betas * (1 - before) / (1 - abar)
+    low = np.log(tilde[max(t, 1)])
+    std = np.exp((low + (v + 1) / 2 * (np.log(betas[t]) - low)) / 2)
+
+    def mean(x0):
+        a, b = before[t] ** 0.5 * betas[t], (1 - betas[t]) ** 0.5 * (1 - before[t])
+        return (a * x0 + b * x_t) / (1 - abar[t])
+
+    model = mean((x_t - (1 - abar[t]) ** 0.5 * eps) / abar[t] ** 0.5)
+    if t == 0:
+        above = np.where(x > 0.999, np.inf, x + 1 / 255)
+        below = np.where(x < -0.999, -np.inf, x - 1 / 255)
+        return -np.log2(norm.cdf(above, model, std) - norm.cdf(below, model, std))
+    true_std = tilde[t] ** 0.5
+    kl = np.log(std / true_std) + (true_std**2 + (mean(x) - model) ** 2) / (2 * std**2) - 0.5
+    return kl / np.log(2)
+
+
+@pytest.mark.parametrize("times", [None, [0, 0, 1, 999]])
+def test_loss_is_mse_plus_the_bound(toy_model, monkeypatch, times):
+    x, y = images()
+    t, noise = draws(x)
+    if times is not None:  # t = 0 is one draw in a thousand: put it where it can be seen
+        t = torch.tensor(times)
+        monkeypatch.setattr(torch, "randint", lambda *_, **__: t)
+        noise = normal(*x.shape)
+    objective, model = DDPM(), toy_model(4)
+    # Near the truth, as a bound of 8-bit likelihoods has to be to stay off its floor.
+    near = lambda x_t, t, y: torch.cat([noise, noise * 0], 1) + 0.3 * model(x_t, t, y)  # noqa: E731
+    loss = objective.loss(near, x, y, seeded())
+
+    x_t = objective.q_sample(x, t, noise)
+    eps, v = near(x_t, t, y).double().numpy().reshape(4, 2, 2, 4, 4).swapaxes(0, 1)
+    bounds = [
+        bound_by_scipy(x[i].double().numpy(), x_t[i].double().numpy(), int(t[i]), eps[i], v[i])
+        for i in range(4)
+    ]
+    expected = ((eps - noise.numpy()) ** 2).mean() + np.mean(bounds)
+    assert loss.item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_times_are_uniform_over_the_chain_and_are_the_models_time(toy_model):
+    model = toy_model(2)
+    x = torch.zeros(20_000, 1, 1, 1)
+    DDPM().loss(model, x, torch.zeros(20_000, dtype=torch.long), seeded())
+    t = model.calls[0][1]
+    assert t.dtype == torch.int64
+    counts = torch.bincount(t, minlength=1000)  # 20 each, expected
+    assert len(counts) == 1000
+    chi_squared = ((counts - 20) ** 2 / 20).sum().item()
+    assert abs(chi_squared - 999) < 5 * (2 * 999) ** 0.5
+
+
+def test_the_bound_has_no_gradient_to_eps_and_the_mse_none_to_the_variance():
+    x, y = images()
+    t, noise = draws(x)
+    out = normal(4, 4, 4, 4, seed=3).requires_grad_()
+    DDPM().loss(lambda x, t, y: out, x, y, seeded()).backward()
+    mse_gradient = 2 * (out[:, :2].detach() - noise) / noise.numel()
+    torch.testing.assert_close(out.grad[:, :2], mse_gradient)
+
+    # The gradient of the bound to the variance is the same whatever MSE there is beside it.
+    objective = DDPM()
+    v = out[:, 2:].detach().requires_grad_()
+    objective._bound(
+        x, objective.q_sample(x, t, noise), t, out[:, :2].detach(), v
+    ).mean().backward()
+    assert v.grad.abs().min() > 0
+    torch.testing.assert_close(out.grad[:, 2:], v.grad)
+
+
+def test_gradients_are_finite_at_the_first_and_last_times(monkeypatch):
+    x, y = images()
+    monkeypatch.setattr(torch, "randint", lambda *_, **__: torch.tensor([0, 0, 999, 999]))
+    out = (normal(4, 4, 4, 4, seed=3) * 20).requires_grad_()
+    loss = DDPM().loss(lambda x, t, y: out, x, y, seeded())
+    loss.backward()
+    assert loss.isfinite()
+    assert out.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("learn_sigma", [True, False])
+def test_a_bfloat16_output_gives_a_float32_loss(toy_model, learn_sigma):
+    x, y = images()
+    objective = DDPM(learn_sigma=learn_sigma)
+    model = toy_model(objective.output_channels(2))
+
+    def bfloat16_model(x, t, y):
+        assert x.dtype == torch.float32
+        return model(x, t, y).bfloat16()
+
+    loss = objective.loss(bfloat16_model, x, y, seeded())
+    rounded = objective.loss(lambda x, t, y: model(x, t, y).bfloat16().double(), x, y, seeded())
+    assert loss.dtype == torch.float32
+    assert loss.shape == ()
+    torch.testing.assert_close(loss, rounded, rtol=1e-6, atol=0)
+
+
+def test_fixed_variance_is_the_mse_alone(toy_model):
+    x, y = images()
+    t, noise = draws(x)
+    objective, model = DDPM(learn_sigma=False), toy_model(2)
+    eps = model(objective.q_sample(x, t, noise), t, y)
+    expected = (eps - noise).square().mean()
+    torch.testing.assert_close(objective.loss(model, x, y, seeded()), expected)
+
+
+def test_the_weight_of_the_bound_grows_with_the_chain():
+    """Lambda is 0.001 of a sum over T terms: half the terms, half the weight."""
+    x, y = images()
+    half = DDPM(timesteps=500)
+    out = normal(4, 4, 4, 4, seed=3)
+    loss = half.loss(lambda x, t, y: out, x, y, seeded())
+    generator = seeded()
+    t = torch.randint(500, (4,), generator=generator)
+    noise = torch.randn(x.shape, generator=generator)
+    bound = half._bound(x, half.q_sample(x, t, noise), t, out[:, :2], out[:, 2:]).mean()
+    torch.testing.assert_close(loss, (out[:, :2] - noise).square().mean() + bound / 2)
+
+
+def test_the_same_seed_gives_the_same_bits(toy_model):
+    x, y = images()
+    same, again, other = (DDPM().loss(toy_model(4), x, y, seeded(seed)) for seed in (3, 3, 4))
+    assert torch.equal(same, again)
+    assert not torch.equal(same, other)
+
+
+def test_a_model_of_other_channels_is_told_both_shapes(toy_model):
+    x, y = images()
+    with pytest.raises(ValueError, match=r"\(4, 2, 4, 4\).*not \(4, 4, 4, 4\)"):
+        DDPM().loss(toy_model(2), x, y, seeded())
+    with pytest.raises(ValueError, match=r"\(4, 4, 4, 4\).*not \(4, 2, 4, 4\)"):
+        DDPM(learn_sigma=False).loss(toy_model(4), x, y, seeded())

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+from ditbench.errors import DitbenchError
+from ditbench.objectives import create_objective, objective_names
+from ditbench.objectives.base import Objective
+
+
+def test_every_name_creates_its_objective():
+    assert objective_names() == ("ddpm", "flow")
+    for name in objective_names():
+        objective = create_objective(name)
+        assert isinstance(objective, Objective)
+        assert objective.name == name
+        assert objective.samplers
+
+
+def test_options_reach_the_objective():
+    assert create_objective("ddpm").output_channels(4) == 8
+    assert create_objective("ddpm", learn_sigma=False).output_channels(4) == 4
+    assert create_objective("ddpm", timesteps=10).max_steps == 10
+    assert create_objective("flow").output_channels(4) == 4
+
+
+def test_an_unknown_name_is_told_the_nearest():
+    with pytest.raises(DitbenchError, match="dpm") as caught:
+        create_objective("dpm")
+    assert "ddpm" in caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+def test_objectives_share_one_signature():
+    for method in ("loss", "sample", "output_channels"):
+        expected = inspect.signature(getattr(Objective, method))
+        for name in objective_names():
+            assert inspect.signature(getattr(type(create_objective(name)), method)) == expected
+
+
+def test_listing_names_imports_no_torch():
+    code = (
+        "import sys; from ditbench.objectives import objective_names; objective_names();"
+        "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
