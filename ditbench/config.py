@@ -1,0 +1,259 @@
+"""The configuration of a run: frozen, validated, fingerprinted. Torch-free.
+
+Layers, later ones win: a preset (`presets/*.toml`), a TOML file, `--set section.key=value`, flags.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ditbench.errors import DitbenchError, unknown_name
+from ditbench.models.sizes import ModelSize
+
+Table = dict[str, Any]
+
+# Where a thing lies or what it is called does not change what a run computes.
+NOT_IDENTITY = {"identity": False}
+
+
+class Section(BaseModel):
+    """A table of the configuration: immutable, and closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataConfig(Section):
+    """Which images: a built-in data set, or a folder or zip of class folders at `path`."""
+
+    name: str = "digits"
+    path: Annotated[Path | None, Field(json_schema_extra=NOT_IDENTITY)] = None
+    horizontal_flip: bool = False
+
+
+class ModelConfig(Section):
+    """The transformer around the blocks (Peebles & Xie 2022, section 3.2)."""
+
+    hidden_size: Annotated[int, Field(gt=0)] = 64
+    depth: Annotated[int, Field(gt=0)] = 4
+    num_heads: Annotated[int, Field(gt=0)] = 4
+    patch_size: Annotated[int, Field(gt=0)] = 2
+    mlp_ratio: Annotated[float, Field(gt=0)] = 4.0
+    class_dropout_prob: Annotated[float, Field(gt=0, lt=1)] = 0.1
+
+    @property
+    def name(self) -> str:
+        """`S/4` where the paper has a name for this size, `64x4x4/2` elsewhere."""
+        size = ModelSize(self.hidden_size, self.depth, self.num_heads, self.patch_size)
+        return size.name
+
+
+class ObjectiveConfig(Section):
+    """The training objective; `learn_sigma` belongs to `ddpm`, where it is on by default."""
+
+    name: str = "flow"
+    learn_sigma: bool | None = None
+
+
+class BudgetConfig(Section):
+    """How long to train."""
+
+    steps: Annotated[int, Field(gt=0)] = 1_200
+
+
+class TrainConfig(Section):
+    """The optimizer; `warmup` is a share of the budget, `ema_decay` bounds a warmed-up decay."""
+
+    batch_size: Annotated[int, Field(gt=0)] = 128
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    warmup: Annotated[float, Field(ge=0, le=1)] = 0.04
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+
+class EvalConfig(Section):
+    """When and how samples are drawn: `points` evaluations, evenly spaced, the last at the end."""
+
+    points: Annotated[int, Field(gt=0)] = 6
+    samples: Annotated[int, Field(gt=1)] = 2_000
+    sampler: str = "auto"
+    sampling_steps: Annotated[int, Field(gt=0)] = 25
+    cfg_scale: Annotated[float, Field(ge=0)] = 1.0
+    batch_size: Annotated[int, Field(gt=0)] = 500
+
+
+class MetricsConfig(Section):
+    """Whose features the metrics are computed in."""
+
+    features: str = "digits"
+    inception_weights: Annotated[Path | None, Field(json_schema_extra=NOT_IDENTITY)] = None
+
+
+class RunConfig(Section):
+    """Everything that determines the result of one run, and the labels that name it."""
+
+    preset: Annotated[str, Field(json_schema_extra=NOT_IDENTITY)] = "digits"
+    block: str = "adaln-zero"
+    # Not part of the fingerprint: the seeds of one experiment share it, and stand beside it.
+    seed: Annotated[int, Field(ge=0, lt=2**63, json_schema_extra=NOT_IDENTITY)] = 0
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    budget: BudgetConfig = BudgetConfig()
+    train: TrainConfig = TrainConfig()
+    eval: EvalConfig = EvalConfig()
+    metrics: MetricsConfig = MetricsConfig()
+
+    @model_validator(mode="after")
+    def _evaluations_fit_the_budget(self) -> RunConfig:
+        if self.eval.points > self.budget.steps:
+            raise ValueError(
+                f"eval.points ({self.eval.points}) exceed budget.steps ({self.budget.steps})"
+            )
+        return self
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over every key that determines the result, the seed apart; 64 hex digits."""
+        text = json.dumps(_identity(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def with_values(self, **values: Any) -> RunConfig:
+        """A validated copy in which `section__key=value` and `key=value` are replaced."""
+        table = self.model_dump(mode="json", exclude_none=True)
+        for name, value in values.items():
+            _put(table, name.split("__"), value)
+        return validate(table)
+
+    def to_toml(self) -> str:
+        """The configuration as TOML text that `load` reads back to an equal one."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+def _identity(section: Section) -> Table:
+    table: Table = {}
+    for name, field in type(section).model_fields.items():
+        if field.json_schema_extra == NOT_IDENTITY:
+            continue
+        value = getattr(section, name)
+        table[name] = _identity(value) if isinstance(value, Section) else value
+    return table
+
+
+def keys(section: type[Section] = RunConfig, prefix: str = "") -> list[str]:
+    """Every key of the configuration, dotted: `train.lr`, `model.depth`, ..."""
+    names: list[str] = []
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            names += keys(field.annotation, f"{prefix}{name}.")
+        else:
+            names.append(prefix + name)
+    return names
+
+
+def presets() -> list[str]:
+    """The names of the presets that come with ditbench."""
+    return sorted(
+        Path(entry.name).stem
+        for entry in files("ditbench").joinpath("presets").iterdir()
+        if entry.name.endswith(".toml")
+    )
+
+
+def load(
+    preset: str = "digits",
+    file: Path | None = None,
+    settings: tuple[str, ...] = (),
+    overrides: Table | None = None,
+) -> RunConfig:
+    """Build a configuration from its layers.
+
+    Args:
+        preset: a name from `presets()`.
+        file: a TOML file whose keys replace the preset's; its own `preset`, if any, is kept.
+        settings: `section.key=value` texts; a value is read as TOML, or else as a plain string.
+        overrides: dotted keys to values, which replace everything before.
+
+    Raises:
+        DitbenchError: unknown preset or key (the nearest names are offered), unreadable or
+            malformed file, a value of the wrong type or out of range.
+    """
+    if preset not in presets():
+        raise unknown_name("preset", preset, presets())
+    table = tomllib.loads(files("ditbench").joinpath(f"presets/{preset}.toml").read_text("utf-8"))
+    table["preset"] = preset
+    if file is not None:
+        _merge(table, read_toml(file))
+    for setting in settings:
+        key, separator, text = setting.partition("=")
+        if not separator:
+            raise DitbenchError(f"'{setting}' is not a setting", "write --set section.key=value")
+        _put(table, key.strip().split("."), _parse_value(text.strip()))
+    for key, value in (overrides or {}).items():
+        _put(table, key.split("."), value)
+    return validate(table)
+
+
+def read_toml(path: Path) -> Table:
+    """Parse a TOML file; a DitbenchError names the file and what is wrong with it."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise DitbenchError(f"cannot read {path}: {error.strerror}", "check the path") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DitbenchError(f"{path} is not valid TOML: {error}", "https://toml.io") from error
+
+
+def validate(table: Table) -> RunConfig:
+    """Turn a table into a `RunConfig`; a DitbenchError names the first key that is wrong."""
+    try:
+        return RunConfig.model_validate(table)
+    except ValidationError as error:
+        raise _explain(error) from None
+
+
+def _explain(error: ValidationError) -> DitbenchError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return unknown_name("key", key, keys())
+    message = first["msg"].removeprefix("Value error, ")
+    if not key:
+        return DitbenchError(message, "change one of the two")
+    given = first["input"] if not isinstance(first["input"], dict) else "a table"
+    return DitbenchError(
+        f"{key} = {given!r}: {message[:1].lower()}{message[1:]}",
+        f"pass another value: --set {key}=...",
+    )
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _put(table: Table, path: list[str], value: Any) -> None:
+    *sections, key = path
+    for section in sections:
+        table = table.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise unknown_name("key", ".".join(path), keys())
+    table[key] = value
+
+
+def _merge(table: Table, other: Table) -> None:
+    for key, value in other.items():
+        if isinstance(value, dict) and isinstance(table.get(key), dict):
+            _merge(table[key], value)
+        else:
+            table[key] = value
