@@ -1,0 +1,60 @@
+"""Values out of files that may be damaged: of the type asked for, or an error that names them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ditbench.errors import DitbenchError
+
+Row = dict[str, Any]
+
+_INT64 = 2**63
+
+
+def parse(text: str) -> int | float | str:
+    """The number that a cell of a CSV file holds, or else its text."""
+    if "_" in text:  # Python reads 1_000 as a number; no writer of ours does
+        return text
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _get(table: Row, key: str, file: str) -> Any:
+    value = table.get(key)
+    if value is None or value == "":
+        raise DitbenchError(f"{file}: {key} is missing")
+    return value
+
+
+def text(table: Row, key: str, file: str) -> str:
+    """A text that is not empty; a DitbenchError names the file and the key."""
+    value = _get(table, key, file)
+    if not isinstance(value, str):
+        raise DitbenchError(f"{file}: {key} is not a text: {value!r}")
+    return value
+
+
+def whole(table: Row, key: str, file: str) -> int:
+    """A whole number in 0..2**63-1; a DitbenchError names the file and the key."""
+    value = _get(table, key, file)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _INT64:
+        raise DitbenchError(f"{file}: {key} is not a whole number: {value!r}")
+    return value
+
+
+def number(table: Row, key: str, file: str) -> float:
+    """A finite number; a DitbenchError names the file and the key."""
+    value = _get(table, key, file)
+    if not isinstance(value, bool) and isinstance(value, int | float):
+        try:
+            finite = float(value)
+        except OverflowError:  # JSON has whole numbers of any length
+            finite = math.inf
+        if math.isfinite(finite):
+            return finite
+    raise DitbenchError(f"{file}: {key} is not a finite number: {value!r}")

@@ -1,0 +1,249 @@
+"""Rows to text: one description of the columns, every format. CSV and JSON keep plain numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import numbers
+import re
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from ditbench.errors import DitbenchError, unknown_name
+from ditbench.report.columns import (
+    COST_COLUMNS,
+    Column,
+    comparison_columns,
+    comparison_rows,
+    decimals,
+    significant,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from rich.table import Table
+
+    from ditbench.report.compare import Comparison
+
+    Rows = Sequence[Mapping[str, Any]]
+
+__all__ = [
+    "COST_COLUMNS",
+    "FORMATS",
+    "Column",
+    "comparison_columns",
+    "comparison_rows",
+    "decimals",
+    "format_of",
+    "render",
+    "render_comparisons",
+    "rich_table",
+    "significant",
+]
+
+FORMATS = ("rich", "csv", "md", "latex", "json")
+_SUFFIXES = {".csv": "csv", ".md": "md", ".tex": "latex", ".json": "json"}
+_MISSING = "–"
+
+
+def render_comparisons(comparisons: Sequence[Comparison], format: str) -> str:  # noqa: A002
+    """Comparisons as text: CSV and JSON in one table, Markdown and LaTeX in one table a group.
+
+    Raises:
+        DitbenchError: a format that is not text.
+    """
+    if format in ("csv", "json"):
+        rows = [row for comparison in comparisons for row in comparison_rows(comparison)]
+        return render(rows, comparison_columns(comparisons[0]), format)
+    parts = []
+    for comparison in comparisons:
+        table = render(comparison_rows(comparison), comparison_columns(comparison), format)
+        if format == "latex":  # as comments: a paper has a caption of its own
+            parts.append(f"% {comparison.heading}\n{table}% {comparison.sentence}\n")
+        else:
+            heading = _escape_markdown(comparison.heading)
+            parts.append(f"**{heading}**\n\n{table}\n{_escape_markdown(comparison.sentence)}\n")
+    return "\n".join(parts)
+
+
+def render(rows: Rows, columns: Sequence[Column], format: str) -> str:  # noqa: A002
+    """Rows as text that ends in a newline.
+
+    Args:
+        rows: mappings with the columns' names; a missing value may be None, NaN or absent.
+        columns: which, in which order.
+        format: `csv` and `json` hold plain numbers, missing ones empty or null; `md` and `latex`
+            (for the booktabs package) formatted ones, the best in bold.
+
+    Raises:
+        DitbenchError: a format that is not text.
+    """
+    writers = {"csv": _csv, "json": _json, "md": _markdown, "latex": _latex}
+    if format not in writers:
+        raise unknown_name("format", format, writers)
+    return writers[format](rows, columns)
+
+
+def rich_table(rows: Rows, columns: Sequence[Column], title: str | None = None) -> Table:
+    """Rows as a table for the terminal, the best of each column in bold green."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = _shown(columns)
+    cells = _cells(rows, shown)
+    table = Table(
+        title=Text(title) if title else None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=0,
+    )
+    # Without the blank after it, ± goes to the next line together with its number.
+    texts = [[(text.replace("± ", "±"), best) for text, best in line] for line in cells]
+    for number, column in enumerate(shown):
+        column_texts = [line[number][0] for line in texts]
+        header = _fold(column.header or "", max(map(len, column_texts), default=0))
+        words = [word for text in column_texts for word in text.split()]
+        # Text, not str: a name in square brackets is a name and not markup. A narrow terminal
+        # wraps texts and ±; a number is never wrapped, and where one is cut, … says so.
+        table.add_column(
+            Text(header),
+            justify="right" if column.is_number else "left",
+            no_wrap=number == 0 or (column.is_number and column.spread is None),
+            min_width=max(map(len, words), default=1) if column.spread else None,
+        )
+    for line in texts:
+        table.add_row(*(Text(text, "bold green" if best else "") for text, best in line))
+    return table
+
+
+def _fold(header: str, width: int) -> str:
+    """A header in lines no wider than its column's cells, as far as its words allow."""
+    words = textwrap.wrap(header, 1, break_long_words=False)
+    width = max(width, *map(len, words), 1)
+    return "\n".join(textwrap.wrap(header, width, break_long_words=False))
+
+
+def format_of(path: Path | None, given: str | None = None) -> str:
+    """Which format: the one that is given, or else the one that a file's suffix says, or `rich`.
+
+    Raises:
+        DitbenchError: an unknown format or suffix, or `rich` for a file.
+    """
+    if given is not None and given not in FORMATS:
+        raise unknown_name("format", given, FORMATS)
+    if path is None:
+        return given or "rich"
+    if given == "rich":
+        raise DitbenchError("rich tables are for the terminal", "choose --format csv|md|latex|json")
+    if given is None and path.suffix.lower() not in _SUFFIXES:
+        what = f"suffix '{path.suffix}'" if path.suffix else "file name without a suffix"
+        known = ", ".join(_SUFFIXES)
+        raise DitbenchError(f"{path}: unknown {what}", f"use one of {known}, or add --format")
+    return given or _SUFFIXES[path.suffix.lower()]
+
+
+def _shown(columns: Sequence[Column]) -> list[Column]:
+    return [column for column in columns if column.header is not None]
+
+
+def _plain(value: Any) -> Any:
+    """A plain Python value; None for a number that is not one."""
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _write(column: Column, value: Any) -> str:
+    value = _plain(value)
+    return _MISSING if value is None else column.text(value)
+
+
+def _cells(rows: Rows, columns: Sequence[Column]) -> list[list[tuple[str, bool]]]:
+    """The text of each cell and whether it is the best of its column."""
+    best = [_best_text(rows, column) for column in columns]
+    table = []
+    for row in rows:
+        line = []
+        for column, mark in zip(columns, best, strict=True):
+            text = _write(column, row.get(column.name))
+            is_best = text == mark
+            spread = _plain(row.get(column.spread)) if column.spread else None
+            line.append((text if spread is None else f"{text} ± {column.text(spread)}", is_best))
+        table.append(line)
+    return table
+
+
+def _best_text(rows: Rows, column: Column) -> str | None:
+    """How the best value is written: equal texts share the mark; if all are equal, none has it."""
+    values = [_plain(row.get(column.name)) for row in rows]
+    values = [value for value in values if isinstance(value, numbers.Real)]
+    if column.best is None or len({column.text(value) for value in values}) < 2:
+        return None
+    return column.text(min(values) if column.best == "low" else max(values))
+
+
+def _csv(rows: Rows, columns: Sequence[Column]) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([column.name for column in columns])
+    writer.writerows([[_plain(row.get(column.name)) for column in columns] for row in rows])
+    return file.getvalue()
+
+
+def _json(rows: Rows, columns: Sequence[Column]) -> str:
+    plain = [{column.name: _plain(row.get(column.name)) for column in columns} for row in rows]
+    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _markdown(rows: Rows, columns: Sequence[Column]) -> str:
+    shown = _shown(columns)
+    lines = [
+        [_escape_markdown(column.header or "") for column in shown],
+        ["---:" if column.is_number else ":---" for column in shown],
+    ]
+    for cells in _cells(rows, shown):
+        escaped = [(_escape_markdown(text), best) for text, best in cells]
+        lines.append([f"**{text}**" if best else text for text, best in escaped])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _latex(rows: Rows, columns: Sequence[Column]) -> str:
+    shown = _shown(columns)
+    spec = "".join("r" if column.is_number else "l" for column in shown)
+    headers = (_escape_latex(column.header or "") for column in shown)
+    lines = [" & ".join(headers) + r" \\", r"\midrule"]
+    for cells in _cells(rows, shown):
+        escaped = [(_escape_latex(text), best) for text, best in cells]
+        texts = (rf"\textbf{{{text}}}" if best else text for text, best in escaped)
+        lines.append(" & ".join(texts) + r" \\")
+    body = "\n".join(lines)
+    return f"\\begin{{tabular}}{{{spec}}}\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
+
+
+def _escape_markdown(text: str) -> str:
+    return re.sub(r"([\\`*_|<\[\]~&])", r"\\\1", " ".join(text.split()))
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "–": "--",
+    **{character: rf"\{character}" for character in "&%$#_{}"},
+}
+
+
+def _escape_latex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))

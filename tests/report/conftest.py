@@ -1,0 +1,143 @@
+"""Small run directories with truthful formats, written through RunDirectory as a real run does."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from ditbench.config import RunConfig
+from ditbench.report.style import RC
+from ditbench.rundir import RunDirectory, metric_suffix
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Parameters and GMACs of a forward pass: invented, but in the order that the blocks really have.
+COSTS = {
+    "in-context": (215_000, 0.0040),
+    "cross-attention": (285_000, 0.0047),
+    "adaln": (310_000, 0.0034),
+    "adaln-zero": (345_000, 0.0035),
+}
+
+
+def write_run(
+    root: Path,
+    block: str = "adaln-zero",
+    seed: int = 0,
+    fids: tuple[float, ...] = (200.0, 50.0, 8.0),
+    *,
+    label_accuracy: float | None = 0.9,
+    rate: float = 50.0,
+    device: str = "cpu",
+    peak_memory_bytes: int | None = 200 * 2**20,
+    name: str | None = None,
+    images: bool = False,
+    input_size: str = "8x8x1",
+    dataset_digest: str = "d" * 64,
+    **settings: Any,
+) -> RunDirectory:
+    """A complete run whose evaluations have these FIDs, evenly spaced along the budget."""
+    config = RunConfig().with_values(block=block, seed=seed, eval__points=len(fids), **settings)
+    if name is None:
+        run = RunDirectory.of(root, config.preset, block, seed, config.fingerprint)
+    else:
+        run = RunDirectory(root / name)
+    parameters, gmacs = COSTS.get(block, (300_000, 0.004))
+    flops_per_step = 3 * 2e9 * gmacs * config.train.batch_size
+    cost = {
+        "block": block,
+        "model": config.model.name,
+        "input": input_size,
+        "parameters": parameters,
+        "gmacs": gmacs,
+        "gflops": 2 * gmacs,
+        "train_flops_per_image": 6e9 * gmacs,
+        "train_flops": flops_per_step * config.budget.steps,
+    }
+    run.start(config.to_toml(), {"python": "3.11"}, cost)
+    suffix = metric_suffix(config.eval.samples)
+    row: dict[str, Any] = {}
+    for number, fid in enumerate(fids, start=1):
+        step = config.budget.steps * number // len(fids)
+        row = {
+            "step": step,
+            "images": step * config.train.batch_size,
+            "train_flops": step * flops_per_step,
+            "seconds": step / rate,
+            f"fid_{suffix}": fid,
+            f"kid_{suffix}": fid / 1000,
+            "label_accuracy": label_accuracy,
+            "features": config.metrics.features,
+            "samples": config.eval.samples,
+            "sampler": "euler" if config.eval.sampler == "auto" else config.eval.sampler,
+            "sampling_steps": config.eval.sampling_steps,
+            "cfg_scale": config.eval.cfg_scale,
+            "ema_decay": config.train.ema_decay,
+        }
+        run.append_evaluation(row)
+        if images:
+            write_grid(run.samples(step), block, quality=number / len(fids))
+    run.finish(
+        {
+            "preset": config.preset,
+            "block": block,
+            "seed": seed,
+            "fingerprint": config.fingerprint,
+            "dataset_digest": dataset_digest,
+            "steps": config.budget.steps,
+            "images": config.budget.steps * config.train.batch_size,
+            "train_flops": flops_per_step * config.budget.steps,
+            "train_seconds": config.budget.steps / rate,
+            "eval_seconds": 3.0,
+            "steps_per_second": rate,
+            "samples_per_second": 400.0,
+            "peak_memory_bytes": peak_memory_bytes,
+            "device": device,
+            "final": row,
+        }
+    )
+    return run
+
+
+def write_grid(path: Path, block: str, quality: float) -> None:
+    """A grid of 3 rows x 10 classes of 8x8 tiles with 1 pixel between: real digits, plus noise."""
+    from matplotlib.image import imsave
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    number = int.from_bytes(hashlib.sha256(block.encode()).digest()[:4], "little")
+    generator = np.random.default_rng(number)
+    grid = np.zeros((3 * 9 - 1, 10 * 9 - 1))
+    for row in range(3):
+        for label in range(10):
+            tile = digits.images[digits.target == label][row] / 16
+            tile = np.clip(tile + (1 - quality) * generator.normal(size=(8, 8)), 0, 1)
+            grid[row * 9 : row * 9 + 8, label * 9 : label * 9 + 8] = tile
+    path.parent.mkdir(parents=True, exist_ok=True)
+    imsave(path, grid, cmap="gray", vmin=0, vmax=1)
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """`write_run` below the test's own `results` directory."""
+
+    def make(block: str = "adaln-zero", seed: int = 0, *arguments: Any, **values: Any):
+        return write_run(tmp_path / "results", block, seed, *arguments, **values)
+
+    return make
+
+
+@pytest.fixture
+def results(tmp_path) -> Path:
+    return tmp_path / "results"
+
+
+@pytest.fixture(autouse=True)
+def paper_style():
+    with mpl.rc_context(RC):
+        yield
