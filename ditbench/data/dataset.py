@@ -1,0 +1,108 @@
+"""A data set in memory, and the two maps between its pixels and a model's numbers."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ditbench.errors import EXIT_FAILED, DitbenchError
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """Images and the class of each; the tensors stay on the CPU and are not to be written to.
+
+    Args:
+        name: what the data set is called in tables.
+        images: (N, C, H, W) uint8.
+        labels: (N,) int64, each in [0, len(class_names)).
+        class_names: one name a class; a class may have no image.
+
+    Raises:
+        DitbenchError: wrong type or shape, no images, a label out of range.
+    """
+
+    name: str
+    images: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4 or not self.images.numel():
+            raise self._refuse(f"images {_describe(self.images)}, expected uint8 (N, C, H, W)")
+        if self.labels.dtype != torch.long or self.labels.shape != self.images.shape[:1]:
+            raise self._refuse(
+                f"labels {_describe(self.labels)}, expected int64 ({len(self.images)},)"
+            )
+        low, high = int(self.labels.min()), int(self.labels.max())
+        if low < 0 or high >= len(self.class_names):
+            raise self._refuse(f"labels {low}..{high}, expected 0..{len(self.class_names) - 1}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+    @property
+    def channels(self) -> int:
+        """C: 1 for grey images, 3 for RGB."""
+        return self.images.shape[1]
+
+    @property
+    def height(self) -> int:
+        """H, in pixels."""
+        return self.images.shape[2]
+
+    @property
+    def width(self) -> int:
+        """W, in pixels."""
+        return self.images.shape[3]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) over shape, pixels and labels: equal for equal data, whatever its name."""
+        sha = hashlib.sha256(repr((tuple(self.images.shape), self.num_classes)).encode())
+        sha.update(self.images.contiguous().numpy().data)
+        sha.update(self.labels.contiguous().numpy().data)
+        return sha.hexdigest()
+
+    def _refuse(self, what: str) -> DitbenchError:
+        return DitbenchError(f"data set '{self.name}' has {what}", "check how the data were made")
+
+
+def to_model(images: Tensor) -> Tensor:
+    """Map pixels to the model's range: uint8 0..255 -> float32 [-1, 1], any shape."""
+    return images.to(torch.float32) / 127.5 - 1
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """Quantise samples as an image file would: clamp to [-1, 1], round to the nearest of 0..255.
+
+    The inverse of `to_model` on all 256 values. Scores are taken of what it returns, because the
+    real images are quantised, too.
+
+    Args:
+        x: floating point, any shape.
+
+    Raises:
+        DitbenchError: exit code 1, when `x` holds NaN. Its cast would be an ordinary black pixel,
+            and a model that has diverged would get an ordinary score.
+    """
+    if x.isnan().any():
+        raise DitbenchError(
+            "the samples are not numbers (NaN): the model has diverged",
+            "lower the learning rate: --lr",
+            EXIT_FAILED,
+        )
+    return ((x.to(torch.float32).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

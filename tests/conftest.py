@@ -1,0 +1,14 @@
+"""What every test shares: one thread, and a cache of the suite's own."""
+
+import os
+
+import pytest
+
+# Models in tests are tiny: threads would cost more than they give. Set before torch is imported,
+# and in the environment, so that processes started by tests do the same.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory):
+    os.environ["DITBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits as sklearn_digits
+
+from ditbench.data.digits import load_digits
+
+
+def test_digits_are_scikit_learns():
+    data, source = load_digits(), sklearn_digits()
+    assert data.images.shape == (1797, 1, 8, 8)
+    assert data.images.dtype == torch.uint8
+    assert data.class_names == tuple("0123456789")
+    assert np.array_equal(data.labels.numpy(), source.target)
+    # Sixteen levels, spread over 0..255 and so to be had back.
+    levels = np.rint(data.images[:, 0].numpy() / 255 * 16)
+    assert np.array_equal(levels, source.images)
+    assert (data.images.min(), data.images.max()) == (0, 255)
+
+
+def test_digits_are_the_same_every_time():
+    assert load_digits().digest == load_digits().digest
