@@ -1,0 +1,55 @@
+"""Data, extractors, and a cache of the test's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from toy_extractor import ToyExtractor, random_images
+
+from ditbench.data.dataset import ImageDataset
+from ditbench.data.digits import load_digits
+from ditbench.metrics.digits_classifier import DigitsClassifier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def toy() -> ToyExtractor:
+    return ToyExtractor()
+
+
+@pytest.fixture
+def toy_data() -> ImageDataset:
+    labels = torch.arange(300) % 4
+    return ImageDataset("toy", random_images(300, 1), labels, ("a", "b", "c", "d"))
+
+
+@pytest.fixture(scope="session")
+def digits() -> ImageDataset:
+    return load_digits()
+
+
+@pytest.fixture(scope="session")
+def classifier() -> DigitsClassifier:
+    return DigitsClassifier()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test reads or writes the user's cache."""
+    path = tmp_path / "cache"
+    monkeypatch.setenv("DITBENCH_CACHE", str(path))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def global_stream_untouched() -> Iterator[None]:
+    """No test of this folder may draw from torch's global stream, and so nothing that it calls."""
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    yield
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,194 @@
+"""Inception-v3 with weights that the test makes: random, but of the right names and shapes."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.error import URLError
+
+import pytest
+import torch
+from torch_fidelity.feature_extractor_inceptionv3 import (
+    URL_INCEPTION_V3,
+    FeatureExtractorInceptionV3,
+)
+from torchmetrics.image.fid import NoTrainInceptionV3
+from toy_extractor import random_images
+
+from ditbench.errors import EXIT_FAILED, EXIT_USAGE, DitbenchError
+from ditbench.metrics import create_extractor, inception
+from ditbench.metrics.inception import InceptionV3
+
+if TYPE_CHECKING:
+    from ditbench.data.dataset import ImageDataset
+
+FILE_NAME = "weights-inception-2015-12-05-6726825d.pth"
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of random weights; the peer's own class is what makes it."""
+    with pytest.MonkeyPatch.context() as patch, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        base = FeatureExtractorInceptionV3
+        patch.setattr(base, "load_state_dict", lambda self, state: None)
+        name = "torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url"
+        patch.setattr(name, lambda *args, **kwargs: {})
+        state = base("inception-v3-compat", ["2048"]).state_dict()
+    path = tmp_path_factory.mktemp("weights") / "random.pth"
+    torch.save(state, path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def network(weights: Path) -> InceptionV3:
+    return InceptionV3(weights)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty torch cache, and no network."""
+
+    def offline(*args: object, **kwargs: object) -> None:
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(torch.hub, "urlopen", offline)
+    return tmp_path / "hub" / "checkpoints"
+
+
+def distance(x: torch.Tensor, y: torch.Tensor) -> float:
+    """Relative: the features of random weights are tiny."""
+    return float((x - y).norm() / y.norm())
+
+
+def test_features_are_torch_fidelitys_and_not_antialiased(network: InceptionV3, weights: Path):
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (2, 3, 450, 450), generator=generator, dtype=torch.uint8)
+    features, logits = network(images)
+    assert features.shape == (2, network.num_features) == (2, 2048)
+    assert features.dtype == torch.float32
+    assert logits is None
+    with torch.random.fork_rng(devices=[]):
+        peer = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(weights))
+        smooth = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(weights), antialias=True)
+    assert distance(features, peer(images)[0]) < 1e-5
+    assert distance(features, smooth(images)) > 0.05
+    assert "antialias=False" in network.details["resize"]
+
+
+def test_grey_images_are_shown_as_rgb(network: InceptionV3):
+    grey = random_images(2, 1)[:, :1]
+    assert torch.equal(network(grey).features, network(grey.repeat(1, 3, 1, 1)).features)
+
+
+def test_four_channels_are_refused(network: InceptionV3):
+    with pytest.raises(DitbenchError, match="grey or RGB images, got 4 channels"):
+        network(torch.zeros(1, 4, 8, 8, dtype=torch.uint8))
+
+
+def test_given_weights_reach_it_through_the_registry(
+    weights: Path, network: InceptionV3, digits: ImageDataset
+):
+    extractor = create_extractor("inception", digits, weights)
+    assert extractor.digest == network.digest
+    assert extractor.num_classes is None
+    assert extractor.details["weights"] == "random.pth"
+
+
+def test_weights_in_torchs_cache_are_found(hub: Path, weights: Path, network: InceptionV3):
+    hub.mkdir(parents=True)
+    os.link(weights, hub / FILE_NAME)
+    assert InceptionV3().digest == network.digest
+
+
+def test_offline_the_error_says_which_file_from_where_to_where(hub: Path, digits: ImageDataset):
+    with pytest.raises(DitbenchError) as caught:
+        create_extractor("inception", digits)
+    error = caught.value
+    assert error.exit_code == EXIT_FAILED
+    assert URL_INCEPTION_V3 in error.message
+    assert "Name or service not known" in error.message
+    hint = str(error.hint)
+    assert FILE_NAME in hint
+    assert str(hub) in hint
+    assert "--set metrics.inception_weights=PATH" in hint
+    assert list(hub.iterdir()) == []
+
+
+def test_a_download_is_kept_where_torch_fidelity_looks(
+    hub: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[tuple[str, str | None]] = []
+
+    def download(url: str, target: str, sha: str | None, progress: bool) -> None:
+        asked.append((url, sha))
+        os.link(weights, target)
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    InceptionV3()
+    assert asked == [(URL_INCEPTION_V3, "6726825d")]
+    assert (hub / FILE_NAME).is_file()
+
+
+def test_cache_that_cannot_be_made(hub: Path):
+    hub.parent.parent.joinpath("hub").write_text("in the way")
+    with pytest.raises(DitbenchError, match="cannot download") as caught:
+        inception.find_weights()
+    assert caught.value.exit_code == EXIT_FAILED
+
+
+def test_missing_file(tmp_path: Path):
+    with pytest.raises(DitbenchError, match=r"cannot read .*nowhere\.pth") as caught:
+        InceptionV3(tmp_path / "nowhere.pth")
+    assert caught.value.exit_code == EXIT_USAGE
+    assert FILE_NAME in str(caught.value.hint)
+
+
+class Evil:
+    """What a hostile file would run when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return Path.touch, (Path(os.environ["EVIL"]),)
+
+
+def write_hostile(path: Path, kind: str) -> None:
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps({"a": Evil()}))
+    elif kind == "zipped pickle":
+        torch.save({"a": Evil()}, path)
+    elif kind == "text":
+        path.write_text("not weights")
+    elif kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "list":
+        torch.save([torch.zeros(2)], path)
+    elif kind == "other network":
+        torch.save({"weight": torch.zeros(2, 2), "bias": torch.zeros(2)}, path)
+    elif kind == "numbers":
+        torch.save({"a": 1}, path)
+
+
+@pytest.mark.parametrize(
+    "kind", ["pickle", "zipped pickle", "text", "empty", "list", "other network", "numbers"]
+)
+def test_a_file_that_is_not_such_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+):
+    monkeypatch.setenv("EVIL", str(tmp_path / "evil"))
+    path = tmp_path / "weights.pth"
+    write_hostile(path, kind)
+    with pytest.raises(DitbenchError, match="does not hold torch-fidelity's Inception") as caught:
+        InceptionV3(path)
+    assert caught.value.exit_code == EXIT_USAGE
+    assert URL_INCEPTION_V3 in str(caught.value.hint)
+    assert not (tmp_path / "evil").exists()
+
+
+def test_truncated_weights(tmp_path: Path, weights: Path):
+    with weights.open("rb") as file:
+        (tmp_path / "cut.pth").write_bytes(file.read(10_000_000))
+    with pytest.raises(DitbenchError, match=r"cut\.pth does not hold"):
+        InceptionV3(tmp_path / "cut.pth")
