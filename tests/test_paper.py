@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from ditbench.models.blocks import block_names
 from ditbench.models.cost import count
 from ditbench.models.dit import DiT
 from ditbench.models.sizes import parse_model
@@ -80,21 +82,17 @@ def test_the_counter_against_formulas(block):
     assert cost.parameters == sum(weight.numel() for weight in model.parameters())
 
 
-def test_the_counter_against_torch_s_on_real_weights():
-    """The products of attention apart, which torch does not count in the CPU's fused kernel."""
-    model = DiT(
-        "adaln", parse_model("64x3x4/2"), height=8, width=8, channels=3, out_channels=3,
-        num_classes=10,
-    )  # fmt: skip
-    with FlopCounterMode(display=False) as counter:
-        model(torch.randn(1, 3, 8, 8), torch.zeros(1), torch.zeros(1, dtype=torch.long))
-    cost = count(
-        "adaln", parse_model("64x3x4/2"), height=8, width=8, channels=3, out_channels=3,
-        num_classes=10,
-    )  # fmt: skip
-    products = 3 * 2 * 16 * 16 * 64  # depth x (scores, values) x T x T x D
-    counted = counter.get_total_flops() / 2
-    assert cost.gmacs * 1e9 in (counted, counted + products)
+@pytest.mark.parametrize("block", block_names())
+@pytest.mark.parametrize("name", ["64x3x4/2", "48x2x3/1"])
+def test_the_counter_against_torch_s_on_the_meta_device(block, name):
+    shape = {"height": 12, "width": 8, "channels": 3, "out_channels": 6, "num_classes": 10}
+    with torch.device("meta"):
+        model = DiT(block, parse_model(name), **shape)
+        inputs = torch.empty(1, 3, 12, 8), torch.empty(1), torch.empty(1, dtype=torch.long)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        model(*inputs)
+    flops = count(block, parse_model(name), **shape).gflops * 1e9
+    assert flops == pytest.approx(counter.get_total_flops(), rel=1e-12)
 
 
 def test_training_is_three_forward_passes():

@@ -6,12 +6,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor
+from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 from ditbench.models.dit import DiT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ditbench.models.sizes import ModelSize
 
 # Forward once, backward twice: the gradient of each product is two products of its size.
@@ -61,7 +65,7 @@ def count(
     num_classes: int = 1000,
     mlp_ratio: float = 4.0,
 ) -> Cost:
-    """Count one model on the meta device.
+    """Count one model; no weights are allocated.
 
     Args:
         block: the name of a conditioning strategy.
@@ -99,15 +103,68 @@ def count(
 
 
 def forward_flops(model: DiT, channels: int, height: int, width: int) -> int:
-    """Floating-point operations of one forward pass of one image, by torch's own counter.
+    """Floating-point operations of one forward pass of one image.
 
-    Matrix products and convolutions count; norms, activations and additions do not. Attention is
-    counted as its two products: torch counts none in the fused kernel of some devices.
+    Matrix products, convolutions and the two products of attention count, by torch's own formulas;
+    norms, activations and additions do not.
     """
-    with torch.device("meta"), torch.no_grad():
-        x = torch.empty(1, channels, height, width)
-        t, y = torch.empty(1), torch.empty(1, dtype=torch.long)
-        counter = FlopCounterMode(display=False)
-        with counter, sdpa_kernel(SDPBackend.MATH):
-            model(x, t, y)
-    return counter.get_total_flops()
+    zero = torch.zeros(())
+    state = {name: zero.expand(value.shape) for name, value in model.state_dict().items()}
+    x = torch.zeros(1, channels, height, width)
+    t, y = torch.zeros(1), torch.zeros(1, dtype=torch.long)
+    with torch.no_grad(), ProductCounter() as counter:
+        functional_call(model, state, (x, t, y))
+    return counter.flops
+
+
+class ProductCounter(TorchDispatchMode):
+    """Counts floating-point operations and leaves the products out: their results are zeros.
+
+    `FlopCounterMode` on the meta device counts the same (a test holds one against the other), but
+    the first operation there imports torch's compiler, a second or more of every start.
+    Here weights are views of one zero, as cheap as on meta, and what little is not a product runs.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from wrapping what follows for its compiler, which would import it."""
+        return False
+
+    def __torch_dispatch__(
+        self,
+        func: torch._ops.OpOverload,
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Count one operation, and run it unless its result's shape is all that matters."""
+        kwargs = kwargs or {}
+        if func is _FUSED_ATTENTION:
+            return self._attention(*args[:3])
+        shape = _PRODUCTS.get(func)
+        out = func(*args, **kwargs) if shape is None else _zeros(shape(*args), like=args[-1])
+        formula = flop_registry.get(func.overloadpacket)
+        if formula is not None:
+            self.flops += formula(*args, **kwargs, out_val=out)
+        return out
+
+    def _attention(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """The CPU's fused kernel, which torch's registry does not know: (N, heads, T, d) each."""
+        self.flops += int(sdpa_flop_count(q.shape, k.shape, v.shape))
+        return _zeros((*q.shape[:-1], v.shape[-1]), like=q), _zeros(q.shape[:-1], like=q)
+
+
+_FUSED_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
+_PRODUCTS: dict[Any, Callable[..., tuple[int, ...]]] = {
+    torch.ops.aten.mm.default: lambda a, b: (a.shape[0], b.shape[1]),
+    torch.ops.aten.addmm.default: lambda _, a, b: (a.shape[0], b.shape[1]),
+    torch.ops.aten.bmm.default: lambda a, b: (*a.shape[:2], b.shape[2]),
+}
+
+
+def _zeros(shape: tuple[int, ...], like: Tensor) -> Tensor:
+    return like.new_zeros(()).expand(shape)

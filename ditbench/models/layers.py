@@ -135,7 +135,10 @@ class LabelEmbedder(nn.Module):
 
     def __init__(self, num_classes: int, hidden_size: int) -> None:
         super().__init__()
-        self.embedding_table = nn.Embedding(num_classes + 1, hidden_size)
+        # Not nn.Embedding(...), which fills its weight at once, in seconds on the meta device.
+        self.embedding_table = nn.Embedding.from_pretrained(
+            torch.empty(num_classes + 1, hidden_size), freeze=False
+        )
 
     def forward(self, y: Tensor) -> Tensor:
         """Embed labels y (N,) in 0..num_classes; the last is the null class: (N, D)."""
