@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 from importlib.resources import files
 from pathlib import Path
@@ -22,19 +23,23 @@ Table = dict[str, Any]
 
 # Where a thing lies or what it is called does not change what a run computes.
 NOT_IDENTITY = {"identity": False}
+# A path is written as text in TOML.
+Location = Annotated[Path | None, Field(strict=False, json_schema_extra=NOT_IDENTITY)]
 
 
 class Section(BaseModel):
-    """A table of the configuration: immutable, and closed to unknown keys."""
+    """A table of the configuration: immutable, closed to unknown keys; `true` is no number."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class DataConfig(Section):
     """Which images: a built-in data set, or a folder or zip of class folders at `path`."""
 
     name: str = "digits"
-    path: Annotated[Path | None, Field(json_schema_extra=NOT_IDENTITY)] = None
+    path: Location = None
+    # Filled in when the data are read: a path alone does not say what lies there.
+    digest: str = "auto"
     horizontal_flip: bool = False
 
 
@@ -45,7 +50,7 @@ class ModelConfig(Section):
     depth: Annotated[int, Field(gt=0)] = 4
     num_heads: Annotated[int, Field(gt=0)] = 4
     patch_size: Annotated[int, Field(gt=0)] = 2
-    mlp_ratio: Annotated[float, Field(gt=0)] = 4.0
+    mlp_ratio: Annotated[float, Field(gt=0, le=64)] = 4.0
     class_dropout_prob: Annotated[float, Field(gt=0, lt=1)] = 0.1
 
     @property
@@ -83,7 +88,7 @@ class EvalConfig(Section):
     """When and how samples are drawn: `points` evaluations, evenly spaced, the last at the end."""
 
     points: Annotated[int, Field(gt=0)] = 6
-    samples: Annotated[int, Field(gt=1)] = 2_000
+    samples: Annotated[int, Field(gt=1)] = 1_000
     sampler: str = "auto"
     sampling_steps: Annotated[int, Field(gt=0)] = 25
     cfg_scale: Annotated[float, Field(ge=0)] = 1.0
@@ -94,7 +99,7 @@ class MetricsConfig(Section):
     """Whose features the metrics are computed in."""
 
     features: str = "digits"
-    inception_weights: Annotated[Path | None, Field(json_schema_extra=NOT_IDENTITY)] = None
+    inception_weights: Location = None
 
 
 class RunConfig(Section):
@@ -113,10 +118,18 @@ class RunConfig(Section):
     metrics: MetricsConfig = MetricsConfig()
 
     @model_validator(mode="after")
-    def _evaluations_fit_the_budget(self) -> RunConfig:
+    def _check(self) -> RunConfig:
+        # Not a ValueError, to which Pydantic would add words of its own.
         if self.eval.points > self.budget.steps:
-            raise ValueError(
-                f"eval.points ({self.eval.points}) exceed budget.steps ({self.budget.steps})"
+            raise DitbenchError(
+                f"eval.points ({self.eval.points}) exceed budget.steps ({self.budget.steps})",
+                f"train longer (--steps), or evaluate less: --set eval.points={self.budget.steps}",
+            )
+        # It names a directory, which has to stay where --out says.
+        if not re.fullmatch(r"\w[\w.-]*", self.preset):
+            raise DitbenchError(
+                f"preset = {self.preset!r} cannot name a directory",
+                "use letters, digits and .-_ only, such as my-experiment",
             )
         return self
 
@@ -225,13 +238,12 @@ def _explain(error: ValidationError) -> DitbenchError:
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return unknown_name("key", key, keys())
-    message = first["msg"].removeprefix("Value error, ")
-    if not key:
-        return DitbenchError(message, "change one of the two")
-    given = first["input"] if not isinstance(first["input"], dict) else "a table"
+    if first["type"] == "model_type":
+        return DitbenchError(f"{key} is a section, not a value", f"name a key: {key}.KEY=VALUE")
+    given = "a table" if isinstance(first["input"], dict) else repr(first["input"])
     return DitbenchError(
-        f"{key} = {given!r}: {message[:1].lower()}{message[1:]}",
-        f"pass another value: --set {key}=...",
+        f"{key} = {given}: {first['msg'].removeprefix('Input ')}",
+        f"give another value: --set {key}=VALUE",
     )
 
 

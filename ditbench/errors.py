@@ -34,10 +34,14 @@ class DitbenchError(Exception):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> DitbenchError:
-    """The error for a name that is not in `known`: it offers the nearest ones, or all of them."""
+    """The error for a name that is not in `known`: it offers the nearest ones, or all of them.
+
+    Of a dotted name, the last part alone is near: `lr` to `train.lr`.
+    """
     by_lower_case = {word.lower(): word for word in known}
-    matches = get_close_matches(name.lower(), by_lower_case, n=3, cutoff=0.5)
-    nearest = [by_lower_case[word] for word in matches]
+    matches = [word for word in by_lower_case if word.endswith(f".{name.lower()}")]
+    matches += get_close_matches(name.lower(), by_lower_case.keys() - set(matches), 3, cutoff=0.5)
+    nearest = [by_lower_case[word] for word in matches[:3]]
     hint = (
         f"did you mean {' or '.join(nearest)}?"
         if nearest

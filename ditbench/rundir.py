@@ -10,6 +10,7 @@ Only this file knows the names and formats inside it:
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 # Raised when a reader of an older version would misread the files.
 SCHEMA = 1
+
+# Where the project's own runs lie below a clone's results.
+REFERENCE = "reference"
 
 TRAIN_COLUMNS = ("step", "images", "seconds", "loss", "lr", "grad_norm")
 
@@ -100,7 +104,10 @@ class RunDirectory:
     ) -> None:
         """Create the directory, or empty an incomplete one, and write what is known up front."""
         for stale in (self.train, self.evaluations, *self.path.glob("samples/step-*.png")):
-            stale.unlink(missing_ok=True)
+            try:
+                stale.unlink(missing_ok=True)
+            except OSError as error:
+                raise cannot_write(stale, error) from error
         write_text(self.config, config_toml)
         write_json(self.environment, environment)
         write_json(self.cost, cost)
@@ -119,14 +126,17 @@ class RunDirectory:
 
     def rewind(self, step: int) -> None:
         """Drop the rows of later steps than the checkpoint that training goes on from."""
-        for path, append in (
-            (self.train, self.append_train),
-            (self.evaluations, self.append_evaluation),
-        ):
-            kept = [row for row in read_rows(path) if row["step"] <= step]
-            path.unlink(missing_ok=True)
-            for row in kept:
-                append(row)
+        for path in (self.train, self.evaluations):
+            rows = read_rows(path)
+            try:
+                kept = [row for row in rows if row["step"] <= step]
+            except (KeyError, TypeError) as error:
+                raise _damaged(path, "it has no steps") from error
+            if rows:
+                # At once, because a crash between two rows would lose the others.
+                write_text(
+                    path, "".join(map(_csv_line, [rows[0], *(row.values() for row in kept)]))
+                )
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write `result.json`, which makes the run complete."""
@@ -148,12 +158,17 @@ class RunDirectory:
 
 
 def find_runs(root: Path) -> Iterator[RunDirectory]:
-    """Every run directory at or below `root` (those that hold a config.toml), in path order."""
+    """Every run directory at or below `root` (those that hold a config.toml), in path order.
+
+    In a clone, `results/reference` holds the project's own runs: they do not mix with those of a
+    user beside them, and are found below `results` only while there are no others.
+    """
     if (root / "config.toml").is_file():
         yield RunDirectory(root)
         return
-    for path in sorted(root.glob("**/config.toml")):
-        yield RunDirectory(path.parent)
+    paths = sorted(path.parent for path in root.glob("**/config.toml"))
+    own = [path for path in paths if path.relative_to(root).parts[0] != REFERENCE]
+    yield from map(RunDirectory, own or paths)
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -183,7 +198,7 @@ def cannot_write(path: Path, error: OSError) -> DitbenchError:
     """The error for a place that takes no writing."""
     return DitbenchError(
         f"cannot write {path}: {error.strerror or error}",
-        "choose a writable place with room: --out DIR",
+        "choose a place that is writable and has room",
         EXIT_FAILED,
     )
 
@@ -225,23 +240,50 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def append_row(path: Path, row: Mapping[str, Any], columns: Iterable[str]) -> None:
     """Append a row to a CSV file; the header comes with the first one."""
+    columns = list(columns)
+    if row.keys() != set(columns):
+        raise ValueError(f"the columns are {columns}, the row has {list(row)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(columns), lineterminator="\n")
             if file.tell() == 0:
-                writer.writeheader()
-            writer.writerow(row)
+                file.write(_csv_line(columns))
+            file.write(_csv_line(row[name] for name in columns))
     except OSError as error:
         raise cannot_write(path, error) from error
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a CSV file that `append_row` wrote; none if there is no such file."""
+    """The rows of a CSV file that `append_row` wrote; none if there is no such file.
+
+    A row that a crash cut short is left out.
+
+    Raises:
+        DitbenchError: when the file cannot be read, or is no CSV file.
+    """
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{name: _number(text) for name, text in row.items()} for row in csv.DictReader(file)]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise DitbenchError(f"cannot read {path}: {error.strerror}", "may you read it?") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise _damaged(path, str(error)) from error
+    whole = [row for row in rows if None not in row and None not in row.values()]
+    return [{name: _number(text) for name, text in row.items()} for row in whole]
+
+
+def _damaged(path: Path, reason: str) -> DitbenchError:
+    return DitbenchError(
+        f"{path} is damaged: {reason}", "remove the run directory and run it again"
+    )
+
+
+def _csv_line(cells: Iterable[Any]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()
 
 
 def _number(text: str) -> int | float | str:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from ditbench.models.sizes import ModelSize
 
 
+# Far beyond any DiT, and small enough that nothing overflows on the way to saying so.
+MAX_DIMENSION = 65_536
+
+
 class DiT(nn.Module):
     """Patchify, embed, blocks, final layer, unpatchify.
 
@@ -120,6 +124,11 @@ class DiT(nn.Module):
 def check_shape(size: ModelSize, height: int, width: int) -> None:
     """Refuse a model that cannot be built, in words of its name; see `DiT`."""
     P, D = size.patch_size, size.hidden_size
+    if max(D, size.depth, height // P * (width // P)) > MAX_DIMENSION:
+        raise DitbenchError(
+            f"{size.name} on {height}x{width} is too large",
+            f"hidden size, depth and number of tokens go up to {MAX_DIMENSION:,}",
+        )
     if height % P or width % P:
         raise DitbenchError(
             f"patch size {P} does not divide {height}x{width}",

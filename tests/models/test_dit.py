@@ -232,6 +232,8 @@ def test_gradients_reach_the_label_and_time_tables_after_one_step(block):
         (ModelSize(48, 1, 4, 3), "patch size 3 does not divide 8x8"),
         (ModelSize(48, 1, 5, 2), "5 heads do not divide hidden size 48"),
         (ModelSize(42, 1, 2, 2), "hidden size 42 is not a multiple of 4"),
+        (ModelSize(10**12, 1, 1, 2), "too large"),
+        (ModelSize(16, 10**12, 1, 2), "too large"),
     ],
 )
 def test_models_that_cannot_be_built_say_so(size, message):

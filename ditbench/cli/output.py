@@ -1,0 +1,89 @@
+"""Where results come from by default, and how tables leave: printed, or written to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    import pandas as pd
+
+    from ditbench.report.tables import Column
+
+# Wide enough for any table: what reads a pipe does not wrap.
+PIPE_WIDTH = 200
+
+
+def emit(
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[Column],
+    format: str | None,  # noqa: A002 (the option's name)
+    output: Path | None,
+) -> None:
+    """Print a table, or write it to a file."""
+    from ditbench.report.tables import format_of, render, rich_table
+
+    chosen = format_of(output, format)
+    if chosen == "rich":
+        print_rich(rich_table(rows, columns))
+    else:
+        emit_text(render(rows, columns, chosen), output)
+
+
+def emit_text(text: str, output: Path | None) -> None:
+    """Print text that ends in a newline, or write it to a file."""
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        from ditbench.rundir import write_text
+
+        write_text(output, text)
+
+
+def print_rich(table: object) -> None:
+    """Print a rich table on stdout, never cut to a pipe's 80 columns."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=PIPE_WIDTH)
+    console.print(table)
+
+
+def load_runs(given: Path | None) -> pd.DataFrame:
+    """The runs to tell about; stderr names those that could not be used, and why.
+
+    Args:
+        given: a directory; None is `results` below here or, when that holds no complete run,
+            the reference runs.
+    """
+    from ditbench.report.results import load_results
+
+    runs = load_results(given or _default_results())
+    for path, reason in runs.attrs.get("skipped", []):
+        typer.secho("skipped: ", fg="yellow", nl=False, err=True)
+        typer.echo(f"{path}: {reason}", err=True)
+    return runs
+
+
+def _default_results() -> Path:
+    from ditbench.rundir import find_runs
+
+    own = Path("results")
+    if any(run.is_complete() for run in find_runs(own)):
+        return own
+    reference = reference_results()
+    typer.echo(f"no complete run in {own}/: these are the reference runs, {reference}", err=True)
+    return reference
+
+
+def reference_results() -> Path:
+    """The project's own measured runs: in the clone, or in the installed package."""
+    package = Path(__file__).parents[1]
+    clone = package.parent / "results" / "reference"
+    return clone if clone.is_dir() else package / "reference"

@@ -1,0 +1,63 @@
+"""`ditbench sample`: a grid of images from a finished run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ditbench.cli.options import DEVICES, parse_classes
+from ditbench.errors import DitbenchError
+
+
+def sample(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run directory that holds a checkpoint.")
+    ],
+    classes: Annotated[
+        str | None,
+        typer.Option(metavar="0,1,...", help="Which, one column each. Default: the first ten."),
+    ] = None,
+    per_class: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many images of each class.")
+    ] = 8,
+    cfg_scale: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X", min=0, help="Strength of guidance; 1 is none. Default: as in the run."
+        ),
+    ] = None,
+    sampling_steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Steps of the sampler. Default: as in the run."),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Of the noise. Default: as in the run."),
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help=DEVICES)] = "auto",
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Where the grid goes, PNG.")
+    ] = Path("samples.png"),
+) -> None:
+    """Draw images with a run's averaged weights, one column a class."""
+    if output.suffix.lower() != ".png":
+        raise DitbenchError(f"cannot write a grid as '{output}'", "end -o with .png")
+    labels = None if classes is None else parse_classes(classes)
+
+    from ditbench.training.sample import sample_grid
+
+    sample_grid(
+        run,
+        output,
+        classes=labels,
+        per_class=per_class,
+        settings={
+            "eval.cfg_scale": cfg_scale,
+            "eval.sampling_steps": sampling_steps,
+            "seed": seed,
+        },
+        device_name=device,
+    )
+    typer.echo(output)

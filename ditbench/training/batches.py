@@ -1,0 +1,84 @@
+"""Batches of images and labels in an order that depends on the seed and the step alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ditbench.data.dataset import to_model
+from ditbench.seeds import generator
+
+if TYPE_CHECKING:
+    from ditbench.data.dataset import ImageDataset
+
+
+class Batches:
+    """Endless epochs of random permutations, cut into batches; no image is skipped or repeated.
+
+    The images are moved to the device once and stay uint8 there. A batch is a function of the
+    seed and the step, so every block sees the same ones, and a resumed run needs no state.
+
+    Args:
+        dataset: images (M, C, H, W) and labels (M,).
+        batch_size: N, at most M.
+        seed: of the run.
+        horizontal_flip: mirror each image with probability 1/2.
+        device: where the batches are wanted.
+    """
+
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        batch_size: int,
+        seed: int,
+        *,
+        horizontal_flip: bool,
+        device: torch.device,
+    ) -> None:
+        self.images = dataset.images.to(device)
+        self.labels = dataset.labels.to(device)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.horizontal_flip = horizontal_flip
+        self.device = device
+        self._epoch = -1
+        self._permutation = torch.empty(0, dtype=torch.long)
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Images (N, C, H, W) float32 in [-1, 1] and labels (N,) of one step, counted from 0."""
+        index = self.indices(step)
+        x = to_model(self.images[index])
+        if self.horizontal_flip:
+            coins = generator(self.seed, "data", "flip", step)
+            mirrored = torch.rand(len(x), generator=coins).to(self.device) < 0.5
+            x = torch.where(mirrored[:, None, None, None], x.flip(-1), x)
+        return x, self.labels[index]
+
+    def indices(self, step: int) -> Tensor:
+        """Which images make the batch of one step, (N,)."""
+        epoch, start = divmod(step * self.batch_size, len(self.images))
+        index = self._order(epoch)[start : start + self.batch_size]
+        if len(index) < self.batch_size:
+            rest = self._order(epoch + 1)[: self.batch_size - len(index)]
+            index = torch.cat([index, rest])
+        return index
+
+    def _order(self, epoch: int) -> Tensor:
+        """The permutation of one epoch; the newest is kept."""
+        if epoch != self._epoch:
+            draws = generator(self.seed, "data", epoch)
+            self._permutation = torch.randperm(len(self.images), generator=draws).to(self.device)
+            self._epoch = epoch
+        return self._permutation
+
+
+def drop_labels(y: Tensor, probability: float, null_class: int, draws: torch.Generator) -> Tensor:
+    """Replace labels y (N,) by the null class, each with the given probability.
+
+    What teaches one model both the conditional and the unconditional prediction (Ho & Salimans
+    2022); done in training only.
+    """
+    dropped = torch.rand(y.shape, generator=draws, device=draws.device) < probability
+    return torch.where(dropped.to(y.device), null_class, y)

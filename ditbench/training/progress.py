@@ -1,0 +1,171 @@
+"""Events of a run as people see them: live bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ditbench.rundir import metric_suffix
+from ditbench.training.run import Evaluated, Event, Finished, Started
+from ditbench.training.train import Logged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.progress import TaskID
+
+    from ditbench.training.run import Plan
+
+# A line at most this often where there is no terminal: logs are read later.
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Reporter:
+    """Tells what happens. This one says nothing; results still go to stdout."""
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event."""
+
+    def say(self, text: str) -> None:
+        """Put a result on stdout, whatever is being drawn."""
+        print(text, flush=True)
+
+
+class Lines(Reporter):
+    """One plain line at a time on stderr."""
+
+    def __init__(self, console: Console, runs: int) -> None:
+        self.console = console
+        self.runs = runs
+        self.number = 0
+        self.label = ""
+        self.steps = 0
+        self.last_line = 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Write a line for what matters."""
+        if isinstance(event, Started):
+            self._start(event)
+        elif isinstance(event, Logged) and (
+            time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES
+        ):
+            self.last_line = time.monotonic()
+            rate = event.step / event.seconds
+            remaining = (self.steps - event.step) / rate
+            self._line(
+                f"step {event.step}/{self.steps}  loss {event.loss:.4f}  "
+                f"{rate:.1f} it/s  ETA {remaining:.0f} s"
+            )
+        elif isinstance(event, Evaluated):
+            self._line(f"step {event.row['step']}/{self.steps}  {describe(event.row)}")
+        elif isinstance(event, Finished) and event.reused:
+            self.number += 1
+            self.label = _label(event.plan, self.number, self.runs)
+            self._line("complete already, skipped")
+
+    def _start(self, event: Started) -> None:
+        self.number += 1
+        self.label = _label(event.plan, self.number, self.runs)
+        self.steps = event.plan.config.budget.steps
+        self.last_line = time.monotonic()
+        start = f"from step {event.step} of" if event.step else "for"
+        self._line(
+            f"{event.plan.cost.model} on {event.plan.dataset.name}, "
+            f"{event.plan.config.objective.name}, {start} {self.steps} steps"
+        )
+
+    def _line(self, text: str) -> None:
+        self.console.print(f"{self.label}  {text}", highlight=False, markup=False, soft_wrap=True)
+
+
+class Bars(Reporter):
+    """One live bar a run on a terminal."""
+
+    def __init__(self, progress: Progress, runs: int) -> None:
+        self.progress = progress
+        self.runs = runs
+        self.number = 0
+        self.task: TaskID | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Move the bar."""
+        if isinstance(event, Started):
+            self._add(event.plan, event.step)
+        elif isinstance(event, Finished):
+            if event.reused:
+                self._add(event.plan, event.result["steps"])
+                self._update(state="complete already", metrics=describe(event.result["final"]))
+        elif isinstance(event, Logged):
+            rate = event.step / event.seconds
+            self._update(completed=event.step, state=f"{rate:.1f} it/s  loss {event.loss:.3f}")
+        else:
+            self._update(metrics=describe(event.row))
+
+    def say(self, text: str) -> None:
+        """Nothing interrupts the bars: results follow when they have stopped."""
+        self.progress.stop()
+        super().say(text)
+        self.progress.start()
+
+    def _add(self, plan: Plan, step: int) -> None:
+        self.number += 1
+        self.task = self.progress.add_task(
+            _label(plan, self.number, self.runs),
+            total=plan.config.budget.steps,
+            completed=step,
+            state="",
+            metrics="",
+        )
+
+    def _update(self, **fields: Any) -> None:
+        if self.task is not None:
+            self.progress.update(self.task, **fields)
+
+
+@contextmanager
+def reporter(runs: int, *, quiet: bool) -> Iterator[Reporter]:
+    """The right reporter for stderr: bars on a terminal, lines in a pipe, nothing if quiet."""
+    console = Console(stderr=True)
+    if quiet:
+        yield Reporter()
+    elif not console.is_terminal:
+        yield Lines(console, runs)
+    else:
+        columns = (
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeRemainingColumn(),
+            TextColumn("[cyan]{task.fields[metrics]}"),
+        )
+        with Progress(*columns, console=console) as progress:
+            yield Bars(progress, runs)
+
+
+def describe(row: dict[str, Any]) -> str:
+    """The metrics of one evaluation in a few words."""
+    suffix = metric_suffix(row["samples"])
+    words = f"FID-{suffix.upper()} {row[f'fid_{suffix}']:.2f}"
+    if "label_accuracy" in row:
+        words += f", accuracy {row['label_accuracy']:.3f}"
+    return words
+
+
+def sentence(result: dict[str, Any]) -> str:
+    """What a finished run comes to."""
+    final = result["final"]
+    return (
+        f"{result['block']}, seed {result['seed']}: {describe(final)} "
+        f"({final['features']} features) after {result['steps']:,} steps, "
+        f"{result['train_seconds']:.3g} s of training on {result['device']}."
+    )
+
+
+def _label(plan: Plan, number: int, runs: int) -> str:
+    place = f"[{number}/{runs}] " if runs > 1 else ""
+    return f"{place}{plan.config.block} seed {plan.config.seed}"

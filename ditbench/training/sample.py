@@ -1,0 +1,78 @@
+"""Sample from a finished run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ditbench.config import RunConfig, read_toml, validate
+from ditbench.data import load_dataset
+from ditbench.errors import DitbenchError
+from ditbench.rundir import RunDirectory
+from ditbench.training.checkpoint import load_ema
+from ditbench.training.environment import select_device
+from ditbench.training.evaluate import sample_images
+from ditbench.training.grid import GRID_COLUMNS, save_grid
+from ditbench.training.run import build_model, create_configured_objective
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def sample_grid(
+    run: Path,
+    output: Path,
+    *,
+    classes: list[int] | None,
+    per_class: int,
+    settings: dict[str, Any],
+    device_name: str,
+) -> None:
+    """Draw `per_class` images of each class and write them as a grid, one column a class.
+
+    Args:
+        run: a run directory with a checkpoint.
+        output: a PNG file.
+        classes: labels; None is the first ten.
+        per_class: rows of the grid.
+        settings: dotted keys of the configuration to values; None leaves the run's own.
+        device_name: see `select_device`.
+
+    Raises:
+        DitbenchError: no run or no checkpoint there, a class that the data does not have, or an
+            output that cannot be written.
+    """
+    directory = RunDirectory(run)
+    config = _read_config(directory).with_values(
+        **{key.replace(".", "__"): value for key, value in settings.items() if value is not None}
+    )
+    device = select_device(device_name)
+    dataset = load_dataset(config.data.name, config.data.path)
+    if classes is None:
+        classes = list(range(min(dataset.num_classes, GRID_COLUMNS)))
+    for label in classes:
+        if not 0 <= label < dataset.num_classes:
+            raise DitbenchError(
+                f"class {label} is not in the data", f"labels are 0 to {dataset.num_classes - 1}"
+            )
+    objective = create_configured_objective(config)
+    model = build_model(config, dataset, objective, torch.device("cpu"))
+    load_ema(directory.checkpoint, model)
+    labels = torch.tensor(classes).repeat(per_class)
+    images = sample_images(model.to(device).eval(), config, objective, dataset, labels)
+    save_grid(output, images, columns=len(classes))
+
+
+def _read_config(directory: RunDirectory) -> RunConfig:
+    if not directory.config.is_file():
+        raise DitbenchError(
+            f"{directory.path} is not a run directory: it has no config.toml",
+            "name the directory that `ditbench run` printed",
+        )
+    if not directory.checkpoint.is_file():
+        raise DitbenchError(
+            f"{directory.path} has no checkpoint",
+            "reference runs come without; make your own with `ditbench run`",
+        )
+    return validate(read_toml(directory.config))

@@ -1,0 +1,58 @@
+"""The command line in this process, and one tiny experiment for all tests to tell about."""
+
+import shutil
+
+import pytest
+from typer.testing import CliRunner
+
+from ditbench.cli import app
+
+TINY = ("--model", "16x1x2/2", "--batch-size", "16", "--steps", "20", "--device", "cpu")
+TINY_EVALUATION = ("eval.points=2", "eval.samples=40", "eval.sampling_steps=3")
+TINY_RUN = (*TINY, *(part for value in TINY_EVALUATION for part in ("--set", value)))
+
+
+@pytest.fixture
+def tiny():
+    """Arguments of `run` that make it a second."""
+    return TINY_RUN
+
+
+@pytest.fixture(scope="session")
+def cli():
+    """Call `ditbench` with arguments; the result has exit_code, stdout, stderr, exception."""
+
+    def call(*arguments):
+        return CliRunner().invoke(app, [str(part) for part in arguments], prog_name="ditbench")
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def experiment(tmp_path_factory, cli):
+    """What `ditbench run --block all --seeds 0,1` told, and the results that it left."""
+    out = tmp_path_factory.mktemp("experiment") / "results"
+    told = cli("run", "--block", "all", "--seeds", "0,1", *TINY_RUN, "--out", out)
+    return told, out
+
+
+@pytest.fixture
+def results(experiment):
+    """The results of the experiment: read only."""
+    return experiment[1]
+
+
+@pytest.fixture
+def one_run(results, tmp_path):
+    """A copy of one run directory, to be damaged."""
+    source = next(results.glob("digits/adaln-zero/seed0-*"))
+    return shutil.copytree(source, tmp_path / "one" / source.relative_to(results))
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """An empty current directory."""
+    path = tmp_path / "elsewhere"
+    path.mkdir()
+    monkeypatch.chdir(path)
+    return path

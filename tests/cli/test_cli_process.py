@@ -1,0 +1,70 @@
+"""What only a process shows: exit codes, streams, imports, pipes; and the help pages."""
+
+import subprocess
+import sys
+
+import pytest
+
+COMMANDS = ("run", "compare", "plot", "flops", "blocks", "sample", "features", "features train")
+MAIN = (sys.executable, "-m", "ditbench")
+
+
+def start(*arguments, **options):
+    command = [*MAIN, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["compare", "RESULTS"],
+                                       ["plot", "RESULTS", "-o", "OUT/figure.png"],
+                                       ["compare", "nowhere"]])  # fmt: skip
+def test_telling_imports_no_torch(arguments, results, tmp_path):
+    known = {"RESULTS": str(results), "OUT/figure.png": str(tmp_path / "figure.png")}
+    program = (
+        "import sys\n"
+        "from ditbench.cli import main\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    assert 'torch' not in sys.modules\n"
+    )
+    command = [sys.executable, "-c", program, *(known.get(part, part) for part in arguments)]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "AssertionError" not in told.stderr
+    assert told.returncode == (2 if "nowhere" in arguments else 0)
+
+
+def test_a_process_keeps_data_and_complaints_apart(results):
+    told = start("compare", results, "--format", "csv")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.startswith("block,")
+    told = start("compare", results, "--format", "cvs")
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr == "error: unknown format 'cvs'\nhelp: did you mean csv?\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["compare", "RESULTS"],
+                                       ["compare", "RESULTS", "--format", "csv"]])  # fmt: skip
+def test_a_reader_that_leaves_is_no_error_to_show(arguments, results):
+    command = [*MAIN, *(str(results) if part == "RESULTS" else part for part in arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+def test_version(cli):
+    assert cli("--version").stdout.startswith("ditbench ")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_help_page_is_complete_and_in_words(cli, command):
+    told = cli(*command.split(), "--help")
+    assert (told.exit_code, told.stderr) == (0, "")
+    for word in ("<bool>", "<str>...", "list[", "range>", "None", "Annotated", "DitbenchError"):
+        assert word not in told.stdout
+    assert f"Usage: ditbench {command} " in told.stdout
+
+
+@pytest.mark.parametrize("group", [[], ["features"]])
+def test_a_group_alone_shows_its_help_page(cli, group):
+    told = cli(*group)
+    assert (told.exit_code, told.stdout) == (0, cli(*group, "--help").stdout)

@@ -1,0 +1,163 @@
+"""`ditbench run` and `features train`, end to end on 20 steps."""
+
+import json
+
+import pytest
+
+from ditbench.models.blocks import block_names
+from ditbench.training import progress, run
+from ditbench.training.train import Logged
+
+WALL_CLOCK = {
+    "seconds",
+    "sampling_seconds",
+    "eval_seconds",
+    "train_seconds",
+    "steps_per_second",
+    "samples_per_second",
+    "peak_memory_bytes",
+}
+
+
+def without_clocks(table):
+    return {
+        key: without_clocks(value) if isinstance(value, dict) else value
+        for key, value in table.items()
+        if key not in WALL_CLOCK
+    }
+
+
+def only_result(out):
+    (path,) = out.glob("**/result.json")
+    return without_clocks(json.loads(path.read_text()))
+
+
+def files_below(path):
+    return sorted(str(file.relative_to(path)) for file in path.rglob("*"))
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    def refuse(*_arguments):
+        raise AssertionError("it trains")
+
+    monkeypatch.setattr(run, "Trainer", refuse)
+
+
+def test_every_block_and_seed_leaves_a_run(experiment):
+    told, out = experiment
+    assert told.exit_code == 0, told.stderr
+    assert len(list(out.glob("digits/*/seed[01]-*/result.json"))) == 8
+    sentences, paths = told.stdout.splitlines()[::2], told.stdout.splitlines()[1::2]
+    assert [line.split(",")[0] for line in sentences] == block_names() * 2
+    assert all("FID-40" in line and "20 steps" in line for line in sentences)
+    assert paths == [str(next(out.glob(f"*/{block}/seed{seed}-*")))
+                     for seed in (0, 1) for block in block_names()]  # fmt: skip
+    assert "[1/8] in-context seed 0" in told.stderr
+    assert "step 10/20  FID-40" in told.stderr
+
+
+def test_a_complete_run_is_told_and_not_trained(cli, experiment, tiny, no_training):
+    told, out = experiment
+    arguments = ("run", "--block", "all", "--seeds", "0,1", *tiny, "--out", out)
+    again = cli(*arguments)
+    assert again.exit_code == 0
+    assert again.stdout == told.stdout
+    assert again.stderr.count("complete already") == 8
+    assert cli(*arguments, "--quiet").stderr == ""
+
+
+def test_json_is_a_list_of_results(cli, results, tiny, no_training):
+    told = cli("run", "--block", "adaln,adaln", *tiny, "--out", results, "--json", "--quiet")
+    (result,) = json.loads(told.stdout)
+    assert (result["block"], result["seed"], result["steps"]) == ("adaln", 0, 20)
+    assert result["final"]["samples"] == 40
+    assert result["path"] == str(next(results.glob("digits/adaln/seed0-*")))
+    assert told.stderr == ""
+
+
+def test_a_runs_own_config_repeats_it(cli, results, no_training):
+    config = next(results.glob("digits/adaln/seed1-*/config.toml"))
+    told = cli("run", "--block", "adaln", "--config", config, "--out", results, "--device", "cpu")
+    assert told.exit_code == 0
+    assert told.stdout.splitlines()[1] == str(config.parent)
+
+
+def test_dry_run_tells_and_writes_nothing(cli, elsewhere, tiny):
+    told = cli("run", "--block", "all", "--seeds", "3", *tiny, "--dry-run")
+    assert told.exit_code == 0
+    assert told.stderr == ""
+    assert all(block in told.stdout for block in block_names())
+    assert "16x1x2/2 on digits 8x8x1" in told.stdout
+    assert "10 ... 20" in told.stdout
+    assert "results/digits/adaln-zero/seed3-" in told.stdout
+    assert files_below(elsewhere) == []
+
+
+def test_dry_run_fits_into_120_columns(cli, elsewhere):
+    told = cli("run", "--block", "all", "--dry-run")
+    assert max(len(line.rstrip()) for line in told.stdout.splitlines()) <= 120
+
+
+def test_dry_run_as_json(cli, results, tiny):
+    told = cli("run", "--block", "adaln", "--seeds", "0,7", *tiny,
+               "--out", results, "--dry-run", "--json")  # fmt: skip
+    done, new = json.loads(told.stdout)
+    assert (done["complete"], new["complete"]) == (True, False)
+    assert done["evaluation_steps"] == [10, 20]
+    assert done["images"] == 20 * 16
+    assert done["train_flops"] == pytest.approx(done["gflops"] * 1e9 * 3 * 320)
+
+
+def test_dry_run_says_what_is_complete(cli, results, tiny):
+    told = cli("run", "--block", "adaln", "--seeds", "0,7", *tiny, "--out", results, "--dry-run")
+    assert told.stdout.count("(complete)") == 1
+
+
+def test_flags_reach_the_configuration(cli, elsewhere, tiny):
+    told = cli("run", "--block", "adaln", *tiny, "--objective", "ddpm", "--lr", "2e-3",
+               "--precision", "fp32", "--set", "train.warmup=0.5", "--json", "--quiet")  # fmt: skip
+    assert told.exit_code == 0, told.stderr
+    config = (elsewhere / json.loads(told.stdout)[0]["path"] / "config.toml").read_text()
+    for line in ('name = "ddpm"', "lr = 0.002", "warmup = 0.5", 'precision = "fp32"'):
+        assert line in config
+
+
+@pytest.mark.parametrize("step", [4, 15])
+def test_an_interrupted_run_goes_on_to_the_same_end(
+    cli, tmp_path, tiny, results, monkeypatch, step
+):
+    arguments = ("run", "--block", "adaln-zero", *tiny, "--out", tmp_path)
+
+    def interrupt(_self, event):
+        if isinstance(event, Logged) and event.step == step:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(progress.Lines, "__call__", interrupt)
+        told = cli(*arguments)
+    assert told.exit_code == 130
+    assert told.stdout == ""
+    assert told.stderr == ("interrupted: the same command again goes on from the last evaluation\n")
+    assert not list(tmp_path.glob("**/result.json"))
+
+    told = cli(*arguments)
+    assert told.exit_code == 0
+    # Before the first evaluation there is nothing to go on from.
+    assert ("from step 10 of 20" if step > 10 else "for 20 steps") in told.stderr
+    uninterrupted = next(results.glob("digits/adaln-zero/seed0-*"))
+    assert only_result(tmp_path) == only_result(uninterrupted)
+
+
+def test_features_train_says_where_and_how_good(cli, elsewhere, monkeypatch):
+    def train_digits(output, say):
+        say("epoch 1")
+        output.write_bytes(b"weights")
+        return 0.98765
+
+    monkeypatch.setattr("ditbench.metrics.train_features.train_digits", train_digits)
+    told = cli("features", "train", "digits", "-o", "mine.safetensors")
+    assert told.exit_code == 0
+    assert told.stdout == "test accuracy 0.9877, weights in mine.safetensors\n"
+    assert told.stderr == "epoch 1\n"
+    assert files_below(elsewhere) == ["mine.safetensors"]

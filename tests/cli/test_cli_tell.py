@@ -1,0 +1,129 @@
+"""What tells about runs and models: compare, plot, sample, flops, blocks."""
+
+import csv
+import io
+import json
+import shutil
+
+import pytest
+from PIL import Image
+
+from ditbench.models.blocks import block_names
+
+MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+
+
+def test_compare_prints_a_table_and_its_conclusion(cli, results):
+    told = cli("compare", results)
+    assert (told.exit_code, told.stderr) == (0, "")
+    assert all(block in told.stdout for block in block_names())
+    assert "20 steps of 16" in told.stdout
+    assert "FID" in told.stdout.splitlines()[-1]
+
+
+def test_compare_as_json_and_csv_tells_the_same_numbers(cli, results):
+    as_json = json.loads(cli("compare", results, "--format", "json").stdout)
+    text = cli("compare", results, "--format", "csv").stdout
+    as_csv = list(csv.DictReader(io.StringIO(text)))
+    assert {row["block"] for row in as_json} == set(block_names())
+    assert all(row["seeds"] == 2 for row in as_json)
+    assert [float(row["fid"]) for row in as_csv] == [row["fid"] for row in as_json]
+
+
+@pytest.mark.parametrize(("kind", "sign"), [("md", "| :---"), ("latex", r"\toprule")])
+def test_compare_as_text(cli, results, kind, sign):
+    told = cli("compare", results, "--format", kind)
+    assert told.exit_code == 0
+    assert sign in told.stdout
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [("csv", "csv"), ("md", "md"), ("tex", "latex"),
+                                                ("json", "json")])  # fmt: skip
+def test_compare_into_a_file_writes_what_it_would_print(cli, results, tmp_path, suffix, kind):
+    file = tmp_path / "made" / f"table.{suffix}"
+    told = cli("compare", results, "-o", file)
+    assert (told.exit_code, told.stdout) == (0, "")
+    assert file.read_text() == cli("compare", results, "--format", kind).stdout
+
+
+def test_compare_to_another_baseline(cli, results):
+    told = cli("compare", results, "--baseline", "adaln", "--format", "json")
+    ratios = {row["block"]: row["fid_ratio"] for row in json.loads(told.stdout)}
+    assert ratios["adaln"] == 1
+
+
+def test_compare_names_what_it_skips_and_goes_on(cli, results, tmp_path):
+    copy = shutil.copytree(results, tmp_path / "copy")
+    broken = next(copy.glob("digits/adaln/seed0-*"))
+    (broken / "result.json").write_text("{")
+    told = cli("compare", copy, "--format", "json")
+    assert told.exit_code == 0
+    assert told.stderr.startswith(f"skipped: {broken}: ")
+    assert {row["block"]: row["seeds"] for row in json.loads(told.stdout)}["adaln"] == 1
+
+
+def test_the_reference_runs_are_the_default(cli, results, elsewhere, monkeypatch):
+    monkeypatch.setattr("ditbench.cli.output.reference_results", lambda: results)
+    told = cli("compare", "--format", "json")
+    assert len(json.loads(told.stdout)) == 4
+    assert told.stderr == (
+        f"no complete run in results/: these are the reference runs, {results}\n"
+    )
+
+
+def test_runs_of_ones_own_come_before_the_reference_runs(cli, results, one_run, elsewhere):
+    shutil.copytree(one_run.parents[2], elsewhere / "results")
+    shutil.copytree(results, elsewhere / "results" / "reference")
+    for arguments in ((), ("results",)):
+        told = cli("compare", *arguments, "--format", "json")
+        assert [row["seeds"] for row in json.loads(told.stdout)] == [1]
+        assert told.stderr == ""
+
+
+@pytest.mark.parametrize("kind", ["curve", "samples"])
+@pytest.mark.parametrize("suffix", MAGIC)
+def test_plot(cli, results, elsewhere, kind, suffix):
+    told = cli("plot", results, "--kind", kind, "-o", f"figure.{suffix}")
+    assert (told.exit_code, told.stdout, told.stderr) == (0, f"figure.{suffix}\n", "")
+    assert (elsewhere / f"figure.{suffix}").read_bytes().startswith(MAGIC[suffix])
+
+
+@pytest.mark.parametrize("x", ["flops", "time"])
+def test_plot_along(cli, results, elsewhere, x):
+    assert cli("plot", results, "--x", x).stdout == "ditbench.png\n"
+    assert (elsewhere / "ditbench.png").is_file()
+
+
+def test_sample_draws_a_column_a_class(cli, one_run, elsewhere):
+    told = cli("sample", one_run, "--classes", "3,7", "--per-class", "4", "--sampling-steps", "2",
+               "--cfg-scale", "2", "--seed", "5", "--device", "cpu")  # fmt: skip
+    assert (told.exit_code, told.stdout) == (0, "samples.png\n"), told.stderr
+    with Image.open(elsewhere / "samples.png") as grid:
+        assert grid.height == 2 * grid.width
+
+
+def test_flops_keeps_its_contract(cli):
+    told = cli("flops", "--block", "adaln,adaln-zero", "--model", "S/4", "--format", "json")
+    rows = json.loads(told.stdout)
+    assert [row["block"] for row in rows] == ["adaln", "adaln-zero"]
+    for row in rows:
+        assert list(row) == ["block", "model", "input", "parameters", "gmacs", "gflops"]
+        assert (row["model"], row["input"]) == ("S/4", "32x32x4")
+        assert isinstance(row["parameters"], int)
+        assert row["gflops"] == 2 * row["gmacs"]
+
+
+def test_flops_for_people_names_the_papers_unit(cli):
+    told = cli("flops", "--block", "adaln-zero", "--model", "S/8", "--format", "md")
+    assert "GMACs (paper's Gflops)" in told.stdout
+    assert "GFLOPs (2 x GMACs)" in told.stdout
+
+
+def test_blocks_measures_what_it_tells(cli):
+    told = cli("blocks", "--format", "json")
+    rows = {row["block"]: row for row in json.loads(told.stdout)}
+    assert list(rows) == block_names()
+    assert rows["adaln"]["overhead_percent"] == 0
+    assert rows["adaln-zero"]["overhead_percent"] == pytest.approx(0.06, abs=0.01)
+    assert {name for name, row in rows.items() if row["starts_as"] == "identity"} == {"adaln-zero"}
+    assert all("Peebles" in row["source"] for row in rows.values())

@@ -1,0 +1,35 @@
+"""The one error that a user sees, and the names that it offers."""
+
+import pytest
+
+from ditbench.errors import EXIT_FAILED, EXIT_USAGE, DitbenchError, unknown_name
+
+
+def test_a_mistake_is_one_of_usage_unless_it_says_otherwise():
+    error = DitbenchError("what", "do this")
+    assert (str(error), error.message, error.hint) == ("what", "what", "do this")
+    assert error.exit_code == EXIT_USAGE == 2
+    assert DitbenchError("what", None, EXIT_FAILED).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "hint"),
+    [
+        ("adaln_zero", ["in-context", "adaln-zero"], "did you mean adaln-zero?"),
+        ("ADALN", ["in-context", "adaln"], "did you mean adaln?"),
+        ("s/4", ["S/4"], "did you mean S/4?"),
+        ("lr", ["train.lr", "seed"], "did you mean train.lr?"),
+        ("batch_size", ["eval.batch_size", "train.batch_size"],
+         "did you mean eval.batch_size or train.batch_size?"),
+        ("zzz", ["alpha", "beta"], "known: alpha, beta"),
+        ("", ["alpha"], "known: alpha"),
+    ],
+)  # fmt: skip
+def test_the_nearest_names_are_offered_or_all(name, known, hint):
+    error = unknown_name("thing", name, known)
+    assert error.message == f"unknown thing '{name}'"
+    assert error.hint == hint
+
+
+def test_three_names_are_offered_at_most():
+    assert unknown_name("thing", "ab", ["ab1", "ab2", "ab3", "ab4"]).hint.count("ab") == 3

@@ -1,0 +1,75 @@
+"""The order of the data, and label dropout."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ditbench.data.dataset import ImageDataset, to_model
+from ditbench.seeds import generator
+from ditbench.training.batches import Batches, drop_labels
+
+
+def dataset(count):
+    images = torch.arange(count * 4, dtype=torch.uint8).view(count, 1, 2, 2)
+    return ImageDataset("test", images, torch.arange(count) % 3, ("a", "b", "c"))
+
+
+def batches(count, size, seed=0, flip=False):
+    return Batches(dataset(count), size, seed, horizontal_flip=flip, device=torch.device("cpu"))
+
+
+@given(count=st.integers(1, 50), size=st.integers(1, 50), seed=st.integers(0, 5))
+@settings(deadline=None)
+def test_every_epoch_holds_every_image_once(count, size, seed):
+    size = min(count, size)
+    data = batches(count, size, seed)
+    steps = -(-3 * count // size)
+    seen = torch.cat([data.indices(step) for step in range(steps)])[: 3 * count]
+    for epoch in seen.view(3, count):
+        assert sorted(epoch.tolist()) == list(range(count))
+
+
+def test_a_batch_depends_on_seed_and_step_alone():
+    ahead, back = batches(20, 8), batches(20, 8)
+    forward = [ahead.indices(step) for step in range(9)]
+    backward = [back.indices(step) for step in reversed(range(9))][::-1]
+    assert all(torch.equal(one, two) for one, two in zip(forward, backward, strict=True))
+    assert not torch.equal(batches(20, 8, seed=1).indices(0), forward[0])
+
+
+def test_images_come_with_their_labels_in_the_model_s_range():
+    data = batches(20, 8)
+    x, y = data.batch(4)
+    index = data.indices(4)
+    assert torch.equal(x, to_model(data.images[index]))
+    assert torch.equal(y, data.labels[index])
+    assert x.dtype == torch.float32
+    assert -1 <= x.min() < x.max() <= 1
+
+
+def test_flips_mirror_about_half_of_the_images_and_nothing_else():
+    plain, flipped = batches(60, 60), batches(60, 60, flip=True)
+    x, _ = plain.batch(0)
+    mirrored, _ = flipped.batch(0)
+    is_same = (mirrored == x).flatten(1).all(1)
+    is_mirror = (mirrored == x.flip(-1)).flatten(1).all(1)
+    assert (is_same ^ is_mirror).all()
+    assert 15 < is_mirror.sum() < 45
+    assert torch.equal(mirrored, batches(60, 60, flip=True).batch(0)[0])
+
+
+def test_labels_are_dropped_at_the_asked_rate():
+    y = torch.arange(20_000) % 10
+    dropped = drop_labels(y, 0.1, null_class=10, draws=generator(0, "dropout"))
+    share = (dropped == 10).float().mean().item()
+    # Three standard deviations of a binomial share.
+    assert share == pytest.approx(0.1, abs=3 * (0.1 * 0.9 / 20_000) ** 0.5)
+    kept = dropped != 10
+    assert torch.equal(dropped[kept], y[kept])
+
+
+def test_batches_leave_the_global_stream_alone():
+    before = torch.random.get_rng_state()
+    batches(20, 8, flip=True).batch(3)
+    assert torch.equal(torch.random.get_rng_state(), before)

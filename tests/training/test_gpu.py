@@ -1,0 +1,80 @@
+"""What differs on a GPU. Run with `pytest -m gpu`."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ditbench.config import load
+from ditbench.models.blocks import block_names
+from ditbench.training.run import build_model, execute, plan
+from ditbench.training.train import Trainer
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+
+OVERRIDES = {"budget.steps": 20, "eval.points": 2, "eval.samples": 40, "eval.sampling_steps": 3}
+
+
+def make_plan(out, device="cuda", **values):
+    overrides = OVERRIDES | {key.replace("__", "."): value for key, value in values.items()}
+    return plan(load("digits", overrides=overrides), Path(out), torch.device(device))
+
+
+@pytest.mark.parametrize("block", block_names())
+@pytest.mark.parametrize("objective", ["flow", "ddpm"])
+def test_a_run_on_the_gpu(tmp_path, block, objective):
+    run = make_plan(tmp_path, block=block, objective__name=objective)
+    assert run.config.train.precision == "bf16"
+    result = execute(run, lambda _event: None)
+    assert result["final"]["fid_40"] > 0
+    assert 0 < result["peak_memory_bytes"] < 2**30
+    assert result["device"] == torch.cuda.get_device_name()
+
+
+def test_the_gpu_computes_what_the_cpu_does(tmp_path):
+    """One forward pass with equal weights, in float32."""
+    plans = [
+        make_plan(tmp_path, device=device, train__precision="fp32") for device in ("cpu", "cuda")
+    ]
+    outputs = []
+    for run in plans:
+        model = build_model(run.config, run.dataset, run.objective, run.device)
+        torch.nn.init.ones_(model.final_layer.linear.weight)
+        x = torch.linspace(-1, 1, 4 * 64).view(4, 1, 8, 8).to(run.device)
+        t, y = torch.arange(4.0).to(run.device), torch.arange(4).to(run.device)
+        with torch.no_grad():
+            outputs.append(model(x, t, y).cpu())
+    torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-4)
+
+
+def test_all_blocks_see_equal_inputs_on_the_gpu(tmp_path):
+    seen = []
+    for block in block_names():
+        run = make_plan(tmp_path, block=block)
+        model = build_model(run.config, run.dataset, run.objective, run.device)
+        trainer = Trainer(run.config, model, run.objective, run.dataset, run.device)
+        inputs = []
+        model.register_forward_pre_hook(lambda _module, given, into=inputs: into.append(given))
+        for _ in range(3):
+            trainer._update()
+        seen.append(inputs)
+    for inputs in seen[1:]:
+        for ours, theirs in zip(inputs, seen[0], strict=True):
+            assert all(torch.equal(one, two) for one, two in zip(ours, theirs, strict=True))
+
+
+def test_a_step_never_waits_for_the_gpu(tmp_path):
+    run = make_plan(tmp_path)
+    model = build_model(run.config, run.dataset, run.objective, run.device)
+    trainer = Trainer(run.config, model, run.objective, run.dataset, run.device)
+    for _ in range(16):  # past the first epoch's permutation and every lazy initialisation
+        trainer._update()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            trainer._update()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
