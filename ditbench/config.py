@@ -88,7 +88,7 @@ class EvalConfig(Section):
     """When and how samples are drawn: `points` evaluations, evenly spaced, the last at the end."""
 
     points: Annotated[int, Field(gt=0)] = 6
-    samples: Annotated[int, Field(gt=1)] = 1_000
+    samples: Annotated[int, Field(gt=1)] = 2_000
     sampler: str = "auto"
     sampling_steps: Annotated[int, Field(gt=0)] = 25
     cfg_scale: Annotated[float, Field(ge=0)] = 1.0

@@ -37,7 +37,7 @@ OTHER = {
     "train.ema_decay": 0.99,
     "train.precision": "bf16",
     "eval.points": 5,
-    "eval.samples": 1000,
+    "eval.samples": 500,
     "eval.sampler": "heun",
     "eval.sampling_steps": 10,
     "eval.cfg_scale": 4.0,
