@@ -78,7 +78,7 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
         Column("gmacs", "GMACs (paper's Gflops)", significant(3, 2), "low"),
         Column("fid", f"FID-{of} ↓", decimals(2), "low", spread="fid_std"),
         Column("fid_std", None),
-        Column("kid", f"KID-{of} ↓ (x1e-3)", decimals(2, 1e3), "low"),
+        Column("kid", f"KID-{of} ↓", significant(3), "low"),
         Column("label_accuracy", "Label acc. ↑", decimals(3), "high"),
         Column("steps_per_second", "steps/s", significant(3), "high"),
         Column("peak_memory_bytes", "Peak mem (MiB)", decimals(0, 2**-20), "low"),

@@ -176,12 +176,12 @@ def test_a_comparison_in_every_format(make_run, results):
     assert float(first["gmacs"]) == 0.0035
     assert float(first["fid_ratio"]) == 8.5 / 16.5
     markdown = render_comparisons([comparison], "md")
-    assert "| adaln-zero | 2 | 0.345 | **0.00350** | **8.50 ± 0.71** | **8.50** |" in markdown
+    assert "| adaln-zero | 2 | 0.345 | **0.00350** | **8.50 ± 0.71** | **0.00850** |" in markdown
     for header in (
         "Params (M)",
         "GMACs (paper's Gflops)",
         "FID-2K ↓",
-        "KID-2K ↓ (x1e-3)",
+        "KID-2K ↓",
         "Label acc. ↑",
         "steps/s",
         "Peak mem (MiB)",
