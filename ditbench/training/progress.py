@@ -7,7 +7,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from ditbench.rundir import metric_suffix
 from ditbench.training.run import Evaluated, Event, Finished, Started
@@ -15,8 +22,6 @@ from ditbench.training.train import Logged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from rich.progress import TaskID
 
     from ditbench.training.run import Plan
 
@@ -31,7 +36,7 @@ class Reporter:
         """Take note of an event."""
 
     def say(self, text: str) -> None:
-        """Put a result on stdout, whatever is being drawn."""
+        """Put a result on stdout; nothing is being drawn between two runs."""
         print(text, flush=True)
 
 
@@ -83,36 +88,51 @@ class Lines(Reporter):
 
 
 class Bars(Reporter):
-    """One live bar a run on a terminal."""
+    """A live bar on a terminal, one after the other, so that results can stand between them.
 
-    def __init__(self, progress: Progress, runs: int) -> None:
-        self.progress = progress
+    It fits 80 columns: of the metrics it shows FID alone.
+    """
+
+    def __init__(self, console: Console, runs: int) -> None:
+        self.console = console
         self.runs = runs
         self.number = 0
-        self.task: TaskID | None = None
+        self.progress = self._new_progress()
+        self.task = TaskID(0)
 
     def __call__(self, event: Event) -> None:
         """Move the bar."""
         if isinstance(event, Started):
-            self._add(event.plan, event.step)
-        elif isinstance(event, Finished):
-            if event.reused:
-                self._add(event.plan, event.result["steps"])
-                self._update(state="complete already", metrics=describe(event.result["final"]))
+            self._start(event.plan, event.step)
         elif isinstance(event, Logged):
             rate = event.step / event.seconds
             self._update(completed=event.step, state=f"{rate:.1f} it/s  loss {event.loss:.3f}")
+        elif isinstance(event, Evaluated):
+            self._update(metrics=fid(event.row))
         else:
-            self._update(metrics=describe(event.row))
+            if event.reused:
+                self._start(event.plan, event.result["steps"])
+                self._update(state="complete already", metrics=fid(event.result["final"]))
+            self.close()
 
-    def say(self, text: str) -> None:
-        """Nothing interrupts the bars: results follow when they have stopped."""
+    def close(self) -> None:
+        """Leave the last bar where it is; what follows is written below it."""
         self.progress.stop()
-        super().say(text)
-        self.progress.start()
 
-    def _add(self, plan: Plan, step: int) -> None:
+    def _new_progress(self) -> Progress:
+        return Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("[cyan]{task.fields[metrics]}"),
+            console=self.console,
+        )
+
+    def _start(self, plan: Plan, step: int) -> None:
         self.number += 1
+        self.progress = self._new_progress()
         self.task = self.progress.add_task(
             _label(plan, self.number, self.runs),
             total=plan.config.budget.steps,
@@ -120,10 +140,10 @@ class Bars(Reporter):
             state="",
             metrics="",
         )
+        self.progress.start()
 
     def _update(self, **fields: Any) -> None:
-        if self.task is not None:
-            self.progress.update(self.task, **fields)
+        self.progress.update(self.task, **fields)
 
 
 @contextmanager
@@ -135,22 +155,22 @@ def reporter(runs: int, *, quiet: bool) -> Iterator[Reporter]:
     elif not console.is_terminal:
         yield Lines(console, runs)
     else:
-        columns = (
-            TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[state]}"),
-            TimeRemainingColumn(),
-            TextColumn("[cyan]{task.fields[metrics]}"),
-        )
-        with Progress(*columns, console=console) as progress:
-            yield Bars(progress, runs)
+        bars = Bars(console, runs)
+        try:
+            yield bars
+        finally:
+            bars.close()
+
+
+def fid(row: dict[str, Any]) -> str:
+    """The FID of one evaluation by its full name."""
+    suffix = metric_suffix(row["samples"])
+    return f"FID-{suffix.upper()} {row[f'fid_{suffix}']:.2f}"
 
 
 def describe(row: dict[str, Any]) -> str:
     """The metrics of one evaluation in a few words."""
-    suffix = metric_suffix(row["samples"])
-    words = f"FID-{suffix.upper()} {row[f'fid_{suffix}']:.2f}"
+    words = fid(row)
     if "label_accuracy" in row:
         words += f", accuracy {row['label_accuracy']:.3f}"
     return words

@@ -1,0 +1,67 @@
+"""What people see of a run: bars on a terminal, lines in a pipe, nothing if quiet."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from ditbench.training import progress
+from ditbench.training.progress import Bars, Lines, describe, reporter, sentence
+from ditbench.training.run import execute
+
+
+@pytest.fixture
+def screen():
+    return Console(file=io.StringIO(), force_terminal=True, width=120)
+
+
+def test_bars_end_before_results_are_written(make_plan, screen, capsys):
+    bars = Bars(screen, runs=2)
+    for block in ("adaln", "adaln-zero"):
+        result = execute(make_plan(block=block), bars)
+        # A bar that is still drawn would be drawn over what is said now.
+        assert not bars.progress.live.is_started
+        bars.say(sentence(result))
+    drawn = screen.file.getvalue()
+    for text in ("[1/2] adaln seed 0", "[2/2] adaln-zero seed 0", "6/6", "FID-40", "it/s"):
+        assert text in drawn
+    assert capsys.readouterr().out.count("after 6 steps") == 2
+
+
+def test_a_complete_run_is_shown_as_such(make_plan, screen):
+    execute(make_plan(), lambda _event: None)
+    execute(make_plan(), Bars(screen, runs=1))
+    assert "complete already" in screen.file.getvalue()
+
+
+def test_a_bar_is_left_alone_when_the_run_breaks_off(make_plan, monkeypatch, screen):
+    monkeypatch.setattr(progress, "Console", lambda **_options: screen)
+
+    def break_off(on_event):
+        def forward(event):
+            on_event(event)
+            raise KeyboardInterrupt
+
+        return forward
+
+    with pytest.raises(KeyboardInterrupt), reporter(1, quiet=False) as bars:
+        execute(make_plan(), break_off(bars))
+    assert not bars.progress.live.is_started
+
+
+def test_lines_hold_what_matters_and_no_control_characters(make_plan):
+    pipe = Console(file=io.StringIO())
+    execute(make_plan(), Lines(pipe, runs=1))
+    lines = pipe.file.getvalue().splitlines()
+    assert lines[0].startswith("adaln-zero seed 0  16x2x2/2 on digits, flow, for 6 steps")
+    assert [line.split()[4] for line in lines if "FID-40" in line] == ["2/6", "4/6", "6/6"]
+    assert "\x1b" not in pipe.file.getvalue()
+
+
+def test_quiet_says_nothing_but_results(make_plan, capsys):
+    with reporter(1, quiet=True) as on_event:
+        result = execute(make_plan(), on_event)
+        on_event.say("result")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("result\n", "")
+    assert describe(result["final"]) in sentence(result)
