@@ -271,7 +271,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     except (csv.Error, UnicodeDecodeError) as error:
         raise _damaged(path, str(error)) from error
     whole = [row for row in rows if None not in row and None not in row.values()]
-    return [{name: _number(text) for name, text in row.items()} for row in whole]
+    return [{name: parse_cell(text) for name, text in row.items()} for row in whole]
 
 
 def _damaged(path: Path, reason: str) -> DitbenchError:
@@ -286,7 +286,10 @@ def _csv_line(cells: Iterable[Any]) -> str:
     return line.getvalue()
 
 
-def _number(text: str) -> int | float | str:
+def parse_cell(text: str) -> int | float | str:
+    """The number that a cell of a CSV file holds, or else its text."""
+    if "_" in text:  # Python reads 1_000 as a number; no writer of ours does
+        return text
     for kind in (int, float):
         try:
             return kind(text)

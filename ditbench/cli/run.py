@@ -14,7 +14,7 @@ from ditbench.errors import EXIT_INTERRUPTED
 from ditbench.models.sizes import parse_model
 
 if TYPE_CHECKING:
-    from ditbench.training.run import Plan
+    from ditbench.training.plan import Plan
 
 # The groups of the help page.
 _what = partial(typer.Option, rich_help_panel="What is trained")
@@ -90,7 +90,7 @@ def run(
     ]
 
     from ditbench.training.environment import select_device
-    from ditbench.training.run import plan
+    from ditbench.training.plan import plan
 
     where = select_device(device)
     plans = [plan(config, out, where) for config in configs]

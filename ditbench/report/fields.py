@@ -12,18 +12,6 @@ Row = dict[str, Any]
 _INT64 = 2**63
 
 
-def parse(text: str) -> int | float | str:
-    """The number that a cell of a CSV file holds, or else its text."""
-    if "_" in text:  # Python reads 1_000 as a number; no writer of ours does
-        return text
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
 def _get(table: Row, key: str, file: str) -> Any:
     value = table.get(key)
     if value is None or value == "":

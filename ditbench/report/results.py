@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ditbench.config import read_toml
 from ditbench.errors import DitbenchError
 from ditbench.report import fields
-from ditbench.rundir import RunDirectory, find_runs, metric_suffix, read_json
+from ditbench.rundir import RunDirectory, find_runs, metric_suffix, parse_cell, read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -245,7 +245,7 @@ def _read_evaluations(path: Path) -> list[Row]:
 
 
 def _evaluation(texts: dict[str, str], file: str) -> Row:
-    cells = {name: fields.parse(text) for name, text in texts.items()}
+    cells = {name: parse_cell(text) for name, text in texts.items()}
     samples = fields.whole(cells, "samples", file)
     accuracy = math.nan
     if texts.get("label_accuracy"):  # an extractor without classes leaves it out, or empty

@@ -23,7 +23,7 @@ from ditbench.training.train import Logged
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ditbench.training.run import Plan
+    from ditbench.training.plan import Plan
 
 # A line at most this often where there is no terminal: logs are read later.
 SECONDS_BETWEEN_LINES = 5.0

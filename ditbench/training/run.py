@@ -1,4 +1,4 @@
-"""One run: build its parts, train, evaluate, and leave a run directory."""
+"""One run: train, evaluate, and leave a run directory."""
 
 from __future__ import annotations
 
@@ -7,30 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ditbench.data import load_dataset
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.metrics import create_extractor, extractor_class
+from ditbench.metrics import create_extractor
 from ditbench.metrics.real import real_statistics
-from ditbench.models.blocks import check_block
-from ditbench.models.cost import Cost, count
-from ditbench.models.dit import DiT, check_shape
-from ditbench.models.sizes import ModelSize
-from ditbench.objectives import create_objective
-from ditbench.rundir import RunDirectory, metric_suffix
+from ditbench.rundir import metric_suffix
 from ditbench.training import environment
 from ditbench.training.checkpoint import load_checkpoint, save_checkpoint
 from ditbench.training.evaluate import Evaluation, Evaluator
 from ditbench.training.grid import GRID_COLUMNS, GRID_ROWS, arrange, save_grid
-from ditbench.training.train import EvaluationDue, Logged, Trainer, evaluation_steps
+from ditbench.training.parts import build_model
+from ditbench.training.train import EvaluationDue, Logged, Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    from ditbench.config import RunConfig
-    from ditbench.data.dataset import ImageDataset
     from ditbench.metrics.score import Scorer
-    from ditbench.objectives.base import Objective
+    from ditbench.training.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -58,85 +50,6 @@ class Finished:
 
 
 Event = Started | Logged | Evaluated | Finished
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything that is known of a run before it trains.
-
-    Attributes:
-        config: with precision and sampler resolved.
-        directory: where it goes.
-        cost: of the model.
-        dataset: the images.
-        objective: the loss and samplers.
-        device: where it trains.
-    """
-
-    config: RunConfig
-    directory: RunDirectory
-    cost: Cost
-    dataset: ImageDataset
-    objective: Objective
-    device: torch.device
-
-    @property
-    def images(self) -> int:
-        """Images that training will see."""
-        return self.config.budget.steps * self.config.train.batch_size
-
-    @property
-    def train_flops(self) -> float:
-        """Floating-point operations of training: 3 x forward MACs x 2 x images."""
-        return self.cost.train_flops_per_image * self.images
-
-    def as_dict(self) -> dict[str, Any]:
-        """What `--dry-run` tells."""
-        return {
-            **self.cost.as_dict(),
-            "seed": self.config.seed,
-            "steps": self.config.budget.steps,
-            "images": self.images,
-            "train_flops": self.train_flops,
-            "evaluation_steps": evaluation_steps(self.config.budget.steps, self.config.eval.points),
-            "path": str(self.directory.path),
-            "complete": self.directory.is_complete(),
-        }
-
-
-def plan(config: RunConfig, out: Path, device: torch.device) -> Plan:
-    """Check a configuration against everything it names; nothing is written.
-
-    Raises:
-        DitbenchError: for an unknown name, a batch larger than the data, a patch size that does not
-            divide the images, features that do not fit them, a sampler that the objective does not
-            have, data that are not those of the configuration.
-    """
-    check_block(config.block)
-    dataset = load_dataset(config.data.name, config.data.path)
-    _check_data(config, dataset)
-    if config.train.batch_size > len(dataset):
-        raise DitbenchError(
-            f"batch size {config.train.batch_size} is larger than the data ({len(dataset)} images)",
-            f"pass --batch-size {len(dataset)} or less",
-        )
-    extractor_class(config.metrics.features, dataset)
-    objective = create_configured_objective(config)
-    config = _resolve(config, dataset, objective, device)
-    size = model_size(config)
-    check_shape(size, dataset.height, dataset.width)
-    cost = count(
-        config.block,
-        size,
-        height=dataset.height,
-        width=dataset.width,
-        channels=dataset.channels,
-        out_channels=objective.output_channels(dataset.channels),
-        num_classes=dataset.num_classes,
-        mlp_ratio=config.model.mlp_ratio,
-    )
-    directory = RunDirectory.of(out, config.preset, config.block, config.seed, config.fingerprint)
-    return Plan(config, directory, cost, dataset, objective, device)
 
 
 def execute(run: Plan, on_event: Callable[[Event], None]) -> dict[str, Any]:
@@ -205,68 +118,6 @@ def _out_of_memory(run: Plan) -> DitbenchError:
         f"lower one: --batch-size {max(1, config.train.batch_size // 2)} or "
         f"--set eval.batch_size={max(1, config.eval.batch_size // 2)}",
         EXIT_FAILED,
-    )
-
-
-def model_size(config: RunConfig) -> ModelSize:
-    """The size that a configuration asks for."""
-    model = config.model
-    return ModelSize(model.hidden_size, model.depth, model.num_heads, model.patch_size)
-
-
-def build_model(
-    config: RunConfig, dataset: ImageDataset, objective: Objective, device: torch.device
-) -> DiT:
-    """The initialised model of a run, for its images and objective.
-
-    It is built without weights and filled once: torch's own initialisation, which would draw from
-    the global stream, never runs.
-    """
-    with torch.device("meta"):
-        model = DiT(
-            config.block,
-            model_size(config),
-            height=dataset.height,
-            width=dataset.width,
-            channels=dataset.channels,
-            out_channels=objective.output_channels(dataset.channels),
-            num_classes=dataset.num_classes,
-            mlp_ratio=config.model.mlp_ratio,
-        )
-    model.to_empty(device="cpu")
-    model.initialize(config.seed)
-    return model.to(device)
-
-
-def create_configured_objective(config: RunConfig) -> Objective:
-    """The objective that a configuration asks for."""
-    options = config.objective.model_dump(exclude={"name"}, exclude_none=True)
-    return create_objective(config.objective.name, **options)
-
-
-def _check_data(config: RunConfig, dataset: ImageDataset) -> None:
-    """Refuse data that are not those of the configuration, or too many classes for its samples."""
-    if config.data.digest not in ("auto", dataset.digest):
-        raise DitbenchError(
-            f"the images of '{dataset.name}' are not those that this configuration was made for",
-            "leave data.digest out of the configuration for a run on other images",
-        )
-    if config.eval.samples < dataset.num_classes:
-        raise DitbenchError(
-            f"eval.samples = {config.eval.samples} is fewer than the {dataset.num_classes} classes",
-            f"pass --set eval.samples={dataset.num_classes} or more",
-        )
-
-
-def _resolve(
-    config: RunConfig, dataset: ImageDataset, objective: Objective, device: torch.device
-) -> RunConfig:
-    """Replace every `auto`, so that the fingerprint says what happens; check the sampler."""
-    asked = None if config.eval.sampler == "auto" else config.eval.sampler
-    return config.with_values(
-        data__digest=dataset.digest,
-        train__precision=environment.resolve_precision(config.train.precision, device),
-        eval__sampler=objective.check_sampling(asked, config.eval.sampling_steps),
     )
 
 

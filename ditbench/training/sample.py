@@ -14,7 +14,7 @@ from ditbench.training.checkpoint import load_ema
 from ditbench.training.environment import select_device
 from ditbench.training.evaluate import sample_images
 from ditbench.training.grid import GRID_COLUMNS, save_grid
-from ditbench.training.run import build_model, create_configured_objective
+from ditbench.training.parts import build_model, create_configured_objective
 
 if TYPE_CHECKING:
     from pathlib import Path

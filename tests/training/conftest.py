@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ditbench.config import load
-from ditbench.training.run import plan
+from ditbench.training.plan import plan
 
 TINY = {
     "model.hidden_size": 16,

@@ -7,7 +7,9 @@ import torch
 
 from ditbench.config import load
 from ditbench.models.blocks import block_names
-from ditbench.training.run import build_model, execute, plan
+from ditbench.training.parts import build_model
+from ditbench.training.plan import plan
+from ditbench.training.run import execute
 from ditbench.training.train import Trainer
 
 pytestmark = [

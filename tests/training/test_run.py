@@ -13,7 +13,8 @@ from ditbench.rundir import TRAIN_COLUMNS
 from ditbench.training import run as run_module
 from ditbench.training.checkpoint import load_checkpoint, load_ema, save_checkpoint
 from ditbench.training.evaluate import balanced_labels, sample_images
-from ditbench.training.run import Evaluated, Finished, Started, build_model, execute
+from ditbench.training.parts import build_model
+from ditbench.training.run import Evaluated, Finished, Started, execute
 from ditbench.training.train import Trainer
 
 

@@ -9,7 +9,7 @@ from ditbench.errors import DitbenchError
 from ditbench.models.blocks import block_names
 from ditbench.training import train as train_module
 from ditbench.training.ema import Ema, warmed_up
-from ditbench.training.run import build_model
+from ditbench.training.parts import build_model
 from ditbench.training.train import EvaluationDue, Logged, Trainer, evaluation_steps
 
 

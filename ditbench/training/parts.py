@@ -1,0 +1,52 @@
+"""The parts of a run that its configuration asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from ditbench.models.dit import DiT
+from ditbench.models.sizes import ModelSize
+from ditbench.objectives import create_objective
+
+if TYPE_CHECKING:
+    from ditbench.config import RunConfig
+    from ditbench.data.dataset import ImageDataset
+    from ditbench.objectives.base import Objective
+
+
+def model_size(config: RunConfig) -> ModelSize:
+    """The size that a configuration asks for."""
+    model = config.model
+    return ModelSize(model.hidden_size, model.depth, model.num_heads, model.patch_size)
+
+
+def build_model(
+    config: RunConfig, dataset: ImageDataset, objective: Objective, device: torch.device
+) -> DiT:
+    """The initialised model of a run, for its images and objective.
+
+    It is built without weights and filled once: torch's own initialisation, which would draw from
+    the global stream, never runs.
+    """
+    with torch.device("meta"):
+        model = DiT(
+            config.block,
+            model_size(config),
+            height=dataset.height,
+            width=dataset.width,
+            channels=dataset.channels,
+            out_channels=objective.output_channels(dataset.channels),
+            num_classes=dataset.num_classes,
+            mlp_ratio=config.model.mlp_ratio,
+        )
+    model.to_empty(device="cpu")
+    model.initialize(config.seed)
+    return model.to(device)
+
+
+def create_configured_objective(config: RunConfig) -> Objective:
+    """The objective that a configuration asks for."""
+    options = config.objective.model_dump(exclude={"name"}, exclude_none=True)
+    return create_objective(config.objective.name, **options)
