@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ditbench.models.blocks.base import Block, Conditioning
-from ditbench.models.layers import Attention, Mlp, modulate, modulation, norm
+from ditbench.models.layers import modulate, modulation
 
 
 class AdaLNBlock(Block):
@@ -22,10 +22,6 @@ class AdaLNBlock(Block):
 
     def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float) -> None:
         super().__init__(hidden_size, num_heads, mlp_ratio)
-        self.norm1 = norm(hidden_size)
-        self.attn = Attention(hidden_size, num_heads)
-        self.norm2 = norm(hidden_size)
-        self.mlp = Mlp(hidden_size, mlp_ratio)
         self.adaLN_modulation = modulation(hidden_size, 4)
 
     def forward(self, x: Tensor, c: Conditioning) -> Tensor:

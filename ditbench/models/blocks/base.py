@@ -9,6 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from ditbench.models.layers import Attention, Mlp, norm
+
 
 @dataclass(frozen=True)
 class Conditioning:
@@ -31,7 +33,8 @@ class Conditioning:
 class Block(nn.Module):
     """A transformer block that conditions its tokens in one particular way.
 
-    A strategy is a subclass in a file of its own. The class attributes say what it asks of the
+    Every strategy has `norm1`, self-attention `attn`, `norm2` and `mlp`; a subclass, in a file of
+    its own, adds what conditions them. The class attributes say what it asks of the
     model; the model never asks for its name.
 
     Attributes:
@@ -48,8 +51,12 @@ class Block(nn.Module):
     adaptive_final_layer: ClassVar[bool] = False
     zero_modulation: ClassVar[bool] = False
 
-    def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float) -> None:  # noqa: ARG002
+    def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float) -> None:
         super().__init__()
+        self.norm1 = norm(hidden_size)
+        self.attn = Attention(hidden_size, num_heads)
+        self.norm2 = norm(hidden_size)
+        self.mlp = Mlp(hidden_size, mlp_ratio)
 
     @classmethod
     def join(cls, x: Tensor, c: Conditioning) -> Tensor:  # noqa: ARG003

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ditbench.models.blocks.base import Block, Conditioning
-from ditbench.models.layers import Attention, CrossAttention, Mlp, norm
+from ditbench.models.layers import CrossAttention, norm
 
 
 class CrossAttentionBlock(Block):
@@ -20,12 +20,8 @@ class CrossAttentionBlock(Block):
 
     def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float) -> None:
         super().__init__(hidden_size, num_heads, mlp_ratio)
-        self.norm1 = norm(hidden_size)
-        self.attn = Attention(hidden_size, num_heads)
         self.norm_cross = norm(hidden_size)
         self.cross_attn = CrossAttention(hidden_size, num_heads)
-        self.norm2 = norm(hidden_size)
-        self.mlp = Mlp(hidden_size, mlp_ratio)
 
     def forward(self, x: Tensor, c: Conditioning) -> Tensor:
         """Transform the tokens x (N, T, D), which read from c.tokens (N, 2, D)."""

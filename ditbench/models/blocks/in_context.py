@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from ditbench.models.blocks.base import Block, Conditioning
-from ditbench.models.layers import Attention, Mlp, norm
 
 
 class InContextBlock(Block):
@@ -19,13 +18,6 @@ class InContextBlock(Block):
     summary = "two more tokens in the sequence, dropped after the last block"
     formula = "[x; t; c] → x + Attn(LN x) → x + MLP(LN x)"
     source = "Peebles & Xie 2022, arXiv 2212.09748, §3.2"
-
-    def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float) -> None:
-        super().__init__(hidden_size, num_heads, mlp_ratio)
-        self.norm1 = norm(hidden_size)
-        self.attn = Attention(hidden_size, num_heads)
-        self.norm2 = norm(hidden_size)
-        self.mlp = Mlp(hidden_size, mlp_ratio)
 
     @classmethod
     def join(cls, x: Tensor, c: Conditioning) -> Tensor:
