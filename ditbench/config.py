@@ -54,10 +54,14 @@ class ModelConfig(Section):
     class_dropout_prob: Annotated[float, Field(gt=0, lt=1)] = 0.1
 
     @property
+    def size(self) -> ModelSize:
+        """What a model's name says."""
+        return ModelSize(self.hidden_size, self.depth, self.num_heads, self.patch_size)
+
+    @property
     def name(self) -> str:
         """`S/4` where the paper has a name for this size, `64x4x4/2` elsewhere."""
-        size = ModelSize(self.hidden_size, self.depth, self.num_heads, self.patch_size)
-        return size.name
+        return self.size.name
 
 
 class ObjectiveConfig(Section):

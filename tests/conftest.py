@@ -12,3 +12,14 @@ os.environ["OMP_NUM_THREADS"] = "1"
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory):
     os.environ["DITBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def global_stream_untouched():
+    """Fail a test that draws from torch's global stream, itself or in what it calls."""
+    import torch
+
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    yield
+    assert torch.equal(torch.get_rng_state(), before)

@@ -90,10 +90,9 @@ def run(
     ]
 
     from ditbench.training.environment import select_device
-    from ditbench.training.plan import plan
+    from ditbench.training.plan import plan_all
 
-    where = select_device(device)
-    plans = [plan(config, out, where) for config in configs]
+    plans = plan_all(configs, out, select_device(device))
     if dry_run:
         _tell(plans, as_json=as_json)
     else:

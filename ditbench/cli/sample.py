@@ -54,8 +54,8 @@ def sample(
         classes=labels,
         per_class=per_class,
         settings={
-            "eval.cfg_scale": cfg_scale,
-            "eval.sampling_steps": sampling_steps,
+            "eval__cfg_scale": cfg_scale,
+            "eval__sampling_steps": sampling_steps,
             "seed": seed,
         },
         device_name=device,

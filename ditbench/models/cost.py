@@ -34,7 +34,6 @@ class Cost:
         parameters: trainable ones; the fixed position table is not.
         gmacs: 10^9 multiply-accumulates of one forward pass of one image. The DiT paper calls
             these Gflops.
-        gflops: 10^9 floating-point operations, two for each multiply-accumulate.
     """
 
     block: str
@@ -42,7 +41,11 @@ class Cost:
     input: str
     parameters: int
     gmacs: float
-    gflops: float
+
+    @property
+    def gflops(self) -> float:
+        """10^9 floating-point operations, two for each multiply-accumulate."""
+        return FLOPS_PER_MAC * self.gmacs
 
     @property
     def train_flops_per_image(self) -> float:
@@ -50,8 +53,8 @@ class Cost:
         return TRAINING_PASSES * self.gflops * 1e9
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields as plain values."""
-        return asdict(self)
+        """The fields and `gflops` as plain values."""
+        return {**asdict(self), "gflops": self.gflops}
 
 
 def count(
@@ -91,14 +94,12 @@ def count(
             num_classes=num_classes,
             mlp_ratio=mlp_ratio,
         )
-    macs = forward_flops(model, channels, height, width) / FLOPS_PER_MAC
     return Cost(
         block=block,
         model=size.name,
         input=f"{height}x{width}x{channels}",
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        gmacs=macs / 1e9,
-        gflops=FLOPS_PER_MAC * macs / 1e9,
+        gmacs=forward_flops(model, channels, height, width) / FLOPS_PER_MAC / 1e9,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
@@ -13,6 +14,7 @@ from ditbench.errors import DitbenchError
 from ditbench.rundir import write_atomically
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from ditbench.models.dit import DiT
@@ -46,8 +48,7 @@ def load_checkpoint(path: Path, trainer: Trainer) -> None:
     Raises:
         DitbenchError: when the file is not a checkpoint of such a trainer.
     """
-    tensors, counters = _read(path)
-    try:
+    with _read(path) as (tensors, counters):
         trainer.model.load_state_dict(_below("model.", tensors))
         trainer.ema.model.load_state_dict(_below("ema.", tensors))
         _load_optimizer(trainer, _below("optimizer.", tensors))
@@ -57,8 +58,6 @@ def load_checkpoint(path: Path, trainer: Trainer) -> None:
         trainer.step = int(counters["step"])
         trainer.seconds = float(counters["seconds"])
         trainer.loss_count = int(counters["loss_count"])
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise _not_a_checkpoint(path, str(error).splitlines()[0]) from error
 
 
 def load_ema(path: Path, model: DiT) -> int:
@@ -67,12 +66,9 @@ def load_ema(path: Path, model: DiT) -> int:
     Raises:
         DitbenchError: when the file is not a checkpoint of such a model.
     """
-    tensors, counters = _read(path)
-    try:
+    with _read(path) as (tensors, counters):
         model.load_state_dict(_below("ema.", tensors))
         return int(counters["step"])
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise _not_a_checkpoint(path, str(error).splitlines()[0]) from error
 
 
 def _load_optimizer(trainer: Trainer, tensors: dict[str, Tensor]) -> None:
@@ -84,13 +80,19 @@ def _load_optimizer(trainer: Trainer, tensors: dict[str, Tensor]) -> None:
         }
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+@contextmanager
+def _read(path: Path) -> Iterator[tuple[dict[str, Tensor], dict[str, Any]]]:
+    """A checkpoint's tensors and counters; what does not fit, in it or in the caller, is named."""
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, json.loads((file.metadata() or {})["counters"])
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise _not_a_checkpoint(path, str(error).splitlines()[0]) from error
+            counters = json.loads((file.metadata() or {})["counters"])
+        yield tensors, counters
+    except (OSError, SafetensorError, KeyError, RuntimeError, ValueError) as error:
+        raise DitbenchError(
+            f"{path} is not a checkpoint of this run: {str(error).splitlines()[0]}",
+            "remove the run directory and run it again",
+        ) from error
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -99,10 +101,3 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         for name, value in tensors.items()
         if name.startswith(prefix)
     }
-
-
-def _not_a_checkpoint(path: Path, reason: str) -> DitbenchError:
-    return DitbenchError(
-        f"{path} is not a checkpoint of this run: {reason}",
-        "remove the run directory and run it again",
-    )

@@ -22,6 +22,11 @@ GRID_ROWS = 8
 GRID_COLUMNS = 10
 
 
+def first_classes(num_classes: int) -> list[int]:
+    """The classes that a grid shows when nobody chose: the first ten, or all."""
+    return list(range(min(num_classes, GRID_COLUMNS)))
+
+
 def arrange(images: Tensor, labels: Tensor, classes: list[int], rows: int) -> Tensor:
     """The first `rows` images of each class, row by row: (rows * columns, C, H, W).
 

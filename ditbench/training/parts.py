@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ditbench.models.dit import DiT
-from ditbench.models.sizes import ModelSize
 from ditbench.objectives import create_objective
 
 if TYPE_CHECKING:
@@ -16,10 +15,20 @@ if TYPE_CHECKING:
     from ditbench.objectives.base import Objective
 
 
-def model_size(config: RunConfig) -> ModelSize:
-    """The size that a configuration asks for."""
-    model = config.model
-    return ModelSize(model.hidden_size, model.depth, model.num_heads, model.patch_size)
+def model_arguments(
+    config: RunConfig, dataset: ImageDataset, objective: Objective
+) -> dict[str, Any]:
+    """The arguments of a run's model, which are those of its cost too: see `DiT` and `count`."""
+    return {
+        "block": config.block,
+        "size": config.model.size,
+        "height": dataset.height,
+        "width": dataset.width,
+        "channels": dataset.channels,
+        "out_channels": objective.output_channels(dataset.channels),
+        "num_classes": dataset.num_classes,
+        "mlp_ratio": config.model.mlp_ratio,
+    }
 
 
 def build_model(
@@ -31,16 +40,7 @@ def build_model(
     the global stream, never runs.
     """
     with torch.device("meta"):
-        model = DiT(
-            config.block,
-            model_size(config),
-            height=dataset.height,
-            width=dataset.width,
-            channels=dataset.channels,
-            out_channels=objective.output_channels(dataset.channels),
-            num_classes=dataset.num_classes,
-            mlp_ratio=config.model.mlp_ratio,
-        )
+        model = DiT(**model_arguments(config, dataset, objective))
     model.to_empty(device="cpu")
     model.initialize(config.seed)
     return model.to(device)

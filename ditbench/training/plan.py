@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 from ditbench.data import load_dataset
 from ditbench.errors import DitbenchError
 from ditbench.metrics import extractor_class
-from ditbench.models.blocks import check_block
 from ditbench.models.cost import Cost, count
-from ditbench.models.dit import check_shape
 from ditbench.rundir import RunDirectory
 from ditbench.training.environment import resolve_precision
-from ditbench.training.parts import create_configured_objective, model_size
+from ditbench.training.parts import create_configured_objective, model_arguments
 from ditbench.training.train import evaluation_steps
 
 if TYPE_CHECKING:
@@ -71,46 +69,51 @@ class Plan:
 
 
 def plan(config: RunConfig, out: Path, device: torch.device) -> Plan:
-    """Check a configuration against everything it names; nothing is written.
+    """Check one configuration against everything it names; see `plan_all`."""
+    return plan_all([config], out, device)[0]
+
+
+def plan_all(configs: list[RunConfig], out: Path, device: torch.device) -> list[Plan]:
+    """Check configurations against everything they name; nothing is written.
+
+    Runs on the same images share them: they are read once.
 
     Raises:
         DitbenchError: for an unknown name, a batch larger than the data, a patch size that does not
             divide the images, features that do not fit them, a sampler that the objective does not
             have, data that are not those of the configuration.
     """
-    check_block(config.block)
-    dataset = load_dataset(config.data.name, config.data.path)
+    datasets: dict[tuple[str, Path | None], ImageDataset] = {}
+    plans = []
+    for config in configs:
+        source = (config.data.name, config.data.path)
+        if source not in datasets:
+            datasets[source] = load_dataset(*source)
+        plans.append(_plan(config, datasets[source], out, device))
+    return plans
+
+
+def _plan(config: RunConfig, dataset: ImageDataset, out: Path, device: torch.device) -> Plan:
     _check_data(config, dataset)
-    if config.train.batch_size > len(dataset):
-        raise DitbenchError(
-            f"batch size {config.train.batch_size} is larger than the data ({len(dataset)} images)",
-            f"pass --batch-size {len(dataset)} or less",
-        )
     extractor_class(config.metrics.features, dataset)
     objective = create_configured_objective(config)
     config = _resolve(config, dataset, objective, device)
-    size = model_size(config)
-    check_shape(size, dataset.height, dataset.width)
-    cost = count(
-        config.block,
-        size,
-        height=dataset.height,
-        width=dataset.width,
-        channels=dataset.channels,
-        out_channels=objective.output_channels(dataset.channels),
-        num_classes=dataset.num_classes,
-        mlp_ratio=config.model.mlp_ratio,
-    )
+    cost = count(**model_arguments(config, dataset, objective))
     directory = RunDirectory.of(out, config.preset, config.block, config.seed, config.fingerprint)
     return Plan(config, directory, cost, dataset, objective, device)
 
 
 def _check_data(config: RunConfig, dataset: ImageDataset) -> None:
-    """Refuse data that are not those of the configuration, or too many classes for its samples."""
+    """Refuse data that are not those of the configuration, or that do not fit its numbers."""
     if config.data.digest not in ("auto", dataset.digest):
         raise DitbenchError(
             f"the images of '{dataset.name}' are not those that this configuration was made for",
             "leave data.digest out of the configuration for a run on other images",
+        )
+    if config.train.batch_size > len(dataset):
+        raise DitbenchError(
+            f"batch size {config.train.batch_size} is larger than the data ({len(dataset)} images)",
+            f"pass --batch-size {len(dataset)} or less",
         )
     if config.eval.samples < dataset.num_classes:
         raise DitbenchError(

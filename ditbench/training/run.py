@@ -14,7 +14,7 @@ from ditbench.rundir import metric_suffix
 from ditbench.training import environment
 from ditbench.training.checkpoint import load_checkpoint, save_checkpoint
 from ditbench.training.evaluate import Evaluation, Evaluator
-from ditbench.training.grid import GRID_COLUMNS, GRID_ROWS, arrange, save_grid
+from ditbench.training.grid import GRID_ROWS, arrange, first_classes, save_grid
 from ditbench.training.parts import build_model
 from ditbench.training.train import EvaluationDue, Logged, Trainer
 
@@ -170,7 +170,7 @@ def _evaluate(
 
 
 def _save_samples(run: Plan, evaluation: Evaluation, step: int) -> None:
-    classes = list(range(min(run.dataset.num_classes, GRID_COLUMNS)))
+    classes = first_classes(run.dataset.num_classes)
     grid = arrange(evaluation.samples, evaluation.labels, classes, GRID_ROWS)
     save_grid(run.directory.samples(step), grid, columns=len(classes))
 

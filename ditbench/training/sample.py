@@ -13,7 +13,7 @@ from ditbench.rundir import RunDirectory
 from ditbench.training.checkpoint import load_ema
 from ditbench.training.environment import select_device
 from ditbench.training.evaluate import sample_images
-from ditbench.training.grid import GRID_COLUMNS, save_grid
+from ditbench.training.grid import first_classes, save_grid
 from ditbench.training.parts import build_model, create_configured_objective
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def sample_grid(
         output: a PNG file.
         classes: labels; None is the first ten.
         per_class: rows of the grid.
-        settings: dotted keys of the configuration to values; None leaves the run's own.
+        settings: as of `RunConfig.with_values`; None leaves the run's own.
         device_name: see `select_device`.
 
     Raises:
@@ -45,12 +45,12 @@ def sample_grid(
     """
     directory = RunDirectory(run)
     config = _read_config(directory).with_values(
-        **{key.replace(".", "__"): value for key, value in settings.items() if value is not None}
+        **{key: value for key, value in settings.items() if value is not None}
     )
     device = select_device(device_name)
     dataset = load_dataset(config.data.name, config.data.path)
     if classes is None:
-        classes = list(range(min(dataset.num_classes, GRID_COLUMNS)))
+        classes = first_classes(dataset.num_classes)
     for label in classes:
         if not 0 <= label < dataset.num_classes:
             raise DitbenchError(

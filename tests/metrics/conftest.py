@@ -13,7 +13,6 @@ from ditbench.data.digits import load_digits
 from ditbench.metrics.digits_classifier import DigitsClassifier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -47,9 +46,5 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def global_stream_untouched() -> Iterator[None]:
+def _untouched(global_stream_untouched: None) -> None:
     """No test of this folder may draw from torch's global stream, and so nothing that it calls."""
-    torch.manual_seed(0)
-    before = torch.get_rng_state()
-    yield
-    assert torch.equal(torch.get_rng_state(), before)

@@ -7,9 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
+from ditbench.data.digits import load_digits
 from ditbench.errors import DitbenchError
 from ditbench.models.blocks import block_names
 from ditbench.rundir import TRAIN_COLUMNS
+from ditbench.training import plan as plan_module
 from ditbench.training import run as run_module
 from ditbench.training.checkpoint import load_checkpoint, load_ema, save_checkpoint
 from ditbench.training.evaluate import balanced_labels, sample_images
@@ -224,3 +226,19 @@ def test_out_of_memory_says_what_to_lower(make_plan, monkeypatch):
         execute(make_plan(), ignore)
     assert raised.value.exit_code == 1
     assert "--batch-size 8" in raised.value.hint
+
+
+def test_runs_on_the_same_images_read_them_once(make_plan, tmp_path, monkeypatch):
+    configs = [
+        make_plan(block=block, seed=seed).config for block in block_names() for seed in (0, 1)
+    ]
+    read = []
+
+    def load_dataset(name, path):
+        read.append((name, path))
+        return load_digits()
+
+    monkeypatch.setattr(plan_module, "load_dataset", load_dataset)
+    plans = plan_module.plan_all(configs, tmp_path, torch.device("cpu"))
+    assert read == [("digits", None)]
+    assert [plan.config for plan in plans] == configs
