@@ -1,179 +1,20 @@
-"""The configuration of a run: frozen, validated, fingerprinted. Torch-free.
+"""The configuration of a run from its layers. Torch-free.
 
 Layers, later ones win: a preset (`presets/*.toml`), a TOML file, `--set section.key=value`, flags.
+A layer that names a budget, in whatever unit, replaces the budget of those before it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing import Any
 
 from ditbench.errors import DitbenchError, unknown_name
-from ditbench.models.sizes import ModelSize
+from ditbench.settings import RunConfig, Table, keys, put, validate
 
-Table = dict[str, Any]
-
-# Where a thing lies or what it is called does not change what a run computes.
-NOT_IDENTITY = {"identity": False}
-# A path is written as text in TOML.
-Location = Annotated[Path | None, Field(strict=False, json_schema_extra=NOT_IDENTITY)]
-
-
-class Section(BaseModel):
-    """A table of the configuration: immutable, closed to unknown keys; `true` is no number."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class DataConfig(Section):
-    """Which images: a built-in data set, or a folder or zip of class folders at `path`."""
-
-    name: str = "digits"
-    path: Location = None
-    # Filled in when the data are read: a path alone does not say what lies there.
-    digest: str = "auto"
-    horizontal_flip: bool = False
-
-
-class ModelConfig(Section):
-    """The transformer around the blocks (Peebles & Xie 2022, section 3.2)."""
-
-    hidden_size: Annotated[int, Field(gt=0)] = 64
-    depth: Annotated[int, Field(gt=0)] = 4
-    num_heads: Annotated[int, Field(gt=0)] = 4
-    patch_size: Annotated[int, Field(gt=0)] = 2
-    mlp_ratio: Annotated[float, Field(gt=0, le=64)] = 4.0
-    class_dropout_prob: Annotated[float, Field(gt=0, lt=1)] = 0.1
-
-    @property
-    def size(self) -> ModelSize:
-        """What a model's name says."""
-        return ModelSize(self.hidden_size, self.depth, self.num_heads, self.patch_size)
-
-    @property
-    def name(self) -> str:
-        """`S/4` where the paper has a name for this size, `64x4x4/2` elsewhere."""
-        return self.size.name
-
-
-class ObjectiveConfig(Section):
-    """The training objective; `learn_sigma` belongs to `ddpm`, where it is on by default."""
-
-    name: str = "flow"
-    learn_sigma: bool | None = None
-
-
-class BudgetConfig(Section):
-    """How long to train."""
-
-    steps: Annotated[int, Field(gt=0)] = 1_200
-
-
-class TrainConfig(Section):
-    """The optimizer; `warmup` is a share of the budget, `ema_decay` bounds a warmed-up decay."""
-
-    batch_size: Annotated[int, Field(gt=0)] = 128
-    lr: Annotated[float, Field(gt=0)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    warmup: Annotated[float, Field(ge=0, le=1)] = 0.04
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-
-
-class EvalConfig(Section):
-    """When and how samples are drawn: `points` evaluations, evenly spaced, the last at the end."""
-
-    points: Annotated[int, Field(gt=0)] = 6
-    samples: Annotated[int, Field(gt=1)] = 2_000
-    sampler: str = "auto"
-    sampling_steps: Annotated[int, Field(gt=0)] = 25
-    cfg_scale: Annotated[float, Field(ge=0)] = 1.0
-    batch_size: Annotated[int, Field(gt=0)] = 500
-
-
-class MetricsConfig(Section):
-    """Whose features the metrics are computed in."""
-
-    features: str = "digits"
-    inception_weights: Location = None
-
-
-class RunConfig(Section):
-    """Everything that determines the result of one run, and the labels that name it."""
-
-    preset: Annotated[str, Field(json_schema_extra=NOT_IDENTITY)] = "digits"
-    block: str = "adaln-zero"
-    # Not part of the fingerprint: the seeds of one experiment share it, and stand beside it.
-    seed: Annotated[int, Field(ge=0, lt=2**63, json_schema_extra=NOT_IDENTITY)] = 0
-    data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig()
-    objective: ObjectiveConfig = ObjectiveConfig()
-    budget: BudgetConfig = BudgetConfig()
-    train: TrainConfig = TrainConfig()
-    eval: EvalConfig = EvalConfig()
-    metrics: MetricsConfig = MetricsConfig()
-
-    @model_validator(mode="after")
-    def _check(self) -> RunConfig:
-        # Not a ValueError, to which Pydantic would add words of its own.
-        if self.eval.points > self.budget.steps:
-            raise DitbenchError(
-                f"eval.points ({self.eval.points}) exceed budget.steps ({self.budget.steps})",
-                f"train longer (--steps), or evaluate less: --set eval.points={self.budget.steps}",
-            )
-        # It names a directory, which has to stay where --out says.
-        if not re.fullmatch(r"\w[\w.-]*", self.preset):
-            raise DitbenchError(
-                f"preset = {self.preset!r} cannot name a directory",
-                "use letters, digits and .-_ only, such as my-experiment",
-            )
-        return self
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 over every key that determines the result, the seed apart; 64 hex digits."""
-        text = json.dumps(_identity(self), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    def with_values(self, **values: Any) -> RunConfig:
-        """A validated copy in which `section__key=value` and `key=value` are replaced."""
-        table = self.model_dump(mode="json", exclude_none=True)
-        for name, value in values.items():
-            _put(table, name.split("__"), value)
-        return validate(table)
-
-    def to_toml(self) -> str:
-        """The configuration as TOML text that `load` reads back to an equal one."""
-        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
-
-
-def _identity(section: Section) -> Table:
-    table: Table = {}
-    for name, field in type(section).model_fields.items():
-        if field.json_schema_extra == NOT_IDENTITY:
-            continue
-        value = getattr(section, name)
-        table[name] = _identity(value) if isinstance(value, Section) else value
-    return table
-
-
-def keys(section: type[Section] = RunConfig, prefix: str = "") -> list[str]:
-    """Every key of the configuration, dotted: `train.lr`, `model.depth`, ..."""
-    names: list[str] = []
-    for name, field in section.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            names += keys(field.annotation, f"{prefix}{name}.")
-        else:
-            names.append(prefix + name)
-    return names
+__all__ = ["RunConfig", "keys", "load", "presets", "read_toml", "validate"]
 
 
 def presets() -> list[str]:
@@ -207,16 +48,27 @@ def load(
         raise unknown_name("preset", preset, presets())
     table = tomllib.loads(files("ditbench").joinpath(f"presets/{preset}.toml").read_text("utf-8"))
     table["preset"] = preset
-    if file is not None:
-        _merge(table, read_toml(file))
-    for setting in settings:
-        key, separator, text = setting.partition("=")
-        if not separator:
-            raise DitbenchError(f"'{setting}' is not a setting", "write --set section.key=value")
-        _put(table, key.strip().split("."), _parse_value(text.strip()))
-    for key, value in (overrides or {}).items():
-        _put(table, key.split("."), value)
-    return validate(table)
+    given = {} if file is None else read_toml(file)
+    if given.get("budget"):
+        table.pop("budget", None)
+    _merge(table, given)
+    for layer in (dict(map(_parse_setting, settings)), overrides or {}):
+        put(table, layer)
+        put(given, layer)
+    return _fit_ema(validate(table), given)
+
+
+def _fit_ema(config: RunConfig, given: Table) -> RunConfig:
+    """Lift the preset's bound of the EMA's decay under a budget that is not in steps.
+
+    The average reaches back over a ninth of the updates, the same share of every budget, until the
+    bound makes that a fixed number of steps. Where blocks make different numbers of steps, a bound
+    would average one over a larger share of its training than another. One that the user names is
+    kept.
+    """
+    if config.budget.steps is not None or "ema_decay" in given.get("train", {}):
+        return config
+    return config.with_values(train__ema_decay=1.0)
 
 
 def read_toml(path: Path) -> Table:
@@ -229,26 +81,11 @@ def read_toml(path: Path) -> Table:
         raise DitbenchError(f"{path} is not valid TOML: {error}", "https://toml.io") from error
 
 
-def validate(table: Table) -> RunConfig:
-    """Turn a table into a `RunConfig`; a DitbenchError names the first key that is wrong."""
-    try:
-        return RunConfig.model_validate(table)
-    except ValidationError as error:
-        raise _explain(error) from None
-
-
-def _explain(error: ValidationError) -> DitbenchError:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return unknown_name("key", key, keys())
-    if first["type"] == "model_type":
-        return DitbenchError(f"{key} is a section, not a value", f"name a key: {key}.KEY=VALUE")
-    given = "a table" if isinstance(first["input"], dict) else repr(first["input"])
-    return DitbenchError(
-        f"{key} = {given}: {first['msg'].removeprefix('Input ')}",
-        f"give another value: --set {key}=VALUE",
-    )
+def _parse_setting(setting: str) -> tuple[str, Any]:
+    key, separator, text = setting.partition("=")
+    if not separator:
+        raise DitbenchError(f"'{setting}' is not a setting", "write --set section.key=value")
+    return key.strip(), _parse_value(text.strip())
 
 
 def _parse_value(text: str) -> Any:
@@ -256,15 +93,6 @@ def _parse_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
-
-
-def _put(table: Table, path: list[str], value: Any) -> None:
-    *sections, key = path
-    for section in sections:
-        table = table.setdefault(section, {})
-        if not isinstance(table, dict):
-            raise unknown_name("key", ".".join(path), keys())
-    table[key] = value
 
 
 def _merge(table: Table, other: Table) -> None:

@@ -1,5 +1,6 @@
 """The configuration: its layers, its fingerprint, its text, and what it refuses."""
 
+import json
 import tomllib
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from pydantic import ValidationError
 from ditbench.config import RunConfig, keys, load, presets, read_toml, validate
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import ModelSize
+
+REFERENCE = Path(__file__).parents[1] / "results" / "reference"
 
 # A value other than the preset's for every key: a new key fails the test until it is here.
 OTHER = {
@@ -30,6 +33,8 @@ OTHER = {
     "objective.name": "ddpm",
     "objective.learn_sigma": False,
     "budget.steps": 1201,
+    "budget.flops": 1e12,
+    "budget.seconds": 60.0,
     "train.batch_size": 64,
     "train.lr": 2e-3,
     "train.weight_decay": 0.1,
@@ -45,10 +50,11 @@ OTHER = {
     "metrics.features": "inception",
     "metrics.inception_weights": "weights.pth",
 }
+OTHER_BUDGETS = ("budget.flops", "budget.seconds")
 LABELS = {"preset", "seed", "data.path", "metrics.inception_weights"}
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)
-shares = st.floats(0, 1, exclude_max=True)
+shares = st.floats(0, 1)
 sizes = st.integers(1, 2**40)
 configs = st.fixed_dictionaries(
     {},
@@ -58,6 +64,11 @@ configs = st.fixed_dictionaries(
         "seed": st.integers(0, 2**63 - 1),
         "data": st.fixed_dictionaries({"name": words, "path": st.just("a b/ü.zip")}),
         "model": st.fixed_dictionaries({"hidden_size": sizes, "mlp_ratio": st.floats(1e-9, 64)}),
+        "budget": st.one_of(
+            st.builds(lambda n: {"steps": n}, st.integers(6, 10**15)),
+            st.builds(lambda n: {"flops": n}, st.floats(1e-3, 1e30)),
+            st.builds(lambda n: {"seconds": n}, st.floats(1e-3, 1e9)),
+        ),
         "objective": st.fixed_dictionaries({"learn_sigma": st.booleans()}),
         "train": st.fixed_dictionaries({"lr": st.floats(1e-300, 1e300), "ema_decay": shares}),
         "eval": st.fixed_dictionaries({"samples": st.integers(2, 2**40), "cfg_scale": shares}),
@@ -141,7 +152,8 @@ def test_whole_numbers_of_a_float_key_are_one_value():
 
 def test_the_text_is_a_file_that_load_reads_back(tmp_path):
     file = tmp_path / "config.toml"
-    config = load(overrides=OTHER)
+    one_budget = {key: OTHER[key] for key in OTHER if key not in OTHER_BUDGETS}
+    config = load(overrides=one_budget)
     file.write_text(config.to_toml(), "utf-8")
     assert load("digits", file) == config
 
@@ -174,8 +186,10 @@ def test_the_models_name_is_the_papers_where_it_has_one():
     ["seed=-1", "seed=9223372036854775808", "block=1", "model.depth=0", "model.mlp_ratio=0",
      "model.class_dropout_prob=0", "model.class_dropout_prob=1", "budget.steps=0",
      "budget.steps=1e3", "train.batch_size=true", "train.lr=nan", "train.lr=inf", "train.lr='1'",
-     "train.warmup=1.1", "train.ema_decay=1", "eval.points=0", "eval.samples=1",
+     "train.warmup=1.1", "train.ema_decay=1.1", "eval.points=0", "eval.samples=1",
      "eval.cfg_scale=-1", "data.horizontal_flip=1", "data.path=1", "model.depth={a=1}",
+     "budget.steps=1000000000000001", "budget.flops=0", "budget.flops=-1", "budget.flops=inf",
+     "budget.flops=1e31", "budget.seconds=0", "budget.seconds=nan", "budget.seconds='1m'",
      "train.precision=fp8", "objective.learn_sigma=no"],
 )  # fmt: skip
 def test_a_value_that_makes_no_sense_is_refused_with_its_key(setting):
@@ -190,6 +204,83 @@ def test_a_value_that_makes_no_sense_is_refused_with_its_key(setting):
 def test_a_preset_names_one_directory(name):
     with pytest.raises(DitbenchError, match="cannot name a directory"):
         load(overrides={"preset": name})
+
+
+FLOPS, SECONDS = {"budget.flops": 1e12}, {"budget.seconds": 60.0}
+
+
+@pytest.mark.parametrize("settings", [(), ("budget.steps=7",), ("train.lr=1",)])
+@pytest.mark.parametrize("text", ["", "[budget]", "[budget]\nsteps = 9", "[budget]\nflops = 1e9"])
+def test_a_later_budget_replaces_an_earlier_one_in_another_unit(tmp_path, text, settings):
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    budget = load("digits", file, settings, SECONDS).budget
+    assert (budget.steps, budget.flops, budget.seconds) == (None, None, 60.0)
+
+
+def test_a_file_s_budget_replaces_the_preset_s_and_gives_way_to_a_setting(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text("[budget]\nflops = 1e12")
+    assert load("digits", file).budget.model_dump(exclude_none=True) == {"flops": 1e12}
+    config = load("digits", file, ("budget.steps=50",))
+    assert config.budget.model_dump(exclude_none=True) == {"steps": 50}
+
+
+def test_with_values_replaces_a_budget_too():
+    assert load().with_values(budget__seconds=5.0).budget.model_dump(exclude_none=True) == {
+        "seconds": 5.0
+    }
+
+
+def test_two_budgets_in_one_layer_are_refused_and_named(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text("[budget]\nsteps = 9\nseconds = 9.0")
+    layers = (
+        lambda: load("digits", file),
+        lambda: load(settings=("budget.steps=9", "budget.seconds=9")),
+        lambda: load(overrides={"budget.steps": 9} | SECONDS),
+    )
+    for layer in layers:
+        with pytest.raises(DitbenchError, match=r"budget\.steps and budget\.seconds") as caught:
+            layer()
+        assert "budget.flops" in caught.value.hint
+        assert caught.value.exit_code == 2
+
+
+def test_no_budget_at_all_is_refused():
+    with pytest.raises(DitbenchError, match="no budget"):
+        validate({"budget": {}})
+    assert validate({}).budget.steps == 1200
+
+
+def test_a_preset_s_bound_of_the_ema_is_lifted_where_blocks_differ_in_steps(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text("[train]\nema_decay = 0.99")
+    for budget in (FLOPS, SECONDS):
+        assert load(overrides=budget).train.ema_decay == 1
+        assert load(settings=("train.ema_decay=0.9",), overrides=budget).train.ema_decay == 0.9
+        assert load("digits", file, overrides=budget).train.ema_decay == 0.99
+        # What a run writes is read back as it was.
+        text = tmp_path / "config.toml"
+        text.write_text(load(overrides=budget).to_toml())
+        assert load("digits", text) == load(overrides=budget)
+    assert load(overrides={"budget.steps": 9}).train.ema_decay == 0.999
+
+
+@pytest.mark.parametrize(
+    "directory", sorted(REFERENCE.glob("*/*/*")), ids=lambda path: "/".join(path.parts[-2:])
+)
+def test_the_reference_runs_keep_their_fingerprints(directory):
+    """Keys that came later must not change what was measured before them."""
+    expected = json.loads((directory / "result.json").read_text())["fingerprint"]
+    config = validate(read_toml(directory / "config.toml"))
+    assert config.fingerprint == expected
+    assert directory.name == f"seed{config.seed}-{expected[:8]}"
+    assert load("digits", directory / "config.toml") == config
+
+
+def test_there_are_reference_runs():
+    assert len(list(REFERENCE.glob("*/*/*/result.json"))) >= 12
 
 
 def test_as_many_evaluations_as_steps_at_most():

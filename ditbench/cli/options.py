@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -41,9 +39,10 @@ Output = Annotated[
 ]
 DEVICES = "auto, cpu, cuda, cuda:1 ..."
 
-MULTIPLES = {"": 1, "k": 1_000, "m": 1_000_000}
 # What fits a signed 64-bit integer, in which torch's generators take their seed.
 SEEDS = range(2**63)
+# Of a count of seeds: more is rather one seed, written without its comma.
+MOST_SEEDS = 10_000
 
 
 def parse_blocks(text: str) -> list[str]:
@@ -53,29 +52,32 @@ def parse_blocks(text: str) -> list[str]:
     return list(dict.fromkeys(check_block(name.strip()) for name in text.split(",")))
 
 
-def parse_count(text: str, what: str) -> int:
-    """`20000`, `20k` or `1.5M` as a whole number above 0."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([km]?)", text.strip().lower().replace("_", ""))
-    # Decimal, because 2.3 * 1,000,000 is no whole number in binary.
-    count = Decimal(match[1]) * MULTIPLES[match[2]] if match else Decimal(0)
-    if count < 1 or count != int(count):
-        raise DitbenchError(
-            f"{what} '{text}' is not a whole number above 0", f"write {what} 20000 or {what} 20k"
-        )
-    return int(count)
-
-
 def parse_seeds(text: str) -> list[int]:
-    """`0,1,2` as seeds."""
-    return _whole_numbers(text, "--seeds", SEEDS)
+    """`0,1,2` as seeds; one number alone counts them, `5` is 0 to 4; `5,` is seed 5.
+
+    `0` is seed 0, because no seeds at all are nothing to ask for.
+
+    Raises:
+        DitbenchError: for anything else, and a count above `MOST_SEEDS`.
+    """
+    numbers = _whole_numbers(text.strip().removesuffix(","), "--seeds", SEEDS, text)
+    if "," in text or numbers == [0]:
+        return numbers
+    (count,) = numbers
+    if count > MOST_SEEDS:
+        raise DitbenchError(
+            f"--seeds {text} is a count of seeds, and above {MOST_SEEDS:,}",
+            f"write --seeds {count}, with a comma for seed {count} alone, or --seeds 0,1,2",
+        )
+    return list(range(count))
 
 
 def parse_classes(text: str) -> list[int]:
     """`0,1,2` as class labels; whether the data has them is not known here."""
-    return _whole_numbers(text, "--classes", SEEDS)
+    return _whole_numbers(text, "--classes", SEEDS, text)
 
 
-def _whole_numbers(text: str, option: str, allowed: range) -> list[int]:
+def _whole_numbers(text: str, option: str, allowed: range, given: str) -> list[int]:
     """Numbers joined by commas, each once."""
     try:
         numbers = [int(part) for part in text.split(",")]
@@ -83,6 +85,6 @@ def _whole_numbers(text: str, option: str, allowed: range) -> list[int]:
         numbers = [-1]
     if any(number not in allowed for number in numbers):
         raise DitbenchError(
-            f"{option} '{text}' is not a list of whole numbers from 0 on", f"write {option} 0,1,2"
+            f"{option} '{given}' is not a list of whole numbers from 0 on", f"write {option} 0,1,2"
         )
     return list(dict.fromkeys(numbers))

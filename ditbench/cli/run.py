@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ditbench.cli.options import DEVICES, Blocks, parse_blocks, parse_count, parse_seeds
+from ditbench.cli.amounts import parse_budget
+from ditbench.cli.options import DEVICES, Blocks, parse_blocks, parse_seeds
 from ditbench.errors import EXIT_INTERRUPTED
 from ditbench.models.sizes import parse_model
 
@@ -26,7 +27,11 @@ def run(
     block: Blocks,
     seeds: Annotated[
         str | None,
-        typer.Option(metavar="0,1,...", help="One run each for every block. Default: 0."),
+        typer.Option(
+            metavar="0,1,...|N",
+            help="One run each for every block: `0,1,2` are seeds, `5` is the five seeds 0 to 4, "
+            "`7,` is seed 7 alone. Default: seed 0.",
+        ),
     ] = None,
     preset: Annotated[
         str, _what(metavar="NAME", help="The settings that the others replace parts of.")
@@ -53,11 +58,31 @@ def run(
     steps: Annotated[
         str | None, _how(metavar="N", help="The budget in updates: 20000 or 20k.")
     ] = None,
+    flops: Annotated[
+        str | None,
+        _how(
+            metavar="N",
+            help="The budget in training compute, 3 x 2 x forward MACs x images: 50PF or 5e16. "
+            "A cheaper block makes more updates.",
+        ),
+    ] = None,
+    time: Annotated[
+        str | None,
+        _how(
+            metavar="TIME",
+            help="The budget in training time, evaluation not counted: 10m, 1h30m or 600 (s).",
+        ),
+    ] = None,
     device: Annotated[str, _how(metavar="NAME", help=DEVICES)] = "auto",
     precision: Annotated[str | None, _how(metavar="NAME", help="auto, fp32 or bf16.")] = None,
     out: Annotated[Path, _told(metavar="DIR", help="Where run directories go.")] = Path("results"),
     dry_run: Annotated[
-        bool, _told("--dry-run", help="Tell what would be run, and write nothing.")
+        bool,
+        _told(
+            "--dry-run",
+            help="Tell what would be run and, after seconds of calibration, how long it would "
+            "take; write nothing.",
+        ),
     ] = False,
     as_json: Annotated[
         bool, _told("--json", help="Tell results as JSON: a list, one object a run.")
@@ -68,10 +93,11 @@ def run(
 
     The same command again goes on where it stopped, and skips what is complete. Settings come
     from the preset, then the file of --config, then --set, then the other options; the last wins.
+    The budget is one of --steps, --flops and --time, or else the preset's.
     """
     blocks = parse_blocks(block)
     seed_list = None if seeds is None else parse_seeds(seeds)
-    overrides = _overrides(model, data, steps)
+    overrides = _overrides(model, data) | parse_budget(steps, flops, time)
     overrides |= {
         "objective.name": objective,
         "train.batch_size": batch_size,
@@ -94,12 +120,12 @@ def run(
 
     plans = plan_all(configs, out, select_device(device))
     if dry_run:
-        _tell(plans, as_json=as_json)
+        _tell(plans, as_json=as_json, quiet=quiet)
     else:
         _execute(plans, as_json=as_json, quiet=quiet)
 
 
-def _overrides(model: str | None, data: Path | None, steps: str | None) -> dict[str, Any]:
+def _overrides(model: str | None, data: Path | None) -> dict[str, Any]:
     """The options that stand for other keys than one of their own."""
     overrides: dict[str, Any] = {}
     if model is not None:
@@ -107,48 +133,34 @@ def _overrides(model: str | None, data: Path | None, steps: str | None) -> dict[
         overrides |= {f"model.{name}": value for name, value in vars(size).items()}
     if data is not None:
         overrides |= {"data.name": "folder", "data.path": str(data)}
-    if steps is not None:
-        overrides["budget.steps"] = parse_count(steps, "--steps")
     return overrides
 
 
-def _tell(plans: list[Plan], *, as_json: bool) -> None:
-    """What would be run: nothing is written."""
-    rows = [plan.as_dict() for plan in plans]
+def _tell(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
+    """What would be run, and how long it would take: nothing is written."""
+    from ditbench.cli.forecast import forecast_table
+    from ditbench.cli.output import print_rich
+    from ditbench.training.calibrate import forecast
+
+    def say(text: str) -> None:
+        if not quiet:
+            typer.echo(text, err=True)
+
+    rows = list(forecast(plans, say))
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
-        return
-
-    from ditbench.cli.output import print_rich
-    from ditbench.report.tables import Column, decimals, rich_table, significant
-
-    columns = (
-        Column("block", "Block"),
-        Column("seed", "Seed", str),
-        Column("parameters", "Params (M)", significant(3, 1, 1e-6)),
-        Column("gmacs", "GMACs", significant(3, 2)),
-        Column("steps", "Steps", decimals(0)),
-        Column("images", "Images", decimals(0)),
-        Column("train_flops", "Training PFLOPs", significant(3, 1, 1e-15)),
-        Column("evaluation_steps", "Evaluated at", _first_to_last),
-        Column("path", "Run directory"),
-    )
-    for row in rows:
-        row["path"] += " (complete)" if row["complete"] else ""
-    first = plans[0]
-    title = f"{first.cost.model} on {first.dataset.name} {first.cost.input}, on {first.device}"
-    print_rich(rich_table(rows, columns, f"{title}, {first.config.objective.name}"))
-
-
-def _first_to_last(steps: list[int]) -> str:
-    """The first and the last: they are evenly spaced."""
-    return " ... ".join(f"{step:,}" for step in dict.fromkeys((steps[0], steps[-1])))
+    else:
+        print_rich(forecast_table(plans[0], rows))
 
 
 def _execute(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
     from ditbench.training.progress import reporter, sentence
     from ditbench.training.run import execute
 
+    if len(plans) > 1 and not quiet:
+        complete = sum(run.directory.is_complete() for run in plans)
+        left = len(plans) - complete
+        typer.echo(f"{len(plans)} runs: {complete} complete (skipped), {left} to go", err=True)
     results = []
     try:
         with reporter(len(plans), quiet=quiet) as on_event:

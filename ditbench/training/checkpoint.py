@@ -35,6 +35,7 @@ def save_checkpoint(path: Path, trainer: Trainer) -> None:
     counters = {
         "step": trainer.step,
         "seconds": trainer.seconds,
+        "evaluations": trainer.evaluations,
         "loss_count": trainer.loss_count,
     }
     contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
@@ -56,7 +57,8 @@ def load_checkpoint(path: Path, trainer: Trainer) -> None:
         trainer.dropout.set_state(tensors["generator.dropout"])
         trainer.loss_sum.copy_(tensors["loss_sum"])
         trainer.step = int(counters["step"])
-        trainer.seconds = float(counters["seconds"])
+        trainer.stopwatch.seconds = float(counters["seconds"])
+        trainer.evaluations = int(counters["evaluations"])
         trainer.loss_count = int(counters["loss_count"])
 
 

@@ -19,7 +19,7 @@ class Ema(Generic[M]):
 
     Args:
         model: the one that is trained.
-        decay: the bound of the decay; 0 follows the model exactly.
+        decay: the bound of the decay; 0 follows the model exactly, 1 is no bound.
     """
 
     def __init__(self, model: M, decay: float) -> None:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ditbench.data.dataset import to_uint8
 from ditbench.seeds import generator
-from ditbench.training.train import autocast, synchronize
+from ditbench.training.stopwatch import synchronize
+from ditbench.training.train import autocast
 
 if TYPE_CHECKING:
     from ditbench.config import RunConfig

@@ -8,11 +8,13 @@ import torch
 
 from ditbench.models.dit import DiT
 from ditbench.objectives import create_objective
+from ditbench.training.train import Trainer
 
 if TYPE_CHECKING:
     from ditbench.config import RunConfig
     from ditbench.data.dataset import ImageDataset
     from ditbench.objectives.base import Objective
+    from ditbench.training.plan import Plan
 
 
 def model_arguments(
@@ -44,6 +46,12 @@ def build_model(
     model.to_empty(device="cpu")
     model.initialize(config.seed)
     return model.to(device)
+
+
+def build_trainer(run: Plan) -> Trainer:
+    """The trainer of a planned run, with a model at step 0."""
+    model = build_model(run.config, run.dataset, run.objective, run.device)
+    return Trainer(run.config, model, run.objective, run.dataset, run.device, run.budget)
 
 
 def create_configured_objective(config: RunConfig) -> Objective:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING
 
 from ditbench.data import load_dataset
 from ditbench.errors import DitbenchError
 from ditbench.metrics import extractor_class
 from ditbench.models.cost import Cost, count
 from ditbench.rundir import RunDirectory
+from ditbench.training.budget import create_budget
 from ditbench.training.environment import resolve_precision
 from ditbench.training.parts import create_configured_objective, model_arguments
-from ditbench.training.train import evaluation_steps
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import torch
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from ditbench.config import RunConfig
     from ditbench.data.dataset import ImageDataset
     from ditbench.objectives.base import Objective
+    from ditbench.training.budget import Budget
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Plan:
         dataset: the images.
         objective: the loss and samplers.
         device: where it trains.
+        budget: how long it trains; one in FLOPs is in steps here.
     """
 
     config: RunConfig
@@ -43,29 +47,11 @@ class Plan:
     dataset: ImageDataset
     objective: Objective
     device: torch.device
+    budget: Budget
 
-    @property
-    def images(self) -> int:
-        """Images that training will see."""
-        return self.config.budget.steps * self.config.train.batch_size
-
-    @property
-    def train_flops(self) -> float:
-        """Floating-point operations of training: 3 x forward MACs x 2 x images."""
-        return self.cost.train_flops_per_image * self.images
-
-    def as_dict(self) -> dict[str, Any]:
-        """What `--dry-run` tells."""
-        return {
-            **self.cost.as_dict(),
-            "seed": self.config.seed,
-            "steps": self.config.budget.steps,
-            "images": self.images,
-            "train_flops": self.train_flops,
-            "evaluation_steps": evaluation_steps(self.config.budget.steps, self.config.eval.points),
-            "path": str(self.directory.path),
-            "complete": self.directory.is_complete(),
-        }
+    def train_flops(self, steps: int) -> float:
+        """Floating-point operations of so much training: 3 x forward MACs x 2 x images."""
+        return self.cost.train_flops_per_image * (steps * self.config.train.batch_size)
 
 
 def plan(config: RunConfig, out: Path, device: torch.device) -> Plan:
@@ -76,31 +62,36 @@ def plan(config: RunConfig, out: Path, device: torch.device) -> Plan:
 def plan_all(configs: list[RunConfig], out: Path, device: torch.device) -> list[Plan]:
     """Check configurations against everything they name; nothing is written.
 
-    Runs on the same images share them: they are read once.
+    Runs on the same images share them, and equal models are counted once.
 
     Raises:
         DitbenchError: for an unknown name, a batch larger than the data, a patch size that does not
             divide the images, features that do not fit them, a sampler that the objective does not
-            have, data that are not those of the configuration.
+            have, data that are not those of the configuration, FLOPs that are fewer steps than
+            evaluations.
     """
-    datasets: dict[tuple[str, Path | None], ImageDataset] = {}
-    plans = []
-    for config in configs:
-        source = (config.data.name, config.data.path)
-        if source not in datasets:
-            datasets[source] = load_dataset(*source)
-        plans.append(_plan(config, datasets[source], out, device))
-    return plans
+    read, counted = cache(load_dataset), cache(count)
+    return [
+        _plan(config, read(config.data.name, config.data.path), counted, out, device)
+        for config in configs
+    ]
 
 
-def _plan(config: RunConfig, dataset: ImageDataset, out: Path, device: torch.device) -> Plan:
+def _plan(
+    config: RunConfig,
+    dataset: ImageDataset,
+    counted: Callable[..., Cost],
+    out: Path,
+    device: torch.device,
+) -> Plan:
     _check_data(config, dataset)
     extractor_class(config.metrics.features, dataset)
     objective = create_configured_objective(config)
     config = _resolve(config, dataset, objective, device)
-    cost = count(**model_arguments(config, dataset, objective))
+    cost = counted(**model_arguments(config, dataset, objective))
     directory = RunDirectory.of(out, config.preset, config.block, config.seed, config.fingerprint)
-    return Plan(config, directory, cost, dataset, objective, device)
+    budget = create_budget(config, cost)
+    return Plan(config, directory, cost, dataset, objective, device, budget)
 
 
 def _check_data(config: RunConfig, dataset: ImageDataset) -> None:

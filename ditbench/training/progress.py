@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
@@ -17,12 +16,14 @@ from rich.progress import (
 )
 
 from ditbench.rundir import metric_suffix
+from ditbench.training.budget import plain
 from ditbench.training.run import Evaluated, Event, Finished, Started
 from ditbench.training.train import Logged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ditbench.training.budget import Budget
     from ditbench.training.plan import Plan
 
 # A line at most this often where there is no terminal: logs are read later.
@@ -48,7 +49,7 @@ class Lines(Reporter):
         self.runs = runs
         self.number = 0
         self.label = ""
-        self.steps = 0
+        self.budget: Budget
         self.last_line = 0.0
 
     def __call__(self, event: Event) -> None:
@@ -59,14 +60,15 @@ class Lines(Reporter):
             time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES
         ):
             self.last_line = time.monotonic()
-            rate = event.step / event.seconds
-            remaining = (self.steps - event.step) / rate
+            position = _position(self.budget, event.step, event.seconds)
+            remaining = event.seconds * max(0.0, self.budget.amount / position - 1)
             self._line(
-                f"step {event.step}/{self.steps}  loss {event.loss:.4f}  "
-                f"{rate:.1f} it/s  ETA {remaining:.0f} s"
+                f"{self._place(position)}  loss {event.loss:.4f}  "
+                f"{event.step / event.seconds:.1f} it/s  ETA {remaining:.0f} s"
             )
         elif isinstance(event, Evaluated):
-            self._line(f"step {event.row['step']}/{self.steps}  {describe(event.row)}")
+            position = _position(self.budget, event.row["step"], event.row["seconds"])
+            self._line(f"{self._place(position)}  {describe(event.row)}")
         elif isinstance(event, Finished) and event.reused:
             self.number += 1
             self.label = _label(event.plan, self.number, self.runs)
@@ -75,13 +77,17 @@ class Lines(Reporter):
     def _start(self, event: Started) -> None:
         self.number += 1
         self.label = _label(event.plan, self.number, self.runs)
-        self.steps = event.plan.config.budget.steps
+        self.budget = budget = event.plan.budget
         self.last_line = time.monotonic()
-        start = f"from step {event.step} of" if event.step else "for"
+        position = _position(budget, event.step, event.seconds)
+        start = f"from {budget.unit} {plain(position)} of" if event.step else "for"
         self._line(
             f"{event.plan.cost.model} on {event.plan.dataset.name}, "
-            f"{event.plan.config.objective.name}, {start} {self.steps} steps"
+            f"{event.plan.config.objective.name}, {start} {plain(budget.amount)} {budget.unit}s"
         )
+
+    def _place(self, position: float) -> str:
+        return f"{self.budget.unit} {self.budget.place(position)}"
 
     def _line(self, text: str) -> None:
         self.console.print(f"{self.label}  {text}", highlight=False, markup=False, soft_wrap=True)
@@ -99,19 +105,23 @@ class Bars(Reporter):
         self.number = 0
         self.progress = self._new_progress()
         self.task = TaskID(0)
+        self.budget: Budget
 
     def __call__(self, event: Event) -> None:
         """Move the bar."""
         if isinstance(event, Started):
-            self._start(event.plan, event.step)
+            self._start(event.plan, event.step, event.seconds)
         elif isinstance(event, Logged):
             rate = event.step / event.seconds
-            self._update(completed=event.step, state=f"{rate:.1f} it/s  loss {event.loss:.3f}")
+            self._update(
+                **self._reached(event.step, event.seconds),
+                state=f"{rate:.1f} it/s  loss {event.loss:.3f}",
+            )
         elif isinstance(event, Evaluated):
             self._update(metrics=fid(event.row))
         else:
             if event.reused:
-                self._start(event.plan, event.result["steps"])
+                self._start(event.plan, event.result["steps"], event.result["train_seconds"])
                 self._update(state="complete already", metrics=fid(event.result["final"]))
             self.close()
 
@@ -123,24 +133,29 @@ class Bars(Reporter):
         return Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(bar_width=None),
-            MofNCompleteColumn(),
+            TextColumn("[green]{task.fields[place]}", justify="right"),
             TextColumn("{task.fields[state]}"),
             TimeRemainingColumn(compact=True),
             TextColumn("[cyan]{task.fields[metrics]}"),
             console=self.console,
         )
 
-    def _start(self, plan: Plan, step: int) -> None:
+    def _start(self, plan: Plan, step: int, seconds: float) -> None:
         self.number += 1
+        self.budget = plan.budget
         self.progress = self._new_progress()
         self.task = self.progress.add_task(
             _label(plan, self.number, self.runs),
-            total=plan.config.budget.steps,
-            completed=step,
+            total=self.budget.amount,
+            **self._reached(step, seconds),
             state="",
             metrics="",
         )
         self.progress.start()
+
+    def _reached(self, step: int, seconds: float) -> dict[str, Any]:
+        position = _position(self.budget, step, seconds)
+        return {"completed": position, "place": self.budget.place(position) + self.budget.symbol}
 
     def _update(self, **fields: Any) -> None:
         self.progress.update(self.task, **fields)
@@ -184,6 +199,10 @@ def sentence(result: dict[str, Any]) -> str:
         f"({final['features']} features) after {result['steps']:,} steps, "
         f"{result['train_seconds']:.3g} s of training on {result['device']}."
     )
+
+
+def _position(budget: Budget, step: int, seconds: float) -> float:
+    return budget.position(step, lambda: seconds)
 
 
 def _label(plan: Plan, number: int, runs: int) -> str:

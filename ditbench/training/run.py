@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,22 +16,24 @@ from ditbench.training import environment
 from ditbench.training.checkpoint import load_checkpoint, save_checkpoint
 from ditbench.training.evaluate import Evaluation, Evaluator
 from ditbench.training.grid import GRID_ROWS, arrange, first_classes, save_grid
-from ditbench.training.parts import build_model
-from ditbench.training.train import EvaluationDue, Logged, Trainer
+from ditbench.training.parts import build_trainer
+from ditbench.training.train import EvaluationDue, Logged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ditbench.metrics.score import Scorer
     from ditbench.training.plan import Plan
+    from ditbench.training.train import Trainer
 
 
 @dataclass(frozen=True)
 class Started:
-    """A run begins, at `step` when it goes on from a checkpoint."""
+    """A run begins, at `step` and `seconds` when it goes on from a checkpoint."""
 
     plan: Plan
     step: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -73,10 +76,8 @@ def execute(run: Plan, on_event: Callable[[Event], None]) -> dict[str, Any]:
         result = directory.read_result()
         on_event(Finished(run, result, reused=True))
         return result
-    try:
+    with naming_what_is_too_large(run):
         result = _train(run, on_event)
-    except torch.OutOfMemoryError as error:
-        raise _out_of_memory(run) from error
     directory.finish(result)
     on_event(Finished(run, result, reused=False))
     return result
@@ -90,13 +91,13 @@ def _train(run: Plan, on_event: Callable[[Event], None]) -> dict[str, Any]:
     resume = directory.checkpoint.is_file()
     if not resume:
         directory.start(run.config.to_toml(), environment.describe(run.device), _cost_table(run))
+    rehearse(run, run.budget.rehearsal)
     environment.reset_peak_memory(run.device)
-    model = build_model(run.config, run.dataset, run.objective, run.device)
-    trainer = Trainer(run.config, model, run.objective, run.dataset, run.device)
+    trainer = build_trainer(run)
     if resume:
         load_checkpoint(directory.checkpoint, trainer)
         directory.rewind(trainer.step)
-    on_event(Started(run, trainer.step))
+    on_event(Started(run, trainer.step, trainer.seconds))
     for event in trainer.run():
         if isinstance(event, Logged):
             directory.append_train(vars(event))
@@ -110,15 +111,28 @@ def _train(run: Plan, on_event: Callable[[Event], None]) -> dict[str, Any]:
     return _result(run, trainer, evaluator)
 
 
-def _out_of_memory(run: Plan) -> DitbenchError:
-    config = run.config
-    return DitbenchError(
-        f"{run.device} ran out of memory: batch size {config.train.batch_size} in training, "
-        f"{config.eval.batch_size} in sampling, {config.train.precision}",
-        f"lower one: --batch-size {max(1, config.train.batch_size // 2)} or "
-        f"--set eval.batch_size={max(1, config.eval.batch_size // 2)}",
-        EXIT_FAILED,
-    )
+def rehearse(run: Plan, updates: int) -> None:
+    """Train a throw-away model: a device does some things once, before its first steps."""
+    if updates:
+        trainer = build_trainer(run)
+        for _ in range(updates):
+            trainer.update()
+
+
+@contextmanager
+def naming_what_is_too_large(run: Plan) -> Iterator[None]:
+    """Turn running out of memory into a DitbenchError that says what to lower."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        config = run.config
+        raise DitbenchError(
+            f"{run.device} ran out of memory: batch size {config.train.batch_size} in training, "
+            f"{config.eval.batch_size} in sampling, {config.train.precision}",
+            f"lower one: --batch-size {max(1, config.train.batch_size // 2)} or "
+            f"--set eval.batch_size={max(1, config.eval.batch_size // 2)}",
+            EXIT_FAILED,
+        ) from error
 
 
 def _scorer(run: Plan) -> Scorer:
@@ -132,10 +146,12 @@ def _scorer(run: Plan) -> Scorer:
 
 
 def _cost_table(run: Plan) -> dict[str, Any]:
+    steps = run.budget.steps
     return {
         **run.cost.as_dict(),
         "train_flops_per_image": run.cost.train_flops_per_image,
-        "train_flops": run.train_flops,
+        # Under a budget of time only the result says how much was trained.
+        "train_flops": None if steps is None else run.train_flops(steps),
     }
 
 
@@ -155,7 +171,7 @@ def _evaluate(
     return {
         "step": due.step,
         "images": due.images,
-        "train_flops": run.cost.train_flops_per_image * due.images,
+        "train_flops": run.train_flops(due.step),
         "seconds": due.seconds,
         **metrics,
         "features": config.metrics.features,
@@ -188,7 +204,7 @@ def _result(run: Plan, trainer: Trainer, evaluator: Evaluator) -> dict[str, Any]
         "features_digest": evaluator.scorer.extractor.digest,
         "steps": trainer.step,
         "images": trainer.images,
-        "train_flops": run.train_flops,
+        "train_flops": run.train_flops(trainer.step),
         "train_seconds": trainer.seconds,
         "eval_seconds": sum(row["eval_seconds"] for row in rows),
         "steps_per_second": trainer.step / trainer.seconds,

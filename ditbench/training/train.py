@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.seeds import generator
 from ditbench.training.batches import Batches, drop_labels
 from ditbench.training.ema import Ema
+from ditbench.training.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from ditbench.data.dataset import ImageDataset
     from ditbench.models.dit import DiT
     from ditbench.objectives.base import Objective
-
-# Rows of train.csv in a run; each costs one wait for the device.
-LOG_ROWS = 200
+    from ditbench.training.budget import Budget
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,7 @@ class Trainer:
         objective: the loss.
         dataset: the images.
         device: where to train.
+        budget: how long.
     """
 
     def __init__(
@@ -75,11 +74,13 @@ class Trainer:
         objective: Objective,
         dataset: ImageDataset,
         device: torch.device,
+        budget: Budget,
     ) -> None:
         self.config = config
         self.model = model
         self.objective = objective
         self.device = device
+        self.budget = budget
         self.ema = Ema(model, config.train.ema_decay)
         self.parameters = list(model.parameters())
         self.optimizer = torch.optim.AdamW(
@@ -98,7 +99,10 @@ class Trainer:
         self.noise = generator(config.seed, "noise", device=device)
         self.dropout = generator(config.seed, "dropout", device=device)
         self.step = 0
-        self.seconds = 0.0
+        self.evaluations = 0
+        self.stopwatch = Stopwatch(device)
+        self.position = 0.0
+        self.lr = 0.0
         # Kept on the device between rows, so that a step never waits for it.
         self.loss_sum = torch.zeros((), device=device)
         self.loss_count = 0
@@ -108,30 +112,37 @@ class Trainer:
         """Images seen so far, repeats included."""
         return self.step * self.config.train.batch_size
 
+    @property
+    def seconds(self) -> float:
+        """Of training, evaluation not counted, up to the last row or evaluation."""
+        return self.stopwatch.seconds
+
     def run(self) -> Iterator[Logged | EvaluationDue]:
         """Train to the end of the budget; the clock stops whenever something is yielded.
 
         Raises:
             DitbenchError: exit code 1, when the loss is no longer finite.
         """
-        steps = self.config.budget.steps
-        log_every = max(1, steps // LOG_ROWS)
-        due = set(evaluation_steps(steps, self.config.eval.points))
-        started = time.perf_counter()
-        while self.step < steps:
-            grad_norm = self._update()
-            log, evaluate = self.step % log_every == 0 or self.step == steps, self.step in due
+        budget = self.budget
+        # A checkpoint may have been loaded.
+        self.position = budget.position(self.step, self.stopwatch.read)
+        self.stopwatch.start()
+        while not budget.ends(self.evaluations):
+            before = self.position
+            grad_norm = self.update()
+            evaluate = budget.evaluates(self.position, self.evaluations)
+            self.evaluations += evaluate
+            log = budget.logs(before, self.position) or budget.ends(self.evaluations)
             if not (log or evaluate):
                 continue
-            synchronize(self.device)
-            self.seconds += time.perf_counter() - started
+            self.stopwatch.stop()
             if log:
                 yield self._log(grad_norm)
             if evaluate:
                 yield EvaluationDue(self.step, self.images, self.seconds)
-            started = time.perf_counter()
+            self.stopwatch.start()
 
-    def _update(self) -> Tensor:
+    def update(self) -> Tensor:
         """One step: batch, loss, gradient, AdamW, EMA. Returns the gradient's norm, on device."""
         config = self.config
         x, y = self.batches.batch(self.step)
@@ -142,20 +153,17 @@ class Trainer:
         grad_norm = torch.nn.utils.get_total_norm(
             [weight.grad for weight in self.parameters if weight.grad is not None]
         )
+        self.lr = config.train.lr * self.budget.ramp(self.position)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(self.step)
+            group["lr"] = self.lr
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.ema.update(self.step)
         self.loss_sum += loss.detach()
         self.loss_count += 1
         self.step += 1
+        self.position = self.budget.position(self.step, self.stopwatch.read)
         return grad_norm
-
-    def learning_rate(self, step: int) -> float:
-        """Of the update after `step` others: constant after a linear warm-up."""
-        warmup = self.config.train.warmup * self.config.budget.steps
-        return self.config.train.lr * min(1.0, (step + 1) / max(warmup, 1.0))
 
     def _log(self, grad_norm: Tensor) -> Logged:
         loss = self.loss_sum.item() / self.loss_count
@@ -172,22 +180,11 @@ class Trainer:
             images=self.images,
             seconds=self.seconds,
             loss=loss,
-            lr=self.learning_rate(self.step - 1),
+            lr=self.lr,
             grad_norm=grad_norm.item(),
         )
-
-
-def evaluation_steps(steps: int, points: int) -> list[int]:
-    """The steps after which to evaluate: evenly spaced, the last at the end."""
-    return [round(steps * (point + 1) / points) for point in range(points)]
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The context in which the model runs: bf16 products over float32 weights, or nothing."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was asked to do, so that a clock means something."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ditbench.models.blocks import block_names
-from ditbench.training import progress, run
+from ditbench.training import calibrate, progress, run
 from ditbench.training.train import Logged
 
 WALL_CLOCK = {
@@ -41,7 +41,13 @@ def no_training(monkeypatch):
     def refuse(*_arguments):
         raise AssertionError("it trains")
 
-    monkeypatch.setattr(run, "Trainer", refuse)
+    monkeypatch.setattr(run, "build_trainer", refuse)
+
+
+@pytest.fixture
+def brief(monkeypatch):
+    """A calibration that takes no second."""
+    monkeypatch.setattr(calibrate, "SECONDS", 0.02)
 
 
 def test_every_block_and_seed_leaves_a_run(experiment):
@@ -53,6 +59,7 @@ def test_every_block_and_seed_leaves_a_run(experiment):
     assert all("FID-40" in line and "20 steps" in line for line in sentences)
     assert paths == [str(next(out.glob(f"*/{block}/seed{seed}-*")))
                      for seed in (0, 1) for block in block_names()]  # fmt: skip
+    assert told.stderr.startswith("8 runs: 0 complete (skipped), 8 to go\n")
     assert "[1/8] in-context seed 0" in told.stderr
     assert "step 10/20  FID-40" in told.stderr
 
@@ -63,6 +70,7 @@ def test_a_complete_run_is_told_and_not_trained(cli, experiment, tiny, no_traini
     again = cli(*arguments)
     assert again.exit_code == 0
     assert again.stdout == told.stdout
+    assert again.stderr.startswith("8 runs: 8 complete (skipped), 0 to go\n")
     assert again.stderr.count("complete already") == 8
     assert cli(*arguments, "--quiet").stderr == ""
 
@@ -83,33 +91,75 @@ def test_a_runs_own_config_repeats_it(cli, results, no_training):
     assert told.stdout.splitlines()[1] == str(config.parent)
 
 
-def test_dry_run_tells_and_writes_nothing(cli, elsewhere, tiny):
-    told = cli("run", "--block", "all", "--seeds", "3", *tiny, "--dry-run")
+def test_a_number_of_seeds_is_a_count(cli, results, tiny, no_training):
+    told = cli("run", "--block", "adaln", "--seeds", "2", *tiny, "--out", results, "--json")
+    assert [result["seed"] for result in json.loads(told.stdout)] == [0, 1]
+    assert told.stderr.startswith("2 runs: 2 complete (skipped), 0 to go\n")
+
+
+def test_dry_run_tells_and_writes_nothing(cli, elsewhere, tiny, brief):
+    told = cli("run", "--block", "all", "--seeds", "3,4", *tiny, "--dry-run")
     assert told.exit_code == 0
-    assert told.stderr == ""
+    assert told.stderr == "".join(f"calibrating {block} on cpu\n" for block in block_names())
+    assert "Training FLOPs = 3 x 2 x forward MACs x images" in told.stdout
+    assert "~" not in told.stdout
     assert all(block in told.stdout for block in block_names())
     assert "16x1x2/2 on digits 8x8x1" in told.stdout
-    assert "10 ... 20" in told.stdout
+    assert "10 … 20" in told.stdout
     assert "results/digits/adaln-zero/seed3-" in told.stdout
     assert files_below(elsewhere) == []
 
 
-def test_dry_run_fits_into_120_columns(cli, elsewhere):
-    told = cli("run", "--block", "all", "--dry-run")
+@pytest.mark.parametrize("budget", [(), ("--flops", "3TF"), ("--time", "10m")])
+def test_dry_run_fits_into_120_columns(cli, elsewhere, budget, monkeypatch):
+    monkeypatch.setattr(calibrate, "calibrate", lambda _run: calibrate.Speed(0.05, 2.5))
+    told = cli("run", "--block", "all", "--seeds", "2", "--dry-run", *budget)
+    assert told.exit_code == 0
     assert max(len(line.rstrip()) for line in told.stdout.splitlines()) <= 120
 
 
-def test_dry_run_as_json(cli, results, tiny):
+def test_dry_run_of_a_budget_of_time_marks_what_it_estimates(cli, elsewhere, brief):
+    arguments = ("run", "--block", "adaln", "--model", "16x1x2/2", "--time", "1h30m", "--dry-run")
+    told = cli(*arguments, "--quiet")
+    assert told.stderr == ""
+    assert told.stdout.count("~") == 4
+    assert "15m … 1h30m" in told.stdout
+    (row,) = json.loads(cli(*arguments, "--json").stdout)
+    assert row["estimated"] is True
+    assert row["evaluation_seconds"][-1] == 5400
+    assert row["expected_train_seconds"] == pytest.approx(5400, rel=0.01)
+    assert row["steps"] * row["seconds_per_step"] == pytest.approx(row["expected_train_seconds"])
+    assert files_below(elsewhere) == []
+
+
+def test_a_run_under_flops_and_under_time(cli, elsewhere, tiny):
+    rest = [part for part in tiny if part not in ("--steps", "20")]
+    for budget in (("--flops", "500MF"), ("--time", "0.2s")):
+        told = cli("run", "--block", "adaln", *rest, *budget, "--json", "--quiet")
+        assert told.exit_code == 0, told.stderr
+        (result,) = json.loads(told.stdout)
+        assert result["final"]["ema_decay"] == 1.0
+        assert result["train_flops"] > 0
+        again = cli("run", "--block", "adaln", *rest, *budget)
+        assert "complete already, skipped" in again.stderr
+
+
+def test_dry_run_as_json(cli, results, tiny, brief):
     told = cli("run", "--block", "adaln", "--seeds", "0,7", *tiny,
                "--out", results, "--dry-run", "--json")  # fmt: skip
+    assert told.stderr == "calibrating adaln on cpu\n"
     done, new = json.loads(told.stdout)
     assert (done["complete"], new["complete"]) == (True, False)
     assert done["evaluation_steps"] == [10, 20]
     assert done["images"] == 20 * 16
     assert done["train_flops"] == pytest.approx(done["gflops"] * 1e9 * 3 * 320)
+    assert done["expected_total_seconds"] is None
+    assert new["expected_total_seconds"] == pytest.approx(
+        20 * new["seconds_per_step"] + new["expected_eval_seconds"]
+    )
 
 
-def test_dry_run_says_what_is_complete(cli, results, tiny):
+def test_dry_run_says_what_is_complete(cli, results, tiny, brief):
     told = cli("run", "--block", "adaln", "--seeds", "0,7", *tiny, "--out", results, "--dry-run")
     assert told.stdout.count("(complete)") == 1
 
@@ -161,3 +211,31 @@ def test_features_train_says_where_and_how_good(cli, elsewhere, monkeypatch):
     assert told.stdout == "test accuracy 0.9877, weights in mine.safetensors\n"
     assert told.stderr == "epoch 1\n"
     assert files_below(elsewhere) == ["mine.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "hint"),
+    [
+        ("--steps 9 --time 1m", "--steps and --time are given together", "one budget"),
+        ("--flops 1TF --time 1m", "--flops and --time are given together", "one budget"),
+        ("--flops 0", "--flops '0' is not a number of FLOPs", "--flops 50PF"),
+        ("--flops 1MF", "eval.points (6) exceed the steps of adaln", "--flops"),
+        ("--time soon", "--time 'soon' is not a time", "--time 10m"),
+        ("--time -5", "--time '-5' is not a time", "--time 10m"),
+        ("--seeds 20000", "--seeds 20000 is a count of seeds", "--seeds 20000, with a comma"),
+        (
+            "--set budget.steps=9 --set budget.seconds=9",
+            "budget.steps and budget.seconds",
+            "one of",
+        ),
+        ("--set budget.flops=x", "budget.flops = 'x'", "budget.flops"),
+        ("--set budget.step=9", "unknown key 'budget.step'", "budget.steps"),
+    ],
+)
+def test_a_budget_that_makes_no_sense_is_a_line_and_a_hint(cli, elsewhere, arguments, error, hint):
+    told = cli("run", "--block", "adaln", *arguments.split())
+    assert told.exit_code == 2
+    first, second = told.stderr.splitlines()
+    assert error in first
+    assert hint in second
+    assert files_below(elsewhere) == []

@@ -7,10 +7,10 @@ import torch
 
 from ditbench.config import load
 from ditbench.models.blocks import block_names
-from ditbench.training.parts import build_model
+from ditbench.training.calibrate import calibrate
+from ditbench.training.parts import build_model, build_trainer
 from ditbench.training.plan import plan
 from ditbench.training.run import execute
-from ditbench.training.train import Trainer
 
 pytestmark = [
     pytest.mark.gpu,
@@ -20,8 +20,15 @@ pytestmark = [
 OVERRIDES = {"budget.steps": 20, "eval.points": 2, "eval.samples": 40, "eval.sampling_steps": 3}
 
 
+def _without_steps(values):
+    """One budget only."""
+    other = any(key.startswith("budget__") for key in values)
+    return {key: value for key, value in OVERRIDES.items() if not (other and key == "budget.steps")}
+
+
 def make_plan(out, device="cuda", **values):
-    overrides = OVERRIDES | {key.replace("__", "."): value for key, value in values.items()}
+    given = {key.replace("__", "."): value for key, value in values.items()}
+    overrides = _without_steps(values) | given
     return plan(load("digits", overrides=overrides), Path(out), torch.device(device))
 
 
@@ -56,12 +63,11 @@ def test_all_blocks_see_equal_inputs_on_the_gpu(tmp_path):
     seen = []
     for block in block_names():
         run = make_plan(tmp_path, block=block)
-        model = build_model(run.config, run.dataset, run.objective, run.device)
-        trainer = Trainer(run.config, model, run.objective, run.dataset, run.device)
-        inputs = []
+        trainer = build_trainer(run)
+        model, inputs = trainer.model, []
         model.register_forward_pre_hook(lambda _module, given, into=inputs: into.append(given))
         for _ in range(3):
-            trainer._update()
+            trainer.update()
         seen.append(inputs)
     for inputs in seen[1:]:
         for ours, theirs in zip(inputs, seen[0], strict=True):
@@ -70,13 +76,39 @@ def test_all_blocks_see_equal_inputs_on_the_gpu(tmp_path):
 
 def test_a_step_never_waits_for_the_gpu(tmp_path):
     run = make_plan(tmp_path)
-    model = build_model(run.config, run.dataset, run.objective, run.device)
-    trainer = Trainer(run.config, model, run.objective, run.dataset, run.device)
+    trainer = build_trainer(run)
     for _ in range(16):  # past the first epoch's permutation and every lazy initialisation
-        trainer._update()
+        trainer.update()
     torch.cuda.set_sync_debug_mode("error")
     try:
         for _ in range(3):
-            trainer._update()
+            trainer.update()
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_budget_of_time_never_waits_for_the_whole_queue(tmp_path):
+    """The host waits for the step before the last one: an event, no synchronisation."""
+    run = make_plan(tmp_path, budget__seconds=60.0)
+    trainer = build_trainer(run)
+    trainer.stopwatch.start()
+    for _ in range(16):
+        trainer.update()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            trainer.update()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_budget_of_time_ends_in_time(tmp_path):
+    result = execute(make_plan(tmp_path, budget__seconds=3.0), lambda _event: None)
+    assert 3.0 <= result["train_seconds"] < 3.2
+    assert result["steps"] > 100
+
+
+def test_the_calibration_foretells_the_speed(tmp_path):
+    run = make_plan(tmp_path, budget__seconds=3.0)
+    steps = round(3.0 / calibrate(run).seconds_per_step)
+    assert execute(run, lambda _event: None)["steps"] == pytest.approx(steps, rel=0.25)

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from ditbench.training import progress
 from ditbench.training.progress import Bars, Lines, describe, reporter, sentence
-from ditbench.training.run import execute
+from ditbench.training.run import Started, execute
 
 
 @pytest.fixture
@@ -56,6 +56,28 @@ def test_lines_hold_what_matters_and_no_control_characters(make_plan):
     assert lines[0].startswith("adaln-zero seed 0  16x2x2/2 on digits, flow, for 6 steps")
     assert [line.split()[4] for line in lines if "FID-40" in line] == ["2/6", "4/6", "6/6"]
     assert "\x1b" not in pipe.file.getvalue()
+
+
+def test_a_budget_of_time_is_shown_in_seconds(make_plan, screen, monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", -1.0)
+    pipe = Console(file=io.StringIO())
+    options = {"budget__seconds": 0.25, "eval__points": 1}
+    execute(make_plan(**options), Lines(pipe, runs=1))
+    lines = pipe.file.getvalue().splitlines()
+    assert lines[0].endswith("flow, for 0.2 seconds")
+    logged = [line for line in lines if "loss" in line]
+    assert all("second 0" in line and "/0.2  loss" in line for line in logged)
+    assert "ETA 0 s" in logged[-1]
+    assert sum("FID-40" in line for line in lines) == 1
+    execute(make_plan(seed=1, **options), Bars(screen, runs=1))
+    assert "/0.2 s" in screen.file.getvalue()
+
+
+def test_a_run_by_the_clock_says_from_where_it_goes_on(make_plan):
+    pipe = Console(file=io.StringIO())
+    plan = make_plan(budget__seconds=600.0)
+    Lines(pipe, runs=1)(Started(plan, 812, 42.0))
+    assert pipe.file.getvalue().strip().endswith("from second 42 of 600 seconds")
 
 
 def test_quiet_says_nothing_but_results(make_plan, capsys):

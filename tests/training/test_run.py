@@ -15,7 +15,7 @@ from ditbench.training import plan as plan_module
 from ditbench.training import run as run_module
 from ditbench.training.checkpoint import load_checkpoint, load_ema, save_checkpoint
 from ditbench.training.evaluate import balanced_labels, sample_images
-from ditbench.training.parts import build_model
+from ditbench.training.parts import build_model, build_trainer
 from ditbench.training.run import Evaluated, Finished, Started, execute
 from ditbench.training.train import Trainer
 
@@ -67,7 +67,7 @@ def test_a_run_leaves_what_the_design_says(make_plan):
 
 def test_a_complete_run_is_not_run_again(make_plan, monkeypatch):
     first = execute(make_plan(), ignore)
-    monkeypatch.setattr(run_module, "Trainer", None)
+    monkeypatch.setattr(run_module, "build_trainer", None)
     events = []
     assert execute(make_plan(), events.append) == {"schema": 1, **first}
     assert [event.reused for event in events] == [True]
@@ -143,16 +143,7 @@ def test_the_averaged_weights_are_what_is_evaluated(make_plan, monkeypatch):
 
 def test_a_checkpoint_of_another_model_is_refused(make_plan, tmp_path):
     plan, other = make_plan(), make_plan(model__depth=1)
-    trainers = [
-        Trainer(
-            p.config,
-            build_model(p.config, p.dataset, p.objective, p.device),
-            p.objective,
-            p.dataset,
-            p.device,
-        )
-        for p in (plan, other)
-    ]
+    trainers = [build_trainer(run) for run in (plan, other)]
     path = tmp_path / "checkpoint.safetensors"
     save_checkpoint(path, trainers[0])
     load_checkpoint(path, trainers[0])
@@ -221,7 +212,7 @@ def test_out_of_memory_says_what_to_lower(make_plan, monkeypatch):
     def no_room(*_arguments):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(Trainer, "_update", no_room)
+    monkeypatch.setattr(Trainer, "update", no_room)
     with pytest.raises(DitbenchError, match="batch size 16 in training") as raised:
         execute(make_plan(), ignore)
     assert raised.value.exit_code == 1

@@ -1,0 +1,94 @@
+"""Amounts as people write them, `20k`, `50PF`, `1h30m`, and the budget they make. Torch-free."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from ditbench.errors import DitbenchError
+
+if TYPE_CHECKING:
+    from ditbench.settings import Table
+
+MULTIPLES = {"": 1, "k": 1_000, "m": 1_000_000}
+PREFIXES = {letter: 1_000**power for power, letter in enumerate(("", *"kmgtpez"))}
+SECONDS = {"h": 3_600, "m": 60, "s": 1}
+# Beyond them, a mistake is likelier than a plan: the bounds of the configuration's keys.
+MOST_FLOPS = 1e30
+MOST_SECONDS = 1e9
+
+_NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)"
+_FLOPS = re.compile(rf"({_NUMBER}(?:e[+-]?\d{{1,3}})?)\s*([kmgtpez]?)\s*(?:f|flops?)?", re.ASCII)
+_TIME = re.compile(
+    rf"(?=.)(?:({_NUMBER})h)?\s*(?:({_NUMBER})m)?\s*(?:({_NUMBER})s)?", re.ASCII | re.DOTALL
+)
+_PLAIN = re.compile(_NUMBER, re.ASCII)
+
+
+def parse_budget(steps: str | None, flops: str | None, time: str | None) -> Table:
+    """What --steps, --flops or --time says, as keys of the configuration; none if none is given.
+
+    Raises:
+        DitbenchError: when more than one is given, or one is no amount.
+    """
+    given = {
+        name: text
+        for name, text in (("--steps", steps), ("--flops", flops), ("--time", time))
+        if text is not None
+    }
+    if len(given) > 1:
+        raise DitbenchError(
+            f"{' and '.join(given)} are given together", "a run has one budget: leave one"
+        )
+    if steps is not None:
+        return {"budget.steps": parse_count(steps, "--steps")}
+    if flops is not None:
+        return {"budget.flops": parse_flops(flops, "--flops")}
+    if time is not None:
+        return {"budget.seconds": parse_seconds(time, "--time")}
+    return {}
+
+
+def parse_count(text: str, what: str) -> int:
+    """`20000`, `20k` or `1.5M` as a whole number above 0."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([km]?)", text.strip().lower().replace("_", ""))
+    # Decimal, because 2.3 * 1,000,000 is no whole number in binary.
+    count = Decimal(match[1]) * MULTIPLES[match[2]] if match else Decimal(0)
+    if count < 1 or count != int(count):
+        raise DitbenchError(
+            f"{what} '{text}' is not a whole number above 0", f"write {what} 20000 or {what} 20k"
+        )
+    return int(count)
+
+
+def parse_flops(text: str, what: str) -> float:
+    """`50PF`, `300 TFLOPs` or `5e16` as floating-point operations above 0.
+
+    Prefixes are k, M, G, T, P, E and Z, in either case: nothing is counted in thousandths.
+    """
+    match = _FLOPS.fullmatch(text.strip().lower().replace("_", ""))
+    amount = Decimal(match[1]) * PREFIXES[match[2]] if match else Decimal(0)
+    return _within(amount, MOST_FLOPS, f"{what} '{text}' is not a number of FLOPs", f"{what} 50PF")
+
+
+def parse_seconds(text: str, what: str) -> float:
+    """`10m`, `90s`, `1.5h`, `1h30m` or `600` as seconds above 0."""
+    written = text.strip().lower().replace("_", "")
+    amount = Decimal(0)
+    if _PLAIN.fullmatch(written):
+        amount = Decimal(written)
+    elif match := _TIME.fullmatch(written):
+        parts = zip(match.groups(), SECONDS.values(), strict=True)
+        amount = sum((Decimal(part) * size for part, size in parts if part), Decimal(0))
+    return _within(
+        amount, MOST_SECONDS, f"{what} '{text}' is not a time", f"{what} 10m or {what} 1h30m"
+    )
+
+
+def _within(amount: Decimal, most: float, error: str, example: str) -> float:
+    """The amount as a float, if it is above 0 there and not beyond use."""
+    number = float(amount)
+    if not 0 < number <= most:
+        raise DitbenchError(f"{error} above 0 and up to {most:.0e}", f"write {example}")
+    return number

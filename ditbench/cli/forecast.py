@@ -1,0 +1,76 @@
+"""The table of `ditbench run --dry-run`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ditbench.report.columns import Column, decimals, significant
+from ditbench.report.tables import rich_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from rich.table import Table
+
+    from ditbench.training.plan import Plan
+
+# What the numbers are, said where they are read.
+CONVENTION = "Training FLOPs = 3 x 2 x forward MACs x images. Expected times, without scoring."
+
+_numbers = "{}".format
+_whole = decimals(0)
+COLUMNS = (
+    Column("block", "Block"),
+    Column("seed", "Seed", _numbers),
+    Column("steps", "Steps", _numbers),
+    Column("images", "Images", _numbers),
+    Column("train_flops", "Training PFLOPs", _numbers),
+    Column("evaluated_at", "Evaluated at", _numbers),
+    Column("expected_train_seconds", "Train", _numbers),
+    Column("expected_total_seconds", "Total", _numbers),
+    Column("path", "Run directory"),
+)
+_ESTIMATED: dict[str, Callable[[Any], str]] = {
+    "steps": _whole,
+    "images": _whole,
+    "train_flops": significant(3, 1, 1e-15),
+}
+_EXPECTED = ("expected_train_seconds", "expected_total_seconds")
+
+
+def forecast_table(first: Plan, rows: list[dict[str, Any]]) -> Table:
+    """Rows of `forecast` for people; what is estimated, and not known, has a ~ before it."""
+    title = (
+        f"{first.cost.model} on {first.dataset.name} {first.cost.input}, on {first.device}, "
+        f"{first.config.objective.name}\n{CONVENTION}"
+    )
+    if any(row["estimated"] for row in rows):
+        title += "\n~ follows from the speed in a short calibration."
+    return rich_table([_in_words(row) for row in rows], COLUMNS, title)
+
+
+def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
+    mark = "~" if row["estimated"] else ""
+    texts = {name: mark + write(row[name]) for name, write in _ESTIMATED.items()}
+    times = {name: None if row[name] is None else duration(row[name]) for name in _EXPECTED}
+    steps, seconds = row["evaluation_steps"], row["evaluation_seconds"]
+    evaluated = _first_to_last(steps, _whole) if steps else _first_to_last(seconds, duration)
+    path = row["path"] + (" (complete)" if row["complete"] else "")
+    return {**row, **texts, **times, "evaluated_at": evaluated, "path": path}
+
+
+def _first_to_last(marks: list[float], write: Callable[[float], str]) -> str:
+    """The first and the last: they are evenly spaced."""
+    return " … ".join(write(mark) for mark in dict.fromkeys((marks[0], marks[-1])))
+
+
+def duration(seconds: float) -> str:
+    """`5.2s`, `58s`, `9m40s`, `2h5m`, two units at most: as --time reads it."""
+    if seconds < 9.95:
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    if whole < 120:
+        return f"{whole}s"
+    big, small, names = (60, 1, "ms") if whole < 3600 else (3600, 60, "hm")
+    parts = (whole // big, whole % big // small)
+    return "".join(f"{part}{name}" for part, name in zip(parts, names, strict=True) if part)

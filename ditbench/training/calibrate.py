@@ -1,0 +1,159 @@
+"""How long a run will take: real updates and real sampling, for about a second, thrown away."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from ditbench.training.evaluate import balanced_labels, sample_images
+from ditbench.training.parts import build_trainer
+from ditbench.training.run import naming_what_is_too_large
+from ditbench.training.stopwatch import synchronize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ditbench.training.plan import Plan
+    from ditbench.training.train import Trainer
+
+# Updates before the clock starts: what comes once, such as loading kernels, is over then.
+WARM_UP = 3
+# How long to time updates, and how many parts of that time there are at least.
+SECONDS = 0.8
+LEAST_PARTS = 3
+# Sampling is timed with so many steps; the difference is what a step takes.
+FEW_STEPS, MORE_STEPS = 1, 3
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What was measured of one model on one device.
+
+    Attributes:
+        seconds_per_step: of training, the median.
+        seconds_per_evaluation: of sampling; scoring comes on top.
+    """
+
+    seconds_per_step: float
+    seconds_per_evaluation: float
+
+
+def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """What each run is and how long it will take; nothing is written into a run directory.
+
+    Seeds of one configuration share a calibration, and what is complete needs none.
+
+    Args:
+        plans: from `plan_all`.
+        say: told in words what is timed, before it is.
+
+    Yields:
+        The cost of the model, `seed`, `steps`, `images`, `train_flops`, `evaluation_steps` or
+        `evaluation_seconds` (the other is None), `estimated` (whether steps, images and compute
+        follow from the calibration), `seconds_per_step`, `expected_train_seconds`,
+        `expected_eval_seconds` (sampling alone) and `expected_total_seconds` (of the whole run,
+        from its beginning; all four are None for a complete one), `path`, `complete`.
+
+    Raises:
+        DitbenchError: exit code 1, when memory does not suffice.
+    """
+    speeds: dict[str, Speed] = {}
+    for run in plans:
+        fingerprint = run.config.fingerprint
+        complete = run.directory.is_complete()
+        if not complete and fingerprint not in speeds:
+            say(f"calibrating {run.config.block} on {run.device}")
+            speeds[fingerprint] = calibrate(run)
+        told = _of_result(run) if complete else _of_speed(run, speeds[fingerprint])
+        # The steps of a step budget are exact; those that the clock decides, only afterwards.
+        estimated = not complete and run.budget.steps is None
+        yield {
+            **run.cost.as_dict(),
+            "seed": run.config.seed,
+            **told,
+            "images": told["steps"] * run.config.train.batch_size,
+            "train_flops": run.train_flops(told["steps"]),
+            **dict.fromkeys(("evaluation_steps", "evaluation_seconds")),
+            f"evaluation_{run.budget.unit}s": list(run.budget.marks),
+            "estimated": estimated,
+            "path": str(run.directory.path),
+            "complete": complete,
+        }
+
+
+def _of_result(run: Plan) -> dict[str, Any]:
+    unknown = ("seconds_per_step", "expected_train_seconds", "expected_eval_seconds")
+    return {
+        "steps": run.directory.read_result()["steps"],
+        **dict.fromkeys((*unknown, "expected_total_seconds")),
+    }
+
+
+def _of_speed(run: Plan, speed: Speed) -> dict[str, Any]:
+    steps = run.budget.steps
+    if steps is None:
+        steps = max(len(run.budget.marks), round(run.budget.amount / speed.seconds_per_step))
+    train = steps * speed.seconds_per_step
+    evaluate = len(run.budget.marks) * speed.seconds_per_evaluation
+    return {
+        "steps": steps,
+        "seconds_per_step": speed.seconds_per_step,
+        "expected_train_seconds": train,
+        "expected_eval_seconds": evaluate,
+        "expected_total_seconds": train + evaluate,
+    }
+
+
+def calibrate(run: Plan) -> Speed:
+    """Time training and sampling of one planned run with a model that is thrown away.
+
+    Raises:
+        DitbenchError: exit code 1, when memory does not suffice.
+    """
+    with naming_what_is_too_large(run):
+        trainer = build_trainer(run)
+        return Speed(_time_updates(trainer), _time_evaluation(run, trainer))
+
+
+def _time_updates(trainer: Trainer) -> float:
+    """Seconds of one update, the median over parts of about a second."""
+    _time(trainer, WARM_UP)
+    # Waiting for the device after every update would cost more than short updates themselves.
+    part = max(1, round(SECONDS / 10 / _time(trainer, 1)))
+    ends = time.perf_counter() + SECONDS
+    seconds: list[float] = []
+    while len(seconds) < LEAST_PARTS or time.perf_counter() < ends:
+        seconds.append(_time(trainer, part) / part)
+    return median(seconds)
+
+
+def _time(trainer: Trainer, updates: int) -> float:
+    synchronize(trainer.device)
+    started = time.perf_counter()
+    for _ in range(updates):
+        trainer.update()
+    synchronize(trainer.device)
+    return time.perf_counter() - started
+
+
+def _time_evaluation(run: Plan, trainer: Trainer) -> float:
+    """Seconds of sampling in one evaluation, from one batch and a few sampling steps.
+
+    From two numbers of steps, so that what comes once a batch is not multiplied by the steps.
+    """
+    config = run.config.eval
+    labels = balanced_labels(min(config.batch_size, config.samples), run.dataset.num_classes)
+
+    def sample(steps: int) -> float:
+        brief = run.config.with_values(eval__sampling_steps=steps)
+        started = time.perf_counter()
+        sample_images(trainer.ema.model, brief, run.objective, run.dataset, labels)
+        return time.perf_counter() - started
+
+    sample(FEW_STEPS)
+    few, more = sample(FEW_STEPS), sample(MORE_STEPS)
+    slope = max(0.0, more - few) / (MORE_STEPS - FEW_STEPS)
+    batches = config.samples / len(labels)
+    return batches * (few + slope * (config.sampling_steps - FEW_STEPS))
