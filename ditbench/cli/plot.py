@@ -7,9 +7,9 @@ import typer
 
 from ditbench.cli.options import Results
 from ditbench.cli.output import load_runs
-from ditbench.errors import unknown_name
+from ditbench.errors import DitbenchError, unknown_name
 
-KINDS = ("curve", "samples")
+KINDS = ("curve", "pareto", "samples")
 
 
 def plot(
@@ -21,23 +21,54 @@ def plot(
     kind: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="curve (FID along training) or samples (one row a block)."
+            metavar="NAME",
+            help="curve (FID along training), pareto (FID against cost) or samples (one row a "
+            "block).",
         ),
     ] = "curve",
     x: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="What a curve runs along: steps, flops or time."),
-    ] = "steps",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What a curve runs along: steps, flops or time. Default: steps.",
+            show_default=False,
+        ),
+    ] = None,
+    paper: Annotated[
+        bool,
+        typer.Option(
+            "--paper",
+            help="Add a panel with the published FIDs of DiT-XL/2 on ImageNet, never on an axis "
+            "with measured ones.",
+        ),
+    ] = False,
 ) -> None:
-    """Draw FID against training for each block, or the samples of all blocks side by side."""
-    if kind not in KINDS:
-        raise unknown_name("kind of plot", kind, KINDS)
+    """Draw FID against training or cost for each block, or the samples of all blocks."""
+    _check(kind, x, paper=paper)
 
-    from ditbench.report.plot import plot_curves, plot_samples
+    from ditbench.report.plot import plot_curves, plot_pareto, plot_samples
 
     runs = load_runs(directory)
     if kind == "samples":
         plot_samples(runs, output)
+    elif kind == "pareto":
+        plot_pareto(runs, output, paper)
     else:
-        plot_curves(runs, output, x)
+        plot_curves(runs, output, "steps" if x is None else x, paper)
     typer.echo(output)
+
+
+def _check(kind: str, x: str | None, *, paper: bool) -> None:
+    """Options that belong to each other, before anything is read."""
+    if kind not in KINDS:
+        raise unknown_name("kind of plot", kind, KINDS)
+    if x is not None and kind != "curve":
+        raise DitbenchError(
+            f"--x {x} does not fit --kind {kind}: only a curve runs along something",
+            "leave --x out, or draw --kind curve",
+        )
+    if paper and kind == "samples":
+        raise DitbenchError(
+            "--paper does not fit --kind samples: the paper's numbers are FIDs",
+            "leave --paper out, or draw --kind curve or pareto",
+        )

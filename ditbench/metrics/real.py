@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ditbench.errors import DitbenchError
+from ditbench.files import write_atomically
 from ditbench.metrics.extractors import digest_of
-from ditbench.rundir import write_atomically
 
 if TYPE_CHECKING:
     from ditbench.metrics.extractors import Extractor, LabelledImages

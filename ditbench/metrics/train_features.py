@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ditbench.data.digits import load_digits
+from ditbench.files import write_atomically
 from ditbench.metrics.digits_classifier import METADATA, DigitsNet, normalise
-from ditbench.rundir import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ditbench.errors import DitbenchError
-from ditbench.report.compare import describe, shared, split_groups
 from ditbench.report.grid import first_rows
-from ditbench.report.style import DPI, RC, block_style, figure_path, in_order, save, wrap
+from ditbench.report.groups import describe, shared, split_groups
+from ditbench.report.style import (
+    DPI,
+    FONT,
+    RC,
+    block_style,
+    figure_path,
+    in_order,
+    save,
+    text_width,
+    wrap,
+)
 from ditbench.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -19,8 +29,7 @@ if TYPE_CHECKING:
     from ditbench.report.grid import Image
 
 _WIDTH = 3.3  # inches that the grid and its labels should take: a column of a paper
-_FONT = 8.0  # points
-_LINE = 1.3 * _FONT / 72  # inches, as the lengths that follow
+_LINE = 1.3 * FONT / 72  # inches, as the lengths that follow
 _MARGIN, _GAP, _GROUP_GAP = 0.06, 0.06, 0.12
 _TITLE_WIDTH = 58  # characters that fit across
 
@@ -46,14 +55,13 @@ def plot_samples(df: pd.DataFrame, output: str | Path, rows: int = 2) -> None:
 
 def samples_figure(df: pd.DataFrame, rows: int = 2) -> Figure:
     """The figure that `plot_samples` writes; make it under `matplotlib.rc_context(style.RC)`."""
-    common = shared(df)
-    groups = [_strips(group, rows, common) for group in split_groups(df)]
+    groups = [_strips(group, rows, df) for group in split_groups(df)]
     if not groups:
         raise DitbenchError("there are no runs to plot", "`ditbench run --block all` makes some")
     return _lay_out(groups)
 
 
-def _strips(group: pd.DataFrame, rows: int, common: dict[str, Any]) -> tuple[str, dict[str, Image]]:
+def _strips(group: pd.DataFrame, rows: int, df: pd.DataFrame) -> tuple[str, dict[str, Image]]:
     """A group's title, and for each block the first rows of its last grid."""
     final = group[group["final"]]
     grids: dict[str, dict[int, Path]] = {block: {} for block in in_order(final["block"])}
@@ -67,16 +75,21 @@ def _strips(group: pd.DataFrame, rows: int, common: dict[str, Any]) -> tuple[str
             f"no sample grid of {', '.join(without)}"
             if without
             else f"no seed of which each of {', '.join(grids)} has a sample grid",
-            "run all blocks with one seed: ditbench run --block all --seeds 0",
+            "run all blocks with one seed: ditbench run --block all --seeds 1",
         )
     seed = min(seeds)
-    facts = shared(final)
-    height, width = _tile(facts["input"])
+    height, width = _tile(shared(final)["input"])
     strips = {
         block: first_rows(_read(found[seed]), height, width, rows) for block, found in grids.items()
     }
-    parts = [*describe(facts, common | {"steps": facts["steps"]}), f"step {facts['steps']:,}"]
-    return wrap([*parts, f"seed {seed}"], _TITLE_WIDTH), strips
+    parts = [*describe(group, df), _steps(final[final["seed"] == seed]), f"seed {seed}"]
+    return wrap(parts, _TITLE_WIDTH), strips
+
+
+def _steps(runs: pd.DataFrame) -> str:
+    """When the samples were drawn: under a budget of FLOPs or seconds, blocks end apart."""
+    first, last = runs["step"].min(), runs["step"].max()
+    return f"step {last:,}" if first == last else f"steps {first:,} to {last:,}"
 
 
 def _tile(size: str) -> tuple[int, int]:
@@ -106,9 +119,9 @@ def _lay_out(groups: list[tuple[str, dict[str, Image]]]) -> Figure:
 
     images = [image for _, blocks in groups for image in blocks.values()]
     names = {block_style(block).label for _, blocks in groups for block in blocks}
-    left = _MARGIN + max(map(_text_width, names)) + 1.5 * _GAP
+    left = _MARGIN + max(map(text_width, names)) + 1.5 * _GAP
     target = (_WIDTH - left - _MARGIN) * DPI
-    titles = [(_text_width(title), _LINE * (title.count("\n") + 1)) for title, _ in groups]
+    titles = [(text_width(title), _LINE * (title.count("\n") + 1)) for title, _ in groups]
     width = max(left + max(_fit(image, target)[0] for image in images), *(w for w, _ in titles))
     width += 2 * _MARGIN
     height = 2 * _MARGIN + _GROUP_GAP * (len(groups) - 1) + sum(high for _, high in titles)
@@ -116,7 +129,7 @@ def _lay_out(groups: list[tuple[str, dict[str, Image]]]) -> Figure:
     figure = Figure(figsize=(width, height), dpi=DPI)
     top = height - _MARGIN
     for (title, blocks), (_, title_height) in zip(groups, titles, strict=True):
-        figure.text(_MARGIN / width, top / height, title, fontsize=_FONT, va="top")
+        figure.text(_MARGIN / width, top / height, title, fontsize=FONT, va="top")
         top -= title_height + _GAP
         for block, image in blocks.items():
             wide, high = _fit(image, target)
@@ -127,7 +140,7 @@ def _lay_out(groups: list[tuple[str, dict[str, Image]]]) -> Figure:
             smooth = "antialiased" if image.shape[1] > target else "nearest"
             axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation=smooth, aspect="auto")
             place = (left - _GAP) / width, (top - high / 2) / height
-            figure.text(*place, block_style(block).label, fontsize=_FONT, ha="right", va="center")
+            figure.text(*place, block_style(block).label, fontsize=FONT, ha="right", va="center")
             top -= high + _GAP
         top -= _GROUP_GAP - _GAP
     return figure
@@ -139,11 +152,3 @@ def _fit(image: Image, target: float) -> tuple[float, float]:
     # A little too wide rather than much too narrow: 89 pixels in 445 dots -> 5, 338 -> 2.
     scale = target / width if width > target else math.ceil(target / width - 0.25)
     return scale * width / DPI, scale * height / DPI
-
-
-def _text_width(text: str) -> float:
-    """The width of a text's longest line in inches, as it will be drawn."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(dpi=DPI)
-    return float(figure.text(0, 0, text, fontsize=_FONT).get_window_extent().width) / DPI

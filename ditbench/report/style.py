@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from zlib import crc32
 
 from ditbench.errors import DitbenchError
-from ditbench.rundir import write_atomically
+from ditbench.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 DPI = 200
+FONT = 8.0  # points, of legends and of what stands beside pictures
+
+
+Marker = str | tuple[int, Literal[0, 1, 2], int]  # as matplotlib understands them
+Line = str | tuple[int, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -25,8 +31,8 @@ class BlockStyle:
 
     label: str
     colour: str
-    marker: str
-    line: str | tuple[int, tuple[float, ...]]
+    marker: Marker
+    line: Line
 
 
 # The paper's four in the paper's order, in the colours of Okabe and Ito (2008), which people with
@@ -39,8 +45,10 @@ PAPER_BLOCKS = {
 }
 # For any other name: what is left of Okabe and Ito (yellow is lost on white), then Tol's muted.
 _COLOURS = ("#CC79A7", "#56B4E9", "#000000", "#882255", "#999933", "#332288", "#44AA99", "#AA4499")
-_MARKERS = ("v", "P", "X", "<", ">", "p", "h")
-_LINES = ((0, (5, 1, 1, 1, 1, 1)), (0, (6, 2)), (0, (2, 1)), (0, (8, 1, 2, 1)))
+_MARKERS: tuple[Marker, ...] = ("v", "P", "X", "<", ">", "*", "p", (4, 1, 0))
+_LINES: tuple[Line, ...] = ((0, (5, 1, 1, 1, 1, 1)), (0, (6, 2)), (0, (2, 1)), (0, (8, 1, 2, 1)))
+# Where the hash starts: a number for which the names that are likely all look different.
+_HASH_START = 8
 
 # For a column of a paper: 3.3 inches wide, nothing below 6 points.
 RC: dict[Any, Any] = {
@@ -52,7 +60,7 @@ RC: dict[Any, Any] = {
     "axes.labelsize": 8.5,
     "xtick.labelsize": 7.5,
     "ytick.labelsize": 7.5,
-    "legend.fontsize": 8,
+    "legend.fontsize": FONT,
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -66,7 +74,6 @@ RC: dict[Any, Any] = {
     "grid.color": "#E3E3E3",
     "grid.linewidth": 0.5,
     "lines.linewidth": 1.3,
-    "lines.markersize": 3.2,
     "pdf.fonttype": 42,  # TrueType: many journals refuse Type 3
     "svg.hashsalt": "ditbench",  # the same ids every time
 }
@@ -76,13 +83,60 @@ def block_style(name: str) -> BlockStyle:
     """The look of a block: fixed for a name, whichever blocks stand beside it."""
     if name in PAPER_BLOCKS:
         return PAPER_BLOCKS[name]
-    number = crc32(name.encode())  # unlike hash(), the same in every process
+    number = crc32(name.encode(), _HASH_START)  # unlike hash(), the same in every process
     return BlockStyle(
         name,
         _COLOURS[number % len(_COLOURS)],
-        _MARKERS[number % len(_MARKERS)],
-        _LINES[number // 7 % len(_LINES)],
+        _MARKERS[number // 8 % len(_MARKERS)],
+        _LINES[number // 64 % len(_LINES)],
     )
+
+
+def block_styles(blocks: Iterable[str]) -> dict[str, BlockStyle]:
+    """The looks of the blocks of one figure, in their order there.
+
+    A colour always belongs to its name. Should two names have got one marker, the later takes the
+    next that is free, and with more blocks than markers another line: in grey, nothing else tells
+    them apart.
+    """
+    styles: dict[str, BlockStyle] = {}
+    for name in in_order(blocks):
+        style = block_style(name)
+        taken = {(other.marker, other.line) for other in styles.values()}
+        markers = {marker for marker, _ in taken}
+        if style.marker in markers:
+            style = _another(style, markers, taken)
+        styles[name] = style
+    return styles
+
+
+def _another(
+    style: BlockStyle, markers: set[Marker], taken: set[tuple[Marker, Line]]
+) -> BlockStyle:
+    start = _MARKERS.index(style.marker)
+    in_turn = _MARKERS[start:] + _MARKERS[:start]
+    free = [marker for marker in in_turn if marker not in markers]
+    if free:
+        return replace(style, marker=free[0])
+    pairs = [(marker, line) for line in _LINES for marker in in_turn]
+    marker, line = next((pair for pair in pairs if pair not in taken), (style.marker, style.line))
+    return replace(style, marker=marker, line=line)
+
+
+@cache
+def marker_size(marker: Marker) -> float:
+    """How large a marker must be drawn to cover the area of a square of size 1.
+
+    At one size, a star covers a quarter of what a square does.
+    """
+    import numpy as np
+    from matplotlib.markers import MarkerStyle
+
+    shape = MarkerStyle(marker)
+    (outline,) = shape.get_path().transformed(shape.get_transform()).to_polygons()
+    x, y = np.asarray(outline).T
+    area = abs(x[:-1] @ y[1:] - x[1:] @ y[:-1]) / 2  # the shoelace formula
+    return float(area**-0.5)
 
 
 def in_order(blocks: Iterable[str]) -> list[str]:
@@ -101,6 +155,14 @@ def wrap(parts: list[str], width: int) -> str:
         else:
             lines[-1] += f", {part}"
     return "\n".join(lines)
+
+
+def text_width(text: str) -> float:
+    """The width of a text's longest line in inches, as it will be drawn in a legend or beside."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(dpi=DPI)
+    return float(figure.text(0, 0, text, fontsize=FONT).get_window_extent().width) / DPI
 
 
 def figure_path(output: str | Path) -> Path:

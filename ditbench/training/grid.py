@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ditbench.rundir import write_atomically
+from ditbench.files import write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -33,6 +33,18 @@ def test_samples_show_the_first_rows_of_the_lowest_common_seed(make_run, results
     assert (tmp_path / "samples.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_blocks_that_end_apart_say_so(make_run, results):
+    """As under a budget of FLOPs or seconds."""
+    for block in ("adaln", "adaln-zero"):
+        for seed in (0, 1):
+            make_run(block, seed, images=True)
+    frame = load_results(results)
+    frame.loc[frame["final"] & (frame["block"] == "adaln"), "step"] = 1180
+    frame.loc[frame["final"] & (frame["seed"] == 1), "step"] = 900  # not the one that is shown
+    title = samples_figure(frame).texts[0].get_text()
+    assert title == "digits 8x8x1, 64x4x4/2, flow, steps 1,180 to 1,200, seed 0"
+
+
 def test_pixels_of_samples_are_squares_of_one_size(make_run, results):
     make_run("adaln", 0, images=True)
     figure = samples_figure(load_results(results))

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.gallery import samples_figure
-from ditbench.report.plot import X_AXES, curves_figure, plot_curves, plot_samples
+from ditbench.report.pareto import pareto_figure
+from ditbench.report.plot import X_AXES, curves_figure, plot_curves, plot_pareto, plot_samples
 from ditbench.report.results import load_results
-from ditbench.report.style import PAPER_BLOCKS, block_style, in_order
+from ditbench.report.style import PAPER_BLOCKS, block_style
 
 CURVES = {
     "adaln-zero": ((200.0, 60.0, 8.0), (210.0, 50.0, 9.0), (190.0, 40.0, 7.0)),
@@ -142,32 +145,118 @@ def test_colours_belong_to_names(make_run, results):
         assert to_hex(_means(drawn)["adaLN-Zero"].get_color()) == "#d55e00"
     assert len({style.colour for style in PAPER_BLOCKS.values()}) == 4
     assert len({style.marker for style in PAPER_BLOCKS.values()}) == 4
-    unknown = block_style("my-own")
-    assert unknown == block_style("my-own")
-    assert unknown.label == "my-own"
-    assert unknown.colour not in {style.colour for style in PAPER_BLOCKS.values()}
 
 
-def test_blocks_stand_in_the_papers_order():
-    names = ["zeta", "adaln-zero", "alpha", "adaln", "in-context", "cross-attention", "adaln"]
-    expected = ["in-context", "cross-attention", "adaln", "adaln-zero", "alpha", "zeta"]
-    assert in_order(names) == expected
+@pytest.fixture
+def uneven(runs):
+    """Seed 1 is slower, as under a budget of seconds: no step is common to all seeds."""
+    slow = runs["seed"] == 1
+    runs.loc[slow, "step"] -= 130 * runs.loc[slow, "step"] // 1200 + 1
+    runs.loc[slow, "train_flops"] *= 0.9
+    return runs
+
+
+@pytest.mark.parametrize(("x", "column", "unit"), [("steps", "step", 1), ("time", "seconds", 1),
+                                                   ("flops", "train_flops", 1e12)])  # fmt: skip
+def test_seeds_are_averaged_evaluation_by_evaluation(uneven, x, column, unit):
+    (axes,) = curves_figure(uneven, x).axes
+    for block in CURVES:
+        runs = uneven[uneven["block"] == block]
+        by_seed = [run for _, run in runs.groupby("seed")]
+        mean = _means(axes)[block_style(block).label]
+        where = np.mean([run[column].to_numpy() / unit for run in by_seed], axis=0)
+        np.testing.assert_allclose(mean.get_xdata(), where, rtol=1e-12)
+        fid = np.mean([run["fid"].to_numpy() for run in by_seed], axis=0)
+        np.testing.assert_allclose(mean.get_ydata(), fid, rtol=1e-12)
+        for run in by_seed:  # each seed at its own steps
+            assert any(
+                np.array_equal(line.get_ydata(), run["fid"])
+                and np.allclose(line.get_xdata(), run[column] / unit, rtol=1e-12)
+                for line in axes.lines
+            )
+
+
+def test_an_evaluation_that_a_seed_lacks_is_left_out_of_the_mean_alone(runs):
+    short = runs[~((runs["seed"] == 2) & (runs["step"] == 1200))]
+    (axes,) = curves_figure(short).axes
+    mean = _means(axes)["adaLN-Zero"]
+    np.testing.assert_allclose(mean.get_ydata(), np.mean(CURVES["adaln-zero"], axis=0)[:2])
+    assert sum(len(line.get_ydata()) == 3 for line in axes.lines) == 4  # two blocks, two seeds
+
+
+def test_the_order_of_rows_does_not_matter(uneven):
+    (axes,) = curves_figure(uneven).axes
+    (shuffled,) = curves_figure(uneven.sample(frac=1, random_state=0)).axes
+    for label, line in _means(axes).items():
+        np.testing.assert_allclose(_means(shuffled)[label].get_xydata(), line.get_xydata())
+
+
+def test_seconds_of_different_devices_are_left_out(make_run, results):
+    make_run("adaln", 0, device="cpu")
+    make_run("adaln", 1, device="H100")
+    frame = load_results(results)
+    assert len(curves_figure(frame, "steps").axes[0].lines) == 3
+    (axes,) = curves_figure(frame, "time").axes
+    assert not axes.lines
+    (text,) = axes.texts
+    assert "different devices" in text.get_text()
+
+
+MANY = (
+    *("in-context", "cross-attention", "adaln", "adaln-zero", "adaln-single", "u-vit"),
+    *("in-context-class", "none", "mine", "yours", "a-strategy-with-a-long-name", "x"),
+)
+
+
+@pytest.mark.parametrize("make", [curves_figure, pareto_figure])
+@pytest.mark.parametrize("models", [("S/8",), ("S/8", "S/4", "S/2", "B/8", "B/4", "B/2", "L/8")])
+def test_nothing_overlaps_however_many_groups_and_blocks(runs, make, models):
+    base = runs[runs["block"] == "adaln-zero"]
+    frames = [
+        base.assign(block=name, model=model, fingerprint=name + model, fid=base["fid"] + n)
+        for n, name in enumerate(MANY)
+        for model in models
+    ]
+    figure = make(pd.concat(frames, ignore_index=True), paper=len(models) > 1)
+    figure.draw_without_rendering()
+    of_group = 2 if make is pareto_figure else 1
+    assert len(figure.axes) == len(models) * of_group + (len(models) > 1)
+    (names,) = figure.legends
+    assert len(names.get_texts()) == len(MANY) + (2 if make is pareto_figure else 0)
+    keys = [legend for cell in figure.subfigs for legend in cell.legends]
+    titles = [text for cell in figure.subfigs for text in cell.texts]
+    boxes = [artist.get_window_extent() for artist in (names, *keys, *titles)]
+    boxes += [axes.get_tightbbox() for axes in figure.axes]  # with labels and titles
+    for n, box in enumerate(boxes):
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert box.y1 <= figure.bbox.y1
+        assert not any(box.overlaps(other) for other in boxes[:n])
+    for axes in figure.axes:
+        for n, (labels, (low, high)) in enumerate(
+            ((axes.get_xticklabels(), axes.get_xlim()), (axes.get_yticklabels(), axes.get_ylim()))
+        ):
+            inside = [label for label in labels if low <= label.get_position()[n] <= high]
+            shown = [label.get_window_extent() for label in inside if label.get_visible()]
+            assert not any(one.overlaps(next_) for one, next_ in pairwise(shown))
 
 
 MAGIC = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF-"}
 
 
+@pytest.mark.parametrize("draw", [plot_curves, plot_pareto])
 @pytest.mark.parametrize("suffix", MAGIC)
-def test_the_suffix_makes_the_format_and_equal_data_equal_bytes(runs, tmp_path, suffix):
+def test_the_suffix_makes_the_format_and_equal_data_equal_bytes(runs, tmp_path, suffix, draw):
     first, second = tmp_path / f"new/folder/a{suffix}", tmp_path / f"b{suffix.upper()}"
-    plot_curves(runs, first)
-    plot_curves(runs, second)
+    draw(runs, first)
+    draw(runs, second)
     assert first.read_bytes().startswith(MAGIC[suffix])
     assert first.read_bytes() == second.read_bytes()
     assert os.listdir(first.parent) == [first.name]  # noqa: PTH208 - no temporary file is left
 
 
-@pytest.mark.parametrize("draw", [plot_curves, plot_samples])
+@pytest.mark.parametrize("draw", [plot_curves, plot_pareto, plot_samples])
 @pytest.mark.parametrize("name", ["figure.bmp", "figure"])
 def test_an_unknown_suffix_is_refused(runs, tmp_path, draw, name):
     with pytest.raises(DitbenchError, match="unknown") as caught:
@@ -183,6 +272,6 @@ def test_a_place_that_takes_no_writing_is_an_error(runs, tmp_path):
 
 
 def test_no_runs_are_an_error(runs):
-    for draw in (curves_figure, samples_figure):
+    for draw in (curves_figure, pareto_figure, samples_figure):
         with pytest.raises(DitbenchError, match="no runs"):
             draw(runs.iloc[:0])

@@ -1,0 +1,35 @@
+"""`ditbench plot`: its kinds, and what they cannot take."""
+
+import pytest
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+@pytest.mark.parametrize("options", [("--kind", "pareto"), ("--kind", "pareto", "--paper"),
+                                     ("--paper",), ("--paper", "--x", "time")])  # fmt: skip
+def test_plot_kinds(cli, results, elsewhere, options, suffix):
+    told = cli("plot", results, *options, "-o", f"figure.{suffix}")
+    assert (told.exit_code, told.stdout, told.stderr) == (0, f"figure.{suffix}\n", "")
+    assert (elsewhere / f"figure.{suffix}").stat().st_size > 1000
+
+
+def test_paper_changes_the_figure(cli, results, elsewhere):
+    for name, options in (("with.png", ["--paper"]), ("without.png", [])):
+        assert cli("plot", results, "-o", name, *options).exit_code == 0
+    assert (elsewhere / "with.png").read_bytes() != (elsewhere / "without.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "hint"),
+    [
+        ("--kind pareto --x flops", "--x flops does not fit --kind pareto", "--kind curve"),
+        ("--kind samples --x steps", "--x steps does not fit --kind samples", "leave --x out"),
+        ("--kind samples --paper", "--paper does not fit --kind samples", "--kind curve or pareto"),
+        ("--kind paretto", "unknown kind of plot 'paretto'", "did you mean pareto?"),
+    ],
+)
+def test_what_does_not_fit_is_a_usage_error(cli, results, elsewhere, options, message, hint):
+    told = cli("plot", results, *options.split())
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert f"error: {message}" in told.stderr
+    assert hint in told.stderr.splitlines()[-1]
+    assert not list(elsewhere.iterdir())

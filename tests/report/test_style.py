@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.path import Path
+
+from ditbench.models.blocks import block_names
+from ditbench.report.style import PAPER_BLOCKS, block_style, block_styles, in_order, marker_size
+
+OTHERS = ["adaln-single", "u-vit", "in-context-class", "none"]
+TWELVE = [*PAPER_BLOCKS, *OTHERS, "film", "mmdit", "mine", "my-own"]
+
+
+def test_blocks_stand_in_the_papers_order():
+    names = ["zeta", "adaln-zero", "alpha", "adaln", "in-context", "cross-attention", "adaln"]
+    expected = ["in-context", "cross-attention", "adaln", "adaln-zero", "alpha", "zeta"]
+    assert in_order(names) == expected
+
+
+def test_an_unknown_block_has_a_look_of_its_own():
+    unknown = block_style("my-own")
+    assert unknown == block_style("my-own")
+    assert unknown.label == "my-own"
+    assert unknown.colour not in {style.colour for style in PAPER_BLOCKS.values()}
+
+
+def test_the_look_of_a_name_is_the_same_in_every_process():
+    code = "from ditbench.report.style import block_style; print(block_style('my-own'))"
+    told = [
+        subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": seed},
+                       capture_output=True, text=True, check=True).stdout
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    assert told[0] == told[1] == f"{block_style('my-own')}\n"
+
+
+@pytest.mark.parametrize("names", [[*PAPER_BLOCKS, *OTHERS], block_names()])
+def test_blocks_one_knows_differ_in_all_marks_without_help(names):
+    looks = [block_style(name) for name in names]
+    assert list(block_styles(names).values()) == [block_style(name) for name in in_order(names)]
+    assert len({look.colour for look in looks}) == len(names)
+    assert len({look.marker for look in looks}) == len(names)
+
+
+@pytest.mark.parametrize("count", [12, 30])
+def test_any_blocks_differ_by_marker_or_line_and_keep_their_colours(count):
+    names = (TWELVE + [f"strategy-{n}" for n in range(count)])[:count]
+    styles = block_styles(names)
+    assert list(styles) == in_order(names)
+    assert len({(style.marker, style.line) for style in styles.values()}) == count
+    if count <= 12:
+        assert len({style.marker for style in styles.values()}) == count
+    for name, style in styles.items():
+        assert (style.label, style.colour) == (block_style(name).label, block_style(name).colour)
+
+
+@pytest.mark.parametrize("marker", ["o", "s", "D", "^", "*", "X", "P", "p"])
+def test_markers_of_one_size_cover_one_area(marker):
+    from matplotlib.markers import MarkerStyle
+
+    shape = MarkerStyle(marker)
+    outline = shape.get_path().transformed(shape.get_transform().scale(marker_size(marker)))
+    at = (np.arange(400) + 0.5) / 100 - 2  # counted on a grid, 0.01 apart
+    points = np.stack(np.meshgrid(at, at), axis=-1).reshape(-1, 2)
+    assert isinstance(outline, Path)
+    assert outline.contains_points(points).mean() * 16 == pytest.approx(1, rel=0.02)
