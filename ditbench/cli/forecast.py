@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ditbench.report.columns import Column, decimals, significant
-from ditbench.report.tables import rich_table
+from ditbench.report.terminal import rich_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

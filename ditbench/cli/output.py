@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     import pandas as pd
+    from rich.console import Console
 
     from ditbench.report.tables import Column
 
@@ -26,11 +27,11 @@ def emit(
     output: Path | None,
 ) -> None:
     """Print a table, or write it to a file."""
-    from ditbench.report.tables import format_of, render, rich_table
+    from ditbench.report.tables import format_of, render
 
     chosen = format_of(output, format)
     if chosen == "rich":
-        print_rich(rich_table(rows, columns))
+        print_table(rows, columns)
     else:
         emit_text(render(rows, columns, chosen), output)
 
@@ -40,19 +41,49 @@ def emit_text(text: str, output: Path | None) -> None:
     if output is None:
         typer.echo(text, nl=False)
     else:
-        from ditbench.rundir import write_text
+        from ditbench.files import write_text
 
         write_text(output, text)
 
 
+def print_table(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], title: str | None = None
+) -> None:
+    """Print a table on stdout; where the terminal is narrower, in several one below the other."""
+    from rich.text import Text
+
+    from ditbench.report.terminal import bands, rich_table
+
+    console = _console()
+    if title:
+        console.print(Text(title, "italic"))
+    for number, band in enumerate(bands(rows, columns, console.width)):
+        if number:
+            console.print()
+        console.print(rich_table(rows, band))
+
+
+def print_sentence(text: str) -> None:
+    """Print a sentence on stdout: a terminal's lines end between words, a pipe has one line."""
+    from rich.text import Text
+
+    console = _console()
+    if console.is_terminal:
+        console.print(Text(text))
+    else:
+        typer.echo(text)
+
+
 def print_rich(table: object) -> None:
     """Print a rich table on stdout, never cut to a pipe's 80 columns."""
+    _console().print(table)
+
+
+def _console() -> Console:
     from rich.console import Console
 
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPE_WIDTH)
-    console.print(table)
+    return console if console.is_terminal else Console(width=PIPE_WIDTH)
 
 
 def load_runs(given: Path | None) -> pd.DataFrame:

@@ -6,12 +6,23 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ditbench.report.compare import suffix
+from ditbench.report.groups import LIKE, suffix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ditbench.report.compare import Comparison
+
+
+# What is inferred of a block beside the baseline; the baseline and forced rankings lack it.
+INFERRED = (
+    "fid_difference_low",
+    "fid_difference_high",
+    "fid_ratio_low",
+    "fid_ratio_high",
+    "p_value",
+    "p_holm",
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +35,7 @@ class Column:
         text: how a value is written in those; a missing or non-finite number becomes a dash.
         best: which end is highlighted.
         spread: the name of a column whose value follows after ±.
+        until: the name of a column that holds the other end of an interval.
     """
 
     name: str
@@ -31,6 +43,14 @@ class Column:
     text: Callable[[Any], str] = str
     best: Literal["low", "high"] | None = None
     spread: str | None = None
+    until: str | None = None
+
+    @property
+    def second(self) -> tuple[str, str] | None:
+        """The name of the column whose value follows, and how the two are written."""
+        if self.spread:
+            return self.spread, "{} ± {}"
+        return (self.until, "[{}, {}]") if self.until else None
 
     @property
     def is_number(self) -> bool:
@@ -68,27 +88,81 @@ COST_COLUMNS = (
 )
 
 
+def p_value(value: float) -> str:
+    """A p value: three decimals, and no zero."""
+    return f"{value:.3f}" if value >= 0.001 else "<0.001"
+
+
 def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
-    """The columns of `comparison_rows`; its group and baseline appear in CSV and JSON only."""
-    of = suffix(comparison.group)
+    """The columns of `comparison_rows`.
+
+    People see those that say something: intervals and p values where there are two seeds, steps
+    where blocks differ in them, a target where one was named. CSV and JSON always have all.
+    """
+    of = f"-{suffix(comparison.group)}" if "samples" in comparison.group else ""
+    table = comparison.table
+    beside = f"FID / {comparison.baseline}"
+    steps = table["steps"].nunique() > 1
+    several = bool(table["fid_low"].notna().any())
+    tested = bool(table["p_holm"].notna().any())
     return (
         Column("block", "Block"),
         Column("seeds", "n", "{:d}".format),
         Column("parameters", "Params (M)", significant(3, 1, 1e-6), "low"),
         Column("gmacs", "GMACs (paper's Gflops)", significant(3, 2), "low"),
-        Column("fid", f"FID-{of} ↓", decimals(2), "low", spread="fid_std"),
+        Column("steps", "Steps" if steps else None, decimals(0)),
+        Column("train_flops", None),
+        Column("train_seconds", None),
+        Column("fid", f"FID{of} ↓", decimals(2), "low", spread="fid_std"),
         Column("fid_std", None),
-        Column("kid", f"KID-{of} ↓", significant(3), "low"),
+        Column("fid_low", "95% interval" if several else None, decimals(2), until="fid_high"),
+        Column("fid_high", None),
+        Column("fid_area", "FID area ↓", decimals(1), "low"),
+        Column("kid", f"KID{of} ↓", significant(3), "low"),
         Column("label_accuracy", "Label acc. ↑", decimals(3), "high"),
         Column("steps_per_second", "steps/s", significant(3), "high"),
         Column("peak_memory_bytes", "Peak mem (MiB)", decimals(0, 2**-20), "low"),
-        Column("fid_ratio", f"FID / {comparison.baseline}", decimals(3), "low"),
+        *_target_columns(comparison),
+        Column("pairs", None),
+        Column("fid_difference", None),
+        Column("fid_difference_low", None),
+        Column("fid_difference_high", None),
+        Column("fid_ratio", beside, decimals(3), "low"),
+        Column(
+            "fid_ratio_low", "95% interval" if tested else None, decimals(2), until="fid_ratio_high"
+        ),
+        Column("fid_ratio_high", None),
+        Column("p_value", None),
+        Column("p_holm", "p (Holm)" if tested else None, p_value),
         Column("baseline", None),
-        *(Column(key, None) for key in comparison.group if key not in ("lr", "device")),
+        Column("winner", None),
+        Column("forced", None),
+        *(Column(key, None) for key in LIKE),
+    )
+
+
+def _target_columns(comparison: Comparison) -> tuple[Column, ...]:
+    target = comparison.target_fid
+    if target is None:
+        return ()
+    least = significant(3)
+    return (
+        Column("target_fid", None),
+        Column("reached_target", f"Reached FID {target:g}", "{:d}".format, "high"),
+        Column("steps_to_target", "after steps", decimals(0), "low"),
+        Column("train_flops_to_target", "PFLOPs", lambda value: least(value * 1e-15), "low"),
+        Column("seconds_to_target", "seconds", least, "low"),
     )
 
 
 def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
     """One row a block, each with its baseline and group, so that rows of groups can be stacked."""
-    beside = {"baseline": comparison.baseline, **comparison.group}
-    return [{**row, **beside} for row in comparison.table.to_dict("records")]  # type: ignore[dict-item]
+    winner = comparison.verdict.winner if comparison.verdict else None
+    beside = {
+        "baseline": comparison.baseline,
+        "forced": ", ".join(comparison.forced) or None,
+        "target_fid": comparison.target_fid,
+        **{key: comparison.group.get(key) for key in LIKE},
+    }
+    rows: list[dict[str, Any]] = comparison.table.to_dict("records")  # type: ignore[assignment]
+    return [{**row, "winner": row["block"] == winner, **beside} for row in rows]

@@ -1,35 +1,50 @@
-"""Results to a comparison of blocks: like with like only, one row a block, one sentence."""
+"""Results to a comparison of blocks: one row a block, differences by seed, one sentence."""
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ditbench.errors import DitbenchError, unknown_name
+from ditbench.report.columns import INFERRED
+from ditbench.report.curves import fid_area, to_target
+from ditbench.report.groups import (
+    LIKE,
+    configurations,
+    describe,
+    differences,
+    facts_that_differ,
+    heading,
+    in_words,
+    name_and_value,
+    set_apart,
+    shared,
+    split_groups,
+    suffix,
+)
+from ditbench.report.statistics import holm, mean_interval, paired
 from ditbench.report.style import in_order
-from ditbench.rundir import metric_suffix
+from ditbench.report.verdict import Verdict, decide, sentence
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Runs that differ in one of these do not belong in one ranking.
-LIKE = (
-    "dataset",
-    "dataset_digest",
-    "model",
-    "input",
-    "objective",
-    "features",
-    "samples",
-    "sampler",
-    "sampling_steps",
-    "cfg_scale",
-    "steps",
-    "batch_size",
-    "precision",
-)
+    from ditbench.report.statistics import Values
+
+__all__ = [
+    "LIKE",
+    "Comparison",
+    "compare",
+    "compare_groups",
+    "describe",
+    "differences",
+    "shared",
+    "split_groups",
+    "suffix",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,187 +52,215 @@ class Comparison:
     """What a set of like runs says.
 
     Attributes:
-        table: one row a block, ascending in `fid`: `block, seeds` (how many), `parameters, gmacs,
-            fid, fid_std, kid, label_accuracy, steps_per_second, peak_memory_bytes, fid_ratio`.
-            Means over seeds; `fid_std` is the sample standard deviation, NaN for one seed;
-            `fid_ratio` is `fid` over that of the baseline. Speed and memory are NaN when the runs
-            were made on different devices.
-        baseline: the block that `fid_ratio` refers to.
+        table: one row a block, ascending in `fid`; its columns are told in docs/api.md.
+        baseline: the block that differences and ratios refer to.
         group: what all runs share: the keys of `LIKE`, and `lr` and `device` where shared.
         sentence: the conclusion, in words.
+        verdict: the same for programs; None where the ranking was forced.
+        target_fid: the FID of the columns `..._to_target`, or None.
+        forced: the keys in which the runs are not alike, where one ranking was forced.
+        apart: of several groups, what sets this one apart: key to value.
     """
 
     table: pd.DataFrame
     baseline: str
     group: dict[str, Any]
     sentence: str
+    verdict: Verdict | None = None
+    target_fid: float | None = None
+    forced: dict[str, list[Any]] = field(default_factory=dict)
+    apart: dict[str, Any] = field(default_factory=dict)
 
     @property
     def heading(self) -> str:
         """`group` in one line, for the title of a table or a figure."""
-        return heading(self.group)
+        text = heading(self.group)
+        if self.forced:
+            return f"FORCED, not alike in {in_words(self.forced)}: {text}"
+        return f"{self.apart_in_words}: {text}" if self.apart else text
+
+    @property
+    def apart_in_words(self) -> str:
+        """What sets this group apart from the others, or an empty text."""
+        return ", ".join(name_and_value(key, value) for key, value in self.apart.items())
 
 
-def compare(df: pd.DataFrame, baseline: str | None = None) -> Comparison:
-    """Compare the blocks of one group of like runs, at the end of their training.
+def compare(
+    df: pd.DataFrame,
+    baseline: str | None = None,
+    *,
+    target_fid: float | None = None,
+    force: bool = False,
+) -> Comparison:
+    """Compare the blocks of like runs at the end of their training, seed by seed.
 
     Args:
         df: what `load_results` gives, or one of `split_groups`.
         baseline: a block of `df`; by default `in-context`, or else the first in the paper's order.
+        target_fid: also tell the steps, compute and seconds that it took to reach this FID.
+        force: put runs that are not alike into one ranking. It is marked as forced, infers nothing
+            about differences and names no winner; a block of several configurations has a row for
+            each.
 
     Raises:
-        DitbenchError: no runs, an unknown baseline, or runs that are not alike: the keys that
-            differ are named.
+        DitbenchError: no runs, an unknown baseline, a target that is not above 0, or runs that are
+            not alike: the keys that differ are named.
     """
-    final = df[df["final"]]
-    if final.empty:
+    if df.empty:
         raise DitbenchError("there are no runs to compare", "`ditbench run --block all` makes some")
-    _refuse_unlike(final)
-    blocks = in_order(final["block"])
+    unlike = differences(df)
+    if unlike and not force:
+        raise DitbenchError(
+            f"these runs are not alike, they differ in {in_words(unlike)}",
+            "compare them group by group (split_groups), or rank them all the same: --force, or "
+            "force=True",
+        )
+    df = df.reset_index(drop=True)  # of several frames put together it may name rows twice
+    if unlike:
+        df = df.assign(block=_labels(df))
+    blocks = in_order(df["block"])
     if baseline is not None and baseline not in blocks:
         raise unknown_name("baseline", baseline, blocks)
     baseline = baseline or blocks[0]
-    table = _means(final, baseline)
+    final = df[df["final"]]
+    fids = _by_seed(final, blocks)
+    table = _means(df, target_fid).loc[blocks].join(_beside(blocks, fids, baseline))
     group = shared(final)
-    return Comparison(table, baseline, group, _sentence(table, group))
+    verdict = None if unlike else decide(blocks, fids)
+    if verdict is None:
+        table[list(INFERRED)] = math.nan  # an interval beside 1 would be a verdict, too
+        text = f"Forced: these runs differ in {in_words(unlike)}, so no winner is named."
+    else:
+        text = sentence(verdict, f"FID-{suffix(group)}") + _remarks(final, group)
+    table = table.rename_axis("block").reset_index()
+    table = table.sort_values(["fid", "block"], ignore_index=True)
+    return Comparison(table, baseline, group, text, verdict, target_fid, unlike)
 
 
-def split_groups(df: pd.DataFrame) -> list[pd.DataFrame]:
-    """Part results into groups that may each be ranked, in the order of their first run.
+def compare_groups(
+    df: pd.DataFrame, baseline: str | None = None, *, target_fid: float | None = None
+) -> list[Comparison]:
+    """Compare each group of like runs by itself; see `compare`.
 
-    Runs are alike when they agree in `LIKE`. Where one block then still has several
-    configurations (two learning rates, say), averaging them as if they were seeds would be wrong:
-    such a group is parted by everything else in the configuration, too.
+    Raises:
+        DitbenchError: no runs, a target that is not above 0, or a baseline that no group has. A
+            group without the baseline has its own.
     """
-    groups = [group for _, group in df.groupby(list(LIKE), sort=False, dropna=False)]
-    for column in ("recipe", "fingerprint"):
-        groups = [
-            part
-            for group in groups
-            for part in (
-                [part for _, part in group.groupby(column, sort=False)]
-                if _ambiguous_blocks(group)
-                else [group]
-            )
-        ]
-    return groups
+    if df.empty:
+        raise DitbenchError("there are no runs to compare", "`ditbench run --block all` makes some")
+    if baseline is not None and baseline not in set(df["block"]):
+        raise unknown_name("baseline", baseline, in_order(df["block"]))
+    apart = facts_that_differ(df)
+    comparisons = []
+    for group in split_groups(df):
+        known = baseline if baseline in set(group["block"]) else None
+        comparison = compare(group, known, target_fid=target_fid)
+        comparisons.append(replace(comparison, apart=set_apart(group, apart)))
+    return comparisons
 
 
-def differences(df: pd.DataFrame) -> dict[str, list[Any]]:
-    """The keys in which runs are not alike, each with its values; empty for one like group."""
-    differing = {key: _distinct(df[key]) for key in LIKE if df[key].nunique(dropna=False) > 1}
-    if differing or not (ambiguous := _ambiguous_blocks(df)):
-        return differing
-    texts = _distinct(df.loc[df["block"].isin(ambiguous), "recipe"])
-    recipes = [json.loads(text) for text in texts]
-    for key in sorted(set().union(*recipes)):
-        values = [recipe.get(key) for recipe in recipes]
-        if any(value != values[0] for value in values):
-            differing[key] = [value for n, value in enumerate(values) if value not in values[:n]]
-    return differing or {"fingerprint": _distinct(df["fingerprint"])}
+def _labels(df: pd.DataFrame) -> pd.Series[str]:
+    """Names of rows: the block, and where one has several configurations what sets them apart."""
+    labels = df["block"].copy()
+    for block, runs in df.groupby("block"):
+        parts = configurations(runs)
+        keys = facts_that_differ(runs)
+        for part in parts if len(parts) > 1 else ():
+            words = [name_and_value(*fact) for fact in set_apart(part, keys).items()]
+            labels.loc[part.index] = f"{block} ({', '.join(words)})"
+    return labels
 
 
-def shared(df: pd.DataFrame) -> dict[str, Any]:
-    """What all runs have in common, of `LIKE` and of learning rate and device: key to value."""
-    keys = (*LIKE, "lr", "device")
-    return {key: _distinct(df[key])[0] for key in keys if df[key].nunique(dropna=False) == 1}
-
-
-def heading(group: dict[str, Any]) -> str:
-    """A group in one line, in words."""
-    return (
-        f"{group['dataset']} {group['input']}, {group['model']}, {group['objective']}, "
-        f"{group['steps']:,} steps of {group['batch_size']}, {group['precision']}; "
-        f"FID-{suffix(group)} in {group['features']} features, "
-        f"{group['sampler']} {group['sampling_steps']} steps, guidance {group['cfg_scale']:g}"
-    )
-
-
-def describe(group: dict[str, Any], common: dict[str, Any]) -> list[str]:
-    """A group in a few words, for a panel: its task, and what sets it apart beyond `common`."""
-    parts = [f"{group['dataset']} {group['input']}", group["model"], group["objective"]]
-    said = ("dataset", "input", "model", "objective", "features", "samples")
-    apart = [key for key in (*LIKE, "lr") if key in group and key not in (*common, *said)]
-    # A digest is 64 digits long; eight tell two data sets apart.
-    values = {**group, "dataset_digest": str(group.get("dataset_digest"))[:8]}
-    return parts + [f"{key.replace('_', ' ')} {values[key]}" for key in apart]
-
-
-def suffix(group: dict[str, Any]) -> str:
-    """The metrics' suffix as papers write it: `2K` for 2,000 samples."""
-    return metric_suffix(group["samples"]).upper()
-
-
-def _refuse_unlike(df: pd.DataFrame) -> None:
-    differing = differences(df)
-    if differing:
-        texts = [f"{key} ({', '.join(map(str, values))})" for key, values in differing.items()]
+def _by_seed(final: pd.DataFrame, blocks: list[str]) -> Values:
+    """(B, S) final FIDs; NaN where a block lacks a seed."""
+    twice = final[final.duplicated(["block", "seed"], keep=False)]
+    if not twice.empty:
+        first = twice.iloc[0]
         raise DitbenchError(
-            f"these runs are not alike, they differ in {'; '.join(texts)}",
-            "compare them group by group: split_groups(df), or name a directory that holds one",
+            f"two runs of {first['block']}, seed {first['seed']}: {', '.join(twice['path'])}",
+            "load_results keeps the newest of each: give compare what it returns",
         )
+    fids = final.pivot(index="block", columns="seed", values="fid").loc[blocks]
+    return fids.to_numpy(dtype=np.float64)
 
 
-def _ambiguous_blocks(df: pd.DataFrame) -> list[str]:
-    configurations = df.groupby("block")["fingerprint"].nunique()
-    return list(configurations[configurations > 1].index)
-
-
-def _distinct(column: pd.Series[Any]) -> list[Any]:
-    """The distinct values as plain Python objects, in order of appearance."""
-    return list(dict.fromkeys(column.tolist()))
-
-
-def _means(final: pd.DataFrame, baseline: str) -> pd.DataFrame:
-    table = (
-        final.groupby("block")
-        .agg(
-            seeds=("seed", "nunique"),
-            parameters=("parameters", "first"),
-            gmacs=("gmacs", "first"),
-            fid=("fid", "mean"),
-            fid_std=("fid", "std"),
-            kid=("kid", "mean"),
-            label_accuracy=("label_accuracy", "mean"),
-            steps_per_second=("steps_per_second", "mean"),
-            peak_memory_bytes=("peak_memory_bytes", "mean"),
-        )
-        .reset_index()
+def _means(df: pd.DataFrame, target_fid: float | None) -> pd.DataFrame:
+    """One row a block: means over its seeds, how they spread, and what its curves say."""
+    final = df[df["final"]].set_index("path", drop=False)
+    final = final.assign(fid_area=fid_area(df))
+    grouped = final.groupby("block")
+    table = grouped.agg(
+        seeds=("seed", "nunique"),
+        parameters=("parameters", "first"),
+        gmacs=("gmacs", "first"),
+        steps=("steps", "mean"),
+        train_flops=("train_flops", "mean"),
+        train_seconds=("train_seconds", "mean"),
+        fid=("fid", "mean"),
+        fid_std=("fid", "std"),
     )
+    intervals = {block: mean_interval(fid.to_numpy()) for block, fid in grouped["fid"]}
+    table["fid_low"] = [intervals[block].low for block in table.index]
+    table["fid_high"] = [intervals[block].high for block in table.index]
+    names = ["kid", "label_accuracy", "fid_area", "steps_per_second", "peak_memory_bytes"]
+    table = table.join(grouped[names].mean())
     if final["device"].nunique() > 1:  # the mean speed of two machines is no speed of anything
-        table[["steps_per_second", "peak_memory_bytes"]] = math.nan
-    table["fid_ratio"] = table["fid"] / table.loc[table["block"] == baseline, "fid"].item()
-    return table.sort_values(["fid", "block"], ignore_index=True)
+        table[["train_seconds", "steps_per_second", "peak_memory_bytes"]] = math.nan
+    if target_fid is not None:
+        table = table.join(_reaching(df, final, target_fid))
+    return table
 
 
-def _sentence(table: pd.DataFrame, group: dict[str, Any]) -> str:
-    first = table.iloc[0]
-    fid = f"FID-{suffix(group)}"
-    if len(table) == 1:
-        return (
-            f"Only {first['block']} was run ({fid} {first['fid']:.2f}); "
-            "`ditbench run --block all` gives it something to be compared with."
-        )
-    second = table.iloc[1]
-    text = (
-        f"{first['block']} has the lowest mean {fid}, {first['fid']:.2f} "
-        f"({_seeds(first['seeds'])}); "
-        f"the next, {second['block']}, has {second['fid']:.2f} ({_seeds(second['seeds'])})"
-    )
-    if first["fid"] == second["fid"]:
-        text += ", the same."
-    elif first["fid"] > 0:
-        text += f", {second['fid'] / first['fid']:.3g} times that."
-    else:
-        text += "."
-    if min(first["seeds"], second["seeds"]) < 2:
-        text += " One seed cannot tell a difference from noise: run more, --seeds 0,1,2."
-    else:
-        text += " No test of significance was made."
+def _reaching(df: pd.DataFrame, final: pd.DataFrame, target_fid: float) -> pd.DataFrame:
+    """What reaching a FID took: means where each seed reached it, and how many did."""
+    runs = to_target(df, target_fid)
+    if final["device"].nunique() > 1:
+        runs["seconds_to_target"] = math.nan
+    grouped = runs.groupby(final["block"])
+    means = grouped.mean()
+    reached = runs["steps_to_target"].notna().groupby(final["block"]).sum()
+    # The mean of those that reached it would praise a block for the seeds that did not.
+    return means.where(reached == grouped.size()).assign(reached_target=reached)
+
+
+def _beside(blocks: list[str], fids: Values, baseline: str) -> pd.DataFrame:
+    """Each block beside the baseline: difference, ratio and test, paired by seed."""
+    import pandas as pd
+
+    reference = fids[blocks.index(baseline)]
+    pairs = {block: paired(row, reference) for block, row in zip(blocks, fids, strict=True)}
+    others = [block for block in blocks if block != baseline]
+    p_holm = holm(np.array([pairs[block].p_value for block in others]))
+    corrected = dict(zip(others, p_holm.tolist(), strict=True))
+    rows = {
+        block: {
+            "pairs": pair.n,
+            "fid_difference": pair.difference,
+            "fid_difference_low": pair.difference_interval.low,
+            "fid_difference_high": pair.difference_interval.high,
+            "fid_ratio": pair.ratio,
+            "fid_ratio_low": pair.ratio_interval.low,
+            "fid_ratio_high": pair.ratio_interval.high,
+            "p_value": pair.p_value,
+            "p_holm": corrected.get(block, math.nan),
+        }
+        for block, pair in pairs.items()
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    # Of a block beside itself there is nothing to infer.
+    table.loc[baseline, list(INFERRED)] = math.nan
+    return table
+
+
+def _remarks(final: pd.DataFrame, group: dict[str, Any]) -> str:
+    """What a reader of the sentence must know besides."""
+    text = ""
+    if final.groupby("block")["seed"].agg(frozenset).nunique() > 1:
+        text += " Blocks have different seeds: differences are over those that two of them share."
+    if "lr" not in group:
+        rates = final.groupby("block")["lr"].first()
+        listed = ", ".join(f"{block} {rates[block]:g}" for block in in_order(rates.index))
+        text += f" Learning rates differ: {listed}."
     if "device" not in group:
-        text += " Speed and memory are left out: the runs were made on different devices."
+        text += " Times, speed and memory are left out: the runs were made on different devices."
     return text
-
-
-def _seeds(number: int) -> str:
-    return "1 seed" if number == 1 else f"{number} seeds"

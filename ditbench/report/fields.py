@@ -46,3 +46,14 @@ def number(table: Row, key: str, file: str) -> float:
         if math.isfinite(finite):
             return finite
     raise DitbenchError(f"{file}: {key} is not a finite number: {value!r}")
+
+
+def flatten(table: Row, prefix: str = "") -> Row:
+    """Nested tables as one with dotted keys: `{"train": {"lr": 1}}` -> `{"train.lr": 1}`."""
+    flat: Row = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

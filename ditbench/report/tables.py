@@ -8,7 +8,6 @@ import json
 import math
 import numbers
 import re
-import textwrap
 from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import DitbenchError, unknown_name
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from rich.table import Table
-
     from ditbench.report.compare import Comparison
 
     Rows = Sequence[Mapping[str, Any]]
@@ -35,13 +32,14 @@ __all__ = [
     "COST_COLUMNS",
     "FORMATS",
     "Column",
+    "cells",
     "comparison_columns",
     "comparison_rows",
     "decimals",
     "format_of",
     "render",
     "render_comparisons",
-    "rich_table",
+    "shown",
     "significant",
 ]
 
@@ -63,7 +61,8 @@ def render_comparisons(comparisons: Sequence[Comparison], format: str) -> str:  
     for comparison in comparisons:
         table = render(comparison_rows(comparison), comparison_columns(comparison), format)
         if format == "latex":  # as comments: a paper has a caption of its own
-            parts.append(f"% {comparison.heading}\n{table}% {comparison.sentence}\n")
+            heading = " ".join(comparison.heading.split())
+            parts.append(f"% {heading}\n{_mark(table, comparison)}% {comparison.sentence}\n")
         else:
             heading = _escape_markdown(comparison.heading)
             parts.append(f"**{heading}**\n\n{table}\n{_escape_markdown(comparison.sentence)}\n")
@@ -88,48 +87,6 @@ def render(rows: Rows, columns: Sequence[Column], format: str) -> str:  # noqa: 
     return writers[format](rows, columns)
 
 
-def rich_table(rows: Rows, columns: Sequence[Column], title: str | None = None) -> Table:
-    """Rows as a table for the terminal, the best of each column in bold green."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = _shown(columns)
-    cells = _cells(rows, shown)
-    table = Table(
-        title=Text(title) if title else None,
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=0,
-    )
-    # Without the blank after it, ± goes to the next line together with its number.
-    texts = [[(text.replace("± ", "±"), best) for text, best in line] for line in cells]
-    for number, column in enumerate(shown):
-        column_texts = [line[number][0] for line in texts]
-        header = _fold(column.header or "", max(map(len, column_texts), default=0))
-        words = [word for text in column_texts for word in text.split()]
-        # Text, not str: a name in square brackets is a name and not markup. A narrow terminal
-        # wraps texts and ±; a number is never wrapped, and where one is cut, … says so.
-        table.add_column(
-            Text(header),
-            justify="right" if column.is_number else "left",
-            no_wrap=number == 0 or (column.is_number and column.spread is None),
-            min_width=max(map(len, words), default=1) if column.spread else None,
-        )
-    for line in texts:
-        table.add_row(*(Text(text, "bold green" if best else "") for text, best in line))
-    return table
-
-
-def _fold(header: str, width: int) -> str:
-    """A header in lines no wider than its column's cells, as far as its words allow."""
-    words = textwrap.wrap(header, 1, break_long_words=False)
-    width = max(width, *map(len, words), 1)
-    return "\n".join(textwrap.wrap(header, width, break_long_words=False))
-
-
 def format_of(path: Path | None, given: str | None = None) -> str:
     """Which format: the one that is given, or else the one that a file's suffix says, or `rich`.
 
@@ -149,7 +106,8 @@ def format_of(path: Path | None, given: str | None = None) -> str:
     return given or _SUFFIXES[path.suffix.lower()]
 
 
-def _shown(columns: Sequence[Column]) -> list[Column]:
+def shown(columns: Sequence[Column]) -> list[Column]:
+    """The columns that people see."""
     return [column for column in columns if column.header is not None]
 
 
@@ -164,7 +122,7 @@ def _write(column: Column, value: Any) -> str:
     return _MISSING if value is None else column.text(value)
 
 
-def _cells(rows: Rows, columns: Sequence[Column]) -> list[list[tuple[str, bool]]]:
+def cells(rows: Rows, columns: Sequence[Column]) -> list[list[tuple[str, bool]]]:
     """The text of each cell and whether it is the best of its column."""
     best = [_best_text(rows, column) for column in columns]
     table = []
@@ -173,8 +131,10 @@ def _cells(rows: Rows, columns: Sequence[Column]) -> list[list[tuple[str, bool]]
         for column, mark in zip(columns, best, strict=True):
             text = _write(column, row.get(column.name))
             is_best = text == mark
-            spread = _plain(row.get(column.spread)) if column.spread else None
-            line.append((text if spread is None else f"{text} ± {column.text(spread)}", is_best))
+            if column.second and _plain(row.get(column.second[0])) is not None:
+                name, form = column.second
+                text = form.format(text, _write(column, row[name]))
+            line.append((text, is_best))
         table.append(line)
     return table
 
@@ -202,28 +162,38 @@ def _json(rows: Rows, columns: Sequence[Column]) -> str:
 
 
 def _markdown(rows: Rows, columns: Sequence[Column]) -> str:
-    shown = _shown(columns)
+    visible = shown(columns)
     lines = [
-        [_escape_markdown(column.header or "") for column in shown],
-        ["---:" if column.is_number else ":---" for column in shown],
+        [_escape_markdown(column.header or "") for column in visible],
+        ["---:" if column.is_number else ":---" for column in visible],
     ]
-    for cells in _cells(rows, shown):
-        escaped = [(_escape_markdown(text), best) for text, best in cells]
+    for line in cells(rows, visible):
+        escaped = [(_escape_markdown(text), best) for text, best in line]
         lines.append([f"**{text}**" if best else text for text, best in escaped])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _latex(rows: Rows, columns: Sequence[Column]) -> str:
-    shown = _shown(columns)
-    spec = "".join("r" if column.is_number else "l" for column in shown)
-    headers = (_escape_latex(column.header or "") for column in shown)
+    visible = shown(columns)
+    spec = "".join("r" if column.is_number else "l" for column in visible)
+    headers = (_escape_latex(column.header or "") for column in visible)
     lines = [" & ".join(headers) + r" \\", r"\midrule"]
-    for cells in _cells(rows, shown):
-        escaped = [(_escape_latex(text), best) for text, best in cells]
+    for line in cells(rows, visible):
+        escaped = [(_escape_latex(text), best) for text, best in line]
         texts = (rf"\textbf{{{text}}}" if best else text for text, best in escaped)
         lines.append(" & ".join(texts) + r" \\")
     body = "\n".join(lines)
     return f"\\begin{{tabular}}{{{spec}}}\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
+
+
+def _mark(table: str, comparison: Comparison) -> str:
+    """A LaTeX table that says in print, not only in comments, that its ranking was forced."""
+    if not comparison.forced:
+        return table
+    number = sum(column.header is not None for column in comparison_columns(comparison))
+    mark = f"Forced: not alike in {_escape_latex(', '.join(comparison.forced))}"
+    row = f"\\multicolumn{{{number}}}{{l}}{{{mark}}} \\\\\n"
+    return table.replace(r"\end{tabular}", row + r"\end{tabular}")
 
 
 def _escape_markdown(text: str) -> str:

@@ -17,7 +17,7 @@ def test_compare_prints_a_table_and_its_conclusion(cli, results):
     told = cli("compare", results)
     assert (told.exit_code, told.stderr) == (0, "")
     assert all(block in told.stdout for block in block_names())
-    assert "20 steps of 16" in told.stdout
+    assert "20 steps, batches of 16" in told.stdout
     assert "FID" in told.stdout.splitlines()[-1]
 
 

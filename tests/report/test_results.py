@@ -4,11 +4,18 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ditbench.errors import DitbenchError
+from ditbench.report.read import _read_config
 from ditbench.report.results import COLUMNS, load_results
 
 
@@ -52,9 +59,16 @@ def test_every_value_comes_from_its_file(make_run, results):
         "batch_size": 128,
         "lr": 2e-3,
         "precision": "auto",
+        "budget": "1,200 steps",
+        "schema": 1,
+        "features_digest": "",
+        "dataset_digest": "d" * 64,
     }
     assert {key: last[key] for key in expected} == expected
     assert frame.attrs["skipped"] == []
+    recipe = json.loads(last["recipe"])
+    assert recipe["train.weight_decay"] == 0.0
+    assert not {"seed", "block", "train.lr", "budget.steps"} & recipe.keys()
 
 
 @pytest.mark.parametrize(("samples", "suffix"), [(500, "500"), (10_000, "10k")])
@@ -86,6 +100,72 @@ def test_keys_of_other_versions_are_no_obstacle(make_run, results):
     run = make_run()
     run.config.write_text(run.config.read_text() + "\n[renamed]\nlong_ago = 1\n")
     assert len(load_results(results)) == 3
+
+
+# Keys, values and tables as configurations have them, and as they might.
+KEYS = st.sampled_from(["block", "seed", "data", "train", "a", "[b]", "c.d", "", "\n[x"])
+VALUES = (
+    st.integers(-5, 5)
+    | st.booleans()
+    | st.text("ab[]\n\"'#= \\", max_size=12)
+    | st.lists(st.integers(0, 9) | st.lists(st.integers(0, 9)), max_size=2)
+)
+TOML_TABLES = st.recursive(
+    st.dictionaries(KEYS, VALUES, max_size=3),
+    lambda inner: st.dictionaries(KEYS, VALUES | inner | st.lists(inner, max_size=2), max_size=4),
+    max_leaves=8,
+)
+
+
+@given(TOML_TABLES, st.booleans())
+def test_a_configuration_reads_as_tomllib_reads_it(table, multiline):
+    text = tomli_w.dumps(table, multiline_strings=multiline)
+    assert _config_of(text) == tomllib.loads(text)
+
+
+ODD = {
+    "a text over lines": 'a = """x\n[b]\nc = 1\n"""\n[d]\ne = 2\n',
+    "a text over lines in a table": "a = 1\n[d]\ne = '''\n[f]\n'''\n",
+    "a text over lines that could end": "a = '''\n[d]\ne = ''''''\n[f]\n'''\n",
+    "a list over lines": "a = [\n[1, 2],\n[3]]\n[b]\nc = 1\n",
+    "a table opened twice": "a = 1\n[b]\nc = 1\n[b]\nd = 2\n",
+    "a table below a value": "a = 1\n[a]\nb = 2\n",
+    "a table below a dotted key": "a.b = 1\n[a]\nc = 2\n",
+    "a table inside that of a dotted key": "a.b.c = 1\n[a.d]\ne = 2\n",
+    "a table inside an inline one": "a = {b = 1}\n[a.c]\nd = 2\n",
+    "the same key twice": "a = 1\na = 2\n[b]\nc = 1\n",
+    "no tables": "a = 1\nb = 2\n",
+    "only tables": "[a]\nb = 1\n[c]\nd = 2\n",
+    "a table and its own below": "[a]\nb = 1\n[a.c]\nd = 2\n",
+    "tables in a list": "a = 1\n[[b]]\nc = 1\n[[b]]\nc = 2\n",
+    "a list of tables that is a table": "[[b]]\nc = 1\n[b]\nc = 2\n",
+    "a comment that looks like a table": "a = 1 # x\n# [b]\n[c]\nd = 1\n",
+    "blanks before tables": "a = 1\n  [b]\nc = 1\n\t[d]\ne = 1\n",
+    "other ends of lines": "a = 1\r\n[b]\r\nc = 1\r\n",
+    "an open text": 'a = "x\n[b]\nc = 1\n',
+    "an open list": "a = [1,\n[b]\n",
+    "an open table": "a = 1\n[b\n",
+    "nothing": "",
+    "a bracket": "\n[",
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_odd_configuration_reads_as_tomllib_reads_it_or_is_an_error(name):
+    try:
+        expected = tomllib.loads(ODD[name])
+    except tomllib.TOMLDecodeError:
+        with pytest.raises(DitbenchError, match="not valid TOML"):
+            _config_of(ODD[name])
+    else:
+        assert _config_of(ODD[name]) == expected
+
+
+def _config_of(text):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.toml"
+        path.write_bytes(text.encode())
+        return _read_config(path)
 
 
 def _edit_json(name, **changes):
@@ -142,6 +222,9 @@ DAMAGE = {
     "truncated cost": (_truncate("cost.json", 5), "cost.json is not JSON"),
     "cost without model": (_edit_json("cost.json", model=None), "model is missing"),
     "no config value": (_replace("config.toml", "batch_size = 128", "b = 1"), "train.batch_size"),
+    "no budget": (_replace("config.toml", "steps = 1200", ""), "[budget] is not one of"),
+    "two budgets": (_replace("config.toml", "steps = 1200", "steps = 1\nflops = 1"), "[budget]"),
+    "endless budget": (_replace("config.toml", "steps = 1200", "flops = inf"), "finite number"),
     "broken config": (_truncate("config.toml", 4), "not valid TOML"),
     "NaN fid": (_replace("eval.csv", ",50.0,", ",nan,"), "finite number: nan"),
     "infinite fid": (_replace("eval.csv", ",50.0,", ",inf,"), "finite number: inf"),
@@ -202,6 +285,15 @@ def test_of_duplicates_the_newest_is_used(make_run, results):
         assert str(second.path) in reason
 
 
+def test_of_three_duplicates_two_are_named(make_run, results):
+    made = [make_run(seed=0, fids=(90.0, 10.0 + n), name=f"copies/{n}") for n in range(3)]
+    for age, run in enumerate((made[1], made[2], made[0])):
+        os.utime(run.result, (1_000 - age, 1_000 - age))
+    frame = load_results(results)
+    assert frame[frame["final"]]["fid"].tolist() == [11.0]
+    assert {path for path, _ in frame.attrs["skipped"]} == {str(made[0].path), str(made[2].path)}
+
+
 def test_one_run_directory_is_results_too(make_run):
     run = make_run()
     assert len(load_results(str(run.path))) == 3
@@ -231,7 +323,7 @@ def test_the_wing_that_tells_imports_neither_torch_nor_what_it_does_not_need():
         "import sys\n"
         "import ditbench.report.results, ditbench.report.compare\n"
         "import ditbench.report.tables, ditbench.report.plot\n"
-        "heavy = {'torch', 'pandas', 'matplotlib', 'rich', 'numpy'} & set(sys.modules)\n"
+        "heavy = {'torch', 'pandas', 'matplotlib', 'rich', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

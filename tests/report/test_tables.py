@@ -23,7 +23,8 @@ from ditbench.report.columns import (
 )
 from ditbench.report.compare import compare, split_groups
 from ditbench.report.results import load_results
-from ditbench.report.tables import format_of, render, render_comparisons, rich_table
+from ditbench.report.tables import format_of, render, render_comparisons
+from ditbench.report.terminal import bands, rich_table
 
 ROWS = [
     {"block": "a", "gmacs": 119.35, "fid": 9.0, "fid_std": 0.5, "acc": 0.91},
@@ -145,20 +146,52 @@ def test_rich_shows_the_best_in_bold_green_and_names_in_brackets():
     assert "a [title]" in printed
 
 
-def test_a_comparison_fits_a_terminal_of_80_columns_uncut(make_run, results):
+@pytest.fixture
+def comparison(make_run, results):
     for block in ("in-context", "cross-attention", "adaln", "adaln-zero"):
         for seed in (0, 1):
-            make_run(block, seed, (200.0, 11.0 + seed + len(block)))
-    comparison = compare(load_results(results))
-    table = rich_table(comparison_rows(comparison), comparison_columns(comparison))
-    console = Console(width=80, file=io.StringIO())
-    console.print(table)
-    printed = console.file.getvalue()
+            make_run(block, seed, (200.0, 11.0 + seed * 1.25 + len(block)))
+    return compare(load_results(results), target_fid=40.0)
+
+
+@pytest.mark.parametrize("width", [44, 60, 80, 100, 120, 200])
+def test_a_comparison_fits_a_terminal_uncut_in_as_many_tables_as_it_takes(comparison, width):
+    rows, columns = comparison_rows(comparison), comparison_columns(comparison)
+    parts = bands(rows, columns, width)
+    shown = [column for column in columns if column.header is not None]
+    assert [column for part in parts for column in part[1:]] == shown[1:]
+    assert all(part[0] is shown[0] for part in parts)
+    printed = ""
+    for part in parts:
+        console = Console(width=width, file=io.StringIO())
+        console.print(rich_table(rows, part))
+        text = console.file.getvalue()
+        blocks = tuple(row["block"] for row in rows)
+        assert sum(line.startswith(blocks) for line in text.splitlines()) == 4
+        printed += text
     assert "…" not in printed
-    for row in comparison_rows(comparison):
-        assert f"{row['fid']:.2f}" in printed
-        assert row["block"] in printed
+    for row in rows:
+        assert f"{row['fid']:.2f} ±{row['fid_std']:.2f}" in printed
+        assert f"[{row['fid_low']:.2f}, {row['fid_high']:.2f}]" in printed
         assert f"{row['fid_ratio']:.3f}" in printed
+        assert f"{row['steps_to_target']:,.0f}" in printed
+
+
+def test_a_table_that_fits_is_one_table(comparison):
+    rows, columns = comparison_rows(comparison), comparison_columns(comparison)
+    assert len(bands(rows, columns, 80)) > 1
+    (whole,) = bands(rows, columns, 10_000)
+    natural = Console(width=10_000).measure(rich_table(rows, whole)).maximum
+    assert len(bands(rows, columns, natural)) == 1
+    assert len(bands(rows, columns, natural - 1)) == 2
+
+
+def test_an_interval_stays_beside_what_it_is_the_interval_of(comparison):
+    for width in range(40, 160, 7):
+        for part in bands(comparison_rows(comparison), comparison_columns(comparison), width):
+            names = [column.name for column in part]
+            for name, interval in (("fid", "fid_low"), ("fid_ratio", "fid_ratio_low")):
+                assert (name in names) == (interval in names)
 
 
 def test_a_comparison_in_every_format(make_run, results):
@@ -176,7 +209,8 @@ def test_a_comparison_in_every_format(make_run, results):
     assert float(first["gmacs"]) == 0.0035
     assert float(first["fid_ratio"]) == 8.5 / 16.5
     markdown = render_comparisons([comparison], "md")
-    assert "| adaln-zero | 2 | 0.345 | **0.00350** | **8.50 ± 0.71** | **0.00850** |" in markdown
+    start = "| adaln-zero | 2 | 0.345 | **0.00350** | **8.50 ± 0.71** | \\[2.15, 14.85\\] |"
+    assert f"{start} **104.2** | **0.00850** |" in markdown
     for header in (
         "Params (M)",
         "GMACs (paper's Gflops)",
@@ -188,7 +222,7 @@ def test_a_comparison_in_every_format(make_run, results):
         "FID / in-context",
     ):
         assert f"| {header} |" in markdown
-    assert "lowest mean FID-2K" in markdown
+    assert "mean FID-2K of 8.50" in markdown
 
 
 def test_groups_share_one_csv_and_have_a_table_each_in_markdown(make_run, results):

@@ -1,0 +1,63 @@
+"""What differs between two runs: configuration keys and facts of the environment, nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ditbench.config import read_toml
+from ditbench.errors import DitbenchError
+from ditbench.report.columns import Column
+from ditbench.report.fields import flatten
+from ditbench.rundir import RunDirectory, find_runs, read_json
+
+COLUMNS = (
+    Column("source", "In"),
+    Column("key", "Key"),
+    Column("a", "A"),
+    Column("b", "B"),
+)
+
+
+def diff_runs(a: str | Path, b: str | Path) -> list[dict[str, Any]]:
+    """The facts in which two runs differ.
+
+    Args:
+        a: a run directory, or a directory with one run in it.
+        b: another.
+
+    Returns:
+        Rows of `source` (`config` or `environment`), `key` (dotted), and the values `a` and `b`;
+        None where a run does not have the key.
+
+    Raises:
+        DitbenchError: no run there or several, or files that cannot be read.
+    """
+    first, second = _facts(a), _facts(b)
+    rows = [
+        {"source": key[0], "key": key[1], "a": first.get(key), "b": second.get(key)}
+        for key in sorted(first.keys() | second.keys())
+    ]
+    return [row for row in rows if row["a"] != row["b"]]
+
+
+def _facts(place: str | Path) -> dict[tuple[str, str], Any]:
+    run = _one_run(Path(place))
+    tables = {"config": read_toml(run.config), "environment": read_json(run.environment)}
+    return {
+        (source, key): value
+        for source, table in tables.items()
+        for key, value in flatten(table).items()
+    }
+
+
+def _one_run(place: Path) -> RunDirectory:
+    runs = list(find_runs(place)) if place.is_dir() else []
+    if len(runs) == 1:
+        return runs[0]
+    raise DitbenchError(
+        f"{place} is not a run directory"
+        if not runs
+        else f"{place} holds {len(runs)} runs, and which one is not said",
+        "name two run directories: --diff results/digits/adaln/seed0-... results/digits/...",
+    )

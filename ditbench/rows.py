@@ -1,0 +1,80 @@
+"""Tables as CSV files that grow by a row at a time. Torch-free."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from typing import TYPE_CHECKING, Any
+
+from ditbench.errors import DitbenchError
+from ditbench.files import cannot_write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+
+def append_row(path: Path, row: Mapping[str, Any], columns: Iterable[str]) -> None:
+    """Append a row to a CSV file; the header comes with the first one."""
+    columns = list(columns)
+    if row.keys() != set(columns):
+        raise ValueError(f"the columns are {columns}, the row has {list(row)}")
+    try:
+        with path.open("a", newline="", encoding="utf-8") as file:
+            if file.tell() == 0:
+                file.write(csv_line(columns))
+            file.write(csv_line(row[name] for name in columns))
+            file.flush()
+            os.fsync(file.fileno())  # a checkpoint that is on the disk says that the row is, too
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a CSV file that `append_row` wrote; none if there is no such file.
+
+    A row that a crash cut short is left out.
+
+    Raises:
+        DitbenchError: when the file cannot be read, or is no CSV file.
+    """
+    if not path.is_file():
+        return []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise DitbenchError(f"cannot read {path}: {error.strerror}", "may you read it?") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise damaged(path, str(error)) from error
+    whole = [row for row in rows if None not in row and None not in row.values()]
+    return [{name: parse_cell(text) for name, text in row.items()} for row in whole]
+
+
+def damaged(path: Path, reason: str) -> DitbenchError:
+    """The error for a table that is not as it was written."""
+    return DitbenchError(
+        f"{path} is damaged: {reason}", "remove the run directory and run it again"
+    )
+
+
+def csv_line(cells: Iterable[Any]) -> str:
+    """Cells as one line of a CSV file, with its newline."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()
+
+
+def parse_cell(text: str) -> int | float | str:
+    """The number that a cell of a CSV file holds, or else its text."""
+    if "_" in text:  # Python reads 1_000 as a number; no writer of ours does
+        return text
+    # Asked first, because an error costs more than all else here: half of the cells are floats.
+    kinds = (int, float) if text.removeprefix("-").isdecimal() else (float,)
+    for kind in kinds:
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,215 @@
+"""`ditbench compare`: groups, refusals, forced rankings, the gate, --diff and --self-test."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ditbench.report import verdict
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+RUNS = REFERENCE / "digits"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """By name: runs with one seed; runs of two weight decays; a damaged run."""
+    root = tmp_path_factory.mktemp("compared")
+    for block in ("adaln", "adaln-zero"):
+        for seed in (0, 1, 2):
+            source = next(RUNS.glob(f"{block}/seed{seed}-*"))
+            names = ["unlike", "one"] if seed == 0 else ["unlike"]
+            for name in names:
+                shutil.copytree(source, root / name / block / source.name)
+            copy = shutil.copytree(source, root / "unlike" / "decayed" / block / source.name)
+            config = (copy / "config.toml").read_text()
+            assert "weight_decay = 0.0" in config
+            text = config.replace("weight_decay = 0.0", "weight_decay = 0.1")
+            (copy / "config.toml").write_text(text)
+            result = json.loads((copy / "result.json").read_text())
+            result["fingerprint"] = result["fingerprint"][::-1]
+            (copy / "result.json").write_text(json.dumps(result))
+    shutil.copytree(next(RUNS.glob("adaln/seed0-*")), root / "damaged")
+    (root / "damaged" / "config.toml").write_text("[train")
+    return root
+
+
+def test_the_reference_runs_have_a_leader_with_ratio_interval_and_p(cli):
+    told = cli("compare", REFERENCE)
+    assert (told.exit_code, told.stderr) == (0, "")
+    last = told.stdout.splitlines()[-1]
+    assert last.startswith("adaln-zero leads with a mean FID-1K of 7.26")
+    for part in ("times that, 95% interval", "paired t test over 5 seeds", "Holm-corrected p"):
+        assert part in last
+
+
+def test_a_narrow_terminal_is_given_all_numbers(cli, monkeypatch):
+    monkeypatch.setattr("ditbench.cli.output.PIPE_WIDTH", 80)
+    told = cli("compare", REFERENCE, "--target-fid", "20").stdout
+    table = told.splitlines()[:-1]
+    assert max(map(len, table)) <= 80
+    assert "…" not in told
+    for number in ("7.26 ±1.24", "[5.71, 8.80]", "0.738", "[0.67, 0.82]", "0.006", "759"):
+        assert number in told
+
+
+def test_a_target_adds_what_it_took(cli):
+    told = cli("compare", REFERENCE, "--target-fid", "20", "--format", "json")
+    for row in json.loads(told.stdout):
+        assert row["target_fid"] == 20
+        assert row["reached_target"] == 5
+        assert 0 < row["steps_to_target"] < 1200
+        assert row["train_flops_to_target"] / row["train_flops"] == pytest.approx(
+            row["steps_to_target"] / 1200
+        )
+
+
+def test_unlike_runs_have_a_table_and_a_heading_each(cli, world):
+    told = cli("compare", world / "unlike")
+    assert told.exit_code == 0
+    headings = [line for line in told.stdout.splitlines() if line.startswith("train.weight_decay")]
+    assert [line.split(":")[0] for line in headings] == [
+        "train.weight_decay 0.0",
+        "train.weight_decay 0.1",
+    ]
+    assert told.stdout.count("Params") == 2
+
+
+def test_one_ranking_of_unlike_runs_is_refused_by_name(cli, world):
+    told = cli("compare", world / "unlike", "--together")
+    assert (told.exit_code, told.stdout) == (2, "")
+    first, second = told.stderr.splitlines()
+    assert "they differ in train.weight_decay (0.0, 0.1)" in first
+    assert second.startswith("help: ")
+    assert "--force" in second
+
+
+def test_one_ranking_of_like_runs_is_not(cli):
+    assert cli("compare", REFERENCE, "--together").stdout == cli("compare", REFERENCE).stdout
+
+
+@pytest.mark.parametrize("arguments", [["--force"], ["--together", "--force"]])
+def test_a_forced_ranking_is_marked_in_every_format(cli, world, arguments):
+    def told(*more):
+        answer = cli("compare", world / "unlike", *arguments, *more)
+        assert (answer.exit_code, answer.stderr) == (0, "")
+        return answer.stdout
+
+    assert told().startswith("FORCED, not alike in train.weight_decay")
+    assert "Forced: these runs differ in train.weight_decay" in told()
+    assert told("--format", "md").startswith("**FORCED")
+    assert "{Forced: not alike in train.weight\\_decay}" in told("--format", "latex")
+    rows = json.loads(told("--format", "json"))
+    assert {row["forced"] for row in rows} == {"train.weight_decay"}
+    assert len({row["block"] for row in rows}) == len(rows) == 4
+    for row in csv.DictReader(io.StringIO(told("--format", "csv"))):
+        assert (row["forced"], row["winner"], row["p_holm"]) == ("train.weight_decay", "False", "")
+
+
+def test_with_one_seed_nothing_is_claimed(cli, world):
+    told = cli("compare", world / "one").stdout
+    assert "One seed cannot tell a difference from noise" in told
+    for word in ("signific", "interval", "p (Holm)", "(Holm)", "±", "t test"):
+        assert word not in told
+
+
+def test_a_gate_that_holds_is_silent(cli):
+    told = cli("compare", REFERENCE, "--fail-if", "fid > 1.05 * baseline")
+    assert (told.exit_code, told.stderr) == (0, "")
+    assert told.stdout == cli("compare", REFERENCE).stdout
+
+
+def test_a_gate_that_fails_names_the_rows_and_exits_with_1(cli):
+    told = cli("compare", REFERENCE, "--fail-if", "fid > 1.02 * baseline")
+    assert told.exit_code == 1
+    (line,) = told.stderr.splitlines()
+    assert line.startswith("failed: adaln: fid > 1.02 * baseline (fid 10.1")
+    assert "baseline.fid 9.8" in line
+    assert told.stdout == cli("compare", REFERENCE).stdout
+
+
+def test_a_gate_looks_at_every_group(cli, world):
+    told = cli("compare", world / "unlike", "--fail-if", "fid > 0")
+    assert told.exit_code == 1
+    assert len(told.stderr.splitlines()) == 4
+    for decay in ("0.0", "0.1"):
+        assert told.stderr.count(f"adaln (train.weight_decay {decay}): fid > 0") == 1
+
+
+def test_a_gate_that_cannot_be_checked_fails(cli, world):
+    told = cli("compare", world / "one", "--fail-if", "p_holm < 0.05 and fid > baseline")
+    assert told.exit_code == 1
+    assert "p_holm is unknown" in told.stderr
+
+
+def test_differences_of_two_runs(cli, world):
+    a, b = next(RUNS.glob("adaln/seed0-*")), next(RUNS.glob("adaln-zero/seed1-*"))
+    told = cli("compare", "--diff", a, b, "--format", "json")
+    assert told.exit_code == 0
+    rows = {(row["source"], row["key"]): (row["a"], row["b"]) for row in json.loads(told.stdout)}
+    assert rows["config", "block"] == ("adaln", "adaln-zero")
+    assert rows["config", "seed"] == (0, 1)
+    assert all(first != second for first, second in rows.values())
+    assert "adaln-zero" in cli("compare", "--diff", a, b).stdout
+
+
+def test_a_run_beside_itself_has_no_differences(cli):
+    run = next(RUNS.glob("adaln/seed0-*"))
+    told = cli("compare", "--diff", run, run, "--format", "json")
+    assert (told.exit_code, json.loads(told.stdout)) == (0, [])
+    assert told.stderr == "no difference in configuration or environment\n"
+
+
+def test_the_self_test_passes_on_the_reference_runs(cli, monkeypatch):
+    monkeypatch.setattr("ditbench.report.selftest.self_test.__defaults__", (500,))
+    told = cli("compare", REFERENCE, "--self-test")
+    assert told.exit_code == 0
+    assert told.stdout.splitlines()[-1].startswith("It is calibrated")
+    as_json = cli("compare", REFERENCE, "--self-test", "--format", "json")
+    assert {row["source"] for row in json.loads(as_json.stdout)} > {"simulated"}
+    assert as_json.stderr.startswith("It is calibrated")
+
+
+def test_the_self_test_of_a_liberal_rule_exits_with_1(cli, monkeypatch):
+    monkeypatch.setattr("ditbench.report.selftest.self_test.__defaults__", (500,))
+    monkeypatch.setattr(verdict, "holm", lambda p_values: p_values / 4)
+    told = cli("compare", REFERENCE, "--self-test")
+    assert told.exit_code == 1
+    assert told.stdout.splitlines()[-1].startswith("IT IS NOT CALIBRATED")
+
+
+MISTAKES = [
+    ("{unlike} --fail-if fid", "is not a condition", "--fail-if"),
+    ("{unlike} --fail-if fdi>1", "unknown column 'fdi'", "fid"),
+    ("{unlike} --fail-if __import__('os').abort()>1", "is not a", "--fail-if"),
+    ("{unlike} --target-fid 0", "a target FID of 0 cannot be reached", "above 0"),
+    ("{unlike} --target-fid nan", "a target FID of nan cannot be reached", "above 0"),
+    ("{unlike} --force --baseline adaln-zreo", "unknown baseline", "adaln-zero"),
+    ("{one} --self-test", "nothing to resample", "results/reference"),
+    ("{one} --self-test --fail-if fid>1", "--self-test makes no use of --fail-if", "leave"),
+    ("{one} --self-test --together", "--self-test makes no use of --together", "leave"),
+    ("{one} --self-test --target-fid 3", "--self-test makes no use of --target-fid", "leave"),
+    ("--diff {damaged} {damaged} --fail-if fid>1", "--diff makes no use of --fail-if", "leave"),
+    ("--diff {damaged} {damaged} --self-test", "--self-test makes no use of --diff", "leave"),
+    ("{one} --diff {damaged} {damaged}", "--diff makes no use of a directory", "leave"),
+    ("--diff {damaged} {damaged}", "config.toml is not valid TOML", "toml.io"),
+    ("--diff {none} {damaged}", "none is not a run directory", "--diff"),
+    ("--diff {unlike} {damaged}", "unlike holds 12 runs", "--diff"),
+    ("{damaged}", "1 skipped", "ditbench run"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "hint"), MISTAKES)
+def test_a_mistake_is_one_line_and_a_hint(cli, world, elsewhere, arguments, error, hint):
+    places = {name: world / name for name in ("unlike", "one", "damaged", "none")}
+    told = cli("compare", *(part.format(**places) for part in arguments.split(" ")))
+    assert (told.exit_code, told.stdout) == (2, ""), told.stderr
+    first, second = told.stderr.splitlines()
+    assert first.startswith("error: ")
+    assert error in first
+    assert second.startswith("help: ")
+    assert hint in second
+    assert list(elsewhere.iterdir()) == []
