@@ -12,6 +12,8 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+# Plus the number of the signal that stopped a run: 130 for Ctrl-C, 143 for SIGTERM.
+EXIT_SIGNAL = 128
 
 
 class DitbenchError(Exception):

@@ -7,8 +7,8 @@ import io
 import os
 from typing import TYPE_CHECKING, Any
 
-from ditbench.errors import DitbenchError
-from ditbench.files import cannot_write
+from ditbench.errors import EXIT_FAILED, EXIT_USAGE, DitbenchError
+from ditbench.files import cannot_write, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,17 +16,29 @@ if TYPE_CHECKING:
 
 
 def append_row(path: Path, row: Mapping[str, Any], columns: Iterable[str]) -> None:
-    """Append a row to a CSV file; the header comes with the first one."""
+    """Append a row to a CSV file; the header comes with the first one.
+
+    Raises:
+        DitbenchError: exit code 1, when the place cannot be written or the disk is full, or when
+            the file has other columns: another version began it.
+    """
     columns = list(columns)
     if row.keys() != set(columns):
         raise ValueError(f"the columns are {columns}, the row has {list(row)}")
     try:
-        with path.open("a", newline="", encoding="utf-8") as file:
-            if file.tell() == 0:
-                file.write(csv_line(columns))
+        with path.open("a+", newline="", encoding="utf-8") as file:
+            header = csv_line(columns)
+            is_new = file.tell() == 0
+            file.seek(0)
+            if is_new:
+                file.write(header)
+            elif file.readline() != header:
+                raise damaged(path, f"its columns are not {','.join(columns)}", EXIT_FAILED)
             file.write(csv_line(row[name] for name in columns))
             file.flush()
             os.fsync(file.fileno())  # a checkpoint that is on the disk says that the row is, too
+        if is_new:
+            sync_directory(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
 
@@ -43,7 +55,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         return []
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+            # Without its newline, a line may lack digits of its last number.
+            rows = list(csv.DictReader(line for line in file if line.endswith("\n")))
     except OSError as error:
         raise DitbenchError(f"cannot read {path}: {error.strerror}", "may you read it?") from error
     except (csv.Error, UnicodeDecodeError) as error:
@@ -52,10 +65,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return [{name: parse_cell(text) for name, text in row.items()} for row in whole]
 
 
-def damaged(path: Path, reason: str) -> DitbenchError:
+def damaged(path: Path, reason: str, exit_code: int = EXIT_USAGE) -> DitbenchError:
     """The error for a table that is not as it was written."""
     return DitbenchError(
-        f"{path} is damaged: {reason}", "remove the run directory and run it again"
+        f"{path} is damaged: {reason}", "remove the run directory and run it again", exit_code
     )
 
 

@@ -4,24 +4,29 @@ Only this file knows the names and formats inside it:
 
     results/<preset>/<block>/seed<k>-<fingerprint8>/
         config.toml   cost.json   env.json   train.csv   eval.csv   samples/   checkpoints/
+        failure.json  why it stopped, while it has not gone on
         result.json   written last: a run without it is not complete
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
-import os
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.files import (
+    cannot_write,
+    remove_leftovers,
+    sync_directory,
+    write_atomically,
+    write_json,
+    write_text,
+)
+from ditbench.rows import append_row, csv_line, damaged, read_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 # Raised when a reader of an older version would misread the files.
 SCHEMA = 1
@@ -83,9 +88,37 @@ class RunDirectory:
         return self.path / "result.json"
 
     @property
+    def failure(self) -> Path:
+        """Why the run stopped, JSON; removed when it goes on."""
+        return self.path / "failure.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that writes."""
+        return self.path / ".lock"
+
+    @property
     def checkpoint(self) -> Path:
         """The latest checkpoint, safetensors."""
         return self.path / "checkpoints" / "latest.safetensors"
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints that are there, the newest first.
+
+        They are the latest and the one before; and one that is whole but not yet in the latest's
+        place, when a crash came between the renames of `write_checkpoint`.
+        """
+        paths = (self._incoming, self.checkpoint, self._previous)
+        return [path for path in paths if path.is_file()]
+
+    @property
+    def _incoming(self) -> Path:
+        return self.checkpoint.with_name("next.safetensors")
+
+    @property
+    def _previous(self) -> Path:
+        return self.checkpoint.with_name("previous.safetensors")
 
     def samples(self, step: int) -> Path:
         """The sample grid of one evaluation, PNG."""
@@ -103,43 +136,112 @@ class RunDirectory:
         self, config_toml: str, environment: Mapping[str, Any], cost: Mapping[str, Any]
     ) -> None:
         """Create the directory, or empty an incomplete one, and write what is known up front."""
-        for stale in (self.train, self.evaluations, *self.path.glob("samples/step-*.png")):
-            try:
-                stale.unlink(missing_ok=True)
-            except OSError as error:
-                raise cannot_write(stale, error) from error
-        write_text(self.config, config_toml)
+        remove_leftovers(self.path)
+        stale = (self.train, self.evaluations, self.failure, *self.path.glob("samples/step-*.png"))
+        for path in stale:
+            _remove(path)
+        self.describe(config_toml, environment, cost)
+
+    def is_described(self) -> bool:
+        """Whether what `start` writes is there; somebody may have removed it."""
+        return all(path.is_file() for path in (self.config, self.environment, self.cost))
+
+    def describe(
+        self, config_toml: str, environment: Mapping[str, Any], cost: Mapping[str, Any]
+    ) -> None:
+        """Write what is known up front."""
         write_json(self.environment, environment)
         write_json(self.cost, cost)
+        write_text(self.config, config_toml)  # last, because it makes the directory a run's
 
     def append_train(self, row: Mapping[str, Any]) -> None:
         """Add a row to the training log."""
+        self._must_be_there()
         append_row(self.train, row, TRAIN_COLUMNS)
 
     def append_evaluation(self, row: Mapping[str, Any]) -> None:
         """Add a row to the table of evaluations; the first row's keys are its columns."""
+        self._must_be_there()
         append_row(self.evaluations, row, tuple(row))
+
+    def write_checkpoint(self, content: bytes) -> None:
+        """Replace the latest checkpoint; the one before stays, until this one is whole and on."""
+        self._must_be_there()
+        write_atomically(self._incoming, lambda file: file.write(content))
+        self._promote()
+
+    def keep_checkpoint(self, path: Path) -> None:
+        """Put the checkpoint that a run goes on from where it belongs, if a crash kept it from it.
+
+        Args:
+            path: one of `checkpoints`.
+        """
+        if path == self._incoming:
+            self._promote()
+
+    def _promote(self) -> None:
+        try:
+            if self.checkpoint.is_file():
+                self.checkpoint.replace(self._previous)
+            self._incoming.replace(self.checkpoint)
+        except OSError as error:
+            raise cannot_write(self.checkpoint, error) from error
+        sync_directory(self.checkpoint.parent)
+
+    def write_failure(self, facts: Mapping[str, Any]) -> None:
+        """Note why the run stopped."""
+        self._must_be_there()
+        write_json(self.failure, facts)
+
+    def _must_be_there(self) -> None:
+        """Refuse to write into a directory that was removed under a run: half of one is no run."""
+        if not self.config.is_file():
+            raise DitbenchError(
+                f"{self.path} is gone: it was removed while the run was writing to it",
+                "the same command starts it anew",
+                EXIT_FAILED,
+            )
 
     def read_evaluations(self) -> list[dict[str, Any]]:
         """The rows of eval.csv, numbers as numbers."""
         return read_rows(self.evaluations)
 
-    def rewind(self, step: int) -> None:
-        """Drop the rows of later steps than the checkpoint that training goes on from."""
-        for path in (self.train, self.evaluations):
+    def check_tables(self, logged: int, evaluated: int) -> None:
+        """Refuse tables that lack what a checkpoint counts.
+
+        Raises:
+            DitbenchError: rows are missing or out of order, or a table cannot be read.
+        """
+        for path, count in ((self.train, logged), (self.evaluations, evaluated)):
             rows = read_rows(path)
-            try:
-                kept = [row for row in rows if row["step"] <= step]
-            except (KeyError, TypeError) as error:
-                raise _damaged(path, "it has no steps") from error
-            if rows:
-                # At once, because a crash between two rows would lose the others.
-                write_text(
-                    path, "".join(map(_csv_line, [rows[0], *(row.values() for row in kept)]))
-                )
+            if len(rows) < count:
+                raise damaged(path, f"it has {len(rows)} rows, its checkpoint counts {count}")
+            steps = [row.get("step") for row in rows[:count]]
+            known = [step for step in steps if isinstance(step, int)]
+            if sorted(set(known)) != steps:
+                raise damaged(path, "its steps do not rise from row to row")
+
+    def rewind(self, logged: int, evaluated: int) -> None:
+        """Go back to where a checkpoint was made: drop the rows after it, and what is half there.
+
+        Args:
+            logged: rows of train.csv at the checkpoint.
+            evaluated: rows of eval.csv then.
+        """
+        remove_leftovers(self.path)
+        _remove(self.failure)
+        # Under a budget of time the next evaluation may come at another step.
+        steps = [row["step"] for row in self.read_evaluations()[:evaluated]]
+        kept = [self.samples(step) for step in steps]
+        for path in self.path.glob("samples/step-*.png"):
+            if path not in kept:
+                _remove(path)
+        for path, count in ((self.train, logged), (self.evaluations, evaluated)):
+            _cut(path, count)
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write `result.json`, which makes the run complete."""
+        self._must_be_there()
         write_json(self.result, {"schema": SCHEMA, **result})
 
     def read_result(self) -> dict[str, Any]:
@@ -148,7 +250,7 @@ class RunDirectory:
         Raises:
             DitbenchError: missing, not a JSON object, or of a schema this version cannot read.
         """
-        result = read_json(self.result)
+        result = read_json(self.result, "remove that file: the run then makes it anew")
         if result.get("schema") != SCHEMA:
             raise DitbenchError(
                 f"{self.result} has schema {result.get('schema')!r}, this version reads {SCHEMA}",
@@ -171,59 +273,7 @@ def find_runs(root: Path) -> Iterator[RunDirectory]:
     yield from map(RunDirectory, own or paths)
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file whole or not at all: temporary file, fsync, rename.
-
-    Raises:
-        DitbenchError: exit code 1, when the place cannot be written or the disk is full.
-    """
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".tmp-", delete=False) as file:
-            temporary = Path(file.name)
-            write(file)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def cannot_write(path: Path, error: OSError) -> DitbenchError:
-    """The error for a place that takes no writing."""
-    return DitbenchError(
-        f"cannot write {path}: {error.strerror or error}",
-        "choose a place that is writable and has room",
-        EXIT_FAILED,
-    )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically, UTF-8."""
-    write_atomically(path, lambda file: file.write(text.encode()))
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object atomically; a number that is not finite becomes null."""
-    write_text(path, json.dumps(_finite(value), indent=2) + "\n")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
-
-
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, hint: str = "run it again") -> dict[str, Any]:
     """Read a JSON object; a DitbenchError names the file and what is wrong with it."""
     try:
         value = json.loads(path.read_text("utf-8"))
@@ -232,69 +282,24 @@ def read_json(path: Path) -> dict[str, Any]:
             f"cannot read {path}: {error.strerror}", "is the run complete?"
         ) from error
     except ValueError as error:
-        raise DitbenchError(f"{path} is not JSON: {error}", "run it again") from error
+        raise DitbenchError(f"{path} is not JSON: {error}", hint) from error
     if not isinstance(value, dict):
-        raise DitbenchError(f"{path} does not hold a JSON object", "run it again")
+        raise DitbenchError(f"{path} does not hold a JSON object", hint)
     return value
 
 
-def append_row(path: Path, row: Mapping[str, Any], columns: Iterable[str]) -> None:
-    """Append a row to a CSV file; the header comes with the first one."""
-    columns = list(columns)
-    if row.keys() != set(columns):
-        raise ValueError(f"the columns are {columns}, the row has {list(row)}")
+def _cut(path: Path, count: int) -> None:
+    """Leave the first rows of a table; one without a whole row goes, torn header and all."""
+    rows = read_rows(path)[:count]
+    if rows:
+        # At once, because a crash between two rows would lose the others.
+        write_text(path, "".join(map(csv_line, [rows[0], *(row.values() for row in rows)])))
+    else:
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", newline="", encoding="utf-8") as file:
-            if file.tell() == 0:
-                file.write(_csv_line(columns))
-            file.write(_csv_line(row[name] for name in columns))
+        path.unlink(missing_ok=True)
     except OSError as error:
         raise cannot_write(path, error) from error
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a CSV file that `append_row` wrote; none if there is no such file.
-
-    A row that a crash cut short is left out.
-
-    Raises:
-        DitbenchError: when the file cannot be read, or is no CSV file.
-    """
-    if not path.is_file():
-        return []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise DitbenchError(f"cannot read {path}: {error.strerror}", "may you read it?") from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise _damaged(path, str(error)) from error
-    whole = [row for row in rows if None not in row and None not in row.values()]
-    return [{name: parse_cell(text) for name, text in row.items()} for row in whole]
-
-
-def _damaged(path: Path, reason: str) -> DitbenchError:
-    return DitbenchError(
-        f"{path} is damaged: {reason}", "remove the run directory and run it again"
-    )
-
-
-def _csv_line(cells: Iterable[Any]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
-
-
-def parse_cell(text: str) -> int | float | str:
-    """The number that a cell of a CSV file holds, or else its text."""
-    if "_" in text:  # Python reads 1_000 as a number; no writer of ours does
-        return text
-    # Asked first, because an error costs more than all else here: half of the cells are floats.
-    kinds = (int, float) if text.removeprefix("-").isdecimal() else (float,)
-    for kind in kinds:
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import operator
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -103,6 +105,10 @@ class TrainConfig(Section):
     warmup: Annotated[float, Field(ge=0, le=1)] = 0.04
     ema_decay: Annotated[float, Field(ge=0, le=1)] = 0.999
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    # The largest 2-norm of a gradient; unset, as in the paper, none is too large.
+    grad_clip: Annotated[float | None, Field(gt=0, json_schema_extra=ADDED_LATER)] = None
+    # At a loss or gradient that is not finite.
+    on_nonfinite: Annotated[Literal["stop", "skip"], Field(json_schema_extra=ADDED_LATER)] = "stop"
 
 
 class EvalConfig(Section):
@@ -167,8 +173,27 @@ class RunConfig(Section):
         return validate(table)
 
     def to_toml(self) -> str:
-        """The configuration as TOML text that `load` reads back to an equal one."""
-        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+        """The configuration as TOML text that `load` reads back to an equal one.
+
+        What was added later and is not used is left out: a run without it says what it always said.
+        """
+        table = self.model_dump(mode="json", exclude_none=True)
+        for key in _unused(self):
+            *path, name = key.split(".")
+            functools.reduce(operator.getitem, path, table).pop(name, None)
+        return tomli_w.dumps(table)
+
+
+def _unused(section: Section, prefix: str = "") -> list[str]:
+    """The dotted keys that were added later and have their default."""
+    found: list[str] = []
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            found += _unused(value, f"{prefix}{name}.")
+        elif field.json_schema_extra == ADDED_LATER and value == field.default:
+            found.append(prefix + name)
+    return found
 
 
 def _identity(section: Section) -> Table:

@@ -41,6 +41,8 @@ OTHER = {
     "train.warmup": 0.1,
     "train.ema_decay": 0.99,
     "train.precision": "bf16",
+    "train.grad_clip": 1.0,
+    "train.on_nonfinite": "skip",
     "eval.points": 5,
     "eval.samples": 500,
     "eval.sampler": "heun",
@@ -190,7 +192,8 @@ def test_the_models_name_is_the_papers_where_it_has_one():
      "eval.cfg_scale=-1", "data.horizontal_flip=1", "data.path=1", "model.depth={a=1}",
      "budget.steps=1000000000000001", "budget.flops=0", "budget.flops=-1", "budget.flops=inf",
      "budget.flops=1e31", "budget.seconds=0", "budget.seconds=nan", "budget.seconds='1m'",
-     "train.precision=fp8", "objective.learn_sigma=no"],
+     "train.precision=fp8", "train.grad_clip=0", "train.grad_clip=none",
+     "train.on_nonfinite=ignore", "objective.learn_sigma=no"],
 )  # fmt: skip
 def test_a_value_that_makes_no_sense_is_refused_with_its_key(setting):
     key = setting.partition("=")[0]
@@ -277,6 +280,7 @@ def test_the_reference_runs_keep_their_fingerprints(directory):
     assert config.fingerprint == expected
     assert directory.name == f"seed{config.seed}-{expected[:8]}"
     assert load("digits", directory / "config.toml") == config
+    assert config.to_toml() == (directory / "config.toml").read_text()
 
 
 def test_there_are_reference_runs():

@@ -1,34 +1,35 @@
 """The run directory: whole files or none, tables that grow and go back, and where runs are."""
 
-import json
 import math
-import os
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ditbench.errors import DitbenchError
-from ditbench.rundir import (
-    TRAIN_COLUMNS,
-    RunDirectory,
-    append_row,
-    find_runs,
-    metric_suffix,
-    read_json,
-    read_rows,
-    write_atomically,
-    write_json,
-    write_text,
-)
+from ditbench.files import TEMPORARY, write_text
+from ditbench.rows import read_rows
+from ditbench.rundir import TRAIN_COLUMNS, RunDirectory, find_runs, metric_suffix, read_json
 
 
 @pytest.fixture
 def run(tmp_path):
     return RunDirectory.of(tmp_path / "results", "digits", "adaln", 3, "0123456789abcdef")
+
+
+@pytest.fixture
+def started(run):
+    """A run directory that takes rows."""
+    run.start("", {}, {})
+    return run
+
+
+def fill(run, count):
+    """So many rows in either table, and a grid for each."""
+    for step in range(1, count + 1):
+        run.append_train(train_row(step))
+        run.append_evaluation(evaluation(step))
+        write_text(run.samples(step), "grid")
 
 
 def train_row(step):
@@ -54,14 +55,24 @@ def test_a_directory_is_named_by_its_run_and_made_by_its_first_file(run, tmp_pat
 
 
 def test_a_start_clears_what_an_earlier_attempt_left(run):
-    run.append_train(train_row(1))
-    run.append_evaluation(evaluation(1))
-    write_text(run.samples(1), "grid")
+    run.start("", {}, {})
+    fill(run, 1)
+    run.write_failure({"reason": "diverged"})
+    write_text(run.path / f"{TEMPORARY}x", "half")
     run.start("", {}, {})
     assert files_below(run.path) == {"config.toml", "env.json", "cost.json"}
 
 
-def test_result_makes_a_run_complete(run):
+def test_a_run_says_whether_what_is_known_up_front_is_there(started):
+    assert started.is_described()
+    started.config.unlink()
+    assert not started.is_described()
+    started.describe("seed = 3", {}, {})
+    assert started.is_described()
+
+
+def test_result_makes_a_run_complete(started):
+    run = started
     assert not run.is_complete()
     run.finish({"steps": 5, "fid": math.nan})
     assert run.is_complete()
@@ -83,151 +94,61 @@ def test_the_newest_samples_are_those_of_the_last_step(run):
     assert run.last_samples() == run.samples(1200)
 
 
-# Writing
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
-    path = tmp_path / "file.txt"
-    path.write_text("old")
-
-    def half(file):
-        file.write(b"ne")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(DitbenchError, match="No space left on device") as caught:
-        write_atomically(path, half)
-    assert caught.value.exit_code == 1
-    assert path.read_text() == "old"
-    assert files_below(tmp_path) == {"file.txt"}
-
-
-@pytest.mark.parametrize("step", ["fsync", "replace", "chmod"])
-def test_it_may_fail_anywhere(tmp_path, monkeypatch, step):
-    path = tmp_path / "file.txt"
-    path.write_text("old")
-
-    def fail(*_arguments):
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(os if step == "fsync" else Path, step, fail)
-    with pytest.raises(DitbenchError, match="Input/output error"):
-        write_text(path, "new")
-    assert path.read_text() == "old"
-    assert files_below(tmp_path) == {"file.txt"}
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-def test_what_is_no_matter_of_the_system_passes_through_and_leaves_nothing(tmp_path, error):
-    def fail(_file):
-        raise error
-
-    with pytest.raises(error):
-        write_atomically(tmp_path / "file.txt", fail)
-    assert files_below(tmp_path) == set()
-
-
-def test_a_process_that_is_killed_leaves_the_old_file(tmp_path):
-    path = tmp_path / "file.txt"
-    path.write_text("old")
-    program = (
-        "import os, pathlib, sys\n"
-        "from ditbench.rundir import write_atomically\n"
-        "def die(file):\n"
-        "    file.write(b'new'); file.flush(); os._exit(9)\n"
-        "write_atomically(pathlib.Path(sys.argv[1]), die)\n"
-    )
-    command = [sys.executable, "-c", program, str(path)]
-    assert subprocess.run(command, check=False).returncode == 9
-    assert path.read_text() == "old"
-
-
-@pytest.mark.parametrize("name", ["folder", "file/below"])
-def test_a_place_that_takes_no_file_is_named(tmp_path, name):
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "file").write_text("")
-    with pytest.raises(DitbenchError, match=rf"cannot write .*{name}") as caught:
-        write_text(tmp_path / name, "text")
-    assert caught.value.exit_code == 1
-    assert files_below(tmp_path) == {"file"}
-
-
-def test_a_table_that_takes_no_row_is_named(tmp_path):
-    with pytest.raises(DitbenchError, match="cannot write") as caught:
-        append_row(tmp_path, {"step": 1}, ["step"])
-    assert caught.value.exit_code == 1
-
-
-numbers = st.floats() | st.integers() | st.none() | st.text()
-tables = st.dictionaries(st.text(), st.recursive(numbers, lambda n: st.lists(n, max_size=3)))
-
-
-@given(tables)
-def test_json_holds_no_number_that_json_has_not(tmp_path_factory, table):
-    path = tmp_path_factory.getbasetemp() / "table.json"
-    write_json(path, table)
-
-    def refuse(name):
-        raise AssertionError(name)
-
-    read = json.loads(path.read_text(), parse_constant=refuse)
-    assert read == json.loads(json.dumps(table), parse_constant=lambda _: None)
-
-
 # Tables
 
 
-def test_a_table_grows_row_by_row(run):
+def test_a_table_grows_row_by_row(started):
     for step in (1, 2):
-        run.append_train(train_row(step))
-    assert run.train.read_text().splitlines() == [
+        started.append_train(train_row(step))
+    assert started.train.read_text().splitlines() == [
         ",".join(TRAIN_COLUMNS),
         "1,2,0.1,0.30000000000000004,1e-05,inf",
         "2,4,0.2,0.30000000000000004,1e-05,inf",
     ]
-    assert read_rows(run.train) == [train_row(1), train_row(2)]
-
-
-def test_the_order_of_a_row_does_not_matter_but_its_columns_do(run):
-    run.append_evaluation({"step": 1, "fid": 2.0})
-    append_row(run.evaluations, {"fid": 3.0, "step": 2}, ("step", "fid"))
-    assert run.read_evaluations() == [{"step": 1, "fid": 2.0}, {"step": 2, "fid": 3.0}]
-    with pytest.raises(ValueError, match="columns"):
-        append_row(run.evaluations, {"step": 3}, ("step", "fid"))
+    assert read_rows(started.train) == [train_row(1), train_row(2)]
 
 
 def test_no_table_has_no_rows(run):
     assert run.read_evaluations() == []
-    run.rewind(10)
+    run.check_tables(0, 0)
+    run.rewind(0, 0)
     assert not run.path.exists()
 
 
-@pytest.mark.parametrize(("step", "left"), [(0, []), (2, [1, 2]), (3, [1, 2, 3]), (9, [1, 2, 3])])
-def test_rewinding_drops_later_rows_and_keeps_the_text_of_the_others(run, step, left):
-    for n in (1, 2, 3):
-        run.append_train(train_row(n))
-        run.append_evaluation(evaluation(n))
-    texts = {path: path.read_text().splitlines() for path in (run.train, run.evaluations)}
-    run.rewind(step)
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 9])
+def test_rewinding_drops_later_rows_and_keeps_the_text_of_the_others(started, count):
+    fill(started, 3)
+    texts = {path: path.read_text().splitlines() for path in (started.train, started.evaluations)}
+    started.rewind(count, max(0, count - 1))
+    kept = {started.train: count, started.evaluations: max(0, count - 1)}
     for path, text in texts.items():
-        assert path.read_text().splitlines() == text[: 1 + len(left)]
-    run.append_train(train_row(7))
-    assert [row["step"] for row in read_rows(run.train)] == [*left, 7]
+        lines = path.read_text().splitlines() if path.is_file() else text[:1]
+        assert lines == text[: 1 + kept[path]]
+    started.append_train(train_row(7))
+    assert [row["step"] for row in read_rows(started.train)] == [*(1, 2, 3)[:count], 7]
 
 
-@pytest.mark.parametrize("torn", ["1", "10,", "10,1.5"])
-def test_a_row_that_a_crash_cut_short_is_dropped(run, torn):
-    run.append_evaluation(evaluation(1))
-    with run.evaluations.open("a") as file:
+@pytest.mark.parametrize("torn", ["1", "10,", "10,1.5", "10,1.5,eul"])
+def test_a_row_that_a_crash_cut_short_is_dropped(started, torn):
+    started.append_evaluation(evaluation(1))
+    with started.evaluations.open("a") as file:
         file.write(torn)
-    assert run.read_evaluations() == [evaluation(1)]
-    run.rewind(1)
-    run.append_evaluation(evaluation(2))
-    assert run.read_evaluations() == [evaluation(1), evaluation(2)]
+    assert started.read_evaluations() == [evaluation(1)]
+    started.rewind(0, 1)
+    started.append_evaluation(evaluation(2))
+    assert started.read_evaluations() == [evaluation(1), evaluation(2)]
 
 
-def test_rewinding_that_fails_loses_no_row(run, monkeypatch):
-    for n in (1, 2, 3):
-        run.append_evaluation(evaluation(n))
+@pytest.mark.parametrize("torn", ["st", "step,fid_2k,sampler", "step,fid_2k,sampler\n"])
+def test_a_header_that_a_crash_cut_short_is_written_again(started, torn):
+    started.evaluations.write_text(torn)
+    started.rewind(0, 0)
+    started.append_evaluation(evaluation(1))
+    assert started.read_evaluations() == [evaluation(1)]
+
+
+def test_rewinding_that_fails_loses_no_row(started, monkeypatch):
+    fill(started, 3)
 
     def fail(*_arguments):
         raise OSError(28, "No space left on device")
@@ -235,16 +156,89 @@ def test_rewinding_that_fails_loses_no_row(run, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", fail)
         with pytest.raises(DitbenchError):
-            run.rewind(2)
-    assert [row["step"] for row in run.read_evaluations()] == [1, 2, 3]
+            started.rewind(2, 2)
+    assert [row["step"] for row in started.read_evaluations()] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\n1\n", b"loss\n1\n", b"step\nx\n"])
-def test_a_damaged_table_is_named(run, content):
-    run.path.mkdir(parents=True)
-    run.evaluations.write_bytes(content)
+def test_rewinding_drops_what_is_half_there_and_the_grids_of_rows_that_go(started):
+    fill(started, 3)
+    started.write_failure({"reason": "diverged"})
+    write_text(started.path / "samples" / f"{TEMPORARY}x", "half")
+    started.rewind(3, 2)
+    assert files_below(started.path) == {
+        "config.toml", "env.json", "cost.json", "train.csv", "eval.csv",
+        "samples/step-000001.png", "samples/step-000002.png",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\n1\n", b"loss\n1\n", b"step\nx\n", b"step\n2\n2\n"])
+def test_a_damaged_table_is_named(started, content):
+    started.evaluations.write_bytes(content)
     with pytest.raises(DitbenchError, match=r"eval\.csv is damaged"):
-        run.rewind(1)
+        started.check_tables(0, content.count(b"\n") - 1)
+
+
+def test_a_table_shorter_than_its_checkpoint_is_named(started):
+    fill(started, 2)
+    started.check_tables(2, 2)
+    with pytest.raises(DitbenchError, match=r"train\.csv is damaged: it has 2 rows, .* counts 3"):
+        started.check_tables(3, 2)
+    with pytest.raises(DitbenchError, match=r"eval\.csv is damaged"):
+        started.check_tables(2, 3)
+
+
+# Checkpoints
+
+
+def test_the_checkpoint_before_stays(started):
+    contents = []
+    for content in (b"one", b"two", b"three"):
+        started.write_checkpoint(content)
+        contents.append([path.read_bytes() for path in started.checkpoints])
+    assert contents == [[b"one"], [b"two", b"one"], [b"three", b"two"]]
+    assert files_below(started.checkpoint.parent) == {"latest.safetensors", "previous.safetensors"}
+
+
+@pytest.mark.parametrize("fails_at", [1, 2, 3])
+def test_a_crash_between_renames_leaves_two_that_are_whole(started, monkeypatch, fails_at):
+    for content in (b"one", b"two"):
+        started.write_checkpoint(content)
+    original, calls = Path.replace, []
+
+    def replace(*arguments):
+        calls.append(arguments)
+        if len(calls) == fails_at:
+            raise OSError(5, "Input/output error")
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        with pytest.raises(DitbenchError, match="Input/output error") as caught:
+            started.write_checkpoint(b"three")
+    assert caught.value.exit_code == 1
+    expected = {1: [b"two", b"one"], 2: [b"three", b"two", b"one"], 3: [b"three", b"two"]}
+    assert [path.read_bytes() for path in started.checkpoints] == expected[fails_at]
+    started.write_checkpoint(b"four")
+    assert started.checkpoints[0].read_bytes() == b"four"
+    assert files_below(started.checkpoint.parent) == {"latest.safetensors", "previous.safetensors"}
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda run: run.append_train(train_row(1)),
+        lambda run: run.append_evaluation(evaluation(1)),
+        lambda run: run.write_checkpoint(b"content"),
+        lambda run: run.write_failure({}),
+        lambda run: run.finish({}),
+    ],
+)
+def test_a_directory_that_was_removed_takes_nothing_more(started, write):
+    shutil.rmtree(started.path)
+    with pytest.raises(DitbenchError, match="is gone: it was removed while") as caught:
+        write(started)
+    assert caught.value.exit_code == 1
+    assert not started.path.exists()
 
 
 # Where runs are

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import shlex
+import signal
+import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from ditbench.cli.amounts import parse_budget
 from ditbench.cli.options import DEVICES, Blocks, parse_blocks, parse_seeds
-from ditbench.errors import EXIT_INTERRUPTED
+from ditbench.errors import EXIT_SIGNAL
 from ditbench.models.sizes import parse_model
 
 if TYPE_CHECKING:
     from ditbench.training.plan import Plan
+    from ditbench.training.signals import StopRequest
 
 # The groups of the help page.
 _what = partial(typer.Option, rich_help_panel="What is trained")
@@ -156,21 +160,30 @@ def _tell(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
 def _execute(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
     from ditbench.training.progress import reporter, sentence
     from ditbench.training.run import execute
+    from ditbench.training.signals import Stopped, StopRequest, stopping
 
     if len(plans) > 1 and not quiet:
         complete = sum(run.directory.is_complete() for run in plans)
         left = len(plans) - complete
         typer.echo(f"{len(plans)} runs: {complete} complete (skipped), {left} to go", err=True)
     results = []
+    stop = StopRequest()
     try:
-        with reporter(len(plans), quiet=quiet) as on_event:
+        with stopping(stop), reporter(len(plans), quiet=quiet) as on_event:
             for plan in plans:
-                result = execute(plan, on_event)
+                result = execute(plan, on_event, stop)
                 results.append({**result, "path": str(plan.directory.path)})
                 if not as_json:
                     on_event.say(f"{sentence(result)}\n{plan.directory.path}")
+    except Stopped:
+        _leave("saved", stop)
     except KeyboardInterrupt:
-        typer.echo("interrupted: the same command again goes on from the last evaluation", err=True)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+        _leave("stopped at once, the last checkpoint stands", stop)
     if as_json:
         typer.echo(json.dumps(results, indent=2))
+
+
+def _leave(how: str, stop: StopRequest) -> NoReturn:
+    """Tell the command that goes on, which is the one that was given; exit as the signal says."""
+    typer.echo(f"interrupted, {how}; to go on: {shlex.join(['ditbench', *sys.argv[1:]])}", err=True)
+    raise typer.Exit(EXIT_SIGNAL + (stop.number or signal.SIGINT))

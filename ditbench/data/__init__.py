@@ -10,6 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from ditbench.data.archive import shown
 from ditbench.errors import DitbenchError, unknown_name
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def load_dataset(name: str, path: Path | None = None) -> ImageDataset:
         )
     if path is not None and loader.path == "none":
         raise DitbenchError(
-            f"data set '{name}' is built in and takes no path, got {path}",
+            f"data set '{name}' is built in and takes no path, got {shown(path)}",
             "for images of your own: --set data.name=folder --data PATH",
         )
     load = getattr(import_module(f"{__name__}.{loader.module}"), loader.function)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import struct
 import zipfile
+from collections import Counter
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -13,6 +16,11 @@ if TYPE_CHECKING:
 
 # Above an uncompressed 4096 x 4096 RGB image; bounds what one member of a zip can unfold to.
 MAX_FILE_BYTES = 64 * 2**20
+# The record at the end of a zip, of which the count of members is read, and its value for "more".
+END_RECORD = struct.Struct("<10xH10x")
+NO_COUNT = 2**16 - 1
+# Of a name that is shown: more of it would bury what the line says.
+MAX_SHOWN = 400
 
 
 class Files(Protocol):
@@ -33,7 +41,8 @@ class FolderFiles:
     """The files below a folder; links are followed, their names are not changed.
 
     Raises:
-        DitbenchError: from `names` and `read`, when the system refuses; the file is named.
+        DitbenchError: from `names` and `read`, when the system refuses, a link leads back to a
+            folder that it lies in, or a file is none (a pipe or a device); the file is named.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,21 +50,47 @@ class FolderFiles:
 
     def names(self) -> list[str]:
         """All names; those of folders end in `/`."""
+        return self._below("", (self.path.resolve(),))
+
+    def _below(self, prefix: str, above: tuple[Path, ...]) -> list[str]:
+        """The names below one folder, which begin with `prefix`; `above` are those it lies in."""
+        names: list[str] = []
+        folder = self.path / prefix
         try:
-            return [
-                entry.relative_to(self.path).as_posix() + ("/" if entry.is_dir() else "")
-                for entry in self.path.rglob("*")
-            ]
+            # Not `rglob`, which takes a link to a class folder for an empty one.
+            for entry in os.scandir(folder):
+                if not entry.is_dir():
+                    names.append(prefix + entry.name)
+                    continue
+                inner = f"{prefix}{entry.name}/"
+                names.append(inner)
+                if entry.name.startswith("."):
+                    continue  # a repository, say, of which nothing is read
+                place = (folder / entry.name).resolve()
+                if place in above:
+                    raise DitbenchError(
+                        f"{shown(self.path / inner)} is a link to a folder that it lies in",
+                        "remove the link: what it holds would never end",
+                    )
+                names += self._below(inner, (*above, place))
         except OSError as error:
-            raise _cannot_read(self.path, error) from error
+            raise _cannot_read(folder, error) from error
+        return names
 
     def read(self, name: str) -> bytes:
         """The content of one file."""
+        path = self.path / name
         try:
-            with (self.path / name).open("rb") as file:
+            # Opening a pipe would wait for a writer, and a device may never end.
+            if path.exists() and not path.is_file():
+                raise DitbenchError(
+                    f"{shown(path)} is not a file, but a pipe, a socket or a device",
+                    "remove it from the class folder",
+                )
+            with path.open("rb") as file:
                 return file.read(MAX_FILE_BYTES + 1)
         except OSError as error:
-            raise _cannot_read(self.path / name, error) from error
+            raise _cannot_read(path, error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -68,21 +103,24 @@ class ZipFiles:
     """The members of a zip file.
 
     Raises:
-        DitbenchError: not a zip, a name that is absolute or climbs out with `..`, a member that is
-            damaged, encrypted, or declares more than `MAX_FILE_BYTES`; the member is named.
+        DitbenchError: not a zip, a name that is absolute or climbs out with `..`, a name that two
+            members have, a member that is damaged, encrypted, or declares more than
+            `MAX_FILE_BYTES`; the member is named.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if not path.is_file():  # opening a pipe would wait for a writer
+            raise _no_zip(path, "it is neither a file nor a folder")
         try:
             self.zip = zipfile.ZipFile(path)
         except OSError as error:
             raise _cannot_read(path, error) from error
-        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise DitbenchError(
-                f"{path} is not a readable zip file: {error}",
-                "pass a folder or a .zip of class folders",
-            ) from error
+        except Exception as error:  # whatever a damaged directory provokes, struct.error included
+            raise _no_zip(path, str(error)) from error
+        held, declared = len(self.zip.infolist()), _declared_members(path)
+        if declared not in (held % (NO_COUNT + 1), NO_COUNT):
+            raise _no_zip(path, f"it declares {declared} members and holds {held}")
 
     def names(self) -> list[str]:
         """All names; those of folders end in `/`."""
@@ -92,23 +130,31 @@ class ZipFiles:
             posix, windows = PurePosixPath(name), PureWindowsPath(name)
             if posix.is_absolute() or windows.anchor or ".." in windows.parts:
                 raise DitbenchError(
-                    f"{self.path}: member {name!r} points outside of the zip",
+                    f"{shown(self.path)}: member {shown(repr(name))} points outside of the zip",
                     "do not trust this file; pack the class folders again with relative names",
                 )
+        name, count = Counter(names).most_common(1)[0] if names else ("", 0)
+        if count > 1:  # only the last of them can be read, and would be counted twice
+            raise DitbenchError(
+                f"{shown(self.path)}: {count} members are named {shown(name)}",
+                "pack the class folders again, each file once",
+            )
         return names
 
     def read(self, name: str) -> bytes:
         """The content of one member; its declared size and checksum are verified."""
+        where = f"{shown(self.path)}: {shown(name)}"
         if self.zip.getinfo(name).file_size > MAX_FILE_BYTES:
             raise DitbenchError(
-                f"{self.path}: {name} is too large: {self.zip.getinfo(name).file_size} bytes",
+                f"{where} is too large: {self.zip.getinfo(name).file_size} bytes",
                 f"one image may take up to {MAX_FILE_BYTES} bytes",
             )
         try:
             return self.zip.read(name)
         except Exception as error:  # bad checksum, bad stream, password, unknown compression
+            reason = shown(str(error) or type(error).__name__)
             raise DitbenchError(
-                f"{self.path}: {name} cannot be unpacked: {error}", "make the zip again"
+                f"{where} cannot be unpacked: {reason}", "make the zip again"
             ) from error
 
     def __enter__(self) -> Self:
@@ -118,5 +164,38 @@ class ZipFiles:
         self.zip.close()
 
 
+def _declared_members(path: Path) -> int:
+    """What a zip says at its end of how many members it has (APPNOTE 4.3.16), `NO_COUNT` for many.
+
+    `zipfile` does not look at it: of a damaged directory it would give those that it finds.
+    """
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - END_RECORD.size - 2**16))
+        end = file.read()
+    return int(END_RECORD.unpack_from(end, end.rfind(b"PK\5\6"))[0])
+
+
+def shown(name: object) -> str:
+    """A name as a line can show it: what is not printable escaped, and the middle of much left out.
+
+    Whoever made the files chose their names: a newline in one would forge a second line, and an
+    escape sequence would reach the terminal.
+    """
+    text = str(name)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    half = MAX_SHOWN // 2
+    return text if len(text) <= MAX_SHOWN else f"{text[:half]}...{text[-half:]}"
+
+
+def _no_zip(path: Path, reason: str) -> DitbenchError:
+    return DitbenchError(
+        f"{shown(path)} is not a readable zip file: {shown(reason)}",
+        "pass a folder or a .zip of class folders",
+    )
+
+
 def _cannot_read(path: Path, error: OSError) -> DitbenchError:
-    return DitbenchError(f"cannot read {path}: {error.strerror or error}", "check its permissions")
+    return DitbenchError(
+        f"cannot read {shown(path)}: {error.strerror or error}", "check its permissions"
+    )

@@ -7,6 +7,8 @@ Classes and files are taken in the order of their names, so that equal trees giv
 
 from __future__ import annotations
 
+import logging
+import os
 import warnings
 from contextlib import contextmanager
 from io import BytesIO
@@ -17,7 +19,7 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from ditbench.data.archive import MAX_FILE_BYTES, FolderFiles, ZipFiles
+from ditbench.data.archive import MAX_FILE_BYTES, FolderFiles, ZipFiles, shown
 from ditbench.data.dataset import ImageDataset
 from ditbench.errors import DitbenchError
 
@@ -31,6 +33,8 @@ MODES = ("L", "RGB")
 # Only formats that PIL decodes by itself: EPS, for one, would start Ghostscript on the file.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "TIFF")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
+# PIL logs what it finds odd, which without a handler would go to stderr beside our one line.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 LAYOUT = "expected one folder a class, images inside: PATH/cat/1.png PATH/dog/1.png"
 
 
@@ -47,22 +51,25 @@ def load_folder(path: Path) -> ImageDataset:
 
     Raises:
         DitbenchError: no such path, not a zip, no class folders or an empty one, a file that is
-            not a whole image, images of different sizes or modes, names in the zip that point
-            outside it, sizes beyond `MAX_SIDE`. The message names the file.
+            not a whole image or a moving one, images of different sizes or modes, names in the zip
+            that point outside it, sizes beyond `MAX_SIDE`, more than memory holds. The message
+            names the file.
     """
     path = Path(path)
-    if not path.exists():
-        raise DitbenchError(f"no such data: {path}", "check the path given to --data")
+    if not _exists(path):
+        raise DitbenchError(f"no such data: {shown(path)}", "check the path given to --data")
     with FolderFiles(path) if path.is_dir() else ZipFiles(path) as files:
         classes = _classes(path, files.names())
         members = [(label, name) for label, names in enumerate(classes.values()) for name in names]
         pixels: NDArray[np.uint8] | None = None  # (N, H, W) or (N, H, W, 3)
         for index, (_, name) in enumerate(members):
-            image = _decode(f"{path}: {name}", files.read(name))
+            where = f"{shown(path)}: {shown(name)}"
+            image = _decode(where, files.read(name))
             if pixels is None:
+                _check_memory(path, len(members), image)
                 pixels = np.empty((len(members), *image.shape), np.uint8)
             if image.shape != pixels.shape[1:]:
-                raise _unlike(f"{path}: {name}", image.shape, members[0][1], pixels.shape[1:])
+                raise _unlike(where, image.shape, shown(members[0][1]), pixels.shape[1:])
             pixels[index] = image
     assert pixels is not None  # `_classes` has refused an empty tree
     images = torch.from_numpy(pixels.reshape(*pixels.shape[:3], -1))  # (N, H, W, C)
@@ -72,6 +79,33 @@ def load_folder(path: Path) -> ImageDataset:
         labels=torch.tensor([label for label, _ in members]),
         class_names=tuple(classes),
     )
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that is too long, or that the system cannot have
+        return False
+
+
+def _check_memory(path: Path, count: int, image: NDArray[np.uint8]) -> None:
+    """Refuse what cannot be held: small files can unfold to images of any size, many times over."""
+    needed = 2 * count * image.nbytes  # once more while the channels are brought to the front
+    if needed > _memory():
+        height, width = image.shape[:2]
+        raise DitbenchError(
+            f"{shown(path)} is too large: {count} images of {width}x{height} take "
+            f"{needed / 2**30:.1f} GiB, this machine has {_memory() / 2**30:.1f}",
+            "scale the images down, or use fewer",
+        )
+
+
+def _memory() -> int:
+    """The bytes of memory that the machine has."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # a system that does not tell
+        return 2**63
 
 
 def _classes(path: Path, names: Iterable[str]) -> dict[str, list[str]]:
@@ -88,13 +122,16 @@ def _classes(path: Path, names: Iterable[str]) -> dict[str, list[str]]:
             classes.setdefault(inner[0], []).append(name)
         elif len(inner) > 2 or _looks_like_an_image(name):
             # A README beside the class folders may stay; an image there belongs to no class.
-            raise DitbenchError(f"{path}: {name} does not lie in a class folder", LAYOUT)
+            raise DitbenchError(
+                f"{shown(path)}: {shown(name)} does not lie in a class folder", LAYOUT
+            )
     if not any(classes.values()):
-        raise DitbenchError(f"{path} holds no class folders with images", LAYOUT)
+        raise DitbenchError(f"{shown(path)} holds no class folders with images", LAYOUT)
     for label, members in classes.items():
         if not members:
             raise DitbenchError(
-                f"{path}: class folder {label} is empty", "put images into it, or remove it"
+                f"{shown(path)}: class folder {shown(label)} is empty",
+                "put images into it, or remove it",
             )
     return classes
 
@@ -132,6 +169,12 @@ def _decode(where: str, data: bytes) -> NDArray[np.uint8]:
                     f"{where} is an image of mode {image.mode}, expected L (grey) or RGB",
                     "convert the images to RGB, as with PIL: image.convert('RGB').save(...)",
                 )
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1 and image.format != "MPO":  # a camera's JPEG with a preview beside it
+                raise DitbenchError(
+                    f"{where} is an animation or has pages: {frames} images in one file",
+                    "save each image as a file of its own",
+                )
             return np.asarray(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(where, "a decompression bomb") from error
@@ -147,8 +190,12 @@ def _decode(where: str, data: bytes) -> NDArray[np.uint8]:
 
 @contextmanager
 def _bombs_are_errors() -> Iterator[None]:
-    """PIL only warns, on stderr, of an image of 90 to 180 million pixels."""
+    """PIL only warns, on stderr, of an image of 90 to 180 million pixels.
+
+    What else it warns of, such as odd metadata, does not change the pixels.
+    """
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
 

@@ -73,11 +73,17 @@ class DigitsClassifier(Extractor):
         with torch.device("meta"):  # no initialisation, which would draw from the global stream
             self.net = DigitsNet()
         try:
+            if weights.exists() and not weights.is_file():  # a pipe would be waited for
+                raise ValueError("it is not a file")
             with safe_open(weights, framework="pt") as file:
                 self.details = json.loads((file.metadata() or {})[METADATA])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # `assign` takes any type as it is, and what is not a number would be scored with.
+            for name, tensor in tensors.items():
+                if tensor.dtype != torch.float32 or not tensor.isfinite().all():
+                    raise ValueError(f"{name} is not float32, or not finite")
             self.net.load_state_dict(tensors, assign=True)
-        except (OSError, SafetensorError, RuntimeError, KeyError, ValueError) as error:
+        except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
             raise DitbenchError(
                 f"cannot load the digits features {weights}: {error}".splitlines()[0],
                 "make them again: ditbench features train digits",

@@ -7,11 +7,9 @@ torchmetrics' own FID antialiases by default since 1.8, which gives other number
 from __future__ import annotations
 
 import io
-import pickle
 import re
 import sys
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -103,26 +101,37 @@ def find_weights() -> Path:
 
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read named tensors and nothing else: `weights_only` executes nothing of the file."""
+    hint = f"name the file {FILE_NAME}: {OPTION}"
     try:
+        if path.exists() and not path.is_file():  # opening a pipe would wait for a writer
+            raise DitbenchError(f"Inception-v3 weights {path} are not a file", hint)
         with warnings.catch_warnings():  # of the pickle protocol of files that are refused anyway
             warnings.simplefilter("ignore", UserWarning)
             state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise DitbenchError(
-            f"cannot read Inception-v3 weights {path}: {error.strerror or error}",
-            f"name the file {FILE_NAME}: {OPTION}",
+            f"cannot read Inception-v3 weights {path}: {error.strerror or error}", hint
         ) from error
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        ValueError,
-        EOFError,
-        zipfile.BadZipFile,
-    ) as error:
+    except DitbenchError:
+        raise
+    except Exception as error:  # torch's readers raise whatever a damaged file provokes
         raise _not_weights(path) from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise _not_weights(path)
+    if not all(isinstance(name, str) for name in state):
+        raise _not_weights(path)
+    # A cast would hide whole numbers, and a score of NaN would come only after the training.
+    if not all(_is_sound(tensor) for tensor in state.values()):
+        raise _not_weights(path)
     return state
+
+
+def _is_sound(tensor: Tensor) -> bool:
+    """Whether it is of the kind that torch-fidelity saves: finite floats, or a counter."""
+    if tensor.layout != torch.strided or tensor.is_meta:
+        return False
+    counter = tensor.dtype == torch.long and tensor.ndim == 0  # of batches, in batch normalisation
+    return counter or (tensor.is_floating_point() and bool(tensor.isfinite().all()))
 
 
 def _network(state: dict[str, Tensor], path: Path) -> NoTrainInceptionV3:

@@ -117,6 +117,8 @@ def cache_directory() -> Path | None:
 def _read(path: Path, key: dict[str, str]) -> RealStatistics | None:
     """The statistics in a file, or None unless they are whole and those asked for."""
     try:
+        if not path.is_file():  # opening a pipe would wait for a writer
+            return None
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -124,7 +126,7 @@ def _read(path: Path, key: dict[str, str]) -> RealStatistics | None:
         if metadata != key or content != digest_of(tensors):
             return None
         return RealStatistics(int(tensors.pop("count")), **tensors)
-    except (OSError, SafetensorError, KeyError, TypeError):
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError):
         return None
 
 

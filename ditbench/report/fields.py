@@ -10,6 +10,31 @@ from ditbench.errors import DitbenchError
 Row = dict[str, Any]
 
 _INT64 = 2**63
+# Of a value that is shown: more of it would bury what the line says.
+_MAX_SHOWN = 60
+_MAX_LINE = 500
+
+
+def show(value: Any) -> str:
+    """A value as Python writes it, short enough for a line."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write whole numbers of thousands of digits
+        text = f"a number of {value.bit_length():,} bits"
+    except RecursionError:
+        text = f"a {type(value).__name__} nested without end"
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
+
+
+def one_line(text: str) -> str:
+    """A text as one line can show it: what is not printable escaped, and much of it cut.
+
+    Paths and the contents of damaged files may hold newlines, or what a terminal would obey.
+    """
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    half = _MAX_LINE // 2
+    return text if len(text) <= _MAX_LINE else f"{text[:half]}...{text[-half:]}"
 
 
 def _get(table: Row, key: str, file: str) -> Any:
@@ -23,7 +48,7 @@ def text(table: Row, key: str, file: str) -> str:
     """A text that is not empty; a DitbenchError names the file and the key."""
     value = _get(table, key, file)
     if not isinstance(value, str):
-        raise DitbenchError(f"{file}: {key} is not a text: {value!r}")
+        raise DitbenchError(f"{file}: {key} is not a text: {show(value)}")
     return value
 
 
@@ -31,13 +56,15 @@ def whole(table: Row, key: str, file: str) -> int:
     """A whole number in 0..2**63-1; a DitbenchError names the file and the key."""
     value = _get(table, key, file)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _INT64:
-        raise DitbenchError(f"{file}: {key} is not a whole number: {value!r}")
+        raise DitbenchError(f"{file}: {key} is not a whole number: {show(value)}")
     return value
 
 
 def number(table: Row, key: str, file: str) -> float:
     """A finite number; a DitbenchError names the file and the key."""
     value = _get(table, key, file)
+    if type(value) is float and math.isfinite(value):  # almost all of them
+        return value
     if not isinstance(value, bool) and isinstance(value, int | float):
         try:
             finite = float(value)
@@ -45,7 +72,7 @@ def number(table: Row, key: str, file: str) -> float:
             finite = math.inf
         if math.isfinite(finite):
             return finite
-    raise DitbenchError(f"{file}: {key} is not a finite number: {value!r}")
+    raise DitbenchError(f"{file}: {key} is not a finite number: {show(value)}")
 
 
 def flatten(table: Row, prefix: str = "") -> Row:

@@ -7,6 +7,7 @@ import functools
 import json
 import math
 import re
+import stat
 import tomllib
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from ditbench.config import read_toml
 from ditbench.errors import DitbenchError
 from ditbench.report import amounts, fields
+from ditbench.report.crosscheck import check_cells, crosscheck
 from ditbench.rows import parse_cell
 from ditbench.rundir import metric_suffix, read_json
 
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
     from ditbench.report.fields import Row
     from ditbench.rundir import RunDirectory
 
+# Far above any run's; a file that is larger is not one of ours. Of a configuration less is enough,
+# and the time to read one can grow with the square of its size.
+MAX_BYTES = 64 * 2**20
+MAX_CONFIG_BYTES = 2**15
 # How an evaluation was made cannot change along a run.
 _FIXED_ALONG_A_RUN = ("features", "samples", "sampler", "sampling_steps", "cfg_scale")
 # What names a run or says where a file lies, and what has a column of its own: no part of the
@@ -61,27 +67,57 @@ def read_run(run: RunDirectory) -> list[Row]:
     Raises:
         DitbenchError: incomplete, or damaged: the file and what is wrong with it are named.
     """
+    try:
+        return _read_run(run)
+    except RecursionError as error:  # JSON and TOML can be nested without end
+        raise DitbenchError("one of its files is nested too deeply to be read") from error
+    except OSError as error:
+        raise DitbenchError(f"cannot be read: {error.strerror or error}") from error
+
+
+def _read_run(run: RunDirectory) -> list[Row]:
     if not run.is_complete():
         raise DitbenchError(f"incomplete: no {run.result.name}")
+    for path in (run.result, run.config, run.cost, run.evaluations):
+        _must_be_a_table(path)
     result = run.read_result()
     config = _read_config(run.config)
+    cost = read_json(run.cost)
+    flat = fields.flatten(config)
     facts = {
         "path": str(run.path),
         **_result_facts(result, run.result.name),
-        **_cost_facts(read_json(run.cost), run.cost.name),
-        **_config_facts(config, run.config.name),
+        **_cost_facts(cost, run.cost.name),
+        **_config_facts(flat, run.config.name),
     }
-    for name in ("block", "seed"):
+    for name in ("preset", "block", "seed"):
         if name in config and config[name] != facts[name]:
             raise DitbenchError(
-                f"{run.result.name} is of {name} {facts[name]!r}, "
-                f"{run.config.name} of {config[name]!r}"
+                f"{run.result.name} is of {name} {fields.show(facts[name])}, "
+                f"{run.config.name} of {fields.show(config[name])}"
             )
-    evaluations = _read_evaluations(run.evaluations)
+    cells, evaluations = _read_evaluations(run.evaluations)
     _must_end_as(result, evaluations[-1], run.evaluations.name)
+    check_cells(cells, result)
+    crosscheck(flat, cost, result, evaluations)
     rows = [{**facts, **evaluation, "final": False} for evaluation in evaluations]
     rows[-1]["final"] = True
     return rows
+
+
+def _must_be_a_table(path: Path) -> None:
+    """Refuse what would be waited for (a pipe), or would fill the memory (a device, a bomb)."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return  # reading it says what is wrong
+    if stat.S_ISDIR(facts.st_mode):
+        return
+    if not stat.S_ISREG(facts.st_mode):
+        raise DitbenchError(f"{path.name} is not a file, but a pipe, a socket or a device")
+    size = facts.st_size
+    if size > (MAX_CONFIG_BYTES if path.suffix == ".toml" else MAX_BYTES):
+        raise DitbenchError(f"{path.name} is too large: {size:,} bytes")
 
 
 def _read_config(path: Path) -> Row:
@@ -94,8 +130,15 @@ def _read_config(path: Path) -> Row:
         top, _, rest = path.read_text("utf-8").partition("\n[")
         head, tables = tomllib.loads(top), _parse_tables(f"[{rest}")
     except (OSError, ValueError):
+        return _read_whole(path)
+    return _read_whole(path) if head.keys() & tables.keys() else {**head, **tables}
+
+
+def _read_whole(path: Path) -> Row:
+    try:
         return read_toml(path)
-    return read_toml(path) if head.keys() & tables.keys() else {**head, **tables}
+    except ValueError as error:  # a number of more digits than Python reads
+        raise DitbenchError(f"{path.name} is not valid TOML: {error}") from error
 
 
 @functools.lru_cache(maxsize=256)
@@ -106,7 +149,7 @@ def _parse_tables(text: str) -> Row:
 def _result_facts(result: Row, file: str) -> Row:
     fingerprint = fields.text(result, "fingerprint", file)
     if not re.fullmatch(r"[0-9a-f]{64}", fingerprint):
-        raise DitbenchError(f"{file}: fingerprint is not 64 hex digits: {fingerprint!r}")
+        raise DitbenchError(f"{file}: fingerprint is not 64 hex digits: {fields.show(fingerprint)}")
     memory = math.nan
     if result.get("peak_memory_bytes") is not None:  # null where the device does not tell
         memory = fields.whole(result, "peak_memory_bytes", file)
@@ -123,10 +166,14 @@ def _result_facts(result: Row, file: str) -> Row:
         "peak_memory_bytes": memory,
         "device": fields.text(result, "device", file),
         # Of a folder the name alone does not say which images it holds.
-        "dataset_digest": str(result.get("dataset_digest") or ""),
+        "dataset_digest": _optional(result, "dataset_digest", file),
         # Of a classifier that was trained again neither.
-        "features_digest": str(result.get("features_digest") or ""),
+        "features_digest": _optional(result, "features_digest", file),
     }
+
+
+def _optional(table: Row, key: str, file: str) -> str:
+    return "" if table.get(key) is None else fields.text(table, key, file)
 
 
 def _cost_facts(cost: Row, file: str) -> Row:
@@ -139,9 +186,8 @@ def _cost_facts(cost: Row, file: str) -> Row:
     }
 
 
-def _config_facts(config: Row, file: str) -> Row:
+def _config_facts(flat: Row, file: str) -> Row:
     # Not validated as a RunConfig: runs of older and newer versions stay readable.
-    flat = fields.flatten(config)
     recipe = {key: value for key, value in flat.items() if key not in _NOT_RECIPE}
     return {
         "objective": fields.text(flat, "objective.name", file),
@@ -166,7 +212,8 @@ def _budget(flat: Row, file: str) -> str:
     raise DitbenchError(f"{file}: [budget] is not one of steps, flops and seconds")
 
 
-def _read_evaluations(path: Path) -> list[Row]:
+def _read_evaluations(path: Path) -> tuple[list[Row], list[Row]]:
+    """The cells of eval.csv, a row each, and what they say under the names of `COLUMNS`."""
     try:
         text = path.read_text("utf-8")
         header, *lines = csv.reader(text.splitlines(), strict=True)
@@ -181,21 +228,25 @@ def _read_evaluations(path: Path) -> list[Row]:
         raise DitbenchError(f"{path.name} is truncated or malformed")
     if len(set(header)) != len(header):
         raise DitbenchError(f"{path.name} names a column twice")
-    rows = [_evaluation(dict(zip(header, line, strict=True)), path.name) for line in lines]
+    cells = [
+        {name: parse_cell(text) if text else None for name, text in zip(header, line, strict=True)}
+        for line in lines
+    ]
+    rows = [_evaluation(row, path.name) for row in cells]
     for row, following in pairwise(rows):
         if following["step"] <= row["step"]:
             raise DitbenchError(f"{path.name}: step {following['step']} comes after {row['step']}")
         changed = [name for name in _FIXED_ALONG_A_RUN if row[name] != following[name]]
         if changed:
             raise DitbenchError(f"{path.name}: {changed[0]} changes along the run")
-    return rows
+    return cells, rows
 
 
-def _evaluation(texts: dict[str, str], file: str) -> Row:
-    cells = {name: parse_cell(text) for name, text in texts.items()}
+def _evaluation(cells: Row, file: str) -> Row:
     samples = fields.whole(cells, "samples", file)
     accuracy = math.nan
-    if texts.get("label_accuracy"):  # an extractor without classes leaves it out, or empty
+    # An extractor without classes leaves it out, or empty.
+    if cells.get("label_accuracy") is not None:
         accuracy = fields.number(cells, "label_accuracy", file)
         if not 0 <= accuracy <= 1:
             raise DitbenchError(f"{file}: label_accuracy is not a share: {accuracy}")
@@ -207,9 +258,9 @@ def _evaluation(texts: dict[str, str], file: str) -> Row:
         "fid": fields.number(cells, f"fid_{metric_suffix(samples)}", file),
         "kid": fields.number(cells, f"kid_{metric_suffix(samples)}", file),
         "label_accuracy": accuracy,
-        "features": fields.text(texts, "features", file),
+        "features": fields.text(cells, "features", file),
         "samples": samples,
-        "sampler": fields.text(texts, "sampler", file),
+        "sampler": fields.text(cells, "sampler", file),
         "sampling_steps": fields.whole(cells, "sampling_steps", file),
         "cfg_scale": fields.number(cells, "cfg_scale", file),
         "ema_decay": fields.number(cells, "ema_decay", file),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import DitbenchError
+from ditbench.report.fields import one_line
 from ditbench.report.read import read_run
 from ditbench.rundir import RunDirectory, find_runs
 
@@ -76,7 +77,7 @@ def load_results(path: str | Path) -> pd.DataFrame:
         last row of its run, `budget` is a text such as `1,200 steps` or `50 PFLOPs`, and `recipe`
         is what no other column tells of the configuration, as JSON.
         `attrs["skipped"]` is a list of (path, reason): the runs that are incomplete, damaged, or
-        older duplicates (same block, seed and fingerprint).
+        older duplicates (same block, seed and fingerprint); both are texts that fit a line.
 
     Raises:
         DitbenchError: no such directory, or not one complete and readable run in it.
@@ -93,7 +94,7 @@ def load_results(path: str | Path) -> pd.DataFrame:
         try:
             runs.append(read_run(run))
         except DitbenchError as error:
-            skipped.append((str(run.path), error.message))
+            skipped.append((one_line(str(run.path)), one_line(error.message)))
     runs, older = _newest(runs)
     skipped += older
     if not runs:
@@ -123,7 +124,8 @@ def _newest(runs: list[list[Row]]) -> tuple[list[list[Row]], list[tuple[str, str
         if old is not None:
             if _written(old) > _written(run):
                 old, run = run, old
-            older.append((old[0]["path"], f"duplicate: {run[0]['path']} is newer"))
+            told = f"duplicate: {run[0]['path']} is newer"
+            older.append((one_line(old[0]["path"]), one_line(told)))
         kept[key] = run
     return sorted(kept.values(), key=lambda run: run[0]["path"]), older
 

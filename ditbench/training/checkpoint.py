@@ -1,65 +1,108 @@
-"""Checkpoints: a trainer's whole state in one safetensors file, no pickle."""
+"""Checkpoints: a trainer's whole state in one safetensors file, no pickle, under a checksum."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from contextlib import contextmanager
+import time
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ditbench.errors import DitbenchError
-from ditbench.rundir import write_atomically
+from ditbench.errors import EXIT_FAILED, DitbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from ditbench.models.dit import DiT
+    from ditbench.rundir import RunDirectory
     from ditbench.training.train import Trainer
 
+# At most this much work is lost to a power cut, where a checkpoint is written fast; where it is
+# not, it may take this share of the time.
+SECONDS_BETWEEN = 60.0
+SHARE_OF_TIME = 0.02
 
-def save_checkpoint(path: Path, trainer: Trainer) -> None:
-    """Write model, EMA, optimizer, generators, step and clocks atomically."""
-    tensors: dict[str, Tensor] = {}
-    for prefix, module in (("model", trainer.model), ("ema", trainer.ema.model)):
-        tensors |= {f"{prefix}.{name}": value for name, value in module.state_dict().items()}
-    for index, weight in enumerate(trainer.parameters):
-        state = trainer.optimizer.state.get(weight, {})
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-    tensors["generator.noise"] = trainer.noise.get_state()
-    tensors["generator.dropout"] = trainer.dropout.get_state()
-    tensors["loss_sum"] = trainer.loss_sum
-    counters = {
-        "step": trainer.step,
-        "seconds": trainer.seconds,
-        "evaluations": trainer.evaluations,
-        "loss_count": trainer.loss_count,
-    }
-    contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    payload = save(contiguous, metadata={"counters": json.dumps(counters)})
-    write_atomically(path, lambda file: file.write(payload))
+# Raised when a reader of an older version would misread the file.
+SCHEMA = 1
+
+Tensors = dict[str, Tensor]
+Counters = dict[str, Any]
 
 
-def load_checkpoint(path: Path, trainer: Trainer) -> None:
-    """Bring a trainer of the same configuration to the state that was saved.
+def save_checkpoint(directory: RunDirectory, trainer: Trainer) -> None:
+    """Write model, EMA, optimizer, generators, step and clocks as the latest checkpoint."""
+    state = {name: value.detach().cpu().contiguous() for name, value in _state(trainer).items()}
+    facts = {"schema": SCHEMA, "run": _identity(trainer), **trainer.counters()}
+    counters = json.dumps(facts, sort_keys=True)
+    metadata = {"counters": counters, "sha256": _digest(state, counters)}
+    directory.write_checkpoint(save(state, metadata=metadata))
+
+
+class Saver:
+    """Saves a trainer now and then, so seldom that training hardly notices.
+
+    Args:
+        directory: of the run.
+        trainer: whose state is saved.
+    """
+
+    def __init__(self, directory: RunDirectory, trainer: Trainer) -> None:
+        self.directory = directory
+        self.trainer = trainer
+        self.saved = time.monotonic()
+        self.pause = SECONDS_BETWEEN
+
+    def save(self) -> None:
+        """Save now."""
+        started = time.monotonic()
+        save_checkpoint(self.directory, self.trainer)
+        self.saved = time.monotonic()
+        self.pause = max(SECONDS_BETWEEN, (self.saved - started) / SHARE_OF_TIME)
+
+    def save_if_due(self) -> None:
+        """Save when the last time is long enough ago."""
+        if time.monotonic() - self.saved >= self.pause:
+            self.save()
+
+
+def resume(directory: RunDirectory, trainer: Trainer, on_damage: Callable[[str], None]) -> bool:
+    """Bring a trainer and its tables to where the newest readable checkpoint was made.
+
+    Args:
+        directory: of the run.
+        trainer: of the same configuration, at step 0.
+        on_damage: told of a checkpoint that had to be passed over.
+
+    Returns:
+        Whether there was a checkpoint.
 
     Raises:
-        DitbenchError: when the file is not a checkpoint of such a trainer.
+        DitbenchError: exit code 1, when there are checkpoints but none can be used, or the tables
+            lack rows that the checkpoint counts.
     """
-    with _read(path) as (tensors, counters):
-        trainer.model.load_state_dict(_below("model.", tensors))
-        trainer.ema.model.load_state_dict(_below("ema.", tensors))
-        _load_optimizer(trainer, _below("optimizer.", tensors))
-        trainer.noise.set_state(tensors["generator.noise"])
-        trainer.dropout.set_state(tensors["generator.dropout"])
-        trainer.loss_sum.copy_(tensors["loss_sum"])
-        trainer.step = int(counters["step"])
-        trainer.stopwatch.seconds = float(counters["seconds"])
-        trainer.evaluations = int(counters["evaluations"])
-        trainer.loss_count = int(counters["loss_count"])
+    reasons = []
+    for path in directory.checkpoints:
+        try:
+            _restore(trainer, path)
+            directory.check_tables(trainer.logged, trainer.evaluations)
+        except DitbenchError as error:
+            reasons.append(error.message)
+            continue
+        for reason in reasons:
+            on_damage(f"{reason}; going on from the one before, of step {trainer.step}")
+        directory.keep_checkpoint(path)
+        directory.rewind(trainer.logged, trainer.evaluations)
+        return True
+    if reasons:
+        raise DitbenchError(
+            "; ".join(reasons), "remove the run directory and run it again", EXIT_FAILED
+        )
+    return False
 
 
 def load_ema(path: Path, model: DiT) -> int:
@@ -68,36 +111,95 @@ def load_ema(path: Path, model: DiT) -> int:
     Raises:
         DitbenchError: when the file is not a checkpoint of such a model.
     """
-    with _read(path) as (tensors, counters):
+    tensors, counters = read_checkpoint(path)
+    try:
         model.load_state_dict(_below("ema.", tensors))
-        return int(counters["step"])
+    except RuntimeError as error:
+        raise _unusable(path, error) from error
+    return int(counters["step"])
 
 
-def _load_optimizer(trainer: Trainer, tensors: dict[str, Tensor]) -> None:
-    for index, weight in enumerate(trainer.parameters):
-        state = _below(f"{index}.", tensors)
-        # AdamW keeps its moments beside the weight, and its step counter there too when fused.
-        trainer.optimizer.state[weight] = {
-            name: value.to(weight.device) for name, value in state.items()
-        }
+def read_checkpoint(path: Path) -> tuple[Tensors, Counters]:
+    """The tensors and counters of a checkpoint, whole and unaltered.
 
-
-@contextmanager
-def _read(path: Path) -> Iterator[tuple[dict[str, Tensor], dict[str, Any]]]:
-    """A checkpoint's tensors and counters; what does not fit, in it or in the caller, is named."""
+    Raises:
+        DitbenchError: it cannot be read, is of another schema, or not what was written.
+    """
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            counters = json.loads((file.metadata() or {})["counters"])
-        yield tensors, counters
-    except (OSError, SafetensorError, KeyError, RuntimeError, ValueError) as error:
-        raise DitbenchError(
-            f"{path} is not a checkpoint of this run: {str(error).splitlines()[0]}",
-            "remove the run directory and run it again",
-        ) from error
+            metadata = file.metadata() or {}
+        text = metadata["counters"]
+        counters = json.loads(text)
+        if counters["schema"] != SCHEMA:
+            raise ValueError(f"it has schema {counters['schema']!r}, this version reads {SCHEMA}")
+        if _digest(tensors, text) != metadata["sha256"]:
+            raise ValueError("its checksum is not that of its contents")
+    except (OSError, SafetensorError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise _unusable(path, error) from error
+    return tensors, counters
 
 
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _unusable(path: Path, error: Exception) -> DitbenchError:
+    reason = f"it has no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
+    return DitbenchError(
+        f"{path} is not a checkpoint of this run: {reason}",
+        "remove the run directory and run it again",
+    )
+
+
+def _digest(tensors: Tensors, counters: str) -> str:
+    """SHA-256 over names, types, shapes and contents of tensors, and over the counters."""
+    digest = hashlib.sha256(counters.encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        # The view reads the bytes of any type where they lie: numpy knows no bfloat16.
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _state(trainer: Trainer) -> Tensors:
+    tensors: Tensors = {}
+    for prefix, module in (("model", trainer.model), ("ema", trainer.ema.model)):
+        tensors |= {f"{prefix}.{name}": value for name, value in module.state_dict().items()}
+    for index, weight in enumerate(trainer.parameters):
+        state = trainer.optimizer.state.get(weight, {})
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+    tensors["generator.noise"] = trainer.noise.get_state()
+    tensors["generator.dropout"] = trainer.dropout.get_state()
+    tensors["loss_sum"] = trainer.loss_sum
+    tensors["skipped"] = trainer.sentinel.count
+    return tensors
+
+
+def _identity(trainer: Trainer) -> str:
+    """What tells a run from those whose tensors have the same names and shapes."""
+    return f"{trainer.config.fingerprint}/{trainer.config.seed}"
+
+
+def _restore(trainer: Trainer, path: Path) -> None:
+    tensors, counters = read_checkpoint(path)
+    try:
+        if counters["run"] != _identity(trainer):
+            raise ValueError("it is of another run")
+        trainer.model.load_state_dict(_below("model.", tensors))
+        trainer.ema.model.load_state_dict(_below("ema.", tensors))
+        for index, weight in enumerate(trainer.parameters):
+            state = _below(f"optimizer.{index}.", tensors)
+            # AdamW keeps its moments beside the weight, and its step counter too when fused.
+            trainer.optimizer.state[weight] = {
+                name: value.to(weight.device) for name, value in state.items()
+            }
+        trainer.noise.set_state(tensors["generator.noise"])
+        trainer.dropout.set_state(tensors["generator.dropout"])
+        trainer.loss_sum.copy_(tensors["loss_sum"])
+        trainer.sentinel.count.copy_(tensors["skipped"])
+        trainer.restore_counters(counters)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise _unusable(path, error) from error
+
+
+def _below(prefix: str, tensors: Tensors) -> Tensors:
     return {
         name.removeprefix(prefix): value
         for name, value in tensors.items()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ditbench.metrics.score import Scorer
     from ditbench.models.dit import DiT
     from ditbench.objectives.base import Objective
+    from ditbench.training.signals import StopRequest
 
 
 @dataclass(frozen=True)
@@ -66,16 +67,21 @@ class Evaluator:
         self.scorer = scorer
         self.device = device
 
-    def __call__(self, model: DiT) -> Evaluation:
-        """Sample `eval.samples` images and score them."""
+    def __call__(self, model: DiT, stop: StopRequest) -> Evaluation:
+        """Sample `eval.samples` images and score them.
+
+        Raises:
+            Stopped: between two batches, once a stop was asked for.
+        """
         started = time.perf_counter()
         labels = balanced_labels(self.config.eval.samples, self.dataset.num_classes)
-        samples = sample_images(model, self.config, self.objective, self.dataset, labels)
+        samples = sample_images(model, self.config, self.objective, self.dataset, labels, stop)
         synchronize(self.device)
         sampling_seconds = time.perf_counter() - started
         self.scorer.reset()
         batch = self.config.eval.batch_size
         for images, asked in zip(samples.split(batch), labels.split(batch), strict=True):
+            stop.check()
             self.scorer.update(images.to(self.device), asked.to(self.device))
         metrics = self.scorer.compute()
         return Evaluation(
@@ -98,6 +104,7 @@ def sample_images(
     objective: Objective,
     dataset: ImageDataset,
     labels: Tensor,
+    stop: StopRequest | None = None,
 ) -> Tensor:
     """Draw one image a label: uint8 (M, C, H, W), on the CPU.
 
@@ -111,6 +118,8 @@ def sample_images(
     images = []
     size = config.eval.batch_size
     for start, asked in zip(noise.split(size), labels.split(size), strict=True):
+        if stop is not None:
+            stop.check()
         with autocast(device, config.train.precision):
             x = objective.sample(
                 model,

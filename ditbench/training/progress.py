@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from rich.progress import (
 
 from ditbench.rundir import metric_suffix
 from ditbench.training.budget import plain
-from ditbench.training.run import Evaluated, Event, Finished, Started
+from ditbench.training.run import Evaluated, Event, Finished, Shown, Started, Warned
 from ditbench.training.train import Logged
 
 if TYPE_CHECKING:
@@ -31,10 +32,17 @@ SECONDS_BETWEEN_LINES = 5.0
 
 
 class Reporter:
-    """Tells what happens. This one says nothing; results still go to stdout."""
+    """Tells what happens. This one shows nothing but warnings; results still go to stdout."""
 
     def __call__(self, event: Event) -> None:
         """Take note of an event."""
+        if isinstance(event, Warned):
+            print(f"warning: {event.text}", file=sys.stderr, flush=True)
+        else:
+            self.show(event)
+
+    def show(self, event: Shown) -> None:
+        """Show an event of a run that goes as it should."""
 
     def say(self, text: str) -> None:
         """Put a result on stdout; nothing is being drawn between two runs."""
@@ -52,7 +60,7 @@ class Lines(Reporter):
         self.budget: Budget
         self.last_line = 0.0
 
-    def __call__(self, event: Event) -> None:
+    def show(self, event: Shown) -> None:
         """Write a line for what matters."""
         if isinstance(event, Started):
             self._start(event)
@@ -107,7 +115,7 @@ class Bars(Reporter):
         self.task = TaskID(0)
         self.budget: Budget
 
-    def __call__(self, event: Event) -> None:
+    def show(self, event: Shown) -> None:
         """Move the bar."""
         if isinstance(event, Started):
             self._start(event.plan, event.step, event.seconds)

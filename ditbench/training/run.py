@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,13 @@ from ditbench.metrics import create_extractor
 from ditbench.metrics.real import real_statistics
 from ditbench.rundir import metric_suffix
 from ditbench.training import environment
-from ditbench.training.checkpoint import load_checkpoint, save_checkpoint
+from ditbench.training.checkpoint import Saver, resume
 from ditbench.training.evaluate import Evaluation, Evaluator
 from ditbench.training.grid import GRID_ROWS, arrange, first_classes, save_grid
+from ditbench.training.lock import locked
+from ditbench.training.nonfinite import Diverged
 from ditbench.training.parts import build_trainer
+from ditbench.training.signals import Stopped, StopRequest
 from ditbench.training.train import EvaluationDue, Logged
 
 if TYPE_CHECKING:
@@ -44,6 +47,13 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class Warned:
+    """Something is not as it should be, and the run goes on."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """The run is complete; `reused` when it was so already."""
 
@@ -52,62 +62,85 @@ class Finished:
     reused: bool
 
 
-Event = Started | Logged | Evaluated | Finished
+Shown = Started | Logged | Evaluated | Finished
+Event = Shown | Warned
 
 
-def execute(run: Plan, on_event: Callable[[Event], None]) -> dict[str, Any]:
+def execute(
+    run: Plan, on_event: Callable[[Event], None], stop: StopRequest | None = None
+) -> dict[str, Any]:
     """Train and evaluate one planned run; what is complete is not run again.
 
-    An interrupted run goes on from its last checkpoint, made at its last evaluation.
+    An interrupted run goes on from its last checkpoint.
 
     Args:
         run: from `plan`.
         on_event: told what happens, as it happens.
+        stop: a request to save and leave, looked at after every step.
 
     Returns:
         The contents of result.json.
 
     Raises:
-        DitbenchError: exit code 1, when training diverges, memory does not suffice or the directory
-            cannot be written.
+        Stopped: a stop was asked for; the run is saved.
+        DitbenchError: exit code 1, when training diverges, memory does not suffice, the directory
+            cannot be written or another process is writing it.
     """
+    stop = StopRequest() if stop is None else stop
     directory = run.directory
-    if directory.is_complete():
-        result = directory.read_result()
-        on_event(Finished(run, result, reused=True))
-        return result
-    with naming_what_is_too_large(run):
-        result = _train(run, on_event)
-    directory.finish(result)
-    on_event(Finished(run, result, reused=False))
+    stop.check()  # between two runs
+    if not directory.is_complete():
+        # Weights that are missing must be missed before anything is written.
+        with naming_what_is_too_large(run):
+            evaluator = Evaluator(run.config, run.objective, run.dataset, _scorer(run), run.device)
+        with locked(directory.lock):
+            # Another process may have ended it in the meantime.
+            if not directory.is_complete():
+                with naming_what_is_too_large(run):
+                    result = _train(run, evaluator, on_event, stop)
+                directory.finish(result)
+                on_event(Finished(run, result, reused=False))
+                return result
+    result = directory.read_result()
+    on_event(Finished(run, result, reused=True))
     return result
 
 
-def _train(run: Plan, on_event: Callable[[Event], None]) -> dict[str, Any]:
+def _train(
+    run: Plan, evaluator: Evaluator, on_event: Callable[[Event], None], stop: StopRequest
+) -> dict[str, Any]:
     """Train and evaluate, from the last checkpoint if there is one; returns the result."""
     directory = run.directory
-    # Weights that are missing must be missed before anything is written.
-    evaluator = Evaluator(run.config, run.objective, run.dataset, _scorer(run), run.device)
-    resume = directory.checkpoint.is_file()
-    if not resume:
-        directory.start(run.config.to_toml(), environment.describe(run.device), _cost_table(run))
     rehearse(run, run.budget.rehearsal)
     environment.reset_peak_memory(run.device)
     trainer = build_trainer(run)
-    if resume:
-        load_checkpoint(directory.checkpoint, trainer)
-        directory.rewind(trainer.step)
+    stop.check()  # nothing is written yet that could be half there
+    goes_on = resume(directory, trainer, lambda text: on_event(Warned(text)))
+    if not (goes_on and directory.is_described()):
+        write = directory.describe if goes_on else directory.start
+        write(run.config.to_toml(), environment.describe(run.device), _cost_table(run))
     on_event(Started(run, trainer.step, trainer.seconds))
-    for event in trainer.run():
-        if isinstance(event, Logged):
-            directory.append_train(vars(event))
-            on_event(event)
-        else:
-            row = _evaluate(run, evaluator, trainer, event)
-            # The row comes first: a checkpoint says that all before it is written.
-            directory.append_evaluation(row)
-            save_checkpoint(directory.checkpoint, trainer)
-            on_event(Evaluated(row))
+    saver = Saver(directory, trainer)
+    try:
+        for event in trainer.run(stop):
+            if isinstance(event, Logged):
+                directory.append_train(vars(event))
+                on_event(event)
+                saver.save_if_due()
+            else:
+                row = _evaluate(run, evaluator, trainer, event, stop)
+                # The row comes first: a checkpoint says that all before it is written.
+                directory.append_evaluation(row)
+                trainer.evaluated()
+                saver.save()
+                on_event(Evaluated(row))
+    except Stopped:
+        saver.save()
+        raise
+    except Diverged as error:
+        with suppress(DitbenchError):  # a full disk is not what there is to tell
+            directory.write_failure({"reason": error.message, **vars(error.found)})
+        raise
     return _result(run, trainer, evaluator)
 
 
@@ -156,10 +189,10 @@ def _cost_table(run: Plan) -> dict[str, Any]:
 
 
 def _evaluate(
-    run: Plan, evaluator: Evaluator, trainer: Trainer, due: EvaluationDue
+    run: Plan, evaluator: Evaluator, trainer: Trainer, due: EvaluationDue, stop: StopRequest
 ) -> dict[str, Any]:
     """Evaluate, write the sample grid, and return the row of eval.csv."""
-    evaluation = evaluator(trainer.ema.model)
+    evaluation = evaluator(trainer.ema.model, stop)
     _save_samples(run, evaluation, due.step)
     config = run.config
     suffix = metric_suffix(config.eval.samples)
@@ -205,6 +238,7 @@ def _result(run: Plan, trainer: Trainer, evaluator: Evaluator) -> dict[str, Any]
         "steps": trainer.step,
         "images": trainer.images,
         "train_flops": run.train_flops(trainer.step),
+        "skipped_updates": int(trainer.sentinel.count.item()),
         "train_seconds": trainer.seconds,
         "eval_seconds": sum(row["eval_seconds"] for row in rows),
         "steps_per_second": trainer.step / trainer.seconds,

@@ -19,6 +19,11 @@ from ditbench.training.parts import build_model, create_configured_objective
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ditbench.data.dataset import ImageDataset
+
+# Of all images of a grid: a picture of 8192 x 8192.
+MAX_PIXELS = 2**26
+
 
 def sample_grid(
     run: Path,
@@ -40,8 +45,8 @@ def sample_grid(
         device_name: see `select_device`.
 
     Raises:
-        DitbenchError: no run or no checkpoint there, a class that the data does not have, or an
-            output that cannot be written.
+        DitbenchError: no run or no checkpoint there, a class that the data does not have, or more
+            images than a picture holds, or an output that cannot be written.
     """
     directory = RunDirectory(run)
     config = _read_config(directory).with_values(
@@ -56,12 +61,25 @@ def sample_grid(
             raise DitbenchError(
                 f"class {label} is not in the data", f"labels are 0 to {dataset.num_classes - 1}"
             )
+    _check_size(per_class * len(classes), dataset)
     objective = create_configured_objective(config)
+    objective.check_sampling(
+        None if config.eval.sampler == "auto" else config.eval.sampler, config.eval.sampling_steps
+    )
     model = build_model(config, dataset, objective, torch.device("cpu"))
     load_ema(directory.checkpoint, model)
     labels = torch.tensor(classes).repeat(per_class)
     images = sample_images(model.to(device).eval(), config, objective, dataset, labels)
     save_grid(output, images, columns=len(classes))
+
+
+def _check_size(count: int, dataset: ImageDataset) -> None:
+    """Refuse a grid that no viewer would open, before the memory for it is asked for."""
+    if count * dataset.height * dataset.width > MAX_PIXELS:
+        raise DitbenchError(
+            f"{count} images of {dataset.width}x{dataset.height} are too many for one grid",
+            "draw fewer: --per-class 8, or --classes 0,1,2",
+        )
 
 
 def _read_config(directory: RunDirectory) -> RunConfig:

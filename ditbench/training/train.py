@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.seeds import generator
 from ditbench.training.batches import Batches, drop_labels
 from ditbench.training.ema import Ema
+from ditbench.training.nonfinite import Diverged, Sentinel
+from ditbench.training.signals import StopRequest
 from ditbench.training.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from ditbench.models.dit import DiT
     from ditbench.objectives.base import Objective
     from ditbench.training.budget import Budget
+
+# What a checkpoint keeps of a trainer beside its tensors and its clock.
+_COUNTERS = ("step", "logged", "evaluations", "evaluated_step", "loss_count", "skipped")
 
 
 @dataclass(frozen=True)
@@ -98,14 +102,19 @@ class Trainer:
         )
         self.noise = generator(config.seed, "noise", device=device)
         self.dropout = generator(config.seed, "dropout", device=device)
+        self.sentinel = Sentinel(device, skip=config.train.on_nonfinite == "skip")
         self.step = 0
+        self.logged = 0
         self.evaluations = 0
+        self.evaluated_step = 0
         self.stopwatch = Stopwatch(device)
         self.position = 0.0
+        self.before = 0.0
         self.lr = 0.0
         # Kept on the device between rows, so that a step never waits for it.
         self.loss_sum = torch.zeros((), device=device)
         self.loss_count = 0
+        self.skipped = 0
 
     @property
     def images(self) -> int:
@@ -117,30 +126,74 @@ class Trainer:
         """Of training, evaluation not counted, up to the last row or evaluation."""
         return self.stopwatch.seconds
 
-    def run(self) -> Iterator[Logged | EvaluationDue]:
+    def run(self, stop: StopRequest | None = None) -> Iterator[Logged | EvaluationDue]:
         """Train to the end of the budget; the clock stops whenever something is yielded.
 
+        Whoever saves the trainer while it waits for an evaluation says by `evaluated` when that is
+        made: a trainer that was saved before asks for it again.
+
+        Args:
+            stop: looked at after every step.
+
         Raises:
-            DitbenchError: exit code 1, when the loss is no longer finite.
+            Stopped: a stop was asked for; the state is that after a whole step.
+            Diverged: loss or gradient were not finite.
         """
+        stop = StopRequest() if stop is None else stop
         budget = self.budget
         # A checkpoint may have been loaded.
         self.position = budget.position(self.step, self.stopwatch.read)
-        self.stopwatch.start()
         while not budget.ends(self.evaluations):
-            before = self.position
-            grad_norm = self.update()
-            evaluate = budget.evaluates(self.position, self.evaluations)
-            self.evaluations += evaluate
-            log = budget.logs(before, self.position) or budget.ends(self.evaluations)
-            if not (log or evaluate):
-                continue
-            self.stopwatch.stop()
-            if log:
-                yield self._log(grad_norm)
-            if evaluate:
+            if self._evaluation_is_due():
                 yield EvaluationDue(self.step, self.images, self.seconds)
+                if self._evaluation_is_due():
+                    self.evaluated()
+                continue
             self.stopwatch.start()
+            grad_norm = self._update_until_something_is_due(stop)
+            self.stopwatch.stop()
+            self._must_be_finite()
+            if self._log_is_due():
+                yield self._log(grad_norm)
+            stop.check()
+
+    def _update_until_something_is_due(self, stop: StopRequest) -> Tensor:
+        """One step or more, without a wait for the device; returns the last gradient's norm."""
+        while True:
+            self.before = self.position
+            grad_norm = self.update()
+            if self.device.type == "cpu":  # where looking at a number costs nothing
+                self._must_be_finite()
+            if stop or self._log_is_due() or self._evaluation_is_due():
+                return grad_norm
+
+    def _log_is_due(self) -> bool:
+        last = self.budget.ends(self.evaluations + 1) and self._evaluation_is_due()
+        return last or self.budget.logs(self.before, self.position)
+
+    def _evaluation_is_due(self) -> bool:
+        # Not twice at one step, however long that step took.
+        fresh = self.step > self.evaluated_step
+        return fresh and self.budget.evaluates(self.position, self.evaluations)
+
+    def evaluated(self) -> None:
+        """Take note that the evaluation that was due has been made."""
+        self.evaluations += 1
+        self.evaluated_step = self.step
+
+    def _must_be_finite(self) -> None:
+        if found := self.sentinel.divergence():
+            raise Diverged(found, self.config.train.lr)
+
+    def counters(self) -> dict[str, float]:
+        """All of the state that is no tensor."""
+        return {"seconds": self.seconds, **{name: getattr(self, name) for name in _COUNTERS}}
+
+    def restore_counters(self, counters: dict[str, float]) -> None:
+        """Take up what `counters` gave."""
+        self.stopwatch.seconds = float(counters["seconds"])
+        for name in _COUNTERS:
+            setattr(self, name, int(counters[name]))
 
     def update(self) -> Tensor:
         """One step: batch, loss, gradient, AdamW, EMA. Returns the gradient's norm, on device."""
@@ -156,25 +209,29 @@ class Trainer:
         self.lr = config.train.lr * self.budget.ramp(self.position)
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
+        if config.train.grad_clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, config.train.grad_clip, grad_norm)
+        loss = loss.detach()
+        # The optimizer looks at this on the device, as it does for gradient scalers.
+        refused = self.sentinel(self.step + 1, loss, grad_norm)
+        self.optimizer.found_inf = refused.float()  # type: ignore[attr-defined]
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.ema.update(self.step)
-        self.loss_sum += loss.detach()
+        self.loss_sum += loss.masked_fill(refused, 0.0)
         self.loss_count += 1
         self.step += 1
         self.position = self.budget.position(self.step, self.stopwatch.read)
         return grad_norm
 
     def _log(self, grad_norm: Tensor) -> Logged:
-        loss = self.loss_sum.item() / self.loss_count
+        skipped = int(self.sentinel.count.item())
+        good = self.loss_count - (skipped - self.skipped)
+        loss = self.loss_sum.item() / good if good else math.nan
         self.loss_sum.zero_()
         self.loss_count = 0
-        if not math.isfinite(loss):
-            raise DitbenchError(
-                f"diverged: the loss is {loss} at step {self.step}",
-                f"lower the learning rate: --lr {self.config.train.lr / 3:.0e}",
-                EXIT_FAILED,
-            )
+        self.skipped = skipped
+        self.logged += 1
         return Logged(
             step=self.step,
             images=self.images,

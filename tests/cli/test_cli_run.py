@@ -1,6 +1,7 @@
 """`ditbench run` and `features train`, end to end on 20 steps."""
 
 import json
+import sys
 
 import pytest
 
@@ -185,10 +186,14 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
 
     with monkeypatch.context() as patch:
         patch.setattr(progress.Lines, "__call__", interrupt)
+        patch.setattr(sys, "argv", ["ditbench", *map(str, arguments)])
         told = cli(*arguments)
     assert told.exit_code == 130
     assert told.stdout == ""
-    assert told.stderr == ("interrupted: the same command again goes on from the last evaluation\n")
+    assert told.stderr == (
+        "interrupted, stopped at once, the last checkpoint stands; to go on: ditbench "
+        f"{' '.join(map(str, arguments))}\n"
+    )
     assert not list(tmp_path.glob("**/result.json"))
 
     told = cli(*arguments)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from ditbench.config import read_toml, validate
 from ditbench.errors import DitbenchError
 from ditbench.report.columns import INFERRED
 from ditbench.report.compare import LIKE, compare, compare_groups, differences, split_groups
@@ -316,7 +317,9 @@ def test_forced_rows_of_one_block_say_which_configuration_they_are(make_run, res
     assert set(frame["block"]) == {"adaln", "in-context"}  # what was given is left as it was
 
 
-def _with_fingerprint(run, fingerprint):
+def _with_fingerprint(run, fingerprint, table="[future]\nkey = 1"):
+    # Of a version that knows more than this one: what it makes of a configuration is not known.
+    run.config.write_text(f"{run.config.read_text()}\n{table}\n")
     value = json.loads(run.result.read_text())
     run.result.write_text(json.dumps({**value, "fingerprint": fingerprint * 64}))
 
@@ -364,8 +367,7 @@ def test_unlike_runs_of_one_fingerprint_are_not_averaged_as_seeds(make_run, resu
 def test_a_key_that_one_side_leaves_unset_sets_it_apart_too(make_run, results):
     make_run("adaln", 0, name="a")
     other = make_run("adaln", 0, name="b")
-    other.config.write_text(other.config.read_text() + "\n[new]\nswitch = true\n")
-    _with_fingerprint(other, "c")
+    _with_fingerprint(other, "c", "[new]\nswitch = true")
     frame = load_results(results)
     assert [group.apart_in_words for group in compare_groups(frame)] == [
         "new.switch unset",
@@ -407,6 +409,9 @@ def test_a_group_without_the_baseline_has_its_own(make_run, results):
 def test_a_budget_of_compute_or_time_is_a_budget(make_run, results, key, amount, budget):
     run = make_run("adaln", 0)
     run.config.write_text(run.config.read_text().replace("steps = 1200", f"{key} = {amount}"))
+    fingerprint = validate(read_toml(run.config)).fingerprint
+    result = json.loads(run.result.read_text())
+    run.result.write_text(json.dumps({**result, "fingerprint": fingerprint}))
     make_run("adaln-zero", 0)
     with pytest.raises(DitbenchError, match="differ in budget") as caught:
         compare(load_results(results))

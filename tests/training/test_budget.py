@@ -15,7 +15,7 @@ from ditbench.training.batches import Batches
 from ditbench.training.budget import StepBudget, TimeBudget, evaluation_steps
 from ditbench.training.parts import build_trainer
 from ditbench.training.plan import plan_all
-from ditbench.training.run import execute
+from ditbench.training.run import Evaluated, Started, execute
 from ditbench.training.train import EvaluationDue, Logged
 
 
@@ -119,6 +119,26 @@ def test_every_evaluation_has_an_update_of_its_own(make_plan, clock):
     trainer = build_trainer(make_plan(budget__seconds=6.0))
     due = [event for event in trainer.run() if isinstance(event, EvaluationDue)]
     assert [event.step for event in due] == [1, 2, 3]
+
+
+def test_after_a_resume_too_every_evaluation_has_an_update_of_its_own(make_plan, clock):
+    """Killed after each evaluation, when the time for the next one is up already."""
+    clock.step = 5.0
+    plan, started = make_plan(budget__seconds=6.0), []
+
+    def interrupt(event):
+        if isinstance(event, Started):
+            started.append(event.step)
+        if isinstance(event, Evaluated):
+            raise KeyboardInterrupt
+
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            execute(plan, interrupt)
+    result = execute(plan, interrupt)
+    assert started == [0, 1, 2, 3]
+    assert [row["step"] for row in plan.directory.read_evaluations()] == [1, 2, 3]
+    assert result["train_seconds"] == 15.0
 
 
 def test_a_run_by_the_clock_goes_on_with_the_time_that_is_left(make_plan, clock, tmp_path):

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from ditbench.training import progress
 from ditbench.training.progress import Bars, Lines, describe, reporter, sentence
-from ditbench.training.run import Started, execute
+from ditbench.training.run import Started, Warned, execute
 
 
 @pytest.fixture
@@ -78,6 +78,14 @@ def test_a_run_by_the_clock_says_from_where_it_goes_on(make_plan):
     plan = make_plan(budget__seconds=600.0)
     Lines(pipe, runs=1)(Started(plan, 812, 42.0))
     assert pipe.file.getvalue().strip().endswith("from second 42 of 600 seconds")
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_warning_is_told_on_stderr_even_if_quiet(capsys, quiet):
+    with reporter(1, quiet=quiet) as on_event:
+        on_event(Warned("latest.safetensors is damaged"))
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "warning: latest.safetensors is damaged\n")
 
 
 def test_quiet_says_nothing_but_results(make_plan, capsys):

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from ditbench.errors import DitbenchError
 from ditbench.models.blocks import block_names
 from ditbench.training import stopwatch as stopwatch_module
 from ditbench.training.ema import Ema, warmed_up
+from ditbench.training.nonfinite import Diverged
 from ditbench.training.parts import build_trainer
 from ditbench.training.train import EvaluationDue, Logged
 
@@ -145,7 +145,7 @@ def test_divergence_ends_the_run_with_advice(make_plan):
     with torch.no_grad():
         trainer.model.x_embedder.proj.weight.fill_(math.nan)
         trainer.model.final_layer.linear.weight.fill_(1.0)
-    with pytest.raises(DitbenchError, match="diverged: the loss is nan at step 1") as raised:
+    with pytest.raises(Diverged, match="diverged: at step 1 the loss is nan") as raised:
         list(trainer.run())
     assert raised.value.exit_code == 1
     assert "--lr" in raised.value.hint

@@ -1,0 +1,220 @@
+"""Ctrl-C, SIGTERM and a full disk, as a shell and a terminal see them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ditbench.cli import main
+from ditbench.training import checkpoint
+from ditbench.training.evaluate import Evaluator
+from ditbench.training.lock import locked
+from ditbench.training.train import Trainer
+
+WALL_CLOCK = {"seconds", "sampling_seconds", "eval_seconds", "train_seconds", "steps_per_second",
+              "samples_per_second", "peak_memory_bytes", "path"}  # fmt: skip
+
+
+def without_clocks(table):
+    return {
+        key: without_clocks(value) if isinstance(value, dict) else value
+        for key, value in table.items()
+        if key not in WALL_CLOCK
+    }
+
+
+@pytest.fixture
+def forked(tmp_path):
+    """Call `ditbench` in a forked process, which imports nothing anew.
+
+    Returns its exit code (negative: the signal that ended it), stdout and stderr.
+    """
+
+    def call(*arguments, prepare=lambda patch: None):
+        command = ["ditbench", *map(str, arguments)]
+        paths = [tmp_path / "stdout", tmp_path / "stderr"]
+        child = os.fork()
+        if child == 0:
+            try:
+                for number, path in enumerate(paths, start=1):
+                    os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+                sys.stdout, sys.stderr = (os.fdopen(number, "w") for number in (1, 2))
+                sys.argv = command
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                with pytest.MonkeyPatch.context() as patch:
+                    prepare(patch)
+                    main()
+            finally:
+                os._exit(99)
+        _, status = os.waitpid(child, 0)
+        return os.waitstatus_to_exitcode(status), *(path.read_text() for path in paths)
+
+    return call
+
+
+def at_step(step, *numbers):
+    """Signals from within the update of one step."""
+
+    def prepare(patch):
+        update = Trainer.update
+
+        def signalled(self):
+            if self.step + 1 == step:
+                for number in numbers:
+                    os.kill(os.getpid(), number)
+            return update(self)
+
+        patch.setattr(Trainer, "update", signalled)
+
+    return prepare
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "options"),
+    [(signal.SIGINT, 130, ()), (signal.SIGTERM, 143, ()),
+     (signal.SIGINT, 130, ("--json",)), (signal.SIGTERM, 143, ("--json", "--quiet"))],
+)  # fmt: skip
+def test_a_signal_finishes_the_step_saves_and_tells_how_to_go_on(
+    forked, results, tmp_path, tiny, number, code, options
+):
+    out = tmp_path / "out with a space"
+    arguments = ("run", "--block", "adaln-zero", *tiny, "--out", out, *options)
+    told, stdout, stderr = forked(*arguments, prepare=at_step(13, number))
+    assert (told, stdout) == (code, "")
+    *_, last = stderr.splitlines()
+    quoted = " ".join(["ditbench", *map(str, arguments)]).replace(str(out), f"'{out}'")
+    assert last == f"interrupted, saved; to go on: {quoted}"
+    assert "Traceback" not in stderr
+    (path,) = out.glob("**/latest.safetensors")
+    assert checkpoint.read_checkpoint(path)[1]["step"] == 13
+    if options:
+        return  # once is enough
+    told, stdout, stderr = forked(*arguments)
+    assert told == 0
+    assert "from step 13 of 20 steps" in stderr
+    (ours,), (theirs,) = (
+        [
+            json.loads(path.read_text())
+            for path in place.glob("digits/adaln-zero/seed0-*/result.json")
+        ]
+        for place in (out, results)
+    )
+    assert without_clocks(ours) == without_clocks(theirs)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "code"),
+    [((signal.SIGINT, signal.SIGINT), 130), ((signal.SIGTERM, signal.SIGTERM), 143),
+     ((signal.SIGINT, signal.SIGTERM), 130)],
+)  # fmt: skip
+def test_a_second_signal_leaves_at_once(forked, tmp_path, tiny, numbers, code):
+    arguments = ("run", "--block", "adaln", *tiny, "--out", tmp_path / "out")
+    told, stdout, stderr = forked(*arguments, prepare=at_step(13, *numbers))
+    assert (told, stdout) == (code, "")
+    last = stderr.splitlines()[-1]
+    assert last.startswith("interrupted, stopped at once, the last checkpoint stands; to go on: ")
+    assert "Traceback" not in stderr
+    (path,) = (tmp_path / "out").glob("**/latest.safetensors")
+    assert checkpoint.read_checkpoint(path)[1]["step"] == 10  # of the evaluation before
+
+
+def test_a_signal_in_an_evaluation_does_not_wait_for_its_end(forked, tmp_path, tiny):
+    def prepare(patch):
+        evaluate = Evaluator.__call__
+
+        def signalled(self, *arguments):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return evaluate(self, *arguments)
+
+        patch.setattr(Evaluator, "__call__", signalled)
+
+    arguments = ("run", "--block", "adaln", *tiny, "--out", tmp_path / "out")
+    told, _, stderr = forked(*arguments, prepare=prepare)
+    assert told == 143
+    assert "FID" not in stderr
+    told, _, stderr = forked(*arguments)
+    assert told == 0
+    assert "from step 10 of 20 steps" in stderr
+    assert stderr.count("FID") == 2
+
+
+def test_of_a_grid_what_is_complete_is_told_and_the_rest_goes_on(forked, tmp_path, tiny):
+    def between_runs(patch):
+        from ditbench.training.progress import Reporter
+
+        say = Reporter.say
+
+        def signalled(self, text):
+            say(self, text)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        patch.setattr(Reporter, "say", signalled)
+
+    arguments = ("run", "--block", "adaln", "--seeds", "2", *tiny, "--out", tmp_path / "out")
+    told, stdout, stderr = forked(*arguments, prepare=between_runs)
+    assert told == 130
+    assert stdout.startswith("adaln, seed 0: FID-40")
+    assert "seed 1" not in stdout + stderr
+    assert not list((tmp_path / "out").glob("**/seed1-*"))
+    told, stdout, stderr = forked(*arguments)
+    assert told == 0
+    assert stderr.startswith("2 runs: 1 complete (skipped), 1 to go")
+    assert len(stdout.splitlines()) == 4
+
+
+def test_a_disk_that_is_full_ends_with_a_line_and_a_hint(forked, tmp_path, tiny):
+    def prepare(patch):
+        def full(_descriptor):
+            raise OSError(28, "No space left on device")
+
+        patch.setattr(os, "fsync", full)
+
+    arguments = ("run", "--block", "adaln", *tiny, "--out", tmp_path / "out")
+    told, stdout, stderr = forked(*arguments, prepare=prepare)
+    assert (told, stdout) == (1, "")
+    first, second = stderr.splitlines()[-2:]
+    assert first.startswith("error: cannot write ")
+    assert first.endswith(": No space left on device")
+    assert second.startswith("help: ")
+
+
+def test_a_second_process_is_refused(forked, one_run, tmp_path, tiny):
+    (one_run / "result.json").unlink()
+    arguments = ("run", "--block", "adaln-zero", *tiny, "--out", tmp_path / "one")
+    before = sorted(one_run.rglob("*"))
+    with locked(one_run / ".lock"):
+        told, stdout, stderr = forked(*arguments)
+    assert (told, stdout) == (1, "")
+    error, hint = stderr.splitlines()[-2:]
+    assert error == f"error: {one_run} is being written by process {os.getpid()}"
+    assert hint.endswith("the same command then goes on")
+    assert sorted(one_run.rglob("*")) == before
+    assert forked(*arguments)[0] == 0
+
+
+def test_a_process_of_its_own_hears_ctrl_c(tmp_path, tiny):
+    """Nothing patched and nothing forked: as from a terminal."""
+    rest = [part for part in tiny if part not in ("--steps", "20")]
+    command = [sys.executable, "-m", "ditbench", "run", "--block", "adaln", *rest,
+               "--steps", "100k", "--out", str(tmp_path)]  # fmt: skip
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        ends = time.monotonic() + 60
+        while not list(tmp_path.glob("**/config.toml")) and time.monotonic() < ends:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (130, "")
+    assert stderr.splitlines()[-1].startswith("interrupted, saved; to go on: ditbench run --block ")
+    (path,) = tmp_path.glob("**/latest.safetensors")
+    assert checkpoint.read_checkpoint(path)[1]["step"] > 0

@@ -1,0 +1,67 @@
+"""The command line in this process, a good run to damage, and a check that nothing is left."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from contract import assert_refused, in_time, tree
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from ditbench.cli import app
+
+TINY = ("--model", "16x1x2/2", "--batch-size", "16", "--steps", "6", "--device", "cpu")
+TINY_EVALUATION = ("eval.points=2", "eval.samples=40", "eval.sampling_steps=2")
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+
+
+@pytest.fixture(scope="session")
+def cli():
+    """Call `ditbench` with arguments; what takes too long fails."""
+
+    command = get_command(app)  # once: Typer's own runner makes it for every call
+
+    def call(*arguments):
+        with in_time(), pytest.MonkeyPatch.context() as patch:
+            patch.setattr("typer.testing._get_command", lambda _: command)
+            texts = [str(part) for part in arguments]
+            return CliRunner().invoke(app, texts, prog_name="ditbench")
+
+    return call
+
+
+@pytest.fixture
+def refused(cli, tmp_path, monkeypatch):
+    """Call `ditbench` for what has to be refused: nothing may be created, changed or lost."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments, code=2, parts=()):
+        before = tree(tmp_path)
+        assert_refused(cli(*arguments), code, *parts)
+        assert tree(tmp_path) == before
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def trained(cli, tmp_path_factory):
+    """A run with its checkpoint: read only."""
+    out = tmp_path_factory.mktemp("trained")
+    settings = [part for value in TINY_EVALUATION for part in ("--set", value)]
+    told = cli("run", "--block", "adaln-zero", *TINY, *settings, "--quiet", "--out", out)
+    assert told.exit_code == 0, (told.stderr, told.exception)
+    return next(out.glob("digits/adaln-zero/*"))
+
+
+@pytest.fixture
+def one_run(trained, tmp_path):
+    """A copy of that run, to be damaged."""
+    return Path(shutil.copytree(trained, tmp_path / trained.name))
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """A committed run without a checkpoint: read only."""
+    return min(REFERENCE.glob("digits/adaln/seed0-*"))

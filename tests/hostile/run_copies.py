@@ -1,0 +1,35 @@
+"""Copies of committed runs under other seeds: good runs of any number."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+
+
+def write_copy(source: Path, results: Path, name: str, seed: int) -> Path:
+    """A copy of a run, without its samples, as if it had been made with another seed."""
+    run = results / name
+    run.mkdir(parents=True)
+    for path in source.iterdir():
+        if path.is_file():
+            shutil.copyfile(path, run / path.name)
+    for file, pattern in (("config.toml", r"seed = \d+"), ("result.json", r'"seed": \d+')):
+        text = (run / file).read_text()
+        changed, count = re.subn(pattern, lambda m: re.sub(r"\d+", str(seed), m[0]), text, count=1)
+        assert count == 1
+        (run / file).write_text(changed)
+    return run
+
+
+def good_runs(results: Path, count: int) -> list[Path]:
+    """So many good runs of the four blocks, as evenly as it goes."""
+    blocks = sorted((REFERENCE / "digits").iterdir())
+    runs = []
+    for number in range(count):
+        block, seed = blocks[number % len(blocks)], number // len(blocks)
+        source = sorted(block.iterdir())[seed % 5]
+        runs.append(write_copy(source, results, f"{block.name}/seed{seed}", seed))
+    return runs

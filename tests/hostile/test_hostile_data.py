@@ -1,0 +1,333 @@
+"""Folders of images that are broken, or made to do harm: one line each, nothing written."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from contract import assert_error, assert_one_line, in_time
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from ditbench.data import folder
+from ditbench.data.archive import shown
+from ditbench.data.folder import load_folder
+from ditbench.errors import DitbenchError
+
+GREY = np.arange(64, dtype=np.uint8).reshape(8, 8)
+RGB = np.stack([GREY, GREY + 1, GREY + 2], axis=-1)
+
+
+def encode(pixels=GREY, kind="PNG", mode=None, **options):
+    image = Image.fromarray(pixels)
+    buffer = io.BytesIO()
+    (image.convert(mode) if mode else image).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png(width, height, depth=8, colour=0, body=b"\0" * 1_000):
+    """A PNG whose header promises what its body does not hold."""
+
+    def chunk(kind, data):
+        whole = kind + data
+        return struct.pack(">I", len(data)) + whole + struct.pack(">I", zlib.crc32(whole))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(body))
+        + chunk(b"IEND", b"")
+    )
+
+
+def moving(kind):
+    frames = [Image.fromarray(GREY + shift) for shift in (0, 60, 120)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, kind, save_all=True, append_images=frames[1:])
+    return buffer.getvalue()
+
+
+GOOD = {"cat/1.png": encode(), "dog/1.png": encode(GREY + 9)}
+NOISE = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+
+buffer = io.BytesIO()
+Image.new("LAB", (8, 8)).save(buffer, "TIFF")
+LAB = buffer.getvalue()
+
+# What stands in place of one image, and what the error says.
+FILES = {
+    "no bytes": (b"", "is not an image"),
+    "one byte": (b"\x89", "is not an image"),
+    "text": (b"hello", "is not an image"),
+    "a script": (b"#!/bin/sh\ntouch pwned\n", "is not an image"),
+    "a pickle": (b"\x80\x04\x95cos\nsystem\n(S'touch pwned'\ntR.", "is not an image"),
+    "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n", "is not an image"),
+    "SVG": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not an image"),
+    "a PNG's signature alone": (encode()[:8], "1.img is "),
+    "a PNG without pixels": (encode()[:33], "1.img is "),
+    "a PNG cut in its pixels": (encode()[:45], "1.img is "),
+    "a PNG of half its rows": (png(8, 8, body=b"\0" * 30), "damaged or cut short"),
+    "a PNG of no width": (png(0, 8), "1.img is "),
+    "a JPEG cut short": (encode(NOISE, "JPEG")[:-300], "damaged or cut short"),
+    "a JPEG's header": (encode(RGB, "JPEG")[:20], "1.img"),
+    "a WebP cut short": (encode(NOISE, "WEBP")[:-50], "1.img"),
+    "a BMP cut short": (encode(RGB, "BMP")[:-20], "damaged or cut short"),
+    "a TIFF cut short": (encode(RGB, "TIFF")[:-80], "1.img"),
+    "a PPM without pixels": (b"P6 4096 4096 255\n", "damaged or cut short"),
+    "a PPM of negative size": (b"P5 -4 4 255\n", "1.img"),
+    "a PNG of 4097 pixels": (png(4_097, 1), "too large: 4097x1"),
+    "a PNG of 100 million pixels": (png(10_000, 10_000), "too large"),
+    "a PNG of 3.6 billion pixels": (png(60_000, 60_000), "too large"),
+    "a PNG of 2**31 - 1 squared": (png(2**31 - 1, 2**31 - 1), "too large"),
+    "a PPM of a billion rows": (b"P5 4 1000000000 255\n", "too large"),
+    "a BMP of 2**30": (
+        encode(GREY, "BMP")[:18] + struct.pack("<ii", 2**30, 2**30) + encode(GREY, "BMP")[26:],
+        "too large",
+    ),
+    "a palette": (encode(RGB, mode="P"), "mode P"),
+    "an alpha channel": (encode(RGB, mode="RGBA"), "mode RGBA"),
+    "grey with alpha": (encode(RGB, mode="LA"), "mode LA"),
+    "black and white": (encode(RGB, mode="1"), "mode 1"),
+    "CMYK": (encode(RGB, "JPEG", "CMYK"), "mode CMYK"),
+    "16 bits": (encode(GREY.astype(np.uint16)), "mode I;16"),
+    "32 bits": (encode(GREY.astype(np.int32), "TIFF"), "mode I"),
+    "floats": (encode(GREY.astype(np.float32), "TIFF"), "mode F"),
+    "Lab": (LAB, "mode LAB"),
+    "a moving GIF": (moving("GIF"), "3 images in one file"),
+    "a moving PNG": (moving("PNG"), "3 images in one file"),
+    "a TIFF of three pages": (moving("TIFF"), "3 images in one file"),
+    "another size": (encode(GREY[:7]), "1.img is 8x7, but cat/1.png is 8x8"),
+    "another mode": (encode(RGB), "1.img is RGB, but cat/1.png is not"),
+}
+
+
+def write_folder(root, files):
+    for name, data in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    return root
+
+
+def write_zip(path, files, compression=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def of_data(path):
+    return ("run", "--block", "adaln", "--device", "cpu", "--data", path, "--batch-size", "1")
+
+
+@pytest.mark.parametrize("pack", [write_folder, write_zip], ids=["folder", "zip"])
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_no_image_of_ours_is_one_line(refused, tmp_path, name, pack):
+    data, reason = FILES[name]
+    path = pack(tmp_path / "data.zip", {**GOOD, "eel/1.img": data})
+    refused(*of_data(path), parts=(reason,))
+
+
+def as_pipe(root):
+    os.mkfifo(write_folder(root, GOOD) / "cat/0.png")
+
+
+def as_socket(root):
+    write_folder(root, GOOD)
+    short = Path(os.path.relpath(root / "cat/0.png"))  # a socket's name has 107 bytes
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind(str(short))
+
+
+def as_device(root):
+    (write_folder(root, GOOD) / "cat/0.png").symlink_to("/dev/zero")
+
+
+def as_loop(root):
+    (write_folder(root, GOOD) / "cat/again").symlink_to(root)
+
+
+def as_own_loop(root):
+    (write_folder(root, GOOD) / "cat/0.png").symlink_to(root / "cat/0.png")
+
+
+def as_gone(root):
+    (write_folder(root, GOOD) / "cat/0.png").symlink_to(root / "gone")
+
+
+def as_secret(root):
+    (write_folder(root, GOOD) / "cat/0.png").symlink_to("/etc/passwd")
+
+
+def empty(root):
+    root.mkdir()
+
+
+def empty_class(root):
+    (write_folder(root, GOOD) / "eel").mkdir()
+
+
+def empty_classes(root):
+    (root / "cat").mkdir(parents=True)
+    (root / "dog").mkdir()
+
+
+def of_files(**files):
+    def build(root):
+        write_folder(root, {name.replace("__", "/"): data for name, data in files.items()})
+
+    return build
+
+
+def named(name):
+    def build(root):
+        write_folder(root, {**GOOD, name: b"no image"})
+
+    return build
+
+
+def of_many_levels(root):
+    write_folder(root, {**GOOD, "a/" * 60 + "1.png": encode()})
+
+
+def pipe_alone(root):
+    os.mkfifo(root)
+
+
+def device_alone(root):
+    root.symlink_to("/dev/zero")
+
+
+FOLDERS = {
+    "nothing in it": (empty, "no class folders"),
+    "one empty class": (empty_class, "class folder eel is empty"),
+    "only empty classes": (empty_classes, "no class folders"),
+    "images but no classes": (of_files(one=encode(), two=encode()), "no class folders"),
+    "an image beside the classes": (named("stray.png"), "does not lie in a class folder"),
+    "a text beside images": (named("cat/notes.txt"), "notes.txt is not an image"),
+    "many levels": (of_many_levels, "does not lie in a class folder"),
+    "a pipe": (as_pipe, "is not a file, but a pipe"),
+    "a socket": (as_socket, "is not a file, but a pipe, a socket"),
+    "a device": (as_device, "is not a file, but a pipe, a socket or a device"),
+    "a link to the folder itself": (as_loop, "is a link to a folder that it lies in"),
+    "a link to itself": (as_own_loop, "cannot read"),
+    "a link to nothing": (as_gone, "cannot read"),
+    "a link to a file that is none of ours": (as_secret, "0.png is not an image"),
+    "a name with a newline": (named("cat/a\nerror: forged\nhelp: no.png"), "\\nerror: forged"),
+    "a name that clears the terminal": (named("cat/\x1b[2J\x07.png"), "\\x1b[2J"),
+    "a name written backwards": (named("cat/\u202egnp.png"), "\\u202e"),
+    "a name of line separators": (named("cat/\u2028\x85.png"), "\\u2028\\x85"),
+    "a pipe in place of the data": (pipe_alone, "not a readable zip file"),
+    "a device in place of the data": (device_alone, "not a readable zip file"),
+    "a name that looks like markup": (named("cat/[red]x[/red].png"), "[red]x[/red]"),
+}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_that_is_no_data_set_is_one_line(refused, tmp_path, name):
+    build, reason = FOLDERS[name]
+    build(tmp_path / "data")
+    refused(*of_data(tmp_path / "data"), parts=(reason,))
+
+
+def test_a_name_that_is_not_utf8_is_shown_escaped(refused, tmp_path):
+    write_folder(tmp_path / "data", GOOD)
+    Path(os.fsdecode(os.fsencode(tmp_path / "data/cat") + b"/\xff\xfe.png")).write_bytes(b"x")
+    refused(*of_data(tmp_path / "data"), parts=("\\udcff\\udcfe.png is not an image",))
+
+
+def test_a_link_to_a_class_folder_elsewhere_is_followed(tmp_path):
+    write_folder(tmp_path / "far", GOOD)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/lynx").symlink_to(tmp_path / "far/cat")
+    data = load_folder(tmp_path / "data")
+    assert (data.class_names, len(data)) == (("lynx",), 1)
+
+
+def test_a_repository_in_the_folder_is_passed_over(tmp_path):
+    files = {**GOOD, ".git/objects/ab/cd": b"x", "cat/.thumbs/x/1.png": b"x"}
+    assert len(load_folder(write_folder(tmp_path, files))) == 2
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_class_folder_that_may_not_be_read_is_one_line(refused, tmp_path):
+    (write_folder(tmp_path / "data", GOOD) / "cat").chmod(0)
+    refused(*of_data(tmp_path / "data"), parts=("cannot read", "cat"))
+
+
+@pytest.mark.parametrize("path", ["", "\0", "x" * 5_000, "/proc/self/mem", "~nobody/x", "a\nb"])
+def test_a_path_that_is_none_is_one_line(refused, path):
+    refused(*of_data(path))
+
+
+def test_more_images_than_memory_holds_are_counted_before_they_are_read(
+    refused, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(folder, "_memory", lambda: 2 * 2 * 64 - 1)
+    path = write_zip(tmp_path / "data.zip", GOOD)
+    refused(*of_data(path), parts=("is too large: 2 images of 8x8",))
+    monkeypatch.setattr(folder, "_memory", lambda: 2 * 2 * 64)
+    assert len(load_folder(path)) == 2
+
+
+def test_a_small_zip_of_images_that_unfold_to_terabytes_is_refused(refused, tmp_path):
+    side, count = 4_096, 10_000  # 2 x 0.5 TB
+    one = png(side, side, colour=2, body=bytes(side * (3 * side + 1)))
+    files = {"x/00000.png": one} | {f"x/{n:05}.png": b"" for n in range(1, count)}
+    path = write_zip(tmp_path / "bomb.zip", files)
+    assert path.stat().st_size < 10 * 2**20
+    refused(*of_data(path), parts=("is too large: 10000 images of 4096x4096",))
+
+
+def test_what_pil_warns_or_logs_of_is_not_told_beside_the_error(refused, tmp_path, recwarn, caplog):
+    odd = bytearray(encode(RGB, "TIFF"))
+    path = write_folder(tmp_path / "data", {"x/1.tif": bytes(odd[:-4])})
+    refused(*of_data(path))
+    assert not [str(warning.message) for warning in recwarn if "PIL" in warning.filename]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(max_size=600))
+def test_every_name_is_shown_on_one_line(name):
+    assert shown(name).isprintable()
+    assert len(shown(name)) <= 403
+
+
+def load_or_refuse(path):
+    """The digest of what was read, or None with a proper error."""
+    try:
+        with in_time(10):
+            return load_folder(path).digest
+    except DitbenchError as error:
+        assert_error(error)
+        return None
+
+
+KINDS = {kind: encode(NOISE if kind != "GIF" else NOISE[..., 0], kind)
+         for kind in ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "TIFF")}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=25, deadline=None)
+@given(cut=st.floats(0, 1), flips=st.lists(st.tuples(st.floats(0, 1), st.integers(1, 255))))
+def test_a_damaged_image_loads_or_is_one_line(tmp_path_factory, kind, cut, flips):
+    data = bytearray(KINDS[kind])
+    for place, flip in flips:
+        data[int(place * (len(data) - 1))] ^= flip
+    path = tmp_path_factory.mktemp("fuzz")
+    load_or_refuse(write_folder(path, {"x/1.img": bytes(data[: round(len(data) * cut)])}))
+
+
+def test_assert_one_line_can_fail():
+    for text in ("a\nb", "\x1b[0m", "", "x" * 5_000):
+        with pytest.raises(AssertionError):
+            assert_one_line(text)

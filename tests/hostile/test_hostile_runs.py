@@ -1,0 +1,349 @@
+"""Damaged run directories: `compare` names each and tells the others as if it were not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from contract import assert_one_line, assert_refused, tree
+from run_copies import good_runs, write_copy
+
+
+def edit(name, change):
+    """Change the text of one file."""
+
+    def damage(run):
+        path = run / name
+        text = path.read_text()
+        changed = change(text)
+        assert changed != text
+        path.write_text(changed)
+
+    return damage
+
+
+def write(name, content):
+    return lambda run: (run / name).write_bytes(content)
+
+
+def cut(name, share):
+    return edit(name, lambda text: text[: int(len(text) * share)])
+
+
+def json_key(name, key, value):
+    """Set one key; `...` removes it."""
+
+    def change(text):
+        table = json.loads(text)
+        table.pop(key) if value is ... else table.update({key: value})
+        return json.dumps(table)
+
+    return edit(name, change)
+
+
+def replaced(name, old, new):
+    return edit(name, lambda text: text.replace(old, new))
+
+
+def pipe(name):
+    def damage(run):
+        (run / name).unlink()
+        os.mkfifo(run / name)
+
+    return damage
+
+
+def linked(name, target):
+    def damage(run):
+        (run / name).unlink()
+        (run / name).symlink_to(target)
+
+    return damage
+
+
+def directory(name):
+    def damage(run):
+        (run / name).unlink()
+        (run / name).mkdir()
+
+    return damage
+
+
+def huge(name):
+    """A file that declares ten gigabytes and takes none."""
+
+    def damage(run):
+        os.truncate(run / name, 10 * 2**30)
+
+    return damage
+
+
+def removed(name):
+    return lambda run: (run / name).unlink()
+
+
+DEEP = b"[" * 200_000
+FILES = ("result.json", "cost.json", "eval.csv", "config.toml")
+# What is done to a run, and what `compare` says of it.
+DAMAGE = {
+    "no result.json": (removed("result.json"), "incomplete"),
+    "no cost.json": (removed("cost.json"), "cost.json"),
+    "no eval.csv": (removed("eval.csv"), "eval.csv"),
+    "result.json of schema 0": (json_key("result.json", "schema", 0), "has schema 0"),
+    "result.json of schema 2": (json_key("result.json", "schema", 2), "has schema 2"),
+    "result.json of schema -1": (json_key("result.json", "schema", -1), "has schema -1"),
+    "result.json of schema '1'": (json_key("result.json", "schema", "1"), "has schema '1'"),
+    "result.json of schema null": (json_key("result.json", "schema", None), "has schema None"),
+    "result.json of no schema": (json_key("result.json", "schema", ...), "has schema None"),
+    "result.json of schema true": (json_key("result.json", "schema", True), "schema"),
+    "result.json of schema 1.0": (json_key("result.json", "schema", 1.0), "schema"),
+    "result.json of schema [1]": (json_key("result.json", "schema", [1]), "has schema [1]"),
+    "result.json of a long schema": (json_key("result.json", "schema", "x" * 9_999), "has schema"),
+    "a schema of two lines": (json_key("result.json", "schema", "1\nskipped: x"), "\\n"),
+    "NaN for seconds": (json_key("result.json", "train_seconds", float("nan")), "finite"),
+    "a number of 5,000 digits": (
+        replaced("result.json", '"steps": 1200', '"steps": ' + "9" * 5_000),
+        "not JSON",
+    ),
+    "final a list": (json_key("result.json", "final", [1]), "final is missing or not a table"),
+    "final empty": (json_key("result.json", "final", {}), "is missing"),
+    "a list for result.json": (write("result.json", b"[1]"), "does not hold a JSON object"),
+    "a number for cost.json": (write("cost.json", b"1"), "does not hold a JSON object"),
+    "result.json with a byte order mark": (
+        lambda run: (run / "result.json").write_bytes(
+            b"\xef\xbb\xbf" + (run / "result.json").read_bytes()
+        ),
+        "not JSON",
+    ),
+    "result.json in UTF-16": (
+        lambda run: (run / "result.json").write_text((run / "result.json").read_text(), "utf-16"),
+        "not JSON",
+    ),
+    "result.json nested without end": (write("result.json", DEEP), "nested too deeply"),
+    "cost.json nested without end": (write("cost.json", b'{"a":' * 200_000), "nested too deeply"),
+    "config.toml nested without end": (
+        write("config.toml", b"a = " + DEEP[:30_000]),
+        "nested too deeply",
+    ),
+    "config.toml of a deep key": (
+        write("config.toml", b".".join([b"a"] * 5_000) + b" = 1"),
+        "nested too deeply",
+    ),
+    "config.toml of a deeper key": (
+        write("config.toml", b".".join([b"a"] * 50_000) + b" = 1"),
+        "too large",
+    ),
+    "config.toml with a key twice": (
+        edit("config.toml", lambda text: text.replace("lr =", "lr = 0.1\nlr =")),
+        "not valid TOML",
+    ),
+    "config.toml with a byte order mark": (
+        edit("config.toml", lambda text: "\ufeff" + text),
+        "not valid TOML",
+    ),
+    "config.toml of 5,000 digits": (
+        replaced("config.toml", "steps = 1200", "steps = " + "9" * 5_000),
+        "not valid TOML",
+    ),
+    "config.toml of 5,000 hex digits": (
+        replaced("config.toml", "steps = 1200", "steps = 0x" + "9" * 5_000),
+        "bits",
+    ),
+    "config.toml of another learning rate": (
+        replaced("config.toml", "lr = 0.001", "lr = 0.002"),
+        "fingerprint",
+    ),
+    "config.toml of another weight decay": (
+        replaced("config.toml", "weight_decay = 0.0", "weight_decay = 0.1"),
+        "fingerprint",
+    ),
+    "config.toml with a text for a number": (
+        replaced("config.toml", "weight_decay = 0.0", "weight_decay = 'x'"),
+        "train.weight_decay = 'x'",
+    ),
+    "another run's cost.json": (
+        replaced("cost.json", '"block": "adaln"', '"block": "in-context"'),
+        "block is 'adaln'",
+    ),
+    "eval.csv of NUL bytes": (write("eval.csv", b"\0" * 4_096), "eval.csv"),
+    "eval.csv of one long line": (write("eval.csv", b"x," * 100_000), "eval.csv"),
+    "eval.csv of a large field": (write("eval.csv", b"x" * 200_000 + b"\n1\n"), "eval.csv"),
+    "eval.csv with an open quote": (
+        edit("eval.csv", lambda text: text.replace("digits", '"digits', 1)),
+        "eval.csv",
+    ),
+    "eval.csv with semicolons": (replaced("eval.csv", ",", ";"), "is missing"),
+    "eval.csv with comma decimals": (replaced("eval.csv", ".", ","), "truncated or malformed"),
+    "eval.csv without its header": (
+        edit("eval.csv", lambda text: text.split("\n", 1)[1]),
+        "eval.csv",
+    ),
+    "eval.csv with a row twice": (
+        edit("eval.csv", lambda text: text + text.splitlines(keepends=True)[-1]),
+        "comes after",
+    ),
+    "eval.csv with a row too many": (
+        edit(
+            "eval.csv",
+            lambda text: text + text.splitlines()[-1].replace("1200,153", "1300,166") + "\n",
+        ),
+        "ends at step 1300",
+    ),
+    "eval.csv without a row between": (
+        edit(
+            "eval.csv", lambda text: "".join(text.splitlines(True)[i] for i in (0, 1, 3, 4, 5, 6))
+        ),
+        "samples_per_second",
+    ),
+    "eval.csv of another run": (
+        replaced("eval.csv", "8.215801520679861", "7.215801520679861"),
+        "fid is 7.2",
+    ),
+    "eval.csv with seconds that run backwards": (
+        replaced(
+            "eval.csv", "\n400,51200,1038090240000.0,16.25", "\n400,51200,1038090240000.0,1.6"
+        ),
+        "run backwards",
+    ),
+    "eval.csv with another number of images": (
+        replaced("eval.csv", "\n400,51200,", "\n400,51201,"),
+        "images is 51200",
+    ),
+    "eval.csv with other FLOPs": (
+        replaced("eval.csv", "1038090240000.0", "1038090240001.0e3"),
+        "train_flops",
+    ),
+    "eval.csv without an accuracy": (
+        replaced("eval.csv", ",0.5450000166893005,", ",,"),
+        "label_accuracy is missing in some",
+    ),
+    **{f"{name} of no bytes": (write(name, b""), "") for name in FILES},
+    **{f"{name} of random bytes": (write(name, bytes(range(256)) * 9), name) for name in FILES},
+    **{f"{name} cut to half": (cut(name, 0.5), "") for name in FILES},
+    **{f"{name} a directory": (directory(name), "") for name in FILES[:-1]},
+    **{f"{name} a pipe": (pipe(name), "") for name in FILES},
+    **{f"{name} a device": (linked(name, "/dev/zero"), "") for name in FILES},
+    **{f"{name} a link to itself": (linked(name, name), "") for name in FILES[:-1]},
+    **{f"{name} of ten gigabytes": (huge(name), "too large") for name in FILES},
+}
+
+
+def skipped_lines(stderr):
+    assert stderr.endswith("\n")
+    lines = stderr[:-1].split("\n")
+    assert all(line.startswith("skipped: ") for line in lines)
+    for line in lines:
+        assert_one_line(line)
+    return lines
+
+
+@pytest.fixture(scope="module")
+def pair(reference, tmp_path_factory, cli):
+    """Two good runs, and what is told of one of them: read only."""
+    results = tmp_path_factory.mktemp("pair") / "results"
+    write_copy(reference, results, "kept", 0)
+    told = cli("compare", results, "--format", "csv").stdout
+    assert told.count("\n") == 2
+    return results, told
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_run_is_named_and_the_others_are_told_as_ever(
+    cli, pair, reference, tmp_path, name
+):
+    damage, reason = DAMAGE[name]
+    kept, expected = pair
+    results = shutil.copytree(kept, tmp_path / "results")
+    run = write_copy(reference, results, "damaged", 1)
+    damage(run)
+    before = tree(tmp_path)
+    told = cli("compare", results, "--format", "csv")
+    assert (told.exit_code, told.stdout) == (0, expected), told.stderr
+    (line,) = skipped_lines(told.stderr)
+    assert line.startswith(f"skipped: {run}: ")
+    assert reason in line
+    assert tree(tmp_path) == before
+
+
+# Ten that differ in file and kind.
+TEN = (
+    "no result.json",
+    "result.json of schema 2",
+    "result.json cut to half",
+    "result.json of schema true",
+    "cost.json of no bytes",
+    "config.toml nested without end",
+    "config.toml of another learning rate",
+    "eval.csv of NUL bytes",
+    "eval.csv a pipe",
+    "eval.csv of ten gigabytes",
+)
+
+
+@pytest.mark.parametrize("name", TEN)
+def test_a_damaged_run_alone_is_one_line(refused, reference, tmp_path, name):
+    damage, _ = DAMAGE[name]
+    damage(write_copy(reference, tmp_path / "results", "damaged", 1))
+    refused("compare", tmp_path / "results", parts=("no complete run", "1 skipped"))
+
+
+def test_of_fifty_good_runs_and_ten_damaged_ones_the_fifty_are_told_and_the_ten_are_listed(
+    cli, tmp_path
+):
+    results = tmp_path / "results"
+    assert len(good_runs(results, 50)) == 50
+    alone = cli("compare", results, "--format", "csv")
+    assert (alone.exit_code, alone.stderr) == (0, "")
+    source = next(results.glob("adaln/seed0"))
+    damaged = {}
+    for number, name in enumerate(TEN):
+        run = write_copy(source, results, f"adaln/damaged{number}", 100 + number)
+        DAMAGE[name][0](run)
+        damaged[str(run)] = DAMAGE[name][1]
+    before = tree(tmp_path)
+    told = cli("compare", results, "--format", "csv")
+    assert (told.exit_code, told.stdout) == (0, alone.stdout)
+    lines = skipped_lines(told.stderr)
+    assert len(lines) == 10
+    for line, (path, reason) in zip(lines, sorted(damaged.items()), strict=True):
+        assert line.startswith(f"skipped: {path}: ")
+        assert reason in line
+    assert tree(tmp_path) == before
+    rows = [line.split(",") for line in told.stdout.splitlines()]
+    seeds = rows[0].index("seeds")
+    assert sum(int(row[seeds]) for row in rows[1:]) == 50
+
+
+@pytest.mark.parametrize("command", ["compare", "plot"])
+@pytest.mark.parametrize("name", ["a\nerror: forged", "\x1b[2J", "x" * 200, "\u202e", "[red]"])
+def test_a_run_of_an_odd_name_is_listed_on_one_line(cli, pair, reference, tmp_path, command, name):
+    results = shutil.copytree(pair[0], tmp_path / "results")
+    DAMAGE["no result.json"][0](write_copy(reference, results, name, 1))
+    output = ("-o", tmp_path / "figure.png") if command == "plot" else ()
+    told = cli(command, results, *output)
+    assert told.exit_code == 0
+    assert len(skipped_lines(told.stderr)) == 1
+
+
+def test_a_folder_that_leads_back_to_itself_is_no_endless_search(cli, pair, tmp_path):
+    results = shutil.copytree(pair[0], tmp_path / "results")
+    (results / "again").symlink_to(results)
+    told = cli("compare", results, "--format", "csv")
+    assert (told.exit_code, told.stdout) == (0, pair[1])
+
+
+def test_a_pipe_in_place_of_results_is_one_line(cli, tmp_path):
+    os.mkfifo(tmp_path / "results")
+    assert_refused(cli("compare", tmp_path / "results"), 2, "is not a directory")
+
+
+def test_a_key_that_a_newer_version_added_is_no_damage(cli, pair, reference, tmp_path):
+    results = Path(shutil.copytree(pair[0], tmp_path / "results"))
+    run = next(path.parent for path in results.rglob("config.toml"))
+    json_key("result.json", "carbon", 1.0)(run)
+    edit("config.toml", lambda text: text + "\n[carbon]\nprice = 1\n")(run)
+    told = cli("compare", results, "--format", "csv")
+    assert (told.exit_code, told.stderr, told.stdout) == (0, "", pair[1])

@@ -1,0 +1,60 @@
+"""`ditbench sample` with options and runs that are wrong: one line, no picture, nothing changed."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+OPTIONS = [
+    ("--per-class", "1000000000000"), ("--per-class", "10000000"), ("--per-class", "-1"),
+    ("--per-class", "1.5"), ("--cfg-scale", "nan"), ("--cfg-scale", "inf"), ("--cfg-scale", "-1"),
+    ("--sampling-steps", "0"), ("--sampling-steps", "x"), ("--seed", "-1"), ("--seed", str(2**63)),
+    ("--classes", ""), ("--classes", "10"), ("--classes", "-1"), ("--classes", "0,x"),
+    ("--classes", "9" * 30), ("--device", "tpu"), ("-o", "grid.jpg"), ("-o", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
+def test_an_option_of_a_wrong_kind_is_one_line(refused, one_run, options):
+    refused("sample", one_run, *options)
+
+
+CONFIGS = {
+    "no bytes": ("", "is not a checkpoint"),
+    "no TOML": ("[", "not valid TOML"),
+    "an unknown key": ("[train]\nlearning_rate = 1.0", "unknown key"),
+    "a wrong type": ("[train]\nlr = 'x'", "train.lr"),
+    "an unknown block": ("block = 'nope'", "unknown block"),
+    "an unknown objective": ("[objective]\nname = 'nope'", "unknown objective"),
+    "an unknown data set": ("[data]\nname = '../../x'", "unknown data set"),
+    "data that are gone": ("[data]\nname = 'folder'\npath = 'gone'", "no such data"),
+    "another model": ("[model]\nhidden_size = 32\ndepth = 1", "is not a checkpoint"),
+    "a model too large": ("[model]\nhidden_size = 9999996", "too large"),
+    "another sampler": ("[eval]\nsampler = 'ddim'", "ddim"),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_run_of_a_wrong_configuration_is_one_line(refused, one_run, name):
+    text, reason = CONFIGS[name]
+    (one_run / "config.toml").write_text(text)
+    refused("sample", one_run, "--per-class", 1, parts=(reason,))
+
+
+@pytest.mark.parametrize("name", ["config.toml", "checkpoints/latest.safetensors"])
+@pytest.mark.parametrize("kind", ["gone", "a folder", "a link to itself"])
+def test_a_run_that_lacks_a_file_is_one_line(refused, one_run, name, kind):
+    path = one_run / name
+    path.unlink()
+    if kind == "a folder":
+        path.mkdir()
+    elif kind == "a link to itself":
+        path.symlink_to(path.name)
+    refused("sample", one_run, "--per-class", 1)
+
+
+def test_a_pipe_in_place_of_a_checkpoint_is_one_line(refused, one_run):
+    (one_run / "checkpoints/latest.safetensors").unlink()
+    os.mkfifo(one_run / "checkpoints/latest.safetensors")
+    refused("sample", one_run, "--per-class", 1, parts=("has no checkpoint",))

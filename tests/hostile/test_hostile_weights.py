@@ -1,0 +1,369 @@
+"""Checkpoints and weights that are damaged, forged or pickles: nothing of them is executed."""
+
+# ruff: noqa: E501 (tables of cases)
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import struct
+
+import pytest
+import torch
+from contract import assert_error, in_time
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import save
+
+from ditbench.data import load_dataset
+from ditbench.errors import DitbenchError
+from ditbench.metrics import create_extractor
+from ditbench.metrics.digits_classifier import METADATA, WEIGHTS, DigitsClassifier
+from ditbench.metrics.inception import InceptionV3
+from ditbench.metrics.real import real_statistics
+from ditbench.training.checkpoint import _digest, read_checkpoint
+
+LATEST = "checkpoints/latest.safetensors"
+
+
+class Payload:
+    """What a pickle would run when it is loaded."""
+
+    def __init__(self, target):
+        self.target = str(target)
+
+    def __reduce__(self):
+        return os.mkdir, (self.target,)
+
+
+def tensors_of(path):
+    with safe_open(path, framework="pt") as file:
+        names = list(file.keys())
+        return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
+
+
+def forged(tensors, counters):
+    """A checkpoint whose checksum is right, whatever it holds."""
+    return save(tensors, {"counters": counters, "sha256": _digest(tensors, counters)})
+
+
+def with_header(data, header):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    (length,) = struct.unpack_from("<Q", data)
+    return struct.pack("<Q", len(text)) + text + data[8 + length :]
+
+
+def header_of(data):
+    (length,) = struct.unpack_from("<Q", data)
+    return json.loads(data[8 : 8 + length])
+
+
+def edited_header(change):
+    def build(data, _tensors, _counters):
+        header = header_of(data)
+        change(header)
+        return with_header(data, header)
+
+    return build
+
+
+def first(header):
+    return next(value for name, value in header.items() if name != "__metadata__")
+
+
+def changed(**values):
+    """Forge one averaged weight; None removes it."""
+
+    def build(_data, tensors, counters):
+        name = next(name for name in tensors if name.startswith("ema.") and tensors[name].ndim == 2)
+        tensors = dict(tensors)
+        value = values["value"](tensors.pop(name))
+        return forged(tensors if value is None else {**tensors, name: value}, counters)
+
+    return build
+
+
+def counted(**values):
+    def build(_data, tensors, counters):
+        return forged(tensors, json.dumps({**json.loads(counters), **values}))
+
+    return build
+
+
+DAMAGE = {
+    "no bytes": lambda data, *_: b"",
+    "seven bytes": lambda data, *_: data[:7],
+    "its length alone": lambda data, *_: data[:8],
+    "half its header": lambda data, *_: data[:200],
+    "its header alone": lambda data, *_: data[: 8 + struct.unpack_from("<Q", data)[0]],
+    "one byte short": lambda data, *_: data[:-1],
+    "one byte more": lambda data, *_: data + b"\0",
+    "half of it": lambda data, *_: data[: len(data) // 2],
+    "twice": lambda data, *_: data + data,
+    "text": lambda *_: b"no checkpoint",
+    "a zip": lambda *_: b"PK\3\4" + bytes(100),
+    "a header of 2**63 bytes": lambda data, *_: struct.pack("<Q", 2**63) + data[8:],
+    "a header of 100 MB": lambda data, *_: struct.pack("<Q", 10**8) + data[8:],
+    "a header of no bytes": lambda data, *_: struct.pack("<Q", 0) + data[8:],
+    "a header of text": lambda data, *_: with_header(data, b"x" * 64),
+    "a header that is a list": lambda data, *_: with_header(data, [1]),
+    "a header nested without end": lambda data, *_: with_header(data, b'{"a":' * 9_999),
+    "an empty header": lambda data, *_: with_header(data, {}),
+    "no metadata": edited_header(lambda header: header.pop("__metadata__")),
+    "no checksum": edited_header(lambda header: header["__metadata__"].pop("sha256")),
+    "no counters": edited_header(lambda header: header["__metadata__"].pop("counters")),
+    "another checksum": edited_header(
+        lambda header: header["__metadata__"].update(sha256="0" * 64)
+    ),
+    "other counters": edited_header(lambda header: header["__metadata__"].update(counters="{}")),
+    "counters that are no JSON": edited_header(
+        lambda header: header["__metadata__"].update(counters="{")
+    ),
+    "offsets beyond the file": edited_header(
+        lambda header: first(header).update(data_offsets=[0, 2**40])
+    ),
+    "offsets that run backwards": edited_header(
+        lambda header: first(header).update(data_offsets=[64, 0])
+    ),
+    "a shape of terabytes": edited_header(lambda header: first(header).update(shape=[2**40])),
+    "a shape that overflows": edited_header(
+        lambda header: first(header).update(shape=[2**32, 2**32])
+    ),
+    "a negative shape": edited_header(lambda header: first(header).update(shape=[-1])),
+    "an unknown type": edited_header(lambda header: first(header).update(dtype="F4096")),
+    "another type": edited_header(lambda header: first(header).update(dtype="I32")),
+    "no averaged weights": lambda _data, tensors, counters: forged(
+        {name: value for name, value in tensors.items() if not name.startswith("ema.")}, counters
+    ),
+    "no tensors": lambda _data, _tensors, counters: forged({}, counters),
+    "a weight missing": changed(value=lambda weight: None),
+    "a weight too many": lambda _data, tensors, counters: forged(
+        {**tensors, "ema.more": torch.zeros(1)}, counters
+    ),
+    "a weight of another shape": changed(value=lambda weight: weight[:1].clone()),
+    "a weight turned": changed(value=lambda weight: weight.flatten().clone()),
+    "schema 0": counted(schema=0),
+    "schema 2": counted(schema=2),
+    "schema '1'": counted(schema="1"),
+    "schema null": counted(schema=None),
+    "counters that are a list": lambda _data, tensors, _counters: forged(tensors, "[1]"),
+    "counters that are a text": lambda _data, tensors, _counters: forged(tensors, '"abc"'),
+    "counters that are nothing": lambda _data, tensors, _counters: forged(tensors, "null"),
+}
+
+
+@pytest.fixture(scope="module")
+def parts(trained):
+    tensors, metadata = tensors_of(trained / LATEST)
+    return (trained / LATEST).read_bytes(), tensors, metadata["counters"]
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_checkpoint_is_one_line(refused, one_run, parts, name):
+    (one_run / LATEST).write_bytes(DAMAGE[name](*parts))
+    refused("sample", one_run, "--per-class", 1, parts=("is not a checkpoint of this run: ",))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_draw_no_picture(refused, one_run, parts, value):
+    (one_run / LATEST).write_bytes(changed(value=lambda weight: weight * value)(*parts))
+    refused("sample", one_run, "--per-class", 1, code=1, parts=("not numbers (NaN)",))
+
+
+PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_pickle_in_place_of_a_checkpoint_is_not_executed(refused, one_run, tmp_path, protocol):
+    data = pickle.dumps(Payload(tmp_path / "pwned"), protocol)
+    (one_run / LATEST).write_bytes(data)
+    refused("sample", one_run, parts=("is not a checkpoint",))
+    pickle.loads(data)  # it would have
+    assert (tmp_path / "pwned").is_dir()
+
+
+@pytest.mark.parametrize("suffix", ["pt", "pth", "bin"])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_in_place_of_inception_weights_is_not_executed(refused, tmp_path, suffix, zipped):
+    path = tmp_path / f"weights.{suffix}"
+    state = {"Conv2d_1a_3x3.conv.weight": Payload(tmp_path / "pwned")}
+    torch.save(state, path, _use_new_zipfile_serialization=zipped)
+    settings_ = ("metrics.features=inception", f"metrics.inception_weights={path}")
+    options = [part for setting in settings_ for part in ("--set", setting)]
+    refused("run", "--block", "adaln", "--device", "cpu", "--quiet", *options,
+            parts=("does not hold torch-fidelity's Inception-v3 weights",))  # fmt: skip
+    torch.load(path, weights_only=False)  # it would have
+    assert (tmp_path / "pwned").is_dir()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0, 1), st.integers(0, 7), st.sampled_from(["header", "data"]))
+def test_a_flipped_bit_of_a_checkpoint_is_found(trained, tmp_path_factory, place, bit, region):
+    data = bytearray((trained / LATEST).read_bytes())
+    length = 8 + struct.unpack_from("<Q", data)[0]
+    start, end = (0, length) if region == "header" else (length, len(data))
+    data[start + int(place * (end - start - 1))] ^= 1 << bit
+    path = tmp_path_factory.mktemp("flip") / "latest.safetensors"
+    path.write_bytes(bytes(data))
+    whole = read_checkpoint(trained / LATEST)
+    try:
+        tensors, counters = read_checkpoint(path)
+    except DitbenchError as error:
+        assert_error(error, "is not a checkpoint")
+    else:  # a blank between two keys, say
+        assert counters == whole[1]
+        assert tensors.keys() == whole[0].keys()
+        assert all(torch.equal(value, whole[0][name]) for name, value in tensors.items())
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0, 1, exclude_max=True))
+def test_a_checkpoint_cut_anywhere_is_found(trained, tmp_path_factory, share):
+    data = (trained / LATEST).read_bytes()
+    path = tmp_path_factory.mktemp("cut") / "latest.safetensors"
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(DitbenchError) as caught:
+        read_checkpoint(path)
+    assert_error(caught.value, "is not a checkpoint")
+
+
+# Files in place of torch-fidelity's weights.
+WEIGHTS_FILES = {
+    "no bytes": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("hello"),
+    "HTML of a proxy": lambda path: path.write_text("<html>404</html>"),
+    "a zip of text": lambda path: path.write_bytes(b"PK\3\4" + bytes(400)),
+    "a list": lambda path: torch.save([torch.zeros(1)], path),
+    "a number": lambda path: torch.save(1, path),
+    "no tensors": lambda path: torch.save({}, path),
+    "a text among tensors": lambda path: torch.save({"a": torch.zeros(1), "b": "x"}, path),
+    "a number for a name": lambda path: torch.save({1: torch.zeros(1)}, path),
+    "other names": lambda path: torch.save({"weight": torch.zeros(1)}, path),
+    "NaN": lambda path: torch.save({"a": torch.tensor([1.0, float("nan")])}, path),
+    "whole numbers": lambda path: torch.save({"a": torch.zeros(2, dtype=torch.int32)}, path),
+    "complex numbers": lambda path: torch.save({"a": torch.zeros(2, dtype=torch.complex64)}, path),
+    "sparse tensors": lambda path: torch.save({"a": torch.eye(3).to_sparse()}, path),
+    "meta tensors": lambda path: torch.save({"a": torch.zeros(3, device="meta")}, path),
+    "a module": lambda path: torch.save(torch.nn.Linear(1, 1), path),
+    "safetensors": lambda path: path.write_bytes(save({"a": torch.zeros(1)})),
+    "cut to half": lambda path: _cut(path),
+    "a pipe": lambda path: os.mkfifo(path),
+    "a folder": lambda path: path.mkdir(),
+    "a link to itself": lambda path: path.symlink_to(path),
+}
+
+
+def _cut(path):
+    torch.save({"a": torch.zeros(1_000)}, path)
+    os.truncate(path, path.stat().st_size // 2)
+
+
+@pytest.mark.parametrize("name", WEIGHTS_FILES)
+def test_a_file_that_holds_no_inception_weights_is_one_line(refused, tmp_path, name):
+    path = tmp_path / "weights.pth"
+    WEIGHTS_FILES[name](path)
+    settings_ = ("metrics.features=inception", f"metrics.inception_weights={path}")
+    options = [part for setting in settings_ for part in ("--set", setting)]
+    refused("run", "--block", "adaln", "--device", "cpu", "--quiet", *options, parts=("Inception",))
+
+
+def classifier_file(change):
+    def build(path):
+        tensors, metadata = tensors_of(WEIGHTS)
+        path.write_bytes(save(*change(tensors, metadata)))
+
+    return build
+
+
+CLASSIFIERS = {
+    "no file": lambda path: None,
+    "no bytes": lambda path: path.write_bytes(b""),
+    "a pickle": lambda path: path.write_bytes(pickle.dumps(Payload(path.parent / "pwned"))),
+    "cut short": lambda path: path.write_bytes(WEIGHTS.read_bytes()[:-9]),
+    "a pipe": lambda path: os.mkfifo(path),
+    "no metadata": classifier_file(lambda tensors, metadata: (tensors, {})),
+    "metadata that is no JSON": classifier_file(lambda tensors, metadata: (tensors, {METADATA: "x"})),
+    "a tensor missing": classifier_file(
+        lambda tensors, metadata: ({name: tensors[name] for name in list(tensors)[1:]}, metadata)
+    ),
+    "a tensor too many": classifier_file(
+        lambda tensors, metadata: ({**tensors, "more": torch.zeros(1)}, metadata)
+    ),
+    "NaN": classifier_file(
+        lambda tensors, metadata: (
+            {**tensors, "conv1.bias": tensors["conv1.bias"] * float("nan")}, metadata)
+    ),
+    "another type": classifier_file(
+        lambda tensors, metadata: ({**tensors, "conv1.bias": tensors["conv1.bias"].double()}, metadata)
+    ),
+    "another shape": classifier_file(
+        lambda tensors, metadata: ({**tensors, "conv1.bias": tensors["conv1.bias"][:3].clone()}, metadata)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_a_file_that_holds_no_classifier_is_one_line(tmp_path, name):
+    path = tmp_path / "digits.safetensors"
+    CLASSIFIERS[name](path)
+    with pytest.raises(DitbenchError) as caught, in_time():
+        DigitsClassifier(path)
+    assert_error(caught.value, "cannot load the digits features")
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_folder_of_weights_is_one_line(tmp_path):
+    with pytest.raises(DitbenchError) as caught:
+        InceptionV3(tmp_path)
+    assert_error(caught.value, "Inception-v3")
+
+
+@pytest.fixture(scope="module")
+def real():
+    digits = load_dataset("digits")
+    extractor = create_extractor("digits", digits)
+    return digits, extractor, real_statistics(digits, extractor, cache=False)
+
+
+@pytest.fixture(scope="module")
+def written(real, tmp_path_factory):
+    """Name and contents of the cache's file."""
+    with pytest.MonkeyPatch.context() as patch:
+        cache = tmp_path_factory.mktemp("cache")
+        patch.setenv("DITBENCH_CACHE", str(cache))
+        real_statistics(*real[:2])
+        (path,) = cache.iterdir()
+        return path.name, path.read_bytes()
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 255))
+def test_a_damaged_cache_gives_the_same_statistics(
+    real, written, tmp_path_factory, cut, place, flip
+):
+    digits, extractor, expected = real
+    with pytest.MonkeyPatch.context() as patch:
+        cache = tmp_path_factory.mktemp("cache")
+        patch.setenv("DITBENCH_CACHE", str(cache))
+        name, whole = written
+        path = cache / name
+        data = bytearray(whole)
+        data[int(place * (len(data) - 1))] ^= flip
+        path.write_bytes(bytes(data[: round(len(data) * cut)]))
+        found = real_statistics(digits, extractor)
+    assert found.count == expected.count
+    assert torch.equal(found.features_sum, expected.features_sum)
+    assert torch.equal(found.outer_sum, expected.outer_sum)
+    assert torch.equal(found.rows, expected.rows)
+
+
+def test_a_pipe_in_place_of_the_cache_is_passed_over(real, tmp_path, monkeypatch):
+    digits, extractor, expected = real
+    monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path))
+    real_statistics(digits, extractor)
+    (path,) = tmp_path.iterdir()
+    path.unlink()
+    os.mkfifo(path)
+    with in_time():
+        assert torch.equal(real_statistics(digits, extractor).rows, expected.rows)

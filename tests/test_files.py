@@ -1,0 +1,148 @@
+"""Files that are whole or not there, whatever fails in between."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ditbench import files as module
+from ditbench.errors import DitbenchError
+from ditbench.files import (
+    TEMPORARY,
+    remove_leftovers,
+    write_atomically,
+    write_json,
+    write_text,
+)
+
+
+def files_below(path):
+    return {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()}
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def half(file):
+        file.write(b"ne")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(DitbenchError, match="No space left on device") as caught:
+        write_atomically(path, half)
+    assert caught.value.exit_code == 1
+    assert path.read_text() == "old"
+    assert files_below(tmp_path) == {"file.txt"}
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace", "chmod"])
+def test_it_may_fail_anywhere(tmp_path, monkeypatch, step):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+
+    def fail(*_arguments):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os if step == "fsync" else Path, step, fail)
+    with pytest.raises(DitbenchError, match="Input/output error"):
+        write_text(path, "new")
+    assert path.read_text() == "old"
+    assert files_below(tmp_path) == {"file.txt"}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_what_is_no_matter_of_the_system_passes_through_and_leaves_nothing(tmp_path, error):
+    def fail(_file):
+        raise error
+
+    with pytest.raises(error):
+        write_atomically(tmp_path / "file.txt", fail)
+    assert files_below(tmp_path) == set()
+
+
+def test_a_process_that_is_killed_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    program = (
+        "import os, pathlib, sys\n"
+        "from ditbench.files import write_atomically\n"
+        "def die(file):\n"
+        "    file.write(b'new'); file.flush(); os._exit(9)\n"
+        "write_atomically(pathlib.Path(sys.argv[1]), die)\n"
+    )
+    command = [sys.executable, "-c", program, str(path)]
+    assert subprocess.run(command, check=False).returncode == 9
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["folder", "file/below"])
+def test_a_place_that_takes_no_file_is_named(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DitbenchError, match=rf"cannot write .*{name}") as caught:
+        write_text(tmp_path / name, "text")
+    assert caught.value.exit_code == 1
+    assert files_below(tmp_path) == {"file"}
+
+
+numbers = st.floats() | st.integers() | st.none() | st.text()
+tables = st.dictionaries(st.text(), st.recursive(numbers, lambda n: st.lists(n, max_size=3)))
+
+
+@given(tables)
+def test_json_holds_no_number_that_json_has_not(tmp_path_factory, table):
+    path = tmp_path_factory.getbasetemp() / "table.json"
+    write_json(path, table)
+
+    def refuse(name):
+        raise AssertionError(name)
+
+    read = json.loads(path.read_text(), parse_constant=refuse)
+    assert read == json.loads(json.dumps(table), parse_constant=lambda _: None)
+
+
+def test_a_number_that_is_none_becomes_null(tmp_path):
+    write_json(tmp_path / "table.json", {"loss": math.nan, "norms": [math.inf, 1.5]})
+    assert json.loads((tmp_path / "table.json").read_text()) == {"loss": None, "norms": [None, 1.5]}
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_name_and_the_name_after(tmp_path, monkeypatch):
+    """In this order alone does a power cut leave the old file or the new one."""
+    done = []
+
+    def note(name, original):
+        def call(*arguments):
+            done.append(name)
+            return original(*arguments)
+
+        return call
+
+    monkeypatch.setattr(os, "fsync", note("fsync", os.fsync))
+    monkeypatch.setattr(Path, "replace", note("replace", Path.replace))
+    monkeypatch.setattr(module, "sync_directory", note("directory", module.sync_directory))
+    write_text(tmp_path / "file.txt", "text")
+    assert done == ["fsync", "replace", "directory", "fsync"]
+
+
+def test_a_new_directory_is_brought_to_the_disk_too(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(module, "sync_directory", synced.append)
+    write_text(tmp_path / "a" / "b" / "file.txt", "text")
+    assert synced == [tmp_path, tmp_path / "a", tmp_path / "a" / "b"]
+
+
+def test_what_a_killed_process_left_half_written_is_removed_at_any_depth(tmp_path):
+    for name in ("samples", "checkpoints"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{TEMPORARY}abc").write_text("half")
+    (tmp_path / f"{TEMPORARY}def").write_text("half")
+    (tmp_path / "train.csv").write_text("whole")
+    remove_leftovers(tmp_path)
+    assert files_below(tmp_path) == {"train.csv"}
+    remove_leftovers(tmp_path / "absent")

@@ -1,0 +1,106 @@
+"""Tables that grow by a row at a time, and what a crash leaves of them."""
+
+import os
+
+import pytest
+
+from ditbench.errors import DitbenchError
+from ditbench.rows import append_row, read_rows
+
+COLUMNS = ("step", "fid", "features")
+ROW = {"step": 3, "fid": 0.1 + 0.2, "features": "digits"}
+
+
+@pytest.fixture
+def table(tmp_path):
+    return tmp_path / "table.csv"
+
+
+def test_a_row_comes_back_as_it_was(table):
+    for _ in range(2):
+        append_row(table, ROW, COLUMNS)
+    assert (
+        table.read_text().splitlines()
+        == ["step,fid,features"] + ["3,0.30000000000000004,digits"] * 2
+    )
+    assert read_rows(table) == [ROW, ROW]
+
+
+def test_no_table_has_no_rows(table):
+    assert read_rows(table) == []
+
+
+def test_a_table_that_takes_no_row_is_named(tmp_path):
+    with pytest.raises(DitbenchError, match="cannot write") as caught:
+        append_row(tmp_path, {"step": 1}, ["step"])
+    assert caught.value.exit_code == 1
+
+
+def test_the_order_of_a_row_does_not_matter_but_its_columns_do(table):
+    append_row(table, {"step": 1, "fid": 2.0}, ("step", "fid"))
+    append_row(table, {"fid": 3.0, "step": 2}, ("step", "fid"))
+    assert read_rows(table) == [{"step": 1, "fid": 2.0}, {"step": 2, "fid": 3.0}]
+    with pytest.raises(ValueError, match="columns"):
+        append_row(table, {"step": 3}, ("step", "fid"))
+
+
+def test_a_table_that_another_version_began_takes_no_row(table):
+    """Under its header the numbers would stand in wrong columns."""
+    append_row(table, {"step": 1, "kid": 2.0}, ("step", "kid"))
+    before = table.read_text()
+    with pytest.raises(DitbenchError, match=r"its columns are not step,fid") as caught:
+        append_row(table, {"step": 2, "fid": 2.0}, ("step", "fid"))
+    assert caught.value.exit_code == 1
+    assert table.read_text() == before
+
+
+@pytest.mark.parametrize("length", range(1, len("3,0.30000000000000004,digits\n")))
+def test_a_row_cut_short_anywhere_is_left_out(table, length):
+    """Also within its last cell, where what is left has all columns and a wrong number."""
+    columns = ("features", "step", "fid")
+    for _ in range(2):
+        append_row(table, ROW, columns)
+    text = table.read_text()
+    table.write_text(text[:-length])
+    assert read_rows(table) == [ROW]
+
+
+@pytest.mark.parametrize("length", range(len("step,fid,features") + 1))
+def test_a_header_cut_short_is_no_table(table, length):
+    table.write_text("step,fid,features"[:length])
+    assert read_rows(table) == []
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\n1\n", b'step\n"1\n' + b"x" * 200_000 + b"\n"])
+def test_what_is_no_table_is_named(table, content):
+    table.write_bytes(content)
+    with pytest.raises(DitbenchError, match=r"table\.csv is damaged") as caught:
+        read_rows(table)
+    assert caught.value.hint
+
+
+def test_a_row_is_on_the_disk_when_append_returns(table, monkeypatch):
+    """A checkpoint counts it: after a power cut, rows that are missing would end the run."""
+    seen = []
+    original = os.fsync
+
+    def fsync(descriptor):
+        seen.append(table.read_text().count("\n"))
+        original(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    append_row(table, ROW, COLUMNS)
+    append_row(table, ROW, COLUMNS)
+    assert seen == [2, 2, 3]  # the second brings to the disk that there is such a file
+
+
+def test_a_disk_that_is_full_half_way_through_a_row_is_named(table, monkeypatch):
+    append_row(table, ROW, COLUMNS)
+
+    def full(_descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DitbenchError, match=r"cannot write .*table\.csv: No space") as caught:
+        append_row(table, ROW, COLUMNS)
+    assert caught.value.exit_code == 1
