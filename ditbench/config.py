@@ -74,10 +74,14 @@ def _fit_ema(config: RunConfig, given: Table) -> RunConfig:
 def read_toml(path: Path) -> Table:
     """Parse a TOML file; a DitbenchError names the file and what is wrong with it."""
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+            raise DitbenchError(f"{path} is a pipe, a socket or a device", "name a file")
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise DitbenchError(f"cannot read {path}: {error.strerror}", "check the path") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise DitbenchError(f"{path} is nested too deeply", "https://toml.io") from error
+    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
         raise DitbenchError(f"{path} is not valid TOML: {error}", "https://toml.io") from error
 
 
@@ -93,6 +97,10 @@ def _parse_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
+    except (RecursionError, ValueError) as error:  # thousands of brackets, or of digits
+        raise DitbenchError(
+            f"'{text[:40]}...' is no value of a setting", "write --set section.key=value"
+        ) from error
 
 
 def _merge(table: Table, other: Table) -> None:

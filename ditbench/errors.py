@@ -15,6 +15,8 @@ EXIT_INTERRUPTED = 130
 # Plus the number of the signal that stopped a run: 130 for Ctrl-C, 143 for SIGTERM.
 EXIT_SIGNAL = 128
 
+_MAX_LINE = 1_000  # characters of an error that anyone wants to read
+
 
 class DitbenchError(Exception):
     """Something that a user can cause and can mend.
@@ -33,6 +35,17 @@ class DitbenchError(Exception):
         self.message = message
         self.hint = hint
         self.exit_code = exit_code
+
+
+def one_line(text: str) -> str:
+    """A text as one line can show it: what is not printable escaped, and much of it cut.
+
+    Paths and the contents of damaged files may hold newlines, or what a terminal would obey.
+    """
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    half = _MAX_LINE // 2
+    return text if len(text) <= _MAX_LINE else f"{text[:half]}...{text[-half:]}"
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> DitbenchError:

@@ -11,6 +11,8 @@ Only this file knows the names and formats inside it:
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
@@ -26,7 +28,6 @@ from ditbench.rows import append_row, csv_line, damaged, read_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 # Raised when a reader of an older version would misread the files.
 SCHEMA = 1
@@ -34,6 +35,7 @@ SCHEMA = 1
 # Where the project's own runs lie below a clone's results.
 REFERENCE = "reference"
 
+_OWN_DIRECTORIES = ("samples", "checkpoints")
 TRAIN_COLUMNS = ("step", "images", "seconds", "loss", "lr", "grad_norm")
 
 
@@ -251,9 +253,10 @@ class RunDirectory:
             DitbenchError: missing, not a JSON object, or of a schema this version cannot read.
         """
         result = read_json(self.result, "remove that file: the run then makes it anew")
-        if result.get("schema") != SCHEMA:
+        schema = result.get("schema")
+        if type(schema) is not int or schema != SCHEMA:  # `true` and 1.0 equal 1
             raise DitbenchError(
-                f"{self.result} has schema {result.get('schema')!r}, this version reads {SCHEMA}",
+                f"{self.result} has schema {schema!r}, this version reads {SCHEMA}",
                 "use the ditbench that wrote it, or run it again",
             )
         return result
@@ -268,9 +271,17 @@ def find_runs(root: Path) -> Iterator[RunDirectory]:
     if (root / "config.toml").is_file():
         yield RunDirectory(root)
         return
-    paths = sorted(path.parent for path in root.glob("**/config.toml"))
+    paths = sorted(_runs_below(root))
     own = [path for path in paths if path.relative_to(root).parts[0] != REFERENCE]
     yield from map(RunDirectory, own or paths)
+
+
+def _runs_below(root: Path) -> Iterator[Path]:
+    """Directories with a config.toml; where a run keeps its own files none is looked for."""
+    for place, directories, files in os.walk(root):
+        if "config.toml" in files:
+            directories[:] = [name for name in directories if name not in _OWN_DIRECTORIES]
+            yield Path(place)
 
 
 def read_json(path: Path, hint: str = "run it again") -> dict[str, Any]:
@@ -281,6 +292,8 @@ def read_json(path: Path, hint: str = "run it again") -> dict[str, Any]:
         raise DitbenchError(
             f"cannot read {path}: {error.strerror}", "is the run complete?"
         ) from error
+    except RecursionError as error:
+        raise DitbenchError(f"{path} is nested too deeply", hint) from error
     except ValueError as error:
         raise DitbenchError(f"{path} is not JSON: {error}", hint) from error
     if not isinstance(value, dict):

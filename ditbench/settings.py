@@ -53,6 +53,15 @@ class ModelConfig(Section):
     mlp_ratio: Annotated[float, Field(gt=0, le=64)] = 4.0
     class_dropout_prob: Annotated[float, Field(gt=0, lt=1)] = 0.1
 
+    @model_validator(mode="after")
+    def _check_width(self) -> ModelConfig:
+        if self.hidden_size * self.mlp_ratio < 1:
+            raise DitbenchError(
+                f"model.mlp_ratio = {self.mlp_ratio:g} leaves the MLP no width at all",
+                "the paper's is 4",
+            )
+        return self
+
     @property
     def size(self) -> ModelSize:
         """What a model's name says."""
@@ -115,11 +124,11 @@ class EvalConfig(Section):
     """When and how samples are drawn: `points` evaluations, evenly spaced, the last at the end."""
 
     points: Annotated[int, Field(gt=0)] = 6
-    samples: Annotated[int, Field(gt=1)] = 2_000
+    samples: Annotated[int, Field(gt=1, le=10**7)] = 2_000
     sampler: str = "auto"
-    sampling_steps: Annotated[int, Field(gt=0)] = 25
-    cfg_scale: Annotated[float, Field(ge=0)] = 1.0
-    batch_size: Annotated[int, Field(gt=0)] = 500
+    sampling_steps: Annotated[int, Field(gt=0, le=10**6)] = 25
+    cfg_scale: Annotated[float, Field(ge=0, le=1e6)] = 1.0
+    batch_size: Annotated[int, Field(gt=0, le=10**6)] = 500
 
 
 class MetricsConfig(Section):
@@ -153,7 +162,7 @@ class RunConfig(Section):
                 f"train longer (--steps), or evaluate less: --set eval.points={self.budget.steps}",
             )
         # It names a directory, which has to stay where --out says.
-        if not re.fullmatch(r"\w[\w.-]*", self.preset):
+        if not re.fullmatch(r"\w[\w.-]*", self.preset) or not self.preset.isprintable():
             raise DitbenchError(
                 f"preset = {self.preset!r} cannot name a directory",
                 "use letters, digits and .-_ only, such as my-experiment",

@@ -19,6 +19,7 @@ from ditbench.errors import (
     EXIT_OK,
     EXIT_USAGE,
     DitbenchError,
+    one_line,
 )
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _complain(message: str, hint: str | None) -> None:
     lines = [("error: ", "red", message), *([("help: ", "cyan", hint)] if hint else [])]
     for label, colour, text in lines:
         typer.secho(label, fg=colour, bold=True, nl=False, err=True)
-        typer.echo(" ".join(text.splitlines()), err=True)
+        typer.echo(one_line(" ".join(text.splitlines())), err=True)
 
 
 def _without_flag_types(parameters: list[Any]) -> list[Any]:

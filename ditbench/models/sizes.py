@@ -15,8 +15,10 @@ SIZES = {
     "XL": (1152, 28, 16),
 }
 PATCH_SIZES = (1, 2, 4, 8)
-_FREE_FORM = re.compile(r"(\d+)x(\d+)x(\d+)/(\d+)")
-_INPUT = re.compile(r"(\d+)x(\d+)x(\d+)")
+# Nine digits are more than any size that can be counted.
+_FREE_FORM = re.compile(r"(\d{1,9})x(\d{1,9})x(\d{1,9})/(\d{1,9})", re.ASCII)
+_PATCH = re.compile(r"\d{1,9}", re.ASCII)
+_INPUT = re.compile(r"(\d{1,9})x(\d{1,9})x(\d{1,9})", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def parse_model(name: str) -> ModelSize:
         hidden_size, depth, num_heads, patch_size = map(int, free_form.groups())
         return ModelSize(hidden_size, depth, num_heads, patch_size)
     size, _, patch = text.upper().partition("/")
-    if size in SIZES and patch.isdecimal() and int(patch) > 0:
+    if size in SIZES and _PATCH.fullmatch(patch) and int(patch) > 0:
         return ModelSize(*SIZES[size], patch_size=int(patch))
     error = unknown_name("model", name, [f"{size}/{P}" for size in SIZES for P in PATCH_SIZES])
     raise DitbenchError(

@@ -12,7 +12,6 @@ Row = dict[str, Any]
 _INT64 = 2**63
 # Of a value that is shown: more of it would bury what the line says.
 _MAX_SHOWN = 60
-_MAX_LINE = 500
 
 
 def show(value: Any) -> str:
@@ -24,17 +23,6 @@ def show(value: Any) -> str:
     except RecursionError:
         text = f"a {type(value).__name__} nested without end"
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
-
-
-def one_line(text: str) -> str:
-    """A text as one line can show it: what is not printable escaped, and much of it cut.
-
-    Paths and the contents of damaged files may hold newlines, or what a terminal would obey.
-    """
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    half = _MAX_LINE // 2
-    return text if len(text) <= _MAX_LINE else f"{text[:half]}...{text[-half:]}"
 
 
 def _get(table: Row, key: str, file: str) -> Any:

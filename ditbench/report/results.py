@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ditbench.errors import DitbenchError
-from ditbench.report.fields import one_line
+from ditbench.errors import DitbenchError, one_line
 from ditbench.report.read import read_run
 from ditbench.rundir import RunDirectory, find_runs
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
 
@@ -113,10 +113,18 @@ def load_ema(path: Path, model: DiT) -> int:
     """
     tensors, counters = read_checkpoint(path)
     try:
-        model.load_state_dict(_below("ema.", tensors))
-    except RuntimeError as error:
+        _load_weights(model, _below("ema.", tensors))
+        return int(counters["step"])
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise _unusable(path, error) from error
-    return int(counters["step"])
+
+
+def _load_weights(model: nn.Module, weights: Tensors) -> None:
+    """Load weights of the model's own types: torch would turn any other into them silently."""
+    for name, value in model.state_dict().items():
+        if name in weights and weights[name].dtype != value.dtype:
+            raise ValueError(f"{name} is {weights[name].dtype}, not {value.dtype}")
+    model.load_state_dict(weights)
 
 
 def read_checkpoint(path: Path) -> tuple[Tensors, Counters]:
@@ -182,8 +190,8 @@ def _restore(trainer: Trainer, path: Path) -> None:
     try:
         if counters["run"] != _identity(trainer):
             raise ValueError("it is of another run")
-        trainer.model.load_state_dict(_below("model.", tensors))
-        trainer.ema.model.load_state_dict(_below("ema.", tensors))
+        _load_weights(trainer.model, _below("model.", tensors))
+        _load_weights(trainer.ema.model, _below("ema.", tensors))
         for index, weight in enumerate(trainer.parameters):
             state = _below(f"optimizer.{index}.", tensors)
             # AdamW keeps its moments beside the weight, and its step counter too when fused.

@@ -30,8 +30,8 @@ def select_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).item()  # `meta`, for one, computes nothing
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise DitbenchError(
             f"no device '{name}' on this machine", "use --device auto, cpu, cuda or cuda:1"
         ) from error

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from run_copies import REFERENCE, write_copy
 
 from ditbench.config import read_toml
-from ditbench.errors import DitbenchError
-from ditbench.report.fields import flatten, one_line
+from ditbench.errors import DitbenchError, one_line
+from ditbench.report.fields import flatten
 from ditbench.report.read import read_run
 from ditbench.rundir import RunDirectory
 
