@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ditbench.config import read_toml, validate
 from ditbench.report import verdict
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
@@ -30,7 +31,7 @@ def world(tmp_path_factory):
             text = config.replace("weight_decay = 0.0", "weight_decay = 0.1")
             (copy / "config.toml").write_text(text)
             result = json.loads((copy / "result.json").read_text())
-            result["fingerprint"] = result["fingerprint"][::-1]
+            result["fingerprint"] = validate(read_toml(copy / "config.toml")).fingerprint
             (copy / "result.json").write_text(json.dumps(result))
     shutil.copytree(next(RUNS.glob("adaln/seed0-*")), root / "damaged")
     (root / "damaged" / "config.toml").write_text("[train")

@@ -96,9 +96,9 @@ def test_an_option_of_a_wrong_kind_is_one_line(refused, options):
 
 
 def test_sampling_steps_beyond_the_schedule_are_one_line(refused):
-    for steps in ("1001", ZEROS):
+    for steps, reason in (("1001", "out of range"), (ZEROS, "eval.sampling_steps")):
         setting = f"eval.sampling_steps={steps}"
-        refused(*RUN, "--objective", "ddpm", "--set", setting, parts=("out of range",))
+        refused(*RUN, "--objective", "ddpm", "--set", setting, parts=(reason,))
 
 
 @pytest.mark.parametrize("place", ["file", "file/x", "pipe", "/dev/null", "/dev/null/x"])
