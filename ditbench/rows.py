@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import os
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,7 @@ def csv_line(cells: Iterable[Any]) -> str:
     return line.getvalue()
 
 
+@functools.lru_cache(maxsize=8192)  # most cells of a thousand runs are those of another run
 def parse_cell(text: str) -> int | float | str:
     """The number that a cell of a CSV file holds, or else its text."""
     if "_" in text:  # Python reads 1_000 as a number; no writer of ours does

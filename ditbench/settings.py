@@ -55,7 +55,7 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _check_width(self) -> ModelConfig:
-        if self.hidden_size * self.mlp_ratio < 1:
+        if min(self.hidden_size, 2**53) * self.mlp_ratio < 1:  # larger ones overflow a float
             raise DitbenchError(
                 f"model.mlp_ratio = {self.mlp_ratio:g} leaves the MLP no width at all",
                 "the paper's is 4",

@@ -8,7 +8,6 @@ once alone (an FID along the way, a device's name) cannot be checked by anyone.
 from __future__ import annotations
 
 import functools
-import json
 import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -99,9 +98,9 @@ def _check_rows(flat: Row, cost: Row, evaluations: list[Row]) -> None:
         if per_image is not None:
             flops = _product(per_image, images)
             _same("train_flops", flops, "cost.json", row["train_flops"], where)
-        for name, key in _SETTINGS.items():
-            if key in flat and flat[key] != "auto":
-                _same(name, flat[key], "config.toml", row[name], where)
+    for name, key in _SETTINGS.items():  # which do not change along a run
+        if key in flat and flat[key] != "auto":
+            _same(name, flat[key], "config.toml", evaluations[0][name], "eval.csv")
     for row, following in pairwise([{"seconds": 0.0}, *evaluations]):
         if following["seconds"] < row["seconds"]:
             raise DitbenchError(f"eval.csv: the seconds of step {following['step']} run backwards")
@@ -129,9 +128,14 @@ def _check_fingerprint(flat: Row, result: Row) -> None:
     if not flat.keys() <= _known_keys():
         return
     # Of a thousand runs most have the configuration of another, seed and preset apart.
-    identity = {key: value for key, value in flat.items() if key not in ("seed", "preset")}
+    # The type belongs to it: 1, 1.0 and true are equal, and not all are values of a key.
+    identity = tuple(
+        (key, type(value), value) for key, value in flat.items() if key not in ("seed", "preset")
+    )
     try:
-        fingerprint = _fingerprint(json.dumps(identity, sort_keys=True, default=str))
+        fingerprint = _fingerprint(identity)
+    except TypeError as error:  # a list has no hash, and is no value of any key
+        raise DitbenchError("config.toml holds a list where none can be") from error
     except DitbenchError as error:
         raise DitbenchError(f"config.toml: {error.message}") from error
     told = result["fingerprint"]
@@ -142,10 +146,10 @@ def _check_fingerprint(flat: Row, result: Row) -> None:
 
 
 @functools.lru_cache(maxsize=256)
-def _fingerprint(identity: str) -> str:
-    """The fingerprint of a configuration, given as JSON with dotted keys."""
+def _fingerprint(identity: tuple[tuple[str, type, Any], ...]) -> str:
+    """The fingerprint of a configuration, given as dotted keys with the type and the value."""
     table: Row = {}
-    put(table, json.loads(identity))
+    put(table, {key: value for key, _, value in identity})
     return validate(table).fingerprint
 
 

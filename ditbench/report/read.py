@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 64 * 2**20
 MAX_CONFIG_BYTES = 2**15
 # How an evaluation was made cannot change along a run.
-_FIXED_ALONG_A_RUN = ("features", "samples", "sampler", "sampling_steps", "cfg_scale")
+_FIXED_ALONG_A_RUN = ("ema_decay", "features", "samples", "sampler", "sampling_steps", "cfg_scale")
 # What names a run or says where a file lies, and what has a column of its own: no part of the
 # rest of a configuration, its recipe.
 _NOT_RECIPE = {
