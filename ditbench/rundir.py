@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,47 +60,47 @@ class RunDirectory:
         """The directory of one configuration and seed below `out`."""
         return cls(out / preset / block / f"seed{seed}-{fingerprint[:8]}")
 
-    @property
+    @cached_property
     def config(self) -> Path:
         """Everything that determines the result, TOML."""
         return self.path / "config.toml"
 
-    @property
+    @cached_property
     def environment(self) -> Path:
         """Versions, device, commit, JSON."""
         return self.path / "env.json"
 
-    @property
+    @cached_property
     def cost(self) -> Path:
         """Parameters, MACs, training cost, JSON."""
         return self.path / "cost.json"
 
-    @property
+    @cached_property
     def train(self) -> Path:
         """The training log, CSV with `TRAIN_COLUMNS`."""
         return self.path / "train.csv"
 
-    @property
+    @cached_property
     def evaluations(self) -> Path:
         """One row an evaluation, CSV."""
         return self.path / "eval.csv"
 
-    @property
+    @cached_property
     def result(self) -> Path:
         """The summary that is written last, JSON."""
         return self.path / "result.json"
 
-    @property
+    @cached_property
     def failure(self) -> Path:
         """Why the run stopped, JSON; removed when it goes on."""
         return self.path / "failure.json"
 
-    @property
+    @cached_property
     def lock(self) -> Path:
         """Held by the process that writes."""
         return self.path / ".lock"
 
-    @property
+    @cached_property
     def checkpoint(self) -> Path:
         """The latest checkpoint, safetensors."""
         return self.path / "checkpoints" / "latest.safetensors"

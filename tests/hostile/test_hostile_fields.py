@@ -103,6 +103,7 @@ JSON_FIELDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("file", "key"), JSON_FIELDS)
 def test_a_field_of_json_is_its_own_or_the_run_is_skipped(run, expected, file, key):
     table = json.loads((SOURCE / file).read_text())
@@ -121,6 +122,7 @@ def test_a_field_of_json_is_its_own_or_the_run_is_skipped(run, expected, file, k
     check(run, expected, file, json.dumps(table), excused)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", flatten(read_toml(SOURCE / "config.toml")))
 def test_a_field_of_the_configuration_is_its_own_or_the_run_is_skipped(run, expected, key):
     table = read_toml(SOURCE / "config.toml")
@@ -154,6 +156,7 @@ CELLS = ["", "nan", "inf", "-inf", "1e400", "-1", "0", "7", "1_0", "0x10", "x", 
          "\0", "\x1b[2J", "1;2", "true", "None", "=1+1", "\u0661"]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", LINES[0])
 def test_a_cell_of_the_table_is_its_own_or_the_run_is_skipped(run, expected, column):
     where = LINES[0].index(column)
