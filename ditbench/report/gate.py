@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +108,9 @@ def parse_gate(text: str) -> Gate:
     try:
         if len(text) > _LONGEST:
             raise ValueError(f"it is longer than {_LONGEST} characters")
-        tree = ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's own, of escapes in texts
+            tree = ast.parse(text.strip(), mode="eval").body
         _check_condition(tree)
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else str(error)

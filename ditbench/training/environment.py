@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import warnings
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,9 @@ def select_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of devices that torch will no longer know
+            device = torch.device(name)
         torch.zeros(1, device=device).item()  # `meta`, for one, computes nothing
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise DitbenchError(
