@@ -37,15 +37,27 @@ class DitbenchError(Exception):
         self.exit_code = exit_code
 
 
-def one_line(text: str) -> str:
-    """A text as one line can show it: what is not printable escaped, and much of it cut.
+def printable(text: str) -> str:
+    """A text with what is not printable escaped.
 
-    Paths and the contents of damaged files may hold newlines, or what a terminal would obey.
+    Paths and the contents of damaged files may hold newlines, which would forge a second line, or
+    what a terminal would obey.
     """
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    half = _MAX_LINE // 2
-    return text if len(text) <= _MAX_LINE else f"{text[:half]}...{text[-half:]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def one_line(text: str, most: int = _MAX_LINE) -> str:
+    """A text as one line can show it: printable, and of much the middle left out.
+
+    Args:
+        text: any.
+        most: characters that are shown.
+    """
+    text = printable(text)
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]}...{text[-half:]}"
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> DitbenchError:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-import operator
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.models.sizes import ModelSize
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 Table = dict[str, Any]
 
@@ -187,31 +188,30 @@ class RunConfig(Section):
         What was added later and is not used is left out: a run without it says what it always said.
         """
         table = self.model_dump(mode="json", exclude_none=True)
-        for key in _unused(self):
-            *path, name = key.split(".")
-            functools.reduce(operator.getitem, path, table).pop(name, None)
+        _drop_unused(self, table)
         return tomli_w.dumps(table)
 
 
-def _unused(section: Section, prefix: str = "") -> list[str]:
-    """The dotted keys that were added later and have their default."""
-    found: list[str] = []
+def _is_unused(field: FieldInfo, value: Any) -> bool:
+    """Whether a key was added later and has its default."""
+    return field.json_schema_extra == ADDED_LATER and value == field.default
+
+
+def _drop_unused(section: Section, table: Table) -> None:
+    """Take the keys that are not used out of what a section was dumped to."""
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, Section):
-            found += _unused(value, f"{prefix}{name}.")
-        elif field.json_schema_extra == ADDED_LATER and value == field.default:
-            found.append(prefix + name)
-    return found
+            _drop_unused(value, table[name])
+        elif _is_unused(field, value):
+            table.pop(name, None)
 
 
 def _identity(section: Section) -> Table:
     table: Table = {}
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
-        if field.json_schema_extra == NOT_IDENTITY:
-            continue
-        if field.json_schema_extra == ADDED_LATER and value == field.default:
+        if field.json_schema_extra == NOT_IDENTITY or _is_unused(field, value):
             continue
         table[name] = _identity(value) if isinstance(value, Section) else value
     return table

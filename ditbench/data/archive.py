@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Protocol, Self
 
-from ditbench.errors import DitbenchError
+from ditbench.errors import DitbenchError, one_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -176,16 +176,8 @@ def _declared_members(path: Path) -> int:
 
 
 def shown(name: object) -> str:
-    """A name as a line can show it: what is not printable escaped, and the middle of much left out.
-
-    Whoever made the files chose their names: a newline in one would forge a second line, and an
-    escape sequence would reach the terminal.
-    """
-    text = str(name)
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    half = MAX_SHOWN // 2
-    return text if len(text) <= MAX_SHOWN else f"{text[:half]}...{text[-half:]}"
+    """A name as a line can show it: whoever made the files chose their names."""
+    return one_line(str(name), MAX_SHOWN)
 
 
 def _no_zip(path: Path, reason: str) -> DitbenchError:

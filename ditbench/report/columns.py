@@ -145,13 +145,12 @@ def _target_columns(comparison: Comparison) -> tuple[Column, ...]:
     target = comparison.target_fid
     if target is None:
         return ()
-    least = significant(3)
     return (
         Column("target_fid", None),
         Column("reached_target", f"Reached FID {target:g}", "{:d}".format, "high"),
         Column("steps_to_target", "after steps", decimals(0), "low"),
-        Column("train_flops_to_target", "PFLOPs", lambda value: least(value * 1e-15), "low"),
-        Column("seconds_to_target", "seconds", least, "low"),
+        Column("train_flops_to_target", "PFLOPs", significant(3, scale=1e-15), "low"),
+        Column("seconds_to_target", "seconds", significant(3), "low"),
     )
 
 

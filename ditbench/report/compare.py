@@ -12,9 +12,8 @@ from ditbench.errors import DitbenchError, unknown_name
 from ditbench.report.columns import INFERRED
 from ditbench.report.curves import fid_area, to_target
 from ditbench.report.groups import (
-    LIKE,
     configurations,
-    describe,
+    devices_differ,
     differences,
     facts_that_differ,
     heading,
@@ -33,18 +32,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ditbench.report.statistics import Values
-
-__all__ = [
-    "LIKE",
-    "Comparison",
-    "compare",
-    "compare_groups",
-    "describe",
-    "differences",
-    "shared",
-    "split_groups",
-    "suffix",
-]
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +93,7 @@ def compare(
         DitbenchError: no runs, an unknown baseline, a target that is not above 0, or runs that are
             not alike: the keys that differ are named.
     """
-    if df.empty:
-        raise DitbenchError("there are no runs to compare", "`ditbench run --block all` makes some")
+    _must_have_runs(df)
     unlike = differences(df)
     if unlike and not force:
         raise DitbenchError(
@@ -146,8 +132,7 @@ def compare_groups(
         DitbenchError: no runs, a target that is not above 0, or a baseline that no group has. A
             group without the baseline has its own.
     """
-    if df.empty:
-        raise DitbenchError("there are no runs to compare", "`ditbench run --block all` makes some")
+    _must_have_runs(df)
     if baseline is not None and baseline not in set(df["block"]):
         raise unknown_name("baseline", baseline, in_order(df["block"]))
     apart = facts_that_differ(df)
@@ -157,6 +142,11 @@ def compare_groups(
         comparison = compare(group, known, target_fid=target_fid)
         comparisons.append(replace(comparison, apart=set_apart(group, apart)))
     return comparisons
+
+
+def _must_have_runs(df: pd.DataFrame) -> None:
+    if df.empty:
+        raise DitbenchError("there are no runs to compare", "`ditbench run --block all` makes some")
 
 
 def _labels(df: pd.DataFrame) -> pd.Series[str]:
@@ -204,7 +194,7 @@ def _means(df: pd.DataFrame, target_fid: float | None) -> pd.DataFrame:
     table["fid_high"] = [intervals[block].high for block in table.index]
     names = ["kid", "label_accuracy", "fid_area", "steps_per_second", "peak_memory_bytes"]
     table = table.join(grouped[names].mean())
-    if final["device"].nunique() > 1:  # the mean speed of two machines is no speed of anything
+    if devices_differ(final):  # the mean speed of two machines is no speed of anything
         table[["train_seconds", "steps_per_second", "peak_memory_bytes"]] = math.nan
     if target_fid is not None:
         table = table.join(_reaching(df, final, target_fid))
@@ -214,7 +204,7 @@ def _means(df: pd.DataFrame, target_fid: float | None) -> pd.DataFrame:
 def _reaching(df: pd.DataFrame, final: pd.DataFrame, target_fid: float) -> pd.DataFrame:
     """What reaching a FID took: means where each seed reached it, and how many did."""
     runs = to_target(df, target_fid)
-    if final["device"].nunique() > 1:
+    if devices_differ(final):
         runs["seconds_to_target"] = math.nan
     grouped = runs.groupby(final["block"])
     means = grouped.mean()

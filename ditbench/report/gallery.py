@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from ditbench.errors import DitbenchError
 from ditbench.report.grid import first_rows
-from ditbench.report.groups import describe, shared, split_groups
+from ditbench.report.groups import describe, shared
+from ditbench.report.panels import groups_to_plot
 from ditbench.report.style import (
     DPI,
     FONT,
@@ -55,10 +56,7 @@ def plot_samples(df: pd.DataFrame, output: str | Path, rows: int = 2) -> None:
 
 def samples_figure(df: pd.DataFrame, rows: int = 2) -> Figure:
     """The figure that `plot_samples` writes; make it under `matplotlib.rc_context(style.RC)`."""
-    groups = [_strips(group, rows, df) for group in split_groups(df)]
-    if not groups:
-        raise DitbenchError("there are no runs to plot", "`ditbench run --block all` makes some")
-    return _lay_out(groups)
+    return _lay_out([_strips(group, rows, df) for group in groups_to_plot(df)])
 
 
 def _strips(group: pd.DataFrame, rows: int, df: pd.DataFrame) -> tuple[str, dict[str, Image]]:

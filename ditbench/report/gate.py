@@ -9,7 +9,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ditbench.errors import DitbenchError, unknown_name
+from ditbench.errors import DitbenchError, printable, unknown_name
 from ditbench.report.columns import INFERRED
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def parse_gate(text: str) -> Gate:
 
 def _brief(text: str) -> str:
     """A text as one short line that any terminal can show."""
-    shown = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    shown = printable(text)
     return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
 
 

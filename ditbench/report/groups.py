@@ -105,6 +105,11 @@ def shared(df: pd.DataFrame) -> dict[str, Any]:
     return {key: _distinct(df[key])[0] for key in keys if df[key].nunique(dropna=False) == 1}
 
 
+def devices_differ(group: pd.DataFrame) -> bool:
+    """Whether the seconds of these runs are of different machines, and so not comparable."""
+    return bool(group["device"].nunique() > 1)
+
+
 def heading(group: dict[str, Any]) -> str:
     """A group in one line, in words; what its runs do not share is left out."""
     trained = {

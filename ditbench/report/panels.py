@@ -95,11 +95,6 @@ def say_instead(axes: Axes, reason: str) -> None:
     axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center")
 
 
-def devices_differ(group: pd.DataFrame) -> bool:
-    """Whether the seconds of these runs are of different machines, and so not comparable."""
-    return bool(group["device"].nunique() > 1)
-
-
 def legend_columns(labels: Sequence[str], width: float) -> int:
     """How many columns of a legend fit `width` inches, at least one; rows as even as can be."""
     # Beside the text: the handle, its pad, and what parts two columns.

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ditbench.report import paper as published
 from ditbench.report.columns import significant
+from ditbench.report.groups import devices_differ
 from ditbench.report.panels import (
     LINE,
     SECONDS,
     WIDTH,
     columns_for,
-    devices_differ,
     fid_label,
     groups_to_plot,
     legend_height,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ditbench.errors import unknown_name
 from ditbench.report import paper as published
 from ditbench.report.gallery import plot_samples
+from ditbench.report.groups import devices_differ
 from ditbench.report.panels import (
     FLOPS,
     LINE,
@@ -15,7 +16,6 @@ from ditbench.report.panels import (
     WIDTH,
     Units,
     columns_for,
-    devices_differ,
     fid_label,
     groups_to_plot,
     legend_height,

@@ -130,15 +130,8 @@ def _read_config(path: Path) -> Row:
         top, _, rest = path.read_text("utf-8").partition("\n[")
         head, tables = tomllib.loads(top), _parse_tables(f"[{rest}")
     except (OSError, ValueError):
-        return _read_whole(path)
-    return _read_whole(path) if head.keys() & tables.keys() else {**head, **tables}
-
-
-def _read_whole(path: Path) -> Row:
-    try:
         return read_toml(path)
-    except ValueError as error:  # a number of more digits than Python reads
-        raise DitbenchError(f"{path.name} is not valid TOML: {error}") from error
+    return read_toml(path) if head.keys() & tables.keys() else {**head, **tables}
 
 
 @functools.lru_cache(maxsize=256)

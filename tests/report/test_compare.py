@@ -13,7 +13,8 @@ from scipy import stats
 from ditbench.config import read_toml, validate
 from ditbench.errors import DitbenchError
 from ditbench.report.columns import INFERRED
-from ditbench.report.compare import LIKE, compare, compare_groups, differences, split_groups
+from ditbench.report.compare import compare, compare_groups
+from ditbench.report.groups import LIKE, differences, split_groups
 from ditbench.report.results import load_results
 from ditbench.report.tables import render_comparisons
 

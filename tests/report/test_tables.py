@@ -21,7 +21,8 @@ from ditbench.report.columns import (
     decimals,
     significant,
 )
-from ditbench.report.compare import compare, split_groups
+from ditbench.report.compare import compare
+from ditbench.report.groups import split_groups
 from ditbench.report.results import load_results
 from ditbench.report.tables import format_of, render, render_comparisons
 from ditbench.report.terminal import bands, rich_table
