@@ -1,4 +1,7 @@
-"""Files that are written whole or not at all. Torch-free."""
+"""Files that are written whole or not at all, and the place of those that only save time.
+
+Torch-free.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +48,20 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         if temporary is not None:
             with suppress(OSError):  # the place may be gone, which is told already
                 temporary.unlink(missing_ok=True)
+
+
+def cache_directory() -> Path | None:
+    """Where things are kept that only save time; None where there is no home.
+
+    `~/.cache/ditbench`, which `XDG_CACHE_HOME` and `DITBENCH_CACHE` move.
+    """
+    own, shared = os.environ.get("DITBENCH_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    try:
+        if own:
+            return Path(own).expanduser()
+        return (Path(shared).expanduser() if shared else Path.home() / ".cache") / "ditbench"
+    except RuntimeError:
+        return None
 
 
 def make_directory(path: Path) -> None:

@@ -35,7 +35,7 @@ class Section(BaseModel):
 
 
 class DataConfig(Section):
-    """Which images: a built-in data set, or a folder or zip of class folders at `path`."""
+    """Which images: a data set by name, or those of a folder, zip or .npz at `path`."""
 
     name: str = "digits"
     path: Location = None

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ditbench import __version__
-from ditbench.cli import compare, flops, plot, run, sample, strategies, train_features
+from ditbench.cli import bench, compare, flops, plot, run, sample, strategies, train_features
 from ditbench.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -127,6 +127,7 @@ app.command("plot", cls=_Command)(plot.plot)
 app.command("flops", cls=_Command)(flops.flops)
 app.command("blocks", cls=_Command)(strategies.blocks)
 app.command("sample", cls=_Command)(sample.sample)
+app.command("bench", cls=_Command)(bench.bench)
 features = typer.Typer(cls=_Group, help="The small classifiers whose features the metrics use.")
 features.command("train", cls=_Command)(train_features.train)
 app.add_typer(features, name="features")

@@ -144,6 +144,8 @@ def _tell(comparisons: "list[Comparison]", chosen: str, output: Path | None) -> 
             typer.echo()
         rows, columns = comparison_rows(comparison), comparison_columns(comparison)
         print_table(rows, columns, comparison.heading)
+        if comparison.note:
+            print_sentence(comparison.note)
         print_sentence(comparison.sentence)
 
 

@@ -55,7 +55,9 @@ def run(
     objective: Annotated[str | None, _what(metavar="NAME", help="ddpm or flow.")] = None,
     data: Annotated[
         Path | None,
-        _what(metavar="PATH", help="A folder or zip of class folders of images."),
+        _what(
+            metavar="PATH", help="A folder or zip of class folders of images, or an .npz of them."
+        ),
     ] = None,
     batch_size: Annotated[int | None, _what(metavar="N", help="Images a step.")] = None,
     lr: Annotated[float | None, _what(metavar="X", help="Learning rate after the warm-up.")] = None,
@@ -136,7 +138,9 @@ def _overrides(model: str | None, data: Path | None) -> dict[str, Any]:
         size = parse_model(model)
         overrides |= {f"model.{name}": value for name, value in vars(size).items()}
     if data is not None:
-        overrides |= {"data.name": "folder", "data.path": str(data)}
+        from ditbench.data import loader_of
+
+        overrides |= {"data.name": loader_of(data), "data.path": str(data)}
     return overrides
 
 

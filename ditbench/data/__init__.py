@@ -29,7 +29,10 @@ class _Loader(NamedTuple):
 
 _LOADERS = {
     "digits": _Loader("digits", "load_digits", "none"),
+    "cifar10": _Loader("published", "load_cifar10", "optional"),
+    "fashion-mnist": _Loader("published", "load_fashion_mnist", "optional"),
     "folder": _Loader("folder", "load_folder", "required"),
+    "npz": _Loader("npz", "load_npz", "required"),
 }
 
 
@@ -38,12 +41,19 @@ def dataset_names() -> tuple[str, ...]:
     return tuple(_LOADERS)
 
 
+def loader_of(path: Path) -> str:
+    """The name of the data set that a path stands for, by its suffix; nothing is looked at."""
+    return "npz" if path.suffix.lower() == ".npz" else "folder"
+
+
 def load_dataset(name: str, path: Path | None = None) -> ImageDataset:
     """Load a data set by name.
 
     Args:
         name: one of `dataset_names()`.
-        path: the folder or zip of `folder`; a built-in data set takes none.
+        path: the folder or zip of `folder`, the file of `npz`, the folder in which the files of
+            `cifar10` and `fashion-mnist` lie or will lie (by default in the cache); a built-in data
+            set takes none.
 
     Raises:
         DitbenchError: `name` is unknown (the hint offers the nearest one); a path is missing, or
@@ -55,12 +65,12 @@ def load_dataset(name: str, path: Path | None = None) -> ImageDataset:
     if path is None and loader.path == "required":
         raise DitbenchError(
             f"data set '{name}' needs a path",
-            "name a folder or zip of class folders of images: --data PATH",
+            "name a folder or zip of class folders of images, or an .npz: --data PATH",
         )
     if path is not None and loader.path == "none":
         raise DitbenchError(
             f"data set '{name}' is built in and takes no path, got {shown(path)}",
-            "for images of your own: --set data.name=folder --data PATH",
+            "for images of your own: --data PATH, or --set data.name=folder with data.path",
         )
     load = getattr(import_module(f"{__name__}.{loader.module}"), loader.function)
     dataset: ImageDataset = load() if path is None else load(path)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from ditbench.errors import DitbenchError, one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 # Above an uncompressed 4096 x 4096 RGB image; bounds what one member of a zip can unfold to.
@@ -31,6 +32,9 @@ class Files(Protocol):
 
     def read(self, name: str) -> bytes:
         """The content of one file, at most `MAX_FILE_BYTES + 1` bytes of it."""
+
+    def stamps(self, names: Iterable[str]) -> list[tuple[int, ...]]:
+        """Sizes and times of change: something in them differs once a file does; or an OSError."""
 
     def __enter__(self) -> Self: ...
 
@@ -92,6 +96,10 @@ class FolderFiles:
         except OSError as error:
             raise _cannot_read(path, error) from error
 
+    def stamps(self, names: Iterable[str]) -> list[tuple[int, ...]]:
+        """Size and times of change of each file."""
+        return [_stamp(self.path / name) for name in names]
+
     def __enter__(self) -> Self:
         return self
 
@@ -100,7 +108,7 @@ class FolderFiles:
 
 
 class ZipFiles:
-    """The members of a zip file.
+    """The members of a zip file; `kind` is what an error calls it.
 
     Raises:
         DitbenchError: not a zip, a name that is absolute or climbs out with `..`, a name that two
@@ -108,19 +116,20 @@ class ZipFiles:
             `MAX_FILE_BYTES`; the member is named.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: str = "zip") -> None:
         self.path = path
         if not path.is_file():  # opening a pipe would wait for a writer
-            raise _no_zip(path, "it is neither a file nor a folder")
+            what = "it is a folder" if path.is_dir() else "it is neither a file nor a folder"
+            raise _unreadable(path, kind, what)
         try:
             self.zip = zipfile.ZipFile(path)
         except OSError as error:
             raise _cannot_read(path, error) from error
         except Exception as error:  # whatever a damaged directory provokes, struct.error included
-            raise _no_zip(path, str(error)) from error
+            raise _unreadable(path, kind, str(error)) from error
         held, declared = len(self.zip.infolist()), _declared_members(path)
         if declared not in (held % (NO_COUNT + 1), NO_COUNT):
-            raise _no_zip(path, f"it declares {declared} members and holds {held}")
+            raise _unreadable(path, kind, f"it declares {declared} members and holds {held}")
 
     def names(self) -> list[str]:
         """All names; those of folders end in `/`."""
@@ -157,11 +166,22 @@ class ZipFiles:
                 f"{where} cannot be unpacked: {reason}", "make the zip again"
             ) from error
 
+    def stamps(self, names: Iterable[str]) -> list[tuple[int, ...]]:
+        """Size and times of change of the zip: those of its members are what it says of them."""
+        del names
+        return [_stamp(self.path)]
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.zip.close()
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Also the time of the change that no program can set: copying may keep the other one."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _declared_members(path: Path) -> int:
@@ -180,10 +200,25 @@ def shown(name: object) -> str:
     return one_line(str(name), MAX_SHOWN)
 
 
-def _no_zip(path: Path, reason: str) -> DitbenchError:
+def must_exist(path: Path) -> None:
+    """Refuse a path at which there is nothing."""
+    try:
+        exists = path.exists()
+    except (OSError, ValueError):  # a name that is too long, or that the system cannot have
+        exists = False
+    if not exists:
+        raise DitbenchError(f"no such data: {shown(path)}", "check the path given to --data")
+
+
+def open_files(path: Path) -> FolderFiles | ZipFiles:
+    """The files of a folder or of a zip file, whichever lies at `path`."""
+    return FolderFiles(path) if path.is_dir() else ZipFiles(path)
+
+
+def _unreadable(path: Path, kind: str, reason: str) -> DitbenchError:
     return DitbenchError(
-        f"{shown(path)} is not a readable zip file: {shown(reason)}",
-        "pass a folder or a .zip of class folders",
+        f"{shown(path)} is not a readable {kind} file: {shown(reason)}",
+        "pass a folder or a .zip of class folders, or an .npz of images and labels",
     )
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _EXTRACTORS = {  # name -> (module of this package, class)
     "digits": ("digits_classifier", "DigitsClassifier"),
+    "cifar10": ("cifar10_classifier", "Cifar10Classifier"),
     "inception": ("inception", "InceptionV3"),
 }
 

@@ -6,21 +6,19 @@ that it has not seen is recorded in the file, and in `DigitsClassifier.details`.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.errors import DitbenchError
 from ditbench.metrics.extractors import Extractor, Features
+from ditbench.metrics.shipped import load_shipped, normalise
 
 SHAPE = (1, 8, 8)  # C, H, W
 NUM_FEATURES = 64
 NUM_CLASSES = 10
-METADATA = "ditbench"  # the entry of the file's metadata that holds `details`, as JSON
 WEIGHTS = Path(__file__).parent / "weights" / "digits.safetensors"
 
 
@@ -49,11 +47,6 @@ class DigitsNet(nn.Module):
         return features, self.logits(F.silu(features))
 
 
-def normalise(images: Tensor) -> Tensor:
-    """The network's input: uint8 0..255 -> float32 [-1, 1]."""
-    return images.to(torch.float32) / 127.5 - 1
-
-
 class DigitsClassifier(Extractor):
     """The shipped digits features.
 
@@ -72,23 +65,7 @@ class DigitsClassifier(Extractor):
         super().__init__()
         with torch.device("meta"):  # no initialisation, which would draw from the global stream
             self.net = DigitsNet()
-        try:
-            if weights.exists() and not weights.is_file():  # a pipe would be waited for
-                raise ValueError("it is not a file")
-            with safe_open(weights, framework="pt") as file:
-                self.details = json.loads((file.metadata() or {})[METADATA])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            # `assign` takes any type as it is, and what is not a number would be scored with.
-            for name, tensor in tensors.items():
-                if tensor.dtype != torch.float32 or not tensor.isfinite().all():
-                    raise ValueError(f"{name} is not float32, or not finite")
-            self.net.load_state_dict(tensors, assign=True)
-        except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-            raise DitbenchError(
-                f"cannot load the digits features {weights}: {error}".splitlines()[0],
-                "make them again: ditbench features train digits",
-                EXIT_FAILED,
-            ) from error
+        self.details = load_shipped(self.name, self.net, weights)
         self.requires_grad_(False)
         self.eval()
 

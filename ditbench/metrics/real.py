@@ -7,9 +7,7 @@ cannot be written means no caching.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import safetensors.torch
@@ -18,10 +16,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ditbench.errors import DitbenchError
-from ditbench.files import write_atomically
+from ditbench.files import cache_directory, write_atomically
 from ditbench.metrics.extractors import digest_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ditbench.metrics.extractors import Extractor, LabelledImages
 
 # Raised when the same images and extractor would give other statistics.
@@ -101,17 +101,6 @@ def compute_statistics(
         features_sum += features.sum(0)
         outer_sum += features.T @ features
     return RealStatistics(len(images), features_sum, outer_sum, torch.cat(rows))
-
-
-def cache_directory() -> Path | None:
-    """Where statistics are cached; None where there is no home."""
-    own, shared = os.environ.get("DITBENCH_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    try:
-        if own:
-            return Path(own).expanduser()
-        return (Path(shared).expanduser() if shared else Path.home() / ".cache") / "ditbench"
-    except RuntimeError:
-        return None
 
 
 def _read(path: Path, key: dict[str, str]) -> RealStatistics | None:

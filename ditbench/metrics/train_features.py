@@ -1,4 +1,4 @@
-"""Train a feature extractor again from scratch, to the same file on the same machine.
+"""Train the digits features again from scratch, to the same file on the same machine.
 
 Its own generators only, one thread, and a split without chance: every fifth image of each class,
 in the order of the data set, is held out.
@@ -6,19 +6,19 @@ in the order of the data set, is held out.
 
 from __future__ import annotations
 
-import json
 import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import safetensors.torch
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ditbench.data.digits import load_digits
 from ditbench.files import write_atomically
-from ditbench.metrics.digits_classifier import METADATA, DigitsNet, normalise
+from ditbench.metrics.digits_classifier import DigitsNet
+from ditbench.metrics.fit import initialised, warm_cosine
+from ditbench.metrics.shipped import normalise, shipped_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ def train_digits(
     held_out = held_out_mask(digits.labels)
     generator = torch.Generator().manual_seed(SEED)
     with _one_thread():
-        net = _initialised(generator)
+        net = initialised(DigitsNet, generator)
         images, labels = normalise(digits.images[~held_out]), digits.labels[~held_out]
         _train(net, images, labels, epochs, generator, report)
         accuracy = _accuracy(net, normalise(digits.images[held_out]), digits.labels[held_out])
@@ -69,9 +69,7 @@ def train_digits(
         "seed": str(SEED),
         "torch": torch.__version__,
     }
-    # One entry: safetensors writes several in an order that changes from one run to the next.
-    content = safetensors.torch.save(net.state_dict(), {METADATA: json.dumps(metadata)})
-    write_atomically(output, lambda file: file.write(content))
+    write_atomically(output, lambda file: file.write(shipped_file(net.state_dict(), metadata)))
     return accuracy
 
 
@@ -81,17 +79,6 @@ def held_out_mask(labels: Tensor) -> Tensor:
     for label in torch.unique(labels):
         mask[(labels == label).nonzero().flatten()[4::5]] = True
     return mask
-
-
-def _initialised(generator: torch.Generator) -> DigitsNet:
-    with torch.device("meta"):  # nn's own initialisation draws from the global stream
-        net = DigitsNet()
-    net.to_empty(device="cpu")
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-    return net
 
 
 def _train(
@@ -105,7 +92,7 @@ def _train(
     optimizer = torch.optim.AdamW(net.parameters(), LR, weight_decay=WEIGHT_DECAY)
     batches = math.ceil(len(labels) / BATCH_SIZE)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: _warm_cosine(step / (epochs * batches))
+        optimizer, lambda step: warm_cosine(step / (epochs * batches))
     )
     for epoch in range(epochs):
         total = 0.0
@@ -120,13 +107,6 @@ def _train(
             total += loss.item() * len(index)
         if (epoch + 1) % 10 == 0 or epoch + 1 == epochs:
             report(f"epoch {epoch + 1} of {epochs}, loss {total / len(labels):.4f}")
-
-
-def _warm_cosine(progress: float) -> float:
-    """The learning rate's factor at a share of the training: up over a tenth, then down to 0."""
-    if progress < 0.1:
-        return progress / 0.1 + 1e-3
-    return 0.5 + 0.5 * math.cos(math.pi * (progress - 0.1) / 0.9)
 
 
 def _augment(x: Tensor, generator: torch.Generator) -> Tensor:

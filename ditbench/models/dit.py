@@ -19,6 +19,7 @@ from ditbench.models.layers import (
     TimestepEmbedder,
     sincos_positions,
 )
+from ditbench.models.stream import Stream
 
 if TYPE_CHECKING:
     from ditbench.models.sizes import ModelSize
@@ -107,11 +108,12 @@ class DiT(nn.Module):
         """
         tokens = self.x_embedder(x) + self.pos_embed  # (N, T, D)
         c = Conditioning.of(self.t_embedder(t), self.y_embedder(y))
-        hidden = self.block_class.join(tokens, c)  # (N, T + own tokens, D)
-        for block in self.blocks:
-            hidden = block(hidden, c)
-        hidden = hidden[:, : tokens.shape[1]]
-        return self.unpatchify(self.final_layer(hidden, c.vector))
+        hidden = Stream(self.block_class.join(tokens, c))  # (N, T + own tokens, D)
+        told = self.block_class.prepare(list(self.blocks), c)
+        for block, what in zip(self.blocks, told, strict=True):
+            hidden = block(hidden, what)
+        own_dropped = hidden.tokens()[:, : tokens.shape[1]]
+        return self.unpatchify(self.final_layer(own_dropped, c.vector))
 
     def unpatchify(self, patches: Tensor) -> Tensor:
         """Put patches (N, T, P * P * C) back in place: (N, C, H, W)."""

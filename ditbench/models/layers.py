@@ -6,27 +6,25 @@ Legend of shapes: N batch, T tokens, D hidden size, C channels, H x W image, P p
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-NORM_EPS = 1e-6
+from ditbench.models.ops import (
+    Linear,
+    cross_attention,
+    linear,
+    linear_gelu,
+    norm,
+    self_attention,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 FREQUENCIES = 256
-
-
-def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    """Shift and scale every token alike: x (N, T, D), shift and scale (N, 1, D)."""
-    return torch.addcmul(shift, x, 1 + scale)
-
-
-def norm(hidden_size: int) -> nn.LayerNorm:
-    """A layer norm without gain and bias, the same in every strategy.
-
-    Under adaLN the conditioning brings them; elsewhere the linear layer that follows absorbs them.
-    The paper's parameter counts cannot tell (449.0 M without, 449.2 M with them, in-context XL/2).
-    """
-    return nn.LayerNorm(hidden_size, elementwise_affine=False, eps=NORM_EPS)
 
 
 class Attention(nn.Module):
@@ -35,13 +33,12 @@ class Attention(nn.Module):
     def __init__(self, hidden_size: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
-        self.proj = nn.Linear(hidden_size, hidden_size)
+        self.qkv = Linear(hidden_size, 3 * hidden_size)
+        self.proj = Linear(hidden_size, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix the tokens of x (N, T, D)."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        return self.proj(_attend(q, k, v))
+        return self.proj(self_attention(self.qkv(x), self.num_heads))
 
 
 class CrossAttention(nn.Module):
@@ -54,23 +51,21 @@ class CrossAttention(nn.Module):
     def __init__(self, hidden_size: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.qkv = nn.Linear(hidden_size, 3 * hidden_size)
-        self.proj = nn.Linear(hidden_size, hidden_size)
+        self.qkv = Linear(hidden_size, 3 * hidden_size)
+        self.proj = Linear(hidden_size, hidden_size)
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """Let every token of x (N, T, D) read from the context (N, S, D)."""
+    def forward(self, x: Tensor, kv: Tensor) -> Tensor:
+        """Let every token of x (N, T, D) read from keys and values (N, S, 2 D)."""
         D = x.shape[-1]
-        q_weight, kv_weight = self.qkv.weight.split((D, 2 * D))
-        q_bias, kv_bias = self.qkv.bias.split((D, 2 * D))
-        q = F.linear(x, q_weight, q_bias).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-        kv = F.linear(context, kv_weight, kv_bias).unflatten(-1, (2, self.num_heads, -1))
-        k, v = kv.permute(2, 0, 3, 1, 4)
-        return self.proj(_attend(q, k, v))
+        q = linear(x, self.qkv.weight[:D], self.qkv.bias[:D])
+        return self.proj(cross_attention(q, kv, self.num_heads))
 
-
-def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention over (N, heads, T, D / heads), heads joined again: (N, T, D)."""
-    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+    @staticmethod
+    def keys_and_values(layers: Sequence[CrossAttention], context: Tensor) -> tuple[Tensor, ...]:
+        """What each of the layers reads from a context (N, S, D): (N, S, 2 D) a layer."""
+        D = context.shape[-1]
+        weights = [layer.qkv.weight[D:] for layer in layers]
+        return linear_each(context, weights, [layer.qkv.bias[D:] for layer in layers])
 
 
 class Mlp(nn.Module):
@@ -79,12 +74,12 @@ class Mlp(nn.Module):
     def __init__(self, hidden_size: int, mlp_ratio: float) -> None:
         super().__init__()
         inner = int(hidden_size * mlp_ratio)
-        self.fc1 = nn.Linear(hidden_size, inner)
-        self.fc2 = nn.Linear(inner, hidden_size)
+        self.fc1 = Linear(hidden_size, inner)
+        self.fc2 = Linear(inner, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map each token of x (N, T, D) by itself."""
-        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+        return self.fc2(linear_gelu(x, self.fc1.weight, self.fc1.bias))
 
 
 class PatchEmbedder(nn.Module):
@@ -105,7 +100,7 @@ class PatchEmbedder(nn.Module):
         P = self.patch_size
         patches = x.view(N, C, H // P, P, W // P, P).permute(0, 2, 4, 1, 3, 5)
         tokens = patches.reshape(N, (H // P) * (W // P), C * P * P)
-        return F.linear(tokens, self.proj.weight.flatten(1), self.proj.bias)
+        return linear(tokens, self.proj.weight.flatten(1), cast("Tensor", self.proj.bias))
 
 
 class TimestepEmbedder(nn.Module):
@@ -114,7 +109,7 @@ class TimestepEmbedder(nn.Module):
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
         self.mlp = nn.Sequential(
-            nn.Linear(FREQUENCIES, hidden_size), nn.SiLU(), nn.Linear(hidden_size, hidden_size)
+            Linear(FREQUENCIES, hidden_size), nn.SiLU(), Linear(hidden_size, hidden_size)
         )
 
     def forward(self, t: Tensor) -> Tensor:
@@ -150,12 +145,11 @@ class FinalLayer(nn.Module):
 
     def __init__(self, hidden_size: int, patch_size: int, out_channels: int) -> None:
         super().__init__()
-        self.norm_final = norm(hidden_size)
-        self.linear = nn.Linear(hidden_size, patch_size * patch_size * out_channels)
+        self.linear = Linear(hidden_size, patch_size * patch_size * out_channels)
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:  # noqa: ARG002 (one signature for both)
         """Project x (N, T, D); the conditioning vector (N, D) is not used."""
-        return self.linear(self.norm_final(x))
+        return self.linear(norm(x))
 
 
 class AdaptiveFinalLayer(nn.Module):
@@ -163,19 +157,43 @@ class AdaptiveFinalLayer(nn.Module):
 
     def __init__(self, hidden_size: int, patch_size: int, out_channels: int) -> None:
         super().__init__()
-        self.norm_final = norm(hidden_size)
-        self.linear = nn.Linear(hidden_size, patch_size * patch_size * out_channels)
+        self.linear = Linear(hidden_size, patch_size * patch_size * out_channels)
         self.adaLN_modulation = modulation(hidden_size, 2)
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
         """Project x (N, T, D), modulated by the conditioning vector (N, D)."""
         shift, scale = self.adaLN_modulation(vector).unsqueeze(1).chunk(2, dim=-1)
-        return self.linear(modulate(self.norm_final(x), shift, scale))
+        return self.linear(norm(x, shift, scale))
 
 
 def modulation(hidden_size: int, vectors: int) -> nn.Sequential:
     """SiLU and a Linear that regress `vectors` vectors of D numbers from the conditioning."""
-    return nn.Sequential(nn.SiLU(), nn.Linear(hidden_size, vectors * hidden_size))
+    return nn.Sequential(nn.SiLU(), Linear(hidden_size, vectors * hidden_size))
+
+
+def regress(modulations: Sequence[nn.Sequential], vector: Tensor) -> tuple[Tensor, ...]:
+    """What each `modulation` makes of the conditioning vector (N, D): (N, vectors, 1, D) each."""
+    linears = cast("list[nn.Linear]", [linear for _silu, linear in modulations])
+    weights, biases = [each.weight for each in linears], [each.bias for each in linears]
+    outs = linear_each(F.silu(vector), weights, biases)
+    return tuple(out.unflatten(-1, (-1, 1, vector.shape[-1])) for out in outs)
+
+
+def linear_each(
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """Several linear layers on one input by one matrix product: small ones leave a GPU idle.
+
+    Args:
+        x: (..., D).
+        weights: of each layer, (K, D).
+        biases: of each layer, (K,).
+
+    Returns:
+        (..., K) a layer.
+    """
+    out = linear(x, torch.cat(list(weights)), torch.cat(list(biases)))
+    return out.split([len(weight) for weight in weights], dim=-1)
 
 
 def sincos_positions(hidden_size: int, height: int, width: int) -> Tensor:

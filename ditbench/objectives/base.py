@@ -32,15 +32,32 @@ class Objective(ABC):
     def output_channels(self, channels: int) -> int:
         """C_out, the channels that a model of images with `channels` channels has to give."""
 
-    @abstractmethod
     def loss(self, model: Model, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-        """The training loss of one batch.
+        """The training loss of one batch, at times and noise of its own; see `draw`, `loss_at`."""
+        return self.loss_at(model, x, y, *self.draw(x, generator))
+
+    @abstractmethod
+    def draw(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """All that chance decides of a batch's loss.
+
+        Args:
+            x: clean images (N, C, H, W).
+            generator: where the times, then the noise, come from; usually on x's device.
+
+        Returns:
+            The objective's times (N,) and standard normal noise (N, C, H, W), on x's device.
+        """
+
+    @abstractmethod
+    def loss_at(self, model: Model, x: Tensor, y: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """The training loss of one batch at given times and noise: no chance, so it compiles.
 
         Args:
             model: called once, on (x_t, model time, y).
             x: clean images (N, C, H, W), in [-1, 1].
             y: labels (N,), int64; label dropout has been applied already.
-            generator: where the times, then the noise, come from; usually on x's device.
+            t: times (N,), as `draw` gives them.
+            noise: standard normal noise (N, C, H, W).
 
         Returns:
             The mean loss, a float32 scalar whatever the dtype of the model's output.

@@ -77,13 +77,16 @@ class DDPM(Objective):
         """
         return self.schedule.at(t).diffuse(x0, noise)
 
-    def loss(self, model: Model, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-        """Mean squared error of eps, plus the bound with `learn_sigma`; see `Objective.loss`."""
-        x = x.float()
+    def draw(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Timesteps 0..T-1, all equally likely, and noise; see `Objective.draw`."""
         t = torch.randint(
             len(self.schedule), x.shape[:1], generator=generator, device=generator.device
-        ).to(x.device, non_blocking=x.is_cuda)
-        noise = draw_normal(x, generator)
+        )
+        return t.to(x.device, non_blocking=x.is_cuda), draw_normal(x, generator)
+
+    def loss_at(self, model: Model, x: Tensor, y: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """Mean squared error of eps, plus the bound with `learn_sigma`; see `Objective.loss_at`."""
+        x = x.float()
         x_t = self.q_sample(x, t, noise)
         eps, v = self._predict(model, x_t, t, y)
         mse = F.mse_loss(eps, noise)

@@ -37,11 +37,14 @@ class Flow(Objective):
         """C: the velocity, and nothing else."""
         return channels
 
-    def loss(self, model: Model, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-        """Mean squared error of the velocity; see `Objective.loss`."""
-        x = x.float()
+    def draw(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Logit-normal times in (0, 1), and noise; see `Objective.draw`."""
         t = torch.sigmoid(draw_normal(x[:, 0, 0, 0], generator))  # (N,)
-        noise = draw_normal(x, generator)
+        return t, draw_normal(x, generator)
+
+    def loss_at(self, model: Model, x: Tensor, y: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """Mean squared error of the velocity; see `Objective.loss_at`."""
+        x = x.float()
         x_t = torch.lerp(x, noise, t.view(-1, 1, 1, 1))
         velocity = check_output(model(x_t, TIME_SCALE * t, y), x, self.output_channels(x.shape[1]))
         return F.mse_loss(velocity, noise - x)

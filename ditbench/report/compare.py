@@ -24,6 +24,7 @@ from ditbench.report.groups import (
     split_groups,
     suffix,
 )
+from ditbench.report.images import note
 from ditbench.report.statistics import holm, mean_interval, paired
 from ditbench.report.style import in_order
 from ditbench.report.verdict import Verdict, decide, sentence
@@ -41,7 +42,7 @@ class Comparison:
     Attributes:
         table: one row a block, ascending in `fid`; its columns are told in docs/api.md.
         baseline: the block that differences and ratios refer to.
-        group: what all runs share: the keys of `LIKE`, and `lr` and `device` where shared.
+        group: what all runs share: the keys of `LIKE`; `lr`, `device`, `source` where shared.
         sentence: the conclusion, in words.
         verdict: the same for programs; None where the ranking was forced.
         target_fid: the FID of the columns `..._to_target`, or None.
@@ -65,6 +66,11 @@ class Comparison:
         if self.forced:
             return f"FORCED, not alike in {in_words(self.forced)}: {text}"
         return f"{self.apart_in_words}: {text}" if self.apart else text
+
+    @property
+    def note(self) -> str:
+        """What these FIDs must not be compared with, or an empty text."""
+        return note(self.group)
 
     @property
     def apart_in_words(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from ditbench.report.images import images_of
 from ditbench.rundir import metric_suffix
 
 if TYPE_CHECKING:
@@ -100,8 +101,8 @@ def configurations(df: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def shared(df: pd.DataFrame) -> dict[str, Any]:
-    """What all runs have in common, of `LIKE` and of learning rate and device: key to value."""
-    keys = (*LIKE, "lr", "device")
+    """What all runs have in common, of `LIKE`, learning rate, device and `source`: key to value."""
+    keys = (*LIKE, "lr", "device", "source")
     return {key: _distinct(df[key])[0] for key in keys if df[key].nunique(dropna=False) == 1}
 
 
@@ -112,8 +113,9 @@ def devices_differ(group: pd.DataFrame) -> bool:
 
 def heading(group: dict[str, Any]) -> str:
     """A group in one line, in words; what its runs do not share is left out."""
+    group = {**group, "images": images_of(group)} if images_of(group) else group
     trained = {
-        "dataset": "{}",
+        "images": "{}",
         "input": "{}",
         "model": "{}",
         "objective": "{}",
@@ -144,7 +146,7 @@ def describe(group: pd.DataFrame, df: pd.DataFrame) -> list[str]:
     said = ("dataset", "input", "model", "objective", "features", "samples")
     apart = set_apart(group, [key for key in facts_that_differ(df) if key not in said])
     return [
-        f"{common['dataset']} {common['input']}",
+        f"{images_of(common)} {common['input']}",
         common["model"],
         common["objective"],
         *(name_and_value(key, value) for key, value in apart.items()),

@@ -16,6 +16,7 @@ from ditbench.config import read_toml
 from ditbench.errors import DitbenchError
 from ditbench.report import amounts, fields
 from ditbench.report.crosscheck import check_cells, crosscheck
+from ditbench.report.images import source_of
 from ditbench.rows import parse_cell
 from ditbench.rundir import metric_suffix, read_json
 
@@ -186,6 +187,7 @@ def _config_facts(flat: Row, file: str) -> Row:
         "objective": fields.text(flat, "objective.name", file),
         "budget": _budget(flat, file),
         "dataset": fields.text(flat, "data.name", file),
+        "source": source_of(flat),
         "batch_size": fields.whole(flat, "train.batch_size", file),
         "lr": fields.number(flat, "train.lr", file),
         "precision": fields.text(flat, "train.precision", file),

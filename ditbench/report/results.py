@@ -50,6 +50,7 @@ COLUMNS = {
     "objective": "str",
     "budget": "str",
     "dataset": "str",
+    "source": "str",
     "dataset_digest": "str",
     "features_digest": "str",
     "schema": "int64",
@@ -73,8 +74,9 @@ def load_results(path: str | Path) -> pd.DataFrame:
         `fid` and `kid` are over `samples` images in `features` space (`kid` unscaled),
         `label_accuracy` is a share in 0..1 or NaN, `train_flops` are FLOPs, `seconds` are training
         seconds so far, `gmacs` and `gflops` are of one forward pass at batch 1, `final` marks the
-        last row of its run, `budget` is a text such as `1,200 steps` or `50 PFLOPs`, and `recipe`
-        is what no other column tells of the configuration, as JSON.
+        last row of its run, `budget` is a text such as `1,200 steps` or `50 PFLOPs`, `source`
+        is what the images are called (a data set, or the file or folder they came from), and
+        `recipe` is what no other column tells of the configuration, as JSON.
         `attrs["skipped"]` is a list of (path, reason): the runs that are incomplete, damaged, or
         older duplicates (same block, seed and fingerprint); both are texts that fit a line.
 

@@ -62,11 +62,18 @@ def render_comparisons(comparisons: Sequence[Comparison], format: str) -> str:  
         table = render(comparison_rows(comparison), comparison_columns(comparison), format)
         if format == "latex":  # as comments: a paper has a caption of its own
             heading = " ".join(comparison.heading.split())
-            parts.append(f"% {heading}\n{_mark(table, comparison)}% {comparison.sentence}\n")
+            below = "".join(f"% {text}\n" for text in _below(comparison))
+            parts.append(f"% {heading}\n{_mark(table, comparison)}{below}")
         else:
             heading = _escape_markdown(comparison.heading)
-            parts.append(f"**{heading}**\n\n{table}\n{_escape_markdown(comparison.sentence)}\n")
+            below = "\n".join(f"{_escape_markdown(text)}\n" for text in _below(comparison))
+            parts.append(f"**{heading}**\n\n{table}\n{below}")
     return "\n".join(parts)
+
+
+def _below(comparison: Comparison) -> list[str]:
+    """What is said below a table: the conclusion is the last word."""
+    return [" ".join(text.split()) for text in (comparison.note, comparison.sentence) if text]
 
 
 def render(rows: Rows, columns: Sequence[Column], format: str) -> str:  # noqa: A002

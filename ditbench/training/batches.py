@@ -43,18 +43,29 @@ class Batches:
         self.seed = seed
         self.horizontal_flip = horizontal_flip
         self.device = device
+        self._none = torch.zeros(batch_size, dtype=torch.bool, device=device)
         self._epoch = -1
         self._permutation = torch.empty(0, dtype=torch.long)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Images (N, C, H, W) float32 in [-1, 1] and labels (N,) of one step, counted from 0."""
-        index = self.indices(step)
+        return self.take(self.indices(step), self.mirrored(step))
+
+    def take(self, index: Tensor, mirrored: Tensor) -> tuple[Tensor, Tensor]:
+        """The images and labels of `indices`, those that are `mirrored` flipped; on the device."""
         x = to_model(self.images[index])
         if self.horizontal_flip:
-            coins = generator(self.seed, "data", "flip", step)
-            mirrored = torch.rand(len(x), generator=coins).to(self.device) < 0.5
             x = torch.where(mirrored[:, None, None, None], x.flip(-1), x)
         return x, self.labels[index]
+
+    def mirrored(self, step: int) -> Tensor:
+        """Which images of a step are mirrored, (N,)."""
+        if not self.horizontal_flip:
+            return self._none
+        coins = generator(self.seed, "data", "flip", step)
+        mirrored = torch.rand(self.batch_size, generator=coins) < 0.5
+        # To CUDA the copy may overlap: the runtime has staged the source before the call returns.
+        return mirrored.to(self.device, non_blocking=True)
 
     def indices(self, step: int) -> Tensor:
         """Which images make the batch of one step, (N,)."""

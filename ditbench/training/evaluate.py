@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ditbench.data.dataset import to_uint8
 from ditbench.seeds import generator
+from ditbench.training.precision import mixed_precision
 from ditbench.training.stopwatch import synchronize
-from ditbench.training.train import autocast
 
 if TYPE_CHECKING:
     from ditbench.config import RunConfig
@@ -117,10 +117,10 @@ def sample_images(
     ancestral = generator(config.seed, "eval", "ancestral", device=device)
     images = []
     size = config.eval.batch_size
-    for start, asked in zip(noise.split(size), labels.split(size), strict=True):
-        if stop is not None:
-            stop.check()
-        with autocast(device, config.train.precision):
+    with mixed_precision(model, config.train.precision):
+        for start, asked in zip(noise.split(size), labels.split(size), strict=True):
+            if stop is not None:
+                stop.check()
             x = objective.sample(
                 model,
                 start.to(device),
@@ -131,5 +131,5 @@ def sample_images(
                 sampler=config.eval.sampler,
                 generator=ancestral,
             )
-        images.append(to_uint8(x))
+            images.append(to_uint8(x))
     return torch.cat(images).cpu()

@@ -59,19 +59,20 @@ class Sentinel:
 
     def __init__(self, device: torch.device, *, skip: bool) -> None:
         self.skip = skip
+        self.updates = torch.zeros((), dtype=torch.int64, device=device)
         self.count = torch.zeros((), dtype=torch.int64, device=device)
         self.first = torch.zeros(3, dtype=torch.float64, device=device)
 
-    def __call__(self, step: int, loss: Tensor, grad_norm: Tensor) -> Tensor:
-        """Look at one update, of which `step` is the number, counted from 1.
+    def __call__(self, loss: Tensor, grad_norm: Tensor) -> Tensor:
+        """Look at the next update; all that changes is changed in place, as a recording needs.
 
         Returns:
             Whether it must not be applied: a truth value on the device.
         """
+        self.updates += 1
         bad = ~(torch.isfinite(loss) & torch.isfinite(grad_norm))
-        at = torch.full((), step, dtype=torch.float64, device=loss.device)
-        seen = torch.stack([at, loss.double(), grad_norm.double()])
-        self.first = torch.where(bad & (self.count == 0), seen, self.first)
+        seen = torch.stack([self.updates.double(), loss.double(), grad_norm.double()])
+        self.first.copy_(torch.where(bad & (self.count == 0), seen, self.first))
         self.count += bad
         return bad if self.skip else self.count > 0
 

@@ -13,6 +13,8 @@ from ditbench.seeds import generator
 from ditbench.training.batches import Batches, drop_labels
 from ditbench.training.ema import Ema
 from ditbench.training.nonfinite import Diverged, Sentinel
+from ditbench.training.precision import MixedPrecision
+from ditbench.training.recorded import Recorded
 from ditbench.training.signals import StopRequest
 from ditbench.training.stopwatch import Stopwatch
 
@@ -87,11 +89,17 @@ class Trainer:
         self.budget = budget
         self.ema = Ema(model, config.train.ema_decay)
         self.parameters = list(model.parameters())
+        train = config.train
+        on_cuda = device.type == "cuda"
+        # A recording reads these two numbers of a step from the device, where they change.
+        self._lr = torch.zeros((), device=device)
+        self._ema_share = torch.zeros((), device=device)
         self.optimizer = torch.optim.AdamW(
             self.parameters,
-            lr=config.train.lr,
+            lr=self._lr if on_cuda else config.train.lr,
             weight_decay=config.train.weight_decay,
             fused=True,
+            capturable=on_cuda,
         )
         self.batches = Batches(
             dataset,
@@ -115,6 +123,13 @@ class Trainer:
         self.loss_sum = torch.zeros((), device=device)
         self.loss_count = 0
         self.skipped = 0
+        self._precision = MixedPrecision(self.parameters, self.ema.weights, train.precision)
+        self.loss_at = objective.loss_at
+        self._on_device = (
+            Recorded(self._device_step, (self.noise, self.dropout))
+            if on_cuda
+            else self._device_step
+        )
 
     @property
     def images(self) -> int:
@@ -194,34 +209,50 @@ class Trainer:
         self.stopwatch.seconds = float(counters["seconds"])
         for name in _COUNTERS:
             setattr(self, name, int(counters[name]))
+        self.sentinel.updates.fill_(self.step)
 
     def update(self) -> Tensor:
         """One step: batch, loss, gradient, AdamW, EMA. Returns the gradient's norm, on device."""
-        config = self.config
-        x, y = self.batches.batch(self.step)
-        y = drop_labels(y, config.model.class_dropout_prob, self.model.null_class, self.dropout)
-        with autocast(self.device, config.train.precision):
-            loss = self.objective.loss(self.model, x, y, self.noise)
+        self.lr = self.config.train.lr * self.budget.ramp(self.position)
+        self._tell(self.lr, self.ema.share(self.step))
+        index, mirrored = self.batches.indices(self.step), self.batches.mirrored(self.step)
+        grad_norm = self._on_device(index, mirrored)
+        self.loss_count += 1
+        self.step += 1
+        self.position = self.budget.position(self.step, self.stopwatch.read)
+        return grad_norm
+
+    def _tell(self, lr: float, ema_share: float) -> None:
+        """Let the next step of the device know its learning rate and the EMA's share."""
+        if isinstance(self._on_device, Recorded):
+            self._lr.fill_(lr)
+        else:
+            self.optimizer.param_groups[0]["lr"] = lr
+        self._ema_share.fill_(ema_share)
+
+    def _device_step(self, index: Tensor, mirrored: Tensor) -> Tensor:
+        """All of an update that the device does; nothing in it depends on the step's number."""
+        train = self.config.train
+        x, y = self.batches.take(index, mirrored)
+        dropout = self.config.model.class_dropout_prob
+        y = drop_labels(y, dropout, self.model.null_class, self.dropout)
+        t, noise = self.objective.draw(x, self.noise)
+        with self._precision():
+            loss = self.loss_at(self.model, x, y, t, noise)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         grad_norm = torch.nn.utils.get_total_norm(
             [weight.grad for weight in self.parameters if weight.grad is not None]
         )
-        self.lr = config.train.lr * self.budget.ramp(self.position)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr
-        if config.train.grad_clip is not None:
-            torch.nn.utils.clip_grads_with_norm_(self.parameters, config.train.grad_clip, grad_norm)
+        if train.grad_clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, train.grad_clip, grad_norm)
         loss = loss.detach()
         # The optimizer looks at this on the device, as it does for gradient scalers.
-        refused = self.sentinel(self.step + 1, loss, grad_norm)
+        refused = self.sentinel(loss, grad_norm)
         self.optimizer.found_inf = refused.float()  # type: ignore[attr-defined]
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.ema.update(self.step)
+        self.ema.update(self._ema_share)
         self.loss_sum += loss.masked_fill(refused, 0.0)
-        self.loss_count += 1
-        self.step += 1
-        self.position = self.budget.position(self.step, self.stopwatch.read)
         return grad_norm
 
     def _log(self, grad_norm: Tensor) -> Logged:
@@ -240,8 +271,3 @@ class Trainer:
             lr=self.lr,
             grad_norm=grad_norm.item(),
         )
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The context in which the model runs: bf16 products over float32 weights, or nothing."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")

@@ -41,7 +41,8 @@ def world(tmp_path_factory):
 def test_the_reference_runs_have_a_leader_with_ratio_interval_and_p(cli):
     told = cli("compare", REFERENCE)
     assert (told.exit_code, told.stderr) == (0, "")
-    last = told.stdout.splitlines()[-1]
+    *_, note, last = told.stdout.splitlines()
+    assert note.startswith("FID and KID are in digits features, on images of digits: ")
     assert last.startswith("adaln-zero leads with a mean FID-1K of 7.26")
     for part in ("times that, 95% interval", "paired t test over 5 seeds", "Holm-corrected p"):
         assert part in last
@@ -50,7 +51,7 @@ def test_the_reference_runs_have_a_leader_with_ratio_interval_and_p(cli):
 def test_a_narrow_terminal_is_given_all_numbers(cli, monkeypatch):
     monkeypatch.setattr("ditbench.cli.output.PIPE_WIDTH", 80)
     told = cli("compare", REFERENCE, "--target-fid", "20").stdout
-    table = told.splitlines()[:-1]
+    *table, _note, _sentence = told.splitlines()
     assert max(map(len, table)) <= 80
     assert "…" not in told
     for number in ("7.26 ±1.24", "[5.71, 8.80]", "0.738", "[0.67, 0.82]", "0.006", "759"):

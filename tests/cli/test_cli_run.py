@@ -205,7 +205,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
 
 
 def test_features_train_says_where_and_how_good(cli, elsewhere, monkeypatch):
-    def train_digits(output, say):
+    def train_digits(output, say, epochs):
         say("epoch 1")
         output.write_bytes(b"weights")
         return 0.98765

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from ditbench.data import dataset_names, load_dataset
+from ditbench.cli.run import _overrides
+from ditbench.data import dataset_names, load_dataset, loader_of
 from ditbench.errors import EXIT_USAGE, DitbenchError
 
 
 def test_names():
-    assert dataset_names() == ("digits", "folder")
+    assert dataset_names() == ("digits", "cifar10", "fashion-mnist", "folder", "npz")
 
 
 def test_loads_by_name():
@@ -25,10 +26,26 @@ def test_unknown_name_offers_the_nearest():
     assert caught.value.exit_code == EXIT_USAGE
 
 
-def test_folder_needs_a_path():
-    with pytest.raises(DitbenchError, match="'folder' needs a path") as caught:
-        load_dataset("folder")
+@pytest.mark.parametrize("name", ["folder", "npz"])
+def test_files_of_ones_own_need_a_path(name: str):
+    with pytest.raises(DitbenchError, match=f"'{name}' needs a path") as caught:
+        load_dataset(name)
     assert "--data PATH" in str(caught.value.hint)
+
+
+def test_the_hint_for_a_name_that_is_like_no_other_lists_all():
+    with pytest.raises(DitbenchError) as caught:
+        load_dataset("zzz")
+    assert caught.value.hint == "known: digits, cifar10, fashion-mnist, folder, npz"
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("a.npz", "npz"), ("A.NPZ", "npz"), ("a.zip", "folder"), ("npz", "folder"), ("a", "folder")],
+)
+def test_a_path_says_which_loader_it_is_for(path: str, name: str):
+    assert loader_of(Path(path)) == name
+    assert _overrides(None, Path(path)) == {"data.name": name, "data.path": path}
 
 
 def test_digits_take_no_path():

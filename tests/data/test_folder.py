@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ditbench.data import archive, folder, load_dataset
+from ditbench.data import archive, decode, load_dataset
 from ditbench.data.folder import load_folder
 from ditbench.errors import EXIT_USAGE, DitbenchError
 
@@ -225,7 +225,7 @@ def test_huge_declared_size_is_refused_before_decoding(tmp_path: Path, side: int
 
 
 def test_file_of_many_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(folder, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr(decode, "MAX_FILE_BYTES", 10)
     refuse(write_tree(tmp_path, TREE), "cat/1.png", "too large")
 
 

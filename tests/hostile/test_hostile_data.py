@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ditbench.data import folder
+from ditbench.data import memory
 from ditbench.data.archive import shown
 from ditbench.data.folder import load_folder
 from ditbench.errors import DitbenchError
@@ -271,10 +271,10 @@ def test_a_path_that_is_none_is_one_line(refused, path):
 def test_more_images_than_memory_holds_are_counted_before_they_are_read(
     refused, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(folder, "_memory", lambda: 2 * 2 * 64 - 1)
+    monkeypatch.setattr(memory, "machine_memory", lambda: 2 * 2 * 64 - 1)
     path = write_zip(tmp_path / "data.zip", GOOD)
     refused(*of_data(path), parts=("is too large: 2 images of 8x8",))
-    monkeypatch.setattr(folder, "_memory", lambda: 2 * 2 * 64)
+    monkeypatch.setattr(memory, "machine_memory", lambda: 2 * 2 * 64)
     assert len(load_folder(path)) == 2
 
 

@@ -19,9 +19,12 @@ from safetensors.torch import save
 from ditbench.data import load_dataset
 from ditbench.errors import DitbenchError
 from ditbench.metrics import create_extractor
-from ditbench.metrics.digits_classifier import METADATA, WEIGHTS, DigitsClassifier
+from ditbench.metrics.cifar10_classifier import STORED, Cifar10Classifier, Cifar10Net
+from ditbench.metrics.digits_classifier import WEIGHTS, DigitsClassifier
+from ditbench.metrics.fit import initialised
 from ditbench.metrics.inception import InceptionV3
 from ditbench.metrics.real import real_statistics
+from ditbench.metrics.shipped import METADATA
 from ditbench.training.checkpoint import _digest, read_checkpoint
 
 LATEST = "checkpoints/latest.safetensors"
@@ -268,48 +271,62 @@ def test_a_file_that_holds_no_inception_weights_is_one_line(refused, tmp_path, n
     refused("run", "--block", "adaln", "--device", "cpu", "--quiet", *options, parts=("Inception",))
 
 
-def classifier_file(change):
-    def build(path):
-        tensors, metadata = tensors_of(WEIGHTS)
-        path.write_bytes(save(*change(tensors, metadata)))
-
-    return build
-
-
+# Files in place of a shipped classifier's; each is made of a good one's tensors and metadata.
 CLASSIFIERS = {
-    "no file": lambda path: None,
-    "no bytes": lambda path: path.write_bytes(b""),
-    "a pickle": lambda path: path.write_bytes(pickle.dumps(Payload(path.parent / "pwned"))),
-    "cut short": lambda path: path.write_bytes(WEIGHTS.read_bytes()[:-9]),
-    "a pipe": lambda path: os.mkfifo(path),
-    "no metadata": classifier_file(lambda tensors, metadata: (tensors, {})),
-    "metadata that is no JSON": classifier_file(lambda tensors, metadata: (tensors, {METADATA: "x"})),
-    "a tensor missing": classifier_file(
-        lambda tensors, metadata: ({name: tensors[name] for name in list(tensors)[1:]}, metadata)
+    "no file": lambda *_: None,
+    "no bytes": lambda path, *_: path.write_bytes(b""),
+    "a pickle": lambda path, *_: path.write_bytes(pickle.dumps(Payload(path.parent / "pwned"))),
+    "cut short": lambda path, *good: path.write_bytes(save(*good)[:-9]),
+    "a pipe": lambda path, *_: os.mkfifo(path),
+    "a folder": lambda path, *_: path.mkdir(),
+    "no metadata": lambda path, tensors, _: path.write_bytes(save(tensors, {})),
+    "metadata that is no JSON": lambda path, tensors, _: path.write_bytes(save(tensors, {METADATA: "x"})),
+    "a tensor missing": lambda path, tensors, metadata: path.write_bytes(
+        save({name: tensors[name] for name in list(tensors)[1:]}, metadata)
     ),
-    "a tensor too many": classifier_file(
-        lambda tensors, metadata: ({**tensors, "more": torch.zeros(1)}, metadata)
+    "a tensor too many": lambda path, tensors, metadata: path.write_bytes(
+        save({**tensors, "more": torch.zeros(1, dtype=tensors["logits.bias"].dtype)}, metadata)
     ),
-    "NaN": classifier_file(
-        lambda tensors, metadata: (
-            {**tensors, "conv1.bias": tensors["conv1.bias"] * float("nan")}, metadata)
-    ),
-    "another type": classifier_file(
-        lambda tensors, metadata: ({**tensors, "conv1.bias": tensors["conv1.bias"].double()}, metadata)
-    ),
-    "another shape": classifier_file(
-        lambda tensors, metadata: ({**tensors, "conv1.bias": tensors["conv1.bias"][:3].clone()}, metadata)
+    "NaN": lambda *good: changed_bias(*good, lambda bias: bias * float("nan")),
+    "infinity": lambda *good: changed_bias(*good, lambda bias: bias + float("inf")),
+    "another type": lambda *good: changed_bias(*good, lambda bias: bias.double()),
+    "whole numbers": lambda *good: changed_bias(*good, lambda bias: bias.int()),
+    "another shape": lambda *good: changed_bias(*good, lambda bias: bias[:3].clone()),
+    "of the other type": lambda path, tensors, metadata: path.write_bytes(
+        save({name: other_type(tensor) for name, tensor in tensors.items()}, metadata)
     ),
 }  # fmt: skip
 
 
+def changed_bias(path, tensors, metadata, change):
+    path.write_bytes(save({**tensors, "logits.bias": change(tensors["logits.bias"])}, metadata))
+
+
+def other_type(tensor):
+    return tensor.half() if tensor.dtype == torch.float32 else tensor.float()
+
+
+def good_classifier(kind):
+    """Tensors and metadata of a file that the classifier takes."""
+    if kind is DigitsClassifier:
+        return tensors_of(WEIGHTS)
+    net = initialised(Cifar10Net, torch.Generator().manual_seed(0))
+    tensors = {name: tensor.to(STORED) for name, tensor in net.state_dict().items()}
+    return tensors, {METADATA: "{}"}
+
+
+@pytest.mark.parametrize("kind", [DigitsClassifier, Cifar10Classifier])
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_a_file_that_holds_no_classifier_is_one_line(tmp_path, name):
-    path = tmp_path / "digits.safetensors"
-    CLASSIFIERS[name](path)
+def test_a_file_that_holds_no_classifier_is_one_line(tmp_path, kind, name):
+    path = tmp_path / "weights.safetensors"
+    good = good_classifier(kind)
+    path.write_bytes(save(*good))
+    kind(path)
+    path.unlink()
+    CLASSIFIERS[name](path, *good)
     with pytest.raises(DitbenchError) as caught, in_time():
-        DigitsClassifier(path)
-    assert_error(caught.value, "cannot load the digits features")
+        kind(path)
+    assert_error(caught.value, f"cannot load the {kind.name} features")
     assert not (tmp_path / "pwned").exists()
 
 

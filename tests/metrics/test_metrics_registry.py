@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def test_names():
-    assert extractor_names() == ("digits", "inception")
+    assert extractor_names() == ("digits", "cifar10", "inception")
 
 
 def test_creates_by_name(digits: ImageDataset):
@@ -49,10 +49,11 @@ def test_importing_the_registry_imports_neither_torch_nor_torchmetrics():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_extractors_of_digits_do_without_torchmetrics():
+def test_classifiers_do_without_torchmetrics():
     """It takes seconds to import, and `ditbench features train` never needs it."""
     code = (
         "import sys, ditbench.metrics.digits_classifier, ditbench.metrics.train_features,"
-        "ditbench.metrics.real; sys.exit('torchmetrics' in sys.modules)"
+        "ditbench.metrics.train_cifar10, ditbench.metrics.real;"
+        "sys.exit('torchmetrics' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

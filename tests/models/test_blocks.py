@@ -11,6 +11,7 @@ from ditbench.models.dit import DiT
 from ditbench.models.init import initialize
 from ditbench.models.layers import Attention, CrossAttention
 from ditbench.models.sizes import ModelSize
+from ditbench.models.stream import Stream
 
 SIZE = ModelSize(hidden_size=32, depth=2, num_heads=4, patch_size=2)
 N, T, D = 3, 16, 32
@@ -27,6 +28,12 @@ def state(seed=0):
     x = torch.randn(N, T, D, generator=draws)
     t, c = torch.randn(2, N, D, generator=draws)
     return x, Conditioning.of(t, c)
+
+
+def run(block, x, c):
+    """One block on tokens, told the conditioning as the model tells it."""
+    (told,) = type(block).prepare([block], c)
+    return block(Stream(x), told).tokens()
 
 
 def test_the_paper_s_four_in_its_order():
@@ -47,13 +54,13 @@ def test_an_unknown_name_offers_the_nearest():
 def test_adaln_zero_is_the_identity_at_the_start_exactly():
     x, c = state()
     for block in make("adaln-zero").blocks:
-        assert torch.equal(block(x, c), x)
+        assert torch.equal(run(block, x, c), x)
 
 
 @pytest.mark.parametrize("name", ["in-context", "cross-attention", "adaln"])
 def test_the_others_are_not(name):
     x, c = state()
-    assert not torch.allclose(make(name).blocks[0](x, c), x)
+    assert not torch.allclose(run(make(name).blocks[0], x, c), x)
 
 
 def test_in_context_appends_two_tokens_and_the_model_drops_them():
@@ -71,7 +78,7 @@ def test_the_order_of_the_two_in_context_tokens_does_not_matter():
     swapped = Conditioning(c.vector, c.tokens.flip(1))
     straight, crossed = model.block_class.join(x, c), model.block_class.join(x, swapped)
     for block in model.blocks:
-        straight, crossed = block(straight, c), block(crossed, swapped)
+        straight, crossed = run(block, straight, c), run(block, crossed, swapped)
     torch.testing.assert_close(straight[:, :T], crossed[:, :T])
     torch.testing.assert_close(straight[:, T:].flip(1), crossed[:, T:])
     assert (straight[:, T] - straight[:, T + 1]).abs().max() > 0.1
@@ -80,17 +87,17 @@ def test_the_order_of_the_two_in_context_tokens_does_not_matter():
 def test_cross_attention_reads_its_two_tokens_and_only_those():
     block = make("cross-attention").blocks[0]
     x, c = state()
-    out = block(x, c)
-    torch.testing.assert_close(block(x, Conditioning(c.vector * 2, c.tokens)), out)
-    assert (block(x, Conditioning(c.vector, c.tokens * 2)) - out).abs().max() > 1e-3
+    out = run(block, x, c)
+    torch.testing.assert_close(run(block, x, Conditioning(c.vector * 2, c.tokens)), out)
+    assert (run(block, x, Conditioning(c.vector, c.tokens * 2)) - out).abs().max() > 1e-3
 
 
 def test_adaln_reads_the_sum_and_only_that():
     block = make("adaln").blocks[0]
     x, c = state()
-    out = block(x, c)
-    torch.testing.assert_close(block(x, Conditioning(c.vector, c.tokens * 2)), out)
-    assert (block(x, Conditioning(c.vector * 2, c.tokens)) - out).abs().max() > 1e-3
+    out = run(block, x, c)
+    torch.testing.assert_close(run(block, x, Conditioning(c.vector, c.tokens * 2)), out)
+    assert (run(block, x, Conditioning(c.vector * 2, c.tokens)) - out).abs().max() > 1e-3
 
 
 def test_adaln_zero_without_its_gates_is_adaln():
@@ -106,7 +113,7 @@ def test_adaln_zero_without_its_gates_is_adaln():
         gated.adaLN_modulation[1].weight.copy_(torch.cat([w[0], w[1], zeros, w[2], w[3], zeros]))
         gated.adaLN_modulation[1].bias.copy_(torch.cat([b[0], b[1], ones, b[2], b[3], ones]))
     x, c = state()
-    torch.testing.assert_close(gated(x, c), plain(x, c))
+    torch.testing.assert_close(run(gated, x, c), run(plain, x, c))
 
 
 @pytest.mark.parametrize("kind", [Attention, CrossAttention])
@@ -114,8 +121,7 @@ def test_attention_against_a_float64_reference(kind):
     torch.manual_seed(0)
     layer = kind(D, 4).double()
     x, context = torch.randn(N, T, D).double(), torch.randn(N, 2, D).double()
-    inputs = (x,) if kind is Attention else (x, context)
-    read = inputs[-1]
+    read = x if kind is Attention else context
     weight, bias = layer.qkv.weight.chunk(3), layer.qkv.bias.chunk(3)
     q, k, v = (
         torch.einsum("ntd,ed->nte", source, w) + b
@@ -127,6 +133,7 @@ def test_attention_against_a_float64_reference(kind):
         scores = torch.einsum("nte,nse->nts", q[..., part], k[..., part]) / 8**0.5
         heads.append(torch.einsum("nts,nse->nte", scores.softmax(-1), v[..., part]))
     expected = torch.cat(heads, -1) @ layer.proj.weight.T + layer.proj.bias
+    inputs = (x,) if kind is Attention else (x, *kind.keys_and_values([layer], context))
     torch.testing.assert_close(layer(*inputs), expected)
 
 

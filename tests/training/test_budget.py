@@ -87,14 +87,14 @@ def clock(monkeypatch):
         def perf_counter(self):
             return self.now
 
-    clock, original = Clock(), Batches.batch
+    clock, original = Clock(), Batches.take
 
-    def batch(self, step):
+    def take(self, *chosen):
         clock.now += clock.step
-        return original(self, step)
+        return original(self, *chosen)
 
     monkeypatch.setattr("ditbench.training.stopwatch.time", clock)
-    monkeypatch.setattr(Batches, "batch", batch)
+    monkeypatch.setattr(Batches, "take", take)
     return clock
 
 

@@ -131,7 +131,7 @@ def test_the_average_trails_the_weights_as_documented():
     for n in range(12):
         with torch.no_grad():
             model.weight += 1
-        ema.update(n)
+        ema.update(ema.share(n))
         decay = min(0.6, (1 + n) / (10 + n))
         expected = decay * expected + (1 - decay) * model.weight.detach()
         torch.testing.assert_close(ema.model.weight, expected)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
 from ditbench.models.blocks.base import Block, Conditioning
-from ditbench.models.layers import modulate, modulation
+from ditbench.models.layers import modulation, regress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ditbench.models.stream import Stream
 
 
 class AdaLNZeroBlock(Block):
@@ -25,10 +31,14 @@ class AdaLNZeroBlock(Block):
         super().__init__(hidden_size, num_heads, mlp_ratio)
         self.adaLN_modulation = modulation(hidden_size, 6)
 
-    def forward(self, x: Tensor, c: Conditioning) -> Tensor:
-        """Transform the tokens x (N, T, D), modulated and gated by c.vector (N, D)."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = (
-            self.adaLN_modulation(c.vector).unsqueeze(1).chunk(6, dim=-1)
-        )
-        x = torch.addcmul(x, gate1, self.attn(modulate(self.norm1(x), shift1, scale1)))
-        return torch.addcmul(x, gate2, self.mlp(modulate(self.norm2(x), shift2, scale2)))
+    @classmethod
+    def prepare(cls, blocks: Sequence[AdaLNZeroBlock], c: Conditioning) -> Sequence[Tensor]:
+        """Shifts, scales and gates of every block, (N, 6, 1, D) each."""
+        return regress([block.adaLN_modulation for block in blocks], c.vector)
+
+    def forward(self, x: Stream, modulations: Tensor) -> Stream:
+        """Transform the tokens x (N, T, D) by its modulations (N, 6, 1, D)."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = modulations.unbind(1)
+        x, y = x.norm(shift1, scale1)
+        x, y = x.add(self.attn(y), gate1).norm(shift2, scale2)
+        return x.add(self.mlp(y), gate2)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ditbench.models.layers import Attention, Mlp, norm
+from ditbench.models.layers import Attention, Mlp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ditbench.models.stream import Stream
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,8 @@ class Conditioning:
 class Block(nn.Module):
     """A transformer block that conditions its tokens in one particular way.
 
-    Every strategy has `norm1`, self-attention `attn`, `norm2` and `mlp`; a subclass, in a file of
-    its own, adds what conditions them. The class attributes say what it asks of the
+    Every strategy has self-attention `attn` and `mlp`, each behind a `norm`; a subclass, in a file
+    of its own, adds what conditions them. The class attributes say what it asks of the
     model; the model never asks for its name.
 
     Attributes:
@@ -53,9 +58,7 @@ class Block(nn.Module):
 
     def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float) -> None:
         super().__init__()
-        self.norm1 = norm(hidden_size)
         self.attn = Attention(hidden_size, num_heads)
-        self.norm2 = norm(hidden_size)
         self.mlp = Mlp(hidden_size, mlp_ratio)
 
     @classmethod
@@ -67,6 +70,15 @@ class Block(nn.Module):
         """
         return x
 
+    @classmethod
+    def prepare(cls, blocks: Sequence[Any], c: Conditioning) -> Sequence[Any]:
+        """What each of the model's blocks is told, in their order: here, the conditioning itself.
+
+        A strategy that computes something small from the conditioning in every block does it here,
+        for all of them by one matrix product.
+        """
+        return [c] * len(blocks)
+
     @abstractmethod
-    def forward(self, x: Tensor, c: Conditioning) -> Tensor:
-        """Transform the tokens x (N, T, D), told the conditioning."""
+    def forward(self, x: Stream, c: Any) -> Stream:
+        """Transform the tokens x (N, T, D), told what `prepare` made of the conditioning."""

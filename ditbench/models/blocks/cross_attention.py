@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
 from ditbench.models.blocks.base import Block, Conditioning
-from ditbench.models.layers import CrossAttention, norm
+from ditbench.models.layers import CrossAttention
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ditbench.models.stream import Stream
 
 
 class CrossAttentionBlock(Block):
@@ -20,11 +27,16 @@ class CrossAttentionBlock(Block):
 
     def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float) -> None:
         super().__init__(hidden_size, num_heads, mlp_ratio)
-        self.norm_cross = norm(hidden_size)
         self.cross_attn = CrossAttention(hidden_size, num_heads)
 
-    def forward(self, x: Tensor, c: Conditioning) -> Tensor:
-        """Transform the tokens x (N, T, D), which read from c.tokens (N, 2, D)."""
-        x = x + self.attn(self.norm1(x))
-        x = x + self.cross_attn(self.norm_cross(x), c.tokens)
-        return x + self.mlp(self.norm2(x))
+    @classmethod
+    def prepare(cls, blocks: Sequence[CrossAttentionBlock], c: Conditioning) -> Sequence[Tensor]:
+        """Keys and values of both embeddings, (N, 2, 2 D) a block."""
+        return CrossAttention.keys_and_values([block.cross_attn for block in blocks], c.tokens)
+
+    def forward(self, x: Stream, kv: Tensor) -> Stream:
+        """Transform the tokens x (N, T, D), which read from keys and values (N, 2, 2 D)."""
+        x, y = x.norm()
+        x, y = x.add(self.attn(y)).norm()
+        x, y = x.add(self.cross_attn(y, kv)).norm()
+        return x.add(self.mlp(y))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from ditbench.models.blocks.base import Block, Conditioning
+
+if TYPE_CHECKING:
+    from ditbench.models.stream import Stream
 
 
 class InContextBlock(Block):
@@ -24,7 +29,8 @@ class InContextBlock(Block):
         """Append the two conditioning tokens: (N, T, D) -> (N, T + 2, D)."""
         return torch.cat([x, c.tokens], dim=1)
 
-    def forward(self, x: Tensor, c: Conditioning) -> Tensor:  # noqa: ARG002 (it is in x)
+    def forward(self, x: Stream, c: Conditioning) -> Stream:  # noqa: ARG002 (it is in x)
         """Transform the tokens x (N, T + 2, D)."""
-        x = x + self.attn(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
+        x, y = x.norm()
+        x, y = x.add(self.attn(y)).norm()
+        return x.add(self.mlp(y))

@@ -1,0 +1,138 @@
+"""Linear layers over float32 weights in half precision, and one with a GELU behind it.
+
+Under autocast torch casts every weight in each forward pass and every gradient in each backward
+pass. Here the weights' copies are made all at once (`halved`), and the matrix product itself writes
+the weight's gradient in float32, as it has it.
+
+Legend of shapes: M rows, K inputs, L outputs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ditbench.models.halved import half
+
+# Rows at a time, columns, rows a program and warps of the kernels that sum over rows; on an H200.
+GELU = {"ROWS": 4, "COLUMNS": 128, "PART": 64, "num_warps": 4}
+SUM = {"ROWS": 16, "COLUMNS": 128, "PART": 256, "num_warps": 4}
+
+
+@triton.jit
+def _slope(x):
+    """The derivative of the tanh-approximated GELU, which is x * sigmoid(a x + b x^3)."""
+    square = x * x
+    s = tl.sigmoid(1.5957691216057308 * x * (1 + 0.044715 * square))
+    return s + x * s * (1 - s) * 1.5957691216057308 * (1 + 0.134145 * square)
+
+
+@triton.jit
+def _gelu_kernel(x, out, size, BLOCK: tl.constexpr):
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    value = tl.load(x + at, at < size, 0.0).to(tl.float32)
+    value *= tl.sigmoid(1.5957691216057308 * value * (1 + 0.044715 * value * value))
+    tl.store(out + at, value.to(out.dtype.element_ty), at < size)
+
+
+@triton.jit
+def _gelu_backward_kernel(
+    x, grad, out, sums, M, L,
+    PART: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """The gradient of a GELU's input, and its sums over `PART` rows for the bias before it."""
+    part = tl.program_id(0).to(tl.int64)
+    columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    total = tl.zeros([ROWS, COLUMNS], tl.float32)
+    for start in range(0, PART, ROWS):
+        rows = part * PART + start + tl.arange(0, ROWS)
+        mask = (rows < M)[:, None] & (columns < L)[None, :]
+        at = rows[:, None] * L + columns[None, :]
+        g = tl.load(grad + at, mask, 0.0).to(tl.float32)
+        g *= _slope(tl.load(x + at, mask, 0.0).to(tl.float32))
+        total += g
+        tl.store(out + at, g.to(out.dtype.element_ty), mask)
+    tl.store(sums + part * L + columns, tl.sum(total, 0), columns < L)
+
+
+@triton.jit
+def _sum_kernel(
+    x, sums, M, L, PART: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr
+):  # fmt: skip
+    """Sums of x (M, L) over `PART` rows."""
+    part = tl.program_id(0).to(tl.int64)
+    columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    total = tl.zeros([ROWS, COLUMNS], tl.float32)
+    for start in range(0, PART, ROWS):
+        rows = part * PART + start + tl.arange(0, ROWS)
+        mask = (rows < M)[:, None] & (columns < L)[None, :]
+        total += tl.load(x + rows[:, None] * L + columns[None, :], mask, 0.0).to(tl.float32)
+    tl.store(sums + part * L + columns, tl.sum(total, 0), columns < L)
+
+
+def sum_rows(x: Tensor) -> Tensor:
+    """The sum over all but the last dimension, in float32: (..., L) to (L,)."""
+    L = x.shape[-1]
+    M = x.numel() // L
+    parts = triton.cdiv(M, SUM["PART"])
+    sums = x.new_empty(parts, L, dtype=torch.float32)
+    _sum_kernel[(parts, triton.cdiv(L, SUM["COLUMNS"]))](x, sums, M, L, **SUM)
+    return sums.sum(0)
+
+
+class Linear(torch.autograd.Function):
+    """x (..., K) in half precision, weight (L, K) and bias (L,) in float32, to (..., L)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # noqa: D102
+        copy = half(weight, x.dtype)
+        ctx.save_for_backward(x, copy)
+        return F.linear(x, copy, half(bias, x.dtype))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:  # noqa: D102
+        x, copy = ctx.saved_tensors
+        grad = grad.contiguous()
+        needs = ctx.needs_input_grad[0]
+        return (grad @ copy if needs else None), _weight_grad(x, grad), sum_rows(grad)
+
+
+class LinearGelu(torch.autograd.Function):
+    """`Linear` and the tanh-approximated GELU of it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # noqa: D102
+        copy = half(weight, x.dtype)
+        before = F.linear(x, copy, half(bias, x.dtype))
+        ctx.save_for_backward(x, copy, before)
+        out = torch.empty_like(before)
+        _gelu_kernel[(triton.cdiv(before.numel(), 4096),)](
+            before, out, before.numel(), 4096, num_warps=8
+        )
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: D102
+        x, copy, before = ctx.saved_tensors
+        L = before.shape[-1]
+        M = before.numel() // L
+        parts = triton.cdiv(M, GELU["PART"])
+        grad_before = torch.empty_like(before)
+        sums = before.new_empty(parts, L, dtype=torch.float32)
+        _gelu_backward_kernel[(parts, triton.cdiv(L, GELU["COLUMNS"]))](
+            before, grad.contiguous(), grad_before, sums, M, L, **GELU
+        )
+        return grad_before @ copy, _weight_grad(x, grad_before), sums.sum(0)
+
+
+def _weight_grad(x: Tensor, grad: Tensor) -> Tensor:
+    """The gradient of a weight (L, K) in float32, of x (..., K) and the output's (..., L)."""
+    rows, grads = x.flatten(0, -2), grad.flatten(0, -2)
+    if not x.is_cuda:  # the interpreter, in tests
+        return (grads.T.float() @ rows.float()).float()
+    return torch.mm(grads.T, rows, out_dtype=torch.float32)

@@ -1,0 +1,151 @@
+"""What blocks are made of, by torch's own operations or, on a GPU in half precision, by kernels.
+
+Each function's plain form is its definition; a kernel computes the same to rounding.
+
+Legend of shapes: N batch, T tokens, S context tokens, D hidden size, h heads, d = D / h.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# As in the published models.
+NORM_EPS = 1e-6
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A linear layer: x (..., K), weight (L, K) and bias (L,) to (..., L)."""
+    dtype = _kernel_type(x)
+    if dtype is None:
+        return F.linear(x, weight, bias)
+    from ditbench.models.kernels.linear import Linear
+
+    return Linear.apply(x.to(dtype), weight, bias)
+
+
+def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A linear layer and the tanh-approximated GELU of it, shapes as in `linear`."""
+    dtype = _kernel_type(x)
+    if dtype is None:
+        return F.gelu(F.linear(x, weight, bias), approximate="tanh")
+    from ditbench.models.kernels.linear import LinearGelu
+
+    return LinearGelu.apply(x.to(dtype), weight, bias)
+
+
+def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Shift and scale every token alike: x (N, T, D), shift and scale (N, 1, D)."""
+    return torch.addcmul(shift, x, 1 + scale)
+
+
+def norm(x: Tensor, shift: Tensor | None = None, scale: Tensor | None = None) -> Tensor:
+    """Layer norm of x (N, T, D) without gain and bias, then `modulate` where it is asked for."""
+    dtype = _kernel_type(x)
+    if dtype is not None:
+        from ditbench.models.kernels.residual import Residual
+
+        return Residual.apply(x, None, None, shift, scale, NORM_EPS, True, dtype)[1]
+    x = F.layer_norm(x, x.shape[-1:], eps=NORM_EPS)
+    return x if shift is None or scale is None else modulate(x, shift, scale)
+
+
+def add(x: Tensor, h: Tensor, gate: Tensor | None = None) -> Tensor:
+    """A residual connection: x + gate * h for x and h (N, T, D) and a gate (N, 1, D)."""
+    dtype = _kernel_type(x)
+    if dtype is not None:
+        from ditbench.models.kernels.residual import Residual
+
+        return Residual.apply(x, h.to(dtype), gate, None, None, NORM_EPS, False, dtype)[0]
+    return x + h if gate is None else torch.addcmul(x, gate, h)
+
+
+def add_norm(
+    x: Tensor,
+    h: Tensor,
+    gate: Tensor | None = None,
+    shift: Tensor | None = None,
+    scale: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`add`, and the `norm` of it: two results (N, T, D)."""
+    dtype = _kernel_type(x)
+    if dtype is not None:
+        from ditbench.models.kernels.residual import Residual
+
+        return Residual.apply(x, h.to(dtype), gate, shift, scale, NORM_EPS, True, dtype)
+    x = add(x, h, gate)
+    return x, norm(x, shift, scale)
+
+
+def self_attention(qkv: Tensor, num_heads: int) -> Tensor:
+    """Attention of tokens among themselves.
+
+    Args:
+        qkv: queries, keys and values side by side (N, T, 3 D).
+        num_heads: h.
+
+    Returns:
+        The heads side by side, (N, T, D).
+    """
+    if _kernel_type(qkv) == qkv.dtype:
+        from ditbench.models.kernels import packed
+
+        return packed.self_attention(qkv, num_heads)
+    q, k, v = qkv.unflatten(-1, (3, num_heads, -1)).permute(2, 0, 3, 1, 4)
+    return _attend(q, k, v)
+
+
+def cross_attention(q: Tensor, kv: Tensor, num_heads: int) -> Tensor:
+    """Attention of tokens over a context.
+
+    Args:
+        q: queries (N, T, D).
+        kv: keys and values side by side (N, S, 2 D).
+        num_heads: h.
+
+    Returns:
+        The heads side by side, (N, T, D).
+    """
+    if _kernel_type(q) == q.dtype:
+        from ditbench.models.kernels import attention
+
+        if attention.fits(kv.shape[1], q.shape[2] // num_heads):
+            return attention.CrossAttention.apply(q, kv, num_heads)
+    k, v = kv.unflatten(-1, (2, num_heads, -1)).permute(2, 0, 3, 1, 4)
+    return _attend(q.unflatten(-1, (num_heads, -1)).transpose(1, 2), k, v)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention over (N, h, T, d), heads joined again: (N, T, D)."""
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+def _kernel_type(x: Tensor) -> torch.dtype | None:
+    """The type that kernels compute in where x is; None where torch's operations do.
+
+    Autocast says that half precision is wanted. A compiler gets the plain form, of which it makes
+    kernels of its own.
+    """
+    if not (x.is_cuda and torch.is_autocast_enabled("cuda") and _has_triton()):
+        return None
+    return None if torch.compiler.is_compiling() else torch.get_autocast_dtype("cuda")
+
+
+@cache
+def _has_triton() -> bool:
+    try:
+        import triton  # noqa: F401
+    except ImportError:  # not on every system that has CUDA
+        return False
+    return True
+
+
+class Linear(nn.Linear):
+    """torch's layer, computed by `linear`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (..., K) to (..., L)."""
+        return linear(x, self.weight, self.bias)

@@ -1,0 +1,168 @@
+"""`ditbench bench` as a user meets it: tables in every format, mistakes in a line, no trace."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from ditbench.errors import DitbenchError
+from ditbench.training import bench as measuring
+
+BRIEF = (
+    *("bench", "--model", "16x1x2/2", "--input", "4x4x3", "--classes", "5", "--batch-size", "4"),
+    *("--device", "cpu", "--steps", "10", "--sampling-steps", "2"),
+)
+KEYS = [
+    "block", "implementation", "model", "input", "batch_size", "objective", "precision", "device",
+    "threads", "torch", "parameters", "train_flops_per_step", "step_ms_median", "step_ms_p10",
+    "step_ms_p90", "step_ratio", "step_ratio_to", "parts", "steps_per_part", "images_per_second",
+    "train_tflops_per_second", "matmul_tflops_per_second", "share_of_matmul", "peak_memory_bytes",
+    "sampling_images_per_second", "sampling_steps", "sampling_batch_size", "sampler", "cfg_scale",
+    "warm_up_seconds",
+]  # fmt: skip
+
+
+@pytest.fixture
+def bench(cli, elsewhere):
+    """Call `ditbench bench` on a model that takes no time, where nothing else is."""
+    return lambda *arguments: cli(*BRIEF, *arguments)
+
+
+def test_json_has_stable_names_and_plain_numbers(bench, elsewhere):
+    told = bench("--peer", "diffusers", "--format", "json")
+    assert told.exit_code == 0, told.stderr
+    rows = json.loads(told.stdout)
+    blocks = ["in-context", "cross-attention", "adaln", "adaln-zero", "diffusers"]
+    assert [row["block"] for row in rows] == blocks
+    for row in rows:
+        assert list(row) == KEYS
+        assert (row["model"], row["input"], row["batch_size"]) == ("16x1x2/2", "4x4x3", 4)
+        assert (row["objective"], row["precision"], row["device"]) == ("ddpm", "fp32", "cpu")
+        assert (row["sampling_steps"], row["step_ratio_to"]) == (2, "adaln-zero")
+        ratio = row["step_ms_median"] / rows[3]["step_ms_median"]
+        assert row["step_ratio"] == pytest.approx(ratio)
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_progress_is_told_on_stderr_unless_quiet(bench):
+    told = bench("--block", "adaln", "--format", "csv")
+    assert told.stdout.startswith("block,implementation,model,")
+    assert "adaln on cpu" in told.stderr
+    assert bench("--block", "adaln", "--format", "csv", "--quiet").stderr == ""
+
+
+@pytest.mark.parametrize(("kind", "sign"), [("rich", "Step"), ("md", "| :---"),
+                                            ("latex", r"\toprule")])  # fmt: skip
+def test_tables_for_people(bench, kind, sign):
+    told = bench("--block", "adaln,in-context", "--format", kind)
+    assert told.exit_code == 0
+    assert sign in told.stdout
+    for word in ("adaln", "16x1x2/2", "4x4x3", "fp32", "cpu"):
+        assert word in told.stdout
+
+
+def test_into_a_file_goes_what_would_be_printed(bench, elsewhere):
+    told = bench("--block", "adaln", "-o", "made/bench.csv")
+    assert (told.exit_code, told.stdout) == (0, "")
+    (row,) = csv.DictReader(io.StringIO((elsewhere / "made/bench.csv").read_text()))
+    assert list(row) == KEYS
+    assert float(row["step_ratio"]) == 1.0
+    assert [path.name for path in elsewhere.iterdir()] == ["made"]
+
+
+def test_without_adaln_zero_the_first_block_is_the_reference(bench):
+    rows = json.loads(bench("--block", "adaln,in-context", "--format", "json").stdout)
+    assert [row["step_ratio_to"] for row in rows] == ["adaln", "adaln"]
+    assert rows[0]["step_ratio"] == 1.0
+
+
+def test_options_and_settings_reach_the_run(bench):
+    options = ("--objective", "flow", "--precision", "bf16", "--set", "eval.batch_size=3",
+               "--set", "eval.sampler=heun", "--set", "eval.cfg_scale=2.0")  # fmt: skip
+    (row,) = json.loads(bench("--block", "adaln", "--format", "json", *options).stdout)
+    assert (row["objective"], row["precision"], row["sampler"]) == ("flow", "bf16", "heun")
+    assert (row["sampling_batch_size"], row["cfg_scale"]) == (3, 2.0)
+
+
+def test_a_setting_is_stronger_than_a_default(cli):
+    settings = ("objective.name=flow", "train.batch_size=4", "eval.batch_size=2")
+    options = [part for setting in settings for part in ("--set", setting)]
+    brief = [part for part in BRIEF if part not in ("--batch-size", "4")]
+    told = cli(*brief, "--block", "adaln", "--format", "json", *options)
+    (row,) = json.loads(told.stdout)
+    assert (row["objective"], row["batch_size"], row["sampling_batch_size"]) == ("flow", 4, 2)
+
+
+CASES = [
+    ("--block adalnn", "unknown block 'adalnn'", "adaln"),
+    ("--model M/2", "unknown model 'M/2'", "/2"),
+    ("--input 4x4", "'4x4' is not an input size", "32x32x4"),
+    ("--input 5x5x3", "patch size 2 does not divide 5x5", "--model"),
+    ("--peer difusers", "unknown peer 'difusers'", "diffusers"),
+    ("--peer diffusers,", "unknown peer ''", "known: diffusers"),
+    ("--peer diffusers --input 4x8x3", "takes square images, not 4x8x3", "--peer"),
+    ("--device tpu", "no device 'tpu'", "--device"),
+    ("--precision fp8", "train.precision = 'fp8'", "train.precision"),
+    ("--objective flo", "unknown objective 'flo'", "did you mean flow?"),
+    ("--set train.lrr=1", "unknown key 'train.lrr'", "train.lr"),
+    ("--set eval.sampler=eulr", "eulr", "ddpm"),
+    ("--sampling-steps 1001", "sampling_steps = 1001 is out of range", "from 1 to 1000"),
+    ("--steps 9", "--steps 9 is too few", "--steps 10"),
+    ("--steps many", "--steps 'many' is not a whole number", "--steps 20k"),
+    ("--steps 10 --seconds 1", "--seconds and --steps are given together", "leave one"),
+    ("--format jsn", "unknown format 'jsn'", "did you mean json?"),
+    ("-o bench.txt", "unknown suffix '.txt'", "--format"),
+    ("--batch-size 0", "'--batch-size'", "ditbench bench --help"),
+    ("--classes 0", "'--classes'", "ditbench bench --help"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "hint"), CASES)
+def test_a_mistake_is_a_line_and_a_hint(bench, elsewhere, arguments, error, hint):
+    told = bench(*arguments.split(" "))
+    assert (told.exit_code, told.stdout) == (2, ""), (told.stderr, told.exception)
+    first, second = told.stderr.splitlines()
+    assert first.startswith("error: ")
+    assert error in first
+    assert second.startswith("help: ")
+    assert hint in second
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_batch_beyond_memory_fails_in_a_line(bench):
+    told = bench("--batch-size", "1" + "0" * 12)
+    assert (told.exit_code, told.stdout) == (1, "")
+    assert "too large for memory" in told.stderr
+    assert "help: lower --batch-size" in told.stderr
+
+
+ROW = {"block": "adaln", "step_ms_median": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (DitbenchError("no room", "less", 1), 1, "no room"),
+    ],
+)
+@pytest.mark.parametrize("measured", [0, 1])
+def test_what_was_measured_before_the_end_is_told(bench, monkeypatch, error, code, words, measured):
+    def broken_off(_rows, _length, _say):
+        yield from [ROW] * measured
+        raise error
+
+    monkeypatch.setattr(measuring, "bench", broken_off)
+    told = bench("--block", "adaln,in-context", "--format", "json")
+    assert told.exit_code == code
+    assert words in told.stderr
+    rows = json.loads(told.stdout) if told.stdout else []
+    assert [(row["block"], row["step_ratio"]) for row in rows] == [("adaln", 1.0)] * measured
+
+
+def test_the_help_page_is_in_words(cli):
+    told = cli("bench", "--help")
+    assert (told.exit_code, told.stderr) == (0, "")
+    for word in ("<bool>", "<str>...", "list[", "range>", "None", "Annotated", "DitbenchError"):
+        assert word not in told.stdout

@@ -1,0 +1,135 @@
+"""Each kernel against torch in float64: on a GPU in bf16, elsewhere interpreted in float32."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ditbench.models.halved import Halved, half, halved
+from ditbench.models.kernels.attention import CrossAttention
+from ditbench.models.kernels.linear import Linear, LinearGelu, sum_rows
+from ditbench.models.kernels.packed import self_attention
+from ditbench.models.kernels.residual import Residual
+from ditbench.training.flat import flatten
+
+ON_GPU = torch.cuda.is_available()  # elsewhere tests/conftest.py has them interpreted
+DEVICE = "cuda" if ON_GPU else "cpu"
+DTYPE = torch.bfloat16 if ON_GPU else torch.float32
+TOLERANCE = 1e-2 if ON_GPU else 2e-6
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+def draw(*shape, dtype=DTYPE):
+    return torch.randn(*shape, dtype=dtype, device=DEVICE, requires_grad=True)
+
+
+def exact(tensor):
+    return None if tensor is None else tensor.detach().double().requires_grad_()
+
+
+def check(ours, theirs, inputs, exact_inputs):
+    """Results and all gradients, by the norm of the difference."""
+    grads = [torch.randn_like(out) for out in ours]
+    found = torch.autograd.grad(ours, inputs, grads)
+    wanted = torch.autograd.grad(theirs, exact_inputs, [grad.double() for grad in grads])
+    for one, two in zip((*ours, *found), (*theirs, *wanted), strict=True):
+        assert (one.double() - two).norm() <= TOLERANCE * two.norm()
+
+
+# One tile, padded tiles, several tiles of a flash kernel, and what only a library does.
+SHAPES = [(2, 64, 2, 64), (2, 66, 2, 72), (1, 16, 4, 16), (1, 150, 2, 32), (1, 256, 1, 64)]
+
+
+@pytest.mark.parametrize(("N", "T", "h", "d"), [*SHAPES, (2, 140, 2, 24)])
+def test_self_attention(N, T, h, d):
+    qkv = draw(N, T, 3 * h * d)
+    wide = exact(qkv)
+    q, k, v = wide.unflatten(-1, (3, h, d)).permute(2, 0, 3, 1, 4)
+    expected = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+    check([self_attention(qkv, h)], [expected], [qkv], [wide])
+
+
+@pytest.mark.parametrize(("N", "T", "h", "d"), SHAPES)
+@pytest.mark.parametrize("S", [2, 17])
+def test_cross_attention(N, T, h, d, S):
+    q, kv = draw(N, T, h * d), draw(N, S, 2 * h * d)
+    wide = [exact(q), exact(kv)]
+    keys, values = wide[1].unflatten(-1, (2, h, d)).permute(2, 0, 3, 1, 4)
+    queries = wide[0].unflatten(-1, (h, d)).transpose(1, 2)
+    expected = F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2).flatten(2)
+    check([CrossAttention.apply(q, kv, h)], [expected], [q, kv], wide)
+
+
+FLAGS = [
+    (add, gate, norm, modulate)
+    for add in (False, True)
+    for gate in (False, True)
+    for norm in (False, True)
+    for modulate in (False, True)
+    if (add or norm) and (add or not gate) and (norm or not modulate)
+]
+
+
+@pytest.mark.parametrize(("add", "gate", "norm", "modulate"), FLAGS)
+@pytest.mark.parametrize(("N", "T", "D"), [(3, 10, 96), (1, 64, 40)])
+def test_residual(N, T, D, add, gate, norm, modulate):
+    x, h, vectors = draw(N, T, D, dtype=torch.float32), draw(N, T, D), draw(N, 6, 1, D)
+    given = [x] + [h] * add + [vectors] * (gate or modulate)
+    wide = [exact(each) for each in given]
+
+    def parts(vectors):
+        gates, shift, scale = vectors.unbind(1)[:3]
+        return gates if gate else None, shift if modulate else None, scale if modulate else None
+
+    chosen = parts(vectors)
+    ours = Residual.apply(x, h if add else None, *chosen, 1e-6, norm, DTYPE)
+    wide_gate, shift, scale = parts(wide[-1]) if gate or modulate else (None, None, None)
+    total = wide[0]
+    if add:
+        total = total + (wide[1] if wide_gate is None else wide_gate * wide[1])
+    out = F.layer_norm(total, (D,), eps=1e-6) if norm else None
+    out = out * (1 + scale) + shift if modulate else out
+    theirs = [each for each in (total if add else None, out) if each is not None]
+    check([each for each in ours if each is not None], theirs, given, wide)
+
+
+@pytest.mark.parametrize("gelu", [False, True])
+def test_linear(gelu):
+    x, weight, bias = draw(3, 100, 24), draw(136, 24, dtype=torch.float32), draw(136)
+    bias = bias.detach().float().requires_grad_()
+    given = [x, weight, bias]
+    wide = [exact(each) for each in given]
+    expected = F.linear(*wide)
+    if gelu:
+        expected = F.gelu(expected, approximate="tanh")
+    layer = LinearGelu if gelu else Linear
+    check([layer.apply(*given)], [expected], given, wide)
+
+
+def test_sums_over_rows():
+    x = draw(7, 111, 130).detach()
+    torch.testing.assert_close(sum_rows(x), x.double().sum((0, 1)).float(), rtol=1e-4, atol=1e-3)
+
+
+def test_copies_in_half_precision_are_made_anew_and_found():
+    layers = torch.nn.Sequential(torch.nn.Linear(5, 3), torch.nn.Linear(3, 7))
+    weights = list(layers.parameters())
+    before = [weight.detach().clone() for weight in weights]
+    copies = Halved(weights, flatten(weights), torch.bfloat16)
+    for weight, old in zip(weights, before, strict=True):
+        assert torch.equal(weight, old)
+    with torch.no_grad():
+        for weight in weights:
+            weight += 1
+    with copies.fresh():
+        for weight in weights:
+            copy = half(weight, torch.bfloat16)
+            assert copy.data_ptr() != weight.data_ptr()
+            assert torch.equal(copy, weight.bfloat16())
+            assert half(weight, torch.bfloat16) is copy
+    assert half(weights[0], torch.bfloat16) is not half(weights[0], torch.bfloat16)
+    with halved(weights, torch.bfloat16):
+        assert half(weights[1], torch.bfloat16) is half(weights[1], torch.bfloat16)
