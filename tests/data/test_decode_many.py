@@ -254,7 +254,7 @@ def test_ctrl_c_leaves_no_process_and_no_traceback(tmp_path: Path):
     *pids, last = told.stdout.split()
     assert last == "interrupted"
     assert len(pids) == 2
-    assert all(map(is_gone, pids))
+    assert all(is_gone(pid, seconds=20) for pid in pids)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")

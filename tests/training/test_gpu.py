@@ -103,6 +103,27 @@ def test_a_step_never_waits_for_the_gpu(tmp_path, options):
         torch.cuda.set_sync_debug_mode("default")
 
 
+@pytest.mark.parametrize("block", block_names())
+def test_replayed_steps_are_those_that_they_replay(tmp_path, monkeypatch, block):
+    """Data, times, noise, learning rate and average go on as without a recording."""
+    run = make_plan(tmp_path, block=block, budget__steps=400)
+    replayed = build_trainer(run)
+    for _ in range(12):
+        replayed.update()
+    monkeypatch.setattr("ditbench.training.recorded.WARM_UP", 100)
+    launched = build_trainer(run)
+    for _ in range(12):
+        launched.update()
+    assert replayed.loss_sum.item() == pytest.approx(launched.loss_sum.item(), rel=1e-3)
+    assert torch.equal(replayed.noise.get_state(), launched.noise.get_state())
+    assert torch.equal(replayed.dropout.get_state(), launched.dropout.get_state())
+    for one, two in (
+        (replayed.ema.weights, launched.ema.weights),
+        (replayed.ema.averages, launched.ema.averages),
+    ):
+        torch.testing.assert_close(one, two, rtol=0, atol=5e-3)
+
+
 def test_a_budget_of_time_never_waits_for_the_whole_queue(tmp_path):
     """The host waits for the step before the last one: an event, no synchronisation."""
     run = make_plan(tmp_path, budget__seconds=60.0)
@@ -168,7 +189,8 @@ def test_a_resumed_run_equals_the_uninterrupted_one_within_the_tolerance(
             assert torch.equal(one[name], two[name])
 
 
-def test_after_a_resume_data_times_and_noise_are_equal_on_the_gpu(tmp_path):
+def test_after_a_resume_data_times_and_noise_are_equal_on_the_gpu(tmp_path, monkeypatch):
+    monkeypatch.setattr("ditbench.training.recorded.WARM_UP", 100)  # a replay runs no hook
     run = make_plan(tmp_path)
     trainer, resumed = build_trainer(run), build_trainer(run)
     for _ in range(5):
