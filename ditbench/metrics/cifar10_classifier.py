@@ -14,9 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ditbench.errors import DitbenchError
-from ditbench.metrics.extractors import Extractor, Features
-from ditbench.metrics.shipped import load_shipped, normalise
+from ditbench.metrics.shipped import ShippedClassifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,38 +87,13 @@ class Cifar10Net(nn.Module):
         return features, self.logits(features)
 
 
-class Cifar10Classifier(Extractor):
-    """The shipped features of CIFAR-10.
-
-    Args:
-        weights: another file in place of the shipped one.
-
-    Raises:
-        DitbenchError: exit code 1, when the file is missing, damaged or of another network.
-    """
+class Cifar10Classifier(ShippedClassifier):
+    """The shipped features of CIFAR-10: F = 256, K = 10."""
 
     name = "cifar10"
     num_features = NUM_FEATURES
     num_classes = NUM_CLASSES
-
-    def __init__(self, weights: Path = WEIGHTS) -> None:
-        super().__init__()
-        with torch.device("meta"):  # no initialisation, which would draw from the global stream
-            self.net = Cifar10Net()
-        self.details = load_shipped(self.name, self.net, weights, STORED)
-        self.requires_grad_(False)
-        self.eval()
-
-    @classmethod
-    def check_shape(cls, shape: tuple[int, ...]) -> None:
-        """Refuse anything but 32x32x3."""
-        if shape != SHAPE:
-            C, H, W = shape
-            raise DitbenchError(
-                f"cifar10 features want 32x32x3 images, got {H}x{W}x{C}",
-                "use features for any image: --set metrics.features=inception",
-            )
-
-    def extract(self, images: Tensor) -> Features:
-        """Features (N, 256) and logits (N, 10) of (N, 3, 32, 32) uint8 images."""
-        return Features(*self.net(normalise(images)))
+    shape = SHAPE
+    network = Cifar10Net
+    weights = WEIGHTS
+    stored = STORED

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ditbench.errors import DitbenchError
-from ditbench.metrics.extractors import Extractor, Features
-from ditbench.metrics.shipped import load_shipped, normalise
+from ditbench.metrics.shipped import ShippedClassifier
 
 SHAPE = (1, 8, 8)  # C, H, W
 NUM_FEATURES = 64
@@ -47,38 +44,12 @@ class DigitsNet(nn.Module):
         return features, self.logits(F.silu(features))
 
 
-class DigitsClassifier(Extractor):
-    """The shipped digits features.
-
-    Args:
-        weights: another file in place of the shipped one.
-
-    Raises:
-        DitbenchError: exit code 1, when the file is missing, damaged or of another network.
-    """
+class DigitsClassifier(ShippedClassifier):
+    """The shipped digits features: F = 64, K = 10."""
 
     name = "digits"
     num_features = NUM_FEATURES
     num_classes = NUM_CLASSES
-
-    def __init__(self, weights: Path = WEIGHTS) -> None:
-        super().__init__()
-        with torch.device("meta"):  # no initialisation, which would draw from the global stream
-            self.net = DigitsNet()
-        self.details = load_shipped(self.name, self.net, weights)
-        self.requires_grad_(False)
-        self.eval()
-
-    @classmethod
-    def check_shape(cls, shape: tuple[int, ...]) -> None:
-        """Refuse anything but 8x8x1."""
-        if shape != SHAPE:
-            C, H, W = shape
-            raise DitbenchError(
-                f"digits features want 8x8x1 images, got {H}x{W}x{C}",
-                "use features for any image: --set metrics.features=inception",
-            )
-
-    def extract(self, images: Tensor) -> Features:
-        """Features (N, 64) and logits (N, 10) of (N, 1, 8, 8) uint8 images."""
-        return Features(*self.net(normalise(images)))
+    shape = SHAPE
+    network = DigitsNet
+    weights = WEIGHTS

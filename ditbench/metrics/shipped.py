@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import safetensors.torch
 import torch
@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.metrics.extractors import Extractor, Features
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,51 @@ METADATA = "ditbench"  # the entry of the file's metadata that holds `details`
 def normalise(images: Tensor) -> Tensor:
     """A classifier's input: uint8 0..255 -> float32 [-1, 1], any shape."""
     return images.to(torch.float32) / 127.5 - 1
+
+
+class ShippedClassifier(Extractor):
+    """Features of a classifier whose weights come with ditbench.
+
+    Args:
+        weights: another file in place of the shipped one.
+
+    Attributes:
+        shape: (C, H, W) of its images.
+        network: makes its network, of (features, logits).
+        weights: the shipped file.
+        stored: the type of the numbers in it.
+
+    Raises:
+        DitbenchError: exit code 1, when the file is missing, damaged or of another network.
+    """
+
+    shape: ClassVar[tuple[int, int, int]]
+    network: ClassVar[type[nn.Module]]
+    weights: ClassVar[Path]
+    stored: ClassVar[torch.dtype] = torch.float32
+
+    def __init__(self, weights: Path | None = None) -> None:
+        super().__init__()
+        with torch.device("meta"):  # no initialisation, which would draw from the global stream
+            self.net = self.network()
+        path = self.weights if weights is None else weights
+        self.details = load_shipped(self.name, self.net, path, self.stored)
+        self.requires_grad_(False)
+        self.eval()
+
+    @classmethod
+    def check_shape(cls, shape: tuple[int, ...]) -> None:
+        """Refuse images of another shape."""
+        if shape != cls.shape:
+            wanted, given = (f"{H}x{W}x{C}" for C, H, W in (cls.shape, shape))
+            raise DitbenchError(
+                f"{cls.name} features want {wanted} images, got {given}",
+                "use features for any image: --set metrics.features=inception",
+            )
+
+    def extract(self, images: Tensor) -> Features:
+        """Features (N, F) and logits (N, K) of (N, C, H, W) uint8 images."""
+        return Features(*self.net(normalise(images)))
 
 
 def load_shipped(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from ditbench.training import environment
+from ditbench.training import environment, recorded
 from ditbench.training.ceiling import Matmul
 from ditbench.training.evaluate import balanced_labels, sample_images
 from ditbench.training.shortage import naming_what_failed
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from ditbench.training.contender import Contender, Maker
     from ditbench.training.plan import Plan
 
-# Steps before the clock starts: what comes once, such as compiling, is over then.
-WARM_UP = 5
+# Steps before the clock starts: what comes once, compiling or recording, is over then.
+WARM_UP = recorded.WARM_UP + 2
 # Steps of which the fastest estimates how many are to be timed: others may have met a hiccup.
 ESTIMATES = 3
 # Seconds of timing the matrix product alone.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from ditbench.training import recorded
 from ditbench.training.evaluate import balanced_labels, sample_images
 from ditbench.training.parts import build_trainer
 from ditbench.training.run import naming_what_is_too_large
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from ditbench.training.plan import Plan
     from ditbench.training.train import Trainer
 
-# Updates before the clock starts: what comes once, such as loading kernels, is over then.
-WARM_UP = 3
+# Updates before the clock starts: what comes once, such as loading kernels and recording a step, is
+# over then.
+WARM_UP = recorded.WARM_UP + 2
 # How long to time updates, and how many parts of that time there are at least.
 SECONDS = 0.8
 LEAST_PARTS = 3

@@ -87,7 +87,7 @@ def _plan(
     _check_data(config, dataset)
     extractor_class(config.metrics.features, dataset)
     objective = create_configured_objective(config)
-    config = _resolve(config, dataset, objective, device)
+    config = resolve(config, dataset, objective, device)
     cost = counted(**model_arguments(config, dataset, objective))
     directory = RunDirectory.of(out, config.preset, config.block, config.seed, config.fingerprint)
     budget = create_budget(config, cost)
@@ -113,7 +113,7 @@ def _check_data(config: RunConfig, dataset: ImageDataset) -> None:
         )
 
 
-def _resolve(
+def resolve(
     config: RunConfig, dataset: ImageDataset, objective: Objective, device: torch.device
 ) -> RunConfig:
     """Replace every `auto`, so that the fingerprint says what happens; check the sampler."""

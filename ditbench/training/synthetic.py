@@ -13,9 +13,8 @@ from ditbench.models.cost import count
 from ditbench.rundir import RunDirectory
 from ditbench.seeds import generator
 from ditbench.training.budget import create_budget
-from ditbench.training.environment import resolve_precision
 from ditbench.training.parts import create_configured_objective, model_arguments
-from ditbench.training.plan import Plan
+from ditbench.training.plan import Plan, resolve
 
 if TYPE_CHECKING:
     from ditbench.config import RunConfig
@@ -66,12 +65,7 @@ def plan_on(dataset: ImageDataset, config: RunConfig, device: torch.device) -> P
             a sampler that the objective does not have.
     """
     objective = create_configured_objective(config)
-    asked = None if config.eval.sampler == "auto" else config.eval.sampler
-    config = config.with_values(
-        data__name=dataset.name,
-        train__precision=resolve_precision(config.train.precision, device),
-        eval__sampler=objective.check_sampling(asked, config.eval.sampling_steps),
-    )
+    config = resolve(config.with_values(data__name=dataset.name), dataset, objective, device)
     cost = count(**model_arguments(config, dataset, objective))
     directory = RunDirectory.of(Path("bench"), config.preset, config.block, config.seed, "none")
     budget = create_budget(config, cost)

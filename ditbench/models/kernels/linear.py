@@ -23,21 +23,29 @@ from ditbench.models.halved import half
 GELU = {"ROWS": 4, "COLUMNS": 128, "PART": 64, "num_warps": 4}
 SUM = {"ROWS": 16, "COLUMNS": 128, "PART": 256, "num_warps": 4}
 
+# (1 + tanh(z)) / 2 = sigmoid(2 z), with z = sqrt(2 / pi) (x + 0.044715 x^3).
+LINEAR = tl.constexpr(1.5957691216057308)
+CUBIC = tl.constexpr(0.044715)
+
+
+@triton.jit
+def _share(x):
+    """How much of x the tanh-approximated GELU lets through: it is x * sigmoid(a x (1 + b x^2))."""
+    return tl.sigmoid(x * LINEAR * (1 + x * x * CUBIC))
+
 
 @triton.jit
 def _slope(x):
-    """The derivative of the tanh-approximated GELU, which is x * sigmoid(a x + b x^3)."""
-    square = x * x
-    s = tl.sigmoid(1.5957691216057308 * x * (1 + 0.044715 * square))
-    return s + x * s * (1 - s) * 1.5957691216057308 * (1 + 0.134145 * square)
+    """The derivative of x * `_share(x)`."""
+    s = _share(x)
+    return s + x * s * (1 - s) * LINEAR * (1 + x * x * (3 * CUBIC))
 
 
 @triton.jit
 def _gelu_kernel(x, out, size, BLOCK: tl.constexpr):
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     value = tl.load(x + at, at < size, 0.0).to(tl.float32)
-    value *= tl.sigmoid(1.5957691216057308 * value * (1 + 0.044715 * value * value))
-    tl.store(out + at, value.to(out.dtype.element_ty), at < size)
+    tl.store(out + at, (value * _share(value)).to(out.dtype.element_ty), at < size)
 
 
 @triton.jit
@@ -134,5 +142,5 @@ def _weight_grad(x: Tensor, grad: Tensor) -> Tensor:
     """The gradient of a weight (L, K) in float32, of x (..., K) and the output's (..., L)."""
     rows, grads = x.flatten(0, -2), grad.flatten(0, -2)
     if not x.is_cuda:  # the interpreter, in tests
-        return (grads.T.float() @ rows.float()).float()
+        return grads.T.float() @ rows.float()
     return torch.mm(grads.T, rows, out_dtype=torch.float32)
