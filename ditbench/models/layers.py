@@ -6,6 +6,7 @@ Legend of shapes: N batch, T tokens, D hidden size, C channels, H x W image, P p
 from __future__ import annotations
 
 import math
+from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -171,18 +172,22 @@ def modulation(hidden_size: int, vectors: int) -> nn.Sequential:
     return nn.Sequential(nn.SiLU(), Linear(hidden_size, vectors * hidden_size))
 
 
-def regress(modulations: Sequence[nn.Sequential], vector: Tensor) -> tuple[Tensor, ...]:
-    """What each `modulation` makes of the conditioning vector (N, D): (N, vectors, 1, D) each."""
+def regress(modulations: Sequence[nn.Sequential], vector: Tensor) -> list[tuple[Tensor, ...]]:
+    """What each `modulation` makes of the conditioning vector (N, D): its vectors, (N, 1, D) each.
+
+    The vectors are parts of one tensor, cut in one go: their gradients are put together once.
+    """
+    D = vector.shape[-1]
     linears = cast("list[nn.Linear]", [linear for _silu, linear in modulations])
     weights, biases = [each.weight for each in linears], [each.bias for each in linears]
-    outs = linear_each(F.silu(vector), weights, biases)
-    return tuple(out.unflatten(-1, (-1, 1, vector.shape[-1])) for out in outs)
+    vectors = iter(_linears(F.silu(vector), weights, biases).unsqueeze(1).split(D, dim=-1))
+    return [tuple(islice(vectors, each.out_features // D)) for each in linears]
 
 
 def linear_each(
     x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]
 ) -> tuple[Tensor, ...]:
-    """Several linear layers on one input by one matrix product: small ones leave a GPU idle.
+    """Several linear layers on one input.
 
     Args:
         x: (..., D).
@@ -192,8 +197,12 @@ def linear_each(
     Returns:
         (..., K) a layer.
     """
-    out = linear(x, torch.cat(list(weights)), torch.cat(list(biases)))
-    return out.split([len(weight) for weight in weights], dim=-1)
+    return _linears(x, weights, biases).split([len(weight) for weight in weights], dim=-1)
+
+
+def _linears(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
+    """`linear_each` side by side, by one matrix product: small ones leave a GPU idle."""
+    return linear(x, torch.cat(list(weights)), torch.cat(list(biases)))
 
 
 def sincos_positions(hidden_size: int, height: int, width: int) -> Tensor:

@@ -32,8 +32,10 @@ def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     dtype = _kernel_type(x)
     if dtype is None:
         return F.gelu(F.linear(x, weight, bias), approximate="tanh")
-    from ditbench.models.kernels.linear import LinearGelu
+    from ditbench.models.kernels.linear import LinearGelu, linear_gelu_alone
 
+    if not torch.is_grad_enabled():
+        return linear_gelu_alone(x.to(dtype), weight, bias)
     return LinearGelu.apply(x.to(dtype), weight, bias)
 
 

@@ -113,18 +113,19 @@ def sample_images(
     """
     device = next(model.parameters()).device
     shape = (dataset.channels, dataset.height, dataset.width)
-    noise = torch.randn(len(labels), *shape, generator=generator(config.seed, "eval", "noise"))
+    draws = generator(config.seed, "eval", "noise")
     ancestral = generator(config.seed, "eval", "ancestral", device=device)
     images = []
-    size = config.eval.batch_size
     with mixed_precision(model, config.train.precision):
-        for start, asked in zip(noise.split(size), labels.split(size), strict=True):
+        for asked in labels.split(config.eval.batch_size):
             if stop is not None:
                 stop.check()
+            # A GPU still works on the images before: drawing and launching go on beside it.
+            noise = torch.randn(len(asked), *shape, generator=draws)
             x = objective.sample(
                 model,
-                start.to(device),
-                asked.to(device),
+                noise.to(device, non_blocking=True),
+                asked.to(device, non_blocking=True),
                 config.eval.sampling_steps,
                 config.eval.cfg_scale,
                 null_class=model.null_class,

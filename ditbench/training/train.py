@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from ditbench.models.aside import Aside
 from ditbench.seeds import generator
 from ditbench.training.batches import Batches, drop_labels
 from ditbench.training.ema import Ema
@@ -123,6 +125,7 @@ class Trainer:
         self.loss_sum = torch.zeros((), device=device)
         self.loss_count = 0
         self.skipped = 0
+        self._aside = Aside(device) if on_cuda else nullcontext
         self._precision = MixedPrecision(self.parameters, self.ema.weights, train.precision)
         self.loss_at = objective.loss_at
         self._on_device = (
@@ -240,7 +243,8 @@ class Trainer:
         with self._precision():
             loss = self.loss_at(self.model, x, y, t, noise)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        with self._aside():
+            loss.backward()
         grad_norm = torch.nn.utils.get_total_norm(
             [weight.grad for weight in self.parameters if weight.grad is not None]
         )

@@ -32,13 +32,13 @@ class AdaLNBlock(Block):
         self.adaLN_modulation = modulation(hidden_size, 4)
 
     @classmethod
-    def prepare(cls, blocks: Sequence[AdaLNBlock], c: Conditioning) -> Sequence[Tensor]:
-        """Shifts and scales of every block, (N, 4, 1, D) each."""
+    def prepare(cls, blocks: Sequence[AdaLNBlock], c: Conditioning) -> Sequence[tuple[Tensor, ...]]:
+        """Shifts and scales of every block: 4 vectors (N, 1, D) each."""
         return regress([block.adaLN_modulation for block in blocks], c.vector)
 
-    def forward(self, x: Stream, modulations: Tensor) -> Stream:
-        """Transform the tokens x (N, T, D) by its modulations (N, 4, 1, D)."""
-        shift1, scale1, shift2, scale2 = modulations.unbind(1)
+    def forward(self, x: Stream, modulations: tuple[Tensor, ...]) -> Stream:
+        """Transform the tokens x (N, T, D) by its 4 modulations (N, 1, D)."""
+        shift1, scale1, shift2, scale2 = modulations
         x, y = x.norm(shift1, scale1)
         x, y = x.add(self.attn(y)).norm(shift2, scale2)
         return x.add(self.mlp(y))

@@ -32,13 +32,15 @@ class AdaLNZeroBlock(Block):
         self.adaLN_modulation = modulation(hidden_size, 6)
 
     @classmethod
-    def prepare(cls, blocks: Sequence[AdaLNZeroBlock], c: Conditioning) -> Sequence[Tensor]:
-        """Shifts, scales and gates of every block, (N, 6, 1, D) each."""
+    def prepare(
+        cls, blocks: Sequence[AdaLNZeroBlock], c: Conditioning
+    ) -> Sequence[tuple[Tensor, ...]]:
+        """Shifts, scales and gates of every block: 6 vectors (N, 1, D) each."""
         return regress([block.adaLN_modulation for block in blocks], c.vector)
 
-    def forward(self, x: Stream, modulations: Tensor) -> Stream:
-        """Transform the tokens x (N, T, D) by its modulations (N, 6, 1, D)."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = modulations.unbind(1)
+    def forward(self, x: Stream, modulations: tuple[Tensor, ...]) -> Stream:
+        """Transform the tokens x (N, T, D) by its 6 modulations (N, 1, D)."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = modulations
         x, y = x.norm(shift1, scale1)
         x, y = x.add(self.attn(y), gate1).norm(shift2, scale2)
         return x.add(self.mlp(y), gate2)

@@ -9,6 +9,7 @@ Legend of shapes: M rows, K inputs, L outputs.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -17,11 +18,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ditbench.models.aside import weight_gradients
 from ditbench.models.halved import half
 
-# Rows at a time, columns, rows a program and warps of the kernels that sum over rows; on an H200.
+# Rows at a time, columns, rows a program and warps of the GELU's backward pass; on an H200.
 GELU = {"ROWS": 4, "COLUMNS": 128, "PART": 64, "num_warps": 4}
-SUM = {"ROWS": 16, "COLUMNS": 128, "PART": 256, "num_warps": 4}
 
 # (1 + tanh(z)) / 2 = sigmoid(2 z), with z = sqrt(2 / pi) (x + 0.044715 x^3).
 LINEAR = tl.constexpr(1.5957691216057308)
@@ -68,29 +69,21 @@ def _gelu_backward_kernel(
     tl.store(sums + part * L + columns, tl.sum(total, 0), columns < L)
 
 
-@triton.jit
-def _sum_kernel(
-    x, sums, M, L, PART: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr
-):  # fmt: skip
-    """Sums of x (M, L) over `PART` rows."""
-    part = tl.program_id(0).to(tl.int64)
-    columns = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
-    total = tl.zeros([ROWS, COLUMNS], tl.float32)
-    for start in range(0, PART, ROWS):
-        rows = part * PART + start + tl.arange(0, ROWS)
-        mask = (rows < M)[:, None] & (columns < L)[None, :]
-        total += tl.load(x + rows[:, None] * L + columns[None, :], mask, 0.0).to(tl.float32)
-    tl.store(sums + part * L + columns, tl.sum(total, 0), columns < L)
-
-
 def sum_rows(x: Tensor) -> Tensor:
-    """The sum over all but the last dimension, in float32: (..., L) to (L,)."""
-    L = x.shape[-1]
-    M = x.numel() // L
-    parts = triton.cdiv(M, SUM["PART"])
-    sums = x.new_empty(parts, L, dtype=torch.float32)
-    _sum_kernel[(parts, triton.cdiv(L, SUM["COLUMNS"]))](x, sums, M, L, **SUM)
-    return sums.sum(0)
+    """The sum over all but the last dimension, in float32: (..., L) to (L,).
+
+    As a matrix product with a row of ones: the library's kernels read a little faster than one
+    written for it, and leave no partial sums to add up.
+    """
+    rows = x.flatten(0, -2)
+    if not x.is_cuda:  # the interpreter, in tests
+        return rows.float().sum(0)
+    return torch.mm(_ones(len(rows), x.dtype, x.device), rows, out_dtype=torch.float32)[0]
+
+
+@cache
+def _ones(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.ones(1, count, dtype=dtype, device=device)
 
 
 class Linear(torch.autograd.Function):
@@ -100,14 +93,17 @@ class Linear(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # noqa: D102
         copy = half(weight, x.dtype)
         ctx.save_for_backward(x, copy)
+        ctx.weights = (weight, bias)
         return F.linear(x, copy, half(bias, x.dtype))
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:  # noqa: D102
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
         x, copy = ctx.saved_tensors
         grad = grad.contiguous()
-        needs = ctx.needs_input_grad[0]
-        return (grad @ copy if needs else None), _weight_grad(x, grad), sum_rows(grad)
+        of_weights = weight_gradients(
+            ctx.weights, lambda: (_weight_grad(x, grad), sum_rows(grad)), (x, grad)
+        )
+        return (grad @ copy if ctx.needs_input_grad[0] else None), *of_weights
 
 
 class LinearGelu(torch.autograd.Function):
@@ -118,6 +114,7 @@ class LinearGelu(torch.autograd.Function):
         copy = half(weight, x.dtype)
         before = F.linear(x, copy, half(bias, x.dtype))
         ctx.save_for_backward(x, copy, before)
+        ctx.weights = (weight, bias)
         out = torch.empty_like(before)
         _gelu_kernel[(triton.cdiv(before.numel(), 4096),)](
             before, out, before.numel(), 4096, num_warps=8
@@ -125,7 +122,7 @@ class LinearGelu(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # noqa: D102
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
         x, copy, before = ctx.saved_tensors
         L = before.shape[-1]
         M = before.numel() // L
@@ -135,7 +132,22 @@ class LinearGelu(torch.autograd.Function):
         _gelu_backward_kernel[(parts, triton.cdiv(L, GELU["COLUMNS"]))](
             before, grad.contiguous(), grad_before, sums, M, L, **GELU
         )
-        return grad_before @ copy, _weight_grad(x, grad_before), sums.sum(0)
+        of_weights = weight_gradients(
+            ctx.weights,
+            lambda: (_weight_grad(x, grad_before), sums.sum(0)),
+            (x, grad_before, sums),
+        )
+        return grad_before @ copy, *of_weights
+
+
+def linear_gelu_alone(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """What `LinearGelu` gives, where no backward pass wants to know what went into the GELU.
+
+    The library's product does the GELU before it writes anything, as tanh-approximated.
+    """
+    copy, offset = half(weight, x.dtype), half(bias, x.dtype)
+    out = torch._addmm_activation(offset, x.flatten(0, -2), copy.T, use_gelu=True)
+    return out.unflatten(0, x.shape[:-1])
 
 
 def _weight_grad(x: Tensor, grad: Tensor) -> Tensor:

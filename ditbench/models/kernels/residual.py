@@ -18,7 +18,7 @@ from torch import Tensor
 # Numbers at a time in a program, its warps, programs that keep a large GPU busy (a sample's tokens
 # are shared out until there are so many) and loads ahead; measured on an H200.
 FORWARD = {"numbers": 2048, "warps": 2}
-BACKWARD = {"numbers": 4096, "warps": 4, "programs": 256, "stages": 3}
+BACKWARD = {"numbers": 2048, "warps": 4, "programs": 256, "stages": 3}
 
 
 @triton.jit
@@ -68,9 +68,9 @@ def _backward_kernel(
     part = tl.program_id(1)
     columns = tl.arange(0, D2)
     is_column = columns < D
-    sum_shift = tl.zeros([D2], tl.float32)
-    sum_scale = tl.zeros([D2], tl.float32)
-    sum_gate = tl.zeros([D2], tl.float32)
+    sum_shift = tl.zeros([R, D2], tl.float32)
+    sum_scale = tl.zeros([R, D2], tl.float32)
+    sum_gate = tl.zeros([R, D2], tl.float32)
     if MODULATE:
         factor = 1 + tl.load(scale + n * stride + columns, is_column, 0.0).to(tl.float32)
     if GATE:
@@ -86,8 +86,8 @@ def _backward_kernel(
             value, rstd = _normalise(tl.load(total + at, mask, 0.0).to(tl.float32), mask, D, eps)
             g_value = tl.load(grad_out + at, mask, 0.0).to(tl.float32)
             if MODULATE:
-                sum_shift += tl.sum(g_value, 0)
-                sum_scale += tl.sum(g_value * value, 0)
+                sum_shift += g_value
+                sum_scale += g_value * value
                 g_value *= factor[None, :]
             mean = tl.sum(g_value, 1)[:, None] / D
             slope = tl.sum(g_value * value, 1)[:, None] / D
@@ -95,15 +95,15 @@ def _backward_kernel(
             tl.store(grad_x + at, g.to(grad_x.dtype.element_ty), mask)
         if ADD:
             if GATE:
-                sum_gate += tl.sum(g * tl.load(h + at, mask, 0.0).to(tl.float32), 0)
+                sum_gate += g * tl.load(h + at, mask, 0.0).to(tl.float32)
                 g *= weight[None, :]
             tl.store(grad_h + at, g.to(grad_h.dtype.element_ty), mask)
     to = sums + (tl.program_id(1) * tl.num_programs(0) + n) * 3 * D + columns
     if MODULATE:
-        tl.store(to, sum_shift.to(sums.dtype.element_ty), is_column)
-        tl.store(to + D, sum_scale.to(sums.dtype.element_ty), is_column)
+        tl.store(to, tl.sum(sum_shift, 0).to(sums.dtype.element_ty), is_column)
+        tl.store(to + D, tl.sum(sum_scale, 0).to(sums.dtype.element_ty), is_column)
     if GATE:
-        tl.store(to + 2 * D, sum_gate.to(sums.dtype.element_ty), is_column)
+        tl.store(to + 2 * D, tl.sum(sum_gate, 0).to(sums.dtype.element_ty), is_column)
 
 
 class Residual(torch.autograd.Function):
