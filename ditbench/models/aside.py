@@ -40,7 +40,7 @@ class Aside:
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """Within it `compute` works aside; at its end all gradients are in the weights' `grad`."""
+        """Within it gradients are computed aside; at its end every parameter has its `grad`."""
         _active.append(self)
         try:
             yield
@@ -49,42 +49,60 @@ class Aside:
             torch.cuda.current_stream().wait_stream(self.stream)
             self._under_way.clear()
             gradients, self._gradients = self._gradients, {}
-        for weight, gradient in gradients.items():
-            weight.grad = gradient if weight.grad is None else weight.grad + gradient
+        for parameter, gradient in gradients.items():
+            known = parameter.grad
+            parameter.grad = gradient if known is None else known + gradient
 
     def compute(
         self,
-        weights: Sequence[Tensor],
+        parameters: Sequence[Tensor],
+        rows: slice,
         gradients: Callable[[], Sequence[Tensor]],
         reads: Sequence[Tensor],
     ) -> None:
-        """Add to the gradients of weights, without making the current stream wait for it."""
+        """Add to the gradients of parameters, without making the current stream wait for it.
+
+        The arguments are those of `parameter_gradients`.
+        """
         current = torch.cuda.current_stream()
         self.stream.wait_stream(current)
         with torch.cuda.stream(self.stream):
-            for weight, gradient in zip(weights, gradients(), strict=True):
-                known = self._gradients.get(weight)
-                self._gradients[weight] = gradient if known is None else known.add_(gradient)
+            for parameter, gradient in zip(parameters, gradients(), strict=True):
+                if parameter in self._gradients:
+                    self._gradients[parameter][rows].add_(gradient)
+                else:
+                    self._gradients[parameter] = _whole(parameter, rows, gradient)
             self._under_way.append((self.stream.record_event(), reads))
         while len(self._under_way) > AT_ONCE:
             done, _ = self._under_way.popleft()
             current.wait_event(done)
 
 
-def weight_gradients(
-    weights: Sequence[Tensor],
+def parameter_gradients(
+    parameters: Sequence[Tensor],
+    rows: slice,
     gradients: Callable[[], Sequence[Tensor]],
     reads: Sequence[Tensor],
 ) -> Sequence[Tensor | None]:
-    """What a backward pass returns for weights: their gradients, or nothing if they come aside.
+    """What a backward pass returns for parameters: their gradients, or nothing if they come aside.
 
     Args:
-        weights: a layer's.
-        gradients: computes their gradients.
+        parameters: a layer's.
+        rows: of each of them, which have a gradient; that of the others is 0.
+        gradients: computes those rows' gradients.
         reads: all tensors that it reads.
     """
     # Only what is no result of another operation has a `grad` that something can be added to.
-    if _active and all(weight.is_leaf for weight in weights):
-        _active[-1].compute(weights, gradients, reads)
-        return [None] * len(weights)
-    return gradients()
+    if _active and all(each.is_leaf for each in parameters):
+        _active[-1].compute(parameters, rows, gradients, reads)
+        return [None] * len(parameters)
+    return [_whole(each, rows, part) for each, part in zip(parameters, gradients(), strict=True)]
+
+
+def _whole(parameter: Tensor, rows: slice, gradient: Tensor) -> Tensor:
+    """The gradient of all rows of a parameter, of that of some."""
+    if gradient.shape == parameter.shape:
+        return gradient
+    whole = gradient.new_zeros(parameter.shape)
+    whole[rows] = gradient
+    return whole

@@ -18,6 +18,7 @@ from ditbench.models.ops import (
     cross_attention,
     linear,
     linear_gelu,
+    linears,
     norm,
     self_attention,
 )
@@ -57,16 +58,16 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, kv: Tensor) -> Tensor:
         """Let every token of x (N, T, D) read from keys and values (N, S, 2 D)."""
-        D = x.shape[-1]
-        q = linear(x, self.qkv.weight[:D], self.qkv.bias[:D])
+        q = linears(x, [self.qkv.weight], [self.qkv.bias], slice(x.shape[-1]))
         return self.proj(cross_attention(q, kv, self.num_heads))
 
     @staticmethod
     def keys_and_values(layers: Sequence[CrossAttention], context: Tensor) -> tuple[Tensor, ...]:
         """What each of the layers reads from a context (N, S, D): (N, S, 2 D) a layer."""
         D = context.shape[-1]
-        weights = [layer.qkv.weight[D:] for layer in layers]
-        return linear_each(context, weights, [layer.qkv.bias[D:] for layer in layers])
+        qkv = [layer.qkv for layer in layers]
+        weights, biases = [each.weight for each in qkv], [each.bias for each in qkv]
+        return linears(context, weights, biases, slice(D, None)).split(2 * D, dim=-1)
 
 
 class Mlp(nn.Module):
@@ -178,31 +179,11 @@ def regress(modulations: Sequence[nn.Sequential], vector: Tensor) -> list[tuple[
     The vectors are parts of one tensor, cut in one go: their gradients are put together once.
     """
     D = vector.shape[-1]
-    linears = cast("list[nn.Linear]", [linear for _silu, linear in modulations])
-    weights, biases = [each.weight for each in linears], [each.bias for each in linears]
-    vectors = iter(_linears(F.silu(vector), weights, biases).unsqueeze(1).split(D, dim=-1))
-    return [tuple(islice(vectors, each.out_features // D)) for each in linears]
-
-
-def linear_each(
-    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]
-) -> tuple[Tensor, ...]:
-    """Several linear layers on one input.
-
-    Args:
-        x: (..., D).
-        weights: of each layer, (K, D).
-        biases: of each layer, (K,).
-
-    Returns:
-        (..., K) a layer.
-    """
-    return _linears(x, weights, biases).split([len(weight) for weight in weights], dim=-1)
-
-
-def _linears(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> Tensor:
-    """`linear_each` side by side, by one matrix product: small ones leave a GPU idle."""
-    return linear(x, torch.cat(list(weights)), torch.cat(list(biases)))
+    linear_layers = cast("list[nn.Linear]", [linear for _silu, linear in modulations])
+    weights = [each.weight for each in linear_layers]
+    biases = [each.bias for each in linear_layers]
+    vectors = iter(linears(F.silu(vector), weights, biases).unsqueeze(1).split(D, dim=-1))
+    return [tuple(islice(vectors, each.out_features // D)) for each in linear_layers]
 
 
 def sincos_positions(hidden_size: int, height: int, width: int) -> Tensor:

@@ -8,23 +8,53 @@ Legend of shapes: N batch, T tokens, S context tokens, D hidden size, h heads, d
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 # As in the published models.
 NORM_EPS = 1e-6
+
+ALL = slice(None)
+"""All rows."""
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A linear layer: x (..., K), weight (L, K) and bias (L,) to (..., L)."""
+    return linears(x, [weight], [bias])
+
+
+def linears(
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], rows: slice = ALL
+) -> Tensor:
+    """Linear layers on one input by one matrix product: small ones leave a GPU idle.
+
+    Args:
+        x: (..., K).
+        weights: of each layer, (L, K).
+        biases: of each layer, (L,).
+        rows: of every weight and bias; a part of the layers' outputs.
+
+    Returns:
+        What the layers give side by side.
+    """
     dtype = _kernel_type(x)
     if dtype is None:
-        return F.linear(x, weight, bias)
+        return F.linear(x, joined(weights, rows), joined(biases, rows))
     from ditbench.models.kernels.linear import Linear
 
-    return Linear.apply(x.to(dtype), weight, bias)
+    return Linear.apply(x.to(dtype), rows, *weights, *biases)
+
+
+def joined(parameters: Sequence[Tensor], rows: slice = ALL) -> Tensor:
+    """Rows of weights or biases, below each other."""
+    parts = parameters if rows == ALL else [each[rows] for each in parameters]
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

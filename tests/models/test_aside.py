@@ -1,58 +1,99 @@
-"""Gradients of weights that are computed aside, against autograd's own."""
+"""Gradients of parameters that are computed aside, against autograd's own."""
+
+from contextlib import contextmanager
 
 import pytest
 import torch
 
-from ditbench.models import ops
+from ditbench.models import aside
 from ditbench.models.aside import Aside
-from ditbench.models.layers import Mlp
+from ditbench.models.kernels.linear import Linear, LinearGelu
 
-pytestmark = pytest.mark.gpu
+ON_GPU = torch.cuda.is_available()
+DEVICE = "cuda" if ON_GPU else "cpu"
+DTYPE = torch.bfloat16 if ON_GPU else torch.float32
+ALL = slice(None)
 
 
-def gradients(loss, weights):
-    loss().backward()
-    found = [weight.grad for weight in weights]
-    for weight in weights:
-        weight.grad = None
+class OneStream:
+    """In the place of a GPU's streams: whatever is computed is there at once."""
+
+    def wait_stream(self, stream):
+        pass
+
+    def wait_event(self, event):
+        pass
+
+    def record_event(self):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def streams(monkeypatch):
+    torch.manual_seed(0)
+    if not ON_GPU:
+        monkeypatch.setattr(torch.cuda, "Stream", lambda _device: OneStream())
+        monkeypatch.setattr(torch.cuda, "current_stream", OneStream)
+        monkeypatch.setattr(torch.cuda, "stream", contextmanager(lambda _stream: iter([None])))
+
+
+def draw(*shape):
+    return torch.randn(*shape, device=DEVICE, requires_grad=True)
+
+
+def gradients(parameters):
+    """What they are now; they are forgotten."""
+    found = [each.grad for each in parameters]
+    for each in parameters:
+        each.grad = None
     return found
 
 
 def test_gradients_that_come_aside_are_those_that_do_not():
-    torch.manual_seed(0)
-    mlps = [Mlp(128, 4.0).cuda() for _ in range(6)]
-    weights = [weight for mlp in mlps for weight in mlp.parameters()]
-    x = torch.randn(4096, 128, device="cuda")
+    parameters = [each for _ in range(5) for each in (draw(32, 32), draw(32))]
+    x = torch.randn(512, 32, device=DEVICE, dtype=DTYPE)
 
     def loss():
-        with torch.autocast("cuda", torch.bfloat16):
-            y = x
-            for mlp in [*mlps, *mlps]:  # every weight is used twice
-                y = mlp(y)
-            # ... and these by an operation that knows nothing of all this.
-            return y.square().mean() + sum(weight.square().sum() for weight in weights)
+        layers = list(zip(parameters[::2], parameters[1::2], strict=True))
+        h = x
+        for weight, bias in [*layers, *layers]:  # each of them twice
+            h = LinearGelu.apply(h, weight, bias)
+        # Parts of several at once ...
+        h = h + Linear.apply(h, slice(16), *parameters[:4:2], *parameters[1:4:2])
+        h = h + Linear.apply(h, slice(16, None), *parameters[:4:2], *parameters[1:4:2])
+        # ... weights that are results, and an operation that knows nothing of all this.
+        h = Linear.apply(h, ALL, 2 * parameters[4], parameters[5])
+        return h.float().square().mean() + sum(each.square().sum() for each in parameters)
 
-    expected = gradients(loss, weights)
-    aside = Aside(torch.device("cuda"))
+    loss().backward()
+    expected = gradients(parameters)
+    beside = Aside(torch.device(DEVICE))
     for _ in range(3):
-        with aside():
+        with beside():
             loss().backward()
-        found = [weight.grad for weight in weights]
         # What is used twice is added up in another order.
-        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
-        for weight in weights:
-            weight.grad = None
+        torch.testing.assert_close(gradients(parameters), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_they_are_nowhere_before_the_end():
+    weight, bias = draw(16, 16), draw(16)
+    x = torch.randn(4, 16, device=DEVICE, dtype=DTYPE)
+    with Aside(torch.device(DEVICE))():
+        Linear.apply(x, ALL, weight, bias).float().sum().backward()
+        assert weight.grad is None
+    torch.testing.assert_close(bias.grad, torch.full_like(bias, 4))
+    assert weight.grad is not None
 
 
 def test_a_failing_backward_pass_leaves_nothing_behind():
-    weight = torch.randn(64, 64, device="cuda", requires_grad=True)
-    bias = torch.zeros(64, device="cuda", requires_grad=True)
-    x = torch.randn(16, 64, device="cuda", requires_grad=True)
+    weight, bias = draw(64, 64), draw(64)
+    x = draw(16, 64)
     x.register_hook(lambda grad: 1 / 0)
-    aside = Aside(torch.device("cuda"))
-    with torch.autocast("cuda", torch.bfloat16), pytest.raises(ZeroDivisionError), aside():
-        ops.linear(x, weight, bias).sum().backward()
-    with aside():
+    beside = Aside(torch.device(DEVICE))
+    with pytest.raises(ZeroDivisionError), beside():
+        Linear.apply(x.to(DTYPE), ALL, weight, bias).float().sum().backward()
+    with beside():
         pass
     assert weight.grad is None
     assert bias.grad is None
+    assert not aside._active

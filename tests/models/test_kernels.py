@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from ditbench.models.halved import Halved, half, halved
 from ditbench.models.kernels.attention import CrossAttention
-from ditbench.models.kernels.linear import Linear, LinearGelu, sum_rows
+from ditbench.models.kernels.linear import Linear, LinearGelu, linear_gelu_alone, sum_rows
 from ditbench.models.kernels.packed import self_attention
 from ditbench.models.kernels.residual import Residual
 from ditbench.training.flat import flatten
@@ -96,17 +96,33 @@ def test_residual(N, T, D, add, gate, norm, modulate):
     check([each for each in ours if each is not None], theirs, given, wide)
 
 
-@pytest.mark.parametrize("gelu", [False, True])
-def test_linear(gelu):
-    x, weight, bias = draw(3, 100, 24), draw(136, 24, dtype=torch.float32), draw(136)
-    bias = bias.detach().float().requires_grad_()
-    given = [x, weight, bias]
+def draw_weights(*shape):
+    return draw(*shape, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(24), slice(24, None)], ids=str)
+@pytest.mark.parametrize("layers", [1, 3])
+def test_linear(layers, rows):
+    x = draw(3, 100, 24)
+    weights = [draw_weights(136, 24) for _ in range(layers)]
+    biases = [draw_weights(136) for _ in range(layers)]
+    given = [x, *weights, *biases]
+    wide_x, *wide = [exact(each) for each in given]
+    parts = [
+        F.linear(wide_x, weight[rows], bias[rows])
+        for weight, bias in zip(wide[:layers], wide[layers:], strict=True)
+    ]
+    ours = Linear.apply(x, rows, *weights, *biases)
+    check([ours], [torch.cat(parts, -1)], given, [wide_x, *wide])
+
+
+def test_linear_and_gelu():
+    given = [draw(3, 100, 24), draw_weights(136, 24), draw_weights(136)]
     wide = [exact(each) for each in given]
-    expected = F.linear(*wide)
-    if gelu:
-        expected = F.gelu(expected, approximate="tanh")
-    layer = LinearGelu if gelu else Linear
-    check([layer.apply(*given)], [expected], given, wide)
+    expected = F.gelu(F.linear(*wide), approximate="tanh")
+    check([LinearGelu.apply(*given)], [expected], given, wide)
+    alone = linear_gelu_alone(*[each.detach() for each in given])
+    assert (alone.double() - expected).norm() <= TOLERANCE * expected.norm()
 
 
 def test_sums_over_rows():

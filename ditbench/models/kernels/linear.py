@@ -18,8 +18,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ditbench.models.aside import weight_gradients
+from ditbench.models.aside import parameter_gradients
 from ditbench.models.halved import half
+from ditbench.models.ops import ALL, joined
 
 # Rows at a time, columns, rows a program and warps of the GELU's backward pass; on an H200.
 GELU = {"ROWS": 4, "COLUMNS": 128, "PART": 64, "num_warps": 4}
@@ -87,23 +88,32 @@ def _ones(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 class Linear(torch.autograd.Function):
-    """x (..., K) in half precision, weight (L, K) and bias (L,) in float32, to (..., L)."""
+    """`ops.linears` of x in half precision and float32 weights.
+
+    Called with x, the rows, all weights and as many biases.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:  # noqa: D102
-        copy = half(weight, x.dtype)
+    def forward(ctx: Any, x: Tensor, rows: slice, *parameters: Tensor) -> Tensor:  # noqa: D102
+        copies = [half(each, x.dtype)[rows] for each in parameters]
+        middle = len(copies) // 2
+        copy = joined(copies[:middle])
         ctx.save_for_backward(x, copy)
-        ctx.weights = (weight, bias)
-        return F.linear(x, copy, half(bias, x.dtype))
+        ctx.parameters, ctx.rows = parameters, rows
+        return F.linear(x, copy, joined(copies[middle:]))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
         x, copy = ctx.saved_tensors
         grad = grad.contiguous()
-        of_weights = weight_gradients(
-            ctx.weights, lambda: (_weight_grad(x, grad), sum_rows(grad)), (x, grad)
-        )
-        return (grad @ copy if ctx.needs_input_grad[0] else None), *of_weights
+
+        def gradients() -> list[Tensor]:
+            biases = ctx.parameters[len(ctx.parameters) // 2 :]
+            sizes = [len(bias[ctx.rows]) for bias in biases]
+            return [*_weight_grad(x, grad).split(sizes), *sum_rows(grad).split(sizes)]
+
+        of_parameters = parameter_gradients(ctx.parameters, ctx.rows, gradients, (x, grad))
+        return (grad @ copy if ctx.needs_input_grad[0] else None), None, *of_parameters
 
 
 class LinearGelu(torch.autograd.Function):
@@ -114,7 +124,7 @@ class LinearGelu(torch.autograd.Function):
         copy = half(weight, x.dtype)
         before = F.linear(x, copy, half(bias, x.dtype))
         ctx.save_for_backward(x, copy, before)
-        ctx.weights = (weight, bias)
+        ctx.parameters = (weight, bias)
         out = torch.empty_like(before)
         _gelu_kernel[(triton.cdiv(before.numel(), 4096),)](
             before, out, before.numel(), 4096, num_warps=8
@@ -132,20 +142,23 @@ class LinearGelu(torch.autograd.Function):
         _gelu_backward_kernel[(parts, triton.cdiv(L, GELU["COLUMNS"]))](
             before, grad.contiguous(), grad_before, sums, M, L, **GELU
         )
-        of_weights = weight_gradients(
-            ctx.weights,
+        of_parameters = parameter_gradients(
+            ctx.parameters,
+            ALL,
             lambda: (_weight_grad(x, grad_before), sums.sum(0)),
             (x, grad_before, sums),
         )
-        return grad_before @ copy, *of_weights
+        return grad_before @ copy, *of_parameters
 
 
 def linear_gelu_alone(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """What `LinearGelu` gives, where no backward pass wants to know what went into the GELU.
-
-    The library's product does the GELU before it writes anything, as tanh-approximated.
-    """
+    """What `LinearGelu` gives, where no backward pass wants to know what went into the GELU."""
     copy, offset = half(weight, x.dtype), half(bias, x.dtype)
+    if (
+        not x.is_cuda
+    ):  # the interpreter, in tests; on a processor the product below has another GELU
+        return F.gelu(F.linear(x, copy, offset), approximate="tanh")
+    # The library's product does the GELU, tanh-approximated, before it writes anything.
     out = torch._addmm_activation(offset, x.flatten(0, -2), copy.T, use_gelu=True)
     return out.unflatten(0, x.shape[:-1])
 
