@@ -12,6 +12,7 @@ from ditbench.errors import DitbenchError, unknown_name
 from ditbench.report.columns import INFERRED
 from ditbench.report.curves import fid_area, to_target
 from ditbench.report.groups import (
+    apart_from_others,
     configurations,
     devices_differ,
     differences,
@@ -141,12 +142,11 @@ def compare_groups(
     _must_have_runs(df)
     if baseline is not None and baseline not in set(df["block"]):
         raise unknown_name("baseline", baseline, in_order(df["block"]))
-    apart = facts_that_differ(df)
     comparisons = []
     for group in split_groups(df):
         known = baseline if baseline in set(group["block"]) else None
         comparison = compare(group, known, target_fid=target_fid)
-        comparisons.append(replace(comparison, apart=set_apart(group, apart)))
+        comparisons.append(replace(comparison, apart=apart_from_others(group, df)))
     return comparisons
 
 

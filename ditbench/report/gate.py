@@ -167,9 +167,10 @@ def _truth(node: ast.expr, row: Mapping[str, Any], reference: Mapping[str, Any])
         return not _truth(node.operand, row, reference)
     assert isinstance(node, ast.Compare)
     column = next(iter(_own_columns(node)), "")
-    sides = [node.left, *node.comparators]
-    left, *others = [_value(side, row, reference, column) for side in sides]
-    for comparison, right in zip(node.ops, others, strict=True):
+    left = _value(node.left, row, reference, column)
+    for comparison, side in zip(node.ops, node.comparators, strict=True):
+        # Only now: behind a comparison that is false Python computes nothing either.
+        right = _value(side, row, reference, column)
         if math.isnan(left) or math.isnan(right):
             raise ArithmeticError("its numbers are too large")
         if not _COMPARISONS[type(comparison)](left, right):

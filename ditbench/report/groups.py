@@ -33,6 +33,8 @@ LIKE = (
     "precision",
     "schema",
 )
+# What runs are about: those of two tasks differ in much that goes without saying.
+TASK = ("dataset", "input", "model", "objective")
 # A digest is 64 digits long; eight tell two of them apart.
 _DIGESTS = ("dataset_digest", "features_digest", "fingerprint")
 
@@ -95,6 +97,14 @@ def set_apart(df: pd.DataFrame, keys: Iterable[str]) -> dict[str, Any]:
     return {key: common.get(key) for key in keys if key in common or key in unset}
 
 
+def apart_from_others(group: pd.DataFrame, df: pd.DataFrame) -> dict[str, Any]:
+    """What sets a group apart: its task from others of `df`, all else from those of its task."""
+    task = list(TASK)
+    rivals = df[(df[task] == group[task].iloc[0]).all(axis=1)]
+    tasks = [key for key in task if df[key].nunique() > 1]
+    return set_apart(group, [*tasks, *facts_that_differ(rivals)])
+
+
 def configurations(df: pd.DataFrame) -> list[pd.DataFrame]:
     """Runs parted so far that those of one part may differ in their seed alone."""
     return [part for _, part in df.groupby([*LIKE, "fingerprint"], sort=False, dropna=False)]
@@ -143,13 +153,13 @@ def describe(group: pd.DataFrame, df: pd.DataFrame) -> list[str]:
     The y axis tells features and samples.
     """
     common = shared(group)
-    said = ("dataset", "input", "model", "objective", "features", "samples")
-    apart = set_apart(group, [key for key in facts_that_differ(df) if key not in said])
+    said = (*TASK, "features", "samples")
+    apart = apart_from_others(group, df)
     return [
         f"{images_of(common)} {common['input']}",
         common["model"],
         common["objective"],
-        *(name_and_value(key, value) for key, value in apart.items()),
+        *(name_and_value(key, value) for key, value in apart.items() if key not in said),
     ]
 
 

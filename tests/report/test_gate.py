@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ditbench.errors import DitbenchError
@@ -71,6 +71,7 @@ CONDITIONS = st.recursive(
 
 
 @given(CONDITIONS, st.lists(st.floats(-20, 20), min_size=6, max_size=6))
+@example(("0.0 > 0.0 > (0.0 / 0.0)",) * 2, [0.0] * 6)  # what is behind a false one is not computed
 def test_a_condition_means_what_python_means(condition, numbers):
     text, python = condition
     if len(text) > 500:
