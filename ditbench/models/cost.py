@@ -14,7 +14,7 @@ from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 from ditbench.models.dit import DiT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ditbench.models.sizes import ModelSize
 
@@ -67,6 +67,7 @@ def count(
     out_channels: int | None = None,
     num_classes: int = 1000,
     mlp_ratio: float = 4.0,
+    options: Iterable[tuple[str, int]] = (),
 ) -> Cost:
     """Count one model; no weights are allocated.
 
@@ -79,9 +80,10 @@ def count(
         out_channels: of the output; by default twice `channels`, the paper's learned variance.
         num_classes: 1000 as in the paper.
         mlp_ratio: 4 as in the paper.
+        options: of the strategy, as pairs of name and value; its defaults where they are left out.
 
     Raises:
-        DitbenchError: for an unknown block or a model that cannot be built.
+        DitbenchError: for an unknown block or option, or a model that cannot be built.
     """
     with torch.device("meta"):
         model = DiT(
@@ -93,6 +95,7 @@ def count(
             out_channels=out_channels or 2 * channels,
             num_classes=num_classes,
             mlp_ratio=mlp_ratio,
+            options=options,
         )
     return Cost(
         block=block,
