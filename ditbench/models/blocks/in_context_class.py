@@ -24,9 +24,9 @@ class InContextClassBlock(AdaLNZeroBlock):
     Li & He 2025 (JiT), in-context class conditioning. `options.class_tokens` is their number: the
     paper's 32, which it has beside 256 image tokens; beside few image tokens, fewer may do. They
     enter where the paper's do, before block 4 of 12, 8 of 24 and 10 of 32. t and c modulate them as
-    they do image tokens, and the final layer. Here they stand behind the image's tokens, not before:
-    attention does not know the order. JiT's other parts (RMS norm, SwiGLU, rotary positions,
-    normalised q and k) are not conditioning, and stay out.
+    they do image tokens, and the final layer. Here they stand behind the image's tokens, not
+    before: attention does not know the order. JiT's other parts (RMS norm, SwiGLU, rotary
+    positions, normalised q and k) are not conditioning, and stay out.
     """
 
     summary = "adaLN-Zero, and class tokens in the sequence of later blocks"
