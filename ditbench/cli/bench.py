@@ -29,7 +29,7 @@ MOST_SAMPLED = 1_000_000  # at once, as the configuration has it
 
 
 def bench(
-    block: Blocks = "all",
+    block: Blocks = "paper",
     model: Annotated[
         str | None,
         typer.Option(

@@ -150,6 +150,8 @@ class ProductCounter(TorchDispatchMode):
         if func is _FUSED_ATTENTION:
             return self._attention(*args[:3])
         shape = _PRODUCTS.get(func)
+        if func in _JOINING:
+            return _zeros(_JOINING[func](*args), like=args[0][0])
         out = func(*args, **kwargs) if shape is None else _zeros(shape(*args), like=args[-1])
         formula = flop_registry.get(func.overloadpacket)
         if formula is not None:
@@ -167,6 +169,27 @@ _PRODUCTS: dict[Any, Callable[..., tuple[int, ...]]] = {
     torch.ops.aten.mm.default: lambda a, b: (a.shape[0], b.shape[1]),
     torch.ops.aten.addmm.default: lambda _, a, b: (a.shape[0], b.shape[1]),
     torch.ops.aten.bmm.default: lambda a, b: (*a.shape[:2], b.shape[2]),
+}
+
+
+def _joined_shape(parts: list[Tensor], dim: int = 0) -> tuple[int, ...]:
+    """The shape of tensors joined along a dimension that they have."""
+    shape = list(parts[0].shape)
+    shape[dim] = sum(part.shape[dim] for part in parts)
+    return tuple(shape)
+
+
+def _stacked_shape(parts: list[Tensor], dim: int = 0) -> tuple[int, ...]:
+    """The shape of tensors joined along a dimension of their own."""
+    shape = list(parts[0].shape)
+    shape.insert(dim % (len(shape) + 1), len(parts))
+    return tuple(shape)
+
+
+# The weights of all blocks in one would be gigabytes.
+_JOINING: dict[Any, Callable[..., tuple[int, ...]]] = {
+    torch.ops.aten.cat.default: _joined_shape,
+    torch.ops.aten.stack.default: _stacked_shape,
 }
 
 
