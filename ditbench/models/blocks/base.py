@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -52,7 +53,8 @@ class Conditioning:
     @classmethod
     def of(cls, t: Tensor | None, c: Tensor | None) -> Conditioning:
         """Join the embeddings of the timestep t (N, D) and of the class c (N, D)."""
-        return cls(t, c, total=t + c if t is not None and c is not None else c if t is None else t)
+        told = [part for part in (t, c) if part is not None]
+        return cls(t, c, total=reduce(torch.add, told) if told else None)
 
     @property
     def t(self) -> Tensor:

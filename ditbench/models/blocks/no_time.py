@@ -8,8 +8,8 @@ from ditbench.models.blocks.adaln_zero import AdaLNZeroBlock
 class NoTimeBlock(AdaLNZeroBlock):
     """`AdaLNZeroBlock` whose model has no timestep embedder: it must tell noise from the image.
 
-    Sun et al. 2025 train such models, and find most of them to stay close to those that are told
-    t. Nothing of t reaches the final layer either.
+    Sun et al. 2025 train such models, most of which get only a little worse. Nothing of t reaches
+    the final layer either.
     """
 
     summary = "adaLN-Zero told the class only: a control"
