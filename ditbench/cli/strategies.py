@@ -30,11 +30,13 @@ def blocks(format: Format = None, output: Output = None) -> None:  # noqa: A002
     for name, cost in costs.items():
         strategy = block_class(name)
         options = strategy.options(size)
+        told = ["t"] * strategy.reads_timestep + ["c"] * strategy.reads_class
         rows.append(
             {
                 "block": name,
                 "conditioning": strategy.summary,
                 "formula": strategy.formula,
+                "reads": ", ".join(told) or "nothing",
                 "final_layer": "adaptive" if strategy.adaptive_final_layer else "plain",
                 "own_tokens": strategy.own_tokens,
                 "options": ", ".join(f"{key}={value}" for key, value in options.items()),
@@ -49,6 +51,7 @@ def blocks(format: Format = None, output: Output = None) -> None:  # noqa: A002
         Column("block", "Block"),
         Column("conditioning", "How the conditioning enters"),
         Column("formula", None),
+        Column("reads", None),
         Column("final_layer", "Final layer"),
         Column("own_tokens", None),
         Column("options", None),

@@ -130,3 +130,8 @@ def test_blocks_measures_what_it_tells(cli):
     assert all("Peebles" in row["source"] for row in four)
     assert rows["adaln-lora"]["options"] == "lora_rank=288"
     assert rows["in-context"]["own_tokens"] == "t and c"
+    assert [rows[name]["reads"] for name in ("adaln", "no-time", "none")] == [
+        "t, c",
+        "c",
+        "nothing",
+    ]
