@@ -28,6 +28,10 @@ ADDED_LATER = {"identity": "unless default"}
 Location = Annotated[Path | None, Field(strict=False, json_schema_extra=NOT_IDENTITY)]
 
 
+# A number of a strategy's own: a rank, a count of tokens.
+Option = Annotated[int, Field(gt=0, le=65_536)]
+
+
 class Section(BaseModel):
     """A table of the configuration: immutable, closed to unknown keys; `true` is no number."""
 
@@ -153,6 +157,8 @@ class RunConfig(Section):
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
     metrics: MetricsConfig = MetricsConfig()
+    # The strategy's own, which states their names and defaults; a plan fills them in.
+    options: Annotated[dict[str, Option], Field(json_schema_extra=ADDED_LATER)] = {}
 
     @model_validator(mode="after")
     def _check(self) -> RunConfig:

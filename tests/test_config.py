@@ -51,6 +51,7 @@ OTHER = {
     "eval.batch_size": 100,
     "metrics.features": "inception",
     "metrics.inception_weights": "weights.pth",
+    "options": {"lora_rank": 4},
 }
 OTHER_BUDGETS = ("budget.flops", "budget.seconds")
 LABELS = {"preset", "seed", "data.path", "metrics.inception_weights"}

@@ -29,7 +29,7 @@ MOST_SAMPLED = 1_000_000  # at once, as the configuration has it
 
 
 def bench(
-    block: Blocks = "all",
+    block: Blocks = "paper",
     model: Annotated[
         str | None,
         typer.Option(
@@ -145,12 +145,14 @@ def _rows(
     device: str,
 ) -> list[Row]:
     """The blocks, then the peers; each is refused here that could not be measured."""
+    from ditbench.models.blocks.options import check_options
     from ditbench.training.bench import Row
     from ditbench.training.contender import Ours
     from ditbench.training.environment import select_device
     from ditbench.training.peers import check_peer, load_peer
     from ditbench.training.synthetic import plan_on, random_images
 
+    check_options(names, config.model.size, config.options)
     peers = [] if peer is None else [check_peer(part.strip()) for part in peer.split(",")]
     where = select_device(device)
     images = random_images(*shape, classes, least=config.train.batch_size)

@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from ditbench.errors import DitbenchError
-from ditbench.models.blocks import block_names, check_block
+from ditbench.models.blocks import expand, group_names
 
 Blocks = Annotated[
     str,
     typer.Option(
         metavar="NAMES",
-        help="A strategy (see `ditbench blocks`), several joined by commas, or `all`.",
+        help="A strategy (see `ditbench blocks`), several joined by commas, or a group: "
+        f"{', '.join(group_names())}.",
     ),
 ]
 Results = Annotated[
@@ -46,10 +47,12 @@ MOST_SEEDS = 10_000
 
 
 def parse_blocks(text: str) -> list[str]:
-    """`all`, or names joined by commas; an unknown one is a DitbenchError."""
-    if text == "all":
-        return block_names()
-    return list(dict.fromkeys(check_block(name.strip()) for name in text.split(",")))
+    """Names of strategies or groups joined by commas, each strategy once.
+
+    Raises:
+        DitbenchError: for a name of neither; the nearest names are offered.
+    """
+    return list(dict.fromkeys(block for name in text.split(",") for block in expand(name.strip())))
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -29,13 +29,18 @@ def blocks(format: Format = None, output: Output = None) -> None:  # noqa: A002
     rows = []
     for name, cost in costs.items():
         strategy = block_class(name)
+        options = strategy.options(size)
+        told = ["t"] * strategy.reads_timestep + ["c"] * strategy.reads_class
         rows.append(
             {
                 "block": name,
                 "conditioning": strategy.summary,
                 "formula": strategy.formula,
+                "reads": ", ".join(told) or "nothing",
                 "final_layer": "adaptive" if strategy.adaptive_final_layer else "plain",
-                "starts_as": "identity" if strategy.zero_modulation else "random",
+                "own_tokens": strategy.own_tokens,
+                "options": ", ".join(f"{key}={value}" for key, value in options.items()),
+                "starts_as": strategy.starts_as,
                 "parameters": cost.parameters,
                 "gmacs": cost.gmacs,
                 "overhead_percent": 100 * (cost.gmacs / reference - 1),
@@ -46,7 +51,10 @@ def blocks(format: Format = None, output: Output = None) -> None:  # noqa: A002
         Column("block", "Block"),
         Column("conditioning", "How the conditioning enters"),
         Column("formula", None),
+        Column("reads", None),
         Column("final_layer", "Final layer"),
+        Column("own_tokens", None),
+        Column("options", None),
         Column("starts_as", "Starts as"),
         Column("parameters", f"{MODEL} params (M)", decimals(1, 1e-6)),
         Column("gmacs", f"{MODEL} GMACs", decimals(2)),

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 from ditbench.models.dit import DiT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ditbench.models.sizes import ModelSize
 
@@ -67,6 +67,7 @@ def count(
     out_channels: int | None = None,
     num_classes: int = 1000,
     mlp_ratio: float = 4.0,
+    options: Iterable[tuple[str, int]] = (),
 ) -> Cost:
     """Count one model; no weights are allocated.
 
@@ -79,9 +80,10 @@ def count(
         out_channels: of the output; by default twice `channels`, the paper's learned variance.
         num_classes: 1000 as in the paper.
         mlp_ratio: 4 as in the paper.
+        options: of the strategy, as pairs of name and value; its defaults where they are left out.
 
     Raises:
-        DitbenchError: for an unknown block or a model that cannot be built.
+        DitbenchError: for an unknown block or option, or a model that cannot be built.
     """
     with torch.device("meta"):
         model = DiT(
@@ -93,6 +95,7 @@ def count(
             out_channels=out_channels or 2 * channels,
             num_classes=num_classes,
             mlp_ratio=mlp_ratio,
+            options=options,
         )
     return Cost(
         block=block,
@@ -147,6 +150,8 @@ class ProductCounter(TorchDispatchMode):
         if func is _FUSED_ATTENTION:
             return self._attention(*args[:3])
         shape = _PRODUCTS.get(func)
+        if func in _JOINING:
+            return _zeros(_JOINING[func](*args), like=args[0][0])
         out = func(*args, **kwargs) if shape is None else _zeros(shape(*args), like=args[-1])
         formula = flop_registry.get(func.overloadpacket)
         if formula is not None:
@@ -164,6 +169,27 @@ _PRODUCTS: dict[Any, Callable[..., tuple[int, ...]]] = {
     torch.ops.aten.mm.default: lambda a, b: (a.shape[0], b.shape[1]),
     torch.ops.aten.addmm.default: lambda _, a, b: (a.shape[0], b.shape[1]),
     torch.ops.aten.bmm.default: lambda a, b: (*a.shape[:2], b.shape[2]),
+}
+
+
+def _joined_shape(parts: list[Tensor], dim: int = 0) -> tuple[int, ...]:
+    """The shape of tensors joined along a dimension that they have."""
+    shape = list(parts[0].shape)
+    shape[dim] = sum(part.shape[dim] for part in parts)
+    return tuple(shape)
+
+
+def _stacked_shape(parts: list[Tensor], dim: int = 0) -> tuple[int, ...]:
+    """The shape of tensors joined along a dimension of their own."""
+    shape = list(parts[0].shape)
+    shape.insert(dim % (len(shape) + 1), len(parts))
+    return tuple(shape)
+
+
+# The weights of all blocks in one would be gigabytes.
+_JOINING: dict[Any, Callable[..., tuple[int, ...]]] = {
+    torch.ops.aten.cat.default: _joined_shape,
+    torch.ops.aten.stack.default: _stacked_shape,
 }
 
 

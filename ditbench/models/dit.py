@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from ditbench.errors import DitbenchError
 from ditbench.models.blocks import block_class
-from ditbench.models.blocks.base import Conditioning
+from ditbench.models.blocks.base import Conditioning, Spec
+from ditbench.models.blocks.options import check_options, own_options
 from ditbench.models.init import initialize
 from ditbench.models.layers import (
     AdaptiveFinalLayer,
@@ -19,9 +20,10 @@ from ditbench.models.layers import (
     TimestepEmbedder,
     sincos_positions,
 )
-from ditbench.models.stream import Stream
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ditbench.models.sizes import ModelSize
 
 
@@ -41,10 +43,12 @@ class DiT(nn.Module):
         out_channels: of the output; twice `channels` where the variance is learned.
         num_classes: labels are 0..num_classes - 1, and `num_classes` is the null class.
         mlp_ratio: inner width of the MLP over D.
+        options: of the strategy, as pairs of name and value; see `Block.options`.
         seed: of the initial weights, see `ditbench.models.init`.
 
     Raises:
-        DitbenchError: when P does not divide the input, the heads do not divide D, or 4 does not.
+        DitbenchError: when P does not divide the input, the heads do not divide D, or 4 does not,
+            or for an option that the strategy does not have.
     """
 
     def __init__(
@@ -58,11 +62,17 @@ class DiT(nn.Module):
         out_channels: int,
         num_classes: int,
         mlp_ratio: float = 4.0,
+        options: Iterable[tuple[str, int]] = (),
         seed: int = 0,
     ) -> None:
         super().__init__()
         check_shape(size, height, width)
         D, P = size.hidden_size, size.patch_size
+        given = dict(options)
+        check_options([block], size, given)
+        spec = Spec(
+            D, size.num_heads, mlp_ratio, size.depth, options=own_options(block, size, given)
+        )
         self.block_class = block_class(block)
         self.patch_size = P
         self.out_channels = out_channels
@@ -71,13 +81,12 @@ class DiT(nn.Module):
 
         final_layer = AdaptiveFinalLayer if self.block_class.adaptive_final_layer else FinalLayer
         self.x_embedder = PatchEmbedder(P, channels, D)
-        self.t_embedder = TimestepEmbedder(D)
-        self.y_embedder = LabelEmbedder(num_classes, D)
+        self.t_embedder = TimestepEmbedder(D) if self.block_class.reads_timestep else None
+        self.y_embedder = LabelEmbedder(num_classes, D) if self.block_class.reads_class else None
         # A constant, and yet saved: published checkpoints hold it.
         self.register_buffer("pos_embed", torch.empty(1, self.grid[0] * self.grid[1], D))
-        self.blocks = nn.ModuleList(
-            self.block_class(D, size.num_heads, mlp_ratio) for _ in range(size.depth)
-        )
+        self.blocks = nn.ModuleList(self.block_class(spec, index) for index in range(size.depth))
+        self.shared = self.block_class.shared(spec)
         self.final_layer = final_layer(D, P, out_channels)
         if not self.pos_embed.is_meta:
             self.initialize(seed)
@@ -107,13 +116,13 @@ class DiT(nn.Module):
             (N, out_channels, H, W).
         """
         tokens = self.x_embedder(x) + self.pos_embed  # (N, T, D)
-        c = Conditioning.of(self.t_embedder(t), self.y_embedder(y))
-        hidden = Stream(self.block_class.join(tokens, c))  # (N, T + own tokens, D)
-        told = self.block_class.prepare(list(self.blocks), c)
-        for block, what in zip(self.blocks, told, strict=True):
-            hidden = block(hidden, what)
-        own_dropped = hidden.tokens()[:, : tokens.shape[1]]
-        return self.unpatchify(self.final_layer(own_dropped, c.vector))
+        c = Conditioning.of(
+            None if self.t_embedder is None else self.t_embedder(t),
+            None if self.y_embedder is None else self.y_embedder(y),
+        )
+        told = c if self.shared is None else self.shared(c)
+        tokens = self.block_class.chain(list(self.blocks), tokens, told)
+        return self.unpatchify(self.final_layer(tokens, self.block_class.final_vector(c)))
 
     def unpatchify(self, patches: Tensor) -> Tensor:
         """Put patches (N, T, P * P * C) back in place: (N, C, H, W)."""

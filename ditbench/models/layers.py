@@ -149,8 +149,8 @@ class FinalLayer(nn.Module):
         super().__init__()
         self.linear = Linear(hidden_size, patch_size * patch_size * out_channels)
 
-    def forward(self, x: Tensor, vector: Tensor) -> Tensor:  # noqa: ARG002 (one signature for both)
-        """Project x (N, T, D); the conditioning vector (N, D) is not used."""
+    def forward(self, x: Tensor, vector: None) -> Tensor:  # noqa: ARG002 (one signature for both)
+        """Project x (N, T, D); no conditioning vector is told."""
         return self.linear(norm(x))
 
 

@@ -152,7 +152,9 @@ def compare_groups(
 
 def _must_have_runs(df: pd.DataFrame) -> None:
     if df.empty:
-        raise DitbenchError("there are no runs to compare", "`ditbench run --block all` makes some")
+        raise DitbenchError(
+            "there are no runs to compare", "`ditbench run --block paper` makes some"
+        )
 
 
 def _labels(df: pd.DataFrame) -> pd.Series[str]:

@@ -73,7 +73,7 @@ def _strips(group: pd.DataFrame, rows: int, df: pd.DataFrame) -> tuple[str, dict
             f"no sample grid of {', '.join(without)}"
             if without
             else f"no seed of which each of {', '.join(grids)} has a sample grid",
-            "run all blocks with one seed: ditbench run --block all --seeds 1",
+            "run all blocks with one seed: ditbench run --block paper --seeds 1",
         )
     seed = min(seeds)
     height, width = _tile(shared(final)["input"])

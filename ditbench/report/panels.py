@@ -37,7 +37,7 @@ def groups_to_plot(df: pd.DataFrame) -> list[pd.DataFrame]:
     """The groups of like runs, each of which gets a panel; a DitbenchError when there are none."""
     groups = split_groups(df)
     if not groups:
-        raise DitbenchError("there are no runs to plot", "`ditbench run --block all` makes some")
+        raise DitbenchError("there are no runs to plot", "`ditbench run --block paper` makes some")
     return groups
 
 

@@ -43,12 +43,19 @@ PAPER_BLOCKS = {
     "adaln": BlockStyle("adaLN", "#0072B2", "^", (0, (4, 1.5))),
     "adaln-zero": BlockStyle("adaLN-Zero", "#D55E00", "D", "-"),
 }
-# For any other name: what is left of Okabe and Ito (yellow is lost on white), then Tol's muted.
-_COLOURS = ("#CC79A7", "#56B4E9", "#000000", "#882255", "#999933", "#332288", "#44AA99", "#AA4499")
-_MARKERS: tuple[Marker, ...] = ("v", "P", "X", "<", ">", "*", "p", (4, 1, 0))
+# For any other name: what is left of Okabe and Ito (yellow is lost on white), some of Tol's muted
+# and vibrant, and what lies between; no two of all are closer than 25 in CIE Lab.
+_COLOURS = (
+    *("#CC79A7", "#56B4E9", "#000000", "#882255", "#999933", "#332288"),
+    *("#EE3377", "#661100", "#888888", "#9970FF", "#33BB00", "#DD33DD"),
+)
+_MARKERS: tuple[Marker, ...] = (
+    *("v", "P", "X", "<", ">", "*", "p", "d", "h"),
+    *((4, 1, 0), (6, 1, 0), (3, 1, 0)),
+)
 _LINES: tuple[Line, ...] = ((0, (5, 1, 1, 1, 1, 1)), (0, (6, 2)), (0, (2, 1)), (0, (8, 1, 2, 1)))
 # Where the hash starts: a number for which the names that are likely all look different.
-_HASH_START = 8
+_HASH_START = 126_008
 
 # For a column of a paper: 3.3 inches wide, nothing below 6 points.
 RC: dict[Any, Any] = {
@@ -87,8 +94,8 @@ def block_style(name: str) -> BlockStyle:
     return BlockStyle(
         name,
         _COLOURS[number % len(_COLOURS)],
-        _MARKERS[number // 8 % len(_MARKERS)],
-        _LINES[number // 64 % len(_LINES)],
+        _MARKERS[number // len(_COLOURS) % len(_MARKERS)],
+        _LINES[number // (len(_COLOURS) * len(_MARKERS)) % len(_LINES)],
     )
 
 

@@ -116,7 +116,7 @@ def sentence(verdict: Verdict, fid: str) -> str:
     if not verdict.rivals:
         return (
             f"Only {verdict.leader} was run ({fid} {verdict.fid:.2f}); "
-            "`ditbench run --block all` gives it something to be compared with."
+            "`ditbench run --block paper` gives it something to be compared with."
         )
     if verdict.seeds < 2:
         return _of_too_few(verdict, fid)

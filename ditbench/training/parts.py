@@ -30,6 +30,8 @@ def model_arguments(
         "out_channels": objective.output_channels(dataset.channels),
         "num_classes": dataset.num_classes,
         "mlp_ratio": config.model.mlp_ratio,
+        # Pairs, not a table: a cache remembers what was counted.
+        "options": tuple(config.options.items()),
     }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ditbench.data import load_dataset
 from ditbench.errors import DitbenchError
 from ditbench.metrics import extractor_class
+from ditbench.models.blocks.options import check_options, own_options
 from ditbench.models.cost import Cost, count
 from ditbench.rundir import RunDirectory
 from ditbench.training.budget import create_budget
@@ -68,8 +69,10 @@ def plan_all(configs: list[RunConfig], out: Path, device: torch.device) -> list[
         DitbenchError: for an unknown name, a batch larger than the data, a patch size that does not
             divide the images, features that do not fit them, a sampler that the objective does not
             have, data that are not those of the configuration, FLOPs that are fewer steps than
-            evaluations.
+            evaluations, an option that none of the strategies has.
     """
+    for config in configs:
+        check_options([each.block for each in configs], config.model.size, config.options)
     read, counted = cache(load_dataset), cache(count)
     return [
         _plan(config, read(config.data.name, config.data.path), counted, out, device)
@@ -116,10 +119,14 @@ def _check_data(config: RunConfig, dataset: ImageDataset) -> None:
 def resolve(
     config: RunConfig, dataset: ImageDataset, objective: Objective, device: torch.device
 ) -> RunConfig:
-    """Replace every `auto`, so that the fingerprint says what happens; check the sampler."""
+    """Replace every `auto`, so that the fingerprint says what happens; check the sampler.
+
+    Of the options those stay that the strategy has, and its defaults are filled in.
+    """
     asked = None if config.eval.sampler == "auto" else config.eval.sampler
     return config.with_values(
         data__digest=dataset.digest,
+        options=own_options(config.block, config.model.size, config.options),
         train__precision=resolve_precision(config.train.precision, device),
         eval__sampler=objective.check_sampling(asked, config.eval.sampling_steps),
     )

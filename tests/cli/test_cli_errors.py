@@ -12,7 +12,7 @@ RUN = "run --block adaln "
 CASES = [
     # Names
     ("run --block adaln-zreo", "unknown block 'adaln-zreo'", "adaln-zero"),
-    ("run --block adaln,nope", "unknown block 'nope'", "known: in-context"),
+    ("run --block adaln,xyz", "unknown block 'xyz'", "known: in-context"),
     ("run --block ", "unknown block ''", "known:"),
     (RUN + "--preset digit", "unknown preset 'digit'", "did you mean digits?"),
     (RUN + "--set train.lrr=1", "unknown key 'train.lrr'", "train.lr"),
@@ -27,7 +27,7 @@ CASES = [
     (RUN + "--device tpu", "no device 'tpu'", "--device"),
     (RUN + "--device cuda:99", "no device 'cuda:99'", "--device"),
     (RUN + "--precision fp8", "train.precision = 'fp8'", "train.precision"),
-    ("flops --block nope", "unknown block 'nope'", "known:"),
+    ("flops --block xyz", "unknown block 'xyz'", "known:"),
     ("flops --model M/2", "unknown model 'M/2'", "/2"),
     ("flops --input 32x32", "'32x32' is not an input size", "32x32x4"),
     ("flops --input 33x33x4", "patch size 2 does not divide 33x33", "--model"),

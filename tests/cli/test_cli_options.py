@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from ditbench.cli.amounts import parse_budget, parse_count, parse_flops, parse_seconds
 from ditbench.cli.forecast import duration
-from ditbench.cli.options import MOST_SEEDS, parse_seeds
+from ditbench.cli.options import MOST_SEEDS, parse_blocks, parse_seeds
 from ditbench.errors import DitbenchError
+from ditbench.models.blocks import block_names
 
 numbers = st.decimals(min_value="0.001", max_value="9999", places=3)
 units = st.sampled_from(["", "F", "f", "FLOP", "FLOPs", " FLOPS", " F"])
@@ -135,3 +136,16 @@ def test_what_is_no_list_of_seeds_is_refused(text):
     with pytest.raises(DitbenchError, match="is not a list of whole numbers") as raised:
         parse_seeds(text)
     assert "--seeds 0,1,2" in raised.value.hint
+
+
+def test_blocks_are_names_and_groups_each_block_once():
+    assert parse_blocks("all") == block_names()
+    assert parse_blocks("adaln") == ["adaln"]
+    assert parse_blocks("none, paper ,adaln-zero") == ["none", *block_names("paper")]
+
+
+@pytest.mark.parametrize(("text", "near"), [("papper", "paper"), ("adaln-lra", "adaln-lora")])
+def test_an_unknown_block_or_group_offers_the_nearest(text, near):
+    with pytest.raises(DitbenchError, match=f"unknown block '{text}'") as raised:
+        parse_blocks(f"adaln,{text}")
+    assert near in raised.value.hint

@@ -56,10 +56,10 @@ def test_every_block_and_seed_leaves_a_run(experiment):
     assert told.exit_code == 0, told.stderr
     assert len(list(out.glob("digits/*/seed[01]-*/result.json"))) == 8
     sentences, paths = told.stdout.splitlines()[::2], told.stdout.splitlines()[1::2]
-    assert [line.split(",")[0] for line in sentences] == block_names() * 2
+    assert [line.split(",")[0] for line in sentences] == block_names("paper") * 2
     assert all("FID-40" in line and "20 steps" in line for line in sentences)
     assert paths == [str(next(out.glob(f"*/{block}/seed{seed}-*")))
-                     for seed in (0, 1) for block in block_names()]  # fmt: skip
+                     for seed in (0, 1) for block in block_names("paper")]  # fmt: skip
     assert told.stderr.startswith("8 runs: 0 complete (skipped), 8 to go\n")
     assert "[1/8] in-context seed 0" in told.stderr
     assert "step 10/20  FID-40" in told.stderr
@@ -67,7 +67,7 @@ def test_every_block_and_seed_leaves_a_run(experiment):
 
 def test_a_complete_run_is_told_and_not_trained(cli, experiment, tiny, no_training):
     told, out = experiment
-    arguments = ("run", "--block", "all", "--seeds", "0,1", *tiny, "--out", out)
+    arguments = ("run", "--block", "paper", "--seeds", "0,1", *tiny, "--out", out)
     again = cli(*arguments)
     assert again.exit_code == 0
     assert again.stdout == told.stdout

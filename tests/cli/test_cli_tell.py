@@ -16,7 +16,7 @@ MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 def test_compare_prints_a_table_and_its_conclusion(cli, results):
     told = cli("compare", results)
     assert (told.exit_code, told.stderr) == (0, "")
-    assert all(block in told.stdout for block in block_names())
+    assert all(block in told.stdout for block in block_names("paper"))
     assert "20 steps, batches of 16" in told.stdout
     assert "FID" in told.stdout.splitlines()[-1]
 
@@ -25,7 +25,7 @@ def test_compare_as_json_and_csv_tells_the_same_numbers(cli, results):
     as_json = json.loads(cli("compare", results, "--format", "json").stdout)
     text = cli("compare", results, "--format", "csv").stdout
     as_csv = list(csv.DictReader(io.StringIO(text)))
-    assert {row["block"] for row in as_json} == set(block_names())
+    assert {row["block"] for row in as_json} == set(block_names("paper"))
     assert all(row["seeds"] == 2 for row in as_json)
     assert [float(row["fid"]) for row in as_csv] == [row["fid"] for row in as_json]
 
@@ -125,5 +125,13 @@ def test_blocks_measures_what_it_tells(cli):
     assert list(rows) == block_names()
     assert rows["adaln"]["overhead_percent"] == 0
     assert rows["adaln-zero"]["overhead_percent"] == pytest.approx(0.06, abs=0.01)
-    assert {name for name, row in rows.items() if row["starts_as"] == "identity"} == {"adaln-zero"}
-    assert all("Peebles" in row["source"] for row in rows.values())
+    four = [rows[name] for name in block_names("paper")]
+    assert [row["starts_as"] for row in four] == ["random", "random", "random", "identity"]
+    assert all("Peebles" in row["source"] for row in four)
+    assert rows["adaln-lora"]["options"] == "lora_rank=288"
+    assert rows["in-context"]["own_tokens"] == "t and c"
+    assert [rows[name]["reads"] for name in ("adaln", "no-time", "none")] == [
+        "t, c",
+        "c",
+        "nothing",
+    ]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -45,6 +46,21 @@ def test_blocks_one_knows_differ_in_all_marks_without_help(names):
     assert len({look.marker for look in looks}) == len(names)
 
 
+def test_no_two_colours_of_registered_blocks_are_close():
+    """By their distance in CIE Lab (1976), written out here."""
+
+    def lab(colour):
+        rgb = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        to_xyz = [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+        x, y, z = np.cbrt(np.array(to_xyz) @ linear / [0.9505, 1, 1.089])
+        return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+    places = {name: lab(block_style(name).colour) for name in block_names()}
+    for one, two in combinations(places, 2):
+        assert np.linalg.norm(places[one] - places[two]) > 25, (one, two)
+
+
 @pytest.mark.parametrize("count", [12, 30])
 def test_any_blocks_differ_by_marker_or_line_and_keep_their_colours(count):
     names = (TWELVE + [f"strategy-{n}" for n in range(count)])[:count]
@@ -57,7 +73,9 @@ def test_any_blocks_differ_by_marker_or_line_and_keep_their_colours(count):
         assert (style.label, style.colour) == (block_style(name).label, block_style(name).colour)
 
 
-@pytest.mark.parametrize("marker", ["o", "s", "D", "^", "*", "X", "P", "p"])
+@pytest.mark.parametrize(
+    "marker", ["o", "s", "D", "^", "*", "X", "P", "p", "d", "h", (6, 1, 0), (3, 1, 0)]
+)
 def test_markers_of_one_size_cover_one_area(marker):
     from matplotlib.markers import MarkerStyle
 

@@ -16,6 +16,7 @@ from ditbench.training import run as run_module
 from ditbench.training.checkpoint import load_ema
 from ditbench.training.evaluate import balanced_labels, sample_images
 from ditbench.training.parts import build_model
+from ditbench.training.plan import plan_all
 from ditbench.training.run import Evaluated, Finished, Started, execute
 from ditbench.training.train import Trainer
 
@@ -218,3 +219,31 @@ def test_runs_on_the_same_images_read_them_once(make_plan, tmp_path, monkeypatch
     plans = plan_module.plan_all(configs, tmp_path, torch.device("cpu"))
     assert read == [("digits", None)]
     assert [plan.config for plan in plans] == configs
+
+
+def test_a_strategy_s_options_are_filled_in_and_told_apart(make_plan):
+    """Its default is in the fingerprint, and is the same run as the same number given."""
+    default = make_plan(block="adaln-lora")
+    assert default.config.options == {"lora_rank": 4}  # a quarter of the hidden size
+    assert "[options]\nlora_rank = 4\n" in default.config.to_toml()
+    given = make_plan(block="adaln-lora", options={"lora_rank": 4})
+    other = make_plan(block="adaln-lora", options={"lora_rank": 2})
+    assert given.config.fingerprint == default.config.fingerprint
+    assert other.config.fingerprint != default.config.fingerprint
+    assert other.cost.parameters < default.cost.parameters
+    model = build_model(other.config, other.dataset, other.objective, other.device)
+    assert model.blocks[0].lora_down.weight.shape == (2, 16)
+
+
+def test_an_option_is_kept_where_it_belongs_and_refused_elsewhere(make_plan, tmp_path):
+    """`--block all` passes an option to those that have it; the others stay the runs they were."""
+    base = make_plan().config
+    with_option = base.with_values(options={"lora_rank": 2})
+    device = torch.device("cpu")
+    plans = plan_all(
+        [with_option.with_values(block=name) for name in ("adaln", "adaln-lora")], tmp_path, device
+    )
+    assert [run.config.options for run in plans] == [{}, {"lora_rank": 2}]
+    assert plans[0].config.fingerprint == make_plan(block="adaln").config.fingerprint
+    with pytest.raises(DitbenchError, match="adaln has no option 'lora_rank'"):
+        plan_all([with_option.with_values(block="adaln")], tmp_path, device)

@@ -10,23 +10,43 @@ from ditbench.errors import unknown_name
 if TYPE_CHECKING:
     from ditbench.models.blocks.base import Block
 
+# Of all strategies that are registered.
+ALL = "all"
+
 _LOCATIONS: dict[str, str] = {}
+_GROUPS: dict[str, list[str]] = {ALL: []}
 
 
-def register(name: str, location: str) -> None:
-    """Make the class at `module:Class` known as a strategy.
+def register(name: str, location: str, *groups: str) -> None:
+    """Make the class at `module:Class` known as a strategy, and a member of groups of strategies.
 
     Raises:
-        ValueError: when the name is taken.
+        ValueError: when the name is taken, or a group has it.
     """
     if name in _LOCATIONS:
         raise ValueError(f"the block name '{name}' is taken by {_LOCATIONS[name]}")
+    if name in _GROUPS or any(group in _LOCATIONS or group == name for group in groups):
+        raise ValueError(f"a block and a group have one name: {name}, {', '.join(groups)}")
     _LOCATIONS[name] = location
+    for group in (ALL, *groups):
+        _GROUPS.setdefault(group, []).append(name)
 
 
-def block_names() -> list[str]:
-    """The known strategies, in the order of the paper."""
-    return list(_LOCATIONS)
+def block_names(group: str = ALL) -> list[str]:
+    """The strategies of a group, in the order of registration: the DiT paper's four first."""
+    return list(_GROUPS[group])
+
+
+def group_names() -> list[str]:
+    """The groups, `all` first."""
+    return list(_GROUPS)
+
+
+def expand(name: str) -> list[str]:
+    """The strategies of a group, or the one of that name; a DitbenchError for a name of neither."""
+    if name not in {*_GROUPS, *_LOCATIONS}:
+        raise unknown_name("block", name, [*_LOCATIONS, *_GROUPS])
+    return block_names(name) if name in _GROUPS else [name]
 
 
 def check_block(name: str) -> str:
@@ -43,7 +63,20 @@ def block_class(name: str) -> type[Block]:
     return block
 
 
-register("in-context", "ditbench.models.blocks.in_context:InContextBlock")
-register("cross-attention", "ditbench.models.blocks.cross_attention:CrossAttentionBlock")
-register("adaln", "ditbench.models.blocks.adaln:AdaLNBlock")
-register("adaln-zero", "ditbench.models.blocks.adaln_zero:AdaLNZeroBlock")
+# `paper`: the four of Peebles & Xie 2022. `ablation`: gate or not by zero initialisation or not.
+# `controls`: strategies that are not told everything.
+_HERE = "ditbench.models.blocks"
+register("in-context", f"{_HERE}.in_context:InContextBlock", "paper")
+register("cross-attention", f"{_HERE}.cross_attention:CrossAttentionBlock", "paper")
+register("adaln", f"{_HERE}.adaln:AdaLNBlock", "paper", "ablation")
+register("adaln-zero", f"{_HERE}.adaln_zero:AdaLNZeroBlock", "paper", "ablation")
+register("adaln-gate", f"{_HERE}.adaln_gate:AdaLNGateBlock", "ablation")
+register("adaln-zero-init", f"{_HERE}.adaln_zero_init:AdaLNZeroInitBlock", "ablation")
+register("u-vit", f"{_HERE}.u_vit:UViTBlock")
+register("adaln-single", f"{_HERE}.adaln_single:AdaLNSingleBlock")
+register("joint", f"{_HERE}.joint:JointBlock")
+register("adaln-lora", f"{_HERE}.adaln_lora:AdaLNLoRABlock")
+register("in-context-class", f"{_HERE}.in_context_class:InContextClassBlock")
+register("hybrid", f"{_HERE}.hybrid:HybridBlock")
+register("no-time", f"{_HERE}.no_time:NoTimeBlock", "controls")
+register("none", f"{_HERE}.unconditional:UnconditionalBlock", "controls")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ditbench.models.blocks.base import Block, Conditioning
+from ditbench.models.blocks.base import Block, Conditioning, Spec
 from ditbench.models.layers import modulation, regress
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ class AdaLNBlock(Block):
     source = "Peebles & Xie 2022, arXiv 2212.09748, §3.2"
     adaptive_final_layer = True
 
-    def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float) -> None:
-        super().__init__(hidden_size, num_heads, mlp_ratio)
-        self.adaLN_modulation = modulation(hidden_size, 4)
+    def __init__(self, spec: Spec, index: int) -> None:
+        super().__init__(spec, index)
+        self.adaLN_modulation = modulation(spec.hidden_size, 4)
 
     @classmethod
     def prepare(cls, blocks: Sequence[AdaLNBlock], c: Conditioning) -> Sequence[tuple[Tensor, ...]]:

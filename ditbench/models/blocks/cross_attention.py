@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ditbench.models.blocks.base import Block, Conditioning
+from ditbench.models.blocks.base import Block, Conditioning, Spec
 from ditbench.models.layers import CrossAttention
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ class CrossAttentionBlock(Block):
     formula = "x + Attn(LN x) → x + CrossAttn(LN x, [t; c]) → x + MLP(LN x)"
     source = "Peebles & Xie 2022, arXiv 2212.09748, §3.2"
 
-    def __init__(self, hidden_size: int, num_heads: int, mlp_ratio: float) -> None:
-        super().__init__(hidden_size, num_heads, mlp_ratio)
-        self.cross_attn = CrossAttention(hidden_size, num_heads)
+    def __init__(self, spec: Spec, index: int) -> None:
+        super().__init__(spec, index)
+        self.cross_attn = CrossAttention(spec.hidden_size, spec.num_heads)
 
     @classmethod
     def prepare(cls, blocks: Sequence[CrossAttentionBlock], c: Conditioning) -> Sequence[Tensor]:

@@ -1,0 +1,33 @@
+"""adaLN-Zero's gate without its start at zero: one cell of the two by two."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from ditbench.models.blocks.adaln_zero import AdaLNZeroBlock
+from ditbench.models.blocks.gated import VECTORS
+
+
+def gates_at_one(bias: Tensor, _draws: object) -> None:
+    """The bias (6 D,) of a regression of six vectors: one where it is of gates, else zero."""
+    of_vectors = bias.view(VECTORS, -1)  # shift, scale, gate, twice
+    of_vectors.zero_()
+    of_vectors[2::3] = 1
+
+
+class AdaLNGateBlock(AdaLNZeroBlock):
+    """`AdaLNZeroBlock`, started like `AdaLNBlock`: what the gate does without the zeros.
+
+    With `adaln`, `adaln-zero-init` and `adaln-zero` it is the two by two of gate and zero
+    initialisation, which "Unveiling the Secret of AdaLN-Zero in Diffusion Transformer" (2024)
+    takes apart. How its gate starts is a choice made here: the regression is Xavier-uniform, the
+    final layer's too, and its bias is one for gates. Without that one the conditioning, which is
+    small at the start, would leave every gate within hundredths of zero, and the block would start
+    as the identity after all. The functions that it can learn are those of adaLN-Zero.
+    """
+
+    summary = "adaLN with a gate before each residual; gates start near one"
+    formula = "(β, γ, α)₁,₂ = W SiLU(t + c) + b, b(α) = 1 at start;  x + α F((1 + γ) LN x + β)"
+    source = "Unveiling the Secret of AdaLN-Zero 2024, OpenReview E4roJSM9RM"
+    starts_as = "random"
+    initial = (("blocks.*.adaLN_modulation.*.bias", gates_at_one),)

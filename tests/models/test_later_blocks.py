@@ -1,0 +1,273 @@
+"""The strategies since 2022 against diffusers and against their formulas, written out again."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from diffusers.models.attention import BasicTransformerBlock, JointTransformerBlock
+
+from ditbench.errors import DitbenchError
+from ditbench.models.blocks import block_class, block_names
+from ditbench.models.blocks.base import Conditioning
+from ditbench.models.dit import DiT
+from ditbench.models.sizes import ModelSize, parse_model
+from ditbench.models.stream import Stream
+
+N, T, D, HEADS = 3, 16, 32, 4
+
+
+def make(block, depth=3, *, random=True, **options):
+    size = ModelSize(hidden_size=D, depth=depth, num_heads=HEADS, patch_size=2)
+    shape = {"height": 8, "width": 8, "channels": 1, "out_channels": 1, "num_classes": 10}
+    model = DiT(block, size, **shape, options=options.items(), seed=1)
+    if random:  # zeros would hide mistakes
+        draws = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.copy_(0.2 * torch.randn(weight.shape, generator=draws))
+    return model.double()
+
+
+@pytest.fixture
+def x():
+    return torch.randn(N, T, D, generator=torch.Generator().manual_seed(1)).double()
+
+
+@pytest.fixture
+def c():
+    t, c = torch.randn(2, N, D, generator=torch.Generator().manual_seed(2)).double()
+    return Conditioning.of(t, c)
+
+
+def chained(model, x, c):
+    told = c if model.shared is None else model.shared(c)
+    return model.block_class.chain(list(model.blocks), x, told)
+
+
+def norm(x):
+    return F.layer_norm(x, x.shape[-1:], eps=1e-6)
+
+
+def attention(q, k, v):
+    """By its formula, heads one after the other."""
+    parts = []
+    for one in range(HEADS):
+        part = slice(one * D // HEADS, (one + 1) * D // HEADS)
+        scores = q[..., part] @ k[..., part].mT / (D / HEADS) ** 0.5
+        parts.append(scores.softmax(-1) @ v[..., part])
+    return torch.cat(parts, -1)
+
+
+def gated(block, x, vectors):
+    """A block told six vectors (N, 6, D), by its formula."""
+    b1, g1, a1, b2, g2, a2 = vectors.unsqueeze(2).unbind(1)
+    y = (1 + g1) * norm(x) + b1
+    x = x + a1 * block.attn.proj(attention(*block.attn.qkv(y).chunk(3, -1)))
+    y = (1 + g2) * norm(x) + b2
+    return x + a2 * block.mlp.fc2(F.gelu(block.mlp.fc1(y), approximate="tanh"))
+
+
+def plain(block, x):
+    told = torch.tensor([0, 0, 1, 0, 0, 1]).double()[None, :, None].expand(len(x), 6, D)
+    return gated(block, x, told)
+
+
+def copy_self_attention(theirs, ours):
+    for kind in ("weight", "bias"):
+        parts = zip("qkv", getattr(ours.qkv, kind).chunk(3), strict=True)
+        for name, value in parts:
+            getattr(getattr(theirs, f"to_{name}"), kind).data = value
+    theirs.to_out[0].load_state_dict(ours.proj.state_dict())
+
+
+def copy_mlp(theirs, ours):
+    theirs.net[0].proj.load_state_dict(ours.fc1.state_dict())
+    theirs.net[2].load_state_dict(ours.fc2.state_dict())
+
+
+def test_adaln_single_equals_diffusers_pixart(x, c):
+    model = make("adaln-single")
+    linear = model.shared.adaLN_modulation[1]
+    timestep = F.linear(F.silu(c.t + c.c), linear.weight, linear.bias)
+    expected = x
+    for block in model.blocks:
+        twin = BasicTransformerBlock(
+            D, HEADS, D // HEADS, attention_bias=True, activation_fn="gelu-approximate",
+            norm_type="ada_norm_single", norm_elementwise_affine=False, norm_eps=1e-6,
+        ).double()  # fmt: skip
+        copy_self_attention(twin.attn1, block.attn)
+        copy_mlp(twin.ff, block.mlp)
+        assert twin.scale_shift_table.shape == block.scale_shift_table.shape
+        twin.scale_shift_table.data = block.scale_shift_table.data
+        expected = twin(expected, timestep=timestep)
+    torch.testing.assert_close(chained(model, x, c), expected)
+
+
+def joint_twin(block):
+    """diffusers' block of Stable Diffusion 3 with the weights of ours."""
+    twin = JointTransformerBlock(D, HEADS, D // HEADS, context_pre_only=block.is_last).double()
+    copy_self_attention(twin.attn, block.attn)
+    copy_mlp(twin.ff, block.mlp)
+    twin.norm1.linear.load_state_dict(block.adaLN_modulation[1].state_dict())
+    context = block.context_modulation[1]
+    for kind in ("weight", "bias"):
+        value = getattr(context, kind)
+        if block.is_last:  # theirs has the scale first there
+            value = torch.cat([*reversed(value.chunk(2))])
+            parts = [None, *getattr(block.context_kv, kind).chunk(2)]
+        else:
+            parts = getattr(block.context_attn.qkv, kind).chunk(3)
+        getattr(twin.norm1_context.linear, kind).data = value
+        for name, part in zip("qkv", parts, strict=True):
+            if part is not None:
+                getattr(getattr(twin.attn, f"add_{name}_proj"), kind).data = part
+    if not block.is_last:
+        twin.attn.to_add_out.load_state_dict(block.context_attn.proj.state_dict())
+        copy_mlp(twin.ff_context, block.context_mlp)
+    return twin
+
+
+def test_joint_equals_diffusers_stable_diffusion_3(x, c):
+    model = make("joint", class_tokens=5)
+    image, context = x, c.c[:, None] + model.shared.positions.weight
+    for block in model.blocks:
+        twin = joint_twin(block)
+        context, image = twin(image, encoder_hidden_states=context, temb=c.t + c.c)
+    torch.testing.assert_close(chained(model, x, c), image)
+
+
+def test_adaln_lora_by_its_formula(x, c):
+    model = make("adaln-lora", lora_rank=3)
+    vector = F.silu(c.t + c.c)
+    expected = x
+    for block in model.blocks:
+        assert block.lora_down.weight.shape == (3, D)
+        own = block.lora_up(block.lora_down(vector))
+        vectors = model.shared.adaLN_modulation[1](vector) + own
+        expected = gated(block, expected, vectors.view(N, 6, D))
+    torch.testing.assert_close(chained(model, x, c), expected)
+
+
+@pytest.mark.parametrize(("depth", "pairs"), [
+    (1, []), (2, []), (3, [(0, 2)]), (4, [(0, 3)]), (5, [(0, 4), (1, 3)]), (6, [(0, 5), (1, 4)])
+])  # fmt: skip
+def test_u_vit_by_its_formula(x, c, depth, pairs):
+    model = make("u-vit", depth)
+    tokens = torch.cat([x, c.t[:, None], c.c[:, None]], dim=1)
+    after = {}
+    for index, block in enumerate(model.blocks):
+        sources = [shallow for shallow, deep in pairs if deep == index]
+        assert (block.skip_linear is not None) == bool(sources)
+        for shallow in sources:
+            W, b = block.skip_linear.weight, block.skip_linear.bias
+            tokens = tokens @ W[:, :D].T + after[shallow] @ W[:, D:].T + b
+        tokens = after[index] = plain(block, tokens)
+    torch.testing.assert_close(chained(model, x, c), tokens[:, :T])
+
+
+@pytest.mark.parametrize(("depth", "start"), [(12, 4), (24, 8), (32, 10), (4, 1), (2, 0)])
+def test_in_context_class_by_its_formula(x, c, depth, start):
+    """JiT's B, L and H take their class tokens in before block 4, 8 and 10; here before the image's
+    tokens, as there."""
+    model = make("in-context-class", depth, class_tokens=7)
+    own = c.c[:, None] + model.shared.positions.weight
+    tokens = x
+    for index, block in enumerate(model.blocks):
+        if index == start:
+            tokens = torch.cat([own, tokens], dim=1)
+        vectors = 0.2 * block.adaLN_modulation[1](F.silu(c.t + c.c)).view(N, 6, D)
+        tokens = gated(block, tokens, vectors)
+    with torch.no_grad():  # or the tokens of 32 random blocks would grow beyond comparison
+        for block in model.blocks:
+            for weight in block.adaLN_modulation.parameters():
+                weight.mul_(0.2)
+    torch.testing.assert_close(chained(model, x, c), tokens[:, 7:])
+
+
+def test_in_context_class_has_the_paper_s_number_of_tokens():
+    assert block_class("in-context-class").options(parse_model("B/2")) == {"class_tokens": 32}
+    assert make("in-context-class").shared.positions.weight.shape == (32, D)
+
+
+def test_hybrid_by_its_formula(x, c):
+    model = make("hybrid", class_tokens=5)
+    own = c.c[:, None] + model.shared.positions.weight
+    expected = x
+    for block in model.blocks:
+        vectors = block.adaLN_modulation[1](F.silu(c.t)).view(N, 6, 1, D).unbind(1)
+        b1, g1, a1, b2, g2, a2 = vectors
+        y = (1 + g1) * norm(expected) + b1
+        attended = attention(*block.attn.qkv(y).chunk(3, -1))
+        expected = expected + a1 * block.attn.proj(attended)
+        q = block.cross_attn.qkv(norm(expected))[..., :D]
+        k, v = block.cross_attn.qkv(own)[..., D:].chunk(2, -1)
+        expected = expected + block.cross_attn.proj(attention(q, k, v))
+        y = (1 + g2) * norm(expected) + b2
+        expected = expected + a2 * block.mlp(y)
+    torch.testing.assert_close(chained(model, x, c), expected)
+
+
+def test_the_final_layer_of_hybrid_is_told_the_time_alone(c):
+    strategy = block_class("hybrid")
+    assert torch.equal(strategy.final_vector(c), c.t)
+    assert torch.equal(block_class("joint").final_vector(c), c.t + c.c)
+
+
+def test_gates_of_adaln_gate_start_near_one():
+    model = make("adaln-gate", random=False).float()
+    told = Conditioning.of(model.t_embedder(torch.arange(N)), model.y_embedder(torch.arange(N)))
+    for vectors in type(model.blocks[0]).prepare(list(model.blocks), told):
+        shift1, scale1, gate1, shift2, scale2, gate2 = vectors
+        aside = (torch.cat([gate1, gate2]) - 1).abs()
+        # What the docstring says: without the one, a gate would be close to shut.
+        assert 0 < aside.mean() < 0.05
+        assert aside.max() < 0.2
+        assert torch.cat([shift1, scale1, shift2, scale2]).abs().max() < 0.2
+
+
+def test_adaln_zero_init_starts_as_a_block_that_is_told_nothing(x, c):
+    zeroed, none = make("adaln-zero-init", random=False), make("none", random=False)
+    out = chained(zeroed, x, c)
+    torch.testing.assert_close(out, chained(none, x, Conditioning.of(None, None)))
+    assert (out - x).abs().max() > 0.1
+
+
+def test_the_two_by_two_differs_in_its_start_alone():
+    """Within a column the functions are the same; within a row the start is."""
+    four = {name: make(name, random=False).state_dict() for name in block_names("ablation")}
+    assert four["adaln"].keys() == four["adaln-zero-init"].keys()
+    shapes = [
+        {name: value.shape for name, value in four[block].items()}
+        for block in ("adaln", "adaln-zero-init", "adaln-gate", "adaln-zero")
+    ]
+    assert shapes[0] == shapes[1]
+    assert shapes[2] == shapes[3]
+    for random, zero in (("adaln", "adaln-zero-init"), ("adaln-gate", "adaln-zero")):
+        for name, value in four[zero].items():
+            assert not value.any() if "modulation" in name else value.equal(four[random][name])
+
+
+def test_no_time_is_adaln_zero_without_its_timestep(x, c):
+    told, untold = make("adaln-zero"), make("no-time")
+    untold.load_state_dict(
+        {name: value for name, value in told.state_dict().items() if "t_embedder" not in name}
+    )
+    nothing = Conditioning.of(torch.zeros(N, D).double(), c.c)
+    only = Conditioning.of(None, c.c)
+    torch.testing.assert_close(chained(untold, x, only), chained(told, x, nothing))
+
+
+def test_none_is_in_context_without_its_tokens(x):
+    model = make("none")
+    expected = x
+    for block in model.blocks:
+        expected = plain(block, expected)
+    torch.testing.assert_close(chained(model, x, Conditioning.of(None, None)), expected)
+    assert type(model.blocks[0].forward(Stream(x), None)) is Stream
+
+
+def test_an_option_that_a_strategy_does_not_have_offers_the_nearest():
+    with pytest.raises(DitbenchError, match="option 'lora_rang'") as raised:
+        make("adaln-lora", lora_rang=4)
+    assert "lora_rank" in raised.value.hint
+    with pytest.raises(DitbenchError, match="adaln has no option 'lora_rank'"):
+        make("adaln", lora_rank=4)

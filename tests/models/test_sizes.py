@@ -1,0 +1,21 @@
+"""Names of model sizes."""
+
+import pytest
+
+from ditbench.errors import DitbenchError
+from ditbench.models.sizes import ModelSize, parse_model
+
+
+def test_the_paper_s_sizes():
+    assert parse_model("XL/2") == ModelSize(1152, 28, 16, 2)
+    assert parse_model("s/4") == ModelSize(384, 12, 6, 4)
+    assert parse_model("256x8x4/2") == ModelSize(256, 8, 4, 2)
+    assert parse_model("1152x28x16/2").name == "XL/2"
+    assert parse_model("256x8x4/2").name == "256x8x4/2"
+
+
+@pytest.mark.parametrize("name", ["XXL/2", "S", "S/0", "256x8/2", "", "S/2/2", "0x1x1/1"])
+def test_other_names_offer_the_right_ones(name):
+    with pytest.raises(DitbenchError, match="model") as raised:
+        parse_model(name)
+    assert "256x8x4/2" in raised.value.hint
