@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ditbench.seeds import generator
 from ditbench.training.batches import Batches, drop_labels
+from ditbench.training.compiled import CompiledLoss
 from ditbench.training.ema import Ema
 from ditbench.training.nonfinite import Diverged, Sentinel
 from ditbench.training.precision import MixedPrecision
@@ -71,6 +72,7 @@ class Trainer:
         dataset: the images.
         device: where to train.
         budget: how long.
+        compiled: whether torch compiles the loss.
     """
 
     def __init__(
@@ -81,6 +83,8 @@ class Trainer:
         dataset: ImageDataset,
         device: torch.device,
         budget: Budget,
+        *,
+        compiled: bool = False,
     ) -> None:
         self.config = config
         self.model = model
@@ -124,7 +128,7 @@ class Trainer:
         self.loss_count = 0
         self.skipped = 0
         self._precision = MixedPrecision(self.parameters, self.ema.weights, train.precision)
-        self.loss_at = objective.loss_at
+        self.loss_at = CompiledLoss(objective) if compiled else objective.loss_at
         self._on_device = (
             Recorded(self._device_step, (self.noise, self.dropout))
             if on_cuda
