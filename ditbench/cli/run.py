@@ -177,6 +177,9 @@ def _execute(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
         complete = sum(run.directory.is_complete() for run in plans)
         left = len(plans) - complete
         typer.echo(f"{len(plans)} runs: {complete} complete (skipped), {left} to go", err=True)
+    compiled = list(dict.fromkeys(plan.config.block for plan in plans if plan.compiling.on))
+    if compiled and not quiet:
+        typer.echo(f"compiling {', '.join(compiled)}: tens of seconds before training", err=True)
     results = []
     stop = StopRequest()
     try:

@@ -64,8 +64,10 @@ def obstacle_to_compiling(device: torch.device) -> str | None:
 
 
 def reason_of(error: Exception) -> str:
-    """What torch's compiler says, without the pages that it says below."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    """What torch's compiler says, in a line, without the pages that it says below."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    # The first may only say whose words the second has: "backend='inductor' raised:".
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])
 
 
 @cache

@@ -23,11 +23,11 @@ TINY = {
 def make_plan(tmp_path):
     """Plan a tiny run on the CPU; keyword arguments are dotted keys with `__` for the dot."""
 
-    def make(out=tmp_path / "results", **values):
+    def make(compiling="off", out=tmp_path / "results", **values):
         tiny = TINY
         if any(key.startswith("budget__") for key in values):  # one budget only
             tiny = {key: value for key, value in TINY.items() if key != "budget.steps"}
         overrides = tiny | {key.replace("__", "."): value for key, value in values.items()}
-        return plan(load("digits", overrides=overrides), out, torch.device("cpu"))
+        return plan(load("digits", overrides=overrides), out, torch.device("cpu"), compiling)
 
     return make
