@@ -152,9 +152,11 @@ def _kernel_type(x: Tensor) -> torch.dtype | None:
     Autocast says that half precision is wanted. A compiler gets the plain form, of which it makes
     kernels of its own.
     """
+    if torch.compiler.is_compiling():
+        return None
     if not (x.is_cuda and torch.is_autocast_enabled("cuda") and _has_triton()):
         return None
-    return None if torch.compiler.is_compiling() else torch.get_autocast_dtype("cuda")
+    return torch.get_autocast_dtype("cuda")
 
 
 @cache

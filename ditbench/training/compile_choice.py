@@ -111,7 +111,10 @@ def begun_compiled(directory: RunDirectory, device: torch.device) -> bool | None
     """Whether a run that would go on was compiled; None where none would, or on another device."""
     if not directory.checkpoints or not directory.environment.is_file():
         return None
-    facts = read_json(directory.environment)
+    try:
+        facts = read_json(directory.environment)
+    except DitbenchError:  # a damaged note never kept a run from going on
+        return None
     if facts.get("device") != device_name(device):
         return None
     return facts.get("compiled") is True  # runs of an earlier version were not

@@ -43,8 +43,9 @@ class CompiledLoss:
         """The loss of one batch; see `Objective.loss_at`."""
         if not self._called:
             # What an objective makes once, such as a table on the device, is no part of a step:
-            # compiled with it, the next step would have to be compiled anew, without it.
-            with torch.no_grad():
+            # compiled with it, the next step would have to be compiled anew, without it. Autocast
+            # would remember weights of which no gradient is wanted.
+            with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
                 self.objective.loss_at(model, x, y, t, noise)
             self._called = True
         return self._compiled(self.objective, model, x, y, t, noise)

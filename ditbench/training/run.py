@@ -117,9 +117,9 @@ def _train(
     trainer = build_trainer(run)
     stop.check()  # nothing is written yet that could be half there
     goes_on = resume(directory, trainer, lambda text: on_event(Warned(text)))
-    facts = environment.describe(run.device) | run.compiling.describe()
     if not (goes_on and directory.is_described()):
         write = directory.describe if goes_on else directory.start
+        facts = environment.describe(run.device) | run.compiling.describe()
         write(run.config.to_toml(), facts, _cost_table(run))
     elif begun_compiled(directory, run.device) not in (None, run.compiling.on):
         _note_the_change(run, trainer.step, on_event)

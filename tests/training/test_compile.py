@@ -307,6 +307,13 @@ def test_another_device_decides_for_itself(make_plan):
     assert not make_plan("auto").compiling.on
 
 
+def test_a_damaged_env_json_keeps_no_run_from_going_on(make_plan):
+    interrupt(make_plan("on"))
+    make_plan().directory.environment.write_text("{")
+    assert not make_plan("auto").compiling.on
+    assert execute(make_plan("auto"), ignore)["steps"] == 6
+
+
 def test_compiling_is_not_in_the_seconds(make_plan, monkeypatch):
     """A rehearsal compiles; the trainer that counts finds it done."""
     rehearsed = []
