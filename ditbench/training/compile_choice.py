@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from ditbench.config import RunConfig
-    from ditbench.models.cost import Cost
+    from ditbench.data.dataset import ImageDataset
     from ditbench.rundir import RunDirectory
     from ditbench.training.budget import Budget
 
@@ -72,7 +72,7 @@ def as_asked(choice: str, device: torch.device) -> Compiling:
 def decide(
     choice: str,
     config: RunConfig,
-    cost: Cost,
+    dataset: ImageDataset,
     budget: Budget,
     device: torch.device,
     directory: RunDirectory,
@@ -89,22 +89,35 @@ def decide(
         # What is complete needs no compiler.
         return NOT_COMPILED if directory.is_complete() else as_asked(choice, device)
     begun = begun_compiled(directory, device)
-    wanted = pays(config, cost, budget, device) if begun is None else begun
+    wanted = pays(config, dataset, budget, device) if begun is None else begun
     if not wanted or directory.is_complete():
         return NOT_COMPILED
     obstacle = obstacle_to_compiling(device)
     return Compiling(obstacle is None, obstacle)
 
 
-def pays(config: RunConfig, cost: Cost, budget: Budget, device: torch.device) -> bool:
+def pays(config: RunConfig, dataset: ImageDataset, budget: Budget, device: torch.device) -> bool:
     """Whether training outlasts compiling by far: never on a GPU, which has kernels of our own."""
     if device.type != "cpu":
         return False
     compiling = COMPILE_SECONDS * config.model.depth
-    if budget.steps is None:
-        return budget.amount >= TIMES * compiling
-    flops = cost.train_flops_per_image * budget.steps * config.train.batch_size
-    return flops / FLOPS_PER_SECOND >= TIMES * compiling
+    steps = budget.steps
+    seconds = budget.amount if steps is None else _flops(config, dataset, steps) / FLOPS_PER_SECOND
+    return seconds >= TIMES * compiling
+
+
+def _flops(config: RunConfig, dataset: ImageDataset, steps: int) -> float:
+    """About the training FLOPs, the same for all strategies: one alone is never compiled.
+
+    To a token a transformer block of width D does 4 D^2 multiply-accumulates in attention and
+    2 D^2 times the MLP's ratio there, however it is conditioned.
+    """
+    if config.budget.flops is not None:
+        return config.budget.flops
+    model = config.model
+    tokens = dataset.height * dataset.width // model.patch_size**2
+    macs = tokens * model.depth * (4 + 2 * model.mlp_ratio) * model.hidden_size**2
+    return 3 * 2 * macs * config.train.batch_size * steps
 
 
 def begun_compiled(directory: RunDirectory, device: torch.device) -> bool | None:

@@ -103,7 +103,7 @@ def _plan(
     cost = counted(**model_arguments(config, dataset, objective))
     directory = RunDirectory.of(out, config.preset, config.block, config.seed, config.fingerprint)
     budget = create_budget(config, cost)
-    compiling = decide(choice, config, cost, budget, device, directory)
+    compiling = decide(choice, config, dataset, budget, device, directory)
     return Plan(config, directory, cost, dataset, objective, device, budget, compiling)
 
 

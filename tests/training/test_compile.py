@@ -143,7 +143,7 @@ def wants(device="cpu", **values):
     config = load("digits", overrides=overrides)
     dataset = SimpleNamespace(height=8, width=8, channels=1, num_classes=10)
     cost = count(**model_arguments(config, dataset, create_configured_objective(config)))
-    return pays(config, cost, create_budget(config, cost), torch.device(device))
+    return pays(config, dataset, create_budget(config, cost), torch.device(device))
 
 
 @pytest.mark.parametrize("block", block_names())
@@ -152,6 +152,16 @@ def test_auto_compiles_what_outlasts_compiling(block):
     assert not wants(block=block, budget__steps=4000)
     assert wants(block=block, budget__steps=6000)
     assert not wants(block=block, budget__steps=6000, model__depth=12, train__batch_size=32)
+
+
+@pytest.mark.parametrize("budget", [{"budget__flops": 13.44e12}, {"budget__steps": 5563}])
+def test_at_the_limit_all_blocks_are_compiled_or_none(budget):
+    """Their speeds are compared."""
+    (key, amount), found = *budget.items(), []
+    for share in (0.99, 1.01):
+        given = {key: type(amount)(share * amount)}
+        found.append({wants(block=block, **given) for block in block_names()})
+    assert found == [{False}, {True}]
 
 
 def test_auto_takes_a_budget_of_time_as_it_is():
