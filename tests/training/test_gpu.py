@@ -51,6 +51,18 @@ def test_a_run_on_the_gpu(tmp_path, block, objective):
     assert result["device"] == torch.cuda.get_device_name()
 
 
+def test_a_compiled_step_is_recorded_and_near_one_by_kernels(tmp_path):
+    run = make_plan(tmp_path)
+    plain, compiled = (
+        build_trainer(replace(run, compiling=Compiling(on=on))) for on in (False, True)
+    )
+    for _ in range(10):
+        plain.update()
+        compiled.update()
+    assert compiled._on_device._graph is not None
+    torch.testing.assert_close(compiled.loss_sum, plain.loss_sum, rtol=0.02, atol=0.0)
+
+
 def test_the_gpu_computes_what_the_cpu_does(tmp_path):
     """One forward pass with equal weights, in float32."""
     plans = [
@@ -92,18 +104,6 @@ STEPS = [
 
 
 @pytest.mark.parametrize("options", STEPS, ids=str)
-def test_a_compiled_step_is_recorded_and_near_one_by_kernels(tmp_path):
-    run = make_plan(tmp_path)
-    plain, compiled = (
-        build_trainer(replace(run, compiling=Compiling(on=on))) for on in (False, True)
-    )
-    for _ in range(10):
-        plain.update()
-        compiled.update()
-    assert compiled._on_device._graph is not None
-    torch.testing.assert_close(compiled.loss_sum, plain.loss_sum, rtol=0.02, atol=0.0)
-
-
 def test_a_step_never_waits_for_the_gpu(tmp_path, options):
     run = make_plan(tmp_path, **options)
     trainer = build_trainer(run)
