@@ -31,3 +31,18 @@ def make_plan(tmp_path):
         return plan(load("digits", overrides=overrides), out, torch.device("cpu"), compiling)
 
     return make
+
+
+@pytest.fixture
+def without_cpp(monkeypatch):
+    """Training is compiled without C++, from a clean slate: other tests' would be found."""
+    from torch._dynamo.utils import counters
+
+    from ditbench.training import compiled
+
+    torch._dynamo.reset()
+    counters.clear()
+    monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
+    compiled.obstacle_to_compiling.cache_clear()
+    yield
+    compiled.obstacle_to_compiling.cache_clear()
