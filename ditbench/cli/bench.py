@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ditbench.cli.amounts import parse_count, parse_seconds
-from ditbench.cli.options import DEVICES, Blocks, Format, Output, parse_blocks
+from ditbench.cli.options import COMPILE, DEVICES, Blocks, Format, Output, parse_blocks
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_input, parse_model
 
@@ -75,6 +75,9 @@ def bench(
     precision: Annotated[
         str | None, typer.Option(metavar="NAME", help="auto, fp32 or bf16.")
     ] = None,
+    compile: Annotated[  # noqa: A002 (the option's name)
+        str, typer.Option(metavar="NAME", help=f"{COMPILE}; auto is off here.")
+    ] = "auto",
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any setting of a run; repeatable."),
@@ -109,7 +112,7 @@ def bench(
     defaults = (*DEFAULTS, f"train.batch_size={BATCH_SIZE}", f"eval.batch_size={sampled}")
     config = load(settings=(*defaults, *(set_ or ())), overrides=given)
     length = _length(seconds, steps)
-    rows = _rows(config, names, peer, shape, classes, device)
+    rows = _rows(config, names, peer, shape, classes, device, compile)
     _measure(rows, length, format, output, quiet=quiet)
 
 
@@ -143,10 +146,12 @@ def _rows(
     shape: tuple[int, int, int],
     classes: int,
     device: str,
+    choice: str,
 ) -> list[Row]:
     """The blocks, then the peers; each is refused here that could not be measured."""
     from ditbench.models.blocks.options import check_options
     from ditbench.training.bench import Row
+    from ditbench.training.compile_choice import as_asked
     from ditbench.training.contender import Ours
     from ditbench.training.environment import select_device
     from ditbench.training.peers import check_peer, load_peer
@@ -155,11 +160,12 @@ def _rows(
     check_options(names, config.model.size, config.options)
     peers = [] if peer is None else [check_peer(part.strip()) for part in peer.split(",")]
     where = select_device(device)
+    compiling = as_asked(choice, where)
     images = random_images(*shape, classes, least=config.train.batch_size)
     makers: list[tuple[str, str, Maker]] = [(name, name, Ours()) for name in names]
     makers += [(name, REFERENCE, load_peer(name)) for name in dict.fromkeys(peers)]
     rows = [
-        Row(name, plan_on(images, config.with_values(block=block), where), maker)
+        Row(name, plan_on(images, config.with_values(block=block), where, compiling), maker)
         for name, block, maker in makers
     ]
     for row in rows:

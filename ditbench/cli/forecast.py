@@ -44,6 +44,8 @@ def forecast_table(first: Plan, rows: list[dict[str, Any]]) -> Table:
         f"{first.cost.model} on {first.dataset.name} {first.cost.input}, on {first.device}, "
         f"{first.config.objective.name}\n{CONVENTION}"
     )
+    if compiled := dict.fromkeys(row["block"] for row in rows if row["compiled"]):
+        title += f"\nCompiled, which takes tens of seconds more: {', '.join(compiled)}."
     if any(row["estimated"] for row in rows):
         title += "\n~ follows from the speed in a short calibration."
     return rich_table([_in_words(row) for row in rows], COLUMNS, title)

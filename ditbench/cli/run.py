@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from ditbench.cli.amounts import parse_budget
-from ditbench.cli.options import DEVICES, Blocks, parse_blocks, parse_seeds
+from ditbench.cli.options import COMPILE, DEVICES, Blocks, parse_blocks, parse_seeds
 from ditbench.errors import EXIT_SIGNAL
 from ditbench.models.sizes import parse_model
 
@@ -81,6 +81,13 @@ def run(
     ] = None,
     device: Annotated[str, _how(metavar="NAME", help=DEVICES)] = "auto",
     precision: Annotated[str | None, _how(metavar="NAME", help="auto, fp32 or bf16.")] = None,
+    compile: Annotated[  # noqa: A002 (the option's name)
+        str,
+        _how(
+            metavar="NAME",
+            help=f"{COMPILE}; auto: on a CPU, where training outlasts compiling by far.",
+        ),
+    ] = "auto",
     out: Annotated[Path, _told(metavar="DIR", help="Where run directories go.")] = Path("results"),
     dry_run: Annotated[
         bool,
@@ -124,7 +131,7 @@ def run(
     from ditbench.training.environment import select_device
     from ditbench.training.plan import plan_all
 
-    plans = plan_all(configs, out, select_device(device))
+    plans = plan_all(configs, out, select_device(device), compile)
     if dry_run:
         _tell(plans, as_json=as_json, quiet=quiet)
     else:
@@ -170,6 +177,9 @@ def _execute(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
         complete = sum(run.directory.is_complete() for run in plans)
         left = len(plans) - complete
         typer.echo(f"{len(plans)} runs: {complete} complete (skipped), {left} to go", err=True)
+    compiled = list(dict.fromkeys(plan.config.block for plan in plans if plan.compiling.on))
+    if compiled and not quiet:
+        typer.echo(f"compiling {', '.join(compiled)}: tens of seconds before training", err=True)
     results = []
     stop = StopRequest()
     try:

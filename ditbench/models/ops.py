@@ -7,6 +7,7 @@ Legend of shapes: N batch, T tokens, S context tokens, D hidden size, h heads, d
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 # As in the published models.
 NORM_EPS = 1e-6
+# Compiled for a CPU: up to so many scores a head, attention is faster as two products.
+MOST_SCORES = 4096
+_TWICE_Z = 2 * math.sqrt(2 / math.pi)
 
 ALL = slice(None)
 """All rows."""
@@ -61,7 +65,7 @@ def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A linear layer and the tanh-approximated GELU of it, shapes as in `linear`."""
     dtype = _kernel_type(x)
     if dtype is None:
-        return F.gelu(F.linear(x, weight, bias), approximate="tanh")
+        return _gelu(F.linear(x, weight, bias))
     from ditbench.models.kernels.linear import LinearGelu, linear_gelu_alone
 
     if not torch.is_grad_enabled():
@@ -152,7 +156,26 @@ def cross_attention(q: Tensor, kv: Tensor, num_heads: int) -> Tensor:
 
 def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention over (N, h, T, d), heads joined again: (N, T, D)."""
-    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+    if _is_compiled_for_cpu(q) and q.shape[2] * k.shape[2] <= MOST_SCORES:
+        scores = (q * q.shape[3] ** -0.5) @ k.transpose(2, 3)  # (N, h, T, S)
+        out = scores.softmax(dim=-1) @ v
+    else:
+        out = F.scaled_dot_product_attention(q, k, v)
+    return out.transpose(1, 2).flatten(2)
+
+
+def _gelu(x: Tensor) -> Tensor:
+    """The tanh-approximated GELU."""
+    if not _is_compiled_for_cpu(x):
+        return F.gelu(x, approximate="tanh")
+    # The same function, for (1 + tanh z) / 2 is sigmoid(2 z): in compiled loops an exponential
+    # costs a fraction of a tanh.
+    return x * torch.sigmoid(_TWICE_Z * x * (1 + 0.044715 * x.square()))
+
+
+def _is_compiled_for_cpu(x: Tensor) -> bool:
+    """Whether a compiler asks, which fuses what would be many passes over memory, for a CPU."""
+    return torch.compiler.is_compiling() and x.device.type == "cpu"
 
 
 def _kernel_type(x: Tensor) -> torch.dtype | None:
@@ -161,9 +184,11 @@ def _kernel_type(x: Tensor) -> torch.dtype | None:
     Autocast says that half precision is wanted. A compiler gets the plain form, of which it makes
     kernels of its own.
     """
+    if torch.compiler.is_compiling():
+        return None
     if not (x.is_cuda and torch.is_autocast_enabled("cuda") and _has_triton()):
         return None
-    return None if torch.compiler.is_compiling() else torch.get_autocast_dtype("cuda")
+    return torch.get_autocast_dtype("cuda")
 
 
 @cache

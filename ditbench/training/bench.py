@@ -222,6 +222,7 @@ def _told(warm: _Warm, seconds: list[float], ceiling: float, peak: int | None) -
     flops = row.plan.train_flops(1)
     return {
         **_conditions(row),
+        "compiled": warm.contender.compiled,
         "parameters": warm.contender.parameters,
         "train_flops_per_step": flops,
         "step_ms_median": 1e3 * step.median,

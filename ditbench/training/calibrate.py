@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ditbench.training import recorded
 from ditbench.training.evaluate import balanced_labels, sample_images
 from ditbench.training.parts import build_trainer
-from ditbench.training.run import naming_what_is_too_large
+from ditbench.training.shortage import naming_what_failed
 from ditbench.training.stopwatch import synchronize
 
 if TYPE_CHECKING:
@@ -54,12 +54,13 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
     Yields:
         The cost of the model, `seed`, `steps`, `images`, `train_flops`, `evaluation_steps` or
         `evaluation_seconds` (the other is None), `estimated` (whether steps, images and compute
-        follow from the calibration), `seconds_per_step`, `expected_train_seconds`,
-        `expected_eval_seconds` (sampling alone) and `expected_total_seconds` (of the whole run,
-        from its beginning; all four are None for a complete one), `path`, `complete`.
+        follow from the calibration), `compiled` (whether its training is), `seconds_per_step`,
+        `expected_train_seconds`, `expected_eval_seconds` (sampling alone) and
+        `expected_total_seconds` (of the whole run, from its beginning, without compiling; all four
+        are None for a complete one), `path`, `complete`.
 
     Raises:
-        DitbenchError: exit code 1, when memory does not suffice.
+        DitbenchError: exit code 1, when memory does not suffice or torch cannot compile.
     """
     speeds: dict[str, Speed] = {}
     for run in plans:
@@ -75,6 +76,7 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
             **run.cost.as_dict(),
             "seed": run.config.seed,
             **told,
+            "compiled": run.compiling.on,
             "images": told["steps"] * run.config.train.batch_size,
             "train_flops": run.train_flops(told["steps"]),
             **dict.fromkeys(("evaluation_steps", "evaluation_seconds")),
@@ -112,9 +114,9 @@ def calibrate(run: Plan) -> Speed:
     """Time training and sampling of one planned run with a model that is thrown away.
 
     Raises:
-        DitbenchError: exit code 1, when memory does not suffice.
+        DitbenchError: exit code 1, when memory does not suffice or torch cannot compile.
     """
-    with naming_what_is_too_large(run):
+    with naming_what_failed(run):
         trainer = build_trainer(run)
         return Speed(_time_updates(trainer), _time_evaluation(run, trainer))
 

@@ -24,11 +24,13 @@ class Contender:
         update: makes one training step, from batch to EMA, without waiting for the device.
         average: the model of the EMA weights, with a `null_class`: what is sampled with.
         parameters: trainable ones.
+        compiled: whether torch compiles its training.
     """
 
     update: Callable[[], object]
     average: nn.Module
     parameters: int
+    compiled: bool = False
 
 
 class Maker(Protocol):
@@ -63,4 +65,5 @@ class Ours:
     def build(self, plan: Plan) -> Contender:
         """The trainer of a plan."""
         trainer = build_trainer(plan)
-        return Contender(trainer.update, trainer.ema.model, plan.cost.parameters)
+        parameters, compiled = plan.cost.parameters, plan.compiling.on
+        return Contender(trainer.update, trainer.ema.model, parameters, compiled)

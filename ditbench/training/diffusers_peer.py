@@ -94,7 +94,7 @@ class DiffusersPeer:
         if self.compiled:
             trainer.compile()
         parameters = sum(weight.numel() for weight in trainer.weights)
-        return Contender(trainer.update, trainer.average, parameters)
+        return Contender(trainer.update, trainer.average, parameters, self.compiled)
 
 
 EAGER = DiffusersPeer(compiled=False)

@@ -53,7 +53,15 @@ def build_model(
 def build_trainer(run: Plan) -> Trainer:
     """The trainer of a planned run, with a model at step 0."""
     model = build_model(run.config, run.dataset, run.objective, run.device)
-    return Trainer(run.config, model, run.objective, run.dataset, run.device, run.budget)
+    return Trainer(
+        run.config,
+        model,
+        run.objective,
+        run.dataset,
+        run.device,
+        run.budget,
+        compiled=run.compiling.on,
+    )
 
 
 def create_configured_objective(config: RunConfig) -> Objective:

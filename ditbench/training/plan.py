@@ -13,6 +13,7 @@ from ditbench.models.blocks.options import check_options, own_options
 from ditbench.models.cost import Cost, count
 from ditbench.rundir import RunDirectory
 from ditbench.training.budget import create_budget
+from ditbench.training.compile_choice import NOT_COMPILED, Compiling, decide
 from ditbench.training.environment import resolve_precision
 from ditbench.training.parts import create_configured_objective, model_arguments
 
@@ -40,6 +41,7 @@ class Plan:
         objective: the loss and samplers.
         device: where it trains.
         budget: how long it trains; one in FLOPs is in steps here.
+        compiling: whether torch compiles its training.
     """
 
     config: RunConfig
@@ -49,33 +51,42 @@ class Plan:
     objective: Objective
     device: torch.device
     budget: Budget
+    compiling: Compiling = NOT_COMPILED
 
     def train_flops(self, steps: int) -> float:
         """Floating-point operations of so much training: 3 x forward MACs x 2 x images."""
         return self.cost.train_flops_per_image * (steps * self.config.train.batch_size)
 
 
-def plan(config: RunConfig, out: Path, device: torch.device) -> Plan:
+def plan(config: RunConfig, out: Path, device: torch.device, compiling: str = "off") -> Plan:
     """Check one configuration against everything it names; see `plan_all`."""
-    return plan_all([config], out, device)[0]
+    return plan_all([config], out, device, compiling)[0]
 
 
-def plan_all(configs: list[RunConfig], out: Path, device: torch.device) -> list[Plan]:
+def plan_all(
+    configs: list[RunConfig], out: Path, device: torch.device, compiling: str = "off"
+) -> list[Plan]:
     """Check configurations against everything they name; nothing is written.
 
     Runs on the same images share them, and equal models are counted once.
+
+    Args:
+        configs: one a run.
+        out: where run directories go.
+        device: where to train.
+        compiling: `auto`, `on` or `off`, see `compile_choice.decide`.
 
     Raises:
         DitbenchError: for an unknown name, a batch larger than the data, a patch size that does not
             divide the images, features that do not fit them, a sampler that the objective does not
             have, data that are not those of the configuration, FLOPs that are fewer steps than
-            evaluations, an option that none of the strategies has.
+            evaluations, an option that none of the strategies has; `on` where torch cannot compile.
     """
     for config in configs:
         check_options([each.block for each in configs], config.model.size, config.options)
     read, counted = cache(load_dataset), cache(count)
     return [
-        _plan(config, read(config.data.name, config.data.path), counted, out, device)
+        _plan(config, read(config.data.name, config.data.path), counted, out, device, compiling)
         for config in configs
     ]
 
@@ -86,6 +97,7 @@ def _plan(
     counted: Callable[..., Cost],
     out: Path,
     device: torch.device,
+    choice: str,
 ) -> Plan:
     _check_data(config, dataset)
     extractor_class(config.metrics.features, dataset)
@@ -94,7 +106,8 @@ def _plan(
     cost = counted(**model_arguments(config, dataset, objective))
     directory = RunDirectory.of(out, config.preset, config.block, config.seed, config.fingerprint)
     budget = create_budget(config, cost)
-    return Plan(config, directory, cost, dataset, objective, device, budget)
+    compiling = decide(choice, config, dataset, budget, device, directory)
+    return Plan(config, directory, cost, dataset, objective, device, budget, compiling)
 
 
 def _check_data(config: RunConfig, dataset: ImageDataset) -> None:

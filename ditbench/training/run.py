@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.errors import DitbenchError
 from ditbench.metrics import create_extractor
 from ditbench.metrics.real import real_statistics
-from ditbench.rundir import metric_suffix
+from ditbench.rundir import metric_suffix, read_json
 from ditbench.training import environment
 from ditbench.training.checkpoint import Saver, resume
+from ditbench.training.compile_choice import begun_compiled
 from ditbench.training.evaluate import Evaluation, Evaluator
 from ditbench.training.grid import GRID_ROWS, arrange, first_classes, save_grid
 from ditbench.training.lock import locked
 from ditbench.training.nonfinite import Diverged
 from ditbench.training.parts import build_trainer
+from ditbench.training.shortage import naming_what_failed, naming_what_is_too_large
 from ditbench.training.signals import Stopped, StopRequest
 from ditbench.training.train import EvaluationDue, Logged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from ditbench.metrics.score import Scorer
     from ditbench.training.plan import Plan
@@ -83,8 +83,8 @@ def execute(
 
     Raises:
         Stopped: a stop was asked for; the run is saved.
-        DitbenchError: exit code 1, when training diverges, memory does not suffice, the directory
-            cannot be written or another process is writing it.
+        DitbenchError: exit code 1, when training diverges, memory does not suffice, torch cannot
+            compile, the directory cannot be written or another process is writing it.
     """
     stop = StopRequest() if stop is None else stop
     directory = run.directory
@@ -96,7 +96,7 @@ def execute(
         with locked(directory.lock):
             # Another process may have ended it in the meantime.
             if not directory.is_complete():
-                with naming_what_is_too_large(run):
+                with naming_what_failed(run):
                     result = _train(run, evaluator, on_event, stop)
                 directory.finish(result)
                 on_event(Finished(run, result, reused=False))
@@ -111,14 +111,18 @@ def _train(
 ) -> dict[str, Any]:
     """Train and evaluate, from the last checkpoint if there is one; returns the result."""
     directory = run.directory
-    rehearse(run, run.budget.rehearsal)
+    # Compiling is among what a device does once, and takes longer than all of the rest.
+    rehearse(run, max(run.budget.rehearsal, int(run.compiling.on)))
     environment.reset_peak_memory(run.device)
     trainer = build_trainer(run)
     stop.check()  # nothing is written yet that could be half there
     goes_on = resume(directory, trainer, lambda text: on_event(Warned(text)))
     if not (goes_on and directory.is_described()):
         write = directory.describe if goes_on else directory.start
-        write(run.config.to_toml(), environment.describe(run.device), _cost_table(run))
+        facts = environment.describe(run.device) | run.compiling.describe()
+        write(run.config.to_toml(), facts, _cost_table(run))
+    elif begun_compiled(directory, run.device) not in (None, run.compiling.on):
+        _note_the_change(run, trainer.step, on_event)
     on_event(Started(run, trainer.step, trainer.seconds))
     saver = Saver(directory, trainer)
     try:
@@ -144,28 +148,21 @@ def _train(
     return _result(run, trainer, evaluator)
 
 
+def _note_the_change(run: Plan, step: int, on_event: Callable[[Event], None]) -> None:
+    """Say, here and in env.json, that a run goes on otherwise compiled than it was begun."""
+    how = "compiled" if run.compiling.on else "not compiled"
+    on_event(Warned(f"{run.directory.path} goes on {how}, otherwise than it was begun"))
+    facts = read_json(run.directory.environment) | run.compiling.describe()
+    facts["compiling_changed_at_step"] = step
+    run.directory.describe(run.config.to_toml(), facts, _cost_table(run))
+
+
 def rehearse(run: Plan, updates: int) -> None:
     """Train a throw-away model: a device does some things once, before its first steps."""
     if updates:
         trainer = build_trainer(run)
         for _ in range(updates):
             trainer.update()
-
-
-@contextmanager
-def naming_what_is_too_large(run: Plan) -> Iterator[None]:
-    """Turn running out of memory into a DitbenchError that says what to lower."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        config = run.config
-        raise DitbenchError(
-            f"{run.device} ran out of memory: batch size {config.train.batch_size} in training, "
-            f"{config.eval.batch_size} in sampling, {config.train.precision}",
-            f"lower one: --batch-size {max(1, config.train.batch_size // 2)} or "
-            f"--set eval.batch_size={max(1, config.eval.batch_size // 2)}",
-            EXIT_FAILED,
-        ) from error
 
 
 def _scorer(run: Plan) -> Scorer:

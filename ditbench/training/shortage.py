@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.training.run import naming_what_is_too_large
+from ditbench.training.compile_choice import cannot_compile
+from ditbench.training.compiled import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,14 +29,21 @@ def naming_what_failed(plan: Plan) -> Iterator[None]:
             if "can't allocate memory" in str(error):  # the CPU's allocator has no class for it
                 raise torch.OutOfMemoryError(str(error)) from error
             if type(error).__module__.startswith(_COMPILER):
-                raise _cannot_compile(error) from error
+                raise cannot_compile(reason_of(error)) from error
             raise
 
 
-def _cannot_compile(error: RuntimeError) -> DitbenchError:
-    reason = next(iter(str(error).splitlines()), type(error).__name__)
-    return DitbenchError(
-        f"torch cannot compile on this machine: {reason}",
-        "it needs a C++ compiler on a CPU and Triton on CUDA; leave out what is compiled",
-        EXIT_FAILED,
-    )
+@contextmanager
+def naming_what_is_too_large(run: Plan) -> Iterator[None]:
+    """Turn running out of memory into a DitbenchError that says what to lower."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        config = run.config
+        raise DitbenchError(
+            f"{run.device} ran out of memory: batch size {config.train.batch_size} in training, "
+            f"{config.eval.batch_size} in sampling, {config.train.precision}",
+            f"lower one: --batch-size {max(1, config.train.batch_size // 2)} or "
+            f"--set eval.batch_size={max(1, config.eval.batch_size // 2)}",
+            EXIT_FAILED,
+        ) from error

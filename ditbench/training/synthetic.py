@@ -13,6 +13,7 @@ from ditbench.models.cost import count
 from ditbench.rundir import RunDirectory
 from ditbench.seeds import generator
 from ditbench.training.budget import create_budget
+from ditbench.training.compile_choice import NOT_COMPILED, Compiling
 from ditbench.training.parts import create_configured_objective, model_arguments
 from ditbench.training.plan import Plan, resolve
 
@@ -57,7 +58,12 @@ def random_images(height: int, width: int, channels: int, classes: int, least: i
     )
 
 
-def plan_on(dataset: ImageDataset, config: RunConfig, device: torch.device) -> Plan:
+def plan_on(
+    dataset: ImageDataset,
+    config: RunConfig,
+    device: torch.device,
+    compiling: Compiling = NOT_COMPILED,
+) -> Plan:
     """A plan on images that are at hand; its directory is a name that nothing is written to.
 
     Raises:
@@ -69,4 +75,4 @@ def plan_on(dataset: ImageDataset, config: RunConfig, device: torch.device) -> P
     cost = count(**model_arguments(config, dataset, objective))
     directory = RunDirectory.of(Path("bench"), config.preset, config.block, config.seed, "none")
     budget = create_budget(config, cost)
-    return Plan(config, directory, cost, dataset, objective, device, budget)
+    return Plan(config, directory, cost, dataset, objective, device, budget, compiling)

@@ -13,6 +13,7 @@ from torch import Tensor
 from ditbench.models.aside import Aside
 from ditbench.seeds import generator
 from ditbench.training.batches import Batches, drop_labels
+from ditbench.training.compiled import CompiledLoss
 from ditbench.training.ema import Ema
 from ditbench.training.nonfinite import Diverged, Sentinel
 from ditbench.training.precision import MixedPrecision
@@ -73,6 +74,7 @@ class Trainer:
         dataset: the images.
         device: where to train.
         budget: how long.
+        compiled: whether torch compiles the loss.
     """
 
     def __init__(
@@ -83,6 +85,8 @@ class Trainer:
         dataset: ImageDataset,
         device: torch.device,
         budget: Budget,
+        *,
+        compiled: bool = False,
     ) -> None:
         self.config = config
         self.model = model
@@ -127,7 +131,7 @@ class Trainer:
         self.skipped = 0
         self._aside = Aside(device) if on_cuda else nullcontext
         self._precision = MixedPrecision(self.parameters, self.ema.weights, train.precision)
-        self.loss_at = objective.loss_at
+        self.loss_at = CompiledLoss(objective) if compiled else objective.loss_at
         self._on_device = (
             Recorded(self._device_step, (self.noise, self.dropout))
             if on_cuda

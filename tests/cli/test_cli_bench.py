@@ -15,8 +15,9 @@ BRIEF = (
 )
 KEYS = [
     "block", "implementation", "model", "input", "batch_size", "objective", "precision", "device",
-    "threads", "torch", "parameters", "train_flops_per_step", "step_ms_median", "step_ms_p10",
-    "step_ms_p90", "step_ratio", "step_ratio_to", "parts", "steps_per_part", "images_per_second",
+    "threads", "torch", "compiled", "parameters", "train_flops_per_step", "step_ms_median",
+    "step_ms_p10", "step_ms_p90", "step_ratio", "step_ratio_to", "parts", "steps_per_part",
+    "images_per_second",
     "train_tflops_per_second", "matmul_tflops_per_second", "share_of_matmul", "peak_memory_bytes",
     "sampling_images_per_second", "sampling_steps", "sampling_batch_size", "sampler", "cfg_scale",
     "warm_up_seconds",
@@ -39,6 +40,7 @@ def test_json_has_stable_names_and_plain_numbers(bench, elsewhere):
         assert list(row) == KEYS
         assert (row["model"], row["input"], row["batch_size"]) == ("16x1x2/2", "4x4x3", 4)
         assert (row["objective"], row["precision"], row["device"]) == ("ddpm", "fp32", "cpu")
+        assert row["compiled"] is False
         assert (row["sampling_steps"], row["step_ratio_to"]) == (2, "adaln-zero")
         ratio = row["step_ms_median"] / rows[3]["step_ms_median"]
         assert row["step_ratio"] == pytest.approx(ratio)
@@ -102,6 +104,7 @@ CASES = [
     ("--peer difusers", "unknown peer 'difusers'", "diffusers"),
     ("--peer diffusers,", "unknown peer ''", "known: diffusers"),
     ("--peer diffusers --input 4x8x3", "takes square images, not 4x8x3", "--peer"),
+    ("--compile yes", "unknown choice for --compile 'yes'", "known: auto, on, off"),
     ("--device tpu", "no device 'tpu'", "--device"),
     ("--precision fp8", "train.precision = 'fp8'", "train.precision"),
     ("--objective flo", "unknown objective 'flo'", "did you mean flow?"),

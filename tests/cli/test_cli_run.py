@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from ditbench.models.blocks import block_names
-from ditbench.training import calibrate, progress, run
+from ditbench.training import calibrate, compile_choice, progress, run
 from ditbench.training.train import Logged
 
 WALL_CLOCK = {
@@ -114,13 +114,16 @@ def test_dry_run_tells_and_writes_nothing(cli, elsewhere, tiny, brief):
 @pytest.mark.parametrize("budget", [(), ("--flops", "3TF"), ("--time", "10m")])
 def test_dry_run_fits_into_120_columns(cli, elsewhere, budget, monkeypatch):
     monkeypatch.setattr(calibrate, "calibrate", lambda _run: calibrate.Speed(0.05, 2.5))
-    told = cli("run", "--block", "all", "--seeds", "2", "--dry-run", *budget)
+    monkeypatch.setattr(compile_choice, "obstacle_to_compiling", lambda _device: None)
+    told = cli("run", "--block", "all", "--seeds", "2", "--dry-run", *budget, "--device", "cpu")
     assert told.exit_code == 0
+    assert ("Compiled, which takes" in told.stdout) is ("10m" in budget)
     assert max(len(line.rstrip()) for line in told.stdout.splitlines()) <= 120
 
 
 def test_dry_run_of_a_budget_of_time_marks_what_it_estimates(cli, elsewhere, brief):
-    arguments = ("run", "--block", "adaln", "--model", "16x1x2/2", "--time", "1h30m", "--dry-run")
+    arguments = ("run", "--block", "adaln", "--model", "16x1x2/2", "--time", "1h30m", "--dry-run",
+                 "--compile", "off")  # fmt: skip
     told = cli(*arguments, "--quiet")
     assert told.stderr == ""
     assert told.stdout.count("~") == 4
@@ -131,6 +134,31 @@ def test_dry_run_of_a_budget_of_time_marks_what_it_estimates(cli, elsewhere, bri
     assert row["expected_train_seconds"] == pytest.approx(5400, rel=0.01)
     assert row["steps"] * row["seconds_per_step"] == pytest.approx(row["expected_train_seconds"])
     assert files_below(elsewhere) == []
+
+
+def test_what_cannot_be_compiled_is_refused_before_anything_is_written(
+    cli, elsewhere, tiny, monkeypatch
+):
+    monkeypatch.setattr(compile_choice, "obstacle_to_compiling", lambda _device: "no g++")
+    told = cli("run", "--block", "all", *tiny, "--compile", "on")
+    assert (told.exit_code, told.stdout) == (1, "")
+    first, second = told.stderr.splitlines()
+    assert first == "error: torch cannot compile on this machine: no g++"
+    assert second.startswith("help: it needs a C++ compiler on a CPU")
+    assert "--compile off" in second
+    told = cli("run", "--block", "all", *tiny, "--compile", "yes")
+    assert told.exit_code == 2
+    assert "unknown choice for --compile 'yes'" in told.stderr
+    assert files_below(elsewhere) == []
+
+
+def test_a_compiled_run_says_so(cli, elsewhere, tiny, monkeypatch):
+    monkeypatch.setattr("ditbench.training.compiled.BACKEND", "aot_eager")
+    told = cli("run", "--block", "adaln", *tiny, "--compile", "on")
+    assert told.exit_code == 0, told.stderr
+    assert told.stderr.startswith("compiling adaln: tens of seconds before training\n")
+    facts = json.loads(next(elsewhere.glob("results/*/*/*/env.json")).read_text())
+    assert (facts["compiled"], facts["cannot_compile"]) == (True, None)
 
 
 def test_a_run_under_flops_and_under_time(cli, elsewhere, tiny):

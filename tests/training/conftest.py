@@ -23,11 +23,26 @@ TINY = {
 def make_plan(tmp_path):
     """Plan a tiny run on the CPU; keyword arguments are dotted keys with `__` for the dot."""
 
-    def make(out=tmp_path / "results", **values):
+    def make(compiling="off", out=tmp_path / "results", **values):
         tiny = TINY
         if any(key.startswith("budget__") for key in values):  # one budget only
             tiny = {key: value for key, value in TINY.items() if key != "budget.steps"}
         overrides = tiny | {key.replace("__", "."): value for key, value in values.items()}
-        return plan(load("digits", overrides=overrides), out, torch.device("cpu"))
+        return plan(load("digits", overrides=overrides), out, torch.device("cpu"), compiling)
 
     return make
+
+
+@pytest.fixture
+def without_cpp(monkeypatch):
+    """Training is compiled without C++, from a clean slate: other tests' would be found."""
+    from torch._dynamo.utils import counters
+
+    from ditbench.training import compiled
+
+    torch._dynamo.reset()
+    counters.clear()
+    monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
+    compiled.obstacle_to_compiling.cache_clear()
+    yield
+    compiled.obstacle_to_compiling.cache_clear()

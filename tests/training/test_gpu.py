@@ -1,6 +1,7 @@
 """What differs on a GPU. Run with `pytest -m gpu`."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from ditbench.models.blocks import block_names
 from ditbench.rows import read_rows
 from ditbench.training.calibrate import calibrate
 from ditbench.training.checkpoint import read_checkpoint, resume, save_checkpoint
+from ditbench.training.compile_choice import Compiling
 from ditbench.training.nonfinite import Diverged
 from ditbench.training.parts import build_model, build_trainer
 from ditbench.training.plan import plan
@@ -47,6 +49,18 @@ def test_a_run_on_the_gpu(tmp_path, block, objective):
     assert result["final"]["fid_40"] > 0
     assert 0 < result["peak_memory_bytes"] < 2**30
     assert result["device"] == torch.cuda.get_device_name()
+
+
+def test_a_compiled_step_is_recorded_and_near_one_by_kernels(tmp_path):
+    run = make_plan(tmp_path)
+    plain, compiled = (
+        build_trainer(replace(run, compiling=Compiling(on=on))) for on in (False, True)
+    )
+    for _ in range(10):
+        plain.update()
+        compiled.update()
+    assert compiled._on_device._graph is not None
+    torch.testing.assert_close(compiled.loss_sum, plain.loss_sum, rtol=0.02, atol=0.0)
 
 
 def test_the_gpu_computes_what_the_cpu_does(tmp_path):
