@@ -35,6 +35,10 @@ SCHEMA = 1
 
 # Where the project's own runs lie below a clone's results.
 REFERENCE = "reference"
+# Where the sweeps of `ditbench tune` lie below a directory of results.
+TUNING = "tune"
+# What env.json of a run in a sweep calls the sweep's rates and seeds.
+SWEEP = "sweep"
 
 _OWN_DIRECTORIES = ("samples", "checkpoints")
 TRAIN_COLUMNS = ("step", "images", "seconds", "loss", "lr", "grad_norm")
@@ -267,14 +271,20 @@ def find_runs(root: Path) -> Iterator[RunDirectory]:
     """Every run directory at or below `root` (those that hold a config.toml), in path order.
 
     In a clone, `results/reference` holds the project's own runs: they do not mix with those of a
-    user beside them, and are found below `results` only while there are no others.
+    user beside them, and are found below `results` only while there are no others. Sweeps of
+    learning rates mix with no other runs: they are found where `root` is theirs alone.
     """
     if (root / "config.toml").is_file():
         yield RunDirectory(root)
         return
-    paths = sorted(_runs_below(root))
+    paths = sorted(path for path in _runs_below(root) if not _is_sweep(path.relative_to(root)))
     own = [path for path in paths if path.relative_to(root).parts[0] != REFERENCE]
     yield from map(RunDirectory, own or paths)
+
+
+def _is_sweep(below: Path) -> bool:
+    """Whether the path of a run is `.../tune/<preset>/<block>/seed...`."""
+    return below.parts[-4:-3] == (TUNING,)
 
 
 def _runs_below(root: Path) -> Iterator[Path]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ditbench.cli.run import _overrides
+from ditbench.cli.run_options import size_and_data
 from ditbench.config import load, presets
 from ditbench.data import dataset_names
 
@@ -29,6 +29,6 @@ def test_the_two_differ_in_the_patch_alone():
 
 
 def test_data_of_ones_own_replace_those_of_the_preset(tmp_path):
-    config = load("cifar10", overrides=_overrides(None, tmp_path / "a.zip"))
+    config = load("cifar10", overrides=size_and_data(None, tmp_path / "a.zip"))
     assert (config.data.name, config.data.path) == ("folder", tmp_path / "a.zip")
     assert config.data.horizontal_flip

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ditbench import __version__
-from ditbench.cli import bench, compare, flops, plot, run, sample, strategies, train_features
+from ditbench.cli import bench, compare, flops, plot, run, sample, strategies, train_features, tune
 from ditbench.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -122,6 +122,7 @@ def _options(
 
 
 app.command("run", cls=_Command)(run.run)
+app.command("tune", cls=_Command)(tune.tune)
 app.command("compare", cls=_Command)(compare.compare)
 app.command("plot", cls=_Command)(plot.plot)
 app.command("flops", cls=_Command)(flops.flops)

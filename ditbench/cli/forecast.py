@@ -1,8 +1,11 @@
-"""The table of `ditbench run --dry-run`."""
+"""What `--dry-run` tells: what would be run, and how long it would take."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from ditbench.report.columns import Column, decimals, significant
 from ditbench.report.terminal import rich_table
@@ -21,6 +24,7 @@ _numbers = "{}".format
 _whole = decimals(0)
 COLUMNS = (
     Column("block", "Block"),
+    Column("lr", "Learning rate", "{:g}".format),
     Column("seed", "Seed", _numbers),
     Column("steps", "Steps", _numbers),
     Column("images", "Images", _numbers),
@@ -38,6 +42,22 @@ _ESTIMATED: dict[str, Callable[[Any], str]] = {
 _EXPECTED = ("expected_train_seconds", "expected_total_seconds")
 
 
+def tell_forecast(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
+    """Print what would be run, and how long it would take: nothing is written."""
+    from ditbench.cli.output import print_rich
+    from ditbench.training.calibrate import forecast
+
+    def say(text: str) -> None:
+        if not quiet:
+            typer.echo(text, err=True)
+
+    rows = list(forecast(plans, say))
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        print_rich(forecast_table(plans[0], rows))
+
+
 def forecast_table(first: Plan, rows: list[dict[str, Any]]) -> Table:
     """Rows of `forecast` for people; what is estimated, and not known, has a ~ before it."""
     title = (
@@ -48,7 +68,9 @@ def forecast_table(first: Plan, rows: list[dict[str, Any]]) -> Table:
         title += f"\nCompiled, which takes tens of seconds more: {', '.join(compiled)}."
     if any(row["estimated"] for row in rows):
         title += "\n~ follows from the speed in a short calibration."
-    return rich_table([_in_words(row) for row in rows], COLUMNS, title)
+    rates = {row["lr"] for row in rows}
+    columns = [column for column in COLUMNS if column.name != "lr" or len(rates) > 1]
+    return rich_table([_in_words(row) for row in rows], columns, title)
 
 
 def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -56,10 +56,14 @@ def parse_blocks(text: str) -> list[str]:
     return list(dict.fromkeys(block for name in text.split(",") for block in expand(name.strip())))
 
 
-def parse_seeds(text: str) -> list[int]:
+def parse_seeds(text: str, first: int = 0) -> list[int]:
     """`0,1,2` as seeds; one number alone counts them, `5` is 0 to 4; `5,` is seed 5.
 
     `0` is seed 0, because no seeds at all are nothing to ask for.
+
+    Args:
+        text: as given.
+        first: of the seeds that a number alone counts.
 
     Raises:
         DitbenchError: for anything else, and a count above `MOST_SEEDS`.
@@ -73,7 +77,7 @@ def parse_seeds(text: str) -> list[int]:
             f"--seeds {text} is a count of seeds, and above {MOST_SEEDS:,}",
             f"write --seeds {count}, with a comma for seed {count} alone, or --seeds 0,1,2",
         )
-    return list(range(count))
+    return list(range(first, first + count))
 
 
 def parse_classes(text: str) -> list[int]:

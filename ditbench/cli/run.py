@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import json
-import shlex
-import signal
-import sys
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ditbench.cli.amounts import parse_budget
-from ditbench.cli.options import COMPILE, DEVICES, Blocks, parse_blocks, parse_seeds
-from ditbench.errors import EXIT_SIGNAL
-from ditbench.models.sizes import parse_model
+from ditbench.cli.forecast import tell_forecast
+from ditbench.cli.interruption import interruptible
+from ditbench.cli.options import Blocks, parse_blocks, parse_seeds
+from ditbench.cli.run_options import (
+    BatchSize,
+    Compile,
+    Config,
+    Data,
+    Device,
+    DryRun,
+    Flops,
+    Model,
+    ObjectiveName,
+    Precision,
+    Preset,
+    Quiet,
+    Settings,
+    Steps,
+    Time,
+    configure,
+    parse_rate,
+    told,
+    what,
+)
+from ditbench.cli.tuned import TUNED, TunedRates
 
 if TYPE_CHECKING:
     from ditbench.training.plan import Plan
-    from ditbench.training.signals import StopRequest
-
-# The groups of the help page.
-_what = partial(typer.Option, rich_help_panel="What is trained")
-_how = partial(typer.Option, rich_help_panel="How long, and on what")
-_told = partial(typer.Option, rich_help_panel="What is told and written")
 
 
 def run(
@@ -37,70 +48,33 @@ def run(
             "`7,` is seed 7 alone. Default: seed 0.",
         ),
     ] = None,
-    preset: Annotated[
-        str, _what(metavar="NAME", help="The settings that the others replace parts of.")
-    ] = "digits",
-    config: Annotated[
-        Path | None,
-        _what(metavar="FILE", help="TOML laid over the preset, such as a run's config.toml."),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        _what("--set", metavar="KEY=VALUE", help="Any setting: eval.cfg_scale=4; repeatable."),
-    ] = None,
-    model: Annotated[
+    preset: Preset = "digits",
+    config: Config = None,
+    set_: Settings = None,
+    model: Model = None,
+    objective: ObjectiveName = None,
+    data: Data = None,
+    batch_size: BatchSize = None,
+    lr: Annotated[
         str | None,
-        _what(metavar="SIZE", help="S/4, or 256x8x4/2 (hidden x depth x heads / patch)."),
-    ] = None,
-    objective: Annotated[str | None, _what(metavar="NAME", help="ddpm or flow.")] = None,
-    data: Annotated[
-        Path | None,
-        _what(
-            metavar="PATH", help="A folder or zip of class folders of images, or an .npz of them."
+        what(
+            metavar="X|tuned",
+            help="Learning rate after the warm-up; `tuned`: for each block what `ditbench tune` "
+            "chose.",
         ),
     ] = None,
-    batch_size: Annotated[int | None, _what(metavar="N", help="Images a step.")] = None,
-    lr: Annotated[float | None, _what(metavar="X", help="Learning rate after the warm-up.")] = None,
-    steps: Annotated[
-        str | None, _how(metavar="N", help="The budget in updates: 20000 or 20k.")
-    ] = None,
-    flops: Annotated[
-        str | None,
-        _how(
-            metavar="N",
-            help="The budget in training compute, 3 x 2 x forward MACs x images: 50PF or 5e16. "
-            "A cheaper block makes more updates.",
-        ),
-    ] = None,
-    time: Annotated[
-        str | None,
-        _how(
-            metavar="TIME",
-            help="The budget in training time, evaluation not counted: 10m, 1h30m or 600 (s).",
-        ),
-    ] = None,
-    device: Annotated[str, _how(metavar="NAME", help=DEVICES)] = "auto",
-    precision: Annotated[str | None, _how(metavar="NAME", help="auto, fp32 or bf16.")] = None,
-    compile: Annotated[  # noqa: A002 (the option's name)
-        str,
-        _how(
-            metavar="NAME",
-            help=f"{COMPILE}; auto: on a CPU, where training outlasts compiling by far.",
-        ),
-    ] = "auto",
-    out: Annotated[Path, _told(metavar="DIR", help="Where run directories go.")] = Path("results"),
-    dry_run: Annotated[
-        bool,
-        _told(
-            "--dry-run",
-            help="Tell what would be run and, after seconds of calibration, how long it would "
-            "take; write nothing.",
-        ),
-    ] = False,
+    steps: Steps = None,
+    flops: Flops = None,
+    time: Time = None,
+    device: Device = "auto",
+    precision: Precision = None,
+    compile: Compile = "auto",  # noqa: A002 (the option's name)
+    out: Annotated[Path, told(metavar="DIR", help="Where run directories go.")] = Path("results"),
+    dry_run: DryRun = False,
     as_json: Annotated[
-        bool, _told("--json", help="Tell results as JSON: a list, one object a run.")
+        bool, told("--json", help="Tell results as JSON: a list, one object a run.")
     ] = False,
-    quiet: Annotated[bool, _told("--quiet", help="Show no progress.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train each block with each seed under one budget, and evaluate it along the way.
 
@@ -110,18 +84,21 @@ def run(
     """
     blocks = parse_blocks(block)
     seed_list = None if seeds is None else parse_seeds(seeds)
-    overrides = _overrides(model, data) | parse_budget(steps, flops, time)
-    overrides |= {
-        "objective.name": objective,
-        "train.batch_size": batch_size,
-        "train.lr": lr,
-        "train.precision": precision,
-    }
-    given = {key: value for key, value in overrides.items() if value is not None}
-
-    from ditbench.config import load
-
-    base = load(preset, config, tuple(set_ or ()), given)
+    tuned = lr == TUNED
+    base = configure(
+        preset=preset,
+        config=config,
+        settings=set_,
+        model=model,
+        objective=objective,
+        data=data,
+        batch_size=batch_size,
+        steps=steps,
+        flops=flops,
+        time=time,
+        precision=precision,
+        train__lr=None if lr is None or tuned else parse_rate(lr),
+    )
     configs = [
         base.with_values(block=name, seed=seed)
         for seed in seed_list or [base.seed]
@@ -131,47 +108,23 @@ def run(
     from ditbench.training.environment import select_device
     from ditbench.training.plan import plan_all
 
-    plans = plan_all(configs, out, select_device(device), compile)
+    where = select_device(device)
+    if tuned:
+        rates = TunedRates(out)
+        plans = [rates.note(p) for p in plan_all(configs, out, where, compile, rates)]
+        if not quiet:
+            typer.echo(rates.sentence(), err=True)
+    else:
+        plans = plan_all(configs, out, where, compile)
     if dry_run:
-        _tell(plans, as_json=as_json, quiet=quiet)
+        tell_forecast(plans, as_json=as_json, quiet=quiet)
     else:
         _execute(plans, as_json=as_json, quiet=quiet)
-
-
-def _overrides(model: str | None, data: Path | None) -> dict[str, Any]:
-    """The options that stand for other keys than one of their own."""
-    overrides: dict[str, Any] = {}
-    if model is not None:
-        size = parse_model(model)
-        overrides |= {f"model.{name}": value for name, value in vars(size).items()}
-    if data is not None:
-        from ditbench.data import loader_of
-
-        overrides |= {"data.name": loader_of(data), "data.path": str(data)}
-    return overrides
-
-
-def _tell(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
-    """What would be run, and how long it would take: nothing is written."""
-    from ditbench.cli.forecast import forecast_table
-    from ditbench.cli.output import print_rich
-    from ditbench.training.calibrate import forecast
-
-    def say(text: str) -> None:
-        if not quiet:
-            typer.echo(text, err=True)
-
-    rows = list(forecast(plans, say))
-    if as_json:
-        typer.echo(json.dumps(rows, indent=2))
-    else:
-        print_rich(forecast_table(plans[0], rows))
 
 
 def _execute(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
     from ditbench.training.progress import reporter, sentence
     from ditbench.training.run import execute
-    from ditbench.training.signals import Stopped, StopRequest, stopping
 
     if len(plans) > 1 and not quiet:
         complete = sum(run.directory.is_complete() for run in plans)
@@ -181,23 +134,11 @@ def _execute(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
     if compiled and not quiet:
         typer.echo(f"compiling {', '.join(compiled)}: tens of seconds before training", err=True)
     results = []
-    stop = StopRequest()
-    try:
-        with stopping(stop), reporter(len(plans), quiet=quiet) as on_event:
-            for plan in plans:
-                result = execute(plan, on_event, stop)
-                results.append({**result, "path": str(plan.directory.path)})
-                if not as_json:
-                    on_event.say(f"{sentence(result)}\n{plan.directory.path}")
-    except Stopped:
-        _leave("saved", stop)
-    except KeyboardInterrupt:
-        _leave("stopped at once, the last checkpoint stands", stop)
+    with interruptible() as stop, reporter(len(plans), quiet=quiet) as on_event:
+        for plan in plans:
+            result = execute(plan, on_event, stop)
+            results.append({**result, "path": str(plan.directory.path)})
+            if not as_json:
+                on_event.say(f"{sentence(result)}\n{plan.directory.path}")
     if as_json:
         typer.echo(json.dumps(results, indent=2))
-
-
-def _leave(how: str, stop: StopRequest) -> NoReturn:
-    """Tell the command that goes on, which is the one that was given; exit as the signal says."""
-    typer.echo(f"interrupted, {how}; to go on: {shlex.join(['ditbench', *sys.argv[1:]])}", err=True)
-    raise typer.Exit(EXIT_SIGNAL + (stop.number or signal.SIGINT))

@@ -77,6 +77,17 @@ class ImageDataset:
         return DitbenchError(f"data set '{self.name}' has {what}", "check how the data were made")
 
 
+class NotNumbers(DitbenchError):  # noqa: N818 (what happened, as in Diverged)
+    """Samples that hold NaN: exit code 1."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the samples are not numbers (NaN): the model has diverged",
+            "lower the learning rate: --lr",
+            EXIT_FAILED,
+        )
+
+
 def to_model(images: Tensor) -> Tensor:
     """Map pixels to the model's range: uint8 0..255 -> float32 [-1, 1], any shape."""
     return images.to(torch.float32) / 127.5 - 1
@@ -92,15 +103,11 @@ def to_uint8(x: Tensor) -> Tensor:
         x: floating point, any shape.
 
     Raises:
-        DitbenchError: exit code 1, when `x` holds NaN. Its cast would be an ordinary black pixel,
+        NotNumbers: exit code 1, when `x` holds NaN. Its cast would be an ordinary black pixel,
             and a model that has diverged would get an ordinary score.
     """
     if x.isnan().any():
-        raise DitbenchError(
-            "the samples are not numbers (NaN): the model has diverged",
-            "lower the learning rate: --lr",
-            EXIT_FAILED,
-        )
+        raise NotNumbers
     return ((x.to(torch.float32).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 

@@ -12,6 +12,7 @@ from ditbench.errors import DitbenchError, unknown_name
 from ditbench.report.columns import INFERRED
 from ditbench.report.curves import fid_area, to_target
 from ditbench.report.groups import (
+    LIKE,
     apart_from_others,
     configurations,
     devices_differ,
@@ -26,6 +27,7 @@ from ditbench.report.groups import (
     suffix,
 )
 from ditbench.report.images import note
+from ditbench.report.rates import by_rate, order_by_rate
 from ditbench.report.statistics import holm, mean_interval, paired
 from ditbench.report.style import in_order
 from ditbench.report.verdict import Verdict, decide, sentence
@@ -143,11 +145,20 @@ def compare_groups(
     if baseline is not None and baseline not in set(df["block"]):
         raise unknown_name("baseline", baseline, in_order(df["block"]))
     comparisons = []
+    orders = _orders(df)
     for group in split_groups(df):
         known = baseline if baseline in set(group["block"]) else None
         comparison = compare(group, known, target_fid=target_fid)
-        comparisons.append(replace(comparison, apart=apart_from_others(group, df)))
+        text = f"{comparison.sentence} {orders[group['path'].iloc[0]]}".strip()
+        comparisons.append(replace(comparison, apart=apart_from_others(group, df), sentence=text))
     return comparisons
+
+
+def _orders(df: pd.DataFrame) -> dict[str, str]:
+    """For the path of each run what its sentence says of those like it but in learning rate."""
+    alike = df.groupby([*LIKE, "recipe"], sort=False, dropna=False)
+    orders = ((part["path"], order_by_rate(by_rate(part))) for _, part in alike)
+    return {path: order for paths, order in orders for path in paths}
 
 
 def _must_have_runs(df: pd.DataFrame) -> None:

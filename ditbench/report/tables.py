@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     Rows = Sequence[Mapping[str, Any]]
 
 __all__ = [
+    "BEST_OF_ROW",
     "COST_COLUMNS",
     "FORMATS",
     "Column",
@@ -46,6 +47,8 @@ __all__ = [
 FORMATS = ("rich", "csv", "md", "latex", "json")
 _SUFFIXES = {".csv": "csv", ".md": "md", ".tex": "latex", ".json": "json"}
 _MISSING = "–"
+# The key by which a row names the column that is its best, where rows and not columns are compared.
+BEST_OF_ROW = "best of row"
 
 
 def render_comparisons(comparisons: Sequence[Comparison], format: str) -> str:  # noqa: A002
@@ -137,7 +140,7 @@ def cells(rows: Rows, columns: Sequence[Column]) -> list[list[tuple[str, bool]]]
         line = []
         for column, mark in zip(columns, best, strict=True):
             text = _write(column, row.get(column.name))
-            is_best = text == mark
+            is_best = text == mark or row.get(BEST_OF_ROW) == column.name
             if column.second and _plain(row.get(column.second[0])) is not None:
                 name, form = column.second
                 text = form.format(text, _write(column, row[name]))

@@ -45,14 +45,15 @@ class Speed:
 def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
     """What each run is and how long it will take; nothing is written into a run directory.
 
-    Seeds of one configuration share a calibration, and what is complete needs none.
+    Seeds and learning rates of one configuration share a calibration, and what is complete needs
+    none.
 
     Args:
         plans: from `plan_all`.
         say: told in words what is timed, before it is.
 
     Yields:
-        The cost of the model, `seed`, `steps`, `images`, `train_flops`, `evaluation_steps` or
+        The cost of the model, `lr`, `seed`, `steps`, `images`, `train_flops`, `evaluation_steps` or
         `evaluation_seconds` (the other is None), `estimated` (whether steps, images and compute
         follow from the calibration), `compiled` (whether its training is), `seconds_per_step`,
         `expected_train_seconds`, `expected_eval_seconds` (sampling alone) and
@@ -64,7 +65,7 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
     """
     speeds: dict[str, Speed] = {}
     for run in plans:
-        fingerprint = run.config.fingerprint
+        fingerprint = run.config.with_values(train__lr=1.0).fingerprint  # all rates are as fast
         complete = run.directory.is_complete()
         if not complete and fingerprint not in speeds:
             say(f"calibrating {run.config.block} on {run.device}")
@@ -74,6 +75,7 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
         estimated = not complete and run.budget.steps is None
         yield {
             **run.cost.as_dict(),
+            "lr": run.config.train.lr,
             "seed": run.config.seed,
             **told,
             "compiled": run.compiling.on,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ditbench.data import load_dataset
 from ditbench.errors import DitbenchError
@@ -42,6 +42,8 @@ class Plan:
         device: where it trains.
         budget: how long it trains; one in FLOPs is in steps here.
         compiling: whether torch compiles its training.
+        notes: what env.json says besides, such as where a learning rate came from.
+        sweeps: whether it is one of several that differ in their learning rate.
     """
 
     config: RunConfig
@@ -52,6 +54,14 @@ class Plan:
     device: torch.device
     budget: Budget
     compiling: Compiling = NOT_COMPILED
+    notes: dict[str, Any] = field(default_factory=dict)
+    sweeps: bool = False
+
+    @property
+    def label(self) -> str:
+        """What tells it from the others of one command."""
+        rate = f" lr {self.config.train.lr:g}" if self.sweeps else ""
+        return f"{self.config.block}{rate} seed {self.config.seed}"
 
     def train_flops(self, steps: int) -> float:
         """Floating-point operations of so much training: 3 x forward MACs x 2 x images."""
@@ -64,7 +74,11 @@ def plan(config: RunConfig, out: Path, device: torch.device, compiling: str = "o
 
 
 def plan_all(
-    configs: list[RunConfig], out: Path, device: torch.device, compiling: str = "off"
+    configs: list[RunConfig],
+    out: Path,
+    device: torch.device,
+    compiling: str = "off",
+    settle: Callable[[list[RunConfig]], list[RunConfig]] = list,
 ) -> list[Plan]:
     """Check configurations against everything they name; nothing is written.
 
@@ -75,6 +89,7 @@ def plan_all(
         out: where run directories go.
         device: where to train.
         compiling: `auto`, `on` or `off`, see `compile_choice.decide`.
+        settle: has the last word on the configurations, once no `auto` is left in them.
 
     Raises:
         DitbenchError: for an unknown name, a batch larger than the data, a patch size that does not
@@ -85,24 +100,33 @@ def plan_all(
     for config in configs:
         check_options([each.block for each in configs], config.model.size, config.options)
     read, counted = cache(load_dataset), cache(count)
+    parts = [_check(config, read(config.data.name, config.data.path), device) for config in configs]
+    settled = settle([config for config, _, _ in parts])
     return [
-        _plan(config, read(config.data.name, config.data.path), counted, out, device, compiling)
-        for config in configs
+        _plan(config, dataset, objective, counted, out, device, compiling)
+        for config, (_, dataset, objective) in zip(settled, parts, strict=True)
     ]
+
+
+def _check(
+    config: RunConfig, dataset: ImageDataset, device: torch.device
+) -> tuple[RunConfig, ImageDataset, Objective]:
+    """The configuration with every `auto` resolved, and what it names."""
+    _check_data(config, dataset)
+    extractor_class(config.metrics.features, dataset)
+    objective = create_configured_objective(config)
+    return resolve(config, dataset, objective, device), dataset, objective
 
 
 def _plan(
     config: RunConfig,
     dataset: ImageDataset,
+    objective: Objective,
     counted: Callable[..., Cost],
     out: Path,
     device: torch.device,
     choice: str,
 ) -> Plan:
-    _check_data(config, dataset)
-    extractor_class(config.metrics.features, dataset)
-    objective = create_configured_objective(config)
-    config = resolve(config, dataset, objective, device)
     cost = counted(**model_arguments(config, dataset, objective))
     directory = RunDirectory.of(out, config.preset, config.block, config.seed, config.fingerprint)
     budget = create_budget(config, cost)

@@ -16,9 +16,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ditbench.errors import one_line
 from ditbench.rundir import metric_suffix
 from ditbench.training.budget import plain
-from ditbench.training.run import Evaluated, Event, Finished, Shown, Started, Warned
+from ditbench.training.run import Evaluated, Event, Failed, Finished, Shown, Started, Warned
 from ditbench.training.train import Logged
 
 if TYPE_CHECKING:
@@ -37,12 +38,21 @@ class Reporter:
     def __call__(self, event: Event) -> None:
         """Take note of an event."""
         if isinstance(event, Warned):
-            print(f"warning: {event.text}", file=sys.stderr, flush=True)
+            self._complain(f"warning: {event.text}")
+        elif isinstance(event, Failed):
+            self.close()
+            self._complain(f"failed: {event.plan.label}: {event.error.message}")
         else:
             self.show(event)
 
     def show(self, event: Shown) -> None:
         """Show an event of a run that goes as it should."""
+
+    def close(self) -> None:
+        """End what is being drawn."""
+
+    def _complain(self, text: str) -> None:
+        print(one_line(text), file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
         """Put a result on stdout; nothing is being drawn between two runs."""
@@ -215,4 +225,4 @@ def _position(budget: Budget, step: int, seconds: float) -> float:
 
 def _label(plan: Plan, number: int, runs: int) -> str:
     place = f"[{number}/{runs}] " if runs > 1 else ""
-    return f"{place}{plan.config.block} seed {plan.config.seed}"
+    return f"{place}{plan.label}"

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ditbench.data.dataset import NotNumbers
 from ditbench.errors import DitbenchError
 from ditbench.metrics import create_extractor
 from ditbench.metrics.real import real_statistics
@@ -62,8 +63,16 @@ class Finished:
     reused: bool
 
 
+@dataclass(frozen=True)
+class Failed:
+    """A run ended in an error, and others go on."""
+
+    plan: Plan
+    error: DitbenchError
+
+
 Shown = Started | Logged | Evaluated | Finished
-Event = Shown | Warned
+Event = Shown | Warned | Failed
 
 
 def execute(
@@ -119,7 +128,7 @@ def _train(
     goes_on = resume(directory, trainer, lambda text: on_event(Warned(text)))
     if not (goes_on and directory.is_described()):
         write = directory.describe if goes_on else directory.start
-        facts = environment.describe(run.device) | run.compiling.describe()
+        facts = environment.describe(run.device) | run.compiling.describe() | run.notes
         write(run.config.to_toml(), facts, _cost_table(run))
     elif begun_compiled(directory, run.device) not in (None, run.compiling.on):
         _note_the_change(run, trainer.step, on_event)
@@ -144,6 +153,10 @@ def _train(
     except Diverged as error:
         with suppress(DitbenchError):  # a full disk is not what there is to tell
             directory.write_failure({"reason": error.message, **vars(error.found)})
+        raise
+    except NotNumbers as error:  # finite weights whose samples are not
+        with suppress(DitbenchError):
+            directory.write_failure({"reason": error.message, "step": trainer.step})
         raise
     return _result(run, trainer, evaluator)
 

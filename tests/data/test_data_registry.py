@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ditbench.cli.run import _overrides
+from ditbench.cli.run_options import size_and_data
 from ditbench.data import dataset_names, load_dataset, loader_of
 from ditbench.errors import EXIT_USAGE, DitbenchError
 
@@ -45,7 +45,7 @@ def test_the_hint_for_a_name_that_is_like_no_other_lists_all():
 )
 def test_a_path_says_which_loader_it_is_for(path: str, name: str):
     assert loader_of(Path(path)) == name
-    assert _overrides(None, Path(path)) == {"data.name": name, "data.path": path}
+    assert size_and_data(None, Path(path)) == {"data.name": name, "data.path": path}
 
 
 def test_digits_take_no_path():
