@@ -1,5 +1,6 @@
 """`ditbench compare`: one row a block, how sure its difference is, and a verdict."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -125,8 +126,20 @@ def _comparisons(
     from ditbench.report.compare import compare_groups
 
     if not (together or force):
-        return compare_groups(runs, baseline, target_fid=target_fid)
+        return _with_sweeps(compare_groups(runs, baseline, target_fid=target_fid), runs)
     return [compare_runs(runs, baseline, target_fid=target_fid, force=force)]
+
+
+def _with_sweeps(comparisons: "list[Comparison]", runs: "pd.DataFrame") -> "list[Comparison]":
+    """Add to each sentence what the sweeps beside its runs say of the order of blocks."""
+    from ditbench.report.groups import split_groups
+    from ditbench.report.sweep_order import order_in_sweeps
+
+    orders = map(order_in_sweeps, split_groups(runs))
+    return [
+        replace(comparison, sentence=f"{comparison.sentence} {order}".strip())
+        for comparison, order in zip(comparisons, orders, strict=True)
+    ]
 
 
 def _tell(comparisons: "list[Comparison]", chosen: str, output: Path | None) -> None:

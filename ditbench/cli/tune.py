@@ -118,7 +118,7 @@ def tune(
     failed = _execute(plans, quiet=quiet)
     sweeps = _sweeps_of(plans, out / TUNING)
     _tell(sweeps, chosen, output, quiet=quiet)
-    _must_have_chosen(sweeps, failed)
+    _must_have_chosen(plans, sweeps, failed)
 
 
 def _format(output: Path | None, format: str | None, *, as_json: bool) -> str:  # noqa: A002
@@ -159,8 +159,9 @@ def _sweeps_of(plans: Sequence[Plan], place: Path) -> list[Sweep]:
 
 def _tell(sweeps: Sequence[Sweep], chosen: str, output: Path | None, *, quiet: bool) -> None:
     from ditbench.cli.output import emit_text, print_sentence, print_table
+    from ditbench.report.sweep_order import order_of
     from ditbench.report.tables import render
-    from ditbench.report.tuning_table import order_of, tuning_columns, tuning_rows, tuning_title
+    from ditbench.report.tuning_table import tuning_columns, tuning_rows, tuning_title
 
     if not sweeps:
         return
@@ -177,7 +178,9 @@ def _tell(sweeps: Sequence[Sweep], chosen: str, output: Path | None, *, quiet: b
             typer.echo(order, err=True)
 
 
-def _must_have_chosen(sweeps: Sequence[Sweep], failed: Sequence[Plan]) -> None:
+def _must_have_chosen(
+    plans: Sequence[Plan], sweeps: Sequence[Sweep], failed: Sequence[Plan]
+) -> None:
     """End with exit code 1 where a block has no learning rate now."""
     if failed:
         raise DitbenchError(
@@ -193,12 +196,24 @@ def _must_have_chosen(sweeps: Sequence[Sweep], failed: Sequence[Plan]) -> None:
             f"try lower ones: --lr {lost[0].rates[0] / 10:.0e},{lost[0].rates[0] / 3:.0e}",
             EXIT_FAILED,
         )
-    if unfinished := [sweep for sweep in sweeps if sweep.missing]:
-        sweep = unfinished[0]
-        raise DitbenchError(
-            f"no rate is chosen for {sweep.block}: an earlier sweep of it has rates or seeds that "
-            "this one lacks, and each rate needs each seed",
-            f"add --lr {','.join(map(str, sweep.rates))} "
-            f"--seeds {','.join(map(str, sweep.seeds))},",
-            EXIT_FAILED,
-        )
+    for sweep in sweeps:
+        if sweep.missing:
+            raise _unfinished(plans, sweep)
+
+
+def _unfinished(plans: Sequence[Plan], sweep: Sweep) -> DitbenchError:
+    """Why a run is missing although all that were planned have ended."""
+    for plan in plans:
+        config = plan.config
+        if config.block == sweep.block and (config.train.lr, config.seed) in sweep.missing:
+            return DitbenchError(
+                f"{plan.directory.path} is complete, but cannot be read",
+                "remove that directory: the same command then makes the run anew",
+                EXIT_FAILED,
+            )
+    return DitbenchError(
+        f"no rate is chosen for {sweep.block}: an earlier sweep of it has rates or seeds that this "
+        "one lacks, and each rate needs each seed",
+        f"add --lr {','.join(map(str, sweep.rates))} --seeds {','.join(map(str, sweep.seeds))},",
+        EXIT_FAILED,
+    )

@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ditbench.report.columns import Column
-from ditbench.report.rates import order_by_rate
 from ditbench.report.tables import BEST_OF_ROW
 from ditbench.rundir import metric_suffix
 
@@ -29,7 +28,7 @@ def tuning_columns(sweeps: Sequence[Sweep], *, for_people: bool) -> tuple[Column
         fid = f"FID-{metric_suffix(sweeps[0].samples).upper()}"
         return (
             Column("block", "Block"),
-            *(Column(f"told_{rate}", f"{fid} at {rate:g} ↓", _as_told) for rate in rates),
+            *(Column(f"told_{rate}", f"{fid} ↓ lr={rate:g}", _as_told) for rate in rates),
             Column("lr", "Learning rate", "{:g}".format),
             Column("remark", "Remark"),
         )
@@ -101,15 +100,6 @@ def tuning_title(sweep: Sweep) -> str:
     plural = "s" if len(sweep.seeds) > 1 else ""
     listed = _listed(sweep.seeds)
     return f"Mean final FID by learning rate: {sweep.budget} a run, seed{plural} {listed}"
-
-
-def order_of(sweeps: Sequence[Sweep]) -> str:
-    """Whether which block leads depends on the rate, in words; see `order_by_rate`."""
-    fids: dict[float, dict[str, dict[int, float]]] = {}
-    for sweep in sweeps:
-        for (rate, seed), fid in sweep.fids.items():
-            fids.setdefault(rate, {}).setdefault(sweep.block, {})[seed] = fid
-    return order_by_rate(fids)
 
 
 def _rates(sweeps: Sequence[Sweep]) -> list[float]:

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-COMMANDS = ("run", "compare", "plot", "flops", "blocks", "sample", "features", "features train")
+COMMANDS = ("run", "tune", "compare", "plot", "flops", "blocks", "sample", "features",
+            "features train")  # fmt: skip
 MAIN = (sys.executable, "-m", "ditbench")
 
 
@@ -14,7 +15,8 @@ def start(*arguments, **options):
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["compare", "RESULTS"],
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["tune", "--help"],
+                                       ["compare", "RESULTS"],
                                        ["plot", "RESULTS", "-o", "OUT/figure.png"],
                                        ["compare", "nowhere"]])  # fmt: skip
 def test_telling_imports_no_torch(arguments, results, tmp_path):
