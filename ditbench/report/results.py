@@ -64,7 +64,7 @@ _HINT = "`ditbench run --block adaln-zero` makes one"
 
 
 def load_results(path: str | Path) -> pd.DataFrame:
-    """Read every complete run at or below a directory.
+    """Read every complete run at or below a directory, but for the sweeps of `ditbench tune` below.
 
     Args:
         path: a results directory, or one run directory.

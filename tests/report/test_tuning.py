@@ -163,6 +163,7 @@ def test_of_several_budgets_the_nearest_that_all_blocks_have_is_taken(sweep):
         sweeps = sweep("adaln", fids, steps=steps)
     for steps, best in ((120, 1e-4), (1200, 1e-3), (10**6, 1e-2)):
         assert choose([config(budget__steps=steps)], sweeps, HINT)["adaln"].best == best
+    assert choose([config(budget__steps=3000)], sweeps, HINT)["adaln"].best == 1e-2  # as near
     sweeps = sweep("joint", (1.0, 2.0, 3.0), steps=9000)
     chosen = choose([config(budget__steps=120), config("joint", budget__steps=120)], sweeps, HINT)
     assert {one.budget.amount for one in chosen.values()} == {9000}
