@@ -133,9 +133,9 @@ def _comparisons(
 def _with_sweeps(comparisons: "list[Comparison]", runs: "pd.DataFrame") -> "list[Comparison]":
     """Add to each sentence what the sweeps beside its runs say of the order of blocks."""
     from ditbench.report.groups import split_groups
-    from ditbench.report.sweep_order import order_in_sweeps
+    from ditbench.report.sweep_order import orders_in_sweeps
 
-    orders = map(order_in_sweeps, split_groups(runs))
+    orders = orders_in_sweeps(split_groups(runs))
     return [
         replace(comparison, sentence=f"{comparison.sentence} {order}".strip())
         for comparison, order in zip(comparisons, orders, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from ditbench.report.tuning import read_sweeps, task_of
 from ditbench.rundir import TUNING, RunDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
 
@@ -28,19 +29,25 @@ def order_of(sweeps: Sequence[Sweep]) -> str:
     return order_by_rate(fids)
 
 
-def order_in_sweeps(runs: pd.DataFrame) -> str:
-    """What the sweeps of the same blocks and task say, a sentence for each budget they had.
+def orders_in_sweeps(groups: Sequence[pd.DataFrame]) -> list[str]:
+    """What the sweeps of the same blocks and tasks say, for each group of runs.
 
     Args:
-        runs: of `load_results`; sweeps are looked for where `ditbench tune` puts those of the same
-            results. What cannot be read there says nothing.
+        groups: of `split_groups`; sweeps are looked for where `ditbench tune` puts those of the
+            same results. What cannot be read there says nothing.
 
     Returns:
-        An empty text where there are none, or the same block leads at every rate.
+        For each a sentence for every budget that sweeps had; an empty text where there are none, or
+        the same block leads at every rate.
     """
+    read = cache(lambda place: read_sweeps(place)[0] if place.is_dir() else [])
+    return [_order_in_sweeps(group, read) for group in groups]
+
+
+def _order_in_sweeps(runs: pd.DataFrame, read: Callable[[Path], list[Sweep]]) -> str:
     paths = [Path(path) for path in dict.fromkeys(runs["path"])]
     places = dict.fromkeys(path.parents[2] / TUNING for path in paths if len(path.parents) > 2)
-    sweeps = [sweep for place in places if place.is_dir() for sweep in read_sweeps(place)[0]]
+    sweeps = [sweep for place in places for sweep in read(place)]
     if not sweeps:
         return ""
     tasks = _tasks(paths)

@@ -11,7 +11,7 @@ from ditbench.config import RunConfig
 from ditbench.errors import DitbenchError
 from ditbench.files import write_json
 from ditbench.report.results import load_results
-from ditbench.report.sweep_order import order_in_sweeps
+from ditbench.report.sweep_order import orders_in_sweeps
 from ditbench.report.tables import render
 from ditbench.report.tuning import Budget, choose, read_sweeps, task_of
 from ditbench.report.tuning_table import remark, tuning_columns, tuning_rows
@@ -208,12 +208,12 @@ def test_the_verdict_hears_of_the_sweeps_beside_the_runs(sweep, make_run, result
     sweep("in-context", (10.0, 14.0, 19.0))
     for block in ("adaln", "in-context"):
         make_run(block, 0)
-    order = order_in_sweeps(load_results(results))
+    (order,) = orders_in_sweeps([load_results(results)])
     assert order.startswith("Of the sweeps that tuned these blocks, 240 steps a run: The order ")
     assert "at 0.0001 in-context leads, at 0.001 and 0.01 adaln (" in order
     make_run("adaln", 0, train__batch_size=64, name="digits/joint/seed0-of-another-task")
-    assert order_in_sweeps(load_results(results / "digits" / "joint")) == ""
-    assert order_in_sweeps(load_results(results / "tune")) == ""
+    assert orders_in_sweeps([load_results(results / "digits" / "joint")]) == [""]
+    assert orders_in_sweeps([load_results(results / "tune")]) == [""]
 
 
 # The table
