@@ -7,9 +7,7 @@ import signal
 
 import pytest
 
-from ditbench.errors import DitbenchError
-from ditbench.training import calibrate, run, sweep
-from ditbench.training.nonfinite import Diverged, Divergence
+from ditbench.training import calibrate, run
 from ditbench.training.train import Trainer
 
 RATES = ("--lr", "1e-3,1e-2", "--budget-fraction", "0.5")
@@ -136,31 +134,6 @@ def test_a_run_without_a_tuned_rate_is_refused(cli, tuned, tiny, options, line, 
     assert sorted(tuned[1].rglob("*")) == before
 
 
-@pytest.mark.parametrize(
-    ("options", "line"),
-    [
-        (("--lr", "1e-3,x"), "--lr 'x' is not a learning rate"),
-        (("--lr", ""), "--lr '' is not a learning rate"),
-        (("--lr", "1e-3,nan"), "--lr 'nan' is not a learning rate"),
-        (("--lr", "0,1e-3"), "--lr '0,1e-3' is not above 0"),
-        (("--lr", "tuned"), "--lr 'tuned' is not a learning rate"),
-        (("--budget-fraction", "0"), "--budget-fraction 0 is no share of a budget"),
-        (("--budget-fraction", "1.5"), "--budget-fraction 1.5 is no share of a budget"),
-        (("--budget-fraction", "nan"), "--budget-fraction nan is no share of a budget"),
-        (("--seeds", "-1"), "--seeds '-1' is not a list of whole numbers"),
-        (("--json", "--format", "csv"), "--json and --format csv are given together"),
-        (("--format", "cvs"), "unknown format 'cvs'"),
-        (("-o", "sweep.txt"), "unknown suffix '.txt'"),
-    ],
-)
-def test_what_does_not_fit_is_refused_before_anything_is_written(cli, tmp_path, options, line):
-    told = cli("tune", "--block", "adaln", "--device", "cpu", *options, "--out", tmp_path / "out")
-    assert (told.exit_code, told.stdout) == (2, "")
-    assert line in told.stderr.splitlines()[0]
-    assert told.stderr.splitlines()[1].startswith("help: ")
-    assert not (tmp_path / "out").exists()
-
-
 def test_a_dry_run_tells_each_rate_and_writes_nothing(cli, tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(calibrate, "SECONDS", 0.02)
     arguments = ("tune", "--block", "adaln", *RATES, *tiny, "--seeds", "2", "--dry-run")
@@ -189,122 +162,6 @@ def test_any_budget_is_cut(cli, tiny, tmp_path, budget, told):
     (row,) = json.loads(ran.stdout)
     assert row["budget"] == told
     assert (ran.exit_code, row["remark"]) == (0, "one rate alone: nothing was chosen")
-
-
-def diverging(monkeypatch, above):
-    """Training diverges at rates above one; returns how often it was tried."""
-    tried = []
-    original = run.execute
-
-    def update(self):
-        if self.config.train.lr > above:
-            tried.append(self.config.train.lr)
-            raise Diverged(Divergence(1, float("nan"), 1.0), self.config.train.lr)
-        return before(self)
-
-    before = Trainer.update
-    monkeypatch.setattr(Trainer, "update", update)
-    assert original is sweep.execute
-    return tried
-
-
-def test_a_rate_that_diverges_counts_as_the_worst_and_stops_nothing(
-    cli, tiny, tmp_path, monkeypatch
-):
-    tried = diverging(monkeypatch, above=5e-3)
-    arguments = ("tune", "--block", "adaln,in-context", *RATES, *tiny, "--out", tmp_path)
-    told = cli(*arguments, "--format", "md")
-    assert told.exit_code == 0, told.stderr
-    assert told.stderr.count("failed: ") == 2
-    assert "failed: adaln lr 0.01 seed 1000: diverged: at step 1" in told.stderr
-    for line in told.stdout.splitlines()[2:]:
-        assert "| diverged | 0.001 |" in line
-    again = cli(*arguments, "--format", "md")
-    assert again.stdout == told.stdout
-    assert again.stderr.startswith("4 runs: 2 complete and 2 diverged (skipped), 0 to go\n")
-    assert tried == [1e-2, 1e-2]
-    ran = cli("run", "--block", "adaln", "--lr", "tuned", *tiny, "--out", tmp_path, "--quiet")
-    assert ran.exit_code == 0
-
-
-def test_a_block_that_diverges_at_every_rate_ends_the_sweep_with_1(
-    cli, tiny, tmp_path, monkeypatch
-):
-    diverging(monkeypatch, above=0)
-    told = cli("tune", "--block", "adaln", *RATES, *tiny, "--out", tmp_path)
-    assert told.exit_code == 1
-    assert "diverged at every rate: try lower ones" in told.stdout
-    *_, error, help_ = told.stderr.splitlines()
-    assert error == "error: every learning rate diverged: adaln"
-    assert help_ == "help: try lower ones: --lr 1e-04,3e-04"
-    told = cli("run", "--block", "adaln", "--lr", "tuned", *tiny, "--out", tmp_path)
-    assert told.exit_code == 1
-    assert "diverged at every learning rate of its sweep" in told.stderr
-
-
-def test_samples_that_are_not_numbers_count_as_diverged(cli, tiny, tmp_path, monkeypatch):
-    from ditbench.data.dataset import NotNumbers
-    from ditbench.training.evaluate import Evaluator
-
-    before = Evaluator.__call__
-
-    def evaluate(self, *arguments):
-        if self.config.train.lr > 5e-3:
-            raise NotNumbers
-        return before(self, *arguments)
-
-    monkeypatch.setattr(Evaluator, "__call__", evaluate)
-    told = cli("tune", "--block", "adaln", *RATES, *tiny, "--out", tmp_path, "--json")
-    assert told.exit_code == 0, told.stderr
-    assert json.loads(told.stdout)[0]["diverged"] == "0.01"
-    failure = json.loads(only(tmp_path, "**/failure.json").read_text())
-    assert failure["step"] == 10
-
-
-def test_a_failure_for_another_reason_says_nothing_of_the_rate(cli, tiny, tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        execute = sweep.execute
-
-        def no_room(plan, *arguments):
-            if plan.config.block == "adaln" and plan.config.train.lr == 1e-3:
-                raise DitbenchError("no room", "make some", 1)
-            return execute(plan, *arguments)
-
-        patch.setattr(sweep, "execute", no_room)
-        arguments = ("tune", "--block", "adaln,in-context", *RATES, *tiny, "--out", tmp_path)
-        told = cli(*arguments)
-    assert told.exit_code == 1
-    assert "failed: adaln lr 0.001 seed 1000: no room" in told.stderr
-    assert "not finished: 1 of 2 runs missing" in told.stdout
-    assert "error: 1 runs failed, the first is adaln lr 0.001 seed 1000" in told.stderr
-    refused = cli("run", "--block", "adaln", "--lr", "tuned", *tiny, "--out", tmp_path)
-    assert refused.exit_code == 2
-    assert "the sweep of adaln is not finished: 1 of 2 runs are missing" in refused.stderr
-    again = cli(*arguments)
-    assert again.exit_code == 0
-    assert again.stderr.startswith("4 runs: 3 complete and 0 diverged (skipped), 1 to go\n")
-
-
-def test_a_sweep_that_lacks_an_earlier_one_s_seeds_says_which(cli, tuned, tiny, tmp_path):
-    arguments = ("tune", "--block", "adaln", *tiny, "--out", tmp_path, "--quiet")
-    fraction = ("--budget-fraction", "0.5")
-    assert cli(*arguments, "--lr", "1e-3", "--seeds", "2", *fraction).exit_code == 0
-    told = cli(*arguments, "--lr", "1e-2", *fraction)
-    assert told.exit_code == 1
-    assert "not finished: 1 of 4 runs missing" in told.stdout
-    assert "an earlier sweep of it has rates or seeds that this one lacks" in told.stderr
-    assert "help: add --lr 0.001,0.01 --seeds 1000,1001," in told.stderr
-
-
-def test_a_complete_run_that_cannot_be_read_is_named(cli, tiny, tmp_path):
-    arguments = ("tune", "--block", "adaln", *RATES, *tiny, "--out", tmp_path, "--quiet")
-    assert cli(*arguments).exit_code == 0
-    first = sorted(tmp_path.glob("tune/digits/adaln/*"))[0]
-    (first / "eval.csv").write_text("")
-    told = cli(*arguments)
-    assert told.exit_code == 1
-    assert f"skipped: {first}: eval.csv is empty" in told.stderr
-    assert f"error: {first} is complete, but cannot be read" in told.stderr
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
