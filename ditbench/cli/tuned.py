@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ditbench.training.plan import Plan
 
 TUNED = "tuned"  # as a value of --lr
-HINT = "`ditbench tune --block {}` with this command's other options, save --lr and --seeds"
+HINT = "`ditbench tune --block {}` with this command's other options"
 
 
 class TunedRates:

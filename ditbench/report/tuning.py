@@ -235,7 +235,10 @@ def _must_be_whole(chosen: Mapping[str, Sweep], hint: str) -> None:
             raise DitbenchError(
                 f"the sweep of {block} is not finished: {len(missing)} of {total} runs are "
                 f"missing, the first is of --lr {rate:g}, seed {seed}",
-                hint.format(block),
+                hint.format(
+                    f"{block} --lr {','.join(map(str, sweep.rates))} "
+                    f"--seeds {','.join(map(str, sweep.seeds))},"
+                ),
             )
         if sweep.best is None:
             raise DitbenchError(

@@ -114,7 +114,7 @@ def test_a_sweep_that_is_not_finished_chooses_nothing(sweep):
     error = refusal([config()], sweeps)
     assert "adaln is not finished: 1 of 3 runs are missing" in error.message
     assert "--lr 0.01, seed 1000" in error.message
-    assert error.hint == "tune adaln"
+    assert error.hint == "tune adaln --lr 0.0001,0.001,0.01 --seeds 1000,"
     assert remark(sweeps[0]) == "not finished: 1 of 3 runs missing"
 
 
