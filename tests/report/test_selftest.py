@@ -10,17 +10,19 @@ import pytest
 from scipy import stats
 
 from ditbench.errors import DitbenchError
+from ditbench.models.blocks import block_names
 from ditbench.report import selftest, verdict
 from ditbench.report.results import load_results
 from ditbench.report.selftest import COLUMNS, is_calibrated, measure_noise, self_test, sentence
 
-REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "digits"
 FEW = 2000
 
 
 @pytest.fixture(scope="module")
 def reference():
-    return load_results(REFERENCE)
+    runs = load_results(REFERENCE)
+    return runs[runs["block"].isin(block_names("paper"))]
 
 
 @pytest.fixture(scope="module")
