@@ -151,7 +151,7 @@ def test_the_noise_of_simulated_runs_is_measured_as_it_was_made(seed, residual):
 def test_too_few_runs_are_an_error_with_a_hint(reference, keep):
     with pytest.raises(DitbenchError, match="nothing to resample") as caught:
         self_test(keep(reference), 10)
-    assert "results/reference --self-test" in caught.value.hint
+    assert "results/reference/digits --self-test" in caught.value.hint
 
 
 def test_of_several_groups_the_largest_is_resampled(reference, rates):
