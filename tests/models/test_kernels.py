@@ -67,7 +67,7 @@ FLAGS = [
     (add, gate, norm, modulate)
     for add in (False, True)
     for gate in (False, True)
-    for norm in (False, True)
+    for norm in (None, "layer", "rms")
     for modulate in (False, True)
     if (add or norm) and (add or not gate) and (norm or not modulate)
 ]
@@ -90,7 +90,8 @@ def test_residual(N, T, D, add, gate, norm, modulate):
     total = wide[0]
     if add:
         total = total + (wide[1] if wide_gate is None else wide_gate * wide[1])
-    out = F.layer_norm(total, (D,), eps=1e-6) if norm else None
+    exact_norm = {"layer": F.layer_norm, "rms": F.rms_norm}.get(norm)
+    out = exact_norm(total, (D,), eps=1e-6) if norm else None
     out = out * (1 + scale) + shift if modulate else out
     theirs = [each for each in (total if add else None, out) if each is not None]
     check([each for each in ours if each is not None], theirs, given, wide)
