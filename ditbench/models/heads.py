@@ -55,13 +55,10 @@ class Heads(Linear):
     def forward(self, x: Tensor) -> Tensor:
         """Make (N, T, 3 D), or (N, T, 2 D) without queries, of x (N, T, D)."""
         heads = super().forward(x)
-        if not self.has_queries:
-            return self.normal_keys(heads)
-        if self.q_norm is None:
+        if self.k_norm is None:
             return heads
-        D = self.in_features
-        q, kv = heads.split([D, 2 * D], dim=-1)
-        return torch.cat([self.normal_queries(q), self.normal_keys(kv)], dim=-1)
+        *q, k, v = heads.split(self.in_features, dim=-1)
+        return torch.cat([*map(self.normal_queries, q), self.k_norm(k), v], dim=-1)
 
     def normal_queries(self, q: Tensor) -> Tensor:
         """The queries (N, T, D), normalised where they are to be."""
