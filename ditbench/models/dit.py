@@ -106,6 +106,7 @@ class DiT(nn.Module):
     def _switch(self, switches: Switches) -> None:
         """Have layers and blocks do what the switches say: no strategy has to pass them on."""
         if switches.qk_norm:
+            # Listed before: each gets modules of its own.
             for layer in [each for each in self.modules() if isinstance(each, Heads)]:
                 layer.normalise()
         if switches.norm != "layer":
