@@ -95,6 +95,20 @@ def test_all_blocks_see_equal_inputs_on_the_gpu(tmp_path):
             assert all(torch.equal(one, two) for one, two in zip(ours, theirs, strict=True))
 
 
+@pytest.mark.parametrize("block", block_names())
+def test_switched_models_are_recorded_and_near_float32(tmp_path, block):
+    switches = {"model__qk_norm": True, "model__norm": "rms", "model__registers": 3}
+    half, full = (
+        build_trainer(make_plan(tmp_path, block=block, train__precision=precision, **switches))
+        for precision in ("bf16", "fp32")
+    )
+    for _ in range(10):
+        half.update()
+        full.update()
+    assert half._on_device._graph is not None
+    torch.testing.assert_close(half.loss_sum, full.loss_sum, rtol=0.02, atol=0.0)
+
+
 # The sentinel is on in every run; what else a step may do must not wait either.
 STEPS = [
     {},
