@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.models.sizes import ModelSize
+from ditbench.models.switches import NormKind, Switches
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -49,7 +50,10 @@ class DataConfig(Section):
 
 
 class ModelConfig(Section):
-    """The transformer around the blocks (Peebles & Xie 2022, section 3.2)."""
+    """The transformer around the blocks (Peebles & Xie 2022, section 3.2).
+
+    The last three are switches, see `ditbench.models.switches`: what the paper's model has not.
+    """
 
     hidden_size: Annotated[int, Field(gt=0)] = 64
     depth: Annotated[int, Field(gt=0)] = 4
@@ -57,6 +61,9 @@ class ModelConfig(Section):
     patch_size: Annotated[int, Field(gt=0)] = 2
     mlp_ratio: Annotated[float, Field(gt=0, le=64)] = 4.0
     class_dropout_prob: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    qk_norm: Annotated[bool, Field(json_schema_extra=ADDED_LATER)] = False
+    norm: Annotated[NormKind, Field(json_schema_extra=ADDED_LATER)] = "layer"
+    registers: Annotated[int, Field(ge=0, le=65_536, json_schema_extra=ADDED_LATER)] = 0
 
     @model_validator(mode="after")
     def _check_width(self) -> ModelConfig:
@@ -71,6 +78,11 @@ class ModelConfig(Section):
     def size(self) -> ModelSize:
         """What a model's name says."""
         return ModelSize(self.hidden_size, self.depth, self.num_heads, self.patch_size)
+
+    @property
+    def switches(self) -> Switches:
+        """What is otherwise than in the paper."""
+        return Switches(self.qk_norm, self.norm, self.registers)
 
     @property
     def name(self) -> str:

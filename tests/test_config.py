@@ -30,6 +30,9 @@ OTHER = {
     "model.patch_size": 4,
     "model.mlp_ratio": 2.0,
     "model.class_dropout_prob": 0.2,
+    "model.qk_norm": True,
+    "model.norm": "rms",
+    "model.registers": 4,
     "objective.name": "ddpm",
     "objective.learn_sigma": False,
     "budget.steps": 1201,
@@ -194,7 +197,9 @@ def test_the_models_name_is_the_papers_where_it_has_one():
      "budget.steps=1000000000000001", "budget.flops=0", "budget.flops=-1", "budget.flops=inf",
      "budget.flops=1e31", "budget.seconds=0", "budget.seconds=nan", "budget.seconds='1m'",
      "train.precision=fp8", "train.grad_clip=0", "train.grad_clip=none",
-     "train.on_nonfinite=ignore", "objective.learn_sigma=no"],
+     "model.qk_norm=1", "model.qk_norm=yes", "model.norm=batch", "model.norm=true",
+     "model.registers=-1", "model.registers=65537", "model.registers=true",
+     "model.registers=1.5", "train.on_nonfinite=ignore", "objective.learn_sigma=no"],
 )  # fmt: skip
 def test_a_value_that_makes_no_sense_is_refused_with_its_key(setting):
     key = setting.partition("=")[0]

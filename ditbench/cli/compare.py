@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ditbench.cli.options import Format, Output, Results
+from ditbench.cli.options import Format, Only, Output, Results
 from ditbench.cli.output import emit, emit_text, load_runs, print_sentence, print_table
 from ditbench.errors import EXIT_FAILED, DitbenchError
 
@@ -23,6 +23,7 @@ _instead = partial(typer.Option, rich_help_panel="Instead of a comparison")
 
 def compare(
     directory: Results = None,
+    block: Only = None,
     baseline: Annotated[
         str | None,
         _what(
@@ -66,6 +67,7 @@ def compare(
         {
             "a directory": directory is not None and diff is not None,
             "--diff": diff is not None and self_test,
+            "--block": block is not None and diff is not None,
             "--baseline": baseline is not None,
             "--target-fid": target_fid is not None,
             "--fail-if": fail_if is not None,
@@ -81,7 +83,7 @@ def compare(
 
     chosen = format_of(output, format)
     gate = parse_gate(fail_if) if fail_if is not None else None
-    runs = load_runs(directory)
+    runs = load_runs(directory, block)
     if self_test:
         _test_verdict(runs, format, output)
         return

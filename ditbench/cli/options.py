@@ -27,6 +27,15 @@ Results = Annotated[
         show_default=False,
     ),
 ]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        "--block",
+        metavar="NAMES",
+        help="Only these strategies or groups, joined by commas: paper, adaln-zero,none.",
+        show_default=False,
+    ),
+]
 Format = Annotated[
     str | None,
     typer.Option(

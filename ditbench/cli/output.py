@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ditbench.errors import unknown_name
+from ditbench.models.blocks import block_names, group_names
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
@@ -86,12 +89,16 @@ def _console() -> Console:
     return console if console.is_terminal else Console(width=PIPE_WIDTH)
 
 
-def load_runs(given: Path | None) -> pd.DataFrame:
+def load_runs(given: Path | None, blocks: str | None = None) -> pd.DataFrame:
     """The runs to tell about; stderr names those that could not be used, and why.
 
     Args:
         given: a directory; None is `results` below here or, when that holds no complete run,
             the reference runs.
+        blocks: names of strategies or groups joined by commas; None is all.
+
+    Raises:
+        DitbenchError: none of these runs is of a strategy that is asked for.
     """
     from ditbench.report.results import load_results
 
@@ -99,7 +106,20 @@ def load_runs(given: Path | None) -> pd.DataFrame:
     for path, reason in runs.attrs.get("skipped", []):
         typer.secho("skipped: ", fg="yellow", nl=False, err=True)
         typer.echo(f"{path}: {reason}", err=True)
-    return runs
+    return runs if blocks is None else _of_blocks(runs, blocks)
+
+
+def _of_blocks(runs: pd.DataFrame, names: str) -> pd.DataFrame:
+    """The runs of some strategies, or of groups of strategies as far as there are runs of them."""
+    present = list(dict.fromkeys(runs["block"]))
+    chosen: set[str] = set()
+    for name in map(str.strip, names.split(",")):
+        members = block_names(name) if name in group_names() else [name]
+        found = set(members) & set(present)
+        if not found:
+            raise unknown_name("block among these runs", name, [*present, *group_names()])
+        chosen |= found
+    return runs[runs["block"].isin(chosen)].reset_index(drop=True)
 
 
 def _default_results() -> Path:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ditbench.cli.options import Results
+from ditbench.cli.options import Only, Results
 from ditbench.cli.output import load_runs
 from ditbench.errors import DitbenchError, unknown_name
 
@@ -14,6 +14,7 @@ KINDS = ("curve", "pareto", "samples")
 
 def plot(
     directory: Results = None,
+    block: Only = None,
     output: Annotated[
         Path,
         typer.Option("--output", "-o", metavar="FILE", help="PNG, SVG or PDF, by its suffix."),
@@ -48,7 +49,7 @@ def plot(
 
     from ditbench.report.plot import plot_curves, plot_pareto, plot_samples
 
-    runs = load_runs(directory)
+    runs = load_runs(directory, block)
     if kind == "samples":
         plot_samples(runs, output)
     elif kind == "pareto":

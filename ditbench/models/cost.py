@@ -12,11 +12,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 from ditbench.models.dit import DiT
+from ditbench.models.switches import PAPER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from ditbench.models.sizes import ModelSize
+    from ditbench.models.switches import Switches
 
 # Forward once, backward twice: the gradient of each product is two products of its size.
 TRAINING_PASSES = 3
@@ -68,6 +70,7 @@ def count(
     num_classes: int = 1000,
     mlp_ratio: float = 4.0,
     options: Iterable[tuple[str, int]] = (),
+    switches: Switches = PAPER,
 ) -> Cost:
     """Count one model; no weights are allocated.
 
@@ -81,6 +84,7 @@ def count(
         num_classes: 1000 as in the paper.
         mlp_ratio: 4 as in the paper.
         options: of the strategy, as pairs of name and value; its defaults where they are left out.
+        switches: of the model.
 
     Raises:
         DitbenchError: for an unknown block or option, or a model that cannot be built.
@@ -96,6 +100,7 @@ def count(
             num_classes=num_classes,
             mlp_ratio=mlp_ratio,
             options=options,
+            switches=switches,
         )
     return Cost(
         block=block,

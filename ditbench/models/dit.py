@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,20 +12,25 @@ from ditbench.errors import DitbenchError
 from ditbench.models.blocks import block_class
 from ditbench.models.blocks.base import Conditioning, Spec
 from ditbench.models.blocks.options import check_options, own_options
+from ditbench.models.heads import Heads
 from ditbench.models.init import initialize
 from ditbench.models.layers import (
     AdaptiveFinalLayer,
     FinalLayer,
     LabelEmbedder,
     PatchEmbedder,
+    Registers,
     TimestepEmbedder,
     sincos_positions,
 )
+from ditbench.models.stream import in_norm
+from ditbench.models.switches import PAPER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ditbench.models.sizes import ModelSize
+    from ditbench.models.switches import NormKind, Switches
 
 
 # Far beyond any DiT, and small enough that nothing overflows on the way to saying so.
@@ -44,6 +50,7 @@ class DiT(nn.Module):
         num_classes: labels are 0..num_classes - 1, and `num_classes` is the null class.
         mlp_ratio: inner width of the MLP over D.
         options: of the strategy, as pairs of name and value; see `Block.options`.
+        switches: what is otherwise than in the paper, whatever the strategy.
         seed: of the initial weights, see `ditbench.models.init`.
 
     Raises:
@@ -63,6 +70,7 @@ class DiT(nn.Module):
         num_classes: int,
         mlp_ratio: float = 4.0,
         options: Iterable[tuple[str, int]] = (),
+        switches: Switches = PAPER,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -87,11 +95,23 @@ class DiT(nn.Module):
         self.register_buffer("pos_embed", torch.empty(1, self.grid[0] * self.grid[1], D))
         self.blocks = nn.ModuleList(self.block_class(spec, index) for index in range(size.depth))
         self.shared = self.block_class.shared(spec)
-        self.final_layer = final_layer(D, P, out_channels)
+        self.registers = Registers(switches.registers, D) if switches.registers else None
+        self.final_layer = final_layer(D, P, out_channels, switches.norm)
+        self._switch(switches)
         if not self.pos_embed.is_meta:
             self.initialize(seed)
 
     pos_embed: Tensor
+
+    def _switch(self, switches: Switches) -> None:
+        """Have layers and blocks do what the switches say: no strategy has to pass them on."""
+        if switches.qk_norm:
+            # Listed before: each gets modules of its own.
+            for layer in [each for each in self.modules() if isinstance(each, Heads)]:
+                layer.normalise()
+        if switches.norm != "layer":
+            for block in self.blocks:
+                block.register_forward_pre_hook(partial(_tell_norm, switches.norm))
 
     @property
     def null_class(self) -> int:
@@ -121,7 +141,10 @@ class DiT(nn.Module):
             None if self.y_embedder is None else self.y_embedder(y),
         )
         told = c if self.shared is None else self.shared(c)
-        tokens = self.block_class.chain(list(self.blocks), tokens, told)
+        image = tokens.shape[1]
+        if self.registers is not None:
+            tokens = self.registers(tokens)
+        tokens = self.block_class.chain(list(self.blocks), tokens, told)[:, :image]
         return self.unpatchify(self.final_layer(tokens, self.block_class.final_vector(c)))
 
     def unpatchify(self, patches: Tensor) -> Tensor:
@@ -130,6 +153,12 @@ class DiT(nn.Module):
         P, C = self.patch_size, self.out_channels
         grid = patches.view(-1, rows, columns, P, P, C).permute(0, 5, 1, 3, 2, 4)
         return grid.reshape(-1, C, rows * P, columns * P)
+
+
+def _tell_norm(kind: NormKind, _block: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What a block is given, its streams in the model's norm, which `chain` did not know."""
+    streams, *told = given
+    return in_norm(kind, streams), *told
 
 
 def check_shape(size: ModelSize, height: int, width: int) -> None:

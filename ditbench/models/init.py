@@ -48,8 +48,8 @@ def initialize(model: DiT, seed: int) -> None:
 
     Linear layers are Xavier-uniform with zero bias, q, k and v as one matrix; the patch embedding
     is Xavier-uniform on its flattened weight; tables, such as that of the labels, and both linears
-    of the timestep embedder are N(0, 0.02); what the strategy says in `Block.initial` goes before;
-    the output layer is zero.
+    of the timestep embedder are N(0, 0.02); gains of norms are one; what the strategy says in
+    `Block.initial` goes before; the output layer is zero.
 
     Raises:
         ValueError: for a parameter that neither these rules nor the strategy's say anything about.
@@ -63,6 +63,8 @@ def initialize(model: DiT, seed: int) -> None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=EMBEDDING_STD, generator=_of(seed, name))
+        elif isinstance(module, nn.RMSNorm):
+            nn.init.ones_(module.weight)
     for name, module in _within_timestep_embedders(model):
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=EMBEDDING_STD, generator=_of(seed, name))
@@ -84,7 +86,7 @@ def _apply_stated(model: DiT, seed: int) -> None:
     set_above = {
         f"{name}.{own}"
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding)
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding | nn.RMSNorm)
         for own, _ in module.named_parameters(recurse=False)
     }
     for name, parameter in model.named_parameters():

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ditbench.models.heads import Heads
 from ditbench.models.ops import (
     Linear,
     cross_attention,
@@ -26,6 +27,8 @@ from ditbench.models.ops import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ditbench.models.switches import NormKind
+
 FREQUENCIES = 256
 
 
@@ -35,7 +38,7 @@ class Attention(nn.Module):
     def __init__(self, hidden_size: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.qkv = Linear(hidden_size, 3 * hidden_size)
+        self.qkv = Heads(hidden_size, num_heads)
         self.proj = Linear(hidden_size, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,13 +56,13 @@ class CrossAttention(nn.Module):
     def __init__(self, hidden_size: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.qkv = Linear(hidden_size, 3 * hidden_size)
+        self.qkv = Heads(hidden_size, num_heads)
         self.proj = Linear(hidden_size, hidden_size)
 
     def forward(self, x: Tensor, kv: Tensor) -> Tensor:
         """Let every token of x (N, T, D) read from keys and values (N, S, 2 D)."""
         q = linears(x, [self.qkv.weight], [self.qkv.bias], slice(x.shape[-1]))
-        return self.proj(cross_attention(q, kv, self.num_heads))
+        return self.proj(cross_attention(self.qkv.normal_queries(q), kv, self.num_heads))
 
     @staticmethod
     def keys_and_values(layers: Sequence[CrossAttention], context: Tensor) -> tuple[Tensor, ...]:
@@ -67,7 +70,8 @@ class CrossAttention(nn.Module):
         D = context.shape[-1]
         qkv = [layer.qkv for layer in layers]
         weights, biases = [each.weight for each in qkv], [each.bias for each in qkv]
-        return linears(context, weights, biases, slice(D, None)).split(2 * D, dim=-1)
+        read = linears(context, weights, biases, slice(D, None)).split(2 * D, dim=-1)
+        return tuple(each.normal_keys(kv) for each, kv in zip(qkv, read, strict=True))
 
 
 class Mlp(nn.Module):
@@ -142,30 +146,54 @@ class LabelEmbedder(nn.Module):
         return self.embedding_table(y)
 
 
-class FinalLayer(nn.Module):
-    """LayerNorm and a Linear from each token to its patch: (N, T, D) -> (N, T, P * P * C)."""
+class Registers(nn.Module):
+    """Learned tokens behind the image's: a place for what belongs to no patch.
 
-    def __init__(self, hidden_size: int, patch_size: int, out_channels: int) -> None:
+    Darcet et al. 2023, arXiv 2309.16588, section 2.2: blocks treat them as image tokens, nothing
+    reads them after the last one. As there they get no position. Choices made here: they start as
+    N(0, 0.02²), and stand before the tokens of a strategy's own.
+    """
+
+    def __init__(self, count: int, hidden_size: int) -> None:
         super().__init__()
+        # Of no weights yet, like the label table.
+        self.tokens = nn.Embedding.from_pretrained(torch.empty(count, hidden_size), freeze=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Append R registers to the image tokens x (N, T, D): (N, T + R, D)."""
+        return torch.cat([x, self.tokens.weight.expand(len(x), -1, -1)], dim=1)
+
+
+class FinalLayer(nn.Module):
+    """A norm and a Linear from each token to its patch: (N, T, D) -> (N, T, P * P * C)."""
+
+    def __init__(
+        self, hidden_size: int, patch_size: int, out_channels: int, kind: NormKind = "layer"
+    ) -> None:
+        super().__init__()
+        self.kind: NormKind = kind
         self.linear = Linear(hidden_size, patch_size * patch_size * out_channels)
 
     def forward(self, x: Tensor, vector: None) -> Tensor:  # noqa: ARG002 (one signature for both)
         """Project x (N, T, D); no conditioning vector is told."""
-        return self.linear(norm(x))
+        return self.linear(norm(x, kind=self.kind))
 
 
 class AdaptiveFinalLayer(nn.Module):
     """`FinalLayer` whose norm is shifted and scaled by the conditioning vector."""
 
-    def __init__(self, hidden_size: int, patch_size: int, out_channels: int) -> None:
+    def __init__(
+        self, hidden_size: int, patch_size: int, out_channels: int, kind: NormKind = "layer"
+    ) -> None:
         super().__init__()
+        self.kind: NormKind = kind
         self.linear = Linear(hidden_size, patch_size * patch_size * out_channels)
         self.adaLN_modulation = modulation(hidden_size, 2)
 
     def forward(self, x: Tensor, vector: Tensor) -> Tensor:
         """Project x (N, T, D), modulated by the conditioning vector (N, D)."""
         shift, scale = self.adaLN_modulation(vector).unsqueeze(1).chunk(2, dim=-1)
-        return self.linear(norm(x, shift, scale))
+        return self.linear(norm(x, shift, scale, kind=self.kind))
 
 
 def modulation(hidden_size: int, vectors: int) -> nn.Sequential:

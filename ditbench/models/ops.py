@@ -16,12 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from ditbench.models.switches import NormKind
 
 # As in the published models.
 NORM_EPS = 1e-6
 # Compiled for a CPU: up to so many scores a head, attention is faster as two products.
 MOST_SCORES = 4096
+_NORMS: dict[NormKind, Callable[..., Tensor]] = {"layer": F.layer_norm, "rms": F.rms_norm}
 _TWICE_Z = 2 * math.sqrt(2 / math.pi)
 
 ALL = slice(None)
@@ -78,14 +81,20 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     return torch.addcmul(shift, x, 1 + scale)
 
 
-def norm(x: Tensor, shift: Tensor | None = None, scale: Tensor | None = None) -> Tensor:
-    """Layer norm of x (N, T, D) without gain and bias, then `modulate` where it is asked for."""
+def norm(
+    x: Tensor,
+    shift: Tensor | None = None,
+    scale: Tensor | None = None,
+    *,
+    kind: NormKind = "layer",
+) -> Tensor:
+    """Layer or RMS norm of x (N, T, D) without gain and bias, then `modulate` where asked for."""
     dtype = _kernel_type(x)
     if dtype is not None:
         from ditbench.models.kernels.residual import Residual
 
-        return Residual.apply(x, None, None, shift, scale, NORM_EPS, True, dtype)[1]
-    x = F.layer_norm(x, x.shape[-1:], eps=NORM_EPS)
+        return Residual.apply(x, None, None, shift, scale, NORM_EPS, kind, dtype)[1]
+    x = _NORMS[kind](x, x.shape[-1:], eps=NORM_EPS)
     return x if shift is None or scale is None else modulate(x, shift, scale)
 
 
@@ -95,7 +104,7 @@ def add(x: Tensor, h: Tensor, gate: Tensor | None = None) -> Tensor:
     if dtype is not None:
         from ditbench.models.kernels.residual import Residual
 
-        return Residual.apply(x, h.to(dtype), gate, None, None, NORM_EPS, False, dtype)[0]
+        return Residual.apply(x, h.to(dtype), gate, None, None, NORM_EPS, None, dtype)[0]
     return x + h if gate is None else torch.addcmul(x, gate, h)
 
 
@@ -105,15 +114,17 @@ def add_norm(
     gate: Tensor | None = None,
     shift: Tensor | None = None,
     scale: Tensor | None = None,
+    *,
+    kind: NormKind = "layer",
 ) -> tuple[Tensor, Tensor]:
     """`add`, and the `norm` of it: two results (N, T, D)."""
     dtype = _kernel_type(x)
     if dtype is not None:
         from ditbench.models.kernels.residual import Residual
 
-        return Residual.apply(x, h.to(dtype), gate, shift, scale, NORM_EPS, True, dtype)
+        return Residual.apply(x, h.to(dtype), gate, shift, scale, NORM_EPS, kind, dtype)
     x = add(x, h, gate)
-    return x, norm(x, shift, scale)
+    return x, norm(x, shift, scale, kind=kind)
 
 
 def self_attention(qkv: Tensor, num_heads: int) -> Tensor:

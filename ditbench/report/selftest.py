@@ -31,7 +31,7 @@ REPETITIONS = 20_000
 SEED = 20221219  # any number: with it the same rates come again
 # How much lower the FID of the best block is than that of the others, in simulations.
 EFFECTS = (0.1, 0.2, 0.3)
-HINT = "`ditbench compare results/reference --self-test` resamples the reference runs"
+HINT = "`ditbench compare results/reference/digits --self-test` resamples the reference runs"
 
 COLUMNS = (
     Column("source", "FIDs"),

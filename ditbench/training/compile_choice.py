@@ -115,7 +115,7 @@ def _flops(config: RunConfig, dataset: ImageDataset, steps: int) -> float:
     if config.budget.flops is not None:
         return config.budget.flops
     model = config.model
-    tokens = dataset.height * dataset.width // model.patch_size**2
+    tokens = dataset.height * dataset.width // model.patch_size**2 + model.registers
     macs = tokens * model.depth * (4 + 2 * model.mlp_ratio) * model.hidden_size**2
     return 3 * 2 * macs * config.train.batch_size * steps
 

@@ -9,6 +9,7 @@ from diffusers import DiTTransformer2DModel
 from torch import Tensor, nn
 
 from ditbench.errors import DitbenchError
+from ditbench.models.switches import PAPER
 from ditbench.training.contender import Contender
 from ditbench.training.plain import PlainTrainer
 
@@ -74,7 +75,7 @@ class DiffusersPeer:
         """Refuse what diffusers' model cannot be.
 
         Raises:
-            DitbenchError: images that are not square, or another width of the MLP.
+            DitbenchError: images that are not square, another width of the MLP, or a switch.
         """
         if plan.dataset.height != plan.dataset.width:
             raise DitbenchError(
@@ -86,6 +87,11 @@ class DiffusersPeer:
                 f"diffusers' DiT has no model.mlp_ratio = {plan.config.model.mlp_ratio:g}",
                 f"leave out --peer, or --set model.mlp_ratio={MLP_RATIO:g}",
             )
+        for name, value in vars(plan.config.model.switches).items():
+            if value != getattr(PAPER, name):
+                raise DitbenchError(
+                    f"diffusers' DiT has no model.{name}", f"leave out --peer, or model.{name}"
+                )
 
     def build(self, plan: Plan) -> Contender:
         """The model of a plan, in training."""

@@ -32,6 +32,7 @@ def model_arguments(
         "mlp_ratio": config.model.mlp_ratio,
         # Pairs, not a table: a cache remembers what was counted.
         "options": tuple(config.options.items()),
+        "switches": config.model.switches,
     }
 
 

@@ -68,3 +68,22 @@ class Recorded:
         with torch.cuda.graph(graph, stream=self._stream):
             self._output = self.function(*self._inputs)
         self._graph = graph
+
+
+class RecordedByShape:
+    """A function without memory or chance, recorded for every shape of its inputs.
+
+    Args:
+        function: of tensors; returns a tensor.
+    """
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        self.function = function
+        self._recorded: dict[tuple[torch.Size, ...], Recorded] = {}
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """Call the function; the result is the caller's to keep."""
+        shapes = tuple(each.shape for each in inputs)
+        if shapes not in self._recorded:
+            self._recorded[shapes] = Recorded(self.function, ())
+        return self._recorded[shapes](*inputs).clone()

@@ -13,6 +13,8 @@ from ditbench.report import verdict
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 RUNS = REFERENCE / "digits"
+# The four blocks of the paper, whatever else was run since.
+PAPER = (RUNS, "--block", "paper")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def world(tmp_path_factory):
 
 
 def test_the_reference_runs_have_a_leader_with_ratio_interval_and_p(cli):
-    told = cli("compare", REFERENCE)
+    told = cli("compare", *PAPER)
     assert (told.exit_code, told.stderr) == (0, "")
     *_, note, last = told.stdout.splitlines()
     assert note.startswith("FID and KID are in digits features, on images of digits: ")
@@ -50,7 +52,7 @@ def test_the_reference_runs_have_a_leader_with_ratio_interval_and_p(cli):
 
 def test_a_narrow_terminal_is_given_all_numbers(cli, monkeypatch):
     monkeypatch.setattr("ditbench.cli.output.PIPE_WIDTH", 80)
-    told = cli("compare", REFERENCE, "--target-fid", "20").stdout
+    told = cli("compare", *PAPER, "--target-fid", "20").stdout
     *table, _note, _sentence = told.splitlines()
     assert max(map(len, table)) <= 80
     assert "…" not in told
@@ -59,7 +61,7 @@ def test_a_narrow_terminal_is_given_all_numbers(cli, monkeypatch):
 
 
 def test_a_target_adds_what_it_took(cli):
-    told = cli("compare", REFERENCE, "--target-fid", "20", "--format", "json")
+    told = cli("compare", *PAPER, "--target-fid", "20", "--format", "json")
     for row in json.loads(told.stdout):
         assert row["target_fid"] == 20
         assert row["reached_target"] == 5
@@ -90,7 +92,7 @@ def test_one_ranking_of_unlike_runs_is_refused_by_name(cli, world):
 
 
 def test_one_ranking_of_like_runs_is_not(cli):
-    assert cli("compare", REFERENCE, "--together").stdout == cli("compare", REFERENCE).stdout
+    assert cli("compare", *PAPER, "--together").stdout == cli("compare", *PAPER).stdout
 
 
 @pytest.mark.parametrize("arguments", [["--force"], ["--together", "--force"]])
@@ -119,18 +121,18 @@ def test_with_one_seed_nothing_is_claimed(cli, world):
 
 
 def test_a_gate_that_holds_is_silent(cli):
-    told = cli("compare", REFERENCE, "--fail-if", "fid > 1.05 * baseline")
+    told = cli("compare", *PAPER, "--fail-if", "fid > 1.05 * baseline")
     assert (told.exit_code, told.stderr) == (0, "")
-    assert told.stdout == cli("compare", REFERENCE).stdout
+    assert told.stdout == cli("compare", *PAPER).stdout
 
 
 def test_a_gate_that_fails_names_the_rows_and_exits_with_1(cli):
-    told = cli("compare", REFERENCE, "--fail-if", "fid > 1.02 * baseline")
+    told = cli("compare", *PAPER, "--fail-if", "fid > 1.02 * baseline")
     assert told.exit_code == 1
     (line,) = told.stderr.splitlines()
     assert line.startswith("failed: adaln: fid > 1.02 * baseline (fid 10.1")
     assert "baseline.fid 9.8" in line
-    assert told.stdout == cli("compare", REFERENCE).stdout
+    assert told.stdout == cli("compare", *PAPER).stdout
 
 
 def test_a_gate_looks_at_every_group(cli, world):
@@ -167,10 +169,10 @@ def test_a_run_beside_itself_has_no_differences(cli):
 
 def test_the_self_test_passes_on_the_reference_runs(cli, monkeypatch):
     monkeypatch.setattr("ditbench.report.selftest.self_test.__defaults__", (500,))
-    told = cli("compare", REFERENCE, "--self-test")
+    told = cli("compare", *PAPER, "--self-test")
     assert told.exit_code == 0
     assert told.stdout.splitlines()[-1].startswith("It is calibrated")
-    as_json = cli("compare", REFERENCE, "--self-test", "--format", "json")
+    as_json = cli("compare", *PAPER, "--self-test", "--format", "json")
     assert {row["source"] for row in json.loads(as_json.stdout)} > {"simulated"}
     assert as_json.stderr.startswith("It is calibrated")
 
@@ -178,7 +180,7 @@ def test_the_self_test_passes_on_the_reference_runs(cli, monkeypatch):
 def test_the_self_test_of_a_liberal_rule_exits_with_1(cli, monkeypatch):
     monkeypatch.setattr("ditbench.report.selftest.self_test.__defaults__", (500,))
     monkeypatch.setattr(verdict, "holm", lambda p_values: p_values / 4)
-    told = cli("compare", REFERENCE, "--self-test")
+    told = cli("compare", *PAPER, "--self-test")
     assert told.exit_code == 1
     assert told.stdout.splitlines()[-1].startswith("IT IS NOT CALIBRATED")
 
@@ -215,3 +217,22 @@ def test_a_mistake_is_one_line_and_a_hint(cli, world, elsewhere, arguments, erro
     assert second.startswith("help: ")
     assert hint in second
     assert list(elsewhere.iterdir()) == []
+
+
+def test_some_blocks_of_many(cli):
+    def rows(*names):
+        told = cli("compare", RUNS, "--block", ",".join(names), "--format", "json")
+        assert told.exit_code == 0
+        return {row["block"] for row in json.loads(told.stdout)}
+
+    assert rows("adaln", "adaln-zero") == {"adaln", "adaln-zero"}
+    assert rows("paper") == {"in-context", "cross-attention", "adaln", "adaln-zero"}
+    assert rows(" adaln", "ablation") >= {"adaln", "adaln-zero"}
+
+
+def test_blocks_that_were_not_run_are_refused_by_name(cli, world):
+    told = cli("compare", world / "one", "--block", "adaln,adaln-zro")
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "adaln-zro" in told.stderr
+    assert "help: " in told.stderr
+    assert cli("compare", "--block", "adaln", "--diff", world, world).exit_code == 2

@@ -255,14 +255,14 @@ def test_kernels_get_what_they_can_read(block, monkeypatch):
     def watch(name, add):
         plain = getattr(ops, name)
 
-        def watched(x, *others):
+        def watched(x, *others, **kind):
             assert x.dtype == torch.float32
             vectors = [each for each in others[add:] if each is not None]
             assert all(each.shape == (len(x), 1, x.shape[-1]) for each in vectors)
             assert len({each.stride(0) for each in vectors}) <= 1
             assert all(each.stride(-1) == 1 for each in vectors)
             seen.append(name)
-            return plain(x, *others)
+            return plain(x, *others, **kind)
 
         monkeypatch.setattr(ops, name, watched)
 

@@ -1,14 +1,20 @@
 """Each kernel against torch in float64: on a GPU in bf16, elsewhere interpreted in float32."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
 
+from ditbench.models import ops
+from ditbench.models.dit import DiT
 from ditbench.models.halved import Halved, half, halved
 from ditbench.models.kernels.attention import CrossAttention
 from ditbench.models.kernels.linear import Linear, LinearGelu, linear_gelu_alone, sum_rows
 from ditbench.models.kernels.packed import self_attention
 from ditbench.models.kernels.residual import Residual
+from ditbench.models.sizes import ModelSize
+from ditbench.models.switches import PAPER, Switches
 from ditbench.training.flat import flatten
 
 ON_GPU = torch.cuda.is_available()  # elsewhere tests/conftest.py has them interpreted
@@ -30,13 +36,13 @@ def exact(tensor):
     return None if tensor is None else tensor.detach().double().requires_grad_()
 
 
-def check(ours, theirs, inputs, exact_inputs):
+def check(ours, theirs, inputs, exact_inputs, tolerance=TOLERANCE):
     """Results and all gradients, by the norm of the difference."""
     grads = [torch.randn_like(out) for out in ours]
     found = torch.autograd.grad(ours, inputs, grads)
     wanted = torch.autograd.grad(theirs, exact_inputs, [grad.double() for grad in grads])
     for one, two in zip((*ours, *found), (*theirs, *wanted), strict=True):
-        assert (one.double() - two).norm() <= TOLERANCE * two.norm()
+        assert (one.double() - two).norm() <= tolerance * two.norm()
 
 
 # One tile, padded tiles, several tiles of a flash kernel, and what only a library does.
@@ -67,7 +73,7 @@ FLAGS = [
     (add, gate, norm, modulate)
     for add in (False, True)
     for gate in (False, True)
-    for norm in (False, True)
+    for norm in (None, "layer", "rms")
     for modulate in (False, True)
     if (add or norm) and (add or not gate) and (norm or not modulate)
 ]
@@ -90,7 +96,8 @@ def test_residual(N, T, D, add, gate, norm, modulate):
     total = wide[0]
     if add:
         total = total + (wide[1] if wide_gate is None else wide_gate * wide[1])
-    out = F.layer_norm(total, (D,), eps=1e-6) if norm else None
+    exact_norm = {"layer": F.layer_norm, "rms": F.rms_norm}.get(norm)
+    out = exact_norm(total, (D,), eps=1e-6) if norm else None
     out = out * (1 + scale) + shift if modulate else out
     theirs = [each for each in (total if add else None, out) if each is not None]
     check([each for each in ours if each is not None], theirs, given, wide)
@@ -149,3 +156,26 @@ def test_copies_in_half_precision_are_made_anew_and_found():
     assert half(weights[0], torch.bfloat16) is not half(weights[0], torch.bfloat16)
     with halved(weights, torch.bfloat16):
         assert half(weights[1], torch.bfloat16) is half(weights[1], torch.bfloat16)
+
+
+@pytest.mark.parametrize("switches", [PAPER, Switches(True, "rms", 2)], ids=["off", "on"])
+@pytest.mark.parametrize("block", ["joint", "cross-attention"])
+def test_a_model_of_kernels_is_the_one_of_torch_s_operations(monkeypatch, block, switches):
+    """What the functions of `ops` hand to kernels: every norm, and all that attention reads."""
+    size = ModelSize(hidden_size=32, depth=2, num_heads=2, patch_size=2)
+    shape = {"height": 4, "width": 4, "channels": 1, "out_channels": 1, "num_classes": 3}
+    model = DiT(block, size, **shape, switches=switches).to(DEVICE)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    exact_model = copy.deepcopy(model).double()
+    x, t, y = torch.randn(2, 1, 4, 4), torch.tensor([0.0, 500.0]), torch.tensor([0, 1])
+    x, t, y = (each.to(DEVICE) for each in (x, t, y))
+    monkeypatch.setattr(
+        ops, "_kernel_type", lambda given: None if given.dtype == torch.float64 else DTYPE
+    )
+    with torch.autocast(DEVICE, DTYPE, enabled=ON_GPU):
+        ours = model(x, t, y).float()
+    theirs = exact_model(x.double(), t.double(), y)
+    tolerance = 0.1 if ON_GPU else 1e-5  # of two layers, not of one operation
+    check([ours], [theirs], list(model.parameters()), list(exact_model.parameters()), tolerance)

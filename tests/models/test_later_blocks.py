@@ -11,14 +11,15 @@ from ditbench.models.blocks.base import Conditioning
 from ditbench.models.dit import DiT
 from ditbench.models.sizes import ModelSize, parse_model
 from ditbench.models.stream import Stream
+from ditbench.models.switches import PAPER, Switches
 
 N, T, D, HEADS = 3, 16, 32, 4
 
 
-def make(block, depth=3, *, random=True, **options):
+def make(block, depth=3, *, random=True, switches=PAPER, **options):
     size = ModelSize(hidden_size=D, depth=depth, num_heads=HEADS, patch_size=2)
     shape = {"height": 8, "width": 8, "channels": 1, "out_channels": 1, "num_classes": 10}
-    model = DiT(block, size, **shape, options=options.items(), seed=1)
+    model = DiT(block, size, **shape, options=options.items(), switches=switches, seed=1)
     if random:  # zeros would hide mistakes
         draws = torch.Generator().manual_seed(0)
         with torch.no_grad():
@@ -104,7 +105,20 @@ def test_adaln_single_equals_diffusers_pixart(x, c):
 
 def joint_twin(block):
     """diffusers' block of Stable Diffusion 3 with the weights of ours."""
-    twin = JointTransformerBlock(D, HEADS, D // HEADS, context_pre_only=block.is_last).double()
+    normed = block.attn.qkv.q_norm is not None
+    twin = JointTransformerBlock(
+        D, HEADS, D // HEADS, context_pre_only=block.is_last, qk_norm="rms_norm" if normed else None
+    ).double()
+    if normed:
+        of_context = block.context_kv if block.is_last else block.context_attn.qkv
+        for name in "qk"[block.is_last :]:  # theirs has context queries in the last, read by nobody
+            getattr(twin.attn, f"norm_added_{name}").load_state_dict(
+                getattr(of_context, f"{name}_norm").state_dict()
+            )
+        for name in "qk":
+            getattr(twin.attn, f"norm_{name}").load_state_dict(
+                getattr(block.attn.qkv, f"{name}_norm").state_dict()
+            )
     copy_self_attention(twin.attn, block.attn)
     copy_mlp(twin.ff, block.mlp)
     twin.norm1.linear.load_state_dict(block.adaLN_modulation[1].state_dict())
@@ -126,8 +140,9 @@ def joint_twin(block):
     return twin
 
 
-def test_joint_equals_diffusers_stable_diffusion_3(x, c):
-    model = make("joint", class_tokens=5)
+@pytest.mark.parametrize("qk_norm", [False, True])
+def test_joint_equals_diffusers_stable_diffusion_3(x, c, qk_norm):
+    model = make("joint", class_tokens=5, switches=Switches(qk_norm=qk_norm))
     image, context = x, c.c[:, None] + model.shared.positions.weight
     for block in model.blocks:
         twin = joint_twin(block)

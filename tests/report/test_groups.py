@@ -55,6 +55,16 @@ def test_every_row_is_in_exactly_one_group(make_run, results):
     assert len(groups) == 4
 
 
+def test_runs_of_models_with_other_switches_are_never_ranked_together(make_run, results):
+    switched = [{}, {"model__qk_norm": True}, {"model__norm": "rms"}, {"model__registers": 4}]
+    for switches in switched:
+        for block in ("adaln", "adaln-zero"):
+            make_run(block, 0, **switches)
+    frame = load_results(results)
+    assert _blocks(split_groups(frame)) == [["adaln", "adaln-zero"]] * 4
+    assert differences(frame).keys() == {"model.qk_norm", "model.norm", "model.registers"}
+
+
 def test_several_keys_are_all_named(make_run, results):
     make_run("adaln", 0, name="a")
     make_run("adaln", 0, name="b", budget__steps=600, train__weight_decay=0.1, eval__samples=500)

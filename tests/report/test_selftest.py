@@ -10,17 +10,19 @@ import pytest
 from scipy import stats
 
 from ditbench.errors import DitbenchError
+from ditbench.models.blocks import block_names
 from ditbench.report import selftest, verdict
 from ditbench.report.results import load_results
 from ditbench.report.selftest import COLUMNS, is_calibrated, measure_noise, self_test, sentence
 
-REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "digits"
 FEW = 2000
 
 
 @pytest.fixture(scope="module")
 def reference():
-    return load_results(REFERENCE)
+    runs = load_results(REFERENCE)
+    return runs[runs["block"].isin(block_names("paper"))]
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +151,7 @@ def test_the_noise_of_simulated_runs_is_measured_as_it_was_made(seed, residual):
 def test_too_few_runs_are_an_error_with_a_hint(reference, keep):
     with pytest.raises(DitbenchError, match="nothing to resample") as caught:
         self_test(keep(reference), 10)
-    assert "results/reference --self-test" in caught.value.hint
+    assert "results/reference/digits --self-test" in caught.value.hint
 
 
 def test_of_several_groups_the_largest_is_resampled(reference, rates):

@@ -246,6 +246,9 @@ def test_what_the_peer_cannot_be_is_refused():
         EAGER.check(make_plan(width=4))
     with pytest.raises(DitbenchError, match=r"no model.mlp_ratio = 2"):
         EAGER.check(make_plan(model__mlp_ratio=2.0))
+    for name, value in {"qk_norm": True, "norm": "rms", "registers": 1}.items():
+        with pytest.raises(DitbenchError, match=f"has no model.{name}"):
+            EAGER.check(make_plan(**{f"model__{name}": value}))
 
 
 def test_peers_are_known_by_name(monkeypatch):

@@ -121,6 +121,24 @@ def test_a_checkpoint_brings_everything_back(make_plan, monkeypatch):
     assert trainer_state(other) == trainer_state(trainer)
 
 
+def test_a_run_with_all_switches_goes_on_and_ends_as_the_uninterrupted_one(
+    make_plan, often, tmp_path
+):
+    switches = {"model__qk_norm": True, "model__norm": "rms", "model__registers": 2}
+    stopped = make_plan(block="joint", **switches)
+    with pytest.raises(KeyboardInterrupt):
+        execute(stopped, stop_after(5))
+    execute(stopped, ignore)
+    uninterrupted = make_plan(block="joint", out=tmp_path / "whole", **switches)
+    execute(uninterrupted, ignore)
+    assert same_end(stopped, uninterrupted)
+    tensors, _ = read_checkpoint(stopped.directory.checkpoint)
+    gain = tensors["model.blocks.0.context_attn.qkv.k_norm.weight"]
+    assert gain.shape == (8,)
+    assert not gain.eq(1).all()  # it learns
+    assert tensors["ema.registers.tokens.weight"].shape == (2, 16)
+
+
 def _columns():
     return ("step", "images", "seconds", "loss", "lr", "grad_norm")
 

@@ -52,6 +52,7 @@ def test_auto_compiles_what_outlasts_compiling(block):
     assert not wants(block=block, budget__steps=4000)
     assert wants(block=block, budget__steps=6000)
     assert not wants(block=block, budget__steps=6000, model__depth=12, train__batch_size=32)
+    assert wants(block=block, budget__steps=4000, model__registers=16)  # twice the tokens
 
 
 @pytest.mark.parametrize("budget", [{"budget__flops": 13.44e12}, {"budget__steps": 5563}])

@@ -179,7 +179,7 @@ class Block(nn.Module):
     def forward(self, x: Any, told: Any) -> Any:
         """Transform the tokens, a `Stream` of (N, T, D), told what `prepare` made for this block.
 
-        `x.norm(shift, scale)` gives the stream and its layer norm, `x.add(branch, gate)` the stream
-        after a branch. The vectors (N, 1, D) that modulate one stream are views of one tensor, or
+        `x.norm(shift, scale)` gives the stream and its norm, `x.add(branch, gate)` the stream after
+        a branch. The vectors (N, 1, D) that modulate one stream are views of one tensor, or
         of tensors of one layout: a kernel reads them by one stride.
         """

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from ditbench.models.blocks.base import Block
 from ditbench.models.blocks.class_tokens import ClassTokens
 from ditbench.models.blocks.gated import VECTORS
+from ditbench.models.heads import Heads
 from ditbench.models.init import zero
 from ditbench.models.layers import Attention, Mlp, modulation, regress
-from ditbench.models.ops import Linear, cross_attention, self_attention
+from ditbench.models.ops import cross_attention, self_attention
 from ditbench.models.stream import Stream
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ class JointBlock(Block):
     under adaLN-Zero. Choices made here: the context is the class, as `options.class_tokens`
     tokens, 4 of them (see `ClassTokens`), where the paper's is a text; t enters by modulation
     alone, as there; modulations start at zero, the final layer's included, so that a block
-    starts as the identity; nothing normalises q and k. The last block's context would be dropped:
-    it has keys and values there and nothing else (the released models keep its queries, too).
+    starts as the identity; q and k are normalised only in a model that is switched to it, each
+    stream's then by gains of its own, as there. The last block's context would be dropped: it has
+    keys and values there and nothing else (the released models keep its queries, too).
     """
 
     summary = "class tokens with weights of their own in one joint attention"
@@ -53,7 +55,7 @@ class JointBlock(Block):
         self.adaLN_modulation = modulation(D, VECTORS)
         self.context_modulation = modulation(D, KEYS_ONLY if self.is_last else VECTORS)
         if self.is_last:
-            self.context_kv = Linear(D, 2 * D)
+            self.context_kv = Heads(D, spec.num_heads, queries=False)
         else:
             self.context_attn = Attention(D, spec.num_heads)
             self.context_mlp = Mlp(D, spec.mlp_ratio)

@@ -1,4 +1,4 @@
-"""Residual connections and the norms behind them: x + gate * h, LN, shift and scale in one pass.
+"""Residual connections and the norms behind them: x + gate * h, norm, shift, scale in one pass.
 
 Every tensor is read and written once. The backward pass sums what belongs to a sample (gradients
 of shift, scale and gate) over its tokens on the way, so that nothing is read again for it.
@@ -8,12 +8,15 @@ Legend of shapes: N batch, T tokens, D hidden size.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from ditbench.models.switches import NormKind
 
 # Numbers at a time in a program, its warps, programs that keep a large GPU busy (a sample's tokens
 # are shared out until there are so many) and loads ahead; measured on an H200.
@@ -22,9 +25,14 @@ BACKWARD = {"numbers": 2048, "warps": 4, "programs": 256, "stages": 3}
 
 
 @triton.jit
-def _normalise(x, mask, D: tl.constexpr, eps):
-    """Rows of x (R, D2) to mean 0 and variance 1, and their reciprocal deviations (R, 1)."""
-    centred = tl.where(mask, x - tl.sum(x, 1)[:, None] / D, 0.0)
+def _normalise(x, mask, D: tl.constexpr, eps, CENTRE: tl.constexpr):
+    """Rows of x (R, D2) to mean square 1, centred before or not, and their factors (R, 1).
+
+    Where the mask ends x is 0.
+    """
+    centred = x
+    if CENTRE:
+        centred = tl.where(mask, x - tl.sum(x, 1)[:, None] / D, 0.0)
     rstd = tl.rsqrt(tl.sum(centred * centred, 1)[:, None] / D + eps)
     return centred * rstd, rstd
 
@@ -34,6 +42,7 @@ def _forward_kernel(
     x, h, gate, shift, scale, total, out, T, stride, eps,
     D: tl.constexpr, D2: tl.constexpr, R: tl.constexpr,
     ADD: tl.constexpr, GATE: tl.constexpr, NORM: tl.constexpr, MODULATE: tl.constexpr,
+    CENTRE: tl.constexpr,
 ):  # fmt: skip
     n = tl.program_id(0).to(tl.int64)
     rows = tl.program_id(1) * R + tl.arange(0, R)
@@ -49,7 +58,7 @@ def _forward_kernel(
         value += added
         tl.store(total + at, value.to(total.dtype.element_ty), mask)
     if NORM:
-        value, _ = _normalise(value, mask, D, eps)
+        value, _ = _normalise(value, mask, D, eps, CENTRE)
         if MODULATE:
             factor = 1 + tl.load(scale + n * stride + columns, is_column, 0.0).to(tl.float32)
             offset = tl.load(shift + n * stride + columns, is_column, 0.0).to(tl.float32)
@@ -62,7 +71,7 @@ def _backward_kernel(
     total, h, gate, scale, grad_total, grad_out, grad_x, grad_h, sums, T, stride, eps, PART,
     D: tl.constexpr, D2: tl.constexpr, R: tl.constexpr,
     ADD: tl.constexpr, GATE: tl.constexpr, NORM: tl.constexpr, MODULATE: tl.constexpr,
-    THROUGH: tl.constexpr, STAGES: tl.constexpr,
+    CENTRE: tl.constexpr, THROUGH: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     n = tl.program_id(0).to(tl.int64)
     part = tl.program_id(1)
@@ -83,13 +92,14 @@ def _backward_kernel(
         if THROUGH:
             g += tl.load(grad_total + at, mask, 0.0).to(tl.float32)
         if NORM:
-            value, rstd = _normalise(tl.load(total + at, mask, 0.0).to(tl.float32), mask, D, eps)
+            value = tl.load(total + at, mask, 0.0).to(tl.float32)
+            value, rstd = _normalise(value, mask, D, eps, CENTRE)
             g_value = tl.load(grad_out + at, mask, 0.0).to(tl.float32)
             if MODULATE:
                 sum_shift += g_value
                 sum_scale += g_value * value
                 g_value *= factor[None, :]
-            mean = tl.sum(g_value, 1)[:, None] / D
+            mean = tl.sum(g_value, 1)[:, None] / D if CENTRE else 0.0
             slope = tl.sum(g_value * value, 1)[:, None] / D
             g += rstd * (g_value - mean - value * slope)
             tl.store(grad_x + at, g.to(grad_x.dtype.element_ty), mask)
@@ -110,8 +120,8 @@ class Residual(torch.autograd.Function):
     """`total = x + gate * h` and `out = norm(total) * (1 + scale) + shift`.
 
     Of x (N, T, D), h (N, T, D) in half precision or None, and vectors (N, 1, D) of equal strides or
-    None. Without h, the total is x; `norm` False leaves out the norm. Returns (total, out), the
-    total in x's type, `out` in the type `dtype`; what is not computed is None.
+    None. Without h, the total is x; `norm` is the kind of norm, None leaves it out. Returns (total,
+    out), the total in x's type, `out` in the type `dtype`; what is not computed is None.
     """
 
     @staticmethod
@@ -123,19 +133,19 @@ class Residual(torch.autograd.Function):
         shift: Tensor | None,
         scale: Tensor | None,
         eps: float,
-        norm: bool,  # noqa: FBT001
+        norm: NormKind | None,
         dtype: torch.dtype,
     ) -> tuple[Tensor | None, Tensor | None]:
         x = x.contiguous()
         h = None if h is None else h.contiguous()
         total = None if h is None else torch.empty_like(x)
-        out = torch.empty_like(x, dtype=dtype) if norm else None
+        out = torch.empty_like(x, dtype=dtype) if norm is not None else None
         N, T, D = x.shape
         D2 = triton.next_power_of_2(D)
         R = max(1, FORWARD["numbers"] // D2)
         ctx.flags = {
             "ADD": h is not None, "GATE": gate is not None,
-            "NORM": norm, "MODULATE": scale is not None,
+            "NORM": norm is not None, "MODULATE": scale is not None, "CENTRE": norm != "rms",
         }  # fmt: skip
         ctx.eps = eps
         _forward_kernel[(N, triton.cdiv(T, R))](
