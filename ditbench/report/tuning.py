@@ -111,10 +111,10 @@ def read_sweeps(root: Path) -> tuple[list[Sweep], Skipped]:
     for run in find_runs(root):
         try:
             config = validate(read_toml(run.config))
+            key = (task_of(config), Budget.of(config.budget))
         except DitbenchError as error:
             skipped.append((one_line(str(run.path)), one_line(error.message)))
         else:
-            key = (task_of(config), Budget.of(config.budget))
             found.setdefault(key, []).append((run, config))
     return [_sweep(key, runs, skipped) for key, runs in found.items()], skipped
 
@@ -151,6 +151,8 @@ def _sweep(
 
 def _grid(run: RunDirectory) -> tuple[list[float], list[int]]:
     """The rates and seeds of the sweep that a run was begun in, as far as it tells."""
+    if not run.environment.is_file():  # a pipe would be waited for
+        return [], []
     try:
         told = read_json(run.environment).get(SWEEP)
     except DitbenchError:

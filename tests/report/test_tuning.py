@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 
 import pytest
 
@@ -183,6 +184,16 @@ def test_a_damaged_run_is_named_and_missing(sweep, results):
 def test_a_damaged_note_of_the_grid_is_no_grid(sweep, told):
     (only,) = sweep("adaln", (20.0, 12.0, 9.0), told=told or {})
     assert (only.rates, only.seeds) == (RATES, (1000,))
+
+
+@pytest.mark.parametrize("spoil", [os.mkfifo, os.mkdir, lambda path: path.write_text("[" * 10**5)])
+def test_a_spoilt_note_is_no_grid_and_not_waited_for(sweep, results, spoil):
+    sweep("adaln", (20.0, 12.0, 9.0))
+    for path in results.glob("tune/digits/adaln/*/env.json"):
+        path.unlink()
+        spoil(path)
+    (only,), skipped = read_sweeps(results / "tune")
+    assert (only.best, only.rates, skipped) == (1e-2, RATES, [])
 
 
 def test_without_a_directory_there_are_no_sweeps(tmp_path):
