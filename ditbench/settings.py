@@ -143,6 +143,16 @@ class MetricsConfig(Section):
     inception_weights: Location = None
 
 
+class StrategyConfig(Section):
+    """Of a strategy that is not ditbench's own, where it is and what it is; else nothing.
+
+    A plan fills it in. `sha256` is of the file that its class is in.
+    """
+
+    location: Annotated[str | None, Field(json_schema_extra=NOT_IDENTITY)] = None
+    sha256: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$")] = None
+
+
 class RunConfig(Section):
     """Everything that determines the result of one run, and the labels that name it."""
 
@@ -159,6 +169,7 @@ class RunConfig(Section):
     metrics: MetricsConfig = MetricsConfig()
     # The strategy's own, which states their names and defaults; a plan fills them in.
     options: Annotated[dict[str, Option], Field(json_schema_extra=ADDED_LATER)] = {}
+    strategy: Annotated[StrategyConfig, Field(json_schema_extra=ADDED_LATER)] = StrategyConfig()
 
     @model_validator(mode="after")
     def _check(self) -> RunConfig:
@@ -207,10 +218,10 @@ def _drop_unused(section: Section, table: Table) -> None:
     """Take the keys that are not used out of what a section was dumped to."""
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
-        if isinstance(value, Section):
-            _drop_unused(value, table[name])
-        elif _is_unused(field, value):
+        if _is_unused(field, value):
             table.pop(name, None)
+        elif isinstance(value, Section):
+            _drop_unused(value, table[name])
 
 
 def _identity(section: Section) -> Table:

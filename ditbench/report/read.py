@@ -183,9 +183,13 @@ def _cost_facts(cost: Row, file: str) -> Row:
 def _config_facts(flat: Row, file: str) -> Row:
     # Not validated as a RunConfig: runs of older and newer versions stay readable.
     recipe = {key: value for key, value in flat.items() if key not in _NOT_RECIPE}
-    # A strategy's options are part of the strategy, and tell two of one name apart by fingerprint.
-    recipe = {key: value for key, value in recipe.items() if not key.startswith("options.")}
+    # A strategy's options are part of the strategy, and tell two of one name apart by fingerprint;
+    # and its source, where it is not ditbench's own, tells two of one name apart in theirs.
+    recipe = {
+        key: value for key, value in recipe.items() if not key.startswith(("options.", "strategy."))
+    }
     return {
+        "strategy": _optional(flat, "strategy.sha256", file),
         "objective": fields.text(flat, "objective.name", file),
         "budget": _budget(flat, file),
         "dataset": fields.text(flat, "data.name", file),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ditbench.errors import DitbenchError
 from ditbench.metrics import create_extractor
 from ditbench.metrics.real import real_statistics
+from ditbench.models.blocks import outside
 from ditbench.rundir import metric_suffix, read_json
 from ditbench.training import environment
 from ditbench.training.checkpoint import Saver, resume
@@ -120,7 +121,9 @@ def _train(
     if not (goes_on and directory.is_described()):
         write = directory.describe if goes_on else directory.start
         facts = environment.describe(run.device) | run.compiling.describe()
-        write(run.config.to_toml(), facts, _cost_table(run))
+        theirs = outside(run.config.block)
+        source = theirs.source if theirs else None
+        write(run.config.to_toml(), facts, _cost_table(run), source)
     elif begun_compiled(directory, run.device) not in (None, run.compiling.on):
         _note_the_change(run, trainer.step, on_event)
     on_event(Started(run, trainer.step, trainer.seconds))
