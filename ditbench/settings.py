@@ -150,7 +150,9 @@ class StrategyConfig(Section):
     """
 
     location: Annotated[str | None, Field(json_schema_extra=NOT_IDENTITY)] = None
-    sha256: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$")] = None
+    sha256: Annotated[
+        str | None, Field(pattern="^[0-9a-f]{64}$", json_schema_extra=ADDED_LATER)
+    ] = None
 
 
 class RunConfig(Section):
@@ -169,7 +171,7 @@ class RunConfig(Section):
     metrics: MetricsConfig = MetricsConfig()
     # The strategy's own, which states their names and defaults; a plan fills them in.
     options: Annotated[dict[str, Option], Field(json_schema_extra=ADDED_LATER)] = {}
-    strategy: Annotated[StrategyConfig, Field(json_schema_extra=ADDED_LATER)] = StrategyConfig()
+    strategy: StrategyConfig = StrategyConfig()
 
     @model_validator(mode="after")
     def _check(self) -> RunConfig:
@@ -218,10 +220,10 @@ def _drop_unused(section: Section, table: Table) -> None:
     """Take the keys that are not used out of what a section was dumped to."""
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
-        if _is_unused(field, value):
-            table.pop(name, None)
-        elif isinstance(value, Section):
+        if isinstance(value, Section):
             _drop_unused(value, table[name])
+        if _is_unused(field, value) or table.get(name) == {}:
+            table.pop(name, None)
 
 
 def _identity(section: Section) -> Table:
@@ -231,6 +233,8 @@ def _identity(section: Section) -> Table:
         if field.json_schema_extra == NOT_IDENTITY or _is_unused(field, value):
             continue
         table[name] = _identity(value) if isinstance(value, Section) else value
+        if table[name] == {}:  # a section that came later, and of which nothing is used
+            del table[name]
     return table
 
 
