@@ -14,6 +14,7 @@ from ditbench.rundir import metric_suffix, read_json
 from ditbench.training import environment
 from ditbench.training.checkpoint import Saver, resume
 from ditbench.training.compile_choice import begun_compiled
+from ditbench.training.edited import unfinished_before_an_edit
 from ditbench.training.evaluate import Evaluation, Evaluator
 from ditbench.training.grid import GRID_ROWS, arrange, first_classes, save_grid
 from ditbench.training.lock import locked
@@ -118,6 +119,9 @@ def _train(
     trainer = build_trainer(run)
     stop.check()  # nothing is written yet that could be half there
     goes_on = resume(directory, trainer, lambda text: on_event(Warned(text)))
+    if not goes_on and (other := unfinished_before_an_edit(run)) is not None:
+        told = f"{run.config.block} has changed since {other.path}, which goes on no more"
+        on_event(Warned(f"{told}: this is another run"))
     if not (goes_on and directory.is_described()):
         write = directory.describe if goes_on else directory.start
         facts = environment.describe(run.device) | run.compiling.describe()

@@ -61,7 +61,7 @@ def strategy(name: str, *groups: str) -> Callable[[type[B]], type[B]]:
         location = f"{block.__module__}:{block.__qualname__}"
         if _LOCATIONS.get(name) != location:
             register(name, location, *groups)
-        _OUTSIDE.pop(name, None)
+        _OUTSIDE[name] = Outside(name, Place(block.__module__, block.__qualname__), block)
         return block
 
     return decorate

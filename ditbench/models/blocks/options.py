@@ -38,7 +38,18 @@ def check_options(blocks: Iterable[str], size: ModelSize, given: Iterable[str]) 
 
 
 def _stated(block: str, size: ModelSize) -> dict[str, int]:
-    """What a strategy says of its options."""
+    """What a strategy says of its options.
+
+    Raises:
+        DitbenchError: a default that can be none.
+    """
     strategy = block_class(block)
     with guarded(block):
-        return dict(strategy.options(size))
+        stated = dict(strategy.options(size))
+    for name, value in stated.items():
+        if not isinstance(value, int) or value < 1:
+            raise DitbenchError(
+                f"{block}: the option '{name}' is {value!r}, not a whole number above 0",
+                "options(cls, size) returns names and their defaults",
+            )
+    return stated

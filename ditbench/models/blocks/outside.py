@@ -82,11 +82,13 @@ class Outside:
     Args:
         name: what it is called in tables and directories.
         place: where its class is written.
+        given: the class itself, if it is at hand.
     """
 
-    def __init__(self, name: str, place: Place) -> None:
+    def __init__(self, name: str, place: Place, given: type[Block] | None = None) -> None:
         self.name = name
         self.place = place
+        self._given = given
 
     @cached_property
     def block(self) -> type[Block]:
@@ -96,7 +98,7 @@ class Outside:
             DitbenchError: the file or module cannot be imported, or has no such class; one that is
                 no `Block`, or has no `forward`.
         """
-        found = getattr(self._module, self.place.attribute, None)
+        found = self._given or getattr(self._module, self.place.attribute, None)
         if found is None:
             raise _no_such_class(self.place, _classes(self._module))
         return _checked(found, str(self.place))

@@ -60,8 +60,14 @@ def check_strategy(name: str) -> Iterator[Outcome]:
     """
     strategy = block_class(name)
     subject = Subject(name, strategy, inspect.getsourcefile(strategy))
+    seen: dict[str, str] = {}
     for check, (find_out, hint) in CHECKS.items():
-        yield _outcome(check, find_out, hint, subject)
+        outcome = _outcome(check, find_out, hint, subject)
+        first = seen.setdefault(outcome.detail, check)
+        if outcome.ok or first == check:
+            yield outcome
+        else:  # one mistake often fails all that follows
+            yield Outcome(check, ok=False, detail=f"the same as {first}")
 
 
 def _outcome(
@@ -71,7 +77,9 @@ def _outcome(
         return Outcome(check, ok=True, detail=find_out(subject))
     except BrokenPromiseError as broken:
         return Outcome(check, ok=False, detail=broken.reason, hint=broken.hint or hint)
-    except DitbenchError as error:
-        return Outcome(check, ok=False, detail=error.message, hint=error.hint or hint)
-    except Exception as error:  # whatever the strategy's code raises
-        return Outcome(check, ok=False, detail=told(error, subject.file), hint=hint)
+    except (Exception, SystemExit) as error:  # whatever the strategy's code raises
+        if isinstance(error, DitbenchError) and error.__cause__ is None:
+            return Outcome(check, ok=False, detail=error.message, hint=error.hint or hint)
+        return Outcome(
+            check, ok=False, detail=told(error.__cause__ or error, subject.file), hint=hint
+        )

@@ -43,10 +43,10 @@ def of_tokens(subject: Subject) -> str:
     is_identity = torch.equal(before, after)
     said = subject.strategy.starts_as
     if is_identity != (said == "identity"):
-        found = "the identity" if is_identity else "not the identity"
-        least = (after - before).abs().max().item()
+        change = (after - before).abs().max().item()
+        found = "tokens do not change" if is_identity else f"tokens change by up to {change:.2g}"
         raise BrokenPromiseError(
-            f"starts as {found} (tokens change by up to {least:.2g}), and starts_as says '{said}'",
+            f"at the start {found}, and starts_as says '{said}'",
             "starts_as = 'identity'" if is_identity else "starts_as = 'random', or start at zero",
         )
     return f"starts as {'the identity' if is_identity else f'it says, {said!r}'}"

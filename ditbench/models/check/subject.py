@@ -92,7 +92,7 @@ class Subject:
             for value in (*model.parameters(), *model.buffers()):
                 value.fill_(torch.nan) if value.is_floating_point() else value.fill_(-1)
         model.initialize(seed)
-        return model
+        return model.eval()
 
     def bare_model(self, task: Task = USUAL) -> DiT:
         """A model where torch's context says: on the meta device it has no weights."""
