@@ -12,7 +12,7 @@ TINY_EVALUATION = ("eval.points=2", "eval.samples=40", "eval.sampling_steps=3")
 TINY_RUN = (*TINY, *(part for value in TINY_EVALUATION for part in ("--set", value)))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny():
     """Arguments of `run` that make it a second."""
     return TINY_RUN

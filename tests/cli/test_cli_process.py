@@ -5,7 +5,17 @@ import sys
 
 import pytest
 
-COMMANDS = ("run", "compare", "plot", "flops", "blocks", "sample", "features", "features train")
+COMMANDS = (
+    "run",
+    "compare",
+    "plot",
+    "flops",
+    "blocks",
+    "blocks check",
+    "sample",
+    "features",
+    "features train",
+)
 MAIN = (sys.executable, "-m", "ditbench")
 
 

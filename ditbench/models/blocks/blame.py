@@ -37,6 +37,10 @@ def told(error: BaseException, file: str | None) -> str:
     """`my_block.py:17: RuntimeError: ..., in: x.add(...)`, as much of it as is known."""
     if isinstance(error, SyntaxError) and error.filename:
         file = error.filename  # it may be in a module that the file imports
+    elif file is None:  # of a module that is being imported it is the last
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame.filename for frame in frames if not frame.filename.startswith("<frozen")]
+        file = own[-1] if own else None
     line = line_of(error, file)
     if file is None or line is None:
         return in_words(error)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ditbench.models.blocks.base import Block
 
+_AT_IMPORT = "mend that line: the code around a class is executed when its strategy is asked for"
 HOW_TO_NAME = "write ./my_block.py:MyBlock, or package.module:MyBlock"
 
 
@@ -147,9 +148,9 @@ class Outside:
     def _module(self) -> ModuleType:
         place = self.place
         if place.is_file:
-            with naming_the_line(place.container, "while it was imported"):
+            with naming_the_line(place.container, "while it was imported", _AT_IMPORT):
                 return _execute(place.container, self.source)
-        with naming_the_line(None, f"while {place.container} was imported"):
+        with naming_the_line(None, f"while {place.container} was imported", _AT_IMPORT):
             try:
                 return import_module(place.container)
             except ModuleNotFoundError as error:
