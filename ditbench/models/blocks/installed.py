@@ -6,10 +6,13 @@ Reading them imports nothing of those packages, so that a broken one is found wh
 from __future__ import annotations
 
 import re
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from ditbench.errors import DitbenchError
 from ditbench.models.blocks.outside import Place, parse_place
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "ditbench.blocks"
 
@@ -21,6 +24,8 @@ def is_folder_name(name: str) -> bool:
 
 def installed() -> dict[str, list[EntryPoint]]:
     """By name, what installed packages offer as strategies: one each, unless two packages clash."""
+    from importlib.metadata import entry_points  # tens of milliseconds, for help pages too
+
     found: dict[str, list[EntryPoint]] = {}
     for point in entry_points(group=GROUP):
         others = found.setdefault(point.name, [])
