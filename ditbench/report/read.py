@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import hashlib
 import json
 import math
 import re
@@ -85,6 +86,7 @@ def _read_run(run: RunDirectory) -> list[Row]:
     config = _read_config(run.config)
     cost = read_json(run.cost)
     flat = fields.flatten(config)
+    _check_strategy(run, flat)
     facts = {
         "path": str(run.path),
         **_result_facts(result, run.result.name),
@@ -104,6 +106,16 @@ def _read_run(run: RunDirectory) -> list[Row]:
     rows = [{**facts, **evaluation, "final": False} for evaluation in evaluations]
     rows[-1]["final"] = True
     return rows
+
+
+def _check_strategy(run: RunDirectory, flat: Row) -> None:
+    """The copy of a strategy's source, where there is one, is that of the configuration."""
+    sha256 = flat.get("strategy.sha256")
+    if sha256 is None or not run.strategy.exists():
+        return
+    _must_be_a_table(run.strategy)
+    if hashlib.sha256(run.strategy.read_bytes()).hexdigest() != sha256:
+        raise DitbenchError(f"{run.strategy.name} is not the source that {run.config.name} names")
 
 
 def _must_be_a_table(path: Path) -> None:

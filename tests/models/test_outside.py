@@ -142,7 +142,8 @@ def test_a_class_of_a_module(write, monkeypatch, tmp_path):
      ("mine.py:class", "does not name a class"), ("mine.py:A.B", "does not name a class"),
      ("nowhere.py:Mine", "nowhere.py does not exist"), ("a/b:Mine", "a/b does not exist"),
      ("/:Mine", "/ is not a file"), ("a-b.c:Mine", "no name of a module"),
-     ("..x:Mine", "no name of a module")],
+     ("..x:Mine", "no name of a module"), ("~nobody-at-all/a.py:Mine", "is not a file"),
+     ("a" * 300 + ".py:Mine", "is not a file")],
 )  # fmt: skip
 def test_a_place_that_is_none_is_refused_at_once(text, words, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
@@ -297,6 +298,19 @@ def test_two_packages_of_one_name_are_refused(package):
     assert "several packages have a strategy 'mine'" in error.message
     assert "one_blocks:Mine" in error.hint
     assert "two_blocks:Mine" in error.hint
+
+
+def test_a_decorator_leaves_the_strategy_of_a_place_alone(write):
+    text = "import ditbench\n" + PLAIN.replace(
+        "class Mine", "@ditbench.strategy('Mine')\nclass Mine"
+    )
+    path = write(text)
+    for edit in ("", "# edited"):
+        path.write_text(text + edit)
+        expand(f"{path}:Mine")
+        assert block_class("Mine")
+        assert outside("Mine").location == f"{path}:Mine"
+    assert "Mine" not in block_names()
 
 
 def test_a_decorated_class_is_a_strategy_of_this_process():

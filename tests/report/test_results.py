@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -371,3 +372,17 @@ def test_a_strategy_that_was_moved_is_the_same(make_run, results):
     runs = load_results(results)
     assert set(runs["block"]) == {"Mine"}
     assert runs["fingerprint"].nunique() == 1
+
+
+@pytest.mark.parametrize("source", [b"edited", None])
+def test_a_copy_of_another_source_is_refused_and_none_at_all_is_not(make_run, results, source):
+    right = {"location": "/a/mine.py:Mine", "sha256": hashlib.sha256(b"source").hexdigest()}
+    run = make_run("Mine", 0, strategy=right)
+    run.strategy.write_bytes(b"source")
+    assert len(load_results(results))
+    run.strategy.unlink() if source is None else run.strategy.write_bytes(source)
+    make_run("adaln", 0)
+    skipped = load_results(results).attrs["skipped"]
+    assert [reason for _, reason in skipped] == (
+        [] if source is None else ["strategy.py is not the source that config.toml names"]
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.models.blocks.installed import installed, is_folder_name, packages, place_of
-from ditbench.models.blocks.outside import Outside, Place, is_place, parse_place
+from ditbench.models.blocks.outside import EXECUTED, Outside, Place, is_place, parse_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -45,7 +45,8 @@ def register(name: str, location: str, *groups: str) -> None:
 def strategy(name: str, *groups: str) -> Callable[[type[B]], type[B]]:
     """Register the class below it as a strategy of this process: `@ditbench.strategy("mine")`.
 
-    The same class again, as of a notebook's cell that is run twice, takes its own place.
+    The same class again, as of a notebook's cell that is run twice, takes its own place. In a file
+    that is named by its place it does nothing: there the class's name counts.
 
     Args:
         name: letters, digits and `.-_`; it names directories.
@@ -58,6 +59,8 @@ def strategy(name: str, *groups: str) -> Callable[[type[B]], type[B]]:
         raise ValueError(f"the block name {name!r} cannot name a directory")
 
     def decorate(block: type[B]) -> type[B]:
+        if block.__module__.startswith(EXECUTED):
+            return block
         location = f"{block.__module__}:{block.__qualname__}"
         if _LOCATIONS.get(name) != location:
             register(name, location, *groups)

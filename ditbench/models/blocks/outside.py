@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ditbench.models.blocks.base import Block
 
 _AT_IMPORT = "mend that line: the code around a class is executed when its strategy is asked for"
+# How modules are called that are the files of places.
+EXECUTED = "ditbench_block_"
 HOW_TO_NAME = "write ./my_block.py:MyBlock, or package.module:MyBlock"
 
 
@@ -67,9 +69,15 @@ def parse_place(text: str) -> Place:
     if not attribute.isidentifier() or iskeyword(attribute) or not container:
         raise DitbenchError(f"'{text}' does not name a class in a file or module", HOW_TO_NAME)
     if is_path(container):
-        path = Path(container).expanduser()
-        if not path.is_file():  # a pipe would be waited for
-            what = "is not a file" if path.exists() else "does not exist"
+        path = Path(container)
+        try:
+            path = path.expanduser()
+            what = (
+                None if path.is_file() else "is not a file" if path.exists() else "does not exist"
+            )
+        except (OSError, RuntimeError) as error:  # a name too long, a home that is not known
+            what = f"is not a file: {error}"
+        if what is not None:
             raise DitbenchError(f"{path} {what}", f"check the path; {HOW_TO_NAME}")
         return Place(os.path.abspath(path), attribute)  # noqa: PTH100 (symbolic links stay)
     if not all(part.isidentifier() for part in container.split(".")):
@@ -168,7 +176,7 @@ def _execute(path: str, source: bytes) -> ModuleType:
     the one file whose digest it records.
     """
     digest = hashlib.sha256(path.encode() + b"\0" + source).hexdigest()
-    name = f"ditbench_block_{digest[:16]}"
+    name = f"{EXECUTED}{digest[:16]}"
     if name in sys.modules:
         return sys.modules[name]
     module = ModuleType(name)
