@@ -10,6 +10,7 @@ from ditbench.errors import DitbenchError
 from ditbench.metrics import create_extractor
 from ditbench.metrics.real import real_statistics
 from ditbench.models.blocks import outside
+from ditbench.models.blocks.installed import package_of
 from ditbench.rundir import metric_suffix, read_json
 from ditbench.training import environment
 from ditbench.training.checkpoint import Saver, resume
@@ -127,6 +128,8 @@ def _train(
         facts = environment.describe(run.device) | run.compiling.describe()
         theirs = outside(run.config.block)
         source = theirs.source if theirs else None
+        if theirs and (package := package_of(theirs.place)):
+            facts["strategy_package"] = package
         write(run.config.to_toml(), facts, _cost_table(run), source)
     elif begun_compiled(directory, run.device) not in (None, run.compiling.on):
         _note_the_change(run, trainer.step, on_event)

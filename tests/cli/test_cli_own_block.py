@@ -230,7 +230,7 @@ def test_check_tells_a_line_a_check(cli, tmp_path):
     clean(cli("blocks", "check"), 2, "missing argument")
 
 
-def test_installed_strategies_are_listed_and_broken_ones_named(cli, tmp_path, monkeypatch):
+def test_installed_strategies_are_listed_and_broken_ones_named(cli, tiny, tmp_path, monkeypatch):
     info = tmp_path / "theirs-1.dist-info"
     info.mkdir()
     info.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
@@ -252,4 +252,9 @@ def test_installed_strategies_are_listed_and_broken_ones_named(cli, tmp_path, mo
     told = cli("flops", "--block", "class-gate,adaln", "--model", "S/8", "--format", "csv")
     assert told.exit_code == 0
     assert "warning: the strategy 'adaln' of package theirs is left out" in told.stderr
+    told = cli("run", "--block", "class-gate", *tiny, "--out", tmp_path / "results")
+    assert told.exit_code == 0, told.stderr
+    (run,) = (tmp_path / "results" / "digits" / "class-gate").iterdir()
+    assert json.loads((run / "env.json").read_text())["strategy_package"] == "theirs 1"
+    assert (run / "strategy.py").read_bytes() == (tmp_path / "theirs_listed.py").read_bytes()
     clean(cli("flops", "--block", "broken"), 2, "theirs_broken.py:1: ZeroDivisionError")

@@ -55,6 +55,13 @@ def place_of(name: str) -> Place:
         raise DitbenchError(f"{where} is broken: {error.message}", error.hint) from error
 
 
+def package_of(place: Place) -> str | None:
+    """The installed package, and its version, that offers what is written at a place; or None."""
+    points = [point for points in installed().values() for point in points]
+    found = [point.dist for point in points if point.value == str(place) and point.dist]
+    return f"{found[0].name} {found[0].version}" if found else None
+
+
 def packages(points: list[EntryPoint]) -> str:
     """The packages of entry points, in words."""
     return " and ".join(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CHECKS: dict[str, tuple[Callable[[Subject], str], str]] = {
     # A name, what finds out, and what helps where an exception ends it.
-    "shapes": (shapes.of_tokens, "forward(x, told) takes a Stream of (N, T, D) and returns one"),
+    "shapes": (shapes.of_tokens, "forward takes and returns a Stream; constants are made there"),
     "weights": (initial.of_weights, "name what starts in a way of its own in `initial`"),
     "start": (initial.of_tokens, "starts_as says it: 'identity', or otherwise in words"),
     "gradients": (information.of_parameters, "every parameter has to reach the output"),

@@ -41,7 +41,7 @@ def of_tokens(subject: Subject) -> str:
         with torch.no_grad():
             out = model(*inputs(task))
         if not out.isfinite().all():
-            raise BrokenPromiseError(f"{subject.at('forward')}the output is not finite, of {task}")
+            raise BrokenPromiseError(f"{subject.at('forward')}the output of {task} is not finite")
     tokens = ", ".join(str(task.tokens) for task in TASKS)
     widths = ", ".join(str(task.size.hidden_size) for task in TASKS)
     return f"{tokens} tokens of width {widths}"
