@@ -5,18 +5,20 @@
     runs = ditbench.load_results("results")  # a tidy DataFrame, one row an evaluation
     print(ditbench.compare(runs).sentence)
 
-Both are torch-free; docs/api.md tells the columns.
+Both are torch-free; docs/api.md tells the columns. `@ditbench.strategy("name")` above a class makes
+it a strategy of this process: docs/your-own.md.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ditbench.models.blocks import strategy
     from ditbench.report.compare import Comparison, compare, compare_groups
     from ditbench.report.groups import split_groups
     from ditbench.report.results import load_results
 
 __version__ = "0.1.0"
-__all__ = ["Comparison", "compare", "compare_groups", "load_results", "split_groups"]
+__all__ = ["Comparison", "compare", "compare_groups", "load_results", "split_groups", "strategy"]
 
 _HOMES = {
     "Comparison": "ditbench.report.compare",
@@ -24,6 +26,7 @@ _HOMES = {
     "compare_groups": "ditbench.report.compare",
     "load_results": "ditbench.report.results",
     "split_groups": "ditbench.report.groups",
+    "strategy": "ditbench.models.blocks",
 }
 
 

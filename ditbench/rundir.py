@@ -4,6 +4,7 @@ Only this file knows the names and formats inside it:
 
     results/<preset>/<block>/seed<k>-<fingerprint8>/
         config.toml   cost.json   env.json   train.csv   eval.csv   samples/   checkpoints/
+        strategy.py   the source of a strategy that is not ditbench's own
         failure.json  why it stopped, while it has not gone on
         result.json   written last: a run without it is not complete
 """
@@ -68,6 +69,11 @@ class RunDirectory:
     def config(self) -> Path:
         """Everything that determines the result, TOML."""
         return self.path / "config.toml"
+
+    @cached_property
+    def strategy(self) -> Path:
+        """The source of a strategy that is not ditbench's own, Python, as the run was started."""
+        return self.path / "strategy.py"
 
     @cached_property
     def environment(self) -> Path:
@@ -140,23 +146,33 @@ class RunDirectory:
         return max(self.path.glob("samples/step-*.png"), default=None)
 
     def start(
-        self, config_toml: str, environment: Mapping[str, Any], cost: Mapping[str, Any]
+        self,
+        config_toml: str,
+        environment: Mapping[str, Any],
+        cost: Mapping[str, Any],
+        strategy: bytes | None = None,
     ) -> None:
         """Create the directory, or empty an incomplete one, and write what is known up front."""
         remove_leftovers(self.path)
         stale = (self.train, self.evaluations, self.failure, *self.path.glob("samples/step-*.png"))
         for path in stale:
             _remove(path)
-        self.describe(config_toml, environment, cost)
+        self.describe(config_toml, environment, cost, strategy)
 
     def is_described(self) -> bool:
         """Whether what `start` writes is there; somebody may have removed it."""
         return all(path.is_file() for path in (self.config, self.environment, self.cost))
 
     def describe(
-        self, config_toml: str, environment: Mapping[str, Any], cost: Mapping[str, Any]
+        self,
+        config_toml: str,
+        environment: Mapping[str, Any],
+        cost: Mapping[str, Any],
+        strategy: bytes | None = None,
     ) -> None:
-        """Write what is known up front."""
+        """Write what is known up front, the source of a strategy that is not ditbench's own too."""
+        if strategy is not None:
+            write_atomically(self.strategy, lambda file: file.write(strategy))
         write_json(self.environment, environment)
         write_json(self.cost, cost)
         write_text(self.config, config_toml)  # last, because it makes the directory a run's

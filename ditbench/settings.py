@@ -155,6 +155,18 @@ class MetricsConfig(Section):
     inception_weights: Location = None
 
 
+class StrategyConfig(Section):
+    """Of a strategy that is not ditbench's own, where it is and what it is; else nothing.
+
+    A plan fills it in. `sha256` is of the file that its class is in.
+    """
+
+    location: Annotated[str | None, Field(json_schema_extra=NOT_IDENTITY)] = None
+    sha256: Annotated[
+        str | None, Field(pattern="^[0-9a-f]{64}$", json_schema_extra=ADDED_LATER)
+    ] = None
+
+
 class RunConfig(Section):
     """Everything that determines the result of one run, and the labels that name it."""
 
@@ -171,6 +183,7 @@ class RunConfig(Section):
     metrics: MetricsConfig = MetricsConfig()
     # The strategy's own, which states their names and defaults; a plan fills them in.
     options: Annotated[dict[str, Option], Field(json_schema_extra=ADDED_LATER)] = {}
+    strategy: StrategyConfig = StrategyConfig()
 
     @model_validator(mode="after")
     def _check(self) -> RunConfig:
@@ -221,7 +234,7 @@ def _drop_unused(section: Section, table: Table) -> None:
         value = getattr(section, name)
         if isinstance(value, Section):
             _drop_unused(value, table[name])
-        elif _is_unused(field, value):
+        if _is_unused(field, value) or table.get(name) == {}:
             table.pop(name, None)
 
 
@@ -232,6 +245,8 @@ def _identity(section: Section) -> Table:
         if field.json_schema_extra == NOT_IDENTITY or _is_unused(field, value):
             continue
         table[name] = _identity(value) if isinstance(value, Section) else value
+        if table[name] == {}:  # a section that came later, and of which nothing is used
+            del table[name]
     return table
 
 

@@ -55,9 +55,11 @@ OTHER = {
     "metrics.features": "inception",
     "metrics.inception_weights": "weights.pth",
     "options": {"lora_rank": 4},
+    "strategy.location": "/home/me/my_block.py:MyBlock",
+    "strategy.sha256": "0" * 64,
 }
 OTHER_BUDGETS = ("budget.flops", "budget.seconds")
-LABELS = {"preset", "seed", "data.path", "metrics.inception_weights"}
+LABELS = {"preset", "seed", "data.path", "metrics.inception_weights", "strategy.location"}
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)
 shares = st.floats(0, 1)

@@ -95,6 +95,13 @@ class _Group(TyperGroup):
             return super().invoke(ctx)
 
 
+class _Listing(_Group):
+    """A command of commands that does something alone: it lists what they are about."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return TyperGroup.parse_args(self, ctx, args)
+
+
 app = typer.Typer(
     name="ditbench",
     cls=_Group,
@@ -126,7 +133,10 @@ app.command("tune", cls=_Command)(tune.tune)
 app.command("compare", cls=_Command)(compare.compare)
 app.command("plot", cls=_Command)(plot.plot)
 app.command("flops", cls=_Command)(flops.flops)
-app.command("blocks", cls=_Command)(strategies.blocks)
+blocks = typer.Typer(cls=_Listing, invoke_without_command=True)
+blocks.callback()(strategies.blocks)
+blocks.command("check", cls=_Command)(strategies.check)
+app.add_typer(blocks, name="blocks")
 app.command("sample", cls=_Command)(sample.sample)
 app.command("bench", cls=_Command)(bench.bench)
 features = typer.Typer(cls=_Group, help="The small classifiers whose features the metrics use.")

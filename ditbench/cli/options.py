@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from ditbench.errors import DitbenchError
-from ditbench.models.blocks import expand, group_names
+from ditbench.models.blocks import expand_all, group_names, shadowed
 
 Blocks = Annotated[
     str,
     typer.Option(
         metavar="NAMES",
-        help="A strategy (see `ditbench blocks`), several joined by commas, or a group: "
-        f"{', '.join(group_names())}.",
+        help="A strategy (see `ditbench blocks`) or a class of your own (./my_block.py:MyBlock), "
+        f"several joined by commas, or a group: {', '.join(group_names())}.",
     ),
 ]
 Results = Annotated[
@@ -57,12 +57,14 @@ MOST_SEEDS = 10_000
 
 
 def parse_blocks(text: str) -> list[str]:
-    """Names of strategies or groups joined by commas, each strategy once.
+    """Names of strategies or groups, or places of classes, joined by commas, each strategy once.
 
     Raises:
         DitbenchError: for a name of neither; the nearest names are offered.
     """
-    return list(dict.fromkeys(block for name in text.split(",") for block in expand(name.strip())))
+    for line in shadowed():
+        typer.echo(f"warning: {line}", err=True)
+    return expand_all(name.strip() for name in text.split(","))
 
 
 def parse_seeds(text: str, first: int = 0) -> list[int]:

@@ -11,6 +11,8 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
+from ditbench.models.blocks import check_block
+from ditbench.models.blocks.guard import guarded
 from ditbench.models.dit import DiT
 from ditbench.models.switches import PAPER
 
@@ -89,7 +91,7 @@ def count(
     Raises:
         DitbenchError: for an unknown block or option, or a model that cannot be built.
     """
-    with torch.device("meta"):
+    with guarded(block), torch.device("meta"):
         model = DiT(
             block,
             size,
@@ -102,12 +104,14 @@ def count(
             options=options,
             switches=switches,
         )
+    with guarded(block):
+        flops = forward_flops(model, channels, height, width)
     return Cost(
-        block=block,
+        block=check_block(block),
         model=size.name,
         input=f"{height}x{width}x{channels}",
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        gmacs=forward_flops(model, channels, height, width) / FLOPS_PER_MAC / 1e9,
+        gmacs=flops / FLOPS_PER_MAC / 1e9,
     )
 
 

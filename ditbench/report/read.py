@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import hashlib
 import json
 import math
 import re
@@ -85,6 +86,7 @@ def _read_run(run: RunDirectory) -> list[Row]:
     config = _read_config(run.config)
     cost = read_json(run.cost)
     flat = fields.flatten(config)
+    _check_strategy(run, flat)
     facts = {
         "path": str(run.path),
         **_result_facts(result, run.result.name),
@@ -104,6 +106,16 @@ def _read_run(run: RunDirectory) -> list[Row]:
     rows = [{**facts, **evaluation, "final": False} for evaluation in evaluations]
     rows[-1]["final"] = True
     return rows
+
+
+def _check_strategy(run: RunDirectory, flat: Row) -> None:
+    """The copy of a strategy's source, where there is one, is that of the configuration."""
+    sha256 = flat.get("strategy.sha256")
+    if sha256 is None or not run.strategy.exists():
+        return
+    _must_be_a_table(run.strategy)
+    if hashlib.sha256(run.strategy.read_bytes()).hexdigest() != sha256:
+        raise DitbenchError(f"{run.strategy.name} is not the source that {run.config.name} names")
 
 
 def _must_be_a_table(path: Path) -> None:
@@ -183,9 +195,13 @@ def _cost_facts(cost: Row, file: str) -> Row:
 def _config_facts(flat: Row, file: str) -> Row:
     # Not validated as a RunConfig: runs of older and newer versions stay readable.
     recipe = {key: value for key, value in flat.items() if key not in _NOT_RECIPE}
-    # A strategy's options are part of the strategy, and tell two of one name apart by fingerprint.
-    recipe = {key: value for key, value in recipe.items() if not key.startswith("options.")}
+    # A strategy's options are part of the strategy, and tell two of one name apart by fingerprint;
+    # and its source, where it is not ditbench's own, tells two of one name apart in theirs.
+    recipe = {
+        key: value for key, value in recipe.items() if not key.startswith(("options.", "strategy."))
+    }
     return {
+        "strategy": _optional(flat, "strategy.sha256", file),
         "objective": fields.text(flat, "objective.name", file),
         "budget": _budget(flat, file),
         "dataset": fields.text(flat, "data.name", file),

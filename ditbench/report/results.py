@@ -76,7 +76,8 @@ def load_results(path: str | Path) -> pd.DataFrame:
         seconds so far, `gmacs` and `gflops` are of one forward pass at batch 1, `final` marks the
         last row of its run, `budget` is a text such as `1,200 steps` or `50 PFLOPs`, `source`
         is what the images are called (a data set, or the file or folder they came from), and
-        `recipe` is what no other column tells of the configuration, as JSON.
+        `recipe` is what no other column tells of the configuration, as JSON. A strategy from
+        outside of which there are runs of several versions is called `MyBlock@3f2a91c0`.
         `attrs["skipped"]` is a list of (path, reason): the runs that are incomplete, damaged, or
         older duplicates (same block, seed and fingerprint); both are texts that fit a line.
 
@@ -100,6 +101,7 @@ def load_results(path: str | Path) -> pd.DataFrame:
     skipped += older
     if not runs:
         raise _nothing_in(root, skipped)
+    _tell_apart(runs)
     rows = [row for run in runs for row in run]
     frame = pd.DataFrame(
         {name: pd.Series([row[name] for row in rows], dtype=kind) for name, kind in COLUMNS.items()}
@@ -113,6 +115,16 @@ def _nothing_in(root: Path, skipped: list[tuple[str, str]]) -> DitbenchError:
     if skipped:
         message += f" ({len(skipped)} skipped; the first, {skipped[0][0]}: {skipped[0][1]})"
     return DitbenchError(message, _HINT)
+
+
+def _tell_apart(runs: list[list[Row]]) -> None:
+    """Call strategies of one name but of several sources `MyBlock@3f2a91c0`, by its SHA-256."""
+    sources: dict[str, set[str]] = {}
+    for run in runs:
+        sources.setdefault(run[0]["block"], set()).add(run[0]["strategy"])
+    for row in (row for run in runs for row in run):
+        if len(sources[row["block"]]) > 1 and row["strategy"]:
+            row["block"] = f"{row['block']}@{row['strategy'][:8]}"
 
 
 def _newest(runs: list[list[Row]]) -> tuple[list[list[Row]], list[tuple[str, str]]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ditbench.data import load_dataset
 from ditbench.errors import DitbenchError
 from ditbench.metrics import extractor_class
+from ditbench.models.blocks import check_block, outside
 from ditbench.models.blocks.options import check_options, own_options
 from ditbench.models.cost import Cost, count
 from ditbench.rundir import RunDirectory
@@ -158,10 +159,14 @@ def resolve(
 ) -> RunConfig:
     """Replace every `auto`, so that the fingerprint says what happens; check the sampler.
 
-    Of the options those stay that the strategy has, and its defaults are filled in.
+    Of the options those stay that the strategy has, and its defaults are filled in. So is what a
+    strategy from outside is.
     """
     asked = None if config.eval.sampler == "auto" else config.eval.sampler
+    theirs = outside(config.block)
     return config.with_values(
+        block=check_block(config.block),
+        strategy={"location": theirs.location, "sha256": theirs.sha256} if theirs else {},
         data__digest=dataset.digest,
         options=own_options(config.block, config.model.size, config.options),
         train__precision=resolve_precision(config.train.precision, device),

@@ -10,10 +10,13 @@ from ditbench.data.dataset import NotNumbers
 from ditbench.errors import DitbenchError
 from ditbench.metrics import create_extractor
 from ditbench.metrics.real import real_statistics
+from ditbench.models.blocks import outside
+from ditbench.models.blocks.installed import package_of
 from ditbench.rundir import metric_suffix, read_json
 from ditbench.training import environment
 from ditbench.training.checkpoint import Saver, resume
 from ditbench.training.compile_choice import begun_compiled
+from ditbench.training.edited import unfinished_before_an_edit
 from ditbench.training.evaluate import Evaluation, Evaluator
 from ditbench.training.grid import GRID_ROWS, arrange, first_classes, save_grid
 from ditbench.training.lock import locked
@@ -126,10 +129,16 @@ def _train(
     trainer = build_trainer(run)
     stop.check()  # nothing is written yet that could be half there
     goes_on = resume(directory, trainer, lambda text: on_event(Warned(text)))
+    if not goes_on and (other := unfinished_before_an_edit(run)) is not None:
+        told = f"{run.config.block} has changed since {other.path}, which goes on no more"
+        on_event(Warned(f"{told}: this is another run"))
     if not (goes_on and directory.is_described()):
         write = directory.describe if goes_on else directory.start
         facts = environment.describe(run.device) | run.compiling.describe() | run.notes
-        write(run.config.to_toml(), facts, _cost_table(run))
+        theirs = outside(run.config.block)
+        if theirs and (package := package_of(theirs.place)):
+            facts["strategy_package"] = package
+        write(run.config.to_toml(), facts, _cost_table(run), theirs.source if theirs else None)
     elif begun_compiled(directory, run.device) not in (None, run.compiling.on):
         _note_the_change(run, trainer.step, on_event)
     on_event(Started(run, trainer.step, trainer.seconds))

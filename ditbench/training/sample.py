@@ -8,7 +8,9 @@ import torch
 
 from ditbench.config import RunConfig, read_toml, validate
 from ditbench.data import load_dataset
-from ditbench.errors import DitbenchError
+from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.models.blocks import recall
+from ditbench.models.blocks.guard import guarded
 from ditbench.rundir import RunDirectory
 from ditbench.training.checkpoint import load_ema
 from ditbench.training.environment import select_device
@@ -45,7 +47,8 @@ def sample_grid(
         device_name: see `select_device`.
 
     Raises:
-        DitbenchError: no run or no checkpoint there, a class that the data does not have, or more
+        DitbenchError: no run or no checkpoint there, a strategy from outside that is gone or has
+            changed, a class that the data does not have, or more
             images than a picture holds, or an output that cannot be written.
     """
     directory = RunDirectory(run)
@@ -66,10 +69,11 @@ def sample_grid(
     objective.check_sampling(
         None if config.eval.sampler == "auto" else config.eval.sampler, config.eval.sampling_steps
     )
-    model = build_model(config, dataset, objective, torch.device("cpu"))
-    load_ema(directory.checkpoint, model)
-    labels = torch.tensor(classes).repeat(per_class)
-    images = sample_images(model.to(device).eval(), config, objective, dataset, labels)
+    with guarded(config.block, EXIT_FAILED):
+        model = build_model(config, dataset, objective, torch.device("cpu"))
+        load_ema(directory.checkpoint, model)
+        labels = torch.tensor(classes).repeat(per_class)
+        images = sample_images(model.to(device).eval(), config, objective, dataset, labels)
     save_grid(output, images, columns=len(classes))
 
 
@@ -93,4 +97,12 @@ def _read_config(directory: RunDirectory) -> RunConfig:
             f"{directory.path} has no checkpoint",
             "reference runs come without; make your own with `ditbench run`",
         )
-    return validate(read_toml(directory.config))
+    config = validate(read_toml(directory.config))
+    if config.strategy.location is not None and config.strategy.sha256 is not None:
+        recall(
+            config.block,
+            config.strategy.location,
+            config.strategy.sha256,
+            str(directory.strategy),
+        )
+    return config

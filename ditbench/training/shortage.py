@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.models.blocks.guard import guarded
 from ditbench.training.compile_choice import cannot_compile
 from ditbench.training.compiled import reason_of
 
@@ -21,8 +22,12 @@ _COMPILER = ("torch._dynamo", "torch._inductor")
 
 @contextmanager
 def naming_what_failed(plan: Plan) -> Iterator[None]:
-    """Turn a lack of memory, on whatever device, and a failed compilation into a DitbenchError."""
-    with naming_what_is_too_large(plan):
+    """Turn what stops training into a DitbenchError.
+
+    It is a lack of memory, on whatever device, a failed compilation, or whatever a strategy that
+    is not ditbench's own raises.
+    """
+    with guarded(plan.config.block, EXIT_FAILED), naming_what_is_too_large(plan):
         try:
             yield
         except RuntimeError as error:

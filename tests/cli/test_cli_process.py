@@ -5,8 +5,19 @@ import sys
 
 import pytest
 
-COMMANDS = ("run", "tune", "compare", "plot", "flops", "blocks", "sample", "features",
-            "features train")  # fmt: skip
+COMMANDS = (
+    "run",
+    "tune",
+    "compare",
+    "plot",
+    "flops",
+    "bench",
+    "blocks",
+    "blocks check",
+    "sample",
+    "features",
+    "features train",
+)
 MAIN = (sys.executable, "-m", "ditbench")
 
 

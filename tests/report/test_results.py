@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -15,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ditbench.errors import DitbenchError
+from ditbench.report.compare import compare
+from ditbench.report.groups import split_groups
 from ditbench.report.read import _read_config
 from ditbench.report.results import COLUMNS, load_results
 
@@ -344,3 +347,42 @@ def test_making_a_table_and_a_figure_does_not_import_torch(make_run, results):
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_versions_of_a_strategy_from_outside_are_told_apart(make_run, results):
+    """By its hash, and only where there are several; what runs have in common stays theirs."""
+    first = {"location": "/a/mine.py:Mine", "sha256": "a" * 64}
+    second = {"location": "/b/mine.py:Mine", "sha256": "b" * 64}
+    for seed in (0, 1):
+        make_run("Mine", seed, strategy=first)
+        make_run("adaln", seed)
+    assert sorted(set(load_results(results)["block"])) == ["Mine", "adaln"]
+    make_run("Mine", 0, strategy=second)
+    runs = load_results(results)
+    names = ["Mine@aaaaaaaa", "Mine@bbbbbbbb", "adaln"]
+    assert sorted(set(runs["block"])) == names
+    assert len(split_groups(runs)) == 1
+    assert sorted(compare(runs).table["block"]) == names
+    assert sorted(set(load_results(results / "digits" / "adaln")["block"])) == ["adaln"]
+
+
+def test_a_strategy_that_was_moved_is_the_same(make_run, results):
+    for seed, place in enumerate(("/a/mine.py:Mine", "/b/mine.py:Mine")):
+        make_run("Mine", seed, strategy={"location": place, "sha256": "a" * 64})
+    runs = load_results(results)
+    assert set(runs["block"]) == {"Mine"}
+    assert runs["fingerprint"].nunique() == 1
+
+
+@pytest.mark.parametrize("source", [b"edited", None])
+def test_a_copy_of_another_source_is_refused_and_none_at_all_is_not(make_run, results, source):
+    right = {"location": "/a/mine.py:Mine", "sha256": hashlib.sha256(b"source").hexdigest()}
+    run = make_run("Mine", 0, strategy=right)
+    run.strategy.write_bytes(b"source")
+    assert len(load_results(results))
+    run.strategy.unlink() if source is None else run.strategy.write_bytes(source)
+    make_run("adaln", 0)
+    skipped = load_results(results).attrs["skipped"]
+    assert [reason for _, reason in skipped] == (
+        [] if source is None else ["strategy.py is not the source that config.toml names"]
+    )

@@ -109,9 +109,9 @@ class Block(nn.Module):
             the model, and a rule; of several that match, the last. See `ditbench.models.init`.
     """
 
-    summary: ClassVar[str]
-    formula: ClassVar[str]
-    source: ClassVar[str]
+    summary: ClassVar[str] = ""
+    formula: ClassVar[str] = ""
+    source: ClassVar[str] = ""
     own_tokens: ClassVar[str] = "none"
     starts_as: ClassVar[str] = "random"
     reads_timestep: ClassVar[bool] = True

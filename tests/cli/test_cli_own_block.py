@@ -1,0 +1,260 @@
+"""A strategy in a file of one's own, through every command: docs/your-own.md."""
+
+import csv
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from ditbench.models import blocks as registry
+
+DOCS = Path(__file__).parents[2] / "docs"
+NAME = "ClassGateBlock"
+PLAIN = """from ditbench.models.blocks.in_context import InContextBlock
+
+
+class Mine(InContextBlock):
+"""
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    """The example of the document, in a file."""
+    text = (DOCS / "your-own.md").read_text("utf-8")
+    code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
+    assert len(code.splitlines()) < 40
+    path = tmp_path_factory.mktemp("own") / "class_gate.py"
+    path.write_text(code)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(example, cli, tiny, tmp_path_factory):
+    """Results of the example beside adaln, two seeds each; read only."""
+    out = tmp_path_factory.mktemp("own-results") / "results"
+    told = cli("run", "--block", f"{example}:{NAME},adaln", "--seeds", "2", *tiny, "--out", out)
+    assert told.exit_code == 0, told.stderr
+    return out
+
+
+@pytest.fixture
+def own(trained, example, tmp_path):
+    """A copy of the results, and of the example where its runs say that it is."""
+    out = shutil.copytree(trained, tmp_path / "results")
+    text = example.read_text()
+    yield out
+    example.write_text(text)
+
+
+def one_run(out, seed=0):
+    return next((out / "digits" / NAME).glob(f"seed{seed}-*"))
+
+
+def clean(told, exit_code, *words):
+    """One line and a hint, and no traceback."""
+    assert told.exit_code == exit_code, told.stderr
+    assert isinstance(told.exception, SystemExit)
+    lines = [line for line in told.stderr.splitlines() if line.startswith(("error: ", "help: "))]
+    assert len(lines) == 2, told.stderr
+    assert "Traceback" not in told.stderr
+    for word in words:
+        assert word in told.stderr
+
+
+def test_the_commands_of_the_document_do_what_it_says(example, trained, cli, tiny, elsewhere):
+    """check, run (of the fixture), compare, plot, bench."""
+    text = (DOCS / "your-own.md").read_text("utf-8")
+    assert {"blocks check", "run", "compare", "plot", "bench"} == {
+        *re.findall(r"^    ditbench (blocks check|\w+)", text, re.MULTILINE)
+    }
+    shutil.copy(example, elsewhere / "class_gate.py")
+    told = cli("blocks", "check", f"./class_gate.py:{NAME}", "--format", "json")
+    assert told.exit_code == 0, told.stdout
+    assert {row["result"] for row in json.loads(told.stdout)} == {"ok"}
+    told = cli("compare", trained, "--baseline", "adaln", "--format", "csv")
+    assert [row["block"] for row in csv.DictReader(told.stdout.splitlines())] in (
+        [NAME, "adaln"],
+        ["adaln", NAME],
+    )
+    for kind in ("curve", "pareto", "samples"):
+        assert cli("plot", trained, "--kind", kind, "-o", f"{kind}.png").exit_code == 0
+    told = cli("bench", "--block", f"./class_gate.py:{NAME},adaln", "--model", "16x1x2/2",
+               "--steps", "10", "--batch-size", "4", "--set", "eval.sampling_steps=2",
+               "--device", "cpu", "--quiet", "--format", "json")  # fmt: skip
+    assert [row["block"] for row in json.loads(told.stdout)] == [NAME, "adaln"], told.stderr
+
+
+def test_a_run_records_what_it_was(example, trained):
+    run = one_run(trained)
+    sha256 = hashlib.sha256(example.read_bytes()).hexdigest()
+    config = tomllib.loads((run / "config.toml").read_text())
+    assert config["block"] == NAME
+    assert config["strategy"] == {"location": f"{example}:{NAME}", "sha256": sha256}
+    assert (run / "strategy.py").read_bytes() == example.read_bytes()
+    other = next((trained / "digits" / "adaln").glob("seed0-*"))
+    assert "strategy" not in tomllib.loads((other / "config.toml").read_text())
+    assert not (other / "strategy.py").exists()
+
+
+def test_the_same_command_goes_on_wherever_the_file_is(own, example, cli, tiny, tmp_path):
+    moved = shutil.copy(example, tmp_path / "elsewhere.py")
+    (one_run(own) / "result.json").unlink()
+    told = cli("run", "--block", f"{moved}:{NAME}", "--seeds", "2", *tiny, "--out", own)
+    assert told.exit_code == 0, told.stderr
+    assert "2 runs: 1 complete (skipped), 1 to go" in told.stderr
+    assert "from step 20 of" in told.stderr
+    assert len(list((own / "digits" / NAME).iterdir())) == 2
+
+
+def test_an_edited_file_is_another_run_and_another_row(own, example, cli, tiny, elsewhere):
+    (one_run(own) / "result.json").unlink()
+    example.write_text(example.read_text() + "# edited\n")
+    told = cli("run", "--block", f"{example}:{NAME}", *tiny, "--out", own)
+    assert told.exit_code == 0, told.stderr
+    assert f"warning: {NAME} has changed since {one_run(own).parent}" in told.stderr
+    assert len(list((own / "digits" / NAME).glob("seed0-*"))) == 2
+    runs = cli("compare", own, "--format", "json")
+    names = [f"{NAME}@{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
+             for path in (one_run(own, 1) / "strategy.py", example)]  # fmt: skip
+    assert {row["block"] for row in json.loads(runs.stdout)} == {"adaln", *names}
+    assert cli("compare", own, "--baseline", names[0]).exit_code == 0
+    assert cli("plot", own).exit_code == 0
+    new = next(path for path in (own / "digits" / NAME).glob("seed0-*")
+               if (path / "strategy.py").read_text().endswith("# edited\n"))  # fmt: skip
+    told = cli("compare", "--diff", one_run(own, 1), new, "--format", "json")
+    assert "strategy.sha256" in [row["key"] for row in json.loads(told.stdout)]
+
+
+def test_sampling_needs_the_file_as_it_was(own, example, cli, elsewhere):
+    arguments = ("sample", one_run(own), "--per-class", "1", "--device", "cpu")
+    registry._OUTSIDE.clear()
+    told = cli(*arguments)
+    assert (told.exit_code, told.stdout) == (0, "samples.png\n"), told.stderr
+    example.write_text("raise SystemExit('executed')")
+    clean(cli(*arguments), 2, "has changed since", f"{one_run(own)}/strategy.py is a copy")
+    example.unlink()
+    clean(cli(*arguments), 2, f"the code of {NAME} is gone", "strategy.py is a copy")
+
+
+def test_telling_executes_nothing_and_imports_no_torch(own, example, tmp_path):
+    example.write_text("raise SystemExit('executed')")
+    for command in (["compare", str(own)], ["plot", str(own), "-o", str(tmp_path / "a.png")]):
+        program = (
+            "import sys\nfrom ditbench.cli import app\n"
+            "try:\n    app(prog_name='ditbench')\n"
+            "finally:\n    assert 'torch' not in sys.modules\n"
+        )
+        told = subprocess.run(
+            [sys.executable, "-c", program, *command], capture_output=True, text=True, check=False
+        )
+        assert told.returncode == 0, told.stderr
+        assert "executed" not in told.stderr
+
+
+def test_flops_and_a_dry_run_take_it(example, cli, tiny):
+    told = cli("flops", "--block", f"{example}:{NAME},none", "--model", "S/8", "--format", "json")
+    assert [row["block"] for row in json.loads(told.stdout)] == [NAME, "none"]
+    told = cli("run", "--block", f"{example}:{NAME}", *tiny, "--dry-run", "--json", "--quiet")
+    assert json.loads(told.stdout)[0]["block"] == NAME, told.stderr
+
+
+def test_its_options_are_set_as_those_of_others(cli, tiny, tmp_path):
+    text = PLAIN + "    @classmethod\n    def options(cls, size):\n        return {'rank': 3}\n"
+    (tmp_path / "mine.py").write_text(text)
+    arguments = ("run", "--block", f"{tmp_path}/mine.py:Mine", *tiny, "--out", tmp_path / "results")
+    told = cli(*arguments, "--set", "options.rank=5")
+    assert told.exit_code == 0, told.stderr
+    (run,) = (tmp_path / "results" / "digits" / "Mine").iterdir()
+    assert tomllib.loads((run / "config.toml").read_text())["options"] == {"rank": 5}
+    clean(cli(*arguments, "--set", "options.rnk=5"), 2, "unknown option 'rnk'", "rank")
+
+
+IN_TRAINING = "        if torch.is_grad_enabled():\n            raise KeyError('lost')\n"
+IN_PLACE = "        y = self.attn(y).sigmoid()\n        x = x.add(y)\n        x.tokens()\n"
+IN_PLACE += "        self.mlp(y)\n        y.zero_()\n        return x\n"
+FORWARD = "    def forward(self, x, told):\n"
+FAULTS = {
+    "a syntax error": ("class Mine(:\n", 2, ["mine.py:1: SyntaxError: invalid syntax"]),
+    "an exception at import": ("1 / 0\n", 2, ["mine.py:1: ZeroDivisionError"]),
+    "no such class": ("Mint = 3\n", 2, ["mine.py has no class Mine"]),
+    "no block": ("class Mine: pass\n", 2, ["mine.py:Mine is not a subclass of Block"]),
+    "an exception in forward": (PLAIN + FORWARD + "        return told.nothing\n", 2,
+                                ["mine.py:6: AttributeError", "in: return told.nothing"]),
+    "nothing that is returned": (PLAIN + FORWARD + "        pass\n", 2, ["(by Mine)"]),
+    "no rule for a parameter": (
+        "import torch\n" + PLAIN + "    def __init__(self, spec, index):\n"
+        "        super().__init__(spec, index)\n"
+        "        self.k = torch.nn.Parameter(torch.ones(1))\n",
+        1, ["how blocks.0.k starts is not said", "(by Mine)"]),
+    "an exception in training": ("import torch\n" + PLAIN + FORWARD + IN_TRAINING
+                                 + "        return super().forward(x, told)\n", 1,
+                                 ["mine.py:8: KeyError: 'lost'", "(by Mine)"]),
+    "what autograd refuses": (PLAIN + FORWARD + "        x, y = x.norm()\n" + IN_PLACE, 1,
+                              ["modified by an inplace operation", "(by Mine)"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_a_file_can_do_wrong_is_a_line_and_an_exit_code(fault, cli, tiny, tmp_path):
+    text, exit_code, words = FAULTS[fault]
+    (tmp_path / "mine.py").write_text(text)
+    place = f"{tmp_path}/mine.py:Mine"
+    told = cli("run", "--block", f"none,{place}", *tiny, "--out", tmp_path / "results", "--quiet")
+    clean(told, exit_code, *words)
+
+
+def test_a_missing_file_or_module_is_usage(cli, elsewhere):
+    clean(cli("run", "--block", "./nowhere.py:Mine"), 2, "nowhere.py does not exist")
+    clean(cli("flops", "--block", "nowhere.at.all:Mine"), 2, "there is no module 'nowhere'")
+    clean(cli("bench", "--block", "./mine.py"), 2, "does not name a class", "./my_block.py:MyBlock")
+
+
+def test_check_tells_a_line_a_check(cli, tmp_path):
+    (tmp_path / "mine.py").write_text(PLAIN + FORWARD + "        return x.tokens()\n")
+    told = cli("blocks", "check", f"{tmp_path}/mine.py:Mine", "--format", "csv")
+    clean(told, 1, "fails", "checks: shapes,")
+    rows = list(csv.DictReader(told.stdout.splitlines()))
+    assert rows[0]["check"] == "shapes"
+    assert rows[0]["result"] == "failed"
+    assert "mine.py:5: forward returns a Tensor (5, 26, 32), expected a Stream" in rows[0]["detail"]
+    assert rows[0]["help"]
+    clean(cli("blocks", "check", "adlan"), 2, "unknown block 'adlan'", "adaln")
+    clean(cli("blocks", "check", "adaln", "--format", "cvs"), 2, "unknown format")
+    clean(cli("blocks", "--format", "csv", "check", "adaln"), 2, "options stand before 'check'")
+    clean(cli("blocks", "check"), 2, "missing argument")
+
+
+def test_installed_strategies_are_listed_and_broken_ones_named(cli, tiny, tmp_path, monkeypatch):
+    info = tmp_path / "theirs-1.dist-info"
+    info.mkdir()
+    info.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
+    info.joinpath("entry_points.txt").write_text(
+        "[ditbench.blocks]\nclass-gate = theirs_listed:Mine\nbroken = theirs_broken:Mine\n"
+        "adaln = theirs_listed:Mine\n"
+    )
+    (tmp_path / "theirs_listed.py").write_text(PLAIN + "    summary = 'theirs'\n")
+    (tmp_path / "theirs_broken.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(registry, "_OUTSIDE", {})
+    told = cli("blocks", "--format", "json")
+    assert told.exit_code == 0, told.stderr
+    rows = json.loads(told.stdout)
+    assert [row["block"] for row in rows] == [*registry.block_names(), "class-gate"]
+    assert rows[-1]["conditioning"] == "theirs"
+    assert "skipped: broken: " in told.stderr
+    assert "warning: the strategy 'adaln' of package theirs is left out" in told.stderr
+    told = cli("flops", "--block", "class-gate,adaln", "--model", "S/8", "--format", "csv")
+    assert told.exit_code == 0
+    assert "warning: the strategy 'adaln' of package theirs is left out" in told.stderr
+    told = cli("run", "--block", "class-gate", *tiny, "--out", tmp_path / "results")
+    assert told.exit_code == 0, told.stderr
+    (run,) = (tmp_path / "results" / "digits" / "class-gate").iterdir()
+    assert json.loads((run / "env.json").read_text())["strategy_package"] == "theirs 1"
+    assert (run / "strategy.py").read_bytes() == (tmp_path / "theirs_listed.py").read_bytes()
+    clean(cli("flops", "--block", "broken"), 2, "theirs_broken.py:1: ZeroDivisionError")
