@@ -109,9 +109,9 @@ def _watched(subject: Subject) -> Iterator[None]:
     plain = {name: getattr(ops, name) for name in _READERS}
 
     def watch(name: str) -> Any:
-        def watched(x: Tensor, *others: Tensor | None) -> Any:
+        def watched(x: Tensor, *others: Tensor | None, **switches: Any) -> Any:
             _check_vectors(subject, x, [v for v in others[_READERS[name] :] if v is not None])
-            return plain[name](x, *others)
+            return plain[name](x, *others, **switches)
 
         return watched
 
