@@ -116,3 +116,20 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return value
+
+
+def read_json(path: Path, hint: str = "run it again") -> dict[str, Any]:
+    """Read a JSON object; a DitbenchError names the file and what is wrong with it."""
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise DitbenchError(
+            f"cannot read {path}: {error.strerror}", "is the run complete?"
+        ) from error
+    except RecursionError as error:
+        raise DitbenchError(f"{path} is nested too deeply", hint) from error
+    except ValueError as error:
+        raise DitbenchError(f"{path} is not JSON: {error}", hint) from error
+    if not isinstance(value, dict):
+        raise DitbenchError(f"{path} does not hold a JSON object", hint)
+    return value

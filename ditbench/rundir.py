@@ -11,15 +11,13 @@ Only this file knows the names and formats inside it:
 
 from __future__ import annotations
 
-import json
-import os
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import (
     cannot_write,
+    read_json,
     remove_leftovers,
     sync_directory,
     write_atomically,
@@ -29,19 +27,16 @@ from ditbench.files import (
 from ditbench.rows import append_row, csv_line, damaged, read_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+    from pathlib import Path
 
 # Raised when a reader of an older version would misread the files.
 SCHEMA = 1
 
-# Where the project's own runs lie below a clone's results.
-REFERENCE = "reference"
-# Where the sweeps of `ditbench tune` lie below a directory of results.
-TUNING = "tune"
 # What env.json of a run in a sweep calls the sweep's rates and seeds.
 SWEEP = "sweep"
 
-_OWN_DIRECTORIES = ("samples", "checkpoints")
+OWN_DIRECTORIES = ("samples", "checkpoints")
 TRAIN_COLUMNS = ("step", "images", "seconds", "loss", "lr", "grad_norm")
 
 
@@ -281,51 +276,6 @@ class RunDirectory:
                 "use the ditbench that wrote it, or run it again",
             )
         return result
-
-
-def find_runs(root: Path) -> Iterator[RunDirectory]:
-    """Every run directory at or below `root` (those that hold a config.toml), in path order.
-
-    In a clone, `results/reference` holds the project's own runs: they do not mix with those of a
-    user beside them, and are found below `results` only while there are no others. Sweeps of
-    learning rates mix with no other runs: they are found where `root` is theirs alone.
-    """
-    if (root / "config.toml").is_file():
-        yield RunDirectory(root)
-        return
-    paths = sorted(path for path in _runs_below(root) if not _is_sweep(path.relative_to(root)))
-    own = [path for path in paths if path.relative_to(root).parts[0] != REFERENCE]
-    yield from map(RunDirectory, own or paths)
-
-
-def _is_sweep(below: Path) -> bool:
-    """Whether the path of a run is `.../tune/<preset>/<block>/seed...`."""
-    return below.parts[-4:-3] == (TUNING,)
-
-
-def _runs_below(root: Path) -> Iterator[Path]:
-    """Directories with a config.toml; where a run keeps its own files none is looked for."""
-    for place, directories, files in os.walk(root):
-        if "config.toml" in files:
-            directories[:] = [name for name in directories if name not in _OWN_DIRECTORIES]
-            yield Path(place)
-
-
-def read_json(path: Path, hint: str = "run it again") -> dict[str, Any]:
-    """Read a JSON object; a DitbenchError names the file and what is wrong with it."""
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise DitbenchError(
-            f"cannot read {path}: {error.strerror}", "is the run complete?"
-        ) from error
-    except RecursionError as error:
-        raise DitbenchError(f"{path} is nested too deeply", hint) from error
-    except ValueError as error:
-        raise DitbenchError(f"{path} is not JSON: {error}", hint) from error
-    if not isinstance(value, dict):
-        raise DitbenchError(f"{path} does not hold a JSON object", hint)
-    return value
 
 
 def _cut(path: Path, count: int) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from ditbench.errors import DitbenchError
-from ditbench.files import TEMPORARY, write_text
+from ditbench.files import TEMPORARY, read_json, write_text
+from ditbench.find import find_runs
 from ditbench.rows import read_rows
-from ditbench.rundir import TRAIN_COLUMNS, RunDirectory, find_runs, metric_suffix, read_json
+from ditbench.rundir import TRAIN_COLUMNS, RunDirectory, metric_suffix
 
 
 @pytest.fixture

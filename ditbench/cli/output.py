@@ -123,7 +123,7 @@ def _of_blocks(runs: pd.DataFrame, names: str) -> pd.DataFrame:
 
 
 def _default_results() -> Path:
-    from ditbench.rundir import find_runs
+    from ditbench.find import find_runs
 
     own = Path("results")
     if any(run.is_complete() for run in find_runs(own)):

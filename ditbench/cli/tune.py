@@ -34,7 +34,7 @@ from ditbench.cli.run_options import (
 )
 from ditbench.cli.tuned import sweeps_below
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.rundir import TUNING
+from ditbench.find import TUNING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ditbench.rundir import TUNING
+from ditbench.find import TUNING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 from ditbench.config import read_toml
 from ditbench.errors import DitbenchError
+from ditbench.files import read_json
 from ditbench.report import amounts, fields
 from ditbench.report.crosscheck import check_cells, crosscheck
 from ditbench.report.images import source_of
 from ditbench.rows import parse_cell
-from ditbench.rundir import metric_suffix, read_json
+from ditbench.rundir import metric_suffix
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import DitbenchError, one_line
+from ditbench.find import find_runs
 from ditbench.report.read import read_run
-from ditbench.rundir import RunDirectory, find_runs
+from ditbench.rundir import RunDirectory
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ditbench.config import read_toml
 from ditbench.errors import DitbenchError
+from ditbench.files import read_json
+from ditbench.find import find_runs
 from ditbench.report.columns import Column
 from ditbench.report.fields import flatten
-from ditbench.rundir import RunDirectory, find_runs, read_json
+
+if TYPE_CHECKING:
+    from ditbench.rundir import RunDirectory
 
 COLUMNS = (
     Column("source", "In"),

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from ditbench.config import read_toml, validate
 from ditbench.errors import DitbenchError
+from ditbench.find import TUNING
 from ditbench.report.rates import order_by_rate
 from ditbench.report.tuning import read_sweeps, task_of
-from ditbench.rundir import TUNING, RunDirectory
+from ditbench.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 from ditbench.config import read_toml, validate
 from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
+from ditbench.files import read_json
+from ditbench.find import find_runs
 from ditbench.report import amounts
 from ditbench.report.read import read_run
-from ditbench.rundir import SWEEP, find_runs, read_json
+from ditbench.rundir import SWEEP
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

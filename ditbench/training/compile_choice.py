@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import EXIT_FAILED, DitbenchError, unknown_name
-from ditbench.rundir import read_json
+from ditbench.files import read_json
 from ditbench.training.compiled import obstacle_to_compiling
 from ditbench.training.environment import device_name
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from ditbench.data.dataset import NotNumbers
 from ditbench.errors import DitbenchError
+from ditbench.files import read_json
 from ditbench.metrics import create_extractor
 from ditbench.metrics.real import real_statistics
 from ditbench.models.blocks import outside
 from ditbench.models.blocks.installed import package_of
-from ditbench.rundir import metric_suffix, read_json
+from ditbench.rundir import metric_suffix
 from ditbench.training import environment
 from ditbench.training.checkpoint import Saver, resume
 from ditbench.training.compile_choice import begun_compiled
