@@ -6,6 +6,8 @@ import re
 import shutil
 from pathlib import Path
 
+from ditbench.models.blocks import block_names
+
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 
@@ -26,7 +28,7 @@ def write_copy(source: Path, results: Path, name: str, seed: int) -> Path:
 
 def good_runs(results: Path, count: int) -> list[Path]:
     """So many good runs of the four blocks, as evenly as it goes."""
-    blocks = sorted((REFERENCE / "digits").iterdir())
+    blocks = [REFERENCE / "digits" / name for name in block_names("paper")]
     runs = []
     for number in range(count):
         block, seed = blocks[number % len(blocks)], number // len(blocks)
