@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from ditbench.models.blocks.gated import VECTORS, GatedBlock, SharedModulation
+from ditbench.models.blocks.gated import VECTORS, SharedGatedBlock
 from ditbench.models.init import zero
 from ditbench.models.ops import Linear, linears
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ditbench.models.sizes import ModelSize
 
 
-class AdaLNLoRABlock(GatedBlock):
+class AdaLNLoRABlock(SharedGatedBlock):
     """A block whose six vectors are the model's, regressed once, plus a low-rank regression.
 
     Wang et al. 2024 (FiTv2), section on AdaLN-LoRA. `options.lora_rank` is r; its default is D / 4,
@@ -48,11 +48,6 @@ class AdaLNLoRABlock(GatedBlock):
     def options(cls, size: ModelSize) -> Mapping[str, int]:
         """The rank r of the blocks' own regressions."""
         return {"lora_rank": max(1, size.hidden_size // 4)}
-
-    @classmethod
-    def shared(cls, spec: Spec) -> nn.Module:
-        """The one regression."""
-        return SharedModulation(spec.hidden_size)
 
     @classmethod
     def prepare(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ditbench.models.blocks.gated import VECTORS, GatedBlock, SharedModulation
+from ditbench.models.blocks.gated import VECTORS, SharedGatedBlock
 from ditbench.models.init import normal, unit_rows, zero
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ditbench.models.blocks.base import Spec
 
 
-class AdaLNSingleBlock(GatedBlock):
+class AdaLNSingleBlock(SharedGatedBlock):
     """A block whose six vectors are the model's, regressed once, plus a learned table.
 
     Chen et al. 2023 (PixArt-α), section 2.3. There the regression is of the timestep, and a text
@@ -41,11 +41,6 @@ class AdaLNSingleBlock(GatedBlock):
     def __init__(self, spec: Spec, index: int) -> None:
         super().__init__(spec, index)
         self.scale_shift_table = nn.Parameter(torch.empty(VECTORS, spec.hidden_size))
-
-    @classmethod
-    def shared(cls, spec: Spec) -> nn.Module:
-        """The one regression."""
-        return SharedModulation(spec.hidden_size)
 
     @classmethod
     def prepare(

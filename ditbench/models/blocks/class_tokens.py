@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from ditbench.models.blocks.base import Block
+
 if TYPE_CHECKING:
-    from ditbench.models.blocks.base import Conditioning
+    from collections.abc import Mapping
+
+    from ditbench.models.blocks.base import Conditioning, Spec
+    from ditbench.models.sizes import ModelSize
 
 
 class ClassTokens(nn.Module):
@@ -26,3 +31,19 @@ class ClassTokens(nn.Module):
     def forward(self, c: Conditioning) -> tuple[Conditioning, Tensor]:
         """The conditioning itself, and the class tokens (N, count, D)."""
         return c, c.c.unsqueeze(1) + self.positions.weight
+
+
+class ClassTokenBlock(Block):
+    """A strategy whose `chain` and `prepare` get the conditioning with class tokens beside it."""
+
+    default_class_tokens: ClassVar[int] = 4
+
+    @classmethod
+    def options(cls, size: ModelSize) -> Mapping[str, int]:  # noqa: ARG003
+        """The number of class tokens."""
+        return {"class_tokens": cls.default_class_tokens}
+
+    @classmethod
+    def shared(cls, spec: Spec) -> nn.Module:
+        """The class tokens."""
+        return ClassTokens(spec.options["class_tokens"], spec.hidden_size)

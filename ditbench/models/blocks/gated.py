@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from ditbench.models.blocks.base import Block, Conditioning
+from ditbench.models.blocks.base import Block, Conditioning, Spec
 from ditbench.models.layers import modulation
 
 if TYPE_CHECKING:
@@ -39,3 +39,12 @@ class SharedModulation(nn.Module):
         """The conditioning vector (N, D) and what is regressed from it, (N, 6, 1, D)."""
         vectors = self.adaLN_modulation(c.vector)
         return c.vector, vectors.unflatten(-1, (VECTORS, 1, c.vector.shape[-1]))
+
+
+class SharedGatedBlock(GatedBlock):
+    """A strategy whose `prepare` gets the model's one regression, for its blocks to add to."""
+
+    @classmethod
+    def shared(cls, spec: Spec) -> nn.Module:
+        """The one regression."""
+        return SharedModulation(spec.hidden_size)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ditbench.models.blocks.adaln_zero import AdaLNZeroBlock
-from ditbench.models.blocks.class_tokens import ClassTokens
+from ditbench.models.blocks.class_tokens import ClassTokenBlock
 from ditbench.models.init import zero
 from ditbench.models.layers import CrossAttention, regress
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from ditbench.models.blocks.base import Conditioning, Spec
-    from ditbench.models.sizes import ModelSize
     from ditbench.models.stream import Stream
 
 
-class HybridBlock(AdaLNZeroBlock):
+class HybridBlock(ClassTokenBlock, AdaLNZeroBlock):
     """adaLN-Zero that is told t alone, with a cross-attention to the class after self-attention.
 
     The way of text-to-image models, here with a class for the text: Chen et al. 2023 (PixArt-α),
@@ -41,16 +40,6 @@ class HybridBlock(AdaLNZeroBlock):
     def __init__(self, spec: Spec, index: int) -> None:
         super().__init__(spec, index)
         self.cross_attn = CrossAttention(spec.hidden_size, spec.num_heads)
-
-    @classmethod
-    def options(cls, size: ModelSize) -> Mapping[str, int]:  # noqa: ARG003
-        """The number of class tokens."""
-        return {"class_tokens": 4}
-
-    @classmethod
-    def shared(cls, spec: Spec) -> nn.Module:
-        """The class tokens."""
-        return ClassTokens(spec.options["class_tokens"], spec.hidden_size)
 
     @classmethod
     def prepare(  # type: ignore[override]  # what `shared` makes is what it gets

@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ditbench.models.blocks.adaln_zero import AdaLNZeroBlock
-from ditbench.models.blocks.class_tokens import ClassTokens
+from ditbench.models.blocks.class_tokens import ClassTokenBlock
 from ditbench.models.stream import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from ditbench.models.blocks.base import Conditioning, Spec
-    from ditbench.models.sizes import ModelSize
+    from ditbench.models.blocks.base import Conditioning
 
 
-class InContextClassBlock(AdaLNZeroBlock):
+class InContextClassBlock(ClassTokenBlock, AdaLNZeroBlock):
     """`AdaLNZeroBlock`; from block ⌊L / 3⌋ on, class tokens stand in the sequence too.
 
     Li & He 2025 (JiT), in-context class conditioning. `options.class_tokens` is their number: the
@@ -33,16 +32,7 @@ class InContextClassBlock(AdaLNZeroBlock):
     formula = "adaLN-Zero on x, from block ⌊L/3⌋ on on [x; c + p₁; ...; c + p_K]"
     source = "Li & He 2025 (JiT), arXiv 2511.13720"
     own_tokens = "of the class, from a third of the depth on"
-
-    @classmethod
-    def options(cls, size: ModelSize) -> Mapping[str, int]:  # noqa: ARG003
-        """The number of class tokens."""
-        return {"class_tokens": 32}
-
-    @classmethod
-    def shared(cls, spec: Spec) -> nn.Module:
-        """The class tokens."""
-        return ClassTokens(spec.options["class_tokens"], spec.hidden_size)
+    default_class_tokens = 32
 
     @classmethod
     def chain(

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ditbench.models.blocks.base import Block
-from ditbench.models.blocks.class_tokens import ClassTokens
+from ditbench.models.blocks.class_tokens import ClassTokenBlock
 from ditbench.models.blocks.gated import VECTORS
 from ditbench.models.heads import Heads
 from ditbench.models.init import zero
@@ -17,16 +16,15 @@ from ditbench.models.ops import cross_attention, self_attention
 from ditbench.models.stream import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from ditbench.models.blocks.base import Conditioning, Spec
-    from ditbench.models.sizes import ModelSize
 
 Streams = tuple[Stream, Stream]
 KEYS_ONLY = 2  # vectors of a context that nothing is added to: shift and scale of one norm
 
 
-class JointBlock(Block):
+class JointBlock(ClassTokenBlock):
     """Two streams, image and context, each with its weights, that meet in one attention.
 
     Esser et al. 2024 (MM-DiT of Stable Diffusion 3), section 4. t + c modulates both streams as
@@ -59,16 +57,6 @@ class JointBlock(Block):
         else:
             self.context_attn = Attention(D, spec.num_heads)
             self.context_mlp = Mlp(D, spec.mlp_ratio)
-
-    @classmethod
-    def options(cls, size: ModelSize) -> Mapping[str, int]:  # noqa: ARG003
-        """The number of class tokens."""
-        return {"class_tokens": 4}
-
-    @classmethod
-    def shared(cls, spec: Spec) -> nn.Module:
-        """The class tokens."""
-        return ClassTokens(spec.options["class_tokens"], spec.hidden_size)
 
     @classmethod
     def chain(
