@@ -20,6 +20,7 @@ from ditbench.report.groups import (
     facts_that_differ,
     heading,
     in_words,
+    keys_apart,
     name_and_value,
     set_apart,
     shared,
@@ -146,11 +147,12 @@ def compare_groups(
         raise unknown_name("baseline", baseline, in_order(df["block"]))
     comparisons = []
     orders = _orders(df)
+    keys = keys_apart(df)
     for group in split_groups(df):
         known = baseline if baseline in set(group["block"]) else None
         comparison = compare(group, known, target_fid=target_fid)
         text = f"{comparison.sentence} {orders[group['path'].iloc[0]]}".strip()
-        comparisons.append(replace(comparison, apart=apart_from_others(group, df), sentence=text))
+        comparisons.append(replace(comparison, apart=apart_from_others(group, keys), sentence=text))
     return comparisons
 
 

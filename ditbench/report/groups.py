@@ -97,12 +97,19 @@ def set_apart(df: pd.DataFrame, keys: Iterable[str]) -> dict[str, Any]:
     return {key: common.get(key) for key in keys if key in common or key in unset}
 
 
-def apart_from_others(group: pd.DataFrame, df: pd.DataFrame) -> dict[str, Any]:
-    """What sets a group apart: its task from others of `df`, all else from those of its task."""
+def keys_apart(df: pd.DataFrame) -> dict[tuple[Any, ...], list[str]]:
+    """By task, the keys that set a group of it apart: from other tasks, and from its own groups."""
     task = list(TASK)
-    rivals = df[(df[task] == group[task].iloc[0]).all(axis=1)]
-    tasks = [key for key in task if df[key].nunique() > 1]
-    return set_apart(group, [*tasks, *facts_that_differ(rivals)])
+    between = [key for key in task if df[key].nunique() > 1]
+    parts = df.groupby(task, sort=False, dropna=False)
+    return {of: [*between, *facts_that_differ(part)] for of, part in parts}
+
+
+def apart_from_others(
+    group: pd.DataFrame, keys: dict[tuple[Any, ...], list[str]]
+) -> dict[str, Any]:
+    """What sets a group apart, by the `keys_apart` of all groups."""
+    return set_apart(group, keys[tuple(group[list(TASK)].iloc[0])])
 
 
 def configurations(df: pd.DataFrame) -> list[pd.DataFrame]:
@@ -154,7 +161,7 @@ def describe(group: pd.DataFrame, df: pd.DataFrame) -> list[str]:
     """
     common = shared(group)
     said = (*TASK, "features", "samples")
-    apart = apart_from_others(group, df)
+    apart = apart_from_others(group, keys_apart(df))
     return [
         f"{images_of(common)} {common['input']}",
         common["model"],
