@@ -41,6 +41,9 @@ class Aside:
     @contextmanager
     def __call__(self) -> Iterator[None]:
         """Within it gradients are computed aside; at its end every parameter has its `grad`."""
+        # A recording knows only streams that have waited for its own, and all must join it again:
+        # also where nothing is computed aside, as in float32.
+        self.stream.wait_stream(torch.cuda.current_stream())
         _active.append(self)
         try:
             yield

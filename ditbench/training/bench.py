@@ -8,7 +8,6 @@ memory is then that of one model alone, and the spread says how steady it was.
 
 from __future__ import annotations
 
-import gc
 import sys
 import time
 from dataclasses import dataclass
@@ -131,11 +130,9 @@ def _ceiling_alone(plan: Plan) -> float:
 
 
 def _forget_the_last() -> None:
-    """Free the memory of the row before, of which this one's peak is to hold nothing."""
-    gc.collect()
+    """Let go of what the row before compiled, so that its memory is free when peaks are reset."""
     if "torch._dynamo" in sys.modules:  # else torch has compiled nothing, and need not import it
         torch.compiler.reset()
-    torch.cuda.empty_cache()
 
 
 def _measure_alone(row: Row, length: Length, ceiling: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import subprocess
@@ -88,8 +89,14 @@ def source_commit() -> tuple[str | None, bool | None]:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start counting peak memory anew."""
+    """Start counting peak memory anew, without what earlier runs of this process have left.
+
+    A model and the recording of its steps refer to each other: without a search for garbage their
+    memory is free at some time later.
+    """
+    gc.collect()
     if device.type == "cuda":
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     elif _CLEAR_REFS.exists():
         try:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
 
 # Calls before the recording: libraries choose kernels and optimizers make their state in the first.
 WARM_UP = 3
+# What CUDA and torch say where an operation would have to be waited for.
+_FORBIDDEN = ("when stream is capturing", "graph capture")
 
 
 class Recorded:
@@ -65,9 +68,33 @@ class Recorded:
         graph = torch.cuda.CUDAGraph()
         for generator in self.generators:
             graph.register_generator_state(generator)
-        with torch.cuda.graph(graph, stream=self._stream):
+        with _telling_what_failed(), torch.cuda.graph(graph, stream=self._stream):
             self._output = self.function(*self._inputs)
         self._graph = graph
+
+
+class NotRecordable(RuntimeError):  # noqa: N818 (what it is, as in torch's own)
+    """A function did what a recording cannot hold."""
+
+
+@contextmanager
+def _telling_what_failed() -> Iterator[None]:
+    """Raise what went wrong within a recording, where its end fails in consequence.
+
+    Raises:
+        NotRecordable: CUDA did not allow an operation; its traceback leads to that.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        first = error.__context__ or error
+        if not any(words in str(first) for words in _FORBIDDEN):
+            raise first from None
+        told = (
+            "a step on a GPU is recorded, and nothing in it may wait for the device, as .item(), "
+            ".cpu(), .tolist(), bool() and printing do"
+        )
+        raise NotRecordable(told).with_traceback(first.__traceback__) from first
 
 
 class RecordedByShape:

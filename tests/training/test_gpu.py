@@ -109,6 +109,47 @@ def test_switched_models_are_recorded_and_near_float32(tmp_path, block):
     torch.testing.assert_close(half.loss_sum, full.loss_sum, rtol=0.02, atol=0.0)
 
 
+def test_float32_is_recorded_too(tmp_path):
+    """Nothing is computed on the second stream there, which a recording must know all the same."""
+    trainer = build_trainer(make_plan(tmp_path, train__precision="fp32"))
+    for _ in range(6):
+        trainer.update()
+    assert trainer._on_device._graph is not None
+    assert math.isfinite(trainer.loss_sum.item())
+
+
+WAITS = """
+from ditbench.models.blocks.plain import PlainBlock
+
+class Waits(PlainBlock):
+    reads_timestep = False
+    reads_class = False
+
+    def forward(self, x, given):
+        self.size = self.attn.qkv.weight.abs().sum().item()
+        return super().forward(x, given)
+"""
+
+
+def test_a_strategy_that_waits_for_the_gpu_is_told_its_line(tmp_path):
+    path = tmp_path / "waits.py"
+    path.write_text(WAITS)
+    run = make_plan(tmp_path / "runs", block=f"{path}:Waits")
+    with pytest.raises(DitbenchError, match=r"waits\.py:9: .*nothing in it may wait") as caught:
+        execute(run, lambda _event: None)
+    assert caught.value.exit_code == 1
+    execute(make_plan(tmp_path / "runs"), lambda _event: None)  # the device is as it was
+
+
+def test_runs_of_one_process_leave_no_memory_to_each_other(tmp_path):
+    peaks = []
+    for seed in range(3):
+        run = make_plan(tmp_path, seed=seed, objective__name="ddpm")
+        peaks.append(execute(run, lambda _event: None)["peak_memory_bytes"])
+    # The first one's holds what libraries allocate once, if anything does.
+    assert peaks[1] == peaks[2] <= peaks[0]
+
+
 # The sentinel is on in every run; what else a step may do must not wait either.
 STEPS = [
     {},

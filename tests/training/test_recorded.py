@@ -1,0 +1,40 @@
+"""What a failing recording tells; that recordings do what they replay is tested on a GPU."""
+
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from ditbench.models.blocks.blame import line_of
+from ditbench.training.recorded import NotRecordable, _telling_what_failed
+
+
+@contextmanager
+def recording():
+    """As torch's: what fails within makes its end fail too."""
+    try:
+        yield
+    finally:
+        raise RuntimeError("operation failed due to a previous error during capture")
+
+
+def wait_for_the_device():
+    raise RuntimeError("operation not permitted when stream is capturing")
+
+
+def test_what_cuda_forbids_is_told_with_its_place():
+    told = pytest.raises(NotRecordable, match="nothing in it may wait")
+    with told as caught, _telling_what_failed(), recording():
+        wait_for_the_device()
+    assert line_of(caught.value, __file__) == wait_for_the_device.__code__.co_firstlineno + 1
+
+
+@pytest.mark.parametrize("kind", [ValueError, torch.OutOfMemoryError])
+def test_any_other_failure_is_told_as_it_was(kind):
+    with pytest.raises(kind, match="mine"), _telling_what_failed(), recording():
+        raise kind("mine")
+
+
+def test_an_end_that_fails_by_itself_is_told_as_it_was():
+    with pytest.raises(RuntimeError, match="a previous error"), _telling_what_failed(), recording():
+        pass
