@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,6 +27,12 @@ AT_ONCE = 2
 _active: list[Aside] = []
 
 
+@cache
+def _second_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for all trainers of a process: libraries keep tens of MiB for every stream they see."""
+    return torch.cuda.Stream(device)
+
+
 class Aside:
     """Computes gradients beside a backward pass.
 
@@ -34,7 +41,7 @@ class Aside:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.stream = torch.cuda.Stream(device)
+        self.stream = _second_stream(device)
         self._under_way: deque[tuple[torch.cuda.Event, Sequence[Tensor]]] = deque()
         self._gradients: dict[Tensor, Tensor] = {}
 

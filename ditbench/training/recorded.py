@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 WARM_UP = 3
 # What CUDA and torch say where an operation would have to be waited for.
 _FORBIDDEN = ("when stream is capturing", "graph capture")
+
+
+@cache
+def _recording_stream() -> torch.cuda.Stream:
+    """One for all recordings of a process: libraries keep tens of MiB for every stream they see."""
+    return torch.cuda.Stream()
 
 
 class Recorded:
@@ -39,7 +46,7 @@ class Recorded:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: tuple[Tensor, ...] = ()
         self._output: Any = None
-        self._stream = torch.cuda.Stream()
+        self._stream = _recording_stream()
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """Call the function; the result is overwritten by the next call."""
