@@ -113,6 +113,50 @@ def test_flops_keeps_its_contract(cli):
         assert row["gflops"] == 2 * row["gmacs"]
 
 
+def costs(cli, *settings, block="adaln-zero"):
+    given = [part for setting in settings for part in ("--set", setting)]
+    told = cli("flops", "--block", block, "--model", "S/4", "--format", "json", *given)
+    assert told.exit_code == 0, told.stderr
+    return json.loads(told.stdout)
+
+
+def test_flops_counts_what_settings_make_of_a_model(cli):
+    (plain,) = costs(cli)
+    # 64 image tokens and 16 more: 384 numbers each to learn, and a quarter more of what all pass.
+    (more,) = costs(cli, "model.registers=16")
+    assert more["parameters"] == plain["parameters"] + 16 * 384
+    assert 1.2 < more["gmacs"] / plain["gmacs"] < 1.3
+    (wider,) = costs(cli, "model.mlp_ratio=8")
+    layers = 12 * 2 * 384 * 4 * 384  # twelve blocks, two layers each, that much more of them
+    assert wider["parameters"] == plain["parameters"] + layers + 12 * 4 * 384
+    assert wider["gmacs"] == pytest.approx(plain["gmacs"] + layers * 64 / 1e9)
+
+
+def test_flops_takes_the_options_of_strategies(cli):
+    few, all_ = (
+        costs(cli, f"options.lora_rank={rank}", block="adaln-lora,adaln-zero") for rank in (4, 384)
+    )
+    assert few[0]["parameters"] < all_[0]["parameters"]
+    assert few[1] == all_[1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message", "hint"),
+    [
+        ("train.lr=1e-3", "--set train.lr is nothing that is counted", "model.registers"),
+        ("model.depth=3", "--set model.depth is nothing that is counted", "--model"),
+        ("model.norm=group", "model.norm", "layer"),
+        ("options.lora_rnak=4", "unknown option 'lora_rnak'", "lora_rank"),
+        ("registers", "registers", "model.registers"),
+    ],
+)
+def test_flops_refuses_settings_that_change_nothing(cli, setting, message, hint):
+    told = cli("flops", "--block", "adaln-lora", "--model", "S/4", "--set", setting)
+    assert told.exit_code == 2
+    assert message in told.stderr
+    assert hint in told.stderr
+
+
 def test_flops_for_people_names_the_papers_unit(cli):
     told = cli("flops", "--block", "adaln-zero", "--model", "S/8", "--format", "md")
     assert "GMACs (paper's Gflops)" in told.stdout
