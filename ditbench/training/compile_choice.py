@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import EXIT_FAILED, DitbenchError, unknown_name
@@ -26,6 +28,8 @@ TIMES = 8
 # constants, so that a run is compiled, or not, on every machine alike.
 COMPILE_SECONDS = 6.0
 FLOPS_PER_SECOND = 70e9
+# How the system's loader complains of a library that is not whole.
+_DAMAGED = re.compile(r"(/.+\.so): (file too short|invalid ELF header|.*file data)")
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,14 @@ def begun_compiled(directory: RunDirectory, device: torch.device) -> bool | None
 
 def cannot_compile(reason: str) -> DitbenchError:
     """The error of what has to be compiled where torch cannot."""
+    if damaged := _DAMAGED.search(reason):
+        file = Path(damaged[1])
+        return DitbenchError(
+            f"torch cannot load what it compiled earlier: {damaged[0]}",
+            f"a compilation that was killed leaves such files: delete it, or all of torch's cache "
+            f"({file.parent.parent}); --compile off does without",
+            EXIT_FAILED,
+        )
     return DitbenchError(
         f"torch cannot compile on this machine: {reason}",
         "it needs a C++ compiler on a CPU and Triton on CUDA; --compile off does without",

@@ -5,6 +5,7 @@ Without `slow`, torch traces and differentiates as it does for real, but writes 
 
 import gc
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -142,6 +143,43 @@ def test_a_failed_compilation_is_one_line_and_nothing_is_written(make_plan, monk
         assert "--compile off" in raised.value.hint
     assert not run.directory.config.exists()
     assert "no room" in compiled.obstacle_to_compiling(CPU)
+
+
+def test_what_a_killed_compilation_left_is_named(make_plan, monkeypatch):
+    def load(_graph, _inputs):
+        raise ImportError("/tmp/a cache/x5/cx5x.main.so: file too short")
+
+    monkeypatch.setattr(compiled, "BACKEND", load)
+    with pytest.raises(DitbenchError, match=r"earlier: /tmp/a cache/x5/cx5x\.main\.so") as raised:
+        execute(replace(make_plan(), compiling=COMPILED), ignore)
+    assert raised.value.exit_code == 1
+    assert "(/tmp/a cache)" in raised.value.hint
+
+
+@pytest.mark.slow
+def test_a_cache_of_empty_files_is_told_so(tmp_path):
+    """The real loader's words, after the real compiler."""
+    run = [
+        *(sys.executable, "-m", "ditbench", "run", "--block", "adaln", "--model", "8x1x1/4"),
+        *("--steps", "2", "--compile", "on", "--set", "eval.samples=10", "--set", "eval.points=1"),
+    ]
+    own = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+
+    def told(out):
+        command = [*run, "--out", str(tmp_path / out)]
+        return subprocess.run(command, env=own, capture_output=True, text=True)
+
+    assert told("first").returncode == 0
+    libraries = list((tmp_path / "cache").rglob("*.main.so"))
+    assert libraries
+    for library in libraries:
+        library.write_bytes(b"")
+    again = told("second")
+    assert again.returncode == 1
+    assert "error: torch cannot load what it compiled earlier" in again.stderr
+    assert f"({tmp_path / 'cache'})" in again.stderr
+    shutil.rmtree(tmp_path / "cache")
+    assert told("second").returncode == 0
 
 
 def test_compiling_is_not_in_the_seconds(make_plan, monkeypatch):
