@@ -89,13 +89,11 @@ def source_commit() -> tuple[str | None, bool | None]:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Start counting peak memory anew, without what earlier runs of this process have left.
-
-    A model and the recording of its steps refer to each other: without a search for garbage their
-    memory is free at some time later.
-    """
-    gc.collect()
+    """Start counting peak memory anew, on a GPU without what earlier runs of this process left."""
     if device.type == "cuda":
+        # A trainer and the recording of its steps refer to each other: without a search for garbage
+        # their memory is free at some time later.
+        gc.collect()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     elif _CLEAR_REFS.exists():
