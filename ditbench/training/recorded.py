@@ -20,9 +20,9 @@ _FORBIDDEN = ("when stream is capturing", "graph capture")
 
 
 @cache
-def _recording_stream() -> torch.cuda.Stream:
+def _recording_stream(device: int) -> torch.cuda.Stream:
     """One for all recordings of a process: libraries keep tens of MiB for every stream they see."""
-    return torch.cuda.Stream()
+    return torch.cuda.Stream(device)
 
 
 class Recorded:
@@ -46,7 +46,7 @@ class Recorded:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: tuple[Tensor, ...] = ()
         self._output: Any = None
-        self._stream = _recording_stream()
+        self._stream = _recording_stream(torch.cuda.current_device())
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """Call the function; the result is overwritten by the next call."""
