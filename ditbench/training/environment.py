@@ -23,7 +23,9 @@ _STATUS = Path("/proc/self/status")
 
 
 def select_device(name: str) -> torch.device:
-    """The device of that name; `auto` takes CUDA where there is one.
+    """The device of that name, from now on the current one; `auto` takes CUDA where there is one.
+
+    Kernels, streams and recordings belong to the current device, wherever tensors lie.
 
     Raises:
         DitbenchError: unknown, or not on this machine.
@@ -39,6 +41,8 @@ def select_device(name: str) -> torch.device:
         raise DitbenchError(
             f"no device '{name}' on this machine", "use --device auto, cpu, cuda or cuda:1"
         ) from error
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
     return device
 
 

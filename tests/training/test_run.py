@@ -14,6 +14,7 @@ from ditbench.rundir import TRAIN_COLUMNS
 from ditbench.training import plan as plan_module
 from ditbench.training import run as run_module
 from ditbench.training.checkpoint import load_ema
+from ditbench.training.environment import select_device
 from ditbench.training.evaluate import balanced_labels, sample_images
 from ditbench.training.parts import build_model
 from ditbench.training.plan import plan_all
@@ -247,3 +248,13 @@ def test_an_option_is_kept_where_it_belongs_and_refused_elsewhere(make_plan, tmp
     assert plans[0].config.fingerprint == make_plan(block="adaln").config.fingerprint
     with pytest.raises(DitbenchError, match="adaln has no option 'lora_rank'"):
         plan_all([with_option.with_values(block="adaln")], tmp_path, device)
+
+
+@pytest.mark.parametrize(("name", "current"), [("cuda:1", ["cuda:1"]), ("cuda", []), ("cpu", [])])
+def test_a_device_that_is_chosen_becomes_the_current_one(monkeypatch, name, current):
+    """Streams and kernels would otherwise be those of the first GPU."""
+    told = []
+    monkeypatch.setattr(torch, "zeros", lambda *_, **__: torch.ones(()))  # no GPU is here to ask
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: told.append(str(device)))
+    assert str(select_device(name)) == name
+    assert told == current
