@@ -28,8 +28,9 @@ _active: list[Aside] = []
 
 
 @cache
-def _second_stream(device: torch.device) -> torch.cuda.Stream:
-    """One for all trainers of a process: libraries keep tens of MiB for every stream they see."""
+def stream_for(purpose: str, device: torch.device) -> torch.cuda.Stream:
+    """One stream for a purpose and a process: libraries keep tens of MiB for all that they see."""
+    del purpose  # tells streams of one device apart
     return torch.cuda.Stream(device)
 
 
@@ -41,7 +42,7 @@ class Aside:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.stream = _second_stream(device)
+        self.stream = stream_for("gradients", device)
         self._under_way: deque[tuple[torch.cuda.Event, Sequence[Tensor]]] = deque()
         self._gradients: dict[Tensor, Tensor] = {}
 

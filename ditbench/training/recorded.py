@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from ditbench.models.aside import stream_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -17,12 +18,6 @@ if TYPE_CHECKING:
 WARM_UP = 3
 # What CUDA and torch say where an operation would have to be waited for.
 _FORBIDDEN = ("when stream is capturing", "graph capture")
-
-
-@cache
-def _recording_stream(device: int) -> torch.cuda.Stream:
-    """One for all recordings of a process: libraries keep tens of MiB for every stream they see."""
-    return torch.cuda.Stream(device)
 
 
 class Recorded:
@@ -46,7 +41,8 @@ class Recorded:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: tuple[Tensor, ...] = ()
         self._output: Any = None
-        self._stream = _recording_stream(torch.cuda.current_device())
+        current = torch.device("cuda", torch.cuda.current_device())
+        self._stream = stream_for("recording", current)
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         """Call the function; the result is overwritten by the next call."""

@@ -52,16 +52,21 @@ def test_a_run_on_the_gpu(tmp_path, block, objective):
     assert result["device"] == torch.cuda.get_device_name()
 
 
+def assert_recorded_and_near(trainer, other):
+    """Its steps are recorded by the end of ten, whose losses are near the other trainer's."""
+    for _ in range(10):
+        trainer.update()
+        other.update()
+    assert trainer._on_device._graph is not None
+    torch.testing.assert_close(trainer.loss_sum, other.loss_sum, rtol=0.02, atol=0.0)
+
+
 def test_a_compiled_step_is_recorded_and_near_one_by_kernels(tmp_path):
     run = make_plan(tmp_path)
     plain, compiled = (
         build_trainer(replace(run, compiling=Compiling(on=on))) for on in (False, True)
     )
-    for _ in range(10):
-        plain.update()
-        compiled.update()
-    assert compiled._on_device._graph is not None
-    torch.testing.assert_close(compiled.loss_sum, plain.loss_sum, rtol=0.02, atol=0.0)
+    assert_recorded_and_near(compiled, plain)
 
 
 def test_the_gpu_computes_what_the_cpu_does(tmp_path):
@@ -102,11 +107,7 @@ def test_switched_models_are_recorded_and_near_float32(tmp_path, block):
         build_trainer(make_plan(tmp_path, block=block, train__precision=precision, **switches))
         for precision in ("bf16", "fp32")
     )
-    for _ in range(10):
-        half.update()
-        full.update()
-    assert half._on_device._graph is not None
-    torch.testing.assert_close(half.loss_sum, full.loss_sum, rtol=0.02, atol=0.0)
+    assert_recorded_and_near(half, full)
 
 
 def test_float32_is_recorded_too(tmp_path):
