@@ -23,6 +23,7 @@ from ditbench.models.layers import (
     TimestepEmbedder,
     sincos_positions,
 )
+from ditbench.models.ops import add
 from ditbench.models.stream import in_norm
 from ditbench.models.switches import PAPER
 
@@ -135,7 +136,7 @@ class DiT(nn.Module):
         Returns:
             (N, out_channels, H, W).
         """
-        tokens = self.x_embedder(x) + self.pos_embed  # (N, T, D)
+        tokens = add(self.pos_embed.expand(len(x), -1, -1), self.x_embedder(x))  # (N, T, D)
         c = Conditioning.of(
             None if self.t_embedder is None else self.t_embedder(t),
             None if self.y_embedder is None else self.y_embedder(y),

@@ -8,12 +8,13 @@ Legend of shapes: N batch, T tokens, S context tokens, D hidden size, h heads, d
 from __future__ import annotations
 
 import math
-from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ditbench.kernel_type import kernel_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,7 +51,7 @@ def linears(
     Returns:
         What the layers give side by side.
     """
-    dtype = _kernel_type(x)
+    dtype = kernel_type(x)
     if dtype is None:
         return F.linear(x, joined(weights, rows), joined(biases, rows))
     from ditbench.models.kernels.linear import Linear
@@ -66,7 +67,7 @@ def joined(parameters: Sequence[Tensor], rows: slice = ALL) -> Tensor:
 
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A linear layer and the tanh-approximated GELU of it, shapes as in `linear`."""
-    dtype = _kernel_type(x)
+    dtype = kernel_type(x)
     if dtype is None:
         return _gelu(F.linear(x, weight, bias))
     from ditbench.models.kernels.linear import LinearGelu, linear_gelu_alone
@@ -89,7 +90,7 @@ def norm(
     kind: NormKind = "layer",
 ) -> Tensor:
     """Layer or RMS norm of x (N, T, D) without gain and bias, then `modulate` where asked for."""
-    dtype = _kernel_type(x)
+    dtype = kernel_type(x)
     if dtype is not None:
         from ditbench.models.kernels.residual import Residual
 
@@ -100,7 +101,7 @@ def norm(
 
 def add(x: Tensor, h: Tensor, gate: Tensor | None = None) -> Tensor:
     """A residual connection: x + gate * h for x and h (N, T, D) and a gate (N, 1, D)."""
-    dtype = _kernel_type(x)
+    dtype = kernel_type(x)
     if dtype is not None:
         from ditbench.models.kernels.residual import Residual
 
@@ -118,7 +119,7 @@ def add_norm(
     kind: NormKind = "layer",
 ) -> tuple[Tensor, Tensor]:
     """`add`, and the `norm` of it: two results (N, T, D)."""
-    dtype = _kernel_type(x)
+    dtype = kernel_type(x)
     if dtype is not None:
         from ditbench.models.kernels.residual import Residual
 
@@ -137,7 +138,7 @@ def self_attention(qkv: Tensor, num_heads: int) -> Tensor:
     Returns:
         The heads side by side, (N, T, D).
     """
-    if _kernel_type(qkv) == qkv.dtype:
+    if kernel_type(qkv) == qkv.dtype:
         from ditbench.models.kernels import packed
 
         return packed.self_attention(qkv, num_heads)
@@ -156,7 +157,7 @@ def cross_attention(q: Tensor, kv: Tensor, num_heads: int) -> Tensor:
     Returns:
         The heads side by side, (N, T, D).
     """
-    if _kernel_type(q) == q.dtype:
+    if kernel_type(q) == q.dtype:
         from ditbench.models.kernels import attention
 
         if attention.fits(kv.shape[1], q.shape[2] // num_heads):
@@ -187,28 +188,6 @@ def _gelu(x: Tensor) -> Tensor:
 def _is_compiled_for_cpu(x: Tensor) -> bool:
     """Whether a compiler asks, which fuses what would be many passes over memory, for a CPU."""
     return torch.compiler.is_compiling() and x.device.type == "cpu"
-
-
-def _kernel_type(x: Tensor) -> torch.dtype | None:
-    """The type that kernels compute in where x is; None where torch's operations do.
-
-    Autocast says that half precision is wanted. A compiler gets the plain form, of which it makes
-    kernels of its own.
-    """
-    if torch.compiler.is_compiling():
-        return None
-    if not (x.is_cuda and torch.is_autocast_enabled("cuda") and _has_triton()):
-        return None
-    return torch.get_autocast_dtype("cuda")
-
-
-@cache
-def _has_triton() -> bool:
-    try:
-        import triton  # noqa: F401
-    except ImportError:  # not on every system that has CUDA
-        return False
-    return True
 
 
 class Linear(nn.Linear):

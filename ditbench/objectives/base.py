@@ -152,7 +152,7 @@ def draw_normal(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def check_output(out: Tensor, x: Tensor, channels: int) -> Tensor:
-    """The model's output in float32.
+    """The model's output.
 
     Raises:
         ValueError: its shape is not that of x, (N, C, H, W), with `channels` channels.
@@ -162,4 +162,4 @@ def check_output(out: Tensor, x: Tensor, channels: int) -> Tensor:
         raise ValueError(
             f"the model gave {tuple(out.shape)} for x {tuple(x.shape)}, not {expected}"
         )
-    return out.float()
+    return out

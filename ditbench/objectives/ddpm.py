@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch.nn import functional as F
 
+from ditbench.kernel_type import kernel_type
 from ditbench.objectives.base import Objective, check_output, draw_normal
 from ditbench.objectives.schedule import Coefficients, Schedule
 from ditbench.objectives.vlb import discretized_gaussian_log_likelihood, gaussian_kl
@@ -88,22 +89,32 @@ class DDPM(Objective):
         """Mean squared error of eps, plus the bound with `learn_sigma`; see `Objective.loss_at`."""
         x = x.float()
         x_t = self.q_sample(x, t, noise)
-        eps, v = self._predict(model, x_t, t, y)
-        mse = F.mse_loss(eps, noise)
-        if v is None:
-            return mse
+        out = check_output(model(x_t, t, y), x, self.output_channels(x.shape[1]))
         # The bound is a sum over T terms, of which t picks one: T times its mean is unbiased. At
         # T = 1000 that and lambda cancel, and the two parts of the loss are simply added.
         weight = BOUND_WEIGHT * len(self.schedule)
+        if self.learn_sigma and kernel_type(x) is not None:
+            from ditbench.objectives.hybrid_loss import HybridLoss
+
+            return HybridLoss.apply(out, x, noise, t, self.schedule.table_on(x.device), weight)
+        eps, v = self._parts(out)
+        mse = F.mse_loss(eps, noise)
+        if v is None:
+            return mse
         return mse + weight * self._bound(x, x_t, t, eps.detach(), v).mean()
 
     def _predict(
         self, model: Model, x_t: Tensor, t: Tensor, y: Tensor
     ) -> tuple[Tensor, Tensor | None]:
         """The model's eps and its v (None without `learn_sigma`), (N, C, H, W) each, float32."""
-        channels = x_t.shape[1]
-        out = check_output(model(x_t, t, y), x_t, self.output_channels(channels))
-        return out[:, :channels], out[:, channels:] if self.learn_sigma else None
+        return self._parts(check_output(model(x_t, t, y), x_t, self.output_channels(x_t.shape[1])))
+
+    def _parts(self, out: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The eps and the v of a model's output, float32."""
+        if not self.learn_sigma:
+            return out.float(), None
+        eps, v = out.float().chunk(2, dim=1)
+        return eps, v
 
     def _bound(self, x0: Tensor, x_t: Tensor, t: Tensor, eps: Tensor, v: Tensor) -> Tensor:
         """Term t of the variational bound in bits, (N, C, H, W) (Ho et al. 2020, eq. 5)."""

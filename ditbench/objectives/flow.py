@@ -47,7 +47,7 @@ class Flow(Objective):
         x = x.float()
         x_t = torch.lerp(x, noise, t.view(-1, 1, 1, 1))
         velocity = check_output(model(x_t, TIME_SCALE * t, y), x, self.output_channels(x.shape[1]))
-        return F.mse_loss(velocity, noise - x)
+        return F.mse_loss(velocity.float(), noise - x)
 
     def _sample(
         self,
@@ -64,7 +64,7 @@ class Flow(Objective):
 
         def velocity(x: Tensor, t: float) -> Tensor:
             times = x.new_full((x.shape[0],), TIME_SCALE * t)
-            return check_output(model(x, times, y), x, self.output_channels(x.shape[1]))
+            return check_output(model(x, times, y), x, self.output_channels(x.shape[1])).float()
 
         dt = -1 / steps
         for i in range(steps):

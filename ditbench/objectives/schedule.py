@@ -128,8 +128,11 @@ class Schedule:
 
     def at(self, steps: Tensor) -> Coefficients:
         """The coefficients of steps (N,), int64, as float32 (N, 1, 1, 1) on the same device."""
-        device = steps.device
+        return Coefficients(*self.table_on(steps.device)[:, steps, None, None, None].unbind())
+
+    def table_on(self, device: torch.device) -> Tensor:
+        """The coefficients of all steps in the order of `Coefficients`, float32 (6, S)."""
         if device not in self._tables_on:
             # Cast before the move: not every device has float64.
             self._tables_on[device] = self._table.float().to(device)
-        return Coefficients(*self._tables_on[device][:, steps, None, None, None].unbind())
+        return self._tables_on[device]

@@ -10,6 +10,9 @@ from torch import Tensor
 HALF_BIN = 1 / 255
 """Half the distance of two neighbouring 8-bit values once 0..255 is mapped to [-1, 1]."""
 
+LEAST_PROBABILITY = 1e-12
+"""What probabilities are held to at least (27.6 nats), which bounds the loss of an outlier."""
+
 
 def gaussian_kl(mean_p: Tensor, log_var_p: Tensor, mean_q: Tensor, log_var_q: Tensor) -> Tensor:
     """KL(p || q) of two normal distributions, in nats, element by element.
@@ -29,7 +32,7 @@ def discretized_gaussian_log_likelihood(x: Tensor, mean: Tensor, log_var: Tensor
 
     A bin reaches half a grey level to either side of its value; the first and the last reach to
     infinity, so the 256 probabilities sum to 1 (Ho et al. 2020, arXiv 2006.11239, eq. 13).
-    Probabilities are held to at least 1e-12 (27.6 nats), which bounds the loss of an outlier.
+    Probabilities are held to at least `LEAST_PROBABILITY`.
 
     Args:
         x: images (N, C, H, W) of 8-bit values mapped to [-1, 1].
@@ -44,4 +47,4 @@ def discretized_gaussian_log_likelihood(x: Tensor, mean: Tensor, log_var: Tensor
     mirror = below + above > 0
     lower, upper = torch.where(mirror, -above, below), torch.where(mirror, -below, above)
     probability = 0.5 * (torch.erfc(-upper) - torch.erfc(-lower))
-    return probability.clamp(min=1e-12).log()
+    return probability.clamp(min=LEAST_PROBABILITY).log()

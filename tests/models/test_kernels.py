@@ -10,9 +10,10 @@ from ditbench.models import ops
 from ditbench.models.dit import DiT
 from ditbench.models.halved import Halved, half, halved
 from ditbench.models.kernels.attention import CrossAttention
-from ditbench.models.kernels.linear import Linear, LinearGelu, linear_gelu_alone, sum_rows
+from ditbench.models.kernels.linear import Linear, LinearGelu, linear_gelu_alone
 from ditbench.models.kernels.packed import self_attention
 from ditbench.models.kernels.residual import Residual
+from ditbench.models.kernels.sums import note_sums, sum_partial, sum_rows
 from ditbench.models.sizes import ModelSize
 from ditbench.models.switches import PAPER, Switches
 from ditbench.training.flat import flatten
@@ -103,6 +104,14 @@ def test_residual(N, T, D, add, gate, norm, modulate):
     check([each for each in ours if each is not None], theirs, given, wide)
 
 
+def test_one_sample_is_added_to_many():
+    x, h = draw(1, 10, 96, dtype=torch.float32), draw(3, 10, 96)
+    wide_x, wide_h = exact(x), exact(h)
+    total, none = Residual.apply(x.expand(3, -1, -1), h, None, None, None, 1e-6, None, DTYPE)
+    assert none is None
+    check([total], [wide_x + wide_h], [x, h], [wide_x, wide_h])
+
+
 def draw_weights(*shape):
     return draw(*shape, dtype=torch.float32)
 
@@ -135,6 +144,62 @@ def test_linear_and_gelu():
 def test_sums_over_rows():
     x = draw(7, 111, 130).detach()
     torch.testing.assert_close(sum_rows(x), x.double().sum((0, 1)).float(), rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (300, 70), (128, 32)])
+def test_sums_of_partial_sums(shape):
+    sums = draw(*shape, dtype=torch.float32).detach()
+    expected = sums.double().sum(0).float()
+    torch.testing.assert_close(sum_partial(sums), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_noted_sums_are_taken_until_what_they_sum_is_changed():
+    x = draw(4, 6, 5).detach()
+    note_sums(x, torch.ones(3, 2, device=DEVICE), torch.zeros(7, 3, device=DEVICE))
+    assert sum_rows(x).tolist() == [3, 3, 0, 0, 0]
+    x += 1
+    torch.testing.assert_close(sum_rows(x), x.double().sum((0, 1)).float(), rtol=1e-4, atol=1e-3)
+
+
+class Caught(torch.autograd.Function):
+    """The identity, which keeps the gradient that comes back."""
+
+    @staticmethod
+    def forward(ctx, x, kept):
+        ctx.kept = kept
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        ctx.kept.append(grad)
+        return grad, None
+
+
+def residual(h, gates):
+    x = draw(len(h), h.shape[1], h.shape[2], dtype=torch.float32)
+    return Residual.apply(x, h, gates, None, None, 1e-6, "layer", DTYPE)[1]
+
+
+@pytest.mark.parametrize(
+    ("shape", "function"),
+    [
+        ((3, 66, 3 * 40), lambda h: self_attention(h, 1)),  # padded: one tile
+        ((2, 150, 3 * 32), lambda h: self_attention(h, 2)),  # padded: several tiles
+        ((3, 20, 40), lambda h: CrossAttention.apply(h, draw(3, 2, 80), 2)),
+        ((3, 2, 80), lambda h: CrossAttention.apply(draw(3, 20, 40), h, 2)),
+        ((3, 10, 96), lambda h: residual(h, None)),
+        ((1, 70, 40), lambda h: residual(h, draw(1, 1, 40))),
+    ],
+)
+def test_kernels_sum_the_rows_of_the_gradients_that_they_make(shape, function):
+    """What a linear layer's backward pass is handed are noted sums, and those of its gradient."""
+    h, kept = draw(*shape), []
+    out = function(Caught.apply(h, kept))
+    out.backward(torch.randn_like(out))
+    (grad,) = kept
+    assert grad.partial_sums[0] == grad._version
+    expected = grad.double().sum((0, 1))
+    assert (sum_rows(grad).double() - expected).norm() <= TOLERANCE * grad.double().norm()
 
 
 def test_copies_in_half_precision_are_made_anew_and_found():
@@ -172,7 +237,7 @@ def test_a_model_of_kernels_is_the_one_of_torch_s_operations(monkeypatch, block,
     x, t, y = torch.randn(2, 1, 4, 4), torch.tensor([0.0, 500.0]), torch.tensor([0, 1])
     x, t, y = (each.to(DEVICE) for each in (x, t, y))
     monkeypatch.setattr(
-        ops, "_kernel_type", lambda given: None if given.dtype == torch.float64 else DTYPE
+        ops, "kernel_type", lambda given: None if given.dtype == torch.float64 else DTYPE
     )
     with torch.autocast(DEVICE, DTYPE, enabled=ON_GPU):
         ours = model(x, t, y).float()

@@ -16,6 +16,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ditbench.models.kernels.sums import note_sums
+
 # The sides of the widest tile that fits into a program's registers and shared memory.
 MAX_KEYS = 128
 MAX_QUERIES = 128  # at a time
@@ -73,7 +75,7 @@ def _forward_kernel(
 
 @triton.jit
 def _backward_kernel(
-    q, kv, grad, grad_q, grad_kv, q_row, kv_row, scale, h,
+    q, kv, grad, grad_q, grad_kv, sums_q, sums_kv, q_row, kv_row, scale, h,
     T: tl.constexpr, S: tl.constexpr, d: tl.constexpr,
     T2: tl.constexpr, S2: tl.constexpr, d2: tl.constexpr,
 ):  # fmt: skip
@@ -87,6 +89,7 @@ def _backward_kernel(
     values = tl.load(kv + D + kv_at, kv_mask, 0.0)
     g_keys = tl.zeros([S2, d2], tl.float32)
     g_values = tl.zeros([S2, d2], tl.float32)
+    sum_queries = tl.zeros([d2], tl.float32)
     for start in range(0, T, T2):
         q_at, mask = _tile(start, T, d, q_row, T2, d2)
         out_at, _ = _tile(start, T, d, D, T2, d2)
@@ -97,10 +100,18 @@ def _backward_kernel(
         g_weights = tl.dot(g, tl.trans(values))
         mean = tl.sum(weights * g_weights, 1)[:, None]
         g_scores = (weights * (g_weights - mean) * scale).to(g.dtype)
-        tl.store(grad_q + q_from + q_at, tl.dot(g_scores, keys).to(g.dtype), mask)
+        g_queries = tl.dot(g_scores, keys)
+        tl.store(grad_q + q_from + q_at, g_queries.to(g.dtype), mask)
+        sum_queries += tl.sum(g_queries, 0)
         g_keys += tl.dot(tl.trans(g_scores), queries)
     tl.store(grad_kv + kv_at, g_keys.to(keys.dtype), kv_mask)
     tl.store(grad_kv + D + kv_at, g_values.to(keys.dtype), kv_mask)
+    # Rows of these sums are as long as those of what is summed.
+    columns = head * d + tl.arange(0, d2)
+    is_column = tl.arange(0, d2) < d
+    tl.store(sums_q + n * q_row + columns, sum_queries, is_column)
+    tl.store(sums_kv + n * kv_row + columns, tl.sum(g_keys, 0), is_column)
+    tl.store(sums_kv + n * kv_row + D + columns, tl.sum(g_values, 0), is_column)
 
 
 def _launch(kernel: Any, q: Tensor, kv: Tensor, num_heads: int, *others: Tensor) -> None:
@@ -133,11 +144,12 @@ class SelfAttention(torch.autograd.Function):
         (qkv,) = ctx.saved_tensors
         D = grad.shape[-1]
         out = torch.empty_like(qkv)
+        sums = qkv.new_empty(len(qkv), 3 * D, dtype=torch.float32)
         _launch(
             _backward_kernel, qkv[..., :D], qkv[..., D:], ctx.num_heads,
-            grad.contiguous(), out[..., :D], out[..., D:],
+            grad.contiguous(), out[..., :D], out[..., D:], sums[:, :D], sums[:, D:],
         )  # fmt: skip
-        return out, None
+        return note_sums(out, sums), None
 
 
 class CrossAttention(torch.autograd.Function):
@@ -156,5 +168,6 @@ class CrossAttention(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # noqa: D102
         q, kv = ctx.saved_tensors
         grad_q, grad_kv = torch.empty_like(q), torch.empty_like(kv)
-        _launch(_backward_kernel, q, kv, ctx.num_heads, grad.contiguous(), grad_q, grad_kv)
-        return grad_q, grad_kv, None
+        sums = [each.new_empty(len(each), each.shape[2], dtype=torch.float32) for each in (q, kv)]
+        _launch(_backward_kernel, q, kv, ctx.num_heads, grad.contiguous(), grad_q, grad_kv, *sums)
+        return note_sums(grad_q, sums[0]), note_sums(grad_kv, sums[1]), None

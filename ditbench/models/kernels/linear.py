@@ -9,7 +9,6 @@ Legend of shapes: M rows, K inputs, L outputs.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from ditbench.models.aside import parameter_gradients
 from ditbench.models.halved import half
+from ditbench.models.kernels.sums import sum_partial, sum_rows
 from ditbench.models.ops import ALL, joined
 
 # Rows at a time, columns, rows a program and warps of the GELU's backward pass; on an H200.
@@ -68,23 +68,6 @@ def _gelu_backward_kernel(
         total += g
         tl.store(out + at, g.to(out.dtype.element_ty), mask)
     tl.store(sums + part * L + columns, tl.sum(total, 0), columns < L)
-
-
-def sum_rows(x: Tensor) -> Tensor:
-    """The sum over all but the last dimension, in float32: (..., L) to (L,).
-
-    As a matrix product with a row of ones: the library's kernels read a little faster than one
-    written for it, and leave no partial sums to add up.
-    """
-    rows = x.flatten(0, -2)
-    if not x.is_cuda:  # the interpreter, in tests
-        return rows.float().sum(0)
-    return torch.mm(_ones(len(rows), x.dtype, x.device), rows, out_dtype=torch.float32)[0]
-
-
-@cache
-def _ones(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.ones(1, count, dtype=dtype, device=device)
 
 
 class Linear(torch.autograd.Function):
@@ -145,7 +128,7 @@ class LinearGelu(torch.autograd.Function):
         of_parameters = parameter_gradients(
             ctx.parameters,
             ALL,
-            lambda: (_weight_grad(x, grad_before), sums.sum(0)),
+            lambda: (_weight_grad(x, grad_before), sum_partial(sums)),
             (x, grad_before, sums),
         )
         return grad_before @ copy, *of_parameters

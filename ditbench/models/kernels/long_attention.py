@@ -18,6 +18,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ditbench.models.kernels.sums import note_sums
+
 HEAD_SIZES = (16, 32, 64)
 LOG2_E = tl.constexpr(1.4426950408889634)
 # Tokens a tile, warps and stages of each kernel; measured on an H200.
@@ -66,7 +68,7 @@ def _forward_kernel(
 
 @triton.jit
 def _keys_kernel(
-    qkv, out, grad, lse, grad_qkv, scale, h, T,
+    qkv, out, grad, lse, grad_qkv, sums, scale, h, T,
     d: tl.constexpr, Q: tl.constexpr, K: tl.constexpr,
 ):  # fmt: skip
     """The gradients of a tile of keys and values; weights are (keys, queries) here."""
@@ -101,11 +103,15 @@ def _keys_kernel(
         g_keys += tl.dot(g_scores, queries)
     tl.store(grad_qkv + n * T * 3 * D + head * d + D + at, g_keys.to(k.dtype), is_key)
     tl.store(grad_qkv + n * T * 3 * D + head * d + 2 * D + at, g_values.to(k.dtype), is_key)
+    sums += (n * tl.num_programs(0) + tl.program_id(0)) * 2 * D + head * d + tl.arange(0, d)
+    # A key beyond the end has weights all the same.
+    tl.store(sums, tl.sum(tl.where(is_key, g_keys, 0.0), 0))
+    tl.store(sums + D, tl.sum(tl.where(is_key, g_values, 0.0), 0))
 
 
 @triton.jit
 def _queries_kernel(
-    qkv, out, grad, lse, grad_qkv, scale, h, T,
+    qkv, out, grad, lse, grad_qkv, sums, scale, h, T,
     d: tl.constexpr, Q: tl.constexpr, K: tl.constexpr,
 ):  # fmt: skip
     """The gradient of a tile of queries."""
@@ -134,6 +140,8 @@ def _queries_kernel(
         g_scores = (weights * (g_weights - mean[:, None]) * scale).to(k.dtype)
         g_queries += tl.dot(g_scores, k)
     tl.store(grad_qkv + n * T * 3 * D + head * d + at, g_queries.to(queries.dtype), mask)
+    sums += (n * tl.num_programs(0) + tl.program_id(0)) * D + head * d + tl.arange(0, d)
+    tl.store(sums, tl.sum(g_queries, 0))
 
 
 class LongSelfAttention(torch.autograd.Function):
@@ -160,7 +168,14 @@ class LongSelfAttention(torch.autograd.Function):
         N, T, D = out.shape
         d = D // ctx.num_heads
         grad_qkv = torch.empty_like(qkv)
-        given = (qkv, out, grad.contiguous(), lse, grad_qkv, d**-0.5, ctx.num_heads, T, d)
-        _keys_kernel[(triton.cdiv(T, KEYS["K"]), N * ctx.num_heads)](*given, **KEYS)
-        _queries_kernel[(triton.cdiv(T, QUERIES["Q"]), N * ctx.num_heads)](*given, **QUERIES)
-        return grad_qkv, None
+        given, numbers = (
+            (qkv, out, grad.contiguous(), lse, grad_qkv),
+            (d**-0.5, ctx.num_heads, T, d),
+        )
+        tiles = triton.cdiv(T, KEYS["K"])
+        of_keys = qkv.new_empty(N * tiles, 2 * D, dtype=torch.float32)
+        _keys_kernel[(tiles, N * ctx.num_heads)](*given, of_keys, *numbers, **KEYS)
+        tiles = triton.cdiv(T, QUERIES["Q"])
+        of_queries = qkv.new_empty(N * tiles, D, dtype=torch.float32)
+        _queries_kernel[(tiles, N * ctx.num_heads)](*given, of_queries, *numbers, **QUERIES)
+        return note_sums(grad_qkv, of_queries, of_keys), None

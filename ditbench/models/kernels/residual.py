@@ -1,7 +1,8 @@
 """Residual connections and the norms behind them: x + gate * h, norm, shift, scale in one pass.
 
 Every tensor is read and written once. The backward pass sums what belongs to a sample (gradients
-of shift, scale and gate) over its tokens on the way, so that nothing is read again for it.
+of shift, scale and gate) over its tokens on the way, so that nothing is read again for it, and
+likewise the gradient of h, for the bias of the layer that h comes from.
 
 Legend of shapes: N batch, T tokens, D hidden size.
 """
@@ -14,6 +15,8 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from ditbench.models.kernels.sums import note_sums
 
 if TYPE_CHECKING:
     from ditbench.models.switches import NormKind
@@ -39,7 +42,7 @@ def _normalise(x, mask, D: tl.constexpr, eps, CENTRE: tl.constexpr):
 
 @triton.jit
 def _forward_kernel(
-    x, h, gate, shift, scale, total, out, T, stride, eps,
+    x, h, gate, shift, scale, total, out, T, x_stride, stride, eps,
     D: tl.constexpr, D2: tl.constexpr, R: tl.constexpr,
     ADD: tl.constexpr, GATE: tl.constexpr, NORM: tl.constexpr, MODULATE: tl.constexpr,
     CENTRE: tl.constexpr,
@@ -49,8 +52,9 @@ def _forward_kernel(
     columns = tl.arange(0, D2)
     is_column = columns < D
     mask = (rows < T)[:, None] & is_column[None, :]
-    at = (n * T + rows)[:, None] * D + columns[None, :]
-    value = tl.load(x + at, mask, 0.0).to(tl.float32)
+    within = rows[:, None] * D + columns[None, :]
+    at = n * T * D + within
+    value = tl.load(x + n * x_stride + within, mask, 0.0).to(tl.float32)
     if ADD:
         added = tl.load(h + at, mask, 0.0).to(tl.float32)
         if GATE:
@@ -68,7 +72,8 @@ def _forward_kernel(
 
 @triton.jit
 def _backward_kernel(
-    total, h, gate, scale, grad_total, grad_out, grad_x, grad_h, sums, T, stride, eps, PART,
+    total, h, gate, scale, grad_total, grad_out, grad_x, grad_h, sums, sums_h,
+    T, stride, eps, PART,
     D: tl.constexpr, D2: tl.constexpr, R: tl.constexpr,
     ADD: tl.constexpr, GATE: tl.constexpr, NORM: tl.constexpr, MODULATE: tl.constexpr,
     CENTRE: tl.constexpr, THROUGH: tl.constexpr, STAGES: tl.constexpr,
@@ -80,6 +85,7 @@ def _backward_kernel(
     sum_shift = tl.zeros([R, D2], tl.float32)
     sum_scale = tl.zeros([R, D2], tl.float32)
     sum_gate = tl.zeros([R, D2], tl.float32)
+    sum_h = tl.zeros([R, D2], tl.float32)
     if MODULATE:
         factor = 1 + tl.load(scale + n * stride + columns, is_column, 0.0).to(tl.float32)
     if GATE:
@@ -107,21 +113,26 @@ def _backward_kernel(
             if GATE:
                 sum_gate += g * tl.load(h + at, mask, 0.0).to(tl.float32)
                 g *= weight[None, :]
+            sum_h += g
             tl.store(grad_h + at, g.to(grad_h.dtype.element_ty), mask)
-    to = sums + (tl.program_id(1) * tl.num_programs(0) + n) * 3 * D + columns
+    N = tl.num_programs(0)
+    if ADD:
+        tl.store(sums_h + (part * N + n) * D + columns, tl.sum(sum_h, 0), is_column)
+    to = sums + (part * 3 * N + n) * D + columns
     if MODULATE:
         tl.store(to, tl.sum(sum_shift, 0).to(sums.dtype.element_ty), is_column)
-        tl.store(to + D, tl.sum(sum_scale, 0).to(sums.dtype.element_ty), is_column)
+        tl.store(to + N * D, tl.sum(sum_scale, 0).to(sums.dtype.element_ty), is_column)
     if GATE:
-        tl.store(to + 2 * D, tl.sum(sum_gate, 0).to(sums.dtype.element_ty), is_column)
+        tl.store(to + 2 * N * D, tl.sum(sum_gate, 0).to(sums.dtype.element_ty), is_column)
 
 
 class Residual(torch.autograd.Function):
     """`total = x + gate * h` and `out = norm(total) * (1 + scale) + shift`.
 
-    Of x (N, T, D), h (N, T, D) in half precision or None, and vectors (N, 1, D) of equal strides or
-    None. Without h, the total is x; `norm` is the kind of norm, None leaves it out. Returns (total,
-    out), the total in x's type, `out` in the type `dtype`; what is not computed is None.
+    Of x (N, T, D), which may be one sample expanded to many, h (N, T, D) in half precision or None,
+    and vectors (N, 1, D) of equal strides or None. Without h, the total is x; `norm` is the kind of
+    norm, None leaves it out. Returns (total, out), the total in x's type, `out` in the type
+    `dtype`; what is not computed is None.
     """
 
     @staticmethod
@@ -136,10 +147,11 @@ class Residual(torch.autograd.Function):
         norm: NormKind | None,
         dtype: torch.dtype,
     ) -> tuple[Tensor | None, Tensor | None]:
-        x = x.contiguous()
+        if h is None or x.stride(0) or not x[0].is_contiguous():
+            x = x.contiguous()
         h = None if h is None else h.contiguous()
-        total = None if h is None else torch.empty_like(x)
-        out = torch.empty_like(x, dtype=dtype) if norm is not None else None
+        total = None if h is None else x.new_empty(x.shape)
+        out = x.new_empty(x.shape, dtype=dtype) if norm is not None else None
         N, T, D = x.shape
         D2 = triton.next_power_of_2(D)
         R = max(1, FORWARD["numbers"] // D2)
@@ -149,8 +161,8 @@ class Residual(torch.autograd.Function):
         }  # fmt: skip
         ctx.eps = eps
         _forward_kernel[(N, triton.cdiv(T, R))](
-            x, h, gate, shift, scale, total, out, T, _stride(gate, shift, scale), eps,
-            D, D2, R, **ctx.flags, num_warps=FORWARD["warps"],
+            x, h, gate, shift, scale, total, out, T, x.stride(0), _stride(gate, shift, scale),
+            eps, D, D2, R, **ctx.flags, num_warps=FORWARD["warps"],
         )  # fmt: skip
         ctx.save_for_backward(x if total is None else total, h, gate, scale)
         ctx.set_materialize_grads(False)
@@ -172,19 +184,23 @@ class Residual(torch.autograd.Function):
         parts = triton.cdiv(T, part)
         vectors = scale if gate is None else gate
         dtype = torch.float32 if parts > 1 or vectors is None else vectors.dtype
-        sums = total.new_empty(parts, N, 3, D, dtype=dtype)
+        # Each sum lies in one piece, and so is soon put together with those of other layers.
+        sums = total.new_empty(parts, 3, N, D, dtype=dtype)
+        sums_h = total.new_empty(parts * N, D, dtype=torch.float32) if add else None
         _backward_kernel[(N, parts)](
             total, h, gate, scale,
             None if grad_total is None else grad_total.contiguous(),
             None if grad_out is None else grad_out.contiguous(),
-            grad_x, grad_h, sums, T, _stride(gate, scale), ctx.eps, part,
+            grad_x, grad_h, sums, sums_h, T, _stride(gate, scale), ctx.eps, part,
             D, D2, R, **ctx.flags, THROUGH=grad_total is not None, STAGES=BACKWARD["stages"],
             num_warps=BACKWARD["warps"],
         )  # fmt: skip
+        if grad_h is not None and sums_h is not None:
+            note_sums(grad_h, sums_h)
         if vectors is None:
             return grad_x, grad_h, None, None, None, None, None, None
         sums = sums.sum(0).to(vectors.dtype) if parts > 1 else sums[0]
-        shift, scale_, gate_ = (sums[:, i : i + 1] for i in range(3))
+        shift, scale_, gate_ = (each.unsqueeze(1) for each in sums)
         return (
             grad_x,
             grad_h,
