@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Computations that may be under way at once. What they read cannot be freed meanwhile, and is soon
 # gone from the cache; on an H200.
-AT_ONCE = 2
+AT_ONCE = 1
 
 # Backward passes run in threads of torch's own: a context variable would not be seen there.
 _active: list[Aside] = []

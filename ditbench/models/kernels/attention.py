@@ -90,6 +90,7 @@ def _backward_kernel(
     g_keys = tl.zeros([S2, d2], tl.float32)
     g_values = tl.zeros([S2, d2], tl.float32)
     sum_queries = tl.zeros([d2], tl.float32)
+    sum_values = tl.zeros([d2], tl.float32)
     for start in range(0, T, T2):
         q_at, mask = _tile(start, T, d, q_row, T2, d2)
         out_at, _ = _tile(start, T, d, D, T2, d2)
@@ -103,15 +104,18 @@ def _backward_kernel(
         g_queries = tl.dot(g_scores, keys)
         tl.store(grad_q + q_from + q_at, g_queries.to(g.dtype), mask)
         sum_queries += tl.sum(g_queries, 0)
+        sum_values += tl.sum(g.to(tl.float32), 0)
         g_keys += tl.dot(tl.trans(g_scores), queries)
     tl.store(grad_kv + kv_at, g_keys.to(keys.dtype), kv_mask)
     tl.store(grad_kv + D + kv_at, g_values.to(keys.dtype), kv_mask)
-    # Rows of these sums are as long as those of what is summed.
+    # Sums over all tokens, in rows as long as those of what is summed. A query's weights add up to
+    # 1, so that the gradients of values add up to those of the results; and what is added to every
+    # key changes no weight, so that the gradients of keys add up to 0.
     columns = head * d + tl.arange(0, d2)
     is_column = tl.arange(0, d2) < d
     tl.store(sums_q + n * q_row + columns, sum_queries, is_column)
-    tl.store(sums_kv + n * kv_row + columns, tl.sum(g_keys, 0), is_column)
-    tl.store(sums_kv + n * kv_row + D + columns, tl.sum(g_values, 0), is_column)
+    tl.store(sums_kv + n * kv_row + columns, tl.zeros([d2], tl.float32), is_column)
+    tl.store(sums_kv + n * kv_row + D + columns, sum_values, is_column)
 
 
 def _launch(kernel: Any, q: Tensor, kv: Tensor, num_heads: int, *others: Tensor) -> None:
