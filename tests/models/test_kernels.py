@@ -161,6 +161,22 @@ def test_noted_sums_are_taken_until_what_they_sum_is_changed():
     torch.testing.assert_close(sum_rows(x), x.double().sum((0, 1)).float(), rtol=1e-4, atol=1e-3)
 
 
+def test_sums_are_those_of_all_gradients_that_come_back():
+    """Autograd adds a second gradient in the place of the first one, which had sums noted."""
+    x, weight, bias = draw(3, 10, 24), draw_weights(96, 24), draw_weights(96)
+    given = [x, weight, bias]
+    h = Linear.apply(x, slice(None), weight, bias)
+    wide = [exact(each) for each in given]
+    wide_h = F.linear(*wide)
+    tokens = draw(3, 10, 96, dtype=torch.float32).detach()
+    ours = [
+        Residual.apply(tokens, h, None, None, None, 1e-6, norm, DTYPE)[norm is not None]
+        for norm in (None, "layer")
+    ]
+    total = tokens.double() + wide_h
+    check(ours, [total, F.layer_norm(total, (96,), eps=1e-6)], given, wide)
+
+
 class Caught(torch.autograd.Function):
     """The identity, which keeps the gradient that comes back."""
 
@@ -197,7 +213,7 @@ def test_kernels_sum_the_rows_of_the_gradients_that_they_make(shape, function):
     out = function(Caught.apply(h, kept))
     out.backward(torch.randn_like(out))
     (grad,) = kept
-    assert grad.partial_sums[0] == grad._version
+    assert grad.partial_sums[0] == grad._version  # still the tensor that the kernel's side returned
     expected = grad.double().sum((0, 1))
     assert (sum_rows(grad).double() - expected).norm() <= TOLERANCE * grad.double().norm()
 

@@ -168,10 +168,8 @@ class LongSelfAttention(torch.autograd.Function):
         N, T, D = out.shape
         d = D // ctx.num_heads
         grad_qkv = torch.empty_like(qkv)
-        given, numbers = (
-            (qkv, out, grad.contiguous(), lse, grad_qkv),
-            (d**-0.5, ctx.num_heads, T, d),
-        )
+        given = qkv, out, grad.contiguous(), lse, grad_qkv
+        numbers = d**-0.5, ctx.num_heads, T, d
         tiles = triton.cdiv(T, KEYS["K"])
         of_keys = qkv.new_empty(N * tiles, 2 * D, dtype=torch.float32)
         _keys_kernel[(tiles, N * ctx.num_heads)](*given, of_keys, *numbers, **KEYS)

@@ -4,7 +4,7 @@ A kernel that makes the gradient of a linear layer's output has every row of it 
 rows on the way, and the layer's backward pass need not read all of them again. What is left are
 partial sums, some hundred rows of them; they travel on the gradient itself.
 
-Legend of shapes: M rows, L columns, P partial sums.
+Legend of shapes: L columns, P partial sums of each.
 """
 
 from __future__ import annotations
