@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ditbench.data.dataset import to_uint8
+from ditbench.data.dataset import NotNumbers, to_uint8
 from ditbench.models.dit import DiT
 from ditbench.seeds import generator
 from ditbench.training.precision import mixed_precision
@@ -111,12 +111,16 @@ def sample_images(
 
     The noise depends on the run's seed and the place in the list alone, not on the block, the
     step or the device.
+
+    Raises:
+        Stopped: between two batches, once a stop was asked for.
+        NotNumbers: exit code 1, when samples hold NaN.
     """
     device = next(model.parameters()).device
     shape = (dataset.channels, dataset.height, dataset.width)
     draws = generator(config.seed, "eval", "noise")
     ancestral = generator(config.seed, "eval", "ancestral", device=device)
-    images = []
+    images, spoilt = [], []
     network = RecordedByShape(model) if _is_replayable(model, device) else model
     with mixed_precision(model, config.train.precision):
         for asked in labels.split(config.eval.batch_size):
@@ -135,6 +139,10 @@ def sample_images(
                 generator=ancestral,
             )
             images.append(to_uint8(x))
+            # Looked at in the end: here it would have to be waited for.
+            spoilt.append(x.isnan().any())
+    if torch.stack(spoilt).any():
+        raise NotNumbers
     return torch.cat(images).cpu()
 
 

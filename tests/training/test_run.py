@@ -2,13 +2,15 @@
 
 import csv
 import json
+import math
 
 import pytest
 import torch
 from PIL import Image
 
+from ditbench.data.dataset import NotNumbers
 from ditbench.data.digits import load_digits
-from ditbench.errors import DitbenchError
+from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.models.blocks import block_names
 from ditbench.rundir import TRAIN_COLUMNS
 from ditbench.training import plan as plan_module
@@ -119,6 +121,27 @@ def test_every_block_and_step_is_sampled_from_the_same_noise(make_plan):
         samples.append(sample_images(model, plan.config, plan.objective, plan.dataset, labels))
     assert samples[0].float().std() > 50
     assert all(torch.equal(samples[0], other) for other in samples[1:])
+
+
+@pytest.mark.parametrize("batch", [0, 2])
+def test_samples_that_hold_nan_are_refused_whatever_batch_they_are_in(
+    make_plan, monkeypatch, batch
+):
+    plan = make_plan(eval__batch_size=10)
+    model = build_model(plan.config, plan.dataset, plan.objective, plan.device)
+    original, batches = plan.objective.sample, []
+
+    def sample(*args, **options):
+        x = original(*args, **options)
+        if len(batches) == batch:
+            x[3, 0, 1, 1] = math.nan
+        batches.append(x)
+        return x
+
+    monkeypatch.setattr(plan.objective, "sample", sample)
+    with pytest.raises(NotNumbers, match="diverged") as caught:
+        sample_images(model, plan.config, plan.objective, plan.dataset, balanced_labels(40, 10))
+    assert caught.value.exit_code == EXIT_FAILED
 
 
 def test_balanced_labels_take_every_class_in_turn():
