@@ -100,9 +100,14 @@ def to_uint8(x: Tensor) -> Tensor:
     real images are quantised, too.
 
     Args:
-        x: floating point, any shape. NaN would become an ordinary black pixel, and a model that has
-            diverged get an ordinary score: whoever quantises has to look for it.
+        x: floating point, any shape.
+
+    Raises:
+        NotNumbers: exit code 1, when `x` holds NaN. Its cast would be an ordinary black pixel,
+            and a model that has diverged would get an ordinary score.
     """
+    if x.isnan().any():
+        raise NotNumbers
     return ((x.to(torch.float32).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ditbench.data.dataset import ImageDataset, to_model, to_uint8
-from ditbench.errors import DitbenchError
+from ditbench.errors import EXIT_FAILED, DitbenchError
 
 
 def make(**changes: object) -> ImageDataset:
@@ -114,5 +114,8 @@ def test_half_precision_samples():
     assert to_uint8(x.bfloat16()).tolist() == [0, 159, 255]
 
 
-def test_infinite_samples_are_clamped():
+def test_infinite_samples_are_clamped_and_nan_is_refused():
     assert to_uint8(torch.tensor([-torch.inf, torch.inf])).tolist() == [0, 255]
+    with pytest.raises(DitbenchError, match="diverged") as caught:
+        to_uint8(torch.tensor([0.0, torch.nan]))
+    assert caught.value.exit_code == EXIT_FAILED

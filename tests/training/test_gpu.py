@@ -212,24 +212,6 @@ def test_replayed_samples_are_those_that_are_launched(tmp_path, monkeypatch, obj
     assert (replayed.int() - launched.int()).abs().float().mean() < 0.5  # of 255 grey levels
 
 
-def test_sampling_waits_for_the_gpu_as_often_however_many_batches(tmp_path):
-    """In the end: for whether there is NaN, and for the samples."""
-    run = make_plan(tmp_path, objective__name="ddpm", eval__batch_size=10)
-    model = build_model(run.config, run.dataset, run.objective, run.device)
-
-    def waits(samples):
-        labels = torch.arange(samples) % 10
-        torch.cuda.set_sync_debug_mode("warn")
-        try:
-            with pytest.warns(UserWarning, match="synchronizing") as told:
-                sample_images(model, run.config, run.objective, run.dataset, labels)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-        return sum("synchronizing CUDA" in str(each.message) for each in told)
-
-    assert waits(50) == waits(10)
-
-
 def test_a_budget_of_time_never_waits_for_the_whole_queue(tmp_path):
     """The host waits for the step before the last one: an event, no synchronisation."""
     run = make_plan(tmp_path, budget__seconds=60.0)
@@ -251,11 +233,10 @@ def test_a_budget_of_time_ends_in_time(tmp_path):
     assert result["steps"] > 100
 
 
-def test_the_calibration_times_steps_as_a_run_makes_them(tmp_path):
-    """Within what another process on the GPU may cost either."""
+def test_the_calibration_foretells_the_speed(tmp_path):
     run = make_plan(tmp_path, budget__seconds=3.0)
-    steps = 3.0 / calibrate(run).seconds_per_step
-    assert 1 / 4 < execute(run, lambda _event: None)["steps"] / steps < 4
+    steps = round(3.0 / calibrate(run).seconds_per_step)
+    assert execute(run, lambda _event: None)["steps"] == pytest.approx(steps, rel=0.25)
 
 
 # What docs/reliability.md states: sums on a GPU are not always added in the same order, so that a
