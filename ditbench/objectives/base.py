@@ -66,6 +66,20 @@ class Objective(ABC):
             ValueError: the model's output does not have the shape that the objective needs.
         """
 
+    def output(self, model: Model, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+        """What the model gives for x (N, C, H, W), in its own type.
+
+        Raises:
+            ValueError: its shape is not that of x with `output_channels` channels.
+        """
+        out = model(x, t, y)
+        expected = (x.shape[0], self.output_channels(x.shape[1]), *x.shape[2:])
+        if out.shape != expected:
+            raise ValueError(
+                f"the model gave {tuple(out.shape)} for x {tuple(x.shape)}, not {expected}"
+            )
+        return out
+
     def check_sampling(self, sampler: str | None, steps: int) -> str:
         """The sampler's name, the default for None, if it is known and can take so many steps.
 
@@ -149,17 +163,3 @@ def draw_normal(x: Tensor, generator: torch.Generator) -> Tensor:
     noise = torch.randn(x.shape, generator=generator, device=generator.device)
     # To CUDA the copy may overlap: the runtime has staged the source before the call returns.
     return noise.to(x.device, non_blocking=x.is_cuda)
-
-
-def check_output(out: Tensor, x: Tensor, channels: int) -> Tensor:
-    """The model's output.
-
-    Raises:
-        ValueError: its shape is not that of x, (N, C, H, W), with `channels` channels.
-    """
-    expected = (x.shape[0], channels, *x.shape[2:])
-    if out.shape != expected:
-        raise ValueError(
-            f"the model gave {tuple(out.shape)} for x {tuple(x.shape)}, not {expected}"
-        )
-    return out

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from ditbench.kernel_type import kernel_type
-from ditbench.objectives.base import Objective, check_output, draw_normal
+from ditbench.objectives.base import Objective, draw_normal
 from ditbench.objectives.schedule import Coefficients, Schedule
 from ditbench.objectives.vlb import discretized_gaussian_log_likelihood, gaussian_kl
 
@@ -89,7 +89,7 @@ class DDPM(Objective):
         """Mean squared error of eps, plus the bound with `learn_sigma`; see `Objective.loss_at`."""
         x = x.float()
         x_t = self.q_sample(x, t, noise)
-        out = check_output(model(x_t, t, y), x, self.output_channels(x.shape[1]))
+        out = self.output(model, x_t, t, y)
         # The bound is a sum over T terms, of which t picks one: T times its mean is unbiased. At
         # T = 1000 that and lambda cancel, and the two parts of the loss are simply added.
         weight = BOUND_WEIGHT * len(self.schedule)
@@ -103,14 +103,8 @@ class DDPM(Objective):
             return mse
         return mse + weight * self._bound(x, x_t, t, eps.detach(), v).mean()
 
-    def _predict(
-        self, model: Model, x_t: Tensor, t: Tensor, y: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """The model's eps and its v (None without `learn_sigma`), (N, C, H, W) each, float32."""
-        return self._parts(check_output(model(x_t, t, y), x_t, self.output_channels(x_t.shape[1])))
-
     def _parts(self, out: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The eps and the v of a model's output, float32."""
+        """A model's eps and its v (None without `learn_sigma`), (N, C, H, W) each, float32."""
         if not self.learn_sigma:
             return out.float(), None
         eps, v = out.float().chunk(2, dim=1)
@@ -147,7 +141,7 @@ class DDPM(Objective):
         def denoise(x: Tensor, i: int) -> tuple[Tensor, Tensor | None]:
             """The image that the model sees in x at step i, and its v."""
             t = torch.full((x.shape[0],), times[i], device=x.device)
-            eps, v = self._predict(model, x, t, y)
+            eps, v = self._parts(self.output(model, x, t, y))
             x0 = schedule.at_step(i).predict_x0(x, eps)
             return x0.clamp(-1, 1) if clip else x0, v
 

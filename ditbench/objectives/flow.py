@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch.nn import functional as F
 
-from ditbench.objectives.base import Objective, check_output, draw_normal
+from ditbench.objectives.base import Objective, draw_normal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,8 +46,8 @@ class Flow(Objective):
         """Mean squared error of the velocity; see `Objective.loss_at`."""
         x = x.float()
         x_t = torch.lerp(x, noise, t.view(-1, 1, 1, 1))
-        velocity = check_output(model(x_t, TIME_SCALE * t, y), x, self.output_channels(x.shape[1]))
-        return F.mse_loss(velocity.float(), noise - x)
+        velocity = self.output(model, x_t, TIME_SCALE * t, y).float()
+        return F.mse_loss(velocity, noise - x)
 
     def _sample(
         self,
@@ -64,7 +64,7 @@ class Flow(Objective):
 
         def velocity(x: Tensor, t: float) -> Tensor:
             times = x.new_full((x.shape[0],), TIME_SCALE * t)
-            return check_output(model(x, times, y), x, self.output_channels(x.shape[1])).float()
+            return self.output(model, x, times, y).float()
 
         dt = -1 / steps
         for i in range(steps):
