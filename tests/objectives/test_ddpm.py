@@ -4,24 +4,15 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler
+from draws import normal, pixels, seeded
 from scipy.stats import norm
 
 from ditbench.objectives.ddpm import DDPM
 
 
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 def images(n=4, channels=2, size=4):
-    """8-bit images in [-1, 1], black and white pixels among them, and their labels."""
-    levels = torch.randint(256, (n, channels, size, size), generator=seeded(7))
-    levels[:, :, 0, 0], levels[:, :, 0, 1] = 0, 255
-    return levels / 255 * 2 - 1, torch.arange(n) % 3
-
-
-def normal(*shape, seed=0):
-    return torch.randn(shape, generator=seeded(seed))
+    """Images and their labels."""
+    return pixels(n, channels, size, size), torch.arange(n) % 3
 
 
 def test_q_sample_agrees_with_diffusers():

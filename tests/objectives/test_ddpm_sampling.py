@@ -4,17 +4,10 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
+from draws import normal, seeded
 
 from ditbench.errors import DitbenchError
 from ditbench.objectives.ddpm import DDPM
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def normal(*shape, seed=0):
-    return torch.randn(shape, generator=seeded(seed))
 
 
 class Oracle:

@@ -3,19 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from draws import normal, seeded
 from scipy.integrate import solve_ivp
 
 from ditbench.errors import DitbenchError
 from ditbench.objectives.flow import Flow
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def normal(*shape, seed=0):
-    return torch.randn(shape, generator=seeded(seed))
-
 
 MEAN, STD = 0.4, 0.25
 

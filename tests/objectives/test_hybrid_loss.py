@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from draws import normal, pixels
 
 from ditbench.objectives import ddpm
 from ditbench.objectives.ddpm import DDPM
@@ -10,17 +11,6 @@ ON_GPU = torch.cuda.is_available()  # elsewhere tests/conftest.py has kernels in
 DEVICE = "cuda" if ON_GPU else "cpu"
 # Without erfc, tails of the likelihood are differences of numbers near 1.
 TOLERANCE = 1e-5 if ON_GPU else 1e-3
-
-
-def normal(shape, seed):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(DEVICE)
-
-
-def images(shape):
-    """8-bit images, black and white pixels among them."""
-    levels = torch.randint(256, shape, generator=torch.Generator().manual_seed(0))
-    levels[..., 0], levels[..., 1] = 0, 255
-    return (levels / 255 * 2 - 1).to(DEVICE)
 
 
 def loss_and_gradient(objective, x, t, noise, out):
@@ -35,10 +25,11 @@ def loss_and_gradient(objective, x, t, noise, out):
 @pytest.mark.parametrize("shape", [(6, 3, 4, 6), (2, 1, 40, 40)])
 def test_loss_and_gradient_are_those_of_torch_in_float64(monkeypatch, shape, timesteps, dtype):
     objective = DDPM(timesteps=timesteps)
-    x, noise = images(shape), normal(shape, 1)
+    x, noise = pixels(*shape).to(DEVICE), normal(*shape, seed=1).to(DEVICE)
+    error, v = (normal(*shape, seed=seed).to(DEVICE) for seed in (2, 3))
     t = torch.linspace(0, timesteps - 1, len(x), device=DEVICE).long()
     # Near the truth, as a bound of 8-bit likelihoods has to be to stay off its floor.
-    out = torch.cat([noise + 0.1 * normal(shape, 2), 0.5 * normal(shape, 3)], 1).to(dtype)
+    out = torch.cat([noise + 0.1 * error, 0.5 * v], 1).to(dtype)
     monkeypatch.setattr(ddpm, "kernel_type", lambda x: dtype)
     loss, grad = loss_and_gradient(objective, x, t, noise, out)
 
@@ -59,7 +50,7 @@ def test_loss_and_gradient_are_those_of_torch_in_float64(monkeypatch, shape, tim
 
 
 def test_an_outlier_s_probability_is_held_and_its_gradient_nothing(monkeypatch):
-    x, noise = images((1, 1, 2, 2)), normal((1, 1, 2, 2), 1)
+    x, noise = pixels(1, 1, 2, 2).to(DEVICE), normal(1, 1, 2, 2, seed=1).to(DEVICE)
     t = torch.zeros(1, dtype=torch.long, device=DEVICE)
     monkeypatch.setattr(ddpm, "kernel_type", lambda x: torch.float32)
     out = torch.full((1, 2, 2, 2), 500.0, device=DEVICE)

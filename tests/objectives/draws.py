@@ -1,0 +1,20 @@
+"""What the tests of this folder draw: always the same, and nothing from torch's global stream."""
+
+from __future__ import annotations
+
+import torch
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape, seed=0):
+    return torch.randn(shape, generator=seeded(seed))
+
+
+def pixels(*shape):
+    """8-bit images in [-1, 1], black and white pixels among them."""
+    levels = torch.randint(256, shape, generator=seeded(7))
+    levels[..., 0, 0], levels[..., 0, 1] = 0, 255
+    return levels / 255 * 2 - 1
