@@ -121,14 +121,12 @@ def sample_images(
     draws = generator(config.seed, "eval", "noise")
     ancestral = generator(config.seed, "eval", "ancestral", device=device)
     images = []
-    batches = labels.split(config.eval.batch_size)
-    noises = (torch.randn(len(asked), *shape, generator=draws) for asked in batches)
-    noise = next(noises)
     network = RecordedByShape(model) if _is_replayable(model, device) else model
     with mixed_precision(model, config.train.precision):
-        for asked in batches:
+        for asked in labels.split(config.eval.batch_size):
             if stop is not None:
                 stop.check()
+            noise = torch.randn(len(asked), *shape, generator=draws)
             x = objective.sample(
                 network,
                 noise.to(device, non_blocking=True),
@@ -139,8 +137,6 @@ def sample_images(
                 sampler=config.eval.sampler,
                 generator=ancestral,
             )
-            # A GPU still works on these: the next noise is drawn before they are waited for.
-            noise = next(noises, noise)
             images.append(to_uint8(x))
     return torch.cat(images).cpu()
 
