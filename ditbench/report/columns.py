@@ -122,6 +122,7 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
         Column("label_accuracy", "Label acc. ↑", decimals(3), "high"),
         Column("steps_per_second", "steps/s", significant(3), "high"),
         Column("peak_memory_bytes", "Peak mem (MiB)", decimals(0, 2**-20), "low"),
+        Column("loss_spikes", None),
         *_target_columns(comparison),
         Column("pairs", None),
         Column("fid_difference", None),

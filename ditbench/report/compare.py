@@ -29,6 +29,7 @@ from ditbench.report.groups import (
 )
 from ditbench.report.images import note
 from ditbench.report.rates import by_rate, order_by_rate
+from ditbench.report.spikes import spikes_in_words
 from ditbench.report.statistics import holm, mean_interval, paired
 from ditbench.report.style import in_order
 from ditbench.report.verdict import Verdict, decide, sentence
@@ -209,6 +210,7 @@ def _means(df: pd.DataFrame, target_fid: float | None) -> pd.DataFrame:
         train_seconds=("train_seconds", "mean"),
         fid=("fid", "mean"),
         fid_std=("fid", "std"),
+        loss_spikes=("loss_spike", "count"),
     )
     intervals = {block: mean_interval(fid.to_numpy()) for block, fid in grouped["fid"]}
     table["fid_low"] = [intervals[block].low for block in table.index]
@@ -274,4 +276,4 @@ def _remarks(final: pd.DataFrame, group: dict[str, Any]) -> str:
         text += f" Learning rates differ: {listed}."
     if "device" not in group:
         text += " Times, speed and memory are left out: the runs were made on different devices."
-    return text
+    return f"{text} {spikes_in_words(final)}".rstrip()

@@ -19,6 +19,7 @@ from ditbench.files import read_json
 from ditbench.report import amounts, fields
 from ditbench.report.crosscheck import check_cells, crosscheck
 from ditbench.report.images import source_of
+from ditbench.report.spikes import read_spike
 from ditbench.rows import parse_cell
 from ditbench.rundir import metric_suffix
 
@@ -81,7 +82,7 @@ def read_run(run: RunDirectory) -> list[Row]:
 def _read_run(run: RunDirectory) -> list[Row]:
     if not run.is_complete():
         raise DitbenchError(f"incomplete: no {run.result.name}")
-    for path in (run.result, run.config, run.cost, run.evaluations):
+    for path in (run.result, run.config, run.cost, run.evaluations, run.train):
         _must_be_a_table(path)
     result = run.read_result()
     config = _read_config(run.config)
@@ -93,6 +94,7 @@ def _read_run(run: RunDirectory) -> list[Row]:
         **_result_facts(result, run.result.name),
         **_cost_facts(cost, run.cost.name),
         **_config_facts(flat, run.config.name),
+        **read_spike(run.train),
     }
     for name in ("preset", "block", "seed"):
         if name in config and config[name] != facts[name]:

@@ -48,6 +48,8 @@ COLUMNS = {
     "peak_memory_bytes": "float64",
     "device": "str",
     "train_seconds": "float64",
+    "loss_spike": "float64",
+    "loss_spike_step": "float64",
     "objective": "str",
     "budget": "str",
     "dataset": "str",
@@ -75,9 +77,11 @@ def load_results(path: str | Path) -> pd.DataFrame:
         `fid` and `kid` are over `samples` images in `features` space (`kid` unscaled),
         `label_accuracy` is a share in 0..1 or NaN, `train_flops` are FLOPs, `seconds` are training
         seconds so far, `gmacs` and `gflops` are of one forward pass at batch 1, `final` marks the
-        last row of its run, `budget` is a text such as `1,200 steps` or `50 PFLOPs`, `source`
-        is what the images are called (a data set, or the file or folder they came from), and
-        `recipe` is what no other column tells of the configuration, as JSON. A strategy from
+        last row of its run, `loss_spike` is how many times the loss around it the worst spike of
+        the training loss was and `loss_spike_step` its step, both NaN where there was none,
+        `budget` is a text such as `1,200 steps` or `50 PFLOPs`, `source` is what the images are
+        called (a data set, or the file or folder they came from), and `recipe` is what no other
+        column tells of the configuration, as JSON. A strategy from
         outside of which there are runs of several versions is called `MyBlock@3f2a91c0`.
         `attrs["skipped"]` is a list of (path, reason): the runs that are incomplete, damaged, or
         older duplicates (same block, seed and fingerprint); both are texts that fit a line.
