@@ -81,8 +81,8 @@ def load_results(path: str | Path) -> pd.DataFrame:
         the training loss was and `loss_spike_step` its step, both NaN where there was none,
         `budget` is a text such as `1,200 steps` or `50 PFLOPs`, `source` is what the images are
         called (a data set, or the file or folder they came from), and `recipe` is what no other
-        column tells of the configuration, as JSON. A strategy from
-        outside of which there are runs of several versions is called `MyBlock@3f2a91c0`.
+        column tells of the configuration, as JSON. A strategy from outside of which there are runs
+        of several versions is called `MyBlock@3f2a91c0`.
         `attrs["skipped"]` is a list of (path, reason): the runs that are incomplete, damaged, or
         older duplicates (same block, seed and fingerprint); both are texts that fit a line.
 

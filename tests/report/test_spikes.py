@@ -78,9 +78,8 @@ def test_it_takes_a_tenth_more(times):
 
 @pytest.mark.parametrize("scatters", [0.9 * SCATTERS, 1.1 * SCATTERS])
 def test_it_takes_ten_times_the_usual_deviation(scatters):
-    """Of rows that are 0.95 and 1.05 in turn, all are usually 0.05 from 1."""
     losses = np.where(np.arange(101) % 2, 0.95, 1.05)
-    losses[::3] = 1.0
+    losses[::3] = 1.0  # the median of any window
     times = losses / pd.Series(losses).rolling(SPAN, center=True).median()
     usual = (times - 1).abs().median()
     losses[50] = 1 + scatters * usual
@@ -160,14 +159,21 @@ def test_a_log_without_rows_has_no_spike(path):
 WHOLE = log(np.ones(60))
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "\n", WHOLE[:-1], WHOLE[:-9] + "\n", WHOLE.replace("loss", "los"),
-     WHOLE.replace("1.0,1.0", "1.0,one", 1), WHOLE + "6100,1\n"],
-    ids=["empty", "no header", "no newline", "cut", "no loss", "no number", "a short row"],
-)  # fmt: skip
-def test_a_damaged_log_is_named(path, text):
-    path.write_text(text)
+DAMAGED = {
+    "empty": "",
+    "no header": "\n",
+    "no newline": WHOLE[:-1],
+    "cut": WHOLE[:-9] + "\n",
+    "no loss": WHOLE.replace("loss", "los"),
+    "no number": WHOLE.replace("1.0,1.0", "1.0,one", 1),
+    "a short row": WHOLE + "6100,1\n",
+    "a short row and a long one": WHOLE + "1,1,1\n1,1,1,1,1,1,1,1,1\n",
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_a_damaged_log_is_named(path, case):
+    path.write_text(DAMAGED[case])
     with pytest.raises(DitbenchError, match=r"^train\.csv is truncated or malformed$"):
         read_spike(path)
 
