@@ -47,8 +47,6 @@ def read_spike(path: Path) -> Row:
         DitbenchError: the file is damaged.
     """
     none = {"loss_spike": math.nan, "loss_spike_step": math.nan}
-    if not path.exists():
-        return none
     try:
         names, lines = _read(path)
         # Not all cells of it: a thousand logs take time.
@@ -58,6 +56,8 @@ def read_spike(path: Path) -> Row:
             return none
         row, times = worst
         step = float(lines[row].split(",")[names.index("step")])
+    except FileNotFoundError:
+        return none
     except (ValueError, IndexError) as error:  # not UTF-8, no such column or cell, or no number
         raise DitbenchError(f"{path.name} is truncated or malformed") from error
     return {"loss_spike": times, "loss_spike_step": step}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def removed(name):
 
 
 DEEP = b"[" * 200_000
-FILES = ("result.json", "cost.json", "eval.csv", "config.toml")
+FILES = ("result.json", "cost.json", "eval.csv", "train.csv", "config.toml")
 # What is done to a run, and what `compare` says of it.
 DAMAGE = {
     "no result.json": (removed("result.json"), "incomplete"),
@@ -219,6 +220,15 @@ DAMAGE = {
     "eval.csv without an accuracy": (
         replaced("eval.csv", ",0.5450000166893005,", ",,"),
         "label_accuracy is missing in some",
+    ),
+    "train.csv with comma decimals": (replaced("train.csv", ".", ","), "truncated or malformed"),
+    "train.csv without its header": (
+        edit("train.csv", lambda text: text.split("\n", 1)[1]),
+        "truncated or malformed",
+    ),
+    "train.csv with a loss that is no number": (
+        edit("train.csv", lambda text: re.sub(r"(\n78,\d+,[\d.]+),[\d.]+,", r"\1,low,", text)),
+        "truncated or malformed",
     ),
     **{f"{name} of no bytes": (write(name, b""), "") for name in FILES},
     **{f"{name} of random bytes": (write(name, bytes(range(256)) * 9), name) for name in FILES},
