@@ -1,6 +1,7 @@
 """What every test shares: one thread, and a cache of the suite's own."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,17 @@ if not Path("/dev/nvidia0").exists():
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory):
     os.environ["DITBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _forks_differentiate():
+    """One backward pass before torch's compiler traces any.
+
+    Tests fork processes that train. Where a trace comes first, torch takes the process for one with
+    threads for devices, and refuses every backward pass of a fork.
+    """
+    if "torch" in sys.modules:  # imported by some test that was collected
+        sys.modules["torch"].ones(1, requires_grad=True).sum().backward()
 
 
 @pytest.fixture
