@@ -67,8 +67,16 @@ def assert_near(plan):
     assert moved.abs().quantile(0.99) < 1e-5
 
 
+LATER = [block for block in block_names() if block not in block_names("paper")]
+
+
 @pytest.mark.parametrize(
-    ("block", "objective"), [*((block, "ddpm") for block in block_names()), ("adaln-zero", "flow")]
+    ("block", "objective"),
+    [
+        *((block, "ddpm") for block in block_names("paper")),
+        ("adaln-zero", "flow"),
+        *(pytest.param(block, "ddpm", marks=pytest.mark.slow) for block in LATER),
+    ],
 )
 def test_compiled_training_is_near_training_as_it_is(make_plan, block, objective):
     assert_near(make_plan(block=block, objective__name=objective))
