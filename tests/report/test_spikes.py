@@ -231,7 +231,7 @@ def test_a_run_with_a_damaged_log_is_skipped_by_name(make_run, results):
 
 
 def test_of_the_reference_runs_some_of_ddpm_had_spikes():
-    """Those of which docs/results.md tells, found by looking at their curves."""
+    """Those of which docs/results.md tells; the bounds lie between them and all other runs."""
     final = load_results(REFERENCE).query("final and loss_spike.notna()")
     found = [
         (*Path(path).relative_to(REFERENCE).parts[:2], seed, step)
