@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.models.sizes import ModelSize
-from ditbench.models.switches import NormKind, Switches
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -52,7 +51,7 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """The transformer around the blocks (Peebles & Xie 2022, section 3.2).
 
-    The last three are switches, see `ditbench.models.switches`: what the paper's model has not.
+    The last three are switches, see `ditbench.models.layers.Spec`: what the paper's model has not.
     """
 
     hidden_size: Annotated[int, Field(gt=0)] = 64
@@ -62,7 +61,7 @@ class ModelConfig(Section):
     mlp_ratio: Annotated[float, Field(gt=0, le=64)] = 4.0
     class_dropout_prob: Annotated[float, Field(gt=0, lt=1)] = 0.1
     qk_norm: Annotated[bool, Field(json_schema_extra=ADDED_LATER)] = False
-    norm: Annotated[NormKind, Field(json_schema_extra=ADDED_LATER)] = "layer"
+    norm: Annotated[Literal["layer", "rms"], Field(json_schema_extra=ADDED_LATER)] = "layer"
     registers: Annotated[int, Field(ge=0, le=65_536, json_schema_extra=ADDED_LATER)] = 0
 
     @model_validator(mode="after")
@@ -78,11 +77,6 @@ class ModelConfig(Section):
     def size(self) -> ModelSize:
         """What a model's name says."""
         return ModelSize(self.hidden_size, self.depth, self.num_heads, self.patch_size)
-
-    @property
-    def switches(self) -> Switches:
-        """What is otherwise than in the paper."""
-        return Switches(self.qk_norm, self.norm, self.registers)
 
     @property
     def name(self) -> str:
