@@ -76,6 +76,7 @@ def _variants(
     """
     from ditbench.config import load
     from ditbench.models.blocks.options import check_options, own_options
+    from ditbench.models.switches import Switches
 
     for setting in settings:
         key = setting.partition("=")[0].strip()
@@ -86,7 +87,7 @@ def _variants(
             )
     config = load(settings=tuple(settings))
     check_options(names, size, config.options)
-    model = {"mlp_ratio": config.model.mlp_ratio, "switches": config.model.switches}
+    model = {"mlp_ratio": config.model.mlp_ratio, "switches": Switches(**config.model.switches)}
     return {
         name: model | {"options": tuple(own_options(name, size, config.options).items())}
         for name in names

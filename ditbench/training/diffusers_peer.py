@@ -87,7 +87,7 @@ class DiffusersPeer:
                 f"diffusers' DiT has no model.mlp_ratio = {plan.config.model.mlp_ratio:g}",
                 f"leave out --peer, or --set model.mlp_ratio={MLP_RATIO:g}",
             )
-        for name, value in vars(plan.config.model.switches).items():
+        for name, value in plan.config.model.switches.items():
             if value != getattr(PAPER, name):
                 raise DitbenchError(
                     f"diffusers' DiT has no model.{name}", f"leave out --peer, or model.{name}"

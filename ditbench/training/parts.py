@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditbench.models.dit import DiT
+from ditbench.models.switches import Switches
 from ditbench.objectives import create_objective
 from ditbench.training.train import Trainer
 
@@ -32,7 +33,7 @@ def model_arguments(
         "mlp_ratio": config.model.mlp_ratio,
         # Pairs, not a table: a cache remembers what was counted.
         "options": tuple(config.options.items()),
-        "switches": config.model.switches,
+        "switches": Switches(**config.model.switches),
     }
 
 
