@@ -33,9 +33,7 @@ def model_arguments(
         "num_classes": dataset.num_classes,
         "mlp_ratio": config.model.mlp_ratio,
         "options": config.options,
-        "qk_norm": config.model.qk_norm,
-        "norm": config.model.norm,
-        "registers": config.model.registers,
+        **config.model.switches,
     }
 
 
