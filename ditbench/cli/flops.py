@@ -96,7 +96,4 @@ def _variants(
     config = load(settings=tuple(settings))
     check_options(names, size, config.options)
     model = {"mlp_ratio": config.model.mlp_ratio, **config.model.switches}
-    return {
-        name: model | {"options": own_options(name, size, config.options)}
-        for name in names
-    }
+    return {name: model | {"options": own_options(name, size, config.options)} for name in names}

@@ -13,8 +13,8 @@ from ditbench.models.blocks import block_class, check_block, outside
 from ditbench.models.blocks.options import check_options, own_options
 from ditbench.models.cost import Cost, count
 from ditbench.rundir import RunDirectory
-from ditbench.training.budget import create_budget
 from ditbench.training.backend import PLAIN_BACKEND, Backend, choose
+from ditbench.training.budget import create_budget
 from ditbench.training.environment import resolve_precision
 from ditbench.training.parts import create_configured_objective, model_arguments
 
