@@ -102,7 +102,7 @@ def load_runs(given: Path | None, blocks: str | None = None) -> pd.DataFrame:
 
     Args:
         given: a directory; None means `results` in the current directory, or the reference runs
-            where that holds no complete run.
+            where that has no complete run.
         blocks: names of blocks or groups joined by commas; None means all.
 
     Raises:

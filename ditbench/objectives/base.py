@@ -137,7 +137,7 @@ class Objective(ABC):
             null_class: the label for "no label", required for guidance.
             sampler: one of `samplers`; None is the first.
             generator: the source of a stochastic sampler's noise; others ignore it.
-            clip: hold images to [-1, 1]: right for pixels, wrong for latents.
+            clip: clamp images to [-1, 1]: right for pixels, wrong for latents.
 
         Returns:
             Images (N, C, H, W), float32.

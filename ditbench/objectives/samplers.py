@@ -60,7 +60,7 @@ def ancestral(
         x: standard normal noise (N, C, H, W).
         schedule: the steps to take, last one first.
         generator: the source of the noise of every step.
-        clip: hold every predicted image to [-1, 1].
+        clip: clamp every predicted image to [-1, 1].
     """
     for i in range(len(schedule) - 1, 0, -1):
         c = schedule.at_step(i)
