@@ -11,22 +11,18 @@ from torch import Tensor
 class Coefficients(NamedTuple):
     """The coefficients of one step (floats), or of a batch of steps (tensors (N, 1, 1, 1)).
 
-    Written for a chain whose step i has beta_i, and abar_i, the product of 1 - beta up to i
-    (Ho et al. 2020, arXiv 2006.11239, section 2).
+    Step i of a chain has beta_i, and abar_i, the product of 1 - beta up to i (Ho et al. 2020,
+    arXiv 2006.11239, section 2, whose equations are named below).
     """
 
-    sqrt_abar: float | Tensor
-    """Weight of x_0 in x_t (eq. 4)."""
-    sqrt_one_minus_abar: float | Tensor
-    """Weight of eps in x_t (eq. 4)."""
-    posterior_x0: float | Tensor
-    """Weight of x_0 in the mean of q(x_{t-1} | x_t, x_0) (eq. 7)."""
-    posterior_xt: float | Tensor
-    """Weight of x_t in the same mean (eq. 7)."""
-    log_beta_tilde: float | Tensor
-    """Log of that distribution's variance (eq. 7); at step 0, where it is 0, that of step 1."""
-    log_beta: float | Tensor
-    """Log of beta: with log_beta_tilde, the range of a learned variance."""
+    sqrt_abar: float | Tensor  # weight of x_0 in x_t (eq. 4)
+    sqrt_one_minus_abar: float | Tensor  # weight of eps in x_t (eq. 4)
+    posterior_x0: float | Tensor  # weight of x_0 in the mean of q(x_{t-1} | x_t, x_0) (eq. 7)
+    posterior_xt: float | Tensor  # weight of x_t in that mean (eq. 7)
+    log_beta_tilde: (
+        float | Tensor
+    )  # log of its variance (eq. 7); at step 0, where it is 0, step 1's
+    log_beta: float | Tensor  # log of beta, the upper end of a learned log-variance
 
     def diffuse(self, x0: Tensor, eps: Tensor) -> Tensor:
         """x_t of images and noise, (N, C, H, W) each (eq. 4)."""
@@ -89,15 +85,7 @@ class Schedule:
 
     @classmethod
     def linear(cls, timesteps: int, beta_start: float, beta_end: float) -> Schedule:
-        """The linear schedule of Ho et al. 2020, section 4: T betas, evenly spaced.
-
-        Raises:
-            ValueError: fewer than one timestep, or not 0 < beta_start <= beta_end < 1.
-        """
-        if timesteps < 1:
-            raise ValueError(f"timesteps must be at least 1, not {timesteps}")
-        if not 0 < beta_start <= beta_end < 1:
-            raise ValueError(f"betas must rise within (0, 1), not from {beta_start} to {beta_end}")
+        """The linear schedule of Ho et al. 2020, section 4: T betas, evenly spaced."""
         betas = torch.linspace(beta_start, beta_end, timesteps, dtype=torch.float64)
         return cls(torch.arange(timesteps), torch.cumprod(1 - betas, dim=0))
 
