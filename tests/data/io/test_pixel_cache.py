@@ -11,24 +11,22 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from ditbench.data import decode_many, pixel_cache
-from ditbench.data.archive import open_files
-from ditbench.data.decode_many import Tree
 from ditbench.data.folder import load_folder
-from ditbench.data.pixel_cache import cache_entry
+from ditbench.data.io import pixel_cache
+from ditbench.data.io.decode import decode_all
+from ditbench.errors import DitbenchError
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, in which two images are many."""
+    """An empty cache, into which two images go."""
     monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(decode_many, "MANY_FILES", 2)
-    monkeypatch.setattr(decode_many, "_cores", lambda: 1)
+    monkeypatch.setattr(pixel_cache, "MIN_FILES", 2)
     return tmp_path / "cache"
 
 
 def write_image(path: Path, value: int) -> None:
-    """A BMP: as long whatever its pixels are."""
+    """A BMP: its length does not depend on its pixels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((6, 5, 3), value, np.uint8)).save(path)
 
@@ -50,7 +48,7 @@ def values(path: Path) -> list[int]:
 
 
 def nothing_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode_many, "decode", None)
+    monkeypatch.setattr(pixel_cache, "decode_all", None)
 
 
 @pytest.mark.parametrize("kind", ["folder", "packed"])
@@ -65,27 +63,26 @@ def test_the_second_time_nothing_is_decoded(cache, request, monkeypatch, kind):
     assert len(list(cache.iterdir())) == 1
 
 
-def test_it_is_a_file_of_safetensors(cache, folder):
+def test_it_is_a_safetensors_file(cache, folder):
     expected = load_folder(folder).images
     (path,) = cache.iterdir()
     assert torch.equal(load_file(path)["images"], expected)
-    assert path.stat().st_size % 8 == expected.nbytes % 8
 
 
 def test_few_images_are_not_cached(cache, folder, monkeypatch):
-    monkeypatch.setattr(decode_many, "MANY_FILES", 4)
+    monkeypatch.setattr(pixel_cache, "MIN_FILES", 4)
     values(folder)
     assert not cache.exists()
 
 
 def test_large_images_are(cache, folder, monkeypatch):
-    monkeypatch.setattr(decode_many, "MANY_FILES", 4)
-    monkeypatch.setattr(decode_many, "MANY_BYTES", 3 * 6 * 5 * 3)
+    monkeypatch.setattr(pixel_cache, "MIN_FILES", 4)
+    monkeypatch.setattr(pixel_cache, "MIN_BYTES", 3 * 6 * 5 * 3)
     values(folder)
     assert list(cache.iterdir())
 
 
-def test_a_file_of_the_same_size_and_time_is_another(cache, folder):
+def test_a_file_changed_under_its_size_and_time_is_noticed(cache, folder):
     assert values(folder) == [0, 1, 2]
     image = folder / "cat/2.bmp"
     before = image.stat()
@@ -96,7 +93,7 @@ def test_a_file_of_the_same_size_and_time_is_another(cache, folder):
     assert values(folder) == [0, 77, 2]
 
 
-def test_a_zip_that_is_packed_again_is_another(cache, packed):
+def test_a_zip_that_is_packed_again_is_noticed(cache, packed):
     assert values(packed) == [0, 1, 2]
     before = packed.stat()
     with zipfile.ZipFile(packed) as archive:
@@ -131,14 +128,14 @@ def swapped(folder: Path) -> None:
     ("change", "expected"),
     [(added, [0, 1, 9, 2]), (removed, [1, 2]), (renamed, [1, 0, 2]), (swapped, [1, 0, 2])],
 )
-def test_any_change_of_the_folder_is_seen(cache, folder, change, expected):
+def test_any_change_of_the_folder_is_noticed(cache, folder, change, expected):
     values(folder)
     change(folder)
     assert values(folder) == expected
-    assert len(list(cache.iterdir())) == 1  # in the place of the one before
+    assert len(list(cache.iterdir())) == 1  # it replaced the one before
 
 
-def test_a_class_with_another_name_is_seen(cache, folder):
+def test_a_renamed_class_is_noticed(cache, folder):
     values(folder)
     (folder / "cat").rename(folder / "eel")
     assert load_folder(folder).class_names == ("dog", "eel")
@@ -152,7 +149,7 @@ def test_another_folder_has_a_file_of_its_own(cache, folder, tmp_path):
     assert len(list(cache.iterdir())) == 2
 
 
-def test_another_folders_pixels_in_this_ones_place_are_not_used(cache, folder, tmp_path):
+def test_the_pixels_of_another_folder_are_not_used(cache, folder, tmp_path):
     values(folder)
     (mine,) = cache.iterdir()
     for number, name in enumerate(("cat/1.bmp", "cat/2.bmp", "dog/1.bmp")):
@@ -163,7 +160,7 @@ def test_another_folders_pixels_in_this_ones_place_are_not_used(cache, folder, t
     assert values(folder) == [0, 1, 2]
 
 
-def test_no_byte_of_it_can_change_unseen(cache, folder):
+def test_a_change_of_any_byte_is_noticed(cache, folder):
     expected = load_folder(folder).digest
     (path,) = cache.iterdir()
     whole = path.read_bytes()
@@ -174,7 +171,7 @@ def test_no_byte_of_it_can_change_unseen(cache, folder):
         assert load_folder(folder).digest == expected
 
 
-def test_what_is_cut_short_is_not_used(cache, folder):
+def test_a_truncated_file_is_not_used(cache, folder):
     values(folder)
     (path,) = cache.iterdir()
     whole = path.read_bytes()
@@ -184,7 +181,7 @@ def test_what_is_cut_short_is_not_used(cache, folder):
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["pipe", "folder"])
-def test_what_is_no_file_is_not_waited_for(cache, folder, make):
+def test_a_pipe_or_folder_in_its_place_is_ignored(cache, folder, make):
     values(folder)
     (path,) = cache.iterdir()
     path.unlink()
@@ -192,35 +189,38 @@ def test_what_is_no_file_is_not_waited_for(cache, folder, make):
     assert values(folder) == [0, 1, 2]
 
 
-def test_a_cache_that_cannot_be_written_is_none(cache, folder, monkeypatch):
+def test_without_a_writable_cache_the_images_are_decoded(cache, folder, monkeypatch):
     cache.write_text("a file")
     assert values(folder) == values(folder) == [0, 1, 2]
     monkeypatch.setattr(pixel_cache, "cache_directory", lambda: None)
     assert values(folder) == [0, 1, 2]
 
 
-def test_more_than_a_home_should_hold_is_not_kept(cache, folder, monkeypatch):
+def test_more_than_a_home_directory_should_hold_is_not_cached(cache, folder, monkeypatch):
     monkeypatch.setattr(pixel_cache, "MAX_BYTES", 10)
     values(folder)
     assert not cache.exists()
 
 
-def test_what_changes_while_it_is_read_is_out_of_date_at_once(cache, folder):
-    with open_files(folder) as files:
-        tree = Tree(folder, files, ["cat/1.bmp", "cat/2.bmp", "dog/1.bmp"])
-        before = cache_entry(tree)
+def test_a_file_that_changes_while_it_is_read_is_decoded_again(cache, folder, monkeypatch):
+    def decode_and_change(files, names):
+        images = decode_all(files, names)
         write_image(folder / "cat/1.bmp", 9)
-        after = cache_entry(tree)
-    assert before.path == after.path
-    assert before.key != after.key
+        return images
+
+    monkeypatch.setattr(pixel_cache, "decode_all", decode_and_change)
+    assert values(folder) == [0, 1, 2]
+    monkeypatch.setattr(pixel_cache, "decode_all", decode_all)
+    assert values(folder) == [9, 1, 2]
 
 
-def test_a_file_that_is_gone_has_no_entry_and_is_told_as_ever(cache, folder):
-    with open_files(folder) as files:
-        assert cache_entry(Tree(folder, files, ["cat/0.bmp"])) is None
+def test_a_file_that_is_missing_is_the_usual_error(cache, folder):
+    (folder / "cat/0.bmp").symlink_to(folder / "gone")
+    with pytest.raises(DitbenchError, match=r"cannot read .*0\.bmp"):
+        values(folder)
 
 
-def test_another_pillow_decodes_anew(cache, folder, monkeypatch):
+def test_another_version_of_pillow_decodes_again(cache, folder, monkeypatch):
     values(folder)
     monkeypatch.setattr("PIL.__version__", "0.0.1")
     nothing_is_decoded(monkeypatch)
