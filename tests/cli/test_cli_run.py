@@ -232,20 +232,6 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
     assert only_result(tmp_path) == only_result(uninterrupted)
 
 
-def test_features_train_says_where_and_how_good(cli, elsewhere, monkeypatch):
-    def train_digits(output, say, epochs):
-        say("epoch 1")
-        output.write_bytes(b"weights")
-        return 0.98765
-
-    monkeypatch.setattr("ditbench.metrics.train_features.train_digits", train_digits)
-    told = cli("features", "train", "digits", "-o", "mine.safetensors")
-    assert told.exit_code == 0
-    assert told.stdout == "test accuracy 0.9877, weights in mine.safetensors\n"
-    assert told.stderr == "epoch 1\n"
-    assert files_below(elsewhere) == ["mine.safetensors"]
-
-
 @pytest.mark.parametrize(
     ("arguments", "error", "hint"),
     [

@@ -33,7 +33,7 @@ def test_sums_and_rows(toy: ToyExtractor, toy_data: ImageDataset):
 
 
 def test_at_most_so_many_rows_are_kept(toy, toy_data, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "KID_ROWS", 50)
+    monkeypatch.setattr(module, "MAX_ROWS", 50)
     first = real_statistics(toy_data, toy, batch_size=77, cache=False)
     assert first.rows.shape == (50, 12)
     assert first.count == 300
