@@ -43,16 +43,11 @@ def extractor_names() -> tuple[str, ...]:
 
 
 def extractor_class(name: str, dataset: LabelledImages | None = None) -> type[Extractor]:
-    """Return an extractor's class without reading its weights.
-
-    Args:
-        name: one of `extractor_names()`.
-        dataset: the data set to be scored; None skips the checks. The extractor must accept its
-            image shape and, if it is a classifier, have its number of classes.
+    """The class of an extractor, after a check that it fits a data set; reads no weights.
 
     Raises:
-        DitbenchError: `name` is unknown (the hint offers the nearest one), or the shape or the
-            number of classes does not match.
+        DitbenchError: `name` is unknown (the hint offers the nearest one), or the extractor does
+            not accept the data set's image shape or has another number of classes.
     """
     if name not in _EXTRACTORS:
         raise unknown_name("features", name, _EXTRACTORS)
@@ -78,10 +73,9 @@ def create_extractor(
     """Create the extractor that scores a data set.
 
     Args:
-        name: see `extractor_class`.
-        dataset: see `extractor_class`.
-        inception_weights: the weights file of `inception`; None uses torch's hub cache. Other
-            extractors ignore it.
+        name: one of `extractor_names()`.
+        dataset: the data set to be scored.
+        inception_weights: the weights file of `inception`; None uses torch's hub cache.
         device: where the extractor runs.
 
     Raises:

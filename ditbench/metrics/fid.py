@@ -23,7 +23,7 @@ class FID(Metric):
     name = "fid"
     title = "FID"
     direction = "lower"
-    format = ",.2f"
+    format = ".2f"
 
     def __init__(self, real: RealStatistics, device: torch.device) -> None:
         network = GivenFeatures(len(real.features_sum))

@@ -54,8 +54,6 @@ def real_statistics(
     extractor: Extractor,
     device: torch.device | str = "cpu",
     batch_size: int = 500,
-    *,
-    cache: bool = True,
 ) -> RealStatistics:
     """The statistics of all images of a data set, from the cache if it has them.
 
@@ -64,13 +62,12 @@ def real_statistics(
         extractor: on `device`.
         device: where the features are computed. Only float32 rounding depends on it.
         batch_size: images per forward pass.
-        cache: False neither reads nor writes the cache.
 
     Raises:
         DitbenchError: the extractor does not accept the images.
     """
     key = {"dataset": dataset.digest, "extractor": extractor.digest, "revision": str(REVISION)}
-    directory = cache_directory() if cache else None
+    directory = cache_directory()
     if directory is None:
         return compute_statistics(dataset.images, extractor, device, batch_size)
     name = f"real-{extractor.name}-{key['dataset'][:16]}-{key['extractor'][:16]}-{REVISION}"

@@ -1,4 +1,4 @@
-"""`ditbench run` and `features train`, end to end on 20 steps."""
+"""`ditbench run`, end to end on 20 steps."""
 
 import json
 import sys

@@ -22,7 +22,7 @@ from ditbench.metrics import create_extractor
 from ditbench.metrics.cifar10_classifier import Cifar10Classifier
 from ditbench.metrics.digits_classifier import DigitsClassifier
 from ditbench.metrics.inception import InceptionV3
-from ditbench.metrics.real import real_statistics
+from ditbench.metrics.real import compute_statistics, real_statistics
 from ditbench.metrics.shipped import METADATA
 from ditbench.training.checkpoint import _digest, read_checkpoint
 
@@ -331,7 +331,7 @@ def test_a_folder_of_weights_is_one_line(tmp_path):
 def real():
     digits = load_dataset("digits")
     extractor = create_extractor("digits", digits)
-    return digits, extractor, real_statistics(digits, extractor, cache=False)
+    return digits, extractor, compute_statistics(digits.images, extractor)
 
 
 @pytest.fixture(scope="module")
