@@ -44,7 +44,7 @@ class InceptionV3(Extractor):
     def __init__(self, weights: Path | None = None) -> None:
         super().__init__()
         path = download_weights() if weights is None else Path(weights)
-        self.net = _network(_read_state_dict(path), path)
+        self.net = _network(path)
         self.details = {
             "network": "Inception-v3 (torch-fidelity), layer 2048",
             "resize": "299x299, bilinear as in TensorFlow 1, antialias=False",
@@ -102,56 +102,42 @@ def download_weights() -> Path:
     return path
 
 
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read named tensors. `weights_only` executes nothing in the file."""
+def _network(path: Path) -> NoTrainInceptionV3:
+    """The network with the weights of a file. `weights_only` executes nothing in the file."""
     try:
         if path.exists() and not path.is_file():  # reading a pipe would wait for a writer
             raise OSError("it is not a file")
         with warnings.catch_warnings():  # about the pickle protocol of files that fail anyway
             warnings.simplefilter("ignore", UserWarning)
             state = torch.load(path, map_location="cpu", weights_only=True)
+        if not all(isinstance(name, str) and _is_valid(value) for name, value in state.items()):
+            raise ValueError("invalid tensors")
+        # The constructor unpickles a file without restrictions, or downloads one. It gets a buffer
+        # with the tensors that were read safely. The fork restores the global stream after its
+        # initialisation.
+        buffer: Any = io.BytesIO()
+        torch.save(state, buffer)
+        buffer.seek(0)
+        with torch.random.fork_rng(devices=[]):
+            return NoTrainInceptionV3("inception-v3-compat", ["2048"], buffer, antialias=False)
     except OSError as error:
         reason = error.strerror or error
         raise DitbenchError(
             f"cannot read Inception-v3 weights {path}: {reason}", InceptionV3.weights_hint()
         ) from error
     except Exception as error:  # a damaged file makes torch raise errors of any type
-        raise _not_weights(path) from error
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) and _is_valid(tensor)
-        for name, tensor in state.items()
-    ):
-        raise _not_weights(path)
-    return state
+        raise DitbenchError(
+            f"{path} does not hold torch-fidelity's Inception-v3 weights ({type(error).__name__})",
+            InceptionV3.weights_hint(),
+        ) from error
 
 
-def _is_valid(tensor: Tensor) -> bool:
+def _is_valid(value: object) -> bool:
     """Whether torch-fidelity may have saved it: finite floats, or a batch counter.
 
     Loading would cast integers silently, and NaN would show only in the scores after training.
     """
-    if tensor.layout != torch.strided or tensor.is_meta:
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta:
         return False
-    counter = tensor.dtype == torch.long and tensor.ndim == 0  # of batch normalisation
-    return counter or (tensor.is_floating_point() and bool(tensor.isfinite().all()))
-
-
-def _network(state: dict[str, Tensor], path: Path) -> NoTrainInceptionV3:
-    # The constructor unpickles a file without restrictions, or downloads one. It gets a buffer
-    # with the tensors that were read safely. The fork restores the global stream after its
-    # initialisation.
-    buffer: Any = io.BytesIO()
-    torch.save(state, buffer)
-    buffer.seek(0)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            return NoTrainInceptionV3("inception-v3-compat", ["2048"], buffer, antialias=False)
-    except RuntimeError as error:
-        raise _not_weights(path) from error
-
-
-def _not_weights(path: Path) -> DitbenchError:
-    return DitbenchError(
-        f"{path} does not hold torch-fidelity's Inception-v3 weights",
-        InceptionV3.weights_hint(),
-    )
+    counter = value.dtype == torch.long and value.ndim == 0  # of batch normalisation
+    return counter or (value.is_floating_point() and bool(value.isfinite().all()))
