@@ -8,7 +8,9 @@ import torch
 from scoring import feed, scorer_of
 from toy_extractor import ToyExtractor, random_images
 
+from ditbench import metrics
 from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.metrics.metric import Metric
 from ditbench.metrics.real import compute_statistics
 from ditbench.metrics.score import Scorer
 
@@ -74,6 +76,16 @@ def test_scores_tell_real_digits_from_worse_ones(digits, classifier):
     assert abs(kids[0]) < 0.02 * kids[-1]
 
 
+def test_scores_are_those_of_earlier_versions(digits, classifier):
+    """Recorded at 5e29aeb: a change here makes new runs incomparable with all earlier ones."""
+    generator = torch.Generator().manual_seed(11)
+    images = torch.randint(0, 256, (1000, 1, 8, 8), generator=generator, dtype=torch.uint8)
+    scorer = Scorer(classifier, compute_statistics(digits.images, classifier))
+    found = feed(scorer, images, torch.arange(1000) % 10).compute()
+    recorded = {"fid": 357.1499713134042, "kid": 339.9920644865463, "label_accuracy": 0.079}
+    assert found == pytest.approx(recorded, rel=1e-6)
+
+
 def test_describe_says_what_the_scores_depend_on(digits, classifier):
     scorer = Scorer(classifier, compute_statistics(digits.images, classifier))
     described = scorer.describe(samples=500)
@@ -96,6 +108,39 @@ def test_every_metric_states_its_facts(toy: ToyExtractor):
     assert [each["depends_on_samples"] for each in facts] == [True, True, False]
     assert [format(12.3456, each["format"]) for each in facts] == ["12.35", "12.3", "12.346"]
     assert all(each["title"] and each["version"] == 1 and each["unit"] == "" for each in facts)
+
+
+class MeanFeature(Metric):
+    name = "mean_feature"
+    title = "Mean"
+    direction = "lower"
+    unit = "px"
+    format = ".1f"
+
+    def __init__(self, real, device):
+        self.sum = torch.zeros((), dtype=torch.float64, device=device)
+        self.count = 0
+
+    def update(self, features, logits, labels):
+        self.sum += features.sum()
+        self.count += features.numel()
+
+    def compute(self):
+        return float(self.sum / self.count)
+
+
+def test_a_metric_is_one_class_and_one_line(toy: ToyExtractor, monkeypatch: pytest.MonkeyPatch):
+    place = (__name__, "MeanFeature")
+    monkeypatch.setattr(metrics, "_METRICS", (*metrics._METRICS, place))
+    load = metrics._load
+    monkeypatch.setattr(
+        metrics, "_load", lambda *given: MeanFeature if given == place else load(*given)
+    )
+    scorer, fake = scorer_of(toy, random_images(300, 1)), random_images(200, 2)
+    found = feed(scorer, fake).compute()
+    assert list(found) == ["fid", "kid", "label_accuracy", "mean_feature"]
+    assert found["mean_feature"] == pytest.approx(toy(fake).features.double().mean().item())
+    assert scorer.metrics[-1].describe()["unit"] == "px"
 
 
 def test_no_classifier_no_label_accuracy(toy: ToyExtractor, monkeypatch: pytest.MonkeyPatch):
