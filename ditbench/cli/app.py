@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ditbench import __version__
-from ditbench.cli import bench, compare, flops, plot, run, sample, strategies, train_features, tune
+from ditbench.cli import bench, blocks, compare, flops, plot, run, sample, train_features, tune
 from ditbench.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -20,7 +20,9 @@ from ditbench.errors import (
     EXIT_USAGE,
     DitbenchError,
     one_line,
+    printable,
 )
+from ditbench.plugins.user_traceback import BlockError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +41,9 @@ def _errors_as_lines() -> Iterator[None]:
     try:
         yield
     except DitbenchError as error:
+        if isinstance(error, BlockError):
+            for line in error.traceback.splitlines():
+                typer.echo(printable(line), err=True)
         _complain(error.message, error.hint)
         raise typer.Exit(error.exit_code) from error
     except _UsageError as error:
@@ -133,10 +138,10 @@ app.command("tune", cls=_Command)(tune.tune)
 app.command("compare", cls=_Command)(compare.compare)
 app.command("plot", cls=_Command)(plot.plot)
 app.command("flops", cls=_Command)(flops.flops)
-blocks = typer.Typer(cls=_Listing, invoke_without_command=True)
-blocks.callback()(strategies.blocks)
-blocks.command("check", cls=_Command)(strategies.check)
-app.add_typer(blocks, name="blocks")
+listing = typer.Typer(cls=_Listing, invoke_without_command=True)
+listing.callback()(blocks.blocks)
+listing.command("check", cls=_Command)(blocks.check)
+app.add_typer(listing, name="blocks")
 app.command("sample", cls=_Command)(sample.sample)
 app.command("bench", cls=_Command)(bench.bench)
 features = typer.Typer(cls=_Group, help="The small classifiers whose features the metrics use.")

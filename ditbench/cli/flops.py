@@ -75,7 +75,7 @@ def _variants(
         DitbenchError: a setting that no count depends on, or that cannot be.
     """
     from ditbench.config import load
-    from ditbench.models.blocks.options import check_options, own_options
+    from ditbench.plugins.options import check_options, own_options
 
     for setting in settings:
         key = setting.partition("=")[0].strip()

@@ -11,10 +11,9 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
-from ditbench.models.blocks import check_block
-from ditbench.models.blocks.guard import guarded
 from ditbench.models.dit import DiT
 from ditbench.models.switches import PAPER
+from ditbench.plugins.lookup import block_errors, check_block
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -91,7 +90,7 @@ def count(
     Raises:
         DitbenchError: for an unknown block or option, or a model that cannot be built.
     """
-    with guarded(block), torch.device("meta"):
+    with block_errors(block), torch.device("meta"):
         model = DiT(
             block,
             size,
@@ -104,7 +103,7 @@ def count(
             options=options,
             switches=switches,
         )
-    with guarded(block):
+    with block_errors(block):
         flops = forward_flops(model, channels, height, width)
     return Cost(
         block=check_block(block),

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ditbench.errors import DitbenchError
-from ditbench.models.blocks import block_class
 from ditbench.models.blocks.base import Conditioning, Spec
-from ditbench.models.blocks.options import check_options, own_options
 from ditbench.models.heads import Heads
 from ditbench.models.init import initialize
 from ditbench.models.layers import (
@@ -26,6 +24,8 @@ from ditbench.models.layers import (
 from ditbench.models.ops import add
 from ditbench.models.stream import in_norm
 from ditbench.models.switches import PAPER
+from ditbench.plugins.lookup import find_block
+from ditbench.plugins.options import check_options, own_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -82,7 +82,7 @@ class DiT(nn.Module):
         spec = Spec(
             D, size.num_heads, mlp_ratio, size.depth, options=own_options(block, size, given)
         )
-        self.block_class = block_class(block)
+        self.block_class = find_block(block)
         self.patch_size = P
         self.out_channels = out_channels
         self.num_classes = num_classes

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ditbench.data import load_dataset
 from ditbench.errors import DitbenchError
 from ditbench.metrics import extractor_class
-from ditbench.models.blocks import check_block, outside
-from ditbench.models.blocks.options import check_options, own_options
 from ditbench.models.cost import Cost, count
+from ditbench.plugins.lookup import check_block, external_block
+from ditbench.plugins.options import check_options, own_options
 from ditbench.rundir import RunDirectory
 from ditbench.training.budget import create_budget
 from ditbench.training.compile_choice import NOT_COMPILED, Compiling, decide
@@ -163,7 +163,7 @@ def resolve(
     strategy from outside is.
     """
     asked = None if config.eval.sampler == "auto" else config.eval.sampler
-    theirs = outside(config.block)
+    theirs = external_block(config.block)
     return config.with_values(
         block=check_block(config.block),
         strategy={"location": theirs.location, "sha256": theirs.sha256} if theirs else {},

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 from ditbench.training import calibrate, compile_choice, progress, run
 from ditbench.training.train import Logged
 

@@ -8,10 +8,10 @@ from types import ModuleType
 import pytest
 import torch
 
-from ditbench.models import blocks as registry
-from ditbench.models.blocks import block_class, block_names, group_names
+from ditbench.models import registry
 from ditbench.models.cost import count
 from ditbench.models.dit import DiT
+from ditbench.models.registry import block_class, block_names, group_names
 from ditbench.models.sizes import ModelSize, parse_model
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from diffusers.models.attention import BasicTransformerBlock, JointTransformerBlock
 
 from ditbench.errors import DitbenchError
-from ditbench.models.blocks import block_class, block_names
 from ditbench.models.blocks.base import Conditioning
 from ditbench.models.dit import DiT
+from ditbench.models.registry import block_class, block_names
 from ditbench.models.sizes import ModelSize, parse_model
 from ditbench.models.stream import Stream
 from ditbench.models.switches import PAPER, Switches

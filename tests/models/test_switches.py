@@ -6,13 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ditbench.models import blocks as registry
-from ditbench.models import ops
-from ditbench.models.blocks import block_class, block_names
+from ditbench.models import ops, registry
 from ditbench.models.blocks.base import Block
 from ditbench.models.cost import count
 from ditbench.models.dit import DiT
 from ditbench.models.layers import Attention, CrossAttention
+from ditbench.models.registry import block_class, block_names
 from ditbench.models.sizes import ModelSize
 from ditbench.models.stream import Stream
 from ditbench.models.switches import PAPER, Switches

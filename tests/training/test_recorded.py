@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from ditbench.models.blocks.blame import line_of
+from ditbench.plugins.user_traceback import line_in
 from ditbench.training.recorded import NotRecordable, _telling_what_failed
 
 
@@ -26,7 +26,7 @@ def test_what_cuda_forbids_is_told_with_its_place():
     told = pytest.raises(NotRecordable, match="nothing in it may wait")
     with told as caught, _telling_what_failed(), recording():
         wait_for_the_device()
-    assert line_of(caught.value, __file__) == wait_for_the_device.__code__.co_firstlineno + 1
+    assert line_in(__file__, caught.value) == wait_for_the_device.__code__.co_firstlineno + 1
 
 
 @pytest.mark.parametrize("kind", [ValueError, torch.OutOfMemoryError])

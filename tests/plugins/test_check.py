@@ -1,10 +1,10 @@
-"""`check_strategy`: strategies that keep to it pass, and each way not to is named."""
+"""`check_block`: strategies that keep to it pass, and each way not to is named."""
 
 import pytest
 import torch
 
-from ditbench.models.blocks import block_names
-from ditbench.models.check import CHECKS, check_strategy
+from ditbench.models.registry import block_names
+from ditbench.plugins.check import CHECKS, check_block
 
 HEADER = """
 import torch
@@ -34,18 +34,18 @@ def failures(tmp_path):
     def find(text):
         path = tmp_path / "mine.py"
         path.write_text(HEADER + text)
-        return {each.check: each for each in check_strategy(f"{path}:Mine") if not each.ok}
+        return {each.check: each for each in check_block(f"{path}:Mine") if not each.ok}
 
     return find
 
 
 @pytest.mark.parametrize("name", block_names())
 def test_ditbench_s_own_strategies_keep_to_it(name, quick):
-    assert [(each.check, each.detail) for each in check_strategy(name) if not each.ok] == []
+    assert [(each.check, each.detail) for each in check_block(name) if not each.ok] == []
 
 
 def test_all_checks_of_one_strategy():
-    outcomes = list(check_strategy("adaln-zero"))
+    outcomes = list(check_block("adaln-zero"))
     assert [each.check for each in outcomes] == list(CHECKS)
     assert all(each.ok and each.detail and not each.hint for each in outcomes), outcomes
     details = {each.check: each.detail for each in outcomes}
@@ -57,7 +57,7 @@ def test_what_only_the_final_layer_is_told_is_said(failures, tmp_path, quick):
     (tmp_path / "late.py").write_text(
         HEADER + "class Mine(PlainBlock):\n    adaptive_final_layer = True\n"
     )
-    details = {each.check: each.detail for each in check_strategy(f"{tmp_path}/late.py:Mine")}
+    details = {each.check: each.detail for each in check_block(f"{tmp_path}/late.py:Mine")}
     assert details["conditioning"] == (
         "t is read (by the final layer alone), c is read (by the final layer alone)"
     )

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from ditbench.models.blocks.blame import in_words
-from ditbench.models.check.subject import (
+from ditbench.models.cost import count
+from ditbench.plugins.check.subject import (
     CLASSES,
     USUAL,
     BrokenPromiseError,
@@ -20,7 +20,7 @@ from ditbench.models.check.subject import (
     inputs,
     tokens_of,
 )
-from ditbench.models.cost import count
+from ditbench.plugins.user_traceback import in_one_line
 
 # Relative errors, of the 2-norm: bf16 has 8 bits, float32 has 24.
 BF16_ERROR = 0.1
@@ -156,7 +156,7 @@ def _with_gradients(out: Tensor, parameters: list[Tensor]) -> list[Tensor]:
 def _compiler_says(error: Exception, file: str | None) -> str:
     """The first line of a compiler's pages, and the line that it is about."""
     lines = re.findall(rf'File "{re.escape(file)}", line (\d+)', str(error)) if file else []
-    first = next(iter(str(error).splitlines()), "") or in_words(error)
+    first = next(iter(str(error).splitlines()), "") or in_one_line(None, error)
     return f"{file}:{lines[-1]}: {first}" if lines else first
 
 

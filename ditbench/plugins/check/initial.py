@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 import torch
 
-from ditbench.models.check.subject import BrokenPromiseError, Subject, inputs, tokens_of
+from ditbench.plugins.check.subject import BrokenPromiseError, Subject, inputs, tokens_of
 
 DRAWS = "a rule draws from the generator that it is given"
 

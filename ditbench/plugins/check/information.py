@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ditbench.models.check.subject import (
+from ditbench.plugins.check.subject import (
     CLASSES,
     USUAL,
     BrokenPromiseError,

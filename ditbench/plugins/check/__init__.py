@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ditbench.errors import DitbenchError
-from ditbench.models.blocks import block_class
-from ditbench.models.blocks.blame import told
-from ditbench.models.check import information, initial, numbers, shapes
-from ditbench.models.check.subject import BrokenPromiseError, Subject
+from ditbench.plugins.check import information, initial, numbers, shapes
+from ditbench.plugins.check.subject import BrokenPromiseError, Subject
+from ditbench.plugins.lookup import find_block
+from ditbench.plugins.user_traceback import in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,7 +49,7 @@ class Outcome:
     hint: str = ""
 
 
-def check_strategy(name: str) -> Iterator[Outcome]:
+def check_block(name: str) -> Iterator[Outcome]:
     """Check a strategy on tiny models on the CPU, a matter of seconds.
 
     Args:
@@ -58,7 +58,7 @@ def check_strategy(name: str) -> Iterator[Outcome]:
     Raises:
         DitbenchError: it is unknown or cannot be imported.
     """
-    strategy = block_class(name)
+    strategy = find_block(name)
     subject = Subject(name, strategy, inspect.getsourcefile(strategy))
     seen: dict[str, str] = {}
     for check, (find_out, hint) in CHECKS.items():
@@ -81,5 +81,5 @@ def _outcome(
         if isinstance(error, DitbenchError) and error.__cause__ is None:
             return Outcome(check, ok=False, detail=error.message, hint=error.hint or hint)
         return Outcome(
-            check, ok=False, detail=told(error.__cause__ or error, subject.file), hint=hint
+            check, ok=False, detail=in_one_line(subject.file, error.__cause__ or error), hint=hint
         )

@@ -10,19 +10,19 @@ from torch import Tensor
 
 from ditbench.models import ops
 from ditbench.models.blocks.base import Block, Conditioning
-from ditbench.models.check.subject import (
+from ditbench.models.stream import Stream
+from ditbench.plugins.check.subject import (
     TASKS,
     BrokenPromiseError,
     Subject,
     inputs,
 )
-from ditbench.models.stream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ditbench.models.check.subject import Task
     from ditbench.models.dit import DiT
+    from ditbench.plugins.check.subject import Task
 
 # What reads vectors by one stride, and after how many other arguments they come.
 _READERS = {"norm": 0, "add": 1, "add_norm": 1}
