@@ -9,13 +9,14 @@ import typer
 from ditbench.cli.options import Format, Output
 from ditbench.cli.output import emit
 from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
-from ditbench.models.registry import block_names, group_names
+from ditbench.models.registry import block_class, block_names, group_names
 from ditbench.models.sizes import parse_model
 from ditbench.plugins.installed import installed, shadowed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ditbench.models.blocks.base import Block
     from ditbench.models.cost import Cost
     from ditbench.plugins.check import Outcome
 
@@ -48,16 +49,17 @@ def blocks(
 
     on_terminal = format_of(output, format) == "rich"
     from ditbench.models.cost import count
-    from ditbench.plugins.options import own_options
+    from ditbench.plugins.lookup import block_errors, find_block
 
     size = parse_model(MODEL)
     counted = partial(count, size=size, height=LATENT, width=LATENT, channels=LATENT_CHANNELS)
-    reference = counted(REFERENCE)
+    reference = counted(block_class(REFERENCE), name=REFERENCE)
     rows = []
     for name in [*block_names(), *_installed()]:
         try:
-            options = own_options(name, size, {})
-            rows.append(_row(name, options, counted(name), reference))
+            block = find_block(name)
+            with block_errors(name):
+                rows.append(_row(block, counted(block, name=name), reference))
         except DitbenchError as error:  # a broken package
             typer.secho("skipped: ", fg="yellow", nl=False, err=True)
             typer.echo(one_line(f"{name}: {error.message}"), err=True)
@@ -85,14 +87,12 @@ def _installed() -> list[str]:
     return [name for name in installed() if name not in block_names() + group_names()]
 
 
-def _row(name: str, options: dict[str, int], cost: "Cost", reference: "Cost") -> dict[str, Any]:
+def _row(block: "type[Block]", cost: "Cost", reference: "Cost") -> dict[str, Any]:
     """What a block says of itself, and its cost."""
-    from ditbench.plugins.lookup import find_block
-
-    block = find_block(name)
+    options = block.options(parse_model(MODEL))
     reads = ["t"] * block.reads_timestep + ["c"] * block.reads_class
     return {
-        "block": name,
+        "block": cost.block,
         "conditioning": block.summary,
         "formula": block.formula,
         "reads": ", ".join(reads) or "nothing",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -58,11 +59,13 @@ def flops(
     variants = _variants(names, size, set_) if set_ else {name: {} for name in names}
 
     from ditbench.models.cost import count
+    from ditbench.plugins.lookup import block_errors, find_block
 
-    rows = [
-        count(name, size, height=height, width=width, channels=channels, **variant).as_dict()
-        for name, variant in variants.items()
-    ]
+    counted = partial(count, size=size, height=height, width=width, channels=channels)
+    rows = []
+    for name, variant in variants.items():
+        with block_errors(name):
+            rows.append(counted(find_block(name), name=name, **variant).as_dict())
     emit(rows, COST_COLUMNS, format, output)
 
 
@@ -86,8 +89,5 @@ def _variants(
             )
     config = load(settings=tuple(settings))
     check_options(names, size, config.options)
-    model = {"mlp_ratio": config.model.mlp_ratio, "switches": config.model.switches}
-    return {
-        name: model | {"options": tuple(own_options(name, size, config.options).items())}
-        for name in names
-    }
+    model = {"mlp_ratio": config.model.mlp_ratio, **config.model.switches}
+    return {name: model | {"options": own_options(name, size, config.options)} for name in names}

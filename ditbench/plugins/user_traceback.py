@@ -69,8 +69,13 @@ def in_one_line(file: str | None, error: BaseException) -> str:
     line = line_in(file, error)
     if file is None or line is None:
         return text
+    return f"{short_path(file)}:{line}: {text}"
+
+
+def short_path(file: str) -> str:
+    """A path relative to the working directory, if it is below that."""
     below = os.path.relpath(file)
-    return f"{file if below.startswith('..') else below}:{line}: {text}"
+    return file if below.startswith("..") else below
 
 
 def line_in(file: str | None, error: BaseException) -> int | None:

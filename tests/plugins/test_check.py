@@ -1,4 +1,4 @@
-"""`check_block`: strategies that keep to it pass, and each way not to is named."""
+"""`check_block`: correct blocks pass, and each kind of mistake is named."""
 
 import pytest
 import torch
@@ -8,16 +8,19 @@ from ditbench.plugins.check import CHECKS, check_block
 
 HEADER = """
 import torch
+import torch.nn.functional as F
 from torch import nn
 from ditbench.models.blocks.adaln_zero import AdaLNZeroBlock
 from ditbench.models.blocks.base import Block
 from ditbench.models.blocks.in_context import InContextBlock
 from ditbench.models.blocks.plain import PlainBlock
-from ditbench.models.layers import regress
-from ditbench.models.stream import Stream
+from ditbench.models.init import zero
+from ditbench.models.layers import norm
 
 """
 FIRST_LINE = HEADER.count("\n") + 1
+FORWARD = "    def forward(self, x, c):\n"
+INIT = "    def __init__(self, spec, index):\n        super().__init__(spec, index)\n"
 
 
 @pytest.fixture
@@ -28,120 +31,126 @@ def quick(monkeypatch):
 
 
 @pytest.fixture
-def failures(tmp_path):
-    """The failed checks of a class, which is written below the imports above."""
+def check(tmp_path):
+    """The outcomes of a class, which is written below the imports above, by check."""
 
-    def find(text):
+    def check(text):
         path = tmp_path / "mine.py"
         path.write_text(HEADER + text)
-        return {each.check: each for each in check_block(f"{path}:Mine") if not each.ok}
+        return {outcome.check: outcome for outcome in check_block(f"{path}:Mine")}
 
-    return find
+    return check
 
 
 @pytest.mark.parametrize("name", block_names())
-def test_ditbench_s_own_strategies_keep_to_it(name, quick):
+def test_ditbench_s_own_blocks_pass(name, quick):
     assert [(each.check, each.detail) for each in check_block(name) if not each.ok] == []
 
 
-def test_all_checks_of_one_strategy():
-    outcomes = list(check_block("adaln-zero"))
-    assert [each.check for each in outcomes] == list(CHECKS)
-    assert all(each.ok and each.detail and not each.hint for each in outcomes), outcomes
-    details = {each.check: each.detail for each in outcomes}
-    assert details["start"] == "starts as the identity"
-    assert details["conditioning"] == "t is read, c is read"
-
-
-def test_what_only_the_final_layer_is_told_is_said(failures, tmp_path, quick):
-    (tmp_path / "late.py").write_text(
-        HEADER + "class Mine(PlainBlock):\n    adaptive_final_layer = True\n"
+def test_a_block_of_torch_s_own_operations_passes_every_check(check):
+    """It uses nothing of ditbench but the class `Block` and its two layers."""
+    outcomes = check(
+        "class Mine(Block):\n    starts_as = 'identity'\n    initial = (('*gates*', zero),)\n"
+        + INIT
+        + "        D = spec.hidden_size\n        self.shifts = nn.Linear(D, 2 * D)\n"
+        "        self.gates = nn.Linear(D, 2 * D)\n"
+        + FORWARD
+        + "        c = F.silu(c.vector).unsqueeze(1)\n        D = x.shape[-1:]\n"
+        "        shift, scale = self.shifts(c).chunk(2, -1)\n"
+        "        gate1, gate2 = self.gates(c).chunk(2, -1)\n"
+        "        x = x + gate1 * self.attn(F.layer_norm(x, D) * (1 + scale) + shift)\n"
+        "        return x + gate2 * self.mlp(F.layer_norm(x, D))\n"
     )
-    details = {each.check: each.detail for each in check_block(f"{tmp_path}/late.py:Mine")}
-    assert details["conditioning"] == (
-        "t is read (by the final layer alone), c is read (by the final layer alone)"
+    assert list(outcomes) == list(CHECKS)
+    assert all(each.ok and each.detail and not each.hint for each in outcomes.values()), outcomes
+    assert outcomes["start"].detail == "starts as the identity"
+    assert outcomes["conditioning"].detail == "t is read, c is read"
+    assert all(len(f"{'ok':7} {each.check:13} {each.detail}") <= 80 for each in outcomes.values())
+
+
+def test_conditioning_of_the_final_layer_alone_is_reported(check, quick):
+    outcomes = check("class Mine(PlainBlock):\n    adaptive_final_layer = True\n")
+    assert outcomes["conditioning"].detail == (
+        "t is read by the final layer only, c is read by the final layer only"
     )
 
 
-def misfit(*shapes):
-    """What torch says of a product that does not fit: not every release says it alike."""
+def message(*shapes):
+    """What torch says of a product that does not fit: it differs between releases."""
     with pytest.raises(RuntimeError) as caught:
         torch.mm(*(torch.ones(shape) for shape in shapes))
     return str(caught.value)
 
 
 BROKEN = {
-    "a tensor for a stream": (
+    "a tuple for a tensor": (
         "shapes",
-        "class Mine(Block):\n    def forward(self, x, told):\n        return x.tokens()\n",
-        f"mine.py:{FIRST_LINE + 1}: forward returns a Tensor (5, 24, 32), expected a Stream",
+        "class Mine(PlainBlock):\n" + FORWARD + "        return x, c\n",
+        "forward returns tuple, expected (5, 24, 32)",
+    ),
+    "nothing that is returned": (
+        "shapes",
+        "class Mine(PlainBlock):\n" + FORWARD + "        pass\n",
+        "forward returns NoneType, expected (5, 24, 32)",
     ),
     "other shapes": (
         "shapes",
-        "class Mine(InContextBlock):\n    def forward(self, x, told):\n        x, y = x.norm()\n"
-        "        return Stream(torch.cat([x.tokens(), y], 1))\n",
-        "forward returns tokens (5, 52, 32), expected (5, 26, 32)",
+        "class Mine(InContextBlock):\n" + FORWARD + "        return torch.cat([x, x], 1)\n",
+        "forward returns (5, 52, 32), expected (5, 26, 32)",
     ),
     "a product that does not fit": (
         "shapes",
-        "class Mine(PlainBlock):\n    def forward(self, x, told):\n        x, y = x.norm()\n"
-        "        return x.add(y @ torch.ones(7, 7))\n",
-        f"mine.py:{FIRST_LINE + 3}: RuntimeError: {misfit((120, 32), (7, 7))}",
+        "class Mine(PlainBlock):\n" + FORWARD + "        x = norm(x)\n"
+        "        return x @ torch.ones(7, 7)\n",
+        f"mine.py:{FIRST_LINE + 3}: RuntimeError: {message((120, 32), (7, 7))}",
     ),
-    "a chain that drops tokens": (
+    "tokens that are lost": (
         "shapes",
-        "class Mine(InContextBlock):\n    @classmethod\n    def chain(cls, blocks, x, c):\n"
-        "        return super().chain(blocks, x, c)[:, 1:]\n",
-        "tokens of 32x4x4/2 on 5 x 12x8x3: expected (5, 24, 32), received (5, 23, 32)",
+        "class Mine(InContextBlock):\n    @classmethod\n    def run_blocks(cls, blocks, x, c):\n"
+        "        return super().run_blocks(blocks, x, c)[:, 3:]\n",
+        "the blocks return tokens (5, 23, 32), expected (5, 24, 32)",
     ),
-    "too little prepared": (
+    "a timestep that it says not to read": (
         "shapes",
-        "class Mine(AdaLNZeroBlock):\n    @classmethod\n    def prepare(cls, blocks, c):\n"
-        "        return super().prepare(blocks, c)[:1]\n",
-        "prepare gives 1 things, expected one for each of 4 blocks",
-    ),
-    "told what it says not to read": (
-        "shapes",
-        "class Mine(AdaLNZeroBlock):\n    reads_timestep = False\n    @classmethod\n"
-        "    def prepare(cls, blocks, c):\n        return regress([], c.t)\n",
-        "this strategy is not told the timestep: it declares reads_timestep = False",
+        "class Mine(AdaLNZeroBlock):\n    reads_timestep = False\n" + FORWARD
+        + "        return x + c.t[:, None]\n",
+        "this block does not read the timestep: it declares reads_timestep = False",
     ),
     "no rule for a parameter": (
         "weights",
-        "class Mine(InContextBlock):\n    def __init__(self, spec, index):\n"
-        "        super().__init__(spec, index)\n        self.extra = nn.Parameter(torch.ones(3))\n",
-        "same as shapes",
+        "class Mine(InContextBlock):\n" + INIT
+        + "        self.extra = nn.Parameter(torch.ones(3))\n",
+        "the same as shapes",
     ),
-    "a buffer that nobody fills": (
+    "a buffer that nothing sets": (
         "weights",
-        "class Mine(InContextBlock):\n    def __init__(self, spec, index):\n"
-        "        super().__init__(spec, index)\n        self.register_buffer('k', torch.ones(3))\n",
+        "class Mine(InContextBlock):\n" + INIT
+        + "        self.register_buffer('k', torch.ones(3))\n",
         "blocks.0.k is not set",
     ),
-    "a rule that sets nothing": (
+    "a rule that matches nothing": (
         "weights",
         "class Mine(AdaLNZeroBlock):\n    initial = (('*adaln*', lambda w, d: w.zero_()),)\n",
-        "`initial` names '*adaln*', and no parameter is called so",
+        "`initial` names '*adaln*', which matches no parameter",
     ),
     "a rule with draws of its own": (
         "weights",
         "class Mine(InContextBlock):\n    initial = (('*fc1*', lambda w, d: w.normal_()),)\n",
-        "starts otherwise each time",
+        "starts differently each time",
     ),
     "an identity that says otherwise": (
         "start",
         "class Mine(AdaLNZeroBlock):\n    starts_as = 'random'\n",
-        "at the start tokens do not change, and starts_as says 'random'",
+        "tokens do not change, and starts_as is 'random'",
     ),
     "no identity that says so": (
         "start",
         "class Mine(InContextBlock):\n    starts_as = 'identity'\n",
-        "at the start tokens change by up to",
+        "tokens change by up to",
     ),
     "a parameter that nothing reads": (
         "gradients",
-        "class Mine(InContextBlock):\n    def __init__(self, spec, index):\n"
-        "        super().__init__(spec, index)\n        self.extra = nn.Linear(4, 4)\n",
+        "class Mine(InContextBlock):\n" + INIT + "        self.extra = nn.Linear(4, 4)\n",
         "blocks.0.extra.weight gets no gradient in a model of 1 block",
     ),
     "conditioning that is not read": (
@@ -151,79 +160,72 @@ BROKEN = {
     ),
     "dropout": (
         "determinism",
-        "class Mine(InContextBlock):\n    def forward(self, x, told):\n        x, y = x.norm()\n"
-        "        y = torch.dropout(self.attn(y), 0.5, self.training)\n"
-        "        return x.add(y).add(self.mlp(y))\n",
-        "in training mode the output is another",
+        "class Mine(InContextBlock):\n" + FORWARD
+        + "        x = x + torch.dropout(self.attn(norm(x)), 0.5, self.training)\n"
+        "        return x + self.mlp(norm(x))\n",
+        "the output differs in training mode",
     ),
     "noise": (
         "determinism",
-        "class Mine(InContextBlock):\n    def forward(self, x, told):\n        x, y = x.norm()\n"
-        "        y = self.attn(y) + torch.randn_like(y)\n        return x.add(self.mlp(y))\n",
+        "class Mine(InContextBlock):\n" + FORWARD
+        + "        x = x + self.attn(norm(x))\n"
+        "        return x + self.mlp(norm(x)) + torch.randn_like(x)\n",
         "the same input has two outputs",
     ),
     "images that are mixed": (
         "determinism",
-        "class Mine(InContextBlock):\n    def forward(self, x, told):\n        x, y = x.norm()\n"
-        "        y = self.attn(y) - y.mean(0, keepdim=True)\n        return x.add(self.mlp(y))\n",
-        "an image's output depends on the others of its batch",
+        "class Mine(InContextBlock):\n" + FORWARD
+        + "        x = x + self.attn(norm(x)) - x.mean(0, keepdim=True)\n"
+        "        return x + self.mlp(norm(x))\n",
+        "an image's output depends on the other images of its batch",
     ),
-    "float32 in the midst of float64": (
+    "float32 between float64": (
         "float64",
-        "class Mine(InContextBlock):\n    def forward(self, x, told):\n        x, y = x.norm()\n"
-        "        y = self.attn(y @ torch.eye(y.shape[-1]))\n        return x.add(self.mlp(y))\n",
-        "mine.py",
+        "class Mine(InContextBlock):\n" + FORWARD
+        + "        x = x + self.attn(norm(x) @ torch.eye(x.shape[-1]))\n"
+        "        return x + self.mlp(norm(x))\n",
+        f"mine.py:{FIRST_LINE + 2}: RuntimeError",
     ),
-    "a residual stream in bf16": (
+    "tokens in bf16": (
         "bf16",
-        "class Mine(InContextBlock):\n    def forward(self, x, told):\n        x, y = x.norm()\n"
-        "        y = self.attn(y)\n        return Stream(x.tokens().to(y.dtype) + self.mlp(y))\n",
-        "the residual stream is torch.bfloat16",
-    ),
-    "vectors of several strides": (
-        "kernels",
-        "class Mine(AdaLNZeroBlock):\n    @classmethod\n    def prepare(cls, blocks, c):\n"
-        "        return [(v[0], *(w.contiguous() for w in v[1:]))"
-        " for v in super().prepare(blocks, c)]\n",
-        "vectors of one stream have several strides",
+        "class Mine(InContextBlock):\n" + FORWARD
+        + "        x = x + self.attn(norm(x))\n        h = self.mlp(norm(x))\n"
+        "        return x.to(h.dtype) + h\n",
+        "the tokens after the blocks are torch.bfloat16",
     ),
     "one parameter twice": (
         "checkpoint",
-        "class Mine(InContextBlock):\n    def __init__(self, spec, index):\n"
-        "        super().__init__(spec, index)\n        self.twin = self.attn\n",
+        "class Mine(InContextBlock):\n" + INIT + "        self.twin = self.attn\n",
         "Some tensors share memory",
     ),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_promise_is_named(case, failures, quick):
-    check, text, words = BROKEN[case]
-    found = failures(text)
-    assert check in found, found
-    assert words in found[check].detail
-    assert "\n" not in found[check].detail
-    assert found[check].hint or "same as" in words
+def test_a_mistake_is_named(case, check, quick):
+    failing, text, words = BROKEN[case]
+    outcome = check(text)[failing]
+    assert not outcome.ok
+    assert words in outcome.detail
+    assert "\n" not in outcome.detail
+    assert outcome.hint or "the same as" in words
 
 
-def test_what_is_counted_and_compiled(failures):
-    """What torch cannot do without values: neither count a model nor make one graph of it."""
-    found = failures(
-        "class Mine(InContextBlock):\n    def forward(self, x, told):\n        x, y = x.norm()\n"
-        "        if y.sum() > 0:\n            y = y * 2\n"
-        "        return x.add(self.attn(y)).add(self.mlp(y))\n"
-    )
-    line = f"mine.py:{FIRST_LINE + 3}: "
-    assert line in found["cost"].detail
-    assert line in found["compile"].detail
-    assert "branch" in found["compile"].detail.lower()
+def test_what_cannot_be_counted_or_compiled(check):
+    """A branch on a value: it has none on the meta device, and makes two graphs of one."""
+    outcomes = check(
+        "class Mine(InContextBlock):\n" + FORWARD
+        + "        if x.sum() > 0:\n            x = x * 2\n"
+        "        x = x + self.attn(norm(x))\n        return x + self.mlp(norm(x))\n"
+    )  # fmt: skip
+    line = f"mine.py:{FIRST_LINE + 2}: "
+    assert line in outcomes["cost"].detail
+    assert line in outcomes["compile"].detail
+    assert "branch" in outcomes["compile"].detail.lower()
 
 
-def test_one_mistake_is_told_once(failures, quick):
-    found = failures(
-        "class Mine(PlainBlock):\n    def forward(self, x, told):\n        return 1 / 0\n"
-    )
-    assert "ZeroDivisionError" in found["shapes"].detail
-    assert {each.detail for name, each in found.items() if name != "shapes"} == {
-        "the same as shapes"
-    }
+def test_a_mistake_that_fails_all_checks_is_reported_once(check, quick):
+    outcomes = check("class Mine(PlainBlock):\n" + FORWARD + "        return 1 / 0\n")
+    assert "ZeroDivisionError" in outcomes.pop("shapes").detail
+    failed = {each.detail for each in outcomes.values() if not each.ok}
+    assert failed == {"the same as shapes"}

@@ -1,4 +1,4 @@
-"""Numbers: the same again, in other types, counted, saved, compiled."""
+"""Checks of numbers: repeated, in other types, counted, saved, compiled."""
 
 from __future__ import annotations
 
@@ -12,140 +12,105 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from ditbench.models.cost import count
-from ditbench.plugins.check.subject import (
-    CLASSES,
-    USUAL,
-    BrokenPromiseError,
-    Subject,
-    inputs,
-    tokens_of,
-)
-from ditbench.plugins.user_traceback import in_one_line
+from ditbench.plugins.check.subject import USUAL, CheckError, Subject, inputs, require, tokens_of
+from ditbench.plugins.user_traceback import in_one_line, short_path
 
-# Relative errors, of the 2-norm: bf16 has 8 bits, float32 has 24.
+# Relative errors in the 2-norm: bf16 has 8 bits, float32 has 24.
 BF16_ERROR = 0.1
 FLOAT32_ERROR = 1e-3
 
 
-def of_repetition(subject: Subject) -> str:
+def determinism(subject: Subject) -> str:
     """The output depends on nothing but the image, its timestep and its label."""
     model = subject.random_model()
     x, t, y = inputs()
     before = torch.random.get_rng_state()
     with torch.no_grad():
         out = model(x, t, y)
-        if not torch.equal(model(x, t, y), out):
-            raise BrokenPromiseError(f"{subject.at('forward')}the same input has two outputs")
-        if not torch.equal(torch.random.get_rng_state(), before):
-            raise BrokenPromiseError(
-                f"{subject.at('forward')}a forward pass draws from torch's global stream"
-            )
-        if _error(model.train()(x, t, y), out) > FLOAT32_ERROR:
-            raise BrokenPromiseError(
-                f"{subject.at('forward')}in training mode the output is another",
-                "leave dropout out: draws would differ between strategies",
-            )
-        alone = model.eval()(x[:1], t[:1], y[:1])
-    if _error(alone, out[:1]) > FLOAT32_ERROR:
-        raise BrokenPromiseError(
-            f"{subject.at('forward')}an image's output depends on the others of its batch"
+        require(torch.equal(model(x, t, y), out), "the same input has two outputs")
+        drawn = not torch.equal(torch.random.get_rng_state(), before)
+        require(not drawn, "a forward pass draws from torch's global generator")
+        require(
+            _error(model.train()(x, t, y), out) <= FLOAT32_ERROR,
+            "the output differs in training mode",
+            "leave dropout out: its draws would differ between blocks",
         )
-    return "the same output again, in training, and for an image alone"
+        alone = model.eval()(x[:1], t[:1], y[:1])
+    mixed = _error(alone, out[:1]) > FLOAT32_ERROR
+    require(not mixed, "an image's output depends on the other images of its batch")
+    return "the same output again, in training, and without a batch"
 
 
-def in_float64(subject: Subject) -> str:
-    """In float64 the model computes in float64, and what it computes in float32."""
-    model, given = subject.random_model(), inputs()
+def float64(subject: Subject) -> str:
+    """In float64 the model computes what it computes in float32, without a cast to float32."""
+    model, (x, t, y) = subject.random_model(), inputs()
     with torch.no_grad():
-        expected = model(*given)
-        x, t, y = given
+        expected = model(x, t, y)
         model.double()
-        if model.t_embedder is not None:  # which computes its sinusoids in float32
+        if model.t_embedder is not None:  # its sinusoids are float32
             model.t_embedder.float().register_forward_hook(lambda _m, _args, out: out.double())
         out = model(x.double(), t, y)
-    if out.dtype != torch.float64:
-        raise BrokenPromiseError(f"{subject.at('forward')}float64 in, {out.dtype} out")
+    require(out.dtype == torch.float64, f"the output for float64 is {out.dtype}")
     error = _error(out, expected)
-    if not error < FLOAT32_ERROR:
-        raise BrokenPromiseError(f"{subject.at('forward')}float32 is {error:.1e} from float64")
-    return f"float32 is {error:.0e} from it"
+    require(error < FLOAT32_ERROR, f"float32 and float64 differ by {error:.1e}")
+    return f"differs from float32 by {error:.0e}"
 
 
-def in_bf16(subject: Subject) -> str:
-    """Under bf16 autocast tokens stay float32, and the output near that in float32."""
+def bf16(subject: Subject) -> str:
+    """Under bf16 autocast tokens stay float32, and the output stays near that of float32."""
     model, given = subject.random_model(), inputs()
     with torch.no_grad():
         expected = model(*given)
         with torch.autocast("cpu", torch.bfloat16):
             _, tokens, out = tokens_of(model, *given)
-    if tokens.dtype != torch.float32:
-        raise BrokenPromiseError(f"{subject.at('forward')}the residual stream is {tokens.dtype}")
+    require(tokens.dtype == torch.float32, f"the tokens after the blocks are {tokens.dtype}")
     error = _error(out, expected)
-    if not error < BF16_ERROR:
-        raise BrokenPromiseError(f"{subject.at('forward')}bf16 is {error:.1e} from float32")
-    return f"tokens stay float32; the output is {error:.0e} from float32"
+    require(error < BF16_ERROR, f"bf16 and float32 differ by {error:.1e}")
+    return f"tokens stay float32; differs from float32 by {error:.0e}"
 
 
-def of_cost(subject: Subject) -> str:
-    """What is counted without weights is what torch counts on the meta device."""
-    task = USUAL
-    cost = count(
-        subject.name,
-        task.size,
-        height=task.height,
-        width=task.width,
-        channels=task.channels,
-        num_classes=CLASSES,
-    )
+def cost(subject: Subject) -> str:
+    """The cost that runs report is the one that torch counts."""
+    counted = count(subject.block, USUAL.size, name="", **USUAL.shape)
     with torch.device("meta"):
-        model = subject.bare_model()
-        given = (torch.empty(1, task.channels, task.height, task.width), torch.empty(1),
+        given = (torch.empty(1, USUAL.channels, USUAL.height, USUAL.width), torch.empty(1),
                  torch.empty(1, dtype=torch.long))  # fmt: skip
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        model(*given)
-    flops = counter.get_total_flops()
-    if round(cost.gflops * 1e9) != flops:
-        raise BrokenPromiseError(
-            f"{cost.gflops * 1e9:,.0f} FLOPs are counted, torch counts {flops:,}",
-            "an operation is counted by one of the two alone: use torch's products",
-        )
-    return f"{cost.parameters:,} parameters, {cost.gmacs * 1e3:.3f} million MACs, as torch counts"
+        subject.bare_model()(*given)
+    ours, torchs = round(counted.gflops * 1e9), counter.get_total_flops()
+    hint = "use torch's own matrix products and attention"
+    require(ours == torchs, f"ditbench counts {ours:,} FLOPs, torch {torchs:,}", hint)
+    return f"{counted.parameters:,} parameters and {ours:,} FLOPs, as torch counts"
 
 
-def of_checkpoint(subject: Subject) -> str:
-    """A model that takes another's state, or is its copy, computes the same."""
-    model, given = subject.random_model(), inputs()
-    other = subject.random_model(seed=1)
+def checkpoint(subject: Subject) -> str:
+    """A model that loads another's weights, and a copy of it, compute the same."""
+    model, other, given = subject.random_model(), subject.random_model(seed=1), inputs()
     other.load_state_dict(load(save(model.state_dict())))
     with torch.no_grad():
         out = model(*given)
-        for what, twin in (
-            ("a model with its saved state", other),
-            ("its copy", copy.deepcopy(model)),
-        ):
-            if not torch.equal(twin(*given), out):
-                raise BrokenPromiseError(f"{what} has another output")
-    return "saved as safetensors, loaded and copied, it computes the same"
+        require(torch.equal(other(*given), out), "a model with its saved weights differs from it")
+        require(torch.equal(copy.deepcopy(model)(*given), out), "its copy differs from it")
+    return "saved and loaded, or copied, it computes the same"
 
 
 def compiled(subject: Subject) -> str:
-    """`torch.compile` takes the whole model as one graph, forward and backward."""
+    """`torch.compile` takes each block as one graph, forward and backward."""
     model, given = subject.random_model(), inputs()
     expected = _with_gradients(model(*given), list(model.parameters()))
-    import torch._dynamo  # a second: only here
+    import torch._dynamo  # takes a second
 
-    # A process that checks one strategy after the other compiles the same code again and again.
-    without_limit = torch._dynamo.config.patch(recompile_limit=10**6)
-    compiled_model = torch.compile(model, fullgraph=True, dynamic=False, backend="aot_eager")
+    for block in model.blocks:
+        block.compile(fullgraph=True, dynamic=False, backend="aot_eager")
     try:
-        with without_limit:
-            out = _with_gradients(compiled_model(*given), list(model.parameters()))
-    except Exception as error:  # torch's compiler, or what it could not make of the code
-        raise BrokenPromiseError(_compiler_says(error, subject.file)) from error
-    for one, other in zip(expected, out, strict=True):
-        if _error(one, other) > FLOAT32_ERROR:
-            raise BrokenPromiseError(f"{subject.at('forward')}compiled it computes something else")
-    return "one graph, forward and backward"
+        # A process that checks one block after the other compiles the same functions again.
+        with torch._dynamo.config.patch(recompile_limit=10**6):
+            out = _with_gradients(model(*given), list(model.parameters()))
+    except Exception as error:  # of torch's compiler, or of the block while it is traced
+        raise CheckError(_compiler_message(error, subject.file)) from error
+    change = max(_error(one, other) for one, other in zip(out, expected, strict=True))
+    require(change <= FLOAT32_ERROR, f"the compiled block differs by {change:.1e}")
+    return "each block is one graph, forward and backward"
 
 
 def _with_gradients(out: Tensor, parameters: list[Tensor]) -> list[Tensor]:
@@ -153,13 +118,13 @@ def _with_gradients(out: Tensor, parameters: list[Tensor]) -> list[Tensor]:
     return [out.detach(), *gradients]
 
 
-def _compiler_says(error: Exception, file: str | None) -> str:
-    """The first line of a compiler's pages, and the line that it is about."""
+def _compiler_message(error: Exception, file: str | None) -> str:
+    """The first line of the compiler's message, and the line of the block that it names."""
     lines = re.findall(rf'File "{re.escape(file)}", line (\d+)', str(error)) if file else []
     first = next(iter(str(error).splitlines()), "") or in_one_line(None, error)
-    return f"{file}:{lines[-1]}: {first}" if lines else first
+    return f"{short_path(file)}:{lines[-1]}: {first}" if file and lines else first
 
 
 def _error(value: Tensor, expected: Tensor) -> float:
-    """How far a value is from another, as a share of that."""
+    """The relative error of a value in the 2-norm."""
     return ((value - expected).norm() / expected.norm().clamp_min(1e-12)).item()
