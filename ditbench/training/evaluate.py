@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ditbench.data.dataset import to_uint8
 from ditbench.models.dit import DiT
 from ditbench.seeds import generator
-from ditbench.training.precision import mixed_precision
 from ditbench.training.graph import GraphPerShape
+from ditbench.training.precision import mixed_precision
 from ditbench.training.stopwatch import synchronize
 
 if TYPE_CHECKING:
