@@ -13,7 +13,7 @@ def load(text):
     return ExternalBlock("Mine", parse_location(text))
 
 
-def test_a_location_is_told_from_a_name():
+def test_a_location_is_not_a_name():
     for text in ("mine.py:Mine", "a.b:Mine", "./mine", "mine.py"):
         assert is_location(text)
     for name in ("adaln-zero", "mine", "a.b"):
