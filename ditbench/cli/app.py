@@ -42,7 +42,7 @@ def _errors_as_lines() -> Iterator[None]:
         yield
     except DitbenchError as error:
         if isinstance(error, BlockError):
-            for line in error.traceback.splitlines():
+            for line in error.traceback_text.splitlines():
                 typer.echo(printable(line), err=True)
         _complain(error.message, error.hint)
         raise typer.Exit(error.exit_code) from error

@@ -24,14 +24,14 @@ class BlockError(DitbenchError):
 
     Args:
         message: one line: where, which exception, and which block.
-        traceback: Python's, from the block's first frame on; it ends in a newline.
+        traceback_text: Python's, from the block's first frame on; it ends in a newline.
         hint: as of `DitbenchError`.
         exit_code: likewise.
     """
 
-    def __init__(self, message: str, traceback: str, hint: str, exit_code: int) -> None:
+    def __init__(self, message: str, traceback_text: str, hint: str, exit_code: int) -> None:
         super().__init__(message, hint, exit_code)
-        self.traceback = traceback
+        self.traceback_text = traceback_text
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def test_a_file_that_raises_shows_its_traceback(write, text, words, refused):
     assert isinstance(error, BlockError)
     assert words in error.message
     assert error.message.endswith("(block Mine)")
-    assert "external.py" not in error.traceback or "null bytes" in words
+    assert "external.py" not in error.traceback_text or "null bytes" in words
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_module_that_is_missing_or_broken(write, monkeypatch, tmp_path, refuse
     monkeypatch.syspath_prepend(str(tmp_path))
     error = refused(lambda: load("broken_one:Mine").block)
     assert f"{path}:1: ModuleNotFoundError: No module named 'not_there_either'" in error.message
-    assert error.traceback.splitlines()[1].strip().startswith(f'File "{path}", line 1')
+    assert error.traceback_text.splitlines()[1].strip().startswith(f'File "{path}", line 1')
 
 
 def test_a_class_without_a_file_cannot_be_recorded(refused):

@@ -25,7 +25,7 @@ def raised(file, call, *arguments):
 def test_the_traceback_begins_in_the_user_s_file(theirs):
     file, outer = theirs
     error = raised(file, outer, KeyError("lost"))
-    assert error.traceback.splitlines() == [
+    assert error.traceback_text.splitlines() == [
         "Traceback (most recent call last):",
         f'  File "{file}", line 2, in outer',
         "    inner(error)",
@@ -42,7 +42,7 @@ def test_an_exception_outside_of_the_file_keeps_its_whole_traceback():
         raise ValueError("elsewhere")
 
     error = raised("/nowhere/mine.py", fail)
-    assert f'File "{__file__}"' in error.traceback
+    assert f'File "{__file__}"' in error.traceback_text
     assert error.message == "ValueError: elsewhere (block Mine)"
 
 
