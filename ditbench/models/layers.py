@@ -231,7 +231,7 @@ class TimestepEmbedder(nn.Module):
 
     def forward(self, t: Tensor) -> Tensor:
         """Embed timesteps t (N,) on the scale 0..999, whole or not."""
-        return self.mlp(timestep_features(t))
+        return self.mlp(timestep_features(t).type_as(self.mlp[0].weight))
 
 
 class LabelEmbedder(nn.Module):

@@ -1,27 +1,21 @@
 """Each kernel against torch in float64: on a GPU in bf16, elsewhere interpreted in float32."""
 
-import copy
-
 import pytest
 import torch
 import torch.nn.functional as F
 
-from ditbench.models import ops
+from ditbench import kernels
+from ditbench.kernels.residual import PendingSum, Residual
+from ditbench.models import layers
+from ditbench.models.blocks import block_class, block_names
 from ditbench.models.dit import DiT
-from ditbench.models.halved import Halved, half, halved
-from ditbench.models.kernels.attention import CrossAttention
-from ditbench.models.kernels.linear import Linear, LinearGelu, linear_gelu_alone
-from ditbench.models.kernels.packed import self_attention
-from ditbench.models.kernels.residual import Residual
-from ditbench.models.kernels.sums import note_sums, sum_partial, sum_rows
 from ditbench.models.sizes import ModelSize
-from ditbench.models.switches import PAPER, Switches
-from ditbench.training.flat import flatten
 
 ON_GPU = torch.cuda.is_available()  # elsewhere tests/conftest.py has them interpreted
 DEVICE = "cuda" if ON_GPU else "cpu"
 DTYPE = torch.bfloat16 if ON_GPU else torch.float32
 TOLERANCE = 1e-2 if ON_GPU else 2e-6
+OPS = kernels.ops(DTYPE)
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +50,7 @@ def test_self_attention(N, T, h, d):
     wide = exact(qkv)
     q, k, v = wide.unflatten(-1, (3, h, d)).permute(2, 0, 3, 1, 4)
     expected = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-    check([self_attention(qkv, h)], [expected], [qkv], [wide])
+    check([OPS.attention(qkv, h)], [expected], [qkv], [wide])
 
 
 @pytest.mark.parametrize(("N", "T", "h", "d"), SHAPES)
@@ -67,7 +61,7 @@ def test_cross_attention(N, T, h, d, S):
     keys, values = wide[1].unflatten(-1, (2, h, d)).permute(2, 0, 3, 1, 4)
     queries = wide[0].unflatten(-1, (h, d)).transpose(1, 2)
     expected = F.scaled_dot_product_attention(queries, keys, values).transpose(1, 2).flatten(2)
-    check([CrossAttention.apply(q, kv, h)], [expected], [q, kv], wide)
+    check([OPS.cross_attention(q, kv, h)], [expected], [q, kv], wide)
 
 
 FLAGS = [
@@ -92,7 +86,7 @@ def test_residual(N, T, D, add, gate, norm, modulate):
         return gates if gate else None, shift if modulate else None, scale if modulate else None
 
     chosen = parts(vectors)
-    ours = Residual.apply(x, h if add else None, *chosen, 1e-6, norm, DTYPE)
+    ours = Residual.apply(x, h if add else None, *chosen, norm, DTYPE)
     wide_gate, shift, scale = parts(wide[-1]) if gate or modulate else (None, None, None)
     total = wide[0]
     if add:
@@ -104,159 +98,120 @@ def test_residual(N, T, D, add, gate, norm, modulate):
     check([each for each in ours if each is not None], theirs, given, wide)
 
 
-def test_one_sample_is_added_to_many():
-    x, h = draw(1, 10, 96, dtype=torch.float32), draw(3, 10, 96)
-    wide_x, wide_h = exact(x), exact(h)
-    total, none = Residual.apply(x.expand(3, -1, -1), h, None, None, None, 1e-6, None, DTYPE)
-    assert none is None
-    check([total], [wide_x + wide_h], [x, h], [wide_x, wide_h])
-
-
 def draw_weights(*shape):
     return draw(*shape, dtype=torch.float32)
 
 
-@pytest.mark.parametrize("rows", [slice(None), slice(24), slice(24, None)], ids=str)
-@pytest.mark.parametrize("layers", [1, 3])
-def test_linear(layers, rows):
-    x = draw(3, 100, 24)
-    weights = [draw_weights(136, 24) for _ in range(layers)]
-    biases = [draw_weights(136) for _ in range(layers)]
-    given = [x, *weights, *biases]
-    wide_x, *wide = [exact(each) for each in given]
-    parts = [
-        F.linear(wide_x, weight[rows], bias[rows])
-        for weight, bias in zip(wide[:layers], wide[layers:], strict=True)
-    ]
-    ours = Linear.apply(x, rows, *weights, *biases)
-    check([ours], [torch.cat(parts, -1)], given, [wide_x, *wide])
-
-
-def test_linear_and_gelu():
-    given = [draw(3, 100, 24), draw_weights(136, 24), draw_weights(136)]
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_linear(with_bias):
+    given = [draw(3, 100, 24), draw_weights(136, 24)] + [draw_weights(136)] * with_bias
     wide = [exact(each) for each in given]
-    expected = F.gelu(F.linear(*wide), approximate="tanh")
-    check([LinearGelu.apply(*given)], [expected], given, wide)
-    alone = linear_gelu_alone(*[each.detach() for each in given])
-    assert (alone.double() - expected).norm() <= TOLERANCE * expected.norm()
+    check([OPS.linear(*given)], [F.linear(*wide)], given, wide)
 
 
-def test_sums_over_rows():
-    x = draw(7, 111, 130).detach()
-    torch.testing.assert_close(sum_rows(x), x.double().sum((0, 1)).float(), rtol=1e-4, atol=1e-3)
-
-
-@pytest.mark.parametrize("shape", [(1, 5), (300, 70), (128, 32)])
-def test_sums_of_partial_sums(shape):
-    sums = draw(*shape, dtype=torch.float32).detach()
-    expected = sums.double().sum(0).float()
-    torch.testing.assert_close(sum_partial(sums), expected, rtol=1e-5, atol=1e-5)
-
-
-def test_noted_sums_are_taken_until_what_they_sum_is_changed():
-    x = draw(4, 6, 5).detach()
-    note_sums(x, torch.ones(3, 2, device=DEVICE), torch.zeros(7, 3, device=DEVICE))
-    assert sum_rows(x).tolist() == [3, 3, 0, 0, 0]
-    x += 1
-    torch.testing.assert_close(sum_rows(x), x.double().sum((0, 1)).float(), rtol=1e-4, atol=1e-3)
-
-
-def test_sums_are_those_of_all_gradients_that_come_back():
-    """Autograd adds a second gradient in the place of the first one, which had sums noted."""
-    x, weight, bias = draw(3, 10, 24), draw_weights(96, 24), draw_weights(96)
-    given = [x, weight, bias]
-    h = Linear.apply(x, slice(None), weight, bias)
+@pytest.mark.parametrize("kind", ["layer", "rms"])
+def test_sums_wait_for_the_next_norm(kind):
+    """Two branches and a last norm, and vectors whose strides differ, against plain operations."""
+    x, h, vectors = draw_weights(3, 10, 96), draw(2, 3, 10, 96), draw(3, 6, 1, 96)
+    others = [draw(3, 1, 96), draw_weights(96)]
+    given = [x, h, vectors, *others]
     wide = [exact(each) for each in given]
-    wide_h = F.linear(*wide)
-    tokens = draw(3, 10, 96, dtype=torch.float32).detach()
-    ours = [
-        Residual.apply(tokens, h, None, None, None, 1e-6, norm, DTYPE)[norm is not None]
-        for norm in (None, "layer")
+
+    def two_branches(ops, x, h, vectors, other, gain):
+        shift1, scale1, gate1, shift2, scale2, gate2 = vectors.unbind(1)
+        y1 = ops.norm(x, shift1, scale1, kind)
+        x = ops.add(x, h[0] * y1, gate1)
+        y2 = ops.norm(x, shift2, scale2, kind)
+        x = ops.add(x, h[1] * y2, gate2)
+        x = ops.add(x, ops.norm(x, kind=kind), other)
+        return ops.norm(x, other, gain, kind), x + 0
+
+    tolerance = 3 * TOLERANCE
+    check(two_branches(OPS, *given), two_branches(layers.PLAIN, *wide), given, wide, tolerance)
+
+
+def test_a_pending_sum_behaves_like_its_tensor():
+    x, h = draw_weights(2, 3, 16), draw(2, 3, 16)
+    total = (x + h).detach()
+
+    def pending():
+        return OPS.add(x, h)
+
+    assert isinstance(pending(), PendingSum)
+    same = [
+        (pending()[:, :2], total[:, :2]),
+        (torch.cat([pending(), x], dim=1), torch.cat([total, x], dim=1)),
+        (F.layer_norm(pending(), (16,)), F.layer_norm(total, (16,))),
+        (2 * pending() - x, 2 * total - x),
+        (x + pending(), x + total),
+        (pending().mean(1), total.mean(1)),
+        (torch.stack([*pending()]), total),
+        (pending() @ torch.ones(16, 1, device=DEVICE), total @ torch.ones(16, 1, device=DEVICE)),
+        (-pending() / 2, -total / 2),
     ]
-    total = tokens.double() + wide_h
-    check(ours, [total, F.layer_norm(total, (96,), eps=1e-6)], given, wide)
+    for found, expected in same:
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    assert pending().shape == total.shape
+    assert pending().dtype == torch.float32
+    assert len(pending()) == 2
 
 
-class Caught(torch.autograd.Function):
-    """The identity, which keeps the gradient that comes back."""
-
-    @staticmethod
-    def forward(ctx, x, kept):
-        ctx.kept = kept
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx, grad):
-        ctx.kept.append(grad)
-        return grad, None
+SIZE = ModelSize(hidden_size=32, depth=2, num_heads=2, patch_size=2)
+SHAPE = {"height": 4, "width": 4, "channels": 1, "out_channels": 1, "num_classes": 3}
+SWITCHED = {"qk_norm": True, "norm": "rms", "registers": 2}
 
 
-def residual(h, gates):
-    x = draw(len(h), h.shape[1], h.shape[2], dtype=torch.float32)
-    return Residual.apply(x, h, gates, None, None, 1e-6, "layer", DTYPE)[1]
-
-
-@pytest.mark.parametrize(
-    ("shape", "function"),
-    [
-        ((3, 66, 3 * 40), lambda h: self_attention(h, 1)),  # padded: one tile
-        ((2, 150, 3 * 32), lambda h: self_attention(h, 2)),  # padded: several tiles
-        ((3, 20, 40), lambda h: CrossAttention.apply(h, draw(3, 2, 80), 2)),
-        ((3, 2, 80), lambda h: CrossAttention.apply(draw(3, 20, 40), h, 2)),
-        ((3, 10, 96), lambda h: residual(h, None)),
-        ((1, 70, 40), lambda h: residual(h, draw(1, 1, 40))),
-    ],
-)
-def test_kernels_sum_the_rows_of_the_gradients_that_they_make(shape, function):
-    """What a linear layer's backward pass is handed are noted sums, and those of its gradient."""
-    h, kept = draw(*shape), []
-    out = function(Caught.apply(h, kept))
-    out.backward(torch.randn_like(out))
-    (grad,) = kept
-    assert grad.partial_sums[0] == grad._version  # still the tensor that the kernel's side returned
-    expected = grad.double().sum((0, 1))
-    assert (sum_rows(grad).double() - expected).norm() <= TOLERANCE * grad.double().norm()
-
-
-def test_copies_in_half_precision_are_made_anew_and_found():
-    layers = torch.nn.Sequential(torch.nn.Linear(5, 3), torch.nn.Linear(3, 7))
-    weights = list(layers.parameters())
-    before = [weight.detach().clone() for weight in weights]
-    copies = Halved(weights, flatten(weights), torch.bfloat16)
-    for weight, old in zip(weights, before, strict=True):
-        assert torch.equal(weight, old)
+def random_models(block, ops=OPS, **switches):
+    """A model with other operations, and its twin in float64 with the plain ones."""
+    models = [
+        DiT(block, SIZE, **SHAPE, ops=each, **switches).to(DEVICE) for each in (ops, layers.PLAIN)
+    ]
     with torch.no_grad():
-        for weight in weights:
-            weight += 1
-    with copies.fresh():
-        for weight in weights:
-            copy = half(weight, torch.bfloat16)
-            assert copy.data_ptr() != weight.data_ptr()
-            assert torch.equal(copy, weight.bfloat16())
-            assert half(weight, torch.bfloat16) is copy
-    assert half(weights[0], torch.bfloat16) is not half(weights[0], torch.bfloat16)
-    with halved(weights, torch.bfloat16):
-        assert half(weights[1], torch.bfloat16) is half(weights[1], torch.bfloat16)
-
-
-@pytest.mark.parametrize("switches", [PAPER, Switches(True, "rms", 2)], ids=["off", "on"])
-@pytest.mark.parametrize("block", ["joint", "cross-attention"])
-def test_a_model_of_kernels_is_the_one_of_torch_s_operations(monkeypatch, block, switches):
-    """What the functions of `ops` hand to kernels: every norm, and all that attention reads."""
-    size = ModelSize(hidden_size=32, depth=2, num_heads=2, patch_size=2)
-    shape = {"height": 4, "width": 4, "channels": 1, "out_channels": 1, "num_classes": 3}
-    model = DiT(block, size, **shape, switches=switches).to(DEVICE)
-    with torch.no_grad():
-        for weight in model.parameters():
+        for weight in models[0].parameters():
             weight.add_(0.1 * torch.randn_like(weight))
-    exact_model = copy.deepcopy(model).double()
+    models[1].load_state_dict(models[0].state_dict())
+    return models[0], models[1].double()
+
+
+def inputs():
     x, t, y = torch.randn(2, 1, 4, 4), torch.tensor([0.0, 500.0]), torch.tensor([0, 1])
-    x, t, y = (each.to(DEVICE) for each in (x, t, y))
-    monkeypatch.setattr(
-        ops, "kernel_type", lambda given: None if given.dtype == torch.float64 else DTYPE
-    )
+    return [each.to(DEVICE) for each in (x, t, y)]
+
+
+@pytest.mark.parametrize("switches", [{}, SWITCHED], ids=["off", "on"])
+@pytest.mark.parametrize("block", block_names())
+def test_a_model_of_kernels_is_the_plain_one(block, switches):
+    model, plain = random_models(block_class(block), **switches)
+    x, t, y = inputs()
     with torch.autocast(DEVICE, DTYPE, enabled=ON_GPU):
         ours = model(x, t, y).float()
-    theirs = exact_model(x.double(), t.double(), y)
-    tolerance = 0.1 if ON_GPU else 1e-5  # of two layers, not of one operation
-    check([ours], [theirs], list(model.parameters()), list(exact_model.parameters()), tolerance)
+    theirs = plain(x.double(), t.double(), y)
+    tolerance = 0.1 if ON_GPU else 1e-5  # of two blocks, not of one operation
+    check([ours], [theirs], list(model.parameters()), list(plain.parameters()), tolerance)
+
+
+class PlainlyWritten(block_class("adaln-zero")):
+    """adaLN-Zero by torch's operations alone, as a user may write it."""
+
+    def forward(self, x, c):
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(c.vector)
+        y = F.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + scale1) + shift1
+        x = x + gate1 * self.attn(y)
+        y = F.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + scale2) + shift2
+        return x + gate2 * self.mlp(y)
+
+
+def test_a_block_of_torch_s_operations_runs_by_kernels_too():
+    model, plain = random_models(PlainlyWritten)
+    twin = DiT(block_class("adaln-zero"), SIZE, **SHAPE).to(DEVICE).double()
+    twin.load_state_dict(plain.state_dict())
+    x, t, y = inputs()
+    with torch.autocast(DEVICE, DTYPE, enabled=ON_GPU):
+        ours = model(x, t, y).double()
+    expected = twin(x.double(), t.double(), y)
+    assert (ours - expected).norm() < (0.05 if ON_GPU else 1e-5) * expected.norm()
+    torch.testing.assert_close(plain(x.double(), t.double(), y), expected)
+
+
+def test_what_keeps_kernels_from_running_is_said():
+    assert kernels.obstacle(torch.device("cpu")) == "they need an NVIDIA GPU"
