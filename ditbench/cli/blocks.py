@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ditbench.cli.options import Format, Output
-from ditbench.cli.output import emit
+from ditbench.cli.output import emit, note
 from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
 from ditbench.models.registry import block_class, block_names, group_names
 from ditbench.models.sizes import parse_model
@@ -61,8 +61,7 @@ def blocks(
             with block_errors(name):
                 rows.append(_row(block, counted(block, name=name), reference))
         except DitbenchError as error:  # a broken package
-            typer.secho("skipped: ", fg="yellow", nl=False, err=True)
-            typer.echo(one_line(f"{name}: {error.message}"), err=True)
+            note("skipped", f"{name}: {error.message}")
     columns = (
         Column("block", "Block"),
         Column("conditioning", "How the conditioning enters"),
@@ -83,7 +82,7 @@ def blocks(
 def _installed() -> list[str]:
     """Blocks of installed packages; stderr names those whose names ditbench uses itself."""
     for line in shadowed():
-        typer.echo(f"warning: {line}", err=True)
+        note("warning", line)
     return [name for name in installed() if name not in block_names() + group_names()]
 
 
