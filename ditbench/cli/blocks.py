@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ditbench.cli.options import Format, Output
-from ditbench.cli.output import emit, note
+from ditbench.cli.output import emit, note, print_rich
 from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
 from ditbench.models.registry import block_class, block_names, group_names
 from ditbench.models.sizes import parse_model
 from ditbench.plugins.installed import installed, shadowed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ditbench.models.blocks.base import Block
     from ditbench.models.cost import Cost
     from ditbench.plugins.check import Outcome
@@ -26,6 +24,7 @@ LATENT = 32
 LATENT_CHANNELS = 4
 REFERENCE = "adaln"
 WIDTH = 80
+ON_TERMINAL = ("block", "conditioning", "parameters", "gmacs", "overhead_percent")
 
 
 def blocks(
@@ -46,44 +45,51 @@ def blocks(
             )
         return
     from ditbench.report.tables import Column, decimals, format_of
+    from ditbench.report.terminal import rich_table
 
     on_terminal = format_of(output, format) == "rich"
-    from ditbench.models.cost import count
-    from ditbench.plugins.lookup import block_errors, find_block
-
-    size = parse_model(MODEL)
-    counted = partial(count, size=size, height=LATENT, width=LATENT, channels=LATENT_CHANNELS)
-    reference = counted(block_class(REFERENCE), name=REFERENCE)
-    rows = []
-    for name in [*block_names(), *_installed()]:
-        try:
-            block = find_block(name)
-            with block_errors(name):
-                rows.append(_row(block, counted(block, name=name), reference))
-        except DitbenchError as error:  # a broken package
-            note("skipped", f"{name}: {error.message}")
-    columns = (
+    columns = [
         Column("block", "Block"),
         Column("conditioning", "How the conditioning enters"),
         Column("formula", None),
         Column("reads", None),
-        Column("final_layer", None if on_terminal else "Final layer"),
+        Column("final_layer", "Final layer"),
         Column("own_tokens", None),
         Column("options", None),
-        Column("starts_as", None if on_terminal else "Starts as"),
+        Column("starts_as", "Starts as"),
         Column("parameters", f"{MODEL} params (M)", decimals(1, 1e-6)),
         Column("gmacs", f"{MODEL} GMACs", decimals(2)),
         Column("overhead_percent", f"vs {REFERENCE} (%)", decimals(2)),
-        Column("source", None if on_terminal else "Source"),
-    )
-    emit(rows, columns, format, output)
+        Column("source", "Source"),
+    ]
+    if on_terminal:
+        table = rich_table(_rows(), [column for column in columns if column.name in ON_TERMINAL])
+        table.width = WIDTH  # wraps the text column
+        print_rich(table)
+    else:
+        emit(_rows(), columns, format, output)
 
 
-def _installed() -> list[str]:
-    """Blocks of installed packages; stderr names those whose names ditbench uses itself."""
+def _rows() -> list[dict[str, Any]]:
+    """What the blocks say of themselves, and their cost; stderr names those that are left out."""
+    from ditbench.models.cost import count
+    from ditbench.plugins.lookup import block_errors, find_block
+
     for line in shadowed():
         note("warning", line)
-    return [name for name in installed() if name not in block_names() + group_names()]
+    theirs = [name for name in installed() if name not in block_names() + group_names()]
+    size = parse_model(MODEL)
+    counted = partial(count, size=size, height=LATENT, width=LATENT, channels=LATENT_CHANNELS)
+    reference = counted(block=block_class(REFERENCE), name=REFERENCE)
+    rows = []
+    for name in [*block_names(), *theirs]:
+        try:
+            block = find_block(name)
+            with block_errors(name):
+                rows.append(_row(block, counted(block=block, name=name), reference))
+        except DitbenchError as error:  # a broken package
+            note("skipped", f"{name}: {error.message}")
+    return rows
 
 
 def _row(block: "type[Block]", cost: "Cost", reference: "Cost") -> dict[str, Any]:
@@ -133,10 +139,13 @@ def check(
         if on_terminal:
             typer.echo(_lines(outcome))
     if not on_terminal:
-        columns = [
-            Column(name, name.capitalize()) for name in ("check", "result", "detail", "help")
+        names = ("check", "result", "detail", "help")
+        columns = [Column(name, name.capitalize()) for name in names]
+        rows = [
+            dict(zip(names, (each.check, _result(each), each.detail, each.hint), strict=True))
+            for each in outcomes
         ]
-        emit(_rows(outcomes), columns, format, output)
+        emit(rows, columns, format, output)
     failed = [outcome.check for outcome in outcomes if not outcome.ok]
     if failed:
         raise DitbenchError(
@@ -146,27 +155,17 @@ def check(
         )
 
 
+def _result(outcome: "Outcome") -> str:
+    return "ok" if outcome.ok else "failed"
+
+
 def _lines(outcome: "Outcome") -> str:
-    """One line for a check that fits the terminal, more for a long reason; then the hint."""
-    result = "ok" if outcome.ok else "failed"
-    texts = [f"{result:7} {outcome.check:13} {one_line(outcome.detail)}"]
+    """One line for a check, more for a long reason, and its hint."""
+    texts = [f"{_result(outcome):7} {outcome.check:13} {one_line(outcome.detail)}"]
     if outcome.hint:
-        texts.append(f"{'':7} {'':13} help: {one_line(outcome.hint)}")
-    indent = " " * 22
-    return "\n".join(
-        textwrap.fill(text, WIDTH, subsequent_indent=indent, break_long_words=False,
-                      break_on_hyphens=False)
-        for text in texts
-    )  # fmt: skip
-
-
-def _rows(outcomes: "Sequence[Outcome]") -> list[dict[str, str]]:
-    return [
-        {
-            "check": outcome.check,
-            "result": "ok" if outcome.ok else "failed",
-            "detail": outcome.detail,
-            "help": outcome.hint,
-        }
-        for outcome in outcomes
-    ]
+        texts.append(f"{'':21} help: {one_line(outcome.hint)}")
+    # Paths stay whole, to be copied.
+    wrap = textwrap.TextWrapper(
+        WIDTH, subsequent_indent=" " * 22, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(map(wrap.fill, texts))

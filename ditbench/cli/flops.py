@@ -68,7 +68,7 @@ def flops(
     for name in names:
         options = own_options(name, size, config.options)
         with block_errors(name):
-            rows.append(counted(find_block(name), name=name, options=options).as_dict())
+            rows.append(counted(block=find_block(name), name=name, options=options).as_dict())
     emit(rows, COST_COLUMNS, format, output)
 
 

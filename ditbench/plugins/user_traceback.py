@@ -22,11 +22,7 @@ _MACHINERY = (str(Path(__file__).parents[1]), str(importlib.__file__), "<frozen 
 class BlockError(DitbenchError):
     """An exception raised by the code of an external block.
 
-    Args:
-        message: one line: where, which exception, and which block.
-        traceback_text: Python's, from the block's first frame on; it ends in a newline.
-        hint: as of `DitbenchError`.
-        exit_code: likewise.
+    `traceback_text` is Python's traceback from the block's first frame on.
     """
 
     def __init__(self, message: str, traceback_text: str, hint: str, exit_code: int) -> None:
@@ -52,24 +48,29 @@ def user_traceback(
     try:
         yield
     except (Exception, SystemExit) as error:
-        known = isinstance(error, OSError | MemoryError)
-        if line_in(file, error) is None and (
-            known or type(error).__module__.startswith("ditbench.")
-        ):
+        frames = _user_frames(error, file)
+        named = isinstance(error, OSError | MemoryError | DitbenchError)
+        if not frames and (named or type(error).__module__.startswith("ditbench.")):
             raise
-        file = file or _first_file(error)
-        message = f"{in_one_line(file, error)} (block {block})"
-        raise BlockError(message, _formatted(file, error), hint, exit_code) from error
+        report = traceback.TracebackException.from_exception(error)
+        if frames or isinstance(error, SyntaxError):
+            report.stack[:] = frames
+        message = f"{in_one_line(error, file)} (block {block})"
+        raise BlockError(message, "".join(report.format()), hint, exit_code) from error
 
 
-def in_one_line(file: str | None, error: BaseException) -> str:
-    """`mine.py:17: RuntimeError: its message`; the line is the last one of the file."""
+def in_one_line(error: BaseException, file: str | None) -> str:
+    """`mine.py:17: RuntimeError: its message`, with the last line of the user's file."""
     text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
     text = one_line(f"{type(error).__name__}: {text}".removesuffix(": "), _MAX_MESSAGE)
-    line = line_in(file, error)
-    if file is None or line is None:
+    frames = _user_frames(error, file)
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{short_path(error.filename)}:{error.lineno}: {text}"
+    if not frames:
         return text
-    return f"{short_path(file)}:{line}: {text}"
+    path = frames[0].filename
+    line = [frame.lineno for frame in frames if frame.filename == path][-1]
+    return f"{short_path(path)}:{line}: {text}"
 
 
 def short_path(file: str) -> str:
@@ -78,28 +79,11 @@ def short_path(file: str) -> str:
     return file if below.startswith("..") else below
 
 
-def line_in(file: str | None, error: BaseException) -> int | None:
-    """The last line of a file that an exception came through, or None."""
-    if isinstance(error, SyntaxError) and error.filename == file:
-        return error.lineno
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == file]
-    return lines[-1] if lines else None
-
-
-def _first_file(error: BaseException) -> str | None:
-    """The file of the first frame that is neither ditbench's nor the import system's."""
-    names = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    if isinstance(error, SyntaxError) and error.filename:
-        names.append(error.filename)
-    return next((name for name in names if not name.startswith(_MACHINERY)), None)
-
-
-def _formatted(file: str | None, error: BaseException) -> str:
-    """Python's traceback from the first frame in a file on; whole if there is none."""
-    report = traceback.TracebackException.from_exception(error)
-    names = [frame.filename for frame in report.stack]
-    if isinstance(error, SyntaxError) and error.filename == file:
-        report.stack.clear()
-    elif file in names:
-        del report.stack[: names.index(file)]
-    return "".join(report.format())
+def _user_frames(error: BaseException, file: str | None) -> list[traceback.FrameSummary]:
+    """The frames from the first one in a file on, or in anything but ditbench if it is None."""
+    frames = traceback.extract_tb(error.__traceback__)
+    for number, frame in enumerate(frames):
+        is_machinery = frame.filename.startswith(_MACHINERY)
+        if frame.filename == file or (file is None and not is_machinery):
+            return frames[number:]
+    return []

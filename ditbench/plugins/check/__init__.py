@@ -68,7 +68,7 @@ def check_block(name: str) -> Iterator[Outcome]:
         except DitbenchError as error:
             outcome = Outcome(check, ok=False, detail=error.message, hint=error.hint or hint)
         except (Exception, SystemExit) as error:  # of the block's code
-            detail = in_one_line(subject.file, error)
+            detail = in_one_line(error, subject.file)
             outcome = Outcome(check, ok=False, detail=detail, hint=hint)
         earlier = first.setdefault(outcome.detail, check)
         if not outcome.ok and earlier != check:  # one mistake often fails all later checks

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ditbench.models.cost import count
 from ditbench.plugins.check.subject import USUAL, CheckError, Subject, inputs, require, tokens_of
-from ditbench.plugins.user_traceback import in_one_line, short_path
+from ditbench.plugins.user_traceback import short_path
 
 # Relative errors in the 2-norm: bf16 has 8 bits, float32 has 24.
 BF16_ERROR = 0.1
@@ -121,7 +121,7 @@ def _with_gradients(out: Tensor, parameters: list[Tensor]) -> list[Tensor]:
 def _compiler_message(error: Exception, file: str | None) -> str:
     """The first line of the compiler's message, and the line of the block that it names."""
     lines = re.findall(rf'File "{re.escape(file)}", line (\d+)', str(error)) if file else []
-    first = next(iter(str(error).splitlines()), "") or in_one_line(None, error)
+    first = next(iter(str(error).splitlines()), "") or type(error).__name__
     return f"{short_path(file)}:{lines[-1]}: {first}" if file and lines else first
 
 
