@@ -108,7 +108,7 @@ BROKEN = {
         "shapes",
         "class Mine(InContextBlock):\n    @classmethod\n    def run_blocks(cls, blocks, x, c):\n"
         "        return super().run_blocks(blocks, x, c)[:, 3:]\n",
-        "the blocks return tokens (5, 23, 32), expected (5, 24, 32)",
+        "the blocks return (5, 23, 32), expected (5, 24, 32)",
     ),
     "a timestep that it says not to read": (
         "shapes",

@@ -31,10 +31,12 @@ def shapes(subject: Subject) -> str:
         model = subject.random_model(task)
         if subject.block.run_blocks.__func__ is Block.run_blocks.__func__:  # type: ignore[attr-defined]
             for block in model.blocks:
-                block.register_forward_hook(_check_block)
+                block.register_forward_hook(
+                    lambda _module, args, out: _check("forward returns", out, _shape(args[0]))
+                )
         expected = str((task.images, task.tokens, task.size.hidden_size))
         model.final_layer.register_forward_pre_hook(
-            lambda _module, args, expected=expected: _check_tokens(args[0], expected)
+            lambda _module, args, expected=expected: _check("the blocks return", args[0], expected)
         )
         with torch.no_grad():
             out = model(*inputs(task))
@@ -42,14 +44,8 @@ def shapes(subject: Subject) -> str:
     return f"T = {', '.join(str(task.tokens) for task in TASKS)} tokens pass"
 
 
-def _check_tokens(tokens: Any, expected: str) -> None:
-    received = _shape(tokens)
-    require(received == expected, f"the blocks return tokens {received}, expected {expected}")
-
-
-def _check_block(_module: Any, args: tuple[Any, ...], out: Any) -> None:
-    expected, received = _shape(args[0]), _shape(out)
-    require(expected == received, f"forward returns {received}, expected {expected}", "return x")
+def _check(what: str, tokens: Any, expected: str) -> None:
+    require(_shape(tokens) == expected, f"{what} {_shape(tokens)}, expected {expected}")
 
 
 def _shape(value: Any) -> str:
