@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ditbench import __version__
-from ditbench.cli import bench, compare, features, flops, plot, run, sample, strategies, tune
+from ditbench.cli import bench, blocks, compare, features, flops, plot, run, sample, tune
 from ditbench.cli.output import note
 from ditbench.errors import (
     EXIT_FAILED,
@@ -22,6 +22,7 @@ from ditbench.errors import (
     DitbenchError,
     printable,
 )
+from ditbench.plugins.user_traceback import BlockError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,15 +36,16 @@ _UsageError: type[Any] = typer.BadParameter.mro()[1]
 def _errors_as_lines() -> Iterator[None]:
     """Print errors that a user can cause as two lines, and exit with their code.
 
-    No traceback of ditbench is shown. An error that was raised by the user's own code has theirs
-    as `traceback_text`, which is printed first. A broken pipe (`ditbench blocks | head -1`) is
-    left to Typer, which exits silently.
+    No traceback of ditbench is shown. For an error that a user's own block raised, its traceback
+    is printed first. A broken pipe (`ditbench blocks | head -1`) is left to Typer, which exits
+    silently.
     """
     try:
         yield
     except DitbenchError as error:
-        for line in getattr(error, "traceback_text", "").splitlines():
-            typer.echo(printable(line), err=True)
+        if isinstance(error, BlockError):
+            for line in error.traceback_text.splitlines():
+                typer.echo(printable(line), err=True)
         _print_error(error.message, error.hint)
         raise typer.Exit(error.exit_code) from error
     except _UsageError as error:
@@ -133,10 +135,10 @@ app.command("tune", cls=_Command)(tune.tune)
 app.command("compare", cls=_Command)(compare.compare)
 app.command("plot", cls=_Command)(plot.plot)
 app.command("flops", cls=_Command)(flops.flops)
-blocks = typer.Typer(cls=_Group, invoke_without_command=True)
-blocks.callback()(strategies.blocks)
-blocks.command("check", cls=_Command)(strategies.check)
-app.add_typer(blocks, name="blocks")
+listing = typer.Typer(cls=_Group, invoke_without_command=True)
+listing.callback()(blocks.blocks)
+listing.command("check", cls=_Command)(blocks.check)
+app.add_typer(listing, name="blocks")
 app.command("sample", cls=_Command)(sample.sample)
 app.command("bench", cls=_Command)(bench.bench)
 extractors = typer.Typer(cls=_Group, invoke_without_command=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -56,25 +57,18 @@ def flops(
     height, width, channels = parse_input(input)
     config = _read_settings(set_ or ())
 
-    from ditbench.models.blocks import block_class
-    from ditbench.models.blocks.options import check_options, own_options
     from ditbench.models.cost import count
+    from ditbench.plugins.lookup import block_errors, find_block
+    from ditbench.plugins.options import check_options, own_options
 
     check_options(names, size, config.options)
-    rows = [
-        count(
-            block_class(name),
-            size,
-            name=name,
-            height=height,
-            width=width,
-            channels=channels,
-            mlp_ratio=config.model.mlp_ratio,
-            options=own_options(name, size, config.options),
-            **config.model.switches,
-        ).as_dict()
-        for name in names
-    ]
+    counted = partial(count, size=size, height=height, width=width, channels=channels,
+                      mlp_ratio=config.model.mlp_ratio, **config.model.switches)  # fmt: skip
+    rows = []
+    for name in names:
+        options = own_options(name, size, config.options)
+        with block_errors(name):
+            rows.append(counted(block=find_block(name), name=name, options=options).as_dict())
     emit(rows, COST_COLUMNS, format, output)
 
 

@@ -9,7 +9,9 @@ import typer
 
 from ditbench.cli.output import note
 from ditbench.errors import DitbenchError
-from ditbench.models.blocks import expand_all, group_names, shadowed
+from ditbench.models.registry import group_names
+from ditbench.plugins.installed import shadowed
+from ditbench.plugins.lookup import expand_all
 
 Blocks = Annotated[
     str,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ditbench.errors import one_line, unknown_name
-from ditbench.models.blocks import block_names, group_names
+from ditbench.models.registry import block_names, group_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

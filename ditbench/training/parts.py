@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ditbench.models.blocks import block_class
 from ditbench.models.dit import DiT
 from ditbench.models.layers import PLAIN, Ops
 from ditbench.objectives import create_objective
+from ditbench.plugins.lookup import find_block
 from ditbench.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def model_arguments(
 ) -> dict[str, Any]:
     """The arguments of a run's model, which are those of its cost too: see `DiT` and `count`."""
     return {
-        "block": block_class(config.block),
+        "block": find_block(config.block),
         "size": config.model.size,
         "height": dataset.height,
         "width": dataset.width,

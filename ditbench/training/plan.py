@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ditbench.data import load_dataset
 from ditbench.errors import DitbenchError
 from ditbench.metrics import extractor_class
-from ditbench.models.blocks import block_class, check_block, outside
-from ditbench.models.blocks.options import check_options, own_options
 from ditbench.models.cost import Cost, count
+from ditbench.plugins.lookup import block_errors, check_block, external_block, find_block
+from ditbench.plugins.options import check_options, own_options
 from ditbench.rundir import RunDirectory
 from ditbench.training.backend import PLAIN_BACKEND, Backend, choose
 from ditbench.training.budget import create_budget
@@ -128,10 +128,11 @@ def _plan(
     device: torch.device,
     choice: str,
 ) -> Plan:
-    cost = counted(**model_arguments(config, dataset, objective), name=config.block)
+    with block_errors(config.block):
+        cost = counted(**model_arguments(config, dataset, objective), name=config.block)
     directory = RunDirectory.of(out, config.preset, config.block, config.seed, config.fingerprint)
     budget = create_budget(config, cost)
-    backend = choose(choice, block_class(config.block), config.train.precision, device)
+    backend = choose(choice, find_block(config.block), config.train.precision, device)
     return Plan(config, directory, cost, dataset, objective, device, budget, backend)
 
 
@@ -163,7 +164,7 @@ def resolve(
     strategy from outside is.
     """
     asked = None if config.eval.sampler == "auto" else config.eval.sampler
-    theirs = outside(config.block)
+    theirs = external_block(config.block)
     return config.with_values(
         block=check_block(config.block),
         strategy={"location": theirs.location, "sha256": theirs.sha256} if theirs else {},

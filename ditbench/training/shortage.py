@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.models.blocks.guard import guarded
+from ditbench.plugins.lookup import block_errors
 from ditbench.training.backend import cannot_run
 from ditbench.training.compile import reason_of
 
@@ -27,7 +27,7 @@ def naming_what_failed(plan: Plan) -> Iterator[None]:
     It is a lack of memory, on whatever device, a failed compilation, or whatever a strategy that
     is not ditbench's own raises.
     """
-    with guarded(plan.config.block, EXIT_FAILED), naming_what_is_too_large(plan):
+    with block_errors(plan.config.block, EXIT_FAILED), naming_what_is_too_large(plan):
         try:
             yield
         except RuntimeError as error:

@@ -8,12 +8,12 @@ import sys
 import time
 
 import pytest
+from ditbench.training.train import Trainer
 
 from ditbench.cli import main
 from ditbench.training import checkpoint
 from ditbench.training.evaluate import Evaluator
 from ditbench.training.lock import locked
-from ditbench.training.train import Trainer
 
 WALL_CLOCK = {"seconds", "sampling_seconds", "eval_seconds", "train_seconds", "steps_per_second",
               "samples_per_second", "peak_memory_bytes", "path"}  # fmt: skip

@@ -4,10 +4,10 @@ import json
 import sys
 
 import pytest
-
-from ditbench.models.blocks import block_names
-from ditbench.training import calibrate, compile_choice, progress, run
 from ditbench.training.train import Logged
+
+from ditbench.models.registry import block_names
+from ditbench.training import calibrate, compile_choice, progress, run
 
 WALL_CLOCK = {
     "seconds",

@@ -8,7 +8,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 
 MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 

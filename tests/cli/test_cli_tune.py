@@ -6,9 +6,9 @@ import shutil
 import signal
 
 import pytest
+from ditbench.training.train import Trainer
 
 from ditbench.training import calibrate, run
-from ditbench.training.train import Trainer
 
 RATES = ("--lr", "1e-3,1e-2", "--budget-fraction", "0.5")
 

@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ditbench.config import load
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 from ditbench.training import plan as plan_module
 from ditbench.training.batches import Batches
 from ditbench.training.budget import StepBudget, TimeBudget, evaluation_steps

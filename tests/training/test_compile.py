@@ -15,7 +15,7 @@ import torch
 from torch._dynamo.utils import counters
 
 from ditbench.errors import DitbenchError
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 from ditbench.training import compiled
 from ditbench.training.bench import Length, Row, bench
 from ditbench.training.calibrate import forecast

@@ -9,8 +9,8 @@ import torch
 
 from ditbench.config import load
 from ditbench.errors import DitbenchError
-from ditbench.models.blocks import block_names
 from ditbench.models.cost import count
+from ditbench.models.registry import block_names
 from ditbench.training import compile_choice, compiled
 from ditbench.training.budget import create_budget
 from ditbench.training.compile_choice import Compiling, as_asked, pays

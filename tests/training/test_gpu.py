@@ -9,7 +9,7 @@ import torch
 
 from ditbench.config import load
 from ditbench.errors import DitbenchError
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 from ditbench.rows import read_rows
 from ditbench.training.calibrate import calibrate
 from ditbench.training.checkpoint import read_checkpoint, resume, save_checkpoint

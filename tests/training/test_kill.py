@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from ditbench import rundir
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 from ditbench.training import budget, checkpoint, grid
 from ditbench.training import run as run_module
 from ditbench.training.checkpoint import read_checkpoint

@@ -11,7 +11,7 @@ from PIL import Image
 from ditbench.data.dataset import NotNumbers
 from ditbench.data.digits import load_digits
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 from ditbench.rundir import TRAIN_COLUMNS
 from ditbench.training import plan as plan_module
 from ditbench.training import run as run_module

@@ -1,10 +1,9 @@
-"""The strategy that is checked, in models so tiny that a check is a matter of milliseconds."""
+"""The block that is checked, in models so small that a check takes milliseconds."""
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,30 +18,35 @@ if TYPE_CHECKING:
 CLASSES = 10
 
 
-class BrokenPromiseError(Exception):
-    """A strategy does not keep to something.
+class CheckError(Exception):
+    """A block fails a check.
 
     Args:
-        reason: what is wrong, with expected and received, in a line.
-        hint: what to do about it; empty for the check's own.
+        reason: what is wrong, with what was expected and received, in one line.
+        hint: what to do about it; empty for the hint of the check.
     """
 
     def __init__(self, reason: str, hint: str = "") -> None:
         super().__init__(reason)
-        self.reason = reason
         self.hint = hint
+
+
+def require(condition: bool, reason: str, hint: str = "") -> None:  # noqa: FBT001
+    """Raise a `CheckError` unless a condition holds."""
+    if not condition:
+        raise CheckError(reason, hint)
 
 
 @dataclass(frozen=True)
 class Task:
-    """A model and a batch: nothing of N, C, T and D is equal, so that mistakes show.
+    """A model and a batch. N, C, T and D all differ, so that mixing them up is an error.
 
     Attributes:
         size: of the model.
         height: of the images.
         width: of the images.
         channels: of the images.
-        images: of a batch.
+        images: N, the batch size.
     """
 
     size: ModelSize
@@ -56,8 +60,11 @@ class Task:
         """T."""
         return self.height * self.width // self.size.patch_size**2
 
-    def __str__(self) -> str:
-        return f"{self.size.name} on {self.images} x {self.height}x{self.width}x{self.channels}"
+    @property
+    def shape(self) -> dict[str, Any]:
+        """The arguments of `DiT` and `count` that describe the images."""
+        return {"height": self.height, "width": self.width, "channels": self.channels,
+                "out_channels": 2 * self.channels, "num_classes": CLASSES}  # fmt: skip
 
 
 USUAL = Task(ModelSize(hidden_size=32, depth=4, num_heads=4, patch_size=2), 12, 8, 3, images=5)
@@ -71,57 +78,38 @@ TASKS = (
 
 @dataclass(frozen=True)
 class Subject:
-    """A strategy.
+    """The block that is checked.
 
     Attributes:
-        name: by which it is known.
-        strategy: its class.
-        file: where that is written, if anywhere.
+        block: its class.
+        file: where that is defined, if in a file.
     """
 
-    name: str
-    strategy: type[Block]
+    block: type[Block]
     file: str | None
 
-    def model(self, task: Task = USUAL, seed: int = 0) -> DiT:
-        """A model at its start, built as for training: without weights, then filled."""
+    def bare_model(self, task: Task = USUAL) -> DiT:
+        """A model without weights, on the meta device."""
         with torch.device("meta"):
-            model = self.bare_model(task)
-        model.to_empty(device="cpu")
+            return DiT(self.block, task.size, **task.shape)
+
+    def model(self, task: Task = USUAL, seed: int = 0) -> DiT:
+        """A model at its start, built as for training; what nothing initialises is NaN."""
+        model = self.bare_model(task).to_empty(device="cpu")
         with torch.no_grad():
             for value in (*model.parameters(), *model.buffers()):
-                value.fill_(torch.nan) if value.is_floating_point() else value.fill_(-1)
+                value.fill_(torch.nan if value.is_floating_point() else -1)
         model.initialize(seed)
         return model.eval()
 
-    def bare_model(self, task: Task = USUAL) -> DiT:
-        """A model where torch's context says: on the meta device it has no weights."""
-        return DiT(
-            self.name,
-            task.size,
-            height=task.height,
-            width=task.width,
-            channels=task.channels,
-            out_channels=2 * task.channels,
-            num_classes=CLASSES,
-        )
-
     def random_model(self, task: Task = USUAL, seed: int = 0) -> DiT:
-        """A model with random weights: where all starts at zero, mistakes do not show."""
+        """A model with random weights: zeros, as at the start, would hide mistakes."""
         model = self.model(task)
         draws = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for weight in model.parameters():
                 weight.copy_(0.1 * torch.randn(weight.shape, generator=draws))
         return model
-
-    def at(self, method: str) -> str:
-        """Where a method is written, `my_block.py:17: `; empty where the class has none."""
-        function = getattr(self.strategy, method)
-        try:
-            return f"{inspect.getsourcefile(function)}:{inspect.getsourcelines(function)[1]}: "
-        except (OSError, TypeError):  # no source, as of a notebook
-            return ""
 
 
 def inputs(task: Task = USUAL, seed: int = 1) -> tuple[Tensor, Tensor, Tensor]:
@@ -134,7 +122,7 @@ def inputs(task: Task = USUAL, seed: int = 1) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def tokens_of(model: DiT, *given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Tokens before and after all blocks (N, T, D), and the output (N, 2 C, H, W)."""
+    """The tokens before and after all blocks (N, T, D), and the output (N, 2 C, H, W)."""
     seen: list[Tensor] = []
     hooks = (
         model.x_embedder.register_forward_hook(
