@@ -14,9 +14,9 @@ from ditbench.models.sizes import parse_input, parse_model
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ditbench.bench.candidate import Maker
+    from ditbench.bench.measure import Length, Row
     from ditbench.config import RunConfig
-    from ditbench.training.bench import Length, Row
-    from ditbench.training.contender import Maker
 
 # The block that a peer is a model of, and that others are measured against where it is among them.
 REFERENCE = "adaln-zero"
@@ -124,8 +124,8 @@ def _size(model: str | None) -> dict[str, Any]:
 
 def _length(seconds: str | None, steps: str | None) -> Length:
     """What --seconds or --steps says."""
-    from ditbench.training.bench import Length
-    from ditbench.training.timing import LEAST_PARTS
+    from ditbench.bench.measure import Length
+    from ditbench.bench.timing import LEAST_PARTS
 
     if seconds is not None and steps is not None:
         raise DitbenchError("--seconds and --steps are given together", "leave one")
@@ -149,13 +149,13 @@ def _rows(
     choice: str,
 ) -> list[Row]:
     """The blocks, then the peers; each is refused here that could not be measured."""
+    from ditbench.bench.candidate import Ours
+    from ditbench.bench.measure import Row
+    from ditbench.bench.peers import check_peer, load_peer
+    from ditbench.bench.synthetic import plan_on, random_images
     from ditbench.models.blocks.options import check_options
-    from ditbench.training.bench import Row
+    from ditbench.runs.environment import select_device
     from ditbench.training.compile_choice import as_asked
-    from ditbench.training.contender import Ours
-    from ditbench.training.environment import select_device
-    from ditbench.training.peers import check_peer, load_peer
-    from ditbench.training.synthetic import plan_on, random_images
 
     check_options(names, config.model.size, config.options)
     peers = [] if peer is None else [check_peer(part.strip()) for part in peer.split(",")]
@@ -182,7 +182,7 @@ def _measure(
     quiet: bool,
 ) -> None:
     """Measure and tell; what was measured before something went wrong is told all the same."""
-    from ditbench.training.bench import bench, with_ratios
+    from ditbench.bench.measure import bench, with_ratios
 
     def say(text: str) -> None:
         if not quiet:

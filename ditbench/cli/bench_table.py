@@ -14,7 +14,7 @@ _count = decimals(0)
 
 
 def bench_columns(*, conditions: bool) -> tuple[Column, ...]:
-    """The columns of the rows of `ditbench.training.bench.with_ratios`.
+    """The columns of the rows of `ditbench.bench.measure.with_ratios`.
 
     Args:
         conditions: whether people see what all rows share; where not, `title` says it.

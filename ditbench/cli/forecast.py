@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from ditbench.training.plan import Plan
+    from ditbench.runs.plan import Plan
 
 # What the numbers are, said where they are read.
 CONVENTION = "Training FLOPs = 3 x 2 x forward MACs x images. Expected times, without scoring."
@@ -45,7 +45,7 @@ _EXPECTED = ("expected_train_seconds", "expected_total_seconds")
 def tell_forecast(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
     """Print what would be run, and how long it would take: nothing is written."""
     from ditbench.cli.output import print_rich
-    from ditbench.training.calibrate import forecast
+    from ditbench.runs.calibrate import forecast
 
     def say(text: str) -> None:
         if not quiet:

@@ -35,7 +35,7 @@ from ditbench.cli.run_options import (
 from ditbench.cli.tuned import TUNED, TunedRates
 
 if TYPE_CHECKING:
-    from ditbench.training.plan import Plan
+    from ditbench.runs.plan import Plan
 
 
 def run(
@@ -105,8 +105,8 @@ def run(
         for name in blocks
     ]
 
-    from ditbench.training.environment import select_device
-    from ditbench.training.plan import plan_all
+    from ditbench.runs.environment import select_device
+    from ditbench.runs.plan import plan_all
 
     where = select_device(device)
     if tuned:
@@ -123,8 +123,8 @@ def run(
 
 
 def _execute(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
-    from ditbench.training.progress import reporter, sentence
-    from ditbench.training.run import execute
+    from ditbench.runs.progress import reporter, sentence
+    from ditbench.runs.run import execute
 
     if len(plans) > 1 and not quiet:
         complete = sum(run.directory.is_complete() for run in plans)

@@ -46,7 +46,7 @@ def sample(
         raise DitbenchError(f"cannot write a grid as '{output}'", "end -o with .png")
     labels = None if classes is None else parse_classes(classes)
 
-    from ditbench.training.sample import sample_grid
+    from ditbench.runs.sample import sample_grid
 
     sample_grid(
         run,

@@ -80,7 +80,7 @@ def _cifar10(
         )
 
     from ditbench.metrics.train_cifar10 import train_cifar10
-    from ditbench.training.environment import select_device
+    from ditbench.runs.environment import select_device
 
     chosen = select_device(device)
     return train_cifar10(output, _images(data), _images(test), chosen, _say, epochs)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ditbench.report.tuning import Sweep
-    from ditbench.training.plan import Plan
+    from ditbench.runs.plan import Plan
 
 # Far from 0, 1, 2, ..., which comparisons use: they must not use those of a sweep.
 FIRST_SEED = 1000
@@ -107,8 +107,8 @@ def tune(
         precision=precision,
     )
 
-    from ditbench.training.environment import select_device
-    from ditbench.training.sweep import Grid, plan_sweep
+    from ditbench.runs.environment import select_device
+    from ditbench.runs.sweep import Grid, plan_sweep
 
     grid = Grid(rates, seed_list, budget_fraction)
     plans = plan_sweep(base, blocks, grid, out, select_device(device), compile)
@@ -132,8 +132,8 @@ def _format(output: Path | None, format: str | None, *, as_json: bool) -> str:  
 
 def _execute(plans: Sequence[Plan], *, quiet: bool) -> list[Plan]:
     """Run what has not ended; returns the runs that say nothing of their rate."""
-    from ditbench.training.progress import reporter
-    from ditbench.training.sweep import execute_sweep, has_diverged
+    from ditbench.runs.progress import reporter
+    from ditbench.runs.sweep import execute_sweep, has_diverged
 
     diverged = [plan for plan in plans if has_diverged(plan)]
     left = [plan for plan in plans if plan not in diverged and not plan.directory.is_complete()]

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ditbench.report.tuning import Sweep
+    from ditbench.runs.plan import Plan
     from ditbench.settings import RunConfig
-    from ditbench.training.plan import Plan
 
 TUNED = "tuned"  # as a value of --lr
 HINT = "`ditbench tune --block {}` with this command's other options"

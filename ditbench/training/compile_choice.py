@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import EXIT_FAILED, DitbenchError, unknown_name
 from ditbench.files import read_json
+from ditbench.runs.environment import device_name
 from ditbench.training.compiled import obstacle_to_compiling
-from ditbench.training.environment import device_name
 
 if TYPE_CHECKING:
     import torch

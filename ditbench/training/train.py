@@ -18,7 +18,7 @@ from ditbench.training.ema import Ema
 from ditbench.training.nonfinite import Diverged, Sentinel
 from ditbench.training.precision import MixedPrecision
 from ditbench.training.recorded import Recorded
-from ditbench.training.signals import StopRequest
+from ditbench.training.stop import StopRequest
 from ditbench.training.stopwatch import Stopwatch
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from ditbench.bench import matmul_peak
+from ditbench.bench import measure as measuring
 from ditbench.errors import DitbenchError
-from ditbench.training import bench as measuring
-from ditbench.training import ceiling
 
 BRIEF = (
     *("bench", "--model", "16x1x2/2", "--input", "4x4x3", "--classes", "5", "--batch-size", "4"),
@@ -29,7 +29,7 @@ KEYS = [
 def bench(cli, elsewhere, monkeypatch):
     """Call `ditbench bench` on a model that takes no time, where nothing else is."""
     # Some processors take a second for the product in bf16.
-    monkeypatch.setattr(ceiling, "CPU_SIDE", 64)
+    monkeypatch.setattr(matmul_peak, "CPU_SIDE", 64)
     return lambda *arguments: cli(*BRIEF, *arguments)
 
 

@@ -10,9 +10,9 @@ import time
 import pytest
 
 from ditbench.cli import main
+from ditbench.runs.evaluate import Evaluator
+from ditbench.runs.lock import locked
 from ditbench.training import checkpoint
-from ditbench.training.evaluate import Evaluator
-from ditbench.training.lock import locked
 from ditbench.training.train import Trainer
 
 WALL_CLOCK = {"seconds", "sampling_seconds", "eval_seconds", "train_seconds", "steps_per_second",
@@ -144,7 +144,7 @@ def test_a_signal_in_an_evaluation_does_not_wait_for_its_end(forked, tmp_path, t
 
 def test_of_a_grid_what_is_complete_is_told_and_the_rest_goes_on(forked, tmp_path, tiny):
     def between_runs(patch):
-        from ditbench.training.progress import Reporter
+        from ditbench.runs.progress import Reporter
 
         say = Reporter.say
 

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from ditbench.models.blocks import block_names
-from ditbench.training import calibrate, compile_choice, progress, run
+from ditbench.runs import calibrate, progress, run
+from ditbench.training import compile_choice
 from ditbench.training.train import Logged
 
 WALL_CLOCK = {

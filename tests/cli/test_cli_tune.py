@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from ditbench.training import calibrate, run
+from ditbench.runs import calibrate, run
 from ditbench.training.train import Trainer
 
 RATES = ("--lr", "1e-3,1e-2", "--budget-fraction", "0.5")

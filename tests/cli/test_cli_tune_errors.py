@@ -6,8 +6,8 @@ import pytest
 
 from ditbench.data.dataset import NotNumbers
 from ditbench.errors import DitbenchError
-from ditbench.training import sweep
-from ditbench.training.evaluate import Evaluator
+from ditbench.runs import sweep
+from ditbench.runs.evaluate import Evaluator
 from ditbench.training.nonfinite import Diverged, Divergence
 from ditbench.training.train import Trainer
 

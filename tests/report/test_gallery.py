@@ -122,7 +122,7 @@ def test_tiles_are_found_whatever_lies_between_them(scale, gap, lead, trail, col
 
 def test_the_grids_that_training_draws_are_understood(make_run, results):
     torch = pytest.importorskip("torch")
-    from ditbench.training.grid import save_grid
+    from ditbench.runs.grid import save_grid
 
     images = torch.randint(0, 256, (80, 1, 8, 8), dtype=torch.uint8)
     run = make_run("adaln", 0)

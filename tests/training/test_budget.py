@@ -10,12 +10,12 @@ from ditbench.config import load
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.models.blocks import block_names
-from ditbench.training import plan as plan_module
+from ditbench.runs import plan as plan_module
+from ditbench.runs.parts import build_trainer
+from ditbench.runs.plan import plan_all
+from ditbench.runs.run import Evaluated, Started, execute
 from ditbench.training.batches import Batches
 from ditbench.training.budget import StepBudget, TimeBudget, evaluation_steps
-from ditbench.training.parts import build_trainer
-from ditbench.training.plan import plan_all
-from ditbench.training.run import Evaluated, Started, execute
 from ditbench.training.train import EvaluationDue, Logged
 
 

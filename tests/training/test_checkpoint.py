@@ -14,6 +14,8 @@ from safetensors.torch import save_file
 
 from ditbench.errors import DitbenchError
 from ditbench.rows import read_rows
+from ditbench.runs.parts import build_model, build_trainer
+from ditbench.runs.run import Started, Warned, execute
 from ditbench.training import budget
 from ditbench.training import checkpoint as module
 from ditbench.training.checkpoint import (
@@ -23,9 +25,7 @@ from ditbench.training.checkpoint import (
     resume,
     save_checkpoint,
 )
-from ditbench.training.parts import build_model, build_trainer
-from ditbench.training.run import Started, Warned, execute
-from ditbench.training.signals import Stopped, StopRequest
+from ditbench.training.stop import Stopped, StopRequest
 from ditbench.training.train import EvaluationDue, Logged
 
 

@@ -11,14 +11,14 @@ from ditbench.config import load
 from ditbench.errors import DitbenchError
 from ditbench.models.blocks import block_names
 from ditbench.rows import read_rows
-from ditbench.training.calibrate import calibrate
+from ditbench.runs.calibrate import calibrate
+from ditbench.runs.evaluate import sample_images
+from ditbench.runs.parts import build_model, build_trainer
+from ditbench.runs.plan import plan
+from ditbench.runs.run import execute
 from ditbench.training.checkpoint import read_checkpoint, resume, save_checkpoint
 from ditbench.training.compile_choice import Compiling
-from ditbench.training.evaluate import sample_images
 from ditbench.training.nonfinite import Diverged
-from ditbench.training.parts import build_model, build_trainer
-from ditbench.training.plan import plan
-from ditbench.training.run import execute
 from ditbench.training.train import Logged
 
 pytestmark = [
@@ -206,7 +206,7 @@ def test_replayed_samples_are_those_that_are_launched(tmp_path, monkeypatch, obj
     labels = torch.arange(50) % 10
     args = (model, run.config, run.objective, run.dataset, labels)
     replayed = sample_images(*args)
-    monkeypatch.setattr("ditbench.training.evaluate._is_replayable", lambda *_: False)
+    monkeypatch.setattr("ditbench.runs.evaluate._is_replayable", lambda *_: False)
     launched = sample_images(*args)
     assert replayed.shape == launched.shape
     assert (replayed.int() - launched.int()).abs().float().mean() < 0.5  # of 255 grey levels

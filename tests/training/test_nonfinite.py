@@ -11,12 +11,12 @@ import torch
 from ditbench.config import load, read_toml, validate
 from ditbench.errors import DitbenchError
 from ditbench.rows import read_rows
+from ditbench.runs.parts import build_trainer
+from ditbench.runs.plan import plan as plan_of
+from ditbench.runs.run import execute
 from ditbench.training.checkpoint import read_checkpoint
 from ditbench.training.ema import warmed_up
 from ditbench.training.nonfinite import Diverged, Sentinel
-from ditbench.training.parts import build_trainer
-from ditbench.training.plan import plan as plan_of
-from ditbench.training.run import execute
 from ditbench.training.train import Logged, Trainer
 
 CPU = torch.device("cpu")

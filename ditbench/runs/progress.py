@@ -18,15 +18,15 @@ from rich.progress import (
 
 from ditbench.errors import one_line
 from ditbench.rundir import metric_suffix
+from ditbench.runs.run import Evaluated, Event, Failed, Finished, Shown, Started, Warned
 from ditbench.training.budget import plain
-from ditbench.training.run import Evaluated, Event, Failed, Finished, Shown, Started, Warned
 from ditbench.training.train import Logged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ditbench.runs.plan import Plan
     from ditbench.training.budget import Budget
-    from ditbench.training.plan import Plan
 
 # A line at most this often where there is no terminal: logs are read later.
 SECONDS_BETWEEN_LINES = 5.0

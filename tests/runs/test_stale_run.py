@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 
-from ditbench.training.edited import unfinished_before_an_edit
-from ditbench.training.run import Warned, execute
-from ditbench.training.signals import Stopped, StopRequest
+from ditbench.runs.run import Warned, execute
+from ditbench.runs.stale_run import unfinished_before_an_edit
+from ditbench.training.stop import Stopped, StopRequest
 
 PLAIN = "from ditbench.models.blocks.in_context import InContextBlock\n"
 PLAIN += "class Mine(InContextBlock):\n    pass\n"

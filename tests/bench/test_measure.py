@@ -10,18 +10,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ditbench.bench import measure as module
+from ditbench.bench import synthetic, timing
+from ditbench.bench.candidate import Contender, Ours
+from ditbench.bench.diffusers_peer import EAGER, DiffusersDiT
+from ditbench.bench.matmul_peak import Matmul
+from ditbench.bench.measure import Length, Row, bench, with_ratios
+from ditbench.bench.peers import check_peer, load_peer, peer_names, register
+from ditbench.bench.plain_trainer import EMA_DECAY, PlainTrainer
+from ditbench.bench.synthetic import plan_on, random_images
+from ditbench.bench.timing import LEAST_PARTS, PARTS, Spread, Timed, time_in_turn
 from ditbench.config import load
 from ditbench.errors import DitbenchError
-from ditbench.training import bench as module
-from ditbench.training import synthetic, timing
-from ditbench.training.bench import Length, Row, bench, with_ratios
-from ditbench.training.ceiling import Matmul
-from ditbench.training.contender import Contender, Ours
-from ditbench.training.diffusers_peer import EAGER, DiffusersDiT
-from ditbench.training.peers import check_peer, load_peer, peer_names, register
-from ditbench.training.plain import EMA_DECAY, PlainTrainer
-from ditbench.training.synthetic import plan_on, random_images
-from ditbench.training.timing import LEAST_PARTS, PARTS, Spread, Timed, time_in_turn
 
 CPU = torch.device("cpu")
 TINY = {
@@ -102,7 +102,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("ditbench.training.timing.time", clock)
+    monkeypatch.setattr("ditbench.bench.timing.time", clock)
     return clock
 
 
@@ -159,7 +159,7 @@ def test_the_spread_is_that_of_numpy(numbers):
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", "float32"), ("bf16", "bfloat16")])
 def test_the_ceiling_is_a_product_in_the_precision(precision, dtype, monkeypatch):
-    monkeypatch.setattr("ditbench.training.ceiling.CPU_SIDE", 32)
+    monkeypatch.setattr("ditbench.bench.matmul_peak.CPU_SIDE", 32)
     matmul = Matmul(CPU, precision)
     matmul.step()
     assert matmul.flops == 2 * 32**3
@@ -259,7 +259,7 @@ def test_peers_are_known_by_name(monkeypatch):
         check_peer("difusers")
     with pytest.raises(ValueError, match="is taken"):
         register("diffusers", "x", "y:z")
-    monkeypatch.setattr("ditbench.training.peers.find_spec", lambda _name: None)
+    monkeypatch.setattr("ditbench.bench.peers.find_spec", lambda _name: None)
     with pytest.raises(DitbenchError, match="needs the package diffusers") as raised:
         check_peer("diffusers")
     assert raised.value.hint == "pip install diffusers"

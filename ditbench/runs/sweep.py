@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ditbench.errors import DitbenchError
 from ditbench.find import TUNING
 from ditbench.rundir import SWEEP
-from ditbench.training.plan import plan_all
-from ditbench.training.run import Event, Failed, execute
+from ditbench.runs.plan import plan_all
+from ditbench.runs.run import Event, Failed, execute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import torch
 
     from ditbench.config import RunConfig
-    from ditbench.training.plan import Plan
-    from ditbench.training.signals import StopRequest
+    from ditbench.runs.plan import Plan
+    from ditbench.training.stop import StopRequest
 
 
 @dataclass(frozen=True)

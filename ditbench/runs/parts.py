@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ditbench.config import RunConfig
     from ditbench.data.dataset import ImageDataset
     from ditbench.objectives.base import Objective
-    from ditbench.training.plan import Plan
+    from ditbench.runs.plan import Plan
 
 
 def model_arguments(

@@ -7,9 +7,9 @@ import signal
 import pytest
 
 from ditbench.errors import DitbenchError
-from ditbench.training import lock as module
-from ditbench.training.lock import locked
-from ditbench.training.run import execute
+from ditbench.runs import lock as module
+from ditbench.runs.lock import locked
+from ditbench.runs.run import execute
 
 pytestmark = pytest.mark.skipif(not module.HAS_LOCKS, reason="no locks on this system")
 
@@ -162,7 +162,7 @@ def test_a_run_that_another_process_writes_is_refused_untouched(make_plan, hold)
 
 
 def test_what_another_process_completed_meanwhile_is_not_run_again(make_plan, monkeypatch):
-    from ditbench.training import run
+    from ditbench.runs import run
 
     plan = make_plan()
     result = execute(plan, lambda _event: None)

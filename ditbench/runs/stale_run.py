@@ -9,7 +9,7 @@ from ditbench.errors import DitbenchError
 from ditbench.rundir import RunDirectory
 
 if TYPE_CHECKING:
-    from ditbench.training.plan import Plan
+    from ditbench.runs.plan import Plan
 
 
 def unfinished_before_an_edit(run: Plan) -> RunDirectory | None:

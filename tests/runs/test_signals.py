@@ -7,10 +7,11 @@ import threading
 import pytest
 
 from ditbench.rows import read_rows
+from ditbench.runs.run import Evaluated, Started, execute
+from ditbench.runs.signals import stopping
 from ditbench.training import budget
 from ditbench.training.checkpoint import read_checkpoint
-from ditbench.training.run import Evaluated, Started, execute
-from ditbench.training.signals import Stopped, StopRequest, stopping
+from ditbench.training.stop import Stopped, StopRequest
 from ditbench.training.train import Logged
 
 
@@ -213,7 +214,7 @@ def test_between_two_runs_the_next_one_is_not_begun(make_plan):
 
 
 def test_while_it_is_loading_nothing_is_begun(make_plan, monkeypatch):
-    from ditbench.training import run
+    from ditbench.runs import run
 
     plan, stop = make_plan(), StopRequest()
     original = run.build_trainer

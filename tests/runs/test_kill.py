@@ -23,10 +23,11 @@ import pytest
 
 from ditbench import rundir
 from ditbench.models.blocks import block_names
-from ditbench.training import budget, checkpoint, grid
-from ditbench.training import run as run_module
+from ditbench.runs import grid
+from ditbench.runs import run as run_module
+from ditbench.runs.run import execute
+from ditbench.training import budget, checkpoint
 from ditbench.training.checkpoint import read_checkpoint
-from ditbench.training.run import execute
 from ditbench.training.train import Trainer
 
 # Long enough for every kind of moment, short enough for a hundred of them.

@@ -8,13 +8,13 @@ import diffusers
 from diffusers import DiTTransformer2DModel
 from torch import Tensor, nn
 
+from ditbench.bench.candidate import Contender
+from ditbench.bench.plain_trainer import PlainTrainer
 from ditbench.errors import DitbenchError
 from ditbench.models.switches import PAPER
-from ditbench.training.contender import Contender
-from ditbench.training.plain import PlainTrainer
 
 if TYPE_CHECKING:
-    from ditbench.training.plan import Plan
+    from ditbench.runs.plan import Plan
 
 # What diffusers' transformer block does not let its user choose.
 MLP_RATIO = 4.0

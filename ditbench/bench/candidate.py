@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from ditbench import __version__
-from ditbench.training.parts import build_trainer
+from ditbench.runs.parts import build_trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import nn
 
-    from ditbench.training.plan import Plan
+    from ditbench.runs.plan import Plan
 
 
 @dataclass(frozen=True)

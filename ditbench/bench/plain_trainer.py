@@ -12,7 +12,7 @@ from ditbench.data.dataset import to_model
 from ditbench.seeds import generator
 
 if TYPE_CHECKING:
-    from ditbench.training.plan import Plan
+    from ditbench.runs.plan import Plan
 
 EMA_DECAY = 0.9999
 

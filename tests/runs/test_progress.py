@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from ditbench.training import progress
-from ditbench.training.progress import Bars, Lines, describe, reporter, sentence
-from ditbench.training.run import Started, Warned, execute
+from ditbench.runs import progress
+from ditbench.runs.progress import Bars, Lines, describe, reporter, sentence
+from ditbench.runs.run import Started, Warned, execute
 
 
 @pytest.fixture

@@ -16,18 +16,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from ditbench.training import environment, recorded
-from ditbench.training.ceiling import Matmul
-from ditbench.training.evaluate import balanced_labels, sample_images
-from ditbench.training.shortage import naming_what_failed
-from ditbench.training.timing import LEAST_PARTS, Spread, Timed, seconds_of, time_in_turn
+from ditbench.bench.matmul_peak import Matmul
+from ditbench.bench.timing import LEAST_PARTS, Spread, Timed, seconds_of, time_in_turn
+from ditbench.runs import environment
+from ditbench.runs.evaluate import balanced_labels, sample_images
+from ditbench.runs.runtime_errors import naming_what_failed
+from ditbench.training import recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from ditbench.bench.candidate import Contender, Maker
     from ditbench.models.dit import DiT
-    from ditbench.training.contender import Contender, Maker
-    from ditbench.training.plan import Plan
+    from ditbench.runs.plan import Plan
 
 # Steps before the clock starts: what comes once, compiling or recording, is over then.
 WARM_UP = recorded.WARM_UP + 2

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ditbench.errors import DitbenchError, unknown_name
 
 if TYPE_CHECKING:
-    from ditbench.training.contender import Maker
+    from ditbench.bench.candidate import Maker
 
 
 class _Peer(NamedTuple):
@@ -59,5 +59,5 @@ def load_peer(name: str) -> Maker:
     return maker
 
 
-register("diffusers", "diffusers", "ditbench.training.diffusers_peer:EAGER")
-register("diffusers-compiled", "diffusers", "ditbench.training.diffusers_peer:COMPILED")
+register("diffusers", "diffusers", "ditbench.bench.diffusers_peer:EAGER")
+register("diffusers-compiled", "diffusers", "ditbench.bench.diffusers_peer:COMPILED")

@@ -13,10 +13,10 @@ from ditbench.models.blocks import check_block, outside
 from ditbench.models.blocks.options import check_options, own_options
 from ditbench.models.cost import Cost, count
 from ditbench.rundir import RunDirectory
+from ditbench.runs.environment import resolve_precision
+from ditbench.runs.parts import create_configured_objective, model_arguments
 from ditbench.training.budget import create_budget
 from ditbench.training.compile_choice import NOT_COMPILED, Compiling, decide
-from ditbench.training.environment import resolve_precision
-from ditbench.training.parts import create_configured_objective, model_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ditbench.data.dataset import ImageDataset
     from ditbench.metrics.score import Scorer
     from ditbench.objectives.base import Objective
-    from ditbench.training.signals import StopRequest
+    from ditbench.training.stop import StopRequest
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from ditbench.runs.evaluate import balanced_labels, sample_images
+from ditbench.runs.parts import build_trainer
+from ditbench.runs.runtime_errors import naming_what_failed
 from ditbench.training import recorded
-from ditbench.training.evaluate import balanced_labels, sample_images
-from ditbench.training.parts import build_trainer
-from ditbench.training.shortage import naming_what_failed
 from ditbench.training.stopwatch import synchronize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ditbench.training.plan import Plan
+    from ditbench.runs.plan import Plan
     from ditbench.training.train import Trainer
 
 # Updates before the clock starts: what comes once, such as loading kernels and recording a step, is

@@ -14,24 +14,24 @@ from ditbench.metrics.real import real_statistics
 from ditbench.models.blocks import outside
 from ditbench.models.blocks.installed import package_of
 from ditbench.rundir import metric_suffix
-from ditbench.training import environment
+from ditbench.runs import environment
+from ditbench.runs.evaluate import Evaluation, Evaluator
+from ditbench.runs.grid import GRID_ROWS, arrange, first_classes, save_grid
+from ditbench.runs.lock import locked
+from ditbench.runs.parts import build_trainer
+from ditbench.runs.runtime_errors import naming_what_failed, naming_what_is_too_large
+from ditbench.runs.stale_run import unfinished_before_an_edit
 from ditbench.training.checkpoint import Saver, resume
 from ditbench.training.compile_choice import begun_compiled
-from ditbench.training.edited import unfinished_before_an_edit
-from ditbench.training.evaluate import Evaluation, Evaluator
-from ditbench.training.grid import GRID_ROWS, arrange, first_classes, save_grid
-from ditbench.training.lock import locked
 from ditbench.training.nonfinite import Diverged
-from ditbench.training.parts import build_trainer
-from ditbench.training.shortage import naming_what_failed, naming_what_is_too_large
-from ditbench.training.signals import Stopped, StopRequest
+from ditbench.training.stop import Stopped, StopRequest
 from ditbench.training.train import EvaluationDue, Logged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ditbench.metrics.score import Scorer
-    from ditbench.training.plan import Plan
+    from ditbench.runs.plan import Plan
     from ditbench.training.train import Trainer
 
 

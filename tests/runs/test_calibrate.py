@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from ditbench.errors import DitbenchError
-from ditbench.training import calibrate as module
-from ditbench.training.calibrate import Speed, calibrate, forecast
-from ditbench.training.run import execute
+from ditbench.runs import calibrate as module
+from ditbench.runs.calibrate import Speed, calibrate, forecast
+from ditbench.runs.run import execute
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from ditbench.training.compiled import reason_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ditbench.training.plan import Plan
+    from ditbench.runs.plan import Plan
 
 _COMPILER = ("torch._dynamo", "torch._inductor")
 

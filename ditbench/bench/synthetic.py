@@ -11,11 +11,11 @@ from ditbench.data.dataset import ImageDataset
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.models.cost import count
 from ditbench.rundir import RunDirectory
+from ditbench.runs.parts import create_configured_objective, model_arguments
+from ditbench.runs.plan import Plan, resolve
 from ditbench.seeds import generator
 from ditbench.training.budget import create_budget
 from ditbench.training.compile_choice import NOT_COMPILED, Compiling
-from ditbench.training.parts import create_configured_objective, model_arguments
-from ditbench.training.plan import Plan, resolve
 
 if TYPE_CHECKING:
     from ditbench.config import RunConfig

@@ -13,14 +13,14 @@ from ditbench.data.digits import load_digits
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.models.blocks import block_names
 from ditbench.rundir import TRAIN_COLUMNS
-from ditbench.training import plan as plan_module
-from ditbench.training import run as run_module
+from ditbench.runs import plan as plan_module
+from ditbench.runs import run as run_module
+from ditbench.runs.environment import select_device
+from ditbench.runs.evaluate import balanced_labels, sample_images
+from ditbench.runs.parts import build_model
+from ditbench.runs.plan import plan_all
+from ditbench.runs.run import Evaluated, Finished, Started, execute
 from ditbench.training.checkpoint import load_ema
-from ditbench.training.environment import select_device
-from ditbench.training.evaluate import balanced_labels, sample_images
-from ditbench.training.parts import build_model
-from ditbench.training.plan import plan_all
-from ditbench.training.run import Evaluated, Finished, Started, execute
 from ditbench.training.train import Trainer
 
 

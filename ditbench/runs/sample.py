@@ -12,11 +12,11 @@ from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.models.blocks import recall
 from ditbench.models.blocks.guard import guarded
 from ditbench.rundir import RunDirectory
+from ditbench.runs.environment import select_device
+from ditbench.runs.evaluate import sample_images
+from ditbench.runs.grid import first_classes, save_grid
+from ditbench.runs.parts import build_model, create_configured_objective
 from ditbench.training.checkpoint import load_ema
-from ditbench.training.environment import select_device
-from ditbench.training.evaluate import sample_images
-from ditbench.training.grid import first_classes, save_grid
-from ditbench.training.parts import build_model, create_configured_objective
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,1 @@
+"""Runs: planned, trained, evaluated, resumed."""
