@@ -1,4 +1,4 @@
-"""The peer `diffusers`: its DiTTransformer2DModel, which is an adaLN-Zero DiT, in our place."""
+"""The peer `diffusers`: its DiTTransformer2DModel, an adaLN-Zero DiT."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import diffusers
 from diffusers import DiTTransformer2DModel
 from torch import Tensor, nn
 
-from ditbench.bench.candidate import Contender
+from ditbench.bench.adapters import Candidate
 from ditbench.bench.plain_trainer import PlainTrainer
 from ditbench.errors import DitbenchError
 from ditbench.models.switches import PAPER
@@ -16,25 +16,25 @@ from ditbench.models.switches import PAPER
 if TYPE_CHECKING:
     from ditbench.runs.plan import Plan
 
-# What diffusers' transformer block does not let its user choose.
+# Fixed in the transformer block of diffusers.
 MLP_RATIO = 4.0
 
 
 class DiffusersDiT(nn.Module):
-    """diffusers' DiT, called as ours is.
+    """The DiT of diffusers with the arguments of our `DiT.forward`.
 
-    In training mode it drops labels itself, a tenth of them and in each block anew, for every block
-    has embedders of its own: more parameters than the paper's model, with the same function.
+    Every block has embedders of its own: it has more parameters than the model of the paper, which
+    computes the same function. In training mode each block drops a tenth of the labels itself.
 
     Args:
-        plan: whose images, objective and size it is made for.
+        plan: gives images, objective and size.
     """
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         size, dataset = plan.config.model.size, plan.dataset
         self.null_class = dataset.num_classes
-        model: Any = DiTTransformer2DModel  # its types are not those that a type checker takes
+        model: Any = DiTTransformer2DModel  # its annotations are incomplete
         self.transformer = model(
             num_attention_heads=size.num_heads,
             attention_head_dim=size.hidden_size // size.num_heads,
@@ -51,56 +51,55 @@ class DiffusersDiT(nn.Module):
         )
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        """Images (N, C, H, W), times (N,) in 0..999 and labels (N,) to (N, C_out, H, W)."""
+        """Images (N, C, H, W), timesteps (N,) in 0..999, labels (N,) -> (N, C_out, H, W)."""
         out: Tensor = self.transformer(x, timestep=t, class_labels=y).sample
         return out
 
 
 class DiffusersPeer:
-    """Makes contenders of diffusers' model and a plain training step.
+    """Builds candidates from the model of diffusers and a plain training step.
 
     Args:
         compiled: whether torch compiles the model.
     """
 
+    implementation = f"diffusers {diffusers.__version__}"
+
     def __init__(self, *, compiled: bool) -> None:
         self.compiled = compiled
 
-    @property
-    def implementation(self) -> str:
-        """The package."""
-        return f"diffusers {diffusers.__version__}"
-
     def check(self, plan: Plan) -> None:
-        """Refuse what diffusers' model cannot be.
+        """Check that diffusers has the model of a plan.
 
         Raises:
-            DitbenchError: images that are not square, another width of the MLP, or a switch.
+            DitbenchError: images that are not square, another width of the MLP, or a setting that
+                differs from the paper.
         """
         if plan.dataset.height != plan.dataset.width:
             raise DitbenchError(
-                f"diffusers' DiT takes square images, not {plan.cost.input}",
-                "leave out --peer, or choose a square --input",
+                f"the DiT of diffusers takes square images, not {plan.cost.input}",
+                "omit --peer, or choose a square --input",
             )
         if plan.config.model.mlp_ratio != MLP_RATIO:
             raise DitbenchError(
-                f"diffusers' DiT has no model.mlp_ratio = {plan.config.model.mlp_ratio:g}",
-                f"leave out --peer, or --set model.mlp_ratio={MLP_RATIO:g}",
+                f"the DiT of diffusers has no model.mlp_ratio = {plan.config.model.mlp_ratio:g}",
+                f"omit --peer, or pass --set model.mlp_ratio={MLP_RATIO:g}",
             )
         for name, value in vars(plan.config.model.switches).items():
             if value != getattr(PAPER, name):
                 raise DitbenchError(
-                    f"diffusers' DiT has no model.{name}", f"leave out --peer, or model.{name}"
+                    f"the DiT of diffusers has no model.{name}", f"omit --peer, or model.{name}"
                 )
 
-    def build(self, plan: Plan) -> Contender:
+    def build(self, plan: Plan) -> Candidate:
         """The model of a plan, in training."""
         model = DiffusersDiT(plan).to(plan.device).train()
         trainer = PlainTrainer(model, plan)
         if self.compiled:
             trainer.compile()
         parameters = sum(weight.numel() for weight in trainer.weights)
-        return Contender(trainer.update, trainer.average, parameters, self.compiled)
+        backend = "compile" if self.compiled else "plain"
+        return Candidate(trainer.update, trainer.average, parameters, backend)
 
 
 EAGER = DiffusersPeer(compiled=False)

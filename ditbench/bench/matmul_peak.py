@@ -1,4 +1,4 @@
-"""What the device can do at most, as far as a model can use it: one large matrix product."""
+"""The highest speed that a model can reach on a device: that of one large matrix product."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import torch
 
 from ditbench.seeds import generator
 
-# Rows and columns: enough to fill a GPU; on a CPU, enough to fill its cores for a few milliseconds.
+# Rows and columns. They fill a GPU; on a CPU they keep its cores busy for a few milliseconds.
 CUDA_SIDE = 8192
 CPU_SIDE = 1024
 
 
 class Matmul:
-    """A square matrix product in the precision in which a model's products are taken.
+    """A square matrix product in the precision of a model's products.
 
-    The numbers are drawn from a normal distribution: a GPU at the limit of its power computes with
-    zeros faster than with what a model computes with.
+    The numbers are normally distributed: at its power limit, a GPU multiplies zeros faster than
+    numbers like those of a model.
 
     Args:
-        device: where.
-        precision: `bf16` or `fp32`; for the latter torch's own setting says whether TF32 is
-            allowed, for this product as for those of the model.
+        device: where to compute.
+        precision: `bf16` or `fp32`. With `fp32`, torch's setting of TF32 applies, as it does to the
+            products of a model.
 
     Attributes:
-        flops: of one step, two for each multiply-accumulate.
+        flops: the FLOPs of one step, two per multiply-accumulate.
     """
 
     def __init__(self, device: torch.device, precision: str) -> None:
@@ -37,5 +37,5 @@ class Matmul:
         self.flops = 2.0 * side**3
 
     def step(self) -> None:
-        """Compute the product once, into the same place."""
+        """Compute the product once, always into the same tensor."""
         torch.mm(self._left, self._right, out=self._out)

@@ -1,4 +1,4 @@
-"""A plain training step, as someone writes it who has a model and torch: how peers train."""
+"""A plain training step: how the models of peers are trained."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ EMA_DECAY = 0.9999
 
 
 class PlainTrainer:
-    """Batch, autocast, loss, gradient, fused AdamW, and an EMA that is one call over all weights.
+    """Batch, autocast, loss, gradient, fused AdamW, and an EMA in one call for all weights.
 
-    Nothing here is ditbench's own but the images and the objective's loss. They stay on the device,
-    as ours do.
+    Only the images and the loss of the objective are ditbench's own. As in our training, the images
+    stay on the device.
 
     Args:
-        model: called on (x, t, y), on the plan's device, in training mode.
-        plan: what is trained; its model is not looked at.
+        model: called with (x, t, y); on the device of the plan, in training mode.
+        plan: what is trained. Its model is not used.
 
     Attributes:
-        average: the model of the EMA weights.
+        average: the model with the EMA weights.
     """
 
     def __init__(self, model: nn.Module, plan: Plan) -> None:
@@ -49,7 +49,7 @@ class PlainTrainer:
         self.draws = generator(config.seed, "bench", "peer", device=plan.device)
 
     def update(self) -> None:
-        """One training step, without a wait for the device."""
+        """Make one training step, without synchronizing."""
         index = torch.randint(
             len(self.images), (self.batch_size,), generator=self.draws, device=self.device
         )
@@ -63,6 +63,6 @@ class PlainTrainer:
             torch._foreach_lerp_(self.averages, self.weights, 1 - EMA_DECAY)
 
     def compile(self) -> None:
-        """Have torch compile both models, each before its first step."""
+        """Compile both models, each when it is first called."""
         self.model.compile()
         self.average.compile()

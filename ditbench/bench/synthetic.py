@@ -1,4 +1,4 @@
-"""Runs to be timed: random images in the place of a data set, and no metrics."""
+"""Plans for the benchmark: random images instead of a dataset, and no metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ditbench.data.dataset import ImageDataset
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.models.cost import count
 from ditbench.rundir import RunDirectory
-from ditbench.runs.parts import create_configured_objective, model_arguments
+from ditbench.runs.parts import build_objective, model_arguments
 from ditbench.runs.plan import Plan, resolve
 from ditbench.seeds import generator
 from ditbench.training.budget import create_budget
@@ -20,26 +20,26 @@ from ditbench.training.compile_choice import NOT_COMPILED, Compiling
 if TYPE_CHECKING:
     from ditbench.config import RunConfig
 
-# As many images as make epochs long: the order of each is drawn anew, and moved to the device.
+# Enough images for long epochs: each epoch draws a permutation and moves it to the device.
 IMAGES = 16_384
-# ... as long as they are no burden.
+# The most bytes of images, unless one batch has more.
 BYTES = 2**26
-# A batch of which the pixels alone are more than this is a mistake.
+# A batch whose pixels have more bytes than this is a mistake.
 MOST_BYTES = 2**33
 
 
 def random_images(height: int, width: int, channels: int, classes: int, least: int) -> ImageDataset:
-    """Random pixels and labels, the same ones every time.
+    """Random pixels and labels, the same in every call.
 
     Args:
-        height: H of the images.
+        height: H.
         width: W.
         channels: C, any number.
-        classes: from which labels are drawn.
-        least: images that are needed, those of a batch.
+        classes: the number of classes.
+        least: the least number of images: one batch.
 
     Raises:
-        DitbenchError: exit code 1, when so many do not fit in memory.
+        DitbenchError: exit code 1, if a batch does not fit into memory.
     """
     size = height * width * channels
     if least * size > MOST_BYTES:
@@ -64,13 +64,13 @@ def plan_on(
     device: torch.device,
     compiling: Compiling = NOT_COMPILED,
 ) -> Plan:
-    """A plan on images that are at hand; its directory is a name that nothing is written to.
+    """A plan on given images. Nothing is written to its directory.
 
     Raises:
         DitbenchError: an unknown block or objective, a patch size that does not divide the images,
             a sampler that the objective does not have.
     """
-    objective = create_configured_objective(config)
+    objective = build_objective(config)
     config = resolve(config.with_values(data__name=dataset.name), dataset, objective, device)
     cost = count(**model_arguments(config, dataset, objective))
     directory = RunDirectory.of(Path("bench"), config.preset, config.block, config.seed, "none")

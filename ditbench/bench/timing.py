@@ -1,4 +1,4 @@
-"""Seconds of a step: many parts of several steps, timed in turn, and how far they scatter."""
+"""Seconds per step: parts of several steps, timed in turn, and their spread."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ if TYPE_CHECKING:
 
     Mark = torch.cuda.Event | float
 
-# A tenth and nine tenths of fewer parts than the lesser number would say nothing.
+# Fewer than the lesser number of parts have no meaningful 10% and 90% quantiles.
 PARTS = 20
 LEAST_PARTS = 10
+# The fastest of this many steps estimates how many are timed: the others may be delayed.
+ESTIMATES = 3
 
 
 @dataclass(frozen=True)
 class Timed:
-    """Something whose steps are timed.
+    """A step to be timed.
 
     Attributes:
-        step: makes one step, without waiting for the device.
-        parts: how many times are taken.
-        steps: in each part.
+        step: makes one step, without synchronizing.
+        parts: how many parts are timed.
+        steps: the number of steps in each part.
     """
 
     step: Callable[[], object]
@@ -37,14 +39,34 @@ class Timed:
 
     @classmethod
     def of(cls, step: Callable[[], object], steps: int) -> Timed:
-        """So many steps, at least `LEAST_PARTS`, in up to `PARTS` parts of equal length."""
+        """About `steps` steps, at least `LEAST_PARTS`, in up to `PARTS` parts of equal length."""
         parts = min(PARTS, max(LEAST_PARTS, steps))
         return cls(step, parts, max(1, round(steps / parts)))
 
 
 @dataclass(frozen=True)
+class Length:
+    """How long each row is timed.
+
+    Attributes:
+        seconds: seconds of training; also the most seconds after which sampling is repeated.
+        steps: a number of training steps that replaces the seconds; at least `LEAST_PARTS`.
+    """
+
+    seconds: float
+    steps: int | None = None
+
+    def timed(self, step: Callable[[], object], device: torch.device) -> Timed:
+        """As many steps as given, or as are estimated to fill the seconds."""
+        if self.steps is not None:
+            return Timed.of(step, self.steps)
+        estimate = min(_seconds_of(step, device) for _ in range(ESTIMATES))
+        return Timed.of(step, max(LEAST_PARTS, round(self.seconds / estimate)))
+
+
+@dataclass(frozen=True)
 class Spread:
-    """The middle and the outer tenths of some numbers, in their unit."""
+    """The median and the 10% and 90% quantiles of some numbers, in their unit."""
 
     median: float
     p10: float
@@ -52,19 +74,19 @@ class Spread:
 
     @classmethod
     def of(cls, numbers: Sequence[float]) -> Spread:
-        """Of two numbers or more; between two of them the quantiles are interpolated."""
+        """The spread of at least two numbers; quantiles are interpolated linearly."""
         tenths = quantiles(numbers, n=10, method="inclusive")
         return cls(median=tenths[4], p10=tenths[0], p90=tenths[8])
 
 
 def time_in_turn(timed: Sequence[Timed], device: torch.device) -> list[list[float]]:
-    """Time the first part of each, then the second of each, and so on.
+    """Time the first part of each, then the second part of each, and so on.
 
-    What a machine does meanwhile (another process, a clock that slows down) then meets all of them
-    alike. A GPU is waited for once, at the end: its own clock tells when a part began and ended.
+    Disturbances of the machine (another process, a lower clock rate) then affect all of them alike.
+    A GPU is synchronized only at the end: CUDA events mark the beginning and end of each part.
 
     Returns:
-        For each, the seconds of one step in every part.
+        For each, the seconds per step in every part.
     """
     marks: list[list[tuple[Mark, Mark]]] = [[] for _ in timed]
     synchronize(device)
@@ -78,8 +100,8 @@ def time_in_turn(timed: Sequence[Timed], device: torch.device) -> list[list[floa
     ]
 
 
-def seconds_of(step: Callable[[], object], device: torch.device) -> float:
-    """One step and the wait for it, by a clock on the host: a first estimate."""
+def _seconds_of(step: Callable[[], object], device: torch.device) -> float:
+    """The time of one step by the clock of the host, with synchronization."""
     synchronize(device)
     started = time.perf_counter()
     step()
@@ -95,7 +117,7 @@ def _run_part(timed: Timed, device: torch.device) -> tuple[Mark, Mark]:
 
 
 def _now(device: torch.device) -> Mark:
-    """A point in the device's own time: on a GPU it is when all that was asked before is done."""
+    """A point in time; on a GPU, when everything launched before is done."""
     if device.type != "cuda":
         return time.perf_counter()
     event = torch.cuda.Event(enable_timing=True)
@@ -105,5 +127,5 @@ def _now(device: torch.device) -> Mark:
 
 def _seconds(started: Mark, ended: Mark) -> float:
     if isinstance(started, torch.cuda.Event):
-        return started.elapsed_time(ended) / 1e3  # type: ignore[arg-type]  # as started
+        return started.elapsed_time(ended) / 1e3  # type: ignore[arg-type]  # both are events
     return float(ended) - started  # type: ignore[arg-type]

@@ -1,1 +1,1 @@
-"""Runs: planned, trained, evaluated, resumed."""
+"""Runs: planning, training and evaluation of one configuration or of many."""

@@ -1,4 +1,4 @@
-"""How long a run will take: real updates and real sampling, for about a second, thrown away."""
+"""An estimate of how long a run takes, from about a second of training and sampling."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from ditbench.runs.evaluate import balanced_labels, sample_images
-from ditbench.runs.parts import build_trainer
-from ditbench.runs.runtime_errors import naming_what_failed
+from ditbench.runs.plan import build_trainer
+from ditbench.runs.runtime_errors import training_errors
 from ditbench.training import recorded
 from ditbench.training.stopwatch import synchronize
 
@@ -19,23 +19,22 @@ if TYPE_CHECKING:
     from ditbench.runs.plan import Plan
     from ditbench.training.train import Trainer
 
-# Updates before the clock starts: what comes once, such as loading kernels and recording a step, is
-# over then.
+# Updates before the clock starts, so that loading kernels and capturing a graph are not timed.
 WARM_UP = recorded.WARM_UP + 2
-# How long to time updates, and how many parts of that time there are at least.
+# How long to time updates, and the least number of parts of that time.
 SECONDS = 0.8
 LEAST_PARTS = 3
-# Sampling is timed with so many steps; the difference is what a step takes.
+# Sampling is timed with these numbers of steps; the difference gives the time per step.
 FEW_STEPS, MORE_STEPS = 1, 3
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What was measured of one model on one device.
+    """The speed of one model on one device.
 
     Attributes:
-        seconds_per_step: of training, the median.
-        seconds_per_evaluation: of sampling; scoring comes on top.
+        seconds_per_step: seconds per training step, the median.
+        seconds_per_evaluation: seconds of sampling per evaluation, without scoring.
     """
 
     seconds_per_step: float
@@ -43,44 +42,43 @@ class Speed:
 
 
 def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """What each run is and how long it will take; nothing is written into a run directory.
+    """What each run is and how long it takes. Nothing is written.
 
-    Seeds and learning rates of one configuration share a calibration, and what is complete needs
-    none.
+    Seeds and learning rates of one configuration share a calibration. Complete runs need none.
 
     Args:
         plans: from `plan_all`.
-        say: told in words what is timed, before it is.
+        say: receives a line of text before each calibration.
 
     Yields:
         The cost of the model, `lr`, `seed`, `steps`, `images`, `train_flops`, `evaluation_steps` or
-        `evaluation_seconds` (the other is None), `estimated` (whether steps, images and compute
-        follow from the calibration), `compiled` (whether its training is), `seconds_per_step`,
-        `expected_train_seconds`, `expected_eval_seconds` (sampling alone) and
-        `expected_total_seconds` (of the whole run, from its beginning, without compiling; all four
-        are None for a complete one), `path`, `complete`.
+        `evaluation_seconds` (the other is None), `estimated` (whether steps, images and FLOPs
+        follow from the calibration), `compiled` (whether training is compiled),
+        `seconds_per_step`, `expected_train_seconds`, `expected_eval_seconds` (sampling only),
+        `expected_total_seconds` (of the whole run from step 0, without compiling), `path`,
+        `complete`. The four times are None for a complete run.
 
     Raises:
-        DitbenchError: exit code 1, when memory does not suffice or torch cannot compile.
+        DitbenchError: exit code 1, if memory does not suffice or torch cannot compile.
     """
     speeds: dict[str, Speed] = {}
     for run in plans:
-        fingerprint = run.config.with_values(train__lr=1.0).fingerprint  # all rates are as fast
+        fingerprint = run.config.with_values(train__lr=1.0).fingerprint  # speed does not depend on the rate
         complete = run.directory.is_complete()
         if not complete and fingerprint not in speeds:
             say(f"calibrating {run.config.block} on {run.device}")
             speeds[fingerprint] = calibrate(run)
-        told = _of_result(run) if complete else _of_speed(run, speeds[fingerprint])
-        # The steps of a step budget are exact; those that the clock decides, only afterwards.
+        expected = _of_result(run) if complete else _of_speed(run, speeds[fingerprint])
+        # The number of steps of a time budget is known only afterwards.
         estimated = not complete and run.budget.steps is None
         yield {
             **run.cost.as_dict(),
             "lr": run.config.train.lr,
             "seed": run.config.seed,
-            **told,
+            **expected,
             "compiled": run.compiling.on,
-            "images": told["steps"] * run.config.train.batch_size,
-            "train_flops": run.train_flops(told["steps"]),
+            "images": expected["steps"] * run.config.train.batch_size,
+            "train_flops": run.train_flops(expected["steps"]),
             **dict.fromkeys(("evaluation_steps", "evaluation_seconds")),
             f"evaluation_{run.budget.unit}s": list(run.budget.marks),
             "estimated": estimated,
@@ -113,20 +111,20 @@ def _of_speed(run: Plan, speed: Speed) -> dict[str, Any]:
 
 
 def calibrate(run: Plan) -> Speed:
-    """Time training and sampling of one planned run with a model that is thrown away.
+    """Time training and sampling of one planned run, with a model that is discarded.
 
     Raises:
-        DitbenchError: exit code 1, when memory does not suffice or torch cannot compile.
+        DitbenchError: exit code 1, if memory does not suffice or torch cannot compile.
     """
-    with naming_what_failed(run):
+    with training_errors(run):
         trainer = build_trainer(run)
         return Speed(_time_updates(trainer), _time_evaluation(run, trainer))
 
 
 def _time_updates(trainer: Trainer) -> float:
-    """Seconds of one update, the median over parts of about a second."""
+    """Seconds per update, the median over several parts."""
     _time(trainer, WARM_UP)
-    # Waiting for the device after every update would cost more than short updates themselves.
+    # Synchronizing after every update would take longer than short updates.
     part = max(1, round(SECONDS / 10 / _time(trainer, 1)))
     ends = time.perf_counter() + SECONDS
     seconds: list[float] = []
@@ -145,9 +143,9 @@ def _time(trainer: Trainer, updates: int) -> float:
 
 
 def _time_evaluation(run: Plan, trainer: Trainer) -> float:
-    """Seconds of sampling in one evaluation, from one batch and a few sampling steps.
+    """Seconds of sampling per evaluation, extrapolated from one batch and a few steps.
 
-    From two numbers of steps, so that what comes once a batch is not multiplied by the steps.
+    Two numbers of steps separate the time per step from the time per batch.
     """
     config = run.config.eval
     labels = balanced_labels(min(config.batch_size, config.samples), run.dataset.num_classes)

@@ -1,8 +1,7 @@
-"""Where a run runs: device and precision, and the facts that a reader needs to repeat it."""
+"""Device and precision of a run, and the facts about the machine that env.json records."""
 
 from __future__ import annotations
 
-import gc
 import os
 import platform
 import subprocess
@@ -17,26 +16,23 @@ from ditbench import __version__
 from ditbench.errors import DitbenchError
 
 PACKAGES = ("torch", "torchvision", "torchmetrics", "numpy", "scipy", "scikit-learn")
-# Linux: writing 5 here resets the peak that VmHWM reports.
-_CLEAR_REFS = Path("/proc/self/clear_refs")
-_STATUS = Path("/proc/self/status")
 
 
 def select_device(name: str) -> torch.device:
-    """The device of that name, from now on the current one; `auto` takes CUDA where there is one.
+    """The device of that name; `auto` is CUDA if available. It becomes the current device.
 
-    Kernels, streams and recordings belong to the current device, wherever tensors lie.
+    Streams and CUDA graphs belong to the current device, whatever the device of the tensors is.
 
     Raises:
-        DitbenchError: unknown, or not on this machine.
+        DitbenchError: the device is unknown, or this machine does not have it.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of devices that torch will no longer know
+            warnings.simplefilter("ignore")  # about deprecated devices
             device = torch.device(name)
-        torch.zeros(1, device=device).item()  # `meta`, for one, computes nothing
+        torch.zeros(1, device=device).item()  # `meta` computes nothing
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise DitbenchError(
             f"no device '{name}' on this machine", "use --device auto, cpu, cuda or cuda:1"
@@ -47,19 +43,19 @@ def select_device(name: str) -> torch.device:
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
-    """`auto` is bf16 on CUDA devices that compute in it, fp32 elsewhere."""
+    """Replace `auto`: bf16 on CUDA devices that support it, otherwise fp32."""
     if precision != "auto":
         return precision
     return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
 
 
 def device_name(device: torch.device) -> str:
-    """The GPU's own name, or `cpu`."""
+    """The name of the GPU, or `cpu`."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """Versions, machine and commit, for env.json."""
+    """Versions, machine and commit."""
     commit, dirty = source_commit()
     return {
         "ditbench": __version__,
@@ -77,7 +73,7 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 
 def source_commit() -> tuple[str | None, bool | None]:
-    """Commit and whether the code differs from it; None where ditbench is not run from a clone."""
+    """The commit, and whether the code differs from it; None outside of a clone of ditbench."""
     source = Path(__file__).parents[1]
 
     def git(*arguments: str) -> str:
@@ -85,38 +81,11 @@ def source_commit() -> tuple[str | None, bool | None]:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        # An installed copy may lie inside another project's clone: that commit is not ours.
+        # An installed copy may be inside the clone of another project: its commit is not ours.
         git("ls-files", "--error-unmatch", str(Path(__file__)))
         return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--", str(source)))
     except (OSError, subprocess.CalledProcessError):
         return None, None
-
-
-def reset_peak_memory(device: torch.device) -> None:
-    """Start counting peak memory anew, on a GPU without what earlier runs of this process left."""
-    if device.type == "cuda":
-        # A trainer and the recording of its steps refer to each other: without a search for garbage
-        # their memory is free at some time later.
-        gc.collect()
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-    elif _CLEAR_REFS.exists():
-        try:
-            _CLEAR_REFS.write_text("5")
-        except OSError:  # a sandbox may forbid it; the peak is then that of the whole process
-            return
-
-
-def peak_memory_bytes(device: torch.device) -> int | None:
-    """Since the last reset: allocated on the GPU, or resident in this process on Linux."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    if not _STATUS.exists():
-        return None
-    for line in _STATUS.read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return None
 
 
 def _processor() -> str:

@@ -1,4 +1,4 @@
-"""Sample with the averaged weights and score the samples."""
+"""Sampling with the averaged weights, and scoring of the samples."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ditbench.data.dataset import to_uint8
+from ditbench.metrics import create_extractor
+from ditbench.metrics.real import real_statistics
 from ditbench.models.dit import DiT
 from ditbench.seeds import generator
 from ditbench.training.precision import mixed_precision
@@ -26,14 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation.
+    """The outcome of one evaluation.
 
     Attributes:
-        metrics: `fid`, `kid` and, where the extractor classifies, `label_accuracy`.
-        samples: all that was scored, uint8 (M, C, H, W).
-        labels: the class that each was asked for, (M,).
-        seconds: sampling and scoring together.
-        sampling_seconds: sampling alone.
+        metrics: the score of each metric, by name.
+        samples: all scored images, uint8 (M, C, H, W).
+        labels: the requested class of each, (M,).
+        seconds: time of sampling and scoring.
+        sampling_seconds: time of sampling.
     """
 
     metrics: dict[str, float]
@@ -44,14 +46,14 @@ class Evaluation:
 
 
 class Evaluator:
-    """Draws the same samples from whatever model it is given: same noise, labels and sampler.
+    """Samples every model with the same noise, labels and sampler, and scores the samples.
 
     Args:
-        config: of the run; its precision and sampler are resolved.
-        objective: how to sample.
-        dataset: whose shape and classes the samples have.
+        config: of the run, with precision and sampler resolved.
+        objective: the sampler.
+        dataset: gives shape and classes of the samples.
         scorer: the metrics.
-        device: where to sample.
+        device: where to score.
     """
 
     def __init__(
@@ -72,7 +74,7 @@ class Evaluator:
         """Sample `eval.samples` images and score them.
 
         Raises:
-            Stopped: between two batches, once a stop was asked for.
+            Stopped: between two batches, if a stop was requested.
         """
         started = time.perf_counter()
         labels = balanced_labels(self.config.eval.samples, self.dataset.num_classes)
@@ -85,17 +87,27 @@ class Evaluator:
             stop.check()
             self.scorer.update(images.to(self.device), asked.to(self.device))
         metrics = self.scorer.compute()
-        return Evaluation(
-            metrics=metrics,
-            samples=samples,
-            labels=labels,
-            seconds=time.perf_counter() - started,
-            sampling_seconds=sampling_seconds,
-        )
+        seconds = time.perf_counter() - started
+        return Evaluation(metrics, samples, labels, seconds, sampling_seconds)
+
+
+def create_scorer(config: RunConfig, dataset: ImageDataset, device: torch.device) -> Scorer:
+    """The scorer of a run.
+
+    Raises:
+        DitbenchError: the extractor's weights are missing or damaged.
+    """
+    # Imported here: torchmetrics takes seconds to import, and a dry run does not need it.
+    from ditbench.metrics.score import Scorer
+
+    extractor = create_extractor(
+        config.metrics.features, dataset, config.metrics.inception_weights, device
+    )
+    return Scorer(extractor, real_statistics(dataset, extractor, device), device)
 
 
 def balanced_labels(count: int, num_classes: int) -> Tensor:
-    """Every class in turn, (count,)."""
+    """Labels (count,) that go through all classes in turn."""
     return torch.arange(count) % num_classes
 
 
@@ -107,14 +119,14 @@ def sample_images(
     labels: Tensor,
     stop: StopRequest | None = None,
 ) -> Tensor:
-    """Draw one image a label: uint8 (M, C, H, W), on the CPU.
+    """Draw one image per label: uint8 (M, C, H, W), on the CPU.
 
-    The noise depends on the run's seed and the place in the list alone, not on the block, the
-    step or the device.
+    The noise depends only on the seed of the run and the position in the list, not on block, step
+    or device.
 
     Raises:
-        Stopped: between two batches, once a stop was asked for.
-        NotNumbers: exit code 1, when samples hold NaN.
+        Stopped: between two batches, if a stop was requested.
+        NotNumbers: exit code 1, if samples contain NaN.
     """
     device = next(model.parameters()).device
     shape = (dataset.channels, dataset.height, dataset.width)
@@ -142,5 +154,5 @@ def sample_images(
 
 
 def _is_replayable(model: nn.Module, device: torch.device) -> bool:
-    """Whether passes of a model may be replayed; of a peer's nobody knows what they do."""
+    """Whether a CUDA graph may hold the model: unknown for models that are not ours."""
     return device.type == "cuda" and isinstance(model, DiT)

@@ -1,4 +1,4 @@
-"""One process a run directory: the second one is told, and a dead one holds nothing."""
+"""A lock file: only one process at a time writes to a run directory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 try:
     import fcntl
-except ImportError:  # Windows: two processes on one run are not told apart there
+except ImportError:  # Windows: two processes on one run are not detected there
     HAS_LOCKS = False
 else:
     HAS_LOCKS = True
@@ -23,16 +23,16 @@ else:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a run directory's lock file; it is gone again afterwards.
+    """Hold the lock file of a run directory; it is removed afterwards.
 
-    The operating system releases the lock of a process that ends in whatever way, so that a run
-    that was killed can be gone on with at once.
+    The operating system releases the lock when the process ends, however it ends: a killed run
+    can be resumed at once.
 
     Args:
-        path: of the lock file; its directory is made.
+        path: the lock file; its directory is created.
 
     Raises:
-        DitbenchError: exit code 1, when another process holds it, or the place cannot be written.
+        DitbenchError: exit code 1, if another process holds it or it cannot be written.
     """
     if not HAS_LOCKS:
         yield
@@ -41,8 +41,8 @@ def locked(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # Removed while it is held: who opens it later makes a new one. One that another process
-        # made, because the directory was removed in between, is not ours to remove.
+        # Removed while it is held: a process that opens it later creates a new file. If the
+        # directory was removed meanwhile, the file may belong to another process and stays.
         with suppress(OSError):
             if _is_still_there(path, file):
                 path.unlink()
@@ -61,15 +61,15 @@ def _acquire(path: Path) -> IO[str]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise _held(path, file) from None
-        except OSError:  # a file system without locks: better unguarded than not at all
+        except OSError:  # a file system without locks: run without one
             return file
         if _is_still_there(path, file):
-            with suppress(OSError):  # who holds it is told where there is room to say so
+            with suppress(OSError):  # a full disk: the holder is then unknown
                 file.truncate(0)
                 file.write(f"{os.getpid()}\n")
                 file.flush()
             return file
-        file.close()  # its holder removed it between our opening and locking it
+        file.close()  # its holder removed it before we locked it
 
 
 def _is_still_there(path: Path, file: IO[str]) -> bool:
@@ -86,6 +86,6 @@ def _held(path: Path, file: IO[str]) -> DitbenchError:
     who = f"process {holder}" if holder.isdecimal() else "another process"
     return DitbenchError(
         f"{path.parent} is being written by {who}",
-        "wait until it is done, or stop it: the same command then goes on",
+        "wait until it has finished, or stop it; the same command then resumes",
         EXIT_FAILED,
     )

@@ -1,4 +1,4 @@
-"""The parts of a run that its configuration asks for."""
+"""The model and the objective of a configuration."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ import torch
 
 from ditbench.models.dit import DiT
 from ditbench.objectives import create_objective
-from ditbench.training.train import Trainer
 
 if TYPE_CHECKING:
     from ditbench.config import RunConfig
     from ditbench.data.dataset import ImageDataset
     from ditbench.objectives.base import Objective
-    from ditbench.runs.plan import Plan
 
 
 def model_arguments(
     config: RunConfig, dataset: ImageDataset, objective: Objective
 ) -> dict[str, Any]:
-    """The arguments of a run's model, which are those of its cost too: see `DiT` and `count`."""
+    """The arguments of both `DiT` and `cost.count` for a run."""
     return {
         "block": config.block,
         "size": config.model.size,
@@ -30,7 +28,7 @@ def model_arguments(
         "out_channels": objective.output_channels(dataset.channels),
         "num_classes": dataset.num_classes,
         "mlp_ratio": config.model.mlp_ratio,
-        # Pairs, not a table: a cache remembers what was counted.
+        # Pairs instead of a dict: the arguments are keys of a cache.
         "options": tuple(config.options.items()),
         "switches": config.model.switches,
     }
@@ -39,10 +37,10 @@ def model_arguments(
 def build_model(
     config: RunConfig, dataset: ImageDataset, objective: Objective, device: torch.device
 ) -> DiT:
-    """The initialised model of a run, for its images and objective.
+    """The initialised model of a run.
 
-    It is built without weights and filled once: torch's own initialisation, which would draw from
-    the global stream, never runs.
+    It is built on the meta device and initialised once: torch's own initialisation, which draws
+    from the global generator, never runs.
     """
     with torch.device("meta"):
         model = DiT(**model_arguments(config, dataset, objective))
@@ -51,21 +49,7 @@ def build_model(
     return model.to(device)
 
 
-def build_trainer(run: Plan) -> Trainer:
-    """The trainer of a planned run, with a model at step 0."""
-    model = build_model(run.config, run.dataset, run.objective, run.device)
-    return Trainer(
-        run.config,
-        model,
-        run.objective,
-        run.dataset,
-        run.device,
-        run.budget,
-        compiled=run.compiling.on,
-    )
-
-
-def create_configured_objective(config: RunConfig) -> Objective:
-    """The objective that a configuration asks for."""
+def build_objective(config: RunConfig) -> Objective:
+    """The objective of a run."""
     options = config.objective.model_dump(exclude={"name"}, exclude_none=True)
     return create_objective(config.objective.name, **options)

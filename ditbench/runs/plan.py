@@ -1,4 +1,4 @@
-"""A run before it trains: its configuration checked against everything that it names."""
+"""Plans of runs: configurations checked against everything that they name."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from ditbench.models.blocks.options import check_options, own_options
 from ditbench.models.cost import Cost, count
 from ditbench.rundir import RunDirectory
 from ditbench.runs.environment import resolve_precision
-from ditbench.runs.parts import create_configured_objective, model_arguments
+from ditbench.runs.parts import build_model, build_objective, model_arguments
 from ditbench.training.budget import create_budget
+from ditbench.training import recorded
 from ditbench.training.compile_choice import NOT_COMPILED, Compiling, decide
+from ditbench.training.train import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,15 +38,15 @@ class Plan:
 
     Attributes:
         config: with precision and sampler resolved.
-        directory: where it goes.
-        cost: of the model.
+        directory: the run directory.
+        cost: the cost of the model.
         dataset: the images.
-        objective: the loss and samplers.
-        device: where it trains.
-        budget: how long it trains; one in FLOPs is in steps here.
-        compiling: whether torch compiles its training.
-        notes: what env.json says besides, such as where a learning rate came from.
-        sweeps: whether it is one of several that differ in their learning rate.
+        objective: loss and samplers.
+        device: where to train.
+        budget: how long to train. A budget in FLOPs is a number of steps here.
+        compiling: whether torch compiles training.
+        notes: further entries of env.json, such as the origin of a learning rate.
+        sweeps: whether this is one of several runs that differ in the learning rate.
     """
 
     config: RunConfig
@@ -60,17 +62,23 @@ class Plan:
 
     @property
     def label(self) -> str:
-        """What tells it from the others of one command."""
+        """A name that is unique among the runs of one command."""
         rate = f" lr {self.config.train.lr:g}" if self.sweeps else ""
         return f"{self.config.block}{rate} seed {self.config.seed}"
 
+    @property
+    def rehearsal(self) -> int:
+        """The updates of a discarded model that precede training, see `run.rehearse`."""
+        once = recorded.WARM_UP + 1 if self.device.type == "cuda" else int(self.compiling.on)
+        return max(self.budget.rehearsal, once)
+
     def train_flops(self, steps: int) -> float:
-        """Floating-point operations of so much training: 3 x forward MACs x 2 x images."""
+        """The floating-point operations of training: 3 x forward MACs x 2 x images."""
         return self.cost.train_flops_per_image * (steps * self.config.train.batch_size)
 
 
 def plan(config: RunConfig, out: Path, device: torch.device, compiling: str = "off") -> Plan:
-    """Check one configuration against everything it names; see `plan_all`."""
+    """Plan one run; see `plan_all`."""
     return plan_all([config], out, device, compiling)[0]
 
 
@@ -81,66 +89,65 @@ def plan_all(
     compiling: str = "off",
     settle: Callable[[list[RunConfig]], list[RunConfig]] = list,
 ) -> list[Plan]:
-    """Check configurations against everything they name; nothing is written.
+    """Check configurations against everything that they name. Nothing is written.
 
-    Runs on the same images share them, and equal models are counted once.
+    Runs on the same images share them. The cost of equal models is counted once.
 
     Args:
-        configs: one a run.
-        out: where run directories go.
+        configs: one per run.
+        out: the parent of the run directories.
         device: where to train.
         compiling: `auto`, `on` or `off`, see `compile_choice.decide`.
-        settle: has the last word on the configurations, once no `auto` is left in them.
+        settle: a last change of the configurations, in which no `auto` is left.
 
     Raises:
-        DitbenchError: for an unknown name, a batch larger than the data, a patch size that does not
-            divide the images, features that do not fit them, a sampler that the objective does not
-            have, data that are not those of the configuration, FLOPs that are fewer steps than
-            evaluations, an option that none of the strategies has; `on` where torch cannot compile.
+        DitbenchError: an unknown name; a batch larger than the dataset; a patch size that does not
+            divide the images; features that do not fit them; a sampler that the objective does not
+            have; data that differ from those of the configuration; fewer steps than evaluations;
+            an option that no block has; `on` where torch cannot compile.
     """
     for config in configs:
         check_options([each.block for each in configs], config.model.size, config.options)
     read, counted = cache(load_dataset), cache(count)
-    parts = [_check(config, read(config.data.name, config.data.path), device) for config in configs]
+    parts = []
+    for config in configs:
+        dataset = read(config.data.name, config.data.path)
+        _check_data(config, dataset)
+        extractor_class(config.metrics.features, dataset)
+        objective = build_objective(config)
+        parts.append((resolve(config, dataset, objective, device), dataset, objective))
     settled = settle([config for config, _, _ in parts])
-    return [
-        _plan(config, dataset, objective, counted, out, device, compiling)
-        for config, (_, dataset, objective) in zip(settled, parts, strict=True)
-    ]
+    plans = []
+    for config, (_, dataset, objective) in zip(settled, parts, strict=True):
+        cost = counted(**model_arguments(config, dataset, objective))
+        directory = RunDirectory.of(
+            out, config.preset, config.block, config.seed, config.fingerprint
+        )
+        budget = create_budget(config, cost)
+        how = decide(compiling, config, dataset, budget, device, directory)
+        plans.append(Plan(config, directory, cost, dataset, objective, device, budget, how))
+    return plans
 
 
-def _check(
-    config: RunConfig, dataset: ImageDataset, device: torch.device
-) -> tuple[RunConfig, ImageDataset, Objective]:
-    """The configuration with every `auto` resolved, and what it names."""
-    _check_data(config, dataset)
-    extractor_class(config.metrics.features, dataset)
-    objective = create_configured_objective(config)
-    return resolve(config, dataset, objective, device), dataset, objective
-
-
-def _plan(
-    config: RunConfig,
-    dataset: ImageDataset,
-    objective: Objective,
-    counted: Callable[..., Cost],
-    out: Path,
-    device: torch.device,
-    choice: str,
-) -> Plan:
-    cost = counted(**model_arguments(config, dataset, objective))
-    directory = RunDirectory.of(out, config.preset, config.block, config.seed, config.fingerprint)
-    budget = create_budget(config, cost)
-    compiling = decide(choice, config, dataset, budget, device, directory)
-    return Plan(config, directory, cost, dataset, objective, device, budget, compiling)
+def build_trainer(run: Plan) -> Trainer:
+    """A trainer of a planned run, at step 0."""
+    return Trainer(
+        run.config,
+        build_model(run.config, run.dataset, run.objective, run.device),
+        run.objective,
+        run.dataset,
+        run.device,
+        run.budget,
+        compiled=run.compiling.on,
+    )
 
 
 def _check_data(config: RunConfig, dataset: ImageDataset) -> None:
-    """Refuse data that are not those of the configuration, or that do not fit its numbers."""
+    """Raise a DitbenchError unless the configuration was made for these data and fits them."""
     if config.data.digest not in ("auto", dataset.digest):
         raise DitbenchError(
-            f"the images of '{dataset.name}' are not those that this configuration was made for",
-            "leave data.digest out of the configuration for a run on other images",
+            f"the images of '{dataset.name}' differ from those this configuration was made for",
+            "remove data.digest from the configuration to train on other images",
         )
     if config.train.batch_size > len(dataset):
         raise DitbenchError(
@@ -157,16 +164,16 @@ def _check_data(config: RunConfig, dataset: ImageDataset) -> None:
 def resolve(
     config: RunConfig, dataset: ImageDataset, objective: Objective, device: torch.device
 ) -> RunConfig:
-    """Replace every `auto`, so that the fingerprint says what happens; check the sampler.
+    """Replace every `auto`, so that the fingerprint covers what is done; check the sampler.
 
-    Of the options those stay that the strategy has, and its defaults are filled in. So is what a
-    strategy from outside is.
+    Of the options, those of the block are kept and its defaults are added. The location and the
+    digest of an external block are added as well.
     """
     asked = None if config.eval.sampler == "auto" else config.eval.sampler
-    theirs = outside(config.block)
+    external = outside(config.block)
     return config.with_values(
         block=check_block(config.block),
-        strategy={"location": theirs.location, "sha256": theirs.sha256} if theirs else {},
+        strategy={"location": external.location, "sha256": external.sha256} if external else {},
         data__digest=dataset.digest,
         options=own_options(config.block, config.model.size, config.options),
         train__precision=resolve_precision(config.train.precision, device),

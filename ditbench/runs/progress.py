@@ -1,4 +1,4 @@
-"""Events of a run as people see them: live bars on a terminal, plain lines elsewhere."""
+"""Reporters for people: live bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -8,101 +8,111 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ditbench.errors import one_line
 from ditbench.rundir import metric_suffix
-from ditbench.runs.run import Evaluated, Event, Failed, Finished, Shown, Started, Warned
+from ditbench.runs.reporter import Reporter
 from ditbench.training.budget import plain
-from ditbench.training.train import Logged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ditbench.errors import DitbenchError
     from ditbench.runs.plan import Plan
     from ditbench.training.budget import Budget
+    from ditbench.training.train import Logged
 
-# A line at most this often where there is no terminal: logs are read later.
+# The least time between two lines of the training log where there is no terminal.
 SECONDS_BETWEEN_LINES = 5.0
 
 
-class Reporter:
-    """Tells what happens. This one shows nothing but warnings; results still go to stdout."""
+class Quiet(Reporter):
+    """Prints warnings and failures on stderr, and nothing else; results still go to stdout."""
 
-    def __call__(self, event: Event) -> None:
-        """Take note of an event."""
-        if isinstance(event, Warned):
-            self._complain(f"warning: {event.text}")
-        elif isinstance(event, Failed):
-            self.close()
-            self._complain(f"failed: {event.plan.label}: {event.error.message}")
-        else:
-            self.show(event)
+    def warned(self, text: str) -> None:
+        """Print a warning."""
+        self._complain(f"warning: {text}")
 
-    def show(self, event: Shown) -> None:
-        """Show an event of a run that goes as it should."""
+    def failed(self, plan: Plan, error: DitbenchError) -> None:
+        """Print why the run failed."""
+        self.close()
+        self._complain(f"failed: {plan.label}: {error.message}")
 
     def close(self) -> None:
-        """End what is being drawn."""
+        """Stop drawing."""
+
+    def say(self, text: str) -> None:
+        """Print a result on stdout. Nothing is drawn between two runs."""
+        print(text, flush=True)
 
     def _complain(self, text: str) -> None:
         print(one_line(text), file=sys.stderr, flush=True)
 
-    def say(self, text: str) -> None:
-        """Put a result on stdout; nothing is being drawn between two runs."""
-        print(text, flush=True)
 
+class _Progress(Quiet):
+    """Knows which run of how many this is, and how far it is.
 
-class Lines(Reporter):
-    """One plain line at a time on stderr."""
+    Args:
+        console: where to print.
+        runs: the number of runs.
+    """
+
+    budget: Budget
 
     def __init__(self, console: Console, runs: int) -> None:
         self.console = console
         self.runs = runs
         self.number = 0
         self.label = ""
-        self.budget: Budget
-        self.last_line = 0.0
 
-    def show(self, event: Shown) -> None:
-        """Write a line for what matters."""
-        if isinstance(event, Started):
-            self._start(event)
-        elif isinstance(event, Logged) and (
-            time.monotonic() - self.last_line > SECONDS_BETWEEN_LINES
-        ):
-            self.last_line = time.monotonic()
-            position = _position(self.budget, event.step, event.seconds)
-            remaining = event.seconds * max(0.0, self.budget.amount / position - 1)
-            self._line(
-                f"{self._place(position)}  loss {event.loss:.4f}  "
-                f"{event.step / event.seconds:.1f} it/s  ETA {remaining:.0f} s"
-            )
-        elif isinstance(event, Evaluated):
-            position = _position(self.budget, event.row["step"], event.row["seconds"])
-            self._line(f"{self._place(position)}  {describe(event.row)}")
-        elif isinstance(event, Finished) and event.reused:
-            self.number += 1
-            self.label = _label(event.plan, self.number, self.runs)
-            self._line("complete already, skipped")
-
-    def _start(self, event: Started) -> None:
+    def _next(self, plan: Plan) -> None:
         self.number += 1
-        self.label = _label(event.plan, self.number, self.runs)
-        self.budget = budget = event.plan.budget
+        place = f"[{self.number}/{self.runs}] " if self.runs > 1 else ""
+        self.label = place + plan.label
+        self.budget = plan.budget
+
+    def _position(self, step: int, seconds: float) -> float:
+        return self.budget.position(step, lambda: seconds)
+
+
+class Lines(_Progress):
+    """Prints one plain line at a time on stderr."""
+
+    last_line = 0.0
+
+    def started(self, plan: Plan, step: int, seconds: float) -> None:
+        """Print what is trained, and for how long."""
+        self._next(plan)
         self.last_line = time.monotonic()
-        position = _position(budget, event.step, event.seconds)
-        start = f"from {budget.unit} {plain(position)} of" if event.step else "for"
+        budget = self.budget
+        start = f"from {budget.unit} {plain(self._position(step, seconds))} of" if step else "for"
         self._line(
-            f"{event.plan.cost.model} on {event.plan.dataset.name}, "
-            f"{event.plan.config.objective.name}, {start} {plain(budget.amount)} {budget.unit}s"
+            f"{plan.cost.model} on {plan.dataset.name}, {plan.config.objective.name}, "
+            f"{start} {plain(budget.amount)} {budget.unit}s"
         )
+
+    def logged(self, row: Logged) -> None:
+        """Print loss, speed and remaining time, every few seconds."""
+        if time.monotonic() - self.last_line <= SECONDS_BETWEEN_LINES:
+            return
+        self.last_line = time.monotonic()
+        position = self._position(row.step, row.seconds)
+        remaining = row.seconds * max(0.0, self.budget.amount / position - 1)
+        self._line(
+            f"{self._place(position)}  loss {row.loss:.4f}  "
+            f"{row.step / row.seconds:.1f} it/s  ETA {remaining:.0f} s"
+        )
+
+    def evaluated(self, row: dict[str, Any]) -> None:
+        """Print the metrics."""
+        self._line(f"{self._place(self._position(row['step'], row['seconds']))}  {describe(row)}")
+
+    def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
+        """Print that a run was complete before."""
+        if reused:
+            self._next(plan)
+            self._line("complete already, skipped")
 
     def _place(self, position: float) -> str:
         return f"{self.budget.unit} {self.budget.place(position)}"
@@ -111,40 +121,48 @@ class Lines(Reporter):
         self.console.print(f"{self.label}  {text}", highlight=False, markup=False, soft_wrap=True)
 
 
-class Bars(Reporter):
-    """A live bar on a terminal, one after the other, so that results can stand between them.
+class Bars(_Progress):
+    """Draws one live bar per run, one after the other; results are printed between them.
 
-    It fits 80 columns: of the metrics it shows FID alone.
+    A bar fits into 80 columns: of the metrics it shows FID only.
     """
 
     def __init__(self, console: Console, runs: int) -> None:
-        self.console = console
-        self.runs = runs
-        self.number = 0
+        super().__init__(console, runs)
         self.progress = self._new_progress()
         self.task = TaskID(0)
-        self.budget: Budget
 
-    def show(self, event: Shown) -> None:
+    def started(self, plan: Plan, step: int, seconds: float) -> None:
+        """Start a new bar."""
+        self._next(plan)
+        self.progress = self._new_progress()
+        self.task = self.progress.add_task(
+            self.label,
+            total=self.budget.amount,
+            **self._reached(step, seconds),
+            state="",
+            metrics="",
+        )
+        self.progress.start()
+
+    def logged(self, row: Logged) -> None:
         """Move the bar."""
-        if isinstance(event, Started):
-            self._start(event.plan, event.step, event.seconds)
-        elif isinstance(event, Logged):
-            rate = event.step / event.seconds
-            self._update(
-                **self._reached(event.step, event.seconds),
-                state=f"{rate:.1f} it/s  loss {event.loss:.3f}",
-            )
-        elif isinstance(event, Evaluated):
-            self._update(metrics=fid(event.row))
-        else:
-            if event.reused:
-                self._start(event.plan, event.result["steps"], event.result["train_seconds"])
-                self._update(state="complete already", metrics=fid(event.result["final"]))
-            self.close()
+        state = f"{row.step / row.seconds:.1f} it/s  loss {row.loss:.3f}"
+        self._update(**self._reached(row.step, row.seconds), state=state)
+
+    def evaluated(self, row: dict[str, Any]) -> None:
+        """Show FID."""
+        self._update(metrics=fid(row))
+
+    def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
+        """Leave the bar where it is."""
+        if reused:
+            self.started(plan, result["steps"], result["train_seconds"])
+            self._update(state="complete already", metrics=fid(result["final"]))
+        self.close()
 
     def close(self) -> None:
-        """Leave the last bar where it is; what follows is written below it."""
+        """Stop drawing the last bar; what follows is printed below it."""
         self.progress.stop()
 
     def _new_progress(self) -> Progress:
@@ -158,21 +176,8 @@ class Bars(Reporter):
             console=self.console,
         )
 
-    def _start(self, plan: Plan, step: int, seconds: float) -> None:
-        self.number += 1
-        self.budget = plan.budget
-        self.progress = self._new_progress()
-        self.task = self.progress.add_task(
-            _label(plan, self.number, self.runs),
-            total=self.budget.amount,
-            **self._reached(step, seconds),
-            state="",
-            metrics="",
-        )
-        self.progress.start()
-
     def _reached(self, step: int, seconds: float) -> dict[str, Any]:
-        position = _position(self.budget, step, seconds)
+        position = self._position(step, seconds)
         return {"completed": position, "place": self.budget.place(position) + self.budget.symbol}
 
     def _update(self, **fields: Any) -> None:
@@ -180,49 +185,34 @@ class Bars(Reporter):
 
 
 @contextmanager
-def reporter(runs: int, *, quiet: bool) -> Iterator[Reporter]:
-    """The right reporter for stderr: bars on a terminal, lines in a pipe, nothing if quiet."""
+def reporter(runs: int, *, quiet: bool) -> Iterator[Quiet]:
+    """The reporter for stderr: bars on a terminal, lines in a pipe, warnings only if quiet."""
     console = Console(stderr=True)
-    if quiet:
-        yield Reporter()
-    elif not console.is_terminal:
-        yield Lines(console, runs)
-    else:
-        bars = Bars(console, runs)
-        try:
-            yield bars
-        finally:
-            bars.close()
+    kind = Bars if console.is_terminal else Lines
+    chosen = Quiet() if quiet else kind(console, runs)
+    try:
+        yield chosen
+    finally:
+        chosen.close()
 
 
 def fid(row: dict[str, Any]) -> str:
-    """The FID of one evaluation by its full name."""
+    """The FID of one evaluation with its full name: `FID-2K 12.34`."""
     suffix = metric_suffix(row["samples"])
     return f"FID-{suffix.upper()} {row[f'fid_{suffix}']:.2f}"
 
 
 def describe(row: dict[str, Any]) -> str:
-    """The metrics of one evaluation in a few words."""
-    words = fid(row)
-    if "label_accuracy" in row:
-        words += f", accuracy {row['label_accuracy']:.3f}"
-    return words
+    """The main metrics of one evaluation in a few words."""
+    accuracy = f", accuracy {row['label_accuracy']:.3f}" if "label_accuracy" in row else ""
+    return fid(row) + accuracy
 
 
 def sentence(result: dict[str, Any]) -> str:
-    """What a finished run comes to."""
+    """The result of a finished run in one sentence."""
     final = result["final"]
     return (
         f"{result['block']}, seed {result['seed']}: {describe(final)} "
         f"({final['features']} features) after {result['steps']:,} steps, "
         f"{result['train_seconds']:.3g} s of training on {result['device']}."
     )
-
-
-def _position(budget: Budget, step: int, seconds: float) -> float:
-    return budget.position(step, lambda: seconds)
-
-
-def _label(plan: Plan, number: int, runs: int) -> str:
-    place = f"[{number}/{runs}] " if runs > 1 else ""
-    return f"{place}{plan.label}"

@@ -1,4 +1,4 @@
-"""What a machine lacks, in one line: memory that suffices, a compiler."""
+"""Errors that a machine or an external block can cause in training, as DitbenchErrors."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _COMPILER = ("torch._dynamo", "torch._inductor")
 
 
 @contextmanager
-def naming_what_failed(plan: Plan) -> Iterator[None]:
-    """Turn what stops training into a DitbenchError.
+def training_errors(run: Plan) -> Iterator[None]:
+    """Raise a DitbenchError for whatever stops training and is not a defect of ditbench.
 
-    It is a lack of memory, on whatever device, a failed compilation, or whatever a strategy that
-    is not ditbench's own raises.
+    That is: memory that does not suffice, a compilation that fails, and any exception of an
+    external block.
     """
-    with guarded(plan.config.block, EXIT_FAILED), naming_what_is_too_large(plan):
+    with guarded(run.config.block, EXIT_FAILED), out_of_memory_as_error(run):
         try:
             yield
         except RuntimeError as error:
-            if "can't allocate memory" in str(error):  # the CPU's allocator has no class for it
+            if "can't allocate memory" in str(error):  # the CPU allocator has no class for it
                 raise torch.OutOfMemoryError(str(error)) from error
             if type(error).__module__.startswith(_COMPILER):
                 raise cannot_compile(reason_of(error)) from error
@@ -39,8 +39,8 @@ def naming_what_failed(plan: Plan) -> Iterator[None]:
 
 
 @contextmanager
-def naming_what_is_too_large(run: Plan) -> Iterator[None]:
-    """Turn running out of memory into a DitbenchError that says what to lower."""
+def out_of_memory_as_error(run: Plan) -> Iterator[None]:
+    """Raise a DitbenchError that says what to lower if memory does not suffice."""
     try:
         yield
     except torch.OutOfMemoryError as error:

@@ -1,4 +1,4 @@
-"""Sample from a finished run."""
+"""Samples of a finished run: `ditbench sample`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ditbench.rundir import RunDirectory
 from ditbench.runs.environment import select_device
 from ditbench.runs.evaluate import sample_images
 from ditbench.runs.grid import first_classes, save_grid
-from ditbench.runs.parts import build_model, create_configured_objective
+from ditbench.runs.parts import build_model, build_objective
 from ditbench.training.checkpoint import load_ema
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ditbench.data.dataset import ImageDataset
 
-# Of all images of a grid: a picture of 8192 x 8192.
+# The most pixels of a grid: 8192 x 8192.
 MAX_PIXELS = 2**26
 
 
@@ -36,20 +36,20 @@ def sample_grid(
     settings: dict[str, Any],
     device_name: str,
 ) -> None:
-    """Draw `per_class` images of each class and write them as a grid, one column a class.
+    """Draw `per_class` images of each class and write them as a grid, one column per class.
 
     Args:
         run: a run directory with a checkpoint.
         output: a PNG file.
-        classes: labels; None is the first ten.
-        per_class: rows of the grid.
-        settings: as of `RunConfig.with_values`; None leaves the run's own.
+        classes: labels; None means the first ten.
+        per_class: the number of rows.
+        settings: arguments of `RunConfig.with_values`; None keeps the setting of the run.
         device_name: see `select_device`.
 
     Raises:
-        DitbenchError: no run or no checkpoint there, a strategy from outside that is gone or has
-            changed, a class that the data does not have, or more
-            images than a picture holds, or an output that cannot be written.
+        DitbenchError: there is no run or no checkpoint; an external block is missing or has
+            changed; the data do not have a class; the grid is too large; the output cannot be
+            written.
     """
     directory = RunDirectory(run)
     config = _read_config(directory).with_values(
@@ -65,7 +65,7 @@ def sample_grid(
                 f"class {label} is not in the data", f"labels are 0 to {dataset.num_classes - 1}"
             )
     _check_size(per_class * len(classes), dataset)
-    objective = create_configured_objective(config)
+    objective = build_objective(config)
     objective.check_sampling(
         None if config.eval.sampler == "auto" else config.eval.sampler, config.eval.sampling_steps
     )
@@ -78,11 +78,11 @@ def sample_grid(
 
 
 def _check_size(count: int, dataset: ImageDataset) -> None:
-    """Refuse a grid that no viewer would open, before the memory for it is asked for."""
+    """Raise a DitbenchError if a grid is too large, before memory is allocated for it."""
     if count * dataset.height * dataset.width > MAX_PIXELS:
         raise DitbenchError(
             f"{count} images of {dataset.width}x{dataset.height} are too many for one grid",
-            "draw fewer: --per-class 8, or --classes 0,1,2",
+            "draw fewer images: --per-class 8, or --classes 0,1,2",
         )
 
 
@@ -90,12 +90,12 @@ def _read_config(directory: RunDirectory) -> RunConfig:
     if not directory.config.is_file():
         raise DitbenchError(
             f"{directory.path} is not a run directory: it has no config.toml",
-            "name the directory that `ditbench run` printed",
+            "give a directory that `ditbench run` printed",
         )
     if not directory.checkpoint.is_file():
         raise DitbenchError(
             f"{directory.path} has no checkpoint",
-            "reference runs come without; make your own with `ditbench run`",
+            "reference runs have none; train your own with `ditbench run`",
         )
     config = validate(read_toml(directory.config))
     if config.strategy.location is not None and config.strategy.sha256 is not None:

@@ -1,4 +1,4 @@
-"""Whether a strategy that is not ditbench's own was edited under a run that has not ended."""
+"""Finds an unfinished run of an external block whose file was edited since."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from ditbench.runs.plan import Plan
 
 
-def unfinished_before_an_edit(run: Plan) -> RunDirectory | None:
-    """A run of the same file and seed that stopped half-way, when the file was another."""
+def stale_run(run: Plan) -> RunDirectory | None:
+    """An incomplete run with the same file and seed, but with other contents of the file."""
     now = run.config.strategy
     if now.location is None:
         return None
@@ -23,7 +23,7 @@ def unfinished_before_an_edit(run: Plan) -> RunDirectory | None:
             continue
         try:
             then = read_toml(other.config).get("strategy", {})
-        except DitbenchError:  # damaged: that is told where it is read for its own sake
+        except DitbenchError:  # a damaged file is reported where that run is read
             continue
         if not isinstance(then, dict) or then.get("location") != now.location:
             continue

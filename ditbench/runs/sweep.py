@@ -1,4 +1,4 @@
-"""A sweep over learning rates: every block by every rate, with a part of the budget each."""
+"""A sweep over learning rates: every block with every rate, for a fraction of the budget."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from ditbench.errors import DitbenchError
 from ditbench.find import TUNING
 from ditbench.rundir import SWEEP
 from ditbench.runs.plan import plan_all
-from ditbench.runs.run import Event, Failed, execute
+from ditbench.runs.run import execute
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     import torch
 
     from ditbench.config import RunConfig
     from ditbench.runs.plan import Plan
+    from ditbench.runs.reporter import Reporter
     from ditbench.training.stop import StopRequest
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What is tried of each block.
+    """The runs of each block.
 
     Attributes:
         rates: learning rates after the warm-up.
-        seeds: none of which a comparison must use.
+        seeds: seeds; comparisons must not use them.
         fraction: of the budget, above 0 and at most 1.
     """
 
@@ -37,7 +38,7 @@ class Grid:
     fraction: float
 
     def describe(self) -> dict[str, Any]:
-        """What env.json says of it: each run of a sweep tells which others belong to it."""
+        """An entry of env.json: each run of a sweep records which others belong to it."""
         return {SWEEP: {"rates": list(self.rates), "seeds": list(self.seeds)}}
 
 
@@ -49,23 +50,23 @@ def plan_sweep(
     device: torch.device,
     compiling: str = "off",
 ) -> list[Plan]:
-    """Plan the runs of a sweep, in a place of their own below `out`; nothing is written.
+    """Plan the runs of a sweep, in a directory of their own below `out`. Nothing is written.
 
     Args:
-        base: what is to be compared later, with its whole budget.
-        blocks: the strategies.
-        grid: what is tried of each.
-        out: where run directories go.
+        base: the configuration to be compared later, with its whole budget.
+        blocks: names of blocks.
+        grid: the runs of each block.
+        out: the parent of the run directories.
         device: where to train.
         compiling: see `plan_all`.
 
     Raises:
-        DitbenchError: a fraction that is not in (0, 1], and all that `plan_all` refuses.
+        DitbenchError: the fraction is not in (0, 1]; see also `plan_all`.
     """
     if not 0 < grid.fraction <= 1:
         raise DitbenchError(
-            f"--budget-fraction {grid.fraction:g} is no share of a budget",
-            "write one above 0 and up to 1: --budget-fraction 0.2",
+            f"--budget-fraction {grid.fraction:g} is not a fraction of the budget",
+            "pass a number above 0 and up to 1: --budget-fraction 0.2",
         )
     short = base.with_values(**_part(base, grid.fraction), eval__points=1)
     configs = [
@@ -79,7 +80,7 @@ def plan_sweep(
 
 
 def _part(config: RunConfig, fraction: float) -> dict[str, float]:
-    """A part of the budget, in its own unit."""
+    """A fraction of the budget, in its own unit."""
     budget = config.budget
     if budget.steps is not None:
         return {"budget__steps": max(1, round(budget.steps * fraction))}
@@ -89,35 +90,35 @@ def _part(config: RunConfig, fraction: float) -> dict[str, float]:
 
 
 def has_diverged(plan: Plan) -> bool:
-    """Whether a run of a sweep ended in numbers that are not finite: it would do so again."""
+    """Whether a run ended with values that are not finite. It would do so again."""
     return plan.directory.failure.is_file() and not plan.directory.is_complete()
 
 
 def execute_sweep(
-    plans: Sequence[Plan], on_event: Callable[[Event], None], stop: StopRequest
+    plans: Sequence[Plan], reporter: Reporter, stop: StopRequest
 ) -> list[Plan]:
-    """Train and evaluate each run that is not complete; a run that fails does not stop the others.
+    """Train and evaluate each run; a run that fails does not stop the others.
 
-    A run that diverged says something of its learning rate and is not tried again. One that failed
-    for another reason, such as a lack of memory, says nothing of it: the next sweep tries it again.
+    A run that diverges is a result of the sweep and is not repeated. A run that fails for another
+    reason, such as too little memory, is repeated by the next sweep.
 
     Args:
-        plans: of `plan_sweep`.
-        on_event: told what happens.
+        plans: from `plan_sweep`.
+        reporter: receives the events of the runs.
         stop: a request to save and leave.
 
     Returns:
         The runs that failed for another reason.
 
     Raises:
-        Stopped: a stop was asked for; the run is saved.
+        Stopped: a stop was requested; the run is saved.
     """
     failed = []
     for plan in plans:
         try:
-            execute(plan, on_event, stop)
+            execute(plan, reporter, stop)
         except DitbenchError as error:
-            on_event(Failed(plan, error))
+            reporter.failed(plan, error)
             if not has_diverged(plan):
                 failed.append(plan)
     return failed
