@@ -67,8 +67,8 @@ class Ours:
     def build(self, plan: Plan) -> Candidate:
         """The trainer of a plan."""
         trainer = build_trainer(plan)
-        backend = "compile" if plan.compiling.on else "plain"
-        return Candidate(trainer.update, trainer.ema.model, plan.cost.parameters, backend)
+        parameters, backend = plan.cost.parameters, plan.backend.name
+        return Candidate(trainer.update, trainer.ema.model, parameters, backend)
 
 
 def check_peer(name: str) -> str:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from ditbench.bench.adapters import Candidate
 from ditbench.bench.plain_trainer import PlainTrainer
 from ditbench.errors import DitbenchError
-from ditbench.models.switches import PAPER
 
 if TYPE_CHECKING:
     from ditbench.runs.plan import Plan
@@ -85,8 +84,8 @@ class DiffusersPeer:
                 f"the DiT of diffusers has no model.mlp_ratio = {plan.config.model.mlp_ratio:g}",
                 f"omit --peer, or pass --set model.mlp_ratio={MLP_RATIO:g}",
             )
-        for name, value in vars(plan.config.model.switches).items():
-            if value != getattr(PAPER, name):
+        for name, value in plan.config.model.switches.items():
+            if value != type(plan.config.model).model_fields[name].default:
                 raise DitbenchError(
                     f"the DiT of diffusers has no model.{name}", f"omit --peer, or model.{name}"
                 )

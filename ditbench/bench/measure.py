@@ -22,7 +22,7 @@ from ditbench.runs.environment import device_name
 from ditbench.runs.evaluate import balanced_labels, sample_images
 from ditbench.runs.memory import PeakMemory
 from ditbench.runs.runtime_errors import training_errors
-from ditbench.training import recorded
+from ditbench.training import graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ditbench.runs.plan import Plan
 
 # Steps before the clock starts, so that compiling and capturing a graph are not timed.
-WARM_UP = recorded.WARM_UP + 2
+WARM_UP = graph.WARM_UP + 2
 # Seconds of timing the matrix product.
 MATMUL_SECONDS = 0.5
 # Sampling is timed at most this many times, after a warm-up of so many sampling steps.
@@ -193,9 +193,7 @@ def _time_sampling(warm: _Warm, most_steps: int) -> float:
     return time.perf_counter() - started
 
 
-def _training(
-    warm: _Warm, seconds: list[float], matmul: float, peak: int | None
-) -> dict[str, Any]:
+def _training(warm: _Warm, seconds: list[float], matmul: float, peak: int | None) -> dict[str, Any]:
     """Conditions and speed of training, from the seconds per step in each part."""
     plan = warm.row.plan
     on_cpu = plan.device.type == "cpu"

@@ -12,10 +12,9 @@ from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.models.cost import count
 from ditbench.rundir import RunDirectory
 from ditbench.runs.parts import build_objective, model_arguments
-from ditbench.runs.plan import Plan, resolve
+from ditbench.runs.plan import Plan, choose_backend, resolve
 from ditbench.seeds import generator
 from ditbench.training.budget import create_budget
-from ditbench.training.compile_choice import NOT_COMPILED, Compiling
 
 if TYPE_CHECKING:
     from ditbench.config import RunConfig
@@ -58,21 +57,17 @@ def random_images(height: int, width: int, channels: int, classes: int, least: i
     )
 
 
-def plan_on(
-    dataset: ImageDataset,
-    config: RunConfig,
-    device: torch.device,
-    compiling: Compiling = NOT_COMPILED,
-) -> Plan:
+def plan_on(dataset: ImageDataset, config: RunConfig, device: torch.device) -> Plan:
     """A plan on given images. Nothing is written to its directory.
 
     Raises:
         DitbenchError: an unknown block or objective, a patch size that does not divide the images,
-            a sampler that the objective does not have.
+            a sampler that the objective does not have, a backend that does not work here.
     """
     objective = build_objective(config)
     config = resolve(config.with_values(data__name=dataset.name), dataset, objective, device)
-    cost = count(**model_arguments(config, dataset, objective))
+    cost = count(**model_arguments(config, dataset, objective), name=config.block)
     directory = RunDirectory.of(Path("bench"), config.preset, config.block, config.seed, "none")
     budget = create_budget(config, cost)
-    return Plan(config, directory, cost, dataset, objective, device, budget, compiling)
+    backend = choose_backend(config, device, directory, begun=None)
+    return Plan(config, directory, cost, dataset, objective, device, budget, backend)

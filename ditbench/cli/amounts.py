@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ditbench.errors import DitbenchError
 
 if TYPE_CHECKING:
-    from ditbench.settings import Table
+    from ditbench.config.schema import Table
 
 MULTIPLES = {"": 1, "k": 1_000, "m": 1_000_000}
 PREFIXES = {letter: 1_000**power for power, letter in enumerate(("", *"kmgtpez"))}

@@ -1,4 +1,4 @@
-"""`ditbench bench`: how fast blocks train and sample, beside others' models."""
+"""`ditbench bench`: the speed of training and sampling, beside other implementations."""
 
 from __future__ import annotations
 
@@ -7,25 +7,33 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ditbench.cli.amounts import parse_count, parse_seconds
-from ditbench.cli.options import COMPILE, DEVICES, Blocks, Format, Output, parse_blocks
+from ditbench.cli.options import DEVICES, Blocks, Format, Output, parse_blocks
+from ditbench.cli.run_options import (
+    BACKEND_HELP,
+    COMPILE_HELP,
+    parse_backend,
+    place,
+    size_overrides,
+)
 from ditbench.errors import DitbenchError
-from ditbench.models.sizes import parse_input, parse_model
+from ditbench.models.sizes import parse_input
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ditbench.bench.candidate import Maker
-    from ditbench.bench.measure import Length, Row
+    from ditbench.bench.adapters import Adapter
+    from ditbench.bench.measure import Row
+    from ditbench.bench.timing import Length
     from ditbench.config import RunConfig
 
-# The block that a peer is a model of, and that others are measured against where it is among them.
+# The block of the peers' models. Step ratios are to it, if it is measured.
 REFERENCE = "adaln-zero"
-# Weaker than --set. The paper's objective and learning rate, from the first step on: with a warm-up
-# all that is timed would train at almost none.
+# Weaker than --set. The paper's objective and learning rate; during a warm-up, the timed steps would
+# train with a learning rate of almost 0.
 DEFAULTS = ("objective.name=ddpm", "train.lr=1e-4", "train.warmup=0.0")
 SECONDS = 3.0
 BATCH_SIZE = 128
-MOST_SAMPLED = 1_000_000  # at once, as the configuration has it
+MOST_SAMPLED = 1_000_000  # the limit of eval.batch_size
 
 
 def bench(
@@ -42,12 +50,14 @@ def bench(
         typer.Option(metavar="HxWxC", help="Height x width x channels of the random images."),
     ] = "32x32x4",
     classes: Annotated[
-        int, typer.Option(metavar="N", min=1, max=1_000_000, help="Of which labels are drawn.")
+        int, typer.Option(metavar="N", min=1, max=1_000_000, help="The number of classes.")
     ] = 1000,
     batch_size: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=1, help="Images a step, and in a batch of samples. Default: 128."
+            metavar="N",
+            min=1,
+            help="Images per training step and per batch of samples. Default: 128.",
         ),
     ] = None,
     objective: Annotated[
@@ -57,27 +67,28 @@ def bench(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Measure others' adaLN-Zero too: diffusers, diffusers-compiled or both.",
+            help="Also measure adaLN-Zero of others: diffusers, diffusers-compiled or both.",
         ),
     ] = None,
     seconds: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Of timing for each row: 10, 1m. Default: 3."),
+        typer.Option(metavar="TIME", help="Seconds of timing per row: 10, 1m. Default: 3."),
     ] = None,
     steps: Annotated[
         str | None,
-        typer.Option(metavar="N", help="Timed steps of each row instead of seconds, 10 or more."),
+        typer.Option(metavar="N", help="Timed steps per row instead of seconds, 10 or more."),
     ] = None,
     sampling_steps: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Of the sampler. Default: 25.")
+        int | None, typer.Option(metavar="N", min=1, help="Steps of the sampler. Default: 25.")
     ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help=DEVICES)] = "auto",
     precision: Annotated[
         str | None, typer.Option(metavar="NAME", help="auto, fp32 or bf16.")
     ] = None,
+    backend: Annotated[str | None, typer.Option(metavar="NAME", help=BACKEND_HELP)] = None,
     compile: Annotated[  # noqa: A002 (the option's name)
-        str, typer.Option(metavar="NAME", help=f"{COMPILE}; auto is off here.")
-    ] = "auto",
+        str | None, typer.Option(metavar="NAME", help=COMPILE_HELP)
+    ] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any setting of a run; repeatable."),
@@ -86,23 +97,24 @@ def bench(
     output: Output = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
 ) -> None:
-    """Time training steps and sampling on random images; nothing is written into results.
+    """Time training steps and sampling on random images. Nothing is written into results.
 
-    A step is all of it: batch, forward and backward pass, AdamW, EMA. Its time is the median over
-    parts of several steps. The share of matmul is what training computes per second over what one
-    large matrix product does on the same device. How to read it: docs/bench.md.
+    A step is a whole training step: batch, forward and backward pass, AdamW, EMA. Its time is the
+    median over parts of several steps. The share of matmul is the training FLOP/s divided by the
+    FLOP/s of one large matrix product on the same device. How to read it: docs/bench.md.
     """
     from ditbench.report.tables import format_of
 
-    format_of(output, format)  # a wrong one is refused before anything is measured
+    format_of(output, format)  # a wrong one is an error before anything is measured
     names, shape = parse_blocks(block), parse_input(input)
     overrides: dict[str, Any] = {
-        **_size(model),
+        **size_overrides(model),
         "objective.name": objective,
         "train.batch_size": batch_size,
         "train.precision": precision,
+        "train.backend": parse_backend(backend, compile),
         "eval.sampling_steps": sampling_steps,
-        "budget.steps": 10**6,  # never used up, and no clock is looked at
+        "budget.steps": 10**6,  # never reached, and needs no clock
     }
     given = {key: value for key, value in overrides.items() if value is not None}
 
@@ -112,29 +124,22 @@ def bench(
     defaults = (*DEFAULTS, f"train.batch_size={BATCH_SIZE}", f"eval.batch_size={sampled}")
     config = load(settings=(*defaults, *(set_ or ())), overrides=given)
     length = _length(seconds, steps)
-    rows = _rows(config, names, peer, shape, classes, device, compile)
+    rows = _rows(config, names, peer, (*shape, classes), device, compile)
     _measure(rows, length, format, output, quiet=quiet)
 
 
-def _size(model: str | None) -> dict[str, Any]:
-    if model is None:
-        return {}
-    return {f"model.{name}": value for name, value in vars(parse_model(model)).items()}
-
-
 def _length(seconds: str | None, steps: str | None) -> Length:
-    """What --seconds or --steps says."""
-    from ditbench.bench.measure import Length
-    from ditbench.bench.timing import LEAST_PARTS
+    """The value of --seconds or --steps."""
+    from ditbench.bench.timing import LEAST_PARTS, Length
 
     if seconds is not None and steps is not None:
-        raise DitbenchError("--seconds and --steps are given together", "leave one")
+        raise DitbenchError("--seconds and --steps are given together", "omit one")
     if steps is None:
         return Length(SECONDS if seconds is None else parse_seconds(seconds, "--seconds"))
     count = parse_count(steps, "--steps")
     if count < LEAST_PARTS:
         raise DitbenchError(
-            f"--steps {count} is too few to tell a spread", f"write --steps {LEAST_PARTS} or more"
+            f"--steps {count} is too few for a spread", f"write --steps {LEAST_PARTS} or more"
         )
     return Length(SECONDS, count)
 
@@ -143,33 +148,28 @@ def _rows(
     config: RunConfig,
     names: list[str],
     peer: str | None,
-    shape: tuple[int, int, int],
-    classes: int,
+    shape: tuple[int, int, int, int],
     device: str,
-    choice: str,
+    compile: str | None,  # noqa: A002
 ) -> list[Row]:
-    """The blocks, then the peers; each is refused here that could not be measured."""
-    from ditbench.bench.candidate import Ours
+    """The blocks, then the peers. A DitbenchError is raised for each that cannot be measured."""
+    from ditbench.bench.adapters import Ours, check_peer, load_peer
     from ditbench.bench.measure import Row
-    from ditbench.bench.peers import check_peer, load_peer
     from ditbench.bench.synthetic import plan_on, random_images
     from ditbench.models.blocks.options import check_options
-    from ditbench.runs.environment import select_device
-    from ditbench.training.compile_choice import as_asked
 
     check_options(names, config.model.size, config.options)
     peers = [] if peer is None else [check_peer(part.strip()) for part in peer.split(",")]
-    where = select_device(device)
-    compiling = as_asked(choice, where)
-    images = random_images(*shape, classes, least=config.train.batch_size)
-    makers: list[tuple[str, str, Maker]] = [(name, name, Ours()) for name in names]
-    makers += [(name, REFERENCE, load_peer(name)) for name in dict.fromkeys(peers)]
+    config, where = place(config, device, compile)
+    images = random_images(*shape, least=config.train.batch_size)
+    adapters: list[tuple[str, str, Adapter]] = [(name, name, Ours()) for name in names]
+    adapters += [(name, REFERENCE, load_peer(name)) for name in dict.fromkeys(peers)]
     rows = [
-        Row(name, plan_on(images, config.with_values(block=block), where, compiling), maker)
-        for name, block, maker in makers
+        Row(name, plan_on(images, config.with_values(block=block), where), adapter)
+        for name, block, adapter in adapters
     ]
     for row in rows:
-        row.maker.check(row.plan)
+        row.adapter.check(row.plan)
     return rows
 
 
@@ -181,7 +181,7 @@ def _measure(
     *,
     quiet: bool,
 ) -> None:
-    """Measure and tell; what was measured before something went wrong is told all the same."""
+    """Measure and print. Rows measured before an error are printed as well."""
     from ditbench.bench.measure import bench, with_ratios
 
     def say(text: str) -> None:
@@ -190,16 +190,16 @@ def _measure(
 
     names = [row.name for row in rows]
     reference = REFERENCE if REFERENCE in names else names[0]
-    told: list[dict[str, Any]] = []
+    measured: list[dict[str, Any]] = []
     try:
         for row in bench(rows, length, say):
-            told.append(row)  # noqa: PERF402 (those before one that fails are kept)
+            measured.append(row)  # noqa: PERF402 (those before an error are kept)
     finally:
-        if told:
-            _tell(with_ratios(told, reference), format, output)
+        if measured:
+            _print(with_ratios(measured, reference), format, output)
 
 
-def _tell(
+def _print(
     rows: list[dict[str, Any]],
     format: str | None,  # noqa: A002
     output: Path | None,

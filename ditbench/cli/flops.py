@@ -57,10 +57,19 @@ def flops(
     height, width, channels = parse_input(input)
     variants = _variants(names, size, set_) if set_ else {name: {} for name in names}
 
+    from ditbench.models.blocks import block_class
     from ditbench.models.cost import count
 
     rows = [
-        count(name, size, height=height, width=width, channels=channels, **variant).as_dict()
+        count(
+            block_class(name),
+            size,
+            name=name,
+            height=height,
+            width=width,
+            channels=channels,
+            **variant,
+        ).as_dict()
         for name, variant in variants.items()
     ]
     emit(rows, COST_COLUMNS, format, output)
@@ -86,8 +95,5 @@ def _variants(
             )
     config = load(settings=tuple(settings))
     check_options(names, size, config.options)
-    model = {"mlp_ratio": config.model.mlp_ratio, "switches": config.model.switches}
-    return {
-        name: model | {"options": tuple(own_options(name, size, config.options).items())}
-        for name in names
-    }
+    model = {"mlp_ratio": config.model.mlp_ratio, **config.model.switches}
+    return {name: model | {"options": own_options(name, size, config.options)} for name in names}

@@ -48,7 +48,6 @@ Output = Annotated[
     typer.Option("--output", "-o", metavar="FILE", help="Write to a file instead of stdout."),
 ]
 DEVICES = "auto, cpu, cuda, cuda:1 ..."
-COMPILE = "auto, on or off: whether torch.compile makes the training steps"
 
 # What fits a signed 64-bit integer, in which torch's generators take their seed.
 SEEDS = range(2**63)

@@ -32,17 +32,13 @@ class Objective(ABC):
     def output_channels(self, channels: int) -> int:
         """C_out, the channels that a model of images with `channels` channels has to give."""
 
-    def loss(self, model: Model, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-        """The training loss of one batch, at times and noise of its own; see `draw`, `loss_at`."""
-        return self.loss_at(model, x, y, *self.draw(x, generator))
-
     @abstractmethod
     def draw(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """All that chance decides of a batch's loss.
+        """Draw the random numbers of one batch's loss.
 
         Args:
             x: clean images (N, C, H, W).
-            generator: where the times, then the noise, come from; usually on x's device.
+            generator: the source of the times, then of the noise; usually on x's device.
 
         Returns:
             The objective's times (N,) and standard normal noise (N, C, H, W), on x's device.
@@ -50,13 +46,13 @@ class Objective(ABC):
 
     @abstractmethod
     def loss_at(self, model: Model, x: Tensor, y: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """The training loss of one batch at given times and noise: no chance, so it compiles.
+        """The training loss of one batch at given times and noise; deterministic.
 
         Args:
             model: called once, on (x_t, model time, y).
             x: clean images (N, C, H, W), in [-1, 1].
-            y: labels (N,), int64; label dropout has been applied already.
-            t: times (N,), as `draw` gives them.
+            y: labels (N,), int64, after label dropout.
+            t: times (N,), as `draw` returns them.
             noise: standard normal noise (N, C, H, W).
 
         Returns:
@@ -64,6 +60,24 @@ class Objective(ABC):
 
         Raises:
             ValueError: the model's output does not have the shape that the objective needs.
+        """
+
+    @abstractmethod
+    def loss(self, out: Tensor, x: Tensor, x_t: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """The part of `loss_at` after the model's output.
+
+        It computes on tensors alone and never branches on their values, so it compiles into one
+        graph.
+
+        Args:
+            out: the model's output (N, C_out, H, W), of any floating-point dtype.
+            x: clean images (N, C, H, W), float32.
+            x_t: the noisy images (N, C, H, W) that the model received, float32.
+            t: times (N,), as `draw` returns them.
+            noise: the noise (N, C, H, W) in x_t.
+
+        Returns:
+            The mean loss, a float32 scalar.
         """
 
     def output(self, model: Model, x: Tensor, t: Tensor, y: Tensor) -> Tensor:

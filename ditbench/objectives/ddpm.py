@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch.nn import functional as F
 
-from ditbench.kernel_type import kernel_type
 from ditbench.objectives.base import Objective, draw_normal
 from ditbench.objectives.schedule import Coefficients, Schedule
 from ditbench.objectives.vlb import discretized_gaussian_log_likelihood, gaussian_kl
@@ -63,6 +62,10 @@ class DDPM(Objective):
         self.schedule = Schedule.linear(timesteps, beta_start, beta_end)
         self.learn_sigma = learn_sigma
         self.max_steps = timesteps
+        # The bound is a sum over T terms, of which each image's t picks one. T times the mean of
+        # the picked terms is an unbiased estimate. At T = 1000, T and lambda cancel: the weight
+        # is 1, and the two parts of the loss are simply added.
+        self.bound_weight = BOUND_WEIGHT * timesteps
 
     def output_channels(self, channels: int) -> int:
         """2C, eps and the variance, or C without `learn_sigma`."""
@@ -86,37 +89,35 @@ class DDPM(Objective):
         return t.to(x.device, non_blocking=x.is_cuda), draw_normal(x, generator)
 
     def loss_at(self, model: Model, x: Tensor, y: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """Mean squared error of eps, plus the bound with `learn_sigma`; see `Objective.loss_at`."""
+        """`loss` of the model's output at timesteps t; see `Objective.loss_at`."""
         x = x.float()
         x_t = self.q_sample(x, t, noise)
-        out = self.output(model, x_t, t, y)
-        # The bound is a sum over T terms, of which t picks one: T times its mean is unbiased. At
-        # T = 1000 that and lambda cancel, and the two parts of the loss are simply added.
-        weight = BOUND_WEIGHT * len(self.schedule)
-        if self.learn_sigma and kernel_type(x) is not None:
-            from ditbench.objectives.hybrid_loss import HybridLoss
+        return self.loss(self.output(model, x_t, t, y), x, x_t, t, noise)
 
-            return HybridLoss.apply(out, x, noise, t, self.schedule.table_on(x.device), weight)
-        eps, v = self._parts(out)
+    def loss(self, out: Tensor, x: Tensor, x_t: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """Mean squared error of eps, plus the bound with `learn_sigma`; see `Objective.loss`."""
+        eps, v = self.split(out)
         mse = F.mse_loss(eps, noise)
         if v is None:
             return mse
-        return mse + weight * self._bound(x, x_t, t, eps.detach(), v).mean()
+        return mse + self.bound_weight * self.bound(x, x_t, t, eps.detach(), v).mean()
 
-    def _parts(self, out: Tensor) -> tuple[Tensor, Tensor | None]:
-        """A model's eps and its v (None without `learn_sigma`), (N, C, H, W) each, float32."""
+    def split(self, out: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Split a model's output into eps and v (None without `learn_sigma`).
+
+        Both are (N, C, H, W), float32.
+        """
         if not self.learn_sigma:
             return out.float(), None
         eps, v = out.float().chunk(2, dim=1)
         return eps, v
 
-    def _bound(self, x0: Tensor, x_t: Tensor, t: Tensor, eps: Tensor, v: Tensor) -> Tensor:
+    def bound(self, x0: Tensor, x_t: Tensor, t: Tensor, eps: Tensor, v: Tensor) -> Tensor:
         """Term t of the variational bound in bits, (N, C, H, W) (Ho et al. 2020, eq. 5)."""
         c = self.schedule.at(t)
         mean = c.posterior_mean(c.predict_x0(x_t, eps), x_t)
         log_var = c.learned_log_variance(v)
-        true_log_var = torch.as_tensor(c.log_beta_tilde)
-        kl = gaussian_kl(c.posterior_mean(x0, x_t), true_log_var, mean, log_var)
+        kl = gaussian_kl(c.posterior_mean(x0, x_t), c.log_beta_tilde, mean, log_var)
         nll = -discretized_gaussian_log_likelihood(x0, mean, log_var)
         return torch.where(t.view(-1, 1, 1, 1) == 0, nll, kl) / log(2)
 
@@ -141,7 +142,7 @@ class DDPM(Objective):
         def denoise(x: Tensor, i: int) -> tuple[Tensor, Tensor | None]:
             """The image that the model sees in x at step i, and its v."""
             t = torch.full((x.shape[0],), times[i], device=x.device)
-            eps, v = self._parts(self.output(model, x, t, y))
+            eps, v = self.split(self.output(model, x, t, y))
             x0 = schedule.at_step(i).predict_x0(x, eps)
             return x0.clamp(-1, 1) if clip else x0, v
 

@@ -14,7 +14,9 @@ LEAST_PROBABILITY = 1e-12
 """What probabilities are held to at least (27.6 nats), which bounds the loss of an outlier."""
 
 
-def gaussian_kl(mean_p: Tensor, log_var_p: Tensor, mean_q: Tensor, log_var_q: Tensor) -> Tensor:
+def gaussian_kl(
+    mean_p: Tensor, log_var_p: float | Tensor, mean_q: Tensor, log_var_q: Tensor
+) -> Tensor:
     """KL(p || q) of two normal distributions, in nats, element by element.
 
     Args:

@@ -12,11 +12,11 @@ import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from ditbench.config.schema import keys, put, validate
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import ModelSize
 from ditbench.report import fields
 from ditbench.report.fields import show
-from ditbench.settings import keys, put, validate
 
 if TYPE_CHECKING:
     from typing import Any

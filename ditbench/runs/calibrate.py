@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 from ditbench.runs.evaluate import balanced_labels, sample_images
 from ditbench.runs.plan import build_trainer
 from ditbench.runs.runtime_errors import training_errors
-from ditbench.training import recorded
+from ditbench.training import graph
 from ditbench.training.stopwatch import synchronize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ditbench.runs.plan import Plan
-    from ditbench.training.train import Trainer
+    from ditbench.training.trainer import Trainer
 
 # Updates before the clock starts, so that loading kernels and capturing a graph are not timed.
-WARM_UP = recorded.WARM_UP + 2
+WARM_UP = graph.WARM_UP + 2
 # How long to time updates, and the least number of parts of that time.
 SECONDS = 0.8
 LEAST_PARTS = 3
@@ -53,8 +53,7 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
     Yields:
         The cost of the model, `lr`, `seed`, `steps`, `images`, `train_flops`, `evaluation_steps` or
         `evaluation_seconds` (the other is None), `estimated` (whether steps, images and FLOPs
-        follow from the calibration), `compiled` (whether training is compiled),
-        `seconds_per_step`, `expected_train_seconds`, `expected_eval_seconds` (sampling only),
+        follow from the calibration), `backend`, `seconds_per_step`, `expected_train_seconds`, `expected_eval_seconds` (sampling only),
         `expected_total_seconds` (of the whole run from step 0, without compiling), `path`,
         `complete`. The four times are None for a complete run.
 
@@ -63,7 +62,9 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
     """
     speeds: dict[str, Speed] = {}
     for run in plans:
-        fingerprint = run.config.with_values(train__lr=1.0).fingerprint  # speed does not depend on the rate
+        fingerprint = run.config.with_values(
+            train__lr=1.0
+        ).fingerprint  # speed does not depend on the rate
         complete = run.directory.is_complete()
         if not complete and fingerprint not in speeds:
             say(f"calibrating {run.config.block} on {run.device}")
@@ -76,7 +77,7 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
             "lr": run.config.train.lr,
             "seed": run.config.seed,
             **expected,
-            "compiled": run.compiling.on,
+            "backend": run.backend.name,
             "images": expected["steps"] * run.config.train.batch_size,
             "train_flops": run.train_flops(expected["steps"]),
             **dict.fromkeys(("evaluation_steps", "evaluation_seconds")),

@@ -14,8 +14,8 @@ from ditbench.metrics import create_extractor
 from ditbench.metrics.real import real_statistics
 from ditbench.models.dit import DiT
 from ditbench.seeds import generator
+from ditbench.training.graph import GraphPerShape
 from ditbench.training.precision import mixed_precision
-from ditbench.training.recorded import RecordedByShape
 from ditbench.training.stopwatch import synchronize
 
 if TYPE_CHECKING:
@@ -133,8 +133,8 @@ def sample_images(
     draws = generator(config.seed, "eval", "noise")
     ancestral = generator(config.seed, "eval", "ancestral", device=device)
     images = []
-    network = RecordedByShape(model) if _is_replayable(model, device) else model
-    with mixed_precision(model, config.train.precision):
+    network = GraphPerShape(model) if _is_replayable(model, device) else model
+    with mixed_precision(device, config.train.precision):
         for asked in labels.split(config.eval.batch_size):
             if stop is not None:
                 stop.check()

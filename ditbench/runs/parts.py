@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ditbench.models.blocks import block_class
 from ditbench.models.dit import DiT
+from ditbench.models.layers import PLAIN, Ops
 from ditbench.objectives import create_objective
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ def model_arguments(
 ) -> dict[str, Any]:
     """The arguments of both `DiT` and `cost.count` for a run."""
     return {
-        "block": config.block,
+        "block": block_class(config.block),
         "size": config.model.size,
         "height": dataset.height,
         "width": dataset.width,
@@ -28,14 +30,17 @@ def model_arguments(
         "out_channels": objective.output_channels(dataset.channels),
         "num_classes": dataset.num_classes,
         "mlp_ratio": config.model.mlp_ratio,
-        # Pairs instead of a dict: the arguments are keys of a cache.
-        "options": tuple(config.options.items()),
-        "switches": config.model.switches,
+        "options": config.options,
+        **config.model.switches,
     }
 
 
 def build_model(
-    config: RunConfig, dataset: ImageDataset, objective: Objective, device: torch.device
+    config: RunConfig,
+    dataset: ImageDataset,
+    objective: Objective,
+    device: torch.device,
+    ops: Ops = PLAIN,
 ) -> DiT:
     """The initialised model of a run.
 
@@ -43,7 +48,7 @@ def build_model(
     from the global generator, never runs.
     """
     with torch.device("meta"):
-        model = DiT(**model_arguments(config, dataset, objective))
+        model = DiT(**model_arguments(config, dataset, objective), ops=ops)
     model.to_empty(device="cpu")
     model.initialize(config.seed)
     return model.to(device)

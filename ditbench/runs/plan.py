@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from ditbench.data import load_dataset
 from ditbench.errors import DitbenchError
+from ditbench.files import read_json
 from ditbench.metrics import extractor_class
-from ditbench.models.blocks import check_block, outside
+from ditbench.models.blocks import block_class, check_block, outside
 from ditbench.models.blocks.options import check_options, own_options
 from ditbench.models.cost import Cost, count
 from ditbench.rundir import RunDirectory
-from ditbench.runs.environment import resolve_precision
+from ditbench.runs.environment import device_name, resolve_precision
 from ditbench.runs.parts import build_model, build_objective, model_arguments
+from ditbench.training.backend import BACKENDS, PLAIN_BACKEND, Backend, choose
 from ditbench.training.budget import create_budget
-from ditbench.training import recorded
-from ditbench.training.compile_choice import NOT_COMPILED, Compiling, decide
-from ditbench.training.train import Trainer
+from ditbench.training.graph import WARM_UP
+from ditbench.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,8 @@ class Plan:
         objective: loss and samplers.
         device: where to train.
         budget: how long to train. A budget in FLOPs is a number of steps here.
-        compiling: whether torch compiles training.
+        backend: what computes a training step.
+        begun: the backend that a run to be resumed was begun with; otherwise None.
         notes: further entries of env.json, such as the origin of a learning rate.
         sweeps: whether this is one of several runs that differ in the learning rate.
     """
@@ -56,7 +58,8 @@ class Plan:
     objective: Objective
     device: torch.device
     budget: Budget
-    compiling: Compiling = NOT_COMPILED
+    backend: Backend = PLAIN_BACKEND
+    begun: str | None = None
     notes: dict[str, Any] = field(default_factory=dict)
     sweeps: bool = False
 
@@ -69,46 +72,45 @@ class Plan:
     @property
     def rehearsal(self) -> int:
         """The updates of a discarded model that precede training, see `run.rehearse`."""
-        once = recorded.WARM_UP + 1 if self.device.type == "cuda" else int(self.compiling.on)
-        return max(self.budget.rehearsal, once)
+        if self.device.type == "cuda":  # its steps become a CUDA graph
+            return max(self.budget.rehearsal, WARM_UP + 1)
+        return max(self.budget.rehearsal, int(self.backend.compiles))
 
     def train_flops(self, steps: int) -> float:
         """The floating-point operations of training: 3 x forward MACs x 2 x images."""
         return self.cost.train_flops_per_image * (steps * self.config.train.batch_size)
 
 
-def plan(config: RunConfig, out: Path, device: torch.device, compiling: str = "off") -> Plan:
+def plan(config: RunConfig, out: Path, device: torch.device) -> Plan:
     """Plan one run; see `plan_all`."""
-    return plan_all([config], out, device, compiling)[0]
+    return plan_all([config], out, device)[0]
 
 
 def plan_all(
     configs: list[RunConfig],
     out: Path,
     device: torch.device,
-    compiling: str = "off",
     settle: Callable[[list[RunConfig]], list[RunConfig]] = list,
 ) -> list[Plan]:
     """Check configurations against everything that they name. Nothing is written.
 
-    Runs on the same images share them. The cost of equal models is counted once.
+    Runs on the same images share them.
 
     Args:
         configs: one per run.
         out: the parent of the run directories.
         device: where to train.
-        compiling: `auto`, `on` or `off`, see `compile_choice.decide`.
         settle: a last change of the configurations, in which no `auto` is left.
 
     Raises:
         DitbenchError: an unknown name; a batch larger than the dataset; a patch size that does not
             divide the images; features that do not fit them; a sampler that the objective does not
             have; data that differ from those of the configuration; fewer steps than evaluations;
-            an option that no block has; `on` where torch cannot compile.
+            an option that no block has; a backend that does not work on this machine.
     """
     for config in configs:
         check_options([each.block for each in configs], config.model.size, config.options)
-    read, counted = cache(load_dataset), cache(count)
+    read = cache(load_dataset)
     parts = []
     for config in configs:
         dataset = read(config.data.name, config.data.path)
@@ -117,28 +119,68 @@ def plan_all(
         objective = build_objective(config)
         parts.append((resolve(config, dataset, objective, device), dataset, objective))
     settled = settle([config for config, _, _ in parts])
+    costs: dict[str, Cost] = {}
     plans = []
     for config, (_, dataset, objective) in zip(settled, parts, strict=True):
-        cost = counted(**model_arguments(config, dataset, objective))
+        if config.fingerprint not in costs:  # seeds share it
+            arguments = model_arguments(config, dataset, objective)
+            costs[config.fingerprint] = count(**arguments, name=config.block)
+        cost = costs[config.fingerprint]
         directory = RunDirectory.of(
             out, config.preset, config.block, config.seed, config.fingerprint
         )
         budget = create_budget(config, cost)
-        how = decide(compiling, config, dataset, budget, device, directory)
-        plans.append(Plan(config, directory, cost, dataset, objective, device, budget, how))
+        begun = begun_backend(directory, device)
+        backend = choose_backend(config, device, directory, begun)
+        plans.append(
+            Plan(config, directory, cost, dataset, objective, device, budget, backend, begun)
+        )
     return plans
+
+
+def choose_backend(
+    config: RunConfig, device: torch.device, directory: RunDirectory, begun: str | None
+) -> Backend:
+    """The backend of a run; a complete run needs none, and none is looked for.
+
+    Raises:
+        DitbenchError: exit code 1, if the backend in the configuration does not work here.
+    """
+    if directory.is_complete():
+        return PLAIN_BACKEND
+    train = config.train
+    return choose(train.backend, block_class(config.block), train.precision, device, begun)
+
+
+def begun_backend(directory: RunDirectory, device: torch.device) -> str | None:
+    """The backend in env.json of a run that has a checkpoint, made on a device of this name."""
+    if not directory.checkpoints or not directory.environment.is_file():
+        return None
+    try:
+        facts = read_json(directory.environment)
+    except DitbenchError:  # a damaged env.json does not prevent a run from being resumed
+        return None
+    if facts.get("device") != device_name(device):
+        return None
+    if facts.get("backend") in BACKENDS[1:]:
+        return str(facts["backend"])
+    # Earlier versions recorded only whether torch compiled the loss, and had kernels on a GPU.
+    if facts.get("compiled") is True:
+        return "compile"
+    return "kernels" if device.type == "cuda" else "plain"
 
 
 def build_trainer(run: Plan) -> Trainer:
     """A trainer of a planned run, at step 0."""
+    model = build_model(run.config, run.dataset, run.objective, run.device, run.backend.ops)
     return Trainer(
         run.config,
-        build_model(run.config, run.dataset, run.objective, run.device),
+        model,
         run.objective,
         run.dataset,
         run.device,
         run.budget,
-        compiled=run.compiling.on,
+        backend=run.backend,
     )
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ditbench.errors import DitbenchError
     from ditbench.runs.plan import Plan
     from ditbench.training.budget import Budget
-    from ditbench.training.train import Logged
+    from ditbench.training.trainer import Logged
 
 # The least time between two lines of the training log where there is no terminal.
 SECONDS_BETWEEN_LINES = 5.0

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from ditbench.runs.evaluate import Evaluation, Evaluator
     from ditbench.runs.memory import PeakMemory
     from ditbench.runs.plan import Plan
-    from ditbench.training.train import EvaluationDue, Trainer
+    from ditbench.training.trainer import EvaluationDue, Trainer
 
 
 def environment_facts(run: Plan) -> dict[str, Any]:
     """The contents of env.json."""
-    facts = environment.describe(run.device) | run.compiling.describe() | run.notes
+    facts = environment.describe(run.device) | run.backend.describe() | run.notes
     external = outside(run.config.block)
     if external and (package := package_of(external.place)):
         facts["strategy_package"] = package
@@ -71,9 +71,7 @@ def evaluation_row(run: Plan, evaluation: Evaluation, due: EvaluationDue) -> dic
     }
 
 
-def result(
-    run: Plan, trainer: Trainer, evaluator: Evaluator, memory: PeakMemory
-) -> dict[str, Any]:
+def result(run: Plan, trainer: Trainer, evaluator: Evaluator, memory: PeakMemory) -> dict[str, Any]:
     """The contents of result.json. Sums come from eval.csv: a resumed run has several parts."""
     rows = run.directory.read_evaluations()
     sampling_seconds = sum(row["sampling_seconds"] for row in rows)

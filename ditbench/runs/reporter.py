@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ditbench.errors import DitbenchError
     from ditbench.runs.plan import Plan
-    from ditbench.training.train import Logged
+    from ditbench.training.trainer import Logged
 
 
 class Reporter:

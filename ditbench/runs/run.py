@@ -18,15 +18,14 @@ from ditbench.runs.reporter import SILENT
 from ditbench.runs.runtime_errors import out_of_memory_as_error, training_errors
 from ditbench.runs.stale_run import stale_run
 from ditbench.training.checkpoint import Saver, resume
-from ditbench.training.compile_choice import begun_compiled
 from ditbench.training.nonfinite import Diverged
 from ditbench.training.stop import Stopped, StopRequest
-from ditbench.training.train import EvaluationDue, Logged
+from ditbench.training.trainer import EvaluationDue, Logged
 
 if TYPE_CHECKING:
     from ditbench.runs.plan import Plan
     from ditbench.runs.reporter import Reporter
-    from ditbench.training.train import Trainer
+    from ditbench.training.trainer import Trainer
 
 
 def execute(
@@ -131,11 +130,14 @@ def _open(run: Plan, trainer: Trainer, reporter: Reporter) -> None:
         )
     if not (resumed and directory.is_described()):
         records.write_description(run, records.environment_facts(run), resumed=resumed)
-    elif begun_compiled(directory, run.device) not in (None, run.compiling.on):
-        how = "compiled" if run.compiling.on else "not compiled"
-        reporter.warned(f"{directory.path} goes on {how}, otherwise than it was begun")
-        facts = read_json(directory.environment) | run.compiling.describe()
-        facts["compiling_changed_at_step"] = trainer.step
+    elif run.begun not in (None, run.backend.name):
+        why = f" ({run.backend.fallback})" if run.backend.fallback else ""
+        reporter.warned(
+            f"{directory.path} resumes with the backend {run.backend.name}{why}; "
+            f"it was begun with {run.begun}"
+        )
+        facts = read_json(directory.environment) | run.backend.describe()
+        facts["backend_changed_at_step"] = trainer.step
         records.write_description(run, facts, resumed=True)
 
 

@@ -9,8 +9,8 @@ import torch
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.models.blocks.guard import guarded
-from ditbench.training.compile_choice import cannot_compile
-from ditbench.training.compiled import reason_of
+from ditbench.training.backend import cannot_run
+from ditbench.training.compile import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ def training_errors(run: Plan) -> Iterator[None]:
             if "can't allocate memory" in str(error):  # the CPU allocator has no class for it
                 raise torch.OutOfMemoryError(str(error)) from error
             if type(error).__module__.startswith(_COMPILER):
-                raise cannot_compile(reason_of(error)) from error
+                raise cannot_run("compile", reason_of(error)) from error
             raise
 
 

@@ -48,7 +48,6 @@ def plan_sweep(
     grid: Grid,
     out: Path,
     device: torch.device,
-    compiling: str = "off",
 ) -> list[Plan]:
     """Plan the runs of a sweep, in a directory of their own below `out`. Nothing is written.
 
@@ -58,7 +57,6 @@ def plan_sweep(
         grid: the runs of each block.
         out: the parent of the run directories.
         device: where to train.
-        compiling: see `plan_all`.
 
     Raises:
         DitbenchError: the fraction is not in (0, 1]; see also `plan_all`.
@@ -75,7 +73,7 @@ def plan_sweep(
         for block in blocks
         for rate in grid.rates
     ]
-    plans = plan_all(configs, out / TUNING, device, compiling)
+    plans = plan_all(configs, out / TUNING, device)
     return [replace(plan, notes=grid.describe(), sweeps=True) for plan in plans]
 
 
@@ -94,9 +92,7 @@ def has_diverged(plan: Plan) -> bool:
     return plan.directory.failure.is_file() and not plan.directory.is_complete()
 
 
-def execute_sweep(
-    plans: Sequence[Plan], reporter: Reporter, stop: StopRequest
-) -> list[Plan]:
+def execute_sweep(plans: Sequence[Plan], reporter: Reporter, stop: StopRequest) -> list[Plan]:
     """Train and evaluate each run; a run that fails does not stop the others.
 
     A run that diverges is a result of the sweep and is not repeated. A run that fails for another

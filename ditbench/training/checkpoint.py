@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ditbench.models.dit import DiT
     from ditbench.rundir import RunDirectory
-    from ditbench.training.train import Trainer
+    from ditbench.training.trainer import Trainer
 
 # At most this much work is lost to a power cut, where a checkpoint is written fast; where it is
 # not, it may take this share of the time.

@@ -35,7 +35,7 @@ def test_an_unknown_name_is_told_the_nearest():
 
 
 def test_objectives_share_one_signature():
-    for method in ("loss", "sample", "output_channels"):
+    for method in ("draw", "loss_at", "loss", "sample", "output_channels"):
         expected = inspect.signature(getattr(Objective, method))
         for name in objective_names():
             assert inspect.signature(getattr(type(create_objective(name)), method)) == expected

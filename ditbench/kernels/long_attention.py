@@ -1,11 +1,11 @@
-"""Self-attention over many tokens: a flash kernel that works where the linear layers want it.
+"""Self-attention over many tokens: a flash kernel on the layout of the linear layers.
 
-q, k and v are read from the one tensor (N, T, 3 D) that a linear layer wrote, and their gradients
-are written into one that it reads. Other kernels give three tensors, which have to be put together
-again: over 256 tokens that costs more than the attention.
+It reads q, k and v from the one tensor (N, T, 3 D) that a linear layer wrote, and writes their
+gradients into one tensor of that shape. Other kernels return three tensors, which then have to be
+concatenated.
 
 The algorithm is that of Dao 2023 (arXiv 2307.08691): running softmax in the forward pass, weights
-computed again from its log-sum-exp in the backward pass, one kernel for the gradients of k and v,
+recomputed from its log-sum-exp in the backward pass, one kernel for the gradients of k and v,
 one for those of q. Legend of shapes: N batch, T tokens, D hidden size, h heads, d = D / h.
 """
 
@@ -18,11 +18,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ditbench.models.kernels.sums import note_sums
-
 HEAD_SIZES = (16, 32, 64)
 LOG2_E = tl.constexpr(1.4426950408889634)
-# Tokens a tile, warps and stages of each kernel; measured on an H200.
+# Tokens per tile, warps and stages of each kernel; tuned on an H200.
 FORWARD = {"Q": 64, "K": 64, "num_warps": 4, "num_stages": 3}
 KEYS = {"Q": 32, "K": 64, "num_warps": 4, "num_stages": 3}
 QUERIES = {"Q": 64, "K": 32, "num_warps": 4, "num_stages": 3}
@@ -68,7 +66,7 @@ def _forward_kernel(
 
 @triton.jit
 def _keys_kernel(
-    qkv, out, grad, lse, grad_qkv, sums, scale, h, T,
+    qkv, out, grad, lse, grad_qkv, scale, h, T,
     d: tl.constexpr, Q: tl.constexpr, K: tl.constexpr,
 ):  # fmt: skip
     """The gradients of a tile of keys and values; weights are (keys, queries) here."""
@@ -93,7 +91,7 @@ def _keys_kernel(
         g = tl.load(grad + rows[:, None] * D + columns, mask, 0.0)
         o = tl.load(out + rows[:, None] * D + columns, mask, 0.0)
         mean = tl.sum(g.to(tl.float32) * o.to(tl.float32), 1)
-        # Rows beyond the end have weight 0.
+        # Rows beyond the end get weight 0.
         level = tl.load(lse + rows, rows < T, float("inf"))
         scores = tl.dot(k, tl.trans(queries)) * (scale * LOG2_E)
         weights = tl.exp2(scores - level[None, :])
@@ -103,15 +101,11 @@ def _keys_kernel(
         g_keys += tl.dot(g_scores, queries)
     tl.store(grad_qkv + n * T * 3 * D + head * d + D + at, g_keys.to(k.dtype), is_key)
     tl.store(grad_qkv + n * T * 3 * D + head * d + 2 * D + at, g_values.to(k.dtype), is_key)
-    sums += (n * tl.num_programs(0) + tl.program_id(0)) * 2 * D + head * d + tl.arange(0, d)
-    # A key beyond the end has weights all the same.
-    tl.store(sums, tl.sum(tl.where(is_key, g_keys, 0.0), 0))
-    tl.store(sums + D, tl.sum(tl.where(is_key, g_values, 0.0), 0))
 
 
 @triton.jit
 def _queries_kernel(
-    qkv, out, grad, lse, grad_qkv, sums, scale, h, T,
+    qkv, out, grad, lse, grad_qkv, scale, h, T,
     d: tl.constexpr, Q: tl.constexpr, K: tl.constexpr,
 ):  # fmt: skip
     """The gradient of a tile of queries."""
@@ -133,15 +127,13 @@ def _queries_kernel(
         key_at = qkv + D + keys[:, None] * 3 * D + columns
         k = tl.load(key_at, (keys < T)[:, None], 0.0)
         v = tl.load(key_at + D, (keys < T)[:, None], 0.0)
-        # A key beyond the end is 0, so that whatever its weight it adds nothing.
+        # A key beyond the end is 0, so that it adds nothing, whatever its weight.
         scores = tl.dot(queries, tl.trans(k)) * (scale * LOG2_E)
         weights = tl.exp2(scores - level[:, None])
         g_weights = tl.dot(g, tl.trans(v))
         g_scores = (weights * (g_weights - mean[:, None]) * scale).to(k.dtype)
         g_queries += tl.dot(g_scores, k)
     tl.store(grad_qkv + n * T * 3 * D + head * d + at, g_queries.to(queries.dtype), mask)
-    sums += (n * tl.num_programs(0) + tl.program_id(0)) * D + head * d + tl.arange(0, d)
-    tl.store(sums, tl.sum(g_queries, 0))
 
 
 class LongSelfAttention(torch.autograd.Function):
@@ -170,10 +162,8 @@ class LongSelfAttention(torch.autograd.Function):
         grad_qkv = torch.empty_like(qkv)
         given = qkv, out, grad.contiguous(), lse, grad_qkv
         numbers = d**-0.5, ctx.num_heads, T, d
-        tiles = triton.cdiv(T, KEYS["K"])
-        of_keys = qkv.new_empty(N * tiles, 2 * D, dtype=torch.float32)
-        _keys_kernel[(tiles, N * ctx.num_heads)](*given, of_keys, *numbers, **KEYS)
-        tiles = triton.cdiv(T, QUERIES["Q"])
-        of_queries = qkv.new_empty(N * tiles, D, dtype=torch.float32)
-        _queries_kernel[(tiles, N * ctx.num_heads)](*given, of_queries, *numbers, **QUERIES)
-        return note_sums(grad_qkv, of_queries, of_keys), None
+        _keys_kernel[(triton.cdiv(T, KEYS["K"]), N * ctx.num_heads)](*given, *numbers, **KEYS)
+        _queries_kernel[(triton.cdiv(T, QUERIES["Q"]), N * ctx.num_heads)](
+            *given, *numbers, **QUERIES
+        )
+        return grad_qkv, None

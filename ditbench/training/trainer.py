@@ -1,23 +1,21 @@
-"""The training loop. It prints nothing: it yields what happens."""
+"""The training loop. It prints nothing; it yields rows of the log and evaluations that are due."""
 
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ditbench.models.aside import Aside
 from ditbench.seeds import generator
+from ditbench.training.backend import PLAIN_BACKEND, Backend
 from ditbench.training.batches import Batches, drop_labels
-from ditbench.training.compiled import CompiledLoss
 from ditbench.training.ema import Ema
+from ditbench.training.graph import CudaGraph
 from ditbench.training.nonfinite import Diverged, Sentinel
-from ditbench.training.precision import MixedPrecision
-from ditbench.training.recorded import Recorded
+from ditbench.training.precision import mixed_precision
 from ditbench.training.stop import StopRequest
 from ditbench.training.stopwatch import Stopwatch
 
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from ditbench.objectives.base import Objective
     from ditbench.training.budget import Budget
 
-# What a checkpoint keeps of a trainer beside its tensors and its clock.
+# The state of a trainer in a checkpoint, besides its tensors and its clock.
 _COUNTERS = ("step", "logged", "evaluations", "evaluated_step", "loss_count", "skipped")
 
 
@@ -57,7 +55,7 @@ class Logged:
 
 @dataclass(frozen=True)
 class EvaluationDue:
-    """The loop waits: the EMA weights are those after `step` updates."""
+    """An evaluation is due: the EMA weights are those after `step` updates."""
 
     step: int
     images: int
@@ -65,7 +63,7 @@ class EvaluationDue:
 
 
 class Trainer:
-    """One model, its EMA and optimizer, and all that decides the next step.
+    """One model, its EMA and optimizer, and everything that the next step depends on.
 
     Args:
         config: of the run; its precision is resolved.
@@ -74,7 +72,7 @@ class Trainer:
         dataset: the images.
         device: where to train.
         budget: how long.
-        compiled: whether torch compiles the loss.
+        backend: that the model was built for.
     """
 
     def __init__(
@@ -86,7 +84,7 @@ class Trainer:
         device: torch.device,
         budget: Budget,
         *,
-        compiled: bool = False,
+        backend: Backend = PLAIN_BACKEND,
     ) -> None:
         self.config = config
         self.model = model
@@ -97,7 +95,7 @@ class Trainer:
         self.parameters = list(model.parameters())
         train = config.train
         on_cuda = device.type == "cuda"
-        # A recording reads these two numbers of a step from the device, where they change.
+        # A CUDA graph reads these two numbers of a step from the device.
         self._lr = torch.zeros((), device=device)
         self._ema_share = torch.zeros((), device=device)
         self.optimizer = torch.optim.AdamW(
@@ -125,15 +123,13 @@ class Trainer:
         self.position = 0.0
         self.before = 0.0
         self.lr = 0.0
-        # Kept on the device between rows, so that a step never waits for it.
+        # Stays on the device between rows, so that a step never waits for it.
         self.loss_sum = torch.zeros((), device=device)
         self.loss_count = 0
         self.skipped = 0
-        self._aside = Aside(device) if on_cuda else nullcontext
-        self._precision = MixedPrecision(self.parameters, self.ema.weights, train.precision)
-        self.loss_at = CompiledLoss(objective) if compiled else objective.loss_at
+        backend.prepare([model, self.ema.model], objective)
         self._on_device = (
-            Recorded(self._device_step, (self.noise, self.dropout))
+            CudaGraph(self._device_step, (self.noise, self.dropout))
             if on_cuda
             else self._device_step
         )
@@ -151,11 +147,11 @@ class Trainer:
     def run(self, stop: StopRequest | None = None) -> Iterator[Logged | EvaluationDue]:
         """Train to the end of the budget; the clock stops whenever something is yielded.
 
-        Whoever saves the trainer while it waits for an evaluation says by `evaluated` when that is
-        made: a trainer that was saved before asks for it again.
+        Whoever saves the trainer while an evaluation is due first calls `evaluated` once it is
+        made; a trainer that was saved before that asks for the evaluation again.
 
         Args:
-            stop: looked at after every step.
+            stop: checked after every step.
 
         Raises:
             Stopped: a stop was asked for; the state is that after a whole step.
@@ -199,7 +195,7 @@ class Trainer:
         return fresh and self.budget.evaluates(self.position, self.evaluations)
 
     def evaluated(self) -> None:
-        """Take note that the evaluation that was due has been made."""
+        """Record that the evaluation that was due has been made."""
         self.evaluations += 1
         self.evaluated_step = self.step
 
@@ -208,11 +204,11 @@ class Trainer:
             raise Diverged(found, self.config.train.lr)
 
     def counters(self) -> dict[str, float]:
-        """All of the state that is no tensor."""
+        """The state apart from tensors."""
         return {"seconds": self.seconds, **{name: getattr(self, name) for name in _COUNTERS}}
 
     def restore_counters(self, counters: dict[str, float]) -> None:
-        """Take up what `counters` gave."""
+        """Restore the state from `counters`."""
         self.stopwatch.seconds = float(counters["seconds"])
         for name in _COUNTERS:
             setattr(self, name, int(counters[name]))
@@ -221,7 +217,7 @@ class Trainer:
     def update(self) -> Tensor:
         """One step: batch, loss, gradient, AdamW, EMA. Returns the gradient's norm, on device."""
         self.lr = self.config.train.lr * self.budget.ramp(self.position)
-        self._tell(self.lr, self.ema.share(self.step))
+        self._set_numbers(self.lr, self.ema.share(self.step))
         index, mirrored = self.batches.indices(self.step), self.batches.mirrored(self.step)
         grad_norm = self._on_device(index, mirrored)
         self.loss_count += 1
@@ -229,33 +225,32 @@ class Trainer:
         self.position = self.budget.position(self.step, self.stopwatch.read)
         return grad_norm
 
-    def _tell(self, lr: float, ema_share: float) -> None:
-        """Let the next step of the device know its learning rate and the EMA's share."""
-        if isinstance(self._on_device, Recorded):
+    def _set_numbers(self, lr: float, ema_share: float) -> None:
+        """Set the learning rate and the EMA's share of the next step."""
+        if isinstance(self._on_device, CudaGraph):
             self._lr.fill_(lr)
         else:
             self.optimizer.param_groups[0]["lr"] = lr
         self._ema_share.fill_(ema_share)
 
     def _device_step(self, index: Tensor, mirrored: Tensor) -> Tensor:
-        """All of an update that the device does; nothing in it depends on the step's number."""
+        """The part of an update on the device; nothing in it depends on the step's number."""
         train = self.config.train
         x, y = self.batches.take(index, mirrored)
         dropout = self.config.model.class_dropout_prob
         y = drop_labels(y, dropout, self.model.null_class, self.dropout)
         t, noise = self.objective.draw(x, self.noise)
-        with self._precision():
-            loss = self.loss_at(self.model, x, y, t, noise)
+        with mixed_precision(self.device, train.precision):
+            loss = self.objective.loss_at(self.model, x, y, t, noise)
         self.optimizer.zero_grad(set_to_none=True)
-        with self._aside():
-            loss.backward()
+        loss.backward()
         grad_norm = torch.nn.utils.get_total_norm(
             [weight.grad for weight in self.parameters if weight.grad is not None]
         )
         if train.grad_clip is not None:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, train.grad_clip, grad_norm)
         loss = loss.detach()
-        # The optimizer looks at this on the device, as it does for gradient scalers.
+        # The optimizer reads this on the device, as it does for gradient scalers.
         refused = self.sentinel(loss, grad_norm)
         self.optimizer.found_inf = refused.float()  # type: ignore[attr-defined]
         self.optimizer.step()

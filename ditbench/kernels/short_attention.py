@@ -1,8 +1,8 @@
-"""Attention over few keys: one program a head, which reads and writes everything once.
+"""Attention to few keys: one program per head, which reads and writes everything once.
 
-A flash kernel cuts the keys into tiles and keeps running sums between them. Where a head's keys are
-one tile, nothing has to be kept: the backward pass computes the weights again from q and k, and
-writes all three gradients itself. Both passes then cost their bytes.
+A flash kernel cuts the keys into tiles and keeps running sums between them. Where a head's keys fit
+into one tile, nothing has to be kept: the backward pass recomputes the weights from q and k and
+writes all three gradients. Both passes are then limited by memory bandwidth alone.
 
 Legend of shapes: N batch, T queries, S keys, D hidden size, h heads, d = D / h.
 """
@@ -16,9 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ditbench.models.kernels.sums import note_sums
-
-# The sides of the widest tile that fits into a program's registers and shared memory.
+# The largest tile that fits into a program's registers and shared memory.
 MAX_KEYS = 128
 MAX_QUERIES = 128  # at a time
 MAX_HEAD_SIZE = 128
@@ -26,18 +24,18 @@ LOG2_E = tl.constexpr(1.4426950408889634)
 
 
 def fits(keys: int, head_size: int) -> bool:
-    """Whether a head with so many keys of so many numbers each is one tile."""
+    """Whether a head's keys fit into one tile."""
     return keys <= MAX_KEYS and head_size <= MAX_HEAD_SIZE
 
 
 def _side(size: int) -> int:
-    """The side of a tile: a power of two that a matrix unit takes."""
+    """The side of a tile: a power of two that a tensor core supports."""
     return max(16, triton.next_power_of_2(size))
 
 
 @triton.jit
 def _tile(start, size: tl.constexpr, d: tl.constexpr, stride, rows: tl.constexpr, d2: tl.constexpr):
-    """Offsets and mask of (rows, d2) numbers from a row on, of (size, d) in rows of a stride."""
+    """Offsets and mask of a tile (rows, d2), from row `start` on, of a matrix (size, d)."""
     row, column = start + tl.arange(0, rows)[:, None], tl.arange(0, d2)[None, :]
     return row * stride + column, (row < size) & (column < d)
 
@@ -75,7 +73,7 @@ def _forward_kernel(
 
 @triton.jit
 def _backward_kernel(
-    q, kv, grad, grad_q, grad_kv, sums_q, sums_kv, q_row, kv_row, scale, h,
+    q, kv, grad, grad_q, grad_kv, q_row, kv_row, scale, h,
     T: tl.constexpr, S: tl.constexpr, d: tl.constexpr,
     T2: tl.constexpr, S2: tl.constexpr, d2: tl.constexpr,
 ):  # fmt: skip
@@ -89,8 +87,6 @@ def _backward_kernel(
     values = tl.load(kv + D + kv_at, kv_mask, 0.0)
     g_keys = tl.zeros([S2, d2], tl.float32)
     g_values = tl.zeros([S2, d2], tl.float32)
-    sum_queries = tl.zeros([d2], tl.float32)
-    sum_values = tl.zeros([d2], tl.float32)
     for start in range(0, T, T2):
         q_at, mask = _tile(start, T, d, q_row, T2, d2)
         out_at, _ = _tile(start, T, d, D, T2, d2)
@@ -103,23 +99,13 @@ def _backward_kernel(
         g_scores = (weights * (g_weights - mean) * scale).to(g.dtype)
         g_queries = tl.dot(g_scores, keys)
         tl.store(grad_q + q_from + q_at, g_queries.to(g.dtype), mask)
-        sum_queries += tl.sum(g_queries, 0)
-        sum_values += tl.sum(g.to(tl.float32), 0)
         g_keys += tl.dot(tl.trans(g_scores), queries)
     tl.store(grad_kv + kv_at, g_keys.to(keys.dtype), kv_mask)
     tl.store(grad_kv + D + kv_at, g_values.to(keys.dtype), kv_mask)
-    # Sums over all tokens, in rows as long as those of what is summed. A query's weights add up to
-    # 1, so that the gradients of values add up to those of the results; and what is added to every
-    # key changes no weight, so that the gradients of keys add up to 0.
-    columns = head * d + tl.arange(0, d2)
-    is_column = tl.arange(0, d2) < d
-    tl.store(sums_q + n * q_row + columns, sum_queries, is_column)
-    tl.store(sums_kv + n * kv_row + columns, tl.zeros([d2], tl.float32), is_column)
-    tl.store(sums_kv + n * kv_row + D + columns, sum_values, is_column)
 
 
 def _launch(kernel: Any, q: Tensor, kv: Tensor, num_heads: int, *others: Tensor) -> None:
-    """Run a kernel, one program a head. Rows of q (N, T, D) and kv (N, S, 2 D) may lie apart."""
+    """Run a kernel, one program per head; rows of q (N, T, D) and kv (N, S, 2 D) may be strided."""
     (N, T, D), S = q.shape, kv.shape[1]
     d = D // num_heads
     T2, S2 = min(_side(T), MAX_QUERIES), _side(S)
@@ -148,16 +134,15 @@ class SelfAttention(torch.autograd.Function):
         (qkv,) = ctx.saved_tensors
         D = grad.shape[-1]
         out = torch.empty_like(qkv)
-        sums = qkv.new_empty(len(qkv), 3 * D, dtype=torch.float32)
         _launch(
             _backward_kernel, qkv[..., :D], qkv[..., D:], ctx.num_heads,
-            grad.contiguous(), out[..., :D], out[..., D:], sums[:, :D], sums[:, D:],
+            grad.contiguous(), out[..., :D], out[..., D:],
         )  # fmt: skip
-        return note_sums(out, sums), None
+        return out, None
 
 
 class CrossAttention(torch.autograd.Function):
-    """Attention of q (N, T, D) over keys and values (N, S, 2 D), side by side, to (N, T, D)."""
+    """Attention of q (N, T, D) to keys and values (N, S, 2 D), side by side, to (N, T, D)."""
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, kv: Tensor, num_heads: int) -> Tensor:  # noqa: D102
@@ -172,6 +157,5 @@ class CrossAttention(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # noqa: D102
         q, kv = ctx.saved_tensors
         grad_q, grad_kv = torch.empty_like(q), torch.empty_like(kv)
-        sums = [each.new_empty(len(each), each.shape[2], dtype=torch.float32) for each in (q, kv)]
-        _launch(_backward_kernel, q, kv, ctx.num_heads, grad.contiguous(), grad_q, grad_kv, *sums)
-        return note_sums(grad_q, sums[0]), note_sums(grad_kv, sums[1]), None
+        _launch(_backward_kernel, q, kv, ctx.num_heads, grad.contiguous(), grad_q, grad_kv)
+        return grad_q, grad_kv, None

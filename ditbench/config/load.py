@@ -1,29 +1,29 @@
-"""The configuration of a run from its layers. Torch-free.
+"""Build the configuration of a run from its layers. Torch-free.
 
-Layers, later ones win: a preset (`presets/*.toml`), a TOML file, `--set section.key=value`, flags.
-A layer that names a budget, in whatever unit, replaces the budget of those before it.
+The layers, of which later ones win: a preset (`presets/*.toml`), a TOML file, `--set
+section.key=value`, command-line options. A layer that gives a budget, in whatever unit, replaces
+the budget of the layers before it.
 """
 
 from __future__ import annotations
 
 import tomllib
 from importlib.resources import files
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ditbench.config.schema import RunConfig, Table, put, validate
 from ditbench.errors import DitbenchError, unknown_name
-from ditbench.settings import RunConfig, Table, keys, put, validate
 
-__all__ = ["RunConfig", "keys", "load", "presets", "read_toml", "validate"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PRESETS = files("ditbench.config") / "presets"
 
 
 def presets() -> list[str]:
     """The names of the presets that come with ditbench."""
-    return sorted(
-        Path(entry.name).stem
-        for entry in files("ditbench").joinpath("presets").iterdir()
-        if entry.name.endswith(".toml")
-    )
+    names = (entry.name for entry in PRESETS.iterdir())
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
 def load(
@@ -36,17 +36,18 @@ def load(
 
     Args:
         preset: a name from `presets()`.
-        file: a TOML file whose keys replace the preset's; its own `preset`, if any, is kept.
-        settings: `section.key=value` texts; a value is read as TOML, or else as a plain string.
-        overrides: dotted keys to values, which replace everything before.
+        file: a TOML file whose keys replace the preset's, `preset` included.
+        settings: texts of the form `section.key=value`; a value is read as TOML if it is valid
+            TOML, otherwise as a plain string.
+        overrides: dotted keys and values that replace everything before.
 
     Raises:
-        DitbenchError: unknown preset or key (the nearest names are offered), unreadable or
-            malformed file, a value of the wrong type or out of range.
+        DitbenchError: an unknown preset or key (the hint offers the nearest names), a file that
+            cannot be read or parsed, or a value of the wrong type or out of range.
     """
     if preset not in presets():
         raise unknown_name("preset", preset, presets())
-    table = tomllib.loads(files("ditbench").joinpath(f"presets/{preset}.toml").read_text("utf-8"))
+    table = tomllib.loads((PRESETS / f"{preset}.toml").read_text("utf-8"))
     table["preset"] = preset
     given = {} if file is None else read_toml(file)
     if given.get("budget"):
@@ -59,12 +60,12 @@ def load(
 
 
 def _fit_ema(config: RunConfig, given: Table) -> RunConfig:
-    """Lift the preset's bound of the EMA's decay under a budget that is not in steps.
+    """Remove the preset's bound of the EMA's decay under a budget that is not in steps.
 
-    The average reaches back over a ninth of the updates, the same share of every budget, until the
-    bound makes that a fixed number of steps. Where blocks make different numbers of steps, a bound
-    would average one over a larger share of its training than another. One that the user names is
-    kept.
+    Without a bound, the average covers about the last ninth of the updates, the same share for
+    every budget. A bound turns that share into a fixed number of steps. Where blocks make
+    different numbers of steps, their averages would then cover different shares of their training.
+    A bound that the user gives is kept.
     """
     if config.budget.steps is not None or "ema_decay" in given.get("train", {}):
         return config
@@ -72,9 +73,13 @@ def _fit_ema(config: RunConfig, given: Table) -> RunConfig:
 
 
 def read_toml(path: Path) -> Table:
-    """Parse a TOML file; a DitbenchError names the file and what is wrong with it."""
+    """Parse a TOML file.
+
+    Raises:
+        DitbenchError: the file cannot be read or is not TOML; the message names it.
+    """
     try:
-        if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+        if path.exists() and not (path.is_file() or path.is_dir()):  # reading a pipe would block
             raise DitbenchError(f"{path} is a pipe, a socket or a device", "name a file")
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -99,7 +104,7 @@ def _parse_value(text: str) -> Any:
         return text
     except (RecursionError, ValueError) as error:  # thousands of brackets, or of digits
         raise DitbenchError(
-            f"'{text[:40]}...' is no value of a setting", "write --set section.key=value"
+            f"'{text[:40]}...' is not a value of a setting", "write --set section.key=value"
         ) from error
 
 
