@@ -59,7 +59,7 @@ TINY = {
 def make_plan(tmp_path):
     """Plan a tiny run on the CPU; keyword arguments are dotted keys with `__` for the dot."""
 
-    def make(compiling="off", out=tmp_path / "results", **values):
+    def make(out=tmp_path / "results", **values):
         import torch
 
         from ditbench.config import load
@@ -69,6 +69,6 @@ def make_plan(tmp_path):
         if any(key.startswith("budget__") for key in values):  # one budget only
             tiny = {key: value for key, value in TINY.items() if key != "budget.steps"}
         overrides = tiny | {key.replace("__", "."): value for key, value in values.items()}
-        return plan(load("digits", overrides=overrides), out, torch.device("cpu"), compiling)
+        return plan(load("digits", overrides=overrides), out, torch.device("cpu"))
 
     return make

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 # The block of the peers' models. Step ratios are to it, if it is measured.
 REFERENCE = "adaln-zero"
-# Weaker than --set. The paper's objective and learning rate; during a warm-up, the timed steps would
-# train with a learning rate of almost 0.
+# Weaker than --set. The paper's objective and learning rate, and no warm-up: in it, timed steps
+# would have a learning rate of almost 0.
 DEFAULTS = ("objective.name=ddpm", "train.lr=1e-4", "train.warmup=0.0")
 SECONDS = 3.0
 BATCH_SIZE = 128

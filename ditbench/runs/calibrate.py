@@ -53,9 +53,9 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
     Yields:
         The cost of the model, `lr`, `seed`, `steps`, `images`, `train_flops`, `evaluation_steps` or
         `evaluation_seconds` (the other is None), `estimated` (whether steps, images and FLOPs
-        follow from the calibration), `backend`, `seconds_per_step`, `expected_train_seconds`, `expected_eval_seconds` (sampling only),
-        `expected_total_seconds` (of the whole run from step 0, without compiling), `path`,
-        `complete`. The four times are None for a complete run.
+        follow from the calibration), `backend`, `seconds_per_step`, `expected_train_seconds`,
+        `expected_eval_seconds` (sampling only), `expected_total_seconds` (of the whole run from
+        step 0, without compiling), `path`, `complete`. Times are None for a complete run.
 
     Raises:
         DitbenchError: exit code 1, if memory does not suffice or torch cannot compile.

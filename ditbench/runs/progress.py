@@ -110,6 +110,7 @@ class Lines(_Progress):
 
     def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
         """Print that a run was complete before."""
+        del result
         if reused:
             self._next(plan)
             self._line("complete already, skipped")

@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 
 from ditbench.bench import measure as module
 from ditbench.bench import synthetic, timing
-from ditbench.bench.candidate import Contender, Ours
+from ditbench.bench.adapters import PEERS, Candidate, Ours, check_peer, load_peer
 from ditbench.bench.diffusers_peer import EAGER, DiffusersDiT
 from ditbench.bench.matmul_peak import Matmul
-from ditbench.bench.measure import Length, Row, bench, with_ratios
-from ditbench.bench.peers import check_peer, load_peer, peer_names, register
+from ditbench.bench.measure import Row, bench, with_ratios
 from ditbench.bench.plain_trainer import EMA_DECAY, PlainTrainer
 from ditbench.bench.synthetic import plan_on, random_images
-from ditbench.bench.timing import LEAST_PARTS, PARTS, Spread, Timed, time_in_turn
+from ditbench.bench.timing import LEAST_PARTS, PARTS, Length, Spread, Timed, time_in_turn
 from ditbench.config import load
 from ditbench.errors import DitbenchError
 
@@ -158,7 +157,7 @@ def test_the_spread_is_that_of_numpy(numbers):
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", "float32"), ("bf16", "bfloat16")])
-def test_the_ceiling_is_a_product_in_the_precision(precision, dtype, monkeypatch):
+def test_the_matmul_is_a_product_in_the_precision(precision, dtype, monkeypatch):
     monkeypatch.setattr("ditbench.bench.matmul_peak.CPU_SIDE", 32)
     matmul = Matmul(CPU, precision)
     matmul.step()
@@ -205,12 +204,12 @@ def test_a_batch_beyond_memory_is_refused():
 def test_the_peer_is_diffusers_model_with_our_weights_and_one_embedder_a_block():
     plan = make_plan(block="adaln-zero", model__depth=3)
     ours = Ours().build(plan)
-    contender = EAGER.build(plan)
-    peer = contender.average
+    candidate = EAGER.build(plan)
+    peer = candidate.average
     assert type(peer.transformer) is diffusers.DiTTransformer2DModel
     D, classes = 16, 10
     embedders = (256 * D + D) + (D * D + D) + (classes + 1) * D
-    assert contender.parameters == ours.parameters + (3 - 1) * embedders
+    assert candidate.parameters == ours.parameters + (3 - 1) * embedders
 
 
 def test_the_peer_gives_what_diffusers_gives():
@@ -252,14 +251,12 @@ def test_what_the_peer_cannot_be_is_refused():
 
 
 def test_peers_are_known_by_name(monkeypatch):
-    assert peer_names() == ["diffusers", "diffusers-compiled"]
+    assert list(PEERS) == ["diffusers", "diffusers-compiled"]
     assert load_peer("diffusers").compiled is False
     assert load_peer("diffusers-compiled").compiled is True
     with pytest.raises(DitbenchError, match="unknown peer 'difusers'"):
         check_peer("difusers")
-    with pytest.raises(ValueError, match="is taken"):
-        register("diffusers", "x", "y:z")
-    monkeypatch.setattr("ditbench.bench.peers.find_spec", lambda _name: None)
+    monkeypatch.setattr("ditbench.bench.adapters.find_spec", lambda _name: None)
     with pytest.raises(DitbenchError, match="needs the package diffusers") as raised:
         check_peer("diffusers")
     assert raised.value.hint == "pip install diffusers"
@@ -282,7 +279,7 @@ class Failing:
         def update():
             raise self.error
 
-        return Contender(update, torch.nn.Identity(), 0)
+        return Candidate(update, torch.nn.Identity(), 0, "plain")
 
 
 class NotCompiledError(RuntimeError):
@@ -294,7 +291,7 @@ class NotCompiledError(RuntimeError):
     [
         (torch.OutOfMemoryError("CUDA out of memory"), "cpu ran out of memory: batch size 8"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "cpu ran out of memory"),
-        (NotCompiledError("no compiler\nand much more"), "cannot compile on this machine: no"),
+        (NotCompiledError("no compiler\nand much more"), "backend compile does not work here: no"),
     ],
 )
 def test_what_a_machine_lacks_is_one_line(error, words):
@@ -330,19 +327,19 @@ class TestOnTheGpu:
         assert [row["block"] for row in told] == ["adaln", "adaln-zero", "diffusers"]
         for row in told:
             assert 0 < row["step_ms_p10"] <= row["step_ms_median"] <= row["step_ms_p90"]
-            # Neither the matrices of the ceiling nor the models of other rows.
+            # Neither the matrices of the matrix product nor the models of other rows.
             assert 0 < row["peak_memory_bytes"] < 2**28
             assert 10 < row["matmul_tflops_per_second"] < 10_000
             assert row["threads"] is None
 
-    @pytest.mark.parametrize("maker", [Ours(), EAGER])
-    def test_no_part_waits_for_the_gpu(self, maker):
+    @pytest.mark.parametrize("adapter", [Ours(), EAGER])
+    def test_no_part_waits_for_the_gpu(self, adapter):
         """The host runs ahead through all parts: it waits once, when they are over."""
         plan = make_plan(device=torch.device("cuda"), train__precision="bf16")
-        contender = maker.build(plan)
+        candidate = adapter.build(plan)
         for _ in range(8):
-            contender.update()
-        timed = Timed(contender.update, parts=3, steps=2)
+            candidate.update()
+        timed = Timed(candidate.update, parts=3, steps=2)
         torch.cuda.synchronize()
         torch.cuda.set_sync_debug_mode("error")
         try:
@@ -354,12 +351,12 @@ class TestOnTheGpu:
 
 
 def test_on_a_gpu_rows_come_one_by_one(monkeypatch):
-    """The choice, without one: the ceiling before all rows, and each row built after the last."""
+    """Tested without a GPU: the matrix product comes first, and each row is built after the last."""
     order = []
-    monkeypatch.setattr(module, "_ceiling_alone", lambda _plan: order.append("ceiling") or 1.0)
-    monkeypatch.setattr(module, "_forget_the_last", lambda: order.append("forget"))
+    monkeypatch.setattr(module, "_matmul_alone", lambda _plan: order.append("matmul") or 1.0)
+    monkeypatch.setattr(module, "_free_compiled", lambda: order.append("forget"))
     monkeypatch.setattr(
-        module, "_measure_alone", lambda row, _length, _ceiling: order.append(row.name) or {}
+        module, "_measure_alone", lambda row, _length, _matmul: order.append(row.name) or {}
     )
     list(module._one_by_one(rows("adaln", "in-context"), TEN_STEPS, silent))
-    assert order == ["ceiling", "forget", "adaln", "forget", "in-context"]
+    assert order == ["matmul", "forget", "adaln", "forget", "in-context"]

@@ -13,7 +13,7 @@ from ditbench.cli import main
 from ditbench.runs.evaluate import Evaluator
 from ditbench.runs.lock import locked
 from ditbench.training import checkpoint
-from ditbench.training.train import Trainer
+from ditbench.training.trainer import Trainer
 
 WALL_CLOCK = {"seconds", "sampling_seconds", "eval_seconds", "train_seconds", "steps_per_second",
               "samples_per_second", "peak_memory_bytes", "path"}  # fmt: skip
@@ -144,15 +144,15 @@ def test_a_signal_in_an_evaluation_does_not_wait_for_its_end(forked, tmp_path, t
 
 def test_of_a_grid_what_is_complete_is_told_and_the_rest_goes_on(forked, tmp_path, tiny):
     def between_runs(patch):
-        from ditbench.runs.progress import Reporter
+        from ditbench.runs.progress import Quiet
 
-        say = Reporter.say
+        say = Quiet.say
 
         def signalled(self, text):
             say(self, text)
             os.kill(os.getpid(), signal.SIGINT)
 
-        patch.setattr(Reporter, "say", signalled)
+        patch.setattr(Quiet, "say", signalled)
 
     arguments = ("run", "--block", "adaln", "--seeds", "2", *tiny, "--out", tmp_path / "out")
     told, stdout, stderr = forked(*arguments, prepare=between_runs)

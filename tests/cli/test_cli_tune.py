@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from ditbench.runs import calibrate, run
-from ditbench.training.train import Trainer
+from ditbench.training.trainer import Trainer
 
 RATES = ("--lr", "1e-3,1e-2", "--budget-fraction", "0.5")
 

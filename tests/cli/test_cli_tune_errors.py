@@ -9,7 +9,7 @@ from ditbench.errors import DitbenchError
 from ditbench.runs import sweep
 from ditbench.runs.evaluate import Evaluator
 from ditbench.training.nonfinite import Diverged, Divergence
-from ditbench.training.train import Trainer
+from ditbench.training.trainer import Trainer
 
 RATES = ("--lr", "1e-3,1e-2", "--budget-fraction", "0.5")
 
@@ -124,7 +124,7 @@ def test_a_failure_for_another_reason_says_nothing_of_the_rate(cli, tiny, tmp_pa
     assert told.exit_code == 1
     assert "failed: adaln lr 0.001 seed 1000: no room" in told.stderr
     assert "not finished: 1 of 2 runs missing" in told.stdout
-    assert "error: 1 runs failed, the first is adaln lr 0.001 seed 1000" in told.stderr
+    assert "error: 1 runs failed, first adaln lr 0.001 seed 1000" in told.stderr
     refused = cli("run", "--block", "adaln", "--lr", "tuned", *tiny, "--out", tmp_path)
     assert refused.exit_code == 2
     assert "the sweep of adaln is not finished: 1 of 2 runs are missing" in refused.stderr

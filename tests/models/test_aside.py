@@ -4,10 +4,10 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-
-from ditbench.models import aside
 from ditbench.models.aside import Aside
 from ditbench.models.kernels.linear import Linear, LinearGelu
+
+from ditbench.models import aside
 
 ON_GPU = torch.cuda.is_available()
 DEVICE = "cuda" if ON_GPU else "cpu"

@@ -5,6 +5,7 @@ from fnmatch import fnmatchcase
 
 import pytest
 import torch
+from ditbench.models.stream import Stream
 
 from ditbench.errors import DitbenchError
 from ditbench.models import blocks as registry
@@ -14,7 +15,6 @@ from ditbench.models.dit import DiT
 from ditbench.models.init import initialize
 from ditbench.models.layers import Attention, CrossAttention
 from ditbench.models.sizes import ModelSize
-from ditbench.models.stream import Stream
 
 SIZE = ModelSize(hidden_size=32, depth=2, num_heads=4, patch_size=2)
 N, T, D = 3, 16, 32

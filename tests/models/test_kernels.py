@@ -5,17 +5,17 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-
-from ditbench.models import ops
-from ditbench.models.dit import DiT
 from ditbench.models.halved import Halved, half, halved
 from ditbench.models.kernels.attention import CrossAttention
 from ditbench.models.kernels.linear import Linear, LinearGelu, linear_gelu_alone
 from ditbench.models.kernels.packed import self_attention
 from ditbench.models.kernels.residual import Residual
 from ditbench.models.kernels.sums import note_sums, sum_partial, sum_rows
-from ditbench.models.sizes import ModelSize
 from ditbench.models.switches import PAPER, Switches
+
+from ditbench.models import ops
+from ditbench.models.dit import DiT
+from ditbench.models.sizes import ModelSize
 from ditbench.training.flat import flatten
 
 ON_GPU = torch.cuda.is_available()  # elsewhere tests/conftest.py has them interpreted

@@ -4,14 +4,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention import BasicTransformerBlock, JointTransformerBlock
+from ditbench.models.stream import Stream
+from ditbench.models.switches import PAPER, Switches
 
 from ditbench.errors import DitbenchError
 from ditbench.models.blocks import block_class, block_names
 from ditbench.models.blocks.base import Conditioning
 from ditbench.models.dit import DiT
 from ditbench.models.sizes import ModelSize, parse_model
-from ditbench.models.stream import Stream
-from ditbench.models.switches import PAPER, Switches
 
 N, T, D, HEADS = 3, 16, 32, 4
 

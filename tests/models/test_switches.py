@@ -5,6 +5,8 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from ditbench.models.stream import Stream
+from ditbench.models.switches import PAPER, Switches
 
 from ditbench.models import blocks as registry
 from ditbench.models import ops
@@ -14,8 +16,6 @@ from ditbench.models.cost import count
 from ditbench.models.dit import DiT
 from ditbench.models.layers import Attention, CrossAttention
 from ditbench.models.sizes import ModelSize
-from ditbench.models.stream import Stream
-from ditbench.models.switches import PAPER, Switches
 
 T, D, HEADS, DEPTH = 16, 32, 4, 4
 SIZE = ModelSize(hidden_size=D, depth=DEPTH, num_heads=HEADS, patch_size=2)

@@ -101,7 +101,7 @@ def test_under_a_budget_of_time_the_steps_are_estimated(make_plan, speeds):
 
 def test_a_calibration_serves_all_seeds_and_none_is_made_for_what_is_complete(make_plan, speeds):
     done = make_plan(block="in-context", budget__seconds=0.01)
-    result = execute(done, lambda _event: None)
+    result = execute(done)
     blocks = ("adaln", "adaln-zero")
     plans = [make_plan(block=block, seed=seed) for seed in (0, 1) for block in blocks]
     said = []

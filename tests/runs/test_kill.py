@@ -28,7 +28,7 @@ from ditbench.runs import run as run_module
 from ditbench.runs.run import execute
 from ditbench.training import budget, checkpoint
 from ditbench.training.checkpoint import read_checkpoint
-from ditbench.training.train import Trainer
+from ditbench.training.trainer import Trainer
 
 # Long enough for every kind of moment, short enough for a hundred of them.
 OPTIONS = {"budget__steps": 15, "eval__points": 3, "model__depth": 1}
@@ -193,7 +193,7 @@ class Attempts:
                 patch.setattr(checkpoint, "SHARE_OF_TIME", 1e9)
                 tell_phases(patch, self.told)
                 set_trap(patch, trap)
-                execute(plan, lambda _event: None)
+                execute(plan)
             code = 0
         except BaseException:
             self.errors.write_text(traceback.format_exc())
@@ -246,7 +246,7 @@ class Reference:
             inner.setattr(checkpoint, "SECONDS_BETWEEN", 0.0)
             inner.setattr(checkpoint, "SHARE_OF_TIME", 1e9)
             set_trap(inner, trap)
-            execute(plan, lambda _event: None)
+            execute(plan)
         self.seconds = time.perf_counter() - started
         self.calls = trap.calls
         self.facts = facts(plan.directory)
@@ -257,7 +257,7 @@ def survive(make_plan, tmp_path, monkeypatch, kills, combinations, seed):
     monkeypatch.setattr(budget, "LOG_ROWS", LOG_ROWS)
     draws = random.Random(seed)
     attempts = Attempts(draws, tmp_path / "errors.txt")
-    execute(make_plan(out=tmp_path / "warm"), lambda _event: None)  # imports, statistics
+    execute(make_plan(out=tmp_path / "warm"))  # imports, statistics
     references = {}
     for runs, (block, objective) in enumerate(cycle(combinations), start=1):
         options = {"block": block, "objective__name": objective, **OPTIONS}

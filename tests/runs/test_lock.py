@@ -5,6 +5,7 @@ import shutil
 import signal
 
 import pytest
+from recorder import Recorder
 
 from ditbench.errors import DitbenchError
 from ditbench.runs import lock as module
@@ -154,10 +155,10 @@ def test_a_run_that_another_process_writes_is_refused_untouched(make_plan, hold)
     plan = make_plan()
     holder = hold(plan.directory.lock)
     with pytest.raises(DitbenchError, match="is being written by process"):
-        execute(plan, lambda _event: None)
+        execute(plan)
     assert [file.name for file in plan.directory.path.iterdir()] == [".lock"]
     holder.kill()
-    assert execute(plan, lambda _event: None)["steps"] == 6
+    assert execute(plan)["steps"] == 6
     assert not plan.directory.lock.exists()
 
 
@@ -165,7 +166,7 @@ def test_what_another_process_completed_meanwhile_is_not_run_again(make_plan, mo
     from ditbench.runs import run
 
     plan = make_plan()
-    result = execute(plan, lambda _event: None)
+    result = execute(plan)
     hidden = plan.directory.result.rename(plan.directory.path / "hidden")
     original = run.locked
 
@@ -175,6 +176,7 @@ def test_what_another_process_completed_meanwhile_is_not_run_again(make_plan, mo
 
     monkeypatch.setattr(run, "locked", as_the_lock_is_awaited)
     monkeypatch.setattr(run, "build_trainer", None)
-    events = []
-    assert execute(plan, events.append) == {"schema": 1, **result}
+    recorder = Recorder()
+    assert execute(plan, recorder)
+    events = recorder.events == {"schema": 1, **result}
     assert events[-1].reused

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from ditbench.runs import progress
 from ditbench.runs.progress import Bars, Lines, describe, reporter, sentence
-from ditbench.runs.run import Started, Warned, execute
+from ditbench.runs.run import execute
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_bars_end_before_results_are_written(make_plan, screen, capsys):
 
 
 def test_a_complete_run_is_shown_as_such(make_plan, screen):
-    execute(make_plan(), lambda _event: None)
+    execute(make_plan())
     execute(make_plan(), Bars(screen, runs=1))
     assert "complete already" in screen.file.getvalue()
 
@@ -37,15 +37,12 @@ def test_a_complete_run_is_shown_as_such(make_plan, screen):
 def test_a_bar_is_left_alone_when_the_run_breaks_off(make_plan, monkeypatch, screen):
     monkeypatch.setattr(progress, "Console", lambda **_options: screen)
 
-    def break_off(on_event):
-        def forward(event):
-            on_event(event)
-            raise KeyboardInterrupt
+    def break_off(_bars, _row):
+        raise KeyboardInterrupt
 
-        return forward
-
+    monkeypatch.setattr(Bars, "logged", break_off)
     with pytest.raises(KeyboardInterrupt), reporter(1, quiet=False) as bars:
-        execute(make_plan(), break_off(bars))
+        execute(make_plan(), bars)
     assert not bars.progress.live.is_started
 
 
@@ -76,22 +73,22 @@ def test_a_budget_of_time_is_shown_in_seconds(make_plan, screen, monkeypatch):
 def test_a_run_by_the_clock_says_from_where_it_goes_on(make_plan):
     pipe = Console(file=io.StringIO())
     plan = make_plan(budget__seconds=600.0)
-    Lines(pipe, runs=1)(Started(plan, 812, 42.0))
+    Lines(pipe, runs=1).started(plan, 812, 42.0)
     assert pipe.file.getvalue().strip().endswith("from second 42 of 600 seconds")
 
 
 @pytest.mark.parametrize("quiet", [True, False])
 def test_a_warning_is_told_on_stderr_even_if_quiet(capsys, quiet):
-    with reporter(1, quiet=quiet) as on_event:
-        on_event(Warned("latest.safetensors is damaged"))
+    with reporter(1, quiet=quiet) as progress:
+        progress.warned("latest.safetensors is damaged")
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "warning: latest.safetensors is damaged\n")
 
 
 def test_quiet_says_nothing_but_results(make_plan, capsys):
-    with reporter(1, quiet=True) as on_event:
-        result = execute(make_plan(), on_event)
-        on_event.say("result")
+    with reporter(1, quiet=True) as quiet:
+        result = execute(make_plan(), quiet)
+        quiet.say("result")
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("result\n", "")
     assert describe(result["final"]) in sentence(result)

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from PIL import Image
+from recorder import Recorder
 
 from ditbench.data.dataset import NotNumbers
 from ditbench.data.digits import load_digits
@@ -19,13 +20,9 @@ from ditbench.runs.environment import select_device
 from ditbench.runs.evaluate import balanced_labels, sample_images
 from ditbench.runs.parts import build_model
 from ditbench.runs.plan import plan_all
-from ditbench.runs.run import Evaluated, Finished, Started, execute
+from ditbench.runs.run import execute
 from ditbench.training.checkpoint import load_ema
-from ditbench.training.train import Trainer
-
-
-def ignore(_event):
-    pass
+from ditbench.training.trainer import Trainer
 
 
 def rows(path):
@@ -44,8 +41,9 @@ def without_clocks(path):
 
 def test_a_run_leaves_what_the_design_says(make_plan):
     plan = make_plan()
-    events = []
-    result = execute(plan, events.append)
+    recorder = Recorder()
+    result = execute(plan, recorder)
+    events = recorder.events
     directory = plan.directory
     assert directory.path.name == f"seed0-{plan.config.fingerprint[:8]}"
     assert [row["step"] for row in rows(directory.train)] == list("123456")
@@ -61,19 +59,20 @@ def test_a_run_leaves_what_the_design_says(make_plan):
     assert result["final"]["step"] == 6
     assert result["train_flops"] == plan.cost.train_flops_per_image * 6 * 16
     assert result["steps_per_second"] == pytest.approx(6 / result["train_seconds"])
-    assert isinstance(events[0], Started)
-    assert [event.row["step"] for event in events if isinstance(event, Evaluated)] == [2, 4, 6]
-    assert isinstance(events[-1], Finished)
+    assert events[0].kind == "started"
+    assert [event.row["step"] for event in events if event.kind == "evaluated"] == [2, 4, 6]
+    assert events[-1].kind == "finished"
     environment = json.loads(directory.environment.read_text())
     assert environment["device"] == "cpu"
     assert environment["packages"]["torch"] == torch.__version__.split("+")[0]
 
 
 def test_a_complete_run_is_not_run_again(make_plan, monkeypatch):
-    first = execute(make_plan(), ignore)
+    first = execute(make_plan())
     monkeypatch.setattr(run_module, "build_trainer", None)
-    events = []
-    assert execute(make_plan(), events.append) == {"schema": 1, **first}
+    recorder = Recorder()
+    assert execute(make_plan(), recorder)
+    events = recorder.events == {"schema": 1, **first}
     assert [event.reused for event in events] == [True]
 
 
@@ -82,7 +81,7 @@ def test_a_complete_run_is_not_run_again(make_plan, monkeypatch):
 def test_an_interrupted_run_ends_as_the_uninterrupted_one(make_plan, tmp_path, block, objective):
     options = {"block": block, "objective__name": objective}
     whole = make_plan(out=tmp_path / "whole", **options)
-    execute(whole, ignore)
+    execute(whole)
 
     broken = make_plan(out=tmp_path / "broken", **options)
 
@@ -92,10 +91,11 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one(make_plan, tmp_path, b
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        execute(broken, interrupt)
+        execute(broken, Recorder(interrupt))
     assert not broken.directory.is_complete()
-    events = []
-    execute(broken, events.append)
+    recorder = Recorder()
+    execute(broken, recorder)
+    events = recorder.events
     assert events[0].step == 4
     for name in ("train", "evaluations"):
         one, two = getattr(whole.directory, name), getattr(broken.directory, name)
@@ -158,7 +158,7 @@ def test_the_averaged_weights_are_what_is_evaluated(make_plan, monkeypatch):
         return original(self, model, stop)
 
     monkeypatch.setattr(run_module.Evaluator, "__call__", spy)
-    execute(plan, ignore)
+    execute(plan)
     saved = build_model(plan.config, plan.dataset, plan.objective, plan.device)
     load_ema(plan.directory.checkpoint, saved)
     assert len(set(map(id, models))) == 1
@@ -198,7 +198,7 @@ def test_what_cannot_run_is_refused_before_anything_is_written(
 
 def test_building_and_training_leave_the_global_stream_alone(make_plan):
     before = torch.random.get_rng_state()
-    execute(make_plan(), ignore)
+    execute(make_plan())
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -211,7 +211,7 @@ def test_other_images_at_the_same_path_are_another_run(make_plan, tmp_path):
             image.save(path / str(label) / f"{index}.png")
     options = {"data__name": "folder", "data__path": str(path), "eval__samples": 20}
     first = make_plan(**options)
-    execute(first, ignore)
+    execute(first)
     Image.new("L", (8, 8), 255).save(path / "0" / "0.png")
     second = make_plan(**options)
     assert first.directory.path != second.directory.path
@@ -224,7 +224,7 @@ def test_out_of_memory_says_what_to_lower(make_plan, monkeypatch):
 
     monkeypatch.setattr(Trainer, "update", no_room)
     with pytest.raises(DitbenchError, match="batch size 16 in training") as raised:
-        execute(make_plan(), ignore)
+        execute(make_plan())
     assert raised.value.exit_code == 1
     assert "--batch-size 8" in raised.value.hint
 

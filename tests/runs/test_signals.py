@@ -5,14 +5,14 @@ import signal
 import threading
 
 import pytest
+from recorder import Recorder
 
 from ditbench.rows import read_rows
-from ditbench.runs.run import Evaluated, Started, execute
+from ditbench.runs.run import execute
 from ditbench.runs.signals import stopping
 from ditbench.training import budget
 from ditbench.training.checkpoint import read_checkpoint
 from ditbench.training.stop import Stopped, StopRequest
-from ditbench.training.train import Logged
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +89,7 @@ def test_a_run_in_another_thread_trains(make_plan):
     def elsewhere():
         request = StopRequest()
         with stopping(request):
-            results.append(execute(make_plan(), lambda _event: None, request))
+            results.append(execute(make_plan(), stop=request))
 
     thread = threading.Thread(target=elsewhere)
     thread.start()
@@ -106,23 +106,22 @@ def without_clocks(path):
 
 
 def stopped_at(plan, is_the_moment):
-    """Execute a plan; ask it to stop at the first event of that kind. Returns all events."""
-    stop, events = StopRequest(), []
+    """Execute a plan; ask it to stop at the first event of that kind."""
+    stop = StopRequest()
 
-    def on_event(event):
-        events.append(event)
+    def ask_to_stop(event):
         if is_the_moment(event):
             stop.number = signal.SIGTERM
 
     with pytest.raises(Stopped):
-        execute(plan, on_event, stop)
-    return events
+        execute(plan, Recorder(ask_to_stop), stop)
 
 
 def goes_on_to_the_same_end(plan, whole, step):
-    events = []
-    execute(plan, events.append)
-    (started,) = (event for event in events if isinstance(event, Started))
+    recorder = Recorder()
+    execute(plan, recorder)
+    events = recorder.events
+    (started,) = (event for event in events if event.kind == "started")
     assert started.step == step
     for name in ("train", "evaluations"):
         ours, theirs = (getattr(run.directory, name) for run in (plan, whole))
@@ -140,7 +139,7 @@ def made(tmp_path_factory):
 @pytest.fixture
 def whole(make_plan, made):
     plan = make_plan(out=made)
-    execute(plan, lambda _event: None)  # what is complete is not run again
+    execute(plan)  # what is complete is not run again
     return plan
 
 
@@ -148,7 +147,7 @@ def whole(make_plan, made):
 def test_after_a_row_it_is_saved_there(make_plan, whole, step):
     """Steps 4 and 6 are steps of evaluation, 6 the last: the evaluation is made after all."""
     plan = make_plan()
-    stopped_at(plan, lambda event: isinstance(event, Logged) and event.step == step)
+    stopped_at(plan, lambda event: event.kind == "logged" and event.step == step)
     assert read_checkpoint(plan.directory.checkpoint)[1]["step"] == step
     assert len(read_rows(plan.directory.train)) == step
     assert not plan.directory.is_complete()
@@ -159,25 +158,25 @@ def test_after_a_row_it_is_saved_there(make_plan, whole, step):
 def test_between_two_rows_the_sums_of_the_next_one_are_kept(make_plan, tmp_path, monkeypatch):
     monkeypatch.setattr(budget, "LOG_ROWS", 2)  # rows at steps 3 and 6
     plan, whole = make_plan(), make_plan(out=tmp_path / "whole")
-    execute(whole, lambda _event: None)
-    stopped_at(plan, lambda event: isinstance(event, Evaluated) and event.row["step"] == 4)
+    execute(whole)
+    stopped_at(plan, lambda event: event.kind == "evaluated" and event.row["step"] == 4)
     assert goes_on_to_the_same_end(plan, whole, 5)
 
 
 def test_after_an_evaluation_the_step_that_has_begun_is_finished(make_plan, whole):
     plan = make_plan()
-    stopped_at(plan, lambda event: isinstance(event, Evaluated) and event.row["step"] == 2)
+    stopped_at(plan, lambda event: event.kind == "evaluated" and event.row["step"] == 2)
     assert goes_on_to_the_same_end(plan, whole, 3)
 
 
 def test_a_stop_after_the_last_evaluation_comes_too_late(make_plan):
     stop = StopRequest()
 
-    def on_event(event):
-        if isinstance(event, Evaluated) and event.row["step"] == 6:
+    def ask_to_stop(event):
+        if event.kind == "evaluated" and event.row["step"] == 6:
             stop.number = signal.SIGINT
 
-    assert execute(make_plan(), on_event, stop)["steps"] == 6
+    assert execute(make_plan(), Recorder(ask_to_stop), stop)["steps"] == 6
 
 
 @pytest.mark.parametrize("place", ["sample", "update"])
@@ -199,7 +198,7 @@ def test_an_evaluation_is_left_between_two_batches(make_plan, whole, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(owner, place, second_of_three)
         with pytest.raises(Stopped):
-            execute(plan, lambda _event: None, stop)
+            execute(plan, stop=stop)
     assert len(calls) == 3 + 2
     assert [row["step"] for row in read_rows(plan.directory.evaluations)] == [2]
     assert goes_on_to_the_same_end(plan, whole, 4)
@@ -209,7 +208,7 @@ def test_between_two_runs_the_next_one_is_not_begun(make_plan):
     plan, stop = make_plan(), StopRequest()
     stop.number = signal.SIGTERM
     with pytest.raises(Stopped):
-        execute(plan, lambda _event: None, stop)
+        execute(plan, stop=stop)
     assert not plan.directory.path.exists()
 
 
@@ -225,17 +224,18 @@ def test_while_it_is_loading_nothing_is_begun(make_plan, monkeypatch):
 
     monkeypatch.setattr(run, "build_trainer", build)
     with pytest.raises(Stopped):
-        execute(plan, lambda _event: None, stop)
+        execute(plan, stop=stop)
     assert list(plan.directory.path.iterdir()) == []
 
 
 def test_a_stop_by_the_clock_keeps_the_time_that_is_left(make_plan):
     plan = make_plan(budget__seconds=0.6, eval__points=2)
-    stopped_at(plan, lambda event: isinstance(event, Logged) and event.seconds > 0.2)
+    stopped_at(plan, lambda event: event.kind == "logged" and event.seconds > 0.2)
     _, counters = read_checkpoint(plan.directory.checkpoint)
     assert counters["seconds"] > 0.2
-    events = []
-    result = execute(plan, events.append)
+    recorder = Recorder()
+    result = execute(plan, recorder)
+    events = recorder.events
     assert events[0].seconds == counters["seconds"]
     assert result["train_seconds"] >= 0.6
     assert len(read_rows(plan.directory.train)) > 2
@@ -264,6 +264,6 @@ def test_a_second_signal_inside_a_checkpoint_leaves_the_one_before(
         with monkeypatch.context() as patch:
             patch.setattr(Path, "replace", replace)
             with pytest.raises(KeyboardInterrupt):
-                execute(plan, lambda _event: None)
+                execute(plan)
         step = 2 if nth == 1 else 4
         assert goes_on_to_the_same_end(plan, whole, step), nth

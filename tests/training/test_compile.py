@@ -12,9 +12,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from ditbench.bench.candidate import Ours
+from ditbench.training.compile_choice import Compiling
 from torch._dynamo.utils import counters
 
-from ditbench.bench.candidate import Ours
 from ditbench.bench.measure import Length, Row, bench
 from ditbench.errors import DitbenchError
 from ditbench.models.blocks import block_names
@@ -22,7 +23,6 @@ from ditbench.runs.calibrate import forecast
 from ditbench.runs.parts import build_trainer
 from ditbench.runs.run import execute
 from ditbench.training import compiled
-from ditbench.training.compile_choice import Compiling
 
 CPU = torch.device("cpu")
 COMPILED = Compiling(on=True)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from ditbench.training.compile_choice import Compiling
+from recorder import Recorder
 
 from ditbench.config import load
 from ditbench.errors import DitbenchError
@@ -17,9 +19,8 @@ from ditbench.runs.parts import build_model, build_trainer
 from ditbench.runs.plan import plan
 from ditbench.runs.run import execute
 from ditbench.training.checkpoint import read_checkpoint, resume, save_checkpoint
-from ditbench.training.compile_choice import Compiling
 from ditbench.training.nonfinite import Diverged
-from ditbench.training.train import Logged
+from ditbench.training.trainer import Logged
 
 pytestmark = [
     pytest.mark.gpu,
@@ -46,7 +47,7 @@ def make_plan(out, device="cuda", **values):
 def test_a_run_on_the_gpu(tmp_path, block, objective):
     run = make_plan(tmp_path, block=block, objective__name=objective)
     assert run.config.train.precision == "bf16"
-    result = execute(run, lambda _event: None)
+    result = execute(run)
     assert result["final"]["fid_40"] > 0
     assert 0 < result["peak_memory_bytes"] < 2**30
     assert result["device"] == torch.cuda.get_device_name()
@@ -137,16 +138,16 @@ def test_a_strategy_that_waits_for_the_gpu_is_told_its_line(tmp_path):
     path.write_text(WAITS)
     run = make_plan(tmp_path / "runs", block=f"{path}:Waits")
     with pytest.raises(DitbenchError, match=r"waits\.py:9: .*nothing in it may wait") as caught:
-        execute(run, lambda _event: None)
+        execute(run)
     assert caught.value.exit_code == 1
-    execute(make_plan(tmp_path / "runs"), lambda _event: None)  # the device is as it was
+    execute(make_plan(tmp_path / "runs"))  # the device is as it was
 
 
 def test_runs_of_one_process_leave_no_memory_to_each_other(tmp_path):
     peaks = []
     for seed in range(3):
         run = make_plan(tmp_path, seed=seed, objective__name="ddpm")
-        peaks.append(execute(run, lambda _event: None)["peak_memory_bytes"])
+        peaks.append(execute(run)["peak_memory_bytes"])
     # The first one's holds what libraries allocate once, if anything does.
     assert peaks[1] == peaks[2] <= peaks[0]
 
@@ -228,7 +229,7 @@ def test_a_budget_of_time_never_waits_for_the_whole_queue(tmp_path):
 
 
 def test_a_budget_of_time_ends_in_time(tmp_path):
-    result = execute(make_plan(tmp_path, budget__seconds=3.0), lambda _event: None)
+    result = execute(make_plan(tmp_path, budget__seconds=3.0))
     assert 3.0 <= result["train_seconds"] < 3.2
     assert result["steps"] > 100
 
@@ -236,7 +237,7 @@ def test_a_budget_of_time_ends_in_time(tmp_path):
 def test_the_calibration_foretells_the_speed(tmp_path):
     run = make_plan(tmp_path, budget__seconds=3.0)
     steps = round(3.0 / calibrate(run).seconds_per_step)
-    assert execute(run, lambda _event: None)["steps"] == pytest.approx(steps, rel=0.25)
+    assert execute(run)["steps"] == pytest.approx(steps, rel=0.25)
 
 
 # What docs/reliability.md states: sums on a GPU are not always added in the same order, so that a
@@ -253,15 +254,15 @@ def test_a_resumed_run_equals_the_uninterrupted_one_within_the_tolerance(
 ):
     options = {"block": block, "objective__name": objective, "train__precision": precision}
     whole, broken = (make_plan(tmp_path / name, **options) for name in ("whole", "broken"))
-    execute(whole, lambda _event: None)
+    execute(whole)
 
     def interrupt(event):
-        if isinstance(event, Logged) and event.step == 15:
+        if event.kind == "logged" and event.step == 15:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        execute(broken, interrupt)
-    execute(broken, lambda _event: None)
+        execute(broken, Recorder(interrupt))
+    execute(broken)
     ours, theirs = (read_rows(run.directory.train) for run in (broken, whole))
     assert [row["step"] for row in ours] == [row["step"] for row in theirs]
     assert [row["loss"] for row in ours] == pytest.approx(
@@ -356,7 +357,7 @@ def test_running_out_of_memory_names_what_to_lower(tmp_path, little_memory, prec
         model__depth=12,
     )
     with pytest.raises(DitbenchError, match=r"cuda.* ran out of memory") as raised:
-        execute(run, lambda _event: None)
+        execute(run)
     assert raised.value.exit_code == 1
     for words in ("batch size 1024 in training", precision):
         assert words in raised.value.message

@@ -4,9 +4,9 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from ditbench.training.recorded import NotRecordable, _telling_what_failed
 
 from ditbench.models.blocks.blame import line_of
-from ditbench.training.recorded import NotRecordable, _telling_what_failed
 
 
 @contextmanager

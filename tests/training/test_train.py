@@ -10,7 +10,7 @@ from ditbench.runs.parts import build_trainer
 from ditbench.training import stopwatch as stopwatch_module
 from ditbench.training.ema import Ema, warmed_up
 from ditbench.training.nonfinite import Diverged
-from ditbench.training.train import EvaluationDue, Logged
+from ditbench.training.trainer import EvaluationDue, Logged
 
 
 def record_inputs(trainer, steps=4):
