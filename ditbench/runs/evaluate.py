@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ditbench.data.dataset import ImageDataset
     from ditbench.metrics.score import Scorer
     from ditbench.objectives.base import Objective
+    from ditbench.runs.plan import Plan
     from ditbench.training.stop import StopRequest
 
 
@@ -45,53 +46,30 @@ class Evaluation:
     sampling_seconds: float
 
 
-class Evaluator:
-    """Samples every model with the same noise, labels and sampler, and scores the samples.
+def evaluate(run: Plan, scorer: Scorer, model: DiT, stop: StopRequest) -> Evaluation:
+    """Sample `eval.samples` images and score them.
 
-    Args:
-        config: of the run, with precision and sampler resolved.
-        objective: the sampler.
-        dataset: gives shape and classes of the samples.
-        scorer: the metrics.
-        device: where to score.
+    Every model of a run, and every block, gets the same noise, labels and sampler.
+
+    Raises:
+        Stopped: between two batches, if a stop was requested.
     """
-
-    def __init__(
-        self,
-        config: RunConfig,
-        objective: Objective,
-        dataset: ImageDataset,
-        scorer: Scorer,
-        device: torch.device,
-    ) -> None:
-        self.config = config
-        self.objective = objective
-        self.dataset = dataset
-        self.scorer = scorer
-        self.device = device
-
-    def __call__(self, model: DiT, stop: StopRequest) -> Evaluation:
-        """Sample `eval.samples` images and score them.
-
-        Raises:
-            Stopped: between two batches, if a stop was requested.
-        """
-        started = time.perf_counter()
-        labels = balanced_labels(self.config.eval.samples, self.dataset.num_classes)
-        samples = sample_images(model, self.config, self.objective, self.dataset, labels, stop)
-        synchronize(self.device)
-        sampling_seconds = time.perf_counter() - started
-        self.scorer.reset()
-        batch = self.config.eval.batch_size
-        for images, asked in zip(samples.split(batch), labels.split(batch), strict=True):
-            stop.check()
-            self.scorer.update(images.to(self.device), asked.to(self.device))
-        metrics = self.scorer.compute()
-        seconds = time.perf_counter() - started
-        return Evaluation(metrics, samples, labels, seconds, sampling_seconds)
+    started = time.perf_counter()
+    labels = balanced_labels(run.config.eval.samples, run.dataset.num_classes)
+    samples = sample_images(model, run.config, run.objective, run.dataset, labels, stop)
+    synchronize(run.device)
+    sampling_seconds = time.perf_counter() - started
+    scorer.reset()
+    batch = run.config.eval.batch_size
+    for images, asked in zip(samples.split(batch), labels.split(batch), strict=True):
+        stop.check()
+        scorer.update(images.to(run.device), asked.to(run.device))
+    metrics = scorer.compute()
+    seconds = time.perf_counter() - started
+    return Evaluation(metrics, samples, labels, seconds, sampling_seconds)
 
 
-def create_scorer(config: RunConfig, dataset: ImageDataset, device: torch.device) -> Scorer:
+def create_scorer(run: Plan) -> Scorer:
     """The scorer of a run.
 
     Raises:
@@ -100,10 +78,11 @@ def create_scorer(config: RunConfig, dataset: ImageDataset, device: torch.device
     # Imported here: torchmetrics takes seconds to import, and a dry run does not need it.
     from ditbench.metrics.score import Scorer
 
+    metrics = run.config.metrics
     extractor = create_extractor(
-        config.metrics.features, dataset, config.metrics.inception_weights, device
+        metrics.features, run.dataset, metrics.inception_weights, run.device
     )
-    return Scorer(extractor, real_statistics(dataset, extractor, device), device)
+    return Scorer(extractor, real_statistics(run.dataset, extractor, run.device), run.device)
 
 
 def balanced_labels(count: int, num_classes: int) -> Tensor:

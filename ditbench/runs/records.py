@@ -10,7 +10,8 @@ from ditbench.rundir import metric_suffix
 from ditbench.runs import environment
 
 if TYPE_CHECKING:
-    from ditbench.runs.evaluate import Evaluation, Evaluator
+    from ditbench.metrics.score import Scorer
+    from ditbench.runs.evaluate import Evaluation
     from ditbench.runs.memory import PeakMemory
     from ditbench.runs.plan import Plan
     from ditbench.training.trainer import EvaluationDue, Trainer
@@ -71,7 +72,7 @@ def evaluation_row(run: Plan, evaluation: Evaluation, due: EvaluationDue) -> dic
     }
 
 
-def result(run: Plan, trainer: Trainer, evaluator: Evaluator, memory: PeakMemory) -> dict[str, Any]:
+def result(run: Plan, trainer: Trainer, scorer: Scorer, memory: PeakMemory) -> dict[str, Any]:
     """The contents of result.json. Sums come from eval.csv: a resumed run has several parts."""
     rows = run.directory.read_evaluations()
     sampling_seconds = sum(row["sampling_seconds"] for row in rows)
@@ -81,7 +82,7 @@ def result(run: Plan, trainer: Trainer, evaluator: Evaluator, memory: PeakMemory
         "seed": run.config.seed,
         "fingerprint": run.config.fingerprint,
         "dataset_digest": run.dataset.digest,
-        "features_digest": evaluator.scorer.extractor.digest,
+        "features_digest": scorer.extractor.digest,
         "steps": trainer.step,
         "images": trainer.images,
         "train_flops": run.train_flops(trainer.step),

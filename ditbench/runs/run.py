@@ -9,7 +9,7 @@ from ditbench.data.dataset import NotNumbers
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.runs import records
-from ditbench.runs.evaluate import Evaluator, create_scorer
+from ditbench.runs.evaluate import create_scorer, evaluate
 from ditbench.runs.grid import save_run_grid
 from ditbench.runs.lock import locked
 from ditbench.runs.memory import PeakMemory
@@ -23,6 +23,7 @@ from ditbench.training.stop import Stopped, StopRequest
 from ditbench.training.trainer import EvaluationDue, Logged
 
 if TYPE_CHECKING:
+    from ditbench.metrics.score import Scorer
     from ditbench.runs.plan import Plan
     from ditbench.runs.reporter import Reporter
     from ditbench.training.trainer import Trainer
@@ -54,13 +55,12 @@ def execute(
     if not directory.is_complete():
         # Missing weights of a feature extractor are found before anything is written.
         with out_of_memory_as_error(run):
-            scorer = create_scorer(run.config, run.dataset, run.device)
-            evaluator = Evaluator(run.config, run.objective, run.dataset, scorer, run.device)
+            scorer = create_scorer(run)
         with locked(directory.lock):
             # Another process may have completed the run in the meantime.
             if not directory.is_complete():
                 with training_errors(run):
-                    result = _train(run, evaluator, reporter, stop)
+                    result = _train(run, scorer, reporter, stop)
                 directory.finish(result)
                 reporter.finished(run, result, reused=False)
                 return result
@@ -69,9 +69,7 @@ def execute(
     return result
 
 
-def _train(
-    run: Plan, evaluator: Evaluator, reporter: Reporter, stop: StopRequest
-) -> dict[str, Any]:
+def _train(run: Plan, scorer: Scorer, reporter: Reporter, stop: StopRequest) -> dict[str, Any]:
     """Train and evaluate, from the last checkpoint if there is one; returns the result."""
     rehearse(run)
     memory = PeakMemory(run.device)
@@ -89,7 +87,7 @@ def _train(
                 saver.save_if_due()
             else:
                 memory.stop()
-                row = _evaluate(run, evaluator, trainer, event, stop)
+                row = _evaluate(run, scorer, trainer, event, stop)
                 memory.start()
                 # The row comes first: a checkpoint asserts that all rows before it are written.
                 run.directory.append_evaluation(row)
@@ -104,7 +102,7 @@ def _train(
         with suppress(DitbenchError):  # a full disk must not hide the divergence
             run.directory.write_failure({"reason": error.message, **facts})
         raise
-    return records.result(run, trainer, evaluator, memory)
+    return records.result(run, trainer, scorer, memory)
 
 
 def rehearse(run: Plan) -> None:
@@ -142,10 +140,10 @@ def _open(run: Plan, trainer: Trainer, reporter: Reporter) -> None:
 
 
 def _evaluate(
-    run: Plan, evaluator: Evaluator, trainer: Trainer, due: EvaluationDue, stop: StopRequest
+    run: Plan, scorer: Scorer, trainer: Trainer, due: EvaluationDue, stop: StopRequest
 ) -> dict[str, Any]:
     """Evaluate, write the sample grid, and return the row of eval.csv."""
-    evaluation = evaluator(trainer.ema.model, stop)
+    evaluation = evaluate(run, scorer, trainer.ema.model, stop)
     save_run_grid(
         run.directory.samples(due.step),
         evaluation.samples,

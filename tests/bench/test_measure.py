@@ -351,7 +351,7 @@ class TestOnTheGpu:
 
 
 def test_on_a_gpu_rows_come_one_by_one(monkeypatch):
-    """Tested without a GPU: the matrix product comes first, and each row is built after the last."""
+    """Without a GPU: the matrix product comes first, and each row is built after the previous."""
     order = []
     monkeypatch.setattr(module, "_matmul_alone", lambda _plan: order.append("matmul") or 1.0)
     monkeypatch.setattr(module, "_free_compiled", lambda: order.append("forget"))

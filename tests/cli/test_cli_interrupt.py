@@ -10,7 +10,7 @@ import time
 import pytest
 
 from ditbench.cli import main
-from ditbench.runs.evaluate import Evaluator
+from ditbench.runs import run
 from ditbench.runs.lock import locked
 from ditbench.training import checkpoint
 from ditbench.training.trainer import Trainer
@@ -124,13 +124,13 @@ def test_a_second_signal_leaves_at_once(forked, tmp_path, tiny, numbers, code):
 
 def test_a_signal_in_an_evaluation_does_not_wait_for_its_end(forked, tmp_path, tiny):
     def prepare(patch):
-        evaluate = Evaluator.__call__
+        evaluate = run.evaluate
 
-        def signalled(self, *arguments):
+        def signalled(*arguments):
             os.kill(os.getpid(), signal.SIGTERM)
-            return evaluate(self, *arguments)
+            return evaluate(*arguments)
 
-        patch.setattr(Evaluator, "__call__", signalled)
+        patch.setattr(run, "evaluate", signalled)
 
     arguments = ("run", "--block", "adaln", *tiny, "--out", tmp_path / "out")
     told, _, stderr = forked(*arguments, prepare=prepare)
@@ -191,7 +191,7 @@ def test_a_second_process_is_refused(forked, one_run, tmp_path, tiny):
     assert (told, stdout) == (1, "")
     error, hint = stderr.splitlines()[-2:]
     assert error == f"error: {one_run} is being written by process {os.getpid()}"
-    assert hint.endswith("the same command then goes on")
+    assert hint.endswith("the same command then resumes")
     assert sorted(one_run.rglob("*")) == before
     assert forked(*arguments)[0] == 0
 

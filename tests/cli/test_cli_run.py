@@ -229,6 +229,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
 
     with monkeypatch.context() as patch:
         patch.setattr(progress.Lines, "logged", interrupt)
+        patch.setattr(progress.Lines, "_line", lambda *_: None)
         patch.setattr(sys, "argv", ["ditbench", *map(str, arguments)])
         told = cli(*arguments)
     assert told.exit_code == 130

@@ -88,7 +88,7 @@ def test_a_run_takes_the_tuned_rates(cli, tuned, tiny, tmp_path):
     told = cli(*arguments)
     assert told.exit_code == 0, told.stderr
     listed = ", ".join(f"{block} {rate:g}" for block, rate in best.items())
-    line = f"learning rates, tuned by 10 steps a run in {out / 'tune'}: {listed}"
+    line = f"learning rates, tuned with 10 steps per run in {out / 'tune'}: {listed}"
     assert told.stderr.startswith(line + "\n")
     for block, rate in best.items():
         directory = only(out, f"digits/{block}/seed0-*")

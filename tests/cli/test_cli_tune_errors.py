@@ -6,8 +6,7 @@ import pytest
 
 from ditbench.data.dataset import NotNumbers
 from ditbench.errors import DitbenchError
-from ditbench.runs import sweep
-from ditbench.runs.evaluate import Evaluator
+from ditbench.runs import run, sweep
 from ditbench.training.nonfinite import Diverged, Divergence
 from ditbench.training.trainer import Trainer
 
@@ -27,9 +26,9 @@ def only(out, pattern):
         (("--lr", "1e-3,nan"), "--lr 'nan' is not a learning rate"),
         (("--lr", "0,1e-3"), "--lr '0,1e-3' is not above 0"),
         (("--lr", "tuned"), "--lr 'tuned' is not a learning rate"),
-        (("--budget-fraction", "0"), "--budget-fraction 0 is no share of a budget"),
-        (("--budget-fraction", "1.5"), "--budget-fraction 1.5 is no share of a budget"),
-        (("--budget-fraction", "nan"), "--budget-fraction nan is no share of a budget"),
+        (("--budget-fraction", "0"), "--budget-fraction 0 is not a fraction of the budget"),
+        (("--budget-fraction", "1.5"), "--budget-fraction 1.5 is not a fraction of the budget"),
+        (("--budget-fraction", "nan"), "--budget-fraction nan is not a fraction of the budget"),
         (("--seeds", "-1"), "--seeds '-1' is not a list of whole numbers"),
         (("--json", "--format", "csv"), "--json and --format csv are given together"),
         (("--format", "cvs"), "unknown format 'cvs'"),
@@ -94,14 +93,14 @@ def test_a_block_that_diverges_at_every_rate_ends_the_sweep_with_1(
 
 
 def test_samples_that_are_not_numbers_count_as_diverged(cli, tiny, tmp_path, monkeypatch):
-    before = Evaluator.__call__
+    before = run.evaluate
 
-    def evaluate(self, *arguments):
-        if self.config.train.lr > 5e-3:
+    def evaluate(plan, *arguments):
+        if plan.config.train.lr > 5e-3:
             raise NotNumbers
-        return before(self, *arguments)
+        return before(plan, *arguments)
 
-    monkeypatch.setattr(Evaluator, "__call__", evaluate)
+    monkeypatch.setattr(run, "evaluate", evaluate)
     told = cli("tune", "--block", "adaln", *RATES, *tiny, "--out", tmp_path, "--json")
     assert told.exit_code == 0, told.stderr
     assert json.loads(told.stdout)[0]["diverged"] == "0.01"
@@ -140,7 +139,7 @@ def test_a_sweep_that_lacks_an_earlier_one_s_seeds_says_which(cli, tiny, tmp_pat
     told = cli(*arguments, "--lr", "1e-2", *fraction)
     assert told.exit_code == 1
     assert "not finished: 1 of 4 runs missing" in told.stdout
-    assert "an earlier sweep of it has rates or seeds that this one lacks" in told.stderr
+    assert "an earlier sweep has rates or seeds that this one lacks" in told.stderr
     assert "help: add --lr 0.001,0.01 --seeds 1000,1001," in told.stderr
 
 

@@ -67,7 +67,7 @@ def test_a_second_process_is_told_who_writes(path, holder):
     with pytest.raises(DitbenchError, match=f"run is being written by process {holder.child}") as e:
         locked(path).__enter__()
     assert e.value.exit_code == 1
-    assert "the same command then goes on" in e.value.hint
+    assert "the same command then resumes" in e.value.hint
 
 
 def test_a_second_process_leaves_the_first_one_s_lock_alone(path, holder):
@@ -177,6 +177,6 @@ def test_what_another_process_completed_meanwhile_is_not_run_again(make_plan, mo
     monkeypatch.setattr(run, "locked", as_the_lock_is_awaited)
     monkeypatch.setattr(run, "build_trainer", None)
     recorder = Recorder()
-    assert execute(plan, recorder)
-    events = recorder.events == {"schema": 1, **result}
+    assert execute(plan, recorder) == {"schema": 1, **result}
+    events = recorder.events
     assert events[-1].reused

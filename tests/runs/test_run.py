@@ -71,8 +71,8 @@ def test_a_complete_run_is_not_run_again(make_plan, monkeypatch):
     first = execute(make_plan())
     monkeypatch.setattr(run_module, "build_trainer", None)
     recorder = Recorder()
-    assert execute(make_plan(), recorder)
-    events = recorder.events == {"schema": 1, **first}
+    assert execute(make_plan(), recorder) == {"schema": 1, **first}
+    events = recorder.events
     assert [event.reused for event in events] == [True]
 
 
@@ -151,13 +151,13 @@ def test_balanced_labels_take_every_class_in_turn():
 def test_the_averaged_weights_are_what_is_evaluated(make_plan, monkeypatch):
     plan = make_plan()
     models = []
-    original = run_module.Evaluator.__call__
+    original = run_module.evaluate
 
-    def spy(self, model, stop):
+    def spy(run, scorer, model, stop):
         models.append(model)
-        return original(self, model, stop)
+        return original(run, scorer, model, stop)
 
-    monkeypatch.setattr(run_module.Evaluator, "__call__", spy)
+    monkeypatch.setattr(run_module, "evaluate", spy)
     execute(plan)
     saved = build_model(plan.config, plan.dataset, plan.objective, plan.device)
     load_ema(plan.directory.checkpoint, saved)
@@ -183,7 +183,7 @@ def test_auto_is_resolved_before_the_fingerprint(make_plan):
         ({"eval__sampler": "ddim"}, "unknown sampler of flow 'ddim'"),
         ({"metrics__features": "digit"}, "unknown features 'digit'"),
         ({"eval__samples": 9}, "eval.samples = 9 is fewer than the 10 classes"),
-        ({"data__digest": "0" * 64}, "are not those that this configuration was made for"),
+        ({"data__digest": "0" * 64}, "differ from those this configuration was made for"),
         ({"objective__learn_sigma": False}, "flow has no option 'learn_sigma'"),
     ],
 )
