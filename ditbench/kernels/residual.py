@@ -3,8 +3,8 @@
 Every tensor is read and written once. The backward pass sums the gradients of shift, scale and gate
 over a sample's tokens on the way.
 
-A sum waits for the norm behind it: `add` returns a `PendingSum`, which `norm` computes together with
-the norm. To everything else it behaves like the tensor.
+A sum waits for the norm behind it: `add` returns a `PendingSum`, which `norm` computes together
+with the norm. To everything else it behaves like the tensor.
 
 Legend of shapes: N batch, T tokens, D hidden size.
 """
@@ -214,9 +214,9 @@ def _aligned(x: Tensor, *vectors: Tensor | None) -> list[Tensor | None]:
     """The vectors as (N, 1, D) of one stride: as they are, or where that is not so, as copies."""
     wanted = (len(x), 1, x.shape[-1])
     given = [vector for vector in vectors if vector is not None]
-    if all(each.shape == wanted and each.stride(-1) == 1 for each in given):
-        if len({each.stride(0) for each in given}) <= 1:
-            return list(vectors)
+    strides = {each.stride(0) for each in given}
+    if len(strides) <= 1 and all(e.shape == wanted and e.stride(-1) == 1 for e in given):
+        return list(vectors)
     return [None if each is None else each.expand(wanted).contiguous() for each in vectors]
 
 
@@ -295,5 +295,17 @@ def _operator(name: str) -> Callable[..., Any]:
 
 
 # Python looks operators up in the class, not by `__getattr__`.
-for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "matmul", "neg", "getitem", "len"):
+for _name in (
+    "add",
+    "radd",
+    "sub",
+    "rsub",
+    "mul",
+    "rmul",
+    "truediv",
+    "matmul",
+    "neg",
+    "getitem",
+    "len",
+):
     setattr(PendingSum, f"__{_name}__", _operator(f"__{_name}__"))

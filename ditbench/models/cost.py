@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ditbench.models.blocks.base import Block
-    from ditbench.models.sizes import ModelSize
     from ditbench.models.layers import NormKind
+    from ditbench.models.sizes import ModelSize
 
 # Forward once, backward twice: the gradient of each product is two products of its size.
 TRAINING_PASSES = 3

@@ -80,7 +80,6 @@ class DiT(nn.Module):
         self.block_class = block
         self.input_shape = (channels, height, width)
         self.out_channels = out_channels
-        self.num_classes = num_classes
         self.patch_size = P
         self.grid = (height // P, width // P)
 
@@ -92,16 +91,11 @@ class DiT(nn.Module):
         self.registers = Registers(D, registers) if registers else None
         self.blocks = nn.ModuleList(block(spec, index) for index in range(size.depth))
         self.shared = block.shared(spec)
-        self.final_layer = FinalLayer(
-            spec, P * P * out_channels, adaptive=block.adaptive_final_layer
-        )
+        outputs = P * P * out_channels
+        self.final_layer = FinalLayer(spec, outputs, adaptive=block.adaptive_final_layer)
+        self.null_class = num_classes  # the label that means no class
         if not self.pos_embed.is_meta:
             self.initialize(seed)
-
-    @property
-    def null_class(self) -> int:
-        """The label that means no class."""
-        return self.num_classes
 
     @torch.no_grad()
     def initialize(self, seed: int) -> None:
@@ -124,7 +118,8 @@ class DiT(nn.Module):
             ValueError: x has another shape than the model was built for.
         """
         if x.shape[1:] != self.input_shape:
-            raise ValueError(f"expected x of shape (N, {self.input_shape}), got {tuple(x.shape)}")
+            expected = ", ".join(map(str, self.input_shape))
+            raise ValueError(f"expected x of shape (N, {expected}), got {tuple(x.shape)}")
         x = self.x_embedder(x) + self.pos_embed  # (N, T, D)
         T = x.shape[1]
         c = Conditioning.of(

@@ -42,10 +42,10 @@ def unit_rows(weight: Tensor, draws: torch.Generator) -> None:
 def initialize(model: nn.Module, rules: Rules, seed: int) -> None:
     """Set every weight of a DiT (Peebles & Xie 2022, section 4; facts of the published weights).
 
-    Linear layers are Xavier-uniform with zero bias, q, k and v as one matrix; the patch embedding is
-    Xavier-uniform on its flattened weight; embedding tables and both linear layers of the timestep
-    embedder are N(0, 0.02²); gains of norms are one. The block's rules override these, and the
-    output layer is zero.
+    Linear layers are Xavier-uniform with zero bias, q, k and v as one matrix; the patch embedding
+    is Xavier-uniform on its flattened weight; embedding tables and both linear layers of the
+    timestep embedder are N(0, 0.02²); gains of norms are one. The block's rules override these, and
+    the output layer is zero.
 
     Raises:
         ValueError: no rule covers a parameter.

@@ -6,9 +6,8 @@ image, P patch size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +15,9 @@ from torch import Tensor, nn
 
 from ditbench.models.extras import HeadNorm, embedding
 from ditbench.models.sincos import FREQUENCIES, timestep_features
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 NORM_EPS = 1e-6  # as in the published models
 
@@ -26,13 +28,13 @@ NORMS: dict[NormKind, Callable[..., Tensor]] = {"layer": F.layer_norm, "rms": F.
 def norm(
     x: Tensor, shift: Tensor | None = None, scale: Tensor | None = None, kind: NormKind = "layer"
 ) -> Tensor:
-    """norm(x) * (1 + scale) + shift for x (N, T, D) and vectors (N, 1, D); no learned gain."""
+    """Norm of x (N, T, D) without gain, then x * (1 + scale) + shift by vectors (N, 1, D)."""
     x = NORMS[kind](x, x.shape[-1:], eps=NORM_EPS)
     return x if shift is None or scale is None else torch.addcmul(shift, x, 1 + scale)
 
 
 def add(x: Tensor, h: Tensor, gate: Tensor | None = None) -> Tensor:
-    """x + gate * h: a residual connection of x and h (N, T, D), with a gate (N, 1, D)."""
+    """X + gate * h: a residual connection of x and h (N, T, D), with a gate (N, 1, D)."""
     return x + h if gate is None else torch.addcmul(x, gate, h)
 
 
@@ -229,7 +231,7 @@ class TimestepEmbedder(nn.Module):
 
     def forward(self, t: Tensor) -> Tensor:
         """Embed timesteps t (N,) on the scale 0..999, whole or not."""
-        return self.mlp(timestep_features(t))
+        return self.mlp(timestep_features(t).type_as(self.mlp[0].weight))
 
 
 class LabelEmbedder(nn.Module):

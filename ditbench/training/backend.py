@@ -89,9 +89,9 @@ def choose(
 ) -> Backend:
     """The backend of a run.
 
-    `auto` is what the run was begun with, if it is resumed; on a CPU and in float32 plain; in bf16 on
-    a GPU kernels for blocks that are made for them (`Block.fused`), compile for others. Where that
-    does not work here, `auto` takes the next simpler one.
+    `auto` is what a resumed run was begun with; on a CPU and in float32 plain; in bf16 on a GPU
+    kernels for blocks that are made for them (`Block.fused`), compile for others. Where that does
+    not work here, `auto` takes the next simpler one.
 
     Args:
         asked: one of `BACKENDS`.

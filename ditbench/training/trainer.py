@@ -93,7 +93,6 @@ class Trainer:
         self.budget = budget
         self.ema = Ema(model, config.train.ema_decay)
         self.parameters = list(model.parameters())
-        train = config.train
         on_cuda = device.type == "cuda"
         # A CUDA graph reads these two numbers of a step from the device.
         self._lr = torch.zeros((), device=device)

@@ -43,7 +43,9 @@ def test_a_row_says_what_the_strategy_says_and_costs(block):
     assert bool(own) == (strategy.own_tokens != "none")
     assert start == strategy.starts_as
     for size, told in zip(("S/2", "XL/2"), (costs[:2], costs[2:]), strict=True):
-        cost = count(block, parse_model(size), height=32, width=32, channels=4)
+        cost = count(
+            block_class(block), name=block, size=parse_model(size), height=32, width=32, channels=4
+        )
         assert told == [f"{cost.parameters / 1e6:.1f}", f"{cost.gmacs:.2f}"], size
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor
 
-from ditbench.models.blocks.base import Spec
 from ditbench.models.blocks.shared_modulation import VECTORS, SharedModulationBlock
 from ditbench.models.init import zero
 from ditbench.models.layers import Linear
@@ -15,6 +14,7 @@ from ditbench.models.layers import Linear
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ditbench.models.blocks.base import Spec
     from ditbench.models.sizes import ModelSize
 
 

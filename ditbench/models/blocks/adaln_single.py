@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
-from ditbench.models.blocks.base import Spec
 from ditbench.models.blocks.shared_modulation import VECTORS, SharedModulationBlock
 from ditbench.models.init import normal, unit_rows, zero
+
+if TYPE_CHECKING:
+    from ditbench.models.blocks.base import Spec
 
 
 class AdaLNSingleBlock(SharedModulationBlock):
@@ -16,9 +20,9 @@ class AdaLNSingleBlock(SharedModulationBlock):
     Chen et al. 2023 (PixArt-α), section 2.3. There the regression reads the timestep, and a text
     enters by cross-attention. Here it reads t + c, so that it differs from adaLN-Zero only in what
     the blocks share. It starts as the released models do: the table N(0, 1/D), the regression
-    N(0, 0.02²). Gates are therefore about 1/√D at the start, small but not zero. The final layer has
-    the regression that it has under adaLN-Zero, zero at the start; PixArt's adds the embedding to
-    another table.
+    N(0, 0.02²). Gates are therefore about 1/√D at the start, small but not zero. The final layer
+    has the regression that it has under adaLN-Zero, zero at the start; PixArt's adds the embedding
+    to another table.
     """
 
     summary = "adaLN-Zero's vectors regressed once, plus a table per block"

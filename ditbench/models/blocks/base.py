@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,6 +12,8 @@ from torch import Tensor, nn
 from ditbench.models.layers import Attention, Mlp, Spec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from ditbench.models.init import Rules
     from ditbench.models.sizes import ModelSize
 
@@ -120,7 +121,7 @@ class Block(nn.Module):
         scale: Tensor | None = None,
         gate: Tensor | None = None,
     ) -> Tensor:
-        """x + gate * f(norm(x) * (1 + scale) + shift), for vectors (N, 1, D) or None."""
+        """X + gate * f(norm(x) * (1 + scale) + shift), for vectors (N, 1, D) or None."""
         ops = self.spec.ops
         return ops.add(x, f(ops.norm(x, shift, scale, self.spec.norm)), gate)
 

@@ -41,7 +41,7 @@ class SharedModulationBlock(Block):
         return SharedModulation(spec)
 
     def vectors(self, vector: Tensor, shared: Tensor) -> Tensor:
-        """This block's six vectors (N, 6, D), from the conditioning (N, D) and the shared ones."""
+        """The block's six vectors (N, 6, D), from the conditioning (N, D) and the shared ones."""
         raise NotImplementedError
 
     def forward(self, x: Tensor, c: tuple[Tensor, Tensor]) -> Tensor:

@@ -28,9 +28,9 @@ class UViTBlock(InContextBlock):
     L - 1 - i of L, and a linear layer maps the 2 D numbers of each token to D. There are
     ⌊(L - 1) / 2⌋ such pairs. The paper's models have an odd L and one block in the middle; an even
     L has two, since a skip between neighbours would skip nothing, and below three blocks this is
-    `in-context`. Everything else is as in every other block here, unlike the paper: fixed positions,
-    none for the two tokens, norms without gain and bias, and no convolution at the end. The linear
-    layers start Xavier-uniform.
+    `in-context`. Everything else is as in every other block here, unlike the paper: positions are
+    fixed, the two tokens have none, norms have no gain and bias, and no convolution follows. The
+    linear layers start Xavier-uniform.
     """
 
     summary = "t and c as tokens; long skips from shallow to deep blocks"
