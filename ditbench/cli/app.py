@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ditbench import __version__
-from ditbench.cli import bench, compare, flops, plot, run, sample, strategies, train_features, tune
+from ditbench.cli import bench, compare, features, flops, plot, run, sample, strategies, tune
 from ditbench.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -139,9 +139,12 @@ blocks.command("check", cls=_Command)(strategies.check)
 app.add_typer(blocks, name="blocks")
 app.command("sample", cls=_Command)(sample.sample)
 app.command("bench", cls=_Command)(bench.bench)
-features = typer.Typer(cls=_Group, help="The small classifiers whose features the metrics use.")
-features.command("train", cls=_Command)(train_features.train)
-app.add_typer(features, name="features")
+extractors = typer.Typer(cls=_Listing, invoke_without_command=True)
+extractors.callback()(features.features)
+extractors.command("train", cls=_Command, hidden=True, context_settings=features.ANY_OPTIONS)(
+    features.train
+)
+app.add_typer(extractors, name="features")
 
 
 # Objects between two searches for garbage. Python's default of some hundreds has it search all that

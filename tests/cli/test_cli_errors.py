@@ -40,12 +40,6 @@ CASES = [
     ("plot {results} --x step", "unknown x axis 'step'", "did you mean steps"),
     ("plot {results} -o figure.gif", "unknown suffix '.gif'", ".png"),
     ("plot {results} -o figure", "without a suffix", ".png"),
-    ("features train mnist", "unknown classifier 'mnist'", "known: digits, cifar10"),
-    ("features train cifar", "unknown classifier 'cifar'", "did you mean cifar10?"),
-    ("features train cifar10", "need images to be tested on", "--test cifar10-test.zip"),
-    ("features train cifar10 --test {world}/none.zip --data {world}/none.zip", "no such data", ""),
-    ("features train cifar10 --test {world} --device tpu", "no device 'tpu'", "--device"),
-    ("features train digits --test {world}", "the images of digits are built in", "--test"),
     # Values
     (RUN + "--set train.lr=fast", "train.lr = 'fast'", "train.lr"),
     (RUN + "--set train.lr=true", "train.lr = True", "train.lr"),
@@ -109,8 +103,6 @@ CASES = [
     (RUN + "more", "more", "ditbench run --help"),
     ("sample", "missing argument 'RUN'", "ditbench sample --help"),
     ("sample {run} --per-class 0", "'--per-class'", "ditbench sample --help"),
-    ("features train digits --epochs 0", "'--epochs'", "ditbench features train --help"),
-    ("features train", "missing argument 'NAME'", "ditbench features train --help"),
 ]
 
 FAILURES = [

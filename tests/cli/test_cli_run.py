@@ -1,4 +1,4 @@
-"""`ditbench run` and `features train`, end to end on 20 steps."""
+"""`ditbench run`, end to end on 20 steps."""
 
 import json
 import sys
@@ -246,20 +246,6 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
     assert ("from step 10 of 20" if step > 10 else "for 20 steps") in told.stderr
     uninterrupted = next(results.glob("digits/adaln-zero/seed0-*"))
     assert only_result(tmp_path) == only_result(uninterrupted)
-
-
-def test_features_train_says_where_and_how_good(cli, elsewhere, monkeypatch):
-    def train_digits(output, say, epochs):
-        say("epoch 1")
-        output.write_bytes(b"weights")
-        return 0.98765
-
-    monkeypatch.setattr("ditbench.metrics.train_features.train_digits", train_digits)
-    told = cli("features", "train", "digits", "-o", "mine.safetensors")
-    assert told.exit_code == 0
-    assert told.stdout == "test accuracy 0.9877, weights in mine.safetensors\n"
-    assert told.stderr == "epoch 1\n"
-    assert files_below(elsewhere) == ["mine.safetensors"]
 
 
 @pytest.mark.parametrize(

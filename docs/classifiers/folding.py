@@ -1,4 +1,4 @@
-"""Convolutions with batch normalisation for training, folded into plain ones for use."""
+"""Batch normalisation for training, folded into the convolutions for use."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from torch import Tensor, nn
 
 
 class NormedConvolution(nn.Module):
-    """A convolution that keeps height and width, without a bias, then batch normalisation.
+    """A convolution without bias, then batch normalisation.
 
     Args:
-        inputs: channels in.
-        outputs: channels out.
-        size: side of the kernel, odd.
+        plain: the convolution that it replaces; only its shape is used.
     """
 
-    def __init__(self, inputs: int, outputs: int, size: int) -> None:
+    def __init__(self, plain: nn.Conv2d) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False)
+        inputs, outputs, (size, _) = plain.in_channels, plain.out_channels, plain.kernel_size
+        self.conv = nn.Conv2d(inputs, outputs, size, padding=plain.padding, bias=False)
         self.norm = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -25,7 +24,7 @@ class NormedConvolution(nn.Module):
         return self.norm(self.conv(x))
 
     def folded(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias, float32, of the one convolution that does both in evaluation mode."""
+        """Weight and bias, float32, of one convolution equal to both in evaluation mode."""
         mean, variance = self.norm.running_mean, self.norm.running_var
         assert mean is not None
         assert variance is not None
@@ -35,12 +34,21 @@ class NormedConvolution(nn.Module):
         return weight.float(), bias.float()
 
 
+def with_batch_norm(net: nn.Module) -> nn.Module:
+    """Replace every convolution of a network, in place, by a `NormedConvolution`."""
+    for module in list(net.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.Conv2d):
+                setattr(module, name, NormedConvolution(child))
+    return net
+
+
 @torch.no_grad()
 def folded_tensors(net: nn.Module) -> dict[str, Tensor]:
-    """The weights of a network as the same one without batch normalisation names them.
+    """The weights of a network, named as in the same network without batch normalisation.
 
     Args:
-        net: convolutions by `NormedConvolution`, anything else of one layer each.
+        net: from `with_batch_norm`; its other layers with weights are linear.
 
     Returns:
         Contiguous float32 tensors on the CPU.

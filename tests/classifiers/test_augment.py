@@ -7,8 +7,7 @@ import math
 import pytest
 import torch
 import torchvision.transforms.v2.functional as tv
-
-from ditbench.metrics.augment import (
+from augment import (
     MAX_BLEND,
     Augmentation,
     augment,

@@ -1,8 +1,8 @@
-"""Augmentation of small colour images in one batch on their device: no loop, no waiting for it.
+"""Augmentation of a batch of small colour images on their device, without a loop over images.
 
-What torchvision's TrivialAugment does to one image after the other (Müller & Hutter 2021,
-arXiv:2103.10158), in two tensor operations: every geometric change of an image is one affine map,
-and every change of colour one of few formulas, of which each image takes the one that it drew.
+Does to a batch what torchvision's TrivialAugment (Müller & Hutter 2021, arXiv:2103.10158) does to
+one image. Each geometric change is an affine map; each change of colour is one of six formulas,
+drawn per image.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ COLOURS = 6  # the formulas of `recolour`
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How strongly images are changed; all lengths in pixels, all shares in [0, 1].
+    """How strongly images are changed. Lengths are in pixels, shares in [0, 1].
 
     Attributes:
-        shift: the most that an image is moved, by whole pixels; what comes in is mirrored.
-        geometry: share of images that are rotated, sheared, moved or scaled besides.
+        shift: the largest shift, in whole pixels; edges are mirrored.
+        geometry: share of images that are also rotated, sheared, moved or scaled.
         colour: share of images that are recoloured.
-        magnitude: how far both of them go; at 0 they change nothing.
-        cutout: side of the square that is greyed; 0 is none.
+        magnitude: strength of both; at 0 they change nothing.
+        cutout: side of the square that is set to grey; 0 is none.
     """
 
     shift: int = 4
@@ -45,7 +45,7 @@ MAX_BLEND = 0.9  # brightness, contrast, saturation and sharpness: 0.1 to 1.9 ti
 
 
 def augment(images: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
-    """Mirror, move, distort, recolour and cut out, every image for itself.
+    """Mirror, move, distort, recolour and cut out, independently for each image.
 
     Args:
         images: (N, C, H, W) uint8.
@@ -62,15 +62,15 @@ def augment(images: Tensor, how: Augmentation, generator: torch.Generator) -> Te
 
 
 def random_maps(count: int, side: int, how: Augmentation, generator: torch.Generator) -> Tensor:
-    """Draw an affine map for each image: (N, 2, 3), from places in the result to the original."""
+    """Draw an affine map per image: (N, 2, 3), from coordinates in the result to the original."""
     draws = _uniform((8, count), generator)  # in [-1, 1]
     moved = torch.round(draws[:2] * (how.shift + 0.5 - 1e-4)) * 2 / side  # whole pixels
     strength = draws[2] * how.magnitude
     strength = torch.where(_coins(draws[3], how.geometry), strength, 0.0)
-    # Each image takes one of six: rotation, two shears, two translations, scale.
+    # One of six per image: rotation, two shears, two translations, scale.
     kind = ((draws[4] + 1) * 3).clamp(max=5.99).to(torch.long)
     kinds = torch.arange(6, device=draws.device).view(6, 1)
-    size = strength * (kind == kinds)  # (6, N), one row a kind
+    size = strength * (kind == kinds)  # (6, N), one row per kind
     angle = size[0] * (MAX_ROTATION * torch.pi / 180)
     cos, sin, zoom = torch.cos(angle), torch.sin(angle), 1 + MAX_SCALE * size[5]
     mirror = torch.where(draws[5] < 0, -1.0, 1.0)
@@ -97,12 +97,11 @@ def recolour(x: Tensor, kind: Tensor, strength: Tensor) -> Tensor:
     Args:
         x: (N, 3, H, W) in 0..255.
         kind: (N,) which formula: brightness, contrast, saturation, sharpness, solarise, posterise.
-        strength: (N,) in [-1, 1]; 0 changes nothing. The last two have no negative side: they go
-            by its absolute value.
+        strength: (N,) in [-1, 1]; 0 changes nothing. The last two formulas use its absolute value.
     """
-    red, green, blue = x.split(1, dim=1)  # a tensor of weights would have to be sent to the device
+    red, green, blue = x.split(1, dim=1)  # a tensor of weights would be copied to the device
     grey = GREY[0] * red + GREY[1] * green + GREY[2] * blue  # (N, 1, H, W)
-    bases = (  # an image is drawn nearer to one of these, or driven away from it
+    bases = (  # an image is blended with one of these, or moved away from it
         torch.zeros_like(x),
         grey.mean((2, 3), keepdim=True).expand_as(x),
         grey.expand_as(x),
@@ -114,7 +113,7 @@ def recolour(x: Tensor, kind: Tensor, strength: Tensor) -> Tensor:
         base = torch.where(kind == index, candidate, base)
     blended = (base + (1 + MAX_BLEND * strength) * (x - base)).clamp(0, 255)
     solarised = torch.where(x > 255 * (1 - strength.abs()), 255 - x, x)
-    step = torch.exp2(torch.round(6 * strength.abs()))  # 1 to 64 of 256 values fall together
+    step = torch.exp2(torch.round(6 * strength.abs()))  # 1 to 64 of 256 values become one
     posterised = torch.floor(x / step) * step
     posterised = torch.where(step > 1, posterised, x)
     return torch.where(kind == 4, solarised, torch.where(kind == 5, posterised, blended))
@@ -136,11 +135,12 @@ def cut_mix(
     Args:
         x: (N, C, H, W), in random order.
         targets: (N, K), probabilities of the classes.
-        share: of the images that get a box; its area is uniform in [0, 1] but for the edges.
+        share: share of the images that get a box; its area is uniform in [0, 1] before the box is
+            cut at the edges.
         generator: on the device of both.
 
     Returns:
-        The images, and the targets mixed by what is to be seen of each.
+        The images, and the targets mixed in proportion to the visible areas.
     """
     draws = torch.rand((2, len(x)), generator=generator, device=x.device)
     side = x.shape[-1] * draws[0].sqrt() * (draws[1] < share)
@@ -166,7 +166,7 @@ def _box(x: Tensor, sides: Tensor, generator: torch.Generator) -> tuple[Tensor, 
 def _random_colours(
     count: int, how: Augmentation, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Draw what `recolour` does to each image: kinds (N,) and strengths (N,)."""
+    """Draw the arguments of `recolour`: kinds (N,) and strengths (N,)."""
     draws = _uniform((3, count), generator)
     kind = ((draws[0] + 1) * (COLOURS / 2)).clamp(max=COLOURS - 0.01).to(torch.long)
     strength = torch.where(_coins(draws[1], how.colour), draws[2] * how.magnitude, 0.0)

@@ -1,48 +1,49 @@
-"""Train the digits features again from scratch, to the same file on the same machine.
+"""Train the digits classifier from scratch, to the same file on the same machine.
 
-Its own generators only, one thread, and a split without chance: every fifth image of each class,
-in the order of the data set, is held out.
+    python docs/classifiers/train_digits.py -o digits.safetensors
+
+It uses its own generators only, one thread, and a fixed split: every fifth image of each class, in
+the order of the data set, is held out.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
+from common import initialised, warm_cosine, write_weights
 from torch import Tensor
 
 from ditbench.data.digits import load_digits
-from ditbench.files import write_atomically
+from ditbench.errors import DitbenchError
 from ditbench.metrics.digits_classifier import DigitsNet
-from ditbench.metrics.fit import initialised, warm_cosine
-from ditbench.metrics.shipped import normalise, shipped_file
+from ditbench.metrics.shipped import normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
 SEED = 0
 EPOCHS = 40
 BATCH_SIZE = 64
-LR = 3e-3  # the peak of a cosine after a warm-up over the first tenth
+LR = 3e-3  # the highest, of a cosine after a warm-up over the first tenth
 WEIGHT_DECAY = 0.05
-# Strong enough to matter on 8x8 pixels, weak enough to leave every digit what it is.
+# Strong enough to matter on 8x8 pixels, weak enough to leave every digit readable.
 MAX_SHIFT = 0.8  # pixels
 MAX_ROTATION = 12.0  # degrees
 MAX_SCALE = 0.1
 
 
-def train_digits(
-    output: Path, report: Callable[[str], None] = lambda _line: None, epochs: int = EPOCHS
-) -> float:
+def train_digits(output: Path, epochs: int = EPOCHS) -> float:
     """Train the digits classifier and write it, with its accuracy in the file's metadata.
 
     Args:
-        output: the safetensors file to write, whole or not at all.
-        report: called with a line of progress now and then.
+        output: the safetensors file to write, atomically.
         epochs: passes over the training images.
 
     Returns:
@@ -56,11 +57,10 @@ def train_digits(
     generator = torch.Generator().manual_seed(SEED)
     with _one_thread():
         net = initialised(DigitsNet, generator)
-        images, labels = normalise(digits.images[~held_out]), digits.labels[~held_out]
-        _train(net, images, labels, epochs, generator, report)
-        accuracy = _accuracy(net, normalise(digits.images[held_out]), digits.labels[held_out])
-    report(f"accuracy on {int(held_out.sum())} held-out digits: {accuracy:.4f}")
-    metadata = {
+        images, labels = normalise(digits.images), digits.labels
+        _train(net, images[~held_out], labels[~held_out], epochs, generator)
+        accuracy = _accuracy(net, images[held_out], labels[held_out])
+    details = {
         "data": "scikit-learn digits, 1797 images of 8x8 pixels",
         "split": "held out: every fifth image of each class, in the order of the data set",
         "test_accuracy": f"{accuracy:.6f}",
@@ -69,12 +69,12 @@ def train_digits(
         "seed": str(SEED),
         "torch": torch.__version__,
     }
-    write_atomically(output, lambda file: file.write(shipped_file(net.state_dict(), metadata)))
+    write_weights(output, net.state_dict(), details)
     return accuracy
 
 
 def held_out_mask(labels: Tensor) -> Tensor:
-    """True for every fifth image of each class: (N,) bool, the same for all time."""
+    """True for every fifth image of each class: (N,) bool."""
     mask = torch.zeros_like(labels, dtype=torch.bool)
     for label in torch.unique(labels):
         mask[(labels == label).nonzero().flatten()[4::5]] = True
@@ -82,12 +82,7 @@ def held_out_mask(labels: Tensor) -> Tensor:
 
 
 def _train(
-    net: DigitsNet,
-    images: Tensor,
-    labels: Tensor,
-    epochs: int,
-    generator: torch.Generator,
-    report: Callable[[str], None],
+    net: DigitsNet, images: Tensor, labels: Tensor, epochs: int, generator: torch.Generator
 ) -> None:
     optimizer = torch.optim.AdamW(net.parameters(), LR, weight_decay=WEIGHT_DECAY)
     batches = math.ceil(len(labels) / BATCH_SIZE)
@@ -97,20 +92,20 @@ def _train(
     for epoch in range(epochs):
         total = 0.0
         for index in torch.randperm(len(labels), generator=generator).chunk(batches):
-            # No label smoothing: it pulls each class together, and the features would then say
-            # less of how well a digit is drawn.
-            loss = F.cross_entropy(net(_augment(images[index], generator))[1], labels[index])
+            # No label smoothing: it contracts each class, and the features would then say less
+            # about how well a digit is drawn.
+            loss = F.cross_entropy(net(augment(images[index], generator))[1], labels[index])
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
             total += loss.item() * len(index)
         if (epoch + 1) % 10 == 0 or epoch + 1 == epochs:
-            report(f"epoch {epoch + 1} of {epochs}, loss {total / len(labels):.4f}")
+            print(f"epoch {epoch + 1} of {epochs}, loss {total / len(labels):.4f}", file=sys.stderr)
 
 
-def _augment(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift, rotate and scale each image a little; empty paper (-1) comes in from outside."""
+def augment(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Shift, rotate and scale each image a little; the area from outside is white paper (-1)."""
     shift_x, shift_y, turn, scale = torch.rand(4, len(x), generator=generator) * 2 - 1  # (N,) each
     angle = turn * math.radians(MAX_ROTATION)
     cos, sin = torch.cos(angle), torch.sin(angle)
@@ -131,10 +126,27 @@ def _accuracy(net: DigitsNet, images: Tensor, labels: Tensor) -> float:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Sums are split between threads, so their number would change the last bits."""
+    """Run on one thread: the number of threads changes the order of sums, and so the last bits."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def main() -> None:
+    """Read the command line, train, and print the accuracy."""
+    parser = argparse.ArgumentParser(description="Train the digits classifier from scratch.")
+    parser.add_argument("-o", "--output", type=Path, default=Path("digits.safetensors"))
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="fewer for a quick try")
+    given = parser.parse_args()
+    try:
+        accuracy = train_digits(given.output, given.epochs)
+    except DitbenchError as error:
+        sys.exit(f"error: {error.message}\nhelp: {error.hint}")
+    print(f"test accuracy {accuracy:.4f}, weights in {given.output}")
+
+
+if __name__ == "__main__":
+    main()

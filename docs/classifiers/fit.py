@@ -1,22 +1,22 @@
-"""One training of a residual network on small images: the loop, and the recipe it follows."""
+"""Train a residual network on small images: the recipe and the loop."""
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
+from augment import Augmentation, augment, cut_mix
+from common import warm_cosine
 from torch import Tensor, nn
-
-from ditbench.metrics.augment import Augmentation, augment, cut_mix
-from ditbench.metrics.fit import warm_cosine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-REPORTS = 10  # lines of progress a training
+REPORTS = 10  # lines of progress per training
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Recipe:
 
     Attributes:
         epochs: passes over the images.
-        batch_size: of an update; what is left over of an epoch is dropped.
+        batch_size: images per update; the rest of an epoch is dropped.
         lr: the highest learning rate.
-        weight_decay: of the weights of convolutions and linear layers alone.
-        augmentation: of every image, every time.
-        mixed: share of images that get a box of another, until `mixed_until`.
-        mixed_until: the share of the training without whole images only at its end.
+        weight_decay: only of the weights of convolutions and linear layers.
+        augmentation: of every image in every epoch.
+        mixed: share of images that get a box of another image (CutMix).
+        mixed_until: share of the training after which images stay whole.
     """
 
     epochs: int
@@ -51,7 +51,7 @@ class Data:
 
     @classmethod
     def of(cls, images: Tensor, labels: Tensor, classes: int, device: torch.device) -> Data:
-        """Bring images and labels (N,) to the device, once for the whole training."""
+        """Copy images and labels (N,) to the device, once for the whole training."""
         targets = F.one_hot(labels, classes).to(torch.float32)
         return cls(images.to(device), targets.to(device))
 
@@ -61,18 +61,18 @@ def fit(
     data: Data,
     recipe: Recipe,
     generator: torch.Generator,
-    report: Callable[[str], None],
-    judge: Callable[[nn.Module], float] | None = None,
+    test_accuracy: Callable[[nn.Module], float] | None = None,
 ) -> None:
-    """Train a network of (features, logits) in place, on the data's device.
+    """Train a network that returns (features, logits), in place, on the data's device.
+
+    Prints about ten lines of progress on stderr. Between them nothing waits for the device.
 
     Args:
         net: on the device; in evaluation mode afterwards.
         data: the training images.
-        recipe: how.
-        generator: on the device: order, augmentation and boxes.
-        report: called with a line now and then; between lines nothing waits for the device.
-        judge: gives an accuracy to tell in these lines.
+        recipe: how to train.
+        generator: on the device; draws order, augmentation and boxes.
+        test_accuracy: computes an accuracy to print.
     """
     device = data.images.device
     on_gpu = device.type == "cuda"
@@ -81,7 +81,7 @@ def fit(
     steps = len(data.images) // size
     optimizer = _optimizer(net, recipe, fused=on_gpu)
     every = max(1, recipe.epochs // REPORTS)
-    began, told = time.perf_counter(), 0
+    began, reported = time.perf_counter(), 0
     net.train()
     with torch.backends.cudnn.flags(enabled=True, benchmark=True):
         for epoch in range(1, recipe.epochs + 1):
@@ -93,19 +93,20 @@ def fit(
                 x, targets = _batch(data, index, recipe, progress, generator)
                 loss = _update(forward, x, targets, optimizer)
             if epoch % every == 0 or epoch == recipe.epochs:
-                line = f"epoch {epoch} of {recipe.epochs}, loss {loss.item():.4f}"
-                seconds = (time.perf_counter() - began) / (epoch - told)  # the device is done
-                report(f"{line}{_judged(net, judge)}, {seconds:.2f} s an epoch")
-                began, told = time.perf_counter(), epoch
+                line = f"epoch {epoch} of {recipe.epochs}, loss {loss.item():.4f}"  # synchronises
+                seconds = (time.perf_counter() - began) / (epoch - reported)
+                line += f"{_tested(net, test_accuracy)}, {seconds:.2f} s per epoch"
+                print(line, file=sys.stderr)
+                began, reported = time.perf_counter(), epoch
     net.eval()
 
 
-def _judged(net: nn.Module, judge: Callable[[nn.Module], float] | None) -> str:
-    """What a line of progress says of the test images."""
-    if judge is None:
+def _tested(net: nn.Module, test_accuracy: Callable[[nn.Module], float] | None) -> str:
+    """The part of a progress line about the test images."""
+    if test_accuracy is None:
         return ""
     net.eval()
-    accuracy = judge(net)
+    accuracy = test_accuracy(net)
     net.train()
     return f", test accuracy {accuracy:.4f}"
 
@@ -116,7 +117,7 @@ def _update(
     targets: Tensor,
     optimizer: torch.optim.Optimizer,
 ) -> Tensor:
-    """One update of the weights; its loss, which nobody has waited for."""
+    """Update the weights once and return the loss, without waiting for the device."""
     with torch.autocast(x.device.type, torch.bfloat16, enabled=x.is_cuda):
         logits = forward(x)[1]
     loss = F.cross_entropy(logits.float(), targets)
@@ -129,7 +130,7 @@ def _update(
 def _batch(
     data: Data, index: Tensor, recipe: Recipe, progress: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Images (N, 3, H, W) in [-1, 1] and targets (N, K) of one update."""
+    """Augmented images (N, 3, H, W) in [-1, 1] and targets (N, K) for one update."""
     x = augment(data.images[index], recipe.augmentation, generator)
     targets = data.targets[index]
     if recipe.mixed and progress < recipe.mixed_until:
@@ -138,7 +139,7 @@ def _batch(
 
 
 def _optimizer(net: nn.Module, recipe: Recipe, *, fused: bool) -> torch.optim.SGD:
-    """SGD that lets biases and normalisation be: to decay them gains nothing."""
+    """SGD without weight decay on biases and normalisation."""
     matrices = [weight for weight in net.parameters() if weight.ndim > 1]
     vectors = [weight for weight in net.parameters() if weight.ndim <= 1]
     groups = [

@@ -3,17 +3,18 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
+from augment import Augmentation
+from common import initialised
+from fit import Data, Recipe, fit
+from folding import folded_tensors, with_batch_norm
+from train_cifar10 import RECIPE, main, train_cifar10
 
 from ditbench.data.dataset import ImageDataset
 from ditbench.errors import EXIT_FAILED, EXIT_USAGE, DitbenchError
-from ditbench.metrics.augment import Augmentation
 from ditbench.metrics.cifar10_classifier import Cifar10Classifier, Cifar10Net
-from ditbench.metrics.cifar10_fit import Data, Recipe, fit
-from ditbench.metrics.fit import initialised
-from ditbench.metrics.folding import NormedConvolution, folded_tensors
-from ditbench.metrics.train_cifar10 import RECIPE, train_cifar10
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,14 +36,14 @@ def easy(count: int, seed: int) -> ImageDataset:
 
 def small(seed: int = 0) -> Cifar10Net:
     return initialised(
-        lambda: Cifar10Net(WIDTHS, DEPTHS, NormedConvolution), torch.Generator().manual_seed(seed)
+        lambda: with_batch_norm(Cifar10Net(WIDTHS, DEPTHS)), torch.Generator().manual_seed(seed)
     )
 
 
 def fitted(recipe: Recipe) -> Cifar10Net:
     train, net = easy(100, 1), small()
     data = Data.of(train.images, train.labels, 10, CPU)
-    fit(net, data, recipe, torch.Generator().manual_seed(7), lambda _line: None)
+    fit(net, data, recipe, torch.Generator().manual_seed(7))
     return net
 
 
@@ -81,12 +82,12 @@ def test_a_seed_decides_every_bit(trained: Cifar10Net):
         assert torch.equal(tensor, trained.state_dict()[name]), name
 
 
-def test_progress_is_told_seldom(trained: Cifar10Net):
-    lines: list[str] = []
+def test_progress_is_about_ten_lines(capsys: pytest.CaptureFixture[str]):
     train = easy(20, 1)
     data = Data.of(train.images, train.labels, 10, CPU)
     recipe = dataclasses.replace(SHORT, epochs=25)
-    fit(small(), data, recipe, torch.Generator(), lines.append, lambda _net: 0.25)
+    fit(small(), data, recipe, torch.Generator(), lambda _net: 0.25)
+    lines = capsys.readouterr().err.splitlines()
     assert 10 <= len(lines) <= 13
     assert lines[0].startswith("epoch 2 of 25, loss ")
     assert "test accuracy 0.2500" in lines[-1]
@@ -118,9 +119,8 @@ def test_half_precision_moves_features_by_less_than_a_percent(trained: Cifar10Ne
 def test_the_file_has_the_accuracy_that_it_claims(tmp_path: Path):
     train, test = easy(20, 1), easy(10, 2)
     recipe = Recipe(epochs=1, batch_size=10, augmentation=SLIGHT)
-    lines: list[str] = []
     path = tmp_path / "new" / "net.safetensors"
-    accuracy = train_cifar10(path, train, test, CPU, lines.append, recipe=recipe)
+    accuracy = train_cifar10(path, train, test, CPU, recipe)
     classifier = Cifar10Classifier(path)
     logits = classifier(test.images).logits
     assert logits is not None
@@ -131,7 +131,6 @@ def test_the_file_has_the_accuracy_that_it_claims(tmp_path: Path):
     assert details["data_sha256"] == train.digest
     assert details["test_sha256"] == test.digest
     assert details["epochs"] == "1"
-    assert lines[-1] == f"accuracy on 10 test images: {accuracy:.4f}"
     assert path.stat().st_size < 6_000_000
 
 
@@ -156,14 +155,15 @@ def test_images_that_do_not_fit(tmp_path: Path, train, test, error: str, hint: s
 
 
 @pytest.mark.parametrize("place", ["file/net.safetensors", "folder"])
-def test_unwritable_output_is_told_before_the_training(tmp_path: Path, place: str):
+def test_unwritable_output_is_an_error_before_the_training(
+    tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]
+):
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "folder").mkdir()
-    lines: list[str] = []
     with pytest.raises(DitbenchError, match="cannot write") as caught:
-        train_cifar10(tmp_path / place, easy(10, 1), easy(10, 2), CPU, lines.append)
+        train_cifar10(tmp_path / place, easy(10, 1), easy(10, 2), CPU)
     assert caught.value.exit_code == EXIT_FAILED
-    assert not lines
+    assert not capsys.readouterr().err
     assert (tmp_path / "file").read_text() == "in the way"
 
 
@@ -173,3 +173,23 @@ def test_a_training_that_diverges_writes_nothing(tmp_path: Path):
         train_cifar10(tmp_path / "net", easy(20, 1), easy(10, 2), CPU, recipe=recipe)
     assert caught.value.exit_code == EXIT_FAILED
     assert not list(tmp_path.iterdir())
+
+
+def test_the_script_trains_on_files_of_images(tmp_path: Path, monkeypatch, capsys):
+    """Images of random pixels: nothing to learn, but every stage runs."""
+    draws = np.random.default_rng(0)
+    for name, count in (("train", 40), ("test", 20)):
+        images = draws.integers(0, 256, (count, 32, 32, 3), np.uint8)
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=np.arange(count) % 10)
+    options = {"--data": "train.npz", "--test": "test.npz", "-o": "cifar10.safetensors"}
+    arguments = [part for key, name in options.items() for part in (key, str(tmp_path / name))]
+    command = ["train_cifar10.py", "--device", "cpu", "--epochs", "1", *arguments]
+    monkeypatch.setattr("sys.argv", command)
+    main()
+    details = Cifar10Classifier(tmp_path / "cifar10.safetensors").details
+    assert details["data"].startswith("train, 40 images")
+    accuracy = float(details["test_accuracy"])
+    assert capsys.readouterr().out.startswith(f"test accuracy {accuracy:.4f}, weights in ")
+    monkeypatch.setattr("sys.argv", [*command[:-4], "--test", str(tmp_path / "none.npz")])
+    with pytest.raises(SystemExit, match="error: "):
+        main()
