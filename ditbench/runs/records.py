@@ -45,15 +45,15 @@ def write_description(run: Plan, facts: dict[str, Any], *, resumed: bool) -> Non
     write(run.config.to_toml(), facts, cost_table(run), source)
 
 
-def evaluation_row(run: Plan, evaluation: Evaluation, due: EvaluationDue) -> dict[str, Any]:
+def evaluation_row(
+    run: Plan, scorer: Scorer, evaluation: Evaluation, due: EvaluationDue
+) -> dict[str, Any]:
     """One row of eval.csv."""
     config = run.config
-    suffix = metric_suffix(config.eval.samples)
-    # Accuracy is a proportion: unlike FID and KID, its expectation does not depend on the number
-    # of samples.
+    suffix = f"_{metric_suffix(config.eval.samples)}"
     metrics = {
-        name if name == "label_accuracy" else f"{name}_{suffix}": value
-        for name, value in evaluation.metrics.items()
+        metric.name + suffix * metric.depends_on_samples: evaluation.metrics[metric.name]
+        for metric in scorer.metrics
     }
     return {
         "step": due.step,
@@ -93,5 +93,7 @@ def result(run: Plan, trainer: Trainer, scorer: Scorer, memory: PeakMemory) -> d
         "samples_per_second": len(rows) * run.config.eval.samples / sampling_seconds,
         "peak_memory_bytes": memory.bytes,
         "device": environment.device_name(run.device),
+        "metrics": [metric.describe() for metric in scorer.metrics],
+        "scoring": scorer.describe(run.config.eval.samples),
         "final": rows[-1],
     }

@@ -150,4 +150,4 @@ def _evaluate(
         evaluation.labels,
         run.dataset.num_classes,
     )
-    return records.evaluation_row(run, evaluation, due)
+    return records.evaluation_row(run, scorer, evaluation, due)

