@@ -5,7 +5,6 @@ from fnmatch import fnmatchcase
 
 import pytest
 import torch
-from ditbench.models.stream import Stream
 
 from ditbench.errors import DitbenchError
 from ditbench.models import blocks as registry

@@ -4,8 +4,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention import BasicTransformerBlock, JointTransformerBlock
-from ditbench.models.stream import Stream
-from ditbench.models.switches import PAPER, Switches
 
 from ditbench.models.blocks import block_class, block_names
 from ditbench.models.blocks.base import Conditioning

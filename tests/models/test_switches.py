@@ -5,8 +5,6 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from ditbench.models.stream import Stream
-from ditbench.models.switches import PAPER, Switches
 
 from ditbench.models import blocks as registry
 from ditbench.models import layers

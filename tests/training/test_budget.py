@@ -12,8 +12,7 @@ from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.models.blocks import block_names
 from ditbench.runs import plan as plan_module
-from ditbench.runs.parts import build_trainer
-from ditbench.runs.plan import plan_all
+from ditbench.runs.plan import build_trainer, plan_all
 from ditbench.runs.run import execute
 from ditbench.training.batches import Batches
 from ditbench.training.budget import StepBudget, TimeBudget, evaluation_steps
@@ -211,9 +210,9 @@ def test_too_few_flops_are_refused_with_what_a_step_costs(make_plan):
 def test_equal_models_are_counted_once(make_plan, tmp_path, monkeypatch):
     counted = []
 
-    def count(block, *arguments, **options):
-        counted.append(block)
-        return original(block, *arguments, **options)
+    def count(*, name, **options):
+        counted.append(name)
+        return original(name=name, **options)
 
     original, run = plan_module.count, make_plan()
     monkeypatch.setattr(plan_module, "count", count)

@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 
 from ditbench.errors import DitbenchError
 from ditbench.rows import read_rows
-from ditbench.runs.parts import build_model, build_trainer
+from ditbench.runs.parts import build_model
+from ditbench.runs.plan import build_trainer
 from ditbench.runs.run import execute
 from ditbench.training import budget
 from ditbench.training import checkpoint as module
@@ -165,7 +166,7 @@ def test_a_checkpoint_of_another_seed_is_refused(make_plan, broken):
     """Its shapes fit: nothing but its own word tells."""
     other = make_plan(seed=1)
     shutil.copytree(broken.directory.path, other.directory.path)
-    with pytest.raises(DitbenchError, match="it is of another run") as raised:
+    with pytest.raises(DitbenchError, match="it belongs to another run") as raised:
         execute(other)
     assert raised.value.exit_code == 1
 
@@ -220,7 +221,7 @@ def test_a_number_that_was_changed_with_everything_else_right_is_found(broken):
     read_checkpoint(path)
     next(iter(tensors.values())).view(-1)[0] += 1
     save_file(tensors, path, metadata)
-    with pytest.raises(DitbenchError, match="its checksum is not that of its contents"):
+    with pytest.raises(DitbenchError, match="its checksum does not match its contents"):
         read_checkpoint(path)
 
 

@@ -20,7 +20,7 @@ from ditbench.bench.measure import Length, Row, bench
 from ditbench.errors import DitbenchError
 from ditbench.models.blocks import block_names
 from ditbench.runs.calibrate import forecast
-from ditbench.runs.parts import build_trainer
+from ditbench.runs.plan import build_trainer
 from ditbench.runs.run import execute
 from ditbench.training import compiled
 

@@ -12,7 +12,7 @@ from recorder import Recorder
 from ditbench.config import load, read_toml, validate
 from ditbench.errors import DitbenchError
 from ditbench.rows import read_rows
-from ditbench.runs.parts import build_trainer
+from ditbench.runs.plan import build_trainer
 from ditbench.runs.plan import plan as plan_of
 from ditbench.runs.run import execute
 from ditbench.training.checkpoint import read_checkpoint
@@ -30,8 +30,10 @@ def spoil_loss(patch, steps, value=math.nan):
 
     def spoiled(self, *arguments, **options):
         create(self, *arguments, **options)
-        loss_at = self.loss_at
-        self.loss_at = lambda *given: loss_at(*given) * (value if self.step + 1 in steps else 1.0)
+        loss_at, self.objective = self.objective.loss_at, copy.copy(self.objective)
+        self.objective.loss_at = lambda *given: (
+            loss_at(*given) * (value if self.step + 1 in steps else 1.0)
+        )
 
     patch.setattr(Trainer, "__init__", spoiled)
 
@@ -71,7 +73,7 @@ def test_a_run_stops_at_the_step_whose_loss_is_not_finite(make_plan, monkeypatch
 def test_a_run_stops_at_the_step_whose_gradient_is_not_finite(make_plan, monkeypatch):
     plan = make_plan()
     spoil_gradient(monkeypatch, {3})
-    with pytest.raises(Diverged, match=r"at step 3 the loss is \d.* norm inf"):
+    with pytest.raises(Diverged, match=r"at step 3 the loss is \d.* gradient inf"):
         execute(plan)
     told = json.loads(plan.directory.failure.read_text())
     assert (told["step"], told["grad_norm"]) == (3, None)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ditbench.models.blocks import block_names
-from ditbench.runs.parts import build_trainer
+from ditbench.runs.plan import build_trainer
 from ditbench.training import stopwatch as stopwatch_module
 from ditbench.training.ema import Ema, warmed_up
 from ditbench.training.nonfinite import Diverged
