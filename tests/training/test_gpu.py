@@ -1,12 +1,10 @@
 """What differs on a GPU. Run with `pytest -m gpu`."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from ditbench.training.compile_choice import Compiling
 from recorder import Recorder
 
 from ditbench.config import load
@@ -62,12 +60,12 @@ def assert_recorded_and_near(trainer, other):
     torch.testing.assert_close(trainer.loss_sum, other.loss_sum, rtol=0.02, atol=0.0)
 
 
-def test_a_compiled_step_is_recorded_and_near_one_by_kernels(tmp_path):
-    run = make_plan(tmp_path)
-    plain, compiled = (
-        build_trainer(replace(run, compiling=Compiling(on=on))) for on in (False, True)
+@pytest.mark.parametrize("backend", ["compile", "kernels"])
+def test_steps_of_every_backend_are_recorded_and_near_plain_ones(tmp_path, backend):
+    plain, faster = (
+        build_trainer(make_plan(tmp_path, train__backend=name)) for name in ("plain", backend)
     )
-    assert_recorded_and_near(compiled, plain)
+    assert_recorded_and_near(faster, plain)
 
 
 def test_the_gpu_computes_what_the_cpu_does(tmp_path):
@@ -182,7 +180,7 @@ def test_replayed_steps_are_those_that_they_replay(tmp_path, monkeypatch, block)
     replayed = build_trainer(run)
     for _ in range(12):
         replayed.update()
-    monkeypatch.setattr("ditbench.training.recorded.WARM_UP", 100)
+    monkeypatch.setattr("ditbench.training.graph.WARM_UP", 100)
     launched = build_trainer(run)
     for _ in range(12):
         launched.update()
@@ -279,7 +277,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one_within_the_tolerance(
 
 
 def test_after_a_resume_data_times_and_noise_are_equal_on_the_gpu(tmp_path, monkeypatch):
-    monkeypatch.setattr("ditbench.training.recorded.WARM_UP", 100)  # a replay runs no hook
+    monkeypatch.setattr("ditbench.training.graph.WARM_UP", 100)  # a replay runs no hook
     run = make_plan(tmp_path)
     trainer, resumed = build_trainer(run), build_trainer(run)
     for _ in range(5):
