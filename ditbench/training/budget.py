@@ -26,13 +26,14 @@ class Budget(ABC):
 
     Args:
         amount: the whole budget, in its unit.
+        steps: the number of updates, or None if it depends on the clock.
         marks: the positions at which to evaluate, ascending; the last is the amount.
         log_interval: the distance between two rows of the log, in the unit of the budget.
+        warmup: the fraction of the budget during which the learning rate rises.
 
     Attributes:
         unit: the name of the unit, singular.
         symbol: printed after a number in this unit.
-        steps: the number of updates, or None if it depends on the clock.
         rehearsal: updates with a discarded model before training starts.
     """
 
@@ -40,15 +41,19 @@ class Budget(ABC):
     symbol: ClassVar[str]
     rehearsal: ClassVar[int] = 0
 
-    def __init__(self, amount: float, marks: Sequence[float], log_interval: float) -> None:
+    def __init__(
+        self,
+        amount: float,
+        steps: int | None,
+        marks: Sequence[float],
+        log_interval: float,
+        warmup: float,
+    ) -> None:
         self.amount = amount
+        self.steps = steps
         self.marks = marks
         self.log_interval = log_interval
-
-    @property
-    @abstractmethod
-    def steps(self) -> int | None:
-        """The number of updates, or None if it depends on the clock."""
+        self.warmup = warmup * amount
 
     @abstractmethod
     def position(self, step: int, seconds: Callable[[], float]) -> float:
@@ -79,27 +84,14 @@ class Budget(ABC):
 
 
 class StepBudget(Budget):
-    """A number of updates.
-
-    Args:
-        steps: the number of updates.
-        points: the number of evaluations, at most the number of steps.
-        warmup: the fraction of the steps during which the learning rate rises.
-    """
+    """A number of updates, with at most as many evaluations."""
 
     unit = "step"
     symbol = ""
 
     def __init__(self, steps: int, points: int, warmup: float) -> None:
         marks = evaluation_steps(steps, points)
-        super().__init__(steps, marks, log_interval=max(1, steps // LOG_ROWS))
-        self._steps = steps
-        self._warmup = warmup * steps
-
-    @property
-    def steps(self) -> int:
-        """The number of updates."""
-        return self._steps
+        super().__init__(steps, steps, marks, max(1, steps // LOG_ROWS), warmup)
 
     def position(self, step: int, seconds: Callable[[], float]) -> float:
         """The step."""
@@ -108,7 +100,7 @@ class StepBudget(Budget):
 
     def ramp(self, position: float) -> float:
         """Linear. The first update has a rate above 0, the last of the warm-up the full rate."""
-        return min(1.0, (position + 1) / max(self._warmup, 1.0))
+        return min(1.0, (position + 1) / max(self.warmup, 1.0))
 
 
 class TimeBudget(Budget):
@@ -116,11 +108,6 @@ class TimeBudget(Budget):
 
     At least one update precedes each evaluation. If an update takes longer than the time between
     two evaluations, training takes longer than the budget.
-
-    Args:
-        seconds: the length of training.
-        points: the number of evaluations.
-        warmup: the fraction of the seconds during which the learning rate rises.
     """
 
     unit = "second"
@@ -130,13 +117,7 @@ class TimeBudget(Budget):
 
     def __init__(self, seconds: float, points: int, warmup: float) -> None:
         marks = [seconds * (point + 1) / points for point in range(points)]
-        super().__init__(seconds, marks, log_interval=seconds / LOG_ROWS)
-        self._warmup = warmup * seconds
-
-    @property
-    def steps(self) -> None:
-        """Not known in advance."""
-        return None
+        super().__init__(seconds, None, marks, seconds / LOG_ROWS, warmup)
 
     def position(self, step: int, seconds: Callable[[], float]) -> float:
         """The seconds."""
@@ -145,7 +126,7 @@ class TimeBudget(Budget):
 
     def ramp(self, position: float) -> float:
         """Linear. The first update, at second 0, only initializes the moments of the optimizer."""
-        return 1.0 if position >= self._warmup else position / self._warmup
+        return 1.0 if position >= self.warmup else position / self.warmup
 
 
 def create_budget(config: RunConfig, cost: Cost) -> Budget:
