@@ -130,7 +130,7 @@ def plan_all(
             out, config.preset, config.block, config.seed, config.fingerprint
         )
         budget = create_budget(config, cost)
-        begun = begun_backend(directory, device)
+        begun = begun_backend(directory, config, device)
         backend = choose_backend(config, device, directory, begun)
         plans.append(
             Plan(config, directory, cost, dataset, objective, device, budget, backend, begun)
@@ -152,7 +152,7 @@ def choose_backend(
     return choose(train.backend, block_class(config.block), train.precision, device, begun)
 
 
-def begun_backend(directory: RunDirectory, device: torch.device) -> str | None:
+def begun_backend(directory: RunDirectory, config: RunConfig, device: torch.device) -> str | None:
     """The backend in env.json of a run that has a checkpoint, made on a device of this name."""
     if not directory.checkpoints or not directory.environment.is_file():
         return None
@@ -164,10 +164,10 @@ def begun_backend(directory: RunDirectory, device: torch.device) -> str | None:
         return None
     if facts.get("backend") in BACKENDS[1:]:
         return str(facts["backend"])
-    # Earlier versions recorded only whether torch compiled the loss, and had kernels on a GPU.
+    # Earlier versions recorded only `compiled`, and used kernels on a GPU in bf16.
     if facts.get("compiled") is True:
         return "compile"
-    return "kernels" if device.type == "cuda" else "plain"
+    return "kernels" if device.type == "cuda" and config.train.precision == "bf16" else "plain"
 
 
 def build_trainer(run: Plan) -> Trainer:

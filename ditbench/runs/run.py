@@ -88,12 +88,12 @@ def _train(run: Plan, scorer: Scorer, reporter: Reporter, stop: StopRequest) -> 
             else:
                 memory.stop()
                 row = _evaluate(run, scorer, trainer, event, stop)
-                memory.start()
                 # The row comes first: a checkpoint asserts that all rows before it are written.
                 run.directory.append_evaluation(row)
                 trainer.evaluated()
                 saver.save()
                 reporter.evaluated(row)
+                memory.start()
     except Stopped:
         saver.save()
         raise
