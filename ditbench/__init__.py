@@ -12,7 +12,7 @@ it a strategy of this process: docs/your-own.md.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ditbench.models.blocks import strategy
+    from ditbench.models.registry import strategy
     from ditbench.report.compare import Comparison, compare, compare_groups
     from ditbench.report.groups import split_groups
     from ditbench.report.results import load_results
@@ -26,7 +26,7 @@ _HOMES = {
     "compare_groups": "ditbench.report.compare",
     "load_results": "ditbench.report.results",
     "split_groups": "ditbench.report.groups",
-    "strategy": "ditbench.models.blocks",
+    "strategy": "ditbench.models.registry",
 }
 
 

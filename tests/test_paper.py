@@ -5,9 +5,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from ditbench.models.blocks import block_class, block_names
 from ditbench.models.cost import count
 from ditbench.models.dit import DiT
+from ditbench.models.registry import block_class, block_names
 from ditbench.models.sizes import parse_model
 
 # model, input, Gflops, parameters in millions, block. The paper's Gflops are multiply-accumulates.

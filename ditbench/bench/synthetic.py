@@ -9,9 +9,8 @@ import torch
 
 from ditbench.data.dataset import ImageDataset
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.models.cost import count
 from ditbench.rundir import RunDirectory
-from ditbench.runs.parts import build_objective, model_arguments
+from ditbench.runs.parts import build_objective, count_cost
 from ditbench.runs.plan import Plan, choose_backend, resolve
 from ditbench.seeds import generator
 from ditbench.training.budget import create_budget
@@ -66,7 +65,7 @@ def plan_on(dataset: ImageDataset, config: RunConfig, device: torch.device) -> P
     """
     objective = build_objective(config)
     config = resolve(config.with_values(data__name=dataset.name), dataset, objective, device)
-    cost = count(**model_arguments(config, dataset, objective), name=config.block)
+    cost = count_cost(config, dataset, objective)
     directory = RunDirectory.of(Path("bench"), config.preset, config.block, config.seed, "none")
     budget = create_budget(config, cost)
     backend = choose_backend(config, device, directory, begun=None)

@@ -156,7 +156,7 @@ def _rows(
     from ditbench.bench.adapters import Ours, check_peer, load_peer
     from ditbench.bench.measure import Row
     from ditbench.bench.synthetic import plan_on, random_images
-    from ditbench.models.blocks.options import check_options
+    from ditbench.plugins.options import check_options
 
     check_options(names, config.model.size, config.options)
     peers = [] if peer is None else [check_peer(part.strip()) for part in peer.split(",")]

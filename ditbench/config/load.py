@@ -1,7 +1,7 @@
 """Build the configuration of a run from its layers. Torch-free.
 
 The layers, of which later ones win: a preset (`presets/*.toml`), a TOML file, `--set
-section.key=value`, command-line options. A layer that gives a budget, in whatever unit, replaces
+section.key=value`, command-line options. A layer that gives a budget, in any unit, replaces
 the budget of the layers before it.
 """
 

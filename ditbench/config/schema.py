@@ -167,7 +167,7 @@ class MetricsConfig(Section):
     inception_weights: Location = None
 
 
-class StrategyConfig(Section):
+class ExternalBlockConfig(Section):
     """Where a block that is not ditbench's own comes from, and the SHA-256 of its file.
 
     The plan of a run fills it in; it is empty for ditbench's own blocks.
@@ -193,7 +193,7 @@ class RunConfig(Section):
     metrics: MetricsConfig = MetricsConfig()
     # Options that the block defines; the plan of a run adds their defaults.
     options: Annotated[dict[str, Option], Mark.ADDED_LATER] = {}
-    strategy: StrategyConfig = StrategyConfig()
+    strategy: ExternalBlockConfig = ExternalBlockConfig()
 
     @model_validator(mode="after")
     def _check(self) -> RunConfig:

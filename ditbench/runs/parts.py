@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ditbench.models.blocks import block_class
+from ditbench.models.cost import Cost, count
 from ditbench.models.dit import DiT
 from ditbench.models.layers import PLAIN, Ops
 from ditbench.objectives import create_objective
+from ditbench.plugins.lookup import block_errors, find_block
 
 if TYPE_CHECKING:
     from ditbench.config import RunConfig
@@ -22,7 +23,7 @@ def model_arguments(
 ) -> dict[str, Any]:
     """The arguments of both `DiT` and `cost.count` for a run."""
     return {
-        "block": block_class(config.block),
+        "block": find_block(config.block),
         "size": config.model.size,
         "height": dataset.height,
         "width": dataset.width,
@@ -33,6 +34,16 @@ def model_arguments(
         "options": config.options,
         **config.model.switches,
     }
+
+
+def count_cost(config: RunConfig, dataset: ImageDataset, objective: Objective) -> Cost:
+    """The cost of the model of a run.
+
+    Raises:
+        DitbenchError: the model cannot be built.
+    """
+    with block_errors(config.block):
+        return count(**model_arguments(config, dataset, objective), name=config.block)
 
 
 def build_model(

@@ -10,12 +10,11 @@ from ditbench.data import load_dataset
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.metrics import extractor_class
-from ditbench.models.blocks import block_class, check_block, outside
-from ditbench.models.blocks.options import check_options, own_options
-from ditbench.models.cost import Cost, count
+from ditbench.plugins.lookup import check_block, external_block, find_block
+from ditbench.plugins.options import check_options, own_options
 from ditbench.rundir import RunDirectory
 from ditbench.runs.environment import device_name, resolve_precision
-from ditbench.runs.parts import build_model, build_objective, model_arguments
+from ditbench.runs.parts import build_model, build_objective, count_cost
 from ditbench.training.backend import BACKENDS, PLAIN_BACKEND, Backend, choose
 from ditbench.training.budget import create_budget
 from ditbench.training.graph import WARM_UP
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from ditbench.config import RunConfig
     from ditbench.data.dataset import ImageDataset
+    from ditbench.models.cost import Cost
     from ditbench.objectives.base import Objective
     from ditbench.training.budget import Budget
 
@@ -123,8 +123,7 @@ def plan_all(
     plans = []
     for config, (_, dataset, objective) in zip(settled, parts, strict=True):
         if config.fingerprint not in costs:  # seeds share it
-            arguments = model_arguments(config, dataset, objective)
-            costs[config.fingerprint] = count(**arguments, name=config.block)
+            costs[config.fingerprint] = count_cost(config, dataset, objective)
         cost = costs[config.fingerprint]
         directory = RunDirectory.of(
             out, config.preset, config.block, config.seed, config.fingerprint
@@ -149,7 +148,7 @@ def choose_backend(
     if directory.is_complete():
         return PLAIN_BACKEND
     train = config.train
-    return choose(train.backend, block_class(config.block), train.precision, device, begun)
+    return choose(train.backend, find_block(config.block), train.precision, device, begun)
 
 
 def begun_backend(directory: RunDirectory, config: RunConfig, device: torch.device) -> str | None:
@@ -212,7 +211,7 @@ def resolve(
     digest of an external block are added as well.
     """
     asked = None if config.eval.sampler == "auto" else config.eval.sampler
-    external = outside(config.block)
+    external = external_block(config.block)
     return config.with_values(
         block=check_block(config.block),
         strategy={"location": external.location, "sha256": external.sha256} if external else {},

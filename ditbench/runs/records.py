@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ditbench.models.blocks import outside
-from ditbench.models.blocks.installed import package_of
+from ditbench.plugins.installed import package_of
+from ditbench.plugins.lookup import external_block
 from ditbench.rundir import metric_suffix
 from ditbench.runs import environment
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def environment_facts(run: Plan) -> dict[str, Any]:
     """The contents of env.json."""
     facts = environment.describe(run.device) | run.backend.describe() | run.notes
-    external = outside(run.config.block)
-    if external and (package := package_of(external.place)):
+    external = external_block(run.config.block)
+    if external and (package := package_of(external.defined_at)):
         facts["strategy_package"] = package
     return facts
 
@@ -39,7 +39,7 @@ def cost_table(run: Plan) -> dict[str, Any]:
 
 def write_description(run: Plan, facts: dict[str, Any], *, resumed: bool) -> None:
     """Write what is known before training; what an earlier start left is removed."""
-    external = outside(run.config.block)
+    external = external_block(run.config.block)
     write = run.directory.describe if resumed else run.directory.start
     source = external.source if external else None
     write(run.config.to_toml(), facts, cost_table(run), source)

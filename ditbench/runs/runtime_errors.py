@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.models.blocks.guard import guarded
+from ditbench.plugins.lookup import block_errors
 from ditbench.training.backend import cannot_run
 from ditbench.training.compile import reason_of
 
@@ -27,7 +27,7 @@ def training_errors(run: Plan) -> Iterator[None]:
     That is: memory that does not suffice, a compilation that fails, and any exception of an
     external block.
     """
-    with guarded(run.config.block, EXIT_FAILED), out_of_memory_as_error(run):
+    with block_errors(run.config.block, EXIT_FAILED), out_of_memory_as_error(run):
         try:
             yield
         except RuntimeError as error:

@@ -5,6 +5,8 @@ import zipfile
 
 import pytest
 
+from ditbench.errors import DitbenchError
+
 USAGE, FAILED = 2, 1
 
 # Arguments, part of the error, part of the help; {...} are the places of `world`.
@@ -171,6 +173,24 @@ def test_what_the_system_refuses_is_a_line_too(cli, monkeypatch):
     told = cli("compare", "anywhere")
     assert told.exit_code == FAILED
     assert told.stderr.startswith("error: secret: Permission denied\nhelp: ")
+
+
+def test_a_traceback_of_the_users_own_code_comes_before_the_two_lines(cli, monkeypatch):
+    def fail(_given):
+        error = DitbenchError("my_block.py:3: ValueError: no", "mend it")
+        error.traceback_text = "Traceback ...\n  my_block.py, line 3\nValueError: \x1b[2Jno\n"
+        raise error
+
+    monkeypatch.setattr("ditbench.report.results.load_results", fail)
+    told = cli("compare", "anywhere")
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert told.stderr.splitlines() == [
+        "Traceback ...",
+        "  my_block.py, line 3",
+        r"ValueError: \x1b[2Jno",
+        "error: my_block.py:3: ValueError: no",
+        "help: mend it",
+    ]
 
 
 def test_an_interrupt_anywhere_ends_with_its_code(cli, monkeypatch):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 from ditbench.runs import calibrate, progress, run
 from ditbench.training.backend import Backend
 
@@ -235,7 +235,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
     assert told.exit_code == 130
     assert told.stdout == ""
     assert told.stderr == (
-        "interrupted, stopped at once, the last checkpoint stands; to go on: ditbench "
+        "interrupted, stopped at once, the last checkpoint is kept; to resume: ditbench "
         f"{' '.join(map(str, arguments))}\n"
     )
     assert not list(tmp_path.glob("**/result.json"))

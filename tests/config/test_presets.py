@@ -8,7 +8,7 @@ from ditbench.data import dataset_names
 
 
 @pytest.mark.parametrize("preset", presets())
-def test_a_preset_names_data_that_there_are(preset):
+def test_a_preset_names_an_existing_data_set(preset):
     assert load(preset).data.name in dataset_names()
 
 
@@ -21,14 +21,14 @@ def test_cifar10(preset, model):
     assert config.metrics.features == "cifar10"
 
 
-def test_the_two_differ_in_the_patch_alone():
+def test_the_two_cifar10_presets_differ_only_in_the_patch_size():
     large, small = (load(name).model_dump() for name in ("cifar10", "cifar10-s2"))
     assert large.pop("preset") != small.pop("preset")
     assert (large["model"].pop("patch_size"), small["model"].pop("patch_size")) == (4, 2)
     assert large == small
 
 
-def test_data_of_ones_own_replace_those_of_the_preset(tmp_path):
+def test_data_of_the_user_replace_those_of_the_preset(tmp_path):
     config = load("cifar10", overrides=size_and_data(None, tmp_path / "a.zip"))
     assert (config.data.name, config.data.path) == ("folder", tmp_path / "a.zip")
     assert config.data.horizontal_flip

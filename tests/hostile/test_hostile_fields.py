@@ -1,7 +1,7 @@
-"""Every field of a run, damaged in every way: the run is skipped, or its numbers are its own.
+"""Every field of a run, damaged in many ways: the run is skipped, or its numbers are unchanged.
 
-What a run says once alone cannot be checked: a digit of it that is changed into another number of
-its kind is read as it stands. Those fields are listed here, so that no other becomes one of them.
+A value that a run stores only once cannot be checked: another plausible value is read as it is.
+Those fields are listed here, so that their number does not grow.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from ditbench.rundir import RunDirectory
 SOURCE = min(REFERENCE.glob("digits/cross-attention/seed0-*"))
 OTHER = min(REFERENCE.glob("digits/in-context/seed0-*"))
 
-# File -> field -> the column that a plausible other value of it changes, because nothing else in
-# the run tells it.
-SAID_ONCE = {
+# File -> field -> the column that another plausible value changes, because the run stores the value
+# only once.
+STORED_ONCE = {
     "result.json": {
         "device": "device",
         "peak_memory_bytes": "peak_memory_bytes",
         "features_digest": "features_digest",
     },
     "cost.json": {"parameters": "parameters", "input": "input"},
-    # In rows before the last; the last is in result.json too.
+    # In all rows but the last, which is in result.json, too.
     "eval.csv": {"fid_1k": "fid", "kid_1k": "kid", "label_accuracy": "label_accuracy",
                  "seconds": "seconds"},
-    # A key that is left out is read as its default by the fingerprint, and the group of the run
-    # says so: it is told apart from runs that name it.
+    # A missing key is read as its default for the fingerprint. The run is then in another group
+    # than runs that have the key.
     "config.toml": {},
 }  # fmt: skip
 
@@ -48,7 +48,7 @@ VALUES = [None, True, False, 0, -1, 1, 7, 1.5, -0.5, 1e-300, 1e300, 2**53 + 1, 2
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """The run that is damaged, one file at a time, and mended."""
+    """The run whose files are damaged and restored, one at a time."""
     return RunDirectory(write_copy(SOURCE, tmp_path_factory.mktemp("fields"), "damaged", 0))
 
 
@@ -59,7 +59,7 @@ def expected(run):
 
 
 def without(rows, columns):
-    """As text, in which NaN equals itself, and a float's last digits are not looked at."""
+    """Rows as text, so that NaN equals itself, with floats rounded to seven digits."""
     return [
         {
             name: f"{value:.7g}" if isinstance(value, float) else repr(value)
@@ -71,7 +71,7 @@ def without(rows, columns):
 
 
 def check(run, expected, file, text, excused=()):
-    """Read the run with this text in one of its files: its own rows, or one line."""
+    """Read the run with this text in one of its files: unchanged rows, or one line."""
     path = run.path / file
     before = path.read_bytes()
     path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
@@ -88,7 +88,7 @@ def check(run, expected, file, text, excused=()):
 
 
 def other_values(value):
-    """Near misses of a value: one digit, one letter, another sign."""
+    """Values close to a value: one digit, one letter or the sign differs."""
     if isinstance(value, bool) or value is None:
         return []
     if isinstance(value, int | float):
@@ -105,10 +105,10 @@ JSON_FIELDS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("file", "key"), JSON_FIELDS)
-def test_a_field_of_json_is_its_own_or_the_run_is_skipped(run, expected, file, key):
+def test_a_field_of_json_is_unchanged_or_the_run_is_skipped(run, expected, file, key):
     table = json.loads((SOURCE / file).read_text())
     *above, last = key.split(".")
-    excused = [column for name, column in SAID_ONCE.get(file, {}).items() if name == key]
+    excused = [column for name, column in STORED_ONCE.get(file, {}).items() if name == key]
     if file == "result.json":
         table["seed"] = 0
     inner = table
@@ -124,15 +124,16 @@ def test_a_field_of_json_is_its_own_or_the_run_is_skipped(run, expected, file, k
 
 @pytest.mark.slow
 @pytest.mark.parametrize("key", flatten(read_toml(SOURCE / "config.toml")))
-def test_a_field_of_the_configuration_is_its_own_or_the_run_is_skipped(run, expected, key):
+def test_a_field_of_the_configuration_is_unchanged_or_the_run_is_skipped(run, expected, key):
     table = read_toml(SOURCE / "config.toml")
     value = flatten(table)[key]
     for other in [*VALUES, *other_values(value)]:
         if other is None or other == 10**400 or (isinstance(other, int) and abs(other) >= 2**63):
-            continue  # not TOML; numbers of any length are among the damaged runs
+            continue  # not valid TOML; test_hostile_runs has numbers of any length
         changed = read_toml(SOURCE / "config.toml")
         _set(changed, key, other)
-        # A key below a key is one of another version, and a part of the recipe; so is 0 for 0.0.
+        # A table in place of a value is a key of another version, and part of the recipe; so is 0
+        # in place of 0.0.
         same = isinstance(other, dict) or other == value
         excused = ["recipe"] if same else []
         check(run, expected, "config.toml", tomli_w.dumps(changed), excused)
@@ -158,13 +159,13 @@ CELLS = ["", "nan", "inf", "-inf", "1e400", "-1", "0", "7", "1_0", "0x10", "x", 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("column", LINES[0])
-def test_a_cell_of_the_table_is_its_own_or_the_run_is_skipped(run, expected, column):
+def test_a_cell_of_the_table_is_unchanged_or_the_run_is_skipped(run, expected, column):
     where = LINES[0].index(column)
     for row in (0, 1, 3, len(LINES) - 1):
         before = row < len(LINES) - 1
-        once = SAID_ONCE["eval.csv"].get(column) if before and row else None
+        once = STORED_ONCE["eval.csv"].get(column) if before and row else None
         if not row and column == "label_accuracy":
-            once = column  # an extractor without classes has no such column
+            once = column  # extractors without classes have no such column
         cell = LINES[row][where]
         digits = [cell.replace("1", "2", 1), cell[:-1], cell + "1", cell + " ", " " + cell]
         for other in [*CELLS, *digits]:
@@ -179,7 +180,7 @@ def test_a_file_cut_at_any_place_is_skipped(run, expected, file):
     whole = (run.path / file).read_bytes()
     for length in range(0, len(whole.rstrip()), 7):
         read = check(run, expected, file, whole[:length], ["recipe"])
-        # A configuration may end between two keys, and one of those after has its default.
+        # A configuration may end between two keys; the keys after it then have their defaults.
         assert not read or file == "config.toml"
 
 
@@ -188,23 +189,23 @@ def test_a_file_cut_at_any_place_is_skipped(run, expected, file):
 @given(data=st.data())
 def test_flipped_bits_give_the_runs_own_numbers_or_none(run, expected, file, data):
     whole = bytearray((run.path / file).read_bytes())
-    # Two flips could hide each other: a key of another version lifts the check of the fingerprint.
+    # Two flips could hide each other: an unknown key disables the check of the fingerprint.
     for _ in range(1 if file == "config.toml" else data.draw(st.integers(1, 3))):
         whole[data.draw(st.integers(0, len(whole) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    check(run, expected, file, bytes(whole), [*SAID_ONCE[file].values(), "recipe"])
+    check(run, expected, file, bytes(whole), [*STORED_ONCE[file].values(), "recipe"])
 
 
 @pytest.mark.parametrize("file", ["result.json", "cost.json", "config.toml"])
-def test_the_file_of_another_run_is_found_out(run, expected, file):
+def test_the_file_of_another_run_is_detected(run, expected, file):
     assert not check(run, expected, file, (OTHER / file).read_bytes())
 
 
-def test_the_table_of_another_run_is_found_out(run, expected):
+def test_the_table_of_another_run_is_detected(run, expected):
     assert not check(run, expected, "eval.csv", (OTHER / "eval.csv").read_bytes())
 
 
-def test_what_is_said_once_is_read_as_it_stands(run, expected):
-    """The limit of all this: one number that no other tells."""
+def test_a_value_stored_once_is_read_as_it_is(run, expected):
+    """The limit of these checks."""
     table = json.loads((SOURCE / "cost.json").read_text())
     table["parameters"] += 1
     assert check(run, expected, "cost.json", json.dumps(table), ["parameters"])

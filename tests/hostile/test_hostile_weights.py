@@ -170,7 +170,7 @@ def test_a_damaged_checkpoint_is_one_line(refused, one_run, parts, name):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers_draw_no_picture(refused, one_run, parts, value):
     (one_run / LATEST).write_bytes(changed(value=lambda weight: weight * value)(*parts))
-    refused("sample", one_run, "--per-class", 1, code=1, parts=("not numbers (NaN)",))
+    refused("sample", one_run, "--per-class", 1, code=1, parts=("samples contain NaN",))
 
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)

@@ -6,13 +6,11 @@ from fnmatch import fnmatchcase
 import pytest
 import torch
 
-from ditbench.errors import DitbenchError
-from ditbench.models import blocks as registry
-from ditbench.models.blocks import block_class, block_names, expand, group_names
 from ditbench.models.blocks.base import Conditioning, Spec
 from ditbench.models.dit import DiT
 from ditbench.models.init import initialize
 from ditbench.models.layers import Attention, CrossAttention
+from ditbench.models.registry import block_class, block_names
 from ditbench.models.sizes import ModelSize
 
 SIZE = ModelSize(hidden_size=32, depth=2, num_heads=4, patch_size=2)
@@ -44,38 +42,6 @@ def run_blocks(model, x, c):
     )
     shared = read if model.shared is None else model.shared(read)
     return block.run_blocks(model.blocks, x, shared)[:, :T]
-
-
-def test_the_paper_s_four_in_its_order():
-    four = ["in-context", "cross-attention", "adaln", "adaln-zero"]
-    assert block_names()[:4] == four
-    assert expand("paper") == block_names("paper") == four
-
-
-def test_groups_are_made_by_their_members():
-    assert group_names() == ["all", "paper", "ablation", "controls"]
-    assert expand("all") == block_names()
-    assert set(expand("ablation")) == {"adaln", "adaln-zero", "adaln-gate", "adaln-zero-init"}
-    assert expand("controls") == ["no-time", "none"]
-    assert expand("u-vit") == ["u-vit"]
-
-
-def test_a_group_and_a_block_cannot_share_a_name():
-    for name, groups in (("paper", ()), ("mine", ("adaln",)), ("mine", ("mine",))):
-        with pytest.raises(ValueError, match="one name"):
-            registry.register(name, "elsewhere:Block", *groups)
-    assert "mine" not in block_names()
-
-
-def test_a_name_taken_twice_is_an_error():
-    with pytest.raises(ValueError, match="adaln-zero"):
-        registry.register("adaln-zero", "elsewhere:Block")
-
-
-def test_an_unknown_name_offers_the_nearest():
-    with pytest.raises(DitbenchError) as raised:
-        block_class("adaln_zer")
-    assert "adaln-zero" in raised.value.hint
 
 
 def test_adaln_zero_is_the_identity_at_the_start_exactly():

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ditbench.models.blocks import block_class, block_names
 from ditbench.models.dit import DiT
+from ditbench.models.registry import block_class, block_names
 from ditbench.models.sizes import ModelSize
 
 

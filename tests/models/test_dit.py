@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ditbench.errors import DitbenchError
-from ditbench.models.blocks import block_class, block_names
 from ditbench.models.dit import DiT
+from ditbench.models.registry import block_class, block_names
 from ditbench.models.sizes import ModelSize
 
 TINY = ModelSize(hidden_size=48, depth=3, num_heads=4, patch_size=2)

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from diffusers.models.attention import BasicTransformerBlock, JointTransformerBlock
 
-from ditbench.models.blocks import block_class, block_names
 from ditbench.models.blocks.base import Conditioning
 from ditbench.models.dit import DiT
+from ditbench.models.registry import block_class, block_names
 from ditbench.models.sizes import ModelSize, parse_model
 
 N, T, D, HEADS = 3, 16, 32, 4

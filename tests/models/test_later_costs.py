@@ -2,8 +2,8 @@
 
 import pytest
 
-from ditbench.models.blocks import block_class, block_names
 from ditbench.models.cost import count
+from ditbench.models.registry import block_class, block_names
 from ditbench.models.sizes import parse_model
 
 LATENT = {"height": 32, "width": 32, "channels": 4}

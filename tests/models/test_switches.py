@@ -6,13 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ditbench.models import blocks as registry
-from ditbench.models import layers
-from ditbench.models.blocks import block_class, block_names
+from ditbench.models import layers, registry
 from ditbench.models.blocks.base import Block, Spec
 from ditbench.models.cost import count
 from ditbench.models.dit import DiT
 from ditbench.models.layers import Attention, CrossAttention
+from ditbench.models.registry import block_class, block_names
 from ditbench.models.sizes import ModelSize
 
 T, D, HEADS, DEPTH = 16, 32, 4, 4

@@ -15,20 +15,22 @@ def images(n=4, channels=2, size=4):
     return pixels(n, channels, size, size), torch.arange(n) % 3
 
 
-def test_q_sample_agrees_with_diffusers():
+def test_diffusing_agrees_with_diffusers():
     x, _ = images(8)
     t = torch.tensor([0, 1, 10, 100, 400, 700, 998, 999])
     noise = normal(*x.shape)
     expected = DDPMScheduler(beta_schedule="linear").add_noise(x, noise, t)
-    torch.testing.assert_close(DDPM().q_sample(x, t, noise), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        DDPM().schedule.at(t).diffuse(x, noise), expected, rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("t", [0, 50, 500, 999])
-def test_q_sample_has_the_moments_of_a_chain_of_single_steps(t):
+def test_diffusing_has_the_moments_of_a_chain_of_single_steps(t):
     """200,000 draws: the mean and the variance lie within five standard errors."""
     n = 200_000
     x0 = torch.full((n, 1, 1, 1), 0.7)
-    x_t = DDPM().q_sample(x0, torch.full((n,), t), normal(n, 1, 1, 1))
+    x_t = DDPM().schedule.at(torch.full((n,), t)).diffuse(x0, normal(n, 1, 1, 1))
     mean, variance = 0.7, 0.0
     for beta in np.linspace(1e-4, 0.02, 1000)[: t + 1]:
         mean, variance = mean * (1 - beta) ** 0.5, variance * (1 - beta) + beta
@@ -79,7 +81,7 @@ def test_loss_is_mse_plus_thebound(toy_model, monkeypatch, times):
     near = lambda x_t, t, y: torch.cat([noise, noise * 0], 1) + 0.3 * model(x_t, t, y)  # noqa: E731
     loss = loss_of(objective, near, x, y, seeded())
 
-    x_t = objective.q_sample(x, t, noise)
+    x_t = objective.schedule.at(t).diffuse(x, noise)
     eps, v = near(x_t, t, y).double().numpy().reshape(4, 2, 2, 4, 4).swapaxes(0, 1)
     bounds = [
         bound_by_scipy(x[i].double().numpy(), x_t[i].double().numpy(), int(t[i]), eps[i], v[i])
@@ -112,7 +114,9 @@ def test_the_bound_has_no_gradient_to_eps_and_the_mse_none_to_the_variance():
     # The gradient of the bound to the variance is the same whatever MSE there is beside it.
     objective = DDPM()
     v = out[:, 2:].detach().requires_grad_()
-    objective.bound(x, objective.q_sample(x, t, noise), t, out[:, :2].detach(), v).mean().backward()
+    objective.bound(
+        x, objective.schedule.at(t).diffuse(x, noise), t, out[:, :2].detach(), v
+    ).mean().backward()
     assert v.grad.abs().min() > 0
     torch.testing.assert_close(out.grad[:, 2:], v.grad)
 
@@ -148,7 +152,7 @@ def test_fixed_variance_is_the_mse_alone(toy_model):
     x, y = images()
     t, noise = draws(x)
     objective, model = DDPM(learn_sigma=False), toy_model(2)
-    eps = model(objective.q_sample(x, t, noise), t, y)
+    eps = model(objective.schedule.at(t).diffuse(x, noise), t, y)
     expected = (eps - noise).square().mean()
     torch.testing.assert_close(loss_of(objective, model, x, y, seeded()), expected)
 
@@ -162,7 +166,7 @@ def test_the_weight_of_the_bound_grows_with_the_chain():
     generator = seeded()
     t = torch.randint(500, (4,), generator=generator)
     noise = torch.randn(x.shape, generator=generator)
-    bound = half.bound(x, half.q_sample(x, t, noise), t, out[:, :2], out[:, 2:]).mean()
+    bound = half.bound(x, half.schedule.at(t).diffuse(x, noise), t, out[:, :2], out[:, 2:]).mean()
     torch.testing.assert_close(loss, (out[:, :2] - noise).square().mean() + bound / 2)
 
 
@@ -173,7 +177,7 @@ def test_the_same_seed_gives_the_same_bits(toy_model):
     assert not torch.equal(same, other)
 
 
-def test_a_model_of_other_channels_is_told_both_shapes(toy_model):
+def test_a_model_of_other_channels_raises_with_both_shapes(toy_model):
     x, y = images()
     with pytest.raises(ValueError, match=r"\(4, 2, 4, 4\).*not \(4, 4, 4, 4\)"):
         loss_of(DDPM(), toy_model(2), x, y, seeded())

@@ -170,6 +170,6 @@ def test_refuses_no_steps_and_unknown_samplers(toy_model):
     Flow().sample(*arguments, 1001)  # a flow has no longest chain
 
 
-def test_a_model_of_other_channels_is_told_both_shapes(toy_model):
+def test_a_model_of_other_channels_raises_with_both_shapes(toy_model):
     with pytest.raises(ValueError, match=r"\(1, 4, 4, 4\).*not \(1, 2, 4, 4\)"):
         loss_of(Flow(), toy_model(4), normal(1, 2, 4, 4), torch.tensor([0]), seeded())

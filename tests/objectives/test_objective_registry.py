@@ -27,7 +27,7 @@ def test_options_reach_the_objective():
     assert create_objective("flow").output_channels(4) == 4
 
 
-def test_an_unknown_name_is_told_the_nearest():
+def test_an_unknown_name_gets_the_nearest():
     with pytest.raises(DitbenchError, match="dpm") as caught:
         create_objective("dpm")
     assert "ddpm" in caught.value.hint

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from ditbench.errors import DitbenchError
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 from ditbench.report import selftest, verdict
 from ditbench.report.results import load_results
 from ditbench.report.selftest import COLUMNS, is_calibrated, measure_noise, self_test, sentence

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.path import Path
 
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 from ditbench.report.style import PAPER_BLOCKS, block_style, block_styles, in_order, marker_size
 
 OTHERS = ["adaln-single", "u-vit", "in-context-class", "none"]

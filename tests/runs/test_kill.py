@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from ditbench import rundir
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 from ditbench.runs import grid
 from ditbench.runs import run as run_module
 from ditbench.runs.run import execute

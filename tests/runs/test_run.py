@@ -12,7 +12,7 @@ from recorder import Recorder
 from ditbench.data.dataset import NotNumbers
 from ditbench.data.digits import load_digits
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 from ditbench.rundir import TRAIN_COLUMNS
 from ditbench.runs import plan as plan_module
 from ditbench.runs import run as run_module

@@ -10,8 +10,8 @@ from recorder import Recorder
 from ditbench.config import load
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
-from ditbench.models.blocks import block_names
-from ditbench.runs import plan as plan_module
+from ditbench.models.registry import block_names
+from ditbench.runs import parts
 from ditbench.runs.plan import build_trainer, plan_all
 from ditbench.runs.run import execute
 from ditbench.training.batches import Batches
@@ -214,8 +214,8 @@ def test_equal_models_are_counted_once(make_plan, tmp_path, monkeypatch):
         counted.append(name)
         return original(name=name, **options)
 
-    original, run = plan_module.count, make_plan()
-    monkeypatch.setattr(plan_module, "count", count)
+    original, run = parts.count, make_plan()
+    monkeypatch.setattr(parts, "count", count)
     blocks, seeds = ("adaln", "in-context"), (0, 1, 2)
     configs = [run.config.with_values(block=block, seed=seed) for seed in seeds for block in blocks]
     plans = plan_all(configs, tmp_path, run.device)

@@ -12,16 +12,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-from ditbench.bench.candidate import Ours
+from ditbench.training.bench import Length, Row, bench
+from ditbench.training.calibrate import forecast
 from ditbench.training.compile_choice import Compiling
+from ditbench.training.contender import Ours
+from ditbench.training.parts import build_trainer
+from ditbench.training.run import execute
 from torch._dynamo.utils import counters
 
-from ditbench.bench.measure import Length, Row, bench
 from ditbench.errors import DitbenchError
-from ditbench.models.blocks import block_names
-from ditbench.runs.calibrate import forecast
-from ditbench.runs.plan import build_trainer
-from ditbench.runs.run import execute
+from ditbench.models.registry import block_names
 from ditbench.training import compiled
 
 CPU = torch.device("cpu")
@@ -194,7 +194,7 @@ def test_compiling_is_not_in_the_seconds(make_plan, monkeypatch):
     """A rehearsal compiles; the trainer that counts finds it done."""
     rehearsed = []
     monkeypatch.setattr(
-        "ditbench.runs.run.rehearse", lambda _run, updates: rehearsed.append(updates)
+        "ditbench.training.run.rehearse", lambda _run, updates: rehearsed.append(updates)
     )
     execute(make_plan(), ignore)
     execute(make_plan("on", seed=1), ignore)
@@ -205,7 +205,7 @@ def test_compiling_is_not_in_the_seconds(make_plan, monkeypatch):
 
 
 def test_a_dry_run_says_what_is_compiled(make_plan, monkeypatch):
-    monkeypatch.setattr("ditbench.runs.calibrate.SECONDS", 0.02)
+    monkeypatch.setattr("ditbench.training.calibrate.SECONDS", 0.02)
     plans = [make_plan(choice, seed=seed) for seed, choice in enumerate(("on", "off"))]
     assert [row["compiled"] for row in forecast(plans[:1], ignore)] == [True]
     assert [row["compiled"] for row in forecast(plans[1:], ignore)] == [False]

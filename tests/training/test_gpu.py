@@ -9,7 +9,7 @@ from recorder import Recorder
 
 from ditbench.config import load
 from ditbench.errors import DitbenchError
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 from ditbench.rows import read_rows
 from ditbench.runs.calibrate import calibrate
 from ditbench.runs.evaluate import sample_images

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 from ditbench.runs.plan import build_trainer
 from ditbench.training import stopwatch as stopwatch_module
 from ditbench.training.ema import Ema, warmed_up
