@@ -135,7 +135,7 @@ def test_a_strategy_that_waits_for_the_gpu_is_told_its_line(tmp_path):
     path = tmp_path / "waits.py"
     path.write_text(WAITS)
     run = make_plan(tmp_path / "runs", block=f"{path}:Waits")
-    with pytest.raises(DitbenchError, match=r"waits\.py:9: .*nothing in it may wait") as caught:
+    with pytest.raises(DitbenchError, match=r"waits\.py:9: .*nothing may wait") as caught:
         execute(run)
     assert caught.value.exit_code == 1
     execute(make_plan(tmp_path / "runs"))  # the device is as it was

@@ -23,7 +23,7 @@ def wait_for_the_device():
 
 
 def test_what_cuda_forbids_is_told_with_its_place():
-    told = pytest.raises(NotRecordable, match="nothing in it may wait")
+    told = pytest.raises(NotRecordable, match="in which nothing may wait")
     with told as caught, _first_error(), recording():
         wait_for_the_device()
     assert extract_tb(caught.value.__traceback__)[-1].name == "wait_for_the_device"
