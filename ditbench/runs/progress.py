@@ -113,7 +113,7 @@ class Lines(_Progress):
         del result
         if reused:
             self._next(plan)
-            self._line("complete already, skipped")
+            self._line("already complete, skipped")
 
     def _place(self, position: float) -> str:
         return f"{self.budget.unit} {self.budget.place(position)}"
@@ -159,7 +159,7 @@ class Bars(_Progress):
         """Leave the bar where it is."""
         if reused:
             self.started(plan, result["steps"], result["train_seconds"])
-            self._update(state="complete already", metrics=fid(result["final"]))
+            self._update(state="already complete", metrics=fid(result["final"]))
         self.close()
 
     def close(self) -> None:

@@ -72,7 +72,7 @@ def test_a_complete_run_is_told_and_not_trained(cli, experiment, tiny, no_traini
     assert again.exit_code == 0
     assert again.stdout == told.stdout
     assert again.stderr.startswith("8 runs: 8 complete (skipped), 0 to go\n")
-    assert again.stderr.count("complete already") == 8
+    assert again.stderr.count("already complete") == 8
     assert cli(*arguments, "--quiet").stderr == ""
 
 
@@ -185,7 +185,7 @@ def test_a_run_under_flops_and_under_time(cli, elsewhere, tiny):
         assert result["final"]["ema_decay"] == 1.0
         assert result["train_flops"] > 0
         again = cli("run", "--block", "adaln", *rest, *budget)
-        assert "complete already, skipped" in again.stderr
+        assert "already complete, skipped" in again.stderr
 
 
 def test_dry_run_as_json(cli, results, tiny, brief):

@@ -100,7 +100,7 @@ def test_a_run_takes_the_tuned_rates(cli, tuned, tiny, tmp_path):
         }  # fmt: skip
         # The number given by hand is the same run.
         by_hand = cli("run", "--block", block, "--lr", str(rate), *tiny, "--out", out)
-        assert "complete already" in by_hand.stderr
+        assert "already complete" in by_hand.stderr
     compared = cli("compare", out, "--format", "json")
     assert [row["budget"] for row in json.loads(compared.stdout)] == ["20 steps"] * 2
     adaln, in_context = (

@@ -31,7 +31,7 @@ def test_bars_end_before_results_are_written(make_plan, screen, capsys):
 def test_a_complete_run_is_shown_as_such(make_plan, screen):
     execute(make_plan())
     execute(make_plan(), Bars(screen, runs=1))
-    assert "complete already" in screen.file.getvalue()
+    assert "already complete" in screen.file.getvalue()
 
 
 def test_a_bar_is_left_alone_when_the_run_breaks_off(make_plan, monkeypatch, screen):
