@@ -8,7 +8,7 @@ import pytest
 
 from ditbench.errors import DitbenchError
 from ditbench.files import TEMPORARY, read_json, write_text
-from ditbench.find import find_runs
+from ditbench.report.reading.find import find_runs
 from ditbench.rows import read_rows
 from ditbench.rundir import TRAIN_COLUMNS, RunDirectory, metric_suffix
 

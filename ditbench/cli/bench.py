@@ -92,7 +92,7 @@ def bench(
     parts of several steps. The share of matmul is what training computes per second over what one
     large matrix product does on the same device. How to read it: docs/bench.md.
     """
-    from ditbench.report.tables import format_of
+    from ditbench.report.tables.render import format_of
 
     format_of(output, format)  # a wrong one is refused before anything is measured
     names, shape = parse_blocks(block), parse_input(input)
@@ -206,7 +206,7 @@ def _tell(
 ) -> None:
     from ditbench.cli.bench_table import bench_columns, title
     from ditbench.cli.output import emit, print_table
-    from ditbench.report.tables import format_of
+    from ditbench.report.tables.render import format_of
 
     if format_of(output, format) == "rich":
         print_table(rows, bench_columns(conditions=False), title(rows[0]))

@@ -49,7 +49,8 @@ def flops(
     Counted as in the DiT paper, whose Gflops are multiply-accumulates: one image, 1000 classes,
     and a learned variance (twice as many channels come out as go in).
     """
-    from ditbench.report.tables import COST_COLUMNS, format_of
+    from ditbench.report.tables.columns import COST_COLUMNS
+    from ditbench.report.tables.render import format_of
 
     format_of(output, format)  # a wrong one is refused before the seconds that counting takes
     names = parse_blocks(block)

@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ditbench.errors import unknown_name
-from ditbench.models.blocks import block_names, group_names
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
@@ -17,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from ditbench.report.tables import Column
+    from ditbench.report.tables.columns import Column
 
 # Wide enough for any table: what reads a pipe does not wrap.
 PIPE_WIDTH = 200
@@ -30,7 +27,7 @@ def emit(
     output: Path | None,
 ) -> None:
     """Print a table, or write it to a file."""
-    from ditbench.report.tables import format_of, render
+    from ditbench.report.tables.render import format_of, render
 
     chosen = format_of(output, format)
     if chosen == "rich":
@@ -55,7 +52,7 @@ def print_table(
     """Print a table on stdout; where the terminal is narrower, in several one below the other."""
     from rich.text import Text
 
-    from ditbench.report.terminal import bands, rich_table
+    from ditbench.report.tables.terminal import bands, rich_table
 
     console = _console()
     if title:
@@ -100,30 +97,17 @@ def load_runs(given: Path | None, blocks: str | None = None) -> pd.DataFrame:
     Raises:
         DitbenchError: none of these runs is of a strategy that is asked for.
     """
-    from ditbench.report.results import load_results
+    from ditbench.report.reading.results import load_results
 
-    runs = load_results(given or _default_results())
+    runs = load_results(given or _default_results(), blocks)
     for path, reason in runs.attrs.get("skipped", []):
         typer.secho("skipped: ", fg="yellow", nl=False, err=True)
         typer.echo(f"{path}: {reason}", err=True)
-    return runs if blocks is None else _of_blocks(runs, blocks)
-
-
-def _of_blocks(runs: pd.DataFrame, names: str) -> pd.DataFrame:
-    """The runs of some strategies, or of groups of strategies as far as there are runs of them."""
-    present = list(dict.fromkeys(runs["block"]))
-    chosen: set[str] = set()
-    for name in map(str.strip, names.split(",")):
-        members = block_names(name) if name in group_names() else [name]
-        found = set(members) & set(present)
-        if not found:
-            raise unknown_name("block among these runs", name, [*present, *group_names()])
-        chosen |= found
-    return runs[runs["block"].isin(chosen)].reset_index(drop=True)
+    return runs
 
 
 def _default_results() -> Path:
-    from ditbench.find import find_runs
+    from ditbench.report.reading.find import find_runs
 
     own = Path("results")
     if any(run.is_complete() for run in find_runs(own)):

@@ -38,7 +38,9 @@ def blocks(
                 f"put them behind it: ditbench blocks {context.invoked_subcommand} ... --format md",
             )
         return
-    from ditbench.report.tables import Column, decimals, format_of
+    from ditbench.report.amounts import decimals
+    from ditbench.report.tables.columns import Column
+    from ditbench.report.tables.render import format_of
 
     format_of(output, format)  # a wrong one is refused before the seconds that counting takes
 
@@ -118,7 +120,8 @@ def check(
     Shapes, initial weights, gradients, what it is told, types of numbers, cost, checkpoints,
     compiling. Exits with 1 if a check fails.
     """
-    from ditbench.report.tables import Column, format_of
+    from ditbench.report.tables.columns import Column
+    from ditbench.report.tables.render import format_of
 
     format_of(output, format)  # a wrong one is refused before the seconds that checking takes
 

@@ -34,12 +34,12 @@ from ditbench.cli.run_options import (
 )
 from ditbench.cli.tuned import sweeps_below
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.find import TUNING
+from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ditbench.report.tuning import Sweep
+    from ditbench.report.tuning.sweeps import Sweep
     from ditbench.training.plan import Plan
 
 # Far from 0, 1, 2, ..., which comparisons use: they must not use those of a sweep.
@@ -117,13 +117,13 @@ def tune(
         return
     failed = _execute(plans, quiet=quiet)
     sweeps = _sweeps_of(plans, out / TUNING)
-    _tell(sweeps, chosen, output, quiet=quiet)
+    _tell(sweeps, chosen, output)
     _must_have_chosen(plans, sweeps, failed)
 
 
 def _format(output: Path | None, format: str | None, *, as_json: bool) -> str:  # noqa: A002
     """The table's format; what is wrong is refused before anything is trained."""
-    from ditbench.report.tables import format_of
+    from ditbench.report.tables.render import format_of
 
     if as_json and format not in (None, "json"):
         raise DitbenchError(f"--json and --format {format} are given together", "leave one")
@@ -150,32 +150,27 @@ def _execute(plans: Sequence[Plan], *, quiet: bool) -> list[Plan]:
 
 def _sweeps_of(plans: Sequence[Plan], place: Path) -> list[Sweep]:
     """What is known of the planned blocks under the planned budget, of earlier sweeps too."""
-    from ditbench.report.tuning import Budget, task_of
+    from ditbench.report.tuning.sweeps import Budget, task_of
 
     found = {(sweep.task, sweep.budget): sweep for sweep in sweeps_below(place)}
     keys = dict.fromkeys((task_of(p.config), Budget.of(p.config.budget)) for p in plans)
     return [found[key] for key in keys if key in found]
 
 
-def _tell(sweeps: Sequence[Sweep], chosen: str, output: Path | None, *, quiet: bool) -> None:
-    from ditbench.cli.output import emit_text, print_sentence, print_table
-    from ditbench.report.sweep_order import order_of
-    from ditbench.report.tables import render
-    from ditbench.report.tuning_table import tuning_columns, tuning_rows, tuning_title
+def _tell(sweeps: Sequence[Sweep], chosen: str, output: Path | None) -> None:
+    from ditbench.cli.output import emit_text, print_table
+    from ditbench.report.tables.render import render
+    from ditbench.report.tuning.table import tuning_columns, tuning_rows
+    from ditbench.report.words import sweep_title
 
     if not sweeps:
         return
     rows = tuning_rows(sweeps)
     columns = tuning_columns(sweeps, for_people=chosen not in ("csv", "json"))
-    order = order_of(sweeps)
     if chosen == "rich":
-        print_table(rows, columns, tuning_title(sweeps[0]))
-        if order:
-            print_sentence(order)
+        print_table(rows, columns, sweep_title(sweeps[0].budget, sweeps[0].seeds))
     else:
         emit_text(render(rows, columns, chosen), output)
-        if order and not quiet:
-            typer.echo(order, err=True)
 
 
 def _must_have_chosen(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from ditbench.errors import DitbenchError
 from ditbench.report.grid import first_rows
-from ditbench.report.groups import describe, shared
 from ditbench.report.panels import groups_to_plot
+from ditbench.report.reading.groups import describe, shared
 from ditbench.report.style import (
     DPI,
     FONT,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from ditbench.errors import DitbenchError
-from ditbench.report.groups import describe, shared, split_groups, suffix
+from ditbench.report.reading.groups import describe, shared, split_groups
 from ditbench.report.style import BlockStyle, marker_size, text_width, wrap
+from ditbench.report.words import fid_title
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,7 +65,7 @@ def title_of(group: pd.DataFrame, df: pd.DataFrame) -> str:
 def fid_label(group: pd.DataFrame) -> str:
     """Which FID: a number without its features and its count of samples says nothing."""
     facts = shared(group)
-    return f"FID-{suffix(facts)}, {facts['features']} features"
+    return f"{fid_title(facts)}, {facts['features']} features"
 
 
 def set_scale(

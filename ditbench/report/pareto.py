@@ -6,8 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from ditbench.report import paper as published
-from ditbench.report.columns import significant
-from ditbench.report.groups import devices_differ
+from ditbench.report.amounts import significant
 from ditbench.report.panels import (
     LINE,
     SECONDS,
@@ -23,6 +22,7 @@ from ditbench.report.panels import (
     unit_for,
     with_unit,
 )
+from ditbench.report.reading.groups import devices_differ
 from ditbench.report.style import RC, BlockStyle, block_styles, figure_path, marker_size, save
 
 if TYPE_CHECKING:

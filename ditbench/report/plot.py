@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from ditbench.errors import unknown_name
 from ditbench.report import paper as published
 from ditbench.report.gallery import plot_samples
-from ditbench.report.groups import devices_differ
 from ditbench.report.panels import (
     FLOPS,
     LINE,
@@ -29,6 +28,7 @@ from ditbench.report.panels import (
     with_unit,
 )
 from ditbench.report.pareto import plot_pareto
+from ditbench.report.reading.groups import devices_differ
 from ditbench.report.style import RC, BlockStyle, block_styles, figure_path, save
 
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import DitbenchError
-from ditbench.find import TUNING
-from ditbench.rundir import SWEEP
+from ditbench.rundir import SWEEP, TUNING
 from ditbench.training.plan import plan_all
 from ditbench.training.run import Event, Failed, execute
 

@@ -175,7 +175,7 @@ def test_what_the_system_refuses_is_a_line_too(cli, monkeypatch):
     def refuse(_given):
         raise PermissionError(13, "Permission denied", "secret")
 
-    monkeypatch.setattr("ditbench.report.results.load_results", refuse)
+    monkeypatch.setattr("ditbench.report.reading.results.load_results", refuse)
     told = cli("compare", "anywhere")
     assert told.exit_code == FAILED
     assert told.stderr.startswith("error: secret: Permission denied\nhelp: ")
@@ -185,7 +185,7 @@ def test_an_interrupt_anywhere_ends_with_its_code(cli, monkeypatch):
     def interrupt(_given):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ditbench.report.results.load_results", interrupt)
+    monkeypatch.setattr("ditbench.report.reading.results.load_results", interrupt)
     told = cli("compare", "anywhere")
     assert (told.exit_code, told.stderr) == (130, "interrupted\n")
 
@@ -194,5 +194,5 @@ def test_a_defect_of_ours_is_not_dressed_up(cli, monkeypatch):
     def fail(_given):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("ditbench.report.results.load_results", fail)
+    monkeypatch.setattr("ditbench.report.reading.results.load_results", fail)
     assert isinstance(cli("compare", "anywhere").exception, ZeroDivisionError)

@@ -9,7 +9,7 @@ from matplotlib.image import imread, imsave
 from ditbench.errors import DitbenchError
 from ditbench.report.gallery import plot_samples, samples_figure
 from ditbench.report.grid import first_rows
-from ditbench.report.results import load_results
+from ditbench.report.reading.results import load_results
 
 
 def test_samples_show_the_first_rows_of_the_lowest_common_seed(make_run, results, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from ditbench.report.pareto import pareto_figure
 from ditbench.report.plot import curves_figure
-from ditbench.report.results import load_results
+from ditbench.report.reading.results import load_results
 from ditbench.report.style import PAPER_BLOCKS, marker_size
 
 # Peebles & Xie 2022, Table 4, DiT-XL/2 at 400K steps: GMACs, parameters in millions, FID-50K.

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 
 from ditbench.report.pareto import pareto_figure, pareto_front
-from ditbench.report.results import load_results
+from ditbench.report.reading.results import load_results
 from ditbench.report.style import PAPER_BLOCKS, block_style, marker_size
 
 FIDS = {

@@ -12,7 +12,7 @@ from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.gallery import samples_figure
 from ditbench.report.pareto import pareto_figure
 from ditbench.report.plot import X_AXES, curves_figure, plot_curves, plot_pareto, plot_samples
-from ditbench.report.results import load_results
+from ditbench.report.reading.results import load_results
 from ditbench.report.style import PAPER_BLOCKS, block_style
 
 CURVES = {
