@@ -28,10 +28,10 @@ from ditbench.report.groups import (
     suffix,
 )
 from ditbench.report.images import note
+from ditbench.report.order import in_order
 from ditbench.report.rates import by_rate, order_by_rate
 from ditbench.report.spikes import spikes_in_words
 from ditbench.report.statistics import holm, mean_interval, paired
-from ditbench.report.style import in_order
 from ditbench.report.verdict import Verdict, decide, sentence
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import numpy as np
 from ditbench.errors import DitbenchError
 from ditbench.report.columns import Column, decimals
 from ditbench.report.groups import split_groups
-from ditbench.report.style import in_order
+from ditbench.report.order import in_order
 from ditbench.report.verdict import ALPHA, against_leader
 
 if TYPE_CHECKING:

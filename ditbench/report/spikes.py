@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ditbench.errors import DitbenchError
-from ditbench.report.style import in_order
+from ditbench.report.order import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

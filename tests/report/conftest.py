@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ditbench.config import RunConfig
-from ditbench.report.style import RC
+from ditbench.report.figures.style import RC
 from ditbench.rundir import RunDirectory, metric_suffix
 
 if TYPE_CHECKING:
@@ -105,21 +105,24 @@ def write_run(
 
 
 def write_grid(path: Path, block: str, quality: float) -> None:
-    """A grid of 3 rows x 10 classes of 8x8 tiles with 1 pixel between: real digits, plus noise."""
+    """A grid as training writes it, 3 rows x 10 classes of 8x8 digits, real ones plus noise.
+
+    Pixels are enlarged 6 times; 2 white ones follow each image at its right and its bottom.
+    """
     from matplotlib.image import imsave
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     number = int.from_bytes(hashlib.sha256(block.encode()).digest()[:4], "little")
     generator = np.random.default_rng(number)
-    grid = np.zeros((3 * 9 - 1, 10 * 9 - 1))
+    grid = np.ones((3, 50, 10, 50))
     for row in range(3):
         for label in range(10):
             tile = digits.images[digits.target == label][row] / 16
             tile = np.clip(tile + (1 - quality) * generator.normal(size=(8, 8)), 0, 1)
-            grid[row * 9 : row * 9 + 8, label * 9 : label * 9 + 8] = tile
+            grid[row, :48, label, :48] = tile.repeat(6, 0).repeat(6, 1)
     path.parent.mkdir(parents=True, exist_ok=True)
-    imsave(path, grid, cmap="gray", vmin=0, vmax=1)
+    imsave(path, grid.reshape(150, 500), cmap="gray", vmin=0, vmax=1)
 
 
 @pytest.fixture

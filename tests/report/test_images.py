@@ -8,8 +8,8 @@ from ditbench.data import dataset_names
 from ditbench.metrics import extractor_names
 from ditbench.report import images
 from ditbench.report.compare import compare, compare_groups
+from ditbench.report.figures.panels import title_of
 from ditbench.report.images import note, source_of
-from ditbench.report.panels import title_of
 from ditbench.report.results import load_results
 from ditbench.report.tables import render_comparisons
 

@@ -325,7 +325,7 @@ def test_the_wing_that_tells_imports_neither_torch_nor_what_it_does_not_need():
     code = (
         "import sys\n"
         "import ditbench.report.results, ditbench.report.compare\n"
-        "import ditbench.report.tables, ditbench.report.plot\n"
+        "import ditbench.report.tables, ditbench.report.figures.curve\n"
         "heavy = {'torch', 'pandas', 'matplotlib', 'rich', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
@@ -339,10 +339,11 @@ def test_making_a_table_and_a_figure_does_not_import_torch(make_run, results):
         "from ditbench.report.results import load_results\n"
         "from ditbench.report.compare import compare\n"
         "from ditbench.report.tables import render_comparisons\n"
-        "from ditbench.report.plot import plot_curves\n"
+        "from ditbench.report.figures.curve import curve_figure\n"
+        "from ditbench.report.figures.save import save_figure\n"
         f"frame = load_results({str(results)!r})\n"
         "render_comparisons([compare(frame)], 'md')\n"
-        f"plot_curves(frame, {str(results / 'figure.png')!r})\n"
+        f"save_figure(lambda: curve_figure(frame), {str(results / 'figure.png')!r})\n"
         "assert 'torch' not in sys.modules\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
