@@ -1,7 +1,7 @@
-"""FID along training in numbers: the area under its curve, and what it took to reach a value.
+"""Numbers of an FID curve: the area under it, and the cost of reaching a target.
 
-The final FID alone does not tell a block that starts slowly and ends first from one that leads all
-along.
+The final FID alone cannot distinguish a block that starts slowly and ends first from one that leads
+throughout.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Values = NDArray[np.float64]
 
-# The column of `--x`, and that of a row of a comparison that says what reaching a FID took.
+# From a column of `load_results` to the column of a comparison: its value at the target FID.
 TO_TARGET = {
     "step": "steps_to_target",
     "train_flops": "train_flops_to_target",
@@ -28,16 +28,16 @@ TO_TARGET = {
 
 
 def fid_area(runs: pd.DataFrame) -> pd.Series[float]:
-    """The area under the FID curve of each run, as a mean FID: lower is better.
+    """The area under the FID curve of each run, divided by its length; lower is better.
 
-    Trapezoids from the first evaluation to the last, over the steps between them. Divided so, it is
-    the same along steps, images and compute, and of a size with FID. NaN for a single evaluation.
+    The trapezoidal rule from the first evaluation to the last, divided by the steps between them:
+    a mean FID, which is the same along steps, images and compute. NaN for a single evaluation.
 
     Args:
         runs: rows of `load_results`.
 
     Returns:
-        One value a run, by its path.
+        One value per run, indexed by its path.
     """
     ordered = runs.sort_values(["path", "step"])
     before = ordered.groupby("path")[["step", "fid"]].shift()
@@ -48,44 +48,45 @@ def fid_area(runs: pd.DataFrame) -> pd.Series[float]:
 
 
 def to_target(runs: pd.DataFrame, target: float) -> pd.DataFrame:
-    """Steps, compute and training seconds at which the FID of each run first is `target` or less.
+    """Steps, compute and training seconds at which the FID of each run first reaches `target`.
 
-    Between two evaluations FID is taken to fall by equal factors in equal steps. A run that is
-    there at its first evaluation counts as that evaluation: it was there at the latest then.
+    Between two evaluations, FID is interpolated geometrically. For a run whose first evaluation is
+    at or below the target, the values of that evaluation are an upper bound.
 
     Args:
         runs: rows of `load_results`.
-        target: a FID.
+        target: an FID.
 
     Returns:
-        One row a run, by its path, with the columns `TO_TARGET`; NaN where it was never reached.
+        One row per run, indexed by its path, with the columns in `TO_TARGET`; NaN if the target
+        was not reached.
 
     Raises:
-        DitbenchError: the target is not above 0.
+        DitbenchError: the target is not a positive number.
     """
     import pandas as pd
 
     if not (math.isfinite(target) and target > 0):
-        raise DitbenchError(f"a target FID of {target:g} cannot be reached", "name one above 0")
+        raise DitbenchError(f"a target FID of {target:g} cannot be reached", "use a value above 0")
     ordered = runs.sort_values(["path", "step"])
     columns = [*TO_TARGET, "fid"]
     before = ordered.groupby("path")[columns].shift().fillna(ordered[columns])
-    there = ordered["fid"] <= target
-    first = there & (there.groupby(ordered["path"]).cumsum() == 1)
+    at_target = ordered["fid"] <= target
+    first = at_target & (at_target.groupby(ordered["path"]).cumsum() == 1)
     high, low = before.loc[first, "fid"].to_numpy(), ordered.loc[first, "fid"].to_numpy()
-    part = _part(high, low, target)
+    share = _share(high, low, target)
     reached = pd.DataFrame(
         {
-            name: before.loc[first, column] + part * (ordered[column] - before[column])[first]
+            name: before.loc[first, column] + share * (ordered[column] - before[column])[first]
             for column, name in TO_TARGET.items()
         }
     ).set_axis(ordered.loc[first, "path"])
     return reached.reindex(pd.Index(ordered["path"].unique(), name="path"))
 
 
-def _part(high: Values, low: Values, target: float) -> Values:
-    """How far along from `high` to `low` the target lies, on a logarithmic scale, in 0..1."""
-    part = np.ones_like(low)
-    falls = (low > 0) & (high > low)  # else no logarithm, or the first evaluation
-    part[falls] = np.log(high[falls] / target) / np.log(high[falls] / low[falls])
-    return part
+def _share(high: Values, low: Values, target: float) -> Values:
+    """The position of the target between `high` (0) and `low` (1) on a logarithmic scale."""
+    share = np.ones_like(low)
+    falls = (low > 0) & (high > low)  # false at a first evaluation, and where there is no logarithm
+    share[falls] = np.log(high[falls] / target) / np.log(high[falls] / low[falls])
+    return share

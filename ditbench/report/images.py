@@ -1,4 +1,4 @@
-"""On which images FIDs were measured, and what such FIDs may be compared with."""
+"""The images on which FIDs were measured, and whether these FIDs compare with published ones."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from ditbench.errors import one_line
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Data sets that are by their name the images that papers mean; of others only their owner knows.
+# Data sets whose name alone identifies the images that papers use.
 PUBLISHED = ("cifar10", "fashion-mnist")
-# Features in which papers give FIDs.
+# The features of published FIDs.
 COMMON_FEATURES = "inception"
 _MAX_NAME = 40
 
 
 def source_of(flat: Mapping[str, Any]) -> str:
-    """What the images of a run are called: a data set, or the file or folder that they came from.
+    """The name of a run's images: the data set, or the file or folder that they were read from.
 
     Args:
-        flat: the run's configuration, with dotted keys.
+        flat: the run's configuration with dotted keys.
     """
     name, path = str(flat.get("data.name")), flat.get("data.path")
     if name in PUBLISHED or not isinstance(path, str):
@@ -31,15 +31,15 @@ def source_of(flat: Mapping[str, Any]) -> str:
 
 
 def images_of(group: Mapping[str, Any]) -> str | None:
-    """What the images of a group are called; None where its runs have several sets of images."""
+    """The name of the images of a group; None when its runs use several sets of images."""
     return group.get("source", group.get("dataset"))
 
 
 def note(group: Mapping[str, Any]) -> str:
-    """What the FIDs of a group must not be compared with; empty where they are of the usual kind.
+    """A warning against comparing the FIDs of a group with published ones; may be empty.
 
-    FIDs in features of one's own, or on a copy of the images that a paper used, have the paper's
-    name and another size.
+    FIDs in other features than Inception's, or on a copy of a published data set, have the same
+    name as published FIDs and a different scale.
     """
     features = group.get("features")
     if features == COMMON_FEATURES and group.get("dataset") in PUBLISHED:
