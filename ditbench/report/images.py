@@ -47,5 +47,5 @@ def note(group: Mapping[str, Any]) -> str:
     of = "several features" if features is None else f"{features} features"
     return (
         f"FID and KID are in {of}, on images of {images_of(group) or 'several data sets'}: "
-        "they compare these runs with each other, never with published FIDs."
+        "comparable between these runs, but not with published FIDs."
     )

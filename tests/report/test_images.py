@@ -57,8 +57,8 @@ def test_only_common_features_of_a_published_set_have_no_note():
 def test_the_note_names_features_and_images():
     group = {"features": "cifar10", "dataset": "folder", "source": "cifar10-train.zip"}
     assert note(group) == (
-        "FID and KID are in cifar10 features, on images of cifar10-train.zip: they compare these "
-        "runs with each other, never with published FIDs."
+        "FID and KID are in cifar10 features, on images of cifar10-train.zip: comparable "
+        "between these runs, but not with published FIDs."
     )
     assert "on images of folder:" in note({"features": "x", "dataset": "folder"})
     assert "in several features, on images of several data sets:" in note({})
@@ -89,7 +89,7 @@ def test_what_programs_read_has_columns_instead(of_a_zip, kind):
     assert WORDS not in render_comparisons([compare(of_a_zip)], kind)
 
 
-def test_where_nothing_is_to_be_noted_nothing_is(make_run, results):
+def test_published_images_and_features_have_no_note(make_run, results):
     make_run("adaln", 0, data__name="cifar10", metrics__features="inception")
     comparison = compare(load_results(results))
     assert comparison.note == ""
