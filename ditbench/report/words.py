@@ -6,8 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ditbench.report.amounts import suffix
-from ditbench.report.facts import BY_NAME, FACTS
-from ditbench.report.images import images_of
+from ditbench.report.facts import BY_NAME, FACTS, TASK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +17,12 @@ if TYPE_CHECKING:
 # With fewer seeds the verdict says how few they are: a t test assumes normally distributed
 # differences, and so few values cannot confirm it.
 FEW_SEEDS = 5
+
+
+# Data sets whose name alone identifies the images that papers use.
+PUBLISHED = ("cifar10", "fashion-mnist")
+# The features of published FIDs.
+COMMON_FEATURES = "inception"
 
 
 # Groups of runs
@@ -68,6 +73,45 @@ def differences_in_words(differences: Mapping[str, Sequence[Any]]) -> str:
     return "; ".join(
         f"{key} ({', '.join(brief(key, value) for value in values)})"
         for key, values in differences.items()
+    )
+
+
+def describe(group: Mapping[str, Any], apart: Mapping[str, Any]) -> list[str]:
+    """A group in a few words, for a panel: its task and what distinguishes it from others.
+
+    The y axis shows features and samples.
+
+    Args:
+        group: what its runs share.
+        apart: what distinguishes it from the other groups of the figure.
+    """
+    shown = (*TASK, "features", "samples")
+    return [
+        f"{images_of(group)} {group['input']}",
+        group["model"],
+        group["objective"],
+        *(name_and_value(key, value) for key, value in apart.items() if key not in shown),
+    ]
+
+
+def images_of(group: Mapping[str, Any]) -> str | None:
+    """The name of the images of a group; None when its runs use several sets of images."""
+    return group.get("source", group.get("dataset"))
+
+
+def note(group: Mapping[str, Any]) -> str:
+    """A warning against comparing the FIDs of a group with published ones; may be empty.
+
+    FIDs in other features than Inception's, or on a copy of a published data set, have the same
+    name as published FIDs and a different scale.
+    """
+    features = group.get("features")
+    if features == COMMON_FEATURES and group.get("dataset") in PUBLISHED:
+        return ""
+    of = "several features" if features is None else f"{features} features"
+    return (
+        f"FID and KID are in {of}, on images of {images_of(group) or 'several data sets'}: "
+        "comparable between these runs, but not with published FIDs."
     )
 
 

@@ -6,12 +6,14 @@ from hypothesis import strategies as st
 
 from ditbench.data import dataset_names
 from ditbench.metrics import extractor_names
-from ditbench.report import images
-from ditbench.report.images import note, source_of
-from ditbench.report.panels import title_of
+from ditbench.report import words
+from ditbench.report.figures.panels import title_of
+from ditbench.report.reading.groups import groups_of
 from ditbench.report.reading.results import load_results
+from ditbench.report.reading.run import source_of
 from ditbench.report.statistics.compare import compare, compare_groups
 from ditbench.report.tables.render import render_comparisons
+from ditbench.report.words import note
 
 
 @pytest.mark.parametrize(
@@ -43,8 +45,8 @@ def test_any_path_is_a_short_name_on_one_line(path):
 
 
 def test_the_names_are_those_of_the_libraries():
-    assert set(images.PUBLISHED) < set(dataset_names())
-    assert images.COMMON_FEATURES in extractor_names()
+    assert set(words.PUBLISHED) < set(dataset_names())
+    assert words.COMMON_FEATURES in extractor_names()
 
 
 def test_only_common_features_of_a_published_set_have_no_note():
@@ -57,8 +59,8 @@ def test_only_common_features_of_a_published_set_have_no_note():
 def test_the_note_names_features_and_images():
     group = {"features": "cifar10", "dataset": "folder", "source": "cifar10-train.zip"}
     assert note(group) == (
-        "FID and KID are in cifar10 features, on images of cifar10-train.zip: they compare these "
-        "runs with each other, never with published FIDs."
+        "FID and KID are in cifar10 features, on images of cifar10-train.zip: comparable "
+        "between these runs, but not with published FIDs."
     )
     assert "on images of folder:" in note({"features": "x", "dataset": "folder"})
     assert "in several features, on images of several data sets:" in note({})
@@ -89,7 +91,7 @@ def test_what_programs_read_has_columns_instead(of_a_zip, kind):
     assert WORDS not in render_comparisons([compare(of_a_zip)], kind)
 
 
-def test_where_nothing_is_to_be_noted_nothing_is(make_run, results):
+def test_published_images_and_features_have_no_note(make_run, results):
     make_run("adaln", 0, data__name="cifar10", metrics__features="inception")
     comparison = compare(load_results(results))
     assert comparison.note == ""
@@ -99,7 +101,7 @@ def test_where_nothing_is_to_be_noted_nothing_is(make_run, results):
 
 def test_headings_and_titles_name_the_file(of_a_zip):
     assert compare(of_a_zip).heading.startswith("cifar_10.zip, 8x8x1, ")
-    assert title_of(of_a_zip, of_a_zip).startswith("cifar_10.zip 8x8x1")
+    assert title_of(groups_of(of_a_zip)[0]).startswith("cifar_10.zip 8x8x1")
 
 
 def test_the_same_images_under_two_names_are_one_data_set(make_run, results):

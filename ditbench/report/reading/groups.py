@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ditbench.report.facts import ALIKE, SHARED, TASK
-from ditbench.report.images import images_of
-from ditbench.report.words import name_and_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -115,22 +113,6 @@ def shared(df: pd.DataFrame) -> dict[str, Any]:
 def devices_differ(group: pd.DataFrame) -> bool:
     """Whether these runs were made on different devices, so that seconds are not comparable."""
     return bool(group["device"].nunique() > 1)
-
-
-def describe(group: pd.DataFrame, df: pd.DataFrame) -> list[str]:
-    """A group in a few words, for a panel: its task and what distinguishes it from others.
-
-    The y axis shows features and samples.
-    """
-    common = shared(group)
-    shown = (*TASK, "features", "samples")
-    apart = next(g.apart for g in groups_of(df) if g.runs.index.equals(group.index))
-    return [
-        f"{images_of(common)} {common['input']}",
-        common["model"],
-        common["objective"],
-        *(name_and_value(key, value) for key, value in apart.items() if key not in shown),
-    ]
 
 
 def _facts(df: pd.DataFrame) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import DitbenchError, one_line, unknown_name
 from ditbench.models.blocks import block_names, group_names
-from ditbench.report.facts import FACTS, MetricFacts
+from ditbench.report.facts import FACTS, FIRST_METRICS, MetricFacts
 from ditbench.report.reading.find import find_runs
 from ditbench.report.reading.run import read_run
 from ditbench.rundir import RunDirectory
@@ -76,13 +76,15 @@ def load_results(path: str | Path, blocks: str | Iterable[str] | None = None) ->
 
 
 def metrics_of(texts: Iterable[str]) -> list[MetricFacts]:
-    """The metrics of several runs, each once.
+    """The metrics of several runs, each once: those of the first schema, then the others.
 
     Args:
         texts: the column `metrics` of their rows.
     """
     described = (each for text in dict.fromkeys(texts) for each in json.loads(text))
-    return list({each["name"]: MetricFacts(**each) for each in described}.values())
+    found = {each["name"]: MetricFacts(**each) for each in described}
+    first = [metric.name for metric in FIRST_METRICS if metric.name in found]
+    return [found[name] for name in dict.fromkeys([*first, *found])]
 
 
 def _of_blocks(runs: list[Run], names: Iterable[str]) -> list[Run]:

@@ -13,13 +13,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ditbench.config import read_toml
-from ditbench.errors import DitbenchError
+from ditbench.errors import DitbenchError, one_line
 from ditbench.files import read_json
 from ditbench.report import amounts
 from ditbench.report.facts import BY_NAME, FIRST_METRICS, SCORED, MetricFacts, is_recipe
-from ditbench.report.images import source_of
 from ditbench.report.reading.fields import flatten, number, show, text, whole
 from ditbench.report.reading.spikes import read_spike
+from ditbench.report.words import PUBLISHED
 from ditbench.rows import parse_cell
 from ditbench.rundir import metric_suffix
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # A larger file is not one of ours. The time to parse TOML can grow with the square of its size.
 MAX_BYTES = 64 * 2**20
 MAX_CONFIG_BYTES = 2**15
+_MAX_NAME = 40  # characters
 
 
 def read_run(run: RunDirectory) -> list[Row]:
@@ -107,11 +108,11 @@ def _check_strategy(run: RunDirectory, flat: Row) -> None:
 
 def _metrics(result: Row, file: str) -> Sequence[MetricFacts]:
     """The metrics of a run. Runs of schema 1 do not describe theirs."""
-    if result["schema"] == 1:
-        return FIRST_METRICS
     described = result.get("metrics")
+    if described is None:
+        return FIRST_METRICS
     if not isinstance(described, list):
-        raise DitbenchError(f"{file}: metrics is missing or not a list")
+        raise DitbenchError(f"{file}: metrics is not a list: {show(described)}")
     metrics = [_metric(each, file) for each in described]
     names = [metric.name for metric in metrics]
     if "fid" not in names or len(set(names)) < len(names):
@@ -192,6 +193,19 @@ def _config_facts(flat: Row, metrics: Sequence[MetricFacts], file: str) -> Row:
         "precision": text(flat, "train.precision", file),
         "recipe": json.dumps(recipe, sort_keys=True, default=str),
     }
+
+
+def source_of(flat: Row) -> str:
+    """The name of a run's images: the data set, or the file or folder that they were read from.
+
+    Args:
+        flat: the run's configuration with dotted keys.
+    """
+    name, path = str(flat.get("data.name")), flat.get("data.path")
+    if name in PUBLISHED or not isinstance(path, str):
+        return name
+    parts = [part for part in re.split(r"[/\\]", path) if part not in ("", ".", "..")]
+    return one_line(parts[-1], _MAX_NAME) if parts else name
 
 
 def _budget(flat: Row, file: str) -> str:

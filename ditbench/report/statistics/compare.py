@@ -11,9 +11,8 @@ import numpy as np
 
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.report import words
-from ditbench.report.curves import fid_area, to_target
 from ditbench.report.facts import INFERRED, MetricFacts
-from ditbench.report.images import note
+from ditbench.report.order import in_order
 from ditbench.report.reading.groups import (
     configurations,
     devices_differ,
@@ -23,10 +22,10 @@ from ditbench.report.reading.groups import (
     shared,
 )
 from ditbench.report.reading.results import metrics_of
+from ditbench.report.statistics.curves import fid_area, to_target
 from ditbench.report.statistics.paired import holm, mean_interval, paired
 from ditbench.report.statistics.rates import by_rate, order_by_rate
 from ditbench.report.statistics.verdict import Verdict, decide
-from ditbench.report.style import in_order
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +70,7 @@ class Comparison:
     @property
     def note(self) -> str:
         """What these FIDs must not be compared with, or an empty text."""
-        return note(self.group)
+        return words.note(self.group)
 
     @property
     def apart_in_words(self) -> str:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import pandas as pd
 import pytest
 
 from ditbench.report.reading.groups import (
     configurations,
     differences,
-    facts_that_differ,
-    heading,
-    in_words,
-    name_and_value,
-    set_apart,
+    distinctions,
     shared,
     split_groups,
 )
 from ditbench.report.reading.results import load_results
+from ditbench.report.words import differences_in_words, heading, name_and_value
 
 
 def _blocks(groups):
@@ -31,7 +30,7 @@ def test_runs_that_differ_only_in_block_and_seed_are_one_group(make_run, results
     (group,) = split_groups(frame)
     pd.testing.assert_frame_equal(group, frame)
     assert differences(frame) == {}
-    assert facts_that_differ(frame) == []
+    assert distinctions([group]) == [{}]
 
 
 def test_the_order_of_groups_is_that_of_their_first_runs(make_run, results):
@@ -113,12 +112,14 @@ def test_the_parts_of_a_configuration_differ_in_their_seed_alone(make_run, resul
         ("budget", "1,200 steps", "1,200 steps"),
     ],
 )
-def test_a_fact_in_words(key, value, text):
+def test_a_fact_differences_in_words(key, value, text):
     assert name_and_value(key, value) == text
 
 
 def test_differences_in_words():
-    told = in_words({"budget": ["1,200 steps", "2,400 steps"], "train.ema": [None, 0.9]})
+    told = differences_in_words(
+        {"budget": ["1,200 steps", "2,400 steps"], "train.ema": [None, 0.9]}
+    )
     assert told == "budget (1,200 steps, 2,400 steps); train.ema (unset, 0.9)"
 
 
@@ -128,7 +129,11 @@ def test_a_heading_leaves_out_what_is_not_shared():
     assert told == "digits; FID-2K, guidance 1.5"
 
 
-def test_what_sets_a_group_apart_may_be_that_a_key_is_unset(make_run, results):
-    make_run("adaln", 0, name="a")
+def test_what_distinguishes_a_group_may_be_that_a_key_is_unset(make_run, results):
+    make_run("adaln", 0)
     frame = load_results(results)
-    assert set_apart(frame, ["budget", "new.key"]) == {"budget": "1,200 steps", "new.key": None}
+    other = frame.assign(recipe='{"new.key": 3}', budget="600 steps")
+    keys = json.loads(frame["recipe"].iloc[0]).keys()
+    first, second = distinctions([frame, other])
+    assert (first["budget"], first["new.key"]) == ("1,200 steps", None)
+    assert second == {"budget": "600 steps", **dict.fromkeys(keys), "new.key": 3}

@@ -5,27 +5,23 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
-import tomllib
-from pathlib import Path
 
 import numpy as np
 import pytest
-import tomli_w
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ditbench.errors import DitbenchError
-from ditbench.report.reading.groups import split_groups
-from ditbench.report.reading.results import COLUMNS, load_results
-from ditbench.report.reading.run import _read_config
+from ditbench.report.facts import FACTS
+from ditbench.report.reading.groups import differences, split_groups
+from ditbench.report.reading.results import load_results
 from ditbench.report.statistics.compare import compare
+from ditbench.report.statistics.gate import parse_gate
+from ditbench.report.tables.render import render_comparisons
 
 
 def test_every_value_comes_from_its_file(make_run, results):
     run = make_run("adaln", 3, (90.0, 9.5), rate=40.0, train__lr=2e-3)
     frame = load_results(results)
-    assert list(frame.columns) == list(COLUMNS)
+    assert list(frame.columns) == [*(fact.name for fact in FACTS), "fid", "kid", "label_accuracy"]
     assert frame["step"].tolist() == [600, 1200]
     assert frame["final"].tolist() == [False, True]
     last = frame.iloc[1]
@@ -63,7 +59,8 @@ def test_every_value_comes_from_its_file(make_run, results):
         "lr": 2e-3,
         "precision": "auto",
         "budget": "1,200 steps",
-        "schema": 1,
+        "schema": 2,
+        "backend": "",
         "features_digest": "",
         "dataset_digest": "d" * 64,
     }
@@ -91,7 +88,7 @@ def test_what_may_be_missing_is_nan(make_run, results):
 
 
 def test_a_column_of_label_accuracy_may_be_absent(make_run, results):
-    run = make_run()
+    run = make_run(schema=1)
     lines = [line.split(",") for line in run.evaluations.read_text().splitlines()]
     where = lines[0].index("label_accuracy")
     text = "".join(",".join(line[:where] + line[where + 1 :]) + "\n" for line in lines)
@@ -100,75 +97,9 @@ def test_a_column_of_label_accuracy_may_be_absent(make_run, results):
 
 
 def test_keys_of_other_versions_are_no_obstacle(make_run, results):
-    run = make_run()
+    run = make_run(schema=1)
     run.config.write_text(run.config.read_text() + "\n[renamed]\nlong_ago = 1\n")
     assert len(load_results(results)) == 3
-
-
-# Keys, values and tables as configurations have them, and as they might.
-KEYS = st.sampled_from(["block", "seed", "data", "train", "a", "[b]", "c.d", "", "\n[x"])
-VALUES = (
-    st.integers(-5, 5)
-    | st.booleans()
-    | st.text("ab[]\n\"'#= \\", max_size=12)
-    | st.lists(st.integers(0, 9) | st.lists(st.integers(0, 9)), max_size=2)
-)
-TOML_TABLES = st.recursive(
-    st.dictionaries(KEYS, VALUES, max_size=3),
-    lambda inner: st.dictionaries(KEYS, VALUES | inner | st.lists(inner, max_size=2), max_size=4),
-    max_leaves=8,
-)
-
-
-@given(TOML_TABLES, st.booleans())
-def test_a_configuration_reads_as_tomllib_reads_it(table, multiline):
-    text = tomli_w.dumps(table, multiline_strings=multiline)
-    assert _config_of(text) == tomllib.loads(text)
-
-
-ODD = {
-    "a text over lines": 'a = """x\n[b]\nc = 1\n"""\n[d]\ne = 2\n',
-    "a text over lines in a table": "a = 1\n[d]\ne = '''\n[f]\n'''\n",
-    "a text over lines that could end": "a = '''\n[d]\ne = ''''''\n[f]\n'''\n",
-    "a list over lines": "a = [\n[1, 2],\n[3]]\n[b]\nc = 1\n",
-    "a table opened twice": "a = 1\n[b]\nc = 1\n[b]\nd = 2\n",
-    "a table below a value": "a = 1\n[a]\nb = 2\n",
-    "a table below a dotted key": "a.b = 1\n[a]\nc = 2\n",
-    "a table inside that of a dotted key": "a.b.c = 1\n[a.d]\ne = 2\n",
-    "a table inside an inline one": "a = {b = 1}\n[a.c]\nd = 2\n",
-    "the same key twice": "a = 1\na = 2\n[b]\nc = 1\n",
-    "no tables": "a = 1\nb = 2\n",
-    "only tables": "[a]\nb = 1\n[c]\nd = 2\n",
-    "a table and its own below": "[a]\nb = 1\n[a.c]\nd = 2\n",
-    "tables in a list": "a = 1\n[[b]]\nc = 1\n[[b]]\nc = 2\n",
-    "a list of tables that is a table": "[[b]]\nc = 1\n[b]\nc = 2\n",
-    "a comment that looks like a table": "a = 1 # x\n# [b]\n[c]\nd = 1\n",
-    "blanks before tables": "a = 1\n  [b]\nc = 1\n\t[d]\ne = 1\n",
-    "other ends of lines": "a = 1\r\n[b]\r\nc = 1\r\n",
-    "an open text": 'a = "x\n[b]\nc = 1\n',
-    "an open list": "a = [1,\n[b]\n",
-    "an open table": "a = 1\n[b\n",
-    "nothing": "",
-    "a bracket": "\n[",
-}
-
-
-@pytest.mark.parametrize("name", ODD)
-def test_an_odd_configuration_reads_as_tomllib_reads_it_or_is_an_error(name):
-    try:
-        expected = tomllib.loads(ODD[name])
-    except tomllib.TOMLDecodeError:
-        with pytest.raises(DitbenchError, match="not valid TOML"):
-            _config_of(ODD[name])
-    else:
-        assert _config_of(ODD[name]) == expected
-
-
-def _config_of(text):
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "config.toml"
-        path.write_bytes(text.encode())
-        return _read_config(path)
 
 
 def _edit_json(name, **changes):
@@ -236,7 +167,6 @@ DAMAGE = {
     "no fid": (_replace("eval.csv", ",50.0,", ",,"), "fid_2k"),
     "missing column": (_replace("eval.csv", "fid_2k", "other"), "fid_2k is missing"),
     "doubled column": (_replace("eval.csv", "kid_2k", "fid_2k"), "column twice"),
-    "a share above one": (_replace("eval.csv", ",0.9,", ",90,"), "not a share"),
     "empty eval.csv": (lambda run: run.evaluations.write_text(""), "empty"),
     "header only": (_truncate("eval.csv", 0), None),
     "last digits lost": (_truncate("eval.csv", 3), "truncated"),
@@ -263,7 +193,7 @@ DAMAGE["sampler changed"] = (
 def test_a_damaged_run_is_skipped_and_named_and_the_others_stay(name, make_run, results):
     damage, reason = DAMAGE[name]
     make_run("adaln", 0)
-    damaged = make_run("adaln-zero", 0)
+    damaged = make_run("adaln-zero", 0, schema=1)
     damage(damaged)
     frame = load_results(results)
     assert set(frame["block"]) == {"adaln"}
@@ -271,6 +201,104 @@ def test_a_damaged_run_is_skipped_and_named_and_the_others_stay(name, make_run, 
         ((path, told),) = frame.attrs["skipped"]
         assert path == str(damaged.path)
         assert reason in told
+
+
+@pytest.mark.parametrize("name", ["config.toml", "env.json", "cost.json", "train.csv", "eval.csv"])
+@pytest.mark.parametrize("change", ["edited", "removed"])
+def test_a_file_that_was_changed_after_the_run_is_found(name, change, make_run, results):
+    make_run("adaln", 0)
+    path = make_run("adaln-zero", 0).path / name
+    if change == "edited":
+        path.write_text(path.read_text().replace("1", "2", 1))
+    elif name == "config.toml":  # without it there is no run directory
+        return
+    else:
+        path.unlink()
+    frame = load_results(results)
+    assert set(frame["block"]) == {"adaln"}
+    ((_, reason),) = frame.attrs["skipped"]
+    assert reason.startswith(f"{name} was changed after the run ended")
+
+
+def test_runs_of_both_schemas_are_ranked_together(make_run, results):
+    make_run("adaln", 0, schema=1)
+    make_run("adaln-zero", 0)
+    frame = load_results(results)
+    assert set(frame["schema"]) == {1, 2}
+    assert len(split_groups(frame)) == 1
+
+
+RECALL = {"name": "recall", "title": "Recall", "direction": "higher", "unit": "", "format": ".3f",
+          "version": 1, "depends_on_samples": False}  # fmt: skip
+FID = {"name": "fid", "title": "FID", "direction": "lower", "format": ".2f"}
+
+
+def _describe(run, *metrics):
+    """Have a run describe its metrics, of which its table holds `recall` in place of accuracy."""
+    run.evaluations.write_text(run.evaluations.read_text().replace("label_accuracy", "recall"))
+    result = json.loads(run.result.read_text())
+    run.finish({**result, "schema": 2, "metrics": list(metrics)})
+
+
+def test_a_new_metric_is_read_and_shown_without_being_listed_anywhere(make_run, results):
+    make_run("in-context", 0)
+    _describe(make_run("adaln", 0), FID, RECALL)
+    frame = load_results(results)
+    assert list(frame.columns[-4:]) == ["fid", "kid", "label_accuracy", "recall"]
+    recall = frame[frame["final"]].set_index("block")["recall"]
+    assert recall["adaln"] == 0.9
+    assert np.isnan(recall["in-context"])
+    comparison = compare(frame)
+    assert "| Recall ↑ |" in render_comparisons([comparison], "md")
+    rows = json.loads(render_comparisons([comparison], "json"))
+    assert {row["block"]: row["recall"] for row in rows} == {"in-context": None, "adaln": 0.9}
+    assert [f.reason for f in parse_gate("recall < 0.95").check(comparison)] == [
+        "recall < 0.95", "recall is unknown"]  # fmt: skip
+
+
+def test_another_version_of_a_metric_is_not_ranked_with_the_first(make_run, results):
+    make_run("in-context", 0)
+    _describe(make_run("adaln", 0), {**FID, "version": 2})
+    assert differences(load_results(results)) == {"fid.version": [2, None]}
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [[], [RECALL], [FID, FID], [FID, {**RECALL, "name": "seed"}], [FID, {**RECALL, "format": "x"}],
+     [FID, {**RECALL, "direction": "up"}], [FID, {**RECALL, "name": 3}], [FID, None], [FID, "fid"],
+     [FID, {**RECALL, "title": None}], [FID, {**RECALL, "title": "a\nb"}], [[]]],
+)  # fmt: skip
+def test_a_description_of_metrics_that_is_none_is_damage(make_run, results, metrics):
+    make_run("in-context", 0)
+    _describe(make_run("adaln", 0), *metrics)
+    ((_, reason),) = load_results(results).attrs["skipped"]
+    assert reason.startswith("result.json: ")
+
+
+@pytest.mark.parametrize("name", ["seeds", "pairs", "winner", "fid_std", "p_holm", "forced"])
+def test_a_metric_named_like_a_column_of_the_comparison_does_no_harm(make_run, results, name):
+    _describe(make_run("adaln", 0), FID, {**RECALL, "name": name})
+    comparison = compare(load_results(results))
+    assert comparison.sentence.startswith("Only adaln was run")
+    render_comparisons([comparison], "md")
+
+
+def test_backends_that_differ_are_pointed_out(make_run, results):
+    for block, backend in (("adaln", "kernels"), ("in-context", "plain"), ("joint", None)):
+        run = make_run(block, 0)
+        run.environment.write_text(json.dumps({"backend": backend}))
+        run.finish(json.loads(run.result.read_text()))
+    sentence = compare(load_results(results)).sentence
+    assert "Backends differ: in-context plain, adaln kernels." in sentence
+
+
+def test_blocks_are_selected_by_name_and_by_group(make_run, results):
+    for block in ("adaln", "in-context", "joint"):
+        make_run(block, 0)
+    for blocks in ("paper", "adaln, in-context", ["adaln", "in-context"]):
+        assert set(load_results(results, blocks)["block"]) == {"adaln", "in-context"}
+    with pytest.raises(DitbenchError, match="unknown block among these runs 'adaln-zero'"):
+        load_results(results, "adaln,adaln-zero")
 
 
 def test_of_duplicates_the_newest_is_used(make_run, results):
@@ -325,7 +353,7 @@ def test_the_wing_that_tells_imports_neither_torch_nor_what_it_does_not_need():
     code = (
         "import sys\n"
         "import ditbench.report.reading.results, ditbench.report.statistics.compare\n"
-        "import ditbench.report.tables, ditbench.report.plot\n"
+        "import ditbench.report.tables.render, ditbench.report.figures.curve\n"
         "heavy = {'torch', 'pandas', 'matplotlib', 'rich', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
@@ -339,10 +367,11 @@ def test_making_a_table_and_a_figure_does_not_import_torch(make_run, results):
         "from ditbench.report.reading.results import load_results\n"
         "from ditbench.report.statistics.compare import compare\n"
         "from ditbench.report.tables.render import render_comparisons\n"
-        "from ditbench.report.plot import plot_curves\n"
+        "from ditbench.report.figures.curve import curve_figure\n"
+        "from ditbench.report.figures.save import save_figure\n"
         f"frame = load_results({str(results)!r})\n"
         "render_comparisons([compare(frame)], 'md')\n"
-        f"plot_curves(frame, {str(results / 'figure.png')!r})\n"
+        f"save_figure(lambda: curve_figure(frame), {str(results / 'figure.png')!r})\n"
         "assert 'torch' not in sys.modules\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ditbench.errors import DitbenchError
+from ditbench.report.order import in_order
 from ditbench.report.reading.groups import split_groups
 from ditbench.report.statistics.verdict import ALPHA, against_leader
-from ditbench.report.style import in_order
 from ditbench.report.tables.columns import Column, decimals
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from ditbench.models.blocks import block_names
 from ditbench.report import selftest, verdict
 from ditbench.report.reading.results import load_results
 
-REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "digits"
+REFERENCE = Path(__file__).parents[3] / "results" / "reference" / "digits"
 FEW = 2000
 
 

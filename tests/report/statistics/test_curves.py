@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ditbench.errors import DitbenchError
-from ditbench.report.curves import TO_TARGET, fid_area, to_target
+from ditbench.report.statistics.curves import TO_TARGET, fid_area, to_target
 
 
 def frame_of(curves):
@@ -58,12 +58,12 @@ def target_by_hand(curve, target):
 
 @given(CURVES, st.floats(0.05, 500))
 def test_the_target_is_met_where_log_fid_meets_it(curves, target):
-    told = to_target(frame_of(curves), target)
-    assert list(told.columns) == list(TO_TARGET.values())
-    assert set(told.index) == set(curves)
+    result = to_target(frame_of(curves), target)
+    assert list(result.columns) == list(TO_TARGET.values())
+    assert set(result.index) == set(curves)
     for path, curve in curves.items():
         step = target_by_hand(curve, target)
-        row = told.loc[path]
+        row = result.loc[path]
         assert row["steps_to_target"] == pytest.approx(step, rel=1e-9, nan_ok=True)
         assert row["train_flops_to_target"] == pytest.approx(7e9 * step, rel=1e-9, nan_ok=True)
         assert row["seconds_to_target"] == pytest.approx(step / 40, rel=1e-9, nan_ok=True)
@@ -71,24 +71,24 @@ def test_the_target_is_met_where_log_fid_meets_it(curves, target):
 
 def test_the_target_by_hand():
     curves = {"a": [(100, 80.0), (200, 20.0), (300, 5.0)], "late": [(100, 80.0), (300, 30.0)]}
-    told = to_target(frame_of(curves), 10.0)["steps_to_target"]
-    assert told["a"] == pytest.approx(250.0)  # 20 -> 10 -> 5: half way in equal factors
-    assert np.isnan(told["late"])
+    result = to_target(frame_of(curves), 10.0)["steps_to_target"]
+    assert result["a"] == pytest.approx(250.0)  # 20 -> 10 -> 5: half way in equal factors
+    assert np.isnan(result["late"])
 
 
 def test_a_run_that_rises_again_reached_it_the_first_time():
-    told = to_target(frame_of({"a": [(100, 80.0), (200, 10.0), (300, 60.0), (400, 1.0)]}), 10.0)
-    assert told["steps_to_target"].tolist() == [200]
+    result = to_target(frame_of({"a": [(100, 80.0), (200, 10.0), (300, 60.0), (400, 1.0)]}), 10.0)
+    assert result["steps_to_target"].tolist() == [200]
 
 
 @pytest.mark.parametrize("fid", [0.0, -0.3])
 def test_a_fid_of_0_or_less_has_no_logarithm_and_counts_at_its_evaluation(fid):
-    told = to_target(frame_of({"a": [(100, 80.0), (200, fid)]}), 10.0)
-    assert told["steps_to_target"].tolist() == [200]
+    result = to_target(frame_of({"a": [(100, 80.0), (200, fid)]}), 10.0)
+    assert result["steps_to_target"].tolist() == [200]
 
 
 @pytest.mark.parametrize("target", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_target_that_cannot_be_is_an_error(target):
+def test_a_target_that_is_not_positive_is_an_error(target):
     with pytest.raises(DitbenchError, match="cannot be reached") as caught:
         to_target(frame_of({"a": [(1, 2.0)]}), target)
     assert "above 0" in caught.value.hint

@@ -1,18 +1,18 @@
-"""The published numbers that a figure may show beside measured ones, and their panel."""
+"""Published results of the DiT paper, which a figure can show beside measured ones."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ditbench.report.style import block_style, marker_size
+from ditbench.report.figures.style import block_style, marker_size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TITLE = "Peebles & Xie 2022, Table 4:\nDiT-XL/2, ImageNet 256x256, 400K steps"
-_MARKER = 5.0  # points, the side of a square as large as a marker
 FID_LABEL = "FID-50K, Inception features\n(the paper's)"
+_MARKER = 5.0  # points: the side of a square marker
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Published:
     """One row of the paper's Table 4.
 
     Args:
-        block: the strategy, by ditbench's name.
-        gmacs: billions of multiply-accumulates of a forward pass, which the paper calls Gflops.
-        parameters: how many, rounded to millions.
+        block: ditbench's name of the block.
+        gmacs: billions of multiply-accumulates of a forward pass; the paper calls them Gflops.
+        parameters: their number, rounded to millions.
         fid: FID of 50,000 samples in Inception features after 400,000 steps of 256 images,
             without guidance.
     """
@@ -44,11 +44,11 @@ PUBLISHED = (
 
 
 def draw_published_fids(axes: Axes) -> None:
-    """A dot for each published FID, its value beside it; never on an axis with measured ones."""
+    """Draw each published FID as a marker with its value. Measured FIDs never share these axes."""
     labels = []
     for place, row in enumerate(PUBLISHED):
         style = block_style(row.block)
-        # Two lines each, empty or not: matplotlib sets one line at another height.
+        # Two lines each, even if the second is empty: matplotlib would align one line differently.
         first, hyphen, second = style.label.partition("-")
         labels.append(f"{first}{hyphen}\n{second}")
         axes.plot(
@@ -60,11 +60,15 @@ def draw_published_fids(axes: Axes) -> None:
             color=style.colour,
             clip_on=False,
         )
-        beside: dict[str, Any] = {"xytext": (7, 0), "textcoords": "offset points", "va": "center"}
-        axes.annotate(f"{row.fid:.2f}", (place, row.fid), **beside)
+        axes.annotate(
+            f"{row.fid:.2f}",
+            (place, row.fid),
+            xytext=(7, 0),
+            textcoords="offset points",
+            va="center",
+        )
     axes.set_xticks(range(len(labels)), labels)
     axes.grid(visible=False, axis="x")
     axes.set_xlim(-0.4, len(labels) - 0.3)
     axes.set_ylim(0, 40)
     axes.set_ylabel(FID_LABEL)
-    axes.set_title(TITLE, loc="left")

@@ -1,14 +1,14 @@
-"""The published numbers in figures, and that no measured one shares their axes."""
+"""The published numbers in figures; no measured number shares their axes."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from ditbench.report.pareto import pareto_figure
-from ditbench.report.plot import curves_figure
+from ditbench.report.figures.curve import curve_figure
+from ditbench.report.figures.pareto import pareto_figure
+from ditbench.report.figures.style import PAPER_BLOCKS, marker_size
 from ditbench.report.reading.results import load_results
-from ditbench.report.style import PAPER_BLOCKS, marker_size
 
 # Peebles & Xie 2022, Table 4, DiT-XL/2 at 400K steps: GMACs, parameters in millions, FID-50K.
 TABLE_4 = {
@@ -33,8 +33,8 @@ def _flat(text):
 
 
 def test_curves_get_a_panel_of_published_fids(runs):
-    measured, paper = curves_figure(runs, paper=True).axes
-    (alone,) = curves_figure(runs).axes
+    measured, paper = curve_figure(runs, paper=True).axes
+    (alone,) = curve_figure(runs).axes
     assert len(measured.lines) == len(alone.lines)
     assert measured.get_ylim() == alone.get_ylim()
     assert _flat(paper.get_title(loc="left")) == TITLE
@@ -82,5 +82,5 @@ def test_the_papers_panel_is_there_once_however_many_groups(make_run, results):
     for objective in ("flow", "ddpm"):
         make_run("adaln", 0, objective__name=objective)
     frame = load_results(results)
-    assert len(curves_figure(frame, paper=True).axes) == 3
+    assert len(curve_figure(frame, paper=True).axes) == 3
     assert len(pareto_figure(frame, paper=True).axes) == 5

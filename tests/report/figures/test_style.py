@@ -9,45 +9,44 @@ import pytest
 from matplotlib.path import Path
 
 from ditbench.models.blocks import block_names
-from ditbench.report.style import PAPER_BLOCKS, block_style, block_styles, in_order, marker_size
+from ditbench.report.figures.style import PAPER_BLOCKS, block_style, block_styles, marker_size
+from ditbench.report.order import PAPER_ORDER, in_order
 
 OTHERS = ["adaln-single", "u-vit", "in-context-class", "none"]
 TWELVE = [*PAPER_BLOCKS, *OTHERS, "film", "mmdit", "mine", "my-own"]
 
 
-def test_blocks_stand_in_the_papers_order():
-    names = ["zeta", "adaln-zero", "alpha", "adaln", "in-context", "cross-attention", "adaln"]
-    expected = ["in-context", "cross-attention", "adaln", "adaln-zero", "alpha", "zeta"]
-    assert in_order(names) == expected
+def test_the_papers_blocks_have_styles():
+    assert tuple(PAPER_BLOCKS) == PAPER_ORDER
 
 
-def test_an_unknown_block_has_a_look_of_its_own():
+def test_an_unknown_block_has_its_own_style():
     unknown = block_style("my-own")
     assert unknown == block_style("my-own")
     assert unknown.label == "my-own"
     assert unknown.colour not in {style.colour for style in PAPER_BLOCKS.values()}
 
 
-def test_the_look_of_a_name_is_the_same_in_every_process():
-    code = "from ditbench.report.style import block_style; print(block_style('my-own'))"
-    told = [
+def test_the_style_of_a_name_is_the_same_in_every_process():
+    code = "from ditbench.report.figures.style import block_style; print(block_style('my-own'))"
+    printed = [
         subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": seed},
                        capture_output=True, text=True, check=True).stdout
         for seed in ("1", "2")
     ]  # fmt: skip
-    assert told[0] == told[1] == f"{block_style('my-own')}\n"
+    assert printed[0] == printed[1] == f"{block_style('my-own')}\n"
 
 
 @pytest.mark.parametrize("names", [[*PAPER_BLOCKS, *OTHERS], block_names()])
-def test_blocks_one_knows_differ_in_all_marks_without_help(names):
-    looks = [block_style(name) for name in names]
+def test_known_blocks_have_distinct_colours_and_markers(names):
+    styles = [block_style(name) for name in names]
     assert list(block_styles(names).values()) == [block_style(name) for name in in_order(names)]
-    assert len({look.colour for look in looks}) == len(names)
-    assert len({look.marker for look in looks}) == len(names)
+    assert len({style.colour for style in styles}) == len(names)
+    assert len({style.marker for style in styles}) == len(names)
 
 
 def test_no_two_colours_of_registered_blocks_are_close():
-    """By their distance in CIE Lab (1976), written out here."""
+    """By their distance in CIE Lab (1976), computed here."""
 
     def lab(colour):
         rgb = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
@@ -63,7 +62,7 @@ def test_no_two_colours_of_registered_blocks_are_close():
 
 @pytest.mark.parametrize("count", [12, 30])
 def test_any_blocks_differ_by_marker_or_line_and_keep_their_colours(count):
-    names = (TWELVE + [f"strategy-{n}" for n in range(count)])[:count]
+    names = (TWELVE + [f"block-{n}" for n in range(count)])[:count]
     styles = block_styles(names)
     assert list(styles) == in_order(names)
     assert len({(style.marker, style.line) for style in styles.values()}) == count

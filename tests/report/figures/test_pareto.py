@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 
-from ditbench.report.pareto import pareto_figure, pareto_front
+from ditbench.report.figures.pareto import pareto_figure, pareto_front
+from ditbench.report.figures.style import PAPER_BLOCKS, block_style, marker_size
 from ditbench.report.reading.results import load_results
-from ditbench.report.style import PAPER_BLOCKS, block_style, marker_size
 
 FIDS = {
     "in-context": (30.0, 34.0),
@@ -44,12 +44,15 @@ _VALUES = st.integers(0, 6).map(float)
 
 
 @given(st.lists(st.tuples(_VALUES, _VALUES), max_size=12))
-def test_the_front_is_what_nothing_dominates(points):
-    def dominates(one, other):
-        return one[0] <= other[0] and one[1] <= other[1] and one != other
-
-    expected = [not any(dominates(other, point) for other in points) for point in points]
-    assert pareto_front([cost for cost, _ in points], [fid for _, fid in points]) == expected
+def test_the_front_is_the_lowest_fid_up_to_each_cost(points):
+    """A front computed another way: along costs, the running minimum of FID, where it falls."""
+    expected, lowest = set(), float("inf")
+    for cost, fid in sorted(points):
+        if fid < lowest:
+            expected.add((cost, fid))
+            lowest = fid
+    front = pareto_front([cost for cost, _ in points], [fid for _, fid in points])
+    assert front == [point in expected for point in points]
 
 
 def test_equal_points_are_on_the_front_together():
@@ -100,7 +103,7 @@ def test_the_front_is_filled_and_joined_by_steps(runs):
         on_front = means.loc[list(front)].sort_values("cost")
         inner = step.get_xydata()[1:-1]
         np.testing.assert_allclose(inner, on_front.to_numpy())
-        # From edge to edge: nothing that is cheaper or better than the front is to be had.
+        # From edge to edge: nothing cheaper or better than the front is available.
         assert tuple(step.get_xydata()[0]) == (inner[0][0], axes.get_ylim()[1])
         assert tuple(step.get_xydata()[-1]) == (axes.get_xlim()[1], inner[-1][1])
 
