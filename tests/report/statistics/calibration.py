@@ -1,37 +1,34 @@
-"""How often the verdict is wrong: by runs resampled, and by simulated ones whose truth is known.
+"""How often the verdict is wrong: on resampled runs, and on simulated ones whose truth is known.
 
-An instrument that names winners has to be calibrated on A/A comparisons, of which none is better.
-The same rule that speaks in `ditbench compare` is applied some thousand times to FIDs of which it
-is known which block is best, if any.
+`python tests/report/statistics/calibration.py` prints the table of docs/statistics.md.
 """
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import betaincinv
 
-from ditbench.errors import DitbenchError
+from ditbench.report.amounts import decimals
 from ditbench.report.order import in_order
-from ditbench.report.reading.groups import split_groups
+from ditbench.report.reading.results import load_results
 from ditbench.report.statistics.verdict import ALPHA, against_leader
-from ditbench.report.tables.columns import Column, decimals
+from ditbench.report.tables.columns import Column
+from ditbench.report.tables.render import render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import pandas as pd
-    from numpy.typing import NDArray
-
     from ditbench.report.statistics.paired import Values
 
-REPETITIONS = 20_000
-SEED = 20221219  # any number: with it the same rates come again
+REFERENCE = Path(__file__).parents[3] / "results" / "reference" / "digits"
+SEED = 20221219  # any number: it makes the rates reproducible
 # How much lower the FID of the best block is than that of the others, in simulations.
 EFFECTS = (0.1, 0.2, 0.3)
-HINT = "`ditbench compare results/reference/digits --self-test` resamples the reference runs"
 
 COLUMNS = (
     Column("source", "FIDs"),
@@ -40,20 +37,16 @@ COLUMNS = (
     Column("seeds", "Seeds", "{:d}".format),
     Column("comparisons", "Comparisons", "{:,d}".format),
     Column("wrong", "Wrong winner (%)", decimals(2, 100)),
-    Column("wrong_low", None),
-    Column("wrong_high", None),
     Column("right", "Right winner (%)", decimals(1, 100)),
 )
 
 
 @dataclass(frozen=True)
 class Noise:
-    """How FIDs of like blocks scatter, in standard deviations of their logarithm.
+    """The scatter of equally good blocks: standard deviations of the logarithm of FID.
 
-    Attributes:
-        level: the mean FID.
-        seed: between seeds, common to all blocks of one.
-        residual: between the blocks of one seed.
+    `level` is the mean FID, `seed` the deviation between seeds, which all blocks share, and
+    `residual` that between the blocks of one seed.
     """
 
     level: float
@@ -63,14 +56,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Scenario:
-    """Comparisons of which the truth is known.
-
-    Attributes:
-        source: `resampled` or `simulated`, and how.
-        truth: in words.
-        fids: (R, B, S) final FIDs of R comparisons.
-        best: the number of the block that is better than all others, or None.
-    """
+    """(R, B, S) final FIDs of R comparisons; `best` is the block that is better than all others."""
 
     source: str
     truth: str
@@ -78,23 +64,18 @@ class Scenario:
     best: int | None
 
 
-def self_test(df: pd.DataFrame, repetitions: int = REPETITIONS) -> list[dict[str, Any]]:
-    """Apply the verdict's rule to comparisons of known truth.
+def reference_fids() -> Values:
+    """(B, S) final FIDs of the paper's blocks on digits."""
+    runs = load_results(REFERENCE, "paper")
+    table = runs[runs["final"]].pivot(index="block", columns="seed", values="fid")
+    return table.loc[in_order(table.index)].to_numpy(dtype=np.float64)
 
-    Args:
-        df: rows of `load_results`; of its groups the one of most runs is resampled, and lends the
-            simulations its level and its scatter.
-        repetitions: simulated comparisons a row.
 
-    Returns:
-        Rows with the names of `COLUMNS`: `wrong` is the share of comparisons that named a winner
-        that is none (between `wrong_low` and `wrong_high` with 95% confidence, by Clopper and
-        Pearson), `right` the share that named the one that is (NaN where there is none).
+def calibrate(fids: Values, repetitions: int) -> list[dict[str, Any]]:
+    """The rates of wrong and right winners in comparisons of known truth.
 
-    Raises:
-        DitbenchError: no group of at least two blocks that share three seeds.
+    A winner is wrong if no block is better, or if another one is.
     """
-    fids = _largest(df)
     generator = np.random.default_rng(SEED)
     noise = measure_noise(fids)
     scenarios = itertools.chain(
@@ -106,26 +87,15 @@ def self_test(df: pd.DataFrame, repetitions: int = REPETITIONS) -> list[dict[str
 def is_calibrated(rows: list[dict[str, Any]]) -> bool:
     """Whether no rate of wrong winners is above 5% by more than its own uncertainty.
 
-    Several rates are 5% by design: each is judged at a level that lets all of them pass then.
+    Several rates are 5% by design: each is judged at a level at which all of them pass then.
     """
-    level = ALPHA / len(rows)
-    bounds = (_clopper_pearson(_wrong(row), row["comparisons"], level)[0] for row in rows)
-    return all(bound <= ALPHA for bound in bounds)
-
-
-def _wrong(row: dict[str, Any]) -> int:
-    return round(row["wrong"] * row["comparisons"])
-
-
-def sentence(rows: list[dict[str, Any]]) -> str:
-    """What the rates come to."""
-    row = max(rows, key=lambda row: row["wrong"])
-    verdict = "It is calibrated" if is_calibrated(rows) else "IT IS NOT CALIBRATED"
-    return (
-        f"{verdict}: the verdict names a winner that is none in at most {row['wrong']:.2%} of "
-        f"comparisons (95% interval {row['wrong_low']:.2%} to {row['wrong_high']:.2%}; "
-        f"{row['truth']}, {row['blocks']} blocks, {row['seeds']} seeds); {ALPHA:.0%} is the limit."
-    )
+    tail = ALPHA / len(rows) / 2
+    for row in rows:
+        count, number = round(row["wrong"] * row["comparisons"]), row["comparisons"]
+        # The lower end of the interval of Clopper and Pearson.
+        if count and betaincinv(count, number - count + 1, tail) > ALPHA:
+            return False
+    return True
 
 
 def measure_noise(fids: Values) -> Noise:
@@ -138,22 +108,16 @@ def measure_noise(fids: Values) -> Noise:
     return Noise(float(np.exp(logs.mean())), float(between) ** 0.5, float(residual) ** 0.5)
 
 
-def _largest(df: pd.DataFrame) -> Values:
-    """(B, S) final FIDs of the group with most runs, over the seeds that all its blocks have."""
-    tables = []
-    for group in split_groups(df):
-        final = group[group["final"]]
-        table = final.pivot(index="block", columns="seed", values="fid")
-        fids = table.loc[in_order(final["block"])].dropna(axis=1).to_numpy(dtype=np.float64)
-        if fids.shape[0] >= 2 and fids.shape[1] >= 3 and (fids > 0).all():
-            tables.append(fids)
-    if not tables:
-        raise DitbenchError("no two blocks share three seeds: there is nothing to resample", HINT)
-    return max(tables, key=lambda fids: fids.size)
+def winners(fids: Values) -> Values:
+    """The number of the block that the verdict names in each comparison, or -1."""
+    leader, p_holm = against_leader(fids)
+    significant = p_holm <= ALPHA
+    np.put_along_axis(significant, leader[..., None], values=True, axis=-1)
+    return np.where(significant.all(axis=-1), leader, -1)
 
 
 def _resampled(fids: Values, generator: np.random.Generator, number: int) -> Iterator[Scenario]:
-    """The runs as they are, but with what is to be found taken out, or with seeds left out."""
+    """The runs themselves, but with blocks exchanged or with seeds left out."""
     blocks, seeds = fids.shape
     shuffled = np.broadcast_to(fids, (number, blocks, seeds))
     yield Scenario(
@@ -165,16 +129,12 @@ def _resampled(fids: Values, generator: np.random.Generator, number: int) -> Ite
     best = int(fids.mean(axis=1).argmin())
     for size in range(3, seeds + 1):
         chosen = np.array(list(itertools.combinations(range(seeds), size)))
-        yield Scenario(
-            "resampled, some seeds of all",
-            "the leader over all seeds",
-            np.moveaxis(fids[:, chosen], 0, 1),
-            best,
-        )
+        subsets = np.moveaxis(fids[:, chosen], 0, 1)
+        yield Scenario("resampled, some seeds of all", "the leader over all seeds", subsets, best)
 
 
 def _simulated(noise: Noise, generator: np.random.Generator, number: int) -> Iterator[Scenario]:
-    """Log-normal FIDs with the scatter of the runs; and with heavier tails than any of theirs."""
+    """Log-normal FIDs with the scatter of the runs, and FIDs with heavier tails."""
     for blocks, seeds in itertools.product((2, 4, 8), (2, 3, 5, 10)):
         fids = _draw(noise, generator, (number, blocks, seeds))
         yield Scenario("simulated", "none is better", fids, None)
@@ -192,11 +152,7 @@ def _simulated(noise: Noise, generator: np.random.Generator, number: int) -> Ite
 
 
 def _draw(
-    noise: Noise,
-    generator: np.random.Generator,
-    shape: tuple[int, int, int],
-    *,
-    heavy: bool = False,
+    noise: Noise, generator: np.random.Generator, shape: tuple[int, int, int], *, heavy=False
 ) -> Values:
     """(R, B, S) FIDs of blocks that are equally good."""
     comparisons, _, seeds = shape
@@ -205,42 +161,22 @@ def _draw(
     residual = (
         generator.standard_t(3, shape) / 3**0.5 if heavy else generator.standard_normal(shape)
     )
-    fids: Values = noise.level * np.exp(noise.seed * by_seed + noise.residual * residual)
-    return fids
+    return noise.level * np.exp(noise.seed * by_seed + noise.residual * residual)
 
 
 def _rates(scenario: Scenario) -> dict[str, Any]:
     comparisons, blocks, seeds = scenario.fids.shape
-    named = _winners(scenario.fids)
-    nobody, best = -1, scenario.best
-    wrong = int(((named != nobody) & (named != best)).sum())
-    low, high = _clopper_pearson(wrong, comparisons)
+    named, best = winners(scenario.fids), scenario.best
     return {
         "source": scenario.source,
         "truth": scenario.truth,
         "blocks": blocks,
         "seeds": seeds,
         "comparisons": comparisons,
-        "wrong": wrong / comparisons,
-        "wrong_low": low,
-        "wrong_high": high,
+        "wrong": float(((named != -1) & (named != best)).mean()),
         "right": float("nan") if best is None else float((named == best).mean()),
     }
 
 
-def _winners(fids: Values) -> NDArray[np.intp]:
-    """The number of the block that the verdict names in each comparison, or -1."""
-    leader, p_holm = against_leader(fids)
-    told_apart = p_holm <= ALPHA
-    np.put_along_axis(told_apart, leader[..., None], values=True, axis=-1)
-    return np.where(told_apart.all(axis=-1), leader, -1)
-
-
-def _clopper_pearson(count: int, number: int, level: float = ALPHA) -> tuple[float, float]:
-    """The exact interval of a share, 95% unless `level` says otherwise."""
-    from scipy.special import betaincinv
-
-    tail = level / 2
-    low = float(betaincinv(count, number - count + 1, tail)) if count else 0.0
-    high = float(betaincinv(count + 1, number - count, 1 - tail)) if count < number else 1.0
-    return low, high
+if __name__ == "__main__":
+    print(render(calibrate(reference_fids(), 20_000), COLUMNS, "md"), end="")

@@ -12,10 +12,10 @@ from scipy import stats
 
 from ditbench.config import read_toml, validate
 from ditbench.errors import DitbenchError
-from ditbench.report.reading.groups import LIKE, differences, split_groups
+from ditbench.report.facts import ALIKE, INFERRED
+from ditbench.report.reading.groups import differences, split_groups
 from ditbench.report.reading.results import load_results
 from ditbench.report.statistics.compare import compare, compare_groups
-from ditbench.report.tables.columns import INFERRED
 from ditbench.report.tables.render import render_comparisons
 
 FINAL = {
@@ -51,7 +51,7 @@ def test_means_and_deviations_are_numpys(runs):
     assert set(table["steps"]) == {1200}
     assert comparison.group["budget"] == "1,200 steps"
     assert comparison.group["samples"] == 2000
-    assert set(LIKE) <= set(comparison.group)
+    assert set(ALIKE) <= set(comparison.group)
 
 
 def test_the_baseline_is_in_context_or_the_one_that_is_asked_for(runs):
@@ -116,7 +116,7 @@ def test_the_sentence_names_the_leader_and_the_ratio(runs):
 @pytest.mark.parametrize("kind", ["csv", "json", "md", "latex"])
 def test_with_one_seed_there_is_no_claim_in_any_format(runs, kind):
     comparison = compare(runs[runs["seed"] == 0], target_fid=30.0)
-    assert "One seed cannot tell a difference from noise" in comparison.sentence
+    assert "One seed cannot separate a difference from noise" in comparison.sentence
     empty = [*INFERRED, "fid_std", "fid_low", "fid_high"]
     assert comparison.table[empty].isna().all(axis=None)
     text = render_comparisons([comparison], kind)
@@ -201,7 +201,6 @@ def test_no_runs_are_an_error(runs):
     assert split_groups(runs.iloc[:0]) == []
 
 
-# `schema` is told apart by hand: load_results reads the one that this version writes.
 UNLIKE = {
     "dataset": {"data__name": "cifar10"},
     "dataset_digest": {"dataset_digest": "f" * 64},
@@ -220,11 +219,11 @@ UNLIKE = {
     "train.weight_decay": {"train__weight_decay": 0.1},
     "model.class_dropout_prob": {"model__class_dropout_prob": 0.2},
 }
-BY_HAND = {"schema": 2, "features_digest": "e" * 64}
+BY_HAND = {"features_digest": "e" * 64}
 
 
 def test_each_key_that_must_be_alike_is_tested():
-    assert {key for key in UNLIKE if "." not in key} | set(BY_HAND) == set(LIKE)
+    assert {key for key in UNLIKE if "." not in key} | set(BY_HAND) == set(ALIKE)
 
 
 @pytest.fixture(params=[*UNLIKE, *BY_HAND])
@@ -321,8 +320,7 @@ def test_forced_rows_of_one_block_say_which_configuration_they_are(make_run, res
 def _with_fingerprint(run, fingerprint, table="[future]\nkey = 1"):
     # Of a version that knows more than this one: what it makes of a configuration is not known.
     run.config.write_text(f"{run.config.read_text()}\n{table}\n")
-    value = json.loads(run.result.read_text())
-    run.result.write_text(json.dumps({**value, "fingerprint": fingerprint * 64}))
+    run.finish({**json.loads(run.result.read_text()), "fingerprint": fingerprint * 64})
 
 
 def test_configurations_that_differ_in_nothing_told_are_named_by_fingerprint(make_run, results):
@@ -412,7 +410,7 @@ def test_a_budget_of_compute_or_time_is_a_budget(make_run, results, key, amount,
     run.config.write_text(run.config.read_text().replace("steps = 1200", f"{key} = {amount}"))
     fingerprint = validate(read_toml(run.config)).fingerprint
     result = json.loads(run.result.read_text())
-    run.result.write_text(json.dumps({**result, "fingerprint": fingerprint}))
+    run.finish({**result, "fingerprint": fingerprint})
     make_run("adaln-zero", 0)
     with pytest.raises(DitbenchError, match="differ in budget") as caught:
         compare(load_results(results))

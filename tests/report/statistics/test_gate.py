@@ -1,12 +1,10 @@
-"""Conditions against Python's own eval, and texts that must never be evaluated."""
+"""Conditions against Python's own eval, and texts that are no conditions."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ditbench.errors import DitbenchError
@@ -32,82 +30,42 @@ ROWS = [
     {"block": "bad", "fid": 10.6, "kid": 2.0, "seeds": 2},
 ]
 
-# Conditions as a grammar: (text of --fail-if, the same for eval on plain names).
-AMOUNTS = st.floats(-50, 50).map(lambda value: (repr(value), repr(value)))
-NAMES = st.sampled_from(COLUMNS).map(lambda name: (name, name))
-BASELINES = st.sampled_from(COLUMNS).map(lambda name: (f"baseline.{name}", f"b.{name}"))
+NUMBERS = st.floats(-50, 50).map(repr) | st.integers(-50, 50).map(str)
+LIMITS = NUMBERS | st.just("baseline") | NUMBERS.map("{} * baseline".format)
+TERMS = st.tuples(st.sampled_from(COLUMNS), st.sampled_from([">", ">=", "<", "<="]), LIMITS)
 
 
-def _both(form, *parts):
-    return tuple(form.format(*(part[side] for part in parts)) for side in (0, 1))
-
-
-ARITHMETIC = st.recursive(
-    AMOUNTS | NAMES | BASELINES,
-    lambda inner: (
-        st.tuples(st.sampled_from("+-*/"), inner, inner).map(
-            lambda made: _both(f"({{}} {made[0]} {{}})", *made[1:])
-        )
-        | inner.map(lambda part: _both("-{}", part))
-    ),
-    max_leaves=5,
+@given(
+    st.lists(TERMS, min_size=1, max_size=3), st.lists(st.floats(-20, 20), min_size=6, max_size=6)
 )
-SIGNS = st.sampled_from([">", ">=", "<", "<="])
-COMPARED = st.tuples(SIGNS, ARITHMETIC, ARITHMETIC).map(
-    lambda made: _both(f"{{}} {made[0]} {{}}", *made[1:])
-) | st.tuples(SIGNS, SIGNS, ARITHMETIC, ARITHMETIC, ARITHMETIC).map(
-    lambda made: _both(f"{{}} {made[0]} {{}} {made[1]} {{}}", *made[2:])
-)
-CONDITIONS = st.recursive(
-    COMPARED,
-    lambda inner: (
-        st.tuples(st.sampled_from(["and", "or"]), inner, inner).map(
-            lambda made: _both(f"({{}} {made[0]} {{}})", *made[1:])
-        )
-        | inner.map(lambda part: _both("not ({})", part))
-    ),
-    max_leaves=3,
-)
-
-
-@given(CONDITIONS, st.lists(st.floats(-20, 20), min_size=6, max_size=6))
-@example(("0.0 > 0.0 > (0.0 / 0.0)",) * 2, [0.0] * 6)  # what is behind a false one is not computed
-def test_a_condition_means_what_python_means(condition, numbers):
-    text, python = condition
-    if len(text) > 500:
-        return
+def test_a_condition_means_what_python_means(terms, numbers):
     rows = [
         {"block": block, **dict(zip(COLUMNS, numbers[at : at + 3], strict=True))}
         for block, at in (("base", 0), ("other", 3))
     ]
-    expected = []
-    for row in rows:
-        names = {"b": SimpleNamespace(**rows[0]), **row}
-        try:
-            true = eval(python, {"__builtins__": {}}, names)
-        except ZeroDivisionError:
-            true = True
-        if true:
-            expected.append(row["block"])
-    assert failing(text, rows) == expected
+    # In Python, `baseline` is spelled out for each column.
+    python = " and ".join(
+        f"{column} {sign} {limit.replace('baseline', f'baseline_{column}')}"
+        for column, sign, limit in terms
+    )
+    baseline = {f"baseline_{name}": rows[0][name] for name in COLUMNS}
+    expected = [row["block"] for row in rows if eval(python, {}, baseline | row)]
+    assert failing(" and ".join(map(" ".join, terms)), rows) == expected
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("fid > 1.05 * baseline", ["bad"]),
+        ("fid>1.05*baseline", ["bad"]),
         ("fid > baseline", ["bad"]),
         ("fid >= baseline", ["base", "bad"]),
-        ("1.05 * baseline < fid", ["bad"]),
-        ("fid > 1.05 * baseline and seeds >= 3", []),
-        ("fid < baseline or kid > 1.5 * baseline", ["good", "bad"]),
-        ("kid > 0.1 * baseline.fid - 0.5", ["base", "bad"]),
-        ("not fid <= 10", ["bad"]),
-        ("8 < fid < 10.5", ["base"]),
+        (" fid > 1.05 * baseline and seeds >= 3 ", []),
+        ("fid > 9 and kid < .2e1", ["base"]),
         ("fid > 100", []),
     ],
 )
-def test_the_baseline_is_that_of_the_column_beside_it(text, expected):
+def test_the_baseline_is_that_of_the_same_column(text, expected):
     assert failing(text, ROWS) == expected
 
 
@@ -117,40 +75,18 @@ def test_a_failure_says_what_was_compared():
     assert failure.values == {"fid": 10.6, "baseline.fid": 10.0}
 
 
-@pytest.mark.parametrize("text", ["kid > 5", "fid > 100 and kid > 5", "not kid < 5"])
+@pytest.mark.parametrize("text", ["kid > 5", "fid > 100 and kid > 5"])
 def test_a_missing_number_fails_and_says_so(text):
     rows = [{**ROWS[0], "kid": NAN}, ROWS[1]]
     (failure,) = parse_gate(text).check(comparison_of(rows))
     assert (failure.block, failure.reason) == ("good", "kid is unknown")
 
 
-@pytest.mark.parametrize("text", ["kid > 2 * baseline", "fid > baseline.kid"])
-def test_a_missing_number_of_the_baseline_fails_every_row(text):
+def test_a_missing_number_of_the_baseline_fails_every_row():
     rows = [ROWS[0], {**ROWS[1], "kid": NAN}]
-    failures = parse_gate(text).check(comparison_of(rows))
+    failures = parse_gate("kid > 2 * baseline").check(comparison_of(rows))
     assert [failure.block for failure in failures] == ["good", "base"]
     assert failures[0].reason == "baseline.kid is unknown"
-
-
-def test_only_the_number_that_is_asked_about_must_be_there():
-    rows = [{**ROWS[0], "kid": NAN}, ROWS[1]]
-    assert failing("fid > 20 * baseline.kid", rows) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("fid / (seeds - 3) > 1", "it divides by 0"),
-        ("fid * 1e308 - fid * 1e308 * 2 < 1", "too large"),
-        ("fid * 1e308 - fid * 1e308 > 1", "too large"),
-    ],
-)
-def test_what_cannot_be_computed_fails(text, reason):
-    failures = parse_gate(text).check(comparison_of([ROWS[1]]))
-    if "* 2" in text:  # minus infinity is below 1 or it is no number: it never passes
-        assert failures
-    else:
-        assert reason in failures[0].reason
 
 
 def test_the_baseline_beside_itself_has_no_p_value_and_is_passed_over():
@@ -162,107 +98,37 @@ def test_the_baseline_beside_itself_has_no_p_value_and_is_passed_over():
     assert failing("p_holm < 0.05", untested[1:]) == ["base"]  # nothing was tested: no pass
 
 
-HOSTILE = [
-    "",
-    "   ",
-    "\n",
-    "fid",
-    "1",
-    "True",
-    "fid == 3",
-    "fid != 3",
-    "fid is 3",
-    "fid in 3",
-    "fid in (1, 2)",
-    "fid >",
-    "fid > 1; import os",
-    "fid > 1\nimport os",
-    "import os",
-    "fid > True",
-    "fid > None",
-    "fid > '1'",
-    "fid > b'1'",
-    "fid > 1j",
-    "fid > ...",
-    "fid > 2 ** 3",
-    "fid > 9**9**9**9**9**9",
-    "fid > 7 // 2",
-    "fid > 7 % 2",
-    "fid > 1 << 99",
-    "fid > ~1",
-    "fid > +1",
-    "fid > 1e999",
-    "fid > -1e999 * 0",
-    "fid > " + "9" * 400,
-    "fid > abs(1)",
-    "fid > __import__('os').system('touch owned')",
-    "__import__('os') > 1",
-    "fid > [].__class__",
-    "fid > fid.__class__",
-    "fid.real > 1",
-    "fid > baseline.fid.real",
-    "fid > baseline['fid']",
-    "fid > (lambda: 1)()",
-    "fid > [x for x in (1,)][0]",
-    "fid > (x := 3)",
-    "(x := 3) > fid",
-    "fid > 1 if fid else 2",
-    "fid > f'{fid}'",
-    "fid > *fid",
-    "yield > 1",
-    "await fid > 1",
-    "baseline > 3",
-    "baseline > baseline",
-    "fid > kid * baseline",
-    "fid > 1 and baseline > 2",
-    "fid > 1\x00",
-    "\x00",
-    "fid > 1 \ud800",
-    "fid ≥ 1",
-    "fid > ½",
-    "\u202efid > 1",
-    "fid > 1" + " " * 10_000 + "and fid > 2",
-    "fid > " + "(" * 240 + "1" + ")" * 240,
-    "fid > " + "(" * 100_000,
-    "not " * 120 + "fid",
-    "fid > 1 and " * 60 + "fid > 1",
-    "fid >" + "-" * 10_000 + "1",
+NOT_CONDITIONS = [
+    *("", "   ", "\n", "fid", "1", "True", "fid >", "> 3", "and", "fid > 1 and", "fid > 1 and and"),
+    *("fid == 3", "fid != 3", "fid => 3", "fid > kid", "fid > kid * baseline", "fid > 3 * kid"),
+    *("fid > 1 or kid > 2", "not fid > 1", "8 < fid < 10", "1.05 * baseline < fid", "fid > (1)"),
+    *("fid > baseline * 1.05", "fid > baseline.kid", "fid > 1e999", "fid > -1e999 * baseline"),
+    *("fid > " + "9" * 400, "fid > nan", "fid > inf", "fid > 1_0", "fid > 0x10", "fid > \u0661"),
+    *("fid > __import__('os').system('touch owned')", "fid.real > 1", "fid > 1; import os"),
+    *("fid > 1\x00", "\x00", "fid > 1 \ud800", "fid ≥ 1", "\u202efid > 1", "fid >" + "-" * 10_000),
+    *("fid > 1 and " * 5_000, "x" * 100_000, "fid > " + "(" * 100_000),
 ]
 
 
-@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_what_is_no_condition_is_one_line_and_a_hint(text, elsewhere):
+@pytest.mark.parametrize("text", NOT_CONDITIONS, ids=range(len(NOT_CONDITIONS)))
+def test_what_is_no_condition_is_one_line_and_a_hint(text):
     with pytest.raises(DitbenchError) as caught:
         parse_gate(text)
     assert caught.value.message.isprintable()  # and so one line
-    assert len(caught.value.message) < 300
+    assert len(caught.value.message) < 400
     assert "--fail-if" in caught.value.hint
     assert caught.value.exit_code == 2
-    assert list(elsewhere.iterdir()) == []
 
 
-@pytest.fixture
-def elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    "text", ["__class__ > 1", "block > 1", "fdi > 1", "fid > baseline.__class__"]
-)
+@pytest.mark.parametrize("text", ["block > 1", "fdi > 1", "fid > 1 and FID > 1"])
 def test_a_name_that_is_no_column_is_an_error_that_names_the_nearest(text):
     with pytest.raises(DitbenchError, match="unknown column") as caught:
         parse_gate(text).check(comparison_of(ROWS))
     assert "fid" in caught.value.hint
 
 
-def test_as_deep_as_a_condition_may_be_it_is_evaluated():
-    assert failing("fid > " + "-" * 400 + "9", ROWS) == ["base", "bad"]
-    assert failing("not " * 120 + "fid > 9", ROWS) == ["base", "bad"]
-
-
-@settings(max_examples=300)
-@given(st.text(max_size=40) | st.text("fid>1 baseline.()*/+-andornot_[]'\"\\\n#:=,", max_size=40))
+@settings(max_examples=200)
+@given(st.text(max_size=40) | st.text("fid>1 baseline.()*/+-and_[]'\"\\\n#:=,", max_size=40))
 def test_any_text_is_a_condition_or_an_error(text):
     error = None
     try:

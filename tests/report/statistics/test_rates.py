@@ -19,7 +19,7 @@ FLIPPED = {
 def test_an_order_that_flips_is_told_with_its_rates():
     assert order_by_rate(FLIPPED) == (
         "The order depends on the learning rate: at 0.0001 adaln leads, at 0.001 in-context "
-        "(by mean FID; that this is not chance was not tested)."
+        "(by mean FID, not tested for significance)."
     )
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from ditbench.errors import DitbenchError
+from ditbench.report.amounts import decimals, significant
 from ditbench.report.reading.groups import split_groups
 from ditbench.report.reading.results import load_results
 from ditbench.report.statistics.compare import compare
@@ -21,8 +22,6 @@ from ditbench.report.tables.columns import (
     Column,
     comparison_columns,
     comparison_rows,
-    decimals,
-    significant,
 )
 from ditbench.report.tables.render import format_of, render, render_comparisons
 from ditbench.report.tables.terminal import bands, rich_table
