@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Direction = Literal["lower", "higher"]
+from pydantic import BaseModel, ConfigDict, Field
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,6 @@ class Fact:
         keys: the configuration keys that it holds. A key that ends in `.` stands for all keys
             that begin with it.
         heading: how a heading shows the value; None leaves it out.
-        digits: how many characters people see; more would only bury the rest.
     """
 
     name: str
@@ -32,11 +31,11 @@ class Fact:
     scored: bool = False
     keys: tuple[str, ...] = ()
     heading: str | None = None
-    digits: int | None = None
 
 
 _MODEL = tuple(f"model.{name}" for name in ("hidden_size", "depth", "num_heads", "patch_size"))
 _BUDGET = tuple(f"budget.{name}" for name in ("steps", "flops", "seconds"))
+_FEATURES = ("metrics.features", "metrics.inception_weights")
 
 # Compute is a float because an XL/2 run passes 2**63 FLOPs, peak memory because it may be unknown.
 FACTS = (
@@ -44,7 +43,7 @@ FACTS = (
     Fact("preset", keys=("preset",)),
     Fact("block", keys=("block", "options.", "strategy.")),
     Fact("seed", "int64", keys=("seed",)),
-    Fact("fingerprint", digits=8),
+    Fact("fingerprint"),
     Fact("path"),
     # Where in training.
     Fact("step", "int64"),
@@ -52,39 +51,23 @@ FACTS = (
     Fact("train_flops", "float64"),
     Fact("seconds", "float64"),
     Fact("final", "bool"),
-    # What was trained, and how it was scored.
+    # What was trained on what.
     Fact("dataset", alike=True, task=True, keys=("data.name",), heading="{}"),
     Fact("source", keys=("data.path",)),
-    Fact("dataset_digest", alike=True, keys=("data.digest",), digits=8),
+    Fact("dataset_digest", alike=True, keys=("data.digest",)),
     Fact("input", alike=True, task=True, heading="{}"),
     Fact("model", alike=True, task=True, keys=_MODEL, heading="{}"),
     Fact("objective", alike=True, task=True, keys=("objective.name",), heading="{}"),
-    Fact(
-        "features",
-        alike=True,
-        scored=True,
-        keys=("metrics.features", "metrics.inception_weights"),
-        heading="{} features",
-    ),
-    Fact("features_digest", alike=True, digits=8),
+    # How it was scored.
+    Fact("features", alike=True, scored=True, keys=_FEATURES, heading="{} features"),
+    Fact("features_digest", alike=True),
     Fact("samples", "int64", alike=True, scored=True, keys=("eval.samples",)),
     Fact("sampler", alike=True, scored=True, keys=("eval.sampler",), heading="{}"),
-    Fact(
-        "sampling_steps",
-        "int64",
-        alike=True,
-        scored=True,
-        keys=("eval.sampling_steps",),
-        heading="{} sampling steps",
-    ),
-    Fact(
-        "cfg_scale",
-        "float64",
-        alike=True,
-        scored=True,
-        keys=("eval.cfg_scale",),
-        heading="guidance {:g}",
-    ),
+    Fact("sampling_steps", "int64", alike=True, scored=True, keys=("eval.sampling_steps",),
+         heading="{} sampling steps"),
+    Fact("cfg_scale", "float64", alike=True, scored=True, keys=("eval.cfg_scale",),
+         heading="guidance {:g}"),
+    # How it was trained.
     Fact("budget", alike=True, keys=_BUDGET, heading="{}"),
     Fact("batch_size", "int64", alike=True, keys=("train.batch_size",), heading="batches of {}"),
     Fact("ema_decay", "float64", alike=True, scored=True, keys=("train.ema_decay",)),
@@ -107,9 +90,9 @@ FACTS = (
     Fact("loss_spike", "float64"),
     Fact("loss_spike_step", "float64"),
     Fact("metrics"),
-)
+)  # fmt: skip
 
-BY_NAME = {fact.name: fact for fact in FACTS}
+NAMES = frozenset(fact.name for fact in FACTS)
 ALIKE = tuple(fact.name for fact in FACTS if fact.alike)
 TASK = tuple(fact.name for fact in FACTS if fact.task)
 SCORED = tuple(fact.name for fact in FACTS if fact.scored)
@@ -128,8 +111,7 @@ INFERRED = (
 )
 
 
-@dataclass(frozen=True)
-class MetricFacts:
+class MetricFacts(BaseModel):
     """A metric as result.json describes it.
 
     Attributes:
@@ -142,20 +124,28 @@ class MetricFacts:
         depends_on_samples: its column in eval.csv and its title end in the number of samples.
     """
 
-    name: str
-    title: str
-    direction: Direction
-    format: str
-    unit: str = ""
+    model_config = ConfigDict(frozen=True, strict=True)
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: str = Field(pattern=r"^[\w .()/%-]+$", max_length=40)
+    direction: Literal["lower", "higher"]
+    format: str = Field(pattern=r"^\.[0-9][fg]$")
+    unit: str = Field(default="", pattern=r"^[\w .()/%-]*$", max_length=20)
     version: int = 1
     depends_on_samples: bool = True
 
 
 # The metrics of runs of schema 1, which do not describe theirs.
 FIRST_METRICS = (
-    MetricFacts("fid", "FID", "lower", ".2f"),
-    MetricFacts("kid", "KID", "lower", ".3g"),
-    MetricFacts("label_accuracy", "Label acc.", "higher", ".3f", depends_on_samples=False),
+    MetricFacts(name="fid", title="FID", direction="lower", format=".2f"),
+    MetricFacts(name="kid", title="KID", direction="lower", format=".3g"),
+    MetricFacts(
+        name="label_accuracy",
+        title="Label acc.",
+        direction="higher",
+        format=".3f",
+        depends_on_samples=False,
+    ),
 )
 
 

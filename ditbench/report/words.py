@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ditbench.report.amounts import suffix
-from ditbench.report.facts import BY_NAME, FACTS, TASK
+from ditbench.report.facts import FACTS, TASK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,8 +59,9 @@ def brief(key: str, value: Any) -> str:
     """A value as people can read it."""
     if value is None:
         return "unset"
-    digits = BY_NAME[key].digits if key in BY_NAME else None
-    return str(value) if digits is None else str(value)[:digits] or "unknown"
+    if key == "fingerprint" or key.endswith("_digest"):
+        return str(value)[:8] or "unknown"
+    return str(value)
 
 
 def facts_in_words(facts: Mapping[str, Any]) -> str:

@@ -113,8 +113,8 @@ def test_a_run_takes_the_tuned_rates(cli, tuned, tiny, tmp_path):
          "`ditbench tune --block joint`"),
         (("--block", "adaln", "--batch-size", "8"), "(there are sweeps under another one)",
          "`ditbench tune --block adaln`"),
-        (("--block", "adaln", "--seeds", "0,1000"), "seed 1000 was used to choose the learning rate of adaln",
-         "--seeds 0,1,2"),
+        (("--block", "adaln", "--seeds", "0,1000"),
+         "seed 1000 was used to choose the learning rate of adaln", "--seeds 0,1,2"),
     ],
 )  # fmt: skip
 def test_a_run_without_a_tuned_rate_is_refused(cli, tuned, tiny, options, line, hint):

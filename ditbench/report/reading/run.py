@@ -8,15 +8,16 @@ import json
 import math
 import re
 import stat
-from dataclasses import asdict, fields
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter, ValidationError
 
 from ditbench.config import read_toml
 from ditbench.errors import DitbenchError, one_line
 from ditbench.files import read_json
 from ditbench.report import amounts
-from ditbench.report.facts import BY_NAME, FIRST_METRICS, SCORED, MetricFacts, is_recipe
+from ditbench.report.facts import FIRST_METRICS, NAMES, SCORED, MetricFacts, is_recipe
 from ditbench.report.reading.fields import flatten, number, show, text, whole
 from ditbench.report.reading.spikes import read_spike
 from ditbench.report.words import PUBLISHED
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 64 * 2**20
 MAX_CONFIG_BYTES = 2**15
 _MAX_NAME = 40  # characters
+_METRICS = TypeAdapter(list[MetricFacts])
 
 
 def read_run(run: RunDirectory) -> list[Row]:
@@ -68,7 +70,7 @@ def _read_run(run: RunDirectory) -> list[Row]:
         **_config_facts(flat, metrics, run.config.name),
         **read_spike(run.train),
         "backend": _backend(run),
-        "metrics": json.dumps([asdict(metric) for metric in metrics]),
+        "metrics": _METRICS.dump_json(list(metrics)).decode(),
     }
     for name in ("preset", "block", "seed"):
         if name in config and config[name] != facts[name]:
@@ -111,36 +113,16 @@ def _metrics(result: Row, file: str) -> Sequence[MetricFacts]:
     described = result.get("metrics")
     if described is None:
         return FIRST_METRICS
-    if not isinstance(described, list):
-        raise DitbenchError(f"{file}: metrics is not a list: {show(described)}")
-    metrics = [_metric(each, file) for each in described]
-    names = [metric.name for metric in metrics]
-    if "fid" not in names or len(set(names)) < len(names):
-        raise DitbenchError(f"{file}: metrics lacks fid or names one twice")
-    return metrics
-
-
-def _metric(described: Any, file: str) -> MetricFacts:
     try:
-        metric = MetricFacts(
-            **{
-                field.name: described[field.name]
-                for field in fields(MetricFacts)
-                if field.name in described
-            }
-        )
-        is_sound = (
-            re.fullmatch(r"[a-z]\w*", metric.name, re.ASCII) is not None
-            and metric.title.isprintable()
-            and metric.direction in ("lower", "higher")
-            and metric.name not in BY_NAME
-            and amounts.writer(metric.format) is not None
-        )
-    except (AttributeError, KeyError, TypeError):
-        is_sound = False
-    if not is_sound:
-        raise DitbenchError(f"{file}: not the description of a metric: {show(described)}")
-    return metric
+        metrics = _METRICS.validate_python(described)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, ("metrics", *first["loc"])))
+        raise DitbenchError(f"{file}: {where}: {first['msg']}") from error
+    names = [metric.name for metric in metrics]
+    if "fid" not in names or len(set(names)) < len(names) or NAMES.intersection(names):
+        raise DitbenchError(f"{file}: metrics lacks fid, or a name in it is taken")
+    return metrics
 
 
 def _result_facts(result: Row, file: str) -> Row:

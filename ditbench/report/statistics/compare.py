@@ -24,7 +24,7 @@ from ditbench.report.reading.groups import (
 from ditbench.report.reading.results import metrics_of
 from ditbench.report.statistics.curves import fid_area, to_target
 from ditbench.report.statistics.paired import holm, mean_interval, paired
-from ditbench.report.statistics.rates import by_rate, order_by_rate
+from ditbench.report.statistics.rates import order_by_rate
 from ditbench.report.statistics.verdict import Verdict, decide
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def compare_groups(
     for group in groups_of(df):
         known = baseline if baseline in set(group.runs["block"]) else None
         comparison = compare(group.runs, known, target_fid=target_fid)
-        order = order_by_rate(by_rate(group.at_all_rates))
+        order = order_by_rate(group.at_all_rates)
         text = f"{comparison.sentence} {order}".rstrip()
         comparisons.append(replace(comparison, apart=group.apart, sentence=text))
     return comparisons

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import operator
 import re
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import DitbenchError, one_line, unknown_name
 from ditbench.report.facts import INFERRED
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ditbench.report.statistics.compare import Comparison
+
+    Row = dict[str, Any]
 
 _HINT = "write --fail-if 'fid > 1.05 * baseline', or several: 'kid > 20 and seeds >= 3'"
 _SHOWN = 100  # characters of a condition in an error message
@@ -38,40 +38,17 @@ class Failure:
 
 @dataclass(frozen=True)
 class Term:
-    """One comparison of a condition.
-
-    Attributes:
-        column: of the table of a comparison.
-        sign: `>`, `>=`, `<` or `<=`.
-        amount: what the column's value is compared with, as a multiple of the baseline's value if
-            `relative`.
-        relative: whether it is.
-    """
+    """`COLUMN SIGN AMOUNT`, or with `relative` `COLUMN SIGN AMOUNT * baseline`."""
 
     column: str
     sign: str
     amount: float
     relative: bool
 
-    def values(self, row: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[str, float]:
-        """What the term compares, by name."""
-        found = {self.column: float(row[self.column])}
-        if self.relative:
-            found[f"baseline.{self.column}"] = float(baseline[self.column])
-        return found
-
-    def holds(self, row: Mapping[str, Any], baseline: Mapping[str, Any]) -> bool:
-        """Whether it is true of a row."""
-        limit = self.amount * float(baseline[self.column]) if self.relative else self.amount
-        return _SIGNS[self.sign](float(row[self.column]), limit)
-
 
 @dataclass(frozen=True)
 class Gate:
-    """A condition that must not be true of any block: `COLUMN OP [FACTOR *] baseline | NUMBER`.
-
-    OP is `>`, `>=`, `<` or `<=`; `baseline` is the baseline's value of the same column. Several
-    such terms are joined by `and`.
+    """A condition that must not be true of any block: terms joined by `and`.
 
     Attributes:
         text: as it was given.
@@ -91,30 +68,37 @@ class Gate:
             DitbenchError: a name that is not a column with numbers.
         """
         table = comparison.table
-        rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
-        baseline = next(row for row in rows if row["block"] == comparison.baseline)
+        rows: dict[str, Row] = table.set_index("block", drop=False).to_dict("index")  # type: ignore[assignment]
         known = [name for name in table.columns if name != "block"]
         for term in self.terms:
             if term.column not in known:
                 raise unknown_name("column", term.column, known)
+        baseline = rows[comparison.baseline]
         if len(rows) > 1 and any(term.column in INFERRED for term in self.terms):
-            rows.remove(baseline)
-        return [failure for row in rows if (failure := self._check_row(row, baseline))]
+            del rows[comparison.baseline]
+        failures = (self._check_row(row, baseline) for row in rows.values())
+        return [failure for failure in failures if failure is not None]
 
-    def _check_row(self, row: Mapping[str, Any], baseline: Mapping[str, Any]) -> Failure | None:
-        values: dict[str, float] = {}
-        for term in self.terms:
-            values |= term.values(row, baseline)
-        for name, value in values.items():
-            if math.isnan(value):
-                return Failure(row["block"], values, f"{name} is unknown")
-        if all(term.holds(row, baseline) for term in self.terms):
-            return Failure(row["block"], values, self.text)
-        return None
+    def _check_row(self, row: Row, baseline: Row) -> Failure | None:
+        values = {term.column: float(row[term.column]) for term in self.terms}
+        is_true = True
+        for column, sign, amount, relative in map(astuple, self.terms):
+            if relative:
+                values[f"baseline.{column}"] = float(baseline[column])
+                amount *= values[f"baseline.{column}"]
+            is_true = is_true and _SIGNS[sign](values[column], amount)
+        unknown = [name for name, value in values.items() if math.isnan(value)]
+        if unknown:
+            return Failure(row["block"], values, f"{unknown[0]} is unknown")
+        return Failure(row["block"], values, self.text) if is_true else None
 
 
 def parse_gate(text: str) -> Gate:
     """Parse a condition.
+
+    Args:
+        text: `COLUMN OP [FACTOR *] baseline` or `COLUMN OP NUMBER`, or several joined by `and`.
+            OP is `>`, `>=`, `<` or `<=`; `baseline` is the baseline's value of the same column.
 
     Raises:
         DitbenchError: it is not one.

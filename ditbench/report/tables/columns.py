@@ -133,7 +133,7 @@ def _metric_column(
     number = "" if samples is None else f"-{suffix(samples)}"
     unit = f" ({metric.unit})" if metric.unit else ""
     header = f"{metric.title}{number}{unit}"
-    text = writer(metric.format) or str
+    text = writer(metric.format)
     if metric.direction == "lower":
         return Column(metric.name, f"{header} ↓", text, "low", spread)
     return Column(metric.name, f"{header} ↑", text, "high", spread)
