@@ -12,7 +12,7 @@ class as a block: docs/your-own.md.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ditbench.models.blocks import strategy
+    from ditbench.models.registry import strategy
     from ditbench.report.reading.groups import split_groups
     from ditbench.report.reading.results import load_results
     from ditbench.report.statistics.compare import Comparison, compare, compare_groups
@@ -26,7 +26,7 @@ _HOMES = {
     "compare_groups": "ditbench.report.statistics.compare",
     "load_results": "ditbench.report.reading.results",
     "split_groups": "ditbench.report.reading.groups",
-    "strategy": "ditbench.models.blocks",
+    "strategy": "ditbench.models.registry",
 }
 
 

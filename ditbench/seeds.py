@@ -1,10 +1,14 @@
-"""One random generator a purpose, so that changing one thing never moves the draws of another."""
+"""Random numbers: one generator per purpose, so that a change in one never shifts another's draws.
+
+torch's global stream is never used.
+"""
 
 from __future__ import annotations
 
 import hashlib
 
 import torch
+from torch import Tensor
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:
@@ -16,5 +20,15 @@ def derive_seed(seed: int, *purpose: str | int) -> int:
 def generator(
     seed: int, *purpose: str | int, device: torch.device | str = "cpu"
 ) -> torch.Generator:
-    """A generator of its own for a purpose; the global stream is never used."""
+    """A new generator for a purpose."""
     return torch.Generator(device=device).manual_seed(derive_seed(seed, *purpose))
+
+
+def normal_like(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Float32 standard normal noise of x's shape, on x's device.
+
+    It is drawn on the generator's device: a CPU generator gives the same noise for every device.
+    """
+    noise = torch.randn(x.shape, generator=generator, device=generator.device)
+    # The copy to CUDA may overlap: the source is staged before the call returns.
+    return noise.to(x.device, non_blocking=x.is_cuda)

@@ -1,4 +1,4 @@
-"""What every test shares: one thread, and a cache of the suite's own."""
+"""Shared by all tests: one thread, and a cache directory of the test suite."""
 
 import os
 import sys
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-# Models in tests are tiny: threads would cost more than they give. Set before torch is imported,
-# and in the environment, so that processes started by tests do the same.
+# Models in tests are tiny: threads would make them slower. Set before torch is imported, and in the
+# environment, so that processes started by tests inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
-# Without a GPU, Triton's kernels are interpreted; it asks when it is imported.
+# Without a GPU, Triton kernels are interpreted; Triton reads this when it is imported.
 if not Path("/dev/nvidia0").exists():
     os.environ["TRITON_INTERPRET"] = "1"
 
@@ -21,10 +21,10 @@ def _own_cache(tmp_path_factory):
 
 @pytest.fixture(autouse=True, scope="session")
 def _forks_differentiate():
-    """One backward pass before torch's compiler traces any.
+    """Run one backward pass before torch.compile traces any.
 
-    Tests fork processes that train. Where a trace comes first, torch takes the process for one with
-    threads for devices, and refuses every backward pass of a fork.
+    Some tests fork processes that train. If a trace comes first, torch assumes that the process has
+    autograd threads for devices, and refuses every backward pass after a fork.
     """
     if "torch" in sys.modules:  # imported by some test that was collected
         sys.modules["torch"].ones(1, requires_grad=True).sum().backward()
@@ -32,7 +32,7 @@ def _forks_differentiate():
 
 @pytest.fixture
 def global_stream_untouched():
-    """Fail a test that draws from torch's global stream, itself or in what it calls."""
+    """Fail a test that draws from the global random stream of torch, directly or not."""
     import torch
 
     torch.manual_seed(0)

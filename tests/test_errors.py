@@ -1,11 +1,11 @@
-"""The one error that a user sees, and the names that it offers."""
+"""The error class that users see, and its suggestions for unknown names."""
 
 import pytest
 
 from ditbench.errors import EXIT_FAILED, EXIT_USAGE, DitbenchError, unknown_name
 
 
-def test_a_mistake_is_one_of_usage_unless_it_says_otherwise():
+def test_the_exit_code_is_that_of_usage_by_default():
     error = DitbenchError("what", "do this")
     assert (str(error), error.message, error.hint) == ("what", "what", "do this")
     assert error.exit_code == EXIT_USAGE == 2
@@ -25,11 +25,11 @@ def test_a_mistake_is_one_of_usage_unless_it_says_otherwise():
         ("", ["alpha"], "known: alpha"),
     ],
 )  # fmt: skip
-def test_the_nearest_names_are_offered_or_all(name, known, hint):
+def test_the_hint_suggests_the_nearest_names_or_lists_all(name, known, hint):
     error = unknown_name("thing", name, known)
     assert error.message == f"unknown thing '{name}'"
     assert error.hint == hint
 
 
-def test_three_names_are_offered_at_most():
+def test_at_most_three_names_are_suggested():
     assert unknown_name("thing", "ab", ["ab1", "ab2", "ab3", "ab4"]).hint.count("ab") == 3

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whatever fails in between."""
+"""Files are written completely or not at all, whatever fails."""
 
 import json
 import math
@@ -42,7 +42,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace", "chmod"])
-def test_it_may_fail_anywhere(tmp_path, monkeypatch, step):
+def test_a_failure_at_any_step_leaves_the_old_file(tmp_path, monkeypatch, step):
     path = tmp_path / "file.txt"
     path.write_text("old")
 
@@ -57,7 +57,7 @@ def test_it_may_fail_anywhere(tmp_path, monkeypatch, step):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-def test_what_is_no_matter_of_the_system_passes_through_and_leaves_nothing(tmp_path, error):
+def test_other_errors_are_raised_unchanged_and_leave_no_file(tmp_path, error):
     def fail(_file):
         raise error
 
@@ -82,7 +82,7 @@ def test_a_process_that_is_killed_leaves_the_old_file(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["folder", "file/below"])
-def test_a_place_that_takes_no_file_is_named(tmp_path, name):
+def test_the_error_names_a_path_that_cannot_be_written(tmp_path, name):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("")
     with pytest.raises(DitbenchError, match=rf"cannot write .*{name}") as caught:
@@ -96,7 +96,7 @@ tables = st.dictionaries(st.text(), st.recursive(numbers, lambda n: st.lists(n, 
 
 
 @given(tables)
-def test_json_holds_no_number_that_json_has_not(tmp_path_factory, table):
+def test_json_contains_only_numbers_that_json_allows(tmp_path_factory, table):
     path = tmp_path_factory.getbasetemp() / "table.json"
     write_json(path, table)
 
@@ -107,13 +107,13 @@ def test_json_holds_no_number_that_json_has_not(tmp_path_factory, table):
     assert read == json.loads(json.dumps(table), parse_constant=lambda _: None)
 
 
-def test_a_number_that_is_none_becomes_null(tmp_path):
+def test_nan_and_infinity_become_null(tmp_path):
     write_json(tmp_path / "table.json", {"loss": math.nan, "norms": [math.inf, 1.5]})
     assert json.loads((tmp_path / "table.json").read_text()) == {"loss": None, "norms": [None, 1.5]}
 
 
-def test_a_file_is_on_the_disk_before_it_takes_its_name_and_the_name_after(tmp_path, monkeypatch):
-    """In this order alone does a power cut leave the old file or the new one."""
+def test_the_file_is_synced_before_the_rename_and_the_directory_after(tmp_path, monkeypatch):
+    """Only in this order does a power cut leave the old file or the new one."""
     done = []
 
     def note(name, original):
@@ -130,14 +130,14 @@ def test_a_file_is_on_the_disk_before_it_takes_its_name_and_the_name_after(tmp_p
     assert done == ["fsync", "replace", "directory", "fsync"]
 
 
-def test_a_new_directory_is_brought_to_the_disk_too(tmp_path, monkeypatch):
+def test_a_new_directory_is_synced_too(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr(module, "sync_directory", synced.append)
     write_text(tmp_path / "a" / "b" / "file.txt", "text")
     assert synced == [tmp_path, tmp_path / "a", tmp_path / "a" / "b"]
 
 
-def test_what_a_killed_process_left_half_written_is_removed_at_any_depth(tmp_path):
+def test_partial_files_of_a_killed_process_are_removed_at_any_depth(tmp_path):
     for name in ("samples", "checkpoints"):
         (tmp_path / name).mkdir()
         (tmp_path / name / f"{TEMPORARY}abc").write_text("half")

@@ -5,9 +5,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from ditbench.models.blocks import block_names
 from ditbench.models.cost import count
 from ditbench.models.dit import DiT
+from ditbench.models.registry import block_class, block_names
 from ditbench.models.sizes import parse_model
 
 # model, input, Gflops, parameters in millions, block. The paper's Gflops are multiply-accumulates.
@@ -33,7 +33,9 @@ TABLE_4 = [
 
 @pytest.mark.parametrize(("model", "side", "gflops", "millions", "block"), TABLE_4)
 def test_cost_of_every_row_of_table_4(model, side, gflops, millions, block):
-    cost = count(block, parse_model(model), height=side, width=side, channels=4)
+    cost = count(
+        block_class(block), parse_model(model), name=block, height=side, width=side, channels=4
+    )
     tolerance = 0.1 if side == 64 else 0.05 if gflops > 2 else 0.01 * gflops
     assert cost.gmacs == pytest.approx(gflops, abs=tolerance)
     assert cost.gflops == 2 * cost.gmacs
@@ -50,7 +52,9 @@ def test_cost_of_every_row_of_table_4(model, side, gflops, millions, block):
     ],
 )
 def test_cost_of_the_four_to_the_next_digit(block, gmacs, millions):
-    cost = count(block, parse_model("XL/2"), height=32, width=32, channels=4)
+    cost = count(
+        block_class(block), parse_model("XL/2"), name=block, height=32, width=32, channels=4
+    )
     assert cost.gmacs == pytest.approx(gmacs, abs=0.006)
     assert cost.parameters / 1e6 == pytest.approx(millions, abs=0.05)
 
@@ -75,10 +79,11 @@ def macs_by_hand(block, D, depth, T, P, channels, out_channels, ratio=4):
 @pytest.mark.parametrize("block", ["in-context", "cross-attention", "adaln", "adaln-zero"])
 def test_the_counter_against_formulas(block):
     size = parse_model("64x3x4/2")
-    cost = count(block, size, height=12, width=8, channels=3, out_channels=6, num_classes=10)
+    shape = {"height": 12, "width": 8, "channels": 3, "out_channels": 6, "num_classes": 10}
+    cost = count(block_class(block), size, name=block, **shape)
     expected = macs_by_hand(block, D=64, depth=3, T=24, P=2, channels=3, out_channels=6)
     assert cost.gmacs * 1e9 == pytest.approx(expected, rel=1e-12)
-    model = DiT(block, size, height=12, width=8, channels=3, out_channels=6, num_classes=10)
+    model = DiT(block_class(block), size, **shape)
     assert cost.parameters == sum(weight.numel() for weight in model.parameters())
 
 
@@ -87,14 +92,16 @@ def test_the_counter_against_formulas(block):
 def test_the_counter_against_torch_s_on_the_meta_device(block, name):
     shape = {"height": 12, "width": 8, "channels": 3, "out_channels": 6, "num_classes": 10}
     with torch.device("meta"):
-        model = DiT(block, parse_model(name), **shape)
+        model = DiT(block_class(block), parse_model(name), **shape)
         inputs = torch.empty(1, 3, 12, 8), torch.empty(1), torch.empty(1, dtype=torch.long)
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         model(*inputs)
-    flops = count(block, parse_model(name), **shape).gflops * 1e9
+    flops = count(block_class(block), parse_model(name), name=block, **shape).gflops * 1e9
     assert flops == pytest.approx(counter.get_total_flops(), rel=1e-12)
 
 
 def test_training_is_three_forward_passes():
-    cost = count("adaln", parse_model("S/4"), height=32, width=32, channels=3)
+    cost = count(
+        block_class("adaln"), parse_model("S/4"), name="adaln", height=32, width=32, channels=3
+    )
     assert cost.train_flops_per_image == pytest.approx(3 * 2 * cost.gmacs * 1e9)

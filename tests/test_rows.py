@@ -1,4 +1,4 @@
-"""Tables that grow by a row at a time, and what a crash leaves of them."""
+"""Tables that are appended row by row, and their state after a crash."""
 
 import os
 
@@ -16,7 +16,7 @@ def table(tmp_path):
     return tmp_path / "table.csv"
 
 
-def test_a_row_comes_back_as_it_was(table):
+def test_a_row_is_read_as_it_was_written(table):
     for _ in range(2):
         append_row(table, ROW, COLUMNS)
     assert (
@@ -26,11 +26,11 @@ def test_a_row_comes_back_as_it_was(table):
     assert read_rows(table) == [ROW, ROW]
 
 
-def test_no_table_has_no_rows(table):
+def test_a_missing_table_has_no_rows(table):
     assert read_rows(table) == []
 
 
-def test_a_table_that_takes_no_row_is_named(tmp_path):
+def test_the_error_names_a_table_that_cannot_be_written(tmp_path):
     with pytest.raises(DitbenchError, match="cannot write") as caught:
         append_row(tmp_path, {"step": 1}, ["step"])
     assert caught.value.exit_code == 1
@@ -44,8 +44,8 @@ def test_the_order_of_a_row_does_not_matter_but_its_columns_do(table):
         append_row(table, {"step": 3}, ("step", "fid"))
 
 
-def test_a_table_that_another_version_began_takes_no_row(table):
-    """Under its header the numbers would stand in wrong columns."""
+def test_a_table_of_another_version_is_not_appended_to(table):
+    """The numbers would be in the wrong columns of its header."""
     append_row(table, {"step": 1, "kid": 2.0}, ("step", "kid"))
     before = table.read_text()
     with pytest.raises(DitbenchError, match=r"its columns are not step,fid") as caught:
@@ -55,8 +55,8 @@ def test_a_table_that_another_version_began_takes_no_row(table):
 
 
 @pytest.mark.parametrize("length", range(1, len("3,0.30000000000000004,digits\n")))
-def test_a_row_cut_short_anywhere_is_left_out(table, length):
-    """Also within its last cell, where what is left has all columns and a wrong number."""
+def test_a_truncated_row_is_ignored(table, length):
+    """Even within its last cell, where all columns are present but the number is wrong."""
     columns = ("features", "step", "fid")
     for _ in range(2):
         append_row(table, ROW, columns)
@@ -66,21 +66,21 @@ def test_a_row_cut_short_anywhere_is_left_out(table, length):
 
 
 @pytest.mark.parametrize("length", range(len("step,fid,features") + 1))
-def test_a_header_cut_short_is_no_table(table, length):
+def test_a_truncated_header_is_not_a_table(table, length):
     table.write_text("step,fid,features"[:length])
     assert read_rows(table) == []
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\n1\n", b'step\n"1\n' + b"x" * 200_000 + b"\n"])
-def test_what_is_no_table_is_named(table, content):
+def test_the_error_names_a_file_that_is_not_a_table(table, content):
     table.write_bytes(content)
     with pytest.raises(DitbenchError, match=r"table\.csv is damaged") as caught:
         read_rows(table)
     assert caught.value.hint
 
 
-def test_a_row_is_on_the_disk_when_append_returns(table, monkeypatch):
-    """A checkpoint counts it: after a power cut, rows that are missing would end the run."""
+def test_a_row_is_synced_when_append_returns(table, monkeypatch):
+    """A checkpoint counts it: if rows were missing after a power cut, the run could not resume."""
     seen = []
     original = os.fsync
 
@@ -91,10 +91,10 @@ def test_a_row_is_on_the_disk_when_append_returns(table, monkeypatch):
     monkeypatch.setattr(os, "fsync", fsync)
     append_row(table, ROW, COLUMNS)
     append_row(table, ROW, COLUMNS)
-    assert seen == [2, 2, 3]  # the second brings to the disk that there is such a file
+    assert seen == [2, 2, 3]  # the second syncs the directory entry of the new file
 
 
-def test_a_disk_that_is_full_half_way_through_a_row_is_named(table, monkeypatch):
+def test_a_disk_that_becomes_full_within_a_row_is_one_error(table, monkeypatch):
     append_row(table, ROW, COLUMNS)
 
     def full(_descriptor):

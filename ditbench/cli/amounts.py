@@ -1,4 +1,4 @@
-"""Amounts as people write them, `20k`, `50PF`, `1h30m`, and the budget they make. Torch-free."""
+"""Parsers of amounts such as `20k`, `50PF` and `1h30m`, and of a budget. Torch-free."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from ditbench.errors import DitbenchError
 
 if TYPE_CHECKING:
-    from ditbench.settings import Table
+    from ditbench.config.schema import Table
 
 MULTIPLES = {"": 1, "k": 1_000, "m": 1_000_000}
 PREFIXES = {letter: 1_000**power for power, letter in enumerate(("", *"kmgtpez"))}
 SECONDS = {"h": 3_600, "m": 60, "s": 1}
-# Beyond them, a mistake is likelier than a plan: the bounds of the configuration's keys.
+# The bounds of budget.flops and budget.seconds in the configuration.
 MOST_FLOPS = 1e30
 MOST_SECONDS = 1e9
 
@@ -26,34 +26,10 @@ _TIME = re.compile(
 _PLAIN = re.compile(_NUMBER, re.ASCII)
 
 
-def parse_budget(steps: str | None, flops: str | None, time: str | None) -> Table:
-    """What --steps, --flops or --time says, as keys of the configuration; none if none is given.
-
-    Raises:
-        DitbenchError: when more than one is given, or one is no amount.
-    """
-    given = {
-        name: text
-        for name, text in (("--steps", steps), ("--flops", flops), ("--time", time))
-        if text is not None
-    }
-    if len(given) > 1:
-        raise DitbenchError(
-            f"{' and '.join(given)} are given together", "a run has one budget: leave one"
-        )
-    if steps is not None:
-        return {"budget.steps": parse_count(steps, "--steps")}
-    if flops is not None:
-        return {"budget.flops": parse_flops(flops, "--flops")}
-    if time is not None:
-        return {"budget.seconds": parse_seconds(time, "--time")}
-    return {}
-
-
 def parse_count(text: str, what: str) -> int:
-    """`20000`, `20k` or `1.5M` as a whole number above 0."""
+    """Parse `20000`, `20k` or `1.5M` to a whole number above 0."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([km]?)", text.strip().lower().replace("_", ""))
-    # Decimal, because 2.3 * 1,000,000 is no whole number in binary.
+    # Decimal, because 2.3 * 1,000,000 is not a whole number in binary.
     count = Decimal(match[1]) * MULTIPLES[match[2]] if match else Decimal(0)
     if count < 1 or count != int(count):
         raise DitbenchError(
@@ -63,9 +39,9 @@ def parse_count(text: str, what: str) -> int:
 
 
 def parse_flops(text: str, what: str) -> float:
-    """`50PF`, `300 TFLOPs` or `5e16` as floating-point operations above 0.
+    """Parse `50PF`, `300 TFLOPs` or `5e16` to floating-point operations above 0.
 
-    Prefixes are k, M, G, T, P, E and Z, in either case: nothing is counted in thousandths.
+    The prefixes k, M, G, T, P, E and Z are read in either case.
     """
     match = _FLOPS.fullmatch(text.strip().lower().replace("_", ""))
     amount = Decimal(match[1]) * PREFIXES[match[2]] if match else Decimal(0)
@@ -73,7 +49,7 @@ def parse_flops(text: str, what: str) -> float:
 
 
 def parse_seconds(text: str, what: str) -> float:
-    """`10m`, `90s`, `1.5h`, `1h30m` or `600` as seconds above 0."""
+    """Parse `10m`, `90s`, `1.5h`, `1h30m` or `600` to seconds above 0."""
     written = text.strip().lower().replace("_", "")
     amount = Decimal(0)
     if _PLAIN.fullmatch(written):
@@ -87,8 +63,31 @@ def parse_seconds(text: str, what: str) -> float:
 
 
 def _within(amount: Decimal, most: float, error: str, example: str) -> float:
-    """The amount as a float, if it is above 0 there and not beyond use."""
+    """The amount as a float, which must be above 0 and at most `most`."""
     number = float(amount)
     if not 0 < number <= most:
         raise DitbenchError(f"{error} above 0 and up to {most:.0e}", f"write {example}")
     return number
+
+
+def parse_budget(steps: str | None, flops: str | None, time: str | None) -> Table:
+    """Parse --steps, --flops or --time to a key of the configuration; no key if none is given.
+
+    Raises:
+        DitbenchError: more than one is given, or one cannot be parsed.
+    """
+    options = {
+        "--steps": ("budget.steps", steps, parse_count),
+        "--flops": ("budget.flops", flops, parse_flops),
+        "--time": ("budget.seconds", time, parse_seconds),
+    }
+    given = [option for option, (_, text, _) in options.items() if text is not None]
+    if len(given) > 1:
+        raise DitbenchError(
+            f"{' and '.join(given)} are given together", "a run has one budget: keep one of them"
+        )
+    return {
+        key: parse(text, option)
+        for option, (key, text, parse) in options.items()
+        if text is not None
+    }

@@ -1,4 +1,4 @@
-"""The application: its commands, its help pages, and how errors leave the process."""
+"""The application: its commands, its help pages, and how errors are printed."""
 
 from __future__ import annotations
 
@@ -12,60 +12,68 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ditbench import __version__
-from ditbench.cli import bench, compare, flops, plot, run, sample, strategies, train_features, tune
+from ditbench.cli import bench, blocks, compare, features, flops, plot, run, sample, tune
+from ditbench.cli.output import note
 from ditbench.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_OK,
     EXIT_USAGE,
     DitbenchError,
-    one_line,
+    printable,
 )
+from ditbench.plugins.user_traceback import BlockError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What Typer raises for a missing option, a wrong type, ... It brings a Click of its own and
-# exports only this child of that class.
+# The base of what Typer raises for a missing option, a wrong type, ... Typer contains its own copy
+# of Click and exports only this subclass.
 _UsageError: type[Any] = typer.BadParameter.mro()[1]
 
 
 @contextmanager
 def _errors_as_lines() -> Iterator[None]:
-    """Turn what a user can cause into a line, a hint and an exit code, without a traceback.
+    """Print errors that a user can cause as two lines, and exit with their code.
 
-    A broken pipe (`ditbench blocks | head -1`) is left to Typer, which leaves silently.
+    No traceback of ditbench is shown. For an error that a user's own block raised, its traceback
+    is printed first. A broken pipe (`ditbench blocks | head -1`) is left to Typer, which exits
+    silently.
     """
     try:
         yield
     except DitbenchError as error:
-        _complain(error.message, error.hint)
+        if isinstance(error, BlockError):
+            for line in error.traceback_text.splitlines():
+                typer.echo(printable(line), err=True)
+        _print_error(error.message, error.hint)
         raise typer.Exit(error.exit_code) from error
     except _UsageError as error:
         message = error.format_message().removesuffix(".").replace(": Input ", ": ")
         command = error.ctx.command_path if error.ctx else "ditbench"
-        _complain(message[:1].lower() + message[1:], f"{command} --help")
+        _print_error(message[:1].lower() + message[1:], f"{command} --help")
         raise typer.Exit(EXIT_USAGE) from error
     except BrokenPipeError:
         raise
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        _complain(f"{place}{error.strerror or error}", "is it there, and may you use it?")
+        _print_error(
+            f"{place}{error.strerror or error}", "check that it exists and that you have access"
+        )
         raise typer.Exit(EXIT_FAILED) from error
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
-def _complain(message: str, hint: str | None) -> None:
-    lines = [("error: ", "red", message), *([("help: ", "cyan", hint)] if hint else [])]
-    for label, colour, text in lines:
-        typer.secho(label, fg=colour, bold=True, nl=False, err=True)
-        typer.echo(one_line(" ".join(text.splitlines())), err=True)
+def _print_error(message: str, hint: str | None) -> None:
+    note("error", message)
+    if hint:
+        note("help", hint)
 
 
 def _without_flag_types(parameters: list[Any]) -> list[Any]:
-    """Options of which none says `<bool>` in the help page: a flag takes no value."""
+    """The parameters, of which flags show no `<bool>` in the help page: they take no value."""
     for parameter in parameters:
         if getattr(parameter, "is_flag", False):
             parameter.metavar = ""
@@ -78,13 +86,14 @@ class _Command(TyperCommand):
 
 
 class _Group(TyperGroup):
-    """A command of commands; alone, it shows its help page."""
+    """A group of commands; without arguments it shows its help page or does its own work."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_flag_types(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, args or ["--help"])
+        alone = [] if self.invoke_without_command else ["--help"]
+        return super().parse_args(ctx, args or alone)
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         with _errors_as_lines():
@@ -93,13 +102,6 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         with _errors_as_lines():
             return super().invoke(ctx)
-
-
-class _Listing(_Group):
-    """A command of commands that does something alone: it lists what they are about."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return TyperGroup.parse_args(self, ctx, args)
 
 
 app = typer.Typer(
@@ -125,7 +127,7 @@ def _options(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Find out which way of telling a diffusion transformer its timestep and class works best."""
+    """Compare ways to condition a diffusion transformer on its timestep and its class."""
 
 
 app.command("run", cls=_Command)(run.run)
@@ -133,19 +135,22 @@ app.command("tune", cls=_Command)(tune.tune)
 app.command("compare", cls=_Command)(compare.compare)
 app.command("plot", cls=_Command)(plot.plot)
 app.command("flops", cls=_Command)(flops.flops)
-blocks = typer.Typer(cls=_Listing, invoke_without_command=True)
-blocks.callback()(strategies.blocks)
-blocks.command("check", cls=_Command)(strategies.check)
-app.add_typer(blocks, name="blocks")
+listing = typer.Typer(cls=_Group, invoke_without_command=True)
+listing.callback()(blocks.blocks)
+listing.command("check", cls=_Command)(blocks.check)
+app.add_typer(listing, name="blocks")
 app.command("sample", cls=_Command)(sample.sample)
 app.command("bench", cls=_Command)(bench.bench)
-features = typer.Typer(cls=_Group, help="The small classifiers whose features the metrics use.")
-features.command("train", cls=_Command)(train_features.train)
-app.add_typer(features, name="features")
+extractors = typer.Typer(cls=_Group, invoke_without_command=True)
+extractors.callback()(features.features)
+extractors.command("train", cls=_Command, hidden=True, context_settings=features.ANY_OPTIONS)(
+    features.train
+)
+app.add_typer(extractors, name="features")
 
 
-# Objects between two searches for garbage. Python's default of some hundreds has it search all that
-# torch makes on import again and again.
+# New objects between two garbage collections. With Python's default of some hundreds, importing
+# torch triggers many.
 GARBAGE_THRESHOLD = 200_000
 
 
@@ -160,11 +165,11 @@ def main() -> NoReturn:
 
 
 def _leave(code: int) -> NoReturn:
-    """Exit without taking torch apart object by object, which takes Python half a second.
+    """Exit without destroying torch's objects one by one, which takes half a second.
 
-    Files are closed where they are written; only what is left in the two streams would be lost.
+    Files are closed where they are written; only the two streams need a flush.
     """
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):  # the reader of a pipe may be gone
+        with suppress(OSError):  # the reader of a pipe may have exited
             stream.flush()
     os._exit(code)

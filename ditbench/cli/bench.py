@@ -149,7 +149,7 @@ def _rows(
     choice: str,
 ) -> list[Row]:
     """The blocks, then the peers; each is refused here that could not be measured."""
-    from ditbench.models.blocks.options import check_options
+    from ditbench.plugins.options import check_options
     from ditbench.training.bench import Row
     from ditbench.training.compile_choice import as_asked
     from ditbench.training.contender import Ours

@@ -1,8 +1,9 @@
-"""`ditbench flops`: what a model costs."""
+"""`ditbench flops`: the cost of a model."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,11 +13,11 @@ from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_input, parse_model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from ditbench.models.sizes import ModelSize
+    from ditbench.config import RunConfig
 
-# Settings that say what model it is; the size has an option of its own.
+# The settings that change the counts; the size has an option of its own.
 COUNTED = ("model.mlp_ratio", "model.qk_norm", "model.norm", "model.registers")
 
 
@@ -29,16 +30,15 @@ def flops(
         ),
     ] = "XL/2",
     input: Annotated[  # noqa: A002 (the option's name)
-        str,
-        typer.Option(metavar="HxWxC", help="Height x width x channels of what is denoised."),
+        str, typer.Option(metavar="HxWxC", help="Height x width x channels of the input.")
     ] = "32x32x4",
     set_: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="A setting of the model, or of strategies: model.registers=4, options.NAME=8; "
-            "repeatable.",
+            help="A setting of the model or an option of blocks: model.registers=4, "
+            "options.NAME=8; repeatable.",
         ),
     ] = None,
     format: Format = None,  # noqa: A002
@@ -46,49 +46,46 @@ def flops(
 ) -> None:
     """Count parameters and multiply-accumulates of one forward pass.
 
-    Counted as in the DiT paper, whose Gflops are multiply-accumulates: one image, 1000 classes,
-    and a learned variance (twice as many channels come out as go in).
+    As in the DiT paper: one image, 1000 classes, and a learned variance (twice as many output
+    channels as input channels). The paper's Gflops are multiply-accumulates.
     """
     from ditbench.report.tables.columns import COST_COLUMNS
     from ditbench.report.tables.render import format_of
 
-    format_of(output, format)  # a wrong one is refused before the seconds that counting takes
+    format_of(output, format)  # refuse a wrong format before counting, which takes seconds
     names = parse_blocks(block)
     size = parse_model(model)
     height, width, channels = parse_input(input)
-    variants = _variants(names, size, set_) if set_ else {name: {} for name in names}
+    config = _read_settings(set_ or ())
 
     from ditbench.models.cost import count
+    from ditbench.plugins.lookup import block_errors, find_block
+    from ditbench.plugins.options import check_options, own_options
 
-    rows = [
-        count(name, size, height=height, width=width, channels=channels, **variant).as_dict()
-        for name, variant in variants.items()
-    ]
+    check_options(names, size, config.options)
+    counted = partial(count, size=size, height=height, width=width, channels=channels,
+                      mlp_ratio=config.model.mlp_ratio, **config.model.switches)  # fmt: skip
+    rows = []
+    for name in names:
+        options = own_options(name, size, config.options)
+        with block_errors(name):
+            rows.append(counted(block=find_block(name), name=name, options=options).as_dict())
     emit(rows, COST_COLUMNS, format, output)
 
 
-def _variants(
-    names: Sequence[str], size: ModelSize, settings: Sequence[str]
-) -> Mapping[str, dict[str, Any]]:
-    """What settings make of each strategy's model: further arguments of `count`.
+def _read_settings(settings: Sequence[str]) -> RunConfig:
+    """A configuration with these settings.
 
     Raises:
-        DitbenchError: a setting that no count depends on, or that cannot be.
+        DitbenchError: a setting that is invalid or does not change the counts.
     """
     from ditbench.config import load
-    from ditbench.models.blocks.options import check_options, own_options
 
     for setting in settings:
         key = setting.partition("=")[0].strip()
         if key not in COUNTED and not key.startswith("options."):
             raise DitbenchError(
-                f"--set {key} is nothing that is counted",
-                f"these are: {', '.join(COUNTED)}, options.NAME; the size is --model's",
+                f"--set {key} does not change the counts",
+                f"settings that do: {', '.join(COUNTED)}, options.NAME; --model sets the size",
             )
-    config = load(settings=tuple(settings))
-    check_options(names, size, config.options)
-    model = {"mlp_ratio": config.model.mlp_ratio, "switches": config.model.switches}
-    return {
-        name: model | {"options": tuple(own_options(name, size, config.options).items())}
-        for name in names
-    }
+    return load(settings=tuple(settings))

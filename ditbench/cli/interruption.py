@@ -1,4 +1,4 @@
-"""What Ctrl-C and SIGTERM do to a command that trains: it saves, and tells how to go on."""
+"""Ctrl-C and SIGTERM in a command that trains: it saves, and prints the command that resumes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def interruptible() -> Iterator[StopRequest]:
-    """Signals become a request to stop; a stop leaves with the command that goes on."""
+    """Turn signals into a request to stop, and leave with the signal's exit code."""
     from ditbench.training.signals import Stopped, StopRequest, stopping
 
     stop = StopRequest()
@@ -30,10 +30,10 @@ def interruptible() -> Iterator[StopRequest]:
     except Stopped:
         _leave("saved", stop)
     except KeyboardInterrupt:
-        _leave("stopped at once, the last checkpoint stands", stop)
+        _leave("stopped at once, the last checkpoint is kept", stop)
 
 
-def _leave(how: str, stop: StopRequest) -> NoReturn:
-    """Tell the command that goes on, which is the one that was given; exit as the signal says."""
-    typer.echo(f"interrupted, {how}; to go on: {shlex.join(['ditbench', *sys.argv[1:]])}", err=True)
+def _leave(state: str, stop: StopRequest) -> NoReturn:
+    command = shlex.join(["ditbench", *sys.argv[1:]])  # the same command resumes
+    typer.echo(f"interrupted, {state}; to resume: {command}", err=True)
     raise typer.Exit(EXIT_SIGNAL + (stop.number or signal.SIGINT))

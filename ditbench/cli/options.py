@@ -1,4 +1,4 @@
-"""Option types that commands share, and the parsers of their values. Torch-free."""
+"""Options that commands share, and the parsers of their values. Torch-free."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ from typing import Annotated
 
 import typer
 
+from ditbench.cli.output import note
 from ditbench.errors import DitbenchError
-from ditbench.models.blocks import expand_all, group_names, shadowed
+from ditbench.models.registry import group_names
+from ditbench.plugins.installed import shadowed
+from ditbench.plugins.lookup import expand_all
 
 Blocks = Annotated[
     str,
     typer.Option(
         metavar="NAMES",
-        help="A strategy (see `ditbench blocks`) or a class of your own (./my_block.py:MyBlock), "
-        f"several joined by commas, or a group: {', '.join(group_names())}.",
+        help="Blocks (see `ditbench blocks`), classes of your own (./my_block.py:MyBlock) or "
+        f"groups, joined by commas. Groups: {', '.join(group_names())}.",
     ),
 ]
 Results = Annotated[
     Path | None,
     typer.Argument(
         metavar="DIR",
-        help="Where the runs are, at any depth. Default: `results`, or else the reference runs "
-        "that come with ditbench.",
+        help="A directory that contains runs, at any depth. Default: `results`, or the reference "
+        "runs that come with ditbench.",
         show_default=False,
     ),
 ]
@@ -32,7 +35,7 @@ Only = Annotated[
     typer.Option(
         "--block",
         metavar="NAMES",
-        help="Only these strategies or groups, joined by commas: paper, adaln-zero,none.",
+        help="Only these blocks or groups, joined by commas: paper, adaln-zero,none.",
         show_default=False,
     ),
 ]
@@ -40,7 +43,7 @@ Format = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="rich, csv, md, latex or json. Default: as the suffix of -o says, or rich.",
+        help="rich, csv, md, latex or json. Default: by the suffix of -o, or rich.",
     ),
 ]
 Output = Annotated[
@@ -50,34 +53,32 @@ Output = Annotated[
 DEVICES = "auto, cpu, cuda, cuda:1 ..."
 COMPILE = "auto, on or off: whether torch.compile makes the training steps"
 
-# What fits a signed 64-bit integer, in which torch's generators take their seed.
+# torch's generators take a signed 64-bit seed.
 SEEDS = range(2**63)
-# Of a count of seeds: more is rather one seed, written without its comma.
+# The largest count of seeds. A larger number is probably one seed, written without its comma.
 MOST_SEEDS = 10_000
 
 
 def parse_blocks(text: str) -> list[str]:
-    """Names of strategies or groups, or places of classes, joined by commas, each strategy once.
+    """Expand names of blocks or groups, or paths of classes, joined by commas; each block once.
 
     Raises:
-        DitbenchError: for a name of neither; the nearest names are offered.
+        DitbenchError: an unknown name; the hint offers the nearest ones.
     """
     for line in shadowed():
-        typer.echo(f"warning: {line}", err=True)
+        note("warning", line)
     return expand_all(name.strip() for name in text.split(","))
 
 
 def parse_seeds(text: str, first: int = 0) -> list[int]:
-    """`0,1,2` as seeds; one number alone counts them, `5` is 0 to 4; `5,` is seed 5.
-
-    `0` is seed 0, because no seeds at all are nothing to ask for.
+    """Parse seeds: `0,1,2` lists them, `5` counts them (0 to 4), `5,` is seed 5, `0` is seed 0.
 
     Args:
         text: as given.
-        first: of the seeds that a number alone counts.
+        first: the first seed of a count.
 
     Raises:
-        DitbenchError: for anything else, and a count above `MOST_SEEDS`.
+        DitbenchError: any other text, and a count above `MOST_SEEDS`.
     """
     numbers = _whole_numbers(text.strip().removesuffix(","), "--seeds", SEEDS, text)
     if "," in text or numbers == [0]:
@@ -85,25 +86,26 @@ def parse_seeds(text: str, first: int = 0) -> list[int]:
     (count,) = numbers
     if count > MOST_SEEDS:
         raise DitbenchError(
-            f"--seeds {text} is a count of seeds, and above {MOST_SEEDS:,}",
-            f"write --seeds {count}, with a comma for seed {count} alone, or --seeds 0,1,2",
+            f"--seeds {text} is a count of seeds above {MOST_SEEDS:,}",
+            f"write --seeds {count}, with a comma for the single seed {count}, or --seeds 0,1,2",
         )
     return list(range(first, first + count))
 
 
 def parse_classes(text: str) -> list[int]:
-    """`0,1,2` as class labels; whether the data has them is not known here."""
+    """Parse class labels such as `0,1,2`; whether the data has them is checked later."""
     return _whole_numbers(text, "--classes", SEEDS, text)
 
 
 def _whole_numbers(text: str, option: str, allowed: range, given: str) -> list[int]:
-    """Numbers joined by commas, each once."""
+    """Parse numbers joined by commas, without repetitions."""
     try:
         numbers = [int(part) for part in text.split(",")]
     except ValueError:
         numbers = [-1]
     if any(number not in allowed for number in numbers):
         raise DitbenchError(
-            f"{option} '{given}' is not a list of whole numbers from 0 on", f"write {option} 0,1,2"
+            f"{option} '{given}' is not a list of whole numbers of at least 0",
+            f"write {option} 0,1,2",
         )
     return list(dict.fromkeys(numbers))

@@ -1,4 +1,4 @@
-"""Where results come from by default, and how tables leave: printed, or written to a file."""
+"""What commands print: tables and files, notes on stderr, and the runs to read by default."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+
+from ditbench.errors import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,8 +18,16 @@ if TYPE_CHECKING:
 
     from ditbench.report.tables.columns import Column
 
-# Wide enough for any table: what reads a pipe does not wrap.
+# Wide enough for any table: a pipe does not wrap lines.
 PIPE_WIDTH = 200
+# The labels of a line on stderr, and their colours on a terminal.
+LABELS = {"error": "red", "failed": "red", "warning": "yellow", "skipped": "yellow", "help": "cyan"}
+
+
+def note(label: str, text: str) -> None:
+    """Print `label: text` on stderr as one line; the label is one of `LABELS`."""
+    typer.secho(f"{label}: ", fg=LABELS[label], bold=True, nl=False, err=True)
+    typer.echo(one_line(" ".join(text.splitlines())), err=True)
 
 
 def emit(
@@ -49,7 +59,7 @@ def emit_text(text: str, output: Path | None) -> None:
 def print_table(
     rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], title: str | None = None
 ) -> None:
-    """Print a table on stdout; where the terminal is narrower, in several one below the other."""
+    """Print a table on stdout; on a narrow terminal as several tables, one below the other."""
     from rich.text import Text
 
     from ditbench.report.tables.terminal import bands, rich_table
@@ -64,7 +74,7 @@ def print_table(
 
 
 def print_sentence(text: str) -> None:
-    """Print a sentence on stdout: a terminal's lines end between words, a pipe has one line."""
+    """Print a sentence on stdout: wrapped between words on a terminal, as one line in a pipe."""
     from rich.text import Text
 
     console = _console()
@@ -75,7 +85,7 @@ def print_sentence(text: str) -> None:
 
 
 def print_rich(table: object) -> None:
-    """Print a rich table on stdout, never cut to a pipe's 80 columns."""
+    """Print a rich table on stdout."""
     _console().print(table)
 
 
@@ -87,22 +97,21 @@ def _console() -> Console:
 
 
 def load_runs(given: Path | None, blocks: str | None = None) -> pd.DataFrame:
-    """The runs to tell about; stderr names those that could not be used, and why.
+    """Read the runs to report; stderr names those that could not be used, with the reason.
 
     Args:
-        given: a directory; None is `results` below here or, when that holds no complete run,
-            the reference runs.
-        blocks: names of strategies or groups joined by commas; None is all.
+        given: a directory; None means `results` in the current directory, or the reference runs
+            where that has no complete run.
+        blocks: names of blocks or groups joined by commas; None means all.
 
     Raises:
-        DitbenchError: none of these runs is of a strategy that is asked for.
+        DitbenchError: no run, or none of a requested block.
     """
     from ditbench.report.reading.results import load_results
 
     runs = load_results(given or _default_results(), blocks)
     for path, reason in runs.attrs.get("skipped", []):
-        typer.secho("skipped: ", fg="yellow", nl=False, err=True)
-        typer.echo(f"{path}: {reason}", err=True)
+        note("skipped", f"{path}: {reason}")
     return runs
 
 

@@ -20,7 +20,7 @@ from ditbench.models.sizes import parse_model
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ditbench.settings import RunConfig, Table
+    from ditbench.config.schema import RunConfig, Table
 
 # The groups of the help page.
 what = partial(typer.Option, rich_help_panel="What is trained")

@@ -12,8 +12,8 @@ from ditbench.rundir import TUNING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ditbench.config.schema import RunConfig
     from ditbench.report.tuning.sweeps import Sweep
-    from ditbench.settings import RunConfig
     from ditbench.training.plan import Plan
 
 TUNED = "tuned"  # as a value of --lr

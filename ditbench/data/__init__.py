@@ -1,8 +1,8 @@
-"""Data sets as uint8 images and labels in memory.
+"""Data sets: images and labels in memory.
 
-A library of its own: it knows nothing of runs, models or configurations. This file is the
-registry; it imports torch only when a data set is loaded, so that names can be listed and checked
-at once.
+This package does not depend on runs, models or configurations. This file is the registry. A new
+source is a file with a function that returns an `ImageDataset`, and a line in `_SOURCES`. The
+registry imports torch only when a data set is loaded, so that names are listed fast.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from ditbench.data.archive import shown
+from ditbench.data.io.files import shown
 from ditbench.errors import DitbenchError, unknown_name
 
 if TYPE_CHECKING:
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
     from ditbench.data.dataset import ImageDataset
 
 
-class _Loader(NamedTuple):
-    """Where a loader lies, and whether it is called with a path."""
+class _Source(NamedTuple):
+    """The function that loads a data set, and whether it takes a path."""
 
     module: str  # of this package
     function: str
     path: Literal["none", "optional", "required"]
 
 
-_LOADERS = {
-    "digits": _Loader("digits", "load_digits", "none"),
-    "cifar10": _Loader("published", "load_cifar10", "optional"),
-    "fashion-mnist": _Loader("published", "load_fashion_mnist", "optional"),
-    "folder": _Loader("folder", "load_folder", "required"),
-    "npz": _Loader("npz", "load_npz", "required"),
+_SOURCES = {
+    "digits": _Source("digits", "load_digits", "none"),
+    "cifar10": _Source("published", "load_cifar10", "optional"),
+    "fashion-mnist": _Source("published", "load_fashion_mnist", "optional"),
+    "folder": _Source("folder", "load_folder", "required"),
+    "npz": _Source("npz", "load_npz", "required"),
 }
 
 
 def dataset_names() -> tuple[str, ...]:
-    """The names that `load_dataset` knows; the first is the default."""
-    return tuple(_LOADERS)
+    """The names that `load_dataset` accepts; the first is the default."""
+    return tuple(_SOURCES)
 
 
 def loader_of(path: Path) -> str:
-    """The name of the data set that a path stands for, by its suffix; nothing is looked at."""
+    """The name of the data set for a path, by its suffix alone; the file is not opened."""
     return "npz" if path.suffix.lower() == ".npz" else "folder"
 
 
@@ -51,27 +51,26 @@ def load_dataset(name: str, path: Path | None = None) -> ImageDataset:
 
     Args:
         name: one of `dataset_names()`.
-        path: the folder or zip of `folder`, the file of `npz`, the folder in which the files of
-            `cifar10` and `fashion-mnist` lie or will lie (by default in the cache); a built-in data
-            set takes none.
+        path: the folder or zip of `folder`, or the file of `npz`; for `cifar10` and
+            `fashion-mnist` the folder with their files, by default in the cache; None for `digits`.
 
     Raises:
-        DitbenchError: `name` is unknown (the hint offers the nearest one); a path is missing, or
-            given to a data set that takes none; what the loader itself refuses.
+        DitbenchError: `name` is unknown (the hint suggests the nearest one); a path is missing or
+            not accepted; or the data cannot be loaded.
     """
-    if name not in _LOADERS:
-        raise unknown_name("data set", name, _LOADERS)
-    loader = _LOADERS[name]
-    if path is None and loader.path == "required":
+    if name not in _SOURCES:
+        raise unknown_name("data set", name, _SOURCES)
+    source = _SOURCES[name]
+    if path is None and source.path == "required":
         raise DitbenchError(
             f"data set '{name}' needs a path",
-            "name a folder or zip of class folders of images, or an .npz: --data PATH",
+            "pass a folder or zip of class folders of images, or an .npz: --data PATH",
         )
-    if path is not None and loader.path == "none":
+    if path is not None and source.path == "none":
         raise DitbenchError(
             f"data set '{name}' is built in and takes no path, got {shown(path)}",
             "for images of your own: --data PATH, or --set data.name=folder with data.path",
         )
-    load = getattr(import_module(f"{__name__}.{loader.module}"), loader.function)
+    load = getattr(import_module(f"{__name__}.{source.module}"), source.function)
     dataset: ImageDataset = load() if path is None else load(path)
     return dataset

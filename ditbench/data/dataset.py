@@ -1,4 +1,4 @@
-"""A data set in memory, and the two maps between its pixels and a model's numbers."""
+"""A data set in memory, and the two maps between its pixels and the range of a model."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ditbench.errors import EXIT_FAILED, DitbenchError
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
-    """Images and the class of each; the tensors stay on the CPU and are not to be written to.
+    """Images and the class of each, on the CPU; the tensors must not be modified.
 
     Args:
-        name: what the data set is called in tables.
+        name: the name of the data set in tables.
         images: (N, C, H, W) uint8.
         labels: (N,) int64, each in [0, len(class_names)).
-        class_names: one name a class; a class may have no image.
+        class_names: one name per class; a class may have no images.
 
     Raises:
         DitbenchError: wrong type or shape, no images, a label out of range.
@@ -67,43 +67,43 @@ class ImageDataset:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) over shape, pixels and labels: equal for equal data, whatever its name."""
+        """SHA-256 (hex) over shape, number of classes, pixels and labels; names do not matter."""
         sha = hashlib.sha256(repr((tuple(self.images.shape), self.num_classes)).encode())
         sha.update(self.images.contiguous().numpy().data)
         sha.update(self.labels.contiguous().numpy().data)
         return sha.hexdigest()
 
     def _refuse(self, what: str) -> DitbenchError:
-        return DitbenchError(f"data set '{self.name}' has {what}", "check how the data were made")
+        return DitbenchError(f"data set '{self.name}' has {what}", "check how it was made")
 
 
 class NotNumbers(DitbenchError):  # noqa: N818 (what happened, as in Diverged)
-    """Samples that hold NaN: exit code 1."""
+    """Samples contain NaN: exit code 1."""
 
     def __init__(self) -> None:
         super().__init__(
-            "the samples are not numbers (NaN): the model has diverged",
+            "the samples contain NaN: the model has diverged",
             "lower the learning rate: --lr",
             EXIT_FAILED,
         )
 
 
 def to_model(images: Tensor) -> Tensor:
-    """Map pixels to the model's range: uint8 0..255 -> float32 [-1, 1], any shape."""
+    """Map pixels to the range of the model: uint8 0..255 -> float32 [-1, 1], any shape."""
     return images.to(torch.float32) / 127.5 - 1
 
 
 def to_uint8(x: Tensor) -> Tensor:
     """Quantise samples as an image file would: clamp to [-1, 1], round to the nearest of 0..255.
 
-    The inverse of `to_model` on all 256 values. Scores are taken of what it returns, because the
-    real images are quantised, too.
+    It inverts `to_model` for all 256 values. Metrics score quantised samples, because the real
+    images are quantised, too.
 
     Args:
         x: floating point, any shape.
 
     Raises:
-        NotNumbers: exit code 1, when `x` holds NaN. Its cast would be an ordinary black pixel,
+        NotNumbers: exit code 1, if `x` contains NaN. The cast would turn NaN into a black pixel,
             and a model that has diverged would get an ordinary score.
     """
     if x.isnan().any():

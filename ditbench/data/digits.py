@@ -1,4 +1,4 @@
-"""Real handwritten digits, 8x8, that come with scikit-learn: no download, no files."""
+"""Handwritten digits of 8x8 pixels that come with scikit-learn: nothing to download."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def load_digits() -> ImageDataset:
     The 17 grey levels (0..16) are spread over 0..255. Source: E. Alpaydin and C. Kaynak (1998),
     Optical Recognition of Handwritten Digits, UCI Machine Learning Repository.
     """
-    from sklearn.datasets import load_digits as sklearn_digits  # two seconds to import
+    from sklearn.datasets import load_digits as sklearn_digits  # takes two seconds to import
 
     digits = sklearn_digits()
     pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)  # (N, H, W)

@@ -1,8 +1,8 @@
-"""Metrics of generated images: feature extractors, and torchmetrics around them.
+"""Metrics of generated images: feature extractors, and the scores computed from their features.
 
-A library of its own: it knows nothing of runs, models or configurations. This file is the registry
-of extractors; it imports torch only when one is created, so that names can be listed and checked
-at once. Scores are computed by `ditbench.metrics.score`, which takes seconds to import.
+This package knows nothing of runs, models or configurations. This file holds the registries of
+extractors and metrics. It imports torch only when one of them is loaded, so that names can be
+listed and checked quickly. `ditbench.metrics.score` computes the scores.
 """
 
 from __future__ import annotations
@@ -18,12 +18,23 @@ if TYPE_CHECKING:
     import torch
 
     from ditbench.metrics.extractors import Extractor, LabelledImages
+    from ditbench.metrics.metric import Metric
 
-_EXTRACTORS = {  # name -> (module of this package, class)
+_EXTRACTORS = {  # name -> module of this package, class; the first is the default
     "digits": ("digits_classifier", "DigitsClassifier"),
     "cifar10": ("cifar10_classifier", "Cifar10Classifier"),
     "inception": ("inception", "InceptionV3"),
 }
+_METRICS = (  # module of this package, class; in the order of the columns of eval.csv
+    ("fid", "FID"),
+    ("kid", "KID"),
+    ("label_accuracy", "LabelAccuracy"),
+)
+
+
+def metric_classes() -> list[type[Metric]]:
+    """Every metric, in the order of the registry. Imports torchmetrics, which takes seconds."""
+    return [_load(*place) for place in _METRICS]
 
 
 def extractor_names() -> tuple[str, ...]:
@@ -31,26 +42,22 @@ def extractor_names() -> tuple[str, ...]:
     return tuple(_EXTRACTORS)
 
 
-def extractor_class(name: str, dataset: LabelledImages) -> type[Extractor]:
-    """The extractor's class, if it fits the images; no weights are read.
-
-    Args:
-        name: one of `extractor_names()`.
-        dataset: what will be scored; its image shape, and for a classifier its number of classes,
-            have to be the extractor's.
+def extractor_class(name: str, dataset: LabelledImages | None = None) -> type[Extractor]:
+    """The class of an extractor, after a check that it fits a data set; reads no weights.
 
     Raises:
-        DitbenchError: `name` is unknown (the hint offers the nearest one); shape or number of
-            classes do not fit.
+        DitbenchError: `name` is unknown (the hint offers the nearest one), or the extractor does
+            not accept the data set's image shape or has another number of classes.
     """
     if name not in _EXTRACTORS:
         raise unknown_name("features", name, _EXTRACTORS)
-    module, class_name = _EXTRACTORS[name]
-    kind: type[Extractor] = getattr(import_module(f"{__name__}.{module}"), class_name)
-    kind.check_shape((dataset.channels, dataset.height, dataset.width))
+    kind: type[Extractor] = _load(*_EXTRACTORS[name])
+    if dataset is None:
+        return kind
+    kind.check_shape(tuple(dataset.images.shape[1:]))
     if kind.num_classes not in (None, dataset.num_classes):
         raise DitbenchError(
-            f"{name} features tell {kind.num_classes} classes, the data set has "
+            f"{name} features have {kind.num_classes} classes, the data set has "
             f"{dataset.num_classes}",
             "use features without a classifier: --set metrics.features=inception",
         )
@@ -63,18 +70,21 @@ def create_extractor(
     inception_weights: Path | None = None,
     device: torch.device | str = "cpu",
 ) -> Extractor:
-    """Create an extractor for the images of a data set.
+    """Create the extractor that scores a data set.
 
     Args:
-        name: see `extractor_class`.
-        dataset: see `extractor_class`.
-        inception_weights: a file for `inception`, where torch's cache has none; others ignore it.
+        name: one of `extractor_names()`.
+        dataset: the data set to be scored.
+        inception_weights: the weights file of `inception`; None uses torch's hub cache.
         device: where the extractor runs.
 
     Raises:
-        DitbenchError: as `extractor_class`, or when weights are missing or damaged.
+        DitbenchError: as `extractor_class`, or the weights are missing or damaged.
     """
-    # Before any weights are read: a data set that does not fit must not start a download.
-    kind = extractor_class(name, dataset)
+    kind = extractor_class(name, dataset)  # first: a mismatch must not start a download
     options: dict[str, Any] = {"weights": inception_weights} if name == "inception" else {}
     return kind(**options).to(device)
+
+
+def _load(module: str, name: str) -> Any:
+    return getattr(import_module(f"{__name__}.{module}"), name)

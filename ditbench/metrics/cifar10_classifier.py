@@ -1,13 +1,12 @@
-"""Features of 32x32 colour images: a residual classifier of CIFAR-10 that comes with ditbench.
+"""Features of 32x32 colour images: a residual classifier of CIFAR-10 shipped with ditbench.
 
-Trained by `ditbench.metrics.train_cifar10`; its accuracy on the test images is recorded in the
-file, and in `Cifar10Classifier.details`. The file holds half-precision numbers, to be small; the
-features are computed in float32 of them.
+`docs/classifiers/train_cifar10.py` trained it. Its accuracy on the test images is recorded in the
+file, and in `Cifar10Classifier.details`. The file is in half precision, to be small; the features
+are computed in float32.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,69 +16,55 @@ from torch import Tensor, nn
 from ditbench.metrics.shipped import ShippedClassifier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-SHAPE = (3, 32, 32)  # C, H, W
 WIDTHS = (64, 128, 256)  # channels at 32x32, 16x16 and 8x8 pixels; the last are the features
-DEPTHS = (2, 2, 2)  # residual blocks at each
-NUM_FEATURES = WIDTHS[-1]
-NUM_CLASSES = 10
-STORED = torch.float16
-WEIGHTS = Path(__file__).parent / "weights" / "cifar10.safetensors"
+DEPTHS = (2, 2, 2)  # residual blocks at each size
 
 
-def convolution(inputs: int, outputs: int, size: int) -> nn.Module:
-    """A convolution that keeps height and width, as the finished network has them."""
+def convolution(inputs: int, outputs: int, size: int) -> nn.Conv2d:
+    """A convolution that keeps height and width."""
     return nn.Conv2d(inputs, outputs, size, padding=size // 2)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut; halves height and width first, if asked to."""
+    """Two 3x3 convolutions and a shortcut, after halving height and width if `halve` is set."""
 
-    def __init__(
-        self, inputs: int, outputs: int, unit: Callable[[int, int, int], nn.Module], *, halves: bool
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, *, halve: bool) -> None:
         super().__init__()
-        self.halves = halves
-        self.conv1 = unit(inputs, outputs, 3)
-        self.conv2 = unit(outputs, outputs, 3)
-        self.shortcut = nn.Identity() if inputs == outputs else unit(inputs, outputs, 1)
+        self.halve = halve
+        self.conv1 = convolution(inputs, outputs, 3)
+        self.conv2 = convolution(outputs, outputs, 3)
+        self.shortcut = nn.Identity() if inputs == outputs else convolution(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, H, W) to (N, outputs, H, W), or to half of H and W."""
-        if self.halves:
+        if self.halve:
             x = F.avg_pool2d(x, 2)
         return F.silu(self.conv2(F.silu(self.conv1(x))) + self.shortcut(x))
 
 
 class Cifar10Net(nn.Module):
-    """A stem, residual blocks in stages of half the size each, their mean, one linear layer.
+    """A stem, stages of residual blocks, the mean over pixels, and one linear layer.
 
-    SiLU and average pooling throughout: the features are smooth in the pixels.
+    SiLU and average pooling make the features smooth in the pixels.
 
     Args:
-        widths: channels of each stage; the last are the features.
+        widths: channels of each stage; those of the last are the features.
         depths: residual blocks of each stage.
-        unit: makes a convolution of (inputs, outputs, size). The network is trained with batch
-            normalisation behind each, and used with both folded into one.
     """
 
-    def __init__(
-        self,
-        widths: Sequence[int] = WIDTHS,
-        depths: Sequence[int] = DEPTHS,
-        unit: Callable[[int, int, int], nn.Module] = convolution,
-    ) -> None:
+    def __init__(self, widths: Sequence[int] = WIDTHS, depths: Sequence[int] = DEPTHS) -> None:
         super().__init__()
-        self.stem = unit(SHAPE[0], widths[0], 3)
-        blocks: list[nn.Module] = []
         inputs = widths[0]
+        self.stem = convolution(3, inputs, 3)
+        blocks: list[nn.Module] = []
         for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
-            for place in range(depth):
-                blocks.append(ResidualBlock(inputs, width, unit, halves=place == 0 and stage > 0))
+            for index in range(depth):
+                blocks.append(ResidualBlock(inputs, width, halve=index == 0 and stage > 0))
                 inputs = width
         self.blocks = nn.Sequential(*blocks)
-        self.logits = nn.Linear(inputs, NUM_CLASSES)
+        self.logits = nn.Linear(inputs, 10)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map images (N, 3, 32, 32) in [-1, 1] to features (N, F) and logits (N, 10)."""
@@ -91,9 +76,9 @@ class Cifar10Classifier(ShippedClassifier):
     """The shipped features of CIFAR-10: F = 256, K = 10."""
 
     name = "cifar10"
-    num_features = NUM_FEATURES
-    num_classes = NUM_CLASSES
-    shape = SHAPE
+    num_features = WIDTHS[-1]
+    num_classes = 10
+    accepts = "32x32 RGB"
+    shape = (3, 32, 32)
     network = Cifar10Net
-    weights = WEIGHTS
-    stored = STORED
+    stored = torch.float16

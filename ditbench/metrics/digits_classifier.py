@@ -1,30 +1,22 @@
-"""Features of 8x8 grey digits: a small convolutional classifier that comes with ditbench.
+"""Features of 8x8 grey digits: a small convolutional classifier shipped with ditbench.
 
-Trained by `ditbench.metrics.train_features`; its accuracy on the fifth of scikit-learn's digits
-that it has not seen is recorded in the file, and in `DigitsClassifier.details`.
+`docs/classifiers/train_digits.py` trained it. Its accuracy on the fifth of scikit-learn's digits
+that were held out is recorded in the file, and in `DigitsClassifier.details`.
 """
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ditbench.metrics.shipped import ShippedClassifier
 
-SHAPE = (1, 8, 8)  # C, H, W
-NUM_FEATURES = 64
-NUM_CLASSES = 10
-WEIGHTS = Path(__file__).parent / "weights" / "digits.safetensors"
-
 
 class DigitsNet(nn.Module):
-    """Three convolutions, then 64 features, from which one linear layer tells the class.
+    """Three convolutions, 64 features, and one linear layer that classifies them.
 
-    SiLU and average pooling throughout: the features are smooth in the pixels. They are taken
-    before a nonlinearity, so that none of them is ever dead and a Gaussian fits them (FID is a
-    distance of Gaussians).
+    SiLU and average pooling make the features smooth in the pixels. They are taken before a
+    nonlinearity, so that none of them is ever dead and a Gaussian fits them, as FID assumes.
     """
 
     def __init__(self) -> None:
@@ -32,8 +24,8 @@ class DigitsNet(nn.Module):
         self.conv1 = nn.Conv2d(1, 32, 3, padding=1)
         self.conv2 = nn.Conv2d(32, 64, 3, padding=1)
         self.conv3 = nn.Conv2d(64, 64, 3, padding=1)
-        self.features = nn.Linear(64 * 2 * 2, NUM_FEATURES)
-        self.logits = nn.Linear(NUM_FEATURES, NUM_CLASSES)
+        self.features = nn.Linear(64 * 2 * 2, 64)
+        self.logits = nn.Linear(64, 10)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map images (N, 1, 8, 8) in [-1, 1] to features (N, 64) and logits (N, 10)."""
@@ -48,8 +40,8 @@ class DigitsClassifier(ShippedClassifier):
     """The shipped digits features: F = 64, K = 10."""
 
     name = "digits"
-    num_features = NUM_FEATURES
-    num_classes = NUM_CLASSES
-    shape = SHAPE
+    num_features = 64
+    num_classes = 10
+    accepts = "8x8 grey"
+    shape = (1, 8, 8)
     network = DigitsNet
-    weights = WEIGHTS

@@ -1,4 +1,4 @@
-"""What every feature extractor is: a fixed function from uint8 images to features.
+"""The protocol of a feature extractor: a fixed function from uint8 images to features.
 
 Legend: N batch, C channels, H, W, F features, K classes.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
@@ -16,11 +15,12 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
     from typing import Self
 
 
 class LabelledImages(Protocol):
-    """What the metrics need of a data set; `ditbench.data.ImageDataset` is one."""
+    """What the metrics need of a data set; `ditbench.data.ImageDataset` satisfies it."""
 
     @property
     def images(self) -> Tensor:
@@ -31,24 +31,12 @@ class LabelledImages(Protocol):
         """K."""
 
     @property
-    def channels(self) -> int:
-        """C."""
-
-    @property
-    def height(self) -> int:
-        """H, in pixels."""
-
-    @property
-    def width(self) -> int:
-        """W, in pixels."""
-
-    @property
     def digest(self) -> str:
-        """A name for the content: other pixels, other digest."""
+        """A hash of the content: other pixels have another digest."""
 
 
 class Features(NamedTuple):
-    """What an extractor says of a batch; `logits` is None where it does not classify."""
+    """The output of an extractor for a batch; `logits` is None if it is not a classifier."""
 
     features: Tensor  # (N, F) float32
     logits: Tensor | None  # (N, K) float32
@@ -61,50 +49,57 @@ class Extractor(nn.Module, ABC):
         name: the name in the registry.
         revision: raised with every change of what `extract` computes; part of the digest.
         num_features: F.
-        num_classes: K, or None where the logits are not the data set's classes.
-        details: where the features come from, to be recorded beside the scores.
+        num_classes: K, or None if the logits are not the classes of the data set.
+        accepts: the images that it accepts, in words.
+        details: where the features come from; recorded in `result.json`.
     """
 
     name: ClassVar[str]
     revision: ClassVar[int] = 1
     num_features: ClassVar[int]
     num_classes: ClassVar[int | None]
+    accepts: ClassVar[str]
     details: Mapping[str, str]
 
     @classmethod
     @abstractmethod
+    def weights_file(cls) -> Path:
+        """Where the weights are expected by default; the file may be missing."""
+
+    @classmethod
+    @abstractmethod
+    def weights_hint(cls) -> str:
+        """What to do if the weights are missing or damaged."""
+
+    @classmethod
+    @abstractmethod
     def check_shape(cls, shape: tuple[int, ...]) -> None:
-        """Refuse images of another (C, H, W) than the extractor's with a DitbenchError."""
+        """Raise a DitbenchError if the extractor does not accept images of shape (C, H, W)."""
 
     @abstractmethod
     def extract(self, images: Tensor) -> Features:
-        """The features of (N, C, H, W) uint8 images; called by `forward`, which guards it."""
+        """The features of (N, C, H, W) uint8 images. Call the module instead of this method."""
 
     def forward(self, images: Tensor) -> Features:
-        """The features of a batch.
+        """Compute the features of a batch.
 
         Args:
             images: (N, C, H, W) uint8, on the extractor's device.
 
         Raises:
-            TypeError: not uint8: samples have to be quantised first.
-            DitbenchError: another shape than the extractor's.
+            TypeError: the images are not uint8: samples have to be quantised first.
+            DitbenchError: the extractor does not accept images of this shape.
         """
         if images.dtype != torch.uint8:
-            raise TypeError(f"features are taken of uint8 images, got {images.dtype}")
+            raise TypeError(f"features need uint8 images, got {images.dtype}")
         self.check_shape(tuple(images.shape[1:]))
-        with ExitStack() as stack:
-            stack.enter_context(torch.no_grad())
-            # A caller's autocast or TF32 would blur the features, and not those in the cache.
-            stack.enter_context(torch.autocast(images.device.type, enabled=False))
-            if images.device.type == "cuda":
-                stack.enter_context(
-                    torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
-                )
+        # Autocast or TF32 of the caller would change these features, but not the cached ones.
+        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False), exact:
             return self.extract(images)
 
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002, FBT001
-        """Stay in evaluation mode, whoever asks."""
+        """Stay in evaluation mode, whatever `mode` is."""
         return super().train(False)
 
     @cached_property
@@ -114,11 +109,11 @@ class Extractor(nn.Module, ABC):
 
 
 def digest_of(tensors: Mapping[str, Tensor], text: str = "") -> str:
-    """SHA-256 (hex) over a text and named tensors, on whatever device they lie."""
+    """SHA-256 (hex) over a text and named tensors, on any device."""
     sha = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
         sha.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        # As bytes: numpy knows no bfloat16, and a memoryview no zero dimensions.
+        # As bytes: numpy has no bfloat16, and a memoryview needs one dimension at least.
         content: Any = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
         sha.update(content.data)
     return sha.hexdigest()

@@ -1,8 +1,8 @@
-"""Statistics of the real images, computed once for a data set and an extractor, and cached.
+"""Statistics of the real images, computed once per data set and extractor, and cached.
 
-The cache lies in `~/.cache/ditbench` (`XDG_CACHE_HOME` and `DITBENCH_CACHE` move it). It only ever
-saves time: a file that is damaged, foreign or out of date is computed again, and a place that
-cannot be written means no caching.
+The cache is in `~/.cache/ditbench` (`XDG_CACHE_HOME` and `DITBENCH_CACHE` change that). It only
+saves time: statistics are computed again if the file is damaged or belongs to something else, and
+are not cached if the directory cannot be written.
 """
 
 from __future__ import annotations
@@ -24,21 +24,23 @@ if TYPE_CHECKING:
 
     from ditbench.metrics.extractors import Extractor, LabelledImages
 
-# Raised when the same images and extractor would give other statistics.
-REVISION = 1
-KID_ROWS = 10_000
-KID_ROWS_SEED = 0
+REVISION = 1  # raised when the same images and extractor give other statistics
+MAX_ROWS = 10_000
+ROWS_SEED = 0
 
 
 @dataclass(frozen=True, eq=False)
 class RealStatistics:
-    """What FID and KID need of the real images, on the CPU.
+    """What the metrics need of the real images, on the CPU.
+
+    FID uses the sums, over all images. KID uses the rows: of a data set with more than 10,000
+    images, those of 10,000 drawn with a fixed seed.
 
     Attributes:
         count: the number of images.
         features_sum: (F,) float64, the sum of the features.
         outer_sum: (F, F) float64, the sum of the features' outer products, not centred.
-        rows: (M, F) float32, the features of at most `KID_ROWS` images, drawn with a fixed seed.
+        rows: (M, F) float32, the features of M = min(count, 10,000) images.
     """
 
     count: int
@@ -52,49 +54,44 @@ def real_statistics(
     extractor: Extractor,
     device: torch.device | str = "cpu",
     batch_size: int = 500,
-    *,
-    cache: bool = True,
 ) -> RealStatistics:
-    """The statistics of all images of a data set, from the cache where it holds them.
+    """The statistics of all images of a data set, from the cache if it has them.
 
     Args:
-        dataset: images that fit the extractor.
-        extractor: already on `device`.
-        device: where the features are computed; float32 rounding is all that depends on it.
-        batch_size: images a forward pass.
-        cache: False neither reads nor writes the cache.
+        dataset: images that the extractor accepts.
+        extractor: on `device`.
+        device: where the features are computed. Only float32 rounding depends on it.
+        batch_size: images per forward pass.
 
     Raises:
-        DitbenchError: the images do not fit the extractor.
+        DitbenchError: the extractor does not accept the images.
     """
     key = {"dataset": dataset.digest, "extractor": extractor.digest, "revision": str(REVISION)}
-    directory = cache_directory() if cache else None
+    directory = cache_directory()
     if directory is None:
         return compute_statistics(dataset.images, extractor, device, batch_size)
     name = f"real-{extractor.name}-{key['dataset'][:16]}-{key['extractor'][:16]}-{REVISION}"
     path = directory / f"{name}.safetensors"
-    known = _read(path, key)
-    if known is None:
-        known = compute_statistics(dataset.images, extractor, device, batch_size)
-        _write(path, key, known)
-    return known
+    statistics = _read(path, key)
+    if statistics is None:
+        statistics = compute_statistics(dataset.images, extractor, device, batch_size)
+        _write(path, key, statistics)
+    return statistics
 
 
 def compute_statistics(
     images: Tensor, extractor: Extractor, device: torch.device | str = "cpu", batch_size: int = 500
 ) -> RealStatistics:
-    """The statistics of (N, C, H, W) uint8 images; knows nothing of the cache."""
+    """The statistics of (N, C, H, W) uint8 images, without the cache."""
     F = extractor.num_features
-    # On the CPU, because float64 is not to be had on every device.
+    # On the CPU, because not every device has float64.
     features_sum = torch.zeros(F, dtype=torch.float64)
     outer_sum = torch.zeros(F, F, dtype=torch.float64)
     rows = []
-    generator = torch.Generator().manual_seed(KID_ROWS_SEED)
+    generator = torch.Generator().manual_seed(ROWS_SEED)
     kept = torch.zeros(len(images), dtype=torch.bool)
-    kept[torch.randperm(len(images), generator=generator)[:KID_ROWS]] = True
-    for batch, keep in zip(
-        torch.split(images, batch_size), torch.split(kept, batch_size), strict=True
-    ):
+    kept[torch.randperm(len(images), generator=generator)[:MAX_ROWS]] = True
+    for batch, keep in zip(images.split(batch_size), kept.split(batch_size), strict=True):
         features = extractor(batch.to(device)).features.cpu()  # (N, F)
         rows.append(features[keep])
         features = features.double()
@@ -104,9 +101,9 @@ def compute_statistics(
 
 
 def _read(path: Path, key: dict[str, str]) -> RealStatistics | None:
-    """The statistics in a file, or None unless they are whole and those asked for."""
+    """The statistics in a file, or None if it is not intact or has another key."""
     try:
-        if not path.is_file():  # opening a pipe would wait for a writer
+        if not path.is_file():  # reading a pipe would wait for a writer
             return None
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -119,15 +116,10 @@ def _read(path: Path, key: dict[str, str]) -> RealStatistics | None:
         return None
 
 
-def _write(path: Path, key: dict[str, str], real: RealStatistics) -> None:
-    tensors = {
-        "count": torch.tensor(real.count),
-        "features_sum": real.features_sum,
-        "outer_sum": real.outer_sum,
-        "rows": real.rows,
-    }
+def _write(path: Path, key: dict[str, str], statistics: RealStatistics) -> None:
+    tensors = {**vars(statistics), "count": torch.tensor(statistics.count)}
     data = safetensors.torch.save(tensors, {**key, "content": digest_of(tensors)})
     try:
         write_atomically(path, lambda file: file.write(data))
     except DitbenchError:
-        return  # it will be computed again the next time
+        return  # computed again next time

@@ -11,16 +11,14 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
-from ditbench.models.blocks import check_block
-from ditbench.models.blocks.guard import guarded
 from ditbench.models.dit import DiT
-from ditbench.models.switches import PAPER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Mapping
 
+    from ditbench.models.blocks.base import Block
+    from ditbench.models.layers import NormKind
     from ditbench.models.sizes import ModelSize
-    from ditbench.models.switches import Switches
 
 # Forward once, backward twice: the gradient of each product is two products of its size.
 TRAINING_PASSES = 3
@@ -62,36 +60,42 @@ class Cost:
 
 
 def count(
-    block: str,
+    block: type[Block],
     size: ModelSize,
     *,
+    name: str,
     height: int,
     width: int,
     channels: int,
     out_channels: int | None = None,
     num_classes: int = 1000,
     mlp_ratio: float = 4.0,
-    options: Iterable[tuple[str, int]] = (),
-    switches: Switches = PAPER,
+    options: Mapping[str, int] | None = None,
+    qk_norm: bool = False,
+    norm: NormKind = "layer",
+    registers: int = 0,
 ) -> Cost:
     """Count one model; no weights are allocated.
 
     Args:
-        block: the name of a conditioning strategy.
+        block: the class of the conditioning block.
         size: of the model.
+        name: of the block.
         height: of the input.
         width: of the input.
         channels: of the input.
         out_channels: of the output; by default twice `channels`, the paper's learned variance.
         num_classes: 1000 as in the paper.
         mlp_ratio: 4 as in the paper.
-        options: of the strategy, as pairs of name and value; its defaults where they are left out.
-        switches: of the model.
+        options: of the block; its defaults where they are left out.
+        qk_norm: see `DiT`, like the two that follow.
+        norm: see there.
+        registers: see there.
 
     Raises:
-        DitbenchError: for an unknown block or option, or a model that cannot be built.
+        DitbenchError: for a model that cannot be built.
     """
-    with guarded(block), torch.device("meta"):
+    with torch.device("meta"):
         model = DiT(
             block,
             size,
@@ -102,12 +106,13 @@ def count(
             num_classes=num_classes,
             mlp_ratio=mlp_ratio,
             options=options,
-            switches=switches,
+            qk_norm=qk_norm,
+            norm=norm,
+            registers=registers,
         )
-    with guarded(block):
-        flops = forward_flops(model, channels, height, width)
+    flops = forward_flops(model, channels, height, width)
     return Cost(
-        block=check_block(block),
+        block=name,
         model=size.name,
         input=f"{height}x{width}x{channels}",
         parameters=sum(parameter.numel() for parameter in model.parameters()),

@@ -1,15 +1,13 @@
-"""Initial weights: the rules of the DiT paper, and one generator a parameter.
+"""Initial weights: the rules of the DiT paper, with one generator per parameter.
 
-A parameter's draw depends on the seed and its own name alone. Two models which have a module in
-common therefore start with the same weights in it, whatever else differs (what makes blocks
-comparable), and the order in which modules are built does not matter.
+A parameter's draw depends on the seed and on its own name alone. Two models with a module in common
+therefore start with equal weights there, whatever else differs, which makes blocks comparable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -17,13 +15,11 @@ from torch import Tensor, nn
 from ditbench.models.layers import TimestepEmbedder
 from ditbench.seeds import generator
 
-if TYPE_CHECKING:
-    from ditbench.models.dit import DiT
-
 EMBEDDING_STD = 0.02
 
-# How a parameter starts: it is filled in place, by draws of its own generator.
+# How a parameter starts: it is filled in place from its own generator.
 Rule = Callable[[Tensor, torch.Generator], object]
+# A glob pattern of parameter names in the model, and their rule; of several that match, the last.
 Rules = tuple[tuple[str, Rule], ...]
 
 
@@ -33,69 +29,50 @@ def zero(weight: Tensor, _draws: torch.Generator) -> None:
 
 
 def normal(std: float) -> Rule:
-    """N(0, std^2)."""
+    """N(0, std²)."""
     return lambda weight, draws: weight.normal_(std=std, generator=draws)
 
 
 def unit_rows(weight: Tensor, draws: torch.Generator) -> None:
-    """N(0, 1/D) for rows of D numbers: each has about the length 1."""
+    """N(0, 1/D) for rows of D numbers: each row has about the length 1."""
     weight.normal_(std=weight.shape[-1] ** -0.5, generator=draws)
 
 
 @torch.no_grad()
-def initialize(model: DiT, seed: int) -> None:
-    """Set every weight of a DiT (Peebles & Xie 2022, section 4, and the published weights' facts).
+def initialize(model: nn.Module, rules: Rules, seed: int) -> None:
+    """Set every weight of a DiT (Peebles & Xie 2022, section 4; facts of the published weights).
 
     Linear layers are Xavier-uniform with zero bias, q, k and v as one matrix; the patch embedding
-    is Xavier-uniform on its flattened weight; tables, such as that of the labels, and both linears
-    of the timestep embedder are N(0, 0.02); gains of norms are one; what the strategy says in
-    `Block.initial` goes before; the output layer is zero.
+    is Xavier-uniform on its flattened weight; embedding tables and both linear layers of the
+    timestep embedder are N(0, 0.02²); gains of norms are one. The block's rules override these, and
+    the output layer is zero.
 
     Raises:
-        ValueError: for a parameter that neither these rules nor the strategy's say anything about.
+        ValueError: no rule covers a parameter.
     """
-    for name, module in model.named_modules():
+    modules = dict(model.named_modules())
+    of_time = tuple(f"{name}." for name, m in modules.items() if isinstance(m, TimestepEmbedder))
+    covered = set()
+    for name, module in modules.items():
+        draws = generator(seed, "init", name)
         if isinstance(module, nn.Linear | nn.Conv2d):
-            nn.init.xavier_uniform_(
-                module.weight.view(len(module.weight), -1), generator=_of(seed, name)
-            )
+            if name.startswith(of_time):
+                nn.init.normal_(module.weight, std=EMBEDDING_STD, generator=draws)
+            else:
+                nn.init.xavier_uniform_(module.weight.flatten(1), generator=draws)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, std=EMBEDDING_STD, generator=_of(seed, name))
+            nn.init.normal_(module.weight, std=EMBEDDING_STD, generator=draws)
         elif isinstance(module, nn.RMSNorm):
             nn.init.ones_(module.weight)
-    for name, module in _within_timestep_embedders(model):
-        if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=EMBEDDING_STD, generator=_of(seed, name))
-    _apply_stated(model, seed)
-    nn.init.zeros_(model.final_layer.linear.weight)
-
-
-def _within_timestep_embedders(model: DiT) -> list[tuple[str, nn.Module]]:
-    embedders = [
-        (name, module)
-        for name, module in model.named_modules()
-        if isinstance(module, TimestepEmbedder)
-    ]
-    return [part for name, module in embedders for part in module.named_modules(prefix=name)]
-
-
-def _apply_stated(model: DiT, seed: int) -> None:
-    """Set what the strategy says of its own; refuse what nobody says anything about."""
-    set_above = {
-        f"{name}.{own}"
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding | nn.RMSNorm)
-        for own, _ in module.named_parameters(recurse=False)
-    }
+        else:
+            continue
+        covered |= {f"{name}.{own}" for own, _ in module.named_parameters(recurse=False)}
     for name, parameter in model.named_parameters():
-        rules = [rule for pattern, rule in model.block_class.initial if fnmatchcase(name, pattern)]
-        if rules:
-            rules[-1](parameter, _of(seed, name))
-        elif name not in set_above:
-            raise ValueError(f"how {name} starts is not said: name it in the strategy's `initial`")
-
-
-def _of(seed: int, name: str) -> torch.Generator:
-    return generator(seed, "init", name)
+        matching = [rule for pattern, rule in rules if fnmatchcase(name, pattern)]
+        if matching:
+            matching[-1](parameter, generator(seed, "init", name))
+        elif name not in covered:
+            raise ValueError(f"no rule initialises {name}: name it in the block's `initial`")
+    nn.init.zeros_(model.get_parameter("final_layer.linear.weight"))

@@ -1,104 +1,214 @@
-"""Layers that every conditioning strategy shares.
+"""The layers that all blocks share.
 
-Legend of shapes: N batch, T tokens, D hidden size, C channels, H x W image, P patch size.
+Legend of shapes: N batch, T tokens, S context tokens, D hidden size, h heads, C channels, H x W
+image, P patch size.
 """
 
 from __future__ import annotations
 
-import math
-from itertools import islice
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ditbench.models.heads import Heads
-from ditbench.models.ops import (
-    Linear,
-    cross_attention,
-    linear,
-    linear_gelu,
-    linears,
-    norm,
-    self_attention,
-)
+from ditbench.models.extras import HeadNorm, embedding
+from ditbench.models.sincos import FREQUENCIES, timestep_features
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping
 
-    from ditbench.models.switches import NormKind
+NORM_EPS = 1e-6  # as in the published models
 
-FREQUENCIES = 256
+NormKind = Literal["layer", "rms"]
+NORMS: dict[NormKind, Callable[..., Tensor]] = {"layer": F.layer_norm, "rms": F.rms_norm}
+
+
+def norm(
+    x: Tensor, shift: Tensor | None = None, scale: Tensor | None = None, kind: NormKind = "layer"
+) -> Tensor:
+    """Norm of x (N, T, D) without gain, then x * (1 + scale) + shift by vectors (N, 1, D)."""
+    x = NORMS[kind](x, x.shape[-1:], eps=NORM_EPS)
+    return x if shift is None or scale is None else torch.addcmul(shift, x, 1 + scale)
+
+
+def add(x: Tensor, h: Tensor, gate: Tensor | None = None) -> Tensor:
+    """X + gate * h: a residual connection of x and h (N, T, D), with a gate (N, 1, D)."""
+    return x + h if gate is None else torch.addcmul(x, gate, h)
+
+
+def attention(qkv: Tensor, num_heads: int) -> Tensor:
+    """Multi-head self-attention: q, k and v side by side (N, T, 3 D) -> (N, T, D)."""
+    return _attend(*qkv.chunk(3, dim=-1), num_heads)
+
+
+def cross_attention(q: Tensor, kv: Tensor, num_heads: int) -> Tensor:
+    """Multi-head attention of q (N, T, D) to k and v side by side (N, S, 2 D) -> (N, T, D)."""
+    return _attend(q, *kv.chunk(2, dim=-1), num_heads)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, num_heads: int) -> Tensor:
+    q, k, v = (part.unflatten(-1, (num_heads, -1)).transpose(1, 2) for part in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+@dataclass(frozen=True)
+class Ops:
+    """The operations of a model that can have a faster implementation, which computes the same.
+
+    The defaults are the definition. Training passes others, such as those of `ditbench.kernels`.
+    """
+
+    linear: Callable[..., Tensor] = F.linear
+    norm: Callable[..., Tensor] = norm
+    add: Callable[..., Tensor] = add
+    attention: Callable[..., Tensor] = attention
+    cross_attention: Callable[..., Tensor] = cross_attention
+
+
+PLAIN = Ops()
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the modules of a block are built from.
+
+    Attributes:
+        hidden_size: D.
+        num_heads: h, a divisor of D.
+        mlp_ratio: inner width of the MLP over D.
+        depth: number of blocks of the model.
+        options: the block's own numbers by name, see `Block.options`.
+        qk_norm: whether each head's queries and keys are RMS-normalised, see `QKV`.
+        norm: `layer`, or `rms` (Zhang & Sennrich 2019, arXiv 1910.07467, section 4).
+        ops: the implementation of the operations.
+    """
+
+    hidden_size: int
+    num_heads: int
+    mlp_ratio: float
+    depth: int
+    options: Mapping[str, int] = field(default_factory=dict)
+    qk_norm: bool = False
+    norm: NormKind = "layer"
+    ops: Ops = PLAIN
+
+
+class Linear(nn.Linear):
+    """`nn.Linear`, computed by `ops.linear`."""
+
+    def __init__(self, inputs: int, outputs: int, ops: Ops = PLAIN) -> None:
+        super().__init__(inputs, outputs)
+        self.ops = ops
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (..., inputs) to (..., outputs)."""
+        return self.ops.linear(x, self.weight, self.bias)
+
+
+class QKV(Linear):
+    """Queries, keys and values by one matrix: (N, T, D) -> (N, T, 3 D).
+
+    With `spec.qk_norm` the queries and keys of each head are RMS-normalised, so that scores cannot
+    grow with the weights (Dehghani et al. 2023, arXiv 2302.05442, section 2.1; RMS norms as in
+    Esser et al. 2024, arXiv 2403.03206, section 5.3). One gain for queries and one for keys.
+
+    Args:
+        spec: of the block.
+        queries: whether there are queries; without, the output is keys and values, (N, T, 2 D).
+    """
+
+    def __init__(self, spec: Spec, *, queries: bool = True) -> None:
+        super().__init__(spec.hidden_size, (3 if queries else 2) * spec.hidden_size, spec.ops)
+        head_size = spec.hidden_size // spec.num_heads
+        self.q_norm = HeadNorm(head_size) if spec.qk_norm and queries else None
+        self.k_norm = HeadNorm(head_size) if spec.qk_norm else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Project x (N, T, D)."""
+        return self.normalise(super().forward(x))
+
+    def normalise(self, parts: Tensor) -> Tensor:
+        """Apply the norms to what the matrix gives; keys and values are its last 2 D columns."""
+        if self.k_norm is None:
+            return parts
+        *q, k, v = parts.split(self.in_features, dim=-1)
+        q = [each if self.q_norm is None else self.q_norm(each) for each in q]
+        return torch.cat([*q, self.k_norm(k), v], dim=-1)
 
 
 class Attention(nn.Module):
     """Multi-head self-attention over x (N, T, D)."""
 
-    def __init__(self, hidden_size: int, num_heads: int) -> None:
+    def __init__(self, spec: Spec) -> None:
         super().__init__()
-        self.num_heads = num_heads
-        self.qkv = Heads(hidden_size, num_heads)
-        self.proj = Linear(hidden_size, hidden_size)
+        self.spec = spec
+        self.qkv = QKV(spec)
+        self.proj = Linear(spec.hidden_size, spec.hidden_size, spec.ops)
 
     def forward(self, x: Tensor) -> Tensor:
         """Mix the tokens of x (N, T, D)."""
-        return self.proj(self_attention(self.qkv(x), self.num_heads))
+        return self.proj(self.spec.ops.attention(self.qkv(x), self.spec.num_heads))
 
 
-class CrossAttention(nn.Module):
-    """Multi-head attention of x (N, T, D) over a context (N, S, D).
+class CrossAttention(Attention):
+    """Multi-head attention of x (N, T, D) to a context (N, S, D).
 
-    One matrix holds q, k and v, as in `Attention`: Xavier's bound depends on the shape of what is
-    drawn, so that separate matrices would start wider here than there.
+    One matrix holds q, k and v, as in `Attention`: Xavier's bound depends on the matrix's shape,
+    and separate matrices would start wider.
     """
 
-    def __init__(self, hidden_size: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.qkv = Heads(hidden_size, num_heads)
-        self.proj = Linear(hidden_size, hidden_size)
-
-    def forward(self, x: Tensor, kv: Tensor) -> Tensor:
-        """Let every token of x (N, T, D) read from keys and values (N, S, 2 D)."""
-        q = linears(x, [self.qkv.weight], [self.qkv.bias], slice(x.shape[-1]))
-        return self.proj(cross_attention(self.qkv.normal_queries(q), kv, self.num_heads))
-
-    @staticmethod
-    def keys_and_values(layers: Sequence[CrossAttention], context: Tensor) -> tuple[Tensor, ...]:
-        """What each of the layers reads from a context (N, S, D): (N, S, 2 D) a layer."""
-        D = context.shape[-1]
-        qkv = [layer.qkv for layer in layers]
-        weights, biases = [each.weight for each in qkv], [each.bias for each in qkv]
-        read = linears(context, weights, biases, slice(D, None)).split(2 * D, dim=-1)
-        return tuple(each.normal_keys(kv) for each, kv in zip(qkv, read, strict=True))
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:  # type: ignore[override]
+        """Let every token of x (N, T, D) read from the context (N, S, D)."""
+        D, ops = x.shape[-1], self.spec.ops
+        weights, biases = self.qkv.weight.split([D, 2 * D]), self.qkv.bias.split([D, 2 * D])
+        q = ops.linear(x, weights[0], biases[0])
+        if self.qkv.q_norm is not None:
+            q = self.qkv.q_norm(q)
+        kv = self.qkv.normalise(ops.linear(context, weights[1], biases[1]))
+        return self.proj(ops.cross_attention(q, kv, self.spec.num_heads))
 
 
 class Mlp(nn.Module):
-    """Two linear layers around a tanh-approximated GELU."""
+    """Two linear layers with a tanh-approximated GELU between them."""
 
-    def __init__(self, hidden_size: int, mlp_ratio: float) -> None:
+    def __init__(self, spec: Spec) -> None:
         super().__init__()
-        inner = int(hidden_size * mlp_ratio)
-        self.fc1 = Linear(hidden_size, inner)
-        self.fc2 = Linear(inner, hidden_size)
+        inner = int(spec.hidden_size * spec.mlp_ratio)
+        self.fc1 = Linear(spec.hidden_size, inner, spec.ops)
+        self.fc2 = Linear(inner, spec.hidden_size, spec.ops)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map each token of x (N, T, D) by itself."""
-        return self.fc2(linear_gelu(x, self.fc1.weight, self.fc1.bias))
+        """Map each token of x (N, T, D)."""
+        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+
+
+class Modulation(nn.Sequential):
+    """`count` vectors regressed from the conditioning: SiLU, then Linear (section 3.2)."""
+
+    def __init__(self, spec: Spec, count: int) -> None:
+        D = spec.hidden_size
+        super().__init__(nn.SiLU(), Linear(D, count * D, spec.ops))
+        self.count = count
+
+    def forward(self, vector: Tensor) -> tuple[Tensor, ...]:
+        """Regress vectors (N, 1, D) each from the conditioning (N, D)."""
+        return super().forward(vector).unsqueeze(1).chunk(self.count, dim=-1)
 
 
 class PatchEmbedder(nn.Module):
     """Cut (N, C, H, W) into P x P patches and project each to a token: (N, T, D).
 
-    The weight is a convolution's (D, C, P, P), as in published checkpoints; stride and kernel are
-    equal, so one matrix product over flattened patches computes it.
+    The weight is a convolution's (D, C, P, P), as in published checkpoints. Stride and kernel size
+    are equal, so one matrix product over flattened patches computes it.
     """
 
-    def __init__(self, patch_size: int, channels: int, hidden_size: int) -> None:
+    def __init__(self, spec: Spec, patch_size: int, channels: int) -> None:
         super().__init__()
+        self.ops = spec.ops
         self.patch_size = patch_size
-        self.proj = nn.Conv2d(channels, hidden_size, patch_size, stride=patch_size)
+        self.proj = nn.Conv2d(channels, spec.hidden_size, patch_size, stride=patch_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens in reading order: (N, C, H, W) -> (N, T, D)."""
@@ -106,127 +216,52 @@ class PatchEmbedder(nn.Module):
         P = self.patch_size
         patches = x.view(N, C, H // P, P, W // P, P).permute(0, 2, 4, 1, 3, 5)
         tokens = patches.reshape(N, (H // P) * (W // P), C * P * P)
-        return linear(tokens, self.proj.weight.flatten(1), cast("Tensor", self.proj.bias))
+        return self.ops.linear(tokens, self.proj.weight.flatten(1), self.proj.bias)
 
 
 class TimestepEmbedder(nn.Module):
     """256 sinusoidal features of the timestep, then Linear, SiLU, Linear: (N,) -> (N, D)."""
 
-    def __init__(self, hidden_size: int) -> None:
+    def __init__(self, spec: Spec) -> None:
         super().__init__()
+        D = spec.hidden_size
         self.mlp = nn.Sequential(
-            Linear(FREQUENCIES, hidden_size), nn.SiLU(), Linear(hidden_size, hidden_size)
+            Linear(FREQUENCIES, D, spec.ops), nn.SiLU(), Linear(D, D, spec.ops)
         )
 
     def forward(self, t: Tensor) -> Tensor:
         """Embed timesteps t (N,) on the scale 0..999, whole or not."""
-        return self.mlp(timestep_features(t))
-
-
-def timestep_features(t: Tensor, dim: int = FREQUENCIES, max_period: float = 10_000) -> Tensor:
-    """Cosines, then sines, of t (N,) at dim / 2 geometric frequencies: (N, dim) float32."""
-    half = dim // 2
-    exponents = torch.arange(half, dtype=torch.float32, device=t.device) / half
-    angles = t.float()[:, None] * torch.exp(-math.log(max_period) * exponents)
-    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+        return self.mlp(timestep_features(t).type_as(self.mlp[0].weight))
 
 
 class LabelEmbedder(nn.Module):
-    """A table of one embedding a class and a last one for the null class."""
+    """A table with one embedding per class and a last one for the null class."""
 
-    def __init__(self, num_classes: int, hidden_size: int) -> None:
+    def __init__(self, spec: Spec, num_classes: int) -> None:
         super().__init__()
-        # Not nn.Embedding(...), which fills its weight at once, in seconds on the meta device.
-        self.embedding_table = nn.Embedding.from_pretrained(
-            torch.empty(num_classes + 1, hidden_size), freeze=False
-        )
+        self.embedding_table = embedding(num_classes + 1, spec.hidden_size)
 
     def forward(self, y: Tensor) -> Tensor:
-        """Embed labels y (N,) in 0..num_classes; the last is the null class: (N, D)."""
+        """Embed labels y (N,) in 0..num_classes: (N, D)."""
         return self.embedding_table(y)
 
 
-class Registers(nn.Module):
-    """Learned tokens behind the image's: a place for what belongs to no patch.
-
-    Darcet et al. 2023, arXiv 2309.16588, section 2.2: blocks treat them as image tokens, nothing
-    reads them after the last one. As there they get no position. Choices made here: they start as
-    N(0, 0.02²), and stand before the tokens of a strategy's own.
-    """
-
-    def __init__(self, count: int, hidden_size: int) -> None:
-        super().__init__()
-        # Of no weights yet, like the label table.
-        self.tokens = nn.Embedding.from_pretrained(torch.empty(count, hidden_size), freeze=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Append R registers to the image tokens x (N, T, D): (N, T + R, D)."""
-        return torch.cat([x, self.tokens.weight.expand(len(x), -1, -1)], dim=1)
-
-
 class FinalLayer(nn.Module):
-    """A norm and a Linear from each token to its patch: (N, T, D) -> (N, T, P * P * C)."""
+    """A norm, adaptive or not, and a Linear from each token to its patch.
 
-    def __init__(
-        self, hidden_size: int, patch_size: int, out_channels: int, kind: NormKind = "layer"
-    ) -> None:
-        super().__init__()
-        self.kind: NormKind = kind
-        self.linear = Linear(hidden_size, patch_size * patch_size * out_channels)
-
-    def forward(self, x: Tensor, vector: None) -> Tensor:  # noqa: ARG002 (one signature for both)
-        """Project x (N, T, D); no conditioning vector is told."""
-        return self.linear(norm(x, kind=self.kind))
-
-
-class AdaptiveFinalLayer(nn.Module):
-    """`FinalLayer` whose norm is shifted and scaled by the conditioning vector."""
-
-    def __init__(
-        self, hidden_size: int, patch_size: int, out_channels: int, kind: NormKind = "layer"
-    ) -> None:
-        super().__init__()
-        self.kind: NormKind = kind
-        self.linear = Linear(hidden_size, patch_size * patch_size * out_channels)
-        self.adaLN_modulation = modulation(hidden_size, 2)
-
-    def forward(self, x: Tensor, vector: Tensor) -> Tensor:
-        """Project x (N, T, D), modulated by the conditioning vector (N, D)."""
-        shift, scale = self.adaLN_modulation(vector).unsqueeze(1).chunk(2, dim=-1)
-        return self.linear(norm(x, shift, scale, kind=self.kind))
-
-
-def modulation(hidden_size: int, vectors: int) -> nn.Sequential:
-    """SiLU and a Linear that regress `vectors` vectors of D numbers from the conditioning."""
-    return nn.Sequential(nn.SiLU(), Linear(hidden_size, vectors * hidden_size))
-
-
-def regress(modulations: Sequence[nn.Sequential], vector: Tensor) -> list[tuple[Tensor, ...]]:
-    """What each `modulation` makes of the conditioning vector (N, D): its vectors, (N, 1, D) each.
-
-    The vectors are parts of one tensor, cut in one go: their gradients are put together once.
+    Args:
+        spec: of the blocks.
+        outputs: P * P * out_channels.
+        adaptive: whether the conditioning shifts and scales the norm.
     """
-    D = vector.shape[-1]
-    linear_layers = cast("list[nn.Linear]", [linear for _silu, linear in modulations])
-    weights = [each.weight for each in linear_layers]
-    biases = [each.bias for each in linear_layers]
-    vectors = iter(linears(F.silu(vector), weights, biases).unsqueeze(1).split(D, dim=-1))
-    return [tuple(islice(vectors, each.out_features // D)) for each in linear_layers]
 
+    def __init__(self, spec: Spec, outputs: int, *, adaptive: bool) -> None:
+        super().__init__()
+        self.spec = spec
+        self.linear = Linear(spec.hidden_size, outputs, spec.ops)
+        self.adaLN_modulation = Modulation(spec, 2) if adaptive else None
 
-def sincos_positions(hidden_size: int, height: int, width: int) -> Tensor:
-    """Fixed 2-D sine-cosine positions of a grid of tokens: (1, height * width, D) float32.
-
-    Half of the D numbers say the column, half the row, each as sines, then cosines
-    (He et al. 2022, MAE; Peebles & Xie 2022, section 3.2).
-    """
-    row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    quarter = hidden_size // 4
-    # float64: the angles reach the grid's size, and the table is a constant of the model.
-    frequencies = 10_000.0 ** -(torch.arange(quarter, dtype=torch.float64) / quarter)
-
-    def encode(position: Tensor) -> Tensor:
-        angles = position.reshape(-1, 1) * frequencies
-        return torch.cat([angles.sin(), angles.cos()], dim=-1)
-
-    return torch.cat([encode(column), encode(row)], dim=-1).float().unsqueeze(0)
+    def forward(self, x: Tensor, vector: Tensor | None) -> Tensor:
+        """Project x (N, T, D), given the conditioning vector (N, D): (N, T, P * P * C)."""
+        shift, scale = self.adaLN_modulation(vector) if self.adaLN_modulation else (None, None)
+        return self.linear(self.spec.ops.norm(x, shift, scale, self.spec.norm))

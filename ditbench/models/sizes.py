@@ -15,6 +15,8 @@ SIZES = {
     "XL": (1152, 28, 16),
 }
 PATCH_SIZES = (1, 2, 4, 8)
+# Far beyond any DiT, and small enough that no product of them overflows.
+MAX_DIMENSION = 65_536
 # Nine digits are more than any size that can be counted.
 _FREE_FORM = re.compile(r"(\d{1,9})x(\d{1,9})x(\d{1,9})/(\d{1,9})", re.ASCII)
 _PATCH = re.compile(r"\d{1,9}", re.ASCII)
@@ -72,3 +74,32 @@ def parse_input(text: str) -> tuple[int, int, int]:
         )
     height, width, channels = map(int, match.groups())
     return height, width, channels
+
+
+def check_size(size: ModelSize, height: int, width: int) -> None:
+    """Refuse a model that cannot be built.
+
+    Raises:
+        DitbenchError: P does not divide the input, h or 4 do not divide D, or it is too large.
+    """
+    P, D = size.patch_size, size.hidden_size
+    if max(D, size.depth, height // P * (width // P)) > MAX_DIMENSION:
+        raise DitbenchError(
+            f"{size.name} on {height}x{width} is too large",
+            f"hidden size, depth and number of tokens go up to {MAX_DIMENSION:,}",
+        )
+    if height % P or width % P:
+        raise DitbenchError(
+            f"patch size {P} does not divide {height}x{width}",
+            f"choose one that does: --model {D}x{size.depth}x{size.num_heads}/1",
+        )
+    if D % size.num_heads:
+        raise DitbenchError(
+            f"{size.num_heads} heads do not divide hidden size {D}",
+            "hidden size is a multiple of the number of heads",
+        )
+    if D % 4:
+        raise DitbenchError(
+            f"hidden size {D} is not a multiple of 4",
+            "2-D sine-cosine positions need sines and cosines for rows and columns",
+        )

@@ -1,8 +1,8 @@
 """Objectives: what a diffusion transformer is trained to predict, and how it is sampled.
 
-A library of its own: it knows torch and a callable `model(x, t, y)`, and nothing of runs,
-configurations or networks. This file is the registry; it imports torch only when an objective is
-created, so that names can be listed and checked at once.
+This package knows torch and a callable `model(x, t, y)`, but no runs, configurations or networks.
+This file is the registry. It imports torch only when an objective is created, so that names are
+cheap to list and check.
 """
 
 from __future__ import annotations
@@ -16,14 +16,11 @@ from ditbench.errors import DitbenchError, unknown_name
 if TYPE_CHECKING:
     from ditbench.objectives.base import Objective
 
-_OBJECTIVES = {  # name -> (module of this package, class)
-    "ddpm": ("ddpm", "DDPM"),
-    "flow": ("flow", "Flow"),
-}
+_OBJECTIVES = {"ddpm": "DDPM", "flow": "Flow"}  # module of this package -> its class
 
 
 def objective_names() -> tuple[str, ...]:
-    """The names that `create_objective` knows; the first is the default."""
+    """The names that `create_objective` accepts."""
     return tuple(_OBJECTIVES)
 
 
@@ -40,8 +37,8 @@ def create_objective(name: str, **options: Any) -> Objective:
     """
     if name not in _OBJECTIVES:
         raise unknown_name("objective", name, _OBJECTIVES)
-    module, class_name = _OBJECTIVES[name]
-    kind: type[Objective] = getattr(import_module(f"{__name__}.{module}"), class_name)
+    module = import_module(f"{__name__}.{name}")
+    kind: type[Objective] = getattr(module, _OBJECTIVES[name])
     for option in options:
         if option not in signature(kind).parameters:
             raise DitbenchError(

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable
+from typing import ClassVar
 
 import torch
+from torch import Generator, Tensor
 
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.objectives.guidance import Model, guided
 
-if TYPE_CHECKING:
-    from torch import Tensor
+Denoise = Callable[[Tensor, float], Tensor]
+"""A guided model with fixed labels: `denoise(x, t)` is its output, float32, at one model time t."""
 
 
 class Objective(ABC):
     """A loss to train a model with, and the samplers that turn the trained model into images.
 
-    Images are (N, C, H, W) floats; pixels are in [-1, 1]. Nothing is ever drawn from torch's global
-    stream: randomness comes from the generators and the noise that are passed in.
+    Images are (N, C, H, W) floats; pixels are in [-1, 1]. All random numbers come from the
+    generators and the noise that are passed in, never from torch's global stream.
     """
 
     name: ClassVar[str]
@@ -26,23 +28,19 @@ class Objective(ABC):
     """The names of the samplers; the first is the default."""
 
     max_steps: int | None = None
-    """The most steps that a sampler can take; None where there is no such limit."""
+    """The most steps that a sampler can take; None means no limit."""
 
     @abstractmethod
     def output_channels(self, channels: int) -> int:
-        """C_out, the channels that a model of images with `channels` channels has to give."""
-
-    def loss(self, model: Model, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
-        """The training loss of one batch, at times and noise of its own; see `draw`, `loss_at`."""
-        return self.loss_at(model, x, y, *self.draw(x, generator))
+        """C_out, the channels of a model's output for images with `channels` channels."""
 
     @abstractmethod
-    def draw(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """All that chance decides of a batch's loss.
+    def draw(self, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Draw the random numbers of one batch's loss.
 
         Args:
             x: clean images (N, C, H, W).
-            generator: where the times, then the noise, come from; usually on x's device.
+            generator: the source of the times, then of the noise; usually on x's device.
 
         Returns:
             The objective's times (N,) and standard normal noise (N, C, H, W), on x's device.
@@ -50,13 +48,13 @@ class Objective(ABC):
 
     @abstractmethod
     def loss_at(self, model: Model, x: Tensor, y: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """The training loss of one batch at given times and noise: no chance, so it compiles.
+        """The training loss of one batch at given times and noise; deterministic.
 
         Args:
             model: called once, on (x_t, model time, y).
             x: clean images (N, C, H, W), in [-1, 1].
-            y: labels (N,), int64; label dropout has been applied already.
-            t: times (N,), as `draw` gives them.
+            y: labels (N,), int64, after label dropout.
+            t: times (N,), as `draw` returns them.
             noise: standard normal noise (N, C, H, W).
 
         Returns:
@@ -66,8 +64,25 @@ class Objective(ABC):
             ValueError: the model's output does not have the shape that the objective needs.
         """
 
+    @abstractmethod
+    def loss(self, out: Tensor, x: Tensor, x_t: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """The part of `loss_at` after the model's output.
+
+        It uses tensor operations alone and never branches on values, so it compiles to one graph.
+
+        Args:
+            out: the model's output (N, C_out, H, W), of any floating-point dtype.
+            x: clean images (N, C, H, W), float32.
+            x_t: the noisy images (N, C, H, W) that the model received, float32.
+            t: times (N,), as `draw` returns them.
+            noise: the noise (N, C, H, W) in x_t.
+
+        Returns:
+            The mean loss, a float32 scalar.
+        """
+
     def output(self, model: Model, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        """What the model gives for x (N, C, H, W), in its own type.
+        """The model's output for x (N, C, H, W), in the model's dtype.
 
         Raises:
             ValueError: its shape is not that of x with `output_channels` channels.
@@ -76,15 +91,15 @@ class Objective(ABC):
         expected = (x.shape[0], self.output_channels(x.shape[1]), *x.shape[2:])
         if out.shape != expected:
             raise ValueError(
-                f"the model gave {tuple(out.shape)} for x {tuple(x.shape)}, not {expected}"
+                f"the model returned {tuple(out.shape)} for x {tuple(x.shape)}, not {expected}"
             )
         return out
 
     def check_sampling(self, sampler: str | None, steps: int) -> str:
-        """The sampler's name, the default for None, if it is known and can take so many steps.
+        """The sampler's name, or the default's if None.
 
         Raises:
-            DitbenchError: `sampler` is unknown, or `steps` is out of range.
+            DitbenchError: `sampler` is unknown, or it cannot take that many steps.
         """
         sampler = self.samplers[0] if sampler is None else sampler
         if sampler not in self.samplers:
@@ -108,21 +123,21 @@ class Objective(ABC):
         *,
         null_class: int | None = None,
         sampler: str | None = None,
-        generator: torch.Generator | None = None,
+        generator: Generator | None = None,
         clip: bool = True,
     ) -> Tensor:
         """Turn noise into images.
 
         Args:
             model: the network, on (x, model time, y).
-            noise: standard normal noise (N, C, H, W), where every sampler starts.
+            noise: standard normal noise (N, C, H, W), the start of every sampler.
             y: labels (N,), int64.
             steps: sampling steps; each is one evaluation of the model, two for `heun`.
             cfg_scale: guidance scale, see `guidance.guided`; 1 is no guidance.
-            null_class: the label of "no label", needed for guidance.
+            null_class: the label for "no label", required for guidance.
             sampler: one of `samplers`; None is the first.
-            generator: where the noise of a stochastic sampler comes from; others ignore it.
-            clip: hold images to [-1, 1], as is right for pixels and wrong for latents.
+            generator: the source of a stochastic sampler's noise; others ignore it.
+            clip: clamp images to [-1, 1]: right for pixels, wrong for latents.
 
         Returns:
             Images (N, C, H, W), float32.
@@ -134,32 +149,22 @@ class Objective(ABC):
         """
         sampler = self.check_sampling(sampler, steps)
         model = guided(model, cfg_scale, null_class, channels=noise.shape[1])
-        return self._sample(model, noise.float(), y, steps, sampler, generator, clip=clip)
+
+        def denoise(x: Tensor, t: float) -> Tensor:
+            times = torch.full((x.shape[0],), t, device=x.device)  # int64 or float32, as t is
+            return self.output(model, x, times, y).float()
+
+        return self._sample(denoise, noise.float(), steps, sampler, generator, clip=clip)
 
     @abstractmethod
     def _sample(
         self,
-        model: Model,
+        denoise: Denoise,
         x: Tensor,
-        y: Tensor,
         steps: int,
-        sampler: str,
-        generator: torch.Generator | None,
+        name: str,
+        rng: Generator | None,
         *,
         clip: bool,
     ) -> Tensor:
-        """`sample`, its arguments checked and its model guided; x is the noise, in float32.
-
-        It must not wait for the device within the loop: per-step numbers are Python's, and no
-        tensor is read back.
-        """
-
-
-def draw_normal(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Float32 standard normal noise of x's shape, on x's device.
-
-    It is drawn on the generator's device, so a CPU generator gives every device the same noise.
-    """
-    noise = torch.randn(x.shape, generator=generator, device=generator.device)
-    # To CUDA the copy may overlap: the runtime has staged the source before the call returns.
-    return noise.to(x.device, non_blocking=x.is_cuda)
+        """`sample` by the sampler `name`; x is the noise, float32, rng the generator."""

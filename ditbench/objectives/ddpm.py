@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from math import exp, log
+from math import log
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch.nn import functional as F
 
-from ditbench.kernel_type import kernel_type
-from ditbench.objectives.base import Objective, draw_normal
-from ditbench.objectives.schedule import Coefficients, Schedule
+from ditbench.objectives.base import Objective
+from ditbench.objectives.samplers import ancestral, ddim
+from ditbench.objectives.schedule import Schedule
 from ditbench.objectives.vlb import discretized_gaussian_log_likelihood, gaussian_kl
+from ditbench.seeds import normal_like
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
+    from ditbench.objectives.base import Denoise
     from ditbench.objectives.guidance import Model
+
+BETAS = (1e-4, 0.02)
+"""The first and the last beta (Ho et al. 2020, section 4)."""
 
 BOUND_WEIGHT = 0.001
 """Lambda, the weight of the bound over all T steps (Nichol & Dhariwal 2021, section 3.1)."""
@@ -25,140 +30,93 @@ BOUND_WEIGHT = 0.001
 class DDPM(Objective):
     """Denoising diffusion with a linear schedule (Ho et al. 2020; DiT, section 3.1).
 
-    With `learn_sigma` the model gives 2C channels: eps, then v, which sets the log-variance between
-    those of beta-tilde and beta (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 15). The loss is
-    hybrid (their eq. 16): the mean squared error of eps, plus the variational bound in bits per
-    dimension, in which eps is detached, so that the bound trains the variance and nothing else.
-    Its term for the first timestep takes images for 8-bit pixels; for latents it is a surrogate.
+    With `learn_sigma` the model predicts 2C channels: eps, then v, which sets the log-variance
+    between those of beta-tilde and beta (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 15). The
+    loss is hybrid (their eq. 16): the mean squared error of eps, plus the variational bound in bits
+    per dimension. eps is detached in the bound, so the bound trains the variance alone. Its term
+    for the first timestep assumes 8-bit pixels; for latents it is a surrogate.
 
-    Without `learn_sigma` the model gives eps alone, the loss is its mean squared error, and
-    sampling takes the posterior variance, beta-tilde. With all T steps beta does as well; with few,
-    beta is far too large and leaves noise in the samples (Song et al. 2021, arXiv 2010.02502,
-    Table 1, where it is sigma-hat), and few steps are what a benchmark samples with.
+    Without `learn_sigma` the model predicts eps alone, the loss is its mean squared error, and
+    ancestral sampling uses the posterior variance, beta-tilde. With all T steps beta works as well.
+    With few steps, which is what a benchmark uses, beta is far too large and leaves noise in the
+    samples (Song et al. 2021, arXiv 2010.02502, Table 1, where it is called sigma-hat).
 
-    Samplers, over evenly spaced timesteps: `ddpm`, ancestral, which needs a generator; `ddim`,
-    deterministic (Song et al. 2021, eq. 12 with sigma = 0).
+    The samplers use evenly spaced timesteps: `ddpm` is ancestral, `ddim` deterministic.
 
     Args:
         timesteps: T, the steps of the training chain; model times are 0..T-1.
-        beta_start: beta of the first step.
-        beta_end: beta of the last step.
         learn_sigma: whether the model predicts the variance too.
-
-    Raises:
-        ValueError: the schedule is not one: T < 1, or not 0 < beta_start <= beta_end < 1.
     """
 
     name: ClassVar[str] = "ddpm"
     samplers: ClassVar[tuple[str, ...]] = ("ddpm", "ddim")
 
-    def __init__(
-        self,
-        timesteps: int = 1000,
-        beta_start: float = 1e-4,
-        beta_end: float = 0.02,
-        *,
-        learn_sigma: bool = True,
-    ) -> None:
-        self.schedule = Schedule.linear(timesteps, beta_start, beta_end)
+    def __init__(self, timesteps: int = 1000, *, learn_sigma: bool = True) -> None:
+        self.schedule = Schedule.linear(timesteps, *BETAS)
         self.learn_sigma = learn_sigma
         self.max_steps = timesteps
+        # The bound is a sum over T terms, of which each image's t picks one; T times the mean of
+        # the picked terms is an unbiased estimate. At T = 1000 the weight is 1: the two parts of
+        # the loss are simply added.
+        self.bound_weight = BOUND_WEIGHT * timesteps
 
     def output_channels(self, channels: int) -> int:
         """2C, eps and the variance, or C without `learn_sigma`."""
         return 2 * channels if self.learn_sigma else channels
 
-    def q_sample(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """x_t ~ q(x_t | x_0) (Ho et al. 2020, eq. 4).
-
-        Args:
-            x0: images (N, C, H, W).
-            t: timesteps (N,), int64, 0..T-1.
-            noise: standard normal noise (N, C, H, W).
-        """
-        return self.schedule.at(t).diffuse(x0, noise)
-
-    def draw(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Timesteps 0..T-1, all equally likely, and noise; see `Objective.draw`."""
+    def draw(self, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Draw uniform timesteps 0..T-1, int64, then noise; see `Objective.draw`."""
         t = torch.randint(
             len(self.schedule), x.shape[:1], generator=generator, device=generator.device
         )
-        return t.to(x.device, non_blocking=x.is_cuda), draw_normal(x, generator)
+        return t.to(x.device, non_blocking=x.is_cuda), normal_like(x, generator)
 
     def loss_at(self, model: Model, x: Tensor, y: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """Mean squared error of eps, plus the bound with `learn_sigma`; see `Objective.loss_at`."""
+        """The loss at timesteps t; see `Objective.loss_at`."""
         x = x.float()
-        x_t = self.q_sample(x, t, noise)
-        out = self.output(model, x_t, t, y)
-        # The bound is a sum over T terms, of which t picks one: T times its mean is unbiased. At
-        # T = 1000 that and lambda cancel, and the two parts of the loss are simply added.
-        weight = BOUND_WEIGHT * len(self.schedule)
-        if self.learn_sigma and kernel_type(x) is not None:
-            from ditbench.objectives.hybrid_loss import HybridLoss
+        x_t = self.schedule.at(t).diffuse(x, noise)
+        return self.loss(self.output(model, x_t, t, y), x, x_t, t, noise)
 
-            return HybridLoss.apply(out, x, noise, t, self.schedule.table_on(x.device), weight)
-        eps, v = self._parts(out)
+    def loss(self, out: Tensor, x: Tensor, x_t: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """Mean squared error of eps, plus the bound with `learn_sigma`; see `Objective.loss`."""
+        eps, v = self.split(out)
         mse = F.mse_loss(eps, noise)
         if v is None:
             return mse
-        return mse + weight * self._bound(x, x_t, t, eps.detach(), v).mean()
+        return mse + self.bound_weight * self.bound(x, x_t, t, eps.detach(), v).mean()
 
-    def _parts(self, out: Tensor) -> tuple[Tensor, Tensor | None]:
-        """A model's eps and its v (None without `learn_sigma`), (N, C, H, W) each, float32."""
+    def split(self, out: Tensor) -> tuple[Tensor, Tensor | None]:
+        """A model's eps and v (None without `learn_sigma`), (N, C, H, W) each, float32."""
         if not self.learn_sigma:
             return out.float(), None
         eps, v = out.float().chunk(2, dim=1)
         return eps, v
 
-    def _bound(self, x0: Tensor, x_t: Tensor, t: Tensor, eps: Tensor, v: Tensor) -> Tensor:
+    def bound(self, x0: Tensor, x_t: Tensor, t: Tensor, eps: Tensor, v: Tensor) -> Tensor:
         """Term t of the variational bound in bits, (N, C, H, W) (Ho et al. 2020, eq. 5)."""
         c = self.schedule.at(t)
         mean = c.posterior_mean(c.predict_x0(x_t, eps), x_t)
         log_var = c.learned_log_variance(v)
-        true_log_var = torch.as_tensor(c.log_beta_tilde)
-        kl = gaussian_kl(c.posterior_mean(x0, x_t), true_log_var, mean, log_var)
+        kl = gaussian_kl(c.posterior_mean(x0, x_t), c.log_beta_tilde, mean, log_var)
         nll = -discretized_gaussian_log_likelihood(x0, mean, log_var)
         return torch.where(t.view(-1, 1, 1, 1) == 0, nll, kl) / log(2)
 
     def _sample(
         self,
-        model: Model,
+        denoise: Denoise,
         x: Tensor,
-        y: Tensor,
         steps: int,
-        sampler: str,
-        generator: torch.Generator | None,
+        name: str,
+        rng: Generator | None,
         *,
         clip: bool,
     ) -> Tensor:
-        if sampler == "ddim":
-            generator = None  # from here on, a generator means ancestral steps
-        elif generator is None:
-            raise ValueError("the ddpm sampler draws noise at every step: it needs a generator")
+        def noise(x: Tensor, t: int) -> tuple[Tensor, Tensor | None]:
+            return self.split(denoise(x, t))
+
         schedule = self.schedule.respaced(steps)
-        times = schedule.timesteps.tolist()
-
-        def denoise(x: Tensor, i: int) -> tuple[Tensor, Tensor | None]:
-            """The image that the model sees in x at step i, and its v."""
-            t = torch.full((x.shape[0],), times[i], device=x.device)
-            eps, v = self._parts(self.output(model, x, t, y))
-            x0 = schedule.at_step(i).predict_x0(x, eps)
-            return x0.clamp(-1, 1) if clip else x0, v
-
-        for i in range(steps - 1, 0, -1):
-            c = schedule.at_step(i)
-            x0, v = denoise(x, i)
-            if generator is None:
-                # A clipped x_0 needs the eps that goes with it, or the two would not make up x.
-                x = schedule.at_step(i - 1).diffuse(x0, c.predict_eps(x, x0))
-            else:
-                x = c.posterior_mean(x0, x) + _standard_deviation(c, v) * draw_normal(x, generator)
-        # At the first step both samplers reduce to the predicted image: nothing is left to add.
-        return denoise(x, 0)[0]
-
-
-def _standard_deviation(c: Coefficients, v: Tensor | None) -> float | Tensor:
-    """Standard deviation of an ancestral step: learned from v (N, C, H, W), or the posterior's."""
-    if v is None:
-        return exp(c.log_beta_tilde / 2)
-    return torch.exp(c.learned_log_variance(v) / 2)
+        if name == "ddim":
+            return ddim(noise, x, schedule, clip=clip)
+        if rng is None:
+            raise ValueError("the ddpm sampler draws noise at every step: it needs a generator")
+        return ancestral(noise, x, schedule, rng, clip=clip)

@@ -1,4 +1,4 @@
-"""The noise schedule of DDPM: what each timestep's coefficients are, for all steps or a subset."""
+"""The noise schedule of DDPM: the coefficients of each timestep, for all steps or a subset."""
 
 from __future__ import annotations
 
@@ -11,22 +11,18 @@ from torch import Tensor
 class Coefficients(NamedTuple):
     """The coefficients of one step (floats), or of a batch of steps (tensors (N, 1, 1, 1)).
 
-    Written for a chain whose step i has beta_i, and abar_i, the product of 1 - beta up to i
-    (Ho et al. 2020, arXiv 2006.11239, section 2).
+    Step i of a chain has beta_i, and abar_i, the product of 1 - beta up to i (Ho et al. 2020,
+    arXiv 2006.11239, section 2, whose equations are named below).
     """
 
-    sqrt_abar: float | Tensor
-    """Weight of x_0 in x_t (eq. 4)."""
-    sqrt_one_minus_abar: float | Tensor
-    """Weight of eps in x_t (eq. 4)."""
-    posterior_x0: float | Tensor
-    """Weight of x_0 in the mean of q(x_{t-1} | x_t, x_0) (eq. 7)."""
-    posterior_xt: float | Tensor
-    """Weight of x_t in the same mean (eq. 7)."""
-    log_beta_tilde: float | Tensor
-    """Log of that distribution's variance (eq. 7); at step 0, where it is 0, that of step 1."""
-    log_beta: float | Tensor
-    """Log of beta: with log_beta_tilde, the range of a learned variance."""
+    sqrt_abar: float | Tensor  # weight of x_0 in x_t (eq. 4)
+    sqrt_one_minus_abar: float | Tensor  # weight of eps in x_t (eq. 4)
+    posterior_x0: float | Tensor  # weight of x_0 in the mean of q(x_{t-1} | x_t, x_0) (eq. 7)
+    posterior_xt: float | Tensor  # weight of x_t in that mean (eq. 7)
+    log_beta_tilde: (
+        float | Tensor
+    )  # log of its variance (eq. 7); at step 0, where it is 0, step 1's
+    log_beta: float | Tensor  # log of beta, the upper end of a learned log-variance
 
     def diffuse(self, x0: Tensor, eps: Tensor) -> Tensor:
         """x_t of images and noise, (N, C, H, W) each (eq. 4)."""
@@ -48,7 +44,7 @@ class Coefficients(NamedTuple):
         """Interpolate the log-variance by a model's output, (N, C, H, W).
 
         Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 15. A model's output is centred on 0, so
-        v = -1 stands for beta-tilde, 1 for beta, and a new model's 0 for their middle.
+        v = -1 means beta-tilde, 1 means beta, and the 0 of a new model their middle.
         """
         fraction = (v + 1) / 2
         return self.log_beta_tilde + fraction * (self.log_beta - self.log_beta_tilde)
@@ -57,8 +53,7 @@ class Coefficients(NamedTuple):
 class Schedule:
     """A chain of S noising steps: all T of the training's, or a subset.
 
-    Everything is computed and held in float64 on the CPU; float32 copies are made for the devices
-    that ask for them.
+    Everything is computed and kept in float64 on the CPU, with a float32 copy per device in use.
 
     Args:
         timesteps: model time of each step (S,), int64, increasing.
@@ -70,8 +65,8 @@ class Schedule:
         abar_before = torch.cat([abar.new_ones(1), abar[:-1]])
         beta = 1 - abar / abar_before
         beta_tilde = beta * (1 - abar_before) / (1 - abar)
-        # Before the first step there is no noise, so the true posterior there is a point, whose log
-        # is not finite. The next step's variance stands in (a chain of one step has only beta).
+        # At the first step x_0 is known, so the posterior's variance is 0 and its log not finite.
+        # The next step's variance replaces it; a chain of one step has beta alone.
         beta_tilde[0] = beta_tilde[1] if len(abar) > 1 else beta[0]
 
         self.timesteps = timesteps
@@ -90,15 +85,7 @@ class Schedule:
 
     @classmethod
     def linear(cls, timesteps: int, beta_start: float, beta_end: float) -> Schedule:
-        """The linear schedule of Ho et al. 2020, section 4: T betas, evenly spaced.
-
-        Raises:
-            ValueError: fewer than one timestep, or not 0 < beta_start <= beta_end < 1.
-        """
-        if timesteps < 1:
-            raise ValueError(f"timesteps must be at least 1, not {timesteps}")
-        if not 0 < beta_start <= beta_end < 1:
-            raise ValueError(f"betas must rise within (0, 1), not from {beta_start} to {beta_end}")
+        """The linear schedule of Ho et al. 2020, section 4: T betas, evenly spaced."""
         betas = torch.linspace(beta_start, beta_end, timesteps, dtype=torch.float64)
         return cls(torch.arange(timesteps), torch.cumprod(1 - betas, dim=0))
 
@@ -106,10 +93,10 @@ class Schedule:
         return len(self.timesteps)
 
     def respaced(self, steps: int) -> Schedule:
-        """The chain over `steps` of the timesteps, evenly spaced from the first to the last.
+        """A chain of `steps` of the timesteps, evenly spaced from the first to the last.
 
         The betas follow from the abar of the timesteps that are kept (Nichol & Dhariwal 2021,
-        section 4). One step is the last: the one that stands for pure noise.
+        section 4). With one step it is the last timestep, that of pure noise.
 
         Raises:
             ValueError: `steps` is not from 1 to the length of this chain.
@@ -123,16 +110,13 @@ class Schedule:
         return Schedule(self.timesteps[kept], self.alphas_cumprod[kept])
 
     def at_step(self, i: int) -> Coefficients:
-        """The coefficients of step i as Python floats: using them costs no copy to a device."""
+        """The coefficients of step i as Python floats, which need no copy to a device."""
         return Coefficients(*self._table[:, i].tolist())
 
     def at(self, steps: Tensor) -> Coefficients:
         """The coefficients of steps (N,), int64, as float32 (N, 1, 1, 1) on the same device."""
-        return Coefficients(*self.table_on(steps.device)[:, steps, None, None, None].unbind())
-
-    def table_on(self, device: torch.device) -> Tensor:
-        """The coefficients of all steps in the order of `Coefficients`, float32 (6, S)."""
+        device = steps.device
         if device not in self._tables_on:
-            # Cast before the move: not every device has float64.
+            # Cast before the copy, because not every device has float64.
             self._tables_on[device] = self._table.float().to(device)
-        return self._tables_on[device]
+        return Coefficients(*self._tables_on[device][:, steps, None, None, None].unbind())

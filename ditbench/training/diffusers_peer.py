@@ -9,7 +9,6 @@ from diffusers import DiTTransformer2DModel
 from torch import Tensor, nn
 
 from ditbench.errors import DitbenchError
-from ditbench.models.switches import PAPER
 from ditbench.training.contender import Contender
 from ditbench.training.plain import PlainTrainer
 
@@ -87,8 +86,8 @@ class DiffusersPeer:
                 f"diffusers' DiT has no model.mlp_ratio = {plan.config.model.mlp_ratio:g}",
                 f"leave out --peer, or --set model.mlp_ratio={MLP_RATIO:g}",
             )
-        for name, value in vars(plan.config.model.switches).items():
-            if value != getattr(PAPER, name):
+        for name, value in plan.config.model.switches.items():
+            if value != type(plan.config.model).model_fields[name].default:
                 raise DitbenchError(
                     f"diffusers' DiT has no model.{name}", f"leave out --peer, or model.{name}"
                 )

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ditbench.data.dataset import to_uint8
 from ditbench.models.dit import DiT
 from ditbench.seeds import generator
+from ditbench.training.graph import GraphPerShape
 from ditbench.training.precision import mixed_precision
-from ditbench.training.recorded import RecordedByShape
 from ditbench.training.stopwatch import synchronize
 
 if TYPE_CHECKING:
@@ -121,8 +121,8 @@ def sample_images(
     draws = generator(config.seed, "eval", "noise")
     ancestral = generator(config.seed, "eval", "ancestral", device=device)
     images = []
-    network = RecordedByShape(model) if _is_replayable(model, device) else model
-    with mixed_precision(model, config.train.precision):
+    network = GraphPerShape(model) if _is_replayable(model, device) else model
+    with mixed_precision(device, config.train.precision):
         for asked in labels.split(config.eval.batch_size):
             if stop is not None:
                 stop.check()

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditbench.models.dit import DiT
+from ditbench.models.layers import PLAIN, Ops
 from ditbench.objectives import create_objective
-from ditbench.training.train import Trainer
+from ditbench.plugins.lookup import find_block
+from ditbench.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from ditbench.config import RunConfig
@@ -22,7 +24,7 @@ def model_arguments(
 ) -> dict[str, Any]:
     """The arguments of a run's model, which are those of its cost too: see `DiT` and `count`."""
     return {
-        "block": config.block,
+        "block": find_block(config.block),
         "size": config.model.size,
         "height": dataset.height,
         "width": dataset.width,
@@ -30,14 +32,17 @@ def model_arguments(
         "out_channels": objective.output_channels(dataset.channels),
         "num_classes": dataset.num_classes,
         "mlp_ratio": config.model.mlp_ratio,
-        # Pairs, not a table: a cache remembers what was counted.
-        "options": tuple(config.options.items()),
-        "switches": config.model.switches,
+        "options": config.options,
+        **config.model.switches,
     }
 
 
 def build_model(
-    config: RunConfig, dataset: ImageDataset, objective: Objective, device: torch.device
+    config: RunConfig,
+    dataset: ImageDataset,
+    objective: Objective,
+    device: torch.device,
+    ops: Ops = PLAIN,
 ) -> DiT:
     """The initialised model of a run, for its images and objective.
 
@@ -45,7 +50,7 @@ def build_model(
     the global stream, never runs.
     """
     with torch.device("meta"):
-        model = DiT(**model_arguments(config, dataset, objective))
+        model = DiT(**model_arguments(config, dataset, objective), ops=ops)
     model.to_empty(device="cpu")
     model.initialize(config.seed)
     return model.to(device)
@@ -53,7 +58,7 @@ def build_model(
 
 def build_trainer(run: Plan) -> Trainer:
     """The trainer of a planned run, with a model at step 0."""
-    model = build_model(run.config, run.dataset, run.objective, run.device)
+    model = build_model(run.config, run.dataset, run.objective, run.device, run.backend.ops)
     return Trainer(
         run.config,
         model,
@@ -61,7 +66,7 @@ def build_trainer(run: Plan) -> Trainer:
         run.dataset,
         run.device,
         run.budget,
-        compiled=run.compiling.on,
+        backend=run.backend,
     )
 
 

@@ -55,7 +55,8 @@ class PlainTrainer:
         )
         x, y = to_model(self.images[index]), self.labels[index]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            loss = self.objective.loss(self.model, x, y, self.draws)
+            t, noise = self.objective.draw(x, self.draws)
+            loss = self.objective.loss_at(self.model, x, y, t, noise)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from ditbench.data import load_dataset
 from ditbench.errors import DitbenchError
 from ditbench.metrics import extractor_class
-from ditbench.models.blocks import check_block, outside
-from ditbench.models.blocks.options import check_options, own_options
 from ditbench.models.cost import Cost, count
+from ditbench.plugins.lookup import block_errors, check_block, external_block, find_block
+from ditbench.plugins.options import check_options, own_options
 from ditbench.rundir import RunDirectory
+from ditbench.training.backend import PLAIN_BACKEND, Backend, choose
 from ditbench.training.budget import create_budget
-from ditbench.training.compile_choice import NOT_COMPILED, Compiling, decide
 from ditbench.training.environment import resolve_precision
 from ditbench.training.parts import create_configured_objective, model_arguments
 
@@ -42,7 +42,7 @@ class Plan:
         objective: the loss and samplers.
         device: where it trains.
         budget: how long it trains; one in FLOPs is in steps here.
-        compiling: whether torch compiles its training.
+        backend: of its training.
         notes: what env.json says besides, such as where a learning rate came from.
         sweeps: whether it is one of several that differ in their learning rate.
     """
@@ -54,7 +54,7 @@ class Plan:
     objective: Objective
     device: torch.device
     budget: Budget
-    compiling: Compiling = NOT_COMPILED
+    backend: Backend = PLAIN_BACKEND
     notes: dict[str, Any] = field(default_factory=dict)
     sweeps: bool = False
 
@@ -69,7 +69,7 @@ class Plan:
         return self.cost.train_flops_per_image * (steps * self.config.train.batch_size)
 
 
-def plan(config: RunConfig, out: Path, device: torch.device, compiling: str = "off") -> Plan:
+def plan(config: RunConfig, out: Path, device: torch.device, compiling: str = "auto") -> Plan:
     """Check one configuration against everything it names; see `plan_all`."""
     return plan_all([config], out, device, compiling)[0]
 
@@ -78,7 +78,7 @@ def plan_all(
     configs: list[RunConfig],
     out: Path,
     device: torch.device,
-    compiling: str = "off",
+    compiling: str = "auto",
     settle: Callable[[list[RunConfig]], list[RunConfig]] = list,
 ) -> list[Plan]:
     """Check configurations against everything they name; nothing is written.
@@ -100,7 +100,7 @@ def plan_all(
     """
     for config in configs:
         check_options([each.block for each in configs], config.model.size, config.options)
-    read, counted = cache(load_dataset), cache(count)
+    read, counted = cache(load_dataset), count
     parts = [_check(config, read(config.data.name, config.data.path), device) for config in configs]
     settled = settle([config for config, _, _ in parts])
     return [
@@ -128,11 +128,12 @@ def _plan(
     device: torch.device,
     choice: str,
 ) -> Plan:
-    cost = counted(**model_arguments(config, dataset, objective))
+    with block_errors(config.block):
+        cost = counted(**model_arguments(config, dataset, objective), name=config.block)
     directory = RunDirectory.of(out, config.preset, config.block, config.seed, config.fingerprint)
     budget = create_budget(config, cost)
-    compiling = decide(choice, config, dataset, budget, device, directory)
-    return Plan(config, directory, cost, dataset, objective, device, budget, compiling)
+    backend = choose(choice, find_block(config.block), config.train.precision, device)
+    return Plan(config, directory, cost, dataset, objective, device, budget, backend)
 
 
 def _check_data(config: RunConfig, dataset: ImageDataset) -> None:
@@ -163,7 +164,7 @@ def resolve(
     strategy from outside is.
     """
     asked = None if config.eval.sampler == "auto" else config.eval.sampler
-    theirs = outside(config.block)
+    theirs = external_block(config.block)
     return config.with_values(
         block=check_block(config.block),
         strategy={"location": theirs.location, "sha256": theirs.sha256} if theirs else {},

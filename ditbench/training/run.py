@@ -11,8 +11,8 @@ from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.metrics import create_extractor
 from ditbench.metrics.real import real_statistics
-from ditbench.models.blocks import outside
-from ditbench.models.blocks.installed import package_of
+from ditbench.plugins.installed import package_of
+from ditbench.plugins.lookup import external_block
 from ditbench.rundir import metric_suffix
 from ditbench.training import environment
 from ditbench.training.checkpoint import Saver, resume
@@ -136,8 +136,8 @@ def _train(
     if not (goes_on and directory.is_described()):
         write = directory.describe if goes_on else directory.start
         facts = environment.describe(run.device) | run.compiling.describe() | run.notes
-        theirs = outside(run.config.block)
-        if theirs and (package := package_of(theirs.place)):
+        theirs = external_block(run.config.block)
+        if theirs and (package := package_of(theirs.defined_at)):
             facts["strategy_package"] = package
         write(run.config.to_toml(), facts, _cost_table(run), theirs.source if theirs else None)
     elif begun_compiled(directory, run.device) not in (None, run.compiling.on):

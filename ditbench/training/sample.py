@@ -9,8 +9,7 @@ import torch
 from ditbench.config import RunConfig, read_toml, validate
 from ditbench.data import load_dataset
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.models.blocks import recall
-from ditbench.models.blocks.guard import guarded
+from ditbench.plugins.lookup import block_errors, restore_block
 from ditbench.rundir import RunDirectory
 from ditbench.training.checkpoint import load_ema
 from ditbench.training.environment import select_device
@@ -69,7 +68,7 @@ def sample_grid(
     objective.check_sampling(
         None if config.eval.sampler == "auto" else config.eval.sampler, config.eval.sampling_steps
     )
-    with guarded(config.block, EXIT_FAILED):
+    with block_errors(config.block, EXIT_FAILED):
         model = build_model(config, dataset, objective, torch.device("cpu"))
         load_ema(directory.checkpoint, model)
         labels = torch.tensor(classes).repeat(per_class)
@@ -99,7 +98,7 @@ def _read_config(directory: RunDirectory) -> RunConfig:
         )
     config = validate(read_toml(directory.config))
     if config.strategy.location is not None and config.strategy.sha256 is not None:
-        recall(
+        restore_block(
             config.block,
             config.strategy.location,
             config.strategy.sha256,

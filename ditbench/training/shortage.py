@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.models.blocks.guard import guarded
-from ditbench.training.compile_choice import cannot_compile
-from ditbench.training.compiled import reason_of
+from ditbench.plugins.lookup import block_errors
+from ditbench.training.backend import cannot_run
+from ditbench.training.compile import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,14 +27,14 @@ def naming_what_failed(plan: Plan) -> Iterator[None]:
     It is a lack of memory, on whatever device, a failed compilation, or whatever a strategy that
     is not ditbench's own raises.
     """
-    with guarded(plan.config.block, EXIT_FAILED), naming_what_is_too_large(plan):
+    with block_errors(plan.config.block, EXIT_FAILED), naming_what_is_too_large(plan):
         try:
             yield
         except RuntimeError as error:
             if "can't allocate memory" in str(error):  # the CPU's allocator has no class for it
                 raise torch.OutOfMemoryError(str(error)) from error
             if type(error).__module__.startswith(_COMPILER):
-                raise cannot_compile(reason_of(error)) from error
+                raise cannot_run("compile", reason_of(error)) from error
             raise
 
 

@@ -5,6 +5,8 @@ import zipfile
 
 import pytest
 
+from ditbench.errors import DitbenchError
+
 USAGE, FAILED = 2, 1
 
 # Arguments, part of the error, part of the help; {...} are the places of `world`.
@@ -40,12 +42,6 @@ CASES = [
     ("plot {results} --x step", "unknown x axis 'step'", "did you mean steps"),
     ("plot {results} -o figure.gif", "unknown suffix '.gif'", ".png"),
     ("plot {results} -o figure", "without a suffix", ".png"),
-    ("features train mnist", "unknown classifier 'mnist'", "known: digits, cifar10"),
-    ("features train cifar", "unknown classifier 'cifar'", "did you mean cifar10?"),
-    ("features train cifar10", "need images to be tested on", "--test cifar10-test.zip"),
-    ("features train cifar10 --test {world}/none.zip --data {world}/none.zip", "no such data", ""),
-    ("features train cifar10 --test {world} --device tpu", "no device 'tpu'", "--device"),
-    ("features train digits --test {world}", "the images of digits are built in", "--test"),
     # Values
     (RUN + "--set train.lr=fast", "train.lr = 'fast'", "train.lr"),
     (RUN + "--set train.lr=true", "train.lr = True", "train.lr"),
@@ -109,8 +105,6 @@ CASES = [
     (RUN + "more", "more", "ditbench run --help"),
     ("sample", "missing argument 'RUN'", "ditbench sample --help"),
     ("sample {run} --per-class 0", "'--per-class'", "ditbench sample --help"),
-    ("features train digits --epochs 0", "'--epochs'", "ditbench features train --help"),
-    ("features train", "missing argument 'NAME'", "ditbench features train --help"),
 ]
 
 FAILURES = [
@@ -179,6 +173,24 @@ def test_what_the_system_refuses_is_a_line_too(cli, monkeypatch):
     told = cli("compare", "anywhere")
     assert told.exit_code == FAILED
     assert told.stderr.startswith("error: secret: Permission denied\nhelp: ")
+
+
+def test_a_traceback_of_the_users_own_code_comes_before_the_two_lines(cli, monkeypatch):
+    def fail(_given):
+        error = DitbenchError("my_block.py:3: ValueError: no", "mend it")
+        error.traceback_text = "Traceback ...\n  my_block.py, line 3\nValueError: \x1b[2Jno\n"
+        raise error
+
+    monkeypatch.setattr("ditbench.report.reading.results.load_results", fail)
+    told = cli("compare", "anywhere")
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert told.stderr.splitlines() == [
+        "Traceback ...",
+        "  my_block.py, line 3",
+        r"ValueError: \x1b[2Jno",
+        "error: my_block.py:3: ValueError: no",
+        "help: mend it",
+    ]
 
 
 def test_an_interrupt_anywhere_ends_with_its_code(cli, monkeypatch):

@@ -1,32 +1,83 @@
-"""`ditbench features train cifar10`, end to end on a few images."""
+"""`ditbench features`: the list of extractors; the training that is no longer part of it."""
 
-import io
-import re
-import zipfile
+import json
 
-import numpy as np
-from PIL import Image
+import pytest
+import torch
+from safetensors.torch import save
 
-from ditbench.metrics.cifar10_classifier import Cifar10Classifier
+from ditbench.metrics.digits_classifier import DigitsClassifier
 
 
-def test_features_train_cifar10_takes_zips_of_images(cli, elsewhere):
-    """Images of random pixels: nothing to learn, but all of the way."""
-    pixels = np.random.default_rng(0)
-    for name, count in (("train.zip", 4), ("test.zip", 2)):
-        with zipfile.ZipFile(name, "w") as file:
-            for label in "abcdefghij":
-                for index in range(count):
-                    image = io.BytesIO()
-                    Image.fromarray(pixels.integers(0, 256, (32, 32, 3), np.uint8)).save(
-                        image, "PNG"
-                    )
-                    file.writestr(f"{label}/{index}.png", image.getvalue())
-    options = ("--data", "train.zip", "--test", "test.zip", "--device", "cpu", "--epochs", "1")
-    told = cli("features", "train", "cifar10", *options)
+@pytest.fixture(autouse=True)
+def hub(tmp_path, monkeypatch):
+    """An empty cache of torch."""
+    path = tmp_path / "hub" / "checkpoints"
+    path.mkdir(parents=True)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(path.parent))
+    return path
+
+
+def rows(told):
     assert told.exit_code == 0
-    assert re.fullmatch(
-        r"test accuracy [01]\.\d{4}, weights in cifar10\.safetensors\n", told.stdout
-    )
-    assert "accuracy on 20 test images" in told.stderr
-    assert Cifar10Classifier(elsewhere / "cifar10.safetensors").details["data"].startswith("train")
+    return {row["features"]: row for row in json.loads(told.stdout)}
+
+
+def test_the_list_says_what_each_accepts_and_where_its_weights_are(cli, hub):
+    told = cli("features", "--format", "json")
+    found = rows(told)
+    assert list(found) == ["digits", "cifar10", "inception"]
+    assert found["digits"] == {
+        "features": "digits",
+        "input": "8x8 grey",
+        "dimension": 64,
+        "classes": 10,
+        "weights": "found",
+        "digest": DigitsClassifier().digest,
+        "path": str(DigitsClassifier.weights_file()),
+        "help": None,
+    }
+    assert found["cifar10"]["digest"].startswith("06cc65e2")
+    inception = found["inception"]
+    assert (inception["weights"], inception["digest"]) == ("missing", None)
+    assert inception["path"].startswith(str(hub))
+    assert told.stderr == f"inception: {inception['help']}\n"
+    assert "download https://github.com/toshas/torch-fidelity/" in inception["help"]
+    assert f"to {inception['path']}, or name the file" in inception["help"]
+
+
+def test_the_table_fits_without_help(cli):
+    told = cli("features")
+    assert told.exit_code == 0
+    assert [line.split()[0] for line in told.stdout.splitlines()[2:]] == [
+        "digits",
+        "cifar10",
+        "inception",
+    ]
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights", save({"a": torch.zeros(1)})])
+def test_damaged_weights_are_listed_as_damaged(cli, monkeypatch, tmp_path, content):
+    path = tmp_path / "digits.safetensors"
+    path.write_bytes(content)
+    monkeypatch.setattr(DigitsClassifier, "weights_file", classmethod(lambda cls: path))
+    told = cli("features", "--format", "json")
+    assert rows(told)["digits"]["weights"] == "damaged"
+    assert "digits: the file is part of ditbench: install ditbench again\n" in told.stderr
+
+
+def test_an_unknown_format_is_refused(cli):
+    told = cli("features", "--format", "yaml")
+    assert (told.exit_code, told.stdout) == (2, "")
+    assert "'yaml'" in told.stderr
+
+
+@pytest.mark.parametrize("arguments", [("digits",), ("cifar10", "--test", "x.zip"), ("x", "y"), ()])
+def test_train_says_where_the_training_is_now(cli, elsewhere, arguments):
+    told = cli("features", "train", *arguments)
+    assert (told.exit_code, told.stdout) == (2, "")
+    error, help_ = told.stderr.splitlines()
+    assert error.startswith("error: 'ditbench features train")
+    assert error.endswith("is now a script in ditbench's repository")
+    assert help_.startswith("help: run docs/classifiers/train_digits.py or train_cifar10.py")
+    assert not list(elsewhere.iterdir())

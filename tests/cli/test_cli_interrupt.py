@@ -8,12 +8,12 @@ import sys
 import time
 
 import pytest
+from ditbench.training.train import Trainer
 
 from ditbench.cli import main
 from ditbench.training import checkpoint
 from ditbench.training.evaluate import Evaluator
 from ditbench.training.lock import locked
-from ditbench.training.train import Trainer
 
 WALL_CLOCK = {"seconds", "sampling_seconds", "eval_seconds", "train_seconds", "steps_per_second",
               "samples_per_second", "peak_memory_bytes", "path"}  # fmt: skip
@@ -87,7 +87,7 @@ def test_a_signal_finishes_the_step_saves_and_tells_how_to_go_on(
     assert (told, stdout) == (code, "")
     *_, last = stderr.splitlines()
     quoted = " ".join(["ditbench", *map(str, arguments)]).replace(str(out), f"'{out}'")
-    assert last == f"interrupted, saved; to go on: {quoted}"
+    assert last == f"interrupted, saved; to resume: {quoted}"
     assert "Traceback" not in stderr
     (path,) = out.glob("**/latest.safetensors")
     assert checkpoint.read_checkpoint(path)[1]["step"] == 13
@@ -116,7 +116,7 @@ def test_a_second_signal_leaves_at_once(forked, tmp_path, tiny, numbers, code):
     told, stdout, stderr = forked(*arguments, prepare=at_step(13, *numbers))
     assert (told, stdout) == (code, "")
     last = stderr.splitlines()[-1]
-    assert last.startswith("interrupted, stopped at once, the last checkpoint stands; to go on: ")
+    assert last.startswith("interrupted, stopped at once, the last checkpoint is kept; to resume: ")
     assert "Traceback" not in stderr
     (path,) = (tmp_path / "out").glob("**/latest.safetensors")
     assert checkpoint.read_checkpoint(path)[1]["step"] == 10  # of the evaluation before
@@ -215,6 +215,8 @@ def test_a_process_of_its_own_hears_ctrl_c(tmp_path, tiny):
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (130, "")
-    assert stderr.splitlines()[-1].startswith("interrupted, saved; to go on: ditbench run --block ")
+    assert stderr.splitlines()[-1].startswith(
+        "interrupted, saved; to resume: ditbench run --block "
+    )
     (path,) = tmp_path.glob("**/latest.safetensors")
     assert checkpoint.read_checkpoint(path)[1]["step"] > 0

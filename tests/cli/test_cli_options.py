@@ -11,7 +11,7 @@ from ditbench.cli.amounts import parse_budget, parse_count, parse_flops, parse_s
 from ditbench.cli.forecast import duration
 from ditbench.cli.options import MOST_SEEDS, parse_blocks, parse_seeds
 from ditbench.errors import DitbenchError
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 
 numbers = st.decimals(min_value="0.001", max_value="9999", places=3)
 units = st.sampled_from(["", "F", "f", "FLOP", "FLOPs", " FLOPS", " F"])

@@ -1,4 +1,4 @@
-"""A strategy in a file of one's own, through every command: docs/your-own.md."""
+"""A block in a file of one's own, through every command: docs/your-own.md."""
 
 import csv
 import hashlib
@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ditbench.models import blocks as registry
+from ditbench.models import registry
+from ditbench.plugins import lookup
+from ditbench.plugins.check import CHECKS
 
 DOCS = Path(__file__).parents[2] / "docs"
 NAME = "ClassGateBlock"
@@ -38,8 +40,8 @@ def example(tmp_path_factory):
 def trained(example, cli, tiny, tmp_path_factory):
     """Results of the example beside adaln, two seeds each; read only."""
     out = tmp_path_factory.mktemp("own-results") / "results"
-    told = cli("run", "--block", f"{example}:{NAME},adaln", "--seeds", "2", *tiny, "--out", out)
-    assert told.exit_code == 0, told.stderr
+    result = cli("run", "--block", f"{example}:{NAME},adaln", "--seeds", "2", *tiny, "--out", out)
+    assert result.exit_code == 0, result.stderr
     return out
 
 
@@ -56,15 +58,15 @@ def one_run(out, seed=0):
     return next((out / "digits" / NAME).glob(f"seed{seed}-*"))
 
 
-def clean(told, exit_code, *words):
-    """One line and a hint, and no traceback."""
-    assert told.exit_code == exit_code, told.stderr
-    assert isinstance(told.exception, SystemExit)
-    lines = [line for line in told.stderr.splitlines() if line.startswith(("error: ", "help: "))]
-    assert len(lines) == 2, told.stderr
-    assert "Traceback" not in told.stderr
+def clean(result, exit_code, *words, traceback=False):
+    """One line and a hint; the user's own traceback before it where their code raised."""
+    assert result.exit_code == exit_code, result.stderr
+    assert isinstance(result.exception, SystemExit)
+    lines = [line for line in result.stderr.splitlines() if line.startswith(("error: ", "help: "))]
+    assert len(lines) == 2, result.stderr
+    assert ("  File " in result.stderr) == traceback, result.stderr
     for word in words:
-        assert word in told.stderr
+        assert word in result.stderr
 
 
 def test_the_commands_of_the_document_do_what_it_says(example, trained, cli, tiny, elsewhere):
@@ -74,20 +76,22 @@ def test_the_commands_of_the_document_do_what_it_says(example, trained, cli, tin
         *re.findall(r"^    ditbench (blocks check|\w+)", text, re.MULTILINE)
     }
     shutil.copy(example, elsewhere / "class_gate.py")
-    told = cli("blocks", "check", f"./class_gate.py:{NAME}", "--format", "json")
-    assert told.exit_code == 0, told.stdout
-    assert {row["result"] for row in json.loads(told.stdout)} == {"ok"}
-    told = cli("compare", trained, "--baseline", "adaln", "--format", "csv")
-    assert [row["block"] for row in csv.DictReader(told.stdout.splitlines())] in (
+    result = cli("blocks", "check", f"./class_gate.py:{NAME}")
+    assert result.exit_code == 0, result.stdout
+    lines = result.stdout.splitlines()
+    assert [line.split()[:2] for line in lines] == [["ok", name] for name in CHECKS]
+    assert all(len(line) <= 80 for line in lines)
+    result = cli("compare", trained, "--baseline", "adaln", "--format", "csv")
+    assert [row["block"] for row in csv.DictReader(result.stdout.splitlines())] in (
         [NAME, "adaln"],
         ["adaln", NAME],
     )
     for kind in ("curve", "pareto", "samples"):
         assert cli("plot", trained, "--kind", kind, "-o", f"{kind}.png").exit_code == 0
-    told = cli("bench", "--block", f"./class_gate.py:{NAME},adaln", "--model", "16x1x2/2",
+    result = cli("bench", "--block", f"./class_gate.py:{NAME},adaln", "--model", "16x1x2/2",
                "--steps", "10", "--batch-size", "4", "--set", "eval.sampling_steps=2",
                "--device", "cpu", "--quiet", "--format", "json")  # fmt: skip
-    assert [row["block"] for row in json.loads(told.stdout)] == [NAME, "adaln"], told.stderr
+    assert [row["block"] for row in json.loads(result.stdout)] == [NAME, "adaln"], result.stderr
 
 
 def test_a_run_records_what_it_was(example, trained):
@@ -102,22 +106,22 @@ def test_a_run_records_what_it_was(example, trained):
     assert not (other / "strategy.py").exists()
 
 
-def test_the_same_command_goes_on_wherever_the_file_is(own, example, cli, tiny, tmp_path):
+def test_the_same_command_resumes_wherever_the_file_is(own, example, cli, tiny, tmp_path):
     moved = shutil.copy(example, tmp_path / "elsewhere.py")
     (one_run(own) / "result.json").unlink()
-    told = cli("run", "--block", f"{moved}:{NAME}", "--seeds", "2", *tiny, "--out", own)
-    assert told.exit_code == 0, told.stderr
-    assert "2 runs: 1 complete (skipped), 1 to go" in told.stderr
-    assert "from step 20 of" in told.stderr
+    result = cli("run", "--block", f"{moved}:{NAME}", "--seeds", "2", *tiny, "--out", own)
+    assert result.exit_code == 0, result.stderr
+    assert "2 runs: 1 complete (skipped), 1 to go" in result.stderr
+    assert "from step 20 of" in result.stderr
     assert len(list((own / "digits" / NAME).iterdir())) == 2
 
 
 def test_an_edited_file_is_another_run_and_another_row(own, example, cli, tiny, elsewhere):
     (one_run(own) / "result.json").unlink()
     example.write_text(example.read_text() + "# edited\n")
-    told = cli("run", "--block", f"{example}:{NAME}", *tiny, "--out", own)
-    assert told.exit_code == 0, told.stderr
-    assert f"warning: {NAME} has changed since {one_run(own).parent}" in told.stderr
+    result = cli("run", "--block", f"{example}:{NAME}", *tiny, "--out", own)
+    assert result.exit_code == 0, result.stderr
+    assert f"warning: {NAME} has changed since {one_run(own).parent}" in result.stderr
     assert len(list((own / "digits" / NAME).glob("seed0-*"))) == 2
     runs = cli("compare", own, "--format", "json")
     names = [f"{NAME}@{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
@@ -127,22 +131,22 @@ def test_an_edited_file_is_another_run_and_another_row(own, example, cli, tiny, 
     assert cli("plot", own).exit_code == 0
     new = next(path for path in (own / "digits" / NAME).glob("seed0-*")
                if (path / "strategy.py").read_text().endswith("# edited\n"))  # fmt: skip
-    told = cli("compare", "--diff", one_run(own, 1), new, "--format", "json")
-    assert "strategy.sha256" in [row["key"] for row in json.loads(told.stdout)]
+    result = cli("compare", "--diff", one_run(own, 1), new, "--format", "json")
+    assert "strategy.sha256" in [row["key"] for row in json.loads(result.stdout)]
 
 
 def test_sampling_needs_the_file_as_it_was(own, example, cli, elsewhere):
     arguments = ("sample", one_run(own), "--per-class", "1", "--device", "cpu")
-    registry._OUTSIDE.clear()
-    told = cli(*arguments)
-    assert (told.exit_code, told.stdout) == (0, "samples.png\n"), told.stderr
+    lookup._EXTERNAL.clear()
+    result = cli(*arguments)
+    assert (result.exit_code, result.stdout) == (0, "samples.png\n"), result.stderr
     example.write_text("raise SystemExit('executed')")
-    clean(cli(*arguments), 2, "has changed since", f"{one_run(own)}/strategy.py is a copy")
+    clean(cli(*arguments), 2, "has changed: its SHA-256", f"{one_run(own)}/strategy.py is a copy")
     example.unlink()
     clean(cli(*arguments), 2, f"the code of {NAME} is gone", "strategy.py is a copy")
 
 
-def test_telling_executes_nothing_and_imports_no_torch(own, example, tmp_path):
+def test_reports_execute_nothing_and_import_no_torch(own, example, tmp_path):
     example.write_text("raise SystemExit('executed')")
     for command in (["compare", str(own)], ["plot", str(own), "-o", str(tmp_path / "a.png")]):
         program = (
@@ -150,79 +154,80 @@ def test_telling_executes_nothing_and_imports_no_torch(own, example, tmp_path):
             "try:\n    app(prog_name='ditbench')\n"
             "finally:\n    assert 'torch' not in sys.modules\n"
         )
-        told = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", program, *command], capture_output=True, text=True, check=False
         )
-        assert told.returncode == 0, told.stderr
-        assert "executed" not in told.stderr
+        assert result.returncode == 0, result.stderr
+        assert "executed" not in result.stderr
 
 
 def test_flops_and_a_dry_run_take_it(example, cli, tiny):
-    told = cli("flops", "--block", f"{example}:{NAME},none", "--model", "S/8", "--format", "json")
-    assert [row["block"] for row in json.loads(told.stdout)] == [NAME, "none"]
-    told = cli("run", "--block", f"{example}:{NAME}", *tiny, "--dry-run", "--json", "--quiet")
-    assert json.loads(told.stdout)[0]["block"] == NAME, told.stderr
+    result = cli("flops", "--block", f"{example}:{NAME},none", "--model", "S/8", "--format", "json")
+    assert [row["block"] for row in json.loads(result.stdout)] == [NAME, "none"]
+    result = cli("run", "--block", f"{example}:{NAME}", *tiny, "--dry-run", "--json", "--quiet")
+    assert json.loads(result.stdout)[0]["block"] == NAME, result.stderr
 
 
 def test_its_options_are_set_as_those_of_others(cli, tiny, tmp_path):
     text = PLAIN + "    @classmethod\n    def options(cls, size):\n        return {'rank': 3}\n"
     (tmp_path / "mine.py").write_text(text)
     arguments = ("run", "--block", f"{tmp_path}/mine.py:Mine", *tiny, "--out", tmp_path / "results")
-    told = cli(*arguments, "--set", "options.rank=5")
-    assert told.exit_code == 0, told.stderr
+    result = cli(*arguments, "--set", "options.rank=5")
+    assert result.exit_code == 0, result.stderr
     (run,) = (tmp_path / "results" / "digits" / "Mine").iterdir()
     assert tomllib.loads((run / "config.toml").read_text())["options"] == {"rank": 5}
     clean(cli(*arguments, "--set", "options.rnk=5"), 2, "unknown option 'rnk'", "rank")
 
 
 IN_TRAINING = "        if torch.is_grad_enabled():\n            raise KeyError('lost')\n"
-IN_PLACE = "        y = self.attn(y).sigmoid()\n        x = x.add(y)\n        x.tokens()\n"
-IN_PLACE += "        self.mlp(y)\n        y.zero_()\n        return x\n"
-FORWARD = "    def forward(self, x, told):\n"
+IN_PLACE = "        y = self.attn(x).sigmoid()\n        x = x + self.mlp(y)\n        y.zero_()\n"
+FORWARD = "    def forward(self, x, c):\n"
 FAULTS = {
     "a syntax error": ("class Mine(:\n", 2, ["mine.py:1: SyntaxError: invalid syntax"]),
     "an exception at import": ("1 / 0\n", 2, ["mine.py:1: ZeroDivisionError"]),
     "no such class": ("Mint = 3\n", 2, ["mine.py has no class Mine"]),
     "no block": ("class Mine: pass\n", 2, ["mine.py:Mine is not a subclass of Block"]),
-    "an exception in forward": (PLAIN + FORWARD + "        return told.nothing\n", 2,
-                                ["mine.py:6: AttributeError", "in: return told.nothing"]),
-    "nothing that is returned": (PLAIN + FORWARD + "        pass\n", 2, ["(by Mine)"]),
+    "an exception in forward": (PLAIN + FORWARD + "        return c.nothing\n", 2,
+                                ["mine.py:6: AttributeError", "in forward", "return c.nothing"]),
+    "nothing that is returned": (PLAIN + FORWARD + "        pass\n", 2, ["(block Mine)"]),
     "no rule for a parameter": (
         "import torch\n" + PLAIN + "    def __init__(self, spec, index):\n"
         "        super().__init__(spec, index)\n"
         "        self.k = torch.nn.Parameter(torch.ones(1))\n",
-        1, ["how blocks.0.k starts is not said", "(by Mine)"]),
+        1, ["no rule initialises blocks.0.k", "(block Mine)"]),
     "an exception in training": ("import torch\n" + PLAIN + FORWARD + IN_TRAINING
-                                 + "        return super().forward(x, told)\n", 1,
-                                 ["mine.py:8: KeyError: 'lost'", "(by Mine)"]),
-    "what autograd refuses": (PLAIN + FORWARD + "        x, y = x.norm()\n" + IN_PLACE, 1,
-                              ["modified by an inplace operation", "(by Mine)"]),
+                                 + "        return super().forward(x, c)\n", 1,
+                                 ["mine.py:8: KeyError: 'lost'", "(block Mine)"]),
+    "what autograd refuses": (PLAIN + FORWARD + IN_PLACE + "        return x\n", 1,
+                              ["modified by an inplace operation", "(block Mine)"]),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_a_file_can_do_wrong_is_a_line_and_an_exit_code(fault, cli, tiny, tmp_path):
+def test_what_a_file_can_do_wrong_is_an_error_and_an_exit_code(fault, cli, tiny, tmp_path):
     text, exit_code, words = FAULTS[fault]
     (tmp_path / "mine.py").write_text(text)
     place = f"{tmp_path}/mine.py:Mine"
-    told = cli("run", "--block", f"none,{place}", *tiny, "--out", tmp_path / "results", "--quiet")
-    clean(told, exit_code, *words)
+    result = cli("run", "--block", f"none,{place}", *tiny, "--out", tmp_path / "results", "--quiet")
+    clean(result, exit_code, *words, traceback="(block Mine)" in result.stderr)
+    if "in forward" in result.stderr:
+        assert "site-packages" not in result.stderr.partition("in forward")[0]
 
 
 def test_a_missing_file_or_module_is_usage(cli, elsewhere):
-    clean(cli("run", "--block", "./nowhere.py:Mine"), 2, "nowhere.py does not exist")
+    clean(cli("run", "--block", "./nowhere.py:Mine"), 2, "there is no file ./nowhere.py")
     clean(cli("flops", "--block", "nowhere.at.all:Mine"), 2, "there is no module 'nowhere'")
     clean(cli("bench", "--block", "./mine.py"), 2, "does not name a class", "./my_block.py:MyBlock")
 
 
-def test_check_tells_a_line_a_check(cli, tmp_path):
-    (tmp_path / "mine.py").write_text(PLAIN + FORWARD + "        return x.tokens()\n")
-    told = cli("blocks", "check", f"{tmp_path}/mine.py:Mine", "--format", "csv")
-    clean(told, 1, "fails", "checks: shapes,")
-    rows = list(csv.DictReader(told.stdout.splitlines()))
+def test_check_prints_one_line_per_check(cli, tmp_path):
+    (tmp_path / "mine.py").write_text(PLAIN + FORWARD + "        return x, c\n")
+    result = cli("blocks", "check", f"{tmp_path}/mine.py:Mine", "--format", "csv")
+    clean(result, 1, "fails", "checks: shapes,")
+    rows = list(csv.DictReader(result.stdout.splitlines()))
     assert rows[0]["check"] == "shapes"
     assert rows[0]["result"] == "failed"
-    assert "mine.py:5: forward returns a Tensor (5, 26, 32), expected a Stream" in rows[0]["detail"]
+    assert "forward returns tuple, expected (5, 26, 32)" in rows[0]["detail"]
     assert rows[0]["help"]
     clean(cli("blocks", "check", "adlan"), 2, "unknown block 'adlan'", "adaln")
     clean(cli("blocks", "check", "adaln", "--format", "cvs"), 2, "unknown format")
@@ -230,7 +235,7 @@ def test_check_tells_a_line_a_check(cli, tmp_path):
     clean(cli("blocks", "check"), 2, "missing argument")
 
 
-def test_installed_strategies_are_listed_and_broken_ones_named(cli, tiny, tmp_path, monkeypatch):
+def test_installed_blocks_are_listed_and_broken_ones_named(cli, tiny, tmp_path, monkeypatch):
     info = tmp_path / "theirs-1.dist-info"
     info.mkdir()
     info.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
@@ -241,20 +246,25 @@ def test_installed_strategies_are_listed_and_broken_ones_named(cli, tiny, tmp_pa
     (tmp_path / "theirs_listed.py").write_text(PLAIN + "    summary = 'theirs'\n")
     (tmp_path / "theirs_broken.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(registry, "_OUTSIDE", {})
-    told = cli("blocks", "--format", "json")
-    assert told.exit_code == 0, told.stderr
-    rows = json.loads(told.stdout)
+    monkeypatch.setattr(lookup, "_EXTERNAL", {})
+    result = cli("blocks", "--format", "json")
+    assert result.exit_code == 0, result.stderr
+    rows = json.loads(result.stdout)
     assert [row["block"] for row in rows] == [*registry.block_names(), "class-gate"]
     assert rows[-1]["conditioning"] == "theirs"
-    assert "skipped: broken: " in told.stderr
-    assert "warning: the strategy 'adaln' of package theirs is left out" in told.stderr
-    told = cli("flops", "--block", "class-gate,adaln", "--model", "S/8", "--format", "csv")
-    assert told.exit_code == 0
-    assert "warning: the strategy 'adaln' of package theirs is left out" in told.stderr
-    told = cli("run", "--block", "class-gate", *tiny, "--out", tmp_path / "results")
-    assert told.exit_code == 0, told.stderr
+    assert "skipped: broken: " in result.stderr
+    assert "warning: the block 'adaln' of package theirs is ignored" in result.stderr
+    result = cli("flops", "--block", "class-gate,adaln", "--model", "S/8", "--format", "csv")
+    assert result.exit_code == 0
+    assert "warning: the block 'adaln' of package theirs is ignored" in result.stderr
+    result = cli("run", "--block", "class-gate", *tiny, "--out", tmp_path / "results")
+    assert result.exit_code == 0, result.stderr
     (run,) = (tmp_path / "results" / "digits" / "class-gate").iterdir()
     assert json.loads((run / "env.json").read_text())["strategy_package"] == "theirs 1"
     assert (run / "strategy.py").read_bytes() == (tmp_path / "theirs_listed.py").read_bytes()
-    clean(cli("flops", "--block", "broken"), 2, "theirs_broken.py:1: ZeroDivisionError")
+    clean(
+        cli("flops", "--block", "broken"),
+        2,
+        "theirs_broken.py:1: ZeroDivisionError",
+        traceback=True,
+    )

@@ -1,13 +1,13 @@
-"""`ditbench run` and `features train`, end to end on 20 steps."""
+"""`ditbench run`, end to end on 20 steps."""
 
 import json
 import sys
 
 import pytest
-
-from ditbench.models.blocks import block_names
-from ditbench.training import calibrate, compile_choice, progress, run
 from ditbench.training.train import Logged
+
+from ditbench.models.registry import block_names
+from ditbench.training import calibrate, compile_choice, progress, run
 
 WALL_CLOCK = {
     "seconds",
@@ -219,7 +219,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
     assert told.exit_code == 130
     assert told.stdout == ""
     assert told.stderr == (
-        "interrupted, stopped at once, the last checkpoint stands; to go on: ditbench "
+        "interrupted, stopped at once, the last checkpoint is kept; to resume: ditbench "
         f"{' '.join(map(str, arguments))}\n"
     )
     assert not list(tmp_path.glob("**/result.json"))
@@ -230,20 +230,6 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
     assert ("from step 10 of 20" if step > 10 else "for 20 steps") in told.stderr
     uninterrupted = next(results.glob("digits/adaln-zero/seed0-*"))
     assert only_result(tmp_path) == only_result(uninterrupted)
-
-
-def test_features_train_says_where_and_how_good(cli, elsewhere, monkeypatch):
-    def train_digits(output, say, epochs):
-        say("epoch 1")
-        output.write_bytes(b"weights")
-        return 0.98765
-
-    monkeypatch.setattr("ditbench.metrics.train_features.train_digits", train_digits)
-    told = cli("features", "train", "digits", "-o", "mine.safetensors")
-    assert told.exit_code == 0
-    assert told.stdout == "test accuracy 0.9877, weights in mine.safetensors\n"
-    assert told.stderr == "epoch 1\n"
-    assert files_below(elsewhere) == ["mine.safetensors"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 
 MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
@@ -143,8 +143,8 @@ def test_flops_takes_the_options_of_strategies(cli):
 @pytest.mark.parametrize(
     ("setting", "message", "hint"),
     [
-        ("train.lr=1e-3", "--set train.lr is nothing that is counted", "model.registers"),
-        ("model.depth=3", "--set model.depth is nothing that is counted", "--model"),
+        ("train.lr=1e-3", "--set train.lr does not change the counts", "model.registers"),
+        ("model.depth=3", "--set model.depth does not change the counts", "--model"),
         ("model.norm=group", "model.norm", "layer"),
         ("options.lora_rnak=4", "unknown option 'lora_rnak'", "lora_rank"),
         ("registers", "registers", "model.registers"),

@@ -6,9 +6,9 @@ import shutil
 import signal
 
 import pytest
+from ditbench.training.train import Trainer
 
 from ditbench.training import calibrate, run
-from ditbench.training.train import Trainer
 
 RATES = ("--lr", "1e-3,1e-2", "--budget-fraction", "0.5")
 
@@ -176,7 +176,7 @@ def test_an_interrupted_sweep_goes_on_by_the_same_command(
         patch.setattr(Trainer, "update", signalled)
         told = cli(*arguments)
     assert (told.exit_code, told.stdout) == (code, "")
-    assert told.stderr.splitlines()[-1].startswith("interrupted, saved; to go on: ")
+    assert told.stderr.splitlines()[-1].startswith("interrupted, saved; to resume: ")
     refused = cli("run", "--block", "adaln", "--lr", "tuned", *tiny, "--out", tmp_path)
     assert "the sweep of adaln is not finished: 1 of 2 runs are missing" in refused.stderr
     again = cli(*arguments)

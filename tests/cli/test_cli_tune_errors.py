@@ -3,13 +3,13 @@
 import json
 
 import pytest
+from ditbench.training.train import Trainer
 
 from ditbench.data.dataset import NotNumbers
 from ditbench.errors import DitbenchError
 from ditbench.training import sweep
 from ditbench.training.evaluate import Evaluator
 from ditbench.training.nonfinite import Diverged, Divergence
-from ditbench.training.train import Trainer
 
 RATES = ("--lr", "1e-3,1e-2", "--budget-fraction", "0.5")
 

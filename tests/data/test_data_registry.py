@@ -27,13 +27,13 @@ def test_unknown_name_offers_the_nearest():
 
 
 @pytest.mark.parametrize("name", ["folder", "npz"])
-def test_files_of_ones_own_need_a_path(name: str):
+def test_files_of_your_own_need_a_path(name: str):
     with pytest.raises(DitbenchError, match=f"'{name}' needs a path") as caught:
         load_dataset(name)
     assert "--data PATH" in str(caught.value.hint)
 
 
-def test_the_hint_for_a_name_that_is_like_no_other_lists_all():
+def test_the_hint_for_a_name_that_resembles_none_lists_all():
     with pytest.raises(DitbenchError) as caught:
         load_dataset("zzz")
     assert caught.value.hint == "known: digits, cifar10, fashion-mnist, folder, npz"
@@ -43,7 +43,7 @@ def test_the_hint_for_a_name_that_is_like_no_other_lists_all():
     ("path", "name"),
     [("a.npz", "npz"), ("A.NPZ", "npz"), ("a.zip", "folder"), ("npz", "folder"), ("a", "folder")],
 )
-def test_a_path_says_which_loader_it_is_for(path: str, name: str):
+def test_the_suffix_of_a_path_selects_the_loader(path: str, name: str):
     assert loader_of(Path(path)) == name
     assert size_and_data(None, Path(path)) == {"data.name": name, "data.path": path}
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import io
 import tempfile
 import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image
+from pictures import encode, write_folder
 
 from ditbench.data import load_dataset
 from ditbench.data.folder import load_folder
@@ -48,11 +48,8 @@ def test_every_pixel_and_label_comes_back(images, kind, fortran, save, data):
 
 def test_the_same_images_in_folders_and_in_an_npz_are_one_data_set(tmp_path: Path):
     images = np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), np.uint8)
-    for number, (name, image) in enumerate(zip(("cat", "cat", "dog", "eel"), images, strict=True)):
-        buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, "PNG")
-        (tmp_path / "mine" / name).mkdir(parents=True, exist_ok=True)
-        (tmp_path / "mine" / name / f"{number}.png").write_bytes(buffer.getvalue())
+    names = ["cat/0.png", "cat/1.png", "dog/2.png", "eel/3.png"]
+    write_folder(tmp_path / "mine", dict(zip(names, map(encode, images), strict=True)))
     path = tmp_path / "mine.npz"
     np.savez(path, images=images, labels=[0, 0, 1, 2], class_names=["cat", "dog", "eel"])
     by_npz, by_folder = load_dataset("npz", path), load_folder(tmp_path / "mine")
@@ -60,7 +57,7 @@ def test_the_same_images_in_folders_and_in_an_npz_are_one_data_set(tmp_path: Pat
     assert by_npz.class_names == by_folder.class_names
 
 
-def test_a_class_may_have_no_image_when_it_has_a_name(tmp_path: Path):
+def test_a_named_class_may_have_no_images(tmp_path: Path):
     path = tmp_path / "a.npz"
     names = [f"class {number}" for number in range(7)]
     np.savez(path, images=np.zeros((1, 2, 2), np.uint8), labels=[6], class_names=names, note="x")
@@ -69,7 +66,7 @@ def test_a_class_may_have_no_image_when_it_has_a_name(tmp_path: Path):
     assert torch.equal(data.labels, torch.tensor([6]))
 
 
-def test_images_are_contiguous_and_ones_own(tmp_path: Path):
+def test_images_are_contiguous_and_labels_int64(tmp_path: Path):
     path = tmp_path / "a.npz"
     np.savez(path, images=np.zeros((2, 3, 4, 3), np.uint8), labels=[0, 1])
     data = load_npz(path)
@@ -81,8 +78,17 @@ def test_images_are_contiguous_and_ones_own(tmp_path: Path):
 def test_an_array_of_version_2_is_read(tmp_path: Path):
     path = tmp_path / "a.npz"
     np.savez(path, labels=[0])
-    buffer = io.BytesIO()
+    buffer = BytesIO()
     np.lib.format.write_array(buffer, np.full((1, 2, 2), 7, np.uint8), version=(2, 0))
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("images.npy", buffer.getvalue())
     assert load_npz(path).images.flatten().tolist() == [7] * 4
+
+
+def test_the_digest_of_an_npz_never_changes(tmp_path: Path):
+    """Fingerprints of existing runs depend on it."""
+    path = tmp_path / "a.npz"
+    images = np.arange(4 * 2 * 3 * 3, dtype=np.uint8).reshape(4, 2, 3, 3)
+    np.savez(path, images=images, labels=[0, 2, 1, 1], class_names=["x", "y", "z"])
+    digest = "04e4003d36415b8ea3dbfd133175545f27b324b9450e9c3ca848cbc4874c9ec0"
+    assert load_npz(path).digest == digest

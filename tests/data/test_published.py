@@ -31,7 +31,7 @@ FASHION_LABELS = np.array([9, 0, 3, 3, 1], np.uint8)
 
 @pytest.fixture(autouse=True)
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where files are looked for; there is no network."""
+    """The folder where files are expected; there is no network."""
 
     def unreachable(*_: object, **__: object) -> None:
         raise urllib.error.URLError("Name or service not known")
@@ -46,7 +46,7 @@ def md5(path: Path) -> str:
 
 
 def write_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The files of CIFAR-10 as its page describes them, and their checksums for torchvision."""
+    """The files of CIFAR-10 as its page describes them; torchvision expects their checksums."""
     folder = root / "cifar-10-batches-py"
     folder.mkdir(parents=True)
     for name, pixels, labels in zip(BATCHES, CIFAR_PIXELS, CIFAR_LABELS, strict=True):
@@ -62,7 +62,7 @@ def write_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def idx(values: np.ndarray) -> bytes:
-    """Unsigned bytes in the IDX format of MNIST's page."""
+    """Unsigned bytes in the IDX format that the page of MNIST describes."""
     sizes = struct.pack(f">{values.ndim}I", *values.shape)
     return bytes([0, 0, 8, values.ndim]) + sizes + values.tobytes()
 
@@ -98,26 +98,26 @@ def assert_is_fashion(data):
     assert data.labels.tolist() == FASHION_LABELS.tolist()
 
 
-def test_cifar10_that_is_there_is_read_without_a_network(root, monkeypatch, capfd):
+def test_cifar10_on_disk_is_read_without_a_network(root, monkeypatch, capfd):
     write_cifar10(root, monkeypatch)
     assert_is_cifar10(load_dataset("cifar10"))
     assert capfd.readouterr() == ("", "")
 
 
-def test_fashion_mnist_that_is_there_is_read_without_a_network(root, capfd):
+def test_fashion_mnist_on_disk_is_read_without_a_network(root, capfd):
     write_fashion(root)
     assert_is_fashion(load_dataset("fashion-mnist"))
     assert capfd.readouterr() == ("", "")
 
 
-def test_they_may_lie_elsewhere(tmp_path, monkeypatch):
+def test_another_folder_may_hold_them(tmp_path, monkeypatch):
     write_cifar10(tmp_path / "mine", monkeypatch)
     write_fashion(tmp_path / "mine")
     assert_is_cifar10(load_dataset("cifar10", tmp_path / "mine"))
     assert_is_fashion(load_dataset("fashion-mnist", tmp_path / "mine"))
 
 
-def test_an_archive_that_was_put_there_by_hand_is_unpacked(root, tmp_path, monkeypatch, capfd):
+def test_an_archive_that_was_copied_by_hand_is_unpacked(root, tmp_path, monkeypatch, capfd):
     folder = write_cifar10(tmp_path / "elsewhere", monkeypatch)
     root.mkdir(parents=True)
     with tarfile.open(root / "cifar-10-python.tar.gz", "w:gz") as archive:
@@ -128,7 +128,7 @@ def test_an_archive_that_was_put_there_by_hand_is_unpacked(root, tmp_path, monke
     assert capfd.readouterr().out == ""
 
 
-def test_fashion_mnists_archives_are_unpacked(root, monkeypatch, capfd):
+def test_archives_of_fashion_mnist_are_unpacked(root, monkeypatch, capfd):
     folder = root / "FashionMNIST" / "raw"
     folder.mkdir(parents=True)
     resources = []
@@ -157,7 +157,7 @@ def refused(name: str, path: Path | None = None, code: int = EXIT_FAILED) -> Dit
         ("fashion-mnist", "Fashion-MNIST", "images-idx3", "github.com/zalandoresearch"),
     ],
 )
-def test_without_a_network_it_says_what_to_put_where(root, capfd, name, title, file, source):
+def test_without_a_network_the_hint_says_what_to_copy_where(root, capfd, name, title, file, source):
     error = refused(name)
     assert error.message.startswith(f"cannot download {title} to {root}: ")
     assert "Name or service not known" in error.message
@@ -187,7 +187,7 @@ def test_a_server_that_sends_something_else_is_one_line(monkeypatch, root, tmp_p
     refused("fashion-mnist")
 
 
-def test_a_place_that_cannot_be_written_is_one_line(root):
+def test_a_folder_that_cannot_be_written_is_one_line(root):
     root.parent.parent.joinpath("cache").write_text("a file")
     assert "Not a directory" in refused("cifar10").message
     refused("fashion-mnist")
@@ -202,7 +202,7 @@ def test_a_pickle_that_is_not_the_published_one_is_never_opened(root, monkeypatc
     folder = write_cifar10(root, monkeypatch)
     (folder / name).write_bytes(pickle.dumps(Boom()))
     error = refused("cifar10")
-    assert f"{folder} is damaged: a file is not as it was published" in error.message
+    assert f"{folder} is damaged: the checksum of a file differs" in error.message
     assert "remove that folder" in error.hint
     assert not (tmp_path / "pwned").exists()
 
@@ -227,14 +227,14 @@ def test_fashion_mnist_that_is_damaged_is_one_line(root, change):
     assert f"Fashion-MNIST in {folder} is damaged: " in refused("fashion-mnist").message
 
 
-def test_a_file_in_place_of_the_folder_is_told_what_it_is_for(tmp_path):
+def test_a_file_in_place_of_the_folder_is_refused_with_a_hint(tmp_path):
     (tmp_path / "a.zip").write_bytes(b"")
     error = refused("cifar10", tmp_path / "a.zip", EXIT_USAGE)
-    assert "is a file, and 'cifar10' lies in a folder" in error.message
+    assert "is a file, but 'cifar10' is read from a folder" in error.message
     assert error.hint.endswith(f"--data {tmp_path / 'a.zip'}")
 
 
-def test_without_a_home_it_asks_for_a_place(monkeypatch):
+def test_without_a_home_directory_it_asks_for_a_folder(monkeypatch):
     monkeypatch.setattr("ditbench.data.published.cache_directory", lambda: None)
     error = refused("cifar10")
     assert "no home directory" in error.message

@@ -1,4 +1,4 @@
-"""The command line in this process, a good run to damage, and a check that nothing is left."""
+"""The command line in this process, a good run to damage, and a check for leftover files."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 @pytest.fixture(scope="session")
 def cli():
-    """Call `ditbench` with arguments; what takes too long fails."""
+    """Call `ditbench` with arguments; a call that takes too long fails."""
 
-    command = get_command(app)  # once: Typer's own runner makes it for every call
+    command = get_command(app)  # once: the runner of Typer builds it for every call
 
     def call(*arguments):
         with in_time(), pytest.MonkeyPatch.context() as patch:
@@ -34,7 +34,7 @@ def cli():
 
 @pytest.fixture
 def refused(cli, tmp_path, monkeypatch):
-    """Call `ditbench` for what has to be refused: nothing may be created, changed or lost."""
+    """Call `ditbench` with bad input: it must refuse, and no file may be changed."""
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments, code=2, parts=()):
@@ -50,8 +50,8 @@ def trained(cli, tmp_path_factory):
     """A run with its checkpoint: read only."""
     out = tmp_path_factory.mktemp("trained")
     settings = [part for value in TINY_EVALUATION for part in ("--set", value)]
-    told = cli("run", "--block", "adaln-zero", *TINY, *settings, "--quiet", "--out", out)
-    assert told.exit_code == 0, (told.stderr, told.exception)
+    result = cli("run", "--block", "adaln-zero", *TINY, *settings, "--quiet", "--out", out)
+    assert result.exit_code == 0, (result.stderr, result.exception)
     return next(out.glob("digits/adaln-zero/*"))
 
 

@@ -1,4 +1,4 @@
-"""What every refusal promises, and how the tests hold it to that."""
+"""What every refusal must look like, and the assertions that check it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from ditbench.errors import DitbenchError
 
-# Longer, and nobody reads to the end of a line.
+# A longer line is not read to its end.
 MAX_LINE = 2_000
 SECONDS = 20
 
 
 @contextmanager
 def in_time(seconds: int = SECONDS) -> Iterator[None]:
-    """Fail what waits for ever: for a pipe's writer, or the end of a device."""
+    """Fail code that waits forever, for the writer of a pipe or the end of a device."""
 
     def give_up(*_: object) -> None:
         raise AssertionError(f"still not done after {seconds} seconds")
@@ -37,7 +37,7 @@ def in_time(seconds: int = SECONDS) -> Iterator[None]:
 
 
 def tree(root: Path) -> dict[str, tuple[int, int, int]]:
-    """Everything below a folder: its kind, size and time of change, links not followed."""
+    """Kind, size and modification time of everything below a folder; links are not followed."""
     found = {}
     for path in [root, *root.rglob("*")]:
         status = path.lstat()
@@ -48,19 +48,21 @@ def tree(root: Path) -> dict[str, tuple[int, int, int]]:
 
 
 def assert_one_line(text: str) -> None:
-    """One line that a terminal shows as it is."""
+    """The text is one printable line."""
     assert text
     assert len(text) < MAX_LINE
     assert text.isprintable(), ascii(text)
 
 
-def assert_refused(told: Result, code: int, *parts: str) -> None:
-    """Nothing but `error:` and `help:`, a line each; the error has these parts."""
-    assert told.exception is None or isinstance(told.exception, SystemExit), repr(told.exception)
-    assert (told.exit_code, told.stdout) == (code, ""), told.stderr
-    assert told.stderr.endswith("\n")
-    lines = told.stderr[:-1].split("\n")
-    assert len(lines) == 2, told.stderr
+def assert_refused(result: Result, code: int, *parts: str) -> None:
+    """The output is one line of `error:`, with these parts, and one line of `help:`."""
+    assert result.exception is None or isinstance(result.exception, SystemExit), repr(
+        result.exception
+    )
+    assert (result.exit_code, result.stdout) == (code, ""), result.stderr
+    assert result.stderr.endswith("\n")
+    lines = result.stderr[:-1].split("\n")
+    assert len(lines) == 2, result.stderr
     for line, label in zip(lines, ("error: ", "help: "), strict=True):
         assert line.startswith(label)
         assert_one_line(line)
@@ -69,7 +71,7 @@ def assert_refused(told: Result, code: int, *parts: str) -> None:
 
 
 def assert_error(error: DitbenchError, *parts: str) -> None:
-    """The same of an error that a library function raised."""
+    """As `assert_refused`, for an error that a library function raised."""
     assert_one_line(error.message)
     assert error.hint
     assert_one_line(error.hint)
@@ -78,6 +80,6 @@ def assert_error(error: DitbenchError, *parts: str) -> None:
 
 
 def assert_hint(error: DitbenchError) -> None:
-    """The error says what to do; its own text is shown by the command line, which cleans it."""
+    """The error has a hint; the command line makes its text printable."""
     assert error.message
     assert error.hint

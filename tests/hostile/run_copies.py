@@ -1,4 +1,4 @@
-"""Copies of committed runs under other seeds: good runs of any number."""
+"""Copies of committed runs under other seeds: any number of valid runs."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 import shutil
 from pathlib import Path
 
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 
 def write_copy(source: Path, results: Path, name: str, seed: int) -> Path:
-    """A copy of a run, without its samples, as if it had been made with another seed."""
+    """Copy a run, without its samples, as if it had used another seed."""
     run = results / name
     run.mkdir(parents=True)
     for path in source.iterdir():
@@ -27,7 +27,7 @@ def write_copy(source: Path, results: Path, name: str, seed: int) -> Path:
 
 
 def good_runs(results: Path, count: int) -> list[Path]:
-    """So many good runs of the four blocks, as evenly as it goes."""
+    """`count` valid runs, spread evenly over the four blocks of the paper."""
     blocks = [REFERENCE / "digits" / name for name in block_names("paper")]
     runs = []
     for number in range(count):

@@ -17,7 +17,7 @@ ABSURD = {
     "samples of 400 digits": ("--set", "eval.samples=1" + "0" * 400),
     "guidance beyond a float32": ("--set", "eval.cfg_scale=1e308"),
     "an evaluation batch beyond 64 bits": ("--set", "eval.batch_size=1" + "0" * 30),
-    "a preset that ends its line": ("--set", 'preset="a\\n"'),
+    "a preset with a newline": ("--set", 'preset="a\\n"'),
     "a hidden size of 5,000 digits": ("--model", f"{DIGITS}x4x4/2"),
     "a patch of 5,000 digits": ("--model", f"S/{DIGITS}"),
     "a name with a NUL": ("--model", "S/2\0x"),
@@ -33,7 +33,7 @@ def test_an_absurd_option_is_one_line(refused, name):
     refused(*RUN, *SMALL, *ABSURD[name])
 
 
-def test_a_configuration_nested_without_end_is_one_line(refused, tmp_path):
+def test_a_deeply_nested_configuration_is_one_line(refused, tmp_path):
     (tmp_path / "deep.toml").write_text("a = " + "[" * 100_000)
     refused(*RUN, "--config", tmp_path / "deep.toml")
 
@@ -55,7 +55,7 @@ def test_a_weight_of_whole_numbers_is_one_line(refused, one_run):
 
 
 @pytest.mark.parametrize("schema", [True, 1.0])
-def test_a_complete_run_of_a_schema_that_only_equals_ours_is_not_told(refused, one_run, schema):
+def test_a_schema_of_another_type_is_not_read(refused, one_run, schema):
     table = json.loads((one_run / "result.json").read_text())
     (one_run / "result.json").write_text(json.dumps({**table, "schema": schema}))
     from ditbench.errors import DitbenchError

@@ -1,4 +1,4 @@
-"""Settings, options and configuration files of wrong kinds: a line, a hint, nothing written."""
+"""Invalid settings, options and configuration files: one line, a hint, nothing written."""
 
 # ruff: noqa: E501 (tables of cases)
 from __future__ import annotations
@@ -18,7 +18,7 @@ RUN = ("run", "--block", "adaln", "--device", "cpu", "--quiet")
 LONG = "1" * 400
 ZEROS = "1" + "0" * 30
 
-# `--set`, and what the error names.
+# The value of `--set`, and a part of the error.
 SETTINGS = [
     *[(f"train.lr={value}", "train.lr") for value in
       ("-1", "0", "nan", "inf", "-inf", "1e400", "true", "'x'", "[1]", "{a=1}", "2020-01-01", "", "fast")],
@@ -81,17 +81,17 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize(("setting", "named"), SETTINGS)
-def test_a_setting_of_a_wrong_kind_is_one_line(refused, setting, named):
+def test_an_invalid_setting_is_one_line(refused, setting, named):
     refused(*RUN, "--set", setting, parts=(named,))
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_model_that_cannot_be_is_one_line(refused, model):
+def test_an_invalid_model_is_one_line(refused, model):
     refused(*RUN, "--model", model)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: " ".join(options)[:40])
-def test_an_option_of_a_wrong_kind_is_one_line(refused, options):
+def test_an_invalid_option_is_one_line(refused, options):
     refused(*RUN, *options)
 
 
@@ -102,7 +102,7 @@ def test_sampling_steps_beyond_the_schedule_are_one_line(refused):
 
 
 @pytest.mark.parametrize("place", ["file", "file/x", "pipe", "/dev/null", "/dev/null/x"])
-def test_an_out_that_is_no_folder_is_one_line(refused, tmp_path, place):
+def test_an_out_that_is_not_a_folder_is_one_line(refused, tmp_path, place):
     (tmp_path / "file").write_text("mine")
     os.mkfifo(tmp_path / "pipe")
     small = ("--model", "16x1x2/2", "--steps", "6", "--set", "eval.samples=40")
@@ -138,13 +138,13 @@ TOML = {
 
 
 @pytest.mark.parametrize("name", TOML)
-def test_a_configuration_file_of_a_wrong_kind_is_one_line(refused, tmp_path, name):
+def test_an_invalid_configuration_file_is_one_line(refused, tmp_path, name):
     (tmp_path / "config.toml").write_bytes(TOML[name])
     refused(*RUN, "--config", tmp_path / "config.toml")
 
 
 @pytest.mark.parametrize("path", ["", ".", "none.toml", "x" * 500, "loop.toml", "none/x.toml"])
-def test_a_configuration_that_is_no_file_is_one_line(refused, tmp_path, path):
+def test_a_configuration_that_is_not_a_file_is_one_line(refused, tmp_path, path):
     (tmp_path / "loop.toml").symlink_to("loop.toml")
     refused(*RUN, "--config", path, parts=("cannot read",))
 

@@ -1,4 +1,4 @@
-"""Folders of images that are broken, or made to do harm: one line each, nothing written."""
+"""Folders of images that are damaged or malicious: each is one line, and nothing is written."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import io
 import os
 import socket
 import struct
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,38 +13,16 @@ import pytest
 from contract import assert_error, assert_one_line, in_time
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pictures import encode, forged_png, write_folder, write_zip
 from PIL import Image
 
-from ditbench.data import memory
-from ditbench.data.archive import shown
 from ditbench.data.folder import load_folder
+from ditbench.data.io import limits
+from ditbench.data.io.files import shown
 from ditbench.errors import DitbenchError
 
 GREY = np.arange(64, dtype=np.uint8).reshape(8, 8)
 RGB = np.stack([GREY, GREY + 1, GREY + 2], axis=-1)
-
-
-def encode(pixels=GREY, kind="PNG", mode=None, **options):
-    image = Image.fromarray(pixels)
-    buffer = io.BytesIO()
-    (image.convert(mode) if mode else image).save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def png(width, height, depth=8, colour=0, body=b"\0" * 1_000):
-    """A PNG whose header promises what its body does not hold."""
-
-    def chunk(kind, data):
-        whole = kind + data
-        return struct.pack(">I", len(data)) + whole + struct.pack(">I", zlib.crc32(whole))
-
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(body))
-        + chunk(b"IEND", b"")
-    )
 
 
 def moving(kind):
@@ -56,14 +32,14 @@ def moving(kind):
     return buffer.getvalue()
 
 
-GOOD = {"cat/1.png": encode(), "dog/1.png": encode(GREY + 9)}
+GOOD = {"cat/1.png": encode(GREY), "dog/1.png": encode(GREY + 9)}
 NOISE = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
 
 buffer = io.BytesIO()
 Image.new("LAB", (8, 8)).save(buffer, "TIFF")
 LAB = buffer.getvalue()
 
-# What stands in place of one image, and what the error says.
+# The content of one file, and a part of the error.
 FILES = {
     "no bytes": (b"", "is not an image"),
     "one byte": (b"\x89", "is not an image"),
@@ -72,11 +48,11 @@ FILES = {
     "a pickle": (b"\x80\x04\x95cos\nsystem\n(S'touch pwned'\ntR.", "is not an image"),
     "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n", "is not an image"),
     "SVG": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not an image"),
-    "a PNG's signature alone": (encode()[:8], "1.img is "),
-    "a PNG without pixels": (encode()[:33], "1.img is "),
-    "a PNG cut in its pixels": (encode()[:45], "1.img is "),
-    "a PNG of half its rows": (png(8, 8, body=b"\0" * 30), "damaged or cut short"),
-    "a PNG of no width": (png(0, 8), "1.img is "),
+    "a PNG's signature alone": (encode(GREY)[:8], "1.img is "),
+    "a PNG without pixels": (encode(GREY)[:33], "1.img is "),
+    "a PNG cut in its pixels": (encode(GREY)[:45], "1.img is "),
+    "a PNG of half its rows": (forged_png(8, 8, body=b"\0" * 30), "damaged or cut short"),
+    "a PNG of no width": (forged_png(0, 8), "1.img is "),
     "a JPEG cut short": (encode(NOISE, "JPEG")[:-300], "damaged or cut short"),
     "a JPEG's header": (encode(RGB, "JPEG")[:20], "1.img"),
     "a WebP cut short": (encode(NOISE, "WEBP")[:-50], "1.img"),
@@ -84,10 +60,10 @@ FILES = {
     "a TIFF cut short": (encode(RGB, "TIFF")[:-80], "1.img"),
     "a PPM without pixels": (b"P6 4096 4096 255\n", "damaged or cut short"),
     "a PPM of negative size": (b"P5 -4 4 255\n", "1.img"),
-    "a PNG of 4097 pixels": (png(4_097, 1), "too large: 4097x1"),
-    "a PNG of 100 million pixels": (png(10_000, 10_000), "too large"),
-    "a PNG of 3.6 billion pixels": (png(60_000, 60_000), "too large"),
-    "a PNG of 2**31 - 1 squared": (png(2**31 - 1, 2**31 - 1), "too large"),
+    "a PNG of 4097 pixels": (forged_png(4_097, 1), "too large: 4097x1"),
+    "a PNG of 100 million pixels": (forged_png(10_000, 10_000), "too large"),
+    "a PNG of 3.6 billion pixels": (forged_png(60_000, 60_000), "too large"),
+    "a PNG of 2**31 - 1 squared": (forged_png(2**31 - 1, 2**31 - 1), "too large"),
     "a PPM of a billion rows": (b"P5 4 1000000000 255\n", "too large"),
     "a BMP of 2**30": (
         encode(GREY, "BMP")[:18] + struct.pack("<ii", 2**30, 2**30) + encode(GREY, "BMP")[26:],
@@ -106,22 +82,8 @@ FILES = {
     "a moving PNG": (moving("PNG"), "3 images in one file"),
     "a TIFF of three pages": (moving("TIFF"), "3 images in one file"),
     "another size": (encode(GREY[:7]), "1.img is 8x7, but cat/1.png is 8x8"),
-    "another mode": (encode(RGB), "1.img is RGB, but cat/1.png is not"),
+    "another mode": (encode(RGB), "1.img is RGB, but cat/1.png is L"),
 }
-
-
-def write_folder(root, files):
-    for name, data in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(data)
-    return root
-
-
-def write_zip(path, files, compression=zipfile.ZIP_DEFLATED):
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return path
 
 
 def of_data(path):
@@ -130,7 +92,7 @@ def of_data(path):
 
 @pytest.mark.parametrize("pack", [write_folder, write_zip], ids=["folder", "zip"])
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_that_is_no_image_of_ours_is_one_line(refused, tmp_path, name, pack):
+def test_a_file_that_is_not_a_supported_image_is_one_line(refused, tmp_path, name, pack):
     data, reason = FILES[name]
     path = pack(tmp_path / "data.zip", {**GOOD, "eel/1.img": data})
     refused(*of_data(path), parts=(reason,))
@@ -142,7 +104,7 @@ def as_pipe(root):
 
 def as_socket(root):
     write_folder(root, GOOD)
-    short = Path(os.path.relpath(root / "cat/0.png"))  # a socket's name has 107 bytes
+    short = Path(os.path.relpath(root / "cat/0.png"))  # the name of a socket has 107 bytes
     with socket.socket(socket.AF_UNIX) as end:
         end.bind(str(short))
 
@@ -195,7 +157,7 @@ def named(name):
 
 
 def of_many_levels(root):
-    write_folder(root, {**GOOD, "a/" * 60 + "1.png": encode()})
+    write_folder(root, {**GOOD, "a/" * 60 + "1.png": encode(GREY)})
 
 
 def pipe_alone(root):
@@ -210,17 +172,17 @@ FOLDERS = {
     "nothing in it": (empty, "no class folders"),
     "one empty class": (empty_class, "class folder eel is empty"),
     "only empty classes": (empty_classes, "no class folders"),
-    "images but no classes": (of_files(one=encode(), two=encode()), "no class folders"),
-    "an image beside the classes": (named("stray.png"), "does not lie in a class folder"),
+    "images but no classes": (of_files(one=encode(GREY), two=encode(GREY)), "no class folders"),
+    "an image beside the classes": (named("stray.png"), "is not in a class folder"),
     "a text beside images": (named("cat/notes.txt"), "notes.txt is not an image"),
-    "many levels": (of_many_levels, "does not lie in a class folder"),
-    "a pipe": (as_pipe, "is not a file, but a pipe"),
-    "a socket": (as_socket, "is not a file, but a pipe, a socket"),
-    "a device": (as_device, "is not a file, but a pipe, a socket or a device"),
-    "a link to the folder itself": (as_loop, "is a link to a folder that it lies in"),
+    "many levels": (of_many_levels, "is not in a class folder"),
+    "a pipe": (as_pipe, "is a pipe"),
+    "a socket": (as_socket, "is a pipe, a socket"),
+    "a device": (as_device, "is a pipe, a socket or a device"),
+    "a link to the folder itself": (as_loop, "is a link to a folder that contains it"),
     "a link to itself": (as_own_loop, "cannot read"),
     "a link to nothing": (as_gone, "cannot read"),
-    "a link to a file that is none of ours": (as_secret, "0.png is not an image"),
+    "a link to a secret file": (as_secret, "0.png is not an image"),
     "a name with a newline": (named("cat/a\nerror: forged\nhelp: no.png"), "\\nerror: forged"),
     "a name that clears the terminal": (named("cat/\x1b[2J\x07.png"), "\\x1b[2J"),
     "a name written backwards": (named("cat/\u202egnp.png"), "\\u202e"),
@@ -232,7 +194,7 @@ FOLDERS = {
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_a_folder_that_is_no_data_set_is_one_line(refused, tmp_path, name):
+def test_a_folder_that_is_not_a_data_set_is_one_line(refused, tmp_path, name):
     build, reason = FOLDERS[name]
     build(tmp_path / "data")
     refused(*of_data(tmp_path / "data"), parts=(reason,))
@@ -252,7 +214,7 @@ def test_a_link_to_a_class_folder_elsewhere_is_followed(tmp_path):
     assert (data.class_names, len(data)) == (("lynx",), 1)
 
 
-def test_a_repository_in_the_folder_is_passed_over(tmp_path):
+def test_a_repository_in_the_folder_is_ignored(tmp_path):
     files = {**GOOD, ".git/objects/ab/cd": b"x", "cat/.thumbs/x/1.png": b"x"}
     assert len(load_folder(write_folder(tmp_path, files))) == 2
 
@@ -264,30 +226,30 @@ def test_a_class_folder_that_may_not_be_read_is_one_line(refused, tmp_path):
 
 
 @pytest.mark.parametrize("path", ["", "\0", "x" * 5_000, "/proc/self/mem", "~nobody/x", "a\nb"])
-def test_a_path_that_is_none_is_one_line(refused, path):
+def test_a_path_without_data_is_one_line(refused, path):
     refused(*of_data(path))
 
 
-def test_more_images_than_memory_holds_are_counted_before_they_are_read(
+def test_more_images_than_memory_holds_are_refused_before_they_are_read(
     refused, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(memory, "machine_memory", lambda: 2 * 2 * 64 - 1)
+    monkeypatch.setattr(limits, "machine_memory", lambda: 2 * 2 * 64 - 1)
     path = write_zip(tmp_path / "data.zip", GOOD)
     refused(*of_data(path), parts=("is too large: 2 images of 8x8",))
-    monkeypatch.setattr(memory, "machine_memory", lambda: 2 * 2 * 64)
+    monkeypatch.setattr(limits, "machine_memory", lambda: 2 * 2 * 64)
     assert len(load_folder(path)) == 2
 
 
-def test_a_small_zip_of_images_that_unfold_to_terabytes_is_refused(refused, tmp_path):
+def test_a_small_zip_that_expands_to_terabytes_is_refused(refused, tmp_path):
     side, count = 4_096, 10_000  # 2 x 0.5 TB
-    one = png(side, side, colour=2, body=bytes(side * (3 * side + 1)))
+    one = forged_png(side, side, colour=2, body=bytes(side * (3 * side + 1)))
     files = {"x/00000.png": one} | {f"x/{n:05}.png": b"" for n in range(1, count)}
     path = write_zip(tmp_path / "bomb.zip", files)
     assert path.stat().st_size < 10 * 2**20
     refused(*of_data(path), parts=("is too large: 10000 images of 4096x4096",))
 
 
-def test_what_pil_warns_or_logs_of_is_not_told_beside_the_error(refused, tmp_path, recwarn, caplog):
+def test_warnings_and_logs_of_pillow_are_not_printed(refused, tmp_path, recwarn, caplog):
     odd = bytearray(encode(RGB, "TIFF"))
     path = write_folder(tmp_path / "data", {"x/1.tif": bytes(odd[:-4])})
     refused(*of_data(path))

@@ -1,4 +1,4 @@
-""".npz files that are broken, lie about sizes or hold code: one line each, nothing written."""
+""".npz files that are damaged or malicious: each is one line, and nothing is executed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from contract import assert_error, in_time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ditbench.data import memory, npz
+from ditbench.data import npz
+from ditbench.data.io import limits
 from ditbench.data.npz import load_npz
 from ditbench.errors import DitbenchError
 
@@ -38,7 +39,7 @@ def array(value):
 
 
 def header(text, version=1, declared=None):
-    """The beginning of an .npy file that says what it likes."""
+    """The beginning of an .npy file with any header."""
     form = "<H" if version == 1 else "<I"
     length = len(text) if declared is None else declared
     return b"\x93NUMPY" + bytes([version, 0]) + struct.pack(form, length) + text.encode()
@@ -49,7 +50,7 @@ def shape(value, dtype="|u1"):
 
 
 def members(**raw):
-    """A zip of these bytes, in place of the good arrays or beside them."""
+    """A zip of these bytes, which replace the good arrays or are added to them."""
 
     def build():
         files = {"images": array(IMAGES), "labels": array(GOOD["labels"]), **raw}
@@ -100,7 +101,7 @@ FILES = {
     "no images": (of(images=None), "images is missing, the file holds labels.npy"),
     "no labels": (of(labels=None), "labels is missing, the file holds images.npy"),
     "other names": (of(images=None, x=IMAGES), "the file holds labels.npy, x.npy"),
-    "pickled objects": (pickled, "cannot be read: its header is not one of plain numbers"),
+    "pickled objects": (pickled, "cannot be read: its header does not describe plain numbers"),
     "pickled names": (pickled_names, "class_names cannot be read: its header"),
     "a structured type": (of(labels=np.zeros(4, [("a", "i4")])), "labels cannot be read"),
     "floats": (of(images=IMAGES / 255), "images are float64, expected uint8"),
@@ -116,7 +117,7 @@ FILES = {
     "labels of other number": (of(labels=[0, 1]), "labels have shape (2,), expected (4,)"),
     "one-hot labels": (of(labels=np.eye(4, dtype=int)), "labels have shape (4, 4)"),
     "labels that are floats": (of(labels=[0.0, 1, 0, 1]), "labels are float64"),
-    "labels that are texts": (of(labels=["cat"] * 4), "labels are <U3, expected integers"),
+    "labels that are strings": (of(labels=["cat"] * 4), "labels are <U3, expected integers"),
     "labels that are booleans": (of(labels=[True] * 4), "labels are bool, expected integers"),
     "a negative label": (of(labels=[0, -1, 0, 1]), "labels are -1..1, expected 0..1"),
     "a label of 10**15": (of(labels=[0, 10**15, 0, 1]), "go up to 1000000000000000, but"),
@@ -139,14 +140,15 @@ FILES = {
     "a header of version 9": (members(images=b"\x93NUMPY\x09\x00" + bytes(90)),
                               "images cannot be read"),
     "a shape of 10**12 images": (members(images=shape("(1000000000000, 8, 8)")),
-                                 "not as long as its shape"),
-    "a shape of 2**200": (members(images=shape(f"({2**200}, 8, 8)")), "not as long as its shape"),
-    "a negative shape": (members(images=shape("(-4, 8, 8, 3)")), "plain numbers or texts"),
+                                 "its length does not match its shape"),
+    "a shape of 2**200": (members(images=shape(f"({2**200}, 8, 8)")),
+                          "its length does not match its shape"),
+    "a negative shape": (members(images=shape("(-4, 8, 8, 3)")), "does not describe plain numbers"),
     "a shape of booleans": (members(images=shape("(True, 8, 8, 3)")), "images cannot be read"),
     "fewer pixels than declared": (members(images=shape("(4, 8, 8)") + bytes(9)),
-                                   "not as long as its shape"),
+                                   "its length does not match its shape"),
     "more than declared": (members(images=shape("(4, 8, 8)") + bytes(257)),
-                           "not as long as its shape"),
+                           "its length does not match its shape"),
     "a name that climbs out": (members(**{"../../x": b"x"}), "points outside"),
 }  # fmt: skip
 
@@ -156,7 +158,7 @@ def run_on(path):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_an_npz_that_is_no_data_set_is_one_line(refused, tmp_path, name):
+def test_an_npz_that_is_not_a_data_set_is_one_line(refused, tmp_path, name):
     build, reason = FILES[name]
     (tmp_path / "data.npz").write_bytes(build())
     refused(*run_on(tmp_path / "data.npz"), parts=("data.npz", reason))
@@ -183,26 +185,26 @@ def as_loop(path):
     [(as_pipe, "neither a file nor a folder"), (as_folder, "it is a folder"),
      (as_device, "neither a file nor a folder"), (as_loop, "no such data")],
 )  # fmt: skip
-def test_what_is_no_file_is_one_line(refused, tmp_path, make, reason):
+def test_a_path_that_is_not_a_file_is_one_line(refused, tmp_path, make, reason):
     make(tmp_path / "data.npz")
     refused(*run_on(tmp_path / "data.npz"), parts=(reason,))
 
 
 @pytest.mark.parametrize("path", ["nowhere.npz", "\0.npz", "x" * 5_000 + ".npz", "a\nb.npz"])
-def test_a_path_that_is_none_is_one_line(refused, path):
+def test_a_path_without_data_is_one_line(refused, path):
     refused(*run_on(path))
 
 
-def test_more_than_memory_holds_is_refused_before_it_is_read(refused, tmp_path, monkeypatch):
+def test_more_images_than_memory_holds_are_refused_unread(refused, tmp_path, monkeypatch):
     (tmp_path / "data.npz").write_bytes(saved())
-    monkeypatch.setattr(memory, "machine_memory", lambda: 2 * IMAGES.nbytes - 1)
+    monkeypatch.setattr(limits, "machine_memory", lambda: 2 * IMAGES.nbytes - 1)
     monkeypatch.setattr(npz, "_read", None)
     refused(*run_on(tmp_path / "data.npz"), parts=("is too large: 4 images of 8x8",))
 
 
-def test_a_small_file_that_unfolds_to_gigabytes_is_refused(refused, tmp_path, monkeypatch):
-    count = 2**28  # of one pixel each, so that a quarter of a GiB stands for a machine of little
-    monkeypatch.setattr(memory, "machine_memory", lambda: 2 * count - 1)
+def test_a_small_file_that_expands_to_gigabytes_is_refused(refused, tmp_path, monkeypatch):
+    count = 2**28  # images of one pixel; the memory of the machine is set below what they need
+    monkeypatch.setattr(limits, "machine_memory", lambda: 2 * count - 1)
     path = tmp_path / "bomb.npz"
     with (
         zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
@@ -222,7 +224,7 @@ WHOLE = {save.__name__: saved(save, class_names=["cat", "dog"])
 
 
 @pytest.mark.parametrize("kind", WHOLE)
-def test_one_cut_anywhere_is_refused(tmp_path, kind):
+def test_an_npz_cut_anywhere_is_refused(tmp_path, kind):
     for length in range(0, len(WHOLE[kind]), 9):
         (tmp_path / "data.npz").write_bytes(WHOLE[kind][:length])
         with pytest.raises(DitbenchError) as caught:
@@ -234,7 +236,7 @@ def test_one_cut_anywhere_is_refused(tmp_path, kind):
 @pytest.mark.parametrize("kind", WHOLE)
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(1, 255)), min_size=1, max_size=6))
-def test_one_with_changed_bytes_loads_or_is_one_line(tmp_path_factory, kind, flips):
+def test_an_npz_with_changed_bytes_loads_or_is_one_line(tmp_path_factory, kind, flips):
     data = bytearray(WHOLE[kind])
     for place, flip in flips:
         data[int(place * (len(data) - 1))] ^= flip

@@ -1,4 +1,4 @@
-"""`ditbench sample` with options and runs that are wrong: one line, no picture, nothing changed."""
+"""`ditbench sample` with invalid options and runs: one line, no image, nothing changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=" ".join)
-def test_an_option_of_a_wrong_kind_is_one_line(refused, one_run, options):
+def test_an_invalid_option_is_one_line(refused, one_run, options):
     refused("sample", one_run, *options)
 
 
@@ -36,7 +36,7 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_run_of_a_wrong_configuration_is_one_line(refused, one_run, name):
+def test_a_run_with_an_invalid_configuration_is_one_line(refused, one_run, name):
     text, reason = CONFIGS[name]
     (one_run / "config.toml").write_text(text)
     refused("sample", one_run, "--per-class", 1, parts=(reason,))
@@ -44,7 +44,7 @@ def test_a_run_of_a_wrong_configuration_is_one_line(refused, one_run, name):
 
 @pytest.mark.parametrize("name", ["config.toml", "checkpoints/latest.safetensors"])
 @pytest.mark.parametrize("kind", ["gone", "a folder", "a link to itself"])
-def test_a_run_that_lacks_a_file_is_one_line(refused, one_run, name, kind):
+def test_a_run_without_a_file_is_one_line(refused, one_run, name, kind):
     path = one_run / name
     path.unlink()
     if kind == "a folder":

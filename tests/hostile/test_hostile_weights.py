@@ -19,11 +19,10 @@ from safetensors.torch import save
 from ditbench.data import load_dataset
 from ditbench.errors import DitbenchError
 from ditbench.metrics import create_extractor
-from ditbench.metrics.cifar10_classifier import STORED, Cifar10Classifier, Cifar10Net
-from ditbench.metrics.digits_classifier import WEIGHTS, DigitsClassifier
-from ditbench.metrics.fit import initialised
+from ditbench.metrics.cifar10_classifier import Cifar10Classifier
+from ditbench.metrics.digits_classifier import DigitsClassifier
 from ditbench.metrics.inception import InceptionV3
-from ditbench.metrics.real import real_statistics
+from ditbench.metrics.real import compute_statistics, real_statistics
 from ditbench.metrics.shipped import METADATA
 from ditbench.training.checkpoint import _digest, read_checkpoint
 
@@ -171,7 +170,7 @@ def test_a_damaged_checkpoint_is_one_line(refused, one_run, parts, name):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers_draw_no_picture(refused, one_run, parts, value):
     (one_run / LATEST).write_bytes(changed(value=lambda weight: weight * value)(*parts))
-    refused("sample", one_run, "--per-class", 1, code=1, parts=("not numbers (NaN)",))
+    refused("sample", one_run, "--per-class", 1, code=1, parts=("samples contain NaN",))
 
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -281,6 +280,7 @@ CLASSIFIERS = {
     "a folder": lambda path, *_: path.mkdir(),
     "no metadata": lambda path, tensors, _: path.write_bytes(save(tensors, {})),
     "metadata that is no JSON": lambda path, tensors, _: path.write_bytes(save(tensors, {METADATA: "x"})),
+    "details that are a list": lambda path, tensors, _: path.write_bytes(save(tensors, {METADATA: "[1]"})),
     "a tensor missing": lambda path, tensors, metadata: path.write_bytes(
         save({name: tensors[name] for name in list(tensors)[1:]}, metadata)
     ),
@@ -306,20 +306,11 @@ def other_type(tensor):
     return tensor.half() if tensor.dtype == torch.float32 else tensor.float()
 
 
-def good_classifier(kind):
-    """Tensors and metadata of a file that the classifier takes."""
-    if kind is DigitsClassifier:
-        return tensors_of(WEIGHTS)
-    net = initialised(Cifar10Net, torch.Generator().manual_seed(0))
-    tensors = {name: tensor.to(STORED) for name, tensor in net.state_dict().items()}
-    return tensors, {METADATA: "{}"}
-
-
 @pytest.mark.parametrize("kind", [DigitsClassifier, Cifar10Classifier])
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_a_file_that_holds_no_classifier_is_one_line(tmp_path, kind, name):
     path = tmp_path / "weights.safetensors"
-    good = good_classifier(kind)
+    good = tensors_of(kind.weights_file())
     path.write_bytes(save(*good))
     kind(path)
     path.unlink()
@@ -340,7 +331,7 @@ def test_a_folder_of_weights_is_one_line(tmp_path):
 def real():
     digits = load_dataset("digits")
     extractor = create_extractor("digits", digits)
-    return digits, extractor, real_statistics(digits, extractor, cache=False)
+    return digits, extractor, compute_statistics(digits.images, extractor)
 
 
 @pytest.fixture(scope="module")

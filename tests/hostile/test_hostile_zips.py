@@ -1,4 +1,4 @@
-"""Zips that are broken, lie about sizes or name places outside: one line, nothing unpacked."""
+"""Zips that are damaged or malicious: each is one line, and nothing is unpacked."""
 
 from __future__ import annotations
 
@@ -7,22 +7,19 @@ import stat
 import struct
 import zipfile
 
-import numpy as np
 import pytest
 from contract import assert_error, in_time, tree
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from pictures import grey, packed
 
-from ditbench.data.archive import MAX_FILE_BYTES
 from ditbench.data.folder import load_folder
+from ditbench.data.io.limits import MAX_FILE_BYTES
 from ditbench.errors import DitbenchError
 
 
 def image(value):
-    buffer = io.BytesIO()
-    Image.fromarray(np.full((8, 8), value, np.uint8)).save(buffer, "PNG")
-    return buffer.getvalue()
+    return grey(value, 8, 8)
 
 
 GOOD = {"cat/1.png": image(1), "dog/1.png": image(2)}
@@ -30,30 +27,22 @@ GOOD = {"cat/1.png": image(1), "dog/1.png": image(2)}
 FLAGS, METHOD, CRC, PACKED, SIZE, COMMENT, OFFSET = 8, 10, 16, 20, 24, 32, 42
 
 
-def packed(files=GOOD, compression=zipfile.ZIP_DEFLATED):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", compression) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return buffer.getvalue()
-
-
 def with_header(place, form, value):
-    """The good zip, one number of whose first member in the directory is another."""
-    data = bytearray(packed())
+    """The good zip with one number changed in the directory entry of its first member."""
+    data = bytearray(packed(GOOD))
     struct.pack_into(form, data, data.index(b"PK\1\2") + place, value)
     return bytes(data)
 
 
 def with_end(place, form, value):
-    """The good zip, one number of whose end record is another."""
-    data = bytearray(packed())
+    """The good zip with one number of its end record changed."""
+    data = bytearray(packed(GOOD))
     struct.pack_into(form, data, data.index(b"PK\5\6") + place, value)
     return bytes(data)
 
 
 def with_link():
-    buffer = io.BytesIO(packed())
+    buffer = io.BytesIO(packed(GOOD))
     link = zipfile.ZipInfo("cat/0.png")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(buffer, "a") as archive:
@@ -62,14 +51,14 @@ def with_link():
 
 
 def with_twins():
-    buffer = io.BytesIO(packed())
+    buffer = io.BytesIO(packed(GOOD))
     with zipfile.ZipFile(buffer, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("cat/1.png", image(3))
     return buffer.getvalue()
 
 
 def overlapping():
-    """Two members in the directory that share the bytes of one, as the best zip bombs do."""
+    """Two members that share the same bytes, as in zip bombs."""
     data = bytearray(packed({"cat/1.png": image(1), "cat/2.png": image(1)}))
     second = data.index(b"PK\1\2", data.index(b"PK\1\2") + 1)
     struct.pack_into("<I", data, second + OFFSET, 0)
@@ -99,13 +88,14 @@ ZIPS = {
     "no members": (lambda: packed({}), "no class folders"),
     "a folder alone": (lambda: packed({"cat/": b""}), "no class folders"),
     "an empty class": (lambda: packed({**GOOD, "eel/": b""}), "class folder eel is empty"),
-    "no classes": (lambda: packed({"1.png": image(1)}), "not lie in a class"),
+    "no classes": (lambda: packed({"1.png": image(1)}), "is not in a class folder"),
     "a tar": (lambda: b"cat/1.png".ljust(257, b"\0") + b"ustar\0", "not a readable zip"),
-    "its end cut off": (lambda: packed()[:-22], "not a readable zip"),
-    "its end alone": (lambda: packed()[-22:], "not a readable zip"),
-    "its directory alone": (lambda: packed()[packed().index(b"PK\1\2"):], "cannot be unpacked"),
+    "its end cut off": (lambda: packed(GOOD)[:-22], "not a readable zip"),
+    "its end alone": (lambda: packed(GOOD)[-22:], "not a readable zip"),
+    "its directory alone": (lambda: packed(GOOD)[packed(GOOD).index(b"PK\1\2"):],
+                            "cannot be unpacked"),
     "a member lost in a comment": (lambda: with_header(COMMENT, "<H", 55), "declares 2 members"),
-    "its beginning cut off": (lambda: packed()[40:], ""),
+    "its beginning cut off": (lambda: packed(GOOD)[40:], ""),
     "a name that climbs out": (member("../x/1.png"), "points outside"),
     "a name that climbs out inside": (member("cat/../../1.png"), "points outside"),
     "a name that only turns back": (member("cat/../dog/2.png"), "points outside"),
@@ -140,12 +130,12 @@ ZIPS = {
     "more members than there are": (lambda: with_end(10, "<H", 60_000), "declares 60000 members"),
     "a directory of 4 GiB": (lambda: with_end(12, "<I", 2**32 - 1), "not a readable zip"),
     "a directory beyond the file": (lambda: with_end(16, "<I", 2**31), "cannot be unpacked"),
-    "a zip in a zip": (lambda: packed({"cat/1.zip": packed()}), "cat/1.zip is not an image"),
+    "a zip in a zip": (lambda: packed({"cat/1.zip": packed(GOOD)}), "cat/1.zip is not an image"),
     "64 MiB of zeros": (lambda: packed({"cat/0.png": bytes(MAX_FILE_BYTES)}),
                         "cat/0.png is not an image"),
     "65 MiB of zeros": (lambda: packed({"cat/0.png": bytes(MAX_FILE_BYTES + 2**20)}), "too large"),
 }  # fmt: skip
-# What a reader may well take, because nothing in it contradicts its pixels.
+# These may also be read, because nothing in them contradicts the pixels.
 READABLE = (
     "its beginning cut off",
     "a declared size that is long",
@@ -154,15 +144,15 @@ READABLE = (
 
 
 @pytest.mark.parametrize("name", [name for name in ZIPS if name not in READABLE])
-def test_a_zip_that_is_no_data_set_is_one_line(refused, tmp_path, name):
+def test_a_zip_that_is_not_a_data_set_is_one_line(refused, tmp_path, name):
     build, reason = ZIPS[name]
     (tmp_path / "data.zip").write_bytes(build())
     path = tmp_path / "data.zip"
     refused(*("run", "--block", "adaln", "--device", "cpu"), "--data", path, parts=(reason,))
 
 
-PLAIN = packed()
-STORED = packed(compression=zipfile.ZIP_STORED)
+PLAIN = packed(GOOD)
+STORED = packed(GOOD, compression=zipfile.ZIP_STORED)
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +163,7 @@ def digest(tmp_path_factory):
 
 
 def load_or_refuse(path, digest):
-    """Read the same pixels, or refuse with a proper error; and leave nothing."""
+    """Read the same pixels, or refuse with a proper error; no file is left behind."""
     before = tree(path.parent)
     try:
         with in_time(10):
@@ -184,7 +174,7 @@ def load_or_refuse(path, digest):
 
 
 @pytest.mark.parametrize("name", READABLE)
-def test_a_zip_with_something_odd_gives_its_own_pixels_or_none(tmp_path, digest, name):
+def test_an_odd_zip_gives_its_own_pixels_or_none(tmp_path, digest, name):
     (tmp_path / "data.zip").write_bytes(ZIPS[name][0]())
     load_or_refuse(tmp_path / "data.zip", digest)
 
@@ -198,7 +188,7 @@ def test_a_zip_cut_anywhere_is_refused(tmp_path, digest, whole):
         assert_error(caught.value)
 
 
-# Names and the order of classes are what a zip says once; a change of them is another data set.
+# Names, and so the order of classes, are not checked by anything; changed, they are other data.
 NAMES = (b"cat/1.png", b"dog/1.png")
 
 

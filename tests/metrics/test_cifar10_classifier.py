@@ -5,19 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save
 
 from ditbench.data import load_dataset, loader_of
 from ditbench.errors import EXIT_USAGE, DitbenchError
-from ditbench.metrics.cifar10_classifier import WEIGHTS, Cifar10Classifier, Cifar10Net
-from ditbench.metrics.fit import initialised
-from ditbench.metrics.shipped import shipped_file
+from ditbench.metrics.cifar10_classifier import Cifar10Classifier
+from ditbench.metrics.shipped import METADATA
 
 TEST_IMAGES = os.environ.get("DITBENCH_CIFAR10_TEST")
-
-
-def halves() -> dict[str, torch.Tensor]:
-    net = initialised(Cifar10Net, torch.Generator().manual_seed(0))
-    return {name: tensor.half() for name, tensor in net.state_dict().items()}
 
 
 def some_images(count: int) -> torch.Tensor:
@@ -26,50 +21,56 @@ def some_images(count: int) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def untrained(tmp_path_factory: pytest.TempPathFactory) -> Cifar10Classifier:
-    path = tmp_path_factory.mktemp("weights") / "cifar10.safetensors"
-    path.write_bytes(shipped_file(halves(), {"test_accuracy": "0.1"}))
-    return Cifar10Classifier(path)
+def shipped() -> Cifar10Classifier:
+    return Cifar10Classifier()
 
 
-def test_features_are_float32_of_half_precision_weights(untrained: Cifar10Classifier):
-    features, logits = untrained(some_images(3))
-    assert features.shape == (3, untrained.num_features) == (3, 256)
+def test_features_are_float32_of_half_precision_weights(shipped: Cifar10Classifier):
+    features, logits = shipped(some_images(3))
+    assert features.shape == (3, shipped.num_features) == (3, 256)
     assert features.dtype == torch.float32
     assert logits is not None
     assert logits.shape == (3, 10)
-    for name, weight in untrained.net.state_dict().items():
-        assert weight.dtype == torch.float32
-        assert torch.equal(weight.half(), halves()[name])
-    assert untrained.details == {"test_accuracy": "0.1"}
+    stored = load_file(Cifar10Classifier.weights_file())
+    for name, weight in shipped.net.state_dict().items():
+        assert stored[name].dtype == torch.float16
+        assert torch.equal(weight, stored[name].float())
 
 
-def test_logits_are_a_linear_map_of_the_features(untrained: Cifar10Classifier):
-    features, logits = untrained(some_images(3))
-    weights = untrained.net.state_dict()
+def test_another_file_replaces_the_shipped_one(tmp_path: Path, shipped: Cifar10Classifier):
+    tensors = {name: 2 * tensor.half() for name, tensor in shipped.net.state_dict().items()}
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(save(tensors, {METADATA: '{"test_accuracy": "0.1"}'}))
+    mine = Cifar10Classifier(path)
+    assert mine.details == {"test_accuracy": "0.1"}
+    assert mine.digest != shipped.digest
+
+
+def test_logits_are_a_linear_map_of_the_features(shipped: Cifar10Classifier):
+    features, logits = shipped(some_images(3))
+    weights = shipped.net.state_dict()
     expected = features @ weights["logits.weight"].T + weights["logits.bias"]
     assert logits is not None
     assert torch.allclose(logits, expected, atol=1e-5)
 
 
-def test_a_batch_is_its_images(untrained: Cifar10Classifier):
+def test_a_batch_is_its_images(shipped: Cifar10Classifier):
     images = some_images(3)
-    alone = torch.cat([untrained(image[None]).features for image in images])
-    assert torch.allclose(untrained(images).features, alone, rtol=1e-4, atol=1e-4)
+    alone = torch.cat([shipped(image[None]).features for image in images])
+    assert torch.allclose(shipped(images).features, alone, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("shape", "said"), [((1, 32, 32), "32x32x1"), ((3, 28, 32), "28x32x3")])
-def test_other_shapes_are_refused(untrained: Cifar10Classifier, shape: tuple[int, ...], said: str):
+def test_other_shapes_are_refused(shipped: Cifar10Classifier, shape: tuple[int, ...], said: str):
     with pytest.raises(DitbenchError) as caught:
-        untrained(torch.zeros(2, *shape, dtype=torch.uint8))
-    assert caught.value.message == f"cifar10 features want 32x32x3 images, got {said}"
+        shipped(torch.zeros(2, *shape, dtype=torch.uint8))
+    assert caught.value.message == f"cifar10 features need 32x32x3 images, got {said}"
     assert "--set metrics.features=inception" in str(caught.value.hint)
     assert caught.value.exit_code == EXIT_USAGE
 
 
-def test_shipped_file_is_small_documented_and_good():
-    assert WEIGHTS.stat().st_size <= 6_000_000
-    shipped = Cifar10Classifier()
+def test_shipped_file_is_small_documented_and_good(shipped: Cifar10Classifier):
+    assert Cifar10Classifier.weights_file().stat().st_size <= 6_000_000
     assert float(shipped.details["test_accuracy"]) >= 0.93
     assert shipped.details["test_images"] == "10000"
     assert {"data", "data_sha256", "test_sha256", "seed", "epochs", "torch"} <= set(shipped.details)
@@ -81,9 +82,8 @@ def test_shipped_file_is_small_documented_and_good():
 
 @pytest.mark.slow
 @pytest.mark.skipif(TEST_IMAGES is None, reason="DITBENCH_CIFAR10_TEST names no test images")
-def test_shipped_weights_have_the_accuracy_that_they_claim():
+def test_shipped_weights_have_the_accuracy_that_they_claim(shipped: Cifar10Classifier):
     test = load_dataset(loader_of(Path(str(TEST_IMAGES))), Path(str(TEST_IMAGES)))
-    shipped = Cifar10Classifier()
     assert test.digest == shipped.details["test_sha256"]
     right = 0
     for images, labels in zip(test.images.split(500), test.labels.split(500), strict=True):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def test_wants_quantised_images(toy: ToyExtractor):
-    with pytest.raises(TypeError, match=r"uint8 images, got torch\.float32"):
+    with pytest.raises(TypeError, match=r"need uint8 images, got torch\.float32"):
         toy(torch.zeros(2, 3, 4, 4))
 
 

@@ -136,7 +136,7 @@ def test_a_download_is_kept_where_torch_fidelity_looks(
 def test_cache_that_cannot_be_made(hub: Path):
     hub.parent.parent.joinpath("hub").write_text("in the way")
     with pytest.raises(DitbenchError, match="cannot download") as caught:
-        inception.find_weights()
+        inception.download_weights()
     assert caught.value.exit_code == EXIT_FAILED
 
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from toy_extractor import ToyExtractor, random_images
 
+from ditbench.files import cache_directory
 from ditbench.metrics import real as module
-from ditbench.metrics.real import RealStatistics, cache_directory, real_statistics
+from ditbench.metrics.real import RealStatistics, compute_statistics, real_statistics
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,11 +34,11 @@ def test_sums_and_rows(toy: ToyExtractor, toy_data: ImageDataset):
 
 
 def test_at_most_so_many_rows_are_kept(toy, toy_data, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "KID_ROWS", 50)
-    first = real_statistics(toy_data, toy, batch_size=77, cache=False)
+    monkeypatch.setattr(module, "MAX_ROWS", 50)
+    first = compute_statistics(toy_data.images, toy, batch_size=77)
     assert first.rows.shape == (50, 12)
     assert first.count == 300
-    assert_same(real_statistics(toy_data, toy, batch_size=77, cache=False), first)
+    assert_same(compute_statistics(toy_data.images, toy, batch_size=77), first)
     # Drawn from all classes, not the first ones of a sorted data set.
     all_rows = toy(toy_data.images).features
     kept = (all_rows[:, None] == first.rows).all(-1).any(1).nonzero().flatten()
@@ -52,11 +53,6 @@ def test_second_time_comes_from_the_cache(toy, toy_data, own_cache: Path):
     calls = toy.calls
     assert_same(real_statistics(toy_data, toy), first)
     assert toy.calls == calls
-
-
-def test_without_cache_nothing_is_written(toy, toy_data, own_cache: Path):
-    real_statistics(toy_data, toy, cache=False)
-    assert not own_cache.exists()
 
 
 def test_other_extractor_other_data_other_revision_are_computed(

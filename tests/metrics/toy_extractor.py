@@ -13,6 +13,7 @@ class ToyExtractor(Extractor):
     name = "toy"
     num_features = 12
     num_classes = 4
+    accepts = "4x4 RGB"
 
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
@@ -20,6 +21,14 @@ class ToyExtractor(Extractor):
         self.register_buffer("weight", weight)
         self.calls = 0
         self.details = {}
+
+    @classmethod
+    def weights_file(cls):
+        raise NotImplementedError
+
+    @classmethod
+    def weights_hint(cls):
+        raise NotImplementedError
 
     @classmethod
     def check_shape(cls, shape: tuple[int, ...]) -> None:

@@ -1,4 +1,4 @@
-"""What each strategy promises."""
+"""What each block promises."""
 
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -6,24 +6,20 @@ from fnmatch import fnmatchcase
 import pytest
 import torch
 
-from ditbench.errors import DitbenchError
-from ditbench.models import blocks as registry
-from ditbench.models.blocks import block_class, block_names, expand, group_names
-from ditbench.models.blocks.base import Conditioning
+from ditbench.models.blocks.base import Conditioning, Spec
 from ditbench.models.dit import DiT
 from ditbench.models.init import initialize
 from ditbench.models.layers import Attention, CrossAttention
+from ditbench.models.registry import block_class, block_names
 from ditbench.models.sizes import ModelSize
-from ditbench.models.stream import Stream
 
 SIZE = ModelSize(hidden_size=32, depth=2, num_heads=4, patch_size=2)
 N, T, D = 3, 16, 32
 
 
 def make(block, seed=0):
-    return DiT(
-        block, SIZE, height=8, width=8, channels=1, out_channels=1, num_classes=10, seed=seed
-    )
+    shape = {"height": 8, "width": 8, "channels": 1, "out_channels": 1, "num_classes": 10}
+    return DiT(block_class(block), SIZE, **shape, seed=seed)
 
 
 def state(seed=0):
@@ -33,101 +29,63 @@ def state(seed=0):
     return x, Conditioning.of(t, c)
 
 
-def run(block, x, c):
-    """One block on tokens, told the conditioning as the model tells it."""
-    (told,) = type(block).prepare([block], c)
-    return block(Stream(x), told).tokens()
-
-
 def shifted(c):
     """Other embeddings of the same sum."""
     return Conditioning.of(c.t + 1, c.c - 1)
 
 
-def chained(model, x, c):
-    """The image tokens after all blocks, which are told no more than the strategy reads."""
-    strategy = model.block_class
+def run_blocks(model, x, c):
+    """The image tokens after all blocks, which receive no more than the block reads."""
+    block = model.block_class
     read = Conditioning.of(
-        c.t if strategy.reads_timestep else None, c.c if strategy.reads_class else None
+        c.t if block.reads_timestep else None, c.c if block.reads_class else None
     )
-    told = read if model.shared is None else model.shared(read)
-    return strategy.chain(list(model.blocks), x, told)
-
-
-def test_the_paper_s_four_in_its_order():
-    four = ["in-context", "cross-attention", "adaln", "adaln-zero"]
-    assert block_names()[:4] == four
-    assert expand("paper") == block_names("paper") == four
-
-
-def test_groups_are_made_by_their_members():
-    assert group_names() == ["all", "paper", "ablation", "controls"]
-    assert expand("all") == block_names()
-    assert set(expand("ablation")) == {"adaln", "adaln-zero", "adaln-gate", "adaln-zero-init"}
-    assert expand("controls") == ["no-time", "none"]
-    assert expand("u-vit") == ["u-vit"]
-
-
-def test_a_group_and_a_block_cannot_share_a_name():
-    for name, groups in (("paper", ()), ("mine", ("adaln",)), ("mine", ("mine",))):
-        with pytest.raises(ValueError, match="one name"):
-            registry.register(name, "elsewhere:Block", *groups)
-    assert "mine" not in block_names()
-
-
-def test_a_name_taken_twice_is_an_error():
-    with pytest.raises(ValueError, match="adaln-zero"):
-        registry.register("adaln-zero", "elsewhere:Block")
-
-
-def test_an_unknown_name_offers_the_nearest():
-    with pytest.raises(DitbenchError) as raised:
-        block_class("adaln_zer")
-    assert "adaln-zero" in raised.value.hint
+    shared = read if model.shared is None else model.shared(read)
+    return block.run_blocks(model.blocks, x, shared)[:, :T]
 
 
 def test_adaln_zero_is_the_identity_at_the_start_exactly():
     x, c = state()
     for block in make("adaln-zero").blocks:
-        assert torch.equal(run(block, x, c), x)
+        assert torch.equal(block(x, c), x)
 
 
 @pytest.mark.parametrize("name", block_names())
 def test_those_that_say_so_start_as_the_identity_and_no_others(name):
     x, c = state()
-    out = chained(make(name), x, c)
+    out = run_blocks(make(name), x, c)
     assert torch.equal(out, x) == (block_class(name).starts_as == "identity")
     assert torch.allclose(out, x) == (block_class(name).starts_as == "identity")
 
 
 @pytest.mark.parametrize("name", block_names())
-def test_a_strategy_is_told_what_it_says_that_it_reads(name):
-    """What it does not read it is not told, and asking for it is an error that says why."""
+def test_a_block_receives_what_it_declares_to_read(name):
+    """What it does not read it does not read, and asking for it is an error that says why."""
     x, c = state()
-    strategy, model = block_class(name), make(name)
-    assert (model.t_embedder is not None) == strategy.reads_timestep
-    assert (model.y_embedder is not None) == strategy.reads_class
-    chained(model, x, c)
+    block, model = block_class(name), make(name)
+    assert (model.t_embedder is not None) == block.reads_timestep
+    assert (model.y_embedder is not None) == block.reads_class
+    run_blocks(model, x, c)
     nothing = Conditioning.of(None, None)
     for part in ("t", "c", "vector"):
-        with pytest.raises(ValueError, match="is not told"):
+        with pytest.raises(ValueError, match="does not read"):
             getattr(nothing, part)
 
 
 @pytest.mark.parametrize("name", block_names())
-def test_a_strategy_describes_itself(name):
-    strategy = block_class(name)
-    assert len(strategy.summary) <= 70
-    assert strategy.formula
-    assert "20" in strategy.source
-    assert strategy.own_tokens
-    assert strategy.__doc__ is not None
-    assert all(value > 0 for value in strategy.options(SIZE).values())
+def test_a_block_describes_itself(name):
+    block = block_class(name)
+    assert len(block.summary) <= 70
+    assert block.formula
+    assert "20" in block.source
+    assert block.own_tokens
+    assert block.__doc__ is not None
+    assert all(value > 0 for value in block.options(SIZE).values())
 
 
 def test_in_context_appends_two_tokens_and_the_model_drops_them():
     x, c = state()
-    joined = block_class("in-context").join(x, c)
+    joined = block_class("in-context").append_tokens(x, c)
     assert joined.shape == (N, T + 2, D)
     assert torch.equal(joined[:, :T], x)
     assert torch.equal(joined[:, T:], c.tokens)
@@ -138,9 +96,9 @@ def test_the_order_of_the_two_in_context_tokens_does_not_matter():
     model = make("in-context")
     x, c = state()
     swapped = Conditioning.of(c.c, c.t)
-    straight, crossed = model.block_class.join(x, c), model.block_class.join(x, swapped)
+    straight, crossed = (model.block_class.append_tokens(x, each) for each in (c, swapped))
     for block in model.blocks:
-        straight, crossed = run(block, straight, c), run(block, crossed, swapped)
+        straight, crossed = block(straight, c), block(crossed, swapped)
     torch.testing.assert_close(straight[:, :T], crossed[:, :T])
     torch.testing.assert_close(straight[:, T:].flip(1), crossed[:, T:])
     assert (straight[:, T] - straight[:, T + 1]).abs().max() > 0.1
@@ -149,17 +107,17 @@ def test_the_order_of_the_two_in_context_tokens_does_not_matter():
 def test_cross_attention_reads_its_two_tokens_and_only_those():
     block = make("cross-attention").blocks[0]
     x, c = state()
-    out = run(block, x, c)
-    torch.testing.assert_close(run(block, x, replace(c, total=c.vector * 2)), out)
-    assert (run(block, x, shifted(c)) - out).abs().max() > 1e-3
+    out = block(x, c)
+    torch.testing.assert_close(block(x, replace(c, total=c.vector * 2)), out)
+    assert (block(x, shifted(c)) - out).abs().max() > 1e-3
 
 
 def test_adaln_reads_the_sum_and_only_that():
     block = make("adaln").blocks[0]
     x, c = state()
-    out = run(block, x, c)
-    torch.testing.assert_close(run(block, x, shifted(c)), out)
-    assert (run(block, x, Conditioning.of(c.t * 2, c.c)) - out).abs().max() > 1e-3
+    out = block(x, c)
+    torch.testing.assert_close(block(x, shifted(c)), out)
+    assert (block(x, Conditioning.of(c.t * 2, c.c)) - out).abs().max() > 1e-3
 
 
 def test_adaln_zero_without_its_gates_is_adaln():
@@ -175,13 +133,13 @@ def test_adaln_zero_without_its_gates_is_adaln():
         gated.adaLN_modulation[1].weight.copy_(torch.cat([w[0], w[1], zeros, w[2], w[3], zeros]))
         gated.adaLN_modulation[1].bias.copy_(torch.cat([b[0], b[1], ones, b[2], b[3], ones]))
     x, c = state()
-    torch.testing.assert_close(run(gated, x, c), run(plain, x, c))
+    torch.testing.assert_close(gated(x, c), plain(x, c))
 
 
 @pytest.mark.parametrize("kind", [Attention, CrossAttention])
 def test_attention_against_a_float64_reference(kind):
     torch.manual_seed(0)
-    layer = kind(D, 4).double()
+    layer = kind(Spec(D, 4, 4.0, 1)).double()
     x, context = torch.randn(N, T, D).double(), torch.randn(N, 2, D).double()
     read = x if kind is Attention else context
     weight, bias = layer.qkv.weight.chunk(3), layer.qkv.bias.chunk(3)
@@ -195,15 +153,15 @@ def test_attention_against_a_float64_reference(kind):
         scores = torch.einsum("nte,nse->nts", q[..., part], k[..., part]) / 8**0.5
         heads.append(torch.einsum("nts,nse->nte", scores.softmax(-1), v[..., part]))
     expected = torch.cat(heads, -1) @ layer.proj.weight.T + layer.proj.bias
-    inputs = (x,) if kind is Attention else (x, *kind.keys_and_values([layer], context))
+    inputs = (x,) if kind is Attention else (x, context)
     torch.testing.assert_close(layer(*inputs), expected)
 
 
 @pytest.mark.parametrize("first", block_names())
 @pytest.mark.parametrize("second", block_names())
-def test_strategies_share_the_initial_weights_of_what_they_have_in_common(first, second):
+def test_blocks_share_the_initial_weights_of_what_they_have_in_common(first, second):
     one, two = make(first, seed=5).state_dict(), make(second, seed=5).state_dict()
-    # What a strategy starts in a way of its own says that it does.
+    # A block declares what it starts otherwise.
     own = [pattern for block in (first, second) for pattern, _ in block_class(block).initial]
     common = [
         name
@@ -251,7 +209,9 @@ STARTS = {
 @pytest.mark.parametrize("block", block_names())
 def test_the_rules_of_initialisation(block):
     size = ModelSize(hidden_size=128, depth=2, num_heads=4, patch_size=2)
-    model = DiT(block, size, height=8, width=8, channels=4, out_channels=8, num_classes=300)
+    model = DiT(
+        block_class(block), size, height=8, width=8, channels=4, out_channels=8, num_classes=300
+    )
     rules = {"t_embedder*weight": 0.02, "y_embedder*": 0.02, **STARTS.get(block, {})}
     rules |= {"final_layer.linear*": ZERO}
     for name, value in model.named_parameters():
@@ -274,7 +234,7 @@ def test_the_rules_of_initialisation(block):
 
 def test_a_parameter_that_nobody_starts_is_an_error(monkeypatch):
     monkeypatch.setattr(block_class("adaln-single"), "initial", ())
-    with pytest.raises(ValueError, match=r"blocks.0.scale_shift_table starts is not said"):
+    with pytest.raises(ValueError, match=r"no rule initialises blocks.0.scale_shift_table"):
         make("adaln-single")
 
 
@@ -287,5 +247,5 @@ def test_self_and_cross_attention_start_by_the_same_rule():
 def test_initialisation_leaves_the_global_stream_alone():
     model = make("adaln-zero")
     before = torch.random.get_rng_state()
-    initialize(model, 3)
+    initialize(model, model.block_class.initial, 3)
     assert torch.equal(torch.random.get_rng_state(), before)

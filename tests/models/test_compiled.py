@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ditbench.models.blocks import block_names
 from ditbench.models.dit import DiT
+from ditbench.models.registry import block_class, block_names
 from ditbench.models.sizes import ModelSize
 
 
@@ -13,7 +13,9 @@ from ditbench.models.sizes import ModelSize
 def test_a_model_is_one_graph(block):
     torch._dynamo.reset()
     size = ModelSize(hidden_size=32, depth=4, num_heads=4, patch_size=2)
-    model = DiT(block, size, height=8, width=8, channels=1, out_channels=2, num_classes=10)
+    model = DiT(
+        block_class(block), size, height=8, width=8, channels=1, out_channels=2, num_classes=10
+    )
     draws = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weight in model.parameters():

@@ -1,17 +1,15 @@
 """What the documents say of strategies, held against the code."""
 
 import re
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 
-from ditbench.models import blocks as registry
-from ditbench.models.blocks import block_class, block_names, group_names
+from ditbench.models.blocks.base import Conditioning
 from ditbench.models.cost import count
 from ditbench.models.dit import DiT
+from ditbench.models.registry import block_class, block_names, group_names
 from ditbench.models.sizes import ModelSize, parse_model
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -43,26 +41,39 @@ def test_a_row_says_what_the_strategy_says_and_costs(block):
     assert bool(own) == (strategy.own_tokens != "none")
     assert start == strategy.starts_as
     for size, told in zip(("S/2", "XL/2"), (costs[:2], costs[2:]), strict=True):
-        cost = count(block, parse_model(size), height=32, width=32, channels=4)
+        cost = count(
+            block_class(block), name=block, size=parse_model(size), height=32, width=32, channels=4
+        )
         assert told == [f"{cost.parameters / 1e6:.1f}", f"{cost.gmacs:.2f}"], size
 
 
-def test_the_example_of_a_new_strategy_is_one(monkeypatch):
+def examples():
+    """The code of a block of one's own, with torch's operations and with fused ones."""
     text = (DOCS / "your-own.md").read_text("utf-8")
-    code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
-    assert len(code.splitlines()) < 40
-    module = ModuleType("example")
-    exec(code, vars(module))
-    monkeypatch.setitem(sys.modules, "example", module)
-    monkeypatch.setitem(registry._LOCATIONS, "mine", "example:ClassGateBlock")
+    plain, forward = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[:2]
+    assert len(plain.splitlines()) < 40
+    start = plain.index("    def forward")
+    assert forward.startswith("    def forward")
+    return [plain, plain[:start] + forward]
+
+
+def test_the_example_of_a_new_block_is_one_in_both_forms():
     size = ModelSize(hidden_size=32, depth=2, num_heads=4, patch_size=2)
     shape = {"height": 8, "width": 8, "channels": 1, "out_channels": 1, "num_classes": 10}
-    model = DiT("mine", size, **shape)
-    tokens = torch.randn(3, 16, 32)
-    told = module.ClassGateBlock
-    c = type("Told", (), {"c": torch.randn(3, 32)})
-    assert torch.equal(told.chain(list(model.blocks), tokens, c), tokens)
-    for weight in model.parameters():
-        weight.data.normal_(std=0.1)
-    model(torch.randn(3, 1, 8, 8), torch.zeros(3), torch.arange(3)).square().sum().backward()
-    assert all(weight.grad is not None and weight.grad.any() for weight in model.parameters())
+    outputs = []
+    for code in examples():
+        names = {}
+        exec(code, names)
+        model = DiT(names["ClassGateBlock"], size, **shape)
+        x = torch.randn(3, 16, 32, generator=torch.Generator().manual_seed(0))
+        c = Conditioning.of(None, x[:, 0])
+        assert torch.equal(model.block_class.run_blocks(model.blocks, x, c), x)
+        draws = torch.Generator().manual_seed(1)
+        for weight in model.parameters():
+            weight.data.normal_(std=0.1, generator=draws)
+        images = torch.randn(3, 1, 8, 8, generator=draws)
+        out = model(images, torch.zeros(3), torch.arange(3))
+        out.square().sum().backward()
+        assert all(weight.grad is not None and weight.grad.any() for weight in model.parameters())
+        outputs.append(out)
+    torch.testing.assert_close(*outputs, rtol=1e-3, atol=1e-4)  # eps of the norm differs

@@ -1,25 +1,22 @@
-"""The strategies since 2022 against diffusers and against their formulas, written out again."""
+"""The blocks since 2022 against diffusers and against their formulas, written out again."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention import BasicTransformerBlock, JointTransformerBlock
 
-from ditbench.errors import DitbenchError
-from ditbench.models.blocks import block_class, block_names
 from ditbench.models.blocks.base import Conditioning
 from ditbench.models.dit import DiT
+from ditbench.models.registry import block_class, block_names
 from ditbench.models.sizes import ModelSize, parse_model
-from ditbench.models.stream import Stream
-from ditbench.models.switches import PAPER, Switches
 
 N, T, D, HEADS = 3, 16, 32, 4
 
 
-def make(block, depth=3, *, random=True, switches=PAPER, **options):
+def make(block, depth=3, *, random=True, qk_norm=False, **options):
     size = ModelSize(hidden_size=D, depth=depth, num_heads=HEADS, patch_size=2)
     shape = {"height": 8, "width": 8, "channels": 1, "out_channels": 1, "num_classes": 10}
-    model = DiT(block, size, **shape, options=options.items(), switches=switches, seed=1)
+    model = DiT(block_class(block), size, **shape, options=options, qk_norm=qk_norm, seed=1)
     if random:  # zeros would hide mistakes
         draws = torch.Generator().manual_seed(0)
         with torch.no_grad():
@@ -39,9 +36,9 @@ def c():
     return Conditioning.of(t, c)
 
 
-def chained(model, x, c):
-    told = c if model.shared is None else model.shared(c)
-    return model.block_class.chain(list(model.blocks), x, told)
+def run_blocks(model, x, c):
+    shared = c if model.shared is None else model.shared(c)
+    return model.block_class.run_blocks(model.blocks, x, shared)[:, :T]
 
 
 def norm(x):
@@ -59,7 +56,7 @@ def attention(q, k, v):
 
 
 def gated(block, x, vectors):
-    """A block told six vectors (N, 6, D), by its formula."""
+    """A block with six vectors (N, 6, D), by its formula."""
     b1, g1, a1, b2, g2, a2 = vectors.unsqueeze(2).unbind(1)
     y = (1 + g1) * norm(x) + b1
     x = x + a1 * block.attn.proj(attention(*block.attn.qkv(y).chunk(3, -1)))
@@ -68,8 +65,8 @@ def gated(block, x, vectors):
 
 
 def plain(block, x):
-    told = torch.tensor([0, 0, 1, 0, 0, 1]).double()[None, :, None].expand(len(x), 6, D)
-    return gated(block, x, told)
+    vectors = torch.tensor([0, 0, 1, 0, 0, 1]).double()[None, :, None].expand(len(x), 6, D)
+    return gated(block, x, vectors)
 
 
 def copy_self_attention(theirs, ours):
@@ -100,7 +97,7 @@ def test_adaln_single_equals_diffusers_pixart(x, c):
         assert twin.scale_shift_table.shape == block.scale_shift_table.shape
         twin.scale_shift_table.data = block.scale_shift_table.data
         expected = twin(expected, timestep=timestep)
-    torch.testing.assert_close(chained(model, x, c), expected)
+    torch.testing.assert_close(run_blocks(model, x, c), expected)
 
 
 def joint_twin(block):
@@ -142,12 +139,12 @@ def joint_twin(block):
 
 @pytest.mark.parametrize("qk_norm", [False, True])
 def test_joint_equals_diffusers_stable_diffusion_3(x, c, qk_norm):
-    model = make("joint", class_tokens=5, switches=Switches(qk_norm=qk_norm))
+    model = make("joint", class_tokens=5, qk_norm=qk_norm)
     image, context = x, c.c[:, None] + model.shared.positions.weight
     for block in model.blocks:
         twin = joint_twin(block)
         context, image = twin(image, encoder_hidden_states=context, temb=c.t + c.c)
-    torch.testing.assert_close(chained(model, x, c), image)
+    torch.testing.assert_close(run_blocks(model, x, c), image)
 
 
 def test_adaln_lora_by_its_formula(x, c):
@@ -159,7 +156,7 @@ def test_adaln_lora_by_its_formula(x, c):
         own = block.lora_up(block.lora_down(vector))
         vectors = model.shared.adaLN_modulation[1](vector) + own
         expected = gated(block, expected, vectors.view(N, 6, D))
-    torch.testing.assert_close(chained(model, x, c), expected)
+    torch.testing.assert_close(run_blocks(model, x, c), expected)
 
 
 @pytest.mark.parametrize(("depth", "pairs"), [
@@ -176,7 +173,7 @@ def test_u_vit_by_its_formula(x, c, depth, pairs):
             W, b = block.skip_linear.weight, block.skip_linear.bias
             tokens = tokens @ W[:, :D].T + after[shallow] @ W[:, D:].T + b
         tokens = after[index] = plain(block, tokens)
-    torch.testing.assert_close(chained(model, x, c), tokens[:, :T])
+    torch.testing.assert_close(run_blocks(model, x, c), tokens[:, :T])
 
 
 @pytest.mark.parametrize(("depth", "start"), [(12, 4), (24, 8), (32, 10), (4, 1), (2, 0)])
@@ -195,7 +192,7 @@ def test_in_context_class_by_its_formula(x, c, depth, start):
         for block in model.blocks:
             for weight in block.adaLN_modulation.parameters():
                 weight.mul_(0.2)
-    torch.testing.assert_close(chained(model, x, c), tokens[:, 7:])
+    torch.testing.assert_close(run_blocks(model, x, c), tokens[:, 7:])
 
 
 def test_in_context_class_has_the_paper_s_number_of_tokens():
@@ -218,10 +215,10 @@ def test_hybrid_by_its_formula(x, c):
         expected = expected + block.cross_attn.proj(attention(q, k, v))
         y = (1 + g2) * norm(expected) + b2
         expected = expected + a2 * block.mlp(y)
-    torch.testing.assert_close(chained(model, x, c), expected)
+    torch.testing.assert_close(run_blocks(model, x, c), expected)
 
 
-def test_the_final_layer_of_hybrid_is_told_the_time_alone(c):
+def test_the_final_layer_of_hybrid_reads_the_time_alone(c):
     strategy = block_class("hybrid")
     assert torch.equal(strategy.final_vector(c), c.t)
     assert torch.equal(block_class("joint").final_vector(c), c.t + c.c)
@@ -229,20 +226,20 @@ def test_the_final_layer_of_hybrid_is_told_the_time_alone(c):
 
 def test_gates_of_adaln_gate_start_near_one():
     model = make("adaln-gate", random=False).float()
-    told = Conditioning.of(model.t_embedder(torch.arange(N)), model.y_embedder(torch.arange(N)))
-    for vectors in type(model.blocks[0]).prepare(list(model.blocks), told):
-        shift1, scale1, gate1, shift2, scale2, gate2 = vectors
-        aside = (torch.cat([gate1, gate2]) - 1).abs()
+    c = Conditioning.of(model.t_embedder(torch.arange(N)), model.y_embedder(torch.arange(N)))
+    for block in model.blocks:
+        shift1, scale1, gate1, shift2, scale2, gate2 = block.adaLN_modulation(c.vector)
+        distance = (torch.cat([gate1, gate2]) - 1).abs()
         # What the docstring says: without the one, a gate would be close to shut.
-        assert 0 < aside.mean() < 0.05
-        assert aside.max() < 0.2
+        assert 0 < distance.mean() < 0.05
+        assert distance.max() < 0.2
         assert torch.cat([shift1, scale1, shift2, scale2]).abs().max() < 0.2
 
 
-def test_adaln_zero_init_starts_as_a_block_that_is_told_nothing(x, c):
+def test_adaln_zero_init_starts_as_a_block_without_conditioning(x, c):
     zeroed, none = make("adaln-zero-init", random=False), make("none", random=False)
-    out = chained(zeroed, x, c)
-    torch.testing.assert_close(out, chained(none, x, Conditioning.of(None, None)))
+    out = run_blocks(zeroed, x, c)
+    torch.testing.assert_close(out, run_blocks(none, x, Conditioning.of(None, None)))
     assert (out - x).abs().max() > 0.1
 
 
@@ -268,7 +265,7 @@ def test_no_time_is_adaln_zero_without_its_timestep(x, c):
     )
     nothing = Conditioning.of(torch.zeros(N, D).double(), c.c)
     only = Conditioning.of(None, c.c)
-    torch.testing.assert_close(chained(untold, x, only), chained(told, x, nothing))
+    torch.testing.assert_close(run_blocks(untold, x, only), run_blocks(told, x, nothing))
 
 
 def test_none_is_in_context_without_its_tokens(x):
@@ -276,13 +273,4 @@ def test_none_is_in_context_without_its_tokens(x):
     expected = x
     for block in model.blocks:
         expected = plain(block, expected)
-    torch.testing.assert_close(chained(model, x, Conditioning.of(None, None)), expected)
-    assert type(model.blocks[0].forward(Stream(x), None)) is Stream
-
-
-def test_an_option_that_a_strategy_does_not_have_offers_the_nearest():
-    with pytest.raises(DitbenchError, match="option 'lora_rang'") as raised:
-        make("adaln-lora", lora_rang=4)
-    assert "lora_rank" in raised.value.hint
-    with pytest.raises(DitbenchError, match="adaln has no option 'lora_rank'"):
-        make("adaln", lora_rank=4)
+    torch.testing.assert_close(run_blocks(model, x, Conditioning.of(None, None)), expected)

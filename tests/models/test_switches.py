@@ -1,4 +1,4 @@
-"""The switches of a model, with every strategy, against formulas written out again."""
+"""The switches of a model, with every block, against formulas written out again."""
 
 import copy
 
@@ -6,33 +6,32 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ditbench.models import blocks as registry
-from ditbench.models import ops
-from ditbench.models.blocks import block_class, block_names
-from ditbench.models.blocks.base import Block
+from ditbench.models import layers, registry
+from ditbench.models.blocks.base import Block, Spec
 from ditbench.models.cost import count
 from ditbench.models.dit import DiT
 from ditbench.models.layers import Attention, CrossAttention
+from ditbench.models.registry import block_class, block_names
 from ditbench.models.sizes import ModelSize
-from ditbench.models.stream import Stream
-from ditbench.models.switches import PAPER, Switches
 
 T, D, HEADS, DEPTH = 16, 32, 4, 4
 SIZE = ModelSize(hidden_size=D, depth=DEPTH, num_heads=HEADS, patch_size=2)
+INPUT = {"height": 8, "width": 8, "channels": 1}
+QK_NORM = Spec(D, HEADS, 4.0, DEPTH, qk_norm=True)
 SHAPE = {"height": 8, "width": 8, "channels": 1, "out_channels": 2, "num_classes": 10}
-ALL_ON = Switches(qk_norm=True, norm="rms", registers=3)
+ALL_ON = {"qk_norm": True, "norm": "rms", "registers": 3}
 EACH = {
-    "qk_norm": Switches(qk_norm=True),
-    "rms": Switches(norm="rms"),
-    "registers": Switches(registers=3),
+    "qk_norm": {"qk_norm": True},
+    "rms": {"norm": "rms"},
+    "registers": {"registers": 3},
     "all": ALL_ON,
 }
 for_each = pytest.mark.parametrize("switches", EACH.values(), ids=EACH)
 for_every_block = pytest.mark.parametrize("block", block_names())
 
 
-def make(block, switches=PAPER, seed=1):
-    return DiT(block, SIZE, **SHAPE, switches=switches, seed=seed)
+def make(block, switches=None, seed=1):
+    return DiT(block_class(block), SIZE, **SHAPE, **(switches or {}), seed=seed)
 
 
 def shaken(model, seed=0):
@@ -56,12 +55,12 @@ def rms(x, gain=1.0):
 
 @for_every_block
 @for_each
-def test_every_strategy_takes_every_switch(block, switches):
+def test_every_block_takes_every_switch(block, switches):
     """The shape stays, every parameter is used in all of its rows, and something is different."""
     model, plain = shaken(make(block, switches)), make(block)
     missing, added = plain.load_state_dict(model.state_dict(), strict=False)
     assert not missing
-    assert not switches.registers or "registers.tokens.weight" in added
+    assert not switches.get("registers") or "registers.tokens.weight" in added
     out = model(*inputs())
     assert out.shape == (4, 2, 8, 8)
     assert (out - plain(*inputs())).abs().max() > 1e-4
@@ -100,17 +99,17 @@ def test_weights_in_common_start_as_without_switches(block):
 @for_every_block
 def test_no_layer_norm_is_left_under_rms(block, monkeypatch):
     """Where the RMS norm is replaced by a layer norm, the model is the one without the switch."""
-    monkeypatch.setitem(ops._NORMS, "rms", F.layer_norm)
-    layer, switched = shaken(make(block)), shaken(make(block, Switches(norm="rms")))
+    monkeypatch.setitem(layers.NORMS, "rms", F.layer_norm)
+    layer, switched = shaken(make(block)), shaken(make(block, {"norm": "rms"}))
     expected = layer(*inputs())
-    monkeypatch.delitem(ops._NORMS, "layer")
+    monkeypatch.delitem(layers.NORMS, "layer")
     assert torch.equal(switched(*inputs()), expected)
 
 
 @for_every_block
-def test_registers_are_read_and_never_told_apart(block):
+def test_registers_are_read_and_interchangeable(block):
     """They have no position: their order means nothing; what they are does."""
-    model = shaken(make(block, Switches(registers=3)))
+    model = shaken(make(block, {"registers": 3}))
     out = model(*inputs())
     tokens = model.registers.tokens.weight.data
     model.registers.tokens.weight.data = tokens.flip(0)
@@ -163,9 +162,7 @@ def test_all_three_by_their_formulas_in_float64():
 
 def test_normalised_cross_attention_by_its_formula_in_float64():
     torch.manual_seed(0)
-    layer = CrossAttention(D, HEADS)
-    layer.qkv.normalise()
-    layer = shaken(layer).double()
+    layer = shaken(CrossAttention(QK_NORM)).double()
     x, context = torch.randn(3, T, D).double(), torch.randn(3, 5, D).double()
     q = (x @ layer.qkv.weight[:D].T + layer.qkv.bias[:D]).unflatten(-1, (HEADS, -1))
     kv = context @ layer.qkv.weight[D:].T + layer.qkv.bias[D:]
@@ -173,8 +170,7 @@ def test_normalised_cross_attention_by_its_formula_in_float64():
     q, k = rms(q, layer.qkv.q_norm.weight), rms(k, layer.qkv.k_norm.weight)
     scores = torch.einsum("nthd,nshd->nhts", q, k) / (D // HEADS) ** 0.5
     heads = torch.einsum("nhts,nshd->nthd", scores.softmax(-1), v).flatten(2)
-    (read,) = CrossAttention.keys_and_values([layer], context)
-    torch.testing.assert_close(layer(x, read), layer.proj(heads))
+    torch.testing.assert_close(layer(x, context), layer.proj(heads))
 
 
 @pytest.mark.parametrize("modulated", [False, True])
@@ -182,30 +178,20 @@ def test_the_rms_norm_and_its_gradients_are_torch_s(modulated):
     x, h, gate, shift, scale = torch.randn(5, 2, 7, D, dtype=torch.float64).unbind()
     x.requires_grad_()
     vectors = (shift[:, :1], scale[:, :1]) if modulated else ()
-    total, out = ops.add_norm(x, h, gate[:, :1], *vectors, kind="rms")
+    total = layers.add(x, h, gate[:, :1])
+    out = layers.norm(total, *vectors, kind="rms")
     expected = torch.nn.RMSNorm(D, eps=1e-6, elementwise_affine=False)(x + gate[:, :1] * h)
     expected = expected * (1 + scale[:, :1]) + shift[:, :1] if modulated else expected
     torch.testing.assert_close(out, expected)
-    torch.testing.assert_close(ops.norm(total, *vectors, kind="rms"), expected)
     weights = torch.linspace(-1, 1, D).double()
     found, wanted = (torch.autograd.grad((y * weights).sum(), x)[0] for y in (out, expected))
     torch.testing.assert_close(found, wanted)
 
 
-def test_a_stream_keeps_its_norm():
-    x, h = torch.randn(2, 3, T, D).unbind()
-    stream = Stream(x, kind="rms")
-    for _ in range(2):
-        stream, y = stream.norm()
-        torch.testing.assert_close(y, rms(stream.tokens()))
-        stream = stream.add(h)
-
-
 def test_normalised_attention_in_half_precision_has_the_gradients_of_float64():
     """Queries and keys are normalised in float32 and given on in the type that they came in."""
     torch.manual_seed(0)
-    layer = Attention(D, HEADS)
-    layer.qkv.normalise()
+    layer = Attention(QK_NORM)
     exact = copy.deepcopy(shaken(layer)).double()
     x = torch.randn(3, T, D)
     with torch.autocast("cpu", torch.bfloat16):
@@ -219,8 +205,7 @@ def test_normalised_attention_in_half_precision_has_the_gradients_of_float64():
 
 
 def test_scores_do_not_grow_with_the_weights_of_queries_and_keys():
-    layer = Attention(D, HEADS)
-    layer.qkv.normalise()
+    layer = Attention(QK_NORM)
     x = torch.randn(3, T, D)
     out = shaken(layer)(x)
     with torch.no_grad():
@@ -240,7 +225,7 @@ GAINS = {
 @for_every_block
 def test_what_switches_cost_against_formulas(block):
     def cost(**switches):
-        return count(block, SIZE, height=8, width=8, channels=1, switches=Switches(**switches))
+        return count(block_class(block), SIZE, name=block, **INPUT, **switches)
 
     base, d, R = cost(), D // HEADS, 5
     gains = GAINS.get(block, lambda L: 2 * L)(DEPTH) * d
@@ -252,41 +237,30 @@ def test_what_switches_cost_against_formulas(block):
 
 def test_registers_cost_what_as_many_image_tokens_cost_in_the_blocks():
     def macs(switches):
-        return count("none", SIZE, height=8, width=8, channels=1, switches=switches).gmacs * 1e9
+        return count(block_class("none"), SIZE, name="none", **INPUT, **switches).gmacs * 1e9
 
     R = 5
     expected = DEPTH * (12 * R * D * D + 2 * ((T + R) ** 2 - T**2) * D)
-    assert macs(Switches(registers=R)) - macs(PAPER) == pytest.approx(expected, rel=1e-9)
+    assert macs({"registers": R}) - macs({}) == pytest.approx(expected, rel=1e-9)
 
 
 class OutsideBlock(Block):
-    """As anyone may write one: a chain and an attention of its own, and no word of switches."""
+    """As anyone may write one: attention of its own, torch's operations, no word of switches."""
 
     reads_class = False
 
     def __init__(self, spec, index):
         super().__init__(spec, index)
-        self.read = CrossAttention(spec.hidden_size, spec.num_heads)
+        self.read = CrossAttention(spec)
 
-    @classmethod
-    def chain(cls, blocks, x, c):
-        for block in blocks:
-            x, _ = block([Stream(x), Stream(c.tokens)], c)
-            x = x.tokens()
-        return x
-
-    def forward(self, streams, told):
-        x, context = streams
-        x, y = x.norm()
-        context, z = context.norm()
-        (kv,) = CrossAttention.keys_and_values([self.read], z)
-        x, y = x.add(self.attn(y)).norm()
-        return x.add(self.read(y, kv)).add(self.mlp(y)), context
+    def forward(self, x, c):
+        x = self.branch(x, self.attn)
+        return self.branch(x + self.read(x, c.tokens), self.mlp)
 
 
-def test_a_strategy_from_outside_takes_them_without_doing_anything(monkeypatch):
+def test_a_block_from_outside_takes_them_without_doing_anything(monkeypatch):
     monkeypatch.setitem(registry._LOCATIONS, "outside", f"{__name__}:OutsideBlock")
-    test_every_strategy_takes_every_switch("outside", ALL_ON)
+    test_every_block_takes_every_switch("outside", ALL_ON)
     test_no_layer_norm_is_left_under_rms("outside", monkeypatch)
     model = make("outside", ALL_ON)
     assert all(block.read.qkv.k_norm is not None for block in model.blocks)

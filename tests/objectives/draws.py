@@ -18,3 +18,8 @@ def pixels(*shape):
     levels = torch.randint(256, shape, generator=seeded(7))
     levels[..., 0, 0], levels[..., 0, 1] = 0, 255
     return levels / 255 * 2 - 1
+
+
+def loss_of(objective, model, x, y, generator=None):
+    """The loss of one batch, its times and noise drawn from a generator."""
+    return objective.loss_at(model, x, y, *objective.draw(x, generator or seeded()))

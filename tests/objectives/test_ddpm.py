@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler
-from draws import normal, pixels, seeded
+from draws import loss_of, normal, pixels, seeded
 from scipy.stats import norm
 
 from ditbench.objectives.ddpm import DDPM
@@ -15,20 +15,22 @@ def images(n=4, channels=2, size=4):
     return pixels(n, channels, size, size), torch.arange(n) % 3
 
 
-def test_q_sample_agrees_with_diffusers():
+def test_diffusing_agrees_with_diffusers():
     x, _ = images(8)
     t = torch.tensor([0, 1, 10, 100, 400, 700, 998, 999])
     noise = normal(*x.shape)
     expected = DDPMScheduler(beta_schedule="linear").add_noise(x, noise, t)
-    torch.testing.assert_close(DDPM().q_sample(x, t, noise), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        DDPM().schedule.at(t).diffuse(x, noise), expected, rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("t", [0, 50, 500, 999])
-def test_q_sample_has_the_moments_of_a_chain_of_single_steps(t):
+def test_diffusing_has_the_moments_of_a_chain_of_single_steps(t):
     """200,000 draws: the mean and the variance lie within five standard errors."""
     n = 200_000
     x0 = torch.full((n, 1, 1, 1), 0.7)
-    x_t = DDPM().q_sample(x0, torch.full((n,), t), normal(n, 1, 1, 1))
+    x_t = DDPM().schedule.at(torch.full((n,), t)).diffuse(x0, normal(n, 1, 1, 1))
     mean, variance = 0.7, 0.0
     for beta in np.linspace(1e-4, 0.02, 1000)[: t + 1]:
         mean, variance = mean * (1 - beta) ** 0.5, variance * (1 - beta) + beta
@@ -67,7 +69,7 @@ def bound_by_scipy(x, x_t, t, eps, v):
 
 
 @pytest.mark.parametrize("times", [None, [0, 0, 1, 999]])
-def test_loss_is_mse_plus_the_bound(toy_model, monkeypatch, times):
+def test_loss_is_mse_plus_thebound(toy_model, monkeypatch, times):
     x, y = images()
     t, noise = draws(x)
     if times is not None:  # t = 0 is one draw in a thousand: put it where it can be seen
@@ -77,9 +79,9 @@ def test_loss_is_mse_plus_the_bound(toy_model, monkeypatch, times):
     objective, model = DDPM(), toy_model(4)
     # Near the truth, as a bound of 8-bit likelihoods has to be to stay off its floor.
     near = lambda x_t, t, y: torch.cat([noise, noise * 0], 1) + 0.3 * model(x_t, t, y)  # noqa: E731
-    loss = objective.loss(near, x, y, seeded())
+    loss = loss_of(objective, near, x, y, seeded())
 
-    x_t = objective.q_sample(x, t, noise)
+    x_t = objective.schedule.at(t).diffuse(x, noise)
     eps, v = near(x_t, t, y).double().numpy().reshape(4, 2, 2, 4, 4).swapaxes(0, 1)
     bounds = [
         bound_by_scipy(x[i].double().numpy(), x_t[i].double().numpy(), int(t[i]), eps[i], v[i])
@@ -92,7 +94,7 @@ def test_loss_is_mse_plus_the_bound(toy_model, monkeypatch, times):
 def test_times_are_uniform_over_the_chain_and_are_the_models_time(toy_model):
     model = toy_model(2)
     x = torch.zeros(20_000, 1, 1, 1)
-    DDPM().loss(model, x, torch.zeros(20_000, dtype=torch.long), seeded())
+    loss_of(DDPM(), model, x, torch.zeros(20_000, dtype=torch.long), seeded())
     t = model.calls[0][1]
     assert t.dtype == torch.int64
     counts = torch.bincount(t, minlength=1000)  # 20 each, expected
@@ -105,15 +107,15 @@ def test_the_bound_has_no_gradient_to_eps_and_the_mse_none_to_the_variance():
     x, y = images()
     t, noise = draws(x)
     out = normal(4, 4, 4, 4, seed=3).requires_grad_()
-    DDPM().loss(lambda x, t, y: out, x, y, seeded()).backward()
+    loss_of(DDPM(), lambda x, t, y: out, x, y, seeded()).backward()
     mse_gradient = 2 * (out[:, :2].detach() - noise) / noise.numel()
     torch.testing.assert_close(out.grad[:, :2], mse_gradient)
 
     # The gradient of the bound to the variance is the same whatever MSE there is beside it.
     objective = DDPM()
     v = out[:, 2:].detach().requires_grad_()
-    objective._bound(
-        x, objective.q_sample(x, t, noise), t, out[:, :2].detach(), v
+    objective.bound(
+        x, objective.schedule.at(t).diffuse(x, noise), t, out[:, :2].detach(), v
     ).mean().backward()
     assert v.grad.abs().min() > 0
     torch.testing.assert_close(out.grad[:, 2:], v.grad)
@@ -123,7 +125,7 @@ def test_gradients_are_finite_at_the_first_and_last_times(monkeypatch):
     x, y = images()
     monkeypatch.setattr(torch, "randint", lambda *_, **__: torch.tensor([0, 0, 999, 999]))
     out = (normal(4, 4, 4, 4, seed=3) * 20).requires_grad_()
-    loss = DDPM().loss(lambda x, t, y: out, x, y, seeded())
+    loss = loss_of(DDPM(), lambda x, t, y: out, x, y, seeded())
     loss.backward()
     assert loss.isfinite()
     assert out.grad.isfinite().all()
@@ -139,8 +141,8 @@ def test_a_bfloat16_output_gives_a_float32_loss(toy_model, learn_sigma):
         assert x.dtype == torch.float32
         return model(x, t, y).bfloat16()
 
-    loss = objective.loss(bfloat16_model, x, y, seeded())
-    rounded = objective.loss(lambda x, t, y: model(x, t, y).bfloat16().double(), x, y, seeded())
+    loss = loss_of(objective, bfloat16_model, x, y, seeded())
+    rounded = loss_of(objective, lambda x, t, y: model(x, t, y).bfloat16().double(), x, y, seeded())
     assert loss.dtype == torch.float32
     assert loss.shape == ()
     torch.testing.assert_close(loss, rounded, rtol=1e-6, atol=0)
@@ -150,9 +152,9 @@ def test_fixed_variance_is_the_mse_alone(toy_model):
     x, y = images()
     t, noise = draws(x)
     objective, model = DDPM(learn_sigma=False), toy_model(2)
-    eps = model(objective.q_sample(x, t, noise), t, y)
+    eps = model(objective.schedule.at(t).diffuse(x, noise), t, y)
     expected = (eps - noise).square().mean()
-    torch.testing.assert_close(objective.loss(model, x, y, seeded()), expected)
+    torch.testing.assert_close(loss_of(objective, model, x, y, seeded()), expected)
 
 
 def test_the_weight_of_the_bound_grows_with_the_chain():
@@ -160,24 +162,24 @@ def test_the_weight_of_the_bound_grows_with_the_chain():
     x, y = images()
     half = DDPM(timesteps=500)
     out = normal(4, 4, 4, 4, seed=3)
-    loss = half.loss(lambda x, t, y: out, x, y, seeded())
+    loss = loss_of(half, lambda x, t, y: out, x, y, seeded())
     generator = seeded()
     t = torch.randint(500, (4,), generator=generator)
     noise = torch.randn(x.shape, generator=generator)
-    bound = half._bound(x, half.q_sample(x, t, noise), t, out[:, :2], out[:, 2:]).mean()
+    bound = half.bound(x, half.schedule.at(t).diffuse(x, noise), t, out[:, :2], out[:, 2:]).mean()
     torch.testing.assert_close(loss, (out[:, :2] - noise).square().mean() + bound / 2)
 
 
 def test_the_same_seed_gives_the_same_bits(toy_model):
     x, y = images()
-    same, again, other = (DDPM().loss(toy_model(4), x, y, seeded(seed)) for seed in (3, 3, 4))
+    same, again, other = (loss_of(DDPM(), toy_model(4), x, y, seeded(seed)) for seed in (3, 3, 4))
     assert torch.equal(same, again)
     assert not torch.equal(same, other)
 
 
-def test_a_model_of_other_channels_is_told_both_shapes(toy_model):
+def test_a_model_of_other_channels_raises_with_both_shapes(toy_model):
     x, y = images()
     with pytest.raises(ValueError, match=r"\(4, 2, 4, 4\).*not \(4, 4, 4, 4\)"):
-        DDPM().loss(toy_model(2), x, y, seeded())
+        loss_of(DDPM(), toy_model(2), x, y, seeded())
     with pytest.raises(ValueError, match=r"\(4, 4, 4, 4\).*not \(4, 2, 4, 4\)"):
-        DDPM(learn_sigma=False).loss(toy_model(4), x, y, seeded())
+        loss_of(DDPM(learn_sigma=False), toy_model(4), x, y, seeded())

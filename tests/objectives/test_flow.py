@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from draws import normal, seeded
+from draws import loss_of, normal, seeded
 from scipy.integrate import solve_ivp
 
 from ditbench.errors import DitbenchError
@@ -91,8 +91,8 @@ def test_loss_of_a_perfect_velocity_is_zero_and_of_another_its_mse():
         assert torch.equal(labels, y)
         return noise - x
 
-    assert Flow().loss(perfect, x, y, seeded()).item() == 0
-    off = Flow().loss(lambda *a: perfect(*a) + 0.5, x, y, seeded())
+    assert loss_of(Flow(), perfect, x, y, seeded()).item() == 0
+    off = loss_of(Flow(), lambda *a: perfect(*a) + 0.5, x, y, seeded())
     assert off.item() == pytest.approx(0.25, rel=1e-5)
 
 
@@ -100,7 +100,7 @@ def test_times_are_logit_normal_in_model_time(toy_model):
     """100,000 draws: the logits' mean and deviation within five standard errors of 0 and 1."""
     n = 100_000
     model = toy_model(1)
-    Flow().loss(model, torch.zeros(n, 1, 1, 1), torch.zeros(n, dtype=torch.long), seeded())
+    loss_of(Flow(), model, torch.zeros(n, 1, 1, 1), torch.zeros(n, dtype=torch.long), seeded())
     t = model.calls[0][1].double() / 1000
     assert ((t > 0) & (t < 1)).all()
     logits = torch.logit(t)
@@ -111,8 +111,8 @@ def test_times_are_logit_normal_in_model_time(toy_model):
 
 def test_a_bfloat16_output_gives_a_float32_loss(toy_model):
     model, x, y = toy_model(2), normal(4, 2, 4, 4).clamp(-1, 1), torch.arange(4)
-    loss = Flow().loss(lambda *a: model(*a).bfloat16(), x, y, seeded())
-    rounded = Flow().loss(lambda *a: model(*a).bfloat16().double(), x, y, seeded())
+    loss = loss_of(Flow(), lambda *a: model(*a).bfloat16(), x, y, seeded())
+    rounded = loss_of(Flow(), lambda *a: model(*a).bfloat16().double(), x, y, seeded())
     assert loss.dtype == torch.float32
     assert loss.shape == ()
     torch.testing.assert_close(loss, rounded, rtol=1e-6, atol=0)
@@ -146,7 +146,7 @@ def test_guidance_reaches_the_samples(toy_model):
 
 def test_the_same_seed_gives_the_same_loss(toy_model):
     x, y = normal(4, 2, 4, 4).clamp(-1, 1), torch.arange(4)
-    same, again, other = (Flow().loss(toy_model(2), x, y, seeded(seed)) for seed in (3, 3, 4))
+    same, again, other = (loss_of(Flow(), toy_model(2), x, y, seeded(seed)) for seed in (3, 3, 4))
     assert torch.equal(same, again)
     assert not torch.equal(same, other)
 
@@ -170,6 +170,6 @@ def test_refuses_no_steps_and_unknown_samplers(toy_model):
     Flow().sample(*arguments, 1001)  # a flow has no longest chain
 
 
-def test_a_model_of_other_channels_is_told_both_shapes(toy_model):
+def test_a_model_of_other_channels_raises_with_both_shapes(toy_model):
     with pytest.raises(ValueError, match=r"\(1, 4, 4, 4\).*not \(1, 2, 4, 4\)"):
-        Flow().loss(toy_model(4), normal(1, 2, 4, 4), torch.tensor([0]), seeded())
+        loss_of(Flow(), toy_model(4), normal(1, 2, 4, 4), torch.tensor([0]), seeded())

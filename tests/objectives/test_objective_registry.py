@@ -27,7 +27,7 @@ def test_options_reach_the_objective():
     assert create_objective("flow").output_channels(4) == 4
 
 
-def test_an_unknown_name_is_told_the_nearest():
+def test_an_unknown_name_gets_the_nearest():
     with pytest.raises(DitbenchError, match="dpm") as caught:
         create_objective("dpm")
     assert "ddpm" in caught.value.hint
@@ -35,7 +35,7 @@ def test_an_unknown_name_is_told_the_nearest():
 
 
 def test_objectives_share_one_signature():
-    for method in ("loss", "sample", "output_channels"):
+    for method in ("draw", "loss_at", "loss", "sample", "output_channels"):
         expected = inspect.signature(getattr(Objective, method))
         for name in objective_names():
             assert inspect.signature(getattr(type(create_objective(name)), method)) == expected

@@ -92,12 +92,6 @@ def test_refuses_to_respace_beyond_the_chain(steps):
         FULL.respaced(steps)
 
 
-@pytest.mark.parametrize("arguments", [(0, 1e-4, 0.02), (10, 0.0, 0.02), (10, 0.3, 0.2)])
-def test_refuses_what_is_no_schedule(arguments):
-    with pytest.raises(ValueError, match="must"):
-        Schedule.linear(*arguments)
-
-
 def test_batched_coefficients_are_those_of_each_step_rounded_to_float32():
     steps = torch.tensor([0, 3, 999])
     batched = FULL.at(steps)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 from ditbench.report.order import PAPER_ORDER, in_order
 
 

@@ -3,20 +3,20 @@
 import math
 
 import pytest
+from ditbench.training.train import EvaluationDue, Logged
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ditbench.config import load
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 from ditbench.training import plan as plan_module
 from ditbench.training.batches import Batches
 from ditbench.training.budget import StepBudget, TimeBudget, evaluation_steps
 from ditbench.training.parts import build_trainer
 from ditbench.training.plan import plan_all
 from ditbench.training.run import Evaluated, Started, execute
-from ditbench.training.train import EvaluationDue, Logged
 
 
 def walk(budget, positions):

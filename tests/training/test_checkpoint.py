@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ditbench.training.train import EvaluationDue, Logged
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -26,7 +27,6 @@ from ditbench.training.checkpoint import (
 from ditbench.training.parts import build_model, build_trainer
 from ditbench.training.run import Started, Warned, execute
 from ditbench.training.signals import Stopped, StopRequest
-from ditbench.training.train import EvaluationDue, Logged
 
 
 def ignore(_event):

@@ -12,14 +12,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from ditbench.training.compile_choice import Compiling
 from torch._dynamo.utils import counters
 
 from ditbench.errors import DitbenchError
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 from ditbench.training import compiled
 from ditbench.training.bench import Length, Row, bench
 from ditbench.training.calibrate import forecast
-from ditbench.training.compile_choice import Compiling
 from ditbench.training.contender import Ours
 from ditbench.training.parts import build_trainer
 from ditbench.training.run import execute

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from ditbench.training.compile_choice import Compiling, as_asked, pays
 
 from ditbench.config import load
 from ditbench.errors import DitbenchError
-from ditbench.models.blocks import block_names
 from ditbench.models.cost import count
+from ditbench.models.registry import block_names
 from ditbench.training import compile_choice, compiled
 from ditbench.training.budget import create_budget
-from ditbench.training.compile_choice import Compiling, as_asked, pays
 from ditbench.training.parts import create_configured_objective, model_arguments
 from ditbench.training.run import Started, Warned, execute
 from ditbench.training.signals import Stopped, StopRequest

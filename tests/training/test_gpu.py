@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from ditbench.training.compile_choice import Compiling
+from ditbench.training.train import Logged
 
 from ditbench.config import load
 from ditbench.errors import DitbenchError
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 from ditbench.rows import read_rows
 from ditbench.training.calibrate import calibrate
 from ditbench.training.checkpoint import read_checkpoint, resume, save_checkpoint
-from ditbench.training.compile_choice import Compiling
 from ditbench.training.evaluate import sample_images
 from ditbench.training.nonfinite import Diverged
 from ditbench.training.parts import build_model, build_trainer
 from ditbench.training.plan import plan
 from ditbench.training.run import execute
-from ditbench.training.train import Logged
 
 pytestmark = [
     pytest.mark.gpu,

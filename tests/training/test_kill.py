@@ -20,14 +20,14 @@ from itertools import cycle, product
 from pathlib import Path
 
 import pytest
+from ditbench.training.train import Trainer
 
 from ditbench import rundir
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 from ditbench.training import budget, checkpoint, grid
 from ditbench.training import run as run_module
 from ditbench.training.checkpoint import read_checkpoint
 from ditbench.training.run import execute
-from ditbench.training.train import Trainer
 
 # Long enough for every kind of moment, short enough for a hundred of them.
 OPTIONS = {"budget__steps": 15, "eval__points": 3, "model__depth": 1}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ditbench.training.train import Logged, Trainer
 
 from ditbench.config import load, read_toml, validate
 from ditbench.errors import DitbenchError
@@ -17,7 +18,6 @@ from ditbench.training.nonfinite import Diverged, Sentinel
 from ditbench.training.parts import build_trainer
 from ditbench.training.plan import plan as plan_of
 from ditbench.training.run import execute
-from ditbench.training.train import Logged, Trainer
 
 CPU = torch.device("cpu")
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
@@ -129,7 +129,7 @@ def without_that_update(plan, steps, bad):
     for step in range(steps):
         x, y = twin.batches.batch(step)
         y = torch.where(torch.rand(y.shape, generator=twin.dropout) < 0.1, 10, y)
-        loss = plan.objective.loss(model, x, y, twin.noise)
+        loss = plan.objective.loss_at(model, x, y, *plan.objective.draw(x, twin.noise))
         loss.backward()
         if step + 1 not in bad:
             for group in optimizer.param_groups:
@@ -258,7 +258,7 @@ def test_gradients_are_clipped_as_torch_does_and_their_norm_is_told_before(make_
     for step in range(6):
         x, y = twin.batches.batch(step)
         y = torch.where(torch.rand(y.shape, generator=twin.dropout) < 0.1, 10, y)
-        plan.objective.loss(twin.model, x, y, twin.noise).backward()
+        plan.objective.loss_at(twin.model, x, y, *plan.objective.draw(x, twin.noise)).backward()
         norms.append(torch.nn.utils.clip_grad_norm_(twin.parameters, bound).item())
         for group in optimizer.param_groups:
             group["lr"] = plan.config.train.lr * plan.budget.ramp(step)

@@ -6,12 +6,13 @@ import math
 
 import pytest
 import torch
+from ditbench.training.train import Trainer
 from PIL import Image
 
 from ditbench.data.dataset import NotNumbers
 from ditbench.data.digits import load_digits
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 from ditbench.rundir import TRAIN_COLUMNS
 from ditbench.training import plan as plan_module
 from ditbench.training import run as run_module
@@ -21,7 +22,6 @@ from ditbench.training.evaluate import balanced_labels, sample_images
 from ditbench.training.parts import build_model
 from ditbench.training.plan import plan_all
 from ditbench.training.run import Evaluated, Finished, Started, execute
-from ditbench.training.train import Trainer
 
 
 def ignore(_event):

@@ -5,13 +5,13 @@ import signal
 import threading
 
 import pytest
+from ditbench.training.train import Logged
 
 from ditbench.rows import read_rows
 from ditbench.training import budget
 from ditbench.training.checkpoint import read_checkpoint
 from ditbench.training.run import Evaluated, Started, execute
 from ditbench.training.signals import Stopped, StopRequest, stopping
-from ditbench.training.train import Logged
 
 
 @pytest.fixture(autouse=True)

@@ -6,19 +6,17 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ditbench.models.blocks.base import Block, Conditioning, Spec
-from ditbench.models.layers import modulation, regress
+from ditbench.models.blocks.base import Block, Spec
+from ditbench.models.layers import Modulation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ditbench.models.stream import Stream
+    from ditbench.models.blocks.base import Conditioning
 
 
 class AdaLNBlock(Block):
     """A transformer block whose layer norms take shift and scale from the conditioning.
 
-    Peebles & Xie 2022, section 3.2. The paper does not say how the regression starts: here it is
+    Peebles & Xie 2022, section 3.2. The paper does not say how the regression starts. Here it is
     Xavier-uniform with zero bias, like every other linear layer, in the final layer too.
     """
 
@@ -26,19 +24,14 @@ class AdaLNBlock(Block):
     formula = "(β, γ)₁,₂ = W SiLU(t + c);  x + F((1 + γ) LN x + β) for F = Attn, MLP"
     source = "Peebles & Xie 2022, arXiv 2212.09748, §3.2"
     adaptive_final_layer = True
+    fused = True
 
     def __init__(self, spec: Spec, index: int) -> None:
         super().__init__(spec, index)
-        self.adaLN_modulation = modulation(spec.hidden_size, 4)
+        self.adaLN_modulation = Modulation(spec, 4)
 
-    @classmethod
-    def prepare(cls, blocks: Sequence[AdaLNBlock], c: Conditioning) -> Sequence[tuple[Tensor, ...]]:
-        """Shifts and scales of every block: 4 vectors (N, 1, D) each."""
-        return regress([block.adaLN_modulation for block in blocks], c.vector)
-
-    def forward(self, x: Stream, modulations: tuple[Tensor, ...]) -> Stream:
-        """Transform the tokens x (N, T, D) by its 4 modulations (N, 1, D)."""
-        shift1, scale1, shift2, scale2 = modulations
-        x, y = x.norm(shift1, scale1)
-        x, y = x.add(self.attn(y)).norm(shift2, scale2)
-        return x.add(self.mlp(y))
+    def forward(self, x: Tensor, c: Conditioning) -> Tensor:
+        """Transform the tokens x (N, T, D)."""
+        shift1, scale1, shift2, scale2 = self.adaLN_modulation(c.vector)
+        x = self.branch(x, self.attn, shift1, scale1)
+        return self.branch(x, self.mlp, shift2, scale2)

@@ -5,25 +5,24 @@ from __future__ import annotations
 from torch import Tensor
 
 from ditbench.models.blocks.adaln_zero import AdaLNZeroBlock
-from ditbench.models.blocks.gated import VECTORS
 
 
 def gates_at_one(bias: Tensor, _draws: object) -> None:
-    """The bias (6 D,) of a regression of six vectors: one where it is of gates, else zero."""
-    of_vectors = bias.view(VECTORS, -1)  # shift, scale, gate, twice
-    of_vectors.zero_()
-    of_vectors[2::3] = 1
+    """The bias (6 D,) of a regression of six vectors: one for the two gates, else zero."""
+    vectors = bias.view(6, -1)  # shift, scale, gate, twice
+    vectors.zero_()
+    vectors[2::3] = 1
 
 
 class AdaLNGateBlock(AdaLNZeroBlock):
-    """`AdaLNZeroBlock`, started like `AdaLNBlock`: what the gate does without the zeros.
+    """`AdaLNZeroBlock`, started like `AdaLNBlock`: the effect of the gate without the zeros.
 
     With `adaln`, `adaln-zero-init` and `adaln-zero` it is the two by two of gate and zero
-    initialisation, which "Unveiling the Secret of AdaLN-Zero in Diffusion Transformer" (2024)
-    takes apart. How its gate starts is a choice made here: the regression is Xavier-uniform, the
-    final layer's too, and its bias is one for gates. Without that one the conditioning, which is
-    small at the start, would leave every gate within hundredths of zero, and the block would start
-    as the identity after all. The functions that it can learn are those of adaLN-Zero.
+    initialisation that "Unveiling the Secret of AdaLN-Zero in Diffusion Transformer" (2024)
+    studies. How its gate starts is a choice made here: the regression is Xavier-uniform, the
+    final layer's too, and its bias is one for gates. Without that, the small conditioning at the
+    start would leave every gate within hundredths of zero, and the block would start as the
+    identity after all. It can represent the same functions as adaLN-Zero.
     """
 
     summary = "adaLN with a gate before each residual; gates start near one"

@@ -6,18 +6,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
-from ditbench.models.blocks.gated import VECTORS, GatedBlock
+from ditbench.models.blocks.base import Block, Spec
 from ditbench.models.init import zero
-from ditbench.models.layers import modulation, regress
+from ditbench.models.layers import Modulation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ditbench.models.blocks.base import Conditioning, Spec
+    from ditbench.models.blocks.base import Conditioning
     from ditbench.models.init import Rules
 
 
-class AdaLNZeroBlock(GatedBlock):
+class AdaLNZeroBlock(Block):
     """`AdaLNBlock` with gates; the zero-initialised regression makes it the identity at start.
 
     Peebles & Xie 2022, section 3.2. Parameter names are those of the published checkpoints.
@@ -29,14 +27,14 @@ class AdaLNZeroBlock(GatedBlock):
     starts_as = "identity"
     adaptive_final_layer = True
     initial: ClassVar[Rules] = (("*adaLN_modulation.*", zero),)
+    fused = True
 
     def __init__(self, spec: Spec, index: int) -> None:
         super().__init__(spec, index)
-        self.adaLN_modulation = modulation(spec.hidden_size, VECTORS)
+        self.adaLN_modulation = Modulation(spec, 6)
 
-    @classmethod
-    def prepare(
-        cls, blocks: Sequence[AdaLNZeroBlock], c: Conditioning
-    ) -> Sequence[tuple[Tensor, ...]]:
-        """Shifts, scales and gates of every block: 6 vectors (N, 1, D) each."""
-        return regress([block.adaLN_modulation for block in blocks], c.vector)
+    def forward(self, x: Tensor, c: Conditioning) -> Tensor:
+        """Transform the tokens x (N, T, D)."""
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(c.vector)
+        x = self.branch(x, self.attn, shift1, scale1, gate1)
+        return self.branch(x, self.mlp, shift2, scale2, gate2)

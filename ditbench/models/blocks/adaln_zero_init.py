@@ -7,13 +7,13 @@ from ditbench.models.init import zero
 
 
 class AdaLNZeroInitBlock(AdaLNBlock):
-    """`AdaLNBlock`, started like `AdaLNZeroBlock`: what the zeros do without the gate.
+    """`AdaLNBlock`, started like `AdaLNZeroBlock`: the effect of the zeros without the gate.
 
     With `adaln`, `adaln-gate` and `adaln-zero` it is the two by two of gate and zero
-    initialisation, which "Unveiling the Secret of AdaLN-Zero in Diffusion Transformer" (2024)
-    takes apart. All of the regression is zero at the start, the final layer's included: every
-    norm is then a plain one and every branch is added whole, so that a block starts as a plain
-    transformer block that is told nothing.
+    initialisation that "Unveiling the Secret of AdaLN-Zero in Diffusion Transformer" (2024)
+    studies. The whole regression is zero at the start, the final layer's included. Every norm is
+    then a plain one and every branch is added in full, so that a block starts as a plain
+    transformer block without conditioning.
     """
 
     summary = "adaLN whose regression starts at zero; no gate"

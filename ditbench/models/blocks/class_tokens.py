@@ -1,13 +1,13 @@
-"""Several tokens of one class: what strategies put beside the image tokens or attend to."""
+"""Several tokens of one class, for blocks that append them or attend to them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from ditbench.models.blocks.base import Block
+from ditbench.models.extras import embedding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,16 +17,15 @@ if TYPE_CHECKING:
 
 
 class ClassTokens(nn.Module):
-    """The class embedding, once a token, plus a learned position of each.
+    """The class embedding, repeated, plus a learned position of each copy.
 
-    Li & He 2025 (JiT); there as here the positions start as N(0, 0.02²). One token alone would
-    leave an attention to it nothing to choose from.
+    Li & He 2025 (JiT). There and here the positions start as N(0, 0.02²). An attention to one token
+    alone would have nothing to choose from.
     """
 
     def __init__(self, count: int, hidden_size: int) -> None:
         super().__init__()
-        # Of no weights yet, like the label table: `ditbench.models.init` fills it.
-        self.positions = nn.Embedding.from_pretrained(torch.empty(count, hidden_size), freeze=False)
+        self.positions = embedding(count, hidden_size)
 
     def forward(self, c: Conditioning) -> tuple[Conditioning, Tensor]:
         """The conditioning itself, and the class tokens (N, count, D)."""
@@ -34,13 +33,13 @@ class ClassTokens(nn.Module):
 
 
 class ClassTokenBlock(Block):
-    """A strategy whose `chain` and `prepare` get the conditioning with class tokens beside it."""
+    """A block that receives the pair of conditioning and class tokens (N, K, D)."""
 
     default_class_tokens: ClassVar[int] = 4
 
     @classmethod
     def options(cls, size: ModelSize) -> Mapping[str, int]:  # noqa: ARG003
-        """The number of class tokens."""
+        """The number K of class tokens."""
         return {"class_tokens": cls.default_class_tokens}
 
     @classmethod

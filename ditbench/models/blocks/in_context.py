@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class InContextBlock(PlainBlock):
     """A plain transformer block; the conditioning is part of the sequence.
 
-    The two tokens are appended once, get no position, are treated as image tokens by every block
-    and are dropped after the last one. Peebles & Xie 2022, section 3.2.
+    The two tokens are appended once and have no position. Every block treats them as image tokens,
+    and they are dropped after the last one. Peebles & Xie 2022, section 3.2.
     """
 
     summary = "two more tokens in the sequence, dropped after the last block"
@@ -26,6 +26,6 @@ class InContextBlock(PlainBlock):
     own_tokens = "t and c"
 
     @classmethod
-    def join(cls, x: Tensor, c: Conditioning) -> Tensor:
+    def append_tokens(cls, x: Tensor, c: Conditioning) -> Tensor:
         """Append the two conditioning tokens: (N, T, D) -> (N, T + 2, D)."""
         return torch.cat([x, c.tokens], dim=1)

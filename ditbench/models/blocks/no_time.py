@@ -1,4 +1,4 @@
-"""A control: adaLN-Zero that is told the class and not the timestep."""
+"""A control: adaLN-Zero that reads the class and not the timestep."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from ditbench.models.blocks.adaln_zero import AdaLNZeroBlock
 
 
 class NoTimeBlock(AdaLNZeroBlock):
-    """`AdaLNZeroBlock` whose model has no timestep embedder: it must tell noise from the image.
+    """`AdaLNZeroBlock` in a model without timestep embedder, which must infer the noise level.
 
-    Sun et al. 2025 train such models, most of which get only a little worse. Nothing of t reaches
+    Sun et al. 2025 train such models, most of which are only slightly worse. Nothing of t reaches
     the final layer either.
     """
 
-    summary = "adaLN-Zero told the class only: a control"
+    summary = "adaLN-Zero with the class only: a control"
     formula = "(β, γ, α)₁,₂ = W SiLU(c), W = 0 at start;  x + α F((1 + γ) LN x + β)"
     source = "Sun et al. 2025, arXiv 2502.13129"
     reads_timestep = False

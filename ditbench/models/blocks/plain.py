@@ -1,20 +1,18 @@
-"""A transformer block without conditioning of its own: what strategies with tokens are made of."""
+"""A transformer block without conditioning of its own, for blocks that condition by tokens."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from torch import Tensor
 
 from ditbench.models.blocks.base import Block
 
-if TYPE_CHECKING:
-    from ditbench.models.stream import Stream
-
 
 class PlainBlock(Block):
-    """Self-attention and MLP, each behind a layer norm: x + Attn(LN x), then x + MLP(LN x)."""
+    """Self-attention and MLP: x + Attn(LN x), then x + MLP(LN x)."""
 
-    def forward(self, x: Stream, told: object) -> Stream:  # noqa: ARG002 (it is in x, or nowhere)
+    fused = True
+
+    def forward(self, x: Tensor, c: object) -> Tensor:  # noqa: ARG002 (the sequence has it)
         """Transform the tokens x (N, T, D)."""
-        x, y = x.norm()
-        x, y = x.add(self.attn(y)).norm()
-        return x.add(self.mlp(y))
+        x = self.branch(x, self.attn)
+        return self.branch(x, self.mlp)

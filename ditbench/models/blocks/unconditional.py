@@ -1,4 +1,4 @@
-"""A control: a transformer block that is told neither timestep nor class."""
+"""A control: a transformer block that reads neither timestep nor class."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from ditbench.models.blocks.plain import PlainBlock
 
 
 class UnconditionalBlock(PlainBlock):
-    """A plain transformer block in a model without embedders of t and c: the floor of every table.
+    """A plain transformer block in a model without embedders of t and c: a lower bound.
 
     Peebles & Xie 2022, section 3.2, without what the other blocks add to it. Guidance has no
     effect on it, and its label accuracy is that of chance.
     """
 
-    summary = "nothing of t and c: a control"
+    summary = "neither t nor c: a control"
     formula = "x + Attn(LN x) → x + MLP(LN x)"
     source = "Peebles & Xie 2022, arXiv 2212.09748, §3.2, without conditioning"
     reads_timestep = False

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import DitbenchError, one_line, unknown_name
-from ditbench.models.blocks import block_names, group_names
+from ditbench.models.registry import block_names, group_names
 from ditbench.report.facts import FACTS, FIRST_METRICS, MetricFacts
 from ditbench.report.reading.find import find_runs
 from ditbench.report.reading.run import read_run

@@ -11,8 +11,8 @@ from ditbench.report.tuning.sweeps import Budget, task_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from ditbench.config.schema import RunConfig
     from ditbench.report.tuning.sweeps import Sweep
-    from ditbench.settings import RunConfig
 
 
 def choose(configs: Iterable[RunConfig], sweeps: list[Sweep], hint: str) -> dict[str, Sweep]:

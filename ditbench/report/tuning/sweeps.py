@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from ditbench.config.schema import BudgetConfig, RunConfig
     from ditbench.rundir import RunDirectory
-    from ditbench.settings import BudgetConfig, RunConfig
 
     Skipped = list[tuple[str, str]]
 

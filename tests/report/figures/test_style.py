@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.path import Path
 
-from ditbench.models.blocks import block_names
+from ditbench.models.registry import block_names
 from ditbench.report.figures.style import PAPER_BLOCKS, block_style, block_styles, marker_size
 from ditbench.report.order import PAPER_ORDER, in_order
 

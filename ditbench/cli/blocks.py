@@ -1,0 +1,174 @@
+"""`ditbench blocks` lists the conditioning blocks; `ditbench blocks check` checks one of them."""
+
+import textwrap
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ditbench.cli.options import Format, Output
+from ditbench.cli.output import emit, note, print_rich
+from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
+from ditbench.models.registry import block_class, block_names, group_names
+from ditbench.models.sizes import parse_model
+from ditbench.plugins.installed import installed, shadowed
+
+if TYPE_CHECKING:
+    from ditbench.models.blocks.base import Block
+    from ditbench.models.cost import Cost
+    from ditbench.plugins.check import Outcome
+
+# The comparison of the paper, and the block whose cost the others are compared with.
+MODEL = "XL/2"
+LATENT = 32
+LATENT_CHANNELS = 4
+REFERENCE = "adaln"
+WIDTH = 80
+ON_TERMINAL = ("block", "conditioning", "parameters", "gmacs", "overhead_percent")
+
+
+def blocks(
+    context: typer.Context,
+    format: Format = None,  # noqa: A002
+    output: Output = None,
+) -> None:
+    """List the blocks: how each one conditions the model, and what it costs.
+
+    Blocks of installed packages follow ditbench's own. Formats other than the terminal's have more
+    columns: formula, source, options and others.
+    """
+    if context.invoked_subcommand is not None:
+        if format is not None or output is not None:
+            raise DitbenchError(
+                f"options stand before '{context.invoked_subcommand}'",
+                f"put them behind it: ditbench blocks {context.invoked_subcommand} ... --format md",
+            )
+        return
+    from ditbench.report.amounts import decimals
+    from ditbench.report.tables.columns import Column
+    from ditbench.report.tables.render import format_of
+    from ditbench.report.tables.terminal import rich_table
+
+    on_terminal = format_of(output, format) == "rich"
+    columns = [
+        Column("block", "Block"),
+        Column("conditioning", "How the conditioning enters"),
+        Column("formula", None),
+        Column("reads", None),
+        Column("final_layer", "Final layer"),
+        Column("own_tokens", None),
+        Column("options", None),
+        Column("starts_as", "Starts as"),
+        Column("parameters", f"{MODEL} params (M)", decimals(1, 1e-6)),
+        Column("gmacs", f"{MODEL} GMACs", decimals(2)),
+        Column("overhead_percent", f"vs {REFERENCE} (%)", decimals(2)),
+        Column("source", "Source"),
+    ]
+    if on_terminal:
+        table = rich_table(_rows(), [column for column in columns if column.name in ON_TERMINAL])
+        table.width = WIDTH  # wraps the text column
+        print_rich(table)
+    else:
+        emit(_rows(), columns, format, output)
+
+
+def _rows() -> list[dict[str, Any]]:
+    """What the blocks say of themselves, and their cost; stderr names those that are left out."""
+    from ditbench.models.cost import count
+    from ditbench.plugins.lookup import block_errors, find_block
+
+    for line in shadowed():
+        note("warning", line)
+    theirs = [name for name in installed() if name not in block_names() + group_names()]
+    size = parse_model(MODEL)
+    counted = partial(count, size=size, height=LATENT, width=LATENT, channels=LATENT_CHANNELS)
+    reference = counted(block=block_class(REFERENCE), name=REFERENCE)
+    rows = []
+    for name in [*block_names(), *theirs]:
+        try:
+            block = find_block(name)
+            with block_errors(name):
+                rows.append(_row(block, counted(block=block, name=name), reference))
+        except DitbenchError as error:  # a broken package
+            note("skipped", f"{name}: {error.message}")
+    return rows
+
+
+def _row(block: "type[Block]", cost: "Cost", reference: "Cost") -> dict[str, Any]:
+    """What a block says of itself, and its cost."""
+    options = block.options(parse_model(MODEL))
+    reads = ["t"] * block.reads_timestep + ["c"] * block.reads_class
+    return {
+        "block": cost.block,
+        "conditioning": block.summary,
+        "formula": block.formula,
+        "reads": ", ".join(reads) or "nothing",
+        "final_layer": "adaptive" if block.adaptive_final_layer else "plain",
+        "own_tokens": block.own_tokens,
+        "options": ", ".join(f"{key}={value}" for key, value in options.items()),
+        "starts_as": block.starts_as,
+        "parameters": cost.parameters,
+        "gmacs": cost.gmacs,
+        "overhead_percent": 100 * (cost.gmacs / reference.gmacs - 1),
+        "source": block.source,
+    }
+
+
+def check(
+    block: Annotated[
+        str,
+        typer.Argument(
+            metavar="BLOCK",
+            help="The name of a block, ./my_block.py:MyBlock or package.module:MyBlock.",
+        ),
+    ],
+    format: Format = None,  # noqa: A002
+    output: Output = None,
+) -> None:
+    """Check a block on tiny models on the CPU; this takes seconds.
+
+    Shapes, initial weights, gradients, conditioning, number types, cost, checkpoints and compiling:
+    what runs need in order to be comparable. Exits with 1 if a check fails.
+    """
+    from ditbench.report.tables.columns import Column
+    from ditbench.report.tables.render import format_of
+
+    on_terminal = format_of(output, format) == "rich"
+    from ditbench.plugins.check import check_block
+
+    outcomes = []
+    for outcome in check_block(block):
+        outcomes.append(outcome)
+        if on_terminal:
+            typer.echo(_lines(outcome))
+    if not on_terminal:
+        names = ("check", "result", "detail", "help")
+        columns = [Column(name, name.capitalize()) for name in names]
+        rows = [
+            dict(zip(names, (each.check, _result(each), each.detail, each.hint), strict=True))
+            for each in outcomes
+        ]
+        emit(rows, columns, format, output)
+    failed = [outcome.check for outcome in outcomes if not outcome.ok]
+    if failed:
+        raise DitbenchError(
+            f"{block} fails {len(failed)} of {len(outcomes)} checks: {', '.join(failed)}",
+            "docs/your-own.md says what a block must do",
+            EXIT_FAILED,
+        )
+
+
+def _result(outcome: "Outcome") -> str:
+    return "ok" if outcome.ok else "failed"
+
+
+def _lines(outcome: "Outcome") -> str:
+    """One line for a check, more for a long reason, and its hint."""
+    texts = [f"{_result(outcome):7} {outcome.check:13} {one_line(outcome.detail)}"]
+    if outcome.hint:
+        texts.append(f"{'':21} help: {one_line(outcome.hint)}")
+    # Paths stay whole, to be copied.
+    wrap = textwrap.TextWrapper(
+        WIDTH, subsequent_indent=" " * 22, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(map(wrap.fill, texts))

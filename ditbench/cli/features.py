@@ -1,0 +1,75 @@
+"""`ditbench features`: list the feature extractors, and whether their weights are there."""
+
+from typing import Annotated, Any
+
+import typer
+
+from ditbench.cli.options import Format, Output
+from ditbench.cli.output import emit
+from ditbench.errors import DitbenchError, one_line, printable
+
+ANY_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}
+SCRIPTS = "docs/classifiers"  # in ditbench's repository, not in the package
+
+
+def features(context: typer.Context, format: Format = None, output: Output = None) -> None:  # noqa: A002
+    """List the feature extractors of the metrics: what they accept, where their weights are.
+
+    `--set metrics.features=NAME` chooses one for a run.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from ditbench.report.tables.columns import Column
+    from ditbench.report.tables.render import format_of
+
+    format_of(output, format)  # an unknown format must not wait for the weights
+
+    from ditbench.metrics import extractor_names
+
+    rows = [_row(name) for name in extractor_names()]
+    columns = (
+        Column("features", "Features"),
+        Column("input", "Input"),
+        Column("dimension", "Dimension", "{:d}".format),
+        Column("classes", "Classes", "{:d}".format),
+        Column("weights", "Weights"),
+        Column("digest", "Digest", lambda digest: digest[:8]),
+        Column("path", "Path"),
+        Column("help", None),
+    )
+    emit(rows, columns, format, output)
+    for row in rows:
+        if row["help"]:
+            typer.echo(one_line(f"{row['features']}: {row['help']}"), err=True)
+
+
+def _row(name: str) -> dict[str, Any]:
+    """The facts of an extractor; its weights are loaded, if they are there, for the digest."""
+    from ditbench.metrics import extractor_class
+
+    kind = extractor_class(name)
+    path = kind.weights_file()
+    weights, digest = "missing", None
+    if path.is_file():
+        try:
+            weights, digest = "found", kind().digest
+        except DitbenchError:
+            weights = "damaged"
+    return {
+        "features": name,
+        "input": kind.accepts,
+        "dimension": kind.num_features,
+        "classes": kind.num_classes,
+        "weights": weights,
+        "digest": digest,
+        "path": printable(str(path)),
+        "help": None if digest else kind.weights_hint(),
+    }
+
+
+def train(name: Annotated[str, typer.Argument(metavar="NAME")] = "digits") -> None:
+    """Moved: the training of the shipped classifiers is no longer part of the package."""
+    raise DitbenchError(
+        f"'ditbench features train {name}' is now a script in ditbench's repository",
+        f"run {SCRIPTS}/train_digits.py or train_cifar10.py there; see {SCRIPTS}/README.md",
+    )

@@ -1,0 +1,116 @@
+"""Build the configuration of a run from its layers. Torch-free.
+
+The layers, of which later ones win: a preset (`presets/*.toml`), a TOML file, `--set
+section.key=value`, command-line options. A layer that gives a budget, in any unit, replaces
+the budget of the layers before it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from ditbench.config.schema import RunConfig, Table, put, validate
+from ditbench.errors import DitbenchError, unknown_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PRESETS = files("ditbench.config") / "presets"
+
+
+def presets() -> list[str]:
+    """The names of the presets that come with ditbench."""
+    names = (entry.name for entry in PRESETS.iterdir())
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+
+
+def load(
+    preset: str = "digits",
+    file: Path | None = None,
+    settings: tuple[str, ...] = (),
+    overrides: Table | None = None,
+) -> RunConfig:
+    """Build a configuration from its layers.
+
+    Args:
+        preset: a name from `presets()`.
+        file: a TOML file whose keys replace the preset's, `preset` included.
+        settings: texts of the form `section.key=value`; a value is read as TOML if it is valid
+            TOML, otherwise as a plain string.
+        overrides: dotted keys and values that replace everything before.
+
+    Raises:
+        DitbenchError: an unknown preset or key (the hint offers the nearest names), a file that
+            cannot be read or parsed, or a value of the wrong type or out of range.
+    """
+    if preset not in presets():
+        raise unknown_name("preset", preset, presets())
+    table = tomllib.loads((PRESETS / f"{preset}.toml").read_text("utf-8"))
+    table["preset"] = preset
+    given = {} if file is None else read_toml(file)
+    if given.get("budget"):
+        table.pop("budget", None)
+    _merge(table, given)
+    for layer in (dict(map(_parse_setting, settings)), overrides or {}):
+        put(table, layer)
+        put(given, layer)
+    return _fit_ema(validate(table), given)
+
+
+def _fit_ema(config: RunConfig, given: Table) -> RunConfig:
+    """Remove the preset's bound of the EMA's decay under a budget that is not in steps.
+
+    Without a bound, the average covers about the last ninth of the updates, the same share for
+    every budget. A bound turns that share into a fixed number of steps. Where blocks make
+    different numbers of steps, their averages would then cover different shares of their training.
+    A bound that the user gives is kept.
+    """
+    if config.budget.steps is not None or "ema_decay" in given.get("train", {}):
+        return config
+    return config.with_values(train__ema_decay=1.0)
+
+
+def read_toml(path: Path) -> Table:
+    """Parse a TOML file.
+
+    Raises:
+        DitbenchError: the file cannot be read or is not TOML; the message names it.
+    """
+    try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # reading a pipe would block
+            raise DitbenchError(f"{path} is a pipe, a socket or a device", "name a file")
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise DitbenchError(f"cannot read {path}: {error.strerror}", "check the path") from error
+    except RecursionError as error:
+        raise DitbenchError(f"{path} is nested too deeply", "https://toml.io") from error
+    except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
+        raise DitbenchError(f"{path} is not valid TOML: {error}", "https://toml.io") from error
+
+
+def _parse_setting(setting: str) -> tuple[str, Any]:
+    key, separator, text = setting.partition("=")
+    if not separator:
+        raise DitbenchError(f"'{setting}' is not a setting", "write --set section.key=value")
+    return key.strip(), _parse_value(text.strip())
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+    except (RecursionError, ValueError) as error:  # thousands of brackets, or of digits
+        raise DitbenchError(
+            f"'{text[:40]}...' is not a value of a setting", "write --set section.key=value"
+        ) from error
+
+
+def _merge(table: Table, other: Table) -> None:
+    for key, value in other.items():
+        if isinstance(value, dict) and isinstance(table.get(key), dict):
+            _merge(table[key], value)
+        else:
+            table[key] = value

@@ -1,0 +1,305 @@
+"""The sections of a run's configuration: frozen, validated, with a fingerprint. Torch-free."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ditbench.errors import DitbenchError, unknown_name
+from ditbench.models.sizes import ModelSize
+
+Table = dict[str, Any]
+
+
+class Mark(Enum):
+    """How a key is treated in the fingerprint and in config.toml. A field carries it as metadata.
+
+    A key without a mark is part of both.
+    """
+
+    NOT_IDENTITY = "not part of the fingerprint"
+    """A name, a location or a choice of implementation: it does not change what is computed."""
+
+    ADDED_LATER = "left out of the fingerprint and of config.toml where it has its default"
+    """For a key that was added after runs had been made. Its default is what those runs did, so
+    they keep their fingerprint and their config.toml."""
+
+
+# A path is text in TOML.
+Location = Annotated[Path | None, Field(strict=False), Mark.NOT_IDENTITY]
+# A number that a block defines: a rank, a count of tokens.
+Option = Annotated[int, Field(gt=0, le=65_536)]
+
+
+class Section(BaseModel):
+    """A table of the configuration: immutable, without unknown keys; `true` is not a number."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class DataConfig(Section):
+    """The images: a data set by name, or the folder, zip or .npz at `path`."""
+
+    name: str = "digits"
+    path: Location = None
+    # Filled in when the data are read, because a path does not identify its contents.
+    digest: str = "auto"
+    horizontal_flip: bool = False
+
+
+class ModelConfig(Section):
+    """The transformer around the blocks (Peebles & Xie 2022, section 3.2).
+
+    The last three keys are not in the paper's model, and are off by default: `qk_norm` normalizes
+    queries and keys per head, `norm = "rms"` replaces LayerNorm by RMSNorm (both without a gain),
+    and `registers` is a number of learned tokens beside the image's.
+    """
+
+    hidden_size: Annotated[int, Field(gt=0)] = 64
+    depth: Annotated[int, Field(gt=0)] = 4
+    num_heads: Annotated[int, Field(gt=0)] = 4
+    patch_size: Annotated[int, Field(gt=0)] = 2
+    mlp_ratio: Annotated[float, Field(gt=0, le=64)] = 4.0
+    class_dropout_prob: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    qk_norm: Annotated[bool, Mark.ADDED_LATER] = False
+    norm: Annotated[Literal["layer", "rms"], Mark.ADDED_LATER] = "layer"
+    registers: Annotated[int, Field(ge=0, le=65_536), Mark.ADDED_LATER] = 0
+
+    @model_validator(mode="after")
+    def _check_width(self) -> ModelConfig:
+        if min(self.hidden_size, 2**53) * self.mlp_ratio < 1:  # larger ones overflow a float
+            raise DitbenchError(
+                f"model.mlp_ratio = {self.mlp_ratio:g} gives the MLP a width of 0",
+                "the paper's ratio is 4",
+            )
+        return self
+
+    @property
+    def size(self) -> ModelSize:
+        """Hidden size, depth, heads and patch size."""
+        return ModelSize(self.hidden_size, self.depth, self.num_heads, self.patch_size)
+
+    @property
+    def switches(self) -> Table:
+        """The three keys that are not in the paper's model, as keyword arguments of `DiT`."""
+        return {"qk_norm": self.qk_norm, "norm": self.norm, "registers": self.registers}
+
+    @property
+    def name(self) -> str:
+        """`S/4` where the paper has a name for this size, `64x4x4/2` otherwise."""
+        return self.size.name
+
+
+class ObjectiveConfig(Section):
+    """The training objective; `learn_sigma` is an option of `ddpm`, on by default."""
+
+    name: str = "flow"
+    learn_sigma: bool | None = None
+
+
+class BudgetConfig(Section):
+    """How long to train: exactly one of these keys.
+
+    `steps` counts updates. `flops` counts floating-point operations of training: 3 x 2 x forward
+    MACs x images. `seconds` is training time without evaluation.
+    """
+
+    # Larger values have no use, and what is derived from them could overflow a float.
+    steps: Annotated[int | None, Field(gt=0, le=10**15)] = None
+    flops: Annotated[float | None, Field(gt=0, le=1e30), Mark.ADDED_LATER] = None
+    seconds: Annotated[float | None, Field(gt=0, le=1e9), Mark.ADDED_LATER] = None
+
+    @model_validator(mode="after")
+    def _check(self) -> BudgetConfig:
+        # Not a ValueError: pydantic would put its own words before the message.
+        given = [f"budget.{name}" for name, value in self if value is not None]
+        if len(given) != 1:
+            what = f"{' and '.join(given)} are both given" if given else "no budget is given"
+            raise DitbenchError(what, "give one of budget.steps, budget.flops and budget.seconds")
+        return self
+
+
+class TrainConfig(Section):
+    """The optimizer, and how a step is computed.
+
+    `warmup` is a share of the budget. `ema_decay` is the upper bound of a decay that rises during
+    training; with 1 there is no bound, and the average covers about the last ninth of all updates.
+    """
+
+    batch_size: Annotated[int, Field(gt=0)] = 128
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    warmup: Annotated[float, Field(ge=0, le=1)] = 0.04
+    ema_decay: Annotated[float, Field(ge=0, le=1)] = 0.999
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    # The largest 2-norm of a gradient. Unset, as in the paper, gradients are not clipped.
+    grad_clip: Annotated[float | None, Field(gt=0), Mark.ADDED_LATER] = None
+    # What happens at a loss or gradient that is not finite.
+    on_nonfinite: Annotated[Literal["stop", "skip"], Mark.ADDED_LATER] = "stop"
+    # Which implementation computes a step: all agree to rounding.
+    backend: Annotated[
+        Literal["auto", "plain", "compile", "kernels"], Mark.NOT_IDENTITY, Mark.ADDED_LATER
+    ] = "auto"
+
+
+class EvalConfig(Section):
+    """Sampling for the metrics: `points` evaluations, evenly spaced, the last one at the end."""
+
+    points: Annotated[int, Field(gt=0)] = 6
+    samples: Annotated[int, Field(gt=1, le=10**7)] = 2_000
+    sampler: str = "auto"
+    sampling_steps: Annotated[int, Field(gt=0, le=10**6)] = 25
+    cfg_scale: Annotated[float, Field(ge=0, le=1e6)] = 1.0
+    batch_size: Annotated[int, Field(gt=0, le=10**6)] = 500
+
+
+class MetricsConfig(Section):
+    """The network whose features the metrics use."""
+
+    features: str = "digits"
+    inception_weights: Location = None
+
+
+class ExternalBlockConfig(Section):
+    """Where a block that is not ditbench's own comes from, and the SHA-256 of its file.
+
+    The plan of a run fills it in; it is empty for ditbench's own blocks.
+    """
+
+    location: Annotated[str | None, Mark.NOT_IDENTITY, Mark.ADDED_LATER] = None
+    sha256: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$"), Mark.ADDED_LATER] = None
+
+
+class RunConfig(Section):
+    """All keys that determine the result of one run, and the labels that name it."""
+
+    preset: Annotated[str, Mark.NOT_IDENTITY] = "digits"
+    block: str = "adaln-zero"
+    # The seeds of one experiment share a fingerprint; run directories name both.
+    seed: Annotated[int, Field(ge=0, lt=2**63), Mark.NOT_IDENTITY] = 0
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    budget: BudgetConfig = BudgetConfig(steps=1_200)
+    train: TrainConfig = TrainConfig()
+    eval: EvalConfig = EvalConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    # Options that the block defines; the plan of a run adds their defaults.
+    options: Annotated[dict[str, Option], Mark.ADDED_LATER] = {}
+    strategy: ExternalBlockConfig = ExternalBlockConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> RunConfig:
+        # A budget in FLOPs is checked later, when the block's cost gives its number of steps.
+        if self.budget.steps is not None and self.eval.points > self.budget.steps:
+            raise DitbenchError(
+                f"eval.points ({self.eval.points}) exceed budget.steps ({self.budget.steps})",
+                f"train longer (--steps), or evaluate less: --set eval.points={self.budget.steps}",
+            )
+        # The preset names a directory, which must lie below --out.
+        if not re.fullmatch(r"\w[\w.-]*", self.preset) or not self.preset.isprintable():
+            raise DitbenchError(
+                f"preset = {self.preset!r} cannot name a directory",
+                "use letters, digits and .-_ only, such as my-experiment",
+            )
+        return self
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over every key that determines the result except the seed; 64 hex digits."""
+        table = self.model_dump(mode="json", include=_in_use(self, labels=False))
+        text = json.dumps(table, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def with_values(self, **values: Any) -> RunConfig:
+        """A validated copy with some keys replaced: `section__key=value` or `key=value`."""
+        table = self.model_dump(mode="json", exclude_none=True)
+        put(table, {name.replace("__", "."): value for name, value in values.items()})
+        return validate(table)
+
+    def to_toml(self) -> str:
+        """The configuration as TOML text, which `load` reads back to an equal configuration."""
+        include = _in_use(self, labels=True)
+        return tomli_w.dumps(self.model_dump(mode="json", include=include, exclude_none=True))
+
+
+def _in_use(section: Section, *, labels: bool) -> Table:
+    """The keys of a section that are not at a default added later, as pydantic's `include`.
+
+    Args:
+        section: the section; the sections in it become nested tables.
+        labels: whether to include keys that are not part of the fingerprint.
+    """
+    include: Table = {}
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if Mark.ADDED_LATER in field.metadata and value == field.default:
+            continue
+        if Mark.NOT_IDENTITY in field.metadata and not labels:
+            continue
+        # A section that was added later, with no key in use, is left out as a whole.
+        if entry := _in_use(value, labels=labels) if isinstance(value, Section) else True:
+            include[name] = entry
+    return include
+
+
+def keys(section: type[Section] = RunConfig, prefix: str = "") -> list[str]:
+    """Every key of the configuration, dotted: `train.lr`, `model.depth`, ..."""
+    names: list[str] = []
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            names += keys(field.annotation, f"{prefix}{name}.")
+        else:
+            names.append(prefix + name)
+    return names
+
+
+def validate(table: Table) -> RunConfig:
+    """Turn a table into a `RunConfig`.
+
+    Raises:
+        DitbenchError: an unknown key or a wrong value; it names the first one.
+    """
+    try:
+        return RunConfig.model_validate(table)
+    except ValidationError as error:
+        raise _explain(error) from None
+
+
+def _explain(error: ValidationError) -> DitbenchError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return unknown_name("key", key, keys())
+    if first["type"] == "model_type":
+        return DitbenchError(f"{key} is a section, not a value", f"name a key: {key}.KEY=VALUE")
+    given = "a table" if isinstance(first["input"], dict) else repr(first["input"])
+    return DitbenchError(
+        f"{key} = {given}: {first['msg'].removeprefix('Input ')}",
+        f"give another value: --set {key}=VALUE",
+    )
+
+
+def put(table: Table, layer: Table) -> None:
+    """Set the dotted keys of a layer in a table; a budget among them replaces the table's budget.
+
+    Raises:
+        DitbenchError: a key below a value that is not a section.
+    """
+    if any(key.startswith("budget.") for key in layer):
+        table["budget"] = {}
+    for key, value in layer.items():
+        *sections, last = key.split(".")
+        below = table
+        for section in sections:
+            below = below.setdefault(section, {})
+            if not isinstance(below, dict):
+                raise unknown_name("key", key, keys())
+        below[last] = value

@@ -1,0 +1,112 @@
+"""Image files to pixels, by Pillow."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ditbench.data.io.files import shown
+from ditbench.data.io.limits import MAX_FILE_BYTES, MAX_SIDE, check_memory, too_large
+from ditbench.errors import DitbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from ditbench.data.io.files import Files
+
+MODES = ("L", "RGB")
+# Only formats that Pillow decodes itself: for EPS it would start Ghostscript on the file.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "TIFF")
+# Without a handler, what Pillow logs about odd files would be printed beside our message.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+def decode_all(files: Files, names: Sequence[str]) -> NDArray[np.uint8]:
+    """Decode images of one size and mode.
+
+    Args:
+        files: where they are read from.
+        names: at least one, in the order in which they are read.
+
+    Returns:
+        (N, C, H, W), with C = 1 (grey) or 3 (RGB).
+
+    Raises:
+        DitbenchError: for the first file that cannot be decoded or differs from the first image, or
+            if all of them do not fit into memory.
+    """
+    with warnings.catch_warnings():
+        # Of odd metadata, which does not change pixels, and of large images, which are refused.
+        warnings.simplefilter("ignore")
+        first = _decode(files, names[0])
+        check_memory(shown(files.path), len(names), first.shape)
+        images = np.empty((len(names), *first.shape), np.uint8)
+        for index, name in enumerate(names):
+            image = _decode(files, name)
+            if image.shape != first.shape:
+                raise _unlike(files.where(name), image, shown(names[0]), first)
+            images[index] = image
+    return images
+
+
+def _decode(files: Files, name: str) -> NDArray[np.uint8]:
+    """Decode one image, (C, H, W); its declared size and mode are checked before decoding."""
+    where, data = files.where(name), files.read(name)
+    if len(data) > MAX_FILE_BYTES:
+        raise too_large(where, f"more than {MAX_FILE_BYTES} bytes")
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as image:
+            if max(image.size) > MAX_SIDE:
+                raise too_large(where, f"{image.width}x{image.height} pixels")
+            _check_mode(where, image.mode)
+            frames = getattr(image, "n_frames", 1)
+            if frames > 1 and image.format != "MPO":  # a camera's JPEG with a preview
+                raise DitbenchError(
+                    f"{where} has {frames} images in one file: it is an animation or has pages",
+                    "save each image as a file of its own",
+                )
+            image.load()
+            _check_mode(where, image.mode)  # some files reveal it only now
+            return np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
+    except Image.DecompressionBombError as error:
+        raise too_large(where, "a decompression bomb") from error
+    except DitbenchError:
+        raise
+    except Exception as error:  # for a damaged file Pillow raises anything, even SyntaxError
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "is not an image" if unknown else "is damaged or cut short"
+        raise DitbenchError(
+            f"{where} {reason}", f"replace or remove it; supported formats: {', '.join(FORMATS)}"
+        ) from error
+
+
+def _check_mode(where: str, mode: str) -> None:
+    if mode not in MODES:
+        raise DitbenchError(
+            f"{where} is an image of mode {mode}, expected L (grey) or RGB",
+            "convert the images to RGB, with Pillow: image.convert('RGB').save(...)",
+        )
+
+
+def _unlike(
+    where: str, image: NDArray[np.uint8], first_name: str, first: NDArray[np.uint8]
+) -> DitbenchError:
+    """The error for an image whose size or mode is not that of the first one."""
+    if image.shape[1:] != first.shape[1:]:
+        size, first_size = (f"{W}x{H}" for _, H, W in (image.shape, first.shape))
+        return DitbenchError(
+            f"{where} is {size}, but {first_name} is {first_size}",
+            "scale or crop all images to one size (width x height)",
+        )
+    mode, first_mode = ("RGB" if len(x) == 3 else "L" for x in (image, first))
+    return DitbenchError(
+        f"{where} is {mode}, but {first_name} is {first_mode}",
+        "convert all images to RGB, or all to L (grey)",
+    )

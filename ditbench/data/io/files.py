@@ -1,0 +1,130 @@
+"""The files of a folder, and the interface that a folder and a zip share."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Self
+
+from ditbench.data.io.limits import MAX_FILE_BYTES
+from ditbench.errors import DitbenchError, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+# Characters of a file name in a message; a longer one would hide the rest of the message.
+MAX_SHOWN = 400
+
+
+class Files(ABC):
+    """Files below `path`, under relative names with forward slashes, read one at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def where(self, name: str) -> str:
+        """A file as a message names it."""
+        return f"{shown(self.path)}: {shown(name)}"
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """All names; the name of a folder ends in `/`."""
+
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """The content of one file, at most `MAX_FILE_BYTES + 1` bytes of it."""
+
+    @abstractmethod
+    def stamps(self, names: Iterable[str]) -> list[tuple[int, ...]]:
+        """Sizes and times of change, of which one differs after any change; may raise OSError."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        del error  # nothing is open
+
+
+class FolderFiles(Files):
+    """The files below a folder; symbolic links are followed.
+
+    Raises:
+        DitbenchError: from `names` and `read`: the system refuses, a link points to a folder that
+            contains it, or the name is a pipe, a socket or a device.
+    """
+
+    def names(self) -> list[str]:
+        """All names; the name of a folder ends in `/`."""
+        return self._below("", (self.path.resolve(),))
+
+    def _below(self, prefix: str, parents: tuple[Path, ...]) -> list[str]:
+        """The names that begin with `prefix`; `parents` are the resolved folders around them."""
+        names: list[str] = []
+        folder = self.path / prefix
+        try:
+            for entry in os.scandir(folder):  # unlike `rglob`, it follows links to folders
+                if not entry.is_dir():
+                    names.append(prefix + entry.name)
+                    continue
+                inner = f"{prefix}{entry.name}/"
+                names.append(inner)
+                if entry.name.startswith("."):
+                    continue  # a repository, for example: nothing of it is read
+                target = (folder / entry.name).resolve()
+                if target in parents:
+                    raise DitbenchError(
+                        f"{shown(self.path / inner)} is a link to a folder that contains it",
+                        "remove the link",
+                    )
+                names += self._below(inner, (*parents, target))
+        except OSError as error:
+            raise cannot_read(folder, error) from error
+        return names
+
+    def read(self, name: str) -> bytes:
+        """The content of one file."""
+        path = self.path / name
+        try:
+            # Opening a pipe waits for a writer, and reading a device may never end.
+            if path.exists() and not path.is_file():
+                raise DitbenchError(
+                    f"{shown(path)} is a pipe, a socket or a device, expected an image file",
+                    "remove it from the class folder",
+                )
+            with path.open("rb") as file:
+                return file.read(MAX_FILE_BYTES + 1)
+        except OSError as error:
+            raise cannot_read(path, error) from error
+
+    def stamps(self, names: Iterable[str]) -> list[tuple[int, ...]]:
+        """Size and times of change of each file."""
+        return [stamp(self.path / name) for name in names]
+
+
+def stamp(path: Path) -> tuple[int, ...]:
+    """Size, modification time and change time; programs can set the modification time only."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def shown(name: object) -> str:
+    """A file name as a message shows it: on one line, not too long, nothing unprintable."""
+    return one_line(str(name), MAX_SHOWN)
+
+
+def must_exist(path: Path) -> None:
+    """Raise a DitbenchError if nothing exists at `path`."""
+    try:
+        exists = path.exists()
+    except (OSError, ValueError):  # a name that is too long, or invalid on this system
+        exists = False
+    if not exists:
+        raise DitbenchError(f"no such data: {shown(path)}", "check the path after --data")
+
+
+def cannot_read(path: Path, error: OSError) -> DitbenchError:
+    """The error for a file or folder that the system does not let us read."""
+    return DitbenchError(
+        f"cannot read {shown(path)}: {error.strerror or error}", "check its permissions"
+    )

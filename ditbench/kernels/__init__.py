@@ -1,0 +1,77 @@
+"""Hand-written operations for a GPU in half precision; each equals a plain one to rounding.
+
+They are written in Triton, which compiles them in seconds. `ops` gives those of
+`ditbench.models.layers.Ops`; importing the other modules of this package needs Triton.
+"""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import torch
+
+from ditbench.models.layers import Ops
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def ops(dtype: torch.dtype = torch.bfloat16) -> Ops:
+    """The operations by kernels.
+
+    Args:
+        dtype: of the branches: products, attention, norms' results. The residual stream keeps its
+            own type, and weights their float32.
+    """
+    from ditbench.kernels.linear import linear
+    from ditbench.kernels.residual import add, norm
+
+    return Ops(
+        linear=partial(linear, dtype=dtype),
+        norm=partial(norm, dtype=dtype),
+        add=partial(add, dtype=dtype),
+        attention=attention,
+        cross_attention=cross_attention,
+    )
+
+
+def attention(qkv: Tensor, num_heads: int) -> Tensor:
+    """`layers.attention` by the kernel that suits the number of tokens and the width of heads."""
+    from ditbench.kernels import long_attention, short_attention
+    from ditbench.models import layers
+
+    T, head_size = qkv.shape[1], qkv.shape[2] // 3 // num_heads
+    if short_attention.fits(T, head_size):
+        return short_attention.SelfAttention.apply(qkv, num_heads)
+    if long_attention.fits(head_size):
+        return long_attention.LongSelfAttention.apply(qkv, num_heads)
+    return layers.attention(qkv, num_heads)
+
+
+def cross_attention(q: Tensor, kv: Tensor, num_heads: int) -> Tensor:
+    """`layers.cross_attention`, by a kernel where the context is short."""
+    from ditbench.kernels import short_attention
+    from ditbench.models import layers
+
+    if short_attention.fits(kv.shape[1], q.shape[2] // num_heads):
+        return short_attention.CrossAttention.apply(q, kv, num_heads)
+    return layers.cross_attention(q, kv, num_heads)
+
+
+@cache
+def obstacle(device: torch.device) -> str | None:
+    """Why the kernels cannot run on a device, in one line; None where they can."""
+    if device.type != "cuda":
+        return "they need an NVIDIA GPU"
+    if find_spec("triton") is None:
+        return "Triton is not installed"
+    if not torch.cuda.is_bf16_supported(including_emulation=False):
+        return "the GPU does not compute in bf16"
+    try:
+        x = torch.zeros(1, 16, 16, device=device)
+        ops().norm(x)
+    except Exception as error:  # whatever it is: there is no list of what a toolchain can lack
+        return (str(error).splitlines() or [type(error).__name__])[0]
+    return None

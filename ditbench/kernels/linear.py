@@ -1,0 +1,56 @@
+"""Linear layers in half precision over float32 weights.
+
+Under autocast, autograd casts every weight's gradient from half precision to float32. Here the
+matrix product itself writes it in float32, on a second stream.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ditbench.kernels.side_stream import side_stream
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, dtype: torch.dtype) -> Tensor:
+    """`F.linear` in a type: x (..., K), weight (L, K), bias (L,) -> (..., L)."""
+    return _Linear.apply(x.to(dtype), weight, bias)
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        half = weight.to(x.dtype)
+        ctx.save_for_backward(x, half)
+        ctx.parameters = [each for each in (weight, bias) if each is not None]
+        return F.linear(x, half, None if bias is None else bias.to(x.dtype))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, half = ctx.saved_tensors
+        grad = grad.contiguous()
+        parameters = ctx.parameters
+
+        def compute() -> list[Tensor]:
+            of_both = [_weight_gradient(x, grad), grad.flatten(0, -2).sum(0, dtype=torch.float32)]
+            return of_both[: len(parameters)]
+
+        if grad.is_cuda:
+            gradients = side_stream(grad.device).gradients(parameters, compute, (x, grad))
+        else:  # Triton's interpreter, in tests
+            gradients = compute()
+        of_x = grad @ half if ctx.needs_input_grad[0] else None
+        return of_x, *gradients, *[None] * (2 - len(gradients))
+
+
+def _weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
+    """The gradient of a weight (L, K) in float32, of x (..., K) and the output's (..., L)."""
+    rows, grads = x.flatten(0, -2), grad.flatten(0, -2)
+    if not x.is_cuda:
+        return grads.T.float() @ rows.float()
+    return torch.mm(grads.T, rows, out_dtype=torch.float32)

@@ -1,0 +1,1 @@
+"""Blocks written by users: in a file, a module or an installed package."""

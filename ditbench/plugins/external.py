@@ -1,0 +1,198 @@
+"""A block that is not ditbench's own: a class in a file or module, imported on demand."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from keyword import iskeyword
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from ditbench.errors import DitbenchError
+from ditbench.models.registry import FILE_MODULE
+from ditbench.plugins.user_traceback import user_traceback
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ditbench.models.blocks.base import Block
+
+HOW_TO_NAME = "write ./my_block.py:MyBlock, or package.module:MyBlock"
+_AT_IMPORT = "fix that line: loading a block runs the module that its class is in"
+_EXAMPLE = "docs/your-own.md has a complete example"
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where the class of a block is defined.
+
+    Attributes:
+        container: the absolute path of a Python file, or the name of a module.
+        attribute: the name of the class there.
+    """
+
+    container: str
+    attribute: str
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the container is a file and not a module."""
+        return _is_path(self.container)
+
+    def __str__(self) -> str:
+        return f"{self.container}:{self.attribute}"
+
+
+def _is_path(text: str) -> bool:
+    return text.endswith(".py") or "/" in text or os.sep in text
+
+
+def is_location(text: str) -> bool:
+    """Whether a text is meant as a location and not as the name of a block."""
+    return ":" in text or _is_path(text)
+
+
+def parse_location(text: str) -> Location:
+    """Read `./my_block.py:MyBlock` or `package.module:MyBlock`; nothing is imported.
+
+    Raises:
+        DitbenchError: neither form, or there is no such file.
+    """
+    container, _, attribute = (part.strip() for part in text.rpartition(":"))
+    if not attribute.isidentifier() or iskeyword(attribute) or not container:
+        raise DitbenchError(f"'{text}' does not name a class in a file or module", HOW_TO_NAME)
+    if _is_path(container):
+        # os.path and not Path: symbolic links stay, and a name too long is no error.
+        path = os.path.abspath(os.path.expanduser(container))  # noqa: PTH100, PTH111
+        if not os.path.isfile(path):  # noqa: PTH113
+            raise DitbenchError(f"there is no file {container}", f"check the path; {HOW_TO_NAME}")
+        return Location(path, attribute)
+    if not all(part.isidentifier() for part in container.split(".")):
+        raise DitbenchError(f"'{container}' is not the name of a module", HOW_TO_NAME)
+    return Location(container, attribute)
+
+
+class ExternalBlock:
+    """A block that is not ditbench's own.
+
+    Args:
+        name: of the block, in tables and directories.
+        defined_at: where its class is defined.
+        decorated: the class, where `ditbench.strategy` registered it.
+    """
+
+    def __init__(
+        self, name: str, defined_at: Location, decorated: type[Block] | None = None
+    ) -> None:
+        self.name = name
+        self.defined_at = defined_at
+        self._decorated = decorated
+
+    @cached_property
+    def block(self) -> type[Block]:
+        """The class.
+
+        Raises:
+            BlockError: importing its file or module raised.
+            DitbenchError: there is no such module or class, or it is no `Block` with a `forward`.
+        """
+        from ditbench.models.blocks.base import Block
+
+        where = self.defined_at
+        found = self._decorated or getattr(self._module, where.attribute, None)
+        if found is None:
+            names = [name for name, value in vars(self._module).items() if _is_block(value)]
+            hint = f"its blocks are {', '.join(names)}" if names else _EXAMPLE
+            raise DitbenchError(f"{where.container} has no class {where.attribute}", hint)
+        if not _is_block(found):
+            hint = f"class {where.attribute}(Block), from ditbench.models.blocks.base: {_EXAMPLE}"
+            raise DitbenchError(f"{where} is not a subclass of Block", hint)
+        if found.forward is Block.forward:
+            raise DitbenchError(f"{where} does not define forward(self, x, c)", _EXAMPLE)
+        return found
+
+    @cached_property
+    def source(self) -> bytes:
+        """The file that the class is in, as it was imported.
+
+        Raises:
+            DitbenchError: there is no file, or it cannot be read.
+        """
+        if self.file is None or not (self.defined_at.is_file or Path(self.file).is_file()):
+            raise DitbenchError(
+                f"{self.name} has no source file that a run can record: {self.defined_at}",
+                "put the class into a file of its own: --block ./my_block.py:MyBlock",
+            )
+        try:
+            return Path(self.file).read_bytes()
+        except OSError as error:
+            message = f"cannot read {self.file}: {error.strerror}"
+            raise DitbenchError(message, "check the path") from error
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of `source`, 64 hexadecimal digits."""
+        return hashlib.sha256(self.source).hexdigest()
+
+    @property
+    def location(self) -> str:
+        """Where another process finds the class."""
+        if self.defined_at.container == "__main__" and self.file:
+            return f"{os.path.abspath(self.file)}:{self.defined_at.attribute}"  # noqa: PTH100
+        return str(self.defined_at)
+
+    @cached_property
+    def file(self) -> str | None:
+        """The path of the file that the class is in, if there is one."""
+        if self.defined_at.is_file:
+            return self.defined_at.container
+        return getattr(self._module, "__file__", None)
+
+    @cached_property
+    def _module(self) -> ModuleType:
+        container = self.defined_at.container
+        if self.defined_at.is_file:
+            source = self.source
+            with user_traceback(self.name, container, _AT_IMPORT):
+                return _execute(container, source)
+        with user_traceback(self.name, None, _AT_IMPORT):
+            try:
+                return import_module(container)
+            except ModuleNotFoundError as error:
+                if error.name is None or not f"{container}.".startswith(f"{error.name}."):
+                    raise  # another module that this one imports
+                message = f"there is no module '{error.name}'"
+                raise DitbenchError(message, f"is it installed? Otherwise {HOW_TO_NAME}") from error
+
+
+def _execute(path: str, source: bytes) -> ModuleType:
+    """The module of a file, executed once for each of its contents.
+
+    The directory of the file is not searched for modules: a run records the digest of this one
+    file, so nothing beside it may change the run.
+    """
+    digest = hashlib.sha256(path.encode() + b"\0" + source).hexdigest()
+    name = f"{FILE_MODULE}{digest[:16]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    module = ModuleType(name)
+    module.__file__ = path
+    code = compile(source, path, "exec", dont_inherit=True)
+    sys.modules[name] = module  # dataclasses and torch's compiler look it up during execution
+    try:
+        exec(code, vars(module))
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _is_block(value: Any) -> bool:
+    from ditbench.models.blocks.base import Block
+
+    return isinstance(value, type) and issubclass(value, Block)

@@ -1,0 +1,161 @@
+"""Who computes a model's operations: plain torch, torch.compile, or hand-written kernels.
+
+The plain backend is the definition; the others compute the same to rounding. All run on a GPU as
+one CUDA graph per step. The backend is not part of a run's fingerprint.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ditbench import kernels
+from ditbench.errors import EXIT_FAILED, DitbenchError, unknown_name
+from ditbench.models.layers import PLAIN, Ops
+from ditbench.training import compile as compiler
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
+    from ditbench.models.blocks.base import Block
+    from ditbench.models.dit import DiT
+    from ditbench.objectives.base import Objective
+
+BACKENDS = ("auto", "plain", "compile", "kernels")
+# How the system's loader complains about an incomplete library.
+_DAMAGED = re.compile(r"(/.+\.so): (file too short|invalid ELF header|.*file data)")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The backend of a run.
+
+    Attributes:
+        name: `plain`, `compile` or `kernels`.
+        fallback: why it is not the preferred one, in one line; None where it is.
+    """
+
+    name: str
+    fallback: str | None = None
+
+    @property
+    def ops(self) -> Ops:
+        """The operations to build a model with."""
+        return kernels.ops() if self.name == "kernels" else PLAIN
+
+    @property
+    def compiles(self) -> bool:
+        """Whether the first steps wait for torch's compiler."""
+        return self.name != "plain"
+
+    def prepare(self, models: Sequence[DiT], objective: Objective) -> None:
+        """Compile, in place, what this backend compiles."""
+        if self.name == "compile":
+            for model in models:
+                compiler.compile_blocks(model)
+        if self.compiles:
+            compiler.compile_loss(objective)
+
+    def describe(self) -> dict[str, Any]:
+        """What env.json says about it."""
+        return {
+            "backend": self.name,
+            "backend_fallback": self.fallback,
+            "triton": None if self.name == "plain" else _triton_version(),
+        }
+
+
+PLAIN_BACKEND = Backend("plain")
+
+
+def check_name(name: str) -> str:
+    """The name, if it is one of `BACKENDS`; otherwise a DitbenchError."""
+    if name not in BACKENDS:
+        raise unknown_name("backend", name, BACKENDS)
+    return name
+
+
+def choose(
+    asked: str,
+    block: type[Block],
+    precision: str,
+    device: torch.device,
+    begun: str | None = None,
+) -> Backend:
+    """The backend of a run.
+
+    `auto` is what a resumed run was begun with; on a CPU and in float32 plain; in bf16 on a GPU
+    kernels for blocks that are made for them (`Block.fused`), compile for others. Where that does
+    not work here, `auto` takes the next simpler one.
+
+    Args:
+        asked: one of `BACKENDS`.
+        block: the class of the block.
+        precision: `bf16` or `fp32`.
+        device: where to train.
+        begun: the backend of a run that is resumed.
+
+    Raises:
+        DitbenchError: an unknown name; exit code 1, a backend that does not work here.
+    """
+    if check_name(asked) != "auto":
+        reason = _obstacle(asked, precision, device)
+        if reason is not None:
+            raise cannot_run(asked, reason)
+        return Backend(asked)
+    wanted = begun or _preferred(block, precision, device)
+    fallback = None
+    for name in BACKENDS[:0:-1]:  # the fastest first
+        if BACKENDS.index(name) <= BACKENDS.index(wanted):
+            reason = _obstacle(name, precision, device)
+            if reason is None:
+                return Backend(name, fallback)
+            fallback = fallback or f"{name}: {reason}"
+    raise AssertionError("plain always works")
+
+
+def _preferred(block: type[Block], precision: str, device: torch.device) -> str:
+    if device.type != "cuda" or precision != "bf16":
+        return "plain"
+    return "kernels" if block.fused else "compile"
+
+
+def _obstacle(name: str, precision: str, device: torch.device) -> str | None:
+    """Why a backend does not work here, or None."""
+    if name == "plain":
+        return None
+    if name == "compile":
+        return compiler.obstacle(device)
+    if precision != "bf16":
+        return "they compute in bf16, and the precision is fp32"
+    return kernels.obstacle(device)
+
+
+def cannot_run(name: str, reason: str) -> DitbenchError:
+    """The error for a backend that does not work on this machine."""
+    if damaged := _DAMAGED.search(reason):
+        file = Path(damaged[1])
+        return DitbenchError(
+            f"torch cannot load what it compiled earlier: {damaged[0]}",
+            f"a compilation that was killed leaves such files: delete it, or all of torch's cache "
+            f"({file.parent.parent}); --backend plain does not need it",
+            EXIT_FAILED,
+        )
+    return DitbenchError(
+        f"the backend {name} does not work here: {reason}",
+        "compile needs a C++ compiler on a CPU and Triton on CUDA, kernels an NVIDIA GPU, bf16 and "
+        "Triton; --backend auto takes what works",
+        EXIT_FAILED,
+    )
+
+
+def _triton_version() -> str | None:
+    try:
+        return version("triton")
+    except PackageNotFoundError:
+        return None

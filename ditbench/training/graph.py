@@ -1,0 +1,123 @@
+"""A function on a GPU as one CUDA graph: recorded once, then replayed by a single launch."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from torch import Tensor
+
+# Calls before the recording: libraries choose kernels and optimizers create their state in them.
+WARM_UP = 3
+# What CUDA and torch say about an operation that would have to wait for the device.
+_FORBIDDEN = ("when stream is capturing", "graph capture")
+
+
+class CudaGraph:
+    """A function of tensors whose kernels are launched by one call, from the fourth call on.
+
+    A small model's step has hundreds of kernels of microseconds each, and the host launches them
+    more slowly than the GPU runs them. The function must do the same at every call: it reads no
+    number from Python, and what it changes, it changes in place.
+
+    Args:
+        function: of tensors of the same shapes at every call; returns a tensor.
+        generators: from which it draws; a replay advances them as a call would.
+    """
+
+    def __init__(
+        self, function: Callable[..., Tensor], generators: Sequence[torch.Generator]
+    ) -> None:
+        self.function = function
+        self.generators = generators
+        self.calls = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._inputs: tuple[Tensor, ...] = ()
+        self._output: Any = None
+        self._stream = _capture_stream(torch.cuda.current_device())
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """Call the function; the next call overwrites the result."""
+        self.calls += 1
+        if self._graph is None:
+            if self.calls <= WARM_UP:
+                return self._warm_up(inputs)
+            self._record(inputs)
+        for place, given in zip(self._inputs, inputs, strict=True):
+            place.copy_(given)
+        assert self._graph is not None
+        self._graph.replay()
+        return self._output
+
+    def _warm_up(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        # On the stream of the recording: memory and library handles belong to streams.
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            output = self.function(*inputs)
+        torch.cuda.current_stream().wait_stream(self._stream)
+        return output
+
+    def _record(self, inputs: tuple[Tensor, ...]) -> None:
+        """Record every kernel of a call without running it."""
+        self._inputs = tuple(given.clone() for given in inputs)
+        graph = torch.cuda.CUDAGraph()
+        for generator in self.generators:
+            graph.register_generator_state(generator)
+        with _first_error(), torch.cuda.graph(graph, stream=self._stream):
+            self._output = self.function(*self._inputs)
+        self._graph = graph
+
+
+@cache
+def _capture_stream(device: int) -> torch.cuda.Stream:
+    """One stream per device and process: libraries keep tens of MiB for every stream."""
+    return torch.cuda.Stream(device)
+
+
+class NotRecordable(RuntimeError):  # noqa: N818 (what it is, as in torch's own)
+    """A function does something that a CUDA graph cannot hold."""
+
+
+@contextmanager
+def _first_error() -> Iterator[None]:
+    """Raise the error that occurred during a recording, not the failure to end it that follows.
+
+    Raises:
+        NotRecordable: CUDA did not allow an operation; its traceback leads to that operation.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        first = error.__context__ or error
+        if not any(words in str(first) for words in _FORBIDDEN):
+            raise first from None
+        message = (
+            "a step on a GPU is recorded as a CUDA graph, in which nothing may wait for the "
+            "device: no .item(), .cpu(), .tolist(), bool() or printing of tensors"
+        )
+        raise NotRecordable(message).with_traceback(first.__traceback__) from first
+
+
+class GraphPerShape:
+    """A function without state or randomness, recorded once for every shape of its inputs.
+
+    Args:
+        function: of tensors; returns a tensor.
+    """
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        self.function = function
+        self._graphs: dict[tuple[torch.Size, ...], CudaGraph] = {}
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """Call the function; the caller may keep the result."""
+        shapes = tuple(each.shape for each in inputs)
+        if shapes not in self._graphs:
+            self._graphs[shapes] = CudaGraph(self.function, ())
+        return self._graphs[shapes](*inputs).clone()

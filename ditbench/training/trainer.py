@@ -1,0 +1,275 @@
+"""The training loop. It prints nothing; it yields rows of the log and evaluations that are due."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ditbench.seeds import generator
+from ditbench.training.backend import PLAIN_BACKEND, Backend
+from ditbench.training.batches import Batches, drop_labels
+from ditbench.training.ema import Ema
+from ditbench.training.graph import CudaGraph
+from ditbench.training.nonfinite import Diverged, Sentinel
+from ditbench.training.precision import mixed_precision
+from ditbench.training.signals import StopRequest
+from ditbench.training.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ditbench.config import RunConfig
+    from ditbench.data.dataset import ImageDataset
+    from ditbench.models.dit import DiT
+    from ditbench.objectives.base import Objective
+    from ditbench.training.budget import Budget
+
+# The state of a trainer in a checkpoint, besides its tensors and its clock.
+_COUNTERS = ("step", "logged", "evaluations", "evaluated_step", "loss_count", "skipped")
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A row of train.csv.
+
+    Attributes:
+        step: updates made.
+        images: images seen.
+        seconds: of training, evaluation not counted.
+        loss: mean since the row before.
+        lr: learning rate of the last update.
+        grad_norm: 2-norm of the last gradient over all weights.
+    """
+
+    step: int
+    images: int
+    seconds: float
+    loss: float
+    lr: float
+    grad_norm: float
+
+
+@dataclass(frozen=True)
+class EvaluationDue:
+    """An evaluation is due: the EMA weights are those after `step` updates."""
+
+    step: int
+    images: int
+    seconds: float
+
+
+class Trainer:
+    """One model, its EMA and optimizer, and everything that the next step depends on.
+
+    Args:
+        config: of the run; its precision is resolved.
+        model: on the device, initialised.
+        objective: the loss.
+        dataset: the images.
+        device: where to train.
+        budget: how long.
+        backend: that the model was built for.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        model: DiT,
+        objective: Objective,
+        dataset: ImageDataset,
+        device: torch.device,
+        budget: Budget,
+        *,
+        backend: Backend = PLAIN_BACKEND,
+    ) -> None:
+        self.config = config
+        self.model = model
+        self.objective = objective
+        self.device = device
+        self.budget = budget
+        self.ema = Ema(model, config.train.ema_decay)
+        self.parameters = list(model.parameters())
+        on_cuda = device.type == "cuda"
+        # A CUDA graph reads these two numbers of a step from the device.
+        self._lr = torch.zeros((), device=device)
+        self._ema_share = torch.zeros((), device=device)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters,
+            lr=self._lr if on_cuda else config.train.lr,
+            weight_decay=config.train.weight_decay,
+            fused=True,
+            capturable=on_cuda,
+        )
+        self.batches = Batches(
+            dataset,
+            config.train.batch_size,
+            config.seed,
+            horizontal_flip=config.data.horizontal_flip,
+            device=device,
+        )
+        self.noise = generator(config.seed, "noise", device=device)
+        self.dropout = generator(config.seed, "dropout", device=device)
+        self.sentinel = Sentinel(device, skip=config.train.on_nonfinite == "skip")
+        self.step = 0
+        self.logged = 0
+        self.evaluations = 0
+        self.evaluated_step = 0
+        self.stopwatch = Stopwatch(device)
+        self.position = 0.0
+        self.before = 0.0
+        self.lr = 0.0
+        # Stays on the device between rows, so that a step never waits for it.
+        self.loss_sum = torch.zeros((), device=device)
+        self.loss_count = 0
+        self.skipped = 0
+        backend.prepare([model, self.ema.model], objective)
+        self._on_device = (
+            CudaGraph(self._device_step, (self.noise, self.dropout))
+            if on_cuda
+            else self._device_step
+        )
+
+    @property
+    def images(self) -> int:
+        """Images seen so far, repeats included."""
+        return self.step * self.config.train.batch_size
+
+    @property
+    def seconds(self) -> float:
+        """Of training, evaluation not counted, up to the last row or evaluation."""
+        return self.stopwatch.seconds
+
+    def run(self, stop: StopRequest | None = None) -> Iterator[Logged | EvaluationDue]:
+        """Train to the end of the budget; the clock stops whenever something is yielded.
+
+        Whoever saves the trainer while an evaluation is due first calls `evaluated` once it is
+        made; a trainer that was saved before that asks for the evaluation again.
+
+        Args:
+            stop: checked after every step.
+
+        Raises:
+            Stopped: a stop was asked for; the state is that after a whole step.
+            Diverged: loss or gradient were not finite.
+        """
+        stop = StopRequest() if stop is None else stop
+        budget = self.budget
+        # A checkpoint may have been loaded.
+        self.position = budget.position(self.step, self.stopwatch.read)
+        while not budget.ends(self.evaluations):
+            if self._evaluation_is_due():
+                yield EvaluationDue(self.step, self.images, self.seconds)
+                if self._evaluation_is_due():
+                    self.evaluated()
+                continue
+            self.stopwatch.start()
+            grad_norm = self._update_until_something_is_due(stop)
+            self.stopwatch.stop()
+            self._must_be_finite()
+            if self._log_is_due():
+                yield self._log(grad_norm)
+            stop.check()
+
+    def _update_until_something_is_due(self, stop: StopRequest) -> Tensor:
+        """One step or more, without a wait for the device; returns the last gradient's norm."""
+        while True:
+            self.before = self.position
+            grad_norm = self.update()
+            if self.device.type == "cpu":  # where looking at a number costs nothing
+                self._must_be_finite()
+            if stop or self._log_is_due() or self._evaluation_is_due():
+                return grad_norm
+
+    def _log_is_due(self) -> bool:
+        last = self.budget.ends(self.evaluations + 1) and self._evaluation_is_due()
+        return last or self.budget.logs(self.before, self.position)
+
+    def _evaluation_is_due(self) -> bool:
+        # Not twice at one step, however long that step took.
+        fresh = self.step > self.evaluated_step
+        return fresh and self.budget.evaluates(self.position, self.evaluations)
+
+    def evaluated(self) -> None:
+        """Record that the evaluation that was due has been made."""
+        self.evaluations += 1
+        self.evaluated_step = self.step
+
+    def _must_be_finite(self) -> None:
+        if found := self.sentinel.divergence():
+            raise Diverged(found, self.config.train.lr)
+
+    def counters(self) -> dict[str, float]:
+        """The state apart from tensors."""
+        return {"seconds": self.seconds, **{name: getattr(self, name) for name in _COUNTERS}}
+
+    def restore_counters(self, counters: dict[str, float]) -> None:
+        """Restore the state from `counters`."""
+        self.stopwatch.seconds = float(counters["seconds"])
+        for name in _COUNTERS:
+            setattr(self, name, int(counters[name]))
+        self.sentinel.updates.fill_(self.step)
+
+    def update(self) -> Tensor:
+        """One step: batch, loss, gradient, AdamW, EMA. Returns the gradient's norm, on device."""
+        self.lr = self.config.train.lr * self.budget.ramp(self.position)
+        self._set_numbers(self.lr, self.ema.share(self.step))
+        index, mirrored = self.batches.indices(self.step), self.batches.mirrored(self.step)
+        grad_norm = self._on_device(index, mirrored)
+        self.loss_count += 1
+        self.step += 1
+        self.position = self.budget.position(self.step, self.stopwatch.read)
+        return grad_norm
+
+    def _set_numbers(self, lr: float, ema_share: float) -> None:
+        """Set the learning rate and the EMA's share of the next step."""
+        if isinstance(self._on_device, CudaGraph):
+            self._lr.fill_(lr)
+        else:
+            self.optimizer.param_groups[0]["lr"] = lr
+        self._ema_share.fill_(ema_share)
+
+    def _device_step(self, index: Tensor, mirrored: Tensor) -> Tensor:
+        """The part of an update on the device; nothing in it depends on the step's number."""
+        train = self.config.train
+        x, y = self.batches.take(index, mirrored)
+        dropout = self.config.model.class_dropout_prob
+        y = drop_labels(y, dropout, self.model.null_class, self.dropout)
+        t, noise = self.objective.draw(x, self.noise)
+        with mixed_precision(self.device, train.precision):
+            loss = self.objective.loss_at(self.model, x, y, t, noise)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        grad_norm = torch.nn.utils.get_total_norm(
+            [weight.grad for weight in self.parameters if weight.grad is not None]
+        )
+        if train.grad_clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, train.grad_clip, grad_norm)
+        loss = loss.detach()
+        # The optimizer reads this on the device, as it does for gradient scalers.
+        refused = self.sentinel(loss, grad_norm)
+        self.optimizer.found_inf = refused.float()  # type: ignore[attr-defined]
+        self.optimizer.step()
+        self.ema.update(self._ema_share)
+        self.loss_sum += loss.masked_fill(refused, 0.0)
+        return grad_norm
+
+    def _log(self, grad_norm: Tensor) -> Logged:
+        skipped = int(self.sentinel.count.item())
+        good = self.loss_count - (skipped - self.skipped)
+        loss = self.loss_sum.item() / good if good else math.nan
+        self.loss_sum.zero_()
+        self.loss_count = 0
+        self.skipped = skipped
+        self.logged += 1
+        return Logged(
+            step=self.step,
+            images=self.images,
+            seconds=self.seconds,
+            loss=loss,
+            lr=self.lr,
+            grad_norm=grad_norm.item(),
+        )

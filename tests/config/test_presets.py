@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+
+from ditbench.cli.run_options import size_and_data
+from ditbench.config import load, presets
+from ditbench.data import dataset_names
+
+
+@pytest.mark.parametrize("preset", presets())
+def test_a_preset_names_an_existing_data_set(preset):
+    assert load(preset).data.name in dataset_names()
+
+
+@pytest.mark.parametrize(("preset", "model"), [("cifar10", "S/4"), ("cifar10-s2", "S/2")])
+def test_cifar10(preset, model):
+    config = load(preset)
+    assert (config.data.name, config.data.horizontal_flip) == ("cifar10", True)
+    assert (config.model.name, config.objective.name) == (model, "flow")
+    assert config.budget.steps * config.train.warmup == 500
+    assert config.metrics.features == "cifar10"
+
+
+def test_the_two_cifar10_presets_differ_only_in_the_patch_size():
+    large, small = (load(name).model_dump() for name in ("cifar10", "cifar10-s2"))
+    assert large.pop("preset") != small.pop("preset")
+    assert (large["model"].pop("patch_size"), small["model"].pop("patch_size")) == (4, 2)
+    assert large == small
+
+
+def test_data_of_the_user_replace_those_of_the_preset(tmp_path):
+    config = load("cifar10", overrides=size_and_data(None, tmp_path / "a.zip"))
+    assert (config.data.name, config.data.path) == ("folder", tmp_path / "a.zip")
+    assert config.data.horizontal_flip

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from ditbench.data.folder import load_folder
+from ditbench.data.io import pixel_cache
+from ditbench.data.io.decode import decode_all
+from ditbench.errors import DitbenchError
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, into which two images go."""
+    monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(pixel_cache, "MIN_FILES", 2)
+    return tmp_path / "cache"
+
+
+def write_image(path: Path, value: int) -> None:
+    """A BMP: its length does not depend on its pixels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((6, 5, 3), value, np.uint8)).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number, name in enumerate(("cat/1.bmp", "cat/2.bmp", "dog/1.bmp")):
+        write_image(tmp_path / "animals" / name, number)
+    return tmp_path / "animals"
+
+
+@pytest.fixture
+def packed(folder: Path) -> Path:
+    return Path(shutil.make_archive(str(folder), "zip", folder))
+
+
+def values(path: Path) -> list[int]:
+    return load_folder(path).images[:, 0, 0, 0].tolist()
+
+
+def nothing_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pixel_cache, "decode_all", None)
+
+
+@pytest.mark.parametrize("kind", ["folder", "packed"])
+def test_the_second_time_nothing_is_decoded(cache, request, monkeypatch, kind):
+    path = request.getfixturevalue(kind)
+    first = load_folder(path)
+    nothing_is_decoded(monkeypatch)
+    second = load_folder(path)
+    assert second.digest == first.digest
+    assert (second.name, second.class_names) == (first.name, first.class_names)
+    assert second.labels.tolist() == first.labels.tolist() == [0, 0, 1]
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_it_is_a_safetensors_file(cache, folder):
+    expected = load_folder(folder).images
+    (path,) = cache.iterdir()
+    assert torch.equal(load_file(path)["images"], expected)
+
+
+def test_few_images_are_not_cached(cache, folder, monkeypatch):
+    monkeypatch.setattr(pixel_cache, "MIN_FILES", 4)
+    values(folder)
+    assert not cache.exists()
+
+
+def test_large_images_are(cache, folder, monkeypatch):
+    monkeypatch.setattr(pixel_cache, "MIN_FILES", 4)
+    monkeypatch.setattr(pixel_cache, "MIN_BYTES", 3 * 6 * 5 * 3)
+    values(folder)
+    assert list(cache.iterdir())
+
+
+def test_a_file_changed_under_its_size_and_time_is_noticed(cache, folder):
+    assert values(folder) == [0, 1, 2]
+    image = folder / "cat/2.bmp"
+    before = image.stat()
+    write_image(image, 77)
+    os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = image.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert values(folder) == [0, 77, 2]
+
+
+def test_a_zip_that_is_packed_again_is_noticed(cache, packed):
+    assert values(packed) == [0, 1, 2]
+    before = packed.stat()
+    with zipfile.ZipFile(packed) as archive:
+        files = {name: archive.read(name) for name in archive.namelist() if name[-1] != "/"}
+    names = list(files)
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, other in zip(names, reversed(names), strict=True):
+            archive.writestr(name, files[other])
+    os.utime(packed, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert values(packed) == [2, 1, 0]
+
+
+def added(folder: Path) -> None:
+    write_image(folder / "cat/3.bmp", 9)
+
+
+def removed(folder: Path) -> None:
+    (folder / "cat/1.bmp").unlink()
+
+
+def renamed(folder: Path) -> None:
+    (folder / "cat/1.bmp").rename(folder / "cat/9.bmp")
+
+
+def swapped(folder: Path) -> None:
+    (folder / "cat/1.bmp").rename(folder / "x")
+    (folder / "cat/2.bmp").rename(folder / "cat/1.bmp")
+    (folder / "x").rename(folder / "cat/2.bmp")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [(added, [0, 1, 9, 2]), (removed, [1, 2]), (renamed, [1, 0, 2]), (swapped, [1, 0, 2])],
+)
+def test_any_change_of_the_folder_is_noticed(cache, folder, change, expected):
+    values(folder)
+    change(folder)
+    assert values(folder) == expected
+    assert len(list(cache.iterdir())) == 1  # it replaced the one before
+
+
+def test_a_renamed_class_is_noticed(cache, folder):
+    values(folder)
+    (folder / "cat").rename(folder / "eel")
+    assert load_folder(folder).class_names == ("dog", "eel")
+    assert values(folder) == [2, 0, 1]
+
+
+def test_another_folder_has_a_file_of_its_own(cache, folder, tmp_path):
+    values(folder)
+    shutil.copytree(folder, tmp_path / "copy")
+    assert values(tmp_path / "copy") == [0, 1, 2]
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_the_pixels_of_another_folder_are_not_used(cache, folder, tmp_path):
+    values(folder)
+    (mine,) = cache.iterdir()
+    for number, name in enumerate(("cat/1.bmp", "cat/2.bmp", "dog/1.bmp")):
+        write_image(tmp_path / "other" / name, 50 + number)
+    values(tmp_path / "other")
+    (theirs,) = set(cache.iterdir()) - {mine}
+    theirs.replace(mine)
+    assert values(folder) == [0, 1, 2]
+
+
+def test_a_change_of_any_byte_is_noticed(cache, folder):
+    expected = load_folder(folder).digest
+    (path,) = cache.iterdir()
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 5):
+        data = bytearray(whole)
+        data[place] ^= 0x41
+        path.write_bytes(bytes(data))
+        assert load_folder(folder).digest == expected
+
+
+def test_a_truncated_file_is_not_used(cache, folder):
+    values(folder)
+    (path,) = cache.iterdir()
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 29):
+        path.write_bytes(whole[:length])
+        assert values(folder) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["pipe", "folder"])
+def test_a_pipe_or_folder_in_its_place_is_ignored(cache, folder, make):
+    values(folder)
+    (path,) = cache.iterdir()
+    path.unlink()
+    make(path)
+    assert values(folder) == [0, 1, 2]
+
+
+def test_without_a_writable_cache_the_images_are_decoded(cache, folder, monkeypatch):
+    cache.write_text("a file")
+    assert values(folder) == values(folder) == [0, 1, 2]
+    monkeypatch.setattr(pixel_cache, "cache_directory", lambda: None)
+    assert values(folder) == [0, 1, 2]
+
+
+def test_more_than_a_home_directory_should_hold_is_not_cached(cache, folder, monkeypatch):
+    monkeypatch.setattr(pixel_cache, "MAX_BYTES", 10)
+    values(folder)
+    assert not cache.exists()
+
+
+def test_a_file_that_changes_while_it_is_read_is_decoded_again(cache, folder, monkeypatch):
+    def decode_and_change(files, names):
+        images = decode_all(files, names)
+        write_image(folder / "cat/1.bmp", 9)
+        return images
+
+    monkeypatch.setattr(pixel_cache, "decode_all", decode_and_change)
+    assert values(folder) == [0, 1, 2]
+    monkeypatch.setattr(pixel_cache, "decode_all", decode_all)
+    assert values(folder) == [9, 1, 2]
+
+
+def test_a_file_that_is_missing_is_the_usual_error(cache, folder):
+    (folder / "cat/0.bmp").symlink_to(folder / "gone")
+    with pytest.raises(DitbenchError, match=r"cannot read .*0\.bmp"):
+        values(folder)
+
+
+def test_another_version_of_pillow_decodes_again(cache, folder, monkeypatch):
+    values(folder)
+    monkeypatch.setattr("PIL.__version__", "0.0.1")
+    nothing_is_decoded(monkeypatch)
+    with pytest.raises(TypeError):
+        values(folder)

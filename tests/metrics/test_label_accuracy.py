@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from scoring import feed
+from torchmetrics.classification import MulticlassAccuracy
+from toy_extractor import ToyExtractor, random_images
+
+from ditbench.metrics.label_accuracy import LabelAccuracy
+from ditbench.metrics.real import compute_statistics
+from ditbench.metrics.score import Scorer
+
+
+def test_label_accuracy_of_real_digits_is_the_classifiers(digits, classifier):
+    scorer = Scorer(classifier, compute_statistics(digits.images, classifier))
+    found = feed(scorer, digits.images, digits.labels).compute()
+    right = (classifier(digits.images).logits.argmax(1) == digits.labels).float().mean().item()
+    assert found["label_accuracy"] == pytest.approx(right)
+    assert right > 0.99
+    assert found["fid"] == pytest.approx(0, abs=1e-3)
+
+
+def test_label_accuracy_is_torchmetrics_to_the_last_digit(toy: ToyExtractor):
+    logits = toy(random_images(301, 1)).logits
+    labels = torch.arange(301) % 4
+    peer = MulticlassAccuracy(4, average="micro")
+    own = LabelAccuracy(compute_statistics(random_images(2, 1), toy), torch.device("cpu"))
+    for part, wanted in zip(logits.split(64), labels.split(64), strict=True):
+        own.update(part, part, wanted)
+        peer.update(part.argmax(1), wanted)
+    assert 0 < own.compute() < 1
+    assert own.compute() == float(peer.compute())

@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler
+from draws import normal, seeded
+
+from ditbench.errors import DitbenchError
+from ditbench.objectives.ddpm import DDPM
+from ditbench.objectives.samplers import ancestral, ddim, euler, heun
+from ditbench.objectives.schedule import Schedule
+
+
+class Oracle:
+    """The eps that minimises the loss when the data are normal with mean 0 and known deviation."""
+
+    def __init__(self, std, channels):
+        self.variance, self.channels = std**2, channels
+        self.abar = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000).double(), 0)
+
+    def __call__(self, x, t, y):
+        abar = self.abar[t].view(-1, 1, 1, 1)
+        eps = x * (1 - abar).sqrt() / (abar * self.variance + 1 - abar)
+        out = torch.zeros(x.shape[0], self.channels, *x.shape[2:])
+        out[:, : x.shape[1]] = eps
+        return out
+
+
+@pytest.mark.parametrize("learn_sigma", [True, False])
+@pytest.mark.parametrize("steps", [2, 7, 50])
+@pytest.mark.parametrize("clip", [True, False])
+def test_ancestral_sampling_agrees_with_diffusers(toy_model, learn_sigma, steps, clip):
+    """Each state that our sampler shows the model, and the last, against a scheduler's."""
+    scheduler = DDPMScheduler(
+        beta_schedule="linear",
+        variance_type="learned_range" if learn_sigma else "fixed_small",
+        clip_sample=clip,
+    )
+    objective = DDPM(learn_sigma=learn_sigma)
+    scheduler.set_timesteps(timesteps=objective.schedule.respaced(steps).timesteps.flip(0).tolist())
+    noise, y = normal(3, 2, 4, 4), torch.tensor([0, 1, 2])
+
+    model = toy_model(objective.output_channels(2))
+    samples = objective.sample(model, noise, y, steps, generator=seeded(5), clip=clip)
+
+    x, generator, states = noise, seeded(5), []
+    for t in scheduler.timesteps:
+        states.append(x)
+        out = toy_model(objective.output_channels(2))(x, t.expand(3), y)
+        x = scheduler.step(out, t, x, generator=generator).prev_sample
+    states.append(x)
+    ours = [call[0] for call in model.calls] + [samples]
+    assert len(ours) == steps + 1
+    # Without clipping the first predictions of x_0 are magnified 157 times, rounding and all.
+    tolerance = 1e-4 if clip else 2e-3
+    for mine, theirs in zip(ours, states, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("clip", [True, False])
+@pytest.mark.parametrize(
+    ("timesteps", "steps", "stride_steps"),
+    [(50, 50, 50), (1000, 28, 27)],  # every step; and steps of 37, which 1000 // 27 is too
+)
+def test_ddim_agrees_with_diffusers(toy_model, clip, timesteps, steps, stride_steps):
+    scheduler = DDIMScheduler(
+        num_train_timesteps=timesteps, beta_schedule="linear", clip_sample=clip
+    )
+    scheduler.num_inference_steps = stride_steps
+    objective = DDPM(timesteps=timesteps)
+    noise, y = normal(3, 2, 4, 4), torch.tensor([0, 1, 2])
+    model = toy_model(4)
+    samples = objective.sample(model, noise, y, steps, sampler="ddim", clip=clip)
+    for i, (x, t, _) in enumerate(model.calls):
+        eps = toy_model(4)(x, t, y)[:, :2]
+        expected = scheduler.step(
+            eps, int(t[0]), x, eta=0.0, use_clipped_model_output=True
+        ).prev_sample
+        actual = model.calls[i + 1][0] if i + 1 < steps else samples
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
+@pytest.mark.parametrize("learn_sigma", [True, False])
+def test_the_perfect_eps_recovers_the_data(sampler, learn_sigma):
+    """Normal data of deviation 0.5, 20,000 samples: deviation within 3%, mean within 5 errors."""
+    objective = DDPM(learn_sigma=learn_sigma)
+    model = Oracle(0.5, objective.output_channels(1))
+    noise = normal(20_000, 1, 1, 1)
+    y = torch.zeros(20_000, dtype=torch.long)
+    samples = objective.sample(
+        model, noise, y, 200, sampler=sampler, generator=seeded(1), clip=False
+    )
+    assert samples.std().item() == pytest.approx(0.5, rel=0.03)
+    assert samples.mean().item() == pytest.approx(0, abs=5 * 0.5 / 20_000**0.5)
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
+def test_one_step_is_the_image_predicted_from_pure_noise(toy_model, sampler):
+    model, noise, y = toy_model(4), normal(3, 2, 4, 4), torch.tensor([0, 1, 2])
+    samples = DDPM().sample(model, noise, y, 1, sampler=sampler, generator=seeded())
+    ((x, t, _),) = model.calls
+    assert torch.equal(x, noise)
+    assert t.tolist() == [999] * 3
+    abar = np.prod(1 - np.linspace(1e-4, 0.02, 1000))
+    eps = toy_model(4)(noise, t, y)[:, :2]
+    expected = ((noise - (1 - abar) ** 0.5 * eps) / abar**0.5).clamp(-1, 1)
+    torch.testing.assert_close(samples, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_guidance_reaches_the_samples(toy_model):
+    model, noise, y = toy_model(4), normal(3, 2, 4, 4), torch.tensor([0, 1, 2])
+    objective = DDPM()
+    plain = objective.sample(model, noise, y, 4, sampler="ddim")
+    guided = objective.sample(model, noise, y, 4, 3.0, null_class=9, sampler="ddim")
+    assert [len(call[0]) for call in model.calls] == [3] * 4 + [6] * 4
+    assert not torch.allclose(plain, guided)
+
+
+def test_the_same_seed_gives_the_same_bits(toy_model):
+    noise, y = normal(4, 2, 4, 4), torch.arange(4)
+    same, again, other = (
+        DDPM().sample(toy_model(4), noise, y, 5, generator=seeded(seed)) for seed in (3, 3, 4)
+    )
+    assert torch.equal(same, again)
+    assert not torch.equal(same, other)
+
+
+@pytest.mark.parametrize("learn_sigma", [True, False])
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
+def test_sampling_reads_nothing_back_from_the_device(toy_model, sampler, learn_sigma):
+    """The meta device has no values: whatever waited for one would raise."""
+    objective = DDPM(learn_sigma=learn_sigma)
+    noise = torch.empty(2, 2, 4, 4, device="meta")
+    y = torch.empty(2, dtype=torch.long, device="meta")
+    model = toy_model(objective.output_channels(2))
+    samples = objective.sample(
+        model, noise, y, 4, 2.0, null_class=9, sampler=sampler, generator=seeded()
+    )
+    assert samples.shape == noise.shape
+    assert len(model.calls) == 4
+
+
+def test_sampling_keeps_no_graph_and_returns_float32(toy_model):
+    noise = normal(2, 2, 4, 4).requires_grad_()
+    samples = DDPM().sample(toy_model(4), noise, torch.tensor([0, 1]), 3, generator=seeded())
+    assert not samples.requires_grad
+    assert samples.dtype == torch.float32
+    assert samples.abs().max() <= 1
+
+
+def test_ancestral_sampling_needs_a_generator(toy_model):
+    with pytest.raises(ValueError, match="generator"):
+        DDPM().sample(toy_model(4), normal(1, 2, 4, 4), torch.tensor([0]), 3)
+
+
+@pytest.mark.parametrize("steps", [0, -1, 1001])
+def test_refuses_steps_out_of_range(toy_model, steps):
+    with pytest.raises(DitbenchError, match="sampling_steps") as caught:
+        DDPM().sample(toy_model(4), normal(1, 2, 4, 4), torch.tensor([0]), steps)
+    assert "from 1 to 1000" in caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+def test_an_unknown_sampler_gets_the_nearest_name(toy_model):
+    with pytest.raises(DitbenchError, match="dimm") as caught:
+        DDPM().sample(toy_model(4), normal(1, 2, 4, 4), torch.tensor([0]), 3, sampler="dimm")
+    assert "ddim" in caught.value.hint
+
+
+@pytest.mark.parametrize("integrate", [euler, heun])
+def test_integrators_need_nothing_but_a_velocity(integrate):
+    """dx/dt = 1 takes x from t = 1 to t = 0 by 1, and the times are fractions of the path."""
+    times = []
+
+    def velocity(x, t):
+        times.append(t)
+        return torch.ones_like(x)
+
+    x = normal(2, 1, 2, 2)
+    torch.testing.assert_close(integrate(velocity, x, 4), x - 1)
+    assert times[0] == 1
+    assert min(times) == (0.25 if integrate is euler else 0)
+
+
+def test_samplers_of_a_chain_need_nothing_but_eps():
+    """Of a model that knows the image, every sampler's last step is that image."""
+    x0, noise = normal(2, 1, 4, 4, seed=1).clamp(-1, 1), normal(2, 1, 4, 4)
+    schedule = Schedule.linear(1000, 1e-4, 0.02).respaced(10)
+    step = {int(t): i for i, t in enumerate(schedule.timesteps)}
+    seen = []
+
+    def denoise(x, t):
+        seen.append(t)
+        return schedule.at_step(step[t]).predict_eps(x, x0), None
+
+    for sample in (
+        lambda: ddim(denoise, noise, schedule, clip=True),
+        lambda: ancestral(denoise, noise, schedule, seeded(), clip=True),
+    ):
+        torch.testing.assert_close(sample(), x0, rtol=1e-4, atol=1e-4)
+        assert seen == schedule.timesteps.flip(0).tolist()
+        seen.clear()

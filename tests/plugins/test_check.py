@@ -1,0 +1,231 @@
+"""`check_block`: correct blocks pass, and each kind of mistake is named."""
+
+import pytest
+import torch
+
+from ditbench.models.registry import block_names
+from ditbench.plugins.check import CHECKS, check_block
+
+HEADER = """
+import torch
+import torch.nn.functional as F
+from torch import nn
+from ditbench.models.blocks.adaln_zero import AdaLNZeroBlock
+from ditbench.models.blocks.base import Block
+from ditbench.models.blocks.in_context import InContextBlock
+from ditbench.models.blocks.plain import PlainBlock
+from ditbench.models.init import zero
+from ditbench.models.layers import norm
+
+"""
+FIRST_LINE = HEADER.count("\n") + 1
+FORWARD = "    def forward(self, x, c):\n"
+INIT = "    def __init__(self, spec, index):\n        super().__init__(spec, index)\n"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """All checks but the one that takes seconds."""
+    for slow in ("compile", "cost"):
+        monkeypatch.delitem(CHECKS, slow)
+
+
+@pytest.fixture
+def check(tmp_path):
+    """The outcomes of a class, which is written below the imports above, by check."""
+
+    def check(text):
+        path = tmp_path / "mine.py"
+        path.write_text(HEADER + text)
+        return {outcome.check: outcome for outcome in check_block(f"{path}:Mine")}
+
+    return check
+
+
+@pytest.mark.parametrize("name", block_names())
+def test_ditbench_s_own_blocks_pass(name, quick):
+    assert [(each.check, each.detail) for each in check_block(name) if not each.ok] == []
+
+
+def test_a_block_of_torch_s_own_operations_passes_every_check(check):
+    """It uses nothing of ditbench but the class `Block` and its two layers."""
+    outcomes = check(
+        "class Mine(Block):\n    starts_as = 'identity'\n    initial = (('*gates*', zero),)\n"
+        + INIT
+        + "        D = spec.hidden_size\n        self.shifts = nn.Linear(D, 2 * D)\n"
+        "        self.gates = nn.Linear(D, 2 * D)\n"
+        + FORWARD
+        + "        c = F.silu(c.vector).unsqueeze(1)\n        D = x.shape[-1:]\n"
+        "        shift, scale = self.shifts(c).chunk(2, -1)\n"
+        "        gate1, gate2 = self.gates(c).chunk(2, -1)\n"
+        "        x = x + gate1 * self.attn(F.layer_norm(x, D) * (1 + scale) + shift)\n"
+        "        return x + gate2 * self.mlp(F.layer_norm(x, D))\n"
+    )
+    assert list(outcomes) == list(CHECKS)
+    assert all(each.ok and each.detail and not each.hint for each in outcomes.values()), outcomes
+    assert outcomes["start"].detail == "starts as the identity"
+    assert outcomes["conditioning"].detail == "t is read, c is read"
+    assert all(len(f"{'ok':7} {each.check:13} {each.detail}") <= 80 for each in outcomes.values())
+
+
+def test_conditioning_of_the_final_layer_alone_is_reported(check, quick):
+    outcomes = check("class Mine(PlainBlock):\n    adaptive_final_layer = True\n")
+    assert outcomes["conditioning"].detail == (
+        "t is read by the final layer only, c is read by the final layer only"
+    )
+
+
+def message(*shapes):
+    """What torch says of a product that does not fit: it differs between releases."""
+    with pytest.raises(RuntimeError) as caught:
+        torch.mm(*(torch.ones(shape) for shape in shapes))
+    return str(caught.value)
+
+
+BROKEN = {
+    "a tuple for a tensor": (
+        "shapes",
+        "class Mine(PlainBlock):\n" + FORWARD + "        return x, c\n",
+        "forward returns tuple, expected (5, 24, 32)",
+    ),
+    "nothing that is returned": (
+        "shapes",
+        "class Mine(PlainBlock):\n" + FORWARD + "        pass\n",
+        "forward returns NoneType, expected (5, 24, 32)",
+    ),
+    "other shapes": (
+        "shapes",
+        "class Mine(InContextBlock):\n" + FORWARD + "        return torch.cat([x, x], 1)\n",
+        "forward returns (5, 52, 32), expected (5, 26, 32)",
+    ),
+    "a product that does not fit": (
+        "shapes",
+        "class Mine(PlainBlock):\n" + FORWARD + "        x = norm(x)\n"
+        "        return x @ torch.ones(7, 7)\n",
+        f"mine.py:{FIRST_LINE + 3}: RuntimeError: {message((120, 32), (7, 7))}",
+    ),
+    "tokens that are lost": (
+        "shapes",
+        "class Mine(InContextBlock):\n    @classmethod\n    def run_blocks(cls, blocks, x, c):\n"
+        "        return super().run_blocks(blocks, x, c)[:, 3:]\n",
+        "the blocks return (5, 23, 32), expected (5, 24, 32)",
+    ),
+    "a timestep that it says not to read": (
+        "shapes",
+        "class Mine(AdaLNZeroBlock):\n    reads_timestep = False\n" + FORWARD
+        + "        return x + c.t[:, None]\n",
+        "this block does not read the timestep: it declares reads_timestep = False",
+    ),
+    "no rule for a parameter": (
+        "weights",
+        "class Mine(InContextBlock):\n" + INIT
+        + "        self.extra = nn.Parameter(torch.ones(3))\n",
+        "the same as shapes",
+    ),
+    "a buffer that nothing sets": (
+        "weights",
+        "class Mine(InContextBlock):\n" + INIT
+        + "        self.register_buffer('k', torch.ones(3))\n",
+        "blocks.0.k is not set",
+    ),
+    "a rule that matches nothing": (
+        "weights",
+        "class Mine(AdaLNZeroBlock):\n    initial = (('*adaln*', lambda w, d: w.zero_()),)\n",
+        "`initial` names '*adaln*', which matches no parameter",
+    ),
+    "a rule with draws of its own": (
+        "weights",
+        "class Mine(InContextBlock):\n    initial = (('*fc1*', lambda w, d: w.normal_()),)\n",
+        "starts differently each time",
+    ),
+    "an identity that says otherwise": (
+        "start",
+        "class Mine(AdaLNZeroBlock):\n    starts_as = 'random'\n",
+        "tokens do not change, and starts_as is 'random'",
+    ),
+    "no identity that says so": (
+        "start",
+        "class Mine(InContextBlock):\n    starts_as = 'identity'\n",
+        "tokens change by up to",
+    ),
+    "a parameter that nothing reads": (
+        "gradients",
+        "class Mine(InContextBlock):\n" + INIT + "        self.extra = nn.Linear(4, 4)\n",
+        "blocks.0.extra.weight gets no gradient in a model of 1 block",
+    ),
+    "conditioning that is not read": (
+        "conditioning",
+        "class Mine(PlainBlock):\n    reads_class = False\n",
+        "reads_timestep is True, and t does not change the output",
+    ),
+    "dropout": (
+        "determinism",
+        "class Mine(InContextBlock):\n" + FORWARD
+        + "        x = x + torch.dropout(self.attn(norm(x)), 0.5, self.training)\n"
+        "        return x + self.mlp(norm(x))\n",
+        "the output differs in training mode",
+    ),
+    "noise": (
+        "determinism",
+        "class Mine(InContextBlock):\n" + FORWARD
+        + "        x = x + self.attn(norm(x))\n"
+        "        return x + self.mlp(norm(x)) + torch.randn_like(x)\n",
+        "the same input has two outputs",
+    ),
+    "images that are mixed": (
+        "determinism",
+        "class Mine(InContextBlock):\n" + FORWARD
+        + "        x = x + self.attn(norm(x)) - x.mean(0, keepdim=True)\n"
+        "        return x + self.mlp(norm(x))\n",
+        "an image's output depends on the other images of its batch",
+    ),
+    "float32 between float64": (
+        "float64",
+        "class Mine(InContextBlock):\n" + FORWARD
+        + "        x = x + self.attn(norm(x) @ torch.eye(x.shape[-1]))\n"
+        "        return x + self.mlp(norm(x))\n",
+        f"mine.py:{FIRST_LINE + 2}: RuntimeError",
+    ),
+    "tokens in bf16": (
+        "bf16",
+        "class Mine(InContextBlock):\n" + FORWARD
+        + "        x = x + self.attn(norm(x))\n        h = self.mlp(norm(x))\n"
+        "        return x.to(h.dtype) + h\n",
+        "the tokens after the blocks are torch.bfloat16",
+    ),
+    "one parameter twice": (
+        "checkpoint",
+        "class Mine(InContextBlock):\n" + INIT + "        self.twin = self.attn\n",
+        "Some tensors share memory",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_mistake_is_named(case, check, quick):
+    failing, text, words = BROKEN[case]
+    outcome = check(text)[failing]
+    assert not outcome.ok
+    assert words in outcome.detail
+    assert "\n" not in outcome.detail
+    assert outcome.hint or "the same as" in words
+
+
+def test_what_cannot_be_counted_or_compiled(check):
+    """A branch on a value: it has none on the meta device, and makes two graphs of one."""
+    outcomes = check(
+        "class Mine(InContextBlock):\n" + FORWARD
+        + "        if x.sum() > 0:\n            x = x * 2\n"
+        "        x = x + self.attn(norm(x))\n        return x + self.mlp(norm(x))\n"
+    )  # fmt: skip
+    line = f"mine.py:{FIRST_LINE + 2}: "
+    assert line in outcomes["cost"].detail
+    assert line in outcomes["compile"].detail
+    assert "branch" in outcomes["compile"].detail.lower()
+
+
+def test_a_mistake_that_fails_all_checks_is_reported_once(check, quick):
+    outcomes = check("class Mine(PlainBlock):\n" + FORWARD + "        return 1 / 0\n")
+    assert "ZeroDivisionError" in outcomes.pop("shapes").detail
+    failed = {each.detail for each in outcomes.values() if not each.ok}
+    assert failed == {"the same as shapes"}

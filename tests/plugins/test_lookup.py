@@ -1,0 +1,145 @@
+"""Blocks by name and location."""
+
+import hashlib
+import subprocess
+import sys
+
+import pytest
+
+import ditbench
+from ditbench.models.registry import block_class, block_names
+from ditbench.plugins import lookup
+from ditbench.plugins.lookup import (
+    block_errors,
+    check_block,
+    expand,
+    expand_all,
+    external_block,
+    find_block,
+    restore_block,
+)
+
+
+def test_a_class_in_a_file_is_a_block(write, monkeypatch, tmp_path):
+    write()
+    monkeypatch.chdir(tmp_path)
+    assert expand("./mine.py:Mine") == ["Mine"]
+    assert expand_all(["none", "mine.py:Mine", "paper"]) == ["none", "Mine", *block_names("paper")]
+    assert check_block("Mine") == "Mine"
+    assert find_block("Mine").__name__ == "Mine"
+    assert "Mine" not in block_names()
+
+
+def test_groups_and_names_expand_without_the_file_system():
+    assert expand("paper") == block_names("paper")
+    assert expand("u-vit") == ["u-vit"]
+    assert all(external_block(name) is None for name in block_names())
+    assert find_block("adaln") is block_class("adaln")
+
+
+def test_naming_a_file_neither_executes_it_nor_imports_torch(write):
+    path = write("raise SystemExit('executed')")
+    program = (
+        "import sys\nfrom ditbench.plugins.lookup import expand\n"
+        f"assert expand({str(path)!r} + ':Mine') == ['Mine']\nassert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_an_edited_file_is_loaded_again(write):
+    path = write()
+    assert not find_block(f"{path}:Mine").reads_class
+    write(path.read_text().replace("reads_class = False", "reads_class = True"))
+    assert find_block(f"{path}:Mine").reads_class
+
+
+@pytest.mark.parametrize("name", ["hybrid", "none", "paper", "all"])
+def test_a_class_cannot_take_the_name_of_one_of_ditbench_s_own(write, name, refused):
+    path = write(write().read_text().replace("Mine", name))
+    error = refused(expand, f"{path}:{name}")
+    assert f"ditbench has a block or group called '{name}'" in error.message
+    assert error.hint == "rename the class"
+
+
+def test_two_files_with_the_same_class_name_are_not_mixed_up(write, refused):
+    one, other = write(name="one.py"), write(name="other.py")
+    assert expand_all([f"{one}:Mine", f"{one}:Mine"]) == ["Mine"]
+    error = refused(expand_all, [f"{one}:Mine", f"{other}:Mine"])
+    assert f"two blocks are called Mine: {one}:Mine and {other}:Mine" in error.message
+    assert external_block("Mine").file == str(other)
+    expand(f"{one}:Mine")
+    assert external_block("Mine").file == str(one)
+
+
+def test_an_unknown_name_offers_blocks_and_groups(refused):
+    assert "adaln-zero" in refused(find_block, "adaln_zer").hint
+    assert "paper" in refused(expand, "papr").hint
+
+
+def test_the_block_of_a_recorded_run_is_found_again_or_reported_as_gone(write, refused):
+    path = write()
+    expand(f"{path}:Mine")
+    block = external_block("Mine")
+    recorded = ("Mine", block.location, block.sha256, "RUN/strategy.py")
+    lookup._EXTERNAL.clear()
+    restore_block(*recorded)
+    assert find_block("Mine").__name__ == "Mine"
+    path.write_text(path.read_text() + "# edited\n")
+    error = refused(restore_block, *recorded)
+    assert "has changed: its SHA-256 was" in error.message
+    assert "RUN/strategy.py is a copy of what it was" in error.hint
+    path.unlink()
+    error = refused(restore_block, *recorded)
+    assert f"the code of Mine is gone: there is no file {path}" in error.message
+    assert "RUN/strategy.py" in error.hint
+
+
+def test_a_record_with_a_relative_path_is_refused(write, monkeypatch, tmp_path, refused):
+    path = write()
+    monkeypatch.chdir(tmp_path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    error = refused(restore_block, "Mine", "mine.py:Mine", sha256, "")
+    assert "not an absolute path" in error.message
+
+
+def test_errors_of_an_external_block_name_it_and_its_check(write, refused):
+    path = write()
+    find_block(f"{path}:Mine")
+
+    def fail():
+        with block_errors("Mine"):
+            raise KeyError("lost")
+
+    error = refused(fail)
+    assert error.message == "KeyError: 'lost' (block Mine)"
+    assert f"ditbench blocks check {path}:Mine" in error.hint
+
+
+def test_errors_of_ditbench_s_own_blocks_pass():
+    with pytest.raises(KeyError), block_errors("none"):
+        raise KeyError("lost")
+
+
+def test_a_decorator_has_no_effect_in_a_file_given_by_its_location(write):
+    text = write().read_text().replace("class Mine", "@ditbench.strategy('Mine')\nclass Mine")
+    path = write("import ditbench\n" + text)
+    for edit in ("", "# edited"):
+        path.write_text(path.read_text() + edit)
+        expand(f"{path}:Mine")
+        assert find_block("Mine")
+        assert external_block("Mine").location == f"{path}:Mine"
+    assert "Mine" not in block_names()
+
+
+def test_a_decorated_class_is_an_external_block():
+    from ditbench.models.blocks.plain import PlainBlock
+
+    for _ in range(2):  # a notebook cell that is run twice
+
+        @ditbench.strategy("decorated", "house")
+        class Decorated(PlainBlock):
+            reads_timestep = reads_class = False
+
+        assert find_block("decorated") is Decorated
+        assert external_block("decorated").file == __file__
+        assert expand("house") == ["decorated"]
