@@ -103,7 +103,7 @@ def bench(
     median over parts of several steps. The share of matmul is the training FLOP/s divided by the
     FLOP/s of one large matrix product on the same device. How to read it: docs/bench.md.
     """
-    from ditbench.report.tables import format_of
+    from ditbench.report.tables.render import format_of
 
     format_of(output, format)  # a wrong one is an error before anything is measured
     names, shape = parse_blocks(block), parse_input(input)
@@ -206,7 +206,7 @@ def _print(
 ) -> None:
     from ditbench.cli.bench_table import bench_columns, title
     from ditbench.cli.output import emit, print_table
-    from ditbench.report.tables import format_of
+    from ditbench.report.tables.render import format_of
 
     if format_of(output, format) == "rich":
         print_table(rows, bench_columns(conditions=False), title(rows[0]))

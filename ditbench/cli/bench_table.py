@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ditbench.report.columns import Column, decimals, significant
+from ditbench.report.amounts import decimals, significant
+from ditbench.report.tables.columns import Column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

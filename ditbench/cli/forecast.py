@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ditbench.report.columns import Column, decimals, significant
-from ditbench.report.terminal import rich_table
+from ditbench.report.amounts import decimals, significant
+from ditbench.report.tables.columns import Column
+from ditbench.report.tables.terminal import rich_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -24,12 +24,12 @@ from ditbench.cli.run_options import (
 )
 from ditbench.cli.tuned import sweeps_below
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.find import TUNING
+from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ditbench.report.tuning import Sweep
+    from ditbench.report.tuning.sweeps import Sweep
     from ditbench.runs.plan import Plan
 
 # Comparisons use seeds 0, 1, 2, ... They must not use those of a sweep.
@@ -82,13 +82,13 @@ def tune(
         return
     failed = _execute(plans, quiet=quiet)
     sweeps = _sweeps_of(plans, out / TUNING)
-    _print(sweeps, chosen, output, quiet=quiet)
+    _print(sweeps, chosen, output)
     _check_chosen(plans, sweeps, failed)
 
 
 def _format(output: Path | None, format: str | None, *, as_json: bool) -> str:  # noqa: A002
     """The format of the table. A wrong one is an error before anything is trained."""
-    from ditbench.report.tables import format_of
+    from ditbench.report.tables.render import format_of
 
     if as_json and format not in (None, "json"):
         raise DitbenchError(f"--json and --format {format} are given together", "omit one")
@@ -115,32 +115,27 @@ def _execute(plans: Sequence[Plan], *, quiet: bool) -> list[Plan]:
 
 def _sweeps_of(plans: Sequence[Plan], place: Path) -> list[Sweep]:
     """The sweeps of the planned blocks and budget, with the runs of earlier commands."""
-    from ditbench.report.tuning import Budget, task_of
+    from ditbench.report.tuning.sweeps import Budget, task_of
 
     found = {(sweep.task, sweep.budget): sweep for sweep in sweeps_below(place)}
     keys = dict.fromkeys((task_of(p.config), Budget.of(p.config.budget)) for p in plans)
     return [found[key] for key in keys if key in found]
 
 
-def _print(sweeps: Sequence[Sweep], chosen: str, output: Path | None, *, quiet: bool) -> None:
-    from ditbench.cli.output import emit_text, print_sentence, print_table
-    from ditbench.report.sweep_order import order_of
-    from ditbench.report.tables import render
-    from ditbench.report.tuning_table import tuning_columns, tuning_rows, tuning_title
+def _print(sweeps: Sequence[Sweep], chosen: str, output: Path | None) -> None:
+    from ditbench.cli.output import emit_text, print_table
+    from ditbench.report.tables.render import render
+    from ditbench.report.tuning.table import tuning_columns, tuning_rows
+    from ditbench.report.words import sweep_title
 
     if not sweeps:
         return
     rows = tuning_rows(sweeps)
     columns = tuning_columns(sweeps, for_people=chosen not in ("csv", "json"))
-    order = order_of(sweeps)
     if chosen == "rich":
-        print_table(rows, columns, tuning_title(sweeps[0]))
-        if order:
-            print_sentence(order)
+        print_table(rows, columns, sweep_title(sweeps[0].budget, sweeps[0].seeds))
     else:
         emit_text(render(rows, columns, chosen), output)
-        if order and not quiet:
-            typer.echo(order, err=True)
 
 
 def _check_chosen(plans: Sequence[Plan], sweeps: Sequence[Sweep], failed: Sequence[Plan]) -> None:

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import DitbenchError
-from ditbench.find import TUNING
-from ditbench.rundir import SWEEP
+from ditbench.rundir import SWEEP, TUNING
 from ditbench.runs.plan import plan_all
 from ditbench.runs.run import execute
 
