@@ -17,6 +17,7 @@ WALL_CLOCK = {
     "steps_per_second",
     "samples_per_second",
     "peak_memory_bytes",
+    "sha256",
 }
 
 

@@ -150,5 +150,5 @@ def test_a_complete_run_that_cannot_be_read_is_named(cli, tiny, tmp_path):
     (first / "eval.csv").write_text("")
     told = cli(*arguments)
     assert told.exit_code == 1
-    assert f"skipped: {first}: eval.csv is empty" in told.stderr
+    assert f"skipped: {first}: eval.csv was changed after the run ended" in told.stderr
     assert f"error: {first} is complete, but cannot be read" in told.stderr

@@ -35,7 +35,7 @@ OPTIONS = {"budget__steps": 15, "eval__points": 3, "model__depth": 1}
 # A row every two steps, so that evaluations and their checkpoints stand between rows.
 LOG_ROWS = 7
 CLOCKS = {"seconds", "sampling_seconds", "eval_seconds", "train_seconds", "steps_per_second",
-          "samples_per_second", "peak_memory_bytes"}  # fmt: skip
+          "samples_per_second", "peak_memory_bytes", "sha256"}  # fmt: skip
 
 # What a child says of itself in the byte that it shares with its parent.
 PHASES = ("loading", "training", "evaluation", "checkpoint", "rows", "result")

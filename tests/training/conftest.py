@@ -1,19 +1,35 @@
 """Compiled training that needs no C++ compiler."""
 
+from functools import partial
+
 import pytest
 import torch
 
 
 @pytest.fixture
-def without_cpp(monkeypatch):
-    """Training is compiled without C++, from a clean slate: other tests' would be found."""
+def compile_with(monkeypatch):
+    """Let torch compile with another of its backends, from a clean state."""
     from torch._dynamo.utils import counters
 
-    from ditbench.training import compiled
+    from ditbench.training import compile as compiler
 
-    torch._dynamo.reset()
-    counters.clear()
-    monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
-    compiled.obstacle_to_compiling.cache_clear()
-    yield
-    compiled.obstacle_to_compiling.cache_clear()
+    def forget():
+        torch._dynamo.reset()
+        counters.clear()
+        compiler._compiled.cache_clear()
+        compiler.obstacle.cache_clear()
+
+    original = torch.compile
+
+    def use(backend):
+        forget()
+        monkeypatch.setattr(torch, "compile", partial(original, backend=backend))
+
+    yield use
+    forget()
+
+
+@pytest.fixture
+def without_cpp(compile_with):
+    """torch traces and differentiates, but generates no code."""
+    compile_with("aot_eager")

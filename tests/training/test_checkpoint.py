@@ -362,7 +362,7 @@ def test_a_result_that_is_damaged_is_made_anew_once_it_is_removed(make_plan):
     plan.directory.result.write_text("{")
     with pytest.raises(DitbenchError, match=r"result\.json is not JSON") as raised:
         execute(plan)
-    assert raised.value.hint == "remove that file: the run then makes it anew"
+    assert raised.value.hint == "remove that file to run it again"
     plan.directory.result.unlink()
     again = execute(plan)
     assert again["final"] == result["final"]
