@@ -111,7 +111,7 @@ DAMAGE = {
         "not JSON",
     ),
     "final a list": (json_key("result.json", "final", [1]), "final is missing or not a table"),
-    "final empty": (json_key("result.json", "final", {}), "is missing"),
+    "final empty": (json_key("result.json", "final", {}), "None in result.json"),
     "a list for result.json": (write("result.json", b"[1]"), "does not hold a JSON object"),
     "a number for cost.json": (write("cost.json", b"1"), "does not hold a JSON object"),
     "result.json with a byte order mark": (

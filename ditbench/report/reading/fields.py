@@ -1,17 +1,49 @@
-"""Values from files that may be damaged: of the requested type, or an error that names them."""
+"""Values from files that may be damaged: of the declared type, or an error that names them."""
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ditbench.errors import DitbenchError
 
-Row = dict[str, Any]
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
-_INT64 = 2**63
+T = TypeVar("T")
+Row = dict[str, Any]
+Text = Annotated[str, Field(min_length=1)]
+Whole = Annotated[int, Field(ge=0, lt=2**63)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
 # Characters of a value in an error message.
 _MAX_SHOWN = 60
+
+
+class Table(BaseModel):
+    """What is read of one file. Other keys are ignored: newer versions may write more."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+
+def parse(kind: TypeAdapter[T], values: Any, file: str) -> T:
+    """Validate values; a key whose value is None counts as missing.
+
+    Raises:
+        DitbenchError: a value is missing or of another type; names the file, the key and the value.
+    """
+    if isinstance(values, dict):
+        values = {key: value for key, value in values.items() if value is not None}
+    try:
+        return kind.validate_python(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        if first["type"] == "missing":
+            raise DitbenchError(f"{file}: {key} is missing") from error
+        message = f"{file}: {key}: {first['msg']}, not {show(first['input'])}"
+        raise DitbenchError(message) from error
 
 
 def show(value: Any) -> str:
@@ -23,42 +55,6 @@ def show(value: Any) -> str:
     except RecursionError:
         text = f"a {type(value).__name__} that is nested too deeply"
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
-
-
-def _get(table: Row, key: str, file: str) -> Any:
-    value = table.get(key)
-    if value is None or value == "":
-        raise DitbenchError(f"{file}: {key} is missing")
-    return value
-
-
-def text(table: Row, key: str, file: str) -> str:
-    """A text that is not empty."""
-    value = _get(table, key, file)
-    if not isinstance(value, str):
-        raise DitbenchError(f"{file}: {key} is not a text: {show(value)}")
-    return value
-
-
-def whole(table: Row, key: str, file: str) -> int:
-    """A whole number in 0..2**63-1."""
-    value = _get(table, key, file)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _INT64:
-        raise DitbenchError(f"{file}: {key} is not a whole number: {show(value)}")
-    return value
-
-
-def number(table: Row, key: str, file: str) -> float:
-    """A finite number."""
-    value = _get(table, key, file)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            finite = float(value)
-        except OverflowError:  # JSON has integers of any length
-            finite = math.inf
-        if math.isfinite(finite):
-            return finite
-    raise DitbenchError(f"{file}: {key} is not a finite number: {show(value)}")
 
 
 def flatten(table: Row, prefix: str = "") -> Row:

@@ -11,14 +11,14 @@ import stat
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from ditbench.config import read_toml
 from ditbench.errors import DitbenchError, one_line
 from ditbench.files import read_json
 from ditbench.report import amounts
 from ditbench.report.facts import FIRST_METRICS, NAMES, SCORED, MetricFacts, is_recipe
-from ditbench.report.reading.fields import flatten, number, show, text, whole
+from ditbench.report.reading.fields import Finite, Table, Text, Whole, flatten, parse, show
 from ditbench.report.reading.spikes import read_spike
 from ditbench.report.words import PUBLISHED
 from ditbench.rows import parse_cell
@@ -35,6 +35,66 @@ if TYPE_CHECKING:
 MAX_BYTES = 64 * 2**20
 MAX_CONFIG_BYTES = 2**15
 _MAX_NAME = 40  # characters
+
+
+class _Result(Table):
+    """What is read of result.json."""
+
+    preset: Text
+    block: Text
+    seed: Whole
+    fingerprint: str = Field(pattern=r"^[0-9a-f]{64}$")
+    steps: Whole
+    train_seconds: Finite
+    steps_per_second: Finite
+    samples_per_second: Finite
+    peak_memory_bytes: Whole | float = math.nan  # null if the device does not report it
+    device: Text
+    # The name of a folder does not say which images are in it, nor that of a classifier how it was
+    # trained.
+    dataset_digest: str = ""
+    features_digest: str = ""
+
+
+class _Cost(Table):
+    """What is read of cost.json."""
+
+    model: Text
+    input: Text
+    parameters: Whole
+    gmacs: Finite
+    gflops: Finite
+
+
+class _Config(Table):
+    """What is read of config.toml. Not a RunConfig, so that runs of other versions are readable."""
+
+    strategy: str = Field(default="", alias="strategy.sha256")
+    objective: Text = Field(alias="objective.name")
+    dataset: Text = Field(alias="data.name")
+    batch_size: Whole = Field(alias="train.batch_size")
+    lr: Finite = Field(alias="train.lr")
+    precision: Text = Field(alias="train.precision")
+
+
+class _Evaluation(Table):
+    """What is read of a row of eval.csv, besides its metrics."""
+
+    step: Whole
+    images: Whole
+    train_flops: Finite
+    seconds: Finite
+    features: Text
+    samples: Whole
+    sampler: Text
+    sampling_steps: Whole
+    cfg_scale: Finite
+    ema_decay: Finite
+
+
+_RESULT, _COST, _CONFIG = TypeAdapter(_Result), TypeAdapter(_Cost), TypeAdapter(_Config)
+_EVALUATION = TypeAdapter(_Evaluation)
+_VALUES = TypeAdapter(dict[str, Finite], config=ConfigDict(strict=True))
 _METRICS = TypeAdapter(list[MetricFacts])
 
 
@@ -65,12 +125,16 @@ def _read_run(run: RunDirectory) -> list[Row]:
     metrics = _metrics(result, run.result.name)
     facts = {
         "path": str(run.path),
-        **_result_facts(result, run.result.name),
-        **_cost_facts(read_json(run.cost), run.cost.name),
-        **_config_facts(flat, metrics, run.config.name),
+        "schema": result["schema"],
+        **parse(_RESULT, result, run.result.name).model_dump(),
+        **parse(_COST, read_json(run.cost), run.cost.name).model_dump(),
+        **parse(_CONFIG, flat, run.config.name).model_dump(),
+        "budget": _budget(flat, run.config.name),
+        "source": source_of(flat),
+        "recipe": _recipe(flat, metrics),
         **read_spike(run.train),
         "backend": _backend(run),
-        "metrics": _METRICS.dump_json(list(metrics)).decode(),
+        "metrics": _METRICS.dump_json(metrics).decode(),
     }
     for name in ("preset", "block", "seed"):
         if name in config and config[name] != facts[name]:
@@ -108,73 +172,23 @@ def _check_strategy(run: RunDirectory, flat: Row) -> None:
         raise DitbenchError(f"{run.strategy.name} is not the source that {run.config.name} names")
 
 
-def _metrics(result: Row, file: str) -> Sequence[MetricFacts]:
+def _metrics(result: Row, file: str) -> list[MetricFacts]:
     """The metrics of a run. Runs of schema 1 do not describe theirs."""
-    described = result.get("metrics")
-    if described is None:
-        return FIRST_METRICS
-    try:
-        metrics = _METRICS.validate_python(described)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, ("metrics", *first["loc"])))
-        raise DitbenchError(f"{file}: {where}: {first['msg']}") from error
+    if result.get("metrics") is None:
+        return list(FIRST_METRICS)
+    metrics = parse(_METRICS, result["metrics"], f"{file}: metrics")
     names = [metric.name for metric in metrics]
     if "fid" not in names or len(set(names)) < len(names) or NAMES.intersection(names):
         raise DitbenchError(f"{file}: metrics lacks fid, or a name in it is taken")
     return metrics
 
 
-def _result_facts(result: Row, file: str) -> Row:
-    fingerprint = text(result, "fingerprint", file)
-    if not re.fullmatch(r"[0-9a-f]{64}", fingerprint):
-        raise DitbenchError(f"{file}: fingerprint is not 64 hex digits: {show(fingerprint)}")
-    memory = math.nan
-    if result.get("peak_memory_bytes") is not None:  # null if the device does not report it
-        memory = whole(result, "peak_memory_bytes", file)
-    return {
-        "fingerprint": fingerprint,
-        "peak_memory_bytes": memory,
-        **{name: text(result, name, file) for name in ("preset", "block", "device")},
-        **{name: whole(result, name, file) for name in ("seed", "schema", "steps")},
-        **{
-            name: number(result, name, file)
-            for name in ("train_seconds", "steps_per_second", "samples_per_second")
-        },
-        # The name of a folder does not say which images are in it, nor that of a classifier how
-        # it was trained.
-        **{name: _optional(result, name, file) for name in ("dataset_digest", "features_digest")},
-    }
-
-
-def _optional(table: Row, key: str, file: str) -> str:
-    return "" if table.get(key) is None else text(table, key, file)
-
-
-def _cost_facts(cost: Row, file: str) -> Row:
-    return {
-        **{name: text(cost, name, file) for name in ("model", "input")},
-        "parameters": whole(cost, "parameters", file),
-        **{name: number(cost, name, file) for name in ("gmacs", "gflops")},
-    }
-
-
-def _config_facts(flat: Row, metrics: Sequence[MetricFacts], file: str) -> Row:
-    # Not validated as a RunConfig, so that runs of older and newer versions stay readable.
+def _recipe(flat: Row, metrics: Sequence[MetricFacts]) -> str:
+    """The part of a configuration that no other column holds, as JSON."""
     recipe = {key: value for key, value in flat.items() if is_recipe(key)}
     # A value that is computed in another way is not comparable.
     recipe |= {f"{each.name}.version": each.version for each in metrics if each.version != 1}
-    return {
-        "strategy": _optional(flat, "strategy.sha256", file),
-        "objective": text(flat, "objective.name", file),
-        "budget": _budget(flat, file),
-        "dataset": text(flat, "data.name", file),
-        "source": source_of(flat),
-        "batch_size": whole(flat, "train.batch_size", file),
-        "lr": number(flat, "train.lr", file),
-        "precision": text(flat, "train.precision", file),
-        "recipe": json.dumps(recipe, sort_keys=True, default=str),
-    }
+    return json.dumps(recipe, sort_keys=True, default=str)
 
 
 def source_of(flat: Row) -> str:
@@ -191,20 +205,21 @@ def source_of(flat: Row) -> str:
 
 
 def _budget(flat: Row, file: str) -> str:
-    given = [key for key in flat if key.startswith("budget.")]
-    if given == ["budget.steps"]:
-        return amounts.budget("steps", whole(flat, "budget.steps", file))
-    if given in (["budget.flops"], ["budget.seconds"]):
-        return amounts.budget(given[0].removeprefix("budget."), number(flat, given[0], file))
-    raise DitbenchError(f"{file}: [budget] is not one of steps, flops and seconds")
+    given = {key: value for key, value in flat.items() if key.startswith("budget.")}
+    if len(given) != 1 or not given.keys() <= {"budget.steps", "budget.flops", "budget.seconds"}:
+        raise DitbenchError(f"{file}: [budget] is not one of steps, flops and seconds")
+    ((key, amount),) = parse(_VALUES, given, file).items()
+    unit = key.removeprefix("budget.")
+    return amounts.budget(unit, int(amount) if unit == "steps" else amount)
 
 
 def _backend(run: RunDirectory) -> str:
     """What computed the steps; empty where env.json does not say. Only a remark depends on it."""
     try:
-        return _optional(read_json(run.environment), "backend", run.environment.name)
+        backend = read_json(run.environment).get("backend")
     except DitbenchError:
         return ""
+    return backend if isinstance(backend, str) else ""
 
 
 def _read_evaluations(path: Path, metrics: Sequence[MetricFacts]) -> list[Row]:
@@ -237,25 +252,17 @@ def _read_evaluations(path: Path, metrics: Sequence[MetricFacts]) -> list[Row]:
 
 
 def _evaluation(cells: Row, metrics: Sequence[MetricFacts], file: str) -> Row:
-    samples = whole(cells, "samples", file)
-    row = {
-        **{name: whole(cells, name, file) for name in ("step", "images", "sampling_steps")},
-        **{
-            name: number(cells, name, file)
-            for name in ("train_flops", "seconds", "cfg_scale", "ema_decay")
-        },
-        **{name: text(cells, name, file) for name in ("features", "sampler")},
-        "samples": samples,
-    }
-    for metric in metrics:
-        column = metric_column(metric, samples)
-        # A metric that needs classes is left out, or empty, if the features have none.
-        missing = metric.name != "fid" and cells.get(column) is None
-        row[metric.name] = math.nan if missing else number(cells, column, file)
-    return row
+    row = parse(_EVALUATION, cells, file).model_dump()
+    columns = {metric.name: _column(metric, row["samples"]) for metric in metrics}
+    given = {name: cells.get(name) for name in columns.values()}
+    values = parse(_VALUES, given, file)
+    if columns["fid"] not in values:
+        raise DitbenchError(f"{file}: {columns['fid']} is missing")
+    # A metric that needs classes is left out, or empty, if the features have none.
+    return row | {name: values.get(column, math.nan) for name, column in columns.items()}
 
 
-def metric_column(metric: MetricFacts, samples: int) -> str:
+def _column(metric: MetricFacts, samples: int) -> str:
     """The name of a metric's column in eval.csv."""
     return f"{metric.name}_{metric_suffix(samples)}" if metric.depends_on_samples else metric.name
 
@@ -267,6 +274,6 @@ def _check_last(result: Row, last: Row, file: str) -> None:
     final = result.get("final")
     if not isinstance(final, dict):
         raise DitbenchError("result.json: final is missing or not a table")
-    fid = number(final, f"fid_{metric_suffix(last['samples'])}", "result.json: final")
-    if not math.isclose(fid, last["fid"], rel_tol=1e-6, abs_tol=1e-12):
-        raise DitbenchError(f"fid is {last['fid']} in {file}, {fid} in result.json")
+    fid = final.get(f"fid_{metric_suffix(last['samples'])}")
+    if fid != last["fid"]:
+        raise DitbenchError(f"fid is {last['fid']} in {file}, {show(fid)} in result.json")
