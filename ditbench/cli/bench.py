@@ -7,14 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ditbench.cli.amounts import parse_count, parse_seconds
-from ditbench.cli.options import DEVICES, Blocks, Format, Output, parse_blocks
-from ditbench.cli.run_options import (
-    BACKEND_HELP,
-    COMPILE_HELP,
-    parse_backend,
-    place,
-    size_overrides,
-)
+from ditbench.cli.options import Blocks, Format, Output, parse_blocks
+from ditbench.cli.run_options import Model, Quiet, how, load_config, takes, what
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_input
 
@@ -36,95 +30,56 @@ BATCH_SIZE = 128
 MOST_SAMPLED = 1_000_000  # the limit of eval.batch_size
 
 
+@takes(Model)
 def bench(
+    options: Model,
     block: Blocks = "paper",
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="S/2, or 256x8x4/2 (hidden x depth x heads / patch). Default: 64x4x4/2.",
-        ),
-    ] = None,
     input: Annotated[  # noqa: A002 (the option's name)
-        str,
-        typer.Option(metavar="HxWxC", help="Height x width x channels of the random images."),
+        str, what(metavar="HxWxC", help="Height x width x channels of the random images.")
     ] = "32x32x4",
     classes: Annotated[
-        int, typer.Option(metavar="N", min=1, max=1_000_000, help="The number of classes.")
+        int, what(metavar="N", min=1, max=1_000_000, help="The number of classes.")
     ] = 1000,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Images per training step and per batch of samples. Default: 128.",
-        ),
-    ] = None,
-    objective: Annotated[
-        str | None, typer.Option(metavar="NAME", help="ddpm or flow. Default: ddpm.")
-    ] = None,
     peer: Annotated[
         str | None,
-        typer.Option(
+        what(
             metavar="NAMES",
             help="Also measure adaLN-Zero of others: diffusers, diffusers-compiled or both.",
         ),
     ] = None,
     seconds: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Seconds of timing per row: 10, 1m. Default: 3."),
+        str | None, how(metavar="TIME", help="Seconds of timing per row: 10, 1m. Default: 3.")
     ] = None,
     steps: Annotated[
-        str | None,
-        typer.Option(metavar="N", help="Timed steps per row instead of seconds, 10 or more."),
+        str | None, how(metavar="N", help="Timed steps per row instead of seconds, 10 or more.")
     ] = None,
     sampling_steps: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Steps of the sampler. Default: 25.")
-    ] = None,
-    device: Annotated[str, typer.Option(metavar="NAME", help=DEVICES)] = "auto",
-    precision: Annotated[
-        str | None, typer.Option(metavar="NAME", help="auto, fp32 or bf16.")
-    ] = None,
-    backend: Annotated[str | None, typer.Option(metavar="NAME", help=BACKEND_HELP)] = None,
-    compile: Annotated[  # noqa: A002 (the option's name)
-        str | None, typer.Option(metavar="NAME", help=COMPILE_HELP)
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any setting of a run; repeatable."),
+        int | None, how(metavar="N", min=1, help="Steps of the sampler. Default: 25.")
     ] = None,
     format: Format = None,  # noqa: A002
     output: Output = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Time training steps and sampling on random images. Nothing is written into results.
 
     A step is a whole training step: batch, forward and backward pass, AdamW, EMA. Its time is the
     median over parts of several steps. The share of matmul is the training FLOP/s divided by the
-    FLOP/s of one large matrix product on the same device. How to read it: docs/bench.md.
+    FLOP/s of one large matrix product on the same device. Default: 64x4x4/2, batches of 128, DDPM.
+    How to read the table: docs/bench.md.
     """
     from ditbench.report.tables.render import format_of
 
     format_of(output, format)  # a wrong one is an error before anything is measured
     names, shape = parse_blocks(block), parse_input(input)
-    overrides: dict[str, Any] = {
-        **size_overrides(model),
-        "objective.name": objective,
-        "train.batch_size": batch_size,
-        "train.precision": precision,
-        "train.backend": parse_backend(backend, compile),
+    overrides = options.overrides() | {
         "eval.sampling_steps": sampling_steps,
         "budget.steps": 10**6,  # never reached, and needs no clock
     }
-    given = {key: value for key, value in overrides.items() if value is not None}
-
-    from ditbench.config import load
-
-    sampled = min(batch_size or BATCH_SIZE, MOST_SAMPLED)
+    sampled = min(options.batch_size or BATCH_SIZE, MOST_SAMPLED)
     defaults = (*DEFAULTS, f"train.batch_size={BATCH_SIZE}", f"eval.batch_size={sampled}")
-    config = load(settings=(*defaults, *(set_ or ())), overrides=given)
+    config = load_config(overrides, (*defaults, *(options.set_ or ())))
     length = _length(seconds, steps)
-    rows = _rows(config, names, peer, (*shape, classes), device, compile)
+    rows = _rows(config, options, names, peer, (*shape, classes))
     _measure(rows, length, format, output, quiet=quiet)
 
 
@@ -146,11 +101,10 @@ def _length(seconds: str | None, steps: str | None) -> Length:
 
 def _rows(
     config: RunConfig,
+    options: Model,
     names: list[str],
     peer: str | None,
     shape: tuple[int, int, int, int],
-    device: str,
-    compile: str | None,  # noqa: A002
 ) -> list[Row]:
     """The blocks, then the peers. A DitbenchError is raised for each that cannot be measured."""
     from ditbench.bench.adapters import Ours, check_peer, load_peer
@@ -160,12 +114,12 @@ def _rows(
 
     check_options(names, config.model.size, config.options)
     peers = [] if peer is None else [check_peer(part.strip()) for part in peer.split(",")]
-    config, where = place(config, device, compile)
+    config, device = options.place(config)
     images = random_images(*shape, least=config.train.batch_size)
     adapters: list[tuple[str, str, Adapter]] = [(name, name, Ours()) for name in names]
     adapters += [(name, REFERENCE, load_peer(name)) for name in dict.fromkeys(peers)]
     rows = [
-        Row(name, plan_on(images, config.with_values(block=block), where), adapter)
+        Row(name, plan_on(images, config.with_values(block=block), device), adapter)
         for name, block, adapter in adapters
     ]
     for row in rows:

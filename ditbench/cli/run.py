@@ -17,7 +17,7 @@ from ditbench.cli.run_options import (
     Training,
     output,
     parse_rate,
-    takes_training,
+    takes,
     what,
 )
 from ditbench.cli.tuned import TUNED, TunedRates
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from ditbench.runs.plan import Plan
 
 
-@takes_training
+@takes(Training)
 def run(
     block: Blocks,
-    training: Training,
+    options: Training,
     seeds: Annotated[
         str | None,
         typer.Option(
@@ -62,8 +62,8 @@ def run(
     blocks = parse_blocks(block)
     seed_list = None if seeds is None else parse_seeds(seeds)
     tuned = lr == TUNED
-    base = training.configure(train__lr=None if lr is None or tuned else parse_rate(lr))
-    base, device = training.place(base)
+    base = options.configure(lr=None if lr is None or tuned else parse_rate(lr))
+    base, device = options.place(base)
     configs = [
         base.with_values(block=name, seed=seed)
         for seed in seed_list or [base.seed]

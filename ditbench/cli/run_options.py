@@ -1,4 +1,4 @@
-"""The options that `run` and `tune` share, and the configuration that they make.
+"""The options that `run`, `tune` and `bench` share, and the configuration that they make.
 
 Like everything that a help page needs, this imports no torch.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -31,8 +31,6 @@ what = partial(typer.Option, rich_help_panel="What is trained")
 how = partial(typer.Option, rich_help_panel="How long, and on what")
 output = partial(typer.Option, rich_help_panel="What is printed and written")
 
-BACKEND_HELP = "What computes a step: auto, plain, compile (torch.compile) or kernels (GPU, bf16)."
-COMPILE_HELP = "The old spelling of --backend: on is compile, off never compiles; auto."
 COMPILE = ("auto", "on", "off")
 
 DryRun = Annotated[
@@ -47,14 +45,9 @@ Quiet = Annotated[bool, output("--quiet", help="Show no progress.")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
-    """Options that say what is trained, for how long, and on what; None where not given."""
+class Model:
+    """What is trained, and on what; None where an option is not given."""
 
-    preset: Annotated[str, what(metavar="NAME", help="The settings to start from.")] = "digits"
-    config: Annotated[
-        Path | None,
-        what(metavar="FILE", help="TOML that overrides the preset, such as a run's config.toml."),
-    ] = None
     set_: Annotated[
         list[str] | None,
         what("--set", metavar="KEY=VALUE", help="Any setting: eval.cfg_scale=4; repeatable."),
@@ -63,6 +56,70 @@ class Training:
         str | None, what(metavar="SIZE", help="S/4, or 256x8x4/2 (hidden x depth x heads / patch).")
     ] = None
     objective: Annotated[str | None, what(metavar="NAME", help="ddpm or flow.")] = None
+    batch_size: Annotated[int | None, what(metavar="N", help="Images per step.")] = None
+    device: Annotated[str, how(metavar="NAME", help=DEVICES)] = "auto"
+    precision: Annotated[str | None, how(metavar="NAME", help="auto, fp32 or bf16.")] = None
+    backend: Annotated[
+        str | None,
+        how(
+            metavar="NAME",
+            help="What computes a step: auto, plain, compile (torch.compile) or kernels (GPU, "
+            "bf16).",
+        ),
+    ] = None
+    compile: Annotated[
+        str | None,
+        how(
+            metavar="NAME",
+            help="The old spelling of --backend: on is compile, off never compiles; auto.",
+        ),
+    ] = None
+
+    def overrides(self) -> dict[str, Any]:
+        """The keys of the configuration that the options set; None where not given.
+
+        Raises:
+            DitbenchError: an option is wrong.
+        """
+        size = {} if self.model is None else vars(parse_model(self.model))
+        return {
+            **{f"model.{name}": value for name, value in size.items()},
+            "objective.name": self.objective,
+            "train.batch_size": self.batch_size,
+            "train.precision": self.precision,
+            "train.backend": self._backend(),
+        }
+
+    def _backend(self) -> str | None:
+        if self.compile is None:
+            return self.backend
+        if self.backend is not None:
+            raise DitbenchError("--backend and --compile are given together", "omit --compile")
+        if self.compile not in COMPILE:
+            raise unknown_name("choice for --compile", self.compile, COMPILE)
+        return "compile" if self.compile == "on" else None
+
+    def place(self, config: RunConfig) -> tuple[RunConfig, torch.device]:
+        """The device, and the configuration with the backend of `--compile off` on that device."""
+        from ditbench.runs.environment import resolve_precision, select_device
+
+        device = select_device(self.device)
+        if self.compile == "off":
+            bf16 = resolve_precision(config.train.precision, device) == "bf16"
+            fused = device.type == "cuda" and bf16
+            config = config.with_values(train__backend="kernels" if fused else "plain")
+        return config, device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Model):
+    """A whole training run; None where an option is not given."""
+
+    preset: Annotated[str, what(metavar="NAME", help="The settings to start from.")] = "digits"
+    config: Annotated[
+        Path | None,
+        what(metavar="FILE", help="TOML that overrides the preset, such as a run's config.toml."),
+    ] = None
     data: Annotated[
         Path | None,
         what(
@@ -70,7 +127,6 @@ class Training:
             help="A folder or zip of class folders of images, or an .npz of images.",
         ),
     ] = None
-    batch_size: Annotated[int | None, what(metavar="N", help="Images per step.")] = None
     steps: Annotated[str | None, how(metavar="N", help="The budget in updates: 20000 or 20k.")] = (
         None
     )
@@ -89,107 +145,68 @@ class Training:
             help="The budget in training time, without evaluation: 10m, 1h30m or 600 (s).",
         ),
     ] = None
-    device: Annotated[str, how(metavar="NAME", help=DEVICES)] = "auto"
-    precision: Annotated[str | None, how(metavar="NAME", help="auto, fp32 or bf16.")] = None
-    backend: Annotated[str | None, how(metavar="NAME", help=BACKEND_HELP)] = None
-    compile: Annotated[str | None, how(metavar="NAME", help=COMPILE_HELP)] = None
 
-    def configure(self, **others: Any) -> RunConfig:
-        """The configuration that the options make of a preset and a file.
-
-        Args:
-            **others: further keys of the configuration, with `__` for the dot; None is not given.
-
-        Raises:
-            DitbenchError: an option, a file or a key is wrong.
-        """
-        overrides: dict[str, Any] = {
-            **size_overrides(self.model),
-            **parse_budget(self.steps, self.flops, self.time),
-            "objective.name": self.objective,
-            "train.batch_size": self.batch_size,
-            "train.precision": self.precision,
-            "train.backend": parse_backend(self.backend, self.compile),
-            **{key.replace("__", "."): value for key, value in others.items()},
-        }
+    def overrides(self) -> dict[str, Any]:
+        """The keys of the configuration that the options set; see `Model.overrides`."""
+        overrides = super().overrides() | parse_budget(self.steps, self.flops, self.time)
         if self.data is not None:
             from ditbench.data import loader_of
 
             overrides |= {"data.name": loader_of(self.data), "data.path": str(self.data)}
-        given = {key: value for key, value in overrides.items() if value is not None}
+        return overrides
 
-        from ditbench.config import load
+    def configure(self, lr: float | None = None) -> RunConfig:
+        """The configuration that the options make of a preset and a file.
 
-        return load(self.preset, self.config, tuple(self.set_ or ()), given)
+        Raises:
+            DitbenchError: an option, a file or a key is wrong.
+        """
+        overrides = self.overrides() | {"train.lr": lr}
+        return load_config(overrides, tuple(self.set_ or ()), self.preset, self.config)
 
-    def place(self, config: RunConfig) -> tuple[RunConfig, torch.device]:
-        """The device, and the configuration with the backend of `--compile off` on it."""
-        return place(config, self.device, self.compile)
+
+def load_config(
+    overrides: dict[str, Any],
+    settings: tuple[str, ...],
+    preset: str = "digits",
+    file: Path | None = None,
+) -> RunConfig:
+    """The configuration of a preset, a file, settings and overrides, of which None is dropped."""
+    from ditbench.config import load
+
+    given = {key: value for key, value in overrides.items() if value is not None}
+    return load(preset, file, settings, given)
 
 
-def takes_training(command: Callable[..., None]) -> Callable[..., None]:
-    """Replace the parameter `training` of a command by the options of `Training`."""
-    hints = get_type_hints(Training, include_extras=True)
+def takes(options: type[Model]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Let a command take the fields of a class as options, in place of its parameter `options`."""
+    hints = get_type_hints(options, include_extras=True)
+    names = sorted(hints, key=lambda name: name in Model.__annotations__)  # the preset first
     shared = [
         inspect.Parameter(
-            field.name,
+            name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=field.default,
-            annotation=hints[field.name],
+            default=getattr(options, name),
+            annotation=hints[name],
         )
-        for field in fields(Training)
+        for name in names
     ]
-    parameters: list[inspect.Parameter] = []
-    for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
-        own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
-        parameters += shared if name == "training" else own
 
-    def with_options(**given: Any) -> None:
-        training = Training(**{option.name: given.pop(option.name) for option in shared})
-        command(training=training, **given)
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        parameters: list[inspect.Parameter] = []
+        for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
+            own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
+            parameters += shared if name == "options" else own
 
-    with_options.__doc__ = command.__doc__
-    with_options.__annotations__ = {each.name: each.annotation for each in parameters}
-    vars(with_options)["__signature__"] = inspect.Signature(parameters)  # what typer reads
-    return with_options
+        def with_options(**given: Any) -> None:
+            command(options=options(**{name: given.pop(name) for name in names}), **given)
 
+        with_options.__doc__ = command.__doc__
+        with_options.__annotations__ = {each.name: each.annotation for each in parameters}
+        vars(with_options)["__signature__"] = inspect.Signature(parameters)  # what typer reads
+        return with_options
 
-def size_overrides(model: str | None) -> dict[str, Any]:
-    """The keys of the configuration that `--model` stands for."""
-    if model is None:
-        return {}
-    return {f"model.{name}": value for name, value in vars(parse_model(model)).items()}
-
-
-def parse_backend(backend: str | None, compile: str | None) -> str | None:  # noqa: A002
-    """The backend that `--backend`, or `--compile` in its place, asks for; None where neither does.
-
-    Raises:
-        DitbenchError: both are given, or `--compile` is unknown.
-    """
-    if compile is None:
-        return backend
-    if backend is not None:
-        raise DitbenchError("--backend and --compile are given together", "omit --compile")
-    if compile not in COMPILE:
-        raise unknown_name("choice for --compile", compile, COMPILE)
-    return "compile" if compile == "on" else None
-
-
-def place(
-    config: RunConfig,
-    device: str,
-    compile: str | None,  # noqa: A002
-) -> tuple[RunConfig, torch.device]:
-    """The device of a name; `--compile off` is kernels on a GPU in bf16 and plain elsewhere."""
-    from ditbench.runs.environment import resolve_precision, select_device
-
-    chosen = select_device(device)
-    if compile == "off":
-        bf16 = resolve_precision(config.train.precision, chosen) == "bf16"
-        fused = chosen.type == "cuda" and bf16
-        config = config.with_values(train__backend="kernels" if fused else "plain")
-    return config, chosen
+    return decorate
 
 
 def parse_rate(text: str) -> float:

@@ -16,7 +16,7 @@ from ditbench.cli.run_options import (
     Training,
     how,
     parse_rates,
-    takes_training,
+    takes,
     what,
 )
 from ditbench.cli.run_options import (
@@ -37,10 +37,10 @@ FIRST_SEED = 1000
 RATES = "1e-4,3e-4,1e-3,3e-3"
 
 
-@takes_training
+@takes(Training)
 def tune(
     block: Blocks,
-    training: Training,
+    options: Training,
     lr: Annotated[
         str, what(metavar="X,Y,...", help="The learning rates to try for each block.")
     ] = RATES,
@@ -72,7 +72,7 @@ def tune(
     chosen = _format(output, format, as_json=as_json)
     blocks, rates = parse_blocks(block), parse_rates(lr)
     seed_list = parse_seeds(seeds, FIRST_SEED)
-    base, device = training.place(training.configure())
+    base, device = options.place(options.configure())
 
     from ditbench.runs.sweep import Grid, plan_sweep
 

@@ -120,7 +120,7 @@ CASES = [
     ("--steps 10 --seconds 1", "--seconds and --steps are given together", "omit one"),
     ("--format jsn", "unknown format 'jsn'", "did you mean json?"),
     ("-o bench.txt", "unknown suffix '.txt'", "--format"),
-    ("--batch-size 0", "'--batch-size'", "ditbench bench --help"),
+    ("--batch-size 0", "train.batch_size = 0", "train.batch_size"),
     ("--classes 0", "'--classes'", "ditbench bench --help"),
 ]
 
