@@ -1,37 +1,37 @@
-"""A fair comparison of the ways to tell a diffusion transformer its timestep and class.
+"""Compare conditioning blocks of diffusion transformers under the same budget.
 
     import ditbench
 
-    runs = ditbench.load_results("results")  # a tidy DataFrame, one row an evaluation
+    runs = ditbench.load_results("results")  # a tidy DataFrame, one row per evaluation
     print(ditbench.compare(runs).sentence)
 
-Both are torch-free; docs/api.md tells the columns. `@ditbench.strategy("name")` above a class makes
-it a strategy of this process: docs/your-own.md.
+Both are torch-free; docs/api.md describes the columns. `@ditbench.strategy("name")` registers a
+class as a block: docs/your-own.md.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ditbench.models.registry import strategy
-    from ditbench.report.compare import Comparison, compare, compare_groups
-    from ditbench.report.groups import split_groups
-    from ditbench.report.results import load_results
+    from ditbench.report.reading.groups import split_groups
+    from ditbench.report.reading.results import load_results
+    from ditbench.report.statistics.compare import Comparison, compare, compare_groups
 
 __version__ = "0.1.0"
 __all__ = ["Comparison", "compare", "compare_groups", "load_results", "split_groups", "strategy"]
 
 _HOMES = {
-    "Comparison": "ditbench.report.compare",
-    "compare": "ditbench.report.compare",
-    "compare_groups": "ditbench.report.compare",
-    "load_results": "ditbench.report.results",
-    "split_groups": "ditbench.report.groups",
+    "Comparison": "ditbench.report.statistics.compare",
+    "compare": "ditbench.report.statistics.compare",
+    "compare_groups": "ditbench.report.statistics.compare",
+    "load_results": "ditbench.report.reading.results",
+    "split_groups": "ditbench.report.reading.groups",
     "strategy": "ditbench.models.registry",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for: the command line must start at once."""
+    """Import a public name on its first use, so that the command line starts fast."""
     if name not in _HOMES:
         raise AttributeError(f"module 'ditbench' has no attribute {name!r}")
     from importlib import import_module

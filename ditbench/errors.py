@@ -1,4 +1,4 @@
-"""The one error that a user of ditbench sees: a line, a hint and an exit code."""
+"""The only error that a user of ditbench sees: a line, a hint and an exit code."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ EXIT_INTERRUPTED = 130
 # Plus the number of the signal that stopped a run: 130 for Ctrl-C, 143 for SIGTERM.
 EXIT_SIGNAL = 128
 
-_MAX_LINE = 1_000  # characters of an error that anyone wants to read
+_MAX_LINE = 1_000  # characters of an error message
 
 
 class DitbenchError(Exception):
-    """Something that a user can cause and can mend.
+    """Something that a user can cause and can fix.
 
     The command line prints `message` after `error:`, `hint` after `help:`, and exits with
-    `exit_code`; no traceback is shown.
+    `exit_code`, without a traceback.
 
     Args:
         message: one line that says what is wrong, with the value that was given.
@@ -38,10 +38,10 @@ class DitbenchError(Exception):
 
 
 def printable(text: str) -> str:
-    """A text with what is not printable escaped.
+    """A text with unprintable characters escaped.
 
-    Paths and the contents of damaged files may hold newlines, which would forge a second line, or
-    what a terminal would obey.
+    Paths and damaged files may contain newlines, which would forge a second line, or control
+    sequences of a terminal.
     """
     if text.isprintable():
         return text
@@ -49,11 +49,11 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str, most: int = _MAX_LINE) -> str:
-    """A text as one line can show it: printable, and of much the middle left out.
+    """A text as one line: printable, and without its middle if it is long.
 
     Args:
         text: any.
-        most: characters that are shown.
+        most: the number of characters to show.
     """
     text = printable(text)
     half = most // 2
@@ -61,9 +61,9 @@ def one_line(text: str, most: int = _MAX_LINE) -> str:
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> DitbenchError:
-    """The error for a name that is not in `known`: it offers the nearest ones, or all of them.
+    """The error for a name that is not in `known`. It suggests the nearest ones, or lists all.
 
-    Of a dotted name, the last part alone is near: `lr` to `train.lr`.
+    The last part of a dotted name is near to it: `lr` to `train.lr`.
     """
     by_lower_case = {word.lower(): word for word in known}
     matches = [word for word in by_lower_case if word.endswith(f".{name.lower()}")]

@@ -1,7 +1,4 @@
-"""Files that are written whole or not at all, and the place of those that only save time.
-
-Torch-free.
-"""
+"""Atomic writing of files, and the place of the cache. Torch-free."""
 
 from __future__ import annotations
 
@@ -18,18 +15,18 @@ from ditbench.errors import EXIT_FAILED, DitbenchError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-# How the names of half-written files begin.
+# The prefix of the names of half-written files.
 TEMPORARY = ".tmp-"
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file whole or not at all, and so that it outlasts a power cut.
+    """Write a file completely or not at all, so that it survives a power failure.
 
-    A temporary file is written, brought to the disk (fsync) and renamed; then the rename is brought
+    A temporary file is written, flushed to the disk (fsync) and renamed; then the rename is flushed
     to the disk.
 
     Raises:
-        DitbenchError: exit code 1, when the place cannot be written or the disk is full.
+        DitbenchError: exit code 1, if the file cannot be written or the disk is full.
     """
     temporary: Path | None = None
     try:
@@ -46,14 +43,14 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         raise cannot_write(path, error) from error
     finally:
         if temporary is not None:
-            with suppress(OSError):  # the place may be gone, which is told already
+            with suppress(OSError):  # the directory may be gone, which is reported already
                 temporary.unlink(missing_ok=True)
 
 
 def cache_directory() -> Path | None:
-    """Where things are kept that only save time; None where there is no home.
+    """The directory of files that only save time; None without a home directory.
 
-    `~/.cache/ditbench`, which `XDG_CACHE_HOME` and `DITBENCH_CACHE` move.
+    `~/.cache/ditbench`, unless `XDG_CACHE_HOME` or `DITBENCH_CACHE` is set.
     """
     own, shared = os.environ.get("DITBENCH_CACHE"), os.environ.get("XDG_CACHE_HOME")
     try:
@@ -65,7 +62,7 @@ def cache_directory() -> Path | None:
 
 
 def make_directory(path: Path) -> None:
-    """Make a directory and those above it, and bring to the disk that they are there."""
+    """Make a directory and its parents, and flush their entries to the disk."""
     if not path.is_dir():
         make_directory(path.parent)
         path.mkdir(exist_ok=True)
@@ -73,7 +70,7 @@ def make_directory(path: Path) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Bring to the disk which files a directory has; not every system lets one open it."""
+    """Flush the entries of a directory to the disk. Not every system can open one."""
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -83,17 +80,17 @@ def sync_directory(path: Path) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what a process that was killed left half-written, in a directory and below."""
+    """Remove the half-written files of a killed process, in a directory and below."""
     for leftover in path.rglob(f"{TEMPORARY}*"):
         with suppress(OSError):
             leftover.unlink(missing_ok=True)
 
 
 def cannot_write(path: Path, error: OSError) -> DitbenchError:
-    """The error for a place that takes no writing."""
+    """The error for a file that cannot be written."""
     return DitbenchError(
         f"cannot write {path}: {error.strerror or error}",
-        "choose a place that is writable and has room",
+        "choose a place that is writable and has free space",
         EXIT_FAILED,
     )
 
@@ -104,7 +101,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object atomically; a number that is not finite becomes null."""
+    """Write a JSON object atomically; numbers that are not finite become null."""
     write_text(path, json.dumps(_finite(value), indent=2) + "\n")
 
 
@@ -119,7 +116,7 @@ def _finite(value: Any) -> Any:
 
 
 def read_json(path: Path, hint: str = "run it again") -> dict[str, Any]:
-    """Read a JSON object; a DitbenchError names the file and what is wrong with it."""
+    """Read a JSON object. A DitbenchError names the file and what is wrong with it."""
     try:
         value = json.loads(path.read_text("utf-8"))
     except OSError as error:

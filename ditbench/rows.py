@@ -1,4 +1,4 @@
-"""Tables as CSV files that grow by a row at a time. Torch-free."""
+"""CSV files that grow by one row at a time. Torch-free."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def append_row(path: Path, row: Mapping[str, Any], columns: Iterable[str]) -> None:
-    """Append a row to a CSV file; the header comes with the first one.
+    """Append a row to a CSV file, after a header if it is the first one.
 
     Raises:
-        DitbenchError: exit code 1, when the place cannot be written or the disk is full, or when
-            the file has other columns: another version began it.
+        DitbenchError: exit code 1, if the file cannot be written, the disk is full, or the file has
+            other columns because another version began it.
     """
     columns = list(columns)
     if row.keys() != set(columns):
@@ -37,7 +37,7 @@ def append_row(path: Path, row: Mapping[str, Any], columns: Iterable[str]) -> No
                 raise damaged(path, f"its columns are not {','.join(columns)}", EXIT_FAILED)
             file.write(csv_line(row[name] for name in columns))
             file.flush()
-            os.fsync(file.fileno())  # a checkpoint that is on the disk says that the row is, too
+            os.fsync(file.fileno())  # a checkpoint on the disk counts this row
         if is_new:
             sync_directory(path.parent)
     except OSError as error:
@@ -45,21 +45,23 @@ def append_row(path: Path, row: Mapping[str, Any], columns: Iterable[str]) -> No
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a CSV file that `append_row` wrote; none if there is no such file.
+    """The rows of a CSV file that `append_row` wrote, without one that a crash truncated.
 
-    A row that a crash cut short is left out.
+    A file that does not exist has no rows.
 
     Raises:
-        DitbenchError: when the file cannot be read, or is no CSV file.
+        DitbenchError: the file cannot be read, or is not a CSV file.
     """
     if not path.is_file():
         return []
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            # Without its newline, a line may lack digits of its last number.
+            # A line without its newline may lack digits of its last number.
             rows = list(csv.DictReader(line for line in file if line.endswith("\n")))
     except OSError as error:
-        raise DitbenchError(f"cannot read {path}: {error.strerror}", "may you read it?") from error
+        raise DitbenchError(
+            f"cannot read {path}: {error.strerror}", "check its permissions"
+        ) from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise damaged(path, str(error)) from error
     whole = [row for row in rows if None not in row and None not in row.values()]
@@ -67,7 +69,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def damaged(path: Path, reason: str, exit_code: int = EXIT_USAGE) -> DitbenchError:
-    """The error for a table that is not as it was written."""
+    """The error for a damaged table."""
     return DitbenchError(
         f"{path} is damaged: {reason}", "remove the run directory and run it again", exit_code
     )
@@ -80,12 +82,12 @@ def csv_line(cells: Iterable[Any]) -> str:
     return line.getvalue()
 
 
-@functools.lru_cache(maxsize=8192)  # most cells of a thousand runs are those of another run
+@functools.lru_cache(maxsize=8192)  # most cells of a thousand runs repeat
 def parse_cell(text: str) -> int | float | str:
-    """The number that a cell of a CSV file holds, or else its text."""
-    if "_" in text:  # Python reads 1_000 as a number; no writer of ours does
+    """The number in a cell of a CSV file, or else its text."""
+    if "_" in text:  # Python would read 1_000 as a number
         return text
-    # Asked first, because an error costs more than all else here: half of the cells are floats.
+    # Half of the cells are floats, and an exception is expensive.
     kinds = (int, float) if text.removeprefix("-").isdecimal() else (float,)
     for kind in kinds:
         try:

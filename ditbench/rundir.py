@@ -1,17 +1,18 @@
-"""The run directory: the one bridge between measuring and telling. Torch-free.
+"""The run directory: the only bridge between training and reporting. Torch-free.
 
 Only this file knows the names and formats inside it:
 
     results/<preset>/<block>/seed<k>-<fingerprint8>/
         config.toml   cost.json   env.json   train.csv   eval.csv   samples/   checkpoints/
-        strategy.py   the source of a strategy that is not ditbench's own
-        failure.json  why it stopped, while it has not gone on
-        result.json   written last: a run without it is not complete
+        strategy.py   the source of a block that is not ditbench's own
+        failure.json  why it stopped, until it resumes
+        result.json   written last: a run without it is not complete. It holds the SHA-256 of
+                      config.toml, env.json, cost.json, train.csv and eval.csv
 """
 
 from __future__ import annotations
 
-from functools import cached_property
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
@@ -30,18 +31,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-# Raised when a reader of an older version would misread the files.
-SCHEMA = 1
+# Raised when a reader of an older version would misread the files. Every schema is read for ever.
+# 1: no hashes of the other files in result.json, no description of the metrics.
+SCHEMA = 2
+_READ = (1, 2)
 
-# What env.json of a run in a sweep calls the sweep's rates and seeds.
+# The key in env.json for the rates and seeds of the sweep that a run belongs to.
 SWEEP = "sweep"
+# The directory of the sweeps of `ditbench tune`, below a directory of results.
+TUNING = "tune"
 
 OWN_DIRECTORIES = ("samples", "checkpoints")
 TRAIN_COLUMNS = ("step", "images", "seconds", "loss", "lr", "grad_norm")
 
 
 def metric_suffix(samples: int) -> str:
-    """How a metric's name says its number of samples: 2000 -> `2k`, 1797 -> `1797`."""
+    """The number of samples in a metric's name: 2000 -> `2k`, 1797 -> `1797`."""
     return f"{samples // 1000}k" if samples % 1000 == 0 else str(samples)
 
 
@@ -50,72 +55,52 @@ class RunDirectory:
 
     Args:
         path: the directory; nothing is created until something is written.
+
+    Attributes:
+        config: everything that determines the result, TOML.
+        strategy: the source of a block that is not ditbench's own, as the run was started.
+        environment: versions, device, commit, JSON.
+        cost: parameters, MACs, training cost, JSON.
+        train: the training log, CSV with `TRAIN_COLUMNS`.
+        evaluations: one row per evaluation, CSV.
+        result: the summary that is written last, JSON.
+        failure: why the run stopped, JSON; removed when it resumes.
+        lock: held by the process that writes.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.config = path / "config.toml"
+        self.strategy = path / "strategy.py"
+        self.environment = path / "env.json"
+        self.cost = path / "cost.json"
+        self.train = path / "train.csv"
+        self.evaluations = path / "eval.csv"
+        self.result = path / "result.json"
+        self.failure = path / "failure.json"
+        self.lock = path / ".lock"
 
     @classmethod
     def of(cls, out: Path, preset: str, block: str, seed: int, fingerprint: str) -> RunDirectory:
         """The directory of one configuration and seed below `out`."""
         return cls(out / preset / block / f"seed{seed}-{fingerprint[:8]}")
 
-    @cached_property
-    def config(self) -> Path:
-        """Everything that determines the result, TOML."""
-        return self.path / "config.toml"
+    @property
+    def recorded(self) -> tuple[Path, ...]:
+        """The files whose SHA-256 is in result.json."""
+        return (self.config, self.environment, self.cost, self.train, self.evaluations)
 
-    @cached_property
-    def strategy(self) -> Path:
-        """The source of a strategy that is not ditbench's own, Python, as the run was started."""
-        return self.path / "strategy.py"
-
-    @cached_property
-    def environment(self) -> Path:
-        """Versions, device, commit, JSON."""
-        return self.path / "env.json"
-
-    @cached_property
-    def cost(self) -> Path:
-        """Parameters, MACs, training cost, JSON."""
-        return self.path / "cost.json"
-
-    @cached_property
-    def train(self) -> Path:
-        """The training log, CSV with `TRAIN_COLUMNS`."""
-        return self.path / "train.csv"
-
-    @cached_property
-    def evaluations(self) -> Path:
-        """One row an evaluation, CSV."""
-        return self.path / "eval.csv"
-
-    @cached_property
-    def result(self) -> Path:
-        """The summary that is written last, JSON."""
-        return self.path / "result.json"
-
-    @cached_property
-    def failure(self) -> Path:
-        """Why the run stopped, JSON; removed when it goes on."""
-        return self.path / "failure.json"
-
-    @cached_property
-    def lock(self) -> Path:
-        """Held by the process that writes."""
-        return self.path / ".lock"
-
-    @cached_property
+    @property
     def checkpoint(self) -> Path:
         """The latest checkpoint, safetensors."""
         return self.path / "checkpoints" / "latest.safetensors"
 
     @property
     def checkpoints(self) -> list[Path]:
-        """The checkpoints that are there, the newest first.
+        """The existing checkpoints, the newest first.
 
-        They are the latest and the one before; and one that is whole but not yet in the latest's
-        place, when a crash came between the renames of `write_checkpoint`.
+        They are the latest and the one before. After a crash between the renames of
+        `write_checkpoint` there is one more, which is whole but not yet in the latest's place.
         """
         paths = (self._incoming, self.checkpoint, self._previous)
         return [path for path in paths if path.is_file()]
@@ -133,7 +118,7 @@ class RunDirectory:
         return self.path / "samples" / f"step-{step:06d}.png"
 
     def is_complete(self) -> bool:
-        """Whether the run has ended and left its result."""
+        """Whether the run has ended and written its result."""
         return self.result.is_file()
 
     def last_samples(self) -> Path | None:
@@ -155,7 +140,7 @@ class RunDirectory:
         self.describe(config_toml, environment, cost, strategy)
 
     def is_described(self) -> bool:
-        """Whether what `start` writes is there; somebody may have removed it."""
+        """Whether the files that `start` writes exist."""
         return all(path.is_file() for path in (self.config, self.environment, self.cost))
 
     def describe(
@@ -165,31 +150,31 @@ class RunDirectory:
         cost: Mapping[str, Any],
         strategy: bytes | None = None,
     ) -> None:
-        """Write what is known up front, the source of a strategy that is not ditbench's own too."""
+        """Write what is known up front, with the source of a block that is not ditbench's own."""
         if strategy is not None:
             write_atomically(self.strategy, lambda file: file.write(strategy))
         write_json(self.environment, environment)
         write_json(self.cost, cost)
-        write_text(self.config, config_toml)  # last, because it makes the directory a run's
+        write_text(self.config, config_toml)  # last: it makes the directory a run
 
     def append_train(self, row: Mapping[str, Any]) -> None:
         """Add a row to the training log."""
-        self._must_be_there()
+        self._check_exists()
         append_row(self.train, row, TRAIN_COLUMNS)
 
     def append_evaluation(self, row: Mapping[str, Any]) -> None:
         """Add a row to the table of evaluations; the first row's keys are its columns."""
-        self._must_be_there()
+        self._check_exists()
         append_row(self.evaluations, row, tuple(row))
 
     def write_checkpoint(self, content: bytes) -> None:
-        """Replace the latest checkpoint; the one before stays, until this one is whole and on."""
-        self._must_be_there()
+        """Replace the latest checkpoint; the one before is kept until the next call."""
+        self._check_exists()
         write_atomically(self._incoming, lambda file: file.write(content))
         self._promote()
 
     def keep_checkpoint(self, path: Path) -> None:
-        """Put the checkpoint that a run goes on from where it belongs, if a crash kept it from it.
+        """Move the checkpoint that a run resumes from to its place, if a crash prevented that.
 
         Args:
             path: one of `checkpoints`.
@@ -207,16 +192,16 @@ class RunDirectory:
         sync_directory(self.checkpoint.parent)
 
     def write_failure(self, facts: Mapping[str, Any]) -> None:
-        """Note why the run stopped."""
-        self._must_be_there()
+        """Record why the run stopped."""
+        self._check_exists()
         write_json(self.failure, facts)
 
-    def _must_be_there(self) -> None:
-        """Refuse to write into a directory that was removed under a run: half of one is no run."""
+    def _check_exists(self) -> None:
+        """Refuse to write into a directory that was removed: part of a run is not a run."""
         if not self.config.is_file():
             raise DitbenchError(
                 f"{self.path} is gone: it was removed while the run was writing to it",
-                "the same command starts it anew",
+                "run the same command to start it again",
                 EXIT_FAILED,
             )
 
@@ -225,7 +210,7 @@ class RunDirectory:
         return read_rows(self.evaluations)
 
     def check_tables(self, logged: int, evaluated: int) -> None:
-        """Refuse tables that lack what a checkpoint counts.
+        """Refuse tables that lack rows that a checkpoint counts.
 
         Raises:
             DitbenchError: rows are missing or out of order, or a table cannot be read.
@@ -237,18 +222,18 @@ class RunDirectory:
             steps = [row.get("step") for row in rows[:count]]
             known = [step for step in steps if isinstance(step, int)]
             if sorted(set(known)) != steps:
-                raise damaged(path, "its steps do not rise from row to row")
+                raise damaged(path, "its steps do not increase from row to row")
 
     def rewind(self, logged: int, evaluated: int) -> None:
-        """Go back to where a checkpoint was made: drop the rows after it, and what is half there.
+        """Restore the state of a checkpoint: drop later rows and half-written files.
 
         Args:
-            logged: rows of train.csv at the checkpoint.
-            evaluated: rows of eval.csv then.
+            logged: the number of rows of train.csv at the checkpoint.
+            evaluated: the number of rows of eval.csv.
         """
         remove_leftovers(self.path)
         _remove(self.failure)
-        # Under a budget of time the next evaluation may come at another step.
+        # With a time budget, the next evaluation may be at another step.
         steps = [row["step"] for row in self.read_evaluations()[:evaluated]]
         kept = [self.samples(step) for step in steps]
         for path in self.path.glob("samples/step-*.png"):
@@ -259,8 +244,8 @@ class RunDirectory:
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write `result.json`, which makes the run complete."""
-        self._must_be_there()
-        write_json(self.result, {"schema": SCHEMA, **result})
+        self._check_exists()
+        write_json(self.result, {"schema": SCHEMA, **result, "sha256": self._digests()})
 
     def read_result(self) -> dict[str, Any]:
         """`result.json`.
@@ -268,21 +253,51 @@ class RunDirectory:
         Raises:
             DitbenchError: missing, not a JSON object, or of a schema this version cannot read.
         """
-        result = read_json(self.result, "remove that file: the run then makes it anew")
+        result = read_json(self.result, "remove that file to run it again")
         schema = result.get("schema")
-        if type(schema) is not int or schema != SCHEMA:  # `true` and 1.0 equal 1
+        if type(schema) is not int or schema not in _READ:  # `true` and 1.0 equal 1
+            known = " and ".join(map(str, _READ))
             raise DitbenchError(
-                f"{self.result} has schema {schema!r}, this version reads {SCHEMA}",
+                f"{self.result} has schema {schema!r}, this version reads {known}",
                 "use the ditbench that wrote it, or run it again",
             )
         return result
 
+    def check_recorded(self, result: Mapping[str, Any]) -> None:
+        """Refuse a run whose files were edited after it ended. Schema 1 has no hashes to check.
+
+        Args:
+            result: of `read_result`.
+
+        Raises:
+            DitbenchError: names the first file that is not as the run left it.
+        """
+        if result["schema"] == 1:
+            return
+        recorded, found = result.get("sha256"), self._digests()
+        if not isinstance(recorded, dict):
+            raise DitbenchError(f"{self.result.name}: sha256 is missing or not a table")
+        for path in self.recorded:
+            if recorded.get(path.name) != found.get(path.name):
+                raise DitbenchError(
+                    f"{path.name} was changed after the run ended: its SHA-256 is not the one in "
+                    f"{self.result.name}"
+                )
+
+    def _digests(self) -> dict[str, str]:
+        """The SHA-256 of each recorded file that exists."""
+        return {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in self.recorded
+            if path.is_file()
+        }
+
 
 def _cut(path: Path, count: int) -> None:
-    """Leave the first rows of a table; one without a whole row goes, torn header and all."""
+    """Keep the first rows of a table; remove a table without a complete row."""
     rows = read_rows(path)[:count]
     if rows:
-        # At once, because a crash between two rows would lose the others.
+        # Atomically: a crash between two rows would lose the others.
         write_text(path, "".join(map(csv_line, [rows[0], *(row.values() for row in rows)])))
     else:
         _remove(path)

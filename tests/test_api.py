@@ -40,7 +40,8 @@ def test_loading_and_comparing_imports_no_torch():
 
 
 def test_what_the_package_offers_is_what_its_modules_have():
-    from ditbench.report import compare, groups, results
+    from ditbench.report.reading import groups, results
+    from ditbench.report.statistics import compare
 
     assert ditbench.load_results is results.load_results
     assert ditbench.compare is compare.compare

@@ -1,5 +1,6 @@
-"""The run directory: whole files or none, tables that grow and go back, and where runs are."""
+"""The run directory: whole files or none, tables that grow and go back."""
 
+import hashlib
 import math
 import shutil
 from pathlib import Path
@@ -8,7 +9,6 @@ import pytest
 
 from ditbench.errors import DitbenchError
 from ditbench.files import TEMPORARY, read_json, write_text
-from ditbench.find import find_runs
 from ditbench.rows import read_rows
 from ditbench.rundir import TRAIN_COLUMNS, RunDirectory, metric_suffix
 
@@ -77,10 +77,29 @@ def test_result_makes_a_run_complete(started):
     assert not run.is_complete()
     run.finish({"steps": 5, "fid": math.nan})
     assert run.is_complete()
-    assert run.read_result() == {"schema": 1, "steps": 5, "fid": None}
+    result = run.read_result()
+    digests = result.pop("sha256")
+    assert result == {"schema": 2, "steps": 5, "fid": None}
+    assert digests == {
+        name: hashlib.sha256((run.path / name).read_bytes()).hexdigest()
+        for name in ("config.toml", "env.json", "cost.json")
+    }
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "\x00", '{"schema": 2}', "{}"])
+def test_files_that_change_after_the_end_are_found(started):
+    started.append_train(train_row(1))
+    started.finish({})
+    result = started.read_result()
+    started.check_recorded(result)
+    started.append_train(train_row(2))
+    with pytest.raises(DitbenchError, match=r"train\.csv was changed after the run ended"):
+        started.check_recorded(result)
+    started.check_recorded({"schema": 1})  # which has no hashes
+    with pytest.raises(DitbenchError, match="sha256 is missing"):
+        started.check_recorded({"schema": 2})
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "\x00", '{"schema": 3}', "{}"])
 def test_a_result_that_is_none_is_named(run, text):
     write_text(run.result, text)
     with pytest.raises(DitbenchError, match=r"result\.json") as caught:
@@ -240,29 +259,6 @@ def test_a_directory_that_was_removed_takes_nothing_more(started, write):
         write(started)
     assert caught.value.exit_code == 1
     assert not started.path.exists()
-
-
-# Where runs are
-
-
-def test_runs_are_found_at_any_depth_in_order(tmp_path):
-    for name in ("b/x/seed0-1", "a/x/seed1-1", "a/x/seed0-1", "a"):
-        write_text(tmp_path / "runs" / name / "config.toml", "")
-    found = [run.path.relative_to(tmp_path / "runs") for run in find_runs(tmp_path / "runs")]
-    assert list(map(str, found)) == ["a", "a/x/seed0-1", "a/x/seed1-1", "b/x/seed0-1"]
-    (alone,) = find_runs(tmp_path / "runs/a")
-    assert alone.path == tmp_path / "runs/a"
-    assert list(find_runs(tmp_path / "none")) == []
-
-
-def test_reference_runs_count_while_there_are_no_others(tmp_path):
-    reference = tmp_path / "reference/digits/adaln/seed0-1"
-    write_text(reference / "config.toml", "")
-    assert [run.path for run in find_runs(tmp_path)] == [reference]
-    own = tmp_path / "digits/adaln/seed0-2"
-    write_text(own / "config.toml", "")
-    assert [run.path for run in find_runs(tmp_path)] == [own]
-    assert [run.path for run in find_runs(tmp_path / "reference")] == [reference]
 
 
 @pytest.mark.parametrize(("samples", "suffix"), [(2000, "2k"), (50_000, "50k"), (1797, "1797"),

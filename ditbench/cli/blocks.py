@@ -44,8 +44,10 @@ def blocks(
                 f"put them behind it: ditbench blocks {context.invoked_subcommand} ... --format md",
             )
         return
-    from ditbench.report.tables import Column, decimals, format_of
-    from ditbench.report.terminal import rich_table
+    from ditbench.report.amounts import decimals
+    from ditbench.report.tables.columns import Column
+    from ditbench.report.tables.render import format_of
+    from ditbench.report.tables.terminal import rich_table
 
     on_terminal = format_of(output, format) == "rich"
     columns = [
@@ -128,7 +130,8 @@ def check(
     Shapes, initial weights, gradients, conditioning, number types, cost, checkpoints and compiling:
     what runs need in order to be comparable. Exits with 1 if a check fails.
     """
-    from ditbench.report.tables import Column, format_of
+    from ditbench.report.tables.columns import Column
+    from ditbench.report.tables.render import format_of
 
     on_terminal = format_of(output, format) == "rich"
     from ditbench.plugins.check import check_block

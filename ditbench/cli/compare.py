@@ -1,6 +1,5 @@
-"""`ditbench compare`: one row a block, how sure its difference is, and a verdict."""
+"""`ditbench compare`: one row per block, how certain its difference is, and a verdict."""
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,10 +11,8 @@ from ditbench.cli.output import emit, emit_text, load_runs, print_sentence, prin
 from ditbench.errors import EXIT_FAILED, DitbenchError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from ditbench.report.compare import Comparison
-    from ditbench.report.gate import Gate
+    from ditbench.report.statistics.compare import Comparison
+    from ditbench.report.statistics.gate import Gate
 
 _what = partial(typer.Option, rich_help_panel="What is compared")
 _instead = partial(typer.Option, rich_help_panel="Instead of a comparison")
@@ -28,12 +25,12 @@ def compare(
         str | None,
         _what(
             metavar="NAME",
-            help="The block that differences refer to. Default: in-context, if it is there.",
+            help="The block that differences refer to. Default: in-context, if it was run.",
         ),
     ] = None,
     target_fid: Annotated[
         float | None,
-        _what(metavar="FID", help="Tell steps, compute and seconds to reach this FID."),
+        _what(metavar="FID", help="Show the steps, compute and seconds to reach this FID."),
     ] = None,
     fail_if: Annotated[
         str | None,
@@ -43,53 +40,54 @@ def compare(
         ),
     ] = None,
     together: Annotated[
-        bool, _what("--together", help="One ranking; refused where runs are not alike.")
+        bool, _what("--together", help="One ranking; an error if the runs are not alike.")
     ] = False,
     force: Annotated[
-        bool, _what("--force", help="One ranking of runs that are not alike, and marked so.")
+        bool, _what("--force", help="One ranking, marked as forced if the runs are not alike.")
     ] = False,
     diff: Annotated[
         tuple[Path, Path] | None,
-        _instead(metavar="A B", help="Tell in what two run directories differ."),
+        _instead(metavar="A B", help="Show what differs between two run directories."),
     ] = None,
-    self_test: Annotated[
-        bool, _instead("--self-test", help="Measure how often the verdict is wrong.")
-    ] = False,
+    self_test: Annotated[bool, typer.Option("--self-test", hidden=True)] = False,
     format: Format = None,  # noqa: A002
     output: Output = None,
 ) -> None:
-    """Compare blocks over seeds: cost, FID, KID, label accuracy, and who leads, how surely.
+    """Compare blocks over seeds: cost, FID and other metrics, and which block is best.
 
-    Runs that are not alike (in data, model, budget, evaluation ...) get tables of their own.
+    Runs that are not alike (in data, model, budget, evaluation ...) get separate tables.
     """
-    _refuse_unused(
-        {"--diff": diff is not None, "--self-test": self_test},
-        {
-            "a directory": directory is not None and diff is not None,
-            "--diff": diff is not None and self_test,
-            "--block": block is not None and diff is not None,
-            "--baseline": baseline is not None,
-            "--target-fid": target_fid is not None,
-            "--fail-if": fail_if is not None,
-            "--together": together,
-            "--force": force,
-        },
-    )
-    if diff is not None:
-        _tell_difference(diff, format, output)
+    if self_test:
+        typer.echo("the calibration of the verdict is in docs/statistics.md, and tested in tests/")
         return
-    from ditbench.report.gate import parse_gate
-    from ditbench.report.tables import format_of
+    if diff is not None:
+        _check_unused(
+            {
+                "a directory": directory is not None,
+                "--block": block is not None,
+                "--baseline": baseline is not None,
+                "--target-fid": target_fid is not None,
+                "--fail-if": fail_if is not None,
+                "--together": together,
+                "--force": force,
+            }
+        )
+        _print_difference(diff, format, output)
+        return
+    from ditbench.report.statistics.compare import compare as compare_runs
+    from ditbench.report.statistics.compare import compare_groups
+    from ditbench.report.statistics.gate import parse_gate
+    from ditbench.report.tables.render import format_of
 
     chosen = format_of(output, format)
     gate = parse_gate(fail_if) if fail_if is not None else None
     runs = load_runs(directory, block)
-    if self_test:
-        _test_verdict(runs, format, output)
-        return
-    comparisons = _comparisons(runs, baseline, target_fid, together=together, force=force)
+    if together or force:
+        comparisons = [compare_runs(runs, baseline, target_fid=target_fid, force=force)]
+    else:
+        comparisons = compare_groups(runs, baseline, target_fid=target_fid)
     failures = [] if gate is None else _failures(gate, comparisons)
-    _tell(comparisons, chosen, output)
+    _print(comparisons, chosen, output)
     for failure in failures:
         typer.secho("failed: ", fg="red", bold=True, nl=False, err=True)
         typer.echo(failure, err=True)
@@ -97,16 +95,15 @@ def compare(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _refuse_unused(instead: dict[str, bool], others: dict[str, bool]) -> None:
-    """A gate, say, that is not looked at must not seem to have passed."""
-    unused = [name for name, given in others.items() if given]
-    for name, given in reversed(instead.items()):
-        if given and unused:
-            raise DitbenchError(f"{name} makes no use of {unused[0]}", f"leave {unused[0]} out")
+def _check_unused(others: dict[str, bool]) -> None:
+    """Refuse options that --diff ignores: a gate that is not checked must not seem to pass."""
+    for name, given in others.items():
+        if given:
+            raise DitbenchError(f"--diff does not use {name}", f"leave {name} out")
 
 
 def _failures(gate: "Gate", comparisons: "list[Comparison]") -> list[str]:
-    """The rows that the gate refuses, a line each."""
+    """The rows that fail the gate, one line each."""
     lines = []
     for comparison in comparisons:
         group = f" ({comparison.apart_in_words})" if comparison.apart else ""
@@ -116,40 +113,9 @@ def _failures(gate: "Gate", comparisons: "list[Comparison]") -> list[str]:
     return lines
 
 
-def _comparisons(
-    runs: "pd.DataFrame",
-    baseline: str | None,
-    target_fid: float | None,
-    *,
-    together: bool,
-    force: bool,
-) -> "list[Comparison]":
-    from ditbench.report.compare import compare as compare_runs
-    from ditbench.report.compare import compare_groups
-
-    if not (together or force):
-        return _with_sweeps(compare_groups(runs, baseline, target_fid=target_fid), runs)
-    return [compare_runs(runs, baseline, target_fid=target_fid, force=force)]
-
-
-def _with_sweeps(comparisons: "list[Comparison]", runs: "pd.DataFrame") -> "list[Comparison]":
-    """Add to each sentence what the sweeps beside its runs say of the order of blocks."""
-    from ditbench.report.groups import split_groups
-    from ditbench.report.sweep_order import orders_in_sweeps
-
-    orders = orders_in_sweeps(split_groups(runs))
-    return [
-        replace(comparison, sentence=f"{comparison.sentence} {order}".strip())
-        for comparison, order in zip(comparisons, orders, strict=True)
-    ]
-
-
-def _tell(comparisons: "list[Comparison]", chosen: str, output: Path | None) -> None:
-    from ditbench.report.tables import (
-        comparison_columns,
-        comparison_rows,
-        render_comparisons,
-    )
+def _print(comparisons: "list[Comparison]", chosen: str, output: Path | None) -> None:
+    from ditbench.report.tables.columns import comparison_columns, comparison_rows
+    from ditbench.report.tables.render import render_comparisons
 
     if chosen != "rich":
         emit_text(render_comparisons(comparisons, chosen), output)
@@ -164,28 +130,15 @@ def _tell(comparisons: "list[Comparison]", chosen: str, output: Path | None) -> 
         print_sentence(comparison.sentence)
 
 
-def _tell_difference(
+def _print_difference(
     diff: tuple[Path, Path],
     format: str | None,  # noqa: A002
     output: Path | None,
 ) -> None:
-    from ditbench.report.rundiff import COLUMNS, diff_runs
+    from ditbench.report.reading.diff import diff_runs
+    from ditbench.report.tables.columns import DIFF_COLUMNS
 
     rows = diff_runs(*diff)
-    emit(rows, COLUMNS, format, output)
+    emit(rows, DIFF_COLUMNS, format, output)
     if not rows:
         typer.echo("no difference in configuration or environment", err=True)
-
-
-def _test_verdict(
-    runs: "pd.DataFrame",
-    format: str | None,  # noqa: A002
-    output: Path | None,
-) -> None:
-    from ditbench.report.selftest import COLUMNS, is_calibrated, self_test, sentence
-
-    rows = self_test(runs)
-    emit(rows, COLUMNS, format, output)
-    typer.echo(sentence(rows), err=format is not None or output is not None)
-    if not is_calibrated(rows):
-        raise typer.Exit(EXIT_FAILED)

@@ -19,7 +19,8 @@ def features(context: typer.Context, format: Format = None, output: Output = Non
     """
     if context.invoked_subcommand is not None:
         return
-    from ditbench.report.tables import Column, format_of
+    from ditbench.report.tables.columns import Column
+    from ditbench.report.tables.render import format_of
 
     format_of(output, format)  # an unknown format must not wait for the weights
 

@@ -49,7 +49,8 @@ def flops(
     As in the DiT paper: one image, 1000 classes, and a learned variance (twice as many output
     channels as input channels). The paper's Gflops are multiply-accumulates.
     """
-    from ditbench.report.tables import COST_COLUMNS, format_of
+    from ditbench.report.tables.columns import COST_COLUMNS
+    from ditbench.report.tables.render import format_of
 
     format_of(output, format)  # refuse a wrong format before counting, which takes seconds
     names = parse_blocks(block)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ditbench.errors import one_line, unknown_name
-from ditbench.models.registry import block_names, group_names
+from ditbench.errors import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from ditbench.report.tables import Column
+    from ditbench.report.tables.columns import Column
 
 # Wide enough for any table: a pipe does not wrap lines.
 PIPE_WIDTH = 200
@@ -38,7 +37,7 @@ def emit(
     output: Path | None,
 ) -> None:
     """Print a table, or write it to a file."""
-    from ditbench.report.tables import format_of, render
+    from ditbench.report.tables.render import format_of, render
 
     chosen = format_of(output, format)
     if chosen == "rich":
@@ -63,7 +62,7 @@ def print_table(
     """Print a table on stdout; on a narrow terminal as several tables, one below the other."""
     from rich.text import Text
 
-    from ditbench.report.terminal import bands, rich_table
+    from ditbench.report.tables.terminal import bands, rich_table
 
     console = _console()
     if title:
@@ -108,29 +107,16 @@ def load_runs(given: Path | None, blocks: str | None = None) -> pd.DataFrame:
     Raises:
         DitbenchError: no run, or none of a requested block.
     """
-    from ditbench.report.results import load_results
+    from ditbench.report.reading.results import load_results
 
-    runs = load_results(given or _default_results())
+    runs = load_results(given or _default_results(), blocks)
     for path, reason in runs.attrs.get("skipped", []):
         note("skipped", f"{path}: {reason}")
-    return runs if blocks is None else _of_blocks(runs, blocks)
-
-
-def _of_blocks(runs: pd.DataFrame, names: str) -> pd.DataFrame:
-    """The runs of the named blocks; of a group, the runs of those members that have any."""
-    present = list(dict.fromkeys(runs["block"]))
-    chosen: set[str] = set()
-    for name in map(str.strip, names.split(",")):
-        members = block_names(name) if name in group_names() else [name]
-        found = set(members) & set(present)
-        if not found:
-            raise unknown_name("block among these runs", name, [*present, *group_names()])
-        chosen |= found
-    return runs[runs["block"].isin(chosen)].reset_index(drop=True)
+    return runs
 
 
 def _default_results() -> Path:
-    from ditbench.find import find_runs
+    from ditbench.report.reading.find import find_runs
 
     own = Path("results")
     if any(run.is_complete() for run in find_runs(own)):

@@ -1,4 +1,4 @@
-"""`ditbench plot`: the comparison figure."""
+"""`ditbench plot`: figures of results."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,21 +17,21 @@ def plot(
     block: Only = None,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="FILE", help="PNG, SVG or PDF, by its suffix."),
+        typer.Option("--output", "-o", metavar="FILE", help="A .png, .svg or .pdf file."),
     ] = Path("ditbench.png"),
     kind: Annotated[
         str,
         typer.Option(
             metavar="NAME",
-            help="curve (FID along training), pareto (FID against cost) or samples (one row a "
-            "block).",
+            help="curve (FID along training), pareto (FID against cost) or samples (one row of "
+            "images per block).",
         ),
     ] = "curve",
     x: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="What a curve runs along: steps, flops or time. Default: steps.",
+            help="The x axis of a curve: steps, flops or time. Default: steps.",
             show_default=False,
         ),
     ] = None,
@@ -39,37 +39,40 @@ def plot(
         bool,
         typer.Option(
             "--paper",
-            help="Add a panel with the published FIDs of DiT-XL/2 on ImageNet, never on an axis "
-            "with measured ones.",
+            help="Add a panel with the published FIDs of DiT-XL/2 on ImageNet; they never share "
+            "an axis with measured FIDs.",
         ),
     ] = False,
 ) -> None:
     """Draw FID against training or cost for each block, or the samples of all blocks."""
     _check(kind, x, paper=paper)
 
-    from ditbench.report.plot import plot_curves, plot_pareto, plot_samples
+    from ditbench.report.figures.curve import curve_figure
+    from ditbench.report.figures.pareto import pareto_figure
+    from ditbench.report.figures.samples import samples_figure
+    from ditbench.report.figures.save import save_figure
 
     runs = load_runs(directory, block)
-    if kind == "samples":
-        plot_samples(runs, output)
-    elif kind == "pareto":
-        plot_pareto(runs, output, paper)
-    else:
-        plot_curves(runs, output, "steps" if x is None else x, paper)
+    draw = {
+        "curve": lambda: curve_figure(runs, "steps" if x is None else x, paper=paper),
+        "pareto": lambda: pareto_figure(runs, paper=paper),
+        "samples": lambda: samples_figure(runs),
+    }
+    save_figure(draw[kind], output)
     typer.echo(output)
 
 
 def _check(kind: str, x: str | None, *, paper: bool) -> None:
-    """Options that belong to each other, before anything is read."""
+    """Check the options against each other before any run is read."""
     if kind not in KINDS:
         raise unknown_name("kind of plot", kind, KINDS)
     if x is not None and kind != "curve":
         raise DitbenchError(
-            f"--x {x} does not fit --kind {kind}: only a curve runs along something",
-            "leave --x out, or draw --kind curve",
+            f"--x {x} does not fit --kind {kind}: only a curve has an x axis to choose",
+            "leave out --x, or use --kind curve",
         )
     if paper and kind == "samples":
         raise DitbenchError(
-            "--paper does not fit --kind samples: the paper's numbers are FIDs",
-            "leave --paper out, or draw --kind curve or pareto",
+            "--paper does not fit --kind samples: the published numbers are FIDs",
+            "leave out --paper, or use --kind curve or pareto",
         )

@@ -1,4 +1,4 @@
-"""What `ditbench run --lr tuned` takes from the sweeps of `ditbench tune`."""
+"""`ditbench run --lr tuned`: learning rates from the sweeps of `ditbench tune`."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ditbench.find import TUNING
+from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ditbench.config.schema import RunConfig
-    from ditbench.report.tuning import Sweep
-    from ditbench.training.plan import Plan
+    from ditbench.report.tuning.sweeps import Sweep
+    from ditbench.runs.plan import Plan
 
 TUNED = "tuned"  # as a value of --lr
 HINT = "`ditbench tune --block {}` with this command's other options"
 
 
 class TunedRates:
-    """The last word on configurations: the learning rate that the block's sweep chose.
+    """Puts the learning rate that the sweep of its block chose into each configuration.
 
     Args:
-        out: where run directories go; the sweeps are below it.
+        out: the parent of the run directories and of the sweeps.
     """
 
     def __init__(self, out: Path) -> None:
@@ -35,15 +35,15 @@ class TunedRates:
         """The configurations with their tuned rates.
 
         Raises:
-            DitbenchError: see `ditbench.report.tuning.choose`.
+            DitbenchError: see `ditbench.report.tuning.choose.choose`.
         """
-        from ditbench.report.tuning import choose
+        from ditbench.report.tuning.choose import choose
 
         self.chosen = choose(configs, sweeps_below(self.place), HINT)
         return [config.with_values(train__lr=self.chosen[config.block].best) for config in configs]
 
     def note(self, plan: Plan) -> Plan:
-        """A plan whose env.json will say where its rate came from."""
+        """The plan with the origin of its learning rate, for env.json."""
         sweep = self.chosen[plan.config.block]
         note: dict[str, Any] = {
             "from": str(self.place),
@@ -54,15 +54,15 @@ class TunedRates:
         return replace(plan, notes={"tuned_lr": note})
 
     def sentence(self) -> str:
-        """What was taken, for stderr."""
+        """The chosen rates in one line."""
         rates = ", ".join(f"{block} {sweep.best:g}" for block, sweep in self.chosen.items())
         budget = next(iter(self.chosen.values())).budget
-        return f"learning rates, tuned by {budget} a run in {self.place}: {rates}"
+        return f"learning rates, tuned with {budget} per run in {self.place}: {rates}"
 
 
 def sweeps_below(place: Path) -> list[Sweep]:
-    """The sweeps in a directory; stderr names the runs that could not be used, and why."""
-    from ditbench.report.tuning import read_sweeps
+    """The sweeps in a directory; prints the runs that cannot be used, and why, on stderr."""
+    from ditbench.report.tuning.sweeps import read_sweeps
 
     sweeps, skipped = read_sweeps(place)
     for path, reason in skipped:

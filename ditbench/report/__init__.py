@@ -1,1 +1,1 @@
-"""The wing that tells: run directories to tables and figures. Torch-free; importing it is cheap."""
+"""Reporting: run directories to tables and figures. Torch-free and cheap to import."""

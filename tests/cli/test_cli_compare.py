@@ -1,4 +1,4 @@
-"""`ditbench compare`: groups, refusals, forced rankings, the gate, --diff and --self-test."""
+"""`ditbench compare`: groups, refusals, forced rankings, the gate and --diff."""
 
 import csv
 import io
@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from ditbench.config import read_toml, validate
-from ditbench.report import verdict
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 RUNS = REFERENCE / "digits"
@@ -115,7 +114,7 @@ def test_a_forced_ranking_is_marked_in_every_format(cli, world, arguments):
 
 def test_with_one_seed_nothing_is_claimed(cli, world):
     told = cli("compare", world / "one").stdout
-    assert "One seed cannot tell a difference from noise" in told
+    assert "One seed cannot separate a difference from noise" in told
     for word in ("signific", "interval", "p (Holm)", "(Holm)", "±", "t test"):
         assert word not in told
 
@@ -167,22 +166,11 @@ def test_a_run_beside_itself_has_no_differences(cli):
     assert told.stderr == "no difference in configuration or environment\n"
 
 
-def test_the_self_test_passes_on_the_reference_runs(cli, monkeypatch):
-    monkeypatch.setattr("ditbench.report.selftest.self_test.__defaults__", (500,))
-    told = cli("compare", *PAPER, "--self-test")
-    assert told.exit_code == 0
-    assert told.stdout.splitlines()[-1].startswith("It is calibrated")
-    as_json = cli("compare", *PAPER, "--self-test", "--format", "json")
-    assert {row["source"] for row in json.loads(as_json.stdout)} > {"simulated"}
-    assert as_json.stderr.startswith("It is calibrated")
-
-
-def test_the_self_test_of_a_liberal_rule_exits_with_1(cli, monkeypatch):
-    monkeypatch.setattr("ditbench.report.selftest.self_test.__defaults__", (500,))
-    monkeypatch.setattr(verdict, "holm", lambda p_values: p_values / 4)
-    told = cli("compare", *PAPER, "--self-test")
-    assert told.exit_code == 1
-    assert told.stdout.splitlines()[-1].startswith("IT IS NOT CALIBRATED")
+def test_the_self_test_says_where_it_is_now(cli):
+    told = cli("compare", "--self-test")
+    assert (told.exit_code, told.stderr) == (0, "")
+    (line,) = told.stdout.splitlines()
+    assert "docs/statistics.md" in line
 
 
 MISTAKES = [
@@ -192,16 +180,11 @@ MISTAKES = [
     ("{unlike} --target-fid 0", "a target FID of 0 cannot be reached", "above 0"),
     ("{unlike} --target-fid nan", "a target FID of nan cannot be reached", "above 0"),
     ("{unlike} --force --baseline adaln-zreo", "unknown baseline", "adaln-zero"),
-    ("{one} --self-test", "nothing to resample", "results/reference"),
-    ("{one} --self-test --fail-if fid>1", "--self-test makes no use of --fail-if", "leave"),
-    ("{one} --self-test --together", "--self-test makes no use of --together", "leave"),
-    ("{one} --self-test --target-fid 3", "--self-test makes no use of --target-fid", "leave"),
-    ("--diff {damaged} {damaged} --fail-if fid>1", "--diff makes no use of --fail-if", "leave"),
-    ("--diff {damaged} {damaged} --self-test", "--self-test makes no use of --diff", "leave"),
-    ("{one} --diff {damaged} {damaged}", "--diff makes no use of a directory", "leave"),
+    ("--diff {damaged} {damaged} --fail-if fid>1", "--diff does not use --fail-if", "leave"),
+    ("{one} --diff {damaged} {damaged}", "--diff does not use a directory", "leave"),
     ("--diff {damaged} {damaged}", "config.toml is not valid TOML", "toml.io"),
     ("--diff {none} {damaged}", "none is not a run directory", "--diff"),
-    ("--diff {unlike} {damaged}", "unlike holds 12 runs", "--diff"),
+    ("--diff {unlike} {damaged}", "unlike holds 12 runs, not one", "--diff"),
     ("{damaged}", "1 skipped", "ditbench run"),
 ]
 

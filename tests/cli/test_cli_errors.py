@@ -169,7 +169,7 @@ def test_what_the_system_refuses_is_a_line_too(cli, monkeypatch):
     def refuse(_given):
         raise PermissionError(13, "Permission denied", "secret")
 
-    monkeypatch.setattr("ditbench.report.results.load_results", refuse)
+    monkeypatch.setattr("ditbench.report.reading.results.load_results", refuse)
     told = cli("compare", "anywhere")
     assert told.exit_code == FAILED
     assert told.stderr.startswith("error: secret: Permission denied\nhelp: ")
@@ -181,7 +181,7 @@ def test_a_traceback_of_the_users_own_code_comes_before_the_two_lines(cli, monke
         error.traceback_text = "Traceback ...\n  my_block.py, line 3\nValueError: \x1b[2Jno\n"
         raise error
 
-    monkeypatch.setattr("ditbench.report.results.load_results", fail)
+    monkeypatch.setattr("ditbench.report.reading.results.load_results", fail)
     told = cli("compare", "anywhere")
     assert (told.exit_code, told.stdout) == (2, "")
     assert told.stderr.splitlines() == [
@@ -197,7 +197,7 @@ def test_an_interrupt_anywhere_ends_with_its_code(cli, monkeypatch):
     def interrupt(_given):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ditbench.report.results.load_results", interrupt)
+    monkeypatch.setattr("ditbench.report.reading.results.load_results", interrupt)
     told = cli("compare", "anywhere")
     assert (told.exit_code, told.stderr) == (130, "interrupted\n")
 
@@ -206,5 +206,5 @@ def test_a_defect_of_ours_is_not_dressed_up(cli, monkeypatch):
     def fail(_given):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("ditbench.report.results.load_results", fail)
+    monkeypatch.setattr("ditbench.report.reading.results.load_results", fail)
     assert isinstance(cli("compare", "anywhere").exception, ZeroDivisionError)

@@ -1,4 +1,4 @@
-"""`ditbench plot`: its kinds, and what they cannot take."""
+"""`ditbench plot`: its kinds, and options that do not fit them."""
 
 import pytest
 
@@ -8,8 +8,8 @@ import pytest
                                                  (("--paper",), "pdf"),
                                                  (("--paper", "--x", "time"), "png")])  # fmt: skip
 def test_plot_kinds(cli, results, elsewhere, options, suffix):
-    told = cli("plot", results, *options, "-o", f"figure.{suffix}")
-    assert (told.exit_code, told.stdout, told.stderr) == (0, f"figure.{suffix}\n", "")
+    result = cli("plot", results, *options, "-o", f"figure.{suffix}")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f"figure.{suffix}\n", "")
     assert (elsewhere / f"figure.{suffix}").stat().st_size > 1000
 
 
@@ -23,14 +23,14 @@ def test_paper_changes_the_figure(cli, results, elsewhere):
     ("options", "message", "hint"),
     [
         ("--kind pareto --x flops", "--x flops does not fit --kind pareto", "--kind curve"),
-        ("--kind samples --x steps", "--x steps does not fit --kind samples", "leave --x out"),
+        ("--kind samples --x steps", "--x steps does not fit --kind samples", "leave out --x"),
         ("--kind samples --paper", "--paper does not fit --kind samples", "--kind curve or pareto"),
         ("--kind paretto", "unknown kind of plot 'paretto'", "did you mean pareto?"),
     ],
 )
 def test_what_does_not_fit_is_a_usage_error(cli, results, elsewhere, options, message, hint):
-    told = cli("plot", results, *options.split())
-    assert (told.exit_code, told.stdout) == (2, "")
-    assert f"error: {message}" in told.stderr
-    assert hint in told.stderr.splitlines()[-1]
+    result = cli("plot", results, *options.split())
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"error: {message}" in result.stderr
+    assert hint in result.stderr.splitlines()[-1]
     assert not list(elsewhere.iterdir())

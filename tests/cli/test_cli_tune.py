@@ -6,9 +6,9 @@ import shutil
 import signal
 
 import pytest
-from ditbench.training.train import Trainer
 
-from ditbench.training import calibrate, run
+from ditbench.runs import calibrate, run
+from ditbench.training.trainer import Trainer
 
 RATES = ("--lr", "1e-3,1e-2", "--budget-fraction", "0.5")
 
@@ -50,7 +50,7 @@ def test_a_sweep_runs_every_rate_and_tells_the_best(tuned):
     assert "[1/4] adaln lr 0.001 seed 1000" in told.stderr
     assert len(list(out.glob("tune/digits/*/seed1000-*/result.json"))) == 4
     title, *_ = told.stdout.splitlines()
-    assert title == "Mean final FID by learning rate: 10 steps a run, seed 1000"
+    assert title == "Mean final FID by learning rate: 10 steps per run, seed 1000"
     for block in ("adaln", "in-context"):
         (row,) = (line for line in told.stdout.splitlines() if line.startswith(f"{block} "))
         best, fids = lowest(out, block)
@@ -88,7 +88,7 @@ def test_a_run_takes_the_tuned_rates(cli, tuned, tiny, tmp_path):
     told = cli(*arguments)
     assert told.exit_code == 0, told.stderr
     listed = ", ".join(f"{block} {rate:g}" for block, rate in best.items())
-    line = f"learning rates, tuned by 10 steps a run in {out / 'tune'}: {listed}"
+    line = f"learning rates, tuned with 10 steps per run in {out / 'tune'}: {listed}"
     assert told.stderr.startswith(line + "\n")
     for block, rate in best.items():
         directory = only(out, f"digits/{block}/seed0-*")
@@ -100,15 +100,9 @@ def test_a_run_takes_the_tuned_rates(cli, tuned, tiny, tmp_path):
         }  # fmt: skip
         # The number given by hand is the same run.
         by_hand = cli("run", "--block", block, "--lr", str(rate), *tiny, "--out", out)
-        assert "complete already" in by_hand.stderr
+        assert "already complete" in by_hand.stderr
     compared = cli("compare", out, "--format", "json")
     assert [row["budget"] for row in json.loads(compared.stdout)] == ["20 steps"] * 2
-    adaln, in_context = (
-        {rate: fid for fid, rate in lowest(out, block)[1].items()} for block in best
-    )
-    leaders = {adaln[rate] < in_context[rate] for rate in (1e-3, 1e-2)}
-    flips = "Of the sweeps that tuned these blocks, 10 steps a run: The order depends"
-    assert (flips in cli("compare", out).stdout) == (len(leaders) == 2)
     assert cli("compare", out / "tune").stdout.count("10 steps") == 2
 
 
@@ -119,8 +113,8 @@ def test_a_run_takes_the_tuned_rates(cli, tuned, tiny, tmp_path):
          "`ditbench tune --block joint`"),
         (("--block", "adaln", "--batch-size", "8"), "(there are sweeps under another one)",
          "`ditbench tune --block adaln`"),
-        (("--block", "adaln", "--seeds", "0,1000"), "seed 1000 chose the learning rate of adaln",
-         "--seeds 0,1,2"),
+        (("--block", "adaln", "--seeds", "0,1000"),
+         "seed 1000 was used to choose the learning rate of adaln", "--seeds 0,1,2"),
     ],
 )  # fmt: skip
 def test_a_run_without_a_tuned_rate_is_refused(cli, tuned, tiny, options, line, hint):
@@ -161,7 +155,7 @@ def test_any_budget_is_cut(cli, tiny, tmp_path, budget, told):
               *budget, "--out", out, "--json", "--quiet")  # fmt: skip
     (row,) = json.loads(ran.stdout)
     assert row["budget"] == told
-    assert (ran.exit_code, row["remark"]) == (0, "one rate alone: nothing was chosen")
+    assert (ran.exit_code, row["remark"]) == (0, "only one rate: nothing was chosen")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -1,7 +1,7 @@
-"""Every field of a run, damaged in many ways: the run is skipped, or its numbers are unchanged.
+"""Every field of a run, damaged in every way: the run is read or refused in one line.
 
-A value that a run stores only once cannot be checked: another plausible value is read as it is.
-Those fields are listed here, so that their number does not grow.
+Of a run of schema 2, any change of a file but result.json is found. Schema 1 has no hashes: a value
+that is replaced by another one of its kind is read as it stands.
 """
 
 from __future__ import annotations
@@ -17,197 +17,139 @@ from run_copies import REFERENCE, write_copy
 
 from ditbench.config import read_toml
 from ditbench.errors import DitbenchError, one_line
-from ditbench.report.fields import flatten
-from ditbench.report.read import read_run
+from ditbench.report.reading.fields import flatten
+from ditbench.report.reading.run import read_run
 from ditbench.rundir import RunDirectory
 
 SOURCE = min(REFERENCE.glob("digits/cross-attention/seed0-*"))
 OTHER = min(REFERENCE.glob("digits/in-context/seed0-*"))
-
-# File -> field -> the column that another plausible value changes, because the run stores the value
-# only once.
-STORED_ONCE = {
-    "result.json": {
-        "device": "device",
-        "peak_memory_bytes": "peak_memory_bytes",
-        "features_digest": "features_digest",
-    },
-    "cost.json": {"parameters": "parameters", "input": "input"},
-    # In all rows but the last, which is in result.json, too.
-    "eval.csv": {"fid_1k": "fid", "kid_1k": "kid", "label_accuracy": "label_accuracy",
-                 "seconds": "seconds"},
-    # A missing key is read as its default for the fingerprint. The run is then in another group
-    # than runs that have the key.
-    "config.toml": {},
-}  # fmt: skip
-
+RECORDED = ("config.toml", "env.json", "cost.json", "train.csv", "eval.csv")
 VALUES = [None, True, False, 0, -1, 1, 7, 1.5, -0.5, 1e-300, 1e300, 2**53 + 1, 2**63, 10**30,
           10**400, float("nan"), float("inf"), -float("inf"), "", "x", "1", "a\nb", "\x1b[2J",
           "x" * 5_000, [], [1], {}, {"a": 1}, [[[[[]]]]]]  # fmt: skip
+CELLS = ["", "nan", "inf", "-inf", "1e400", "-1", "0", "7", "1_0", "0x10", "x", '"', "'", "9" * 999,
+         "\0", "\x1b[2J", "1;2", "true", "None", "=1+1", "\u0661"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """The run whose files are damaged and restored, one at a time."""
+    """A run of schema 1 that is damaged, one file at a time, and mended."""
     return RunDirectory(write_copy(SOURCE, tmp_path_factory.mktemp("fields"), "damaged", 0))
 
 
 @pytest.fixture(scope="module")
-def expected(run):
-    """Its rows as they were written."""
-    return read_run(run)
+def hashed(tmp_path_factory):
+    """The same run in schema 2."""
+    run = RunDirectory(write_copy(SOURCE, tmp_path_factory.mktemp("hashed"), "damaged", 0))
+    result = run.read_result()
+    del result["schema"]
+    run.finish(result)
+    assert read_run(run)
+    return run
 
 
-def without(rows, columns):
-    """Rows as text, so that NaN equals itself, with floats rounded to seven digits."""
-    return [
-        {
-            name: f"{value:.7g}" if isinstance(value, float) else repr(value)
-            for name, value in row.items()
-            if name not in columns
-        }
-        for row in rows
-    ]
-
-
-def check(run, expected, file, text, excused=()):
-    """Read the run with this text in one of its files: unchanged rows, or one line."""
+def can_be_read(run, file, text):
+    """Whether the run is read with this text in one of its files; if not, one line says why."""
     path = run.path / file
     before = path.read_bytes()
     path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
     try:
         with in_time():
-            rows = read_run(run)
+            return bool(read_run(run))
     except DitbenchError as error:
         assert_one_line(one_line(error.message))
         return False
     finally:
         path.write_bytes(before)
-    assert without(rows, excused) == without(expected, excused)
-    return True
 
 
 def other_values(value):
-    """Values close to a value: one digit, one letter or the sign differs."""
-    if isinstance(value, bool) or value is None:
+    """Near misses of a value: one digit, one letter, another sign."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return []
-    if isinstance(value, int | float):
-        return [value + 1, value * 2, -value, value * (1 + 1e-7)]
-    return [f"{value}x", value[:-1], value.swapcase()]
+    if isinstance(value, str):
+        return [f"{value}x", value[:-1], value.swapcase()]
+    return [value + 1, value * 2, -value, value * (1 + 1e-7)]
 
 
-JSON_FIELDS = [
-    (file, key)
-    for file in ("result.json", "cost.json", "env.json")
-    for key in flatten(json.loads((SOURCE / file).read_text()))
-]
+def set_key(table, key, value):
+    """Set a dotted key; `...` removes it."""
+    *above, last = key.split(".")
+    for name in above:
+        table = table[name]
+    table.pop(last) if value is ... else table.update({last: value})
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("file", "key"), JSON_FIELDS)
-def test_a_field_of_json_is_unchanged_or_the_run_is_skipped(run, expected, file, key):
-    table = json.loads((SOURCE / file).read_text())
-    *above, last = key.split(".")
-    excused = [column for name, column in STORED_ONCE.get(file, {}).items() if name == key]
-    if file == "result.json":
-        table["seed"] = 0
-    inner = table
-    for name in above:
-        inner = inner[name]
-    value = inner[last]
-    for other in [*VALUES, *other_values(value)]:
-        inner[last] = other
-        check(run, expected, file, json.dumps(table), excused)
-    del inner[last]
-    check(run, expected, file, json.dumps(table), excused)
+@pytest.mark.parametrize("file", ["result.json", "cost.json", "env.json"])
+def test_fields_of_json(run, hashed, file):
+    for each in (run, hashed):
+        text = (each.path / file).read_text()
+        for key, value in flatten(json.loads(text)).items():
+            if "sha256." in key:  # its keys have dots
+                continue
+            for other in [*VALUES, *other_values(value), ...]:
+                table = json.loads(text)
+                set_key(table, key, other)
+                can_be_read(each, file, json.dumps(table))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("value", VALUES)
+def test_hashes_that_are_none(hashed, value):
+    table = json.loads(hashed.result.read_text())
+    assert not can_be_read(hashed, "result.json", json.dumps({**table, "sha256": value}))
+    for name in table["sha256"]:
+        damaged = {**table, "sha256": {**table["sha256"], name: value}}
+        assert not can_be_read(hashed, "result.json", json.dumps(damaged))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("key", flatten(read_toml(SOURCE / "config.toml")))
-def test_a_field_of_the_configuration_is_unchanged_or_the_run_is_skipped(run, expected, key):
-    table = read_toml(SOURCE / "config.toml")
-    value = flatten(table)[key]
-    for other in [*VALUES, *other_values(value)]:
-        if other is None or other == 10**400 or (isinstance(other, int) and abs(other) >= 2**63):
-            continue  # not valid TOML; test_hostile_runs has numbers of any length
-        changed = read_toml(SOURCE / "config.toml")
-        _set(changed, key, other)
-        # A table in place of a value is a key of another version, and part of the recipe; so is 0
-        # in place of 0.0.
-        same = isinstance(other, dict) or other == value
-        excused = ["recipe"] if same else []
-        check(run, expected, "config.toml", tomli_w.dumps(changed), excused)
-    *above, last = key.split(".")
-    inner = table
-    for name in above:
-        inner = inner[name]
-    del inner[last]
-    check(run, expected, "config.toml", tomli_w.dumps(table), ["recipe"])
-
-
-def _set(table, key, value):
-    *above, last = key.split(".")
-    for name in above:
-        table = table[name]
-    table[last] = value
-
-
-LINES = [line.split(",") for line in (SOURCE / "eval.csv").read_text().splitlines()]
-CELLS = ["", "nan", "inf", "-inf", "1e400", "-1", "0", "7", "1_0", "0x10", "x", '"', "'", "9" * 999,
-         "\0", "\x1b[2J", "1;2", "true", "None", "=1+1", "\u0661"]  # fmt: skip
+def test_fields_of_the_configuration(run, key):
+    value = flatten(read_toml(SOURCE / "config.toml"))[key]
+    for other in [*VALUES, *other_values(value), ...]:
+        if other is None or (isinstance(other, int) and abs(other) >= 2**63):
+            continue  # not TOML; numbers of any length are among the damaged runs
+        table = read_toml(SOURCE / "config.toml")
+        set_key(table, key, other)
+        can_be_read(run, "config.toml", tomli_w.dumps(table))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("column", LINES[0])
-def test_a_cell_of_the_table_is_unchanged_or_the_run_is_skipped(run, expected, column):
-    where = LINES[0].index(column)
-    for row in (0, 1, 3, len(LINES) - 1):
-        before = row < len(LINES) - 1
-        once = STORED_ONCE["eval.csv"].get(column) if before and row else None
-        if not row and column == "label_accuracy":
-            once = column  # extractors without classes have no such column
-        cell = LINES[row][where]
-        digits = [cell.replace("1", "2", 1), cell[:-1], cell + "1", cell + " ", " " + cell]
-        for other in [*CELLS, *digits]:
-            lines = [[*line] for line in LINES]
-            lines[row][where] = other
-            text = "".join(",".join(line) + "\n" for line in lines)
-            check(run, expected, "eval.csv", text, [once] if once else [])
+def test_cells_of_the_table(run):
+    lines = [line.split(",") for line in run.evaluations.read_text().splitlines()]
+    for row in (0, 1, len(lines) - 1):
+        for column, cell in enumerate(lines[row]):
+            digits = [cell.replace("1", "2", 1), cell[:-1], cell + "1", cell + " ", " " + cell]
+            for other in [*CELLS, *digits]:
+                damaged = [[*line] for line in lines]
+                damaged[row][column] = other
+                text = "".join(",".join(line) + "\n" for line in damaged)
+                can_be_read(run, "eval.csv", text)
 
 
-@pytest.mark.parametrize("file", ["result.json", "cost.json", "config.toml", "eval.csv"])
-def test_a_file_cut_at_any_place_is_skipped(run, expected, file):
+@pytest.mark.parametrize("file", ["result.json", "cost.json", "eval.csv"])
+def test_a_file_cut_at_any_place_is_refused(run, file):
     whole = (run.path / file).read_bytes()
     for length in range(0, len(whole.rstrip()), 7):
-        read = check(run, expected, file, whole[:length], ["recipe"])
-        # A configuration may end between two keys; the keys after it then have their defaults.
-        assert not read or file == "config.toml"
+        assert not can_be_read(run, file, whole[:length])
 
 
-@pytest.mark.parametrize("file", ["result.json", "cost.json", "config.toml", "eval.csv"])
-@settings(max_examples=60, deadline=None)
+@pytest.mark.parametrize("file", ["result.json", *RECORDED])
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_flipped_bits_give_the_runs_own_numbers_or_none(run, expected, file, data):
-    whole = bytearray((run.path / file).read_bytes())
-    # Two flips could hide each other: an unknown key disables the check of the fingerprint.
-    for _ in range(1 if file == "config.toml" else data.draw(st.integers(1, 3))):
-        whole[data.draw(st.integers(0, len(whole) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    check(run, expected, file, bytes(whole), [*STORED_ONCE[file].values(), "recipe"])
+def test_flipped_bits(run, hashed, file, data):
+    whole = (hashed.path / file).read_bytes()
+    flipped = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 3))):
+        place, bit = data.draw(st.integers(0, len(whole) - 1)), data.draw(st.integers(0, 7))
+        flipped[place] ^= 1 << bit
+    can_be_read(run, file, bytes(flipped))
+    read = can_be_read(hashed, file, bytes(flipped))
+    assert file == "result.json" or read == (bytes(flipped) == whole)
 
 
-@pytest.mark.parametrize("file", ["result.json", "cost.json", "config.toml"])
-def test_the_file_of_another_run_is_detected(run, expected, file):
-    assert not check(run, expected, file, (OTHER / file).read_bytes())
-
-
-def test_the_table_of_another_run_is_detected(run, expected):
-    assert not check(run, expected, "eval.csv", (OTHER / "eval.csv").read_bytes())
-
-
-def test_a_value_stored_once_is_read_as_it_is(run, expected):
-    """The limit of these checks."""
-    table = json.loads((SOURCE / "cost.json").read_text())
-    table["parameters"] += 1
-    assert check(run, expected, "cost.json", json.dumps(table), ["parameters"])
-    with pytest.raises(AssertionError):
-        check(run, expected, "cost.json", json.dumps(table))
+@pytest.mark.parametrize("file", [name for name in RECORDED if name != "env.json"])
+def test_the_file_of_another_run_is_found(hashed, file):
+    assert not can_be_read(hashed, file, (OTHER / file).read_bytes())

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from ditbench import kernels
 from ditbench.kernels.residual import PendingSum, Residual
 from ditbench.models import layers
-from ditbench.models.registry import block_class, block_names
 from ditbench.models.dit import DiT
+from ditbench.models.registry import block_class, block_names
 from ditbench.models.sizes import ModelSize
 
 ON_GPU = torch.cuda.is_available()  # elsewhere tests/conftest.py has them interpreted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from ditbench.config import RunConfig
-from ditbench.report.style import RC
+from ditbench.report.figures.style import RC
 from ditbench.rundir import RunDirectory, metric_suffix
 
 if TYPE_CHECKING:
@@ -39,9 +40,13 @@ def write_run(
     images: bool = False,
     input_size: str = "8x8x1",
     dataset_digest: str = "d" * 64,
+    schema: int = 2,
     **settings: Any,
 ) -> RunDirectory:
-    """A complete run whose evaluations have these FIDs, evenly spaced along the budget."""
+    """A complete run whose evaluations have these FIDs, evenly spaced along the budget.
+
+    A run of schema 1 has no hashes: its files can be edited.
+    """
     config = RunConfig().with_values(block=block, seed=seed, eval__points=len(fids), **settings)
     if name is None:
         run = RunDirectory.of(root, config.preset, block, seed, config.fingerprint)
@@ -62,6 +67,8 @@ def write_run(
     run.start(config.to_toml(), {"python": "3.11"}, cost)
     suffix = metric_suffix(config.eval.samples)
     row: dict[str, Any] = {}
+    step = {"step": config.budget.steps, "images": 1, "seconds": 1.0}
+    run.append_train({**step, "loss": 0.1, "lr": 1e-3, "grad_norm": 0.1})
     for number, fid in enumerate(fids, start=1):
         step = config.budget.steps * number // len(fids)
         row = {
@@ -101,25 +108,36 @@ def write_run(
             "final": row,
         }
     )
+    if schema == 1:
+        forget_hashes(run)
     return run
 
 
+def forget_hashes(run: RunDirectory, **changes: Any) -> None:
+    """Make a run one of schema 1, with changes of its result."""
+    result = json.loads(run.result.read_text()) | {"schema": 1} | changes
+    run.result.write_text(json.dumps({key: result[key] for key in result if key != "sha256"}))
+
+
 def write_grid(path: Path, block: str, quality: float) -> None:
-    """A grid of 3 rows x 10 classes of 8x8 tiles with 1 pixel between: real digits, plus noise."""
+    """A grid as training writes it, 3 rows x 10 classes of 8x8 digits, real ones plus noise.
+
+    Pixels are enlarged 6 times; 2 white ones follow each image at its right and its bottom.
+    """
     from matplotlib.image import imsave
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     number = int.from_bytes(hashlib.sha256(block.encode()).digest()[:4], "little")
     generator = np.random.default_rng(number)
-    grid = np.zeros((3 * 9 - 1, 10 * 9 - 1))
+    grid = np.ones((3, 50, 10, 50))
     for row in range(3):
         for label in range(10):
             tile = digits.images[digits.target == label][row] / 16
             tile = np.clip(tile + (1 - quality) * generator.normal(size=(8, 8)), 0, 1)
-            grid[row * 9 : row * 9 + 8, label * 9 : label * 9 + 8] = tile
+            grid[row, :48, label, :48] = tile.repeat(6, 0).repeat(6, 1)
     path.parent.mkdir(parents=True, exist_ok=True)
-    imsave(path, grid, cmap="gray", vmin=0, vmax=1)
+    imsave(path, grid.reshape(150, 500), cmap="gray", vmin=0, vmax=1)
 
 
 @pytest.fixture

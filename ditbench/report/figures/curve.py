@@ -1,0 +1,131 @@
+"""FID along training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ditbench.errors import unknown_name
+from ditbench.report.figures.panels import (
+    FLOPS,
+    SECONDS,
+    STEPS,
+    WIDTH,
+    Units,
+    add_legend,
+    fid_label,
+    groups_to_plot,
+    panel_grid,
+    set_log_scale,
+    title_of,
+    unit_for,
+    with_unit,
+    write_instead,
+)
+from ditbench.report.figures.published import TITLE, draw_published_fids
+from ditbench.report.figures.style import BlockStyle, block_styles, marker_size
+from ditbench.report.reading.groups import devices_differ
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Values of `--x`: the column, the axis's label, the units.
+X_AXES: dict[str, tuple[str, str, Units]] = {
+    "steps": ("step", "Training steps", STEPS),
+    "flops": ("train_flops", "Training compute", FLOPS),
+    "time": ("seconds", "Training time", SECONDS),
+}
+_HEIGHT = 2.3  # inches of a panel, without its title
+_MARKER = 3.0  # points: the side of a square marker
+
+
+def curve_figure(df: pd.DataFrame, x: str = "steps", *, paper: bool = False) -> Figure:
+    """Draw FID along training: the mean over seeds, each seed, and the range of the seeds.
+
+    Seeds are averaged per evaluation: the first with the first, and so on. Under a budget of
+    seconds, the seeds have made different numbers of steps by then; x is averaged, too. Nothing
+    is interpolated.
+
+    Args:
+        df: rows of `load_results`; each group of comparable runs gets its own panel.
+        x: `steps`, `flops` (training compute) or `time` (training seconds, without evaluation).
+        paper: add a panel with the published FIDs of DiT-XL/2 (Peebles & Xie 2022, Table 4).
+
+    Raises:
+        DitbenchError: unknown x axis, or no runs.
+    """
+    if x not in X_AXES:
+        raise unknown_name("x axis", x, X_AXES)
+    groups = groups_to_plot(df)
+    titles = [title_of(group) for group in groups] + [TITLE] * paper
+    styles = block_styles(df["block"])
+    handles = {style.label: _legend_line(style) for style in styles.values()}
+    figure, rows, columns = panel_grid(titles, list(handles), _HEIGHT)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel, group in zip(axes, groups, strict=False):
+        _draw_panel(panel, group.runs, x, styles)
+    if paper:
+        draw_published_fids(axes[len(groups)])
+    for panel, title in zip(axes, titles, strict=False):
+        panel.set_title(title, loc="left")
+    for unused in axes[len(titles) :]:
+        unused.remove()
+    add_legend(figure, handles, WIDTH * columns)
+    return figure
+
+
+def _draw_panel(axes: Axes, group: pd.DataFrame, x: str, styles: dict[str, BlockStyle]) -> None:
+    column, label, units = X_AXES[x]
+    axes.set_ylabel(fid_label(group))
+    if x == "time" and devices_differ(group):
+        axes.set_xlabel(label)
+        write_instead(axes, "Runs on different devices:\ntheir seconds are not comparable")
+        return
+    unit, size = unit_for(group[column].max(), units)
+    for block, style in styles.items():
+        if (group["block"] == block).any():
+            _draw_block(axes, group[group["block"] == block], column, size, style)
+    axes.set_xlabel(with_unit(label, unit))
+    axes.set_xlim(left=0)
+    axes.margins(y=0.06)
+    lowest, highest = group["fid"].min(), group["fid"].max()
+    if not set_log_scale(axes, "y", lowest, highest):
+        axes.set_ylim(bottom=min(0, lowest))
+
+
+def _draw_block(
+    axes: Axes, runs: pd.DataFrame, column: str, size: float, style: BlockStyle
+) -> None:
+    # Indexed by the evaluation's number, not its step: steps may differ between seeds.
+    runs = runs.sort_values("step").assign(
+        number=lambda ordered: ordered.groupby("seed").cumcount(),
+        x=lambda all_: all_[column] / size,
+    )
+    fid = runs.pivot(index="number", columns="seed", values="fid").dropna()
+    x = runs.pivot(index="number", columns="seed", values="x").loc[fid.index].mean(axis=1)
+    if fid.shape[1] > 1:
+        axes.fill_between(
+            x, fid.min(axis=1), fid.max(axis=1), color=style.colour, alpha=0.16, linewidth=0
+        )
+        for _, run in runs.groupby("seed"):
+            axes.plot(run["x"], run["fid"], color=style.colour, linewidth=0.5, alpha=0.55)
+    line = _line_options(style)
+    axes.plot(x, fid.mean(axis=1), **line, label=style.label, zorder=3, clip_on=False)
+
+
+def _legend_line(style: BlockStyle) -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], **_line_options(style))
+
+
+def _line_options(style: BlockStyle) -> dict[str, Any]:
+    return {
+        "color": style.colour,
+        "linestyle": style.line,
+        "marker": style.marker,
+        "markersize": _MARKER * marker_size(style.marker),
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.4,
+    }

@@ -1,0 +1,184 @@
+"""What the figures share: panels and their titles, axes, units, and a legend outside of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from ditbench.errors import DitbenchError
+from ditbench.report.figures.style import DPI, FONT
+from ditbench.report.reading.groups import Group, groups_of, shared
+from ditbench.report.words import describe, fid_title
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+WIDTH = 3.3  # inches: one column of a paper
+_LINE = 0.16  # inches: one line of a legend or a title
+_TITLE_WIDTH = 54  # characters that fit above a panel
+
+# Units by size: the smallest amount that is shown in the unit, its name, and its value.
+Units = tuple[tuple[float, str, float], ...]
+STEPS: Units = ((1e6, "millions", 1e6), (1e4, "thousands", 1e3), (0, "", 1.0))
+FLOPS: Units = (
+    (1e18, "EFLOPs", 1e18),
+    (1e15, "PFLOPs", 1e15),
+    (1e12, "TFLOPs", 1e12),
+    (0, "GFLOPs", 1e9),
+)
+SECONDS: Units = ((7200, "hours", 3600.0), (300, "minutes", 60.0), (0, "seconds", 1.0))
+
+
+def groups_to_plot(df: pd.DataFrame) -> list[Group]:
+    """The groups of comparable runs, one panel each; a DitbenchError when there are none."""
+    groups = groups_of(df)
+    if not groups:
+        raise DitbenchError("there are no runs to plot", "make some: ditbench run --block paper")
+    return groups
+
+
+def panel_grid(
+    titles: Sequence[str], labels: Sequence[str], panel_height: float, extra_lines: int = 0
+) -> tuple[Figure, int, int]:
+    """An empty figure for one panel per title and a legend with these labels.
+
+    Args:
+        titles: of the panels.
+        labels: of the legend's entries.
+        panel_height: inches of a panel without its title.
+        extra_lines: lines of text per panel beyond its title.
+
+    Returns:
+        The figure, and its numbers of rows and columns.
+    """
+    from matplotlib.figure import Figure
+
+    panels = len(titles)
+    columns = min(panels, 2 if panels <= 4 else 3)
+    rows = -(-panels // columns)
+    lines = max(title.count("\n") + 1 for title in titles) + extra_lines
+    width = WIDTH * columns
+    legend_height = _LINE * -(-len(labels) // _legend_columns(labels, width))
+    height = rows * (panel_height + lines * _LINE) + legend_height
+    return Figure(figsize=(width, height), layout="constrained"), rows, columns
+
+
+def unit_for(largest: float, units: Units) -> tuple[str, float]:
+    """The name and the value of the unit for amounts up to `largest`: `("hours", 3600.0)`."""
+    return next((name, value) for least, name, value in units if largest >= least)
+
+
+def with_unit(label: str, unit: str) -> str:
+    """`Training time (hours)`; the label alone where the unit has no name."""
+    return f"{label} ({unit})" if unit else label
+
+
+def title_of(group: Group) -> str:
+    """The description of a group: its task, and its differences from the other groups."""
+    return wrap(describe(shared(group.runs), group.apart), _TITLE_WIDTH)
+
+
+def fid_label(group: pd.DataFrame) -> str:
+    """The y axis's label: FID with its number of samples and its features."""
+    facts = shared(group)
+    return f"{fid_title(facts)}, {facts['features']} features"
+
+
+def set_log_scale(
+    axes: Axes, axis: Literal["x", "y"], lowest: float, highest: float, room: float = 1.15
+) -> bool:
+    """Make an axis logarithmic when its values span more than a factor of 10.
+
+    Args:
+        axes: whose scale and limits are set.
+        axis: `x` or `y`.
+        lowest: of the values.
+        highest: of the values.
+        room: the factor between the extreme values and the limits.
+
+    Returns:
+        Whether the axis is logarithmic now.
+    """
+    if not 0 < 10 * lowest < highest:
+        return False
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.set(**{f"{axis}scale": "log", f"{axis}lim": (lowest / room, highest * room)})
+    scale = axes.xaxis if axis == "x" else axes.yaxis
+    # Ticks at 1, 2 and 5, written as plain numbers.
+    subs = (1.0, 2.0, 5.0) if highest < 1000 * lowest else (1.0,)
+    scale.set_major_locator(LogLocator(subs=subs, numticks=20))
+    scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.12g}"))
+    scale.set_minor_locator(NullLocator())
+    return True
+
+
+def write_instead(axes: Axes, reason: str) -> None:
+    """Write into an empty panel why it shows no data."""
+    axes.grid(visible=False)
+    axes.set(xticks=[], yticks=[])
+    axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center")
+
+
+def add_legend(
+    figure: Figure | SubFigure,
+    handles: Mapping[str, Artist],
+    width: float,
+    loc: Literal["outside upper center", "outside lower center"] = "outside upper center",
+    **options: Any,
+) -> None:
+    """Add one legend for all panels, at most `width` inches wide, outside of them.
+
+    Args:
+        figure: to which it is added.
+        handles: by label.
+        width: inches.
+        loc: above or below the panels.
+        options: of matplotlib's legend.
+    """
+    settings: dict[str, Any] = {
+        "frameon": False,
+        "handlelength": 2.8,
+        "columnspacing": 1.6,
+        "labelspacing": 0.25,
+        "borderpad": 0.1,
+    }
+    figure.legend(
+        list(handles.values()),
+        list(handles),
+        loc=loc,
+        ncols=_legend_columns(list(handles), width),
+        **settings | options,
+    )
+
+
+def _legend_columns(labels: Sequence[str], width: float) -> int:
+    """The number of columns that fit into `width` inches, with rows of about equal length."""
+    # Besides its text, an entry has a handle, padding, and the space between two columns.
+    entry = max(map(text_width, labels)) + 0.55
+    columns = min(len(labels), max(1, int(width / entry)))
+    return -(-len(labels) // -(-len(labels) // columns))
+
+
+def wrap(parts: Sequence[str], width: int) -> str:
+    """Join parts by commas, in lines of about `width` characters; no part is broken."""
+    lines = [parts[0]]
+    for part in parts[1:]:
+        if len(lines[-1]) + len(part) > width:
+            lines[-1] += ","
+            lines.append(part)
+        else:
+            lines[-1] += f", {part}"
+    return "\n".join(lines)
+
+
+def text_width(text: str) -> float:
+    """Inches of the longest line of a text, in the font of legends."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(dpi=DPI)
+    return float(figure.text(0, 0, text, fontsize=FONT).get_window_extent().width) / DPI

@@ -1,0 +1,172 @@
+"""Samples of several blocks: one row of images per block, columns share noise and class."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ditbench.errors import DitbenchError
+from ditbench.report.figures.panels import groups_to_plot, text_width, wrap
+from ditbench.report.figures.style import DPI, FONT, block_style
+from ditbench.report.order import in_order
+from ditbench.report.reading.groups import Group, shared
+from ditbench.report.words import describe
+from ditbench.rundir import RunDirectory
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    Image = np.ndarray[Any, Any]  # H x W, H x W x 3 or H x W x 4; values in 0..1
+
+# How runs write their grids (ditbench.training.grid, which reporting must not import): images
+# narrower than this are enlarged by a whole number; this many pixels follow each image at its
+# right and at its bottom.
+_MIN_TILE = 48
+_GRID_GAP = 2
+
+# Inches, and characters of a title.
+_WIDTH = 3.3  # of labels and samples, about: one column of a paper
+_LINE = 1.3 * FONT / 72
+_MARGIN, _GAP, _GROUP_GAP = 0.06, 0.06, 0.12
+_TITLE_WIDTH = 58
+
+
+def samples_figure(df: pd.DataFrame, rows: int = 2) -> Figure:
+    """Draw the samples of each block at the end of training, below each other, for one seed.
+
+    Args:
+        df: rows of `load_results`; groups of comparable runs follow each other, each with a title.
+        rows: how many rows of each block's sample grid are shown, from its top.
+
+    Raises:
+        DitbenchError: no runs, a grid that cannot be read, or no seed for which every block of a
+            group has a sample grid.
+    """
+    return _lay_out([_strips(group, rows) for group in groups_to_plot(df)])
+
+
+def _strips(group: Group, rows: int) -> tuple[str, dict[str, Image]]:
+    """The title of a group, and the first rows of each block's last sample grid."""
+    final = group.runs[group.runs["final"]]
+    grids: dict[str, dict[int, Path]] = {block: {} for block in in_order(final["block"])}
+    for block, seed, path in zip(final["block"], final["seed"], final["path"], strict=True):
+        if (grid := RunDirectory(Path(path)).last_samples()) is not None:
+            grids[block][int(seed)] = grid
+    seeds = set.intersection(*(set(by_seed) for by_seed in grids.values()))
+    if not seeds:
+        without = [block for block, by_seed in grids.items() if not by_seed]
+        raise DitbenchError(
+            f"no sample grid of {', '.join(without)}"
+            if without
+            else f"no seed for which each of {', '.join(grids)} has a sample grid",
+            "run all blocks with one seed: ditbench run --block paper --seeds 1",
+        )
+    seed = min(seeds)
+    height, width = _input_size(shared(final)["input"])
+    strips = {
+        block: first_rows(_read(by_seed[seed]), height, width, rows)
+        for block, by_seed in grids.items()
+    }
+    parts = [
+        *describe(shared(group.runs), group.apart),
+        _steps(final[final["seed"] == seed]),
+        f"seed {seed}",
+    ]
+    return wrap(parts, _TITLE_WIDTH), strips
+
+
+def _steps(runs: pd.DataFrame) -> str:
+    """The training steps of runs; under a budget of FLOPs or seconds, blocks differ in them."""
+    first, last = runs["step"].min(), runs["step"].max()
+    return f"step {last:,}" if first == last else f"steps {first:,} to {last:,}"
+
+
+def _input_size(text: str) -> tuple[int, int]:
+    """Height and width of `8x8x1`."""
+    match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})x\d+", text, re.ASCII)
+    if match is None:
+        raise DitbenchError(f"'{text}' is not an input size: height x width x channels")
+    return int(match[1]), int(match[2])
+
+
+def _read(path: Path) -> Image:
+    from matplotlib.image import imread
+
+    try:
+        image: Image = imread(path)
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow: SyntaxError for a damaged PNG
+        raise DitbenchError(f"{path} is not a readable image", "run it again") from error
+    return image
+
+
+def first_rows(grid: Image, height: int, width: int, rows: int) -> Image:
+    """The first rows of a run's sample grid, with pixels and gaps as small as they can be.
+
+    Args:
+        grid: as a run writes it.
+        height: of the model's input.
+        width: of the model's input.
+        rows: how many, at most.
+
+    Returns:
+        The rows, at the input's size, with thin white lines between images; `grid` itself where it
+        is not made of images of this size.
+    """
+    import numpy as np
+
+    scale = -(-_MIN_TILE // width)
+    high, wide = scale * height + _GRID_GAP, scale * width + _GRID_GAP
+    if grid.shape[0] % high or grid.shape[1] % wide:
+        return grid
+    tiles = grid.reshape(grid.shape[0] // high, high, grid.shape[1] // wide, wide, -1)
+    images = tiles[:rows, : scale * height : scale, :, : scale * width : scale]
+    gap = 1 if width < 32 else 2
+    images = np.pad(images, ((0, 0), (0, gap), (0, 0), (0, gap), (0, 0)), constant_values=1)
+    shape = images.shape[0] * images.shape[1], images.shape[2] * images.shape[3], *grid.shape[2:]
+    return images.reshape(shape)[:-gap, :-gap]
+
+
+def _lay_out(groups: list[tuple[str, dict[str, Image]]]) -> Figure:
+    """Place titles, labels and samples by the inch, so that pixels are squares of equal size."""
+    from matplotlib.figure import Figure
+
+    images = [image for _, blocks in groups for image in blocks.values()]
+    names = {block_style(block).label for _, blocks in groups for block in blocks}
+    left = _MARGIN + max(map(text_width, names)) + 1.5 * _GAP
+    target = (_WIDTH - left - _MARGIN) * DPI
+    titles = [(text_width(title), _LINE * (title.count("\n") + 1)) for title, _ in groups]
+    width = max(left + max(_fit(image, target)[0] for image in images), *(w for w, _ in titles))
+    width += 2 * _MARGIN
+    height = 2 * _MARGIN + _GROUP_GAP * (len(groups) - 1) + sum(high for _, high in titles)
+    height += sum(_fit(image, target)[1] + _GAP for image in images)
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    top = height - _MARGIN
+    for (title, blocks), (_, title_height) in zip(groups, titles, strict=True):
+        figure.text(_MARGIN / width, top / height, title, fontsize=FONT, va="top")
+        top -= title_height + _GAP
+        for block, image in blocks.items():
+            wide, high = _fit(image, target)
+            box = (left / width, (top - high) / height, wide / width, high / height)
+            axes = figure.add_axes(box, label=block)
+            axes.set_axis_off()
+            # Smooth only what is shown smaller than it is.
+            smooth = "antialiased" if image.shape[1] > target else "nearest"
+            axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation=smooth, aspect="auto")
+            place = (left - _GAP) / width, (top - high / 2) / height
+            figure.text(*place, block_style(block).label, fontsize=FONT, ha="right", va="center")
+            top -= high + _GAP
+        top -= _GROUP_GAP - _GAP
+    return figure
+
+
+def _fit(image: Image, target: float) -> tuple[float, float]:
+    """Width and height in inches: a whole multiple of the pixels, about `target` dots wide."""
+    height, width = image.shape[:2]
+    # Better a little too wide than much too narrow: for 445 dots, 89 pixels are enlarged 5 times,
+    # 338 pixels twice.
+    scale = target / width if width > target else math.ceil(target / width - 0.25)
+    return scale * width / DPI, scale * height / DPI

@@ -1,0 +1,141 @@
+"""How blocks and figures look: labels, colours, markers, lines, matplotlib's settings.
+
+Importing this module does not import matplotlib.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import product
+from typing import TYPE_CHECKING, Any, Literal
+from zlib import crc32
+
+from ditbench.report.order import in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DPI = 200
+FONT = 8.0  # points, of legends and of the text beside sample grids
+
+Marker = str | tuple[int, Literal[0, 1, 2], int]  # matplotlib's two notations
+Line = str | tuple[int, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class BlockStyle:
+    """The label of a block, and its colour, marker and line.
+
+    Marker and line alone are enough to distinguish blocks in greyscale.
+    """
+
+    label: str
+    colour: str
+    marker: Marker
+    line: Line
+
+
+# Colours of Okabe and Ito (2008), which readers with any colour vision can distinguish.
+PAPER_BLOCKS = {
+    "in-context": BlockStyle("In-Context", "#E69F00", "o", (0, (1, 1))),
+    "cross-attention": BlockStyle("Cross-Attention", "#009E73", "s", (0, (3, 1, 1, 1))),
+    "adaln": BlockStyle("adaLN", "#0072B2", "^", (0, (4, 1.5))),
+    "adaln-zero": BlockStyle("adaLN-Zero", "#D55E00", "D", "-"),
+}
+# For all other names: the rest of Okabe and Ito without yellow (too light on white), some of Tol's
+# muted and vibrant colours, and colours in between; all pairs differ by at least 25 in CIE Lab.
+_COLOURS = (
+    *("#CC79A7", "#56B4E9", "#000000", "#882255", "#999933", "#332288"),
+    *("#EE3377", "#661100", "#888888", "#9970FF", "#33BB00", "#DD33DD"),
+)
+_MARKERS: tuple[Marker, ...] = (
+    *("v", "P", "X", "<", ">", "*", "p", "d", "h"),
+    *((4, 1, 0), (6, 1, 0), (3, 1, 0)),
+)
+_LINES: tuple[Line, ...] = ((0, (5, 1, 1, 1, 1, 1)), (0, (6, 2)), (0, (2, 1)), (0, (8, 1, 2, 1)))
+# The initial value of the hash, chosen so that ditbench's own blocks all look different.
+_HASH_START = 126_008
+
+# For one column of a paper: 3.3 inches wide, no text below 6 points.
+RC: dict[Any, Any] = {
+    "font.family": "STIXGeneral",  # comes with matplotlib: the same figure on every machine
+    "mathtext.fontset": "stix",
+    "text.hinting": "no_hinting",  # the same widths at every resolution
+    "font.size": 8.5,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8.5,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": FONT,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "ytick.minor.size": 0,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E3E3E3",
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.3,
+    "pdf.fonttype": 42,  # TrueType: many journals refuse Type 3
+    "svg.hashsalt": "ditbench",  # the same ids every time
+}
+
+
+def block_style(name: str) -> BlockStyle:
+    """The style of a block. It depends on the name alone, not on the other blocks of a figure."""
+    if name in PAPER_BLOCKS:
+        return PAPER_BLOCKS[name]
+    number = crc32(name.encode(), _HASH_START)  # unlike hash(), the same in every process
+    number, colour = divmod(number, len(_COLOURS))
+    number, marker = divmod(number, len(_MARKERS))
+    return BlockStyle(name, _COLOURS[colour], _MARKERS[marker], _LINES[number % len(_LINES)])
+
+
+def block_styles(blocks: Iterable[str]) -> dict[str, BlockStyle]:
+    """The styles of all blocks of one figure, by name, in the order of `in_order`.
+
+    Colours are those of `block_style`. When two names have the same marker, the later one gets the
+    next free marker; when no marker is free, the next free pair of line and marker. So blocks stay
+    distinguishable in greyscale.
+    """
+    styles: dict[str, BlockStyle] = {}
+    for name in in_order(blocks):
+        style = block_style(name)
+        if any(other.marker == style.marker for other in styles.values()):
+            marker, line = _free_marks(style, styles.values())
+            style = replace(style, marker=marker, line=line)
+        styles[name] = style
+    return styles
+
+
+def _free_marks(style: BlockStyle, others: Iterable[BlockStyle]) -> tuple[Marker, Line]:
+    used = {(other.marker, other.line) for other in others}
+    used_markers = {marker for marker, _ in used}
+    start = _MARKERS.index(style.marker)
+    markers = _MARKERS[start:] + _MARKERS[:start]
+    for marker in markers:
+        if marker not in used_markers:
+            return marker, style.line
+    pairs = ((marker, line) for line, marker in product(_LINES, markers))
+    return next((pair for pair in pairs if pair not in used), (style.marker, style.line))
+
+
+@cache
+def marker_size(marker: Marker) -> float:
+    """The size at which a marker covers the same area as a square marker of size 1.
+
+    At equal sizes, a star covers a quarter of the area of a square.
+    """
+    import numpy as np
+    from matplotlib.markers import MarkerStyle
+
+    shape = MarkerStyle(marker)
+    (outline,) = shape.get_path().transformed(shape.get_transform()).to_polygons()
+    x, y = np.asarray(outline).T
+    area = abs(x[:-1] @ y[1:] - x[1:] @ y[:-1]) / 2  # the shoelace formula
+    return float(area**-0.5)

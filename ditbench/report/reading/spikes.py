@@ -1,0 +1,102 @@
+"""Loss spikes: steps at which the loss of a run was far above that of its neighbours.
+
+A spike passes, and the last rows of a training log do not show it. But the averaged weights have
+absorbed it, and evaluations soon after it use those.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ditbench.errors import DitbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from ditbench.report.reading.fields import Row
+
+# Rows of a training log that one of them is compared with, about an eighth of a run's.
+SPAN = 25
+# A spike is at least so many times their median, ...
+LEAST = 1.1
+# ... and so many times as far from it as the rows of its run usually are. Of the 83 reference runs
+# seven have such rows, the least of them 1.14 times the median and 12 times as far. One has a row
+# 1.09 times the median and 71 times as far, and all others stay below 1.07 and 8.
+SCATTERS = 10.0
+
+
+def read_spike(path: Path) -> Row:
+    """The worst spike in a training log; a run may have no log.
+
+    Args:
+        path: of train.csv, small enough to be read at once.
+
+    Returns:
+        `loss_spike`, how many times the loss around it the worst spike is, and `loss_spike_step`,
+        the last step of its row; NaN if there is none.
+
+    Raises:
+        DitbenchError: the file is damaged.
+    """
+    none = {"loss_spike": math.nan, "loss_spike_step": math.nan}
+    try:
+        names, lines = _read(path)
+        # Only the cells that count: there may be a thousand logs.
+        loss = names.index("loss")
+        worst = worst_spike([float(line.split(",", loss + 1)[loss]) for line in lines])
+        if worst is None:
+            return none
+        row, times = worst
+        step = float(lines[row].split(",")[names.index("step")])
+    except FileNotFoundError:
+        return none
+    except (ValueError, IndexError) as error:  # not UTF-8, no such column or cell, or no number
+        raise DitbenchError(f"{path.name} is truncated or malformed") from error
+    return {"loss_spike": times, "loss_spike_step": step}
+
+
+def _read(path: Path) -> tuple[list[str], list[str]]:
+    """The column names of a CSV file and its rows; a ValueError if it is damaged."""
+    text = path.read_text("utf-8")
+    header, *lines = text.splitlines()
+    names = header.split(",")
+    # A row ends in a newline: without one, it may have lost digits.
+    if not text.endswith("\n") or text.count(",") != (len(names) - 1) * (1 + len(lines)):
+        raise ValueError
+    return names, lines
+
+
+def worst_spike(losses: Sequence[float]) -> tuple[int, float] | None:
+    """The row of a training log that stands out most, if it is a spike.
+
+    Each row is compared with the median of the `SPAN` rows around it, the last ones with that of
+    the last `SPAN`. The first ones, where a loss falls steeply, are left out.
+
+    Args:
+        losses: of all rows in order; NaN for a row without a finite update.
+
+    Returns:
+        The row's number and how many times that median its loss is; None for no spike, and for
+        fewer than `SPAN` rows.
+    """
+    values = np.asarray(losses, dtype=np.float64)
+    rows = np.flatnonzero(np.isfinite(values))
+    if len(rows) < SPAN:
+        return None
+    values = values[rows]
+    windows = np.lib.stride_tricks.sliding_window_view(values, SPAN)
+    before = SPAN // 2
+    medians = np.partition(windows, before, axis=1)[:, before]
+    if not (medians > 0).all():  # a ratio to them would mean nothing
+        return None
+    with np.errstate(over="ignore"):  # an infinite ratio is a spike
+        times = values[before:] / np.append(medians, [medians[-1]] * before)
+    worst = int(times.argmax())
+    most = float(times[worst])
+    if most < LEAST or most - 1 < SCATTERS * np.median(np.abs(times - 1)):
+        return None
+    return int(rows[before + worst]), most

@@ -1,0 +1,1 @@
+"""What the final FIDs of runs show, and how certain it is."""

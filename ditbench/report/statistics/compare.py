@@ -1,0 +1,290 @@
+"""Results to a comparison of blocks: one row per block, differences by seed, and a verdict."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ditbench.errors import DitbenchError, unknown_name
+from ditbench.report import words
+from ditbench.report.facts import INFERRED, MetricFacts
+from ditbench.report.order import in_order
+from ditbench.report.reading.groups import (
+    configurations,
+    devices_differ,
+    differences,
+    distinctions,
+    groups_of,
+    shared,
+)
+from ditbench.report.reading.results import metrics_of
+from ditbench.report.statistics.curves import fid_area, to_target
+from ditbench.report.statistics.paired import holm, mean_interval, paired
+from ditbench.report.statistics.rates import order_by_rate
+from ditbench.report.statistics.verdict import Verdict, decide
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ditbench.report.statistics.paired import Values
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What a set of like runs shows.
+
+    Attributes:
+        table: one row per block, ascending in `fid`; docs/api.md describes its columns.
+        baseline: the block that differences and ratios refer to.
+        group: the facts that all runs share: key to value.
+        sentence: the conclusion, in words.
+        verdict: the same for programs; None if the ranking was forced.
+        target_fid: the FID of the columns `..._to_target`, or None.
+        forced: the keys in which the runs differ, if one ranking was forced.
+        apart: what distinguishes this group from the others of several: key to value.
+        metrics: the metrics that the table has means of.
+    """
+
+    table: pd.DataFrame
+    baseline: str
+    group: dict[str, Any]
+    sentence: str
+    verdict: Verdict | None = None
+    target_fid: float | None = None
+    forced: dict[str, list[Any]] = field(default_factory=dict)
+    apart: dict[str, Any] = field(default_factory=dict)
+    metrics: tuple[MetricFacts, ...] = ()
+
+    @property
+    def heading(self) -> str:
+        """`group` in one line, for the title of a table or a figure."""
+        text = words.heading(self.group)
+        if self.forced:
+            return f"FORCED, not alike in {words.differences_in_words(self.forced)}: {text}"
+        return f"{self.apart_in_words}: {text}" if self.apart else text
+
+    @property
+    def note(self) -> str:
+        """What these FIDs must not be compared with, or an empty text."""
+        return words.note(self.group)
+
+    @property
+    def apart_in_words(self) -> str:
+        """What distinguishes this group from the others, or an empty text."""
+        return words.facts_in_words(self.apart)
+
+
+def compare(
+    df: pd.DataFrame,
+    baseline: str | None = None,
+    *,
+    target_fid: float | None = None,
+    force: bool = False,
+) -> Comparison:
+    """Compare the blocks of like runs at the end of their training, seed by seed.
+
+    Args:
+        df: the result of `load_results`, or one of `split_groups`.
+        baseline: a block of `df`; by default `in-context`, or else the first in the paper's order.
+        target_fid: also report the steps, compute and seconds that it took to reach this FID.
+        force: put runs that are not alike into one ranking. It is marked as forced, infers nothing
+            about differences and names no winner; a block with several configurations has a row
+            for each.
+
+    Raises:
+        DitbenchError: no runs, an unknown baseline, a target that is not above 0, or runs that are
+            not alike: names the keys in which they differ.
+    """
+    _check_not_empty(df)
+    unlike = differences(df)
+    if unlike and not force:
+        raise DitbenchError(
+            f"these runs are not alike, they differ in {words.differences_in_words(unlike)}",
+            "compare them group by group (split_groups), or force one ranking: --force, or "
+            "force=True",
+        )
+    df = df.reset_index(drop=True)  # concatenated frames may have duplicate labels
+    if unlike:
+        df = df.assign(block=_labels(df))
+    blocks = in_order(df["block"])
+    if baseline is not None and baseline not in blocks:
+        raise unknown_name("baseline", baseline, blocks)
+    baseline = baseline or blocks[0]
+    final = df[df["final"]]
+    fids = _by_seed(final, blocks)
+    metrics = metrics_of(final["metrics"])
+    table = _means(df, metrics, target_fid).loc[blocks]
+    table = table.assign(**_beside(blocks, fids, baseline)).rename_axis("block").reset_index()
+    group = shared(final)
+    verdict = None if unlike else decide(blocks, fids)
+    if verdict is None:
+        table[list(INFERRED)] = math.nan  # an interval around 1 would be a verdict, too
+        text = words.forced(unlike)
+    else:
+        fid = words.fid_title(group)
+        text = " ".join([words.verdict_sentence(verdict, fid), *_remarks(final, group)])
+    table = table.sort_values(["fid", "block"], ignore_index=True)
+    return Comparison(
+        table, baseline, group, text, verdict, target_fid, unlike, metrics=tuple(metrics)
+    )
+
+
+def compare_groups(
+    df: pd.DataFrame, baseline: str | None = None, *, target_fid: float | None = None
+) -> list[Comparison]:
+    """Compare each group of like runs by itself; see `compare`.
+
+    Raises:
+        DitbenchError: no runs, a target that is not above 0, or a baseline that no group has. A
+            group without the baseline has its own.
+    """
+    _check_not_empty(df)
+    if baseline is not None and baseline not in set(df["block"]):
+        raise unknown_name("baseline", baseline, in_order(df["block"]))
+    comparisons = []
+    for group in groups_of(df):
+        known = baseline if baseline in set(group.runs["block"]) else None
+        comparison = compare(group.runs, known, target_fid=target_fid)
+        order = order_by_rate(group.at_all_rates)
+        text = f"{comparison.sentence} {order}".rstrip()
+        comparisons.append(replace(comparison, apart=group.apart, sentence=text))
+    return comparisons
+
+
+def _check_not_empty(df: pd.DataFrame) -> None:
+    if df.empty:
+        raise DitbenchError(
+            "there are no runs to compare", "`ditbench run --block paper` makes some"
+        )
+
+
+def _labels(df: pd.DataFrame) -> pd.Series[str]:
+    """Names of rows: the block, and what distinguishes its configurations if it has several."""
+    labels = df["block"].copy()
+    for block, runs in df.groupby("block"):
+        parts = configurations(runs)
+        for part, apart in zip(parts, distinctions(parts), strict=True):
+            if len(parts) > 1:
+                labels.loc[part.index] = f"{block} ({words.facts_in_words(apart)})"
+    return labels
+
+
+def _by_seed(final: pd.DataFrame, blocks: list[str]) -> Values:
+    """(B, S) final FIDs; NaN if a block lacks a seed."""
+    twice = final[final.duplicated(["block", "seed"], keep=False)]
+    if not twice.empty:
+        first = twice.iloc[0]
+        raise DitbenchError(
+            f"two runs of {first['block']}, seed {first['seed']}: {', '.join(twice['path'])}",
+            "load_results keeps the newest of each: give compare what it returns",
+        )
+    fids = final.pivot(index="block", columns="seed", values="fid").loc[blocks]
+    return fids.to_numpy(dtype=np.float64)
+
+
+def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | None) -> pd.DataFrame:
+    """One row per block: means over its seeds, their spread, and what its curves say."""
+    final = df[df["final"]].set_index("path", drop=False)
+    final = final.assign(fid_area=fid_area(df))
+    grouped = final.groupby("block")
+    table = (
+        grouped[[metric.name for metric in metrics]]
+        .mean()
+        .assign(
+            seeds=grouped["seed"].nunique(),
+            fid_std=grouped["fid"].std(),
+            loss_spikes=grouped["loss_spike"].count(),
+            **{name: grouped[name].first() for name in ("parameters", "gmacs")},
+            **{name: grouped[name].mean() for name in ("steps", "train_flops", "fid_area")},
+        )
+    )
+    intervals = {block: mean_interval(fid.to_numpy()) for block, fid in grouped["fid"]}
+    table["fid_low"] = [intervals[block].low for block in table.index]
+    table["fid_high"] = [intervals[block].high for block in table.index]
+    for name in ("train_seconds", "steps_per_second", "peak_memory_bytes"):
+        # The mean speed of two different devices means nothing.
+        table[name] = math.nan if devices_differ(final) else grouped[name].mean()
+    if target_fid is not None:
+        table = table.assign(**_reaching(df, final, target_fid))
+    return table
+
+
+def _reaching(df: pd.DataFrame, final: pd.DataFrame, target_fid: float) -> pd.DataFrame:
+    """What it took to reach a FID: means if every seed reached it, and how many did."""
+    runs = to_target(df, target_fid)
+    if devices_differ(final):
+        runs["seconds_to_target"] = math.nan
+    grouped = runs.groupby(final["block"])
+    means = grouped.mean()
+    reached = runs["steps_to_target"].notna().groupby(final["block"]).sum()
+    # The mean of those that reached it would favor a block for the seeds that did not.
+    return means.where(reached == grouped.size()).assign(reached_target=reached)
+
+
+def _beside(blocks: list[str], fids: Values, baseline: str) -> pd.DataFrame:
+    """Each block beside the baseline: difference, ratio and test, paired by seed."""
+    import pandas as pd
+
+    reference = fids[blocks.index(baseline)]
+    pairs = {block: paired(row, reference) for block, row in zip(blocks, fids, strict=True)}
+    others = [block for block in blocks if block != baseline]
+    p_holm = holm(np.array([pairs[block].p_value for block in others]))
+    corrected = dict(zip(others, p_holm.tolist(), strict=True))
+    rows = {
+        block: {
+            "pairs": pair.n,
+            "fid_difference": pair.difference,
+            "fid_difference_low": pair.difference_interval.low,
+            "fid_difference_high": pair.difference_interval.high,
+            "fid_ratio": pair.ratio,
+            "fid_ratio_low": pair.ratio_interval.low,
+            "fid_ratio_high": pair.ratio_interval.high,
+            "p_value": pair.p_value,
+            "p_holm": corrected.get(block, math.nan),
+        }
+        for block, pair in pairs.items()
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    # Nothing is inferred about a block beside itself.
+    table.loc[baseline, list(INFERRED)] = math.nan
+    return table
+
+
+def _remarks(final: pd.DataFrame, group: dict[str, Any]) -> list[str]:
+    """What a reader of the verdict must know besides."""
+    remarks = []
+    if final.groupby("block")["seed"].agg(frozenset).nunique() > 1:
+        remarks.append(words.DIFFERENT_SEEDS)
+    if "lr" not in group:
+        remarks.append(words.differ_between_blocks("Learning rates", _by_block(final, "lr")))
+    if "device" not in group:
+        remarks.append(words.DIFFERENT_DEVICES)
+    known = final[final["backend"] != ""]
+    if known["backend"].nunique() > 1:
+        remarks.append(words.differ_between_blocks("Backends", _by_block(known, "backend")))
+    spiked = final[final["loss_spike"].notna()]
+    if not spiked.empty:
+        of_block = spiked.groupby("block")["seed"].agg(list)
+        clipped = all("train.grad_clip" in json.loads(recipe) for recipe in spiked["recipe"])
+        remarks.append(
+            words.spikes(
+                {block: of_block[block] for block in in_order(spiked["block"])},
+                len(final),
+                spiked["loss_spike"].max(),
+                clipped=clipped,
+            )
+        )
+    return remarks
+
+
+def _by_block(final: pd.DataFrame, column: str) -> dict[str, str]:
+    """The values of each block's runs, as text."""
+    values: dict[str, dict[str, None]] = {}
+    for block, value in zip(final["block"], final[column].tolist(), strict=True):
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+        values.setdefault(block, {})[text] = None
+    return {block: "/".join(values[block]) for block in in_order(values)}

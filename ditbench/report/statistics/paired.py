@@ -1,0 +1,147 @@
+"""Means, paired differences and ratios over seeds, with their t intervals; Holm's correction.
+
+Two runs of one seed share batches, noise and the noise that samples start from. So blocks are
+compared seed by seed: what a pair has in common cancels in its difference. `scipy.special` has the
+t distribution and imports in a third of the time that `scipy.stats` takes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Values = NDArray[np.float64]
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95% interval; NaN at both ends if there is none."""
+
+    low: float = math.nan
+    high: float = math.nan
+
+
+@dataclass(frozen=True)
+class Paired:
+    """One block beside another, over the seeds that both have.
+
+    Attributes:
+        n: pairs.
+        difference: mean of `values - reference`, and its interval.
+        ratio: mean of `values` over mean of `reference`, and its interval (Fieller 1954).
+        p_value: of the paired t test, two-sided; NaN for fewer than two pairs.
+    """
+
+    n: int
+    difference: float
+    difference_interval: Interval
+    ratio: float
+    ratio_interval: Interval
+    p_value: float
+
+
+def mean_interval(values: Values) -> Interval:
+    """The 95% t interval of a mean; NaN for fewer than two values."""
+    n = len(values)
+    if n < 2:
+        return Interval()
+    half = _quantile(n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
+    mean = float(values.mean())
+    return Interval(mean - half, mean + half)
+
+
+def paired(values: Values, reference: Values) -> Paired:
+    """Compare values with a reference, pair by pair.
+
+    Args:
+        values: (S,), of one block, one per seed; NaN if a seed is missing.
+        reference: (S,), of another block, in the same order of seeds.
+    """
+    both = ~(np.isnan(values) | np.isnan(reference))
+    values, reference = values[both], reference[both]
+    n = len(values)
+    if n == 0:
+        return Paired(0, math.nan, Interval(), math.nan, Interval(), math.nan)
+    differences = values - reference
+    centre = float(reference.mean())
+    return Paired(
+        n,
+        float(differences.mean()),
+        mean_interval(differences),
+        float(values.mean()) / centre if centre > 0 else math.nan,
+        _ratio_interval(values, reference),
+        float(paired_p_values(values, reference)),
+    )
+
+
+def paired_p_values(values: Values, reference: Values) -> Values:
+    """The two-sided p value of a paired t test along the last axis.
+
+    Args:
+        values: (..., S), one per seed; NaN if a seed is missing.
+        reference: (..., S), likewise.
+
+    Returns:
+        (...); NaN for fewer than two pairs. If the differences do not vary at all, 0, or 1 if they
+        are all 0.
+    """
+    from scipy.special import stdtr
+
+    differences = values - reference
+    there = ~np.isnan(differences)
+    n = there.sum(axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.where(there, differences, 0).sum(axis=-1) / n
+        deviations = np.where(there, differences - mean[..., None], 0)
+        error = np.sqrt((deviations**2).sum(axis=-1) / (n - 1) / n)
+        p = 2 * stdtr(n - 1, -np.abs(mean) / error)
+    p = np.where((error == 0) & (mean == 0), 1.0, p)
+    return np.where(n < 2, math.nan, p)
+
+
+def holm(p_values: Values) -> Values:
+    """P values corrected for their number along the last axis (Holm 1979); NaN is not a test."""
+    order = np.argsort(p_values, axis=-1)  # NaN comes last
+    ascending = np.take_along_axis(p_values, order, axis=-1)
+    tests = (~np.isnan(p_values)).sum(axis=-1, keepdims=True)
+    factors = tests - np.arange(p_values.shape[-1])
+    adjusted = np.minimum(1.0, np.maximum.accumulate(ascending * factors, axis=-1))
+    result = np.empty_like(p_values)
+    np.put_along_axis(result, order, adjusted, axis=-1)
+    return result
+
+
+def _ratio_interval(values: Values, reference: Values) -> Interval:
+    """Every ratio r at which a paired t test does not reject `values = r * reference`.
+
+    At r = 1 that is the test of the difference: the interval contains 1 exactly if its p value is
+    above 0.05. The ends solve a quadratic in r, which has solutions only if the mean of the
+    reference is itself significantly different from 0.
+    """
+    n = len(values)
+    if n < 2:
+        return Interval()
+    covariance = np.cov(values, reference, ddof=1) * _quantile(n - 1) ** 2 / n
+    top, bottom = float(values.mean()), float(reference.mean())
+    a = bottom**2 - covariance[1, 1]
+    b = top * bottom - covariance[0, 1]
+    c = top**2 - covariance[0, 0]
+    if bottom <= 0 or a <= 0:
+        return Interval()
+    root = math.sqrt(max(0.0, b**2 - a * c))  # below 0 only by rounding
+    return Interval(float((b - root) / a), float((b + root) / a))
+
+
+def _quantile(freedom: int) -> float:
+    """The half-width of a 95% interval in standard errors."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, (1 + LEVEL) / 2))

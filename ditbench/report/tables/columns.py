@@ -1,0 +1,156 @@
+"""The columns of tables: names, headers, how values are written, which end is best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from ditbench.report.amounts import decimals, significant, suffix, writer
+from ditbench.report.facts import ALIKE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ditbench.report.facts import MetricFacts
+    from ditbench.report.statistics.compare import Comparison
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        name: the key in a row, and the name in CSV and JSON: with its unit.
+        header: the name in tables that people read; None leaves the column out of those.
+        text: how a value is written in those; a missing or non-finite number becomes a dash.
+        best: which end is highlighted.
+        spread: the name of a column whose value follows after ±.
+        until: the name of a column that holds the other end of an interval.
+    """
+
+    name: str
+    header: str | None
+    text: Callable[[Any], str] = str
+    best: Literal["low", "high"] | None = None
+    spread: str | None = None
+    until: str | None = None
+
+    @property
+    def second(self) -> tuple[str, str] | None:
+        """The name of the column whose value follows, and how the two are written."""
+        if self.spread:
+            return self.spread, "{} ± {}"
+        return (self.until, "[{}, {}]") if self.until else None
+
+    @property
+    def is_number(self) -> bool:
+        """Whether values are aligned right."""
+        return self.text is not str
+
+
+# The table of `ditbench flops`. Peebles & Xie call multiply-accumulates Gflops.
+COST_COLUMNS = (
+    Column("block", "Block"),
+    Column("model", "Model"),
+    Column("input", "Input"),
+    Column("parameters", "Params (M)", significant(3, 1, 1e-6), "low"),
+    Column("gmacs", "GMACs (paper's Gflops)", significant(3, 2), "low"),
+    Column("gflops", "GFLOPs (2 x GMACs)", significant(3, 2), "low"),
+)
+# The table of `ditbench compare --diff`.
+DIFF_COLUMNS = (
+    Column("source", "In"),
+    Column("key", "Key"),
+    Column("a", "A"),
+    Column("b", "B"),
+)
+
+
+def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
+    """The columns of `comparison_rows`.
+
+    People see those that say something: intervals and p values if there are two seeds, steps if
+    blocks differ in them, a target if one was named. CSV and JSON always have all.
+    """
+    table = comparison.table
+    fid = next(metric for metric in comparison.metrics if metric.name == "fid")
+    others = [metric for metric in comparison.metrics if metric is not fid]
+    steps = table["steps"].nunique() > 1
+    several = bool(table["fid_low"].notna().any())
+    tested = bool(table["p_holm"].notna().any())
+    interval = "95% interval"
+    return (
+        Column("block", "Block"),
+        Column("seeds", "n", "{:d}".format),
+        Column("parameters", "Params (M)", significant(3, 1, 1e-6), "low"),
+        Column("gmacs", "GMACs (paper's Gflops)", significant(3, 2), "low"),
+        Column("steps", "Steps" if steps else None, decimals(0)),
+        Column("train_flops", None),
+        Column("train_seconds", None),
+        _metric_column(fid, comparison, spread="fid_std"),
+        Column("fid_std", None),
+        Column("fid_low", interval if several else None, decimals(2), until="fid_high"),
+        Column("fid_high", None),
+        Column("fid_area", "FID area ↓", decimals(1), "low"),
+        *(_metric_column(metric, comparison) for metric in others),
+        Column("steps_per_second", "steps/s", significant(3), "high"),
+        Column("peak_memory_bytes", "Peak mem (MiB)", decimals(0, 2**-20), "low"),
+        Column("loss_spikes", None),
+        *_target_columns(comparison.target_fid),
+        Column("pairs", None),
+        Column("fid_difference", None),
+        Column("fid_difference_low", None),
+        Column("fid_difference_high", None),
+        Column("fid_ratio", f"FID / {comparison.baseline}", decimals(3), "low"),
+        Column("fid_ratio_low", interval if tested else None, decimals(2), until="fid_ratio_high"),
+        Column("fid_ratio_high", None),
+        Column("p_value", None),
+        Column("p_holm", "p (Holm)" if tested else None, _p_value),
+        Column("baseline", None),
+        Column("winner", None),
+        Column("forced", None),
+        *(Column(key, None) for key in (*ALIKE, "schema")),
+    )
+
+
+def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """One row per block, with its baseline and group, so that rows of groups can be stacked."""
+    winner = comparison.verdict.winner if comparison.verdict else None
+    common = {
+        "baseline": comparison.baseline,
+        "forced": ", ".join(comparison.forced) or None,
+        "target_fid": comparison.target_fid,
+        **{key: comparison.group.get(key) for key in (*ALIKE, "schema")},
+    }
+    rows: list[dict[str, Any]] = comparison.table.to_dict("records")  # type: ignore[assignment]
+    return [{**row, "winner": row["block"] == winner, **common} for row in rows]
+
+
+def _metric_column(
+    metric: MetricFacts, comparison: Comparison, spread: str | None = None
+) -> Column:
+    samples = comparison.group.get("samples") if metric.depends_on_samples else None
+    number = "" if samples is None else f"-{suffix(samples)}"
+    unit = f" ({metric.unit})" if metric.unit else ""
+    header = f"{metric.title}{number}{unit}"
+    text = writer(metric.format)
+    if metric.direction == "lower":
+        return Column(metric.name, f"{header} ↓", text, "low", spread)
+    return Column(metric.name, f"{header} ↑", text, "high", spread)
+
+
+def _target_columns(target: float | None) -> tuple[Column, ...]:
+    if target is None:
+        return ()
+    return (
+        Column("target_fid", None),
+        Column("reached_target", f"Reached FID {target:g}", "{:d}".format, "high"),
+        Column("steps_to_target", "after steps", decimals(0), "low"),
+        Column("train_flops_to_target", "PFLOPs", significant(3, scale=1e-15), "low"),
+        Column("seconds_to_target", "seconds", significant(3), "low"),
+    )
+
+
+def _p_value(value: float) -> str:
+    """Three decimals, and never zero."""
+    return f"{value:.3f}" if value >= 0.001 else "<0.001"

@@ -1,0 +1,211 @@
+"""Rows to text in every format. CSV and JSON keep plain numbers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import numbers
+import re
+from typing import TYPE_CHECKING, Any
+
+from ditbench.errors import DitbenchError, unknown_name
+from ditbench.report.tables.columns import Column, comparison_columns, comparison_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from ditbench.report.statistics.compare import Comparison
+
+    Rows = Sequence[Mapping[str, Any]]
+
+FORMATS = ("rich", "csv", "md", "latex", "json")
+_SUFFIXES = {".csv": "csv", ".md": "md", ".tex": "latex", ".json": "json"}
+_MISSING = "–"
+# The key with which a row names its best column, in tables that compare columns and not rows.
+BEST_OF_ROW = "best of row"
+
+
+def render_comparisons(comparisons: Sequence[Comparison], format: str) -> str:  # noqa: A002
+    """Comparisons as text: one table in CSV and JSON, one table per group in Markdown and LaTeX.
+
+    Raises:
+        DitbenchError: a format that is not text.
+    """
+    if format in ("csv", "json"):
+        rows = [row for comparison in comparisons for row in comparison_rows(comparison)]
+        columns = {
+            column.name: column
+            for comparison in comparisons
+            for column in comparison_columns(comparison)
+        }
+        return render(rows, list(columns.values()), format)
+    parts = []
+    for comparison in comparisons:
+        table = render(comparison_rows(comparison), comparison_columns(comparison), format)
+        if format == "latex":  # as comments: a paper has a caption of its own
+            heading = " ".join(comparison.heading.split())
+            below = "".join(f"% {text}\n" for text in _below(comparison))
+            parts.append(f"% {heading}\n{_mark(table, comparison)}{below}")
+        else:
+            heading = _escape_markdown(comparison.heading)
+            below = "\n".join(f"{_escape_markdown(text)}\n" for text in _below(comparison))
+            parts.append(f"**{heading}**\n\n{table}\n{below}")
+    return "\n".join(parts)
+
+
+def _below(comparison: Comparison) -> list[str]:
+    """The lines below a table; the conclusion comes last."""
+    return [" ".join(text.split()) for text in (comparison.note, comparison.sentence) if text]
+
+
+def render(rows: Rows, columns: Sequence[Column], format: str) -> str:  # noqa: A002
+    """Rows as text that ends in a newline.
+
+    Args:
+        rows: mappings with the columns' names; a missing value may be None, NaN or absent.
+        columns: in the order of the table.
+        format: `csv` and `json` hold plain numbers, missing ones empty or null; `md` and `latex`
+            (for the booktabs package) formatted ones, the best in bold.
+
+    Raises:
+        DitbenchError: a format that is not text.
+    """
+    writers = {"csv": _csv, "json": _json, "md": _markdown, "latex": _latex}
+    if format not in writers:
+        raise unknown_name("format", format, writers)
+    return writers[format](rows, columns)
+
+
+def format_of(path: Path | None, given: str | None = None) -> str:
+    """The format that is given, or else the one of a file's suffix, or `rich`.
+
+    Raises:
+        DitbenchError: an unknown format or suffix, or `rich` for a file.
+    """
+    if given is not None and given not in FORMATS:
+        raise unknown_name("format", given, FORMATS)
+    if path is None:
+        return given or "rich"
+    if given == "rich":
+        raise DitbenchError("rich tables are for the terminal", "choose --format csv|md|latex|json")
+    if given is None and path.suffix.lower() not in _SUFFIXES:
+        what = f"suffix '{path.suffix}'" if path.suffix else "file name without a suffix"
+        known = ", ".join(_SUFFIXES)
+        raise DitbenchError(f"{path}: unknown {what}", f"use one of {known}, or add --format")
+    return given or _SUFFIXES[path.suffix.lower()]
+
+
+def shown(columns: Sequence[Column]) -> list[Column]:
+    """The columns that people see."""
+    return [column for column in columns if column.header is not None]
+
+
+def _plain(value: Any) -> Any:
+    """A plain Python value; None for a number that is not one."""
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _write(column: Column, value: Any) -> str:
+    value = _plain(value)
+    return _MISSING if value is None else column.text(value)
+
+
+def cells(rows: Rows, columns: Sequence[Column]) -> list[list[tuple[str, bool]]]:
+    """The text of each cell and whether it is the best of its column."""
+    best = [_best_text(rows, column) for column in columns]
+    table = []
+    for row in rows:
+        line = []
+        for column, mark in zip(columns, best, strict=True):
+            text = _write(column, row.get(column.name))
+            is_best = text == mark or row.get(BEST_OF_ROW) == column.name
+            if column.second and _plain(row.get(column.second[0])) is not None:
+                name, form = column.second
+                text = form.format(text, _write(column, row[name]))
+            line.append((text, is_best))
+        table.append(line)
+    return table
+
+
+def _best_text(rows: Rows, column: Column) -> str | None:
+    """The text of the best value. Equal texts share the mark; if all are equal, none has it."""
+    values = [_plain(row.get(column.name)) for row in rows]
+    values = [value for value in values if isinstance(value, numbers.Real)]
+    if column.best is None or len({column.text(value) for value in values}) < 2:
+        return None
+    return column.text(min(values) if column.best == "low" else max(values))
+
+
+def _csv(rows: Rows, columns: Sequence[Column]) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([column.name for column in columns])
+    writer.writerows([[_plain(row.get(column.name)) for column in columns] for row in rows])
+    return file.getvalue()
+
+
+def _json(rows: Rows, columns: Sequence[Column]) -> str:
+    plain = [{column.name: _plain(row.get(column.name)) for column in columns} for row in rows]
+    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _markdown(rows: Rows, columns: Sequence[Column]) -> str:
+    visible = shown(columns)
+    lines = [
+        [_escape_markdown(column.header or "") for column in visible],
+        ["---:" if column.is_number else ":---" for column in visible],
+    ]
+    for line in cells(rows, visible):
+        escaped = [(_escape_markdown(text), best) for text, best in line]
+        lines.append([f"**{text}**" if best else text for text, best in escaped])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _latex(rows: Rows, columns: Sequence[Column]) -> str:
+    visible = shown(columns)
+    spec = "".join("r" if column.is_number else "l" for column in visible)
+    headers = (_escape_latex(column.header or "") for column in visible)
+    lines = [" & ".join(headers) + r" \\", r"\midrule"]
+    for line in cells(rows, visible):
+        escaped = [(_escape_latex(text), best) for text, best in line]
+        texts = (rf"\textbf{{{text}}}" if best else text for text, best in escaped)
+        lines.append(" & ".join(texts) + r" \\")
+    body = "\n".join(lines)
+    return f"\\begin{{tabular}}{{{spec}}}\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
+
+
+def _mark(table: str, comparison: Comparison) -> str:
+    """Say in the table, not only in its comments, that the ranking was forced."""
+    if not comparison.forced:
+        return table
+    number = sum(column.header is not None for column in comparison_columns(comparison))
+    mark = f"Forced: not alike in {_escape_latex(', '.join(comparison.forced))}"
+    row = f"\\multicolumn{{{number}}}{{l}}{{{mark}}} \\\\\n"
+    return table.replace(r"\end{tabular}", row + r"\end{tabular}")
+
+
+def _escape_markdown(text: str) -> str:
+    return re.sub(r"([\\`*_|<\[\]~&])", r"\\\1", " ".join(text.split()))
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "–": "--",
+    **{character: rf"\{character}" for character in "&%$#_{}"},
+}
+
+
+def _escape_latex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))

@@ -1,0 +1,1 @@
+"""Learning-rate sweeps: read, chosen from, shown."""

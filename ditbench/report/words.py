@@ -1,0 +1,287 @@
+"""Every sentence of a report. Each is made here, once, for the command line and for Python."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from ditbench.report.amounts import suffix
+from ditbench.report.facts import FACTS, TASK
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ditbench.report.statistics.paired import Paired
+    from ditbench.report.statistics.verdict import Rival, Verdict
+
+# With fewer seeds the verdict says how few they are: a t test assumes normally distributed
+# differences, and so few values cannot confirm it.
+FEW_SEEDS = 5
+
+
+# Data sets whose name alone identifies the images that papers use.
+PUBLISHED = ("cifar10", "fashion-mnist")
+# The features of published FIDs.
+COMMON_FEATURES = "inception"
+
+
+# Groups of runs
+
+
+def heading(group: Mapping[str, Any]) -> str:
+    """A group in one line. What its runs do not share is left out."""
+    group = {**group, "dataset": images_of(group)} if images_of(group) else group
+    trained, scored = (
+        [
+            fact.heading.format(group[fact.name])
+            for fact in FACTS
+            if fact.heading and fact.name in group and fact.scored == is_scored
+        ]
+        for is_scored in (False, True)
+    )
+    return f"{', '.join(trained)}; {', '.join([fid_title(group), *scored])}"
+
+
+def fid_title(group: Mapping[str, Any]) -> str:
+    """`FID-2K`, or `FID` if the runs differ in their number of samples."""
+    return f"FID-{suffix(group['samples'])}" if "samples" in group else "FID"
+
+
+def name_and_value(key: str, value: Any) -> str:
+    """`batch size 128`, `dataset digest 126fbed1`."""
+    if key == "budget":
+        return str(value)
+    name = key if "." in key else key.replace("_", " ")  # a configuration key stays as it is set
+    return f"{name} {brief(key, value)}"
+
+
+def brief(key: str, value: Any) -> str:
+    """A value as people can read it."""
+    if value is None:
+        return "unset"
+    if key == "fingerprint" or key.endswith("_digest"):
+        return str(value)[:8] or "unknown"
+    return str(value)
+
+
+def facts_in_words(facts: Mapping[str, Any]) -> str:
+    """`1,200 steps, lr 0.001`."""
+    return ", ".join(name_and_value(key, value) for key, value in facts.items())
+
+
+def differences_in_words(differences: Mapping[str, Sequence[Any]]) -> str:
+    """`budget (1,200 steps, 2,400 steps); precision (bf16, fp32)`."""
+    return "; ".join(
+        f"{key} ({', '.join(brief(key, value) for value in values)})"
+        for key, values in differences.items()
+    )
+
+
+def describe(group: Mapping[str, Any], apart: Mapping[str, Any]) -> list[str]:
+    """A group in a few words, for a panel: its task and what distinguishes it from others.
+
+    The y axis shows features and samples.
+
+    Args:
+        group: what its runs share.
+        apart: what distinguishes it from the other groups of the figure.
+    """
+    shown = (*TASK, "features", "samples")
+    return [
+        f"{images_of(group)} {group['input']}",
+        group["model"],
+        group["objective"],
+        *(name_and_value(key, value) for key, value in apart.items() if key not in shown),
+    ]
+
+
+def images_of(group: Mapping[str, Any]) -> str | None:
+    """The name of the images of a group; None when its runs use several sets of images."""
+    return group.get("source", group.get("dataset"))
+
+
+def note(group: Mapping[str, Any]) -> str:
+    """A warning against comparing the FIDs of a group with published ones; may be empty.
+
+    FIDs in other features than Inception's, or on a copy of a published data set, have the same
+    name as published FIDs and a different scale.
+    """
+    features = group.get("features")
+    if features == COMMON_FEATURES and group.get("dataset") in PUBLISHED:
+        return ""
+    of = "several features" if features is None else f"{features} features"
+    return (
+        f"FID and KID are in {of}, on images of {images_of(group) or 'several data sets'}: "
+        "comparable between these runs, but not with published FIDs."
+    )
+
+
+# The verdict
+
+
+def forced(differences: Mapping[str, Sequence[Any]]) -> str:
+    """What stands in place of a verdict where one ranking was forced."""
+    listed = differences_in_words(differences)
+    return f"Forced: these runs differ in {listed}, so no winner is named."
+
+
+def verdict_sentence(verdict: Verdict, fid: str) -> str:
+    """The verdict in words.
+
+    Args:
+        verdict: of `decide`.
+        fid: the title of the metric, such as `FID-2K`.
+    """
+    if not verdict.rivals:
+        return (
+            f"Only {verdict.leader} was run ({fid} {verdict.fid:.2f}); "
+            "`ditbench run --block paper` adds blocks to compare it with."
+        )
+    if verdict.seeds < 2:
+        return _too_few_seeds(verdict, fid)
+    text = (_no_winner if verdict.winner is None else _winner)(verdict, fid)
+    if verdict.seeds < FEW_SEEDS:
+        text += (
+            f" With {verdict.seeds} seeds, the t test assumes normally distributed differences, "
+            f"which so few cannot confirm: use --seeds {FEW_SEEDS} for a firmer result."
+        )
+    return text
+
+
+def _too_few_seeds(verdict: Verdict, fid: str) -> str:
+    second = verdict.rivals[0]
+    lead = f"{verdict.leader} has the lowest {fid}, {verdict.fid:.2f}"
+    if second.paired.n:
+        lead += f"; the next, {second.block}, {_has_times(second.paired)}"
+    alone = [rival for rival in verdict.rivals if rival.paired.n < 2]
+    why = "One seed cannot separate a difference from noise"
+    if len(alone) < len(verdict.rivals) or any(rival.paired.n == 0 for rival in alone):
+        listed = ", ".join(f"{rival.block} ({rival.paired.n})" for rival in alone)
+        why = f"It shares fewer than two seeds with {listed}"
+    return f"{lead}. {why}, so no winner is named: run more, --seeds {FEW_SEEDS}."
+
+
+def _winner(verdict: Verdict, fid: str) -> str:
+    second, *rest = verdict.rivals
+    worst = max(rival.p_holm for rival in verdict.rivals)
+    text = (
+        f"{verdict.leader} leads with a mean {fid} of {verdict.fid:.2f}; "
+        f"the next, {second.block}, {_has_times(second.paired)}{_interval(second)}. "
+    )
+    p = f"at most {_p(worst)}" if worst >= 0.001 else _p(worst)
+    test = f"paired t test over {verdict.seeds} seeds"
+    if rest:
+        others = f"each of the {len(verdict.rivals)} others"
+        return f"{text}It is significantly better than {others}: {test}, Holm-corrected p {p}."
+    return f"{text}The difference is significant: {test}, p {p}."
+
+
+def _no_winner(verdict: Verdict, fid: str) -> str:
+    alike = [rival for rival in verdict.rivals if not rival.significant]
+    listed = ", ".join(
+        f"{rival.block} ({_times(rival.paired)}{_interval(rival)}, p {_p(rival.p_holm)})"
+        for rival in alike
+    )
+    corrected = ", Holm-corrected" if len(verdict.rivals) > 1 else ""
+    return (
+        f"No block is significantly best: {verdict.leader} has the lowest mean {fid}, "
+        f"{verdict.fid:.2f}, but it is not significantly better than {listed}; "
+        f"paired t test over {verdict.seeds} seeds{corrected}."
+    )
+
+
+def _times(pair: Paired) -> str:
+    if math.isnan(pair.ratio):  # a mean of 0 or less has no ratio
+        return f"{pair.difference:+.3g}"
+    return "the same" if pair.ratio == 1 else f"{pair.ratio:#.3g} times that"
+
+
+def _has_times(pair: Paired) -> str:
+    verb = "differs by" if math.isnan(pair.ratio) else "has"
+    return f"{verb} {_times(pair)}"
+
+
+def _interval(rival: Rival) -> str:
+    interval = rival.paired.ratio_interval
+    if not math.isfinite(interval.low):
+        return ""
+    return f", 95% interval {interval.low:#.3g} to {interval.high:#.3g}"
+
+
+def _p(value: float) -> str:
+    return "unknown" if math.isnan(value) else f"{value:.2g}" if value >= 0.001 else "below 0.001"
+
+
+# Remarks that follow a verdict
+
+DIFFERENT_SEEDS = (
+    "Blocks have different seeds: each difference is over the seeds that both blocks have."
+)
+DIFFERENT_DEVICES = "Times, speed and memory are left out: the runs were made on different devices."
+
+
+def differ_between_blocks(what: str, values: Mapping[str, str]) -> str:
+    """What differs between blocks: `Learning rates differ: adaln 0.001, joint 0.0005.`."""
+    return f"{what} differ: {', '.join(f'{block} {value}' for block, value in values.items())}."
+
+
+def spikes(seeds: Mapping[str, Sequence[int]], runs: int, worst: float, *, clipped: bool) -> str:
+    """Which runs had a loss spike.
+
+    Args:
+        seeds: of those runs, by block.
+        runs: how many there are in all.
+        worst: how many times the loss around it the worst spike is.
+        clipped: whether all of those runs clip their gradients.
+    """
+    where = ", ".join(f"{block} {seeds_in_words(each)}" for block, each in seeds.items())
+    means = "a lower --lr" if clipped else "--set train.grad_clip=0.1, or a lower --lr,"
+    return (
+        f"The loss of {sum(map(len, seeds.values()))} of {runs} runs had a spike ({where}; the "
+        f"worst {worst:.1f} times the loss around it), which may have raised their FID: "
+        f"{means} can keep spikes small."
+    )
+
+
+def order_depends_on_rate(leaders: Mapping[float, str]) -> str:
+    """Which block leads at which learning rate."""
+    places = [
+        f"at {_listed([f'{rate:g}' for rate, each in leaders.items() if each == leader])} {leader}"
+        for leader in dict.fromkeys(leaders.values())
+    ]
+    return (
+        f"The order depends on the learning rate: {places[0]} leads, {_listed(places[1:])} "
+        "(by mean FID, not tested for significance)."
+    )
+
+
+# Learning-rate sweeps
+
+
+def sweep_title(budget: object, seeds: Sequence[int]) -> str:
+    """What all rows of the table of a sweep share."""
+    return f"Mean final FID by learning rate: {budget} per run, {seeds_in_words(seeds)}"
+
+
+def sweep_remark(rates: Sequence[float], best: float | None, missing: int, runs: int) -> str | None:
+    """What a reader must know about the chosen learning rate, or None."""
+    if missing:
+        return f"not finished: {missing} of {runs} runs missing"
+    if best is None:
+        return "diverged at every rate: try lower ones"
+    if len(rates) == 1:
+        return "only one rate: nothing was chosen"
+    if best in (rates[0], rates[-1]):
+        side = "below" if best == rates[0] else "above"
+        return f"best at the edge: widen the grid {side} {best:g}"
+    return None
+
+
+def seeds_in_words(seeds: Sequence[int]) -> str:
+    """`seed 3`, or `seeds 0, 1`."""
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, sorted(seeds)))}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))

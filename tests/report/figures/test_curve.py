@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+
+from ditbench.errors import DitbenchError
+from ditbench.report.figures.curve import X_AXES, curve_figure
+from ditbench.report.figures.pareto import pareto_figure
+from ditbench.report.figures.style import PAPER_BLOCKS, block_style
+from ditbench.report.reading.results import load_results
+
+CURVES = {
+    "adaln-zero": ((200.0, 60.0, 8.0), (210.0, 50.0, 9.0), (190.0, 40.0, 7.0)),
+    "in-context": ((205.0, 90.0, 16.0), (195.0, 80.0, 15.0), (200.0, 85.0, 17.0)),
+}
+
+
+@pytest.fixture
+def runs(make_run, results):
+    for block, curves in CURVES.items():
+        for seed, fids in enumerate(curves):
+            make_run(block, seed, fids, rate=40.0 + 10 * seed)
+    return load_results(results)
+
+
+def _means(axes):
+    """The mean line of each block, by its label."""
+    return {line.get_label(): line for line in axes.lines if line.get_label()[0] != "_"}
+
+
+def test_lines_are_the_data(runs):
+    (axes,) = curve_figure(runs).axes
+    assert list(_means(axes)) == ["In-Context", "adaLN-Zero"]  # the paper's order
+    for block, curves in CURVES.items():
+        mean = _means(axes)[block_style(block).label]
+        np.testing.assert_array_equal(mean.get_xdata(), [400, 800, 1200])
+        np.testing.assert_allclose(mean.get_ydata(), np.mean(curves, axis=0), rtol=1e-12)
+        assert mean.get_marker() == block_style(block).marker
+    thin = [line.get_ydata() for line in axes.lines if line.get_label()[0] == "_"]
+    drawn = sorted(tuple(map(float, ydata)) for ydata in thin)
+    assert drawn == sorted(fids for curves in CURVES.values() for fids in curves)
+
+
+def test_the_band_spans_the_seeds(runs):
+    (axes,) = curve_figure(runs).axes
+    for band, block in zip(axes.collections, ("in-context", "adaln-zero"), strict=True):
+        corners = band.get_paths()[0].vertices
+        for n, step in enumerate((400, 800, 1200)):
+            at_step = corners[corners[:, 0] == step][:, 1]
+            fids = [curve[n] for curve in CURVES[block]]
+            assert at_step.min() == min(fids)
+            assert at_step.max() == max(fids)
+
+
+def test_one_seed_has_no_band(runs):
+    (axes,) = curve_figure(runs[runs["seed"] == 0]).axes
+    assert len(axes.collections) == 0
+    assert len(axes.lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("x", "expected", "label"),
+    [
+        ("steps", [400, 800, 1200], "Training steps"),
+        ("flops", [1.0752, 2.1504, 3.2256], "Training compute (TFLOPs)"),
+        ("time", [400 * k / 3 * (1 / 40 + 1 / 50 + 1 / 60) for k in (1, 2, 3)], "(seconds)"),
+    ],
+)
+def test_the_x_axis_says_what_it_counts(runs, x, expected, label):
+    (axes,) = curve_figure(runs, x).axes
+    np.testing.assert_allclose(_means(axes)["adaLN-Zero"].get_xdata(), expected, rtol=1e-9)
+    assert label in axes.get_xlabel()
+
+
+def test_long_training_is_counted_in_larger_units(make_run, results):
+    make_run(budget__steps=400_000, rate=10.0)
+    frame = load_results(results)
+    for x, label, last in (("steps", "thousands", 400), ("time", "hours", 4e4 / 3600)):
+        (axes,) = curve_figure(frame, x).axes
+        assert label in axes.get_xlabel()
+        assert _means(axes)["adaLN-Zero"].get_xdata()[-1] == pytest.approx(last)
+
+
+def test_an_unknown_x_axis_names_the_nearest(runs):
+    with pytest.raises(DitbenchError, match="x axis 'flop'") as caught:
+        curve_figure(runs, "flop")
+    assert "flops" in caught.value.hint
+    assert set(X_AXES) == {"steps", "flops", "time"}
+
+
+def test_the_axes_say_which_fid_and_of_what(runs):
+    (axes,) = curve_figure(runs).axes
+    assert axes.get_ylabel() == "FID-2K, digits features"
+    assert axes.get_title(loc="left") == "digits 8x8x1, 64x4x4/2, flow"
+
+
+def test_more_than_a_decade_is_drawn_on_a_log_scale(make_run, results):
+    make_run("adaln", 0, (80.0, 9.0))
+    assert curve_figure(load_results(results)).axes[0].get_yscale() == "linear"
+    make_run("adaln", 1, (91.0, 9.0))
+    assert curve_figure(load_results(results)).axes[0].get_yscale() == "log"
+
+
+def test_a_panel_for_each_group_and_one_legend(make_run, results):
+    for objective in ("flow", "ddpm"):
+        for block in ("in-context", "adaln-zero"):
+            make_run(block, 0, objective__name=objective)
+    figure = curve_figure(load_results(results))
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert sorted(titles) == ["digits 8x8x1, 64x4x4/2, ddpm", "digits 8x8x1, 64x4x4/2, flow"]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["In-Context", "adaLN-Zero"]
+
+
+def test_nothing_overlaps_and_nothing_is_clipped(runs):
+    figure = curve_figure(runs)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    (legend,) = figure.legends
+    legend_box = legend.get_window_extent()
+    assert not legend_box.overlaps(axes.get_window_extent())
+    # The title is set at the left: Axes.title is the centred one, which is empty.
+    assert not legend_box.overlaps(axes._left_title.get_window_extent())
+    for text in (axes.xaxis.label, axes.yaxis.label, axes._left_title, legend):
+        box = text.get_window_extent()
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert box.y1 <= figure.bbox.y1
+
+
+def test_colours_belong_to_names(make_run, results):
+    for block in ("adaln", "adaln-zero"):
+        make_run(block, 0)
+    both = load_results(results)
+    (axes,) = curve_figure(both).axes
+    (alone,) = curve_figure(both[both["block"] == "adaln-zero"]).axes
+    for drawn in (axes, alone):
+        assert to_hex(_means(drawn)["adaLN-Zero"].get_color()) == "#d55e00"
+    assert len({style.colour for style in PAPER_BLOCKS.values()}) == 4
+    assert len({style.marker for style in PAPER_BLOCKS.values()}) == 4
+
+
+@pytest.fixture
+def uneven(runs):
+    """Seed 1 is slower, as under a budget of seconds: no step is common to all seeds."""
+    slow = runs["seed"] == 1
+    runs.loc[slow, "step"] -= 130 * runs.loc[slow, "step"] // 1200 + 1
+    runs.loc[slow, "train_flops"] *= 0.9
+    return runs
+
+
+@pytest.mark.parametrize(("x", "column", "unit"), [("steps", "step", 1), ("time", "seconds", 1),
+                                                   ("flops", "train_flops", 1e12)])  # fmt: skip
+def test_seeds_are_averaged_evaluation_by_evaluation(uneven, x, column, unit):
+    (axes,) = curve_figure(uneven, x).axes
+    for block in CURVES:
+        runs = uneven[uneven["block"] == block]
+        by_seed = [run for _, run in runs.groupby("seed")]
+        mean = _means(axes)[block_style(block).label]
+        where = np.mean([run[column].to_numpy() / unit for run in by_seed], axis=0)
+        np.testing.assert_allclose(mean.get_xdata(), where, rtol=1e-12)
+        fid = np.mean([run["fid"].to_numpy() for run in by_seed], axis=0)
+        np.testing.assert_allclose(mean.get_ydata(), fid, rtol=1e-12)
+        for run in by_seed:  # each seed at its own steps
+            assert any(
+                np.array_equal(line.get_ydata(), run["fid"])
+                and np.allclose(line.get_xdata(), run[column] / unit, rtol=1e-12)
+                for line in axes.lines
+            )
+
+
+def test_an_evaluation_that_a_seed_lacks_is_left_out_of_the_mean_alone(runs):
+    short = runs[~((runs["seed"] == 2) & (runs["step"] == 1200))]
+    (axes,) = curve_figure(short).axes
+    mean = _means(axes)["adaLN-Zero"]
+    np.testing.assert_allclose(mean.get_ydata(), np.mean(CURVES["adaln-zero"], axis=0)[:2])
+    assert sum(len(line.get_ydata()) == 3 for line in axes.lines) == 4  # two blocks, two seeds
+
+
+def test_the_order_of_rows_does_not_matter(uneven):
+    (axes,) = curve_figure(uneven).axes
+    (shuffled,) = curve_figure(uneven.sample(frac=1, random_state=0)).axes
+    for label, line in _means(axes).items():
+        np.testing.assert_allclose(_means(shuffled)[label].get_xydata(), line.get_xydata())
+
+
+def test_seconds_of_different_devices_are_left_out(make_run, results):
+    make_run("adaln", 0, device="cpu")
+    make_run("adaln", 1, device="H100")
+    frame = load_results(results)
+    assert len(curve_figure(frame, "steps").axes[0].lines) == 3
+    (axes,) = curve_figure(frame, "time").axes
+    assert not axes.lines
+    (text,) = axes.texts
+    assert "different devices" in text.get_text()
+
+
+MANY = (
+    *("in-context", "cross-attention", "adaln", "adaln-zero", "adaln-single", "u-vit"),
+    *("in-context-class", "none", "mine", "yours", "a-block-with-a-long-name", "x"),
+)
+
+
+@pytest.mark.parametrize("make", [curve_figure, pareto_figure])
+@pytest.mark.parametrize("models", [("S/8",), ("S/8", "S/4", "S/2", "B/8", "B/4", "B/2", "L/8")])
+def test_nothing_overlaps_however_many_groups_and_blocks(runs, make, models):
+    base = runs[runs["block"] == "adaln-zero"]
+    frames = [
+        base.assign(block=name, model=model, fingerprint=name + model, fid=base["fid"] + n)
+        for n, name in enumerate(MANY)
+        for model in models
+    ]
+    figure = make(pd.concat(frames, ignore_index=True), paper=len(models) > 1)
+    figure.draw_without_rendering()
+    of_group = 2 if make is pareto_figure else 1
+    assert len(figure.axes) == len(models) * of_group + (len(models) > 1)
+    (names,) = figure.legends
+    assert len(names.get_texts()) == len(MANY) + (2 if make is pareto_figure else 0)
+    keys = [legend for cell in figure.subfigs for legend in cell.legends]
+    titles = [text for cell in figure.subfigs for text in cell.texts]
+    boxes = [artist.get_window_extent() for artist in (names, *keys, *titles)]
+    boxes += [axes.get_tightbbox() for axes in figure.axes]  # with labels and titles
+    for n, box in enumerate(boxes):
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= figure.bbox.x1
+        assert box.y1 <= figure.bbox.y1
+        assert not any(box.overlaps(other) for other in boxes[:n])
+    for axes in figure.axes:
+        for n, (labels, (low, high)) in enumerate(
+            ((axes.get_xticklabels(), axes.get_xlim()), (axes.get_yticklabels(), axes.get_ylim()))
+        ):
+            inside = [label for label in labels if low <= label.get_position()[n] <= high]
+            shown = [label.get_window_extent() for label in inside if label.get_visible()]
+            assert not any(one.overlaps(next_) for one, next_ in pairwise(shown))

@@ -1,0 +1,458 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from ditbench.config import read_toml, validate
+from ditbench.errors import DitbenchError
+from ditbench.report.facts import ALIKE, INFERRED
+from ditbench.report.reading.groups import differences, split_groups
+from ditbench.report.reading.results import load_results
+from ditbench.report.statistics.compare import compare, compare_groups
+from ditbench.report.tables.render import render_comparisons
+
+FINAL = {
+    "in-context": (16.0, 15.0, 18.0),
+    "adaln-zero": (8.0, 9.0, 7.0),
+    "adaln": (11.0, 10.0, 12.5),
+}
+
+
+@pytest.fixture
+def runs(make_run, results):
+    for block, fids in FINAL.items():
+        for seed, fid in enumerate(fids):
+            make_run(block, seed, (200.0, 50.0, fid), rate=40.0 + seed, label_accuracy=fid / 20)
+    return load_results(results)
+
+
+def test_means_and_deviations_are_numpys(runs):
+    comparison = compare(runs)
+    table = comparison.table.set_index("block")
+    assert list(table.index) == ["adaln-zero", "adaln", "in-context"]  # ascending in FID
+    for block, fids in FINAL.items():
+        row = table.loc[block]
+        assert row["seeds"] == 3
+        assert row["fid"] == pytest.approx(np.mean(fids), rel=1e-12)
+        assert row["fid_std"] == pytest.approx(np.std(fids, ddof=1), rel=1e-12)
+        assert row["kid"] == pytest.approx(np.mean(fids) / 1000, rel=1e-12)
+        assert row["label_accuracy"] == pytest.approx(np.mean(fids) / 20, rel=1e-12)
+        assert row["steps_per_second"] == pytest.approx(41.0, rel=1e-12)
+        assert row["fid_ratio"] == pytest.approx(np.mean(fids) / np.mean(FINAL["in-context"]))
+    assert table.loc["adaln-zero", "parameters"] == 345_000
+    assert table.loc["adaln-zero", "gmacs"] == 0.0035
+    assert set(table["steps"]) == {1200}
+    assert comparison.group["budget"] == "1,200 steps"
+    assert comparison.group["samples"] == 2000
+    assert set(ALIKE) <= set(comparison.group)
+
+
+def test_the_baseline_is_in_context_or_the_one_that_is_asked_for(runs):
+    assert compare(runs).baseline == "in-context"
+    table = compare(runs, "adaln").table.set_index("block")
+    assert table.loc["adaln", "fid_ratio"] == 1
+    assert table.loc["adaln-zero", "fid_ratio"] == pytest.approx(8 / np.mean(FINAL["adaln"]))
+    without = runs[runs["block"] != "in-context"]
+    assert compare(without).baseline == "adaln"  # the first in the paper's order
+
+
+def test_an_unknown_baseline_names_the_nearest(runs):
+    with pytest.raises(DitbenchError, match="baseline 'adaln-zer'") as caught:
+        compare(runs, "adaln-zer")
+    assert "adaln-zero" in caught.value.hint
+
+
+def test_differences_are_paired_by_seed_as_scipy_pairs_them(runs):
+    table = compare(runs).table.set_index("block")
+    p_values = {}
+    for block in ("adaln", "adaln-zero"):
+        expected = stats.ttest_rel(FINAL[block], FINAL["in-context"])
+        interval = expected.confidence_interval(0.95)
+        row = table.loc[block]
+        p_values[block] = expected.pvalue
+        assert row["pairs"] == 3
+        assert row["p_value"] == pytest.approx(expected.pvalue)
+        assert row["fid_difference"] == pytest.approx(
+            np.mean(FINAL[block]) - np.mean(FINAL["in-context"])
+        )
+        assert row["fid_difference_low"] == pytest.approx(interval.low)
+        assert row["fid_difference_high"] == pytest.approx(interval.high)
+        assert row["fid_ratio_low"] < row["fid_ratio"] < row["fid_ratio_high"]
+    smaller, larger = sorted(p_values.values())
+    first, second = sorted(table["p_holm"].dropna())
+    assert (first, second) == pytest.approx((2 * smaller, max(2 * smaller, larger)))
+
+
+def test_of_the_baseline_beside_itself_nothing_is_inferred(runs):
+    row = compare(runs).table.set_index("block").loc["in-context"]
+    assert (row["fid_ratio"], row["fid_difference"]) == (1, 0)
+    assert row[list(INFERRED)].isna().all()
+
+
+def test_means_have_scipys_interval(runs):
+    table = compare(runs).table.set_index("block")
+    for block, fids in FINAL.items():
+        interval = stats.t.interval(0.95, 2, np.mean(fids), stats.sem(fids))
+        assert (table.loc[block, "fid_low"], table.loc[block, "fid_high"]) == pytest.approx(
+            interval
+        )
+
+
+def test_the_sentence_names_the_leader_and_the_ratio(runs):
+    sentence = compare(runs).sentence
+    ratio = np.mean(FINAL["adaln"]) / np.mean(FINAL["adaln-zero"])
+    assert "adaln-zero" in sentence
+    assert "FID-2K" in sentence
+    assert f"{ratio:#.3g} times that" in sentence
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "md", "latex"])
+def test_with_one_seed_there_is_no_claim_in_any_format(runs, kind):
+    comparison = compare(runs[runs["seed"] == 0], target_fid=30.0)
+    assert "One seed cannot separate a difference from noise" in comparison.sentence
+    empty = [*INFERRED, "fid_std", "fid_low", "fid_high"]
+    assert comparison.table[empty].isna().all(axis=None)
+    text = render_comparisons([comparison], kind)
+    if kind == "json":
+        assert all(row[name] is None for row in json.loads(text) for name in empty)
+        assert not any(row["winner"] for row in json.loads(text))
+    elif kind == "csv":
+        rows = list(csv.DictReader(io.StringIO(text)))
+        assert all(row[name] == "" for row in rows for name in empty)
+        assert {row["winner"] for row in rows} == {"False"}
+    else:
+        assert not re.search(r"signific|interval|confiden|p \(|±|\\pm|t test", text)
+
+
+def test_the_order_of_rows_changes_nothing(runs):
+    expected = compare(runs, target_fid=20.0)
+    for seed in range(3):
+        shuffled = runs.sample(frac=1, random_state=seed)
+        told = compare(shuffled, target_fid=20.0)
+        pd.testing.assert_frame_equal(told.table, expected.table)
+        assert told.sentence == expected.sentence
+
+
+def test_frames_put_together_may_name_rows_twice(runs):
+    halves = [runs[runs["seed"] == seed].reset_index(drop=True) for seed in range(3)]
+    together = pd.concat(halves)
+    assert together.index.has_duplicates
+    pd.testing.assert_frame_equal(compare(together).table, compare(runs).table)
+
+
+def test_a_seed_more_changes_only_what_it_belongs_to(runs, make_run, results):
+    before = compare(runs).table.set_index("block")
+    make_run("adaln", 3, (200.0, 50.0, 9.0))
+    comparison = compare(load_results(results))
+    after = comparison.table.set_index("block")
+    assert after.loc["adaln", "seeds"] == 4
+    assert after.loc["adaln", "fid"] == pytest.approx(np.mean([*FINAL["adaln"], 9.0]))
+    compared = ["fid_difference", "fid_ratio", "p_value", "pairs"]  # over the seeds of both
+    pd.testing.assert_frame_equal(after[compared], before[compared])
+    assert "Blocks have different seeds" in comparison.sentence
+
+
+def test_one_seed_of_one_of_the_two_is_too_few(runs):
+    lonely = runs[(runs["block"] != "adaln") | (runs["seed"] == 0)]
+    comparison = compare(lonely)
+    assert comparison.verdict.winner is None
+    assert "fewer than two seeds with adaln (1)" in comparison.sentence
+
+
+def test_areas_and_targets_are_means_over_seeds(runs):
+    table = compare(runs, target_fid=30.0).table.set_index("block")
+    for block, fids in FINAL.items():
+        areas = [np.trapezoid([200, 50, fid], [400, 800, 1200]) / 800 for fid in fids]
+        steps = [800 + 400 * np.log(50 / 30) / np.log(50 / fid) for fid in fids]
+        seconds = [step / (40 + seed) for seed, step in enumerate(steps)]
+        row = table.loc[block]
+        assert row["fid_area"] == pytest.approx(np.mean(areas))
+        assert row["reached_target"] == 3
+        assert row["steps_to_target"] == pytest.approx(np.mean(steps))
+        assert row["seconds_to_target"] == pytest.approx(np.mean(seconds))
+
+
+def test_a_target_that_not_every_seed_reaches_has_no_mean(runs):
+    table = compare(runs, target_fid=11.5).table.set_index("block")
+    assert table["reached_target"].to_dict() == {"adaln-zero": 3, "adaln": 2, "in-context": 0}
+    reached = table["steps_to_target"].notna()
+    assert reached.to_dict() == {"adaln-zero": True, "adaln": False, "in-context": False}
+
+
+def test_without_a_target_there_is_nothing_about_one(runs):
+    assert not [name for name in compare(runs).table.columns if "target" in name]
+
+
+def test_one_block_is_no_comparison(runs):
+    sentence = compare(runs[runs["block"] == "adaln"]).sentence
+    assert sentence.startswith("Only adaln was run")
+
+
+def test_no_runs_are_an_error(runs):
+    with pytest.raises(DitbenchError, match="no runs"):
+        compare(runs.iloc[:0])
+    assert split_groups(runs.iloc[:0]) == []
+
+
+UNLIKE = {
+    "dataset": {"data__name": "cifar10"},
+    "dataset_digest": {"dataset_digest": "f" * 64},
+    "model": {"model__depth": 8},
+    "input": {"input_size": "16x16x1"},
+    "objective": {"objective__name": "ddpm"},
+    "features": {"metrics__features": "inception"},
+    "samples": {"eval__samples": 500},
+    "sampler": {"eval__sampler": "heun"},
+    "sampling_steps": {"eval__sampling_steps": 50},
+    "cfg_scale": {"eval__cfg_scale": 1.5},
+    "budget": {"budget__steps": 2400},
+    "batch_size": {"train__batch_size": 64},
+    "ema_decay": {"train__ema_decay": 0.99},
+    "precision": {"train__precision": "bf16"},
+    "train.weight_decay": {"train__weight_decay": 0.1},
+    "model.class_dropout_prob": {"model__class_dropout_prob": 0.2},
+}
+BY_HAND = {"features_digest": "e" * 64}
+
+
+def test_each_key_that_must_be_alike_is_tested():
+    assert {key for key in UNLIKE if "." not in key} | set(BY_HAND) == set(ALIKE)
+
+
+@pytest.fixture(params=[*UNLIKE, *BY_HAND])
+def unlike(request, make_run, results):
+    """Two runs that differ in one key, and the key."""
+    key = request.param
+    make_run("adaln", 0, name="a")
+    make_run("adaln-zero", 0, name="b", **UNLIKE.get(key, {}))
+    frame = load_results(results)
+    if key in BY_HAND:
+        frame.loc[frame["block"] == "adaln-zero", key] = BY_HAND[key]
+    return key, frame
+
+
+def test_what_is_not_alike_is_refused_by_name(unlike):
+    key, frame = unlike
+    assert list(differences(frame)) == [key]
+    with pytest.raises(DitbenchError, match=rf"differ in {key} \(") as caught:
+        compare(frame)
+    assert "--force" in caught.value.hint
+    assert "split_groups" in caught.value.hint
+
+
+def test_what_is_not_alike_is_parted_and_its_heading_says_by_what(unlike):
+    key, frame = unlike
+    first, second = compare_groups(frame)
+    assert [group.table["block"].tolist() for group in (first, second)] == [
+        ["adaln"],
+        ["adaln-zero"],
+    ]
+    assert list(first.apart) == list(second.apart) == [key]
+    assert first.apart != second.apart
+    assert first.heading != second.heading
+    for group in (first, second):
+        assert group.heading.startswith(f"{group.apart_in_words}: ")
+        assert group.forced == {}
+        assert group.sentence.startswith(f"Only {group.table['block'].item()} was run")
+
+
+def test_what_is_not_alike_can_be_forced_and_is_marked_everywhere(unlike):
+    key, frame = unlike
+    comparison = compare(frame, force=True)
+    assert list(comparison.forced) == [key]
+    assert comparison.heading.startswith(f"FORCED, not alike in {key} (")
+    assert comparison.sentence.startswith("Forced: ")
+    for row in json.loads(render_comparisons([comparison], "json")):
+        assert row["forced"] == key
+        assert row["winner"] is False
+    for row in csv.DictReader(io.StringIO(render_comparisons([comparison], "csv"))):
+        assert row["forced"] == key
+    assert render_comparisons([comparison], "md").startswith("**FORCED, not alike in ")
+    latex = render_comparisons([comparison], "latex")
+    printed = [line for line in latex.splitlines() if not line.startswith("%")]
+    mark = key.replace("_", r"\_")
+    assert any(line.endswith(rf"{{Forced: not alike in {mark}}} \\") for line in printed)
+
+
+def test_a_forced_ranking_infers_nothing_even_with_many_seeds(make_run, results):
+    for seed in range(5):
+        make_run("in-context", seed, (200.0, 20.0 + seed))
+        make_run("adaln", seed, (200.0, 5.0 + seed), budget__steps=2400)
+    comparison = compare(load_results(results), force=True)
+    assert comparison.verdict is None
+    assert comparison.table[list(INFERRED)].isna().all(axis=None)
+    assert comparison.table["fid_ratio"].tolist() == pytest.approx([7 / 22, 1])
+    assert comparison.table["steps"].tolist() == [2400, 1200]
+    for kind in ("md", "latex"):
+        text = render_comparisons([comparison], kind)
+        assert "p (Holm)" not in text
+        assert "leads" not in text
+
+
+def test_forced_rows_of_one_block_say_which_configuration_they_are(make_run, results):
+    for steps in (1200, 2400):
+        for rate in (1e-3, 2e-3):
+            for seed in (0, 1):
+                make_run("adaln", seed, (90.0, 9.0), budget__steps=steps, train__lr=rate)
+    make_run("in-context", 0)
+    frame = load_results(results)
+    comparison = compare(frame, force=True)
+    blocks = comparison.table["block"]
+    assert blocks.is_unique
+    assert set(blocks) == {
+        "in-context",
+        "adaln (1,200 steps, lr 0.001)",
+        "adaln (1,200 steps, lr 0.002)",
+        "adaln (2,400 steps, lr 0.001)",
+        "adaln (2,400 steps, lr 0.002)",
+    }
+    assert set(comparison.table["seeds"]) == {1, 2}
+    assert set(frame["block"]) == {"adaln", "in-context"}  # what was given is left as it was
+
+
+def _with_fingerprint(run, fingerprint, table="[future]\nkey = 1"):
+    # Of a version that knows more than this one: what it makes of a configuration is not known.
+    run.config.write_text(f"{run.config.read_text()}\n{table}\n")
+    run.finish({**json.loads(run.result.read_text()), "fingerprint": fingerprint * 64})
+
+
+def test_configurations_that_differ_in_nothing_told_are_named_by_fingerprint(make_run, results):
+    for fingerprint in "ab":
+        for seed in (0, 1):
+            _with_fingerprint(make_run("adaln", seed, name=f"{fingerprint}{seed}"), fingerprint)
+    frame = load_results(results)
+    with pytest.raises(DitbenchError, match=r"differ in fingerprint \(aaaaaaaa, bbbbbbbb\)"):
+        compare(frame)
+    assert set(compare(frame, force=True).table["block"]) == {
+        "adaln (fingerprint aaaaaaaa)",
+        "adaln (fingerprint bbbbbbbb)",
+    }
+    headings = [group.heading for group in compare_groups(frame)]
+    assert [heading[:21] for heading in headings] == [
+        "fingerprint aaaaaaaa:",
+        "fingerprint bbbbbbbb:",
+    ]
+
+
+def test_fingerprints_are_told_beside_other_differences_too(make_run, results):
+    for fingerprint, steps in (("a", 1200), ("b", 1200), ("c", 2400)):
+        run = make_run("adaln", 0, name=fingerprint, budget__steps=steps)
+        _with_fingerprint(run, fingerprint)
+    frame = load_results(results)
+    headings = [group.heading for group in compare_groups(frame)]
+    assert len(set(headings)) == len(headings) == 3
+    assert compare(frame, force=True).table["block"].is_unique
+
+
+def test_unlike_runs_of_one_fingerprint_are_not_averaged_as_seeds(make_run, results):
+    """A folder of images that changed: the configuration is the same, what it names is not."""
+    make_run("adaln", 0, (90.0, 9.0), dataset_digest="a" * 64)
+    make_run("adaln", 1, (90.0, 5.0), dataset_digest="b" * 64)
+    comparison = compare(load_results(results), force=True)
+    assert comparison.table["fid"].tolist() == [5.0, 9.0]
+    assert comparison.table["block"].tolist() == [
+        "adaln (dataset digest bbbbbbbb)",
+        "adaln (dataset digest aaaaaaaa)",
+    ]
+
+
+def test_a_key_that_one_side_leaves_unset_sets_it_apart_too(make_run, results):
+    make_run("adaln", 0, name="a")
+    other = make_run("adaln", 0, name="b")
+    _with_fingerprint(other, "c", "[new]\nswitch = true")
+    frame = load_results(results)
+    assert [group.apart_in_words for group in compare_groups(frame)] == [
+        "new.switch unset",
+        "new.switch True",
+    ]
+    labels = compare(frame, force=True).table["block"]
+    assert set(labels) == {"adaln (new.switch unset)", "adaln (new.switch True)"}
+
+
+def test_like_runs_need_no_force_and_are_not_marked_by_it(runs):
+    forced, plain = compare(runs, force=True), compare(runs)
+    assert forced.forced == {}
+    assert forced.sentence == plain.sentence
+    assert forced.heading == plain.heading
+
+
+def test_one_group_is_set_apart_from_nothing(runs):
+    (group,) = compare_groups(runs)
+    assert group.apart == {}
+    assert group.heading == compare(runs).heading
+
+
+def test_a_group_without_the_baseline_has_its_own(make_run, results):
+    make_run("in-context", 0)
+    make_run("adaln", 0)
+    make_run("adaln", 0, budget__steps=2400)
+    frame = load_results(results)
+    baselines = {group.apart["budget"]: group.baseline for group in compare_groups(frame)}
+    assert baselines == {"1,200 steps": "in-context", "2,400 steps": "adaln"}
+    with pytest.raises(DitbenchError, match="unknown baseline 'adaln-zero'"):
+        compare_groups(frame, "adaln-zero")
+    with pytest.raises(DitbenchError, match="no runs"):
+        compare_groups(frame.iloc[:0])
+
+
+@pytest.mark.parametrize(
+    ("key", "amount", "budget"), [("flops", "5e16", "50 PFLOPs"), ("seconds", "600.0", "10 min")]
+)
+def test_a_budget_of_compute_or_time_is_a_budget(make_run, results, key, amount, budget):
+    run = make_run("adaln", 0)
+    run.config.write_text(run.config.read_text().replace("steps = 1200", f"{key} = {amount}"))
+    fingerprint = validate(read_toml(run.config)).fingerprint
+    result = json.loads(run.result.read_text())
+    run.finish({**result, "fingerprint": fingerprint})
+    make_run("adaln-zero", 0)
+    with pytest.raises(DitbenchError, match="differ in budget") as caught:
+        compare(load_results(results))
+    assert budget in caught.value.message
+    assert "1,200 steps" in caught.value.message
+
+
+def test_the_same_seed_twice_is_an_error_and_no_mean(runs):
+    copy = runs[(runs["seed"] == 0)].assign(path="copy/" + runs["path"])
+    with pytest.raises(DitbenchError, match=r"two runs of .*, seed 0"):
+        compare(pd.concat([runs, copy]))
+
+
+def test_two_configurations_of_one_block_are_never_averaged_as_seeds(make_run, results):
+    for lr in (1e-3, 4e-3):
+        for block in ("adaln", "adaln-zero"):
+            make_run(block, 0, (200.0, 1e4 * lr), train__lr=lr)
+    frame = load_results(results)
+    with pytest.raises(DitbenchError, match=r"differ in lr \(0\.00., 0\.00.\)"):
+        compare(frame)
+    groups = [compare(group) for group in split_groups(frame)]
+    assert sorted(group.group["lr"] for group in groups) == [1e-3, 4e-3]
+    assert all(len(group.table) == 2 for group in groups)
+
+
+def test_a_learning_rate_of_its_own_for_each_block_is_one_group(make_run, results):
+    make_run("adaln", 0, train__lr=1e-3)
+    make_run("adaln-zero", 0, train__lr=2e-3)
+    (group,) = split_groups(load_results(results))
+    assert "lr" not in compare(group).group
+
+
+def test_the_speed_of_different_devices_is_not_averaged(make_run, results):
+    make_run("adaln", 0, rate=40.0)
+    make_run("adaln", 1, rate=400.0, device="NVIDIA H200")
+    comparison = compare(load_results(results))
+    assert comparison.table[["steps_per_second", "peak_memory_bytes"]].isna().all(axis=None)
+    assert comparison.table["fid"].item() == 8.0
+
+
+def test_the_heading_says_what_was_compared(runs):
+    heading = compare(runs).heading
+    for part in ("digits, 8x8x1", "64x4x4/2", "flow", "1,200 steps", "batches of 128",
+                 "FID-2K", "euler, 25 sampling steps", "guidance 1"):  # fmt: skip
+        assert part in heading

@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from ditbench.errors import DitbenchError
+from ditbench.report.amounts import decimals, significant
+from ditbench.report.reading.groups import split_groups
+from ditbench.report.reading.results import load_results
+from ditbench.report.statistics.compare import compare
+from ditbench.report.tables.columns import (
+    COST_COLUMNS,
+    Column,
+    comparison_columns,
+    comparison_rows,
+)
+from ditbench.report.tables.render import format_of, render, render_comparisons
+from ditbench.report.tables.terminal import bands, rich_table
+
+ROWS = [
+    {"block": "a", "gmacs": 119.35, "fid": 9.0, "fid_std": 0.5, "acc": 0.91},
+    {"block": "b", "gmacs": 118.55, "fid": 8.0, "fid_std": float("nan"), "acc": None},
+    {"block": "c_%", "gmacs": 137.60, "fid": 8.001, "fid_std": 0.25, "acc": 0.97},
+]
+COLUMNS = (
+    Column("block", "Block"),
+    Column("gmacs", "GMACs", decimals(2), "low"),
+    Column("fid", "FID ↓", decimals(2), "low", spread="fid_std"),
+    Column("fid_std", None),
+    Column("acc", "Acc. ↑", decimals(2), "high"),
+)
+
+# Any text on one line; rows as a table may hold them.
+TEXTS = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=12)
+NUMBERS = st.none() | st.floats() | st.integers(-(2**63), 2**63)
+TABLES = st.lists(st.fixed_dictionaries({"name": TEXTS, "low": NUMBERS, "high": NUMBERS}))
+ANY_COLUMNS = (
+    Column("name", "Na|me & {co}"),
+    Column("low", "Low", decimals(3), "low", spread="high"),
+    Column("high", "High", significant(3), "high"),
+)
+
+
+def test_markdown_by_hand():
+    assert render(ROWS, COLUMNS, "md") == (
+        "| Block | GMACs | FID ↓ | Acc. ↑ |\n"
+        "| :--- | ---: | ---: | ---: |\n"
+        "| a | 119.35 | 9.00 ± 0.50 | 0.91 |\n"
+        "| b | **118.55** | **8.00** | – |\n"
+        "| c\\_% | 137.60 | **8.00 ± 0.25** | **0.97** |\n"
+    )
+
+
+def test_latex_by_hand():
+    assert render(ROWS, COLUMNS, "latex") == (
+        "\\begin{tabular}{lrrr}\n\\toprule\n"
+        "Block & GMACs & FID $\\downarrow$ & Acc. $\\uparrow$ \\\\\n\\midrule\n"
+        "a & 119.35 & 9.00 $\\pm$ 0.50 & 0.91 \\\\\n"
+        "b & \\textbf{118.55} & \\textbf{8.00} & -- \\\\\n"
+        "c\\_\\% & 137.60 & \\textbf{8.00 $\\pm$ 0.25} & \\textbf{0.97} \\\\\n"
+        "\\bottomrule\n\\end{tabular}\n"
+    )
+
+
+def test_latex_escapes_every_special_character():
+    text = render([{"block": r"a&b%c$d#e_f{g}h~i^j\k"}], COLUMNS[:1], "latex")
+    assert r"a\&b\%c\$d\#e\_f\{g\}h\textasciitilde{}i\textasciicircum{}j\textbackslash{}k" in text
+
+
+def _plain(value):
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+@given(TABLES)
+def test_json_and_csv_parse_back_to_equal_values(rows):
+    expected = [{key: _plain(value) for key, value in row.items()} for row in rows]
+    assert json.loads(render(rows, ANY_COLUMNS, "json")) == expected
+    parsed = list(csv.DictReader(io.StringIO(render(rows, ANY_COLUMNS, "csv"))))
+    for row, want in zip(parsed, expected, strict=True):
+        assert row["name"] == want["name"]
+        for key in ("low", "high"):
+            value = want[key]
+            assert row[key] == "" if value is None else type(value)(row[key]) == value
+
+
+@given(TABLES)
+def test_markdown_and_latex_have_a_cell_for_each_column_whatever_the_names(rows):
+    lines = render(rows, ANY_COLUMNS, "md").split("\n")[:-1]
+    assert len(lines) == len(rows) + 2
+    for line in lines:
+        assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) == len(ANY_COLUMNS) + 1
+    text = render(rows, ANY_COLUMNS, "latex")
+    body = [line for line in text.split("\n") if line.endswith(r"\\")]
+    assert len(body) == len(rows) + 1
+    for line in body:
+        assert len(re.findall(r"(?<!\\)&", line)) == len(ANY_COLUMNS) - 1
+        bare = re.sub(r"\\[{}]", "", line)
+        assert bare.count("{") == bare.count("}")
+
+
+@given(TABLES)
+def test_bold_marks_the_extreme_and_nothing_else(rows):
+    text = render(rows, ANY_COLUMNS[2:], "md").split("\n")[2:-1]
+    values = [_plain(row["high"]) for row in rows]
+    numbers = {significant(3)(value): value for value in values if value is not None}
+    for line, value in zip(text, values, strict=True):
+        if len(numbers) < 2 or value is None:
+            assert "**" not in line
+        else:
+            best = max(value for value in values if value is not None)
+            assert ("**" in line) == (significant(3)(value) == significant(3)(best))
+
+
+def test_numpy_values_become_plain_ones():
+    rows = [{"block": "a", "gmacs": np.float64(0.1), "fid": np.int64(3), "acc": np.float32("nan")}]
+    assert json.loads(render(rows, COLUMNS, "json"))[0] == {
+        "block": "a",
+        "gmacs": 0.1,
+        "fid": 3,
+        "fid_std": None,
+        "acc": None,
+    }
+    assert render(rows, COLUMNS, "csv").splitlines()[1] == "a,0.1,3,,"
+
+
+def test_rich_shows_the_best_in_bold_green_and_names_in_brackets():
+    rows = [{**ROWS[0], "block": "[red]a"}, *ROWS[1:]]
+    table = rich_table(rows, COLUMNS, "a [title]")
+    cells = {column.header.plain: list(column.cells) for column in table.columns}
+    assert [str(text.style) for text in cells["GMACs"]] == ["", "bold green", ""]
+    assert [text.plain for text in cells["FID ↓"]] == ["9.00 ±0.50", "8.00", "8.00 ±0.25"]
+    assert [str(text.style) for text in cells["FID ↓"]] == ["", "bold green", "bold green"]
+    console = Console(width=100, file=io.StringIO())
+    console.print(table)
+    printed = console.file.getvalue()
+    assert "[red]a" in printed
+    assert "a [title]" in printed
+
+
+@pytest.fixture
+def comparison(make_run, results):
+    for block in ("in-context", "cross-attention", "adaln", "adaln-zero"):
+        for seed in (0, 1):
+            make_run(block, seed, (200.0, 11.0 + seed * 1.25 + len(block)))
+    return compare(load_results(results), target_fid=40.0)
+
+
+@pytest.mark.parametrize("width", [44, 60, 80, 100, 120, 200])
+def test_a_comparison_fits_a_terminal_uncut_in_as_many_tables_as_it_takes(comparison, width):
+    rows, columns = comparison_rows(comparison), comparison_columns(comparison)
+    parts = bands(rows, columns, width)
+    shown = [column for column in columns if column.header is not None]
+    assert [column for part in parts for column in part[1:]] == shown[1:]
+    assert all(part[0] is shown[0] for part in parts)
+    printed = ""
+    for part in parts:
+        console = Console(width=width, file=io.StringIO())
+        console.print(rich_table(rows, part))
+        text = console.file.getvalue()
+        blocks = tuple(row["block"] for row in rows)
+        assert sum(line.startswith(blocks) for line in text.splitlines()) == 4
+        printed += text
+    assert "…" not in printed
+    for row in rows:
+        assert f"{row['fid']:.2f} ±{row['fid_std']:.2f}" in printed
+        assert f"[{row['fid_low']:.2f}, {row['fid_high']:.2f}]" in printed
+        assert f"{row['fid_ratio']:.3f}" in printed
+        assert f"{row['steps_to_target']:,.0f}" in printed
+
+
+def test_a_table_that_fits_is_one_table(comparison):
+    rows, columns = comparison_rows(comparison), comparison_columns(comparison)
+    assert len(bands(rows, columns, 80)) > 1
+    (whole,) = bands(rows, columns, 10_000)
+    natural = Console(width=10_000).measure(rich_table(rows, whole)).maximum
+    assert len(bands(rows, columns, natural)) == 1
+    assert len(bands(rows, columns, natural - 1)) == 2
+
+
+def test_an_interval_stays_beside_what_it_is_the_interval_of(comparison):
+    for width in range(40, 160, 7):
+        for part in bands(comparison_rows(comparison), comparison_columns(comparison), width):
+            names = [column.name for column in part]
+            for name, interval in (("fid", "fid_low"), ("fid_ratio", "fid_ratio_low")):
+                assert (name in names) == (interval in names)
+
+
+def test_a_comparison_in_every_format(make_run, results):
+    for block, fid in (("in-context", 16.0), ("adaln-zero", 8.0)):
+        for seed in (0, 1):
+            make_run(block, seed, (200.0, fid + seed))
+    comparison = compare(load_results(results))
+    (zero, in_context) = json.loads(render_comparisons([comparison], "json"))
+    assert zero["fid"] == 8.5
+    assert zero["fid_std"] == pytest.approx(np.std([8, 9], ddof=1))
+    assert zero["peak_memory_bytes"] == 200 * 2**20
+    assert (zero["samples"], zero["features"], zero["baseline"]) == (2000, "digits", "in-context")
+    assert in_context["fid_ratio"] == 1
+    (first, _) = csv.DictReader(io.StringIO(render_comparisons([comparison], "csv")))
+    assert float(first["gmacs"]) == 0.0035
+    assert float(first["fid_ratio"]) == 8.5 / 16.5
+    markdown = render_comparisons([comparison], "md")
+    start = "| adaln-zero | 2 | 0.345 | **0.00350** | **8.50 ± 0.71** | \\[2.15, 14.85\\] |"
+    assert f"{start} **104.2** | **0.00850** |" in markdown
+    for header in (
+        "Params (M)",
+        "GMACs (paper's Gflops)",
+        "FID-2K ↓",
+        "KID-2K ↓",
+        "Label acc. ↑",
+        "steps/s",
+        "Peak mem (MiB)",
+        "FID / in-context",
+    ):
+        assert f"| {header} |" in markdown
+    assert "mean FID-2K of 8.50" in markdown
+
+
+def test_groups_share_one_csv_and_have_a_table_each_in_markdown(make_run, results):
+    make_run("adaln", 0)
+    make_run("adaln", 0, objective__name="ddpm")
+    comparisons = [compare(group) for group in split_groups(load_results(results))]
+    rows = list(csv.DictReader(io.StringIO(render_comparisons(comparisons, "csv"))))
+    assert {row["objective"] for row in rows} == {"flow", "ddpm"}
+    assert render_comparisons(comparisons, "md").count("| Block |") == 2
+    latex = render_comparisons(comparisons, "latex")
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 2
+
+
+def test_cost_columns_hold_the_contract_of_flops():
+    row = {
+        "block": "adaln-zero",
+        "model": "XL/2",
+        "input": "32x32x4",
+        "parameters": 674_834_720,
+        "gmacs": 118.62,
+        "gflops": 237.24,
+    }
+    assert json.loads(render([row], COST_COLUMNS, "json")) == [row]
+    assert "| 674.8 | 118.62 | 237.24 |" in render([row], COST_COLUMNS, "md")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0035, "0.00350"), (118.64, "118.64"), (0, "0.00"), (-1234.5, "-1,234.50")],
+)
+def test_significant_keeps_digits_and_decimals(value, text):
+    assert significant(3, 2)(value) == text
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "expected"),
+    [
+        (None, None, "rich"),
+        (None, "csv", "csv"),
+        (Path("t.tex"), None, "latex"),
+        (Path("t.MD"), None, "md"),
+        (Path("t.csv"), "json", "json"),
+        (Path("t.txt"), "md", "md"),
+    ],
+)
+def test_the_format_follows_the_suffix(path, given, expected):
+    assert format_of(path, given) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "hint"),
+    [
+        (Path("t.xlsx"), None, ".csv"),
+        (Path("table"), None, ".csv"),
+        (None, "latx", "latex"),
+        (Path("t.csv"), "rich", "--format"),
+    ],
+)
+def test_an_unknown_format_says_what_there_is(path, given, hint):
+    with pytest.raises(DitbenchError) as caught:
+        format_of(path, given)
+    assert hint in caught.value.hint
+    with pytest.raises(DitbenchError):
+        render(ROWS, COLUMNS, "rich")
