@@ -9,10 +9,8 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch.library import CustomOpDef
 
-
-def operator(schema: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any]], CustomOpDef]:
+def operator(schema: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
     """Register the function below as `ditbench::<its name>`.
 
     Args:
@@ -20,7 +18,7 @@ def operator(schema: str, fake: Callable[..., Any]) -> Callable[[Callable[..., A
         fake: from the same arguments, results of the right shape and type and no values.
     """
 
-    def register(function: Callable[..., Any]) -> CustomOpDef:
+    def register(function: Callable[..., Any]) -> Any:
         name = f"ditbench::{function.__name__.strip('_')}"
         op = torch.library.custom_op(name, function, mutates_args=(), schema=schema)
         op.register_fake(fake)

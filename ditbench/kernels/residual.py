@@ -230,9 +230,9 @@ def norm(
 ) -> Tensor:
     """`layers.norm` of x (N, T, D) in a type; a pending sum is computed with it."""
     if not isinstance(x, PendingSum) or x.total is not None:
-        x = as_tensor(x)
-        shift, scale = _aligned(x, shift, scale)
-        return Residual.apply(x, None, None, shift, scale, kind, dtype)[1]
+        tokens: Tensor = as_tensor(x)
+        shift, scale = _aligned(tokens, shift, scale)
+        return Residual.apply(tokens, None, None, shift, scale, kind, dtype)[1]
     gate, shift, scale = _aligned(x.x, x.gate, shift, scale)
     x.total, out = Residual.apply(x.x, x.h, gate, shift, scale, kind, dtype)
     return out

@@ -7,7 +7,7 @@ image, P patch size.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -40,15 +40,15 @@ def add(x: Tensor, h: Tensor, gate: Tensor | None = None) -> Tensor:
 
 def attention(qkv: Tensor, num_heads: int) -> Tensor:
     """Multi-head self-attention: q, k and v side by side (N, T, 3 D) -> (N, T, D)."""
-    return _attend(*qkv.chunk(3, dim=-1), num_heads)
+    return _attend(num_heads, *qkv.chunk(3, dim=-1))
 
 
 def cross_attention(q: Tensor, kv: Tensor, num_heads: int) -> Tensor:
     """Multi-head attention of q (N, T, D) to k and v side by side (N, S, 2 D) -> (N, T, D)."""
-    return _attend(q, *kv.chunk(2, dim=-1), num_heads)
+    return _attend(num_heads, q, *kv.chunk(2, dim=-1))
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, num_heads: int) -> Tensor:
+def _attend(num_heads: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     q, k, v = (part.unflatten(-1, (num_heads, -1)).transpose(1, 2) for part in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
@@ -62,7 +62,7 @@ class Ops:
 
     linear: Callable[..., Tensor] = F.linear
     norm: Callable[..., Tensor] = norm
-    add: Callable[..., Tensor] = add
+    add: Callable[..., Any] = add
     attention: Callable[..., Tensor] = attention
     cross_attention: Callable[..., Tensor] = cross_attention
 
@@ -194,7 +194,7 @@ class Modulation(nn.Sequential):
 
     def forward(self, vector: Tensor) -> tuple[Tensor, ...]:
         """Regress vectors (N, 1, D) each from the conditioning (N, D)."""
-        return super().forward(vector).unsqueeze(1).chunk(self.count, dim=-1)
+        return self[1](self[0](vector)).unsqueeze(1).chunk(self.count, dim=-1)
 
 
 class PatchEmbedder(nn.Module):
@@ -231,7 +231,8 @@ class TimestepEmbedder(nn.Module):
 
     def forward(self, t: Tensor) -> Tensor:
         """Embed timesteps t (N,) on the scale 0..999, whole or not."""
-        return self.mlp(timestep_features(t).type_as(self.mlp[0].weight))
+        weight = cast("Tensor", self.mlp[0].weight)
+        return self.mlp(timestep_features(t).type_as(weight))
 
 
 class LabelEmbedder(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ditbench.models.layers import Attention, Mlp, Spec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from ditbench.models.init import Rules
     from ditbench.models.sizes import ModelSize
@@ -152,7 +152,7 @@ class Block(nn.Module):
         return x
 
     @classmethod
-    def run_blocks(cls, blocks: Iterable[Any], x: Tensor, c: Any) -> Tensor:
+    def run_blocks(cls, blocks: nn.ModuleList, x: Tensor, c: Any) -> Tensor:
         """Pass the image tokens x (N, T, D) through all blocks: at least T tokens, x's first."""
         x = cls.append_tokens(x, c)
         for block in blocks:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ditbench.models.blocks.adaln_zero import AdaLNZeroBlock
 from ditbench.models.blocks.class_tokens import ClassTokenBlock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ditbench.models.blocks.base import Conditioning
 
 
@@ -34,9 +32,7 @@ class InContextClassBlock(ClassTokenBlock, AdaLNZeroBlock):
     default_class_tokens = 32
 
     @classmethod
-    def run_blocks(
-        cls, blocks: Sequence[InContextClassBlock], x: Tensor, c: tuple[Conditioning, Tensor]
-    ) -> Tensor:
+    def run_blocks(cls, blocks: nn.ModuleList, x: Tensor, c: tuple[Conditioning, Tensor]) -> Tensor:
         """Pass the tokens x (N, T, D), later with K others, through all blocks: (N, T + K, D)."""
         conditioning, class_tokens = c
         for index, block in enumerate(blocks):

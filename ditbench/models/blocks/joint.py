@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ditbench.models.blocks.class_tokens import ClassTokenBlock
 from ditbench.models.init import zero
 from ditbench.models.layers import QKV, Attention, Mlp, Modulation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ditbench.models.blocks.base import Conditioning, Spec
 
 
@@ -52,9 +50,7 @@ class JointBlock(ClassTokenBlock):
             self.context_mlp = Mlp(spec)
 
     @classmethod
-    def run_blocks(
-        cls, blocks: Sequence[JointBlock], x: Tensor, c: tuple[Conditioning, Tensor]
-    ) -> Tensor:
+    def run_blocks(cls, blocks: nn.ModuleList, x: Tensor, c: tuple[Conditioning, Tensor]) -> Tensor:
         """Pass the image tokens x (N, T, D) and the context through all blocks: (N, T, D)."""
         conditioning, context = c
         for block in blocks:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ditbench.models.blocks.in_context import InContextBlock
 from ditbench.models.layers import Linear
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ditbench.models.blocks.base import Spec
 
 
@@ -44,10 +42,11 @@ class UViTBlock(InContextBlock):
         self.skip_linear = Linear(2 * D, D, spec.ops) if receives else None
 
     @classmethod
-    def run_blocks(cls, blocks: Sequence[UViTBlock], x: Tensor, c: Any) -> Tensor:
+    def run_blocks(cls, blocks: nn.ModuleList, x: Tensor, c: Any) -> Tensor:
         """Pass the tokens x (N, T, D) and two others through all blocks: (N, T + 2, D)."""
         x = cls.append_tokens(x, c)
         kept: list[Tensor] = []
+        block: Any
         for index, block in enumerate(blocks):
             if block.skip_linear is not None:
                 # In x's type: the residual stream stays float32 under mixed precision.
