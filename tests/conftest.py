@@ -39,3 +39,36 @@ def global_stream_untouched():
     before = torch.get_rng_state()
     yield
     assert torch.equal(torch.get_rng_state(), before)
+
+
+# A run so small that a test can afford it.
+TINY = {
+    "model.hidden_size": 16,
+    "model.depth": 2,
+    "model.num_heads": 2,
+    "train.batch_size": 16,
+    "budget.steps": 6,
+    "eval.points": 3,
+    "eval.samples": 40,
+    "eval.sampling_steps": 2,
+    "eval.batch_size": 16,
+}
+
+
+@pytest.fixture
+def make_plan(tmp_path):
+    """Plan a tiny run on the CPU; keyword arguments are dotted keys with `__` for the dot."""
+
+    def make(out=tmp_path / "results", **values):
+        import torch
+
+        from ditbench.config import load
+        from ditbench.runs.plan import plan
+
+        tiny = TINY
+        if any(key.startswith("budget__") for key in values):  # one budget only
+            tiny = {key: value for key, value in TINY.items() if key != "budget.steps"}
+        overrides = tiny | {key.replace("__", "."): value for key, value in values.items()}
+        return plan(load("digits", overrides=overrides), out, torch.device("cpu"))
+
+    return make

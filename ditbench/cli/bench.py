@@ -1,4 +1,4 @@
-"""`ditbench bench`: how fast blocks train and sample, beside others' models."""
+"""`ditbench bench`: the speed of training and sampling, beside other implementations."""
 
 from __future__ import annotations
 
@@ -7,169 +7,123 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ditbench.cli.amounts import parse_count, parse_seconds
-from ditbench.cli.options import COMPILE, DEVICES, Blocks, Format, Output, parse_blocks
+from ditbench.cli.options import Blocks, Format, Output, parse_blocks
+from ditbench.cli.run_options import Model, Quiet, how, load_config, takes, what
 from ditbench.errors import DitbenchError
-from ditbench.models.sizes import parse_input, parse_model
+from ditbench.models.sizes import parse_input
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ditbench.bench.adapters import Adapter
+    from ditbench.bench.measure import Row
+    from ditbench.bench.timing import Length
     from ditbench.config import RunConfig
-    from ditbench.training.bench import Length, Row
-    from ditbench.training.contender import Maker
 
-# The block that a peer is a model of, and that others are measured against where it is among them.
+# The block of the peers' models. Step ratios are to it, if it is measured.
 REFERENCE = "adaln-zero"
-# Weaker than --set. The paper's objective and learning rate, from the first step on: with a warm-up
-# all that is timed would train at almost none.
+# Weaker than --set. The paper's objective and learning rate, and no warm-up: in it, timed steps
+# would have a learning rate of almost 0.
 DEFAULTS = ("objective.name=ddpm", "train.lr=1e-4", "train.warmup=0.0")
 SECONDS = 3.0
 BATCH_SIZE = 128
-MOST_SAMPLED = 1_000_000  # at once, as the configuration has it
+MOST_SAMPLED = 1_000_000  # the limit of eval.batch_size
 
 
+@takes(Model)
 def bench(
+    options: Model,
     block: Blocks = "paper",
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE",
-            help="S/2, or 256x8x4/2 (hidden x depth x heads / patch). Default: 64x4x4/2.",
-        ),
-    ] = None,
     input: Annotated[  # noqa: A002 (the option's name)
-        str,
-        typer.Option(metavar="HxWxC", help="Height x width x channels of the random images."),
+        str, what(metavar="HxWxC", help="Height x width x channels of the random images.")
     ] = "32x32x4",
     classes: Annotated[
-        int, typer.Option(metavar="N", min=1, max=1_000_000, help="Of which labels are drawn.")
+        int, what(metavar="N", min=1, max=1_000_000, help="The number of classes.")
     ] = 1000,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, help="Images a step, and in a batch of samples. Default: 128."
-        ),
-    ] = None,
-    objective: Annotated[
-        str | None, typer.Option(metavar="NAME", help="ddpm or flow. Default: ddpm.")
-    ] = None,
     peer: Annotated[
         str | None,
-        typer.Option(
+        what(
             metavar="NAMES",
-            help="Measure others' adaLN-Zero too: diffusers, diffusers-compiled or both.",
+            help="Also measure adaLN-Zero of others: diffusers, diffusers-compiled or both.",
         ),
     ] = None,
     seconds: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Of timing for each row: 10, 1m. Default: 3."),
+        str | None, how(metavar="TIME", help="Seconds of timing per row: 10, 1m. Default: 3.")
     ] = None,
     steps: Annotated[
-        str | None,
-        typer.Option(metavar="N", help="Timed steps of each row instead of seconds, 10 or more."),
+        str | None, how(metavar="N", help="Timed steps per row instead of seconds, 10 or more.")
     ] = None,
     sampling_steps: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Of the sampler. Default: 25.")
-    ] = None,
-    device: Annotated[str, typer.Option(metavar="NAME", help=DEVICES)] = "auto",
-    precision: Annotated[
-        str | None, typer.Option(metavar="NAME", help="auto, fp32 or bf16.")
-    ] = None,
-    compile: Annotated[  # noqa: A002 (the option's name)
-        str, typer.Option(metavar="NAME", help=f"{COMPILE}; auto is off here.")
-    ] = "auto",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any setting of a run; repeatable."),
+        int | None, how(metavar="N", min=1, help="Steps of the sampler. Default: 25.")
     ] = None,
     format: Format = None,  # noqa: A002
     output: Output = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Show no progress.")] = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Time training steps and sampling on random images; nothing is written into results.
+    """Time training steps and sampling on random images. Nothing is written into results.
 
-    A step is all of it: batch, forward and backward pass, AdamW, EMA. Its time is the median over
-    parts of several steps. The share of matmul is what training computes per second over what one
-    large matrix product does on the same device. How to read it: docs/bench.md.
+    A step is a whole training step: batch, forward and backward pass, AdamW, EMA. Its time is the
+    median over parts of several steps. The share of matmul is the training FLOP/s divided by the
+    FLOP/s of one large matrix product on the same device. Default: 64x4x4/2, batches of 128, DDPM.
+    How to read the table: docs/bench.md.
     """
     from ditbench.report.tables.render import format_of
 
-    format_of(output, format)  # a wrong one is refused before anything is measured
+    format_of(output, format)  # a wrong one is an error before anything is measured
     names, shape = parse_blocks(block), parse_input(input)
-    overrides: dict[str, Any] = {
-        **_size(model),
-        "objective.name": objective,
-        "train.batch_size": batch_size,
-        "train.precision": precision,
+    overrides = options.overrides() | {
         "eval.sampling_steps": sampling_steps,
-        "budget.steps": 10**6,  # never used up, and no clock is looked at
+        "budget.steps": 10**6,  # never reached, and needs no clock
     }
-    given = {key: value for key, value in overrides.items() if value is not None}
-
-    from ditbench.config import load
-
-    sampled = min(batch_size or BATCH_SIZE, MOST_SAMPLED)
+    sampled = min(options.batch_size or BATCH_SIZE, MOST_SAMPLED)
     defaults = (*DEFAULTS, f"train.batch_size={BATCH_SIZE}", f"eval.batch_size={sampled}")
-    config = load(settings=(*defaults, *(set_ or ())), overrides=given)
+    config = load_config(overrides, (*defaults, *(options.set_ or ())))
     length = _length(seconds, steps)
-    rows = _rows(config, names, peer, shape, classes, device, compile)
+    rows = _rows(config, options, names, peer, (*shape, classes))
     _measure(rows, length, format, output, quiet=quiet)
 
 
-def _size(model: str | None) -> dict[str, Any]:
-    if model is None:
-        return {}
-    return {f"model.{name}": value for name, value in vars(parse_model(model)).items()}
-
-
 def _length(seconds: str | None, steps: str | None) -> Length:
-    """What --seconds or --steps says."""
-    from ditbench.training.bench import Length
-    from ditbench.training.timing import LEAST_PARTS
+    """The value of --seconds or --steps."""
+    from ditbench.bench.timing import LEAST_PARTS, Length
 
     if seconds is not None and steps is not None:
-        raise DitbenchError("--seconds and --steps are given together", "leave one")
+        raise DitbenchError("--seconds and --steps are given together", "omit one")
     if steps is None:
         return Length(SECONDS if seconds is None else parse_seconds(seconds, "--seconds"))
     count = parse_count(steps, "--steps")
     if count < LEAST_PARTS:
         raise DitbenchError(
-            f"--steps {count} is too few to tell a spread", f"write --steps {LEAST_PARTS} or more"
+            f"--steps {count} is too few for a spread", f"write --steps {LEAST_PARTS} or more"
         )
     return Length(SECONDS, count)
 
 
 def _rows(
     config: RunConfig,
+    options: Model,
     names: list[str],
     peer: str | None,
-    shape: tuple[int, int, int],
-    classes: int,
-    device: str,
-    choice: str,
+    shape: tuple[int, int, int, int],
 ) -> list[Row]:
-    """The blocks, then the peers; each is refused here that could not be measured."""
+    """The blocks, then the peers. A DitbenchError is raised for each that cannot be measured."""
+    from ditbench.bench.adapters import Ours, check_peer, load_peer
+    from ditbench.bench.measure import Row
+    from ditbench.bench.synthetic import plan_on, random_images
     from ditbench.plugins.options import check_options
-    from ditbench.training.bench import Row
-    from ditbench.training.compile_choice import as_asked
-    from ditbench.training.contender import Ours
-    from ditbench.training.environment import select_device
-    from ditbench.training.peers import check_peer, load_peer
-    from ditbench.training.synthetic import plan_on, random_images
 
     check_options(names, config.model.size, config.options)
     peers = [] if peer is None else [check_peer(part.strip()) for part in peer.split(",")]
-    where = select_device(device)
-    compiling = as_asked(choice, where)
-    images = random_images(*shape, classes, least=config.train.batch_size)
-    makers: list[tuple[str, str, Maker]] = [(name, name, Ours()) for name in names]
-    makers += [(name, REFERENCE, load_peer(name)) for name in dict.fromkeys(peers)]
+    config, device = options.place(config)
+    images = random_images(*shape, least=config.train.batch_size)
+    adapters: list[tuple[str, str, Adapter]] = [(name, name, Ours()) for name in names]
+    adapters += [(name, REFERENCE, load_peer(name)) for name in dict.fromkeys(peers)]
     rows = [
-        Row(name, plan_on(images, config.with_values(block=block), where, compiling), maker)
-        for name, block, maker in makers
+        Row(name, plan_on(images, config.with_values(block=block), device), adapter)
+        for name, block, adapter in adapters
     ]
     for row in rows:
-        row.maker.check(row.plan)
+        row.adapter.check(row.plan)
     return rows
 
 
@@ -181,8 +135,8 @@ def _measure(
     *,
     quiet: bool,
 ) -> None:
-    """Measure and tell; what was measured before something went wrong is told all the same."""
-    from ditbench.training.bench import bench, with_ratios
+    """Measure and print. Rows measured before an error are printed as well."""
+    from ditbench.bench.measure import bench, with_ratios
 
     def say(text: str) -> None:
         if not quiet:
@@ -190,16 +144,16 @@ def _measure(
 
     names = [row.name for row in rows]
     reference = REFERENCE if REFERENCE in names else names[0]
-    told: list[dict[str, Any]] = []
+    measured: list[dict[str, Any]] = []
     try:
         for row in bench(rows, length, say):
-            told.append(row)  # noqa: PERF402 (those before one that fails are kept)
+            measured.append(row)  # noqa: PERF402 (those before an error are kept)
     finally:
-        if told:
-            _tell(with_ratios(told, reference), format, output)
+        if measured:
+            _print(with_ratios(measured, reference), format, output)
 
 
-def _tell(
+def _print(
     rows: list[dict[str, Any]],
     format: str | None,  # noqa: A002
     output: Path | None,

@@ -15,10 +15,11 @@ _count = decimals(0)
 
 
 def bench_columns(*, conditions: bool) -> tuple[Column, ...]:
-    """The columns of the rows of `ditbench.training.bench.with_ratios`.
+    """The columns of the rows of `ditbench.bench.measure.with_ratios`.
 
     Args:
-        conditions: whether people see what all rows share; where not, `title` says it.
+        conditions: whether columns that are equal in all rows are shown; otherwise they are in
+            `title`.
     """
 
     def shared(name: str, header: str, text: Callable[[Any], str] = str) -> Column:
@@ -35,7 +36,7 @@ def bench_columns(*, conditions: bool) -> tuple[Column, ...]:
         shared("device", "Device"),
         Column("threads", None),
         Column("torch", None),
-        Column("compiled", None),
+        shared("backend", "Backend"),
         Column("parameters", None),
         Column("train_flops_per_step", None),
         Column("step_ms_median", "Step (ms)", significant(3), "low"),
@@ -60,13 +61,12 @@ def bench_columns(*, conditions: bool) -> tuple[Column, ...]:
 
 
 def title(row: Mapping[str, Any]) -> str:
-    """What all rows share, from one of them."""
+    """What is equal in all rows of our blocks, from one of them."""
     threads = "" if row["threads"] is None else f" ({row['threads']} threads)"
-    compiled = ", compiled" if row["compiled"] else ""
     return (
         f"{row['model']} on random {row['input']}, batches of {row['batch_size']}, "
         f"{row['objective']}, {row['precision']}, {row['device']}{threads}, "
-        f"torch {row['torch']}{compiled}. "
+        f"torch {row['torch']}, backend {row['backend']}. "
         f"Matmul: {row['matmul_tflops_per_second']:.3g} TFLOP/s. "
         f"Sampling: {row['sampling_steps']} steps of {row['sampler']}, "
         f"batches of {row['sampling_batch_size']}. Step ratio: to {row['step_ratio_to']}."

@@ -1,4 +1,4 @@
-"""What `--dry-run` tells: what would be run, and how long it would take."""
+"""`--dry-run`: what would be run, and how long it would take."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from ditbench.training.plan import Plan
+    from ditbench.runs.plan import Plan
 
-# What the numbers are, said where they are read.
 CONVENTION = "Training FLOPs = 3 x 2 x forward MACs x images. Expected times, without scoring."
 
 _numbers = "{}".format
@@ -43,10 +42,10 @@ _ESTIMATED: dict[str, Callable[[Any], str]] = {
 _EXPECTED = ("expected_train_seconds", "expected_total_seconds")
 
 
-def tell_forecast(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
-    """Print what would be run, and how long it would take: nothing is written."""
+def print_forecast(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
+    """Print what would be run, and how long it would take. Nothing is written."""
     from ditbench.cli.output import print_rich
-    from ditbench.training.calibrate import forecast
+    from ditbench.runs.calibrate import forecast
 
     def say(text: str) -> None:
         if not quiet:
@@ -60,15 +59,15 @@ def tell_forecast(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
 
 
 def forecast_table(first: Plan, rows: list[dict[str, Any]]) -> Table:
-    """Rows of `forecast` for people; what is estimated, and not known, has a ~ before it."""
+    """Rows of `forecast` as a table; estimated numbers have a ~ before them."""
     title = (
         f"{first.cost.model} on {first.dataset.name} {first.cost.input}, on {first.device}, "
         f"{first.config.objective.name}\n{CONVENTION}"
     )
-    if compiled := dict.fromkeys(row["block"] for row in rows if row["compiled"]):
+    if compiled := dict.fromkeys(row["block"] for row in rows if row["backend"] != "plain"):
         title += f"\nCompiled, which takes tens of seconds more: {', '.join(compiled)}."
     if any(row["estimated"] for row in rows):
-        title += "\n~ follows from the speed in a short calibration."
+        title += "\n~ is estimated from the speed in a short calibration."
     rates = {row["lr"] for row in rows}
     columns = [column for column in COLUMNS if column.name != "lr" or len(rates) > 1]
     return rich_table([_in_words(row) for row in rows], columns, title)
@@ -85,12 +84,12 @@ def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _first_to_last(marks: list[float], write: Callable[[float], str]) -> str:
-    """The first and the last: they are evenly spaced."""
+    """The first and the last of evenly spaced marks."""
     return " … ".join(write(mark) for mark in dict.fromkeys((marks[0], marks[-1])))
 
 
 def duration(seconds: float) -> str:
-    """`5.2s`, `58s`, `9m40s`, `2h5m`, two units at most: as --time reads it."""
+    """`5.2s`, `58s`, `9m40s`, `2h5m`: at most two units, as --time reads it."""
     if seconds < 9.95:
         return f"{seconds:.1f}s"
     whole = round(seconds)

@@ -15,13 +15,14 @@ from ditbench.errors import EXIT_SIGNAL
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ditbench.training.signals import StopRequest
+    from ditbench.training.stop import StopRequest
 
 
 @contextmanager
 def interruptible() -> Iterator[StopRequest]:
     """Turn signals into a request to stop, and leave with the signal's exit code."""
-    from ditbench.training.signals import Stopped, StopRequest, stopping
+    from ditbench.runs.signals import stopping
+    from ditbench.training.stop import Stopped, StopRequest
 
     stop = StopRequest()
     try:

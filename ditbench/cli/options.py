@@ -51,7 +51,6 @@ Output = Annotated[
     typer.Option("--output", "-o", metavar="FILE", help="Write to a file instead of stdout."),
 ]
 DEVICES = "auto, cpu, cuda, cuda:1 ..."
-COMPILE = "auto, on or off: whether torch.compile makes the training steps"
 
 # torch's generators take a signed 64-bit seed.
 SEEDS = range(2**63)

@@ -1,4 +1,4 @@
-"""`ditbench sample`: a grid of images from a finished run."""
+"""`ditbench sample`: a grid of images from a run."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ from ditbench.errors import DitbenchError
 
 
 def sample(
-    run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="A run directory that holds a checkpoint.")
-    ],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory with a checkpoint.")],
     classes: Annotated[
         str | None,
-        typer.Option(metavar="0,1,...", help="Which, one column each. Default: the first ten."),
+        typer.Option(
+            metavar="0,1,...", help="The classes, one column each. Default: the first ten."
+        ),
     ] = None,
-    per_class: Annotated[
-        int, typer.Option(metavar="N", min=1, help="How many images of each class.")
-    ] = 8,
+    per_class: Annotated[int, typer.Option(metavar="N", min=1, help="Images per class.")] = 8,
     cfg_scale: Annotated[
         float | None,
         typer.Option(
-            metavar="X", min=0, help="Strength of guidance; 1 is none. Default: as in the run."
+            metavar="X", min=0, help="Guidance scale; 1 is no guidance. Default: as in the run."
         ),
     ] = None,
     sampling_steps: Annotated[
@@ -34,19 +32,19 @@ def sample(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(metavar="N", min=0, help="Of the noise. Default: as in the run."),
+        typer.Option(metavar="N", min=0, help="The seed of the noise. Default: as in the run."),
     ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help=DEVICES)] = "auto",
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="Where the grid goes, PNG.")
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The PNG file to write.")
     ] = Path("samples.png"),
 ) -> None:
-    """Draw images with a run's averaged weights, one column a class."""
+    """Draw images with the averaged weights of a run, one column per class."""
     if output.suffix.lower() != ".png":
         raise DitbenchError(f"cannot write a grid as '{output}'", "end -o with .png")
     labels = None if classes is None else parse_classes(classes)
 
-    from ditbench.training.sample import sample_grid
+    from ditbench.runs.sample import sample_grid
 
     sample_grid(
         run,

@@ -1,4 +1,4 @@
-"""`ditbench tune`: a learning rate for each block, by a short sweep on seeds of its own."""
+"""`ditbench tune`: a learning rate for each block, from a short sweep with seeds of its own."""
 
 from __future__ import annotations
 
@@ -7,30 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ditbench.cli.forecast import tell_forecast
+from ditbench.cli.forecast import print_forecast
 from ditbench.cli.interruption import interruptible
 from ditbench.cli.options import Blocks, Format, Output, parse_blocks, parse_seeds
 from ditbench.cli.run_options import (
-    BatchSize,
-    Compile,
-    Config,
-    Data,
-    Device,
     DryRun,
-    Flops,
-    Model,
-    ObjectiveName,
-    Precision,
-    Preset,
     Quiet,
-    Settings,
-    Steps,
-    Time,
-    configure,
+    Training,
     how,
     parse_rates,
-    told,
+    takes,
     what,
+)
+from ditbench.cli.run_options import (
+    output as output_option,
 )
 from ditbench.cli.tuned import sweeps_below
 from ditbench.errors import EXIT_FAILED, DitbenchError
@@ -40,20 +30,22 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ditbench.report.tuning.sweeps import Sweep
-    from ditbench.training.plan import Plan
+    from ditbench.runs.plan import Plan
 
-# Far from 0, 1, 2, ..., which comparisons use: they must not use those of a sweep.
+# Comparisons use seeds 0, 1, 2, ... They must not use those of a sweep.
 FIRST_SEED = 1000
 RATES = "1e-4,3e-4,1e-3,3e-3"
 
 
+@takes(Training)
 def tune(
     block: Blocks,
+    options: Training,
     lr: Annotated[
-        str, what(metavar="X,Y,...", help="The learning rates to try, for each block.")
+        str, what(metavar="X,Y,...", help="The learning rates to try for each block.")
     ] = RATES,
     budget_fraction: Annotated[
-        float, how(metavar="X", help="How much of the budget each run of the sweep gets.")
+        float, how(metavar="X", help="The fraction of the budget that each run of the sweep gets.")
     ] = 0.2,
     seeds: Annotated[
         str,
@@ -62,78 +54,51 @@ def tune(
             help="`2` tries each rate with seeds 1000 and 1001. Comparisons must not use them.",
         ),
     ] = "1",
-    preset: Preset = "digits",
-    config: Config = None,
-    set_: Settings = None,
-    model: Model = None,
-    objective: ObjectiveName = None,
-    data: Data = None,
-    batch_size: BatchSize = None,
-    steps: Steps = None,
-    flops: Flops = None,
-    time: Time = None,
-    device: Device = "auto",
-    precision: Precision = None,
-    compile: Compile = "auto",  # noqa: A002 (the option's name)
     out: Annotated[
-        Path, told(metavar="DIR", help=f"Where the sweep goes, into DIR/{TUNING}.")
+        Path, output_option(metavar="DIR", help=f"The sweep goes into DIR/{TUNING}.")
     ] = Path("results"),
     dry_run: DryRun = False,
-    as_json: Annotated[bool, told("--json", help="The same as --format json.")] = False,
+    as_json: Annotated[bool, output_option("--json", help="The same as --format json.")] = False,
     format: Format = None,  # noqa: A002 (the option's name)
     output: Output = None,
     quiet: Quiet = False,
 ) -> None:
-    """Choose each block's learning rate by a short sweep; `ditbench run --lr tuned` takes it.
+    """Choose a learning rate for each block by a short sweep; `ditbench run --lr tuned` uses it.
 
-    Every block is trained with every rate for a part of the budget and scored once, at the end;
-    the rate of the lowest mean FID is chosen. Give the options that the comparison will have. The
-    same command again goes on where it stopped; one with other rates or seeds adds to the sweep.
+    Every block is trained with every rate for a fraction of the budget and scored once, at the end.
+    The rate with the lowest mean FID is chosen. Give the options of the later comparison. The same
+    command again resumes where it stopped; with other rates or seeds, it extends the sweep.
     """
     chosen = _format(output, format, as_json=as_json)
     blocks, rates = parse_blocks(block), parse_rates(lr)
     seed_list = parse_seeds(seeds, FIRST_SEED)
-    base = configure(
-        preset=preset,
-        config=config,
-        settings=set_,
-        model=model,
-        objective=objective,
-        data=data,
-        batch_size=batch_size,
-        steps=steps,
-        flops=flops,
-        time=time,
-        precision=precision,
-    )
+    base, device = options.place(options.configure())
 
-    from ditbench.training.environment import select_device
-    from ditbench.training.sweep import Grid, plan_sweep
+    from ditbench.runs.sweep import Grid, plan_sweep
 
-    grid = Grid(rates, seed_list, budget_fraction)
-    plans = plan_sweep(base, blocks, grid, out, select_device(device), compile)
+    plans = plan_sweep(base, blocks, Grid(rates, seed_list, budget_fraction), out, device)
     if dry_run:
-        tell_forecast(plans, as_json=as_json, quiet=quiet)
+        print_forecast(plans, as_json=as_json, quiet=quiet)
         return
     failed = _execute(plans, quiet=quiet)
     sweeps = _sweeps_of(plans, out / TUNING)
-    _tell(sweeps, chosen, output)
-    _must_have_chosen(plans, sweeps, failed)
+    _print(sweeps, chosen, output)
+    _check_chosen(plans, sweeps, failed)
 
 
 def _format(output: Path | None, format: str | None, *, as_json: bool) -> str:  # noqa: A002
-    """The table's format; what is wrong is refused before anything is trained."""
+    """The format of the table. A wrong one is an error before anything is trained."""
     from ditbench.report.tables.render import format_of
 
     if as_json and format not in (None, "json"):
-        raise DitbenchError(f"--json and --format {format} are given together", "leave one")
+        raise DitbenchError(f"--json and --format {format} are given together", "omit one")
     return format_of(output, "json" if as_json else format)
 
 
 def _execute(plans: Sequence[Plan], *, quiet: bool) -> list[Plan]:
-    """Run what has not ended; returns the runs that say nothing of their rate."""
-    from ditbench.training.progress import reporter
-    from ditbench.training.sweep import execute_sweep, has_diverged
+    """Execute the runs that are left; returns those that failed without diverging."""
+    from ditbench.runs.progress import reporter
+    from ditbench.runs.sweep import execute_sweep, has_diverged
 
     diverged = [plan for plan in plans if has_diverged(plan)]
     left = [plan for plan in plans if plan not in diverged and not plan.directory.is_complete()]
@@ -144,12 +109,12 @@ def _execute(plans: Sequence[Plan], *, quiet: bool) -> list[Plan]:
             f"{len(left)} to go",
             err=True,
         )
-    with interruptible() as stop, reporter(len(left), quiet=quiet) as on_event:
-        return execute_sweep(left, on_event, stop)
+    with interruptible() as stop, reporter(len(left), quiet=quiet) as progress:
+        return execute_sweep(left, progress, stop)
 
 
 def _sweeps_of(plans: Sequence[Plan], place: Path) -> list[Sweep]:
-    """What is known of the planned blocks under the planned budget, of earlier sweeps too."""
+    """The sweeps of the planned blocks and budget, with the runs of earlier commands."""
     from ditbench.report.tuning.sweeps import Budget, task_of
 
     found = {(sweep.task, sweep.budget): sweep for sweep in sweeps_below(place)}
@@ -157,7 +122,7 @@ def _sweeps_of(plans: Sequence[Plan], place: Path) -> list[Sweep]:
     return [found[key] for key in keys if key in found]
 
 
-def _tell(sweeps: Sequence[Sweep], chosen: str, output: Path | None) -> None:
+def _print(sweeps: Sequence[Sweep], chosen: str, output: Path | None) -> None:
     from ditbench.cli.output import emit_text, print_table
     from ditbench.report.tables.render import render
     from ditbench.report.tuning.table import tuning_columns, tuning_rows
@@ -173,15 +138,13 @@ def _tell(sweeps: Sequence[Sweep], chosen: str, output: Path | None) -> None:
         emit_text(render(rows, columns, chosen), output)
 
 
-def _must_have_chosen(
-    plans: Sequence[Plan], sweeps: Sequence[Sweep], failed: Sequence[Plan]
-) -> None:
-    """End with exit code 1 where a block has no learning rate now."""
+def _check_chosen(plans: Sequence[Plan], sweeps: Sequence[Sweep], failed: Sequence[Plan]) -> None:
+    """Raise a DitbenchError with exit code 1 if a block has no learning rate."""
     if failed:
         raise DitbenchError(
-            f"{len(failed)} runs failed, the first is {failed[0].label}: they say nothing of their "
-            "learning rates",
-            "the same command tries them again, once the cause is gone",
+            f"{len(failed)} runs failed, first {failed[0].label}: their learning rates are not "
+            "scored",
+            "remove the cause, then repeat the same command",
             EXIT_FAILED,
         )
     if lost := [sweep for sweep in sweeps if not sweep.missing and sweep.best is None]:
@@ -197,18 +160,18 @@ def _must_have_chosen(
 
 
 def _unfinished(plans: Sequence[Plan], sweep: Sweep) -> DitbenchError:
-    """Why a run is missing although all that were planned have ended."""
+    """Why a run is missing although all planned runs have ended."""
     for plan in plans:
         config = plan.config
         if config.block == sweep.block and (config.train.lr, config.seed) in sweep.missing:
             return DitbenchError(
                 f"{plan.directory.path} is complete, but cannot be read",
-                "remove that directory: the same command then makes the run anew",
+                "remove that directory and repeat the same command",
                 EXIT_FAILED,
             )
     return DitbenchError(
-        f"no rate is chosen for {sweep.block}: an earlier sweep of it has rates or seeds that this "
-        "one lacks, and each rate needs each seed",
+        f"no rate is chosen for {sweep.block}: each rate needs each seed, and an earlier sweep has "
+        "rates or seeds that this one lacks",
         f"add --lr {','.join(map(str, sweep.rates))} --seeds {','.join(map(str, sweep.seeds))},",
         EXIT_FAILED,
     )

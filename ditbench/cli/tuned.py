@@ -1,4 +1,4 @@
-"""What `ditbench run --lr tuned` takes from the sweeps of `ditbench tune`."""
+"""`ditbench run --lr tuned`: learning rates from the sweeps of `ditbench tune`."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
     from ditbench.config.schema import RunConfig
     from ditbench.report.tuning.sweeps import Sweep
-    from ditbench.training.plan import Plan
+    from ditbench.runs.plan import Plan
 
 TUNED = "tuned"  # as a value of --lr
 HINT = "`ditbench tune --block {}` with this command's other options"
 
 
 class TunedRates:
-    """The last word on configurations: the learning rate that the block's sweep chose.
+    """Puts the learning rate that the sweep of its block chose into each configuration.
 
     Args:
-        out: where run directories go; the sweeps are below it.
+        out: the parent of the run directories and of the sweeps.
     """
 
     def __init__(self, out: Path) -> None:
@@ -43,7 +43,7 @@ class TunedRates:
         return [config.with_values(train__lr=self.chosen[config.block].best) for config in configs]
 
     def note(self, plan: Plan) -> Plan:
-        """A plan whose env.json will say where its rate came from."""
+        """The plan with the origin of its learning rate, for env.json."""
         sweep = self.chosen[plan.config.block]
         note: dict[str, Any] = {
             "from": str(self.place),
@@ -54,14 +54,14 @@ class TunedRates:
         return replace(plan, notes={"tuned_lr": note})
 
     def sentence(self) -> str:
-        """What was taken, for stderr."""
+        """The chosen rates in one line."""
         rates = ", ".join(f"{block} {sweep.best:g}" for block, sweep in self.chosen.items())
         budget = next(iter(self.chosen.values())).budget
-        return f"learning rates, tuned by {budget} a run in {self.place}: {rates}"
+        return f"learning rates, tuned with {budget} per run in {self.place}: {rates}"
 
 
 def sweeps_below(place: Path) -> list[Sweep]:
-    """The sweeps in a directory; stderr names the runs that could not be used, and why."""
+    """The sweeps in a directory; prints the runs that cannot be used, and why, on stderr."""
     from ditbench.report.tuning.sweeps import read_sweeps
 
     sweeps, skipped = read_sweeps(place)

@@ -1,1 +1,1 @@
-"""The wing that measures: train one model, evaluate it, write its run directory."""
+"""Training of one model: the loop, its state, and the backends that compute a step."""

@@ -1,4 +1,4 @@
-"""Batches of images and labels in an order that depends on the seed and the step alone."""
+"""Batches of images and labels, in an order that depends only on the seed and the step."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 class Batches:
-    """Endless epochs of random permutations, cut into batches; no image is skipped or repeated.
+    """Endless random permutations of the dataset, split into batches. No image is skipped.
 
     The images are moved to the device once and stay uint8 there. A batch is a function of the
-    seed and the step, so every block sees the same ones, and a resumed run needs no state.
+    seed and the step: every block sees the same batches, and a resumed run needs no state.
 
     Args:
         dataset: images (M, C, H, W) and labels (M,).
         batch_size: N, at most M.
-        seed: of the run.
+        seed: the seed of the run.
         horizontal_flip: mirror each image with probability 1/2.
-        device: where the batches are wanted.
+        device: the device of the batches.
     """
 
     def __init__(
@@ -52,23 +52,23 @@ class Batches:
         return self.take(self.indices(step), self.mirrored(step))
 
     def take(self, index: Tensor, mirrored: Tensor) -> tuple[Tensor, Tensor]:
-        """The images and labels of `indices`, those that are `mirrored` flipped; on the device."""
+        """The images and labels of `indices`, flipped where `mirrored`; on the device."""
         x = to_model(self.images[index])
         if self.horizontal_flip:
             x = torch.where(mirrored[:, None, None, None], x.flip(-1), x)
         return x, self.labels[index]
 
     def mirrored(self, step: int) -> Tensor:
-        """Which images of a step are mirrored, (N,)."""
+        """Whether each image of a step is mirrored, (N,) bool."""
         if not self.horizontal_flip:
             return self._none
         coins = generator(self.seed, "data", "flip", step)
         mirrored = torch.rand(self.batch_size, generator=coins) < 0.5
-        # To CUDA the copy may overlap: the runtime has staged the source before the call returns.
+        # A copy to CUDA may be asynchronous: the source is staged before the call returns.
         return mirrored.to(self.device, non_blocking=True)
 
     def indices(self, step: int) -> Tensor:
-        """Which images make the batch of one step, (N,)."""
+        """The positions of the images of a step, (N,)."""
         epoch, start = divmod(step * self.batch_size, len(self.images))
         index = self._order(epoch)[start : start + self.batch_size]
         if len(index) < self.batch_size:
@@ -77,7 +77,7 @@ class Batches:
         return index
 
     def _order(self, epoch: int) -> Tensor:
-        """The permutation of one epoch; the newest is kept."""
+        """The permutation of one epoch; the latest is cached."""
         if epoch != self._epoch:
             draws = generator(self.seed, "data", epoch)
             self._permutation = torch.randperm(len(self.images), generator=draws).to(self.device)
@@ -88,8 +88,8 @@ class Batches:
 def drop_labels(y: Tensor, probability: float, null_class: int, draws: torch.Generator) -> Tensor:
     """Replace labels y (N,) by the null class, each with the given probability.
 
-    What teaches one model both the conditional and the unconditional prediction (Ho & Salimans
-    2022); done in training only.
+    Used in training only: the model learns both the conditional and the unconditional prediction
+    (Ho & Salimans 2022).
     """
     dropped = torch.rand(y.shape, generator=draws, device=draws.device) < probability
     return torch.where(dropped.to(y.device), null_class, y)

@@ -1,8 +1,7 @@
-"""What training may use up, and what is due at which part of it.
+"""How long training lasts, and when it logs and evaluates.
 
-Everything is measured in the budget's own unit: a position is how many steps, or how many seconds,
-of it are used. Warm-up, log and evaluations follow that, and so the budget, never a number of steps
-of their own.
+Everything is measured in the unit of the budget. A position is the number of steps, or seconds,
+used so far. Warm-up, log and evaluations depend on the position and so scale with the budget.
 """
 
 from __future__ import annotations
@@ -18,60 +17,65 @@ if TYPE_CHECKING:
     from ditbench.config import RunConfig
     from ditbench.models.cost import Cost
 
-# Rows of train.csv in a run; each costs one wait for the device.
+# Rows of train.csv per run. Each row synchronizes with the device once.
 LOG_ROWS = 200
 
 
 class Budget(ABC):
-    """One amount that training may use up; training ends with the last evaluation.
+    """An amount of training. Training ends with the last evaluation.
 
     Args:
-        amount: all there is, in the budget's unit.
-        marks: the positions at which to evaluate, rising; the last is the amount.
-        log_interval: between two rows of the log, in the budget's unit.
+        amount: the whole budget, in its unit.
+        steps: the number of updates, or None if it depends on the clock.
+        marks: the positions at which to evaluate, ascending; the last is the amount.
+        log_interval: the distance between two rows of the log, in the unit of the budget.
+        warmup: the fraction of the budget during which the learning rate rises.
 
     Attributes:
-        unit: the unit's name in the singular.
-        symbol: what stands after a number in this unit.
-        steps: the updates that the budget is, or None where only the clock will tell.
-        rehearsal: updates of a throw-away model before the first one that counts.
+        unit: the name of the unit, singular.
+        symbol: printed after a number in this unit.
+        rehearsal: updates with a discarded model before training starts.
     """
 
     unit: ClassVar[str]
     symbol: ClassVar[str]
     rehearsal: ClassVar[int] = 0
 
-    def __init__(self, amount: float, marks: Sequence[float], log_interval: float) -> None:
+    def __init__(
+        self,
+        amount: float,
+        steps: int | None,
+        marks: Sequence[float],
+        log_interval: float,
+        warmup: float,
+    ) -> None:
         self.amount = amount
+        self.steps = steps
         self.marks = marks
         self.log_interval = log_interval
-
-    @property
-    @abstractmethod
-    def steps(self) -> int | None:
-        """The updates that the budget is, or None where only the clock will tell."""
+        self.warmup = warmup * amount
 
     @abstractmethod
     def position(self, step: int, seconds: Callable[[], float]) -> float:
-        """How much is used after `step` updates in so many seconds, in the budget's unit.
+        """How much is used after so many updates and seconds, in the unit of the budget.
 
-        The seconds are asked for where they matter only: to know them can mean to wait.
+        `seconds` is called only if it matters: reading the clock may synchronize with the device.
         """
 
     @abstractmethod
     def ramp(self, position: float) -> float:
-        """The share of the full learning rate, in 0..1, of the update that begins at a position."""
+        """The factor of the learning rate, 0 to 1, for the update that begins at a position."""
 
     def logs(self, before: float, after: float) -> bool:
-        """Whether the update between two positions brings a row of the log."""
+        """Whether the update between two positions is followed by a row of the log."""
         return after // self.log_interval > before // self.log_interval
 
     def evaluates(self, position: float, evaluations: int) -> bool:
-        """Whether to evaluate at a position, after so many evaluations."""
+        """Whether an evaluation is due at a position, after so many evaluations."""
         return position >= self.marks[evaluations]
 
     def ends(self, evaluations: int) -> bool:
-        """Whether so many evaluations are all: the last one stands at the end."""
+        """Whether training ends after so many evaluations."""
         return evaluations >= len(self.marks)
 
     def place(self, position: float) -> str:
@@ -80,27 +84,14 @@ class Budget(ABC):
 
 
 class StepBudget(Budget):
-    """A number of updates.
-
-    Args:
-        steps: how many.
-        points: evaluations, at most as many as steps.
-        warmup: the share of the steps over which the learning rate rises.
-    """
+    """A number of updates, with at most as many evaluations."""
 
     unit = "step"
     symbol = ""
 
     def __init__(self, steps: int, points: int, warmup: float) -> None:
         marks = evaluation_steps(steps, points)
-        super().__init__(steps, marks, log_interval=max(1, steps // LOG_ROWS))
-        self._steps = steps
-        self._warmup = warmup * steps
-
-    @property
-    def steps(self) -> int:
-        """All of them."""
-        return self._steps
+        super().__init__(steps, steps, marks, max(1, steps // LOG_ROWS), warmup)
 
     def position(self, step: int, seconds: Callable[[], float]) -> float:
         """The step."""
@@ -108,36 +99,25 @@ class StepBudget(Budget):
         return step
 
     def ramp(self, position: float) -> float:
-        """Linear; the first update has a rate above 0, the last of the warm-up the full one."""
-        return min(1.0, (position + 1) / max(self._warmup, 1.0))
+        """Linear. The first update has a rate above 0, the last of the warm-up the full rate."""
+        return min(1.0, (position + 1) / max(self.warmup, 1.0))
 
 
 class TimeBudget(Budget):
     """Seconds of training, evaluation not counted.
 
-    Each evaluation has at least one update of its own: where an update takes longer than the part
-    between two evaluations, training takes longer than the budget.
-
-    Args:
-        seconds: how many.
-        points: evaluations.
-        warmup: the share of the seconds over which the learning rate rises.
+    At least one update precedes each evaluation. If an update takes longer than the time between
+    two evaluations, training takes longer than the budget.
     """
 
     unit = "second"
     symbol = " s"
-    # What a device does once, such as loading its kernels, is nothing to charge to one block.
+    # What a device does once, such as loading kernels, must not count as training time.
     rehearsal = 3
 
     def __init__(self, seconds: float, points: int, warmup: float) -> None:
         marks = [seconds * (point + 1) / points for point in range(points)]
-        super().__init__(seconds, marks, log_interval=seconds / LOG_ROWS)
-        self._warmup = warmup * seconds
-
-    @property
-    def steps(self) -> None:
-        """Not known beforehand."""
-        return None
+        super().__init__(seconds, None, marks, seconds / LOG_ROWS, warmup)
 
     def position(self, step: int, seconds: Callable[[], float]) -> float:
         """The seconds."""
@@ -145,15 +125,15 @@ class TimeBudget(Budget):
         return seconds()
 
     def ramp(self, position: float) -> float:
-        """Linear; the first update, at second 0, does no more than fill the optimizer's moments."""
-        return 1.0 if position >= self._warmup else position / self._warmup
+        """Linear. The first update, at second 0, only initializes the moments of the optimizer."""
+        return 1.0 if position >= self.warmup else position / self.warmup
 
 
 def create_budget(config: RunConfig, cost: Cost) -> Budget:
-    """The budget of one run; one in FLOPs is the number of steps that the model's cost makes of it.
+    """The budget of a run. FLOPs are converted to steps with the cost of the model.
 
     Raises:
-        DitbenchError: when the FLOPs make fewer steps than there are evaluations.
+        DitbenchError: the FLOPs are fewer steps than there are evaluations.
     """
     points, warmup = config.eval.points, config.train.warmup
     if config.budget.seconds is not None:
@@ -165,17 +145,17 @@ def create_budget(config: RunConfig, cost: Cost) -> Budget:
     if points > steps:
         raise DitbenchError(
             f"eval.points ({points}) exceed the steps of {config.block}: "
-            f"{config.budget.flops:.3g} FLOPs are {steps} at {flops_per_step:.3g} a step",
-            f"train longer (--flops), or evaluate less: --set eval.points={steps}",
+            f"{config.budget.flops:.3g} FLOPs are {steps} at {flops_per_step:.3g} per step",
+            f"train longer (--flops), or evaluate less often: --set eval.points={steps}",
         )
     return StepBudget(steps, points, warmup)
 
 
 def evaluation_steps(steps: int, points: int) -> list[int]:
-    """The steps after which to evaluate: evenly spaced, the last at the end."""
+    """The steps after which to evaluate, evenly spaced; the last is the end."""
     return [round(steps * (point + 1) / points) for point in range(points)]
 
 
 def plain(number: float) -> str:
-    """A number for people: one decimal at most, and none where it says nothing."""
+    """A number with at most one decimal: `42`, `0.2`."""
     return f"{round(number, 1):.15g}"

@@ -1,4 +1,4 @@
-"""Checkpoints: a trainer's whole state in one safetensors file, no pickle, under a checksum."""
+"""Checkpoints: the state of a trainer in one safetensors file with a checksum."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
     from ditbench.models.dit import DiT
     from ditbench.rundir import RunDirectory
-    from ditbench.training.train import Trainer
+    from ditbench.training.trainer import Trainer
 
-# At most this much work is lost to a power cut, where a checkpoint is written fast; where it is
-# not, it may take this share of the time.
+# The time between two checkpoints, in seconds. If writing one takes long, it is extended so that
+# writing takes at most this share of the time.
 SECONDS_BETWEEN = 60.0
 SHARE_OF_TIME = 0.02
 
-# Raised when a reader of an older version would misread the file.
+# Raised when older versions would misread the file.
 SCHEMA = 1
 
 Tensors = dict[str, Tensor]
@@ -35,7 +35,7 @@ Counters = dict[str, Any]
 
 
 def save_checkpoint(directory: RunDirectory, trainer: Trainer) -> None:
-    """Write model, EMA, optimizer, generators, step and clocks as the latest checkpoint."""
+    """Write model, EMA, optimizer, generators, step and clock as the latest checkpoint."""
     state = {name: value.detach().cpu().contiguous() for name, value in _state(trainer).items()}
     facts = {"schema": SCHEMA, "run": _identity(trainer), **trainer.counters()}
     counters = json.dumps(facts, sort_keys=True)
@@ -44,11 +44,11 @@ def save_checkpoint(directory: RunDirectory, trainer: Trainer) -> None:
 
 
 class Saver:
-    """Saves a trainer now and then, so seldom that training hardly notices.
+    """Saves a trainer at intervals that keep the cost of saving low.
 
     Args:
-        directory: of the run.
-        trainer: whose state is saved.
+        directory: the run directory.
+        trainer: the trainer to save.
     """
 
     def __init__(self, directory: RunDirectory, trainer: Trainer) -> None:
@@ -65,24 +65,24 @@ class Saver:
         self.pause = max(SECONDS_BETWEEN, (self.saved - started) / SHARE_OF_TIME)
 
     def save_if_due(self) -> None:
-        """Save when the last time is long enough ago."""
+        """Save if the last checkpoint is old enough."""
         if time.monotonic() - self.saved >= self.pause:
             self.save()
 
 
 def resume(directory: RunDirectory, trainer: Trainer, on_damage: Callable[[str], None]) -> bool:
-    """Bring a trainer and its tables to where the newest readable checkpoint was made.
+    """Restore a trainer and its tables from the latest readable checkpoint.
 
     Args:
-        directory: of the run.
-        trainer: of the same configuration, at step 0.
-        on_damage: told of a checkpoint that had to be passed over.
+        directory: the run directory.
+        trainer: a trainer of the same configuration, at step 0.
+        on_damage: receives a line of text for each checkpoint that was skipped.
 
     Returns:
         Whether there was a checkpoint.
 
     Raises:
-        DitbenchError: exit code 1, when there are checkpoints but none can be used, or the tables
+        DitbenchError: exit code 1, if there are checkpoints but none is usable, or if the tables
             lack rows that the checkpoint counts.
     """
     reasons = []
@@ -94,7 +94,7 @@ def resume(directory: RunDirectory, trainer: Trainer, on_damage: Callable[[str],
             reasons.append(error.message)
             continue
         for reason in reasons:
-            on_damage(f"{reason}; going on from the one before, of step {trainer.step}")
+            on_damage(f"{reason}; resuming from the previous one, of step {trainer.step}")
         directory.keep_checkpoint(path)
         directory.rewind(trainer.logged, trainer.evaluations)
         return True
@@ -106,10 +106,10 @@ def resume(directory: RunDirectory, trainer: Trainer, on_damage: Callable[[str],
 
 
 def load_ema(path: Path, model: DiT) -> int:
-    """Load the averaged weights of a checkpoint into a model; returns the step they are from.
+    """Load the averaged weights of a checkpoint into a model; returns their step.
 
     Raises:
-        DitbenchError: when the file is not a checkpoint of such a model.
+        DitbenchError: the file is not a checkpoint of such a model.
     """
     tensors, counters = read_checkpoint(path)
     try:
@@ -120,7 +120,7 @@ def load_ema(path: Path, model: DiT) -> int:
 
 
 def _load_weights(model: nn.Module, weights: Tensors) -> None:
-    """Load weights of the model's own types: torch would turn any other into them silently."""
+    """Load weights and check their types, which torch would convert silently."""
     for name, value in model.state_dict().items():
         if name in weights and weights[name].dtype != value.dtype:
             raise ValueError(f"{name} is {weights[name].dtype}, not {value.dtype}")
@@ -128,10 +128,10 @@ def _load_weights(model: nn.Module, weights: Tensors) -> None:
 
 
 def read_checkpoint(path: Path) -> tuple[Tensors, Counters]:
-    """The tensors and counters of a checkpoint, whole and unaltered.
+    """The tensors and counters of a checkpoint.
 
     Raises:
-        DitbenchError: it cannot be read, is of another schema, or not what was written.
+        DitbenchError: the file cannot be read, has another schema or a wrong checksum.
     """
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
@@ -142,7 +142,7 @@ def read_checkpoint(path: Path) -> tuple[Tensors, Counters]:
         if counters["schema"] != SCHEMA:
             raise ValueError(f"it has schema {counters['schema']!r}, this version reads {SCHEMA}")
         if _digest(tensors, text) != metadata["sha256"]:
-            raise ValueError("its checksum is not that of its contents")
+            raise ValueError("its checksum does not match its contents")
     except (OSError, SafetensorError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise _unusable(path, error) from error
     return tensors, counters
@@ -157,11 +157,11 @@ def _unusable(path: Path, error: Exception) -> DitbenchError:
 
 
 def _digest(tensors: Tensors, counters: str) -> str:
-    """SHA-256 over names, types, shapes and contents of tensors, and over the counters."""
+    """SHA-256 of names, types, shapes and contents of the tensors, and of the counters."""
     digest = hashlib.sha256(counters.encode())
     for name, value in sorted(tensors.items()):
         digest.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        # The view reads the bytes of any type where they lie: numpy knows no bfloat16.
+        # A view of the bytes: numpy has no bfloat16.
         digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
@@ -181,7 +181,7 @@ def _state(trainer: Trainer) -> Tensors:
 
 
 def _identity(trainer: Trainer) -> str:
-    """What tells a run from those whose tensors have the same names and shapes."""
+    """Identifies the run: tensors of other runs may have the same names and shapes."""
     return f"{trainer.config.fingerprint}/{trainer.config.seed}"
 
 
@@ -189,12 +189,12 @@ def _restore(trainer: Trainer, path: Path) -> None:
     tensors, counters = read_checkpoint(path)
     try:
         if counters["run"] != _identity(trainer):
-            raise ValueError("it is of another run")
+            raise ValueError("it belongs to another run")
         _load_weights(trainer.model, _below("model.", tensors))
         _load_weights(trainer.ema.model, _below("ema.", tensors))
         for index, weight in enumerate(trainer.parameters):
             state = _below(f"optimizer.{index}.", tensors)
-            # AdamW keeps its moments beside the weight, and its step counter too when fused.
+            # AdamW keeps its moments, and if fused its step counter, on the device of the weight.
             trainer.optimizer.state[weight] = {
                 name: value.to(weight.device) for name, value in state.items()
             }

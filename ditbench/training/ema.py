@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights: what is evaluated and sampled."""
+"""An exponential moving average of the weights, which is evaluated and sampled."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class Ema(Generic[M]):
-    """A second model whose weights trail those of the first.
+    """A second model whose weights are the moving average of those of the first.
 
-    The decay warms up as min(decay, (1 + n) / (10 + n)) over updates n: a constant 0.9999 would
-    still hold 61% of the initial weights after 5,000 steps.
+    The decay at update n is min(decay, (1 + n) / (10 + n)). With a constant decay of 0.9999, the
+    average would still contain 61% of the initial weights after 5,000 updates.
 
     Args:
-        model: the one that is trained; its weights are moved into one storage, so that an update
-            is one operation.
-        decay: the bound of the decay; 0 follows the model exactly, 1 is no bound.
+        model: the trained model. Its weights are moved into one storage, so that an update is one
+            operation.
+        decay: the upper bound of the decay. With 0 the average equals the model; 1 is no bound.
 
     Attributes:
         model: the second model.
-        averages: all of its weights (numbers,).
-        weights: all of the first model's (numbers,).
+        averages: all of its weights, flat.
+        weights: all weights of the first model, flat.
     """
 
     def __init__(self, model: M, decay: float) -> None:
@@ -39,14 +39,14 @@ class Ema(Generic[M]):
 
     @torch.no_grad()
     def update(self, share: float | Tensor) -> None:
-        """Move towards the model's weights by a share of the way, see `share`."""
+        """Move the averages towards the weights by a fraction of the difference, see `share`."""
         self.averages.lerp_(self.weights, share)
 
     def share(self, n: int) -> float:
-        """How far to move after the model's update number n, counted from 0."""
+        """The fraction of update n, counted from 0: 1 minus the decay."""
         return 1 - warmed_up(self.decay, n)
 
 
 def warmed_up(decay: float, n: int) -> float:
-    """The decay of update number n, counted from 0."""
+    """The decay at update n, counted from 0."""
     return min(decay, (1 + n) / (10 + n))

@@ -1,4 +1,4 @@
-"""What happens at a loss or gradient that is not finite, without a wait for the device."""
+"""Detects a loss or gradient that is not finite, without synchronizing with the device."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Divergence:
 
     Attributes:
         step: its number, counted from 1 as in train.csv.
-        loss: of it.
-        grad_norm: of it.
+        loss: its loss.
+        grad_norm: the 2-norm of its gradient.
     """
 
     step: int
@@ -25,36 +25,36 @@ class Divergence:
     grad_norm: float
 
 
-class Diverged(DitbenchError):  # noqa: N818 (what happened, as in Stopped)
-    """Training cannot go on.
+class Diverged(DitbenchError):  # noqa: N818 (named like Stopped)
+    """Training cannot continue.
 
     Args:
-        found: where.
-        lr: the full learning rate, for the hint.
+        found: the first bad update.
+        lr: the learning rate after the warm-up, for the hint.
     """
 
     def __init__(self, found: Divergence, lr: float) -> None:
         super().__init__(
-            f"diverged: at step {found.step} the loss is {found.loss:.6g} and the gradient's "
-            f"norm {found.grad_norm:.6g}",
+            f"diverged: at step {found.step} the loss is {found.loss:.6g} and the norm of the "
+            f"gradient {found.grad_norm:.6g}",
             f"lower the learning rate (--lr {lr / 3:.0e}), clip gradients (--set "
-            "train.grad_clip=1) or leave such steps out (--set train.on_nonfinite=skip)",
+            "train.grad_clip=1) or skip such steps (--set train.on_nonfinite=skip)",
             EXIT_FAILED,
         )
         self.found = found
 
 
 class Sentinel:
-    """Watches loss and gradient on the device, where it can keep an update from being applied.
+    """Checks loss and gradient on the device and prevents bad updates from being applied.
 
-    Reading a value of every step would stall a GPU. So the sentinel lives on the device: it tells
-    the optimizer to skip (`found_inf`, as gradient scalers do), remembers the first bad update, and
-    is read when a row of the log is due.
+    Reading a value at every step would stall a GPU. Therefore all state is on the device: the
+    optimizer skips bad updates (`found_inf`, as with gradient scalers), and the first bad update is
+    stored and read when a row of the log is due.
 
     Args:
-        device: of the model.
-        skip: apply the next good update again; otherwise none after the first bad one, so that the
-            weights stay those before it.
+        device: the device of the model.
+        skip: skip bad updates only. Otherwise no update is applied after the first bad one, so that
+            the weights stay as they were before it.
     """
 
     def __init__(self, device: torch.device, *, skip: bool) -> None:
@@ -64,10 +64,10 @@ class Sentinel:
         self.first = torch.zeros(3, dtype=torch.float64, device=device)
 
     def __call__(self, loss: Tensor, grad_norm: Tensor) -> Tensor:
-        """Look at the next update; all that changes is changed in place, as a recording needs.
+        """Check the next update. State changes in place, as a CUDA graph requires.
 
         Returns:
-            Whether it must not be applied: a truth value on the device.
+            Whether the update must not be applied, a bool tensor on the device.
         """
         self.updates += 1
         bad = ~(torch.isfinite(loss) & torch.isfinite(grad_norm))
@@ -77,7 +77,7 @@ class Sentinel:
         return bad if self.skip else self.count > 0
 
     def divergence(self) -> Divergence | None:
-        """The first bad update, if training must end for it. Waits for the device."""
+        """The first bad update, if training must end. Synchronizes with the device."""
         if self.skip or not self.count.item():
             return None
         step, loss, grad_norm = self.first.tolist()

@@ -1,4 +1,4 @@
-"""The clock of training: it runs while the model trains, and stands still in between."""
+"""The clock of training: it runs only while the model trains."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 
 
 class Stopwatch:
-    """Seconds of training, over as many parts as it comes in.
+    """Seconds of training, summed over several parts.
 
     Args:
-        device: whose work is timed.
+        device: the device whose work is timed.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -21,21 +21,21 @@ class Stopwatch:
         self._step_before: torch.cuda.Event | None = None
 
     def start(self) -> None:
-        """Let it run."""
+        """Start the clock."""
         self._started = time.perf_counter()
 
     def stop(self) -> None:
-        """Let it stand, once the device has done what it was asked to do."""
+        """Synchronize with the device and stop the clock."""
         synchronize(self.device)
         self.seconds = self._now()
         self._started = None
 
     def read(self) -> float:
-        """Seconds so far, to be read after every step; while it stands, those when it stopped.
+        """Seconds so far. Call it after every step while the clock runs.
 
-        A GPU works behind the host, which could put hours of steps into its queue before a clock
-        on the host says that the time is up. So this waits, but for the step before the last one
-        alone: the device always has a step to work on.
+        A GPU runs asynchronously: the host could queue hours of steps before its clock reaches the
+        budget. Therefore this waits for the step before the last one, so that the device always
+        has one step to work on.
         """
         if self._started is not None and self.device.type == "cuda":
             event = torch.cuda.Event()
@@ -51,6 +51,6 @@ class Stopwatch:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was asked to do, so that a clock means something."""
+    """Wait until the device has finished all work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -16,7 +16,7 @@ from ditbench.training.ema import Ema
 from ditbench.training.graph import CudaGraph
 from ditbench.training.nonfinite import Diverged, Sentinel
 from ditbench.training.precision import mixed_precision
-from ditbench.training.signals import StopRequest
+from ditbench.training.stop import StopRequest
 from ditbench.training.stopwatch import Stopwatch
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from ditbench.bench import matmul_peak
+from ditbench.bench import measure as measuring
 from ditbench.errors import DitbenchError
-from ditbench.training import bench as measuring
-from ditbench.training import ceiling
 
 BRIEF = (
     *("bench", "--model", "16x1x2/2", "--input", "4x4x3", "--classes", "5", "--batch-size", "4"),
@@ -16,7 +16,7 @@ BRIEF = (
 )
 KEYS = [
     "block", "implementation", "model", "input", "batch_size", "objective", "precision", "device",
-    "threads", "torch", "compiled", "parameters", "train_flops_per_step", "step_ms_median",
+    "threads", "torch", "backend", "parameters", "train_flops_per_step", "step_ms_median",
     "step_ms_p10", "step_ms_p90", "step_ratio", "step_ratio_to", "parts", "steps_per_part",
     "images_per_second",
     "train_tflops_per_second", "matmul_tflops_per_second", "share_of_matmul", "peak_memory_bytes",
@@ -29,7 +29,7 @@ KEYS = [
 def bench(cli, elsewhere, monkeypatch):
     """Call `ditbench bench` on a model that takes no time, where nothing else is."""
     # Some processors take a second for the product in bf16.
-    monkeypatch.setattr(ceiling, "CPU_SIDE", 64)
+    monkeypatch.setattr(matmul_peak, "CPU_SIDE", 64)
     return lambda *arguments: cli(*BRIEF, *arguments)
 
 
@@ -43,7 +43,7 @@ def test_json_has_stable_names_and_plain_numbers(bench, elsewhere):
         assert list(row) == KEYS
         assert (row["model"], row["input"], row["batch_size"]) == ("16x1x2/2", "4x4x3", 4)
         assert (row["objective"], row["precision"], row["device"]) == ("ddpm", "fp32", "cpu")
-        assert row["compiled"] is False
+        assert row["backend"] == "plain"
         assert (row["sampling_steps"], row["step_ratio_to"]) == (2, "adaln-zero")
         ratio = row["step_ms_median"] / rows[3]["step_ms_median"]
         assert row["step_ratio"] == pytest.approx(ratio)
@@ -107,6 +107,7 @@ CASES = [
     ("--peer difusers", "unknown peer 'difusers'", "diffusers"),
     ("--peer diffusers,", "unknown peer ''", "known: diffusers"),
     ("--peer diffusers --input 4x8x3", "takes square images, not 4x8x3", "--peer"),
+    ("--backend fast", "train.backend = 'fast'", "train.backend"),
     ("--compile yes", "unknown choice for --compile 'yes'", "known: auto, on, off"),
     ("--device tpu", "no device 'tpu'", "--device"),
     ("--precision fp8", "train.precision = 'fp8'", "train.precision"),
@@ -116,10 +117,10 @@ CASES = [
     ("--sampling-steps 1001", "sampling_steps = 1001 is out of range", "from 1 to 1000"),
     ("--steps 9", "--steps 9 is too few", "--steps 10"),
     ("--steps many", "--steps 'many' is not a whole number", "--steps 20k"),
-    ("--steps 10 --seconds 1", "--seconds and --steps are given together", "leave one"),
+    ("--steps 10 --seconds 1", "--seconds and --steps are given together", "omit one"),
     ("--format jsn", "unknown format 'jsn'", "did you mean json?"),
     ("-o bench.txt", "unknown suffix '.txt'", "--format"),
-    ("--batch-size 0", "'--batch-size'", "ditbench bench --help"),
+    ("--batch-size 0", "train.batch_size = 0", "train.batch_size"),
     ("--classes 0", "'--classes'", "ditbench bench --help"),
 ]
 

@@ -8,15 +8,15 @@ import sys
 import time
 
 import pytest
-from ditbench.training.train import Trainer
 
 from ditbench.cli import main
+from ditbench.runs import run
+from ditbench.runs.lock import locked
 from ditbench.training import checkpoint
-from ditbench.training.evaluate import Evaluator
-from ditbench.training.lock import locked
+from ditbench.training.trainer import Trainer
 
 WALL_CLOCK = {"seconds", "sampling_seconds", "eval_seconds", "train_seconds", "steps_per_second",
-              "samples_per_second", "peak_memory_bytes", "path"}  # fmt: skip
+              "samples_per_second", "peak_memory_bytes", "sha256", "path"}  # fmt: skip
 
 
 def without_clocks(table):
@@ -124,13 +124,13 @@ def test_a_second_signal_leaves_at_once(forked, tmp_path, tiny, numbers, code):
 
 def test_a_signal_in_an_evaluation_does_not_wait_for_its_end(forked, tmp_path, tiny):
     def prepare(patch):
-        evaluate = Evaluator.__call__
+        evaluate = run.evaluate
 
-        def signalled(self, *arguments):
+        def signalled(*arguments):
             os.kill(os.getpid(), signal.SIGTERM)
-            return evaluate(self, *arguments)
+            return evaluate(*arguments)
 
-        patch.setattr(Evaluator, "__call__", signalled)
+        patch.setattr(run, "evaluate", signalled)
 
     arguments = ("run", "--block", "adaln", *tiny, "--out", tmp_path / "out")
     told, _, stderr = forked(*arguments, prepare=prepare)
@@ -144,15 +144,15 @@ def test_a_signal_in_an_evaluation_does_not_wait_for_its_end(forked, tmp_path, t
 
 def test_of_a_grid_what_is_complete_is_told_and_the_rest_goes_on(forked, tmp_path, tiny):
     def between_runs(patch):
-        from ditbench.training.progress import Reporter
+        from ditbench.runs.progress import Quiet
 
-        say = Reporter.say
+        say = Quiet.say
 
         def signalled(self, text):
             say(self, text)
             os.kill(os.getpid(), signal.SIGINT)
 
-        patch.setattr(Reporter, "say", signalled)
+        patch.setattr(Quiet, "say", signalled)
 
     arguments = ("run", "--block", "adaln", "--seeds", "2", *tiny, "--out", tmp_path / "out")
     told, stdout, stderr = forked(*arguments, prepare=between_runs)
@@ -191,7 +191,7 @@ def test_a_second_process_is_refused(forked, one_run, tmp_path, tiny):
     assert (told, stdout) == (1, "")
     error, hint = stderr.splitlines()[-2:]
     assert error == f"error: {one_run} is being written by process {os.getpid()}"
-    assert hint.endswith("the same command then goes on")
+    assert hint.endswith("the same command then resumes")
     assert sorted(one_run.rglob("*")) == before
     assert forked(*arguments)[0] == 0
 

@@ -4,10 +4,10 @@ import json
 import sys
 
 import pytest
-from ditbench.training.train import Logged
 
 from ditbench.models.registry import block_names
-from ditbench.training import calibrate, compile_choice, progress, run
+from ditbench.runs import calibrate, progress, run
+from ditbench.training.backend import Backend
 
 WALL_CLOCK = {
     "seconds",
@@ -17,6 +17,7 @@ WALL_CLOCK = {
     "steps_per_second",
     "samples_per_second",
     "peak_memory_bytes",
+    "sha256",
 }
 
 
@@ -72,7 +73,7 @@ def test_a_complete_run_is_told_and_not_trained(cli, experiment, tiny, no_traini
     assert again.exit_code == 0
     assert again.stdout == told.stdout
     assert again.stderr.startswith("8 runs: 8 complete (skipped), 0 to go\n")
-    assert again.stderr.count("complete already") == 8
+    assert again.stderr.count("already complete") == 8
     assert cli(*arguments, "--quiet").stderr == ""
 
 
@@ -114,10 +115,9 @@ def test_dry_run_tells_and_writes_nothing(cli, elsewhere, tiny, brief):
 @pytest.mark.parametrize("budget", [(), ("--flops", "3TF"), ("--time", "10m")])
 def test_dry_run_fits_into_120_columns(cli, elsewhere, budget, monkeypatch):
     monkeypatch.setattr(calibrate, "calibrate", lambda _run: calibrate.Speed(0.05, 2.5))
-    monkeypatch.setattr(compile_choice, "obstacle_to_compiling", lambda _device: None)
     told = cli("run", "--block", "all", "--seeds", "2", "--dry-run", *budget, "--device", "cpu")
     assert told.exit_code == 0
-    assert ("Compiled, which takes" in told.stdout) is ("10m" in budget)
+    assert "Compiled, which takes" not in told.stdout
     assert max(len(line.rstrip()) for line in told.stdout.splitlines()) <= 120
 
 
@@ -139,26 +139,42 @@ def test_dry_run_of_a_budget_of_time_marks_what_it_estimates(cli, elsewhere, bri
 def test_what_cannot_be_compiled_is_refused_before_anything_is_written(
     cli, elsewhere, tiny, monkeypatch
 ):
-    monkeypatch.setattr(compile_choice, "obstacle_to_compiling", lambda _device: "no g++")
-    told = cli("run", "--block", "all", *tiny, "--compile", "on")
-    assert (told.exit_code, told.stdout) == (1, "")
-    first, second = told.stderr.splitlines()
-    assert first == "error: torch cannot compile on this machine: no g++"
-    assert second.startswith("help: it needs a C++ compiler on a CPU")
-    assert "--compile off" in second
+    monkeypatch.setattr("ditbench.training.compile.obstacle", lambda _device: "no g++")
+    for option in (("--compile", "on"), ("--backend", "compile")):
+        told = cli("run", "--block", "all", *tiny, *option)
+        assert (told.exit_code, told.stdout) == (1, "")
+        first, second = told.stderr.splitlines()
+        assert first == "error: the backend compile does not work here: no g++"
+        assert second.startswith("help: compile needs a C++ compiler on a CPU")
+        assert "--backend auto" in second
     told = cli("run", "--block", "all", *tiny, "--compile", "yes")
     assert told.exit_code == 2
     assert "unknown choice for --compile 'yes'" in told.stderr
+    told = cli("run", "--block", "all", *tiny, "--backend", "fast")
+    assert told.exit_code == 2
+    assert "train.backend = 'fast'" in told.stderr
+    told = cli("run", "--block", "all", *tiny, "--backend", "plain", "--compile", "off")
+    assert told.exit_code == 2
+    assert "--backend and --compile are given together" in told.stderr
     assert files_below(elsewhere) == []
 
 
-def test_a_compiled_run_says_so(cli, elsewhere, tiny, monkeypatch):
-    monkeypatch.setattr("ditbench.training.compiled.BACKEND", "aot_eager")
-    told = cli("run", "--block", "adaln", *tiny, "--compile", "on")
+@pytest.mark.parametrize("option", [("--compile", "on"), ("--backend", "compile")])
+def test_a_compiled_run_says_so(cli, elsewhere, tiny, monkeypatch, option):
+    monkeypatch.setattr("ditbench.training.compile.obstacle", lambda _device: None)
+    monkeypatch.setattr(Backend, "prepare", lambda *_: None)
+    told = cli("run", "--block", "adaln", *tiny, *option)
     assert told.exit_code == 0, told.stderr
     assert told.stderr.startswith("compiling adaln: tens of seconds before training\n")
     facts = json.loads(next(elsewhere.glob("results/*/*/*/env.json")).read_text())
-    assert (facts["compiled"], facts["cannot_compile"]) == (True, None)
+    assert (facts["backend"], facts["backend_fallback"]) == ("compile", None)
+
+
+def test_compile_off_is_plain_on_a_cpu(cli, elsewhere, tiny):
+    told = cli("run", "--block", "adaln", *tiny, "--compile", "off", "--quiet", "--device", "cpu")
+    assert told.exit_code == 0, told.stderr
+    facts = json.loads(next(elsewhere.glob("results/*/*/*/env.json")).read_text())
+    assert facts["backend"] == "plain"
 
 
 def test_a_run_under_flops_and_under_time(cli, elsewhere, tiny):
@@ -170,7 +186,7 @@ def test_a_run_under_flops_and_under_time(cli, elsewhere, tiny):
         assert result["final"]["ema_decay"] == 1.0
         assert result["train_flops"] > 0
         again = cli("run", "--block", "adaln", *rest, *budget)
-        assert "complete already, skipped" in again.stderr
+        assert "already complete, skipped" in again.stderr
 
 
 def test_dry_run_as_json(cli, results, tiny, brief):
@@ -208,12 +224,13 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
 ):
     arguments = ("run", "--block", "adaln-zero", *tiny, "--out", tmp_path)
 
-    def interrupt(_self, event):
-        if isinstance(event, Logged) and event.step == step:
+    def interrupt(_self, row):
+        if row.step == step:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(progress.Lines, "__call__", interrupt)
+        patch.setattr(progress.Lines, "logged", interrupt)
+        patch.setattr(progress.Lines, "_line", lambda *_: None)
         patch.setattr(sys, "argv", ["ditbench", *map(str, arguments)])
         told = cli(*arguments)
     assert told.exit_code == 130

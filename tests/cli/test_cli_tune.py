@@ -6,9 +6,9 @@ import shutil
 import signal
 
 import pytest
-from ditbench.training.train import Trainer
 
-from ditbench.training import calibrate, run
+from ditbench.runs import calibrate, run
+from ditbench.training.trainer import Trainer
 
 RATES = ("--lr", "1e-3,1e-2", "--budget-fraction", "0.5")
 
@@ -88,7 +88,7 @@ def test_a_run_takes_the_tuned_rates(cli, tuned, tiny, tmp_path):
     told = cli(*arguments)
     assert told.exit_code == 0, told.stderr
     listed = ", ".join(f"{block} {rate:g}" for block, rate in best.items())
-    line = f"learning rates, tuned by 10 steps a run in {out / 'tune'}: {listed}"
+    line = f"learning rates, tuned with 10 steps per run in {out / 'tune'}: {listed}"
     assert told.stderr.startswith(line + "\n")
     for block, rate in best.items():
         directory = only(out, f"digits/{block}/seed0-*")
@@ -100,7 +100,7 @@ def test_a_run_takes_the_tuned_rates(cli, tuned, tiny, tmp_path):
         }  # fmt: skip
         # The number given by hand is the same run.
         by_hand = cli("run", "--block", block, "--lr", str(rate), *tiny, "--out", out)
-        assert "complete already" in by_hand.stderr
+        assert "already complete" in by_hand.stderr
     compared = cli("compare", out, "--format", "json")
     assert [row["budget"] for row in json.loads(compared.stdout)] == ["20 steps"] * 2
     assert cli("compare", out / "tune").stdout.count("10 steps") == 2

@@ -3,13 +3,12 @@
 import json
 
 import pytest
-from ditbench.training.train import Trainer
 
 from ditbench.data.dataset import NotNumbers
 from ditbench.errors import DitbenchError
-from ditbench.training import sweep
-from ditbench.training.evaluate import Evaluator
+from ditbench.runs import run, sweep
 from ditbench.training.nonfinite import Diverged, Divergence
+from ditbench.training.trainer import Trainer
 
 RATES = ("--lr", "1e-3,1e-2", "--budget-fraction", "0.5")
 
@@ -27,9 +26,9 @@ def only(out, pattern):
         (("--lr", "1e-3,nan"), "--lr 'nan' is not a learning rate"),
         (("--lr", "0,1e-3"), "--lr '0,1e-3' is not above 0"),
         (("--lr", "tuned"), "--lr 'tuned' is not a learning rate"),
-        (("--budget-fraction", "0"), "--budget-fraction 0 is no share of a budget"),
-        (("--budget-fraction", "1.5"), "--budget-fraction 1.5 is no share of a budget"),
-        (("--budget-fraction", "nan"), "--budget-fraction nan is no share of a budget"),
+        (("--budget-fraction", "0"), "--budget-fraction 0 is not a fraction of the budget"),
+        (("--budget-fraction", "1.5"), "--budget-fraction 1.5 is not a fraction of the budget"),
+        (("--budget-fraction", "nan"), "--budget-fraction nan is not a fraction of the budget"),
         (("--seeds", "-1"), "--seeds '-1' is not a list of whole numbers"),
         (("--json", "--format", "csv"), "--json and --format csv are given together"),
         (("--format", "cvs"), "unknown format 'cvs'"),
@@ -94,14 +93,14 @@ def test_a_block_that_diverges_at_every_rate_ends_the_sweep_with_1(
 
 
 def test_samples_that_are_not_numbers_count_as_diverged(cli, tiny, tmp_path, monkeypatch):
-    before = Evaluator.__call__
+    before = run.evaluate
 
-    def evaluate(self, *arguments):
-        if self.config.train.lr > 5e-3:
+    def evaluate(plan, *arguments):
+        if plan.config.train.lr > 5e-3:
             raise NotNumbers
-        return before(self, *arguments)
+        return before(plan, *arguments)
 
-    monkeypatch.setattr(Evaluator, "__call__", evaluate)
+    monkeypatch.setattr(run, "evaluate", evaluate)
     told = cli("tune", "--block", "adaln", *RATES, *tiny, "--out", tmp_path, "--json")
     assert told.exit_code == 0, told.stderr
     assert json.loads(told.stdout)[0]["diverged"] == "0.01"
@@ -124,7 +123,7 @@ def test_a_failure_for_another_reason_says_nothing_of_the_rate(cli, tiny, tmp_pa
     assert told.exit_code == 1
     assert "failed: adaln lr 0.001 seed 1000: no room" in told.stderr
     assert "not finished: 1 of 2 runs missing" in told.stdout
-    assert "error: 1 runs failed, the first is adaln lr 0.001 seed 1000" in told.stderr
+    assert "error: 1 runs failed, first adaln lr 0.001 seed 1000" in told.stderr
     refused = cli("run", "--block", "adaln", "--lr", "tuned", *tiny, "--out", tmp_path)
     assert refused.exit_code == 2
     assert "the sweep of adaln is not finished: 1 of 2 runs are missing" in refused.stderr
@@ -140,7 +139,7 @@ def test_a_sweep_that_lacks_an_earlier_one_s_seeds_says_which(cli, tiny, tmp_pat
     told = cli(*arguments, "--lr", "1e-2", *fraction)
     assert told.exit_code == 1
     assert "not finished: 1 of 4 runs missing" in told.stdout
-    assert "an earlier sweep of it has rates or seeds that this one lacks" in told.stderr
+    assert "an earlier sweep has rates or seeds that this one lacks" in told.stderr
     assert "help: add --lr 0.001,0.01 --seeds 1000,1001," in told.stderr
 
 
@@ -151,5 +150,5 @@ def test_a_complete_run_that_cannot_be_read_is_named(cli, tiny, tmp_path):
     (first / "eval.csv").write_text("")
     told = cli(*arguments)
     assert told.exit_code == 1
-    assert f"skipped: {first}: eval.csv is empty" in told.stderr
+    assert f"skipped: {first}: eval.csv was changed after the run ended" in told.stderr
     assert f"error: {first} is complete, but cannot be read" in told.stderr

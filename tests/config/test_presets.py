@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ditbench.cli.run_options import size_and_data
+from ditbench.cli.run_options import Training
 from ditbench.config import load, presets
 from ditbench.data import dataset_names
 
@@ -29,6 +29,6 @@ def test_the_two_cifar10_presets_differ_only_in_the_patch_size():
 
 
 def test_data_of_the_user_replace_those_of_the_preset(tmp_path):
-    config = load("cifar10", overrides=size_and_data(None, tmp_path / "a.zip"))
+    config = Training(preset="cifar10", data=tmp_path / "a.zip").configure()
     assert (config.data.name, config.data.path) == ("folder", tmp_path / "a.zip")
     assert config.data.horizontal_flip

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ditbench.cli.run_options import size_and_data
+from ditbench.cli.run_options import Training
 from ditbench.data import dataset_names, load_dataset, loader_of
 from ditbench.errors import EXIT_USAGE, DitbenchError
 
@@ -45,7 +45,8 @@ def test_the_hint_for_a_name_that_resembles_none_lists_all():
 )
 def test_the_suffix_of_a_path_selects_the_loader(path: str, name: str):
     assert loader_of(Path(path)) == name
-    assert size_and_data(None, Path(path)) == {"data.name": name, "data.path": path}
+    overrides = Training(data=Path(path)).overrides()
+    assert (overrides["data.name"], overrides["data.path"]) == (name, path)
 
 
 def test_digits_take_no_path():

@@ -3,20 +3,20 @@
 import math
 
 import pytest
-from ditbench.training.train import EvaluationDue, Logged
 from hypothesis import given
 from hypothesis import strategies as st
+from recorder import Recorder
 
 from ditbench.config import load
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.models.registry import block_names
-from ditbench.training import plan as plan_module
+from ditbench.runs import parts
+from ditbench.runs.plan import build_trainer, plan_all
+from ditbench.runs.run import execute
 from ditbench.training.batches import Batches
 from ditbench.training.budget import StepBudget, TimeBudget, evaluation_steps
-from ditbench.training.parts import build_trainer
-from ditbench.training.plan import plan_all
-from ditbench.training.run import Evaluated, Started, execute
+from ditbench.training.trainer import EvaluationDue, Logged
 
 
 def walk(budget, positions):
@@ -127,15 +127,15 @@ def test_after_a_resume_too_every_evaluation_has_an_update_of_its_own(make_plan,
     plan, started = make_plan(budget__seconds=6.0), []
 
     def interrupt(event):
-        if isinstance(event, Started):
+        if event.kind == "started":
             started.append(event.step)
-        if isinstance(event, Evaluated):
+        if event.kind == "evaluated":
             raise KeyboardInterrupt
 
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
-            execute(plan, interrupt)
-    result = execute(plan, interrupt)
+            execute(plan, Recorder(interrupt))
+    result = execute(plan, Recorder(interrupt))
     assert started == [0, 1, 2, 3]
     assert [row["step"] for row in plan.directory.read_evaluations()] == [1, 2, 3]
     assert result["train_seconds"] == 15.0
@@ -143,18 +143,19 @@ def test_after_a_resume_too_every_evaluation_has_an_update_of_its_own(make_plan,
 
 def test_a_run_by_the_clock_goes_on_with_the_time_that_is_left(make_plan, clock, tmp_path):
     options = {"budget__seconds": 6.0}
-    whole = execute(make_plan(out=tmp_path / "whole", **options), lambda _event: None)
+    whole = execute(make_plan(out=tmp_path / "whole", **options))
 
     def interrupt(event):
-        if isinstance(event, Logged) and event.step == 6:
+        if event.kind == "logged" and event.step == 6:
             raise KeyboardInterrupt
 
     broken = make_plan(out=tmp_path / "broken", **options)
     with pytest.raises(KeyboardInterrupt):
-        execute(broken, interrupt)
+        execute(broken, Recorder(interrupt))
     clock.now += 1e6
-    events = []
-    result = execute(broken, events.append)
+    recorder = Recorder()
+    result = execute(broken, recorder)
+    events = recorder.events
     assert (events[0].step, events[0].seconds) == (4, 2.0)
     assert (result["steps"], result["train_seconds"]) == (12, 6.0)
     for key in ("fid_40", "kid_40", "step", "seconds", "train_flops"):
@@ -163,7 +164,7 @@ def test_a_run_by_the_clock_goes_on_with_the_time_that_is_left(make_plan, clock,
 
 def test_compute_by_the_clock_is_told_afterwards(make_plan, clock):
     run = make_plan(budget__seconds=6.0)
-    result = execute(run, lambda _event: None)
+    result = execute(run)
     assert read_json(run.directory.cost)["train_flops"] is None
     assert result["train_flops"] == run.cost.train_flops_per_image * 12 * 16
     assert result["final"]["ema_decay"] == 1.0
@@ -192,7 +193,7 @@ def test_flops_and_the_steps_that_they_are_train_alike(make_plan, tmp_path):
     flops = by_steps.train_flops(6)
     by_flops = make_plan(out=tmp_path / "flops", budget__flops=flops)
     assert by_steps.config.fingerprint != by_flops.config.fingerprint
-    one, two = (execute(run, lambda _event: None) for run in (by_steps, by_flops))
+    one, two = (execute(run) for run in (by_steps, by_flops))
     for key in ("step", "fid_40", "kid_40", "train_flops"):
         assert one["final"][key] == two["final"][key]
 
@@ -209,12 +210,12 @@ def test_too_few_flops_are_refused_with_what_a_step_costs(make_plan):
 def test_equal_models_are_counted_once(make_plan, tmp_path, monkeypatch):
     counted = []
 
-    def count(block, *arguments, **options):
-        counted.append(block)
-        return original(block, *arguments, **options)
+    def count(*, name, **options):
+        counted.append(name)
+        return original(name=name, **options)
 
-    original, run = plan_module.count, make_plan()
-    monkeypatch.setattr(plan_module, "count", count)
+    original, run = parts.count, make_plan()
+    monkeypatch.setattr(parts, "count", count)
     blocks, seeds = ("adaln", "in-context"), (0, 1, 2)
     configs = [run.config.with_values(block=block, seed=seed) for seed in seeds for block in blocks]
     plans = plan_all(configs, tmp_path, run.device)

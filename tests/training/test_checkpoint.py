@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from ditbench.training.train import EvaluationDue, Logged
+from recorder import Recorder
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ditbench.errors import DitbenchError
 from ditbench.rows import read_rows
+from ditbench.runs.parts import build_model
+from ditbench.runs.plan import build_trainer
+from ditbench.runs.run import execute
 from ditbench.training import budget
 from ditbench.training import checkpoint as module
 from ditbench.training.checkpoint import (
@@ -24,13 +27,8 @@ from ditbench.training.checkpoint import (
     resume,
     save_checkpoint,
 )
-from ditbench.training.parts import build_model, build_trainer
-from ditbench.training.run import Started, Warned, execute
-from ditbench.training.signals import Stopped, StopRequest
-
-
-def ignore(_event):
-    pass
+from ditbench.training.stop import Stopped, StopRequest
+from ditbench.training.trainer import EvaluationDue
 
 
 @pytest.fixture
@@ -41,11 +39,11 @@ def often(monkeypatch):
 
 
 def stop_after(step):
-    def on_event(event):
-        if isinstance(event, Logged) and event.step == step:
+    def interrupt(event):
+        if event.kind == "logged" and event.step == step:
             raise KeyboardInterrupt
 
-    return on_event
+    return Recorder(interrupt)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +69,7 @@ def broken(make_plan, often, made):
 def whole(make_plan, made):
     """The same run, uninterrupted: read only."""
     plan = make_plan(out=made["path"] / "whole")
-    execute(plan, ignore)  # what is complete is not run again
+    execute(plan)  # what is complete is not run again
     return plan
 
 
@@ -128,9 +126,9 @@ def test_a_run_with_all_switches_goes_on_and_ends_as_the_uninterrupted_one(
     stopped = make_plan(block="joint", **switches)
     with pytest.raises(KeyboardInterrupt):
         execute(stopped, stop_after(5))
-    execute(stopped, ignore)
+    execute(stopped)
     uninterrupted = make_plan(block="joint", out=tmp_path / "whole", **switches)
-    execute(uninterrupted, ignore)
+    execute(uninterrupted)
     assert same_end(stopped, uninterrupted)
     tensors, _ = read_checkpoint(stopped.directory.checkpoint)
     gain = tensors["model.blocks.0.context_attn.qkv.k_norm.weight"]
@@ -159,7 +157,7 @@ def test_a_checkpoint_of_another_model_is_refused(make_plan, broken):
     shutil.copytree(broken.directory.path, other.directory.path)
     before = files(other.directory.path)
     with pytest.raises(DitbenchError, match="not a checkpoint of this run") as raised:
-        execute(other, ignore)
+        execute(other)
     assert raised.value.exit_code == 1
     assert files(other.directory.path) == before
 
@@ -168,8 +166,8 @@ def test_a_checkpoint_of_another_seed_is_refused(make_plan, broken):
     """Its shapes fit: nothing but its own word tells."""
     other = make_plan(seed=1)
     shutil.copytree(broken.directory.path, other.directory.path)
-    with pytest.raises(DitbenchError, match="it is of another run") as raised:
-        execute(other, ignore)
+    with pytest.raises(DitbenchError, match="it belongs to another run") as raised:
+        execute(other)
     assert raised.value.exit_code == 1
 
 
@@ -223,7 +221,7 @@ def test_a_number_that_was_changed_with_everything_else_right_is_found(broken):
     read_checkpoint(path)
     next(iter(tensors.values())).view(-1)[0] += 1
     save_file(tensors, path, metadata)
-    with pytest.raises(DitbenchError, match="its checksum is not that of its contents"):
+    with pytest.raises(DitbenchError, match="its checksum does not match its contents"):
         read_checkpoint(path)
 
 
@@ -271,12 +269,13 @@ def test_of_a_damaged_checkpoint_the_one_before_is_used_with_a_warning(broken, w
     latest, before = broken.directory.checkpoints
     step = read_checkpoint(before)[1]["step"]
     latest.write_bytes(latest.read_bytes()[:-1])
-    events = []
-    execute(broken, events.append)
-    (warned,) = (event for event in events if isinstance(event, Warned))
+    recorder = Recorder()
+    execute(broken, recorder)
+    events = recorder.events
+    (warned,) = (event for event in events if event.kind == "warned")
     assert "latest.safetensors is not a checkpoint of this run" in warned.text
-    assert warned.text.endswith(f"; going on from the one before, of step {step}")
-    (started,) = (event for event in events if isinstance(event, Started))
+    assert warned.text.endswith(f"; resuming from the previous one, of step {step}")
+    (started,) = (event for event in events if event.kind == "started")
     assert started.step == step > 0
     assert same_end(broken, whole)
 
@@ -292,13 +291,14 @@ def test_tables_that_lack_rows_of_the_checkpoint_are_damage_too(broken, name, wh
     lines = table.read_text().splitlines(keepends=True)
     table.write_text("".join(lines[: latest[counted]]))  # the header and all rows but one
     if latest[counted] > before[counted]:
-        events = []
-        execute(broken, events.append)
+        recorder = Recorder()
+        execute(broken, recorder)
+        events = recorder.events
         assert any("rows, its checkpoint counts" in getattr(e, "text", "") for e in events)
         assert same_end(broken, whole)
     else:
         with pytest.raises(DitbenchError, match="rows, its checkpoint counts"):
-            execute(broken, ignore)
+            execute(broken)
 
 
 def test_two_damaged_checkpoints_end_it_and_nothing_is_deleted(broken):
@@ -306,7 +306,7 @@ def test_two_damaged_checkpoints_end_it_and_nothing_is_deleted(broken):
         path.write_bytes(b"")
     before = files(broken.directory.path)
     with pytest.raises(DitbenchError, match=r"latest\.safetensors .*previous\.safeten") as raised:
-        execute(broken, ignore)
+        execute(broken)
     assert raised.value.exit_code == 1
     assert raised.value.hint == "remove the run directory and run it again"
     assert files(broken.directory.path) == before
@@ -317,7 +317,7 @@ def test_a_damaged_table_ends_it_and_nothing_is_deleted(broken, damaged):
     broken.directory.train.write_bytes(damaged * 2)
     before = files(broken.directory.path)
     with pytest.raises(DitbenchError, match=r"train\.csv is damaged") as raised:
-        execute(broken, ignore)
+        execute(broken)
     assert raised.value.exit_code == 1
     assert files(broken.directory.path) == before
 
@@ -337,7 +337,7 @@ def test_a_run_whose_configuration_was_removed_goes_on_and_has_it_again(broken, 
     text = broken.directory.config.read_text()
     broken.directory.config.unlink()
     broken.directory.environment.unlink()
-    execute(broken, ignore)
+    execute(broken)
     assert broken.directory.config.read_text() == text
     assert json.loads(broken.directory.environment.read_text())["device"] == "cpu"
     assert same_end(broken, whole)
@@ -350,7 +350,7 @@ def test_what_was_left_half_written_is_gone_at_the_end(broken):
     directory.lock.write_text("99999\n")
     with directory.train.open("a") as file:
         file.write("6,9")
-    execute(broken, ignore)
+    execute(broken)
     names = {path.name for path in directory.path.rglob("*") if path.is_file()}
     assert not {name for name in names if name.startswith(".")}
     assert [row["step"] for row in read_rows(directory.train)] == [1, 2, 3, 4, 5, 6]
@@ -358,13 +358,13 @@ def test_what_was_left_half_written_is_gone_at_the_end(broken):
 
 def test_a_result_that_is_damaged_is_made_anew_once_it_is_removed(make_plan):
     plan = make_plan()
-    result = execute(plan, ignore)
+    result = execute(plan)
     plan.directory.result.write_text("{")
     with pytest.raises(DitbenchError, match=r"result\.json is not JSON") as raised:
-        execute(plan, ignore)
-    assert raised.value.hint == "remove that file: the run then makes it anew"
+        execute(plan)
+    assert raised.value.hint == "remove that file to run it again"
     plan.directory.result.unlink()
-    again = execute(plan, ignore)
+    again = execute(plan)
     assert again["final"] == result["final"]
     assert again["train_seconds"] == result["train_seconds"]
 
@@ -428,12 +428,12 @@ def test_a_disk_that_is_full_at_any_moment_leaves_the_last_checkpoint(
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, full(getattr(owner, name)))
         with pytest.raises(DitbenchError, match="No space left on device") as raised:
-            execute(plan, ignore)
+            execute(plan)
     assert raised.value.exit_code == 1
     assert raised.value.hint
     for path in plan.directory.checkpoints:
         read_checkpoint(path)
-    execute(plan, ignore)
+    execute(plan)
     assert same_end(plan, whole)
 
 
@@ -441,11 +441,11 @@ def test_a_directory_that_vanishes_ends_the_run(make_plan):
     plan = make_plan()
 
     def remove(event):
-        if isinstance(event, Logged) and event.step == 3:
+        if event.kind == "logged" and event.step == 3:
             shutil.rmtree(plan.directory.path)
 
     with pytest.raises(DitbenchError, match="is gone: it was removed while the run") as raised:
-        execute(plan, remove)
+        execute(plan, Recorder(remove))
     assert raised.value.exit_code == 1
     assert not plan.directory.path.exists()
-    assert execute(plan, ignore)["steps"] == 6
+    assert execute(plan)["steps"] == 6

@@ -1,25 +1,24 @@
 """What differs on a GPU. Run with `pytest -m gpu`."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from ditbench.training.compile_choice import Compiling
-from ditbench.training.train import Logged
+from recorder import Recorder
 
 from ditbench.config import load
 from ditbench.errors import DitbenchError
 from ditbench.models.registry import block_names
 from ditbench.rows import read_rows
-from ditbench.training.calibrate import calibrate
+from ditbench.runs.calibrate import calibrate
+from ditbench.runs.evaluate import sample_images
+from ditbench.runs.parts import build_model
+from ditbench.runs.plan import build_trainer, plan
+from ditbench.runs.run import execute
 from ditbench.training.checkpoint import read_checkpoint, resume, save_checkpoint
-from ditbench.training.evaluate import sample_images
 from ditbench.training.nonfinite import Diverged
-from ditbench.training.parts import build_model, build_trainer
-from ditbench.training.plan import plan
-from ditbench.training.run import execute
+from ditbench.training.trainer import Logged
 
 pytestmark = [
     pytest.mark.gpu,
@@ -46,7 +45,7 @@ def make_plan(out, device="cuda", **values):
 def test_a_run_on_the_gpu(tmp_path, block, objective):
     run = make_plan(tmp_path, block=block, objective__name=objective)
     assert run.config.train.precision == "bf16"
-    result = execute(run, lambda _event: None)
+    result = execute(run)
     assert result["final"]["fid_40"] > 0
     assert 0 < result["peak_memory_bytes"] < 2**30
     assert result["device"] == torch.cuda.get_device_name()
@@ -61,12 +60,12 @@ def assert_recorded_and_near(trainer, other):
     torch.testing.assert_close(trainer.loss_sum, other.loss_sum, rtol=0.02, atol=0.0)
 
 
-def test_a_compiled_step_is_recorded_and_near_one_by_kernels(tmp_path):
-    run = make_plan(tmp_path)
-    plain, compiled = (
-        build_trainer(replace(run, compiling=Compiling(on=on))) for on in (False, True)
+@pytest.mark.parametrize("backend", ["compile", "kernels"])
+def test_steps_of_every_backend_are_recorded_and_near_plain_ones(tmp_path, backend):
+    plain, faster = (
+        build_trainer(make_plan(tmp_path, train__backend=name)) for name in ("plain", backend)
     )
-    assert_recorded_and_near(compiled, plain)
+    assert_recorded_and_near(faster, plain)
 
 
 def test_the_gpu_computes_what_the_cpu_does(tmp_path):
@@ -136,17 +135,17 @@ def test_a_strategy_that_waits_for_the_gpu_is_told_its_line(tmp_path):
     path = tmp_path / "waits.py"
     path.write_text(WAITS)
     run = make_plan(tmp_path / "runs", block=f"{path}:Waits")
-    with pytest.raises(DitbenchError, match=r"waits\.py:9: .*nothing in it may wait") as caught:
-        execute(run, lambda _event: None)
+    with pytest.raises(DitbenchError, match=r"waits\.py:9: .*nothing may wait") as caught:
+        execute(run)
     assert caught.value.exit_code == 1
-    execute(make_plan(tmp_path / "runs"), lambda _event: None)  # the device is as it was
+    execute(make_plan(tmp_path / "runs"))  # the device is as it was
 
 
 def test_runs_of_one_process_leave_no_memory_to_each_other(tmp_path):
     peaks = []
     for seed in range(3):
         run = make_plan(tmp_path, seed=seed, objective__name="ddpm")
-        peaks.append(execute(run, lambda _event: None)["peak_memory_bytes"])
+        peaks.append(execute(run)["peak_memory_bytes"])
     # The first one's holds what libraries allocate once, if anything does.
     assert peaks[1] == peaks[2] <= peaks[0]
 
@@ -181,7 +180,7 @@ def test_replayed_steps_are_those_that_they_replay(tmp_path, monkeypatch, block)
     replayed = build_trainer(run)
     for _ in range(12):
         replayed.update()
-    monkeypatch.setattr("ditbench.training.recorded.WARM_UP", 100)
+    monkeypatch.setattr("ditbench.training.graph.WARM_UP", 100)
     launched = build_trainer(run)
     for _ in range(12):
         launched.update()
@@ -206,7 +205,7 @@ def test_replayed_samples_are_those_that_are_launched(tmp_path, monkeypatch, obj
     labels = torch.arange(50) % 10
     args = (model, run.config, run.objective, run.dataset, labels)
     replayed = sample_images(*args)
-    monkeypatch.setattr("ditbench.training.evaluate._is_replayable", lambda *_: False)
+    monkeypatch.setattr("ditbench.runs.evaluate._is_replayable", lambda *_: False)
     launched = sample_images(*args)
     assert replayed.shape == launched.shape
     assert (replayed.int() - launched.int()).abs().float().mean() < 0.5  # of 255 grey levels
@@ -228,7 +227,7 @@ def test_a_budget_of_time_never_waits_for_the_whole_queue(tmp_path):
 
 
 def test_a_budget_of_time_ends_in_time(tmp_path):
-    result = execute(make_plan(tmp_path, budget__seconds=3.0), lambda _event: None)
+    result = execute(make_plan(tmp_path, budget__seconds=3.0))
     assert 3.0 <= result["train_seconds"] < 3.2
     assert result["steps"] > 100
 
@@ -236,7 +235,7 @@ def test_a_budget_of_time_ends_in_time(tmp_path):
 def test_the_calibration_foretells_the_speed(tmp_path):
     run = make_plan(tmp_path, budget__seconds=3.0)
     steps = round(3.0 / calibrate(run).seconds_per_step)
-    assert execute(run, lambda _event: None)["steps"] == pytest.approx(steps, rel=0.25)
+    assert execute(run)["steps"] == pytest.approx(steps, rel=0.25)
 
 
 # What docs/reliability.md states: sums on a GPU are not always added in the same order, so that a
@@ -253,15 +252,15 @@ def test_a_resumed_run_equals_the_uninterrupted_one_within_the_tolerance(
 ):
     options = {"block": block, "objective__name": objective, "train__precision": precision}
     whole, broken = (make_plan(tmp_path / name, **options) for name in ("whole", "broken"))
-    execute(whole, lambda _event: None)
+    execute(whole)
 
     def interrupt(event):
-        if isinstance(event, Logged) and event.step == 15:
+        if event.kind == "logged" and event.step == 15:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        execute(broken, interrupt)
-    execute(broken, lambda _event: None)
+        execute(broken, Recorder(interrupt))
+    execute(broken)
     ours, theirs = (read_rows(run.directory.train) for run in (broken, whole))
     assert [row["step"] for row in ours] == [row["step"] for row in theirs]
     assert [row["loss"] for row in ours] == pytest.approx(
@@ -278,7 +277,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one_within_the_tolerance(
 
 
 def test_after_a_resume_data_times_and_noise_are_equal_on_the_gpu(tmp_path, monkeypatch):
-    monkeypatch.setattr("ditbench.training.recorded.WARM_UP", 100)  # a replay runs no hook
+    monkeypatch.setattr("ditbench.training.graph.WARM_UP", 100)  # a replay runs no hook
     run = make_plan(tmp_path)
     trainer, resumed = build_trainer(run), build_trainer(run)
     for _ in range(5):
@@ -356,7 +355,7 @@ def test_running_out_of_memory_names_what_to_lower(tmp_path, little_memory, prec
         model__depth=12,
     )
     with pytest.raises(DitbenchError, match=r"cuda.* ran out of memory") as raised:
-        execute(run, lambda _event: None)
+        execute(run)
     assert raised.value.exit_code == 1
     for words in ("batch size 1024 in training", precision):
         assert words in raised.value.message

@@ -7,24 +7,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from ditbench.training.train import Logged, Trainer
+from recorder import Recorder
 
 from ditbench.config import load, read_toml, validate
 from ditbench.errors import DitbenchError
 from ditbench.rows import read_rows
+from ditbench.runs.plan import build_trainer
+from ditbench.runs.plan import plan as plan_of
+from ditbench.runs.run import execute
 from ditbench.training.checkpoint import read_checkpoint
 from ditbench.training.ema import warmed_up
 from ditbench.training.nonfinite import Diverged, Sentinel
-from ditbench.training.parts import build_trainer
-from ditbench.training.plan import plan as plan_of
-from ditbench.training.run import execute
+from ditbench.training.trainer import Logged, Trainer
 
 CPU = torch.device("cpu")
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
-
-
-def ignore(_event):
-    pass
 
 
 def spoil_loss(patch, steps, value=math.nan):
@@ -33,8 +30,10 @@ def spoil_loss(patch, steps, value=math.nan):
 
     def spoiled(self, *arguments, **options):
         create(self, *arguments, **options)
-        loss_at = self.loss_at
-        self.loss_at = lambda *given: loss_at(*given) * (value if self.step + 1 in steps else 1.0)
+        loss_at, self.objective = self.objective.loss_at, copy.copy(self.objective)
+        self.objective.loss_at = lambda *given: (
+            loss_at(*given) * (value if self.step + 1 in steps else 1.0)
+        )
 
     patch.setattr(Trainer, "__init__", spoiled)
 
@@ -61,7 +60,7 @@ def test_a_run_stops_at_the_step_whose_loss_is_not_finite(make_plan, monkeypatch
     plan = make_plan()
     spoil_loss(monkeypatch, {5}, value)
     with pytest.raises(Diverged, match=r"diverged: at step 5 the loss is") as raised:
-        execute(plan, ignore)
+        execute(plan)
     assert raised.value.exit_code == 1
     for words in ("--lr 3e-04", "train.grad_clip=1", "train.on_nonfinite=skip"):
         assert words in raised.value.hint
@@ -74,8 +73,8 @@ def test_a_run_stops_at_the_step_whose_loss_is_not_finite(make_plan, monkeypatch
 def test_a_run_stops_at_the_step_whose_gradient_is_not_finite(make_plan, monkeypatch):
     plan = make_plan()
     spoil_gradient(monkeypatch, {3})
-    with pytest.raises(Diverged, match=r"at step 3 the loss is \d.* norm inf"):
-        execute(plan, ignore)
+    with pytest.raises(Diverged, match=r"at step 3 the loss is \d.* gradient inf"):
+        execute(plan)
     told = json.loads(plan.directory.failure.read_text())
     assert (told["step"], told["grad_norm"]) == (3, None)
     assert told["loss"] > 0
@@ -96,11 +95,11 @@ def test_the_same_command_goes_on_and_a_run_that_succeeds_has_no_failure(make_pl
     with pytest.MonkeyPatch.context() as patch:
         spoil_loss(patch, {5})
         with pytest.raises(Diverged):
-            execute(plan, ignore)
+            execute(plan)
         with pytest.raises(Diverged, match="at step 5 "):  # from step 4, and again
-            execute(plan, ignore)
+            execute(plan)
     assert plan.directory.failure.is_file()
-    assert execute(plan, ignore)["final"]["fid_40"] == execute(whole, ignore)["final"]["fid_40"]
+    assert execute(plan)["final"]["fid_40"] == execute(whole)["final"]["fid_40"]
     assert not plan.directory.failure.exists()
     assert [row["step"] for row in read_rows(plan.directory.train)] == [1, 2, 3, 4, 5, 6]
 
@@ -114,7 +113,7 @@ def test_a_full_disk_does_not_hide_that_it_diverged(make_plan, monkeypatch):
     monkeypatch.setattr(RunDirectory, "write_failure", full)
     spoil_loss(monkeypatch, {1})
     with pytest.raises(Diverged):
-        execute(make_plan(), ignore)
+        execute(make_plan())
 
 
 # Skipping
@@ -180,17 +179,17 @@ def test_a_run_with_skipped_updates_ends_and_says_how_many(make_plan, monkeypatc
     plan = make_plan(train__on_nonfinite="skip")
     whole = make_plan(out=tmp_path / "whole", train__on_nonfinite="skip")
     spoil_loss(monkeypatch, {3, 5})
-    assert execute(whole, ignore)["skipped_updates"] == 2
+    assert execute(whole)["skipped_updates"] == 2
 
     def interrupt(event):
-        if isinstance(event, Logged) and event.step == 5:
+        if event.kind == "logged" and event.step == 5:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        execute(plan, interrupt)
-    result = execute(plan, ignore)
+        execute(plan, Recorder(interrupt))
+    result = execute(plan)
     assert result["skipped_updates"] == 2
-    assert result["final"]["fid_40"] == execute(whole, ignore)["final"]["fid_40"]
+    assert result["final"]["fid_40"] == execute(whole)["final"]["fid_40"]
     losses = [[row["loss"] for row in read_rows(run.directory.train)] for run in (plan, whole)]
     assert str(losses[0]) == str(losses[1])  # nan is not equal to nan
 

@@ -1,0 +1,1 @@
+"""Speed: training steps and sampling, timed beside other implementations."""

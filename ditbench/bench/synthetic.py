@@ -1,0 +1,72 @@
+"""Plans for the benchmark: random images instead of a dataset, and no metrics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from ditbench.data.dataset import ImageDataset
+from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.rundir import RunDirectory
+from ditbench.runs.parts import build_objective, count_cost
+from ditbench.runs.plan import Plan, choose_backend, resolve
+from ditbench.seeds import generator
+from ditbench.training.budget import create_budget
+
+if TYPE_CHECKING:
+    from ditbench.config import RunConfig
+
+# Enough images for long epochs: each epoch draws a permutation and moves it to the device.
+IMAGES = 16_384
+# The most bytes of images, unless one batch has more.
+BYTES = 2**26
+# A batch whose pixels have more bytes than this is a mistake.
+MOST_BYTES = 2**33
+
+
+def random_images(height: int, width: int, channels: int, classes: int, least: int) -> ImageDataset:
+    """Random pixels and labels, the same in every call.
+
+    Args:
+        height: H.
+        width: W.
+        channels: C, any number.
+        classes: the number of classes.
+        least: the least number of images: one batch.
+
+    Raises:
+        DitbenchError: exit code 1, if a batch does not fit into memory.
+    """
+    size = height * width * channels
+    if least * size > MOST_BYTES:
+        raise DitbenchError(
+            f"a batch of {least:,} images of {height}x{width}x{channels} is too large for memory",
+            "lower --batch-size",
+            EXIT_FAILED,
+        )
+    images = max(least, min(IMAGES, BYTES // size))
+    draws = generator(0, "bench", "data")
+    return ImageDataset(
+        "random",
+        torch.randint(256, (images, channels, height, width), generator=draws, dtype=torch.uint8),
+        torch.randint(classes, (images,), generator=draws),
+        tuple(str(label) for label in range(classes)),
+    )
+
+
+def plan_on(dataset: ImageDataset, config: RunConfig, device: torch.device) -> Plan:
+    """A plan on given images. Nothing is written to its directory.
+
+    Raises:
+        DitbenchError: an unknown block or objective, a patch size that does not divide the images,
+            a sampler that the objective does not have, a backend that does not work here.
+    """
+    objective = build_objective(config)
+    config = resolve(config.with_values(data__name=dataset.name), dataset, objective, device)
+    cost = count_cost(config, dataset, objective)
+    directory = RunDirectory.of(Path("bench"), config.preset, config.block, config.seed, "none")
+    budget = create_budget(config, cost)
+    backend = choose_backend(config, device, directory, begun=None)
+    return Plan(config, directory, cost, dataset, objective, device, budget, backend)

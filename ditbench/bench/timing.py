@@ -1,0 +1,131 @@
+"""Seconds per step: parts of several steps, timed in turn, and their spread."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from statistics import quantiles
+from typing import TYPE_CHECKING
+
+import torch
+
+from ditbench.training.stopwatch import synchronize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Mark = torch.cuda.Event | float
+
+# Fewer than the lesser number of parts have no meaningful 10% and 90% quantiles.
+PARTS = 20
+LEAST_PARTS = 10
+# The fastest of this many steps estimates how many are timed: the others may be delayed.
+ESTIMATES = 3
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A step to be timed.
+
+    Attributes:
+        step: makes one step, without synchronizing.
+        parts: how many parts are timed.
+        steps: the number of steps in each part.
+    """
+
+    step: Callable[[], object]
+    parts: int
+    steps: int
+
+    @classmethod
+    def of(cls, step: Callable[[], object], steps: int) -> Timed:
+        """About `steps` steps, at least `LEAST_PARTS`, in up to `PARTS` parts of equal length."""
+        parts = min(PARTS, max(LEAST_PARTS, steps))
+        return cls(step, parts, max(1, round(steps / parts)))
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long each row is timed.
+
+    Attributes:
+        seconds: seconds of training; also the most seconds after which sampling is repeated.
+        steps: a number of training steps that replaces the seconds; at least `LEAST_PARTS`.
+    """
+
+    seconds: float
+    steps: int | None = None
+
+    def timed(self, step: Callable[[], object], device: torch.device) -> Timed:
+        """As many steps as given, or as are estimated to fill the seconds."""
+        if self.steps is not None:
+            return Timed.of(step, self.steps)
+        estimate = min(_seconds_of(step, device) for _ in range(ESTIMATES))
+        return Timed.of(step, max(LEAST_PARTS, round(self.seconds / estimate)))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The median and the 10% and 90% quantiles of some numbers, in their unit."""
+
+    median: float
+    p10: float
+    p90: float
+
+    @classmethod
+    def of(cls, numbers: Sequence[float]) -> Spread:
+        """The spread of at least two numbers; quantiles are interpolated linearly."""
+        tenths = quantiles(numbers, n=10, method="inclusive")
+        return cls(median=tenths[4], p10=tenths[0], p90=tenths[8])
+
+
+def time_in_turn(timed: Sequence[Timed], device: torch.device) -> list[list[float]]:
+    """Time the first part of each, then the second part of each, and so on.
+
+    Disturbances of the machine (another process, a lower clock rate) then affect all of them alike.
+    A GPU is synchronized only at the end: CUDA events mark the beginning and end of each part.
+
+    Returns:
+        For each, the seconds per step in every part.
+    """
+    marks: list[list[tuple[Mark, Mark]]] = [[] for _ in timed]
+    synchronize(device)
+    for turn in range(max(one.parts for one in timed)):
+        for one, own in zip(timed, marks, strict=True):
+            if turn < one.parts:
+                own.append(_run_part(one, device))
+    synchronize(device)
+    return [
+        [_seconds(*part) / one.steps for part in own] for one, own in zip(timed, marks, strict=True)
+    ]
+
+
+def _seconds_of(step: Callable[[], object], device: torch.device) -> float:
+    """The time of one step by the clock of the host, with synchronization."""
+    synchronize(device)
+    started = time.perf_counter()
+    step()
+    synchronize(device)
+    return time.perf_counter() - started
+
+
+def _run_part(timed: Timed, device: torch.device) -> tuple[Mark, Mark]:
+    started = _now(device)
+    for _ in range(timed.steps):
+        timed.step()
+    return started, _now(device)
+
+
+def _now(device: torch.device) -> Mark:
+    """A point in time; on a GPU, when everything launched before is done."""
+    if device.type != "cuda":
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)
+    event.record(torch.cuda.current_stream(device))
+    return event
+
+
+def _seconds(started: Mark, ended: Mark) -> float:
+    if isinstance(started, torch.cuda.Event):
+        return started.elapsed_time(ended) / 1e3  # type: ignore[arg-type]  # both are events
+    return float(ended) - started  # type: ignore[arg-type]

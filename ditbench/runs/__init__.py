@@ -1,0 +1,1 @@
+"""Runs: planning, training and evaluation of one configuration or of many."""

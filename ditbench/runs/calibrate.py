@@ -1,0 +1,164 @@
+"""An estimate of how long a run takes, from about a second of training and sampling."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from ditbench.runs.evaluate import balanced_labels, sample_images
+from ditbench.runs.plan import build_trainer
+from ditbench.runs.runtime_errors import training_errors
+from ditbench.training import graph
+from ditbench.training.stopwatch import synchronize
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ditbench.runs.plan import Plan
+    from ditbench.training.trainer import Trainer
+
+# Updates before the clock starts, so that loading kernels and capturing a graph are not timed.
+WARM_UP = graph.WARM_UP + 2
+# How long to time updates, and the least number of parts of that time.
+SECONDS = 0.8
+LEAST_PARTS = 3
+# Sampling is timed with these numbers of steps; the difference gives the time per step.
+FEW_STEPS, MORE_STEPS = 1, 3
+
+
+@dataclass(frozen=True)
+class Speed:
+    """The speed of one model on one device.
+
+    Attributes:
+        seconds_per_step: seconds per training step, the median.
+        seconds_per_evaluation: seconds of sampling per evaluation, without scoring.
+    """
+
+    seconds_per_step: float
+    seconds_per_evaluation: float
+
+
+def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """What each run is and how long it takes. Nothing is written.
+
+    Seeds and learning rates of one configuration share a calibration. Complete runs need none.
+
+    Args:
+        plans: from `plan_all`.
+        say: receives a line of text before each calibration.
+
+    Yields:
+        The cost of the model, `lr`, `seed`, `steps`, `images`, `train_flops`, `evaluation_steps` or
+        `evaluation_seconds` (the other is None), `estimated` (whether steps, images and FLOPs
+        follow from the calibration), `backend`, `seconds_per_step`, `expected_train_seconds`,
+        `expected_eval_seconds` (sampling only), `expected_total_seconds` (of the whole run from
+        step 0, without compiling), `path`, `complete`. Times are None for a complete run.
+
+    Raises:
+        DitbenchError: exit code 1, if memory does not suffice or torch cannot compile.
+    """
+    speeds: dict[str, Speed] = {}
+    for run in plans:
+        fingerprint = run.config.with_values(
+            train__lr=1.0
+        ).fingerprint  # speed does not depend on the rate
+        complete = run.directory.is_complete()
+        if not complete and fingerprint not in speeds:
+            say(f"calibrating {run.config.block} on {run.device}")
+            speeds[fingerprint] = calibrate(run)
+        expected = _of_result(run) if complete else _of_speed(run, speeds[fingerprint])
+        # The number of steps of a time budget is known only afterwards.
+        estimated = not complete and run.budget.steps is None
+        yield {
+            **run.cost.as_dict(),
+            "lr": run.config.train.lr,
+            "seed": run.config.seed,
+            **expected,
+            "backend": run.backend.name,
+            "images": expected["steps"] * run.config.train.batch_size,
+            "train_flops": run.train_flops(expected["steps"]),
+            **dict.fromkeys(("evaluation_steps", "evaluation_seconds")),
+            f"evaluation_{run.budget.unit}s": list(run.budget.marks),
+            "estimated": estimated,
+            "path": str(run.directory.path),
+            "complete": complete,
+        }
+
+
+def _of_result(run: Plan) -> dict[str, Any]:
+    unknown = ("seconds_per_step", "expected_train_seconds", "expected_eval_seconds")
+    return {
+        "steps": run.directory.read_result()["steps"],
+        **dict.fromkeys((*unknown, "expected_total_seconds")),
+    }
+
+
+def _of_speed(run: Plan, speed: Speed) -> dict[str, Any]:
+    steps = run.budget.steps
+    if steps is None:
+        steps = max(len(run.budget.marks), round(run.budget.amount / speed.seconds_per_step))
+    train = steps * speed.seconds_per_step
+    evaluate = len(run.budget.marks) * speed.seconds_per_evaluation
+    return {
+        "steps": steps,
+        "seconds_per_step": speed.seconds_per_step,
+        "expected_train_seconds": train,
+        "expected_eval_seconds": evaluate,
+        "expected_total_seconds": train + evaluate,
+    }
+
+
+def calibrate(run: Plan) -> Speed:
+    """Time training and sampling of one planned run, with a model that is discarded.
+
+    Raises:
+        DitbenchError: exit code 1, if memory does not suffice or torch cannot compile.
+    """
+    with training_errors(run):
+        trainer = build_trainer(run)
+        return Speed(_time_updates(trainer), _time_evaluation(run, trainer))
+
+
+def _time_updates(trainer: Trainer) -> float:
+    """Seconds per update, the median over several parts."""
+    _time(trainer, WARM_UP)
+    # Synchronizing after every update would take longer than short updates.
+    part = max(1, round(SECONDS / 10 / _time(trainer, 1)))
+    ends = time.perf_counter() + SECONDS
+    seconds: list[float] = []
+    while len(seconds) < LEAST_PARTS or time.perf_counter() < ends:
+        seconds.append(_time(trainer, part) / part)
+    return median(seconds)
+
+
+def _time(trainer: Trainer, updates: int) -> float:
+    synchronize(trainer.device)
+    started = time.perf_counter()
+    for _ in range(updates):
+        trainer.update()
+    synchronize(trainer.device)
+    return time.perf_counter() - started
+
+
+def _time_evaluation(run: Plan, trainer: Trainer) -> float:
+    """Seconds of sampling per evaluation, extrapolated from one batch and a few steps.
+
+    Two numbers of steps separate the time per step from the time per batch.
+    """
+    config = run.config.eval
+    labels = balanced_labels(min(config.batch_size, config.samples), run.dataset.num_classes)
+
+    def sample(steps: int) -> float:
+        brief = run.config.with_values(eval__sampling_steps=steps)
+        started = time.perf_counter()
+        sample_images(trainer.ema.model, brief, run.objective, run.dataset, labels)
+        return time.perf_counter() - started
+
+    sample(FEW_STEPS)
+    few, more = sample(FEW_STEPS), sample(MORE_STEPS)
+    slope = max(0.0, more - few) / (MORE_STEPS - FEW_STEPS)
+    batches = config.samples / len(labels)
+    return batches * (few + slope * (config.sampling_steps - FEW_STEPS))

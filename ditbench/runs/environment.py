@@ -1,0 +1,104 @@
+"""Device and precision of a run, and the facts about the machine that env.json records."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ditbench import __version__
+from ditbench.errors import DitbenchError
+
+PACKAGES = ("torch", "torchvision", "torchmetrics", "numpy", "scipy", "scikit-learn")
+
+
+def select_device(name: str) -> torch.device:
+    """The device of that name; `auto` is CUDA if available. It becomes the current device.
+
+    Streams and CUDA graphs belong to the current device, whatever the device of the tensors is.
+
+    Raises:
+        DitbenchError: the device is unknown, or this machine does not have it.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about deprecated devices
+            device = torch.device(name)
+        torch.zeros(1, device=device).item()  # `meta` computes nothing
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise DitbenchError(
+            f"no device '{name}' on this machine", "use --device auto, cpu, cuda or cuda:1"
+        ) from error
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    return device
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """Replace `auto`: bf16 on CUDA devices that support it, otherwise fp32."""
+    if precision != "auto":
+        return precision
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+
+
+def device_name(device: torch.device) -> str:
+    """The name of the GPU, or `cpu`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """Versions, machine and commit."""
+    commit, dirty = source_commit()
+    return {
+        "ditbench": __version__,
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": device_name(device),
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "packages": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def source_commit() -> tuple[str | None, bool | None]:
+    """The commit, and whether the code differs from it; None outside of a clone of ditbench."""
+    source = Path(__file__).parents[1]
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(source), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        # An installed copy may be inside the clone of another project: its commit is not ours.
+        git("ls-files", "--error-unmatch", str(Path(__file__)))
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--", str(source)))
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

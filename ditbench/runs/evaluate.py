@@ -1,0 +1,137 @@
+"""Sampling with the averaged weights, and scoring of the samples."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ditbench.data.dataset import to_uint8
+from ditbench.metrics import create_extractor
+from ditbench.metrics.real import real_statistics
+from ditbench.models.dit import DiT
+from ditbench.seeds import generator
+from ditbench.training.graph import GraphPerShape
+from ditbench.training.precision import mixed_precision
+from ditbench.training.stopwatch import synchronize
+
+if TYPE_CHECKING:
+    from ditbench.config import RunConfig
+    from ditbench.data.dataset import ImageDataset
+    from ditbench.metrics.score import Scorer
+    from ditbench.objectives.base import Objective
+    from ditbench.runs.plan import Plan
+    from ditbench.training.stop import StopRequest
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The outcome of one evaluation.
+
+    Attributes:
+        metrics: the score of each metric, by name.
+        samples: all scored images, uint8 (M, C, H, W).
+        labels: the requested class of each, (M,).
+        seconds: time of sampling and scoring.
+        sampling_seconds: time of sampling.
+    """
+
+    metrics: dict[str, float]
+    samples: Tensor
+    labels: Tensor
+    seconds: float
+    sampling_seconds: float
+
+
+def evaluate(run: Plan, scorer: Scorer, model: DiT, stop: StopRequest) -> Evaluation:
+    """Sample `eval.samples` images and score them.
+
+    Every model of a run, and every block, gets the same noise, labels and sampler.
+
+    Raises:
+        Stopped: between two batches, if a stop was requested.
+    """
+    started = time.perf_counter()
+    labels = balanced_labels(run.config.eval.samples, run.dataset.num_classes)
+    samples = sample_images(model, run.config, run.objective, run.dataset, labels, stop)
+    synchronize(run.device)
+    sampling_seconds = time.perf_counter() - started
+    scorer.reset()
+    batch = run.config.eval.batch_size
+    for images, asked in zip(samples.split(batch), labels.split(batch), strict=True):
+        stop.check()
+        scorer.update(images.to(run.device), asked.to(run.device))
+    metrics = scorer.compute()
+    seconds = time.perf_counter() - started
+    return Evaluation(metrics, samples, labels, seconds, sampling_seconds)
+
+
+def create_scorer(run: Plan) -> Scorer:
+    """The scorer of a run.
+
+    Raises:
+        DitbenchError: the extractor's weights are missing or damaged.
+    """
+    # Imported here: torchmetrics takes seconds to import, and a dry run does not need it.
+    from ditbench.metrics.score import Scorer
+
+    metrics = run.config.metrics
+    extractor = create_extractor(
+        metrics.features, run.dataset, metrics.inception_weights, run.device
+    )
+    return Scorer(extractor, real_statistics(run.dataset, extractor, run.device), run.device)
+
+
+def balanced_labels(count: int, num_classes: int) -> Tensor:
+    """Labels (count,) that go through all classes in turn."""
+    return torch.arange(count) % num_classes
+
+
+def sample_images(
+    model: DiT,
+    config: RunConfig,
+    objective: Objective,
+    dataset: ImageDataset,
+    labels: Tensor,
+    stop: StopRequest | None = None,
+) -> Tensor:
+    """Draw one image per label: uint8 (M, C, H, W), on the CPU.
+
+    The noise depends only on the seed of the run and the position in the list, not on block, step
+    or device.
+
+    Raises:
+        Stopped: between two batches, if a stop was requested.
+        NotNumbers: exit code 1, if samples contain NaN.
+    """
+    device = next(model.parameters()).device
+    shape = (dataset.channels, dataset.height, dataset.width)
+    draws = generator(config.seed, "eval", "noise")
+    ancestral = generator(config.seed, "eval", "ancestral", device=device)
+    images = []
+    network = GraphPerShape(model) if _is_replayable(model, device) else model
+    with mixed_precision(device, config.train.precision):
+        for asked in labels.split(config.eval.batch_size):
+            if stop is not None:
+                stop.check()
+            noise = torch.randn(len(asked), *shape, generator=draws)
+            x = objective.sample(
+                network,
+                noise.to(device, non_blocking=True),
+                asked.to(device, non_blocking=True),
+                config.eval.sampling_steps,
+                config.eval.cfg_scale,
+                null_class=model.null_class,
+                sampler=config.eval.sampler,
+                generator=ancestral,
+            )
+            images.append(to_uint8(x))
+    return torch.cat(images).cpu()
+
+
+def _is_replayable(model: nn.Module, device: torch.device) -> bool:
+    """Whether a CUDA graph may hold the model: unknown for models that are not ours."""
+    return device.type == "cuda" and isinstance(model, DiT)

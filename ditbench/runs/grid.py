@@ -1,0 +1,66 @@
+"""Grids of samples as PNG files, one column per class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ditbench.files import write_atomically
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Smaller images are enlarged to at least this width, in pixels.
+MIN_TILE = 48
+GAP = 2
+WHITE = 255
+# The grid of an evaluation: images per class, and classes.
+GRID_ROWS = 8
+GRID_COLUMNS = 10
+
+
+def first_classes(num_classes: int) -> list[int]:
+    """The classes that a grid shows by default: the first ten, or all."""
+    return list(range(min(num_classes, GRID_COLUMNS)))
+
+
+def arrange(images: Tensor, labels: Tensor, classes: list[int], rows: int) -> Tensor:
+    """The first `rows` images of each class, row by row: (rows * columns, C, H, W).
+
+    If a class has fewer than `rows` images, the grid has fewer rows.
+    """
+    of_class = [images[labels == label][:rows] for label in classes]
+    rows = min(len(images) for images in of_class)
+    return torch.stack([images[:rows] for images in of_class], dim=1).flatten(0, 1)
+
+
+def save_run_grid(path: Path, samples: Tensor, labels: Tensor, num_classes: int) -> None:
+    """Write the grid of an evaluation; see `save_grid`."""
+    classes = first_classes(num_classes)
+    save_grid(path, arrange(samples, labels, classes, GRID_ROWS), columns=len(classes))
+
+
+def save_grid(path: Path, images: Tensor, columns: int) -> None:
+    """Write uint8 images (M, C, H, W), with C 1 or 3, as a PNG with so many columns.
+
+    Raises:
+        DitbenchError: exit code 1, if the file cannot be written.
+    """
+    picture = Image.fromarray(tile(images, columns).numpy())
+    write_atomically(path, lambda file: picture.save(file, format="PNG"))
+
+
+def tile(images: Tensor, columns: int) -> Tensor:
+    """Arrange images (M, C, H, W) in a grid with gaps: (height, width, 3) uint8."""
+    scale = -(-MIN_TILE // images.shape[-1]) if images.shape[-1] < MIN_TILE else 1
+    images = images.expand(-1, 3, -1, -1)
+    images = images.repeat_interleave(scale, dim=-2).repeat_interleave(scale, dim=-1)
+    # Each tile includes its gap, so that all rows have the same height in pixels.
+    images = torch.nn.functional.pad(images, (0, GAP, 0, GAP), value=WHITE)
+    M, C, H, W = images.shape
+    rows = M // columns
+    grid = images[: rows * columns].view(rows, columns, C, H, W).permute(0, 3, 1, 4, 2)
+    return grid.reshape(rows * H, columns * W, C).contiguous()

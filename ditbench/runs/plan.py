@@ -1,0 +1,222 @@
+"""Plans of runs: configurations checked against everything that they name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from ditbench.data import load_dataset
+from ditbench.errors import DitbenchError
+from ditbench.files import read_json
+from ditbench.metrics import extractor_class
+from ditbench.plugins.lookup import check_block, external_block, find_block
+from ditbench.plugins.options import check_options, own_options
+from ditbench.rundir import RunDirectory
+from ditbench.runs.environment import device_name, resolve_precision
+from ditbench.runs.parts import build_model, build_objective, count_cost
+from ditbench.training.backend import BACKENDS, PLAIN_BACKEND, Backend, choose
+from ditbench.training.budget import create_budget
+from ditbench.training.graph import WARM_UP
+from ditbench.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import torch
+
+    from ditbench.config import RunConfig
+    from ditbench.data.dataset import ImageDataset
+    from ditbench.models.cost import Cost
+    from ditbench.objectives.base import Objective
+    from ditbench.training.budget import Budget
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is known of a run before it trains.
+
+    Attributes:
+        config: with precision and sampler resolved.
+        directory: the run directory.
+        cost: the cost of the model.
+        dataset: the images.
+        objective: loss and samplers.
+        device: where to train.
+        budget: how long to train. A budget in FLOPs is a number of steps here.
+        backend: what computes a training step.
+        begun: the backend that a run to be resumed was begun with; otherwise None.
+        notes: further entries of env.json, such as the origin of a learning rate.
+        sweeps: whether this is one of several runs that differ in the learning rate.
+    """
+
+    config: RunConfig
+    directory: RunDirectory
+    cost: Cost
+    dataset: ImageDataset
+    objective: Objective
+    device: torch.device
+    budget: Budget
+    backend: Backend = PLAIN_BACKEND
+    begun: str | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+    sweeps: bool = False
+
+    @property
+    def label(self) -> str:
+        """A name that is unique among the runs of one command."""
+        rate = f" lr {self.config.train.lr:g}" if self.sweeps else ""
+        return f"{self.config.block}{rate} seed {self.config.seed}"
+
+    @property
+    def rehearsal(self) -> int:
+        """The updates of a discarded model that precede training, see `run.rehearse`."""
+        if self.device.type == "cuda":  # its steps become a CUDA graph
+            return max(self.budget.rehearsal, WARM_UP + 1)
+        return max(self.budget.rehearsal, int(self.backend.compiles))
+
+    def train_flops(self, steps: int) -> float:
+        """The floating-point operations of training: 3 x forward MACs x 2 x images."""
+        return self.cost.train_flops_per_image * (steps * self.config.train.batch_size)
+
+
+def plan(config: RunConfig, out: Path, device: torch.device) -> Plan:
+    """Plan one run; see `plan_all`."""
+    return plan_all([config], out, device)[0]
+
+
+def plan_all(
+    configs: list[RunConfig],
+    out: Path,
+    device: torch.device,
+    settle: Callable[[list[RunConfig]], list[RunConfig]] = list,
+) -> list[Plan]:
+    """Check configurations against everything that they name. Nothing is written.
+
+    Runs on the same images share them.
+
+    Args:
+        configs: one per run.
+        out: the parent of the run directories.
+        device: where to train.
+        settle: a last change of the configurations, in which no `auto` is left.
+
+    Raises:
+        DitbenchError: an unknown name; a batch larger than the dataset; a patch size that does not
+            divide the images; features that do not fit them; a sampler that the objective does not
+            have; data that differ from those of the configuration; fewer steps than evaluations;
+            an option that no block has; a backend that does not work on this machine.
+    """
+    for config in configs:
+        check_options([each.block for each in configs], config.model.size, config.options)
+    read = cache(load_dataset)
+    parts = []
+    for config in configs:
+        dataset = read(config.data.name, config.data.path)
+        _check_data(config, dataset)
+        extractor_class(config.metrics.features, dataset)
+        objective = build_objective(config)
+        parts.append((resolve(config, dataset, objective, device), dataset, objective))
+    settled = settle([config for config, _, _ in parts])
+    costs: dict[str, Cost] = {}
+    plans = []
+    for config, (_, dataset, objective) in zip(settled, parts, strict=True):
+        if config.fingerprint not in costs:  # seeds share it
+            costs[config.fingerprint] = count_cost(config, dataset, objective)
+        cost = costs[config.fingerprint]
+        directory = RunDirectory.of(
+            out, config.preset, config.block, config.seed, config.fingerprint
+        )
+        budget = create_budget(config, cost)
+        begun = begun_backend(directory, config, device)
+        backend = choose_backend(config, device, directory, begun)
+        plans.append(
+            Plan(config, directory, cost, dataset, objective, device, budget, backend, begun)
+        )
+    return plans
+
+
+def choose_backend(
+    config: RunConfig, device: torch.device, directory: RunDirectory, begun: str | None
+) -> Backend:
+    """The backend of a run; a complete run needs none, and none is looked for.
+
+    Raises:
+        DitbenchError: exit code 1, if the backend in the configuration does not work here.
+    """
+    if directory.is_complete():
+        return PLAIN_BACKEND
+    train = config.train
+    return choose(train.backend, find_block(config.block), train.precision, device, begun)
+
+
+def begun_backend(directory: RunDirectory, config: RunConfig, device: torch.device) -> str | None:
+    """The backend in env.json of a run that has a checkpoint, made on a device of this name."""
+    if not directory.checkpoints or not directory.environment.is_file():
+        return None
+    try:
+        facts = read_json(directory.environment)
+    except DitbenchError:  # a damaged env.json does not prevent a run from being resumed
+        return None
+    if facts.get("device") != device_name(device):
+        return None
+    if facts.get("backend") in BACKENDS[1:]:
+        return str(facts["backend"])
+    # Earlier versions recorded only `compiled`, and used kernels on a GPU in bf16.
+    if facts.get("compiled") is True:
+        return "compile"
+    return "kernels" if device.type == "cuda" and config.train.precision == "bf16" else "plain"
+
+
+def build_trainer(run: Plan) -> Trainer:
+    """A trainer of a planned run, at step 0."""
+    model = build_model(run.config, run.dataset, run.objective, run.device, run.backend.ops)
+    return Trainer(
+        run.config,
+        model,
+        run.objective,
+        run.dataset,
+        run.device,
+        run.budget,
+        backend=run.backend,
+    )
+
+
+def _check_data(config: RunConfig, dataset: ImageDataset) -> None:
+    """Raise a DitbenchError unless the configuration was made for these data and fits them."""
+    if config.data.digest not in ("auto", dataset.digest):
+        raise DitbenchError(
+            f"the images of '{dataset.name}' differ from those this configuration was made for",
+            "remove data.digest from the configuration to train on other images",
+        )
+    if config.train.batch_size > len(dataset):
+        raise DitbenchError(
+            f"batch size {config.train.batch_size} is larger than the data ({len(dataset)} images)",
+            f"pass --batch-size {len(dataset)} or less",
+        )
+    if config.eval.samples < dataset.num_classes:
+        raise DitbenchError(
+            f"eval.samples = {config.eval.samples} is fewer than the {dataset.num_classes} classes",
+            f"pass --set eval.samples={dataset.num_classes} or more",
+        )
+
+
+def resolve(
+    config: RunConfig, dataset: ImageDataset, objective: Objective, device: torch.device
+) -> RunConfig:
+    """Replace every `auto`, so that the fingerprint covers what is done; check the sampler.
+
+    Of the options, those of the block are kept and its defaults are added. The location and the
+    digest of an external block are added as well.
+    """
+    asked = None if config.eval.sampler == "auto" else config.eval.sampler
+    external = external_block(config.block)
+    return config.with_values(
+        block=check_block(config.block),
+        strategy={"location": external.location, "sha256": external.sha256} if external else {},
+        data__digest=dataset.digest,
+        options=own_options(config.block, config.model.size, config.options),
+        train__precision=resolve_precision(config.train.precision, device),
+        eval__sampler=objective.check_sampling(asked, config.eval.sampling_steps),
+    )

@@ -1,0 +1,219 @@
+"""Reporters for people: live bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from ditbench.errors import one_line
+from ditbench.rundir import metric_suffix
+from ditbench.runs.reporter import Reporter
+from ditbench.training.budget import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ditbench.errors import DitbenchError
+    from ditbench.runs.plan import Plan
+    from ditbench.training.budget import Budget
+    from ditbench.training.trainer import Logged
+
+# The least time between two lines of the training log where there is no terminal.
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Quiet(Reporter):
+    """Prints warnings and failures on stderr, and nothing else; results still go to stdout."""
+
+    def warned(self, text: str) -> None:
+        """Print a warning."""
+        self._complain(f"warning: {text}")
+
+    def failed(self, plan: Plan, error: DitbenchError) -> None:
+        """Print why the run failed."""
+        self.close()
+        self._complain(f"failed: {plan.label}: {error.message}")
+
+    def close(self) -> None:
+        """Stop drawing."""
+
+    def say(self, text: str) -> None:
+        """Print a result on stdout. Nothing is drawn between two runs."""
+        print(text, flush=True)
+
+    def _complain(self, text: str) -> None:
+        print(one_line(text), file=sys.stderr, flush=True)
+
+
+class _Progress(Quiet):
+    """Knows which run of how many this is, and how far it is.
+
+    Args:
+        console: where to print.
+        runs: the number of runs.
+    """
+
+    budget: Budget
+
+    def __init__(self, console: Console, runs: int) -> None:
+        self.console = console
+        self.runs = runs
+        self.number = 0
+        self.label = ""
+
+    def _next(self, plan: Plan) -> None:
+        self.number += 1
+        place = f"[{self.number}/{self.runs}] " if self.runs > 1 else ""
+        self.label = place + plan.label
+        self.budget = plan.budget
+
+    def _position(self, step: int, seconds: float) -> float:
+        return self.budget.position(step, lambda: seconds)
+
+
+class Lines(_Progress):
+    """Prints one plain line at a time on stderr."""
+
+    last_line = 0.0
+
+    def started(self, plan: Plan, step: int, seconds: float) -> None:
+        """Print what is trained, and for how long."""
+        self._next(plan)
+        self.last_line = time.monotonic()
+        budget = self.budget
+        start = f"from {budget.unit} {plain(self._position(step, seconds))} of" if step else "for"
+        self._line(
+            f"{plan.cost.model} on {plan.dataset.name}, {plan.config.objective.name}, "
+            f"{start} {plain(budget.amount)} {budget.unit}s"
+        )
+
+    def logged(self, row: Logged) -> None:
+        """Print loss, speed and remaining time, every few seconds."""
+        if time.monotonic() - self.last_line <= SECONDS_BETWEEN_LINES:
+            return
+        self.last_line = time.monotonic()
+        position = self._position(row.step, row.seconds)
+        remaining = row.seconds * max(0.0, self.budget.amount / position - 1)
+        self._line(
+            f"{self._place(position)}  loss {row.loss:.4f}  "
+            f"{row.step / row.seconds:.1f} it/s  ETA {remaining:.0f} s"
+        )
+
+    def evaluated(self, row: dict[str, Any]) -> None:
+        """Print the metrics."""
+        self._line(f"{self._place(self._position(row['step'], row['seconds']))}  {describe(row)}")
+
+    def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
+        """Print that a run was complete before."""
+        del result
+        if reused:
+            self._next(plan)
+            self._line("already complete, skipped")
+
+    def _place(self, position: float) -> str:
+        return f"{self.budget.unit} {self.budget.place(position)}"
+
+    def _line(self, text: str) -> None:
+        self.console.print(f"{self.label}  {text}", highlight=False, markup=False, soft_wrap=True)
+
+
+class Bars(_Progress):
+    """Draws one live bar per run, one after the other; results are printed between them.
+
+    A bar fits into 80 columns: of the metrics it shows FID only.
+    """
+
+    def __init__(self, console: Console, runs: int) -> None:
+        super().__init__(console, runs)
+        self.progress = self._new_progress()
+        self.task = TaskID(0)
+
+    def started(self, plan: Plan, step: int, seconds: float) -> None:
+        """Start a new bar."""
+        self._next(plan)
+        self.progress = self._new_progress()
+        self.task = self.progress.add_task(
+            self.label,
+            total=self.budget.amount,
+            **self._reached(step, seconds),
+            state="",
+            metrics="",
+        )
+        self.progress.start()
+
+    def logged(self, row: Logged) -> None:
+        """Move the bar."""
+        state = f"{row.step / row.seconds:.1f} it/s  loss {row.loss:.3f}"
+        self._update(**self._reached(row.step, row.seconds), state=state)
+
+    def evaluated(self, row: dict[str, Any]) -> None:
+        """Show FID."""
+        self._update(metrics=fid(row))
+
+    def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
+        """Leave the bar where it is."""
+        if reused:
+            self.started(plan, result["steps"], result["train_seconds"])
+            self._update(state="already complete", metrics=fid(result["final"]))
+        self.close()
+
+    def close(self) -> None:
+        """Stop drawing the last bar; what follows is printed below it."""
+        self.progress.stop()
+
+    def _new_progress(self) -> Progress:
+        return Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("[green]{task.fields[place]}", justify="right"),
+            TextColumn("{task.fields[state]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("[cyan]{task.fields[metrics]}"),
+            console=self.console,
+        )
+
+    def _reached(self, step: int, seconds: float) -> dict[str, Any]:
+        position = self._position(step, seconds)
+        return {"completed": position, "place": self.budget.place(position) + self.budget.symbol}
+
+    def _update(self, **fields: Any) -> None:
+        self.progress.update(self.task, **fields)
+
+
+@contextmanager
+def reporter(runs: int, *, quiet: bool) -> Iterator[Quiet]:
+    """The reporter for stderr: bars on a terminal, lines in a pipe, warnings only if quiet."""
+    console = Console(stderr=True)
+    kind = Bars if console.is_terminal else Lines
+    chosen = Quiet() if quiet else kind(console, runs)
+    try:
+        yield chosen
+    finally:
+        chosen.close()
+
+
+def fid(row: dict[str, Any]) -> str:
+    """The FID of one evaluation with its full name: `FID-2K 12.34`."""
+    suffix = metric_suffix(row["samples"])
+    return f"FID-{suffix.upper()} {row[f'fid_{suffix}']:.2f}"
+
+
+def describe(row: dict[str, Any]) -> str:
+    """The main metrics of one evaluation in a few words."""
+    accuracy = f", accuracy {row['label_accuracy']:.3f}" if "label_accuracy" in row else ""
+    return fid(row) + accuracy
+
+
+def sentence(result: dict[str, Any]) -> str:
+    """The result of a finished run in one sentence."""
+    final = result["final"]
+    return (
+        f"{result['block']}, seed {result['seed']}: {describe(final)} "
+        f"({final['features']} features) after {result['steps']:,} steps, "
+        f"{result['train_seconds']:.3g} s of training on {result['device']}."
+    )

@@ -1,0 +1,54 @@
+"""Errors that a machine or an external block can cause in training, as DitbenchErrors."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.plugins.lookup import block_errors
+from ditbench.training.backend import cannot_run
+from ditbench.training.compile import reason_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ditbench.runs.plan import Plan
+
+_COMPILER = ("torch._dynamo", "torch._inductor")
+
+
+@contextmanager
+def training_errors(run: Plan) -> Iterator[None]:
+    """Raise a DitbenchError for whatever stops training and is not a defect of ditbench.
+
+    That is: memory that does not suffice, a compilation that fails, and any exception of an
+    external block.
+    """
+    with block_errors(run.config.block, EXIT_FAILED), out_of_memory_as_error(run):
+        try:
+            yield
+        except RuntimeError as error:
+            if "can't allocate memory" in str(error):  # the CPU allocator has no class for it
+                raise torch.OutOfMemoryError(str(error)) from error
+            if type(error).__module__.startswith(_COMPILER):
+                raise cannot_run("compile", reason_of(error)) from error
+            raise
+
+
+@contextmanager
+def out_of_memory_as_error(run: Plan) -> Iterator[None]:
+    """Raise a DitbenchError that says what to lower if memory does not suffice."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        config = run.config
+        raise DitbenchError(
+            f"{run.device} ran out of memory: batch size {config.train.batch_size} in training, "
+            f"{config.eval.batch_size} in sampling, {config.train.precision}",
+            f"lower one: --batch-size {max(1, config.train.batch_size // 2)} or "
+            f"--set eval.batch_size={max(1, config.eval.batch_size // 2)}",
+            EXIT_FAILED,
+        ) from error

@@ -1,0 +1,137 @@
+"""What `ditbench bench` measures: its arithmetic, its order in time, its errors."""
+
+import diffusers
+import pytest
+import torch
+from plans import make_plan, rows
+
+from ditbench.bench import measure as module
+from ditbench.bench.adapters import Candidate
+from ditbench.bench.diffusers_peer import EAGER
+from ditbench.bench.measure import Row, bench, with_ratios
+from ditbench.bench.timing import Length
+from ditbench.errors import DitbenchError
+
+TEN_STEPS = Length(seconds=0.01, steps=10)
+
+
+def silent(_text):
+    pass
+
+
+def test_a_row_is_what_was_measured(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    peer = Row("diffusers", make_plan(block="adaln-zero"), EAGER)
+    said = []
+    told = list(bench([*rows("in-context", "adaln-zero"), peer], TEN_STEPS, said.append))
+    assert [row["block"] for row in told] == ["in-context", "adaln-zero", "diffusers"]
+    assert len({row["matmul_tflops_per_second"] for row in told}) == 1
+    for row in told:
+        assert 0 < row["step_ms_p10"] <= row["step_ms_median"] <= row["step_ms_p90"]
+        seconds = row["step_ms_median"] / 1e3
+        assert row["images_per_second"] == pytest.approx(8 / seconds)
+        tflops = row["train_flops_per_step"] / seconds / 1e12
+        assert row["train_tflops_per_second"] == pytest.approx(tflops)
+        share = tflops / row["matmul_tflops_per_second"]
+        assert row["share_of_matmul"] == pytest.approx(share)
+        assert row["sampling_images_per_second"] > 0
+        assert row["warm_up_seconds"] > 0
+        assert (row["parts"], row["steps_per_part"]) == (10, 1)
+        assert (row["sampling_steps"], row["sampling_batch_size"]) == (3, 8)
+        assert row["peak_memory_bytes"] is None  # of three models in one process
+    # The function is the same, and so is what it needs.
+    assert told[2]["train_flops_per_step"] == told[1]["train_flops_per_step"]
+    assert told[2]["implementation"] == f"diffusers {diffusers.__version__}"
+    assert any("in-context" in text for text in said)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_flops_of_a_step_are_three_forward_passes_of_the_batch():
+    (row,) = rows("adaln-zero")
+    (told,) = bench([row], TEN_STEPS, silent)
+    assert told["train_flops_per_step"] == pytest.approx(3 * 2 * row.plan.cost.gmacs * 1e9 * 8)
+    assert told["peak_memory_bytes"] is None or told["peak_memory_bytes"] > 2**20
+
+
+def test_our_rows_draw_nothing_from_the_global_stream(global_stream_untouched):
+    list(bench(rows("adaln"), TEN_STEPS, silent))
+
+
+def test_ratios_are_to_the_reference_and_none_where_it_was_not_measured():
+    told = [{"block": "a", "step_ms_median": 2.0}, {"block": "b", "step_ms_median": 4.0}]
+    assert [row["step_ratio"] for row in with_ratios(told, "b")] == [0.5, 1.0]
+    assert {row["step_ratio_to"] for row in with_ratios(told, "b")} == {"b"}
+    assert [row["step_ratio"] for row in with_ratios(told[:1], "b")] == [None]
+
+
+# What a machine lacks
+
+
+class Failing:
+    implementation = "none"
+
+    def __init__(self, error):
+        self.error = error
+
+    def check(self, plan):
+        pass
+
+    def build(self, plan):
+        def update():
+            raise self.error
+
+        return Candidate(update, torch.nn.Identity(), 0, "plain")
+
+
+class NotCompiledError(RuntimeError):
+    __module__ = "torch._inductor.exc"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "cpu ran out of memory: batch size 8"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "cpu ran out of memory"),
+        (NotCompiledError("no compiler\nand much more"), "backend compile does not work here: no"),
+    ],
+)
+def test_what_a_machine_lacks_is_one_line(error, words):
+    row = Row("failing", make_plan(), Failing(error))
+    with pytest.raises(DitbenchError, match=words) as raised:
+        list(bench([row], TEN_STEPS, silent))
+    assert raised.value.exit_code == 1
+    assert "\n" not in raised.value.message
+
+
+def test_a_defect_of_ours_stays_one():
+    row = Row("failing", make_plan(), Failing(RuntimeError("a defect")))
+    with pytest.raises(RuntimeError, match="a defect"):
+        list(bench([row], TEN_STEPS, silent))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_rows_are_measured_one_by_one_each_with_its_own_memory():
+    values = {"device": torch.device("cuda"), "train__precision": "bf16"}
+    given = rows("adaln", "adaln-zero", **values)
+    given.append(Row("diffusers", make_plan(block="adaln-zero", **values), EAGER))
+    told = list(bench(given, Length(seconds=0.2), silent))
+    assert [row["block"] for row in told] == ["adaln", "adaln-zero", "diffusers"]
+    for row in told:
+        assert 0 < row["step_ms_p10"] <= row["step_ms_median"] <= row["step_ms_p90"]
+        # Neither the matrices of the matrix product nor the models of other rows.
+        assert 0 < row["peak_memory_bytes"] < 2**28
+        assert 10 < row["matmul_tflops_per_second"] < 10_000
+        assert row["threads"] is None
+
+
+def test_on_a_gpu_rows_come_one_by_one(monkeypatch):
+    """Without a GPU: the matrix product comes first, and each row is built after the previous."""
+    order = []
+    monkeypatch.setattr(module, "_matmul_alone", lambda _plan: order.append("matmul") or 1.0)
+    monkeypatch.setattr(module, "_free_compiled", lambda: order.append("forget"))
+    monkeypatch.setattr(
+        module, "_measure_alone", lambda row, _length, _matmul: order.append(row.name) or {}
+    )
+    list(module._one_by_one(rows("adaln", "in-context"), TEN_STEPS, silent))
+    assert order == ["matmul", "forget", "adaln", "forget", "in-context"]

@@ -1,0 +1,40 @@
+"""A reporter that keeps what it receives."""
+
+from types import SimpleNamespace
+
+from ditbench.runs.reporter import Reporter
+
+
+class Recorder(Reporter):
+    """Keeps events as objects with a `kind`, the name of the method, and hands them to `then`."""
+
+    def __init__(self, then=None):
+        self.events = []
+        self.then = then
+
+    def of(self, kind):
+        return [event for event in self.events if event.kind == kind]
+
+    def _keep(self, kind, **facts):
+        event = SimpleNamespace(kind=kind, **facts)
+        self.events.append(event)
+        if self.then:
+            self.then(event)
+
+    def started(self, plan, step, seconds):
+        self._keep("started", plan=plan, step=step, seconds=seconds)
+
+    def logged(self, row):
+        self._keep("logged", **vars(row))
+
+    def evaluated(self, row):
+        self._keep("evaluated", row=row)
+
+    def warned(self, text):
+        self._keep("warned", text=text)
+
+    def finished(self, plan, result, *, reused):
+        self._keep("finished", plan=plan, result=result, reused=reused)
+
+    def failed(self, plan, error):
+        self._keep("failed", plan=plan, error=error)

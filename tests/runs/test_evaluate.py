@@ -1,0 +1,49 @@
+"""Samples: from the same noise for every block, and checked."""
+
+import math
+
+import pytest
+import torch
+
+from ditbench.data.dataset import NotNumbers
+from ditbench.errors import EXIT_FAILED
+from ditbench.models.registry import block_names
+from ditbench.runs.evaluate import balanced_labels, sample_images
+from ditbench.runs.parts import build_model
+
+
+def test_every_block_and_step_is_sampled_from_the_same_noise(make_plan):
+    """At the start every model predicts zero, so the samples are the noise itself."""
+    samples = []
+    for block in block_names():
+        plan = make_plan(block=block)
+        model = build_model(plan.config, plan.dataset, plan.objective, plan.device)
+        labels = balanced_labels(40, 10)
+        samples.append(sample_images(model, plan.config, plan.objective, plan.dataset, labels))
+    assert samples[0].float().std() > 50
+    assert all(torch.equal(samples[0], other) for other in samples[1:])
+
+
+@pytest.mark.parametrize("batch", [0, 2])
+def test_samples_that_hold_nan_are_refused_whatever_batch_they_are_in(
+    make_plan, monkeypatch, batch
+):
+    plan = make_plan(eval__batch_size=10)
+    model = build_model(plan.config, plan.dataset, plan.objective, plan.device)
+    original, batches = plan.objective.sample, []
+
+    def sample(*args, **options):
+        x = original(*args, **options)
+        if len(batches) == batch:
+            x[3, 0, 1, 1] = math.nan
+        batches.append(x)
+        return x
+
+    monkeypatch.setattr(plan.objective, "sample", sample)
+    with pytest.raises(NotNumbers, match="diverged") as caught:
+        sample_images(model, plan.config, plan.objective, plan.dataset, balanced_labels(40, 10))
+    assert caught.value.exit_code == EXIT_FAILED
+
+
+def test_balanced_labels_take_every_class_in_turn():
+    assert balanced_labels(7, 3).tolist() == [0, 1, 2, 0, 1, 2, 0]

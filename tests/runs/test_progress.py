@@ -1,0 +1,94 @@
+"""What people see of a run: bars on a terminal, lines in a pipe, nothing if quiet."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from ditbench.runs import progress
+from ditbench.runs.progress import Bars, Lines, describe, reporter, sentence
+from ditbench.runs.run import execute
+
+
+@pytest.fixture
+def screen():
+    return Console(file=io.StringIO(), force_terminal=True, width=120)
+
+
+def test_bars_end_before_results_are_written(make_plan, screen, capsys):
+    bars = Bars(screen, runs=2)
+    for block in ("adaln", "adaln-zero"):
+        result = execute(make_plan(block=block), bars)
+        # A bar that is still drawn would be drawn over what is said now.
+        assert not bars.progress.live.is_started
+        bars.say(sentence(result))
+    drawn = screen.file.getvalue()
+    for text in ("[1/2] adaln seed 0", "[2/2] adaln-zero seed 0", "6/6", "FID-40", "it/s"):
+        assert text in drawn
+    assert capsys.readouterr().out.count("after 6 steps") == 2
+
+
+def test_a_complete_run_is_shown_as_such(make_plan, screen):
+    execute(make_plan())
+    execute(make_plan(), Bars(screen, runs=1))
+    assert "already complete" in screen.file.getvalue()
+
+
+def test_a_bar_is_left_alone_when_the_run_breaks_off(make_plan, monkeypatch, screen):
+    monkeypatch.setattr(progress, "Console", lambda **_options: screen)
+
+    def break_off(_bars, _row):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Bars, "logged", break_off)
+    with pytest.raises(KeyboardInterrupt), reporter(1, quiet=False) as bars:
+        execute(make_plan(), bars)
+    assert not bars.progress.live.is_started
+
+
+def test_lines_hold_what_matters_and_no_control_characters(make_plan):
+    pipe = Console(file=io.StringIO())
+    execute(make_plan(), Lines(pipe, runs=1))
+    lines = pipe.file.getvalue().splitlines()
+    assert lines[0].startswith("adaln-zero seed 0  16x2x2/2 on digits, flow, for 6 steps")
+    assert [line.split()[4] for line in lines if "FID-40" in line] == ["2/6", "4/6", "6/6"]
+    assert "\x1b" not in pipe.file.getvalue()
+
+
+def test_a_budget_of_time_is_shown_in_seconds(make_plan, screen, monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", -1.0)
+    pipe = Console(file=io.StringIO())
+    options = {"budget__seconds": 0.25, "eval__points": 1}
+    execute(make_plan(**options), Lines(pipe, runs=1))
+    lines = pipe.file.getvalue().splitlines()
+    assert lines[0].endswith("flow, for 0.2 seconds")
+    logged = [line for line in lines if "loss" in line]
+    assert all("second 0" in line and "/0.2  loss" in line for line in logged)
+    assert "ETA 0 s" in logged[-1]
+    assert sum("FID-40" in line for line in lines) == 1
+    execute(make_plan(seed=1, **options), Bars(screen, runs=1))
+    assert "/0.2 s" in screen.file.getvalue()
+
+
+def test_a_run_by_the_clock_says_from_where_it_goes_on(make_plan):
+    pipe = Console(file=io.StringIO())
+    plan = make_plan(budget__seconds=600.0)
+    Lines(pipe, runs=1).started(plan, 812, 42.0)
+    assert pipe.file.getvalue().strip().endswith("from second 42 of 600 seconds")
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_warning_is_told_on_stderr_even_if_quiet(capsys, quiet):
+    with reporter(1, quiet=quiet) as progress:
+        progress.warned("latest.safetensors is damaged")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "warning: latest.safetensors is damaged\n")
+
+
+def test_quiet_says_nothing_but_results(make_plan, capsys):
+    with reporter(1, quiet=True) as quiet:
+        result = execute(make_plan(), quiet)
+        quiet.say("result")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("result\n", "")
+    assert describe(result["final"]) in sentence(result)

@@ -1,0 +1,144 @@
+"""A whole run: its directory, its repetition, its resumption."""
+
+import csv
+import json
+
+import pytest
+import torch
+from PIL import Image
+from recorder import Recorder
+
+from ditbench.errors import DitbenchError
+from ditbench.models.registry import block_names
+from ditbench.rundir import TRAIN_COLUMNS
+from ditbench.runs import run as run_module
+from ditbench.runs.parts import build_model
+from ditbench.runs.run import execute
+from ditbench.training.checkpoint import load_ema
+from ditbench.training.trainer import Trainer
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+WALL_CLOCK = {"seconds", "sampling_seconds", "eval_seconds"}
+
+
+def without_clocks(path):
+    return [
+        {name: value for name, value in row.items() if name not in WALL_CLOCK} for row in rows(path)
+    ]
+
+
+def test_a_run_leaves_what_the_design_says(make_plan):
+    plan = make_plan()
+    recorder = Recorder()
+    result = execute(plan, recorder)
+    events = recorder.events
+    directory = plan.directory
+    assert directory.path.name == f"seed0-{plan.config.fingerprint[:8]}"
+    assert [row["step"] for row in rows(directory.train)] == list("123456")
+    assert tuple(rows(directory.train)[0]) == TRAIN_COLUMNS
+    evaluations = rows(directory.evaluations)
+    assert [row["step"] for row in evaluations] == ["2", "4", "6"]
+    assert {"fid_40", "kid_40", "label_accuracy", "features", "cfg_scale"} <= {*evaluations[0]}
+    for step in (2, 4, 6):
+        with Image.open(directory.samples(step)) as grid:
+            assert grid.mode == "RGB"
+            assert grid.width > grid.height
+    stored = json.loads(directory.result.read_text())
+    assert stored == {**stored, **result}
+    assert [metric["name"] for metric in result["metrics"]] == ["fid", "kid", "label_accuracy"]
+    assert result["scoring"]["features"] == "digits"
+    assert result["scoring"]["features_digest"] == result["features_digest"]
+    assert result["final"]["step"] == 6
+    assert result["train_flops"] == plan.cost.train_flops_per_image * 6 * 16
+    assert result["steps_per_second"] == pytest.approx(6 / result["train_seconds"])
+    assert events[0].kind == "started"
+    assert [event.row["step"] for event in events if event.kind == "evaluated"] == [2, 4, 6]
+    assert events[-1].kind == "finished"
+    environment = json.loads(directory.environment.read_text())
+    assert environment["device"] == "cpu"
+    assert environment["packages"]["torch"] == torch.__version__.split("+")[0]
+
+
+def test_a_complete_run_is_not_run_again(make_plan, monkeypatch):
+    first = execute(make_plan())
+    monkeypatch.setattr(run_module, "build_trainer", None)
+    recorder = Recorder()
+    stored = execute(make_plan(), recorder)
+    assert stored == {**stored, **first}
+    events = recorder.events
+    assert [event.reused for event in events] == [True]
+
+
+@pytest.mark.parametrize("objective", ["flow", "ddpm"])
+@pytest.mark.parametrize("block", block_names())
+def test_an_interrupted_run_ends_as_the_uninterrupted_one(make_plan, tmp_path, block, objective):
+    options = {"block": block, "objective__name": objective}
+    whole = make_plan(out=tmp_path / "whole", **options)
+    execute(whole)
+
+    broken = make_plan(out=tmp_path / "broken", **options)
+
+    def interrupt(event):
+        # Between two evaluations, so that rows have been written which must be taken back.
+        if getattr(event, "step", None) == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(broken, Recorder(interrupt))
+    assert not broken.directory.is_complete()
+    recorder = Recorder()
+    execute(broken, recorder)
+    events = recorder.events
+    assert events[0].step == 4
+    for name in ("train", "evaluations"):
+        one, two = getattr(whole.directory, name), getattr(broken.directory, name)
+        assert without_clocks(one) == without_clocks(two)
+    assert without_clocks(whole.directory.train)[-1]["step"] == "6"
+    final = [
+        build_model(plan.config, plan.dataset, plan.objective, plan.device)
+        for plan in (whole, broken)
+    ]
+    for plan, model in zip((whole, broken), final, strict=True):
+        assert load_ema(plan.directory.checkpoint, model) == 6
+    one, two = (model.state_dict() for model in final)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_the_averaged_weights_are_what_is_evaluated(make_plan, monkeypatch):
+    plan = make_plan()
+    models = []
+    original = run_module.evaluate
+
+    def spy(run, scorer, model, stop):
+        models.append(model)
+        return original(run, scorer, model, stop)
+
+    monkeypatch.setattr(run_module, "evaluate", spy)
+    execute(plan)
+    saved = build_model(plan.config, plan.dataset, plan.objective, plan.device)
+    load_ema(plan.directory.checkpoint, saved)
+    assert len(set(map(id, models))) == 1
+    for name, value in models[0].state_dict().items():
+        assert torch.equal(value, saved.state_dict()[name])
+
+
+def test_building_and_training_leave_the_global_stream_alone(make_plan):
+    before = torch.random.get_rng_state()
+    execute(make_plan())
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_out_of_memory_says_what_to_lower(make_plan, monkeypatch):
+    def no_room(*_arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Trainer, "update", no_room)
+    with pytest.raises(DitbenchError, match="batch size 16 in training") as raised:
+        execute(make_plan())
+    assert raised.value.exit_code == 1
+    assert "--batch-size 8" in raised.value.hint

@@ -1,0 +1,74 @@
+"""A strategy in a file under a run that stopped: the same, edited, moved."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from recorder import Recorder
+
+from ditbench.runs.run import execute
+from ditbench.runs.stale_run import stale_run
+from ditbench.training.stop import Stopped, StopRequest
+
+PLAIN = "from ditbench.models.blocks.in_context import InContextBlock\n"
+PLAIN += "class Mine(InContextBlock):\n    pass\n"
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(PLAIN)
+    return path
+
+
+def stop_half_way(plan):
+    """Train until the first evaluation, and leave."""
+    stop = StopRequest()
+
+    def ask_to_stop(event):
+        if event.kind == "evaluated":
+            stop.number = 2
+
+    with pytest.raises(Stopped):
+        execute(plan, Recorder(ask_to_stop), stop)
+
+
+def test_a_plan_takes_the_place_of_a_class(make_plan, path):
+    plan = make_plan(block=f"{path}:Mine")
+    assert (plan.config.block, plan.cost.block) == ("Mine", "Mine")
+    assert plan.directory.path.parent.name == "Mine"
+    assert plan.config.strategy.location == f"{path}:Mine"
+    again = make_plan(block="adaln", strategy__location="/elsewhere.py:Mine")
+    assert again.config.strategy.location is None
+    assert again.config.fingerprint == make_plan(block="adaln").config.fingerprint
+
+
+def test_only_an_edit_leaves_a_run_behind(make_plan, path, tmp_path):
+    first = make_plan(block=f"{path}:Mine")
+    stop_half_way(first)
+    assert stale_run(make_plan(block=f"{path}:Mine")) is None
+    moved = shutil.copy(path, tmp_path / "moved.py")
+    assert make_plan(block=f"{moved}:Mine").config.fingerprint == first.config.fingerprint
+    path.write_text(PLAIN + "# edited")
+    edited = make_plan(block=f"{path}:Mine")
+    assert edited.config.fingerprint != first.config.fingerprint
+    assert stale_run(edited).path == first.directory.path
+    assert stale_run(make_plan(block=f"{path}:Mine", seed=1)) is None
+    recorder = Recorder()
+    execute(edited, recorder)
+    events = recorder.events
+    told = [event.text for event in events if event.kind == "warned"]
+    assert told == [f"Mine has changed since {first.directory.path}, which is not resumed: "
+                    "this is a new run"]  # fmt: skip
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_file_as_it_was(make_plan, path):
+    plan = make_plan(block=f"{path}:Mine")
+    stop_half_way(plan)
+    recorder = Recorder()
+    execute(make_plan(block=f"{path}:Mine"), recorder)
+    events = recorder.events
+    assert events[0].step == 3  # one after the evaluation
+    assert plan.directory.is_complete()
+    assert plan.directory.strategy.read_text() == PLAIN
