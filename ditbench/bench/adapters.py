@@ -71,24 +71,19 @@ class Ours:
         return Candidate(trainer.update, trainer.ema.model, parameters, backend)
 
 
-def check_peer(name: str) -> str:
-    """Return the name of a peer that is known and whose package is installed.
+def load_peer(name: str) -> Adapter:
+    """Import the adapter of a peer.
 
     Raises:
-        DitbenchError: it is unknown or not installed.
+        DitbenchError: the peer is unknown, or its package is not installed.
     """
     if name not in PEERS:
         raise unknown_name("peer", name, PEERS)
-    package, _ = PEERS[name]
+    package, location = PEERS[name]
     if find_spec(package) is None:
         raise DitbenchError(
             f"the peer '{name}' needs the package {package}", f"pip install {package}"
         )
-    return name
-
-
-def load_peer(name: str) -> Adapter:
-    """The adapter of a peer; see `check_peer`."""
-    module, _, attribute = PEERS[check_peer(name)][1].partition(":")
+    module, _, attribute = location.partition(":")
     adapter: Adapter = getattr(import_module(module), attribute)
     return adapter

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ditbench.models import layers
 from ditbench.models.layers import Ops
 
 if TYPE_CHECKING:
@@ -37,26 +38,39 @@ def ops(dtype: torch.dtype = torch.bfloat16) -> Ops:
     )
 
 
+def compile_ops() -> Ops:
+    """Plain operations for torch.compile, except attention in half precision on a GPU."""
+    return Ops(attention=_half_attention, cross_attention=_half_cross_attention)
+
+
+def _half_attention(qkv: Tensor, num_heads: int) -> Tensor:
+    in_half = qkv.is_cuda and qkv.dtype != torch.float32
+    return (attention if in_half else layers.attention)(qkv, num_heads)
+
+
+def _half_cross_attention(q: Tensor, kv: Tensor, num_heads: int) -> Tensor:
+    in_half = q.is_cuda and q.dtype == kv.dtype != torch.float32
+    return (cross_attention if in_half else layers.cross_attention)(q, kv, num_heads)
+
+
 def attention(qkv: Tensor, num_heads: int) -> Tensor:
     """`layers.attention` by the kernel that suits the number of tokens and the width of heads."""
     from ditbench.kernels import long_attention, short_attention
-    from ditbench.models import layers
 
     T, head_size = qkv.shape[1], qkv.shape[2] // 3 // num_heads
     if short_attention.fits(T, head_size):
-        return short_attention.SelfAttention.apply(qkv, num_heads)
+        return short_attention.short_self_attention(qkv, num_heads)
     if long_attention.fits(head_size):
-        return long_attention.LongSelfAttention.apply(qkv, num_heads)
+        return long_attention.long_self_attention(qkv, num_heads)[0]
     return layers.attention(qkv, num_heads)
 
 
 def cross_attention(q: Tensor, kv: Tensor, num_heads: int) -> Tensor:
     """`layers.cross_attention`, by a kernel where the context is short."""
     from ditbench.kernels import short_attention
-    from ditbench.models import layers
 
     if short_attention.fits(kv.shape[1], q.shape[2] // num_heads):
-        return short_attention.CrossAttention.apply(q, kv, num_heads)
+        return short_attention.short_cross_attention(q, kv, num_heads)
     return layers.cross_attention(q, kv, num_heads)
 
 

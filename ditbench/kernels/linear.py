@@ -6,6 +6,7 @@ matrix product itself writes it in float32, on a second stream.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -37,8 +38,7 @@ class _Linear(torch.autograd.Function):
         parameters = ctx.parameters
 
         def compute() -> list[Tensor]:
-            of_both = [_weight_gradient(x, grad), grad.flatten(0, -2).sum(0, dtype=torch.float32)]
-            return of_both[: len(parameters)]
+            return [_weight_gradient(x, grad), _bias_gradient(grad)][: len(parameters)]
 
         if grad.is_cuda:
             gradients = side_stream(grad.device).gradients(parameters, compute, (x, grad))
@@ -46,6 +46,22 @@ class _Linear(torch.autograd.Function):
             gradients = compute()
         of_x = grad @ half if ctx.needs_input_grad[0] else None
         return of_x, *gradients, *[None] * (2 - len(gradients))
+
+
+def _bias_gradient(grad: Tensor) -> Tensor:
+    """The sum over rows of grad (..., L) in float32: (L,).
+
+    As a product with a row of ones it is faster than torch's sum over the first dimension.
+    """
+    rows = grad.flatten(0, -2)
+    if not grad.is_cuda:
+        return rows.float().sum(0)
+    return torch.mm(_ones(len(rows), grad.dtype, grad.device), rows, out_dtype=torch.float32)[0]
+
+
+@cache
+def _ones(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.ones(1, count, dtype=dtype, device=device)
 
 
 def _weight_gradient(x: Tensor, grad: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ditbench.kernels.operators import operator
+
 HEAD_SIZES = (16, 32, 64)
 LOG2_E = tl.constexpr(1.4426950408889634)
 # Tokens per tile, warps and stages of each kernel; tuned on an H200.
@@ -136,34 +138,56 @@ def _queries_kernel(
     tl.store(grad_qkv + n * T * 3 * D + head * d + at, g_queries.to(queries.dtype), mask)
 
 
-class LongSelfAttention(torch.autograd.Function):
-    """Attention of tokens among themselves: qkv (N, T, 3 D), side by side, to (N, T, D)."""
+def _empty_results(qkv: Tensor, num_heads: int) -> tuple[Tensor, Tensor]:
+    """Results (N, T, D) and their log-sum-exps (N, h, T) float32, without values."""
+    N, T, width = qkv.shape
+    log_sums = qkv.new_empty(N, num_heads, T, dtype=torch.float32)
+    return qkv.new_empty(N, T, width // 3), log_sums
 
-    @staticmethod
-    def forward(ctx: Any, qkv: Tensor, num_heads: int) -> Tensor:  # noqa: D102
-        qkv = qkv.contiguous()
-        N, T, width = qkv.shape
-        D = width // 3
-        out = qkv.new_empty(N, T, D)
-        lse = qkv.new_empty(N, num_heads, T, dtype=torch.float32)
-        d = D // num_heads
-        _forward_kernel[(triton.cdiv(T, FORWARD["Q"]), N * num_heads)](
-            qkv, out, lse, d**-0.5, num_heads, T, d, **FORWARD
-        )
-        ctx.save_for_backward(qkv, out, lse)
-        ctx.num_heads = num_heads
-        return out
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: D102
-        qkv, out, lse = ctx.saved_tensors
-        N, T, D = out.shape
-        d = D // ctx.num_heads
-        grad_qkv = torch.empty_like(qkv)
-        given = qkv, out, grad.contiguous(), lse, grad_qkv
-        numbers = d**-0.5, ctx.num_heads, T, d
-        _keys_kernel[(triton.cdiv(T, KEYS["K"]), N * ctx.num_heads)](*given, *numbers, **KEYS)
-        _queries_kernel[(triton.cdiv(T, QUERIES["Q"]), N * ctx.num_heads)](
-            *given, *numbers, **QUERIES
-        )
-        return grad_qkv, None
+@operator("(Tensor qkv, int num_heads) -> (Tensor, Tensor)", fake=_empty_results)
+def long_self_attention(qkv: Tensor, num_heads: int) -> tuple[Tensor, Tensor]:
+    """Attention of tokens among themselves: qkv (N, T, 3 D), side by side, to (N, T, D).
+
+    Also returns the logarithms of the sums of exponentials, (N, h, T).
+    """
+    qkv = qkv.contiguous()
+    out, log_sums = _empty_results(qkv, num_heads)
+    N, T, D = out.shape
+    d = D // num_heads
+    _forward_kernel[(triton.cdiv(T, FORWARD["Q"]), N * num_heads)](
+        qkv, out, log_sums, d**-0.5, num_heads, T, d, **FORWARD
+    )
+    return out, log_sums
+
+
+@operator(
+    "(Tensor qkv, Tensor out, Tensor log_sums, Tensor grad, int num_heads) -> Tensor",
+    fake=lambda qkv, out, log_sums, grad, num_heads: torch.empty_like(qkv),
+)
+def long_self_attention_backward(
+    qkv: Tensor, out: Tensor, log_sums: Tensor, grad: Tensor, num_heads: int
+) -> Tensor:
+    """The gradient of qkv (N, T, 3 D), of the result's (N, T, D)."""
+    qkv = qkv.contiguous()
+    N, T, D = out.shape
+    d = D // num_heads
+    grad_qkv = torch.empty_like(qkv)
+    given = qkv, out, grad.contiguous(), log_sums, grad_qkv, d**-0.5, num_heads, T, d
+    _keys_kernel[(triton.cdiv(T, KEYS["K"]), N * num_heads)](*given, **KEYS)
+    _queries_kernel[(triton.cdiv(T, QUERIES["Q"]), N * num_heads)](*given, **QUERIES)
+    return grad_qkv
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    qkv, ctx.num_heads = inputs
+    ctx.save_for_backward(qkv, *output)
+
+
+long_self_attention.register_autograd(
+    lambda ctx, grad, _of_log_sums: (
+        long_self_attention_backward(*ctx.saved_tensors, grad, ctx.num_heads),
+        None,
+    ),
+    setup_context=_save,
+)

@@ -16,6 +16,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ditbench.kernels.operators import operator
+
 # The largest tile that fits into a program's registers and shared memory.
 MAX_KEYS = 128
 MAX_QUERIES = 128  # at a time
@@ -115,47 +117,78 @@ def _launch(kernel: Any, q: Tensor, kv: Tensor, num_heads: int, *others: Tensor)
     )  # fmt: skip
 
 
-class SelfAttention(torch.autograd.Function):
+@operator(
+    "(Tensor qkv, int num_heads) -> Tensor",
+    fake=lambda qkv, num_heads: qkv.new_empty(*qkv.shape[:2], qkv.shape[2] // 3),
+)
+def short_self_attention(qkv: Tensor, num_heads: int) -> Tensor:
     """Attention of tokens among themselves: qkv (N, T, 3 D), side by side, to (N, T, D)."""
-
-    @staticmethod
-    def forward(ctx: Any, qkv: Tensor, num_heads: int) -> Tensor:  # noqa: D102
-        qkv = qkv.contiguous()
-        ctx.save_for_backward(qkv)
-        ctx.num_heads = num_heads
-        N, T, width = qkv.shape
-        D = width // 3
-        out = qkv.new_empty(N, T, D)
-        _launch(_forward_kernel, qkv[..., :D], qkv[..., D:], num_heads, out)
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: D102
-        (qkv,) = ctx.saved_tensors
-        D = grad.shape[-1]
-        out = torch.empty_like(qkv)
-        _launch(
-            _backward_kernel, qkv[..., :D], qkv[..., D:], ctx.num_heads,
-            grad.contiguous(), out[..., :D], out[..., D:],
-        )  # fmt: skip
-        return out, None
+    N, T, width = qkv.shape
+    D = width // 3
+    qkv = qkv.contiguous()
+    out = qkv.new_empty(N, T, D)
+    _launch(_forward_kernel, qkv[..., :D], qkv[..., D:], num_heads, out)
+    return out
 
 
-class CrossAttention(torch.autograd.Function):
+@operator(
+    "(Tensor qkv, Tensor grad, int num_heads) -> Tensor",
+    fake=lambda qkv, grad, num_heads: torch.empty_like(qkv),
+)
+def short_self_attention_backward(qkv: Tensor, grad: Tensor, num_heads: int) -> Tensor:
+    """The gradient of qkv (N, T, 3 D), of the result's (N, T, D)."""
+    D = grad.shape[-1]
+    qkv = qkv.contiguous()
+    out = torch.empty_like(qkv)
+    _launch(
+        _backward_kernel, qkv[..., :D], qkv[..., D:], num_heads,
+        grad.contiguous(), out[..., :D], out[..., D:],
+    )  # fmt: skip
+    return out
+
+
+@operator(
+    "(Tensor q, Tensor kv, int num_heads) -> Tensor",
+    fake=lambda q, kv, num_heads: torch.empty_like(q),
+)
+def short_cross_attention(q: Tensor, kv: Tensor, num_heads: int) -> Tensor:
     """Attention of q (N, T, D) to keys and values (N, S, 2 D), side by side, to (N, T, D)."""
+    q, kv = q.contiguous(), kv.contiguous()
+    out = torch.empty_like(q)
+    _launch(_forward_kernel, q, kv, num_heads, out)
+    return out
 
-    @staticmethod
-    def forward(ctx: Any, q: Tensor, kv: Tensor, num_heads: int) -> Tensor:  # noqa: D102
-        q, kv = q.contiguous(), kv.contiguous()
-        ctx.save_for_backward(q, kv)
-        ctx.num_heads = num_heads
-        out = torch.empty_like(q)
-        _launch(_forward_kernel, q, kv, num_heads, out)
-        return out
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # noqa: D102
-        q, kv = ctx.saved_tensors
-        grad_q, grad_kv = torch.empty_like(q), torch.empty_like(kv)
-        _launch(_backward_kernel, q, kv, ctx.num_heads, grad.contiguous(), grad_q, grad_kv)
-        return grad_q, grad_kv, None
+@operator(
+    "(Tensor q, Tensor kv, Tensor grad, int num_heads) -> (Tensor, Tensor)",
+    fake=lambda q, kv, grad, num_heads: (torch.empty_like(q), torch.empty_like(kv)),
+)
+def short_cross_attention_backward(
+    q: Tensor, kv: Tensor, grad: Tensor, num_heads: int
+) -> tuple[Tensor, Tensor]:
+    """The gradients of q (N, T, D) and kv (N, S, 2 D), of the result's (N, T, D)."""
+    q, kv = q.contiguous(), kv.contiguous()
+    grads = torch.empty_like(q), torch.empty_like(kv)
+    _launch(_backward_kernel, q, kv, num_heads, grad.contiguous(), *grads)
+    return grads
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: ARG001
+    *tensors, ctx.num_heads = inputs
+    ctx.save_for_backward(*tensors)
+
+
+short_self_attention.register_autograd(
+    lambda ctx, grad: (
+        short_self_attention_backward(*ctx.saved_tensors, grad, ctx.num_heads),
+        None,
+    ),
+    setup_context=_save,
+)
+short_cross_attention.register_autograd(
+    lambda ctx, grad: (
+        *short_cross_attention_backward(*ctx.saved_tensors, grad, ctx.num_heads),
+        None,
+    ),
+    setup_context=_save,
+)

@@ -5,21 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from keyword import iskeyword
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ditbench.errors import DitbenchError
 from ditbench.models.registry import FILE_MODULE
 from ditbench.plugins.user_traceback import user_traceback
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from ditbench.models.blocks.base import Block
 
 HOW_TO_NAME = "write ./my_block.py:MyBlock, or package.module:MyBlock"
@@ -27,34 +24,23 @@ _AT_IMPORT = "fix that line: loading a block runs the module that its class is i
 _EXAMPLE = "docs/your-own.md has a complete example"
 
 
-@dataclass(frozen=True)
-class Location:
-    """Where the class of a block is defined.
-
-    Attributes:
-        container: the absolute path of a Python file, or the name of a module.
-        attribute: the name of the class there.
-    """
+class Location(NamedTuple):
+    """Where a class is defined: the absolute path of a file, or a module, and the class's name."""
 
     container: str
     attribute: str
-
-    @property
-    def is_file(self) -> bool:
-        """Whether the container is a file and not a module."""
-        return _is_path(self.container)
 
     def __str__(self) -> str:
         return f"{self.container}:{self.attribute}"
 
 
-def _is_path(text: str) -> bool:
-    return text.endswith(".py") or "/" in text or os.sep in text
-
-
 def is_location(text: str) -> bool:
     """Whether a text is meant as a location and not as the name of a block."""
-    return ":" in text or _is_path(text)
+    return ":" in text or _is_file(text)
+
+
+def _is_file(container: str) -> bool:
+    return container.endswith(".py") or "/" in container
 
 
 def parse_location(text: str) -> Location:
@@ -66,7 +52,7 @@ def parse_location(text: str) -> Location:
     container, _, attribute = (part.strip() for part in text.rpartition(":"))
     if not attribute.isidentifier() or iskeyword(attribute) or not container:
         raise DitbenchError(f"'{text}' does not name a class in a file or module", HOW_TO_NAME)
-    if _is_path(container):
+    if _is_file(container):
         # os.path and not Path: symbolic links stay, and a name too long is no error.
         path = os.path.abspath(os.path.expanduser(container))  # noqa: PTH100, PTH111
         if not os.path.isfile(path):  # noqa: PTH113
@@ -106,12 +92,9 @@ class ExternalBlock:
         where = self.defined_at
         found = self._decorated or getattr(self._module, where.attribute, None)
         if found is None:
-            names = [name for name, value in vars(self._module).items() if _is_block(value)]
-            hint = f"its blocks are {', '.join(names)}" if names else _EXAMPLE
-            raise DitbenchError(f"{where.container} has no class {where.attribute}", hint)
-        if not _is_block(found):
-            hint = f"class {where.attribute}(Block), from ditbench.models.blocks.base: {_EXAMPLE}"
-            raise DitbenchError(f"{where} is not a subclass of Block", hint)
+            raise DitbenchError(f"{where.container} has no class {where.attribute}", _EXAMPLE)
+        if not (isinstance(found, type) and issubclass(found, Block)):
+            raise DitbenchError(f"{where} is not a subclass of Block", _EXAMPLE)
         if found.forward is Block.forward:
             raise DitbenchError(f"{where} does not define forward(self, x, c)", _EXAMPLE)
         return found
@@ -121,18 +104,14 @@ class ExternalBlock:
         """The file that the class is in, as it was imported.
 
         Raises:
-            DitbenchError: there is no file, or it cannot be read.
+            DitbenchError: there is no file.
         """
-        if self.file is None or not (self.defined_at.is_file or Path(self.file).is_file()):
+        if self.file is None or not Path(self.file).is_file():
             raise DitbenchError(
                 f"{self.name} has no source file that a run can record: {self.defined_at}",
                 "put the class into a file of its own: --block ./my_block.py:MyBlock",
             )
-        try:
-            return Path(self.file).read_bytes()
-        except OSError as error:
-            message = f"cannot read {self.file}: {error.strerror}"
-            raise DitbenchError(message, "check the path") from error
+        return Path(self.file).read_bytes()
 
     @property
     def sha256(self) -> str:
@@ -149,14 +128,14 @@ class ExternalBlock:
     @cached_property
     def file(self) -> str | None:
         """The path of the file that the class is in, if there is one."""
-        if self.defined_at.is_file:
+        if _is_file(self.defined_at.container):
             return self.defined_at.container
         return getattr(self._module, "__file__", None)
 
     @cached_property
     def _module(self) -> ModuleType:
         container = self.defined_at.container
-        if self.defined_at.is_file:
+        if _is_file(container):
             source = self.source
             with user_traceback(self.name, container, _AT_IMPORT):
                 return _execute(container, source)
@@ -190,9 +169,3 @@ def _execute(path: str, source: bytes) -> ModuleType:
         del sys.modules[name]
         raise
     return module
-
-
-def _is_block(value: Any) -> bool:
-    from ditbench.models.blocks.base import Block
-
-    return isinstance(value, type) and issubclass(value, Block)

@@ -25,26 +25,18 @@ if TYPE_CHECKING:
 _EXTERNAL: dict[str, ExternalBlock] = {}
 
 
-def expand(name: str) -> list[str]:
-    """The blocks of a group, or the one of a name or location; nothing is imported.
+def expand_all(names: Iterable[str]) -> list[str]:
+    """The blocks of several names, groups and locations, each once; nothing is imported.
 
     A block given by its location, `./my_block.py:MyBlock`, is called `MyBlock` from then on.
 
     Raises:
-        DitbenchError: an unknown name, or a location where there is no file.
-    """
-    return block_names(name) if name in group_names() else [check_block(name)]
-
-
-def expand_all(names: Iterable[str]) -> list[str]:
-    """The blocks of several names, groups and locations, each once.
-
-    Raises:
-        DitbenchError: as of `expand`, or two locations have classes of the same name.
+        DitbenchError: an unknown name, a location where there is no file, or two locations with
+            classes of the same name.
     """
     found: dict[str, str] = {}
     for name in names:
-        for block in expand(name):
+        for block in block_names(name) if name in group_names() else [check_block(name)]:
             location = str(_EXTERNAL[block].defined_at) if is_location(name) else ""
             if found.setdefault(block, location) != location:
                 raise DitbenchError(

@@ -62,9 +62,8 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
     """
     speeds: dict[str, Speed] = {}
     for run in plans:
-        fingerprint = run.config.with_values(
-            train__lr=1.0
-        ).fingerprint  # speed does not depend on the rate
+        # Speed does not depend on the rate, nor the fingerprint on the seed.
+        fingerprint = run.config.with_values(train__lr=1.0).fingerprint
         complete = run.directory.is_complete()
         if not complete and fingerprint not in speeds:
             say(f"calibrating {run.config.block} on {run.device}")

@@ -78,12 +78,9 @@ def plan_sweep(
 
 def _part(config: RunConfig, fraction: float) -> dict[str, float]:
     """A fraction of the budget, in its own unit."""
-    budget = config.budget
-    if budget.steps is not None:
-        return {"budget__steps": max(1, round(budget.steps * fraction))}
-    if budget.flops is not None:
-        return {"budget__flops": budget.flops * fraction}
-    return {"budget__seconds": (budget.seconds or 0.0) * fraction}
+    ((unit, amount),) = config.budget.model_dump(exclude_none=True).items()
+    part = amount * fraction
+    return {f"budget__{unit}": max(1, round(part)) if unit == "steps" else part}
 
 
 def has_diverged(plan: Plan) -> bool:

@@ -46,7 +46,9 @@ class Backend:
     @property
     def ops(self) -> Ops:
         """The operations to build a model with."""
-        return kernels.ops() if self.name == "kernels" else PLAIN
+        if self.name == "kernels":
+            return kernels.ops()
+        return kernels.compile_ops() if self.name == "compile" else PLAIN
 
     @property
     def compiles(self) -> bool:

@@ -3,7 +3,7 @@
 import pytest
 
 from ditbench.models.sizes import ModelSize
-from ditbench.plugins.lookup import expand
+from ditbench.plugins.lookup import expand_all
 from ditbench.plugins.options import check_options, own_options
 
 SIZE = ModelSize(hidden_size=32, depth=2, num_heads=4, patch_size=2)
@@ -16,7 +16,7 @@ def stated(write):
 
     def stated(text):
         path = write(write().read_text() + OPTIONS.format(text).replace("{}", text))
-        expand(f"{path}:Mine")
+        expand_all([f"{path}:Mine"])
         return "Mine"
 
     return stated

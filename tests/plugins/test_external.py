@@ -88,12 +88,12 @@ def test_a_file_that_raises_shows_its_traceback(write, text, words, refused):
 @pytest.mark.parametrize(
     ("text", "words", "hint"),
     [("Mine = None\n", "mine.py has no class Mine", "complete example"),
-     ("class Mine: pass\n", "mine.py:Mine is not a subclass of Block", "class Mine(Block)"),
-     ("Mine = 3\n", "mine.py:Mine is not a subclass of Block", "class Mine(Block)"),
+     ("class Mine: pass\n", "mine.py:Mine is not a subclass of Block", "complete example"),
+     ("Mine = 3\n", "mine.py:Mine is not a subclass of Block", "complete example"),
      ("from ditbench.models.blocks.base import Block\nclass Mine(Block): pass\n",
       "mine.py:Mine does not define forward(self, x, c)", "complete example"),
      ("from ditbench.models.blocks.plain import PlainBlock\nclass Mint(PlainBlock): pass\n",
-      "mine.py has no class Mine", "Mint")],
+      "mine.py has no class Mine", "complete example")],
 )  # fmt: skip
 def test_a_file_without_the_block_says_what_it_has(write, text, words, hint, refused):
     path = write(text)

@@ -5,18 +5,18 @@ import sys
 from ditbench.models.registry import block_names
 from ditbench.plugins.external import Location
 from ditbench.plugins.installed import package_of, shadowed
-from ditbench.plugins.lookup import expand, external_block, find_block
+from ditbench.plugins.lookup import expand_all, external_block, find_block
 
 
 def test_an_installed_block_has_the_name_of_its_entry_point(package, write, refused):
     package("class-gate = theirs_blocks:Mine")
     write(name="theirs/theirs_blocks.py")
-    assert expand("class-gate") == ["class-gate"]
+    assert expand_all(["class-gate"]) == ["class-gate"]
     assert "theirs_blocks" not in sys.modules
     assert find_block("class-gate").__name__ == "Mine"
     assert external_block("class-gate").location == "theirs_blocks:Mine"
     assert "class-gate" not in block_names()
-    assert "class-gate" in refused(expand, "class-gte").hint
+    assert "class-gate" in refused(expand_all, ["class-gte"]).hint
 
 
 def test_a_broken_package_breaks_nothing_but_its_own_block(package, write, refused):
@@ -24,7 +24,7 @@ def test_a_broken_package_breaks_nothing_but_its_own_block(package, write, refus
             "up down = theirs_broken:Mine")  # fmt: skip
     write("1 / 0", "theirs/theirs_broken.py")
     assert find_block("none")
-    assert expand("all") == block_names()
+    assert expand_all(["all"]) == block_names()
     assert "ZeroDivisionError" in refused(find_block, "broken").message
     assert refused(find_block, "gone").message == "there is no module 'theirs_gone'"
     assert "the block 'odd' of package theirs is broken" in refused(find_block, "odd").message
@@ -34,7 +34,7 @@ def test_a_broken_package_breaks_nothing_but_its_own_block(package, write, refus
 def test_a_name_of_ditbench_s_own_stays_its_own(package):
     package("adaln = theirs_blocks:Mine", "paper = theirs_blocks:Mine", "free = theirs_blocks:Mine")
     assert find_block("adaln").__module__ == "ditbench.models.blocks.adaln"
-    assert expand("paper") == block_names("paper")
+    assert expand_all(["paper"]) == block_names("paper")
     assert shadowed() == [
         f"the block '{name}' of package theirs is ignored: ditbench has a block or group of that "
         "name"

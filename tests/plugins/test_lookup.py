@@ -12,7 +12,6 @@ from ditbench.plugins import lookup
 from ditbench.plugins.lookup import (
     block_errors,
     check_block,
-    expand,
     expand_all,
     external_block,
     find_block,
@@ -23,7 +22,7 @@ from ditbench.plugins.lookup import (
 def test_a_class_in_a_file_is_a_block(write, monkeypatch, tmp_path):
     write()
     monkeypatch.chdir(tmp_path)
-    assert expand("./mine.py:Mine") == ["Mine"]
+    assert expand_all(["./mine.py:Mine"]) == ["Mine"]
     assert expand_all(["none", "mine.py:Mine", "paper"]) == ["none", "Mine", *block_names("paper")]
     assert check_block("Mine") == "Mine"
     assert find_block("Mine").__name__ == "Mine"
@@ -31,8 +30,8 @@ def test_a_class_in_a_file_is_a_block(write, monkeypatch, tmp_path):
 
 
 def test_groups_and_names_expand_without_the_file_system():
-    assert expand("paper") == block_names("paper")
-    assert expand("u-vit") == ["u-vit"]
+    assert expand_all(["paper"]) == block_names("paper")
+    assert expand_all(["u-vit"]) == ["u-vit"]
     assert all(external_block(name) is None for name in block_names())
     assert find_block("adaln") is block_class("adaln")
 
@@ -40,8 +39,9 @@ def test_groups_and_names_expand_without_the_file_system():
 def test_naming_a_file_neither_executes_it_nor_imports_torch(write):
     path = write("raise SystemExit('executed')")
     program = (
-        "import sys\nfrom ditbench.plugins.lookup import expand\n"
-        f"assert expand({str(path)!r} + ':Mine') == ['Mine']\nassert 'torch' not in sys.modules\n"
+        "import sys\nfrom ditbench.plugins.lookup import expand_all\n"
+        f"assert expand_all([{str(path)!r} + ':Mine']) == ['Mine']\n"
+        "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
 
@@ -56,7 +56,7 @@ def test_an_edited_file_is_loaded_again(write):
 @pytest.mark.parametrize("name", ["hybrid", "none", "paper", "all"])
 def test_a_class_cannot_take_the_name_of_one_of_ditbench_s_own(write, name, refused):
     path = write(write().read_text().replace("Mine", name))
-    error = refused(expand, f"{path}:{name}")
+    error = refused(expand_all, [f"{path}:{name}"])
     assert f"ditbench has a block or group called '{name}'" in error.message
     assert error.hint == "rename the class"
 
@@ -67,18 +67,18 @@ def test_two_files_with_the_same_class_name_are_not_mixed_up(write, refused):
     error = refused(expand_all, [f"{one}:Mine", f"{other}:Mine"])
     assert f"two blocks are called Mine: {one}:Mine and {other}:Mine" in error.message
     assert external_block("Mine").file == str(other)
-    expand(f"{one}:Mine")
+    expand_all([f"{one}:Mine"])
     assert external_block("Mine").file == str(one)
 
 
 def test_an_unknown_name_offers_blocks_and_groups(refused):
     assert "adaln-zero" in refused(find_block, "adaln_zer").hint
-    assert "paper" in refused(expand, "papr").hint
+    assert "paper" in refused(expand_all, ["papr"]).hint
 
 
 def test_the_block_of_a_recorded_run_is_found_again_or_reported_as_gone(write, refused):
     path = write()
-    expand(f"{path}:Mine")
+    expand_all([f"{path}:Mine"])
     block = external_block("Mine")
     recorded = ("Mine", block.location, block.sha256, "RUN/strategy.py")
     lookup._EXTERNAL.clear()
@@ -125,7 +125,7 @@ def test_a_decorator_has_no_effect_in_a_file_given_by_its_location(write):
     path = write("import ditbench\n" + text)
     for edit in ("", "# edited"):
         path.write_text(path.read_text() + edit)
-        expand(f"{path}:Mine")
+        expand_all([f"{path}:Mine"])
         assert find_block("Mine")
         assert external_block("Mine").location == f"{path}:Mine"
     assert "Mine" not in block_names()
@@ -142,4 +142,4 @@ def test_a_decorated_class_is_an_external_block():
 
         assert find_block("decorated") is Decorated
         assert external_block("decorated").file == __file__
-        assert expand("house") == ["decorated"]
+        assert expand_all(["house"]) == ["decorated"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -30,12 +29,17 @@ class Conditioning:
     timestep: Tensor | None
     label: Tensor | None
     total: Tensor | None
+    both: Tensor | None
 
     @classmethod
     def of(cls, t: Tensor | None, c: Tensor | None) -> Conditioning:
         """Join the embeddings of the timestep t (N, D) and of the class c (N, D)."""
         parts = [part for part in (t, c) if part is not None]
-        return cls(t, c, total=reduce(torch.add, parts) if parts else None)
+        if not parts:
+            return cls(None, None, None, None)
+        # In mixed precision a linear layer's type, or every block would convert it.
+        total = sum(parts[1:], start=parts[0]).type_as(parts[0])
+        return cls(t, c, total, torch.stack(parts, dim=1))
 
     @property
     def t(self) -> Tensor:
@@ -55,7 +59,7 @@ class Conditioning:
     @property
     def tokens(self) -> Tensor:
         """Both embeddings as tokens, t first, (N, 2, D); (N, 1, D) where there is only one."""
-        return torch.stack([e for e in (self.timestep, self.label) if e is not None], dim=1)
+        return _available(self.both, "either", "reads_timestep and reads_class")
 
 
 def _available(part: Tensor | None, what: str, attribute: str) -> Tensor:

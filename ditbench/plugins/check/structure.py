@@ -96,7 +96,7 @@ def start(subject: Subject) -> str:
 def gradients(subject: Subject) -> str:
     """Every parameter gets a gradient, in models of one block and of four."""
     for depth in (1, 4):
-        model = subject.random_model(replace(USUAL, size=replace(USUAL.size, depth=depth)))
+        model = subject.random_model(USUAL._replace(size=replace(USUAL.size, depth=depth)))
         x, t, _ = inputs()
         # The rows of labels that are not in the batch have no gradient.
         model(x, t, torch.arange(len(x))).square().sum().backward()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -37,17 +37,8 @@ def require(condition: bool, reason: str, hint: str = "") -> None:  # noqa: FBT0
         raise CheckError(reason, hint)
 
 
-@dataclass(frozen=True)
-class Task:
-    """A model and a batch. N, C, T and D all differ, so that mixing them up is an error.
-
-    Attributes:
-        size: of the model.
-        height: of the images.
-        width: of the images.
-        channels: of the images.
-        images: N, the batch size.
-    """
+class Task(NamedTuple):
+    """A model and a batch of images. N, C, T and D all differ: mixing them up is an error."""
 
     size: ModelSize
     height: int
@@ -78,12 +69,7 @@ TASKS = (
 
 @dataclass(frozen=True)
 class Subject:
-    """The block that is checked.
-
-    Attributes:
-        block: its class.
-        file: where that is defined, if in a file.
-    """
+    """The class of the block that is checked, and its file, if it has one."""
 
     block: type[Block]
     file: str | None
