@@ -116,7 +116,7 @@ def load_runs(given: Path | None, blocks: str | None = None) -> pd.DataFrame:
 
 
 def _default_results() -> Path:
-    from ditbench.report.reading.find import find_runs
+    from ditbench.report.reading.results import find_runs
 
     own = Path("results")
     if any(run.is_complete() for run in find_runs(own)):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from ditbench.rundir import metric_suffix
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -36,7 +38,7 @@ def budget(unit: str, amount: float) -> str:
 
 def suffix(samples: int) -> str:
     """The number of samples in a metric's title: 2000 -> `2K`, 1797 -> `1797`."""
-    return f"{samples // 1000}K" if samples % 1000 == 0 else str(samples)
+    return metric_suffix(samples).upper()
 
 
 def decimals(places: int, scale: float = 1.0) -> Callable[[Any], str]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ditbench.report.amounts import decimals, significant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,6 @@ class Fact:
     """One column of `load_results`.
 
     Attributes:
-        name: of the column.
-        dtype: in pandas.
         alike: runs must agree in it to be ranked together.
         task: it says what was trained on what; runs of different tasks differ in much else.
         scored: a column of eval.csv that says how an evaluation was made. It cannot change along
@@ -27,9 +25,7 @@ class Fact:
         keys: the configuration keys that it holds. A key that ends in `.` stands for all keys
             that begin with it.
         heading: how a heading shows the value; None leaves it out.
-        title: the header of its column in tables.
-        text: how tables write a value.
-        best: which end tables highlight.
+        title, text, best: its header in tables, how they write a value, which end they highlight.
     """
 
     name: str
@@ -114,12 +110,8 @@ SHARED = (*ALIKE, "schema", "lr", "device", "source", "backend")
 # The statistics that a comparison infers about a block beside the baseline. The baseline itself
 # and forced rankings have none.
 INFERRED = (
-    "fid_difference_low",
-    "fid_difference_high",
-    "fid_ratio_low",
-    "fid_ratio_high",
-    "p_value",
-    "p_holm",
+    *("fid_difference_low", "fid_difference_high", "fid_ratio_low", "fid_ratio_high"),
+    *("p_value", "p_holm"),
 )
 
 
@@ -127,11 +119,7 @@ class MetricFacts(BaseModel):
     """A metric as result.json describes it.
 
     Attributes:
-        name: of its column.
-        title: in tables.
-        direction: which values are better.
         format: `.2f` or `.3g`; see `amounts.writer`.
-        unit: of its values; empty without one.
         version: raised when the same samples get another value.
         depends_on_samples: its column in eval.csv and its title end in the number of samples.
     """
@@ -151,20 +139,21 @@ class MetricFacts(BaseModel):
 FIRST_METRICS = (
     MetricFacts(name="fid", title="FID", direction="lower", format=".2f"),
     MetricFacts(name="kid", title="KID", direction="lower", format=".3g"),
-    MetricFacts(
-        name="label_accuracy",
-        title="Label acc.",
-        direction="higher",
-        format=".3f",
-        depends_on_samples=False,
-    ),
-)
+    MetricFacts(name="label_accuracy", title="Label acc.", direction="higher", format=".3f",
+                depends_on_samples=False),
+)  # fmt: skip
+
+# The blocks of the DiT paper in the order of its section 3.2.
+PAPER_ORDER = ("in-context", "cross-attention", "adaln", "adaln-zero")
+
+
+def in_order(blocks: Iterable[str]) -> list[str]:
+    """Distinct block names: the paper's first, in its order, then the others alphabetically."""
+    names = set(blocks)
+    return [name for name in PAPER_ORDER if name in names] + sorted(names.difference(PAPER_ORDER))
 
 
 def is_recipe(key: str) -> bool:
     """Whether a configuration key has no column of its own: it is then part of `recipe`."""
-    return not any(
-        key == held or (held.endswith(".") and key.startswith(held))
-        for fact in FACTS
-        for held in fact.keys
-    )
+    held = [each for fact in FACTS for each in fact.keys]
+    return key not in held and not key.startswith(tuple(each for each in held if each[-1] == "."))

@@ -11,7 +11,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 from zlib import crc32
 
-from ditbench.report.order import in_order
+from ditbench.report.facts import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ditbench.config import read_toml
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.report.reading.fields import flatten
-from ditbench.report.reading.find import find_runs
-
-if TYPE_CHECKING:
-    from ditbench.rundir import RunDirectory
+from ditbench.report.reading.results import find_runs
 
 
 def diff_runs(a: str | Path, b: str | Path) -> list[dict[str, Any]]:
-    """The facts in which two runs differ.
-
-    Args:
-        a: a run directory, or a directory with one run in it.
-        b: another.
+    """The facts in which the runs in two directories differ.
 
     Returns:
         Rows of `source` (`config` or `environment`), `key` (dotted), and the values `a` and `b`;
@@ -38,21 +31,14 @@ def diff_runs(a: str | Path, b: str | Path) -> list[dict[str, Any]]:
 
 
 def _facts(place: str | Path) -> dict[tuple[str, str], Any]:
-    run = _one_run(Path(place))
-    tables = {"config": read_toml(run.config), "environment": read_json(run.environment)}
-    return {
-        (source, key): value
-        for source, table in tables.items()
-        for key, value in flatten(table).items()
+    runs = list(find_runs(Path(place)))
+    if len(runs) != 1:
+        what = f"holds {len(runs)} runs, not one" if runs else "is not a run directory"
+        raise DitbenchError(
+            f"{place} {what}",
+            "name two run directories: --diff results/digits/adaln/seed0-... results/digits/...",
+        )
+    config, environment = read_toml(runs[0].config), read_json(runs[0].environment)
+    return {("config", key): value for key, value in flatten(config).items()} | {
+        ("environment", key): value for key, value in flatten(environment).items()
     }
-
-
-def _one_run(place: Path) -> RunDirectory:
-    runs = list(find_runs(place)) if place.is_dir() else []
-    if len(runs) == 1:
-        return runs[0]
-    what = f"holds {len(runs)} runs, not one" if runs else "is not a run directory"
-    raise DitbenchError(
-        f"{place} {what}",
-        "name two run directories: --diff results/digits/adaln/seed0-... results/digits/...",
-    )

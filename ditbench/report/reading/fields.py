@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ditbench.errors import DitbenchError
+from ditbench.errors import DitbenchError, one_line
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -16,9 +16,6 @@ Row = dict[str, Any]
 Text = Annotated[str, Field(min_length=1)]
 Whole = Annotated[int, Field(ge=0, lt=2**63)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-
-# Characters of a value in an error message.
-_MAX_SHOWN = 60
 
 
 class Table(BaseModel):
@@ -30,8 +27,7 @@ class Table(BaseModel):
 def parse(kind: TypeAdapter[T], values: Any, file: str) -> T:
     """Validate values; a key whose value is None counts as missing.
 
-    Raises:
-        DitbenchError: a value is missing or of another type; names the file, the key and the value.
+    A DitbenchError names the file, the key and the value that is missing or of another type.
     """
     if isinstance(values, dict):
         values = {key: value for key, value in values.items() if value is not None}
@@ -42,8 +38,8 @@ def parse(kind: TypeAdapter[T], values: Any, file: str) -> T:
         key = ".".join(map(str, first["loc"]))
         if first["type"] == "missing":
             raise DitbenchError(f"{file}: {key} is missing") from error
-        message = f"{file}: {key}: {first['msg']}, not {show(first['input'])}"
-        raise DitbenchError(message) from error
+        reason = f"{first['msg']}, not {show(first['input'])}"
+        raise DitbenchError(f"{file}: {key}: {reason}") from error
 
 
 def show(value: Any) -> str:
@@ -54,7 +50,7 @@ def show(value: Any) -> str:
         text = f"a number of {value.bit_length():,} bits"
     except RecursionError:
         text = f"a {type(value).__name__} that is nested too deeply"
-    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
+    return one_line(text, 60)
 
 
 def flatten(table: Row, prefix: str = "") -> Row:

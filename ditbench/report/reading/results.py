@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ditbench.errors import DitbenchError, one_line, unknown_name
 from ditbench.models.registry import block_names, group_names
 from ditbench.report.facts import FACTS, FIRST_METRICS, MetricFacts
-from ditbench.report.reading.find import find_runs
 from ditbench.report.reading.run import read_run
-from ditbench.rundir import RunDirectory
+from ditbench.rundir import OWN_DIRECTORIES, TUNING, RunDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import pandas as pd
 
@@ -23,7 +23,34 @@ if TYPE_CHECKING:
     Run = list[Row]
     Skipped = list[tuple[str, str]]
 
+# Where a clone keeps the project's own runs, below `results`.
+REFERENCE = "reference"
 _HINT = "`ditbench run --block adaln-zero` makes one"
+
+
+def find_runs(root: Path) -> Iterator[RunDirectory]:
+    """Every run directory at or below `root` (those that hold a config.toml), in path order.
+
+    The project's own runs in `results/reference` do not mix with those of a user beside them: they
+    are found below `results` only if there are no others. Runs of learning-rate sweeps do not mix
+    with any other runs: they are found only where `root` holds nothing but sweeps.
+    """
+    if (root / "config.toml").is_file():
+        yield RunDirectory(root)
+        return
+    below = [path.relative_to(root) for path in _runs_below(root)]
+    # The runs of a sweep are in tune/<preset>/<block>/.
+    found = sorted(path for path in below if path.parts[-4:-3] != (TUNING,))
+    own = [path for path in found if path.parts[0] != REFERENCE]
+    yield from (RunDirectory(root / path) for path in own or found)
+
+
+def _runs_below(root: Path) -> Iterator[Path]:
+    """Directories with a config.toml, without a search where a run keeps its own files."""
+    for place, directories, files in os.walk(root):
+        if "config.toml" in files:
+            directories[:] = [name for name in directories if name not in OWN_DIRECTORIES]
+            yield Path(place)
 
 
 def load_results(path: str | Path, blocks: str | Iterable[str] | None = None) -> pd.DataFrame:
@@ -58,29 +85,27 @@ def load_results(path: str | Path, blocks: str | Iterable[str] | None = None) ->
             skipped.append((one_line(str(run.path)), one_line(error.message)))
     runs = _newest(runs, skipped)
     if not runs:
-        raise _nothing_in(root, skipped)
+        message = f"no complete run in {root}"
+        if skipped:
+            message += f" ({len(skipped)} skipped; the first, {': '.join(skipped[0])})"
+        raise DitbenchError(message, _HINT)
     _name_versions(runs)
     if blocks is not None:
         runs = _of_blocks(runs, blocks.split(",") if isinstance(blocks, str) else blocks)
     rows = [row for run in runs for row in run]
     dtypes = {fact.name: fact.dtype for fact in FACTS}
     dtypes |= {metric.name: "float64" for metric in metrics_of(run[0]["metrics"] for run in runs)}
-    frame = pd.DataFrame(
-        {
-            name: pd.Series([row.get(name) for row in rows], dtype=dtype)
-            for name, dtype in dtypes.items()
-        }
-    )
+    columns = {
+        name: pd.Series([row.get(name) for row in rows], dtype=dtype)
+        for name, dtype in dtypes.items()
+    }
+    frame = pd.DataFrame(columns)
     frame.attrs["skipped"] = skipped
     return frame
 
 
 def metrics_of(texts: Iterable[str]) -> list[MetricFacts]:
-    """The metrics of several runs, each once: those of the first schema, then the others.
-
-    Args:
-        texts: the column `metrics` of their rows.
-    """
+    """The metrics in some cells of the column `metrics`: those of the first schema come first."""
     described = (each for text in dict.fromkeys(texts) for each in json.loads(text))
     found = {each["name"]: MetricFacts(**each) for each in described}
     first = [metric.name for metric in FIRST_METRICS if metric.name in found]
@@ -93,18 +118,10 @@ def _of_blocks(runs: list[Run], names: Iterable[str]) -> list[Run]:
     chosen: set[str] = set()
     for name in map(str.strip, names):
         members = block_names(name) if name in group_names() else [name]
-        found = set(members) & set(present)
-        if not found:
+        if not set(members) & set(present):
             raise unknown_name("block among these runs", name, [*present, *group_names()])
-        chosen |= found
+        chosen.update(members)
     return [run for run in runs if run[0]["block"] in chosen]
-
-
-def _nothing_in(root: Path, skipped: Skipped) -> DitbenchError:
-    message = f"no complete run in {root}"
-    if skipped:
-        message += f" ({len(skipped)} skipped; the first, {skipped[0][0]}: {skipped[0][1]})"
-    return DitbenchError(message, _HINT)
 
 
 def _name_versions(runs: list[Run]) -> None:
@@ -119,7 +136,7 @@ def _name_versions(runs: list[Run]) -> None:
 
 def _newest(runs: list[Run], skipped: Skipped) -> list[Run]:
     """The newest run of each block, seed and fingerprint; the others are added to `skipped`."""
-    kept: dict[tuple[Any, ...], Run] = {}
+    kept: dict[tuple[str, int, str], Run] = {}
     for run in sorted(runs, key=_written):
         key = (run[0]["block"], run[0]["seed"], run[0]["fingerprint"])
         if older := kept.get(key):

@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 import re
-import stat
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -94,15 +93,14 @@ class _Evaluation(Table):
 
 _RESULT, _COST, _CONFIG = TypeAdapter(_Result), TypeAdapter(_Cost), TypeAdapter(_Config)
 _EVALUATION = TypeAdapter(_Evaluation)
-_VALUES = TypeAdapter(dict[str, Finite], config=ConfigDict(strict=True))
+_NUMBERS = TypeAdapter(dict[str, Finite], config=ConfigDict(strict=True))
 _METRICS = TypeAdapter(list[MetricFacts])
 
 
 def read_run(run: RunDirectory) -> list[Row]:
     """The evaluations of one run, one row each, with the facts of the run; the last is `final`.
 
-    Raises:
-        DitbenchError: the run is incomplete or damaged; names the file and what is wrong with it.
+    A DitbenchError if the run is incomplete or damaged: names the file and what is wrong with it.
     """
     try:
         return _read_run(run)
@@ -119,8 +117,7 @@ def _read_run(run: RunDirectory) -> list[Row]:
         _check_file(path)
     result = run.read_result()
     run.check_recorded(result)
-    config = read_toml(run.config)
-    flat = flatten(config)
+    flat = flatten(read_toml(run.config))
     _check_source(run, flat)
     metrics = _metrics(result, run.result.name)
     facts = {
@@ -131,36 +128,39 @@ def _read_run(run: RunDirectory) -> list[Row]:
         **parse(_CONFIG, flat, run.config.name).model_dump(),
         "budget": _budget(flat, run.config.name),
         "source": source_of(flat),
-        "recipe": _recipe(flat, metrics),
+        # The part of the configuration that no other column holds. A metric that is computed in
+        # another way is not comparable.
+        "recipe": json.dumps(
+            {key: value for key, value in flat.items() if is_recipe(key)}
+            | {f"{each.name}.version": each.version for each in metrics if each.version != 1},
+            sort_keys=True,
+            default=str,
+        ),
         **read_spike(run.train),
         "backend": _backend(run),
         "metrics": _METRICS.dump_json(metrics).decode(),
     }
     for name in ("preset", "block", "seed"):
-        if name in config and config[name] != facts[name]:
+        if name in flat and flat[name] != facts[name]:
             raise DitbenchError(
                 f"{run.result.name} is of {name} {show(facts[name])}, "
-                f"{run.config.name} of {show(config[name])}"
+                f"{run.config.name} of {show(flat[name])}"
             )
     evaluations = _read_evaluations(run.evaluations, metrics)
-    _check_last(result, evaluations[-1], run.evaluations.name)
-    rows = [{**facts, **evaluation, "final": False} for evaluation in evaluations]
-    rows[-1]["final"] = True
-    return rows
+    last = evaluations[-1]
+    _check_last(result, last, run.evaluations.name)
+    return [facts | evaluation | {"final": evaluation is last} for evaluation in evaluations]
 
 
 def _check_file(path: Path) -> None:
     """Refuse a file that would block (a pipe) or fill the memory (a device)."""
-    try:
-        facts = path.stat()
-    except OSError:
+    if not path.exists() or path.is_dir():
         return  # reading it says what is wrong
-    if stat.S_ISDIR(facts.st_mode):
-        return
-    if not stat.S_ISREG(facts.st_mode):
+    if not path.is_file():
         raise DitbenchError(f"{path.name} is not a file, but a pipe, a socket or a device")
-    if facts.st_size > (MAX_CONFIG_BYTES if path.suffix == ".toml" else MAX_BYTES):
-        raise DitbenchError(f"{path.name} is too large: {facts.st_size:,} bytes")
+    size = path.stat().st_size
+    if size > (MAX_CONFIG_BYTES if path.suffix == ".toml" else MAX_BYTES):
+        raise DitbenchError(f"{path.name} is too large: {size:,} bytes")
 
 
 def _check_source(run: RunDirectory, flat: Row) -> None:
@@ -183,20 +183,8 @@ def _metrics(result: Row, file: str) -> list[MetricFacts]:
     return metrics
 
 
-def _recipe(flat: Row, metrics: Sequence[MetricFacts]) -> str:
-    """The part of a configuration that no other column holds, as JSON."""
-    recipe = {key: value for key, value in flat.items() if is_recipe(key)}
-    # A value that is computed in another way is not comparable.
-    recipe |= {f"{each.name}.version": each.version for each in metrics if each.version != 1}
-    return json.dumps(recipe, sort_keys=True, default=str)
-
-
 def source_of(flat: Row) -> str:
-    """The name of a run's images: the data set, or the file or folder that they were read from.
-
-    Args:
-        flat: the run's configuration with dotted keys.
-    """
+    """The name of a run's images: the data set, or the file or folder that they were read from."""
     name, path = str(flat.get("data.name")), flat.get("data.path")
     if name in PUBLISHED or not isinstance(path, str):
         return name
@@ -208,7 +196,7 @@ def _budget(flat: Row, file: str) -> str:
     given = {key: value for key, value in flat.items() if key.startswith("budget.")}
     if len(given) != 1 or not given.keys() <= {"budget.steps", "budget.flops", "budget.seconds"}:
         raise DitbenchError(f"{file}: [budget] is not one of steps, flops and seconds")
-    ((key, amount),) = parse(_VALUES, given, file).items()
+    ((key, amount),) = parse(_NUMBERS, given, file).items()
     unit = key.removeprefix("budget.")
     return amounts.budget(unit, int(amount) if unit == "steps" else amount)
 
@@ -253,18 +241,14 @@ def _read_evaluations(path: Path, metrics: Sequence[MetricFacts]) -> list[Row]:
 
 def _evaluation(cells: Row, metrics: Sequence[MetricFacts], file: str) -> Row:
     row = parse(_EVALUATION, cells, file).model_dump()
-    columns = {metric.name: _column(metric, row["samples"]) for metric in metrics}
+    suffix = f"_{metric_suffix(row['samples'])}"
+    columns = {each.name: each.name + suffix * each.depends_on_samples for each in metrics}
     given = {name: cells.get(name) for name in columns.values()}
-    values = parse(_VALUES, given, file)
+    values = parse(_NUMBERS, given, file)
     if columns["fid"] not in values:
         raise DitbenchError(f"{file}: {columns['fid']} is missing")
     # A metric that needs classes is left out, or empty, if the features have none.
     return row | {name: values.get(column, math.nan) for name, column in columns.items()}
-
-
-def _column(metric: MetricFacts, samples: int) -> str:
-    """The name of a metric's column in eval.csv."""
-    return f"{metric.name}_{metric_suffix(samples)}" if metric.depends_on_samples else metric.name
 
 
 def _check_last(result: Row, last: Row, file: str) -> None:

@@ -11,8 +11,7 @@ import numpy as np
 
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.report import words
-from ditbench.report.facts import INFERRED, MetricFacts
-from ditbench.report.order import in_order
+from ditbench.report.facts import INFERRED, MetricFacts, in_order
 from ditbench.report.reading.groups import (
     configurations,
     devices_differ,

@@ -15,7 +15,7 @@ from ditbench.config import read_toml, validate
 from ditbench.errors import DitbenchError, one_line
 from ditbench.files import read_json
 from ditbench.report import amounts
-from ditbench.report.reading.find import find_runs
+from ditbench.report.reading.results import find_runs
 from ditbench.report.reading.run import read_run
 from ditbench.rundir import SWEEP
 
