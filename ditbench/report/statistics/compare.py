@@ -23,8 +23,7 @@ from ditbench.report.reading.groups import (
 from ditbench.report.reading.results import metrics_of
 from ditbench.report.statistics.curves import fid_area, to_target
 from ditbench.report.statistics.paired import holm, mean_interval, paired
-from ditbench.report.statistics.rates import order_by_rate
-from ditbench.report.statistics.verdict import Verdict, decide
+from ditbench.report.statistics.verdict import Verdict, decide, leaders_by_rate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,9 +136,7 @@ def compare_groups(
 ) -> list[Comparison]:
     """Compare each group of like runs by itself; see `compare`.
 
-    Raises:
-        DitbenchError: no runs, a target that is not above 0, or a baseline that no group has. A
-            group without the baseline has its own.
+    A group without the baseline has its own; a DitbenchError if no group has it.
     """
     _check_not_empty(df)
     if baseline is not None and baseline not in set(df["block"]):
@@ -148,7 +145,7 @@ def compare_groups(
     for group in groups_of(df):
         known = baseline if baseline in set(group.runs["block"]) else None
         comparison = compare(group.runs, known, target_fid=target_fid)
-        order = order_by_rate(group.at_all_rates)
+        order = words.order_by_rate(leaders_by_rate(group.at_all_rates))
         text = f"{comparison.sentence} {order}".rstrip()
         comparisons.append(replace(comparison, apart=group.apart, sentence=text))
     return comparisons
@@ -156,9 +153,8 @@ def compare_groups(
 
 def _check_not_empty(df: pd.DataFrame) -> None:
     if df.empty:
-        raise DitbenchError(
-            "there are no runs to compare", "`ditbench run --block paper` makes some"
-        )
+        hint = "`ditbench run --block paper` makes some"
+        raise DitbenchError("there are no runs to compare", hint)
 
 
 def _labels(df: pd.DataFrame) -> pd.Series[str]:
@@ -166,8 +162,8 @@ def _labels(df: pd.DataFrame) -> pd.Series[str]:
     labels = df["block"].copy()
     for block, runs in df.groupby("block"):
         parts = configurations(runs)
-        for part, apart in zip(parts, distinctions(parts), strict=True):
-            if len(parts) > 1:
+        if len(parts) > 1:
+            for part, apart in zip(parts, distinctions(parts), strict=True):
                 labels.loc[part.index] = f"{block} ({words.facts_in_words(apart)})"
     return labels
 
@@ -190,20 +186,18 @@ def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | Non
     final = df[df["final"]].set_index("path", drop=False)
     final = final.assign(fid_area=fid_area(df))
     grouped = final.groupby("block")
-    table = (
-        grouped[[metric.name for metric in metrics]]
-        .mean()
-        .assign(
-            seeds=grouped["seed"].nunique(),
-            fid_std=grouped["fid"].std(),
-            loss_spikes=grouped["loss_spike"].count(),
-            **{name: grouped[name].first() for name in ("parameters", "gmacs")},
-            **{name: grouped[name].mean() for name in ("steps", "train_flops", "fid_area")},
-        )
+    averaged = ("steps", "train_flops", "fid_area", *(metric.name for metric in metrics))
+    intervals = [mean_interval(fid.to_numpy()) for _, fid in grouped["fid"]]
+    table = grouped[list(averaged)].mean()
+    table = table.assign(
+        seeds=grouped["seed"].nunique(),
+        parameters=grouped["parameters"].first(),
+        gmacs=grouped["gmacs"].first(),
+        fid_std=grouped["fid"].std(),
+        fid_low=[interval.low for interval in intervals],
+        fid_high=[interval.high for interval in intervals],
+        loss_spikes=grouped["loss_spike"].count(),
     )
-    intervals = {block: mean_interval(fid.to_numpy()) for block, fid in grouped["fid"]}
-    table["fid_low"] = [intervals[block].low for block in table.index]
-    table["fid_high"] = [intervals[block].high for block in table.index]
     for name in ("train_seconds", "steps_per_second", "peak_memory_bytes"):
         # The mean speed of two different devices means nothing.
         table[name] = math.nan if devices_differ(final) else grouped[name].mean()
@@ -229,12 +223,11 @@ def _beside(blocks: list[str], fids: Values, baseline: str) -> pd.DataFrame:
     import pandas as pd
 
     number = blocks.index(baseline)
-    pairs = {block: paired(row, fids[number]) for block, row in zip(blocks, fids, strict=True)}
-    p_values = np.array([pair.p_value for pair in pairs.values()])
+    pairs = [paired(row, fids[number]) for row in fids]
+    p_values = np.array([pair.p_value for pair in pairs])
     p_values[number] = math.nan  # not a test, so not one to correct for
-    p_holm = dict(zip(blocks, holm(p_values).tolist(), strict=True))
-    rows = {
-        block: {
+    rows = [
+        {
             "pairs": pair.n,
             "fid_difference": pair.difference,
             "fid_difference_low": pair.difference_interval.low,
@@ -243,11 +236,11 @@ def _beside(blocks: list[str], fids: Values, baseline: str) -> pd.DataFrame:
             "fid_ratio_low": pair.ratio_interval.low,
             "fid_ratio_high": pair.ratio_interval.high,
             "p_value": pair.p_value,
-            "p_holm": p_holm[block],
+            "p_holm": p_holm,
         }
-        for block, pair in pairs.items()
-    }
-    table = pd.DataFrame.from_dict(rows, orient="index")
+        for pair, p_holm in zip(pairs, holm(p_values).tolist(), strict=True)
+    ]
+    table = pd.DataFrame(rows, index=blocks)
     # Nothing is inferred about a block beside itself.
     table.loc[baseline, list(INFERRED)] = math.nan
     return table
@@ -268,22 +261,15 @@ def _remarks(final: pd.DataFrame, group: dict[str, Any]) -> list[str]:
     spiked = final[final["loss_spike"].notna()]
     if not spiked.empty:
         of_block = spiked.groupby("block")["seed"].agg(list)
+        seeds = {block: of_block[block] for block in in_order(spiked["block"])}
         clipped = all("train.grad_clip" in json.loads(recipe) for recipe in spiked["recipe"])
-        remarks.append(
-            words.spikes(
-                {block: of_block[block] for block in in_order(spiked["block"])},
-                len(final),
-                spiked["loss_spike"].max(),
-                clipped=clipped,
-            )
-        )
+        worst = spiked["loss_spike"].max()
+        remarks.append(words.spikes(seeds, len(final), worst, clipped=clipped))
     return remarks
 
 
 def _by_block(final: pd.DataFrame, column: str) -> dict[str, str]:
     """The values of each block's runs, as text."""
-    values: dict[str, dict[str, None]] = {}
-    for block, value in zip(final["block"], final[column].tolist(), strict=True):
-        text = f"{value:g}" if isinstance(value, float) else str(value)
-        values.setdefault(block, {})[text] = None
-    return {block: "/".join(values[block]) for block in in_order(values)}
+    write = "{:g}".format if column == "lr" else str
+    values = final.groupby("block")[column].unique()
+    return {block: "/".join(map(write, values[block])) for block in in_order(final["block"])}

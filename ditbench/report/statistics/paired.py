@@ -59,12 +59,7 @@ def mean_interval(values: Values) -> Interval:
 
 
 def paired(values: Values, reference: Values) -> Paired:
-    """Compare values with a reference, pair by pair.
-
-    Args:
-        values: (S,), of one block, one per seed; NaN if a seed is missing.
-        reference: (S,), of another block, in the same order of seeds.
-    """
+    """Compare (S,) values of a block with those of another, seed by seed; NaN is a missing seed."""
     both = ~(np.isnan(values) | np.isnan(reference))
     values, reference = values[both], reference[both]
     n = len(values)

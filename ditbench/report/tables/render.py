@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import numbers
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.report.tables.columns import Column, comparison_columns, comparison_rows
+from ditbench.rows import csv_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,17 +22,12 @@ if TYPE_CHECKING:
 
 FORMATS = ("rich", "csv", "md", "latex", "json")
 _SUFFIXES = {".csv": "csv", ".md": "md", ".tex": "latex", ".json": "json"}
-_MISSING = "–"
 # The key with which a row names its best column, in tables that compare columns and not rows.
 BEST_OF_ROW = "best of row"
 
 
 def render_comparisons(comparisons: Sequence[Comparison], format: str) -> str:  # noqa: A002
-    """Comparisons as text: one table in CSV and JSON, one table per group in Markdown and LaTeX.
-
-    Raises:
-        DitbenchError: a format that is not text.
-    """
+    """Comparisons as text: one table in CSV and JSON, one table per group in Markdown and LaTeX."""
     if format in ("csv", "json"):
         rows = [row for comparison in comparisons for row in comparison_rows(comparison)]
         columns = {
@@ -45,33 +39,25 @@ def render_comparisons(comparisons: Sequence[Comparison], format: str) -> str:  
     parts = []
     for comparison in comparisons:
         table = render(comparison_rows(comparison), comparison_columns(comparison), format)
+        lines = (comparison.heading, comparison.note, comparison.sentence)
+        heading, *below = (" ".join(text.split()) for text in lines if text)
         if format == "latex":  # as comments: a paper has a caption of its own
-            heading = " ".join(comparison.heading.split())
-            below = "".join(f"% {text}\n" for text in _below(comparison))
-            parts.append(f"% {heading}\n{_mark(table, comparison)}{below}")
+            comments = "".join(f"% {text}\n" for text in below)
+            parts.append(f"% {heading}\n{_mark(table, comparison)}{comments}")
         else:
-            heading = _escape_markdown(comparison.heading)
-            below = "\n".join(f"{_escape_markdown(text)}\n" for text in _below(comparison))
-            parts.append(f"**{heading}**\n\n{table}\n{below}")
+            paragraphs = "\n".join(f"{_escape_markdown(text)}\n" for text in below)
+            parts.append(f"**{_escape_markdown(heading)}**\n\n{table}\n{paragraphs}")
     return "\n".join(parts)
 
 
-def _below(comparison: Comparison) -> list[str]:
-    """The lines below a table; the conclusion comes last."""
-    return [" ".join(text.split()) for text in (comparison.note, comparison.sentence) if text]
-
-
 def render(rows: Rows, columns: Sequence[Column], format: str) -> str:  # noqa: A002
-    """Rows as text that ends in a newline.
+    """Rows as text that ends in a newline; a DitbenchError for a format that is not text.
 
     Args:
         rows: mappings with the columns' names; a missing value may be None, NaN or absent.
         columns: in the order of the table.
         format: `csv` and `json` hold plain numbers, missing ones empty or null; `md` and `latex`
             (for the booktabs package) formatted ones, the best in bold.
-
-    Raises:
-        DitbenchError: a format that is not text.
     """
     writers = {"csv": _csv, "json": _json, "md": _markdown, "latex": _latex}
     if format not in writers:
@@ -80,11 +66,7 @@ def render(rows: Rows, columns: Sequence[Column], format: str) -> str:  # noqa: 
 
 
 def format_of(path: Path | None, given: str | None = None) -> str:
-    """The format that is given, or else the one of a file's suffix, or `rich`.
-
-    Raises:
-        DitbenchError: an unknown format or suffix, or `rich` for a file.
-    """
+    """The format that is given, or else the one of a file's suffix, or `rich` without a file."""
     if given is not None and given not in FORMATS:
         raise unknown_name("format", given, FORMATS)
     if path is None:
@@ -109,26 +91,21 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _write(column: Column, value: Any) -> str:
-    value = _plain(value)
-    return _MISSING if value is None else column.text(value)
-
-
 def cells(rows: Rows, columns: Sequence[Column]) -> list[list[tuple[str, bool]]]:
     """The text of each cell and whether it is the best of its column."""
-    best = [_best_text(rows, column) for column in columns]
-    table = []
-    for row in rows:
-        line = []
-        for column, mark in zip(columns, best, strict=True):
-            text = _write(column, row.get(column.name))
-            is_best = text == mark or row.get(BEST_OF_ROW) == column.name
-            if column.second and _plain(row.get(column.second[0])) is not None:
-                name, form = column.second
-                text = form.format(text, _write(column, row[name]))
-            line.append((text, is_best))
-        table.append(line)
-    return table
+    best = {column.name: _best_text(rows, column) for column in columns}
+    return [[_cell(row, column, best[column.name]) for column in columns] for row in rows]
+
+
+def _cell(row: Mapping[str, Any], column: Column, best: str | None) -> tuple[str, bool]:
+    value = _plain(row.get(column.name))
+    text = "–" if value is None else column.text(value)
+    is_best = text == best or row.get(BEST_OF_ROW) == column.name
+    if column.second:
+        name, form = column.second
+        if (other := _plain(row.get(name))) is not None:
+            text = form.format(text, column.text(other))
+    return text, is_best
 
 
 def _best_text(rows: Rows, column: Column) -> str | None:
@@ -141,11 +118,9 @@ def _best_text(rows: Rows, column: Column) -> str | None:
 
 
 def _csv(rows: Rows, columns: Sequence[Column]) -> str:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([column.name for column in columns])
-    writer.writerows([[_plain(row.get(column.name)) for column in columns] for row in rows])
-    return file.getvalue()
+    names = [column.name for column in columns]
+    lines = [names, *([_plain(row.get(name)) for name in names] for row in rows)]
+    return "".join(map(csv_line, lines))
 
 
 def _json(rows: Rows, columns: Sequence[Column]) -> str:
