@@ -125,7 +125,7 @@ def _sweeps_of(plans: Sequence[Plan], place: Path) -> list[Sweep]:
 def _print(sweeps: Sequence[Sweep], chosen: str, output: Path | None) -> None:
     from ditbench.cli.output import emit_text, print_table
     from ditbench.report.tables.render import render
-    from ditbench.report.tuning.table import tuning_columns, tuning_rows
+    from ditbench.report.tuning.sweeps import tuning_columns, tuning_rows
     from ditbench.report.words import sweep_title
 
     if not sweeps:

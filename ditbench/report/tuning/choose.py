@@ -31,36 +31,41 @@ def choose(configs: Iterable[RunConfig], sweeps: list[Sweep], hint: str) -> dict
             the others or with a seed of the runs; exit code 1 if it diverged at all rates.
     """
     by_block = {config.block: config for config in configs}
-    own = {block: _fitting(config, sweeps) for block, config in by_block.items()}
+    wanted = Budget.of(next(iter(by_block.values())).budget)
+    comparable = [sweep for sweep in sweeps if sweep.budget.unit == wanted.unit]
+    own = {
+        block: [sweep for sweep in comparable if sweep.task == task_of(config)]
+        for block, config in by_block.items()
+    }
     if lacking := [block for block, fitting in own.items() if not fitting]:
-        raise _not_tuned(lacking, sweeps, hint)
+        elsewhere = not {sweep.block for sweep in sweeps}.isdisjoint(lacking)
+        others = " (there are sweeps under another one)" if elsewhere else ""
+        names = ",".join(lacking)
+        raise DitbenchError(
+            f"no learning rate was tuned for {names} under this configuration{others}",
+            hint.format(names),
+        )
     common = set[Budget].intersection(*({each.budget for each in of} for of in own.values()))
     if not common:
         raise _unlike({block: of[0] for block, of in own.items()}, hint)
-    wanted = Budget.of(next(iter(by_block.values())).budget).amount
-    budget = min(common, key=lambda each: (abs(math.log(each.amount / wanted)), -each.amount))
+    budget = min(
+        common, key=lambda each: (abs(math.log(each.amount / wanted.amount)), -each.amount)
+    )
     chosen = {
         block: next(each for each in of if each.budget == budget) for block, of in own.items()
     }
-    _check_complete(chosen, hint)
-    _check_seeds(configs, chosen)
+    for block, sweep in chosen.items():
+        _check_complete(block, sweep, hint)
+    if len({sweep.seeds for sweep in chosen.values()}) > 1:
+        raise _unlike(chosen, hint)
+    for config in configs:
+        if config.seed in chosen[config.block].seeds:
+            raise DitbenchError(
+                f"seed {config.seed} was used to choose the learning rate of {config.block}, so a "
+                "comparison must not use it",
+                "run other seeds: --seeds 0,1,2",
+            )
     return chosen
-
-
-def _fitting(config: RunConfig, sweeps: list[Sweep]) -> list[Sweep]:
-    """The sweeps of a run's block and task whose budget is in the unit of the run's."""
-    task, unit = task_of(config), Budget.of(config.budget).unit
-    return [sweep for sweep in sweeps if sweep.task == task and sweep.budget.unit == unit]
-
-
-def _not_tuned(blocks: list[str], sweeps: list[Sweep], hint: str) -> DitbenchError:
-    elsewhere = {sweep.block for sweep in sweeps}.intersection(blocks)
-    others = " (there are sweeps under another one)" if elsewhere else ""
-    names = ",".join(blocks)
-    return DitbenchError(
-        f"no learning rate was tuned for {names} under this configuration{others}",
-        hint.format(names),
-    )
 
 
 def _unlike(sweeps: Mapping[str, Sweep], hint: str) -> DitbenchError:
@@ -73,36 +78,20 @@ def _unlike(sweeps: Mapping[str, Sweep], hint: str) -> DitbenchError:
     )
 
 
-def _check_complete(chosen: Mapping[str, Sweep], hint: str) -> None:
-    for block, sweep in chosen.items():
-        if missing := sweep.missing:
-            rate, seed = missing[0]
-            total = len(sweep.rates) * len(sweep.seeds)
-            raise DitbenchError(
-                f"the sweep of {block} is not finished: {len(missing)} of {total} runs are "
-                f"missing, the first has --lr {rate:g}, seed {seed}",
-                hint.format(
-                    f"{block} --lr {','.join(map(str, sweep.rates))} "
-                    f"--seeds {','.join(map(str, sweep.seeds))},"
-                ),
-            )
-        if sweep.best is None:
-            raise DitbenchError(
-                f"{block} diverged at every learning rate of its sweep, from {sweep.rates[0]:g} to "
-                f"{sweep.rates[-1]:g}",
-                "try lower ones: " + hint.format(block),
-                EXIT_FAILED,
-            )
-    if len({sweep.seeds for sweep in chosen.values()}) > 1:
-        raise _unlike(chosen, hint)
-
-
-def _check_seeds(configs: Iterable[RunConfig], chosen: Mapping[str, Sweep]) -> None:
-    """Refuse to compare blocks with the seeds that chose their rates."""
-    for config in configs:
-        if config.seed in chosen[config.block].seeds:
-            raise DitbenchError(
-                f"seed {config.seed} was used to choose the learning rate of {config.block}, so a "
-                "comparison must not use it",
-                "run other seeds: --seeds 0,1,2",
-            )
+def _check_complete(block: str, sweep: Sweep, hint: str) -> None:
+    if sweep.missing:
+        rate, seed = sweep.missing[0]
+        total = len(sweep.rates) * len(sweep.seeds)
+        rates, seeds = (",".join(map(str, each)) for each in (sweep.rates, sweep.seeds))
+        raise DitbenchError(
+            f"the sweep of {block} is not finished: {len(sweep.missing)} of {total} runs are "
+            f"missing, the first has --lr {rate:g}, seed {seed}",
+            hint.format(f"{block} --lr {rates} --seeds {seeds},"),
+        )
+    if sweep.best is None:
+        raise DitbenchError(
+            f"{block} diverged at every learning rate of its sweep, from {sweep.rates[0]:g} to "
+            f"{sweep.rates[-1]:g}",
+            "try lower ones: " + hint.format(block),
+            EXIT_FAILED,
+        )

@@ -1,4 +1,4 @@
-"""Learning-rate sweeps, read from their run directories each time.
+"""Learning-rate sweeps, read from their run directories each time, and their table.
 
 No file of chosen rates exists that could contradict the runs. env.json of each run records the
 rates and seeds of its sweep, so that an unfinished sweep is detected.
@@ -17,26 +17,25 @@ from ditbench.files import read_json
 from ditbench.report import amounts
 from ditbench.report.reading.results import find_runs
 from ditbench.report.reading.run import read_run
+from ditbench.report.tables.columns import Column
+from ditbench.report.tables.render import BEST_OF_ROW
+from ditbench.report.words import sweep_remark
 from ditbench.rundir import SWEEP
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from ditbench.config.schema import BudgetConfig, RunConfig
     from ditbench.rundir import RunDirectory
 
+    Runs = list[tuple[RunDirectory, RunConfig]]
     Skipped = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How long a run trains.
-
-    Attributes:
-        unit: `steps`, `flops` or `seconds`.
-        amount: in this unit.
-    """
+    """How long a run trains; the unit is `steps`, `flops` or `seconds`."""
 
     unit: str
     amount: float
@@ -44,8 +43,7 @@ class Budget:
     @classmethod
     def of(cls, config: BudgetConfig) -> Budget:
         """The budget of a configuration."""
-        ((unit, amount),) = ((name, value) for name, value in config if value is not None)
-        return cls(unit, amount)
+        return next(cls(unit, amount) for unit, amount in config if amount is not None)
 
     def __str__(self) -> str:
         return amounts.budget(self.unit, self.amount)
@@ -56,11 +54,9 @@ class Sweep:
     """The runs of one block and one task with several learning rates and the same budget.
 
     Attributes:
-        block: its name.
         task: the fingerprint of all else that determines a result: `task_of`.
         budget: of each run.
-        rates: ascending.
-        seeds: ascending.
+        rates, seeds: ascending.
         fids: the final FID of each (rate, seed) that ended; infinity if training diverged.
         samples: the number of samples of the FIDs.
     """
@@ -86,24 +82,21 @@ class Sweep:
     @property
     def best(self) -> float | None:
         """The rate of the lowest mean FID; None if a run is missing or all diverged."""
-        if self.missing:
-            return None
         best = min(self.rates, key=self.mean)
-        return best if math.isfinite(self.mean(best)) else None
+        return best if not self.missing and math.isfinite(self.mean(best)) else None
 
 
 def task_of(config: RunConfig) -> str:
     """What a learning rate is tuned for: all but rate, budget, number of evaluations and seed.
 
-    Args:
-        config: resolved, without `auto`.
+    The configuration is resolved, without `auto`.
     """
     return config.with_values(train__lr=1.0, budget__steps=1, eval__points=1).fingerprint
 
 
 def read_sweeps(root: Path) -> tuple[list[Sweep], Skipped]:
     """The sweeps in a directory, which may be missing, and (path, reason) of damaged runs."""
-    found: dict[tuple[str, Budget], list[tuple[RunDirectory, RunConfig]]] = {}
+    found: dict[tuple[str, Budget], Runs] = {}
     skipped: Skipped = []
     for run in find_runs(root):
         try:
@@ -116,43 +109,84 @@ def read_sweeps(root: Path) -> tuple[list[Sweep], Skipped]:
     return [_sweep(*key, runs, skipped) for key, runs in found.items()], skipped
 
 
-def _sweep(
-    task: str, budget: Budget, runs: list[tuple[RunDirectory, RunConfig]], skipped: Skipped
-) -> Sweep:
+def _sweep(task: str, budget: Budget, runs: Runs, skipped: Skipped) -> Sweep:
     rates: set[float] = set()
     seeds: set[int] = set()
     fids: dict[tuple[float, int], float] = {}
     for run, config in runs:
-        grid = _grid(run)
-        rates |= {config.train.lr, *_only(float, grid.get("rates"))}
-        seeds |= {config.seed, *_only(int, grid.get("seeds"))}
+        point = (config.train.lr, config.seed)
+        rates |= {point[0], *_grid(run, "rates", float)}
+        seeds |= {point[1], *_grid(run, "seeds", int)}
         try:
-            if (fid := _final_fid(run)) is not None:
-                fids[config.train.lr, config.seed] = fid
+            if run.is_complete():
+                fids[point] = float(read_run(run)[-1]["fid"])
+            elif run.failure.is_file():
+                fids[point] = math.inf  # training diverged
         except DitbenchError as error:
             skipped.append((one_line(str(run.path)), one_line(error.message)))
-    first = runs[0][1]
-    ascending = tuple(sorted(rates)), tuple(sorted(seeds))
-    return Sweep(first.block, task, budget, *ascending, fids, first.eval.samples)
+    block, samples = runs[0][1].block, runs[0][1].eval.samples
+    return Sweep(block, task, budget, tuple(sorted(rates)), tuple(sorted(seeds)), fids, samples)
 
 
-def _grid(run: RunDirectory) -> dict[str, Any]:
-    """The rates and seeds of the sweep that a run was started in, if env.json has them."""
-    if not run.environment.is_file():  # reading a pipe would block
-        return {}
+def _grid(run: RunDirectory, key: str, kind: type) -> list[Any]:
+    """The rates or seeds of the sweep that a run was started in, if env.json has them."""
     try:
-        grid = read_json(run.environment).get(SWEEP)
+        # Reading a pipe would block.
+        grid = read_json(run.environment).get(SWEEP) if run.environment.is_file() else None
     except DitbenchError:
-        return {}
-    return grid if isinstance(grid, dict) else {}
-
-
-def _only(kind: type, values: Any) -> list[Any]:
+        grid = None
+    values = grid.get(key) if isinstance(grid, dict) else None
     return [each for each in values if type(each) is kind] if isinstance(values, list) else []
 
 
-def _final_fid(run: RunDirectory) -> float | None:
-    """Infinity if training diverged, None if it has not ended."""
-    if not run.is_complete():
-        return math.inf if run.failure.is_file() else None
-    return float(read_run(run)[-1]["fid"])
+def tuning_columns(sweeps: Sequence[Sweep], *, for_people: bool) -> tuple[Column, ...]:
+    """The columns of `tuning_rows`: one per learning rate.
+
+    For people, a cell may say `diverged`. Otherwise numbers are plain, and those rates are listed
+    in a column of their own.
+    """
+    rates = sorted({rate for sweep in sweeps for rate in sweep.rates})
+    if for_people:
+        fid = f"FID-{amounts.suffix(sweeps[0].samples)}"
+        return (
+            Column("block", "Block"),
+            *(Column(f"shown_{rate}", f"{fid} ↓ lr={rate:g}", "{}".format) for rate in rates),
+            Column("lr", "Learning rate", "{:g}".format),
+            Column("remark", "Remark"),
+        )
+    names = ["block", "lr", *(f"fid_at_{rate}" for rate in rates)]
+    names += ["diverged", "missing", "seeds", "budget", "samples", "remark"]
+    return tuple(Column(name, name) for name in names)
+
+
+def tuning_rows(sweeps: Sequence[Sweep]) -> list[dict[str, Any]]:
+    """One row per block, with its best rate marked."""
+    return [_row(sweep) for sweep in sweeps]
+
+
+def _row(sweep: Sweep) -> dict[str, Any]:
+    means = {rate: sweep.mean(rate) for rate in sweep.rates}
+    runs = len(sweep.rates) * len(sweep.seeds)
+    return {
+        "block": sweep.block,
+        "lr": sweep.best,
+        **{f"fid_at_{rate}": mean for rate, mean in means.items()},
+        **{f"shown_{rate}": _cell(mean) for rate, mean in means.items()},
+        "diverged": _listed(rate for rate, mean in means.items() if math.isinf(mean)),
+        "missing": len(sweep.missing),
+        "seeds": _listed(sweep.seeds),
+        "budget": str(sweep.budget),
+        "samples": sweep.samples,
+        "remark": sweep_remark(sweep.rates, sweep.best, len(sweep.missing), runs),
+        BEST_OF_ROW: None if sweep.best is None else f"shown_{sweep.best}",
+    }
+
+
+def _cell(mean: float) -> str | None:
+    if math.isnan(mean):
+        return None
+    return "diverged" if math.isinf(mean) else f"{mean:,.2f}"
+
+
+def _listed(numbers: Iterable[float]) -> str | None:
+    return ", ".join(map(str, numbers)) or None
