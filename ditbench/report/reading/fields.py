@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from ditbench.errors import DitbenchError, one_line
+from ditbench.report.facts import MetricFacts
 
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
-T = TypeVar("T")
 Row = dict[str, Any]
-Text = Annotated[str, Field(min_length=1)]
-Whole = Annotated[int, Field(ge=0, lt=2**63)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+_STRICT = ConfigDict(strict=True)
+# By the type that a fact has in pandas.
+TYPES: dict[str, TypeAdapter[Any]] = {
+    "str": TypeAdapter(Annotated[str, Field(min_length=1)], config=_STRICT),
+    "int64": TypeAdapter(Annotated[int, Field(ge=0, lt=2**63)], config=_STRICT),
+    "float64": TypeAdapter(Annotated[float, Field(allow_inf_nan=False)], config=_STRICT),
+    "sha256": TypeAdapter(Annotated[str, Field(pattern="^[0-9a-f]{64}$")], config=_STRICT),
+    "metrics": TypeAdapter(list[MetricFacts]),
+}
 
 
-class Table(BaseModel):
-    """What is read of one file. Other keys are ignored: newer versions may write more."""
+def read_value(values: Row, key: str, dtype: str, file: str, default: Any = None) -> Any:
+    """A value of a type in `TYPES`, or a DitbenchError that names the file, the key and the value.
 
-    model_config = ConfigDict(strict=True, frozen=True)
-
-
-def parse(kind: TypeAdapter[T], values: Any, file: str) -> T:
-    """Validate values; a key whose value is None counts as missing.
-
-    A DitbenchError names the file, the key and the value that is missing or of another type.
+    A key whose value is None counts as missing.
     """
-    if isinstance(values, dict):
-        values = {key: value for key, value in values.items() if value is not None}
+    value = values.get(key)
+    if value is None and default is None:
+        raise DitbenchError(f"{file}: {key} is missing")
+    if value in (None, default):
+        return default
     try:
-        return kind.validate_python(values)
+        return TYPES[dtype].validate_python(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        if first["type"] == "missing":
-            raise DitbenchError(f"{file}: {key} is missing") from error
+        where = ".".join(map(str, (key, *first["loc"])))
         reason = f"{first['msg']}, not {show(first['input'])}"
-        raise DitbenchError(f"{file}: {key}: {reason}") from error
+        raise DitbenchError(f"{file}: {where}: {reason}") from error
 
 
 def show(value: Any) -> str:

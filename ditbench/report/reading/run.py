@@ -10,14 +10,12 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from pydantic import ConfigDict, Field, TypeAdapter
-
 from ditbench.config import read_toml
 from ditbench.errors import DitbenchError, one_line
 from ditbench.files import read_json
 from ditbench.report import amounts
-from ditbench.report.facts import BY_NAME, FIRST_METRICS, SCORED, MetricFacts, is_recipe
-from ditbench.report.reading.fields import Finite, Table, Text, Whole, flatten, parse, show
+from ditbench.report.facts import BY_NAME, FACTS, FIRST_METRICS, SCORED, MetricFacts, is_recipe
+from ditbench.report.reading.fields import flatten, read_value, show
 from ditbench.report.reading.spikes import read_spike
 from ditbench.report.words import PUBLISHED
 from ditbench.rows import parse_cell
@@ -36,65 +34,9 @@ MAX_CONFIG_BYTES = 2**15
 _MAX_NAME = 40  # characters
 
 
-class _Result(Table):
-    """What is read of result.json."""
-
-    preset: Text
-    block: Text
-    seed: Whole
-    fingerprint: str = Field(pattern=r"^[0-9a-f]{64}$")
-    steps: Whole
-    train_seconds: Finite
-    steps_per_second: Finite
-    samples_per_second: Finite
-    peak_memory_bytes: Whole | float = math.nan  # null if the device does not report it
-    device: Text
-    # The name of a folder does not say which images are in it, nor that of a classifier how it was
-    # trained.
-    dataset_digest: str = ""
-    features_digest: str = ""
-
-
-class _Cost(Table):
-    """What is read of cost.json."""
-
-    model: Text
-    input: Text
-    parameters: Whole
-    gmacs: Finite
-    gflops: Finite
-
-
-class _Config(Table):
-    """What is read of config.toml. Not a RunConfig, so that runs of other versions are readable."""
-
-    source_sha256: str = Field(default="", alias="strategy.sha256")
-    objective: Text = Field(alias="objective.name")
-    dataset: Text = Field(alias="data.name")
-    batch_size: Whole = Field(alias="train.batch_size")
-    lr: Finite = Field(alias="train.lr")
-    precision: Text = Field(alias="train.precision")
-
-
-class _Evaluation(Table):
-    """What is read of a row of eval.csv, besides its metrics."""
-
-    step: Whole
-    images: Whole
-    train_flops: Finite
-    seconds: Finite
-    features: Text
-    samples: Whole
-    sampler: Text
-    sampling_steps: Whole
-    cfg_scale: Finite
-    ema_decay: Finite
-
-
-_RESULT, _COST, _CONFIG = TypeAdapter(_Result), TypeAdapter(_Cost), TypeAdapter(_Config)
-_EVALUATION = TypeAdapter(_Evaluation)
-_NUMBERS = TypeAdapter(dict[str, Finite], config=ConfigDict(strict=True))
-_METRICS = TypeAdapter(list[MetricFacts])
+# What a file may lack. The name of a folder does not say which images are in it, nor that of a
+# classifier how it was trained. Memory is null if the device does not report it.
+_DEFAULTS = {"dataset_digest": "", "features_digest": "", "peak_memory_bytes": math.nan}
 
 
 def read_run(run: RunDirectory) -> list[Row]:
@@ -123,9 +65,11 @@ def _read_run(run: RunDirectory) -> list[Row]:
     facts = {
         "path": str(run.path),
         "schema": result["schema"],
-        **parse(_RESULT, result, run.result.name).model_dump(),
-        **parse(_COST, read_json(run.cost), run.cost.name).model_dump(),
-        **parse(_CONFIG, flat, run.config.name).model_dump(),
+        **_facts("result", result, run.result.name),
+        "fingerprint": read_value(result, "fingerprint", "sha256", run.result.name),
+        **_facts("cost", read_json(run.cost), run.cost.name),
+        **_facts("config", flat, run.config.name),
+        "source_sha256": read_value(flat, "strategy.sha256", "str", run.config.name, ""),
         "budget": _budget(flat, run.config.name),
         "source": source_of(flat),
         # The part of the configuration that no other column holds. A metric that is computed in
@@ -138,7 +82,7 @@ def _read_run(run: RunDirectory) -> list[Row]:
         ),
         **read_spike(run.train),
         "backend": _backend(run),
-        "metrics": _METRICS.dump_json(metrics).decode(),
+        "metrics": json.dumps([metric.model_dump() for metric in metrics]),
     }
     for name in ("preset", "block", "seed"):
         if name in flat and flat[name] != facts[name]:
@@ -150,6 +94,21 @@ def _read_run(run: RunDirectory) -> list[Row]:
     last = evaluations[-1]
     _check_last(result, last, run.evaluations.name)
     return [facts | evaluation | {"final": evaluation is last} for evaluation in evaluations]
+
+
+def _facts(file: str, values: Row, name: str) -> Row:
+    """The facts that one of the files holds. In a configuration they have other names."""
+    return {
+        fact.name: read_value(
+            values,
+            fact.keys[0] if file == "config" else fact.name,
+            fact.dtype,
+            name,
+            _DEFAULTS.get(fact.name),
+        )
+        for fact in FACTS
+        if fact.file == file
+    }
 
 
 def _check_file(path: Path) -> None:
@@ -172,11 +131,9 @@ def _check_source(run: RunDirectory, flat: Row) -> None:
         raise DitbenchError(f"{run.strategy.name} is not the source that {run.config.name} names")
 
 
-def _metrics(result: Row, file: str) -> list[MetricFacts]:
+def _metrics(result: Row, file: str) -> Sequence[MetricFacts]:
     """The metrics of a run. Runs of schema 1 do not describe theirs."""
-    if result.get("metrics") is None:
-        return list(FIRST_METRICS)
-    metrics = parse(_METRICS, result["metrics"], f"{file}: metrics")
+    metrics: Sequence[MetricFacts] = read_value(result, "metrics", "metrics", file, FIRST_METRICS)
     names = [metric.name for metric in metrics]
     if "fid" not in names or len(set(names)) < len(names) or BY_NAME.keys() & set(names):
         raise DitbenchError(f"{file}: metrics lacks fid, or a name in it is taken")
@@ -196,8 +153,8 @@ def _budget(flat: Row, file: str) -> str:
     given = {key: value for key, value in flat.items() if key.startswith("budget.")}
     if len(given) != 1 or not given.keys() <= {"budget.steps", "budget.flops", "budget.seconds"}:
         raise DitbenchError(f"{file}: [budget] is not one of steps, flops and seconds")
-    ((key, amount),) = parse(_NUMBERS, given, file).items()
-    unit = key.removeprefix("budget.")
+    key = next(iter(given))
+    amount, unit = read_value(given, key, "float64", file), key.removeprefix("budget.")
     return amounts.budget(unit, int(amount) if unit == "steps" else amount)
 
 
@@ -240,15 +197,14 @@ def _read_evaluations(path: Path, metrics: Sequence[MetricFacts]) -> list[Row]:
 
 
 def _evaluation(cells: Row, metrics: Sequence[MetricFacts], file: str) -> Row:
-    row = parse(_EVALUATION, cells, file).model_dump()
+    row = _facts("eval", cells, file)
     suffix = f"_{metric_suffix(row['samples'])}"
-    columns = {each.name: each.name + suffix * each.depends_on_samples for each in metrics}
-    given = {name: cells.get(name) for name in columns.values()}
-    values = parse(_NUMBERS, given, file)
-    if columns["fid"] not in values:
-        raise DitbenchError(f"{file}: {columns['fid']} is missing")
-    # A metric that needs classes is left out, or empty, if the features have none.
-    return row | {name: values.get(column, math.nan) for name, column in columns.items()}
+    for metric in metrics:
+        column = metric.name + suffix * metric.depends_on_samples
+        # A metric that needs classes is left out, or empty, if the features have none.
+        default = None if metric.name == "fid" else math.nan
+        row[metric.name] = read_value(cells, column, "float64", file, default)
+    return row
 
 
 def _check_last(result: Row, last: Row, file: str) -> None:
