@@ -23,9 +23,6 @@ PUBLISHED = ("cifar10", "fashion-mnist")
 COMMON_FEATURES = "inception"
 
 
-# Groups of runs
-
-
 def heading(group: Mapping[str, Any]) -> str:
     """A group in one line. What its runs do not share is left out."""
     group = {**group, "dataset": images_of(group)} if images_of(group) else group
@@ -52,11 +49,9 @@ def name_and_value(key: str, value: Any) -> str:
 
 def brief(key: str, value: Any) -> str:
     """A value as people can read it."""
-    if value is None:
-        return "unset"
     if key == "fingerprint" or key.endswith("_digest"):
         return str(value)[:8] or "unknown"
-    return str(value)
+    return "unset" if value is None else str(value)
 
 
 def facts_in_words(facts: Mapping[str, Any]) -> str:
@@ -103,9 +98,6 @@ def note(group: Mapping[str, Any]) -> str:
     )
 
 
-# The verdict
-
-
 def forced(differences: Mapping[str, Sequence[Any]]) -> str:
     """What stands in place of a verdict where one ranking was forced."""
     listed = differences_in_words(differences)
@@ -146,23 +138,23 @@ def _too_few_seeds(verdict: Verdict, fid: str) -> str:
 def _winner(verdict: Verdict, fid: str) -> str:
     second, *rest = verdict.rivals
     worst = max(rival.p_holm for rival in verdict.rivals)
-    text = (
-        f"{verdict.leader} leads with a mean {fid} of {verdict.fid:.2f}; "
-        f"the next, {second.block}, {_has_times(second.paired)}{_interval(second)}. "
-    )
-    p = f"at most {_p(worst)}" if worst >= 0.001 else _p(worst)
-    test = f"paired t test over {verdict.seeds} seeds"
+    result, corrected = "The difference is significant", ""
     if rest:
-        others = f"each of the {len(verdict.rivals)} others"
-        return f"{text}It is significantly better than {others}: {test}, Holm-corrected p {p}."
-    return f"{text}The difference is significant: {test}, p {p}."
+        result = f"It is significantly better than each of the {len(verdict.rivals)} others"
+        corrected = "Holm-corrected "
+    return (
+        f"{verdict.leader} leads with a mean {fid} of {verdict.fid:.2f}; "
+        f"the next, {second.block}, {_has_times(second.paired)}{_interval(second)}. {result}: "
+        f"paired t test over {verdict.seeds} seeds, "
+        f"{corrected}p {'at most ' if worst >= 0.001 else ''}{_p(worst)}."
+    )
 
 
 def _no_winner(verdict: Verdict, fid: str) -> str:
-    alike = [rival for rival in verdict.rivals if not rival.significant]
     listed = ", ".join(
         f"{rival.block} ({_times(rival.paired)}{_interval(rival)}, p {_p(rival.p_holm)})"
-        for rival in alike
+        for rival in verdict.rivals
+        if not rival.significant
     )
     corrected = ", Holm-corrected" if len(verdict.rivals) > 1 else ""
     return (
@@ -191,8 +183,7 @@ def _p(value: float) -> str:
     return "unknown" if math.isnan(value) else f"{value:.2g}" if value >= 0.001 else "below 0.001"
 
 
-# Remarks that follow a verdict
-
+# Remarks that follow a verdict.
 DIFFERENT_SEEDS = (
     "Blocks have different seeds: each difference is over the seeds that both blocks have."
 )
@@ -227,9 +218,6 @@ def order_by_rate(leaders: Mapping[float, str]) -> str:
         f"The order depends on the learning rate: {places[0]} leads, {_listed(places[1:])} "
         "(by mean FID, not tested for significance)."
     )
-
-
-# Learning-rate sweeps
 
 
 def sweep_title(budget: object, seeds: Sequence[int]) -> str:

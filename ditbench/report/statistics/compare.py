@@ -123,12 +123,10 @@ def compare(
         table[list(INFERRED)] = math.nan  # an interval around 1 would be a verdict, too
         text = words.forced(unlike)
     else:
-        fid = words.fid_title(group)
-        text = " ".join([words.verdict_sentence(verdict, fid), *_remarks(final, group)])
+        sentence = words.verdict_sentence(verdict, words.fid_title(group))
+        text = " ".join([sentence, *_remarks(final, group)])
     table = table.sort_values(["fid", "block"], ignore_index=True)
-    return Comparison(
-        table, baseline, group, text, verdict, target_fid, unlike, metrics=tuple(metrics)
-    )
+    return Comparison(table, baseline, group, text, verdict, target_fid, unlike, {}, tuple(metrics))
 
 
 def compare_groups(
@@ -183,8 +181,7 @@ def _by_seed(final: pd.DataFrame, blocks: list[str]) -> Values:
 
 def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | None) -> pd.DataFrame:
     """One row per block: means over its seeds, their spread, and what its curves say."""
-    final = df[df["final"]].set_index("path", drop=False)
-    final = final.assign(fid_area=fid_area(df))
+    final = df[df["final"]].set_index("path").assign(fid_area=fid_area(df))
     grouped = final.groupby("block")
     averaged = ("steps", "train_flops", "fid_area", *(metric.name for metric in metrics))
     intervals = [mean_interval(fid.to_numpy()) for _, fid in grouped["fid"]]
@@ -198,24 +195,18 @@ def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | Non
         fid_high=[interval.high for interval in intervals],
         loss_spikes=grouped["loss_spike"].count(),
     )
-    for name in ("train_seconds", "steps_per_second", "peak_memory_bytes"):
-        # The mean speed of two different devices means nothing.
-        table[name] = math.nan if devices_differ(final) else grouped[name].mean()
+    timed = ["train_seconds", "steps_per_second", "peak_memory_bytes"]
+    table[timed] = grouped[timed].mean()
     if target_fid is not None:
-        table = table.assign(**_reaching(df, final, target_fid))
-    return table
-
-
-def _reaching(df: pd.DataFrame, final: pd.DataFrame, target_fid: float) -> pd.DataFrame:
-    """What it took to reach a FID: means if every seed reached it, and how many did."""
-    runs = to_target(df, target_fid)
+        reaching = to_target(df, target_fid).groupby(final["block"])
+        reached = reaching["steps_to_target"].count()
+        # The mean of those that reached it would favor a block for the seeds that did not.
+        means = reaching.mean().where(reached == reaching.size())
+        table = table.assign(**means, reached_target=reached)
+        timed.append("seconds_to_target")
     if devices_differ(final):
-        runs["seconds_to_target"] = math.nan
-    grouped = runs.groupby(final["block"])
-    means = grouped.mean()
-    reached = runs["steps_to_target"].notna().groupby(final["block"]).sum()
-    # The mean of those that reached it would favor a block for the seeds that did not.
-    return means.where(reached == grouped.size()).assign(reached_target=reached)
+        table[timed] = math.nan  # the mean speed of different devices means nothing
+    return table
 
 
 def _beside(blocks: list[str], fids: Values, baseline: str) -> pd.DataFrame:

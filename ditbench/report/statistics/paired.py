@@ -31,10 +31,9 @@ class Interval:
 
 @dataclass(frozen=True)
 class Paired:
-    """One block beside another, over the seeds that both have.
+    """One block beside another, over the `n` seeds that both have.
 
     Attributes:
-        n: pairs.
         difference: mean of `values - reference`, and its interval.
         ratio: mean of `values` over mean of `reference`, and its interval (Fieller 1954).
         p_value: of the paired t test, two-sided; NaN for fewer than two pairs.
@@ -53,8 +52,7 @@ def mean_interval(values: Values) -> Interval:
     n = len(values)
     if n < 2:
         return Interval()
-    half = _quantile(n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
-    mean = float(values.mean())
+    mean, half = float(values.mean()), _quantile(n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
     return Interval(mean - half, mean + half)
 
 

@@ -27,12 +27,7 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Rival:
-    """A block that is not the leader.
-
-    Attributes:
-        paired: the rival over the leader.
-        p_holm: that the leader is better by chance, Holm-corrected.
-    """
+    """A block that is not the leader, paired with the leader; p values are Holm-corrected."""
 
     block: str
     paired: Paired
