@@ -46,8 +46,7 @@ def blocks(
         return
     from ditbench.report.amounts import decimals
     from ditbench.report.tables.columns import Column
-    from ditbench.report.tables.render import format_of
-    from ditbench.report.tables.terminal import rich_table
+    from ditbench.report.tables.render import format_of, rich_table
 
     on_terminal = format_of(output, format) == "rich"
     columns = [

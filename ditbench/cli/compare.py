@@ -134,7 +134,7 @@ def _print_difference(
     format: str | None,  # noqa: A002
     output: Path | None,
 ) -> None:
-    from ditbench.report.reading.diff import diff_runs
+    from ditbench.report.reading.results import diff_runs
     from ditbench.report.tables.columns import DIFF_COLUMNS
 
     rows = diff_runs(*diff)

@@ -9,7 +9,7 @@ import typer
 
 from ditbench.report.amounts import decimals, significant
 from ditbench.report.tables.columns import Column
-from ditbench.report.tables.terminal import rich_table
+from ditbench.report.tables.render import rich_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -62,7 +62,7 @@ def print_table(
     """Print a table on stdout; on a narrow terminal as several tables, one below the other."""
     from rich.text import Text
 
-    from ditbench.report.tables.terminal import bands, rich_table
+    from ditbench.report.tables.render import bands, rich_table
 
     console = _console()
     if title:

@@ -29,7 +29,7 @@ from ditbench.rundir import TUNING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ditbench.report.tuning.sweeps import Sweep
+    from ditbench.report.tuning import Sweep
     from ditbench.runs.plan import Plan
 
 # Comparisons use seeds 0, 1, 2, ... They must not use those of a sweep.
@@ -115,7 +115,7 @@ def _execute(plans: Sequence[Plan], *, quiet: bool) -> list[Plan]:
 
 def _sweeps_of(plans: Sequence[Plan], place: Path) -> list[Sweep]:
     """The sweeps of the planned blocks and budget, with the runs of earlier commands."""
-    from ditbench.report.tuning.sweeps import Budget, task_of
+    from ditbench.report.tuning import Budget, task_of
 
     found = {(sweep.task, sweep.budget): sweep for sweep in sweeps_below(place)}
     keys = dict.fromkeys((task_of(p.config), Budget.of(p.config.budget)) for p in plans)
@@ -125,7 +125,7 @@ def _sweeps_of(plans: Sequence[Plan], place: Path) -> list[Sweep]:
 def _print(sweeps: Sequence[Sweep], chosen: str, output: Path | None) -> None:
     from ditbench.cli.output import emit_text, print_table
     from ditbench.report.tables.render import render
-    from ditbench.report.tuning.sweeps import tuning_columns, tuning_rows
+    from ditbench.report.tuning import tuning_columns, tuning_rows
     from ditbench.report.words import sweep_title
 
     if not sweeps:

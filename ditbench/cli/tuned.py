@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ditbench.config.schema import RunConfig
-    from ditbench.report.tuning.sweeps import Sweep
+    from ditbench.report.tuning import Sweep
     from ditbench.runs.plan import Plan
 
 TUNED = "tuned"  # as a value of --lr
@@ -35,9 +35,9 @@ class TunedRates:
         """The configurations with their tuned rates.
 
         Raises:
-            DitbenchError: see `ditbench.report.tuning.choose.choose`.
+            DitbenchError: see `ditbench.report.tuning.choose`.
         """
-        from ditbench.report.tuning.choose import choose
+        from ditbench.report.tuning import choose
 
         self.chosen = choose(configs, sweeps_below(self.place), HINT)
         return [config.with_values(train__lr=self.chosen[config.block].best) for config in configs]
@@ -62,7 +62,7 @@ class TunedRates:
 
 def sweeps_below(place: Path) -> list[Sweep]:
     """The sweeps in a directory; prints the runs that cannot be used, and why, on stderr."""
-    from ditbench.report.tuning.sweeps import read_sweeps
+    from ditbench.report.tuning import read_sweeps
 
     sweeps, skipped = read_sweeps(place)
     for path, reason in skipped:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ditbench.config import read_toml
 from ditbench.errors import DitbenchError, one_line, unknown_name
+from ditbench.files import read_json
 from ditbench.models.registry import block_names, group_names
 from ditbench.report.facts import FACTS, FIRST_METRICS, MetricFacts
+from ditbench.report.reading.fields import flatten
 from ditbench.report.reading.run import read_run
 from ditbench.rundir import OWN_DIRECTORIES, TUNING, RunDirectory
 
@@ -148,3 +151,35 @@ def _newest(runs: list[Run], skipped: Skipped) -> list[Run]:
 
 def _written(run: Run) -> int:
     return RunDirectory(Path(run[0]["path"])).result.stat().st_mtime_ns
+
+
+def diff_runs(a: str | Path, b: str | Path) -> list[dict[str, Any]]:
+    """The facts in which the runs in two directories differ.
+
+    Returns:
+        Rows of `source` (`config` or `environment`), `key` (dotted), and the values `a` and `b`;
+        None if the run does not have the key.
+
+    Raises:
+        DitbenchError: no run or several runs there, or files that cannot be read.
+    """
+    first, second = _facts(a), _facts(b)
+    return [
+        {"source": key[0], "key": key[1], "a": first.get(key), "b": second.get(key)}
+        for key in sorted(first.keys() | second.keys())
+        if first.get(key) != second.get(key)
+    ]
+
+
+def _facts(place: str | Path) -> dict[tuple[str, str], Any]:
+    runs = list(find_runs(Path(place)))
+    if len(runs) != 1:
+        what = f"holds {len(runs)} runs, not one" if runs else "is not a run directory"
+        raise DitbenchError(
+            f"{place} {what}",
+            "name two run directories: --diff results/digits/adaln/seed0-... results/digits/...",
+        )
+    config, environment = read_toml(runs[0].config), read_json(runs[0].environment)
+    return {("config", key): value for key, value in flatten(config).items()} | {
+        ("environment", key): value for key, value in flatten(environment).items()
+    }
