@@ -20,7 +20,7 @@ def budget(unit: str, amount: float) -> str:
     Twelve digits, so that equal texts mean equal budgets.
     """
     if unit == "steps":
-        return f"{amount:,} steps"
+        return f"{amount:,.0f} steps"
     if unit == "flops":
         power = 0
         while amount >= 1000 and power < len(_PREFIXES) - 1:

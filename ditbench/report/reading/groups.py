@@ -18,17 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs that may be ranked together.
-
-    Attributes:
-        runs: their rows.
-        apart: what distinguishes them from the other groups: key to value.
-        at_all_rates: the rows of all runs that are like these except for the learning rate.
-    """
+    """Rows of runs that may be ranked together, and what distinguishes them from other groups."""
 
     runs: pd.DataFrame
     apart: dict[str, Any]
-    at_all_rates: pd.DataFrame
+    at_all_rates: pd.DataFrame  # all runs that are like these except for the learning rate
 
 
 def groups_of(df: pd.DataFrame) -> list[Group]:
@@ -72,9 +66,8 @@ def differences(df: pd.DataFrame) -> Values:
     found = _several(_values(df, ALIKE) | _recipe_values(df))
     if found:
         return found
-    runs = df[df["block"].isin(_ambiguous_blocks(df))]
-    found = _several(_values(runs, ("lr", "fingerprint")))
-    return dict(list(found.items())[:1])
+    runs = _ambiguous(df)
+    return _several(_values(runs, ["lr"])) or _several(_values(runs, ["fingerprint"]))
 
 
 def distinctions(parts: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:
@@ -97,11 +90,6 @@ def distinctions(parts: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:
     return found
 
 
-def configurations(df: pd.DataFrame) -> list[pd.DataFrame]:
-    """Runs split into sets whose runs may differ in their seed only."""
-    return [part for _, part in df.groupby([*ALIKE, "fingerprint"], sort=False, dropna=False)]
-
-
 def shared(df: pd.DataFrame) -> dict[str, Any]:
     """The facts `SHARED` that all runs have in common: key to value."""
     return _common(_values(df, SHARED))
@@ -113,15 +101,14 @@ def devices_differ(group: pd.DataFrame) -> bool:
 
 
 def _split_if_ambiguous(df: pd.DataFrame, column: str) -> list[pd.DataFrame]:
-    if not _ambiguous_blocks(df):
+    if _ambiguous(df).empty:
         return [df]
     return [part for _, part in df.groupby(column, sort=False)]
 
 
-def _ambiguous_blocks(df: pd.DataFrame) -> list[str]:
-    """The blocks that have several configurations."""
-    number = df.groupby("block")["fingerprint"].nunique()
-    return list(number[number > 1].index)
+def _ambiguous(df: pd.DataFrame) -> pd.DataFrame:
+    """The runs of the blocks that have several configurations."""
+    return df[df.groupby("block")["fingerprint"].transform("nunique") > 1]
 
 
 def _values(df: pd.DataFrame, keys: Iterable[str]) -> Values:

@@ -140,17 +140,13 @@ def _name_versions(runs: list[Run]) -> None:
 def _newest(runs: list[Run], skipped: Skipped) -> list[Run]:
     """The newest run of each block, seed and fingerprint; the others are added to `skipped`."""
     kept: dict[tuple[str, int, str], Run] = {}
-    for run in sorted(runs, key=_written):
+    for run in sorted(runs, key=lambda run: run[0]["written"]):
         key = (run[0]["block"], run[0]["seed"], run[0]["fingerprint"])
         if older := kept.get(key):
             reason = f"duplicate: {run[0]['path']} is newer"
             skipped.append((one_line(older[0]["path"]), one_line(reason)))
         kept[key] = run
     return sorted(kept.values(), key=lambda run: run[0]["path"])
-
-
-def _written(run: Run) -> int:
-    return RunDirectory(Path(run[0]["path"])).result.stat().st_mtime_ns
 
 
 def diff_runs(a: str | Path, b: str | Path) -> list[dict[str, Any]]:

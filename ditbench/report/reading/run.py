@@ -8,6 +8,7 @@ import json
 import math
 import re
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditbench.config import read_toml
@@ -23,7 +24,6 @@ from ditbench.rundir import metric_suffix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from ditbench.report.reading.fields import Row
     from ditbench.rundir import RunDirectory
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 MAX_BYTES = 64 * 2**20
 MAX_CONFIG_BYTES = 2**15
 _MAX_NAME = 40  # characters
-
-
 # What a file may lack. The name of a folder does not say which images are in it, nor that of a
 # classifier how it was trained. Memory is null if the device does not report it.
 _DEFAULTS = {"dataset_digest": "", "features_digest": "", "peak_memory_bytes": math.nan}
@@ -49,7 +47,8 @@ def read_run(run: RunDirectory) -> list[Row]:
     except RecursionError as error:  # from JSON and TOML
         raise DitbenchError("one of its files is nested too deeply to be read") from error
     except OSError as error:
-        raise DitbenchError(f"cannot be read: {error.strerror or error}") from error
+        name = Path(error.filename or "it").name
+        raise DitbenchError(f"cannot read {name}: {error.strerror or error}") from error
 
 
 def _read_run(run: RunDirectory) -> list[Row]:
@@ -60,16 +59,23 @@ def _read_run(run: RunDirectory) -> list[Row]:
     result = run.read_result()
     run.check_recorded(result)
     flat = flatten(read_toml(run.config))
-    _check_source(run, flat)
+    source = read_value(flat, "strategy.sha256", "str", run.config.name, "")
+    if source and run.strategy.exists():
+        copy = hashlib.sha256(run.strategy.read_bytes()).hexdigest()
+        if copy != source:
+            raise DitbenchError(
+                f"{run.strategy.name} is not the source that {run.config.name} names"
+            )
     metrics = _metrics(result, run.result.name)
     facts = {
         "path": str(run.path),
+        "written": run.result.stat().st_mtime_ns,
         "schema": result["schema"],
-        **_facts("result", result, run.result.name),
+        **_facts(run.result, result),
         "fingerprint": read_value(result, "fingerprint", "sha256", run.result.name),
-        **_facts("cost", read_json(run.cost), run.cost.name),
-        **_facts("config", flat, run.config.name),
-        "source_sha256": read_value(flat, "strategy.sha256", "str", run.config.name, ""),
+        **_facts(run.cost, read_json(run.cost)),
+        **_facts(run.config, flat),
+        "source_sha256": source,
         "budget": _budget(flat, run.config.name),
         "source": source_of(flat),
         # The part of the configuration that no other column holds. A metric that is computed in
@@ -96,19 +102,15 @@ def _read_run(run: RunDirectory) -> list[Row]:
     return [facts | evaluation | {"final": evaluation is last} for evaluation in evaluations]
 
 
-def _facts(file: str, values: Row, name: str) -> Row:
+def _facts(path: Path, values: Row) -> Row:
     """The facts that one of the files holds. In a configuration they have other names."""
-    return {
-        fact.name: read_value(
-            values,
-            fact.keys[0] if file == "config" else fact.name,
-            fact.dtype,
-            name,
-            _DEFAULTS.get(fact.name),
-        )
-        for fact in FACTS
-        if fact.file == file
-    }
+    row: Row = {}
+    for fact in FACTS:
+        if fact.file == path.stem:
+            key = fact.keys[0] if path.suffix == ".toml" else fact.name
+            default = _DEFAULTS.get(fact.name)
+            row[fact.name] = read_value(values, key, fact.dtype, path.name, default)
+    return row
 
 
 def _check_file(path: Path) -> None:
@@ -120,15 +122,6 @@ def _check_file(path: Path) -> None:
     size = path.stat().st_size
     if size > (MAX_CONFIG_BYTES if path.suffix == ".toml" else MAX_BYTES):
         raise DitbenchError(f"{path.name} is too large: {size:,} bytes")
-
-
-def _check_source(run: RunDirectory, flat: Row) -> None:
-    """Refuse a copy of a block's source that is not the one that the configuration names."""
-    sha256 = flat.get("strategy.sha256")
-    if sha256 is None or not run.strategy.exists():
-        return
-    if hashlib.sha256(run.strategy.read_bytes()).hexdigest() != sha256:
-        raise DitbenchError(f"{run.strategy.name} is not the source that {run.config.name} names")
 
 
 def _metrics(result: Row, file: str) -> Sequence[MetricFacts]:
@@ -153,9 +146,9 @@ def _budget(flat: Row, file: str) -> str:
     given = {key: value for key, value in flat.items() if key.startswith("budget.")}
     if len(given) != 1 or not given.keys() <= {"budget.steps", "budget.flops", "budget.seconds"}:
         raise DitbenchError(f"{file}: [budget] is not one of steps, flops and seconds")
-    key = next(iter(given))
-    amount, unit = read_value(given, key, "float64", file), key.removeprefix("budget.")
-    return amounts.budget(unit, int(amount) if unit == "steps" else amount)
+    (key,) = given
+    amount = read_value(given, key, "float64", file)
+    return amounts.budget(key.removeprefix("budget."), amount)
 
 
 def _backend(run: RunDirectory) -> str:
@@ -171,8 +164,6 @@ def _read_evaluations(path: Path, metrics: Sequence[MetricFacts]) -> list[Row]:
     try:
         content = path.read_text("utf-8")
         header, *lines = csv.reader(content.splitlines(), strict=True)
-    except OSError as error:
-        raise DitbenchError(f"cannot read {path.name}: {error.strerror}") from error
     except (csv.Error, ValueError) as error:  # ValueError: not UTF-8, or no header
         raise DitbenchError(f"{path.name} is empty or not a CSV file: {error}") from error
     if not lines:
@@ -186,7 +177,7 @@ def _read_evaluations(path: Path, metrics: Sequence[MetricFacts]) -> list[Row]:
         {name: parse_cell(cell) if cell else None for name, cell in zip(header, line, strict=True)}
         for line in lines
     ]
-    rows = [_evaluation(row, metrics, path.name) for row in cells]
+    rows = [_evaluation(row, metrics, path) for row in cells]
     for row, following in pairwise(rows):
         if following["step"] <= row["step"]:
             raise DitbenchError(f"{path.name}: step {following['step']} comes after {row['step']}")
@@ -196,14 +187,14 @@ def _read_evaluations(path: Path, metrics: Sequence[MetricFacts]) -> list[Row]:
     return rows
 
 
-def _evaluation(cells: Row, metrics: Sequence[MetricFacts], file: str) -> Row:
-    row = _facts("eval", cells, file)
+def _evaluation(cells: Row, metrics: Sequence[MetricFacts], path: Path) -> Row:
+    row = _facts(path, cells)
     suffix = f"_{metric_suffix(row['samples'])}"
     for metric in metrics:
         column = metric.name + suffix * metric.depends_on_samples
         # A metric that needs classes is left out, or empty, if the features have none.
         default = None if metric.name == "fid" else math.nan
-        row[metric.name] = read_value(cells, column, "float64", file, default)
+        row[metric.name] = read_value(cells, column, "float64", path.name, default)
     return row
 
 

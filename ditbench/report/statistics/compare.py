@@ -11,9 +11,8 @@ import numpy as np
 
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.report import words
-from ditbench.report.facts import INFERRED, MetricFacts, in_order
+from ditbench.report.facts import ALIKE, INFERRED, MetricFacts, in_order
 from ditbench.report.reading.groups import (
-    configurations,
     devices_differ,
     differences,
     distinctions,
@@ -159,7 +158,9 @@ def _labels(df: pd.DataFrame) -> pd.Series[str]:
     """Names of rows: the block, and what distinguishes its configurations if it has several."""
     labels = df["block"].copy()
     for block, runs in df.groupby("block"):
-        parts = configurations(runs)
+        # Their runs may differ in their seed only.
+        split = runs.groupby([*ALIKE, "fingerprint"], sort=False, dropna=False)
+        parts = [part for _, part in split]
         if len(parts) > 1:
             for part, apart in zip(parts, distinctions(parts), strict=True):
                 labels.loc[part.index] = f"{block} ({words.facts_in_words(apart)})"

@@ -51,8 +51,7 @@ class Gate(NamedTuple):
         """The rows that fail, in the order of the table.
 
         A row without one of the numbers fails, too: a gate that cannot be checked must not pass.
-        The exception is the baseline, which has no p value, beside blocks that have one. A
-        DitbenchError for a name that is not a column with numbers.
+        The exception is the baseline, which has no p value, beside blocks that have one.
         """
         table = comparison.table
         rows: dict[str, Row] = table.set_index("block", drop=False).to_dict("index")  # type: ignore[assignment]
