@@ -84,10 +84,9 @@ class RunDirectory:
 
     @property
     def checkpoints(self) -> list[Path]:
-        """The existing checkpoints, the newest first.
+        """The existing checkpoints, the newest first: the latest and the one before.
 
-        They are the latest and the one before. After a crash between the renames of
-        `write_checkpoint` there is one more, which is whole but not yet in the latest's place.
+        After a crash between the renames of `keep_checkpoint` there is one more, which is whole.
         """
         paths = (self._incoming, self.checkpoint, self._previous)
         return [path for path in paths if path.is_file()]

@@ -33,20 +33,21 @@ def render_comparisons(comparisons: Sequence[Comparison], format: str) -> str:  
     """Comparisons as text: one table in CSV and JSON, one table per group in Markdown and LaTeX."""
     if format in ("csv", "json"):
         rows = [row for comparison in comparisons for row in comparison_rows(comparison)]
-        columns = {
-            column.name: column
-            for comparison in comparisons
-            for column in comparison_columns(comparison)
-        }
-        return render(rows, list(columns.values()), format)
+        every = [column for each in comparisons for column in comparison_columns(each)]
+        return render(rows, list({column.name: column for column in every}.values()), format)
     parts = []
     for comparison in comparisons:
-        table = render(comparison_rows(comparison), comparison_columns(comparison), format)
+        columns = comparison_columns(comparison)
+        table = render(comparison_rows(comparison), columns, format)
         lines = (comparison.heading, comparison.note, comparison.sentence)
         heading, *below = (" ".join(text.split()) for text in lines if text)
         if format == "latex":  # as comments: a paper has a caption of its own
+            if comparison.forced:
+                mark = _escape_latex(f"Forced: not alike in {', '.join(comparison.forced)}")
+                row = rf"\multicolumn{{{len(shown(columns))}}}{{l}}{{{mark}}} \\"
+                table = table.replace(r"\end{tabular}", f"{row}\n\\end{{tabular}}")
             comments = "".join(f"% {text}\n" for text in below)
-            parts.append(f"% {heading}\n{_mark(table, comparison)}{comments}")
+            parts.append(f"% {heading}\n{table}{comments}")
         else:
             paragraphs = "\n".join(f"{_escape_markdown(text)}\n" for text in below)
             parts.append(f"**{_escape_markdown(heading)}**\n\n{table}\n{paragraphs}")
@@ -120,14 +121,17 @@ def _best_text(rows: Rows, column: Column) -> str | None:
     return column.text(min(values) if column.best == "low" else max(values))
 
 
+def _plain_rows(rows: Rows, columns: Sequence[Column]) -> list[dict[str, Any]]:
+    return [{column.name: _plain(row.get(column.name)) for column in columns} for row in rows]
+
+
 def _csv(rows: Rows, columns: Sequence[Column]) -> str:
-    names = [column.name for column in columns]
-    lines = [names, *([_plain(row.get(name)) for name in names] for row in rows)]
-    return "".join(map(csv_line, lines))
+    lines = [row.values() for row in _plain_rows(rows, columns)]
+    return "".join(map(csv_line, [[column.name for column in columns], *lines]))
 
 
 def _json(rows: Rows, columns: Sequence[Column]) -> str:
-    plain = [{column.name: _plain(row.get(column.name)) for column in columns} for row in rows]
+    plain = _plain_rows(rows, columns)
     return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -154,16 +158,6 @@ def _latex(rows: Rows, columns: Sequence[Column]) -> str:
         lines.append(" & ".join(texts) + r" \\")
     body = "\n".join(lines)
     return f"\\begin{{tabular}}{{{spec}}}\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
-
-
-def _mark(table: str, comparison: Comparison) -> str:
-    """Say in the table, not only in its comments, that the ranking was forced."""
-    if not comparison.forced:
-        return table
-    number = sum(column.header is not None for column in comparison_columns(comparison))
-    mark = f"Forced: not alike in {_escape_latex(', '.join(comparison.forced))}"
-    row = f"\\multicolumn{{{number}}}{{l}}{{{mark}}} \\\\\n"
-    return table.replace(r"\end{tabular}", row + r"\end{tabular}")
 
 
 def _escape_markdown(text: str) -> str:
@@ -234,24 +228,19 @@ def bands(rows: Rows, columns: Sequence[Column], width: int) -> list[list[Column
 
     console = Console(width=10_000)
     first, *others = shown(columns)
+    parts: list[list[Column]] = []
+    for column in others:
+        if column.until and parts:  # an interval stays beside its value
+            parts[-1].append(column)
+        else:
+            parts.append([column])
     found = [[first]]
-    for part in _inseparable(others):
+    for part in parts:
         wider = rich_table(rows, [*found[-1], *part])
         if len(found[-1]) > 1 and console.measure(wider).maximum > width:
             found.append([first])
         found[-1] += part
     return found
-
-
-def _inseparable(columns: Sequence[Column]) -> list[list[Column]]:
-    """Columns one by one, but an interval together with its value."""
-    parts: list[list[Column]] = []
-    for column in columns:
-        if column.until and parts:
-            parts[-1].append(column)
-        else:
-            parts.append([column])
-    return parts
 
 
 def _fold(header: str, width: int) -> str:
