@@ -18,13 +18,11 @@ class Fact:
     """One column of `load_results`.
 
     Attributes:
-        file: the file that holds it; None: it is made of others.
+        file: the file that holds it, without its suffix; None if it is derived.
         alike: runs must agree in it to be ranked together.
         task: it says what was trained on what; runs of different tasks differ in much else.
-        scored: a column of eval.csv that says how an evaluation was made. It cannot change along
-            a run.
-        keys: the configuration keys that it holds. A key that ends in `.` stands for all keys
-            that begin with it.
+        scored: it says how an evaluation was made, and cannot change along a run.
+        keys: the configuration keys that it holds; one that ends in `.` stands for all below it.
         heading: how a heading shows the value; None leaves it out.
         title, text, best: its header in tables, how they write a value, which end they highlight.
     """

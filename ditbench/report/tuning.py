@@ -55,7 +55,6 @@ class Sweep:
 
     Attributes:
         task: the fingerprint of all else that determines a result: `task_of`.
-        budget: of each run.
         rates, seeds: ascending.
         fids: the final FID of each (rate, seed) that ended; infinity if training diverged.
         samples: the number of samples of the FIDs.
@@ -87,10 +86,7 @@ class Sweep:
 
 
 def task_of(config: RunConfig) -> str:
-    """What a learning rate is tuned for: all but rate, budget, number of evaluations and seed.
-
-    The configuration is resolved, without `auto`.
-    """
+    """What a learning rate is tuned for: all but rate, budget, number of evaluations and seed."""
     return config.with_values(train__lr=1.0, budget__steps=1, eval__points=1).fingerprint
 
 
@@ -222,11 +218,7 @@ def _check_complete(block: str, sweep: Sweep, hint: str) -> None:
 
 
 def tuning_columns(sweeps: Sequence[Sweep], *, for_people: bool) -> tuple[Column, ...]:
-    """The columns of `tuning_rows`: one per learning rate.
-
-    For people, a cell may say `diverged`. Otherwise numbers are plain, and those rates are listed
-    in a column of their own.
-    """
+    """The columns of `tuning_rows`. For programs, diverged rates have a column of their own."""
     rates = sorted({rate for sweep in sweeps for rate in sweep.rates})
     if for_people:
         fid = f"FID-{amounts.suffix(sweeps[0].samples)}"

@@ -12,8 +12,7 @@ from ditbench.errors import DitbenchError, one_line, unknown_name
 from ditbench.files import read_json
 from ditbench.models.registry import block_names, group_names
 from ditbench.report.facts import FACTS, FIRST_METRICS, MetricFacts
-from ditbench.report.reading.fields import flatten
-from ditbench.report.reading.run import read_run
+from ditbench.report.reading.run import flatten, read_run
 from ditbench.rundir import OWN_DIRECTORIES, TUNING, RunDirectory
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from ditbench.report.reading.fields import Row
+    from ditbench.report.reading.run import Row
 
     Run = list[Row]
     Skipped = list[tuple[str, str]]
@@ -152,12 +151,8 @@ def _newest(runs: list[Run], skipped: Skipped) -> list[Run]:
 def diff_runs(a: str | Path, b: str | Path) -> list[dict[str, Any]]:
     """The facts in which the runs in two directories differ.
 
-    Returns:
-        Rows of `source` (`config` or `environment`), `key` (dotted), and the values `a` and `b`;
-        None if the run does not have the key.
-
-    Raises:
-        DitbenchError: no run or several runs there, or files that cannot be read.
+    Rows of `source` (`config` or `environment`), `key` (dotted), and the values `a` and `b`; None
+    if the run does not have the key. A DitbenchError for a directory that does not hold one run.
     """
     first, second = _facts(a), _facts(b)
     return [

@@ -9,14 +9,15 @@ import math
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from ditbench.config import read_toml
 from ditbench.errors import DitbenchError, one_line
 from ditbench.files import read_json
 from ditbench.report import amounts
 from ditbench.report.facts import BY_NAME, FACTS, FIRST_METRICS, SCORED, MetricFacts, is_recipe
-from ditbench.report.reading.fields import flatten, read_value, show
 from ditbench.report.reading.spikes import read_spike
 from ditbench.report.words import PUBLISHED
 from ditbench.rows import parse_cell
@@ -25,9 +26,19 @@ from ditbench.rundir import metric_suffix
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ditbench.report.reading.fields import Row
     from ditbench.rundir import RunDirectory
 
+Row = dict[str, Any]
+
+_STRICT = ConfigDict(strict=True)
+# By the type that a fact has in pandas.
+_TYPES: dict[str, TypeAdapter[Any]] = {
+    "str": TypeAdapter(Annotated[str, Field(min_length=1)], config=_STRICT),
+    "int64": TypeAdapter(Annotated[int, Field(ge=0, lt=2**63)], config=_STRICT),
+    "float64": TypeAdapter(Annotated[float, Field(allow_inf_nan=False)], config=_STRICT),
+    "sha256": TypeAdapter(Annotated[str, Field(pattern="^[0-9a-f]{64}$")], config=_STRICT),
+    "metrics": TypeAdapter(list[MetricFacts]),
+}
 # A larger file is not one of ours. The time to parse TOML can grow with the square of its size.
 MAX_BYTES = 64 * 2**20
 MAX_CONFIG_BYTES = 2**15
@@ -208,3 +219,44 @@ def _check_last(result: Row, last: Row, file: str) -> None:
     fid = final.get(f"fid_{metric_suffix(last['samples'])}")
     if fid != last["fid"]:
         raise DitbenchError(f"fid is {last['fid']} in {file}, {show(fid)} in result.json")
+
+
+def read_value(values: Row, key: str, dtype: str, file: str, default: Any = None) -> Any:
+    """A value of a type in `_TYPES`, or a DitbenchError that names the file, the key and the value.
+
+    A key whose value is None counts as missing.
+    """
+    value = values.get(key)
+    if value is None and default is None:
+        raise DitbenchError(f"{file}: {key} is missing")
+    if value in (None, default):
+        return default
+    try:
+        return _TYPES[dtype].validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, (key, *first["loc"])))
+        reason = f"{first['msg']}, not {show(first['input'])}"
+        raise DitbenchError(f"{file}: {where}: {reason}") from error
+
+
+def show(value: Any) -> str:
+    """A value as Python writes it, cut to fit a line."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write integers of thousands of digits
+        text = f"a number of {value.bit_length():,} bits"
+    except RecursionError:
+        text = f"a {type(value).__name__} that is nested too deeply"
+    return one_line(text, 60)
+
+
+def flatten(table: Row, prefix: str = "") -> Row:
+    """Nested tables as one with dotted keys: `{"train": {"lr": 1}}` -> `{"train.lr": 1}`."""
+    flat: Row = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ditbench.report.reading.fields import Row
-
 # Rows of a training log that one of them is compared with, about an eighth of a run's.
 SPAN = 25
 # A spike is at least so many times their median, ...
@@ -29,15 +27,11 @@ LEAST = 1.1
 SCATTERS = 10.0
 
 
-def read_spike(path: Path) -> Row:
+def read_spike(path: Path) -> dict[str, float]:
     """The worst spike in a training log (train.csv); a run may have no log.
 
-    Returns:
-        `loss_spike`, how many times the loss around it the worst spike is, and `loss_spike_step`,
-        the last step of its row; NaN if there is none.
-
-    Raises:
-        DitbenchError: the file is damaged.
+    `loss_spike` is how many times the loss around it the worst spike is, `loss_spike_step` the last
+    step of its row; NaN if there is none. A DitbenchError if the file is damaged.
     """
     found = {"loss_spike": math.nan, "loss_spike_step": math.nan}
     try:
@@ -66,11 +60,8 @@ def worst_spike(losses: Sequence[float]) -> tuple[int, float] | None:
     Each row is compared with the median of the `SPAN` rows around it, the last ones with that of
     the last `SPAN`. The first ones, where a loss falls steeply, are left out.
 
-    Args:
-        losses: of all rows in order; NaN for a row without a finite update.
-
-    Returns:
-        The row's number and how many times that median its loss is, or None.
+    Returns the row's number and how many times that median its loss is. A loss is NaN in a row
+    without a finite update.
     """
     values = np.asarray(losses, dtype=np.float64)
     rows = np.flatnonzero(np.isfinite(values))

@@ -44,12 +44,8 @@ def to_target(runs: pd.DataFrame, target: float) -> pd.DataFrame:
     Between two evaluations, FID is interpolated geometrically. For a run whose first evaluation is
     at or below the target, the values of that evaluation are an upper bound.
 
-    Returns:
-        One row per run, indexed by its path, with the columns in `TO_TARGET`; NaN if the target
-        was not reached.
-
-    Raises:
-        DitbenchError: the target is not a positive number.
+    One row per run, indexed by its path, with the columns in `TO_TARGET`; NaN if the target was
+    not reached. A DitbenchError if it is not a positive number.
     """
     import pandas as pd
 
