@@ -97,11 +97,7 @@ def load_results(path: str | Path, blocks: str | Iterable[str] | None = None) ->
     rows = [row for run in runs for row in run]
     dtypes = {fact.name: fact.dtype for fact in FACTS}
     dtypes |= {metric.name: "float64" for metric in metrics_of(run[0]["metrics"] for run in runs)}
-    columns = {
-        name: pd.Series([row.get(name) for row in rows], dtype=dtype)
-        for name, dtype in dtypes.items()
-    }
-    frame = pd.DataFrame(columns)
+    frame = pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes)
     frame.attrs["skipped"] = skipped
     return frame
 
@@ -155,14 +151,15 @@ def diff_runs(a: str | Path, b: str | Path) -> list[dict[str, Any]]:
     if the run does not have the key. A DitbenchError for a directory that does not hold one run.
     """
     first, second = _facts(a), _facts(b)
-    return [
-        {"source": key[0], "key": key[1], "a": first.get(key), "b": second.get(key)}
-        for key in sorted(first.keys() | second.keys())
-        if first.get(key) != second.get(key)
-    ]
+    rows = []
+    for key in sorted(first.keys() | second.keys()):
+        if first.get(key) != second.get(key):
+            source, name = key.split(".", 1)
+            rows.append({"source": source, "key": name, "a": first.get(key), "b": second.get(key)})
+    return rows
 
 
-def _facts(place: str | Path) -> dict[tuple[str, str], Any]:
+def _facts(place: str | Path) -> Row:
     runs = list(find_runs(Path(place)))
     if len(runs) != 1:
         what = f"holds {len(runs)} runs, not one" if runs else "is not a run directory"
@@ -171,6 +168,4 @@ def _facts(place: str | Path) -> dict[tuple[str, str], Any]:
             "name two run directories: --diff results/digits/adaln/seed0-... results/digits/...",
         )
     config, environment = read_toml(runs[0].config), read_json(runs[0].environment)
-    return {("config", key): value for key, value in flatten(config).items()} | {
-        ("environment", key): value for key, value in flatten(environment).items()
-    }
+    return flatten({"config": config, "environment": environment})

@@ -126,13 +126,12 @@ def _facts(path: Path, values: Row) -> Row:
 
 def _check_file(path: Path) -> None:
     """Refuse a file that would block (a pipe) or fill the memory (a device)."""
-    if not path.exists() or path.is_dir():
-        return  # reading it says what is wrong
-    if not path.is_file():
+    if path.is_file():
+        size = path.stat().st_size
+        if size > (MAX_CONFIG_BYTES if path.suffix == ".toml" else MAX_BYTES):
+            raise DitbenchError(f"{path.name} is too large: {size:,} bytes")
+    elif path.exists() and not path.is_dir():  # of others, reading says what is wrong
         raise DitbenchError(f"{path.name} is not a file, but a pipe, a socket or a device")
-    size = path.stat().st_size
-    if size > (MAX_CONFIG_BYTES if path.suffix == ".toml" else MAX_BYTES):
-        raise DitbenchError(f"{path.name} is too large: {size:,} bytes")
 
 
 def _metrics(result: Row, file: str) -> Sequence[MetricFacts]:
