@@ -110,7 +110,7 @@ def _rows(
     from ditbench.bench.adapters import Ours, load_peer
     from ditbench.bench.measure import Row
     from ditbench.bench.synthetic import plan_on, random_images
-    from ditbench.plugins.options import check_options
+    from ditbench.plugins.lookup import check_options
 
     check_options(names, config.model.size, config.options)
     peers = [] if peer is None else [part.strip() for part in peer.split(",")]

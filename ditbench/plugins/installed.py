@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ditbench.errors import DitbenchError
 from ditbench.models.registry import is_directory_name, is_own
-from ditbench.plugins.external import Location, parse_location
+from ditbench.plugins.external import parse_location
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -29,8 +29,8 @@ def installed() -> dict[str, list[EntryPoint]]:
     return found
 
 
-def installed_location(name: str) -> Location:
-    """Where an installed block is defined; nothing is imported.
+def installed_location(name: str) -> str:
+    """The location of an installed block; nothing is imported.
 
     Raises:
         DitbenchError: several packages use the name, it cannot name a directory, or its entry
@@ -49,11 +49,13 @@ def installed_location(name: str) -> Location:
         raise DitbenchError(f"{block} is broken: {error.message}", error.hint) from error
 
 
-def package_of(location: Location) -> str | None:
+def package_of(location: str) -> str | None:
     """Name and version of the installed package whose entry point is a location, or None."""
-    points = [point for points in installed().values() for point in points]
-    found = [point.dist for point in points if point.value == str(location) and point.dist]
-    return f"{found[0].name} {found[0].version}" if found else None
+    for points in installed().values():
+        for point in points:
+            if point.value == location and point.dist:
+                return f"{point.dist.name} {point.dist.version}"
+    return None
 
 
 def shadowed() -> list[str]:
@@ -68,5 +70,5 @@ def shadowed() -> list[str]:
 
 def _packages(points: list[EntryPoint]) -> str:
     return " and ".join(
-        f"package {point.dist.name}" if point.dist else "a package" for point in points
+        f"package {each.dist.name}" if each.dist else "a package" for each in points
     )

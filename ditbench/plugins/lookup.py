@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 from ditbench.errors import EXIT_USAGE, DitbenchError, unknown_name
 from ditbench.models import registry
 from ditbench.models.registry import block_names, group_names, is_own
-from ditbench.plugins.external import ExternalBlock, Location, is_location, parse_location
+from ditbench.plugins.external import ExternalBlock, is_location, parse_location
 from ditbench.plugins.installed import installed, installed_location
 from ditbench.plugins.user_traceback import user_traceback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from contextlib import AbstractContextManager
 
     from ditbench.models.blocks.base import Block
+    from ditbench.models.sizes import ModelSize
 
 # External blocks by name, once they were looked up: configurations name a block without location.
 _EXTERNAL: dict[str, ExternalBlock] = {}
@@ -37,7 +38,7 @@ def expand_all(names: Iterable[str]) -> list[str]:
     found: dict[str, str] = {}
     for name in names:
         for block in block_names(name) if name in group_names() else [check_block(name)]:
-            location = str(_EXTERNAL[block].defined_at) if is_location(name) else ""
+            location = _EXTERNAL[block].defined_at if is_location(name) else ""
             if found.setdefault(block, location) != location:
                 raise DitbenchError(
                     f"two blocks are called {block}: {found[block] or block} and {location}",
@@ -53,7 +54,13 @@ def check_block(name: str) -> str:
         DitbenchError: an unknown name, or a location where there is no file.
     """
     if is_location(name):
-        return _from_location(name).name
+        location = parse_location(name)
+        class_name = location.rpartition(":")[2]
+        if is_own(class_name):
+            message = f"{name}: ditbench has a block or group called '{class_name}'"
+            raise DitbenchError(message, "rename the class")
+        _EXTERNAL[class_name] = ExternalBlock(class_name, location)
+        return class_name
     if registry.location_of(name) or name in _EXTERNAL or name in installed():
         return name
     raise unknown_name("block", name, [*block_names(), *group_names(), *installed()])
@@ -83,7 +90,7 @@ def external_block(name: str) -> ExternalBlock | None:
     if registered is not None:
         block = registry.block_class(name)
         if name not in _EXTERNAL or _EXTERNAL[name].block is not block:  # a notebook cell run twice
-            _EXTERNAL[name] = ExternalBlock(name, Location(*registered.split(":")), block)
+            _EXTERNAL[name] = ExternalBlock(name, registered, block)
     if name not in _EXTERNAL:
         _EXTERNAL[name] = ExternalBlock(name, installed_location(name))
     return _EXTERNAL[name]
@@ -94,19 +101,18 @@ def restore_block(name: str, location: str, sha256: str, copy: str) -> None:
 
     Args:
         name: of the block.
-        location: where its class was defined.
+        location: of its class then.
         sha256: of its file then.
-        copy: the path of the copy that the run has of its source.
+        copy: the path of the run's copy of its source.
 
     Raises:
         DitbenchError: the file is gone or has changed.
     """
     hint = f"{copy} is a copy of what it was: put it back there"
     try:
-        parsed = parse_location(location)
-        if str(parsed) != location:  # a relative path would depend on the working directory
+        if parse_location(location) != location:  # relative to some working directory
             raise DitbenchError(f"{location} is not an absolute path")
-        block = ExternalBlock(name, parsed)
+        block = ExternalBlock(name, location)
         now = block.sha256
     except DitbenchError as error:
         raise DitbenchError(f"the code of {name} is gone: {error.message}", hint) from error
@@ -117,13 +123,9 @@ def restore_block(name: str, location: str, sha256: str, copy: str) -> None:
 
 
 def block_errors(name: str, exit_code: int = EXIT_USAGE) -> AbstractContextManager[None]:
-    """Within it, exceptions of an external block are a `BlockError`.
+    """Within it, exceptions of an external block are a `BlockError` with that exit code.
 
     Those of ditbench's own blocks are faults of ditbench, and pass.
-
-    Args:
-        name: of the block.
-        exit_code: of the error.
     """
     external = external_block(name)
     if external is None:
@@ -132,11 +134,37 @@ def block_errors(name: str, exit_code: int = EXIT_USAGE) -> AbstractContextManag
     return user_traceback(external.name, external.file, hint, exit_code)
 
 
-def _from_location(text: str) -> ExternalBlock:
-    location = parse_location(text)
-    name = location.attribute
-    if is_own(name):
-        message = f"{text}: ditbench has a block or group called '{name}'"
-        raise DitbenchError(message, "rename the class")
-    _EXTERNAL[name] = ExternalBlock(name, location)
-    return _EXTERNAL[name]
+def own_options(name: str, size: ModelSize, given: Mapping[str, int]) -> dict[str, int]:
+    """All options of a block: the given ones that it has, and its defaults for the others.
+
+    Raises:
+        DitbenchError: a default that is not a whole number above 0.
+    """
+    block = find_block(name)
+    with block_errors(name):
+        defaults = dict(block.options(size))
+    for option, value in defaults.items():
+        if not isinstance(value, int) or value < 1:
+            raise DitbenchError(
+                f"{name}: the default of option '{option}' is {value!r}",
+                "options(cls, size) returns names and whole numbers above 0",
+            )
+    return {option: given.get(option, value) for option, value in defaults.items()}
+
+
+def check_options(blocks: Iterable[str], size: ModelSize, given: Iterable[str]) -> None:
+    """Refuse an option that none of the blocks has.
+
+    Raises:
+        DitbenchError: for the first such option; the hint offers the nearest names.
+    """
+    names = list(dict.fromkeys(blocks))
+    known = [option for block in names for option in own_options(block, size, {})]
+    for name in given:
+        if not known:
+            raise DitbenchError(
+                f"{', '.join(names)} {'has' if len(names) == 1 else 'have'} no option '{name}'",
+                "leave it out, or choose a block that has it: docs/strategies.md",
+            )
+        if name not in known:
+            raise unknown_name("option", name, known)

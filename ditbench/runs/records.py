@@ -30,6 +30,7 @@ def cost_table(run: Plan) -> dict[str, Any]:
     """The contents of cost.json."""
     steps = run.budget.steps
     return {
+        "block": run.config.block,
         **run.cost.as_dict(),
         "train_flops_per_image": run.cost.train_flops_per_image,
         # Under a time budget, only the result says how many steps were made.
