@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ditbench.cli.options import Format, Only, Output, Results
-from ditbench.cli.output import emit, emit_text, load_runs, print_sentence, print_table
+from ditbench.cli.output import emit, emit_text, load_runs, note, print_sentence, print_table
 from ditbench.errors import EXIT_FAILED, DitbenchError
 
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ def compare(
     failures = [] if gate is None else _failures(gate, comparisons)
     _print(comparisons, chosen, output)
     for failure in failures:
-        typer.secho("failed: ", fg="red", bold=True, nl=False, err=True)
-        typer.echo(failure, err=True)
+        note("failed", failure)
     if failures:
         raise typer.Exit(EXIT_FAILED)
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from ditbench.report.amounts import decimals, significant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,9 @@ class Fact:
         keys: the configuration keys that it holds. A key that ends in `.` stands for all keys
             that begin with it.
         heading: how a heading shows the value; None leaves it out.
+        title: the header of its column in tables.
+        text: how tables write a value.
+        best: which end tables highlight.
     """
 
     name: str
@@ -31,6 +39,9 @@ class Fact:
     scored: bool = False
     keys: tuple[str, ...] = ()
     heading: str | None = None
+    title: str | None = None
+    text: Callable[[Any], str] = str
+    best: Literal["low", "high"] | None = None
 
 
 _MODEL = tuple(f"model.{name}" for name in ("hidden_size", "depth", "num_heads", "patch_size"))
@@ -41,7 +52,7 @@ _FEATURES = ("metrics.features", "metrics.inception_weights")
 FACTS = (
     # Which run. The options and the source of a block belong to the block.
     Fact("preset", keys=("preset",)),
-    Fact("block", keys=("block", "options.", "strategy.")),
+    Fact("block", keys=("block", "options.", "strategy."), title="Block"),
     Fact("seed", "int64", keys=("seed",)),
     Fact("fingerprint"),
     Fact("path"),
@@ -55,8 +66,8 @@ FACTS = (
     Fact("dataset", alike=True, task=True, keys=("data.name",), heading="{}"),
     Fact("source", keys=("data.path",)),
     Fact("dataset_digest", alike=True, keys=("data.digest",)),
-    Fact("input", alike=True, task=True, heading="{}"),
-    Fact("model", alike=True, task=True, keys=_MODEL, heading="{}"),
+    Fact("input", alike=True, task=True, heading="{}", title="Input"),
+    Fact("model", alike=True, task=True, keys=_MODEL, heading="{}", title="Model"),
     Fact("objective", alike=True, task=True, keys=("objective.name",), heading="{}"),
     # How it was scored.
     Fact("features", alike=True, scored=True, keys=_FEATURES, heading="{} features"),
@@ -78,21 +89,22 @@ FACTS = (
     Fact("lr", "float64", keys=("train.lr",)),
     Fact("device"),
     Fact("backend", keys=("train.backend",)),
-    # What it cost.
-    Fact("parameters", "int64"),
-    Fact("gmacs", "float64"),
-    Fact("gflops", "float64"),
-    Fact("steps", "int64"),
+    # What it cost. Peebles & Xie call multiply-accumulates Gflops.
+    Fact("parameters", "int64", title="Params (M)", text=significant(3, 1, 1e-6), best="low"),
+    Fact("gmacs", "float64", title="GMACs (paper's Gflops)", text=significant(3, 2), best="low"),
+    Fact("gflops", "float64", title="GFLOPs (2 x GMACs)", text=significant(3, 2), best="low"),
+    Fact("steps", "int64", title="Steps", text=decimals(0)),
     Fact("train_seconds", "float64"),
-    Fact("steps_per_second", "float64"),
+    Fact("steps_per_second", "float64", title="steps/s", text=significant(3), best="high"),
     Fact("samples_per_second", "float64"),
-    Fact("peak_memory_bytes", "float64"),
+    Fact("peak_memory_bytes", "float64", title="Peak mem (MiB)", text=decimals(0, 2**-20),
+         best="low"),
     Fact("loss_spike", "float64"),
     Fact("loss_spike_step", "float64"),
     Fact("metrics"),
 )  # fmt: skip
 
-NAMES = frozenset(fact.name for fact in FACTS)
+BY_NAME = {fact.name: fact for fact in FACTS}
 ALIKE = tuple(fact.name for fact in FACTS if fact.alike)
 TASK = tuple(fact.name for fact in FACTS if fact.task)
 SCORED = tuple(fact.name for fact in FACTS if fact.scored)

@@ -178,7 +178,7 @@ def test_what_the_system_refuses_is_a_line_too(cli, monkeypatch):
 def test_a_traceback_of_the_users_own_code_comes_before_the_two_lines(cli, monkeypatch):
     def fail(*_given):
         text = "Traceback ...\n  my_block.py, line 3\nValueError: \x1b[2Jno\n"
-        raise BlockError("my_block.py:3: ValueError: no", text, "mend it", 2)
+        raise BlockError("my_block.py:3: ValueError: no", text, "fix it", 2)
 
     monkeypatch.setattr("ditbench.report.reading.results.load_results", fail)
     told = cli("compare", "anywhere")
@@ -188,7 +188,7 @@ def test_a_traceback_of_the_users_own_code_comes_before_the_two_lines(cli, monke
         "  my_block.py, line 3",
         r"ValueError: \x1b[2Jno",
         "error: my_block.py:3: ValueError: no",
-        "help: mend it",
+        "help: fix it",
     ]
 
 

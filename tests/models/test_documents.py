@@ -1,4 +1,4 @@
-"""What the documents say of strategies, held against the code."""
+"""What the documents say, compared with the code."""
 
 import re
 from pathlib import Path
@@ -12,39 +12,79 @@ from ditbench.models.dit import DiT
 from ditbench.models.registry import block_class, block_names, group_names
 from ditbench.models.sizes import ModelSize, parse_model
 
-DOCS = Path(__file__).parents[2] / "docs"
-STRATEGIES = (DOCS / "strategies.md").read_text("utf-8")
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "ditbench"
+DOCS = ROOT / "docs"
+BLOCKS = (DOCS / "strategies.md").read_text("utf-8")
+HOW_IT_WORKS = (DOCS / "how-it-works.md").read_text("utf-8")
 
 
 def rows():
-    """The cells of the table of strategies, by block."""
-    lines = re.findall(r"^\| `([\w-]+)` \|(.*) \|$", STRATEGIES, re.MULTILINE)
+    """The cells of the table of blocks, by block."""
+    lines = re.findall(r"^\| `([\w-]+)` \|(.*) \|$", BLOCKS, re.MULTILINE)
     cells = {name: [cell.strip() for cell in rest.split("|")] for name, rest in lines}
     return {name: found for name, found in cells.items() if len(found) == 8}
 
 
-def test_every_strategy_has_a_row_and_a_section_with_a_diagram():
+def test_every_block_has_a_row_and_a_section_with_a_diagram():
     assert list(rows()) == block_names()
-    sections = dict(
-        re.findall(r"^### `([\w-]+)`\n(.*?)(?=^##)", STRATEGIES, re.DOTALL | re.MULTILINE)
-    )
+    sections = dict(re.findall(r"^### `([\w-]+)`\n(.*?)(?=^##)", BLOCKS, re.DOTALL | re.MULTILINE))
     assert sections.keys() == set(block_names())
     assert all("```mermaid" in text and "When:" in text for text in sections.values())
-    assert all(f"`{group}`" in STRATEGIES for group in group_names())
+    assert all(f"`{group}`" in BLOCKS for group in group_names())
 
 
 @pytest.mark.parametrize("block", block_names())
-def test_a_row_says_what_the_strategy_says_and_costs(block):
+def test_a_row_agrees_with_the_class_and_its_cost(block):
     _how, final, own, start, *costs = rows()[block]
-    strategy = block_class(block)
-    assert final.startswith("adaptive" if strategy.adaptive_final_layer else "plain")
-    assert bool(own) == (strategy.own_tokens != "none")
-    assert start == strategy.starts_as
-    for size, told in zip(("S/2", "XL/2"), (costs[:2], costs[2:]), strict=True):
-        cost = count(
-            block_class(block), name=block, size=parse_model(size), height=32, width=32, channels=4
-        )
-        assert told == [f"{cost.parameters / 1e6:.1f}", f"{cost.gmacs:.2f}"], size
+    kind = block_class(block)
+    assert final.startswith("adaptive" if kind.adaptive_final_layer else "plain")
+    assert bool(own) == (kind.own_tokens != "none")
+    assert start == kind.starts_as
+    for size, documented in zip(("S/2", "XL/2"), (costs[:2], costs[2:]), strict=True):
+        cost = count(kind, name=block, size=parse_model(size), height=32, width=32, channels=4)
+        assert documented == [f"{cost.parameters / 1e6:.1f}", f"{cost.gmacs:.2f}"], size
+
+
+def normalised(code):
+    return " ".join(code.split())
+
+
+def quotations():
+    """The code in how-it-works.md: each block as its parts between lines of `...`."""
+    blocks = re.findall(r"```python\n(.*?)```", HOW_IT_WORKS, re.DOTALL)
+    return [re.split(r"^\s*\.\.\.$", block, flags=re.MULTILINE) for block in blocks]
+
+
+@pytest.mark.parametrize("parts", quotations(), ids=lambda parts: parts[0].splitlines()[0])
+def test_quoted_code_is_in_the_source(parts):
+    """All parts of a quotation occur in one file, in this order."""
+    pattern = ".*".join(re.escape(normalised(part)) for part in parts)
+    sources = (normalised(path.read_text("utf-8")) for path in PACKAGE.rglob("*.py"))
+    assert any(re.search(pattern, source) for source in sources)
+
+
+def test_named_files_exist():
+    paths = set(re.findall(r"`([\w/]+(?:/|\.py))`", HOW_IT_WORKS))
+    assert len(paths) > 10
+    assert [path for path in paths if not any((at / path).exists() for at in (PACKAGE, ROOT))] == []
+
+
+def anchors(text):
+    """The anchors that GitHub makes of a document's headings."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(
+    "document", [ROOT / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda path: path.name
+)
+def test_links_between_documents_lead_somewhere(document):
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([\w-]+))?\)", document.read_text("utf-8"))
+    for path, anchor in links:
+        target = document.parent / path if path else document
+        assert target.exists(), path
+        assert not anchor or anchor in anchors(target.read_text("utf-8")), f"{path}#{anchor}"
 
 
 def examples():

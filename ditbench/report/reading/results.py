@@ -111,10 +111,10 @@ def _name_versions(runs: list[Run]) -> None:
     """Add the source's SHA-256 to the names of blocks that have several: `MyBlock@3f2a91c0`."""
     sources: dict[str, set[str]] = {}
     for run in runs:
-        sources.setdefault(run[0]["block"], set()).add(run[0]["strategy"])
+        sources.setdefault(run[0]["block"], set()).add(run[0]["source_sha256"])
     for row in (row for run in runs for row in run):
-        if len(sources[row["block"]]) > 1 and row["strategy"]:
-            row["block"] = f"{row['block']}@{row['strategy'][:8]}"
+        if len(sources[row["block"]]) > 1 and row["source_sha256"]:
+            row["block"] = f"{row['block']}@{row['source_sha256'][:8]}"
 
 
 def _newest(runs: list[Run], skipped: Skipped) -> list[Run]:

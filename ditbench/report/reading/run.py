@@ -17,7 +17,7 @@ from ditbench.config import read_toml
 from ditbench.errors import DitbenchError, one_line
 from ditbench.files import read_json
 from ditbench.report import amounts
-from ditbench.report.facts import FIRST_METRICS, NAMES, SCORED, MetricFacts, is_recipe
+from ditbench.report.facts import BY_NAME, FIRST_METRICS, SCORED, MetricFacts, is_recipe
 from ditbench.report.reading.fields import Finite, Table, Text, Whole, flatten, parse, show
 from ditbench.report.reading.spikes import read_spike
 from ditbench.report.words import PUBLISHED
@@ -69,7 +69,7 @@ class _Cost(Table):
 class _Config(Table):
     """What is read of config.toml. Not a RunConfig, so that runs of other versions are readable."""
 
-    strategy: str = Field(default="", alias="strategy.sha256")
+    source_sha256: str = Field(default="", alias="strategy.sha256")
     objective: Text = Field(alias="objective.name")
     dataset: Text = Field(alias="data.name")
     batch_size: Whole = Field(alias="train.batch_size")
@@ -121,7 +121,7 @@ def _read_run(run: RunDirectory) -> list[Row]:
     run.check_recorded(result)
     config = read_toml(run.config)
     flat = flatten(config)
-    _check_strategy(run, flat)
+    _check_source(run, flat)
     metrics = _metrics(result, run.result.name)
     facts = {
         "path": str(run.path),
@@ -163,7 +163,7 @@ def _check_file(path: Path) -> None:
         raise DitbenchError(f"{path.name} is too large: {facts.st_size:,} bytes")
 
 
-def _check_strategy(run: RunDirectory, flat: Row) -> None:
+def _check_source(run: RunDirectory, flat: Row) -> None:
     """Refuse a copy of a block's source that is not the one that the configuration names."""
     sha256 = flat.get("strategy.sha256")
     if sha256 is None or not run.strategy.exists():
@@ -178,7 +178,7 @@ def _metrics(result: Row, file: str) -> list[MetricFacts]:
         return list(FIRST_METRICS)
     metrics = parse(_METRICS, result["metrics"], f"{file}: metrics")
     names = [metric.name for metric in metrics]
-    if "fid" not in names or len(set(names)) < len(names) or NAMES.intersection(names):
+    if "fid" not in names or len(set(names)) < len(names) or BY_NAME.keys() & set(names):
         raise DitbenchError(f"{file}: metrics lacks fid, or a name in it is taken")
     return metrics
 

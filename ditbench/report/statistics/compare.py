@@ -229,11 +229,11 @@ def _beside(blocks: list[str], fids: Values, baseline: str) -> pd.DataFrame:
     """Each block beside the baseline: difference, ratio and test, paired by seed."""
     import pandas as pd
 
-    reference = fids[blocks.index(baseline)]
-    pairs = {block: paired(row, reference) for block, row in zip(blocks, fids, strict=True)}
-    others = [block for block in blocks if block != baseline]
-    p_holm = holm(np.array([pairs[block].p_value for block in others]))
-    corrected = dict(zip(others, p_holm.tolist(), strict=True))
+    number = blocks.index(baseline)
+    pairs = {block: paired(row, fids[number]) for block, row in zip(blocks, fids, strict=True)}
+    p_values = np.array([pair.p_value for pair in pairs.values()])
+    p_values[number] = math.nan  # not a test, so not one to correct for
+    p_holm = dict(zip(blocks, holm(p_values).tolist(), strict=True))
     rows = {
         block: {
             "pairs": pair.n,
@@ -244,7 +244,7 @@ def _beside(blocks: list[str], fids: Values, baseline: str) -> pd.DataFrame:
             "fid_ratio_low": pair.ratio_interval.low,
             "fid_ratio_high": pair.ratio_interval.high,
             "p_value": pair.p_value,
-            "p_holm": corrected.get(block, math.nan),
+            "p_holm": p_holm[block],
         }
         for block, pair in pairs.items()
     }

@@ -78,45 +78,32 @@ def paired(values: Values, reference: Values) -> Paired:
         mean_interval(differences),
         float(values.mean()) / centre if centre > 0 else math.nan,
         _ratio_interval(values, reference),
-        float(paired_p_values(values, reference)),
+        _p_value(differences),
     )
 
 
-def paired_p_values(values: Values, reference: Values) -> Values:
-    """The two-sided p value of a paired t test along the last axis.
+def holm(p_values: Values) -> Values:
+    """(T,) p values corrected for their number (Holm 1979); NaN is not a test."""
+    order = np.argsort(p_values)  # NaN comes last
+    factors = np.count_nonzero(~np.isnan(p_values)) - np.arange(len(p_values))
+    adjusted = np.minimum(1.0, np.maximum.accumulate(p_values[order] * factors))
+    result = np.empty_like(p_values)
+    result[order] = adjusted
+    return result
 
-    Args:
-        values: (..., S), one per seed; NaN if a seed is missing.
-        reference: (..., S), likewise.
 
-    Returns:
-        (...); NaN for fewer than two pairs. If the differences do not vary at all, 0, or 1 if they
-        are all 0.
-    """
+def _p_value(differences: Values) -> float:
+    """Of a paired t test, two-sided; NaN for fewer than two pairs."""
     from scipy.special import stdtr
 
-    differences = values - reference
-    there = ~np.isnan(differences)
-    n = there.sum(axis=-1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.where(there, differences, 0).sum(axis=-1) / n
-        deviations = np.where(there, differences - mean[..., None], 0)
-        error = np.sqrt((deviations**2).sum(axis=-1) / (n - 1) / n)
-        p = 2 * stdtr(n - 1, -np.abs(mean) / error)
-    p = np.where((error == 0) & (mean == 0), 1.0, p)
-    return np.where(n < 2, math.nan, p)
-
-
-def holm(p_values: Values) -> Values:
-    """P values corrected for their number along the last axis (Holm 1979); NaN is not a test."""
-    order = np.argsort(p_values, axis=-1)  # NaN comes last
-    ascending = np.take_along_axis(p_values, order, axis=-1)
-    tests = (~np.isnan(p_values)).sum(axis=-1, keepdims=True)
-    factors = tests - np.arange(p_values.shape[-1])
-    adjusted = np.minimum(1.0, np.maximum.accumulate(ascending * factors, axis=-1))
-    result = np.empty_like(p_values)
-    np.put_along_axis(result, order, adjusted, axis=-1)
-    return result
+    n = len(differences)
+    if n < 2:
+        return math.nan
+    mean = float(differences.mean())
+    error = math.sqrt(float(((differences - mean) ** 2).sum()) / (n - 1) / n)
+    if error == 0:
+        return 1.0 if mean == 0 else 0.0
+    return float(2 * stdtr(n - 1, -abs(mean) / error))
 
 
 def _ratio_interval(values: Values, reference: Values) -> Interval:

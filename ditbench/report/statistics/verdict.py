@@ -9,17 +9,14 @@ docs/statistics.md has measurements of it.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ditbench.report.statistics.paired import Paired, holm, paired, paired_p_values
+from ditbench.report.statistics.paired import Paired, holm, paired
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from ditbench.report.statistics.paired import Values
 
 ALPHA = 0.05
@@ -80,30 +77,10 @@ def decide(blocks: list[str], fids: Values) -> Verdict:
     """
     means = np.nanmean(fids, axis=1)
     first, *others = np.argsort(means, kind="stable").tolist()
-    p_holm = against_leader(fids)[1]
-    rivals = tuple(
-        Rival(blocks[other], paired(fids[other], fids[first]), float(p_holm[other]))
-        for other in others
-    )
-    return Verdict(blocks[first], float(means[first]), rivals)
-
-
-def against_leader(fids: Values) -> tuple[NDArray[np.intp], Values]:
-    """The leader, and how significant its lead over each other block is.
-
-    Args:
-        fids: (..., B, S) final FIDs; leading axes are separate comparisons.
-
-    Returns:
-        The leader's number (...), and (..., B) Holm-corrected p values of the paired t tests of the
-        leader against each block: NaN for itself and for fewer than two pairs, 1 if the leader is
-        the worse one over the seeds that both have.
-    """
-    leader = np.nanmean(fids, axis=-1).argmin(axis=-1)
-    reference = np.take_along_axis(fids, leader[..., None, None], axis=-2)
-    p_values = paired_p_values(fids, reference)
-    # If blocks have different seeds, the lowest mean may be due to seeds that others lack.
-    worse = np.nansum(fids - reference, axis=-1) < 0
-    p_values = np.where(worse & ~np.isnan(p_values), 1.0, p_values)
-    np.put_along_axis(p_values, leader[..., None], math.nan, axis=-1)
-    return leader, holm(p_values)
+    pairs = [paired(fids[other], fids[first]) for other in others]
+    # If blocks have different seeds, the lowest mean may be due to seeds that others lack: the
+    # leader may be the worse one over the seeds that two blocks share.
+    p_values = [1.0 if pair.difference < 0 and pair.n > 1 else pair.p_value for pair in pairs]
+    p_holm = holm(np.array(p_values)).tolist()
+    names = [blocks[other] for other in others]
+    return Verdict(blocks[first], float(means[first]), tuple(map(Rival, names, pairs, p_holm)))

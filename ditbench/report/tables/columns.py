@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ditbench.report.amounts import decimals, significant, suffix, writer
-from ditbench.report.facts import ALIKE
+from ditbench.report.facts import ALIKE, BY_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,15 +48,14 @@ class Column:
         return self.text is not str
 
 
-# The table of `ditbench flops`. Peebles & Xie call multiply-accumulates Gflops.
-COST_COLUMNS = (
-    Column("block", "Block"),
-    Column("model", "Model"),
-    Column("input", "Input"),
-    Column("parameters", "Params (M)", significant(3, 1, 1e-6), "low"),
-    Column("gmacs", "GMACs (paper's Gflops)", significant(3, 2), "low"),
-    Column("gflops", "GFLOPs (2 x GMACs)", significant(3, 2), "low"),
-)
+def fact_column(name: str) -> Column:
+    """The column of a fact of `ditbench.report.facts`."""
+    fact = BY_NAME[name]
+    return Column(name, fact.title, fact.text, fact.best)
+
+
+# The table of `ditbench flops`.
+COST_COLUMNS = tuple(map(fact_column, ("block", "model", "input", "parameters", "gmacs", "gflops")))
 # The table of `ditbench compare --diff`.
 DIFF_COLUMNS = (
     Column("source", "In"),
@@ -75,16 +74,16 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
     table = comparison.table
     fid = next(metric for metric in comparison.metrics if metric.name == "fid")
     others = [metric for metric in comparison.metrics if metric is not fid]
-    steps = table["steps"].nunique() > 1
+    several_budgets = table["steps"].nunique() > 1
     several = bool(table["fid_low"].notna().any())
     tested = bool(table["p_holm"].notna().any())
     interval = "95% interval"
     return (
-        Column("block", "Block"),
+        fact_column("block"),
         Column("seeds", "n", "{:d}".format),
-        Column("parameters", "Params (M)", significant(3, 1, 1e-6), "low"),
-        Column("gmacs", "GMACs (paper's Gflops)", significant(3, 2), "low"),
-        Column("steps", "Steps" if steps else None, decimals(0)),
+        fact_column("parameters"),
+        fact_column("gmacs"),
+        fact_column("steps") if several_budgets else Column("steps", None),
         Column("train_flops", None),
         Column("train_seconds", None),
         _metric_column(fid, comparison, spread="fid_std"),
@@ -93,8 +92,8 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
         Column("fid_high", None),
         Column("fid_area", "FID area ↓", decimals(1), "low"),
         *(_metric_column(metric, comparison) for metric in others),
-        Column("steps_per_second", "steps/s", significant(3), "high"),
-        Column("peak_memory_bytes", "Peak mem (MiB)", decimals(0, 2**-20), "low"),
+        fact_column("steps_per_second"),
+        fact_column("peak_memory_bytes"),
         Column("loss_spikes", None),
         *_target_columns(comparison.target_fid),
         Column("pairs", None),

@@ -57,12 +57,14 @@ def bands(rows: Rows, columns: Sequence[Column], width: int) -> list[list[Column
 
     A table that is too wide would lose numbers: rich shortens columns or leaves them out.
     """
+    from rich.console import Console
+
+    console = Console(width=10_000)
     first, *others = shown(columns)
-    widths = {column.name: _width(rows, column) for column in (first, *others)}
     found = [[first]]
     for part in _inseparable(others):
-        taken = sum(widths[column.name] + 1 for column in (*found[-1], *part)) - 1
-        if len(found[-1]) > 1 and taken > width:
+        wider = rich_table(rows, [*found[-1], *part])
+        if len(found[-1]) > 1 and console.measure(wider).maximum > width:
             found.append([first])
         found[-1] += part
     return found
@@ -77,14 +79,6 @@ def _inseparable(columns: Sequence[Column]) -> list[list[Column]]:
         else:
             parts.append([column])
     return parts
-
-
-def _width(rows: Rows, column: Column) -> int:
-    from rich.cells import cell_len
-
-    texts = [line[0][0].replace("± ", "±") for line in cells(rows, [column])]
-    content = max(map(cell_len, texts), default=0)
-    return max([content, *map(cell_len, _fold(column.header or "", content).split("\n"))])
 
 
 def _fold(header: str, width: int) -> str:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import betaincinv
+from scipy.special import betaincinv, stdtr
 
 from ditbench.report.amounts import decimals
 from ditbench.report.order import in_order
 from ditbench.report.reading.results import load_results
-from ditbench.report.statistics.verdict import ALPHA, against_leader
+from ditbench.report.statistics.verdict import ALPHA
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import render
 
@@ -109,11 +109,49 @@ def measure_noise(fids: Values) -> Noise:
 
 
 def winners(fids: Values) -> Values:
-    """The number of the block that the verdict names in each comparison, or -1."""
-    leader, p_holm = against_leader(fids)
-    significant = p_holm <= ALPHA
+    """The winner of each of (R, B, S) comparisons by the rule of `decide`, or -1."""
+    leader = fids.mean(axis=-1).argmin(axis=-1)
+    reference = np.take_along_axis(fids, leader[..., None, None], axis=-2)
+    p_values = paired_p_values(fids, reference)
+    np.put_along_axis(p_values, leader[..., None], np.nan, axis=-1)
+    significant = holm(p_values) <= ALPHA
     np.put_along_axis(significant, leader[..., None], values=True, axis=-1)
     return np.where(significant.all(axis=-1), leader, -1)
+
+
+def paired_p_values(values: Values, reference: Values) -> Values:
+    """The two-sided p value of a paired t test along the last axis.
+
+    Args:
+        values: (..., S), one per seed; NaN if a seed is missing.
+        reference: (..., S), likewise.
+
+    Returns:
+        (...); NaN for fewer than two pairs. If the differences do not vary at all, 0, or 1 if they
+        are all 0.
+    """
+    differences = values - reference
+    there = ~np.isnan(differences)
+    n = there.sum(axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.where(there, differences, 0).sum(axis=-1) / n
+        deviations = np.where(there, differences - mean[..., None], 0)
+        error = np.sqrt((deviations**2).sum(axis=-1) / (n - 1) / n)
+        p = 2 * stdtr(n - 1, -np.abs(mean) / error)
+    p = np.where((error == 0) & (mean == 0), 1.0, p)
+    return np.where(n < 2, np.nan, p)
+
+
+def holm(p_values: Values) -> Values:
+    """P values corrected for their number along the last axis; NaN is not a test."""
+    order = np.argsort(p_values, axis=-1)  # NaN comes last
+    ascending = np.take_along_axis(p_values, order, axis=-1)
+    tests = (~np.isnan(p_values)).sum(axis=-1, keepdims=True)
+    factors = tests - np.arange(p_values.shape[-1])
+    adjusted = np.minimum(1.0, np.maximum.accumulate(ascending * factors, axis=-1))
+    result = np.empty_like(p_values)
+    np.put_along_axis(result, order, adjusted, axis=-1)
+    return result
 
 
 def _resampled(fids: Values, generator: np.random.Generator, number: int) -> Iterator[Scenario]:

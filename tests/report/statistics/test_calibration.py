@@ -48,7 +48,7 @@ LIBERAL = {
         lambda p: np.where(p == np.nanmax(p, axis=-1, keepdims=True), 0.0, p),
     ),
 }
-paired_p_values = verdict.paired_p_values
+paired_p_values = calibration.paired_p_values
 
 
 def _t(differences):
@@ -59,7 +59,7 @@ def _t(differences):
 
 @pytest.mark.parametrize("name", LIBERAL)
 def test_a_liberal_rule_is_found_out(fids, monkeypatch, name):
-    monkeypatch.setattr(verdict, *LIBERAL[name])
+    monkeypatch.setattr(calibration, *LIBERAL[name])
     assert not is_calibrated(calibrate(fids, FEW))
 
 
@@ -85,7 +85,7 @@ def test_of_rules_of_exactly_the_level_hardly_any_fails_however_many_rates_there
     assert passed.count(False) <= 10  # one in forty is expected; at 95% a rate it was half
 
 
-def test_the_array_rule_is_the_verdicts_own():
+def test_the_rule_that_is_measured_is_the_verdicts_own():
     generator = np.random.default_rng(1)
     fids = generator.lognormal(2, 0.15, (200, 3, 4)) * np.array([0.7, 1, 1])[:, None]
     named = winners(fids)
