@@ -10,7 +10,7 @@ from ditbench.cli.output import emit, note, print_rich
 from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
 from ditbench.models.registry import block_names, group_names
 from ditbench.models.sizes import parse_model
-from ditbench.plugins.installed import installed, shadowed
+from ditbench.plugins.lookup import block_errors, find_block, installed, shadowed
 
 if TYPE_CHECKING:
     from ditbench.plugins.check import Outcome
@@ -45,7 +45,6 @@ def blocks(
     from ditbench.report.tables.render import format_of
     from ditbench.report.tables.terminal import rich_table
 
-    on_terminal = format_of(output, format) == "rich"
     columns = [
         Column("block", "Block"),
         Column("conditioning", "How the conditioning enters"),
@@ -60,7 +59,7 @@ def blocks(
         Column("overhead_percent", f"vs {REFERENCE} (%)", decimals(2)),
         Column("source", "Source"),
     ]
-    if on_terminal:
+    if format_of(output, format) == "rich":
         table = rich_table(_rows(), [column for column in columns if column.name in ON_TERMINAL])
         table.width = WIDTH  # wraps the text column
         print_rich(table)
@@ -70,8 +69,6 @@ def blocks(
 
 def _rows() -> list[dict[str, Any]]:
     """The rows of all blocks; stderr names those that are left out."""
-    from ditbench.plugins.lookup import block_errors
-
     for line in shadowed():
         note("warning", line)
     own = block_names()
@@ -89,7 +86,6 @@ def _rows() -> list[dict[str, Any]]:
 def _row(name: str) -> dict[str, Any]:
     """What a block says of itself, and its cost."""
     from ditbench.models.cost import count
-    from ditbench.plugins.lookup import find_block
 
     block, size = find_block(name), parse_model(MODEL)
     cost = count(block, size, **INPUT)
@@ -148,13 +144,10 @@ def check(
 
 
 def _print(outcome: "Outcome") -> None:
-    """One line for a check, more for a long reason, and its hint."""
-    texts = [f"{outcome.result:7} {outcome.check:13} {one_line(outcome.detail)}"]
-    if outcome.help:
-        texts.append(f"{'':21} help: {one_line(outcome.help)}")
-    # Paths stay whole, to be copied.
+    """One line for a check, more for a long reason, and its hint. Paths stay whole."""
     wrap = textwrap.TextWrapper(
         WIDTH, subsequent_indent=" " * 22, break_long_words=False, break_on_hyphens=False
     )
-    for text in texts:
-        typer.echo(wrap.fill(text))
+    typer.echo(wrap.fill(f"{outcome.result:7} {outcome.check:13} {one_line(outcome.detail)}"))
+    if outcome.help:
+        typer.echo(wrap.fill(f"{'':21} help: {one_line(outcome.help)}"))

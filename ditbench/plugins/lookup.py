@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 
 from ditbench.errors import EXIT_USAGE, DitbenchError, unknown_name
 from ditbench.models import registry
-from ditbench.models.registry import block_names, group_names, is_own
+from ditbench.models.registry import block_names, group_names, is_directory_name, is_own
 from ditbench.plugins.external import ExternalBlock, is_location, parse_location
-from ditbench.plugins.installed import installed, installed_location
 from ditbench.plugins.user_traceback import user_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from contextlib import AbstractContextManager
+    from importlib.metadata import EntryPoint
 
     from ditbench.models.blocks.base import Block
     from ditbench.models.sizes import ModelSize
 
+# The entry points of packages that have blocks.
+GROUP = "ditbench.blocks"
 # External blocks by name, once they were looked up: configurations name a block without location.
 _EXTERNAL: dict[str, ExternalBlock] = {}
 
@@ -48,10 +50,11 @@ def expand_all(names: Iterable[str]) -> list[str]:
 
 
 def check_block(name: str) -> str:
-    """The name of a block that is given by name or location.
+    """The name of a block that is given by name or location; its module is not imported.
 
     Raises:
-        DitbenchError: an unknown name, or a location where there is no file.
+        DitbenchError: an unknown name, a location where there is no file, a class with the name of
+            one of ditbench's own blocks, or an installed block that cannot be used.
     """
     if is_location(name):
         location = parse_location(name)
@@ -61,9 +64,18 @@ def check_block(name: str) -> str:
             raise DitbenchError(message, "rename the class")
         _EXTERNAL[class_name] = ExternalBlock(class_name, location)
         return class_name
-    if registry.location_of(name) or name in _EXTERNAL or name in installed():
-        return name
-    raise unknown_name("block", name, [*block_names(), *group_names(), *installed()])
+    if name in block_names():
+        if not is_own(name):
+            block = registry.block_class(name)
+            # A notebook cell that is run twice makes another class.
+            if name not in _EXTERNAL or _EXTERNAL[name].block is not block:
+                location = f"{block.__module__}:{block.__qualname__}"
+                _EXTERNAL[name] = ExternalBlock(name, location, block)
+    elif name not in _EXTERNAL:
+        if name not in installed():
+            raise unknown_name("block", name, [*block_names(), *group_names(), *installed()])
+        _EXTERNAL[name] = ExternalBlock(name, _installed_location(name))
+    return name
 
 
 def find_block(name: str) -> type[Block]:
@@ -72,28 +84,17 @@ def find_block(name: str) -> type[Block]:
     Raises:
         DitbenchError: an unknown name, or an external block that cannot be loaded.
     """
-    name = check_block(name)
     external = external_block(name)
     return registry.block_class(name) if external is None else external.block
 
 
 def external_block(name: str) -> ExternalBlock | None:
-    """A block that is not ditbench's own; None if it is.
+    """A block that is not ditbench's own, given by name or location; None if it is.
 
     Raises:
-        DitbenchError: an unknown name, or one that an installed package cannot have.
+        DitbenchError: see `check_block`.
     """
-    name = check_block(name)
-    if is_own(name):
-        return None
-    registered = registry.location_of(name)
-    if registered is not None:
-        block = registry.block_class(name)
-        if name not in _EXTERNAL or _EXTERNAL[name].block is not block:  # a notebook cell run twice
-            _EXTERNAL[name] = ExternalBlock(name, registered, block)
-    if name not in _EXTERNAL:
-        _EXTERNAL[name] = ExternalBlock(name, installed_location(name))
-    return _EXTERNAL[name]
+    return _EXTERNAL.get(check_block(name))
 
 
 def restore_block(name: str, location: str, sha256: str, copy: str) -> None:
@@ -168,3 +169,58 @@ def check_options(blocks: Iterable[str], size: ModelSize, given: Iterable[str]) 
             )
         if name not in known:
             raise unknown_name("option", name, known)
+
+
+def installed() -> dict[str, list[EntryPoint]]:
+    """The entry points by name: more than one where several packages use the same name.
+
+    Reading them imports nothing of those packages: a broken package breaks only its own blocks.
+    """
+    from importlib.metadata import entry_points  # tens of milliseconds, for help pages too
+
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=GROUP):
+        others = found.setdefault(point.name, [])
+        if point.value not in [other.value for other in others]:  # one package may be found twice
+            others.append(point)
+    return found
+
+
+def _installed_location(name: str) -> str:
+    """The location of an installed block, unless it cannot be used; nothing is imported."""
+    points = installed()[name]
+    block = f"the block '{name}' of {_packages(points)}"
+    if len(points) > 1:
+        classes = " or ".join(point.value for point in points)
+        raise DitbenchError(f"several packages have {block}", f"pass --block {classes}")
+    if not is_directory_name(name):
+        raise DitbenchError(f"{block} cannot name a directory", "use letters, digits and .-_")
+    try:
+        return parse_location(points[0].value)
+    except DitbenchError as error:
+        raise DitbenchError(f"{block} is broken: {error.message}", error.hint) from error
+
+
+def package_of(location: str) -> str | None:
+    """Name and version of the installed package whose entry point is a location, or None."""
+    for points in installed().values():
+        for point in points:
+            if point.value == location and point.dist:
+                return f"{point.dist.name} {point.dist.version}"
+    return None
+
+
+def shadowed() -> list[str]:
+    """A warning for each installed block whose name ditbench itself uses."""
+    return [
+        f"the block '{name}' of {_packages(points)} is ignored: ditbench has a block or group of "
+        "that name"
+        for name, points in installed().items()
+        if is_own(name)
+    ]
+
+
+def _packages(points: list[EntryPoint]) -> str:
+    return " and ".join(
+        f"package {each.dist.name}" if each.dist else "a package" for each in points
+    )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ditbench.plugins.installed import package_of
-from ditbench.plugins.lookup import external_block
+from ditbench.plugins.lookup import external_block, package_of
 from ditbench.rundir import metric_suffix
 from ditbench.runs import environment
 

@@ -15,7 +15,7 @@ from ditbench.models.blocks.base import Block
 from ditbench.models.blocks.in_context import InContextBlock
 from ditbench.models.blocks.plain import PlainBlock
 from ditbench.models.init import zero
-from ditbench.models.layers import norm
+from ditbench.models.ops import norm
 
 """
 FIRST_LINE = HEADER.count("\n") + 1

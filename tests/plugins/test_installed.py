@@ -3,8 +3,7 @@
 import sys
 
 from ditbench.models.registry import block_names
-from ditbench.plugins.installed import package_of, shadowed
-from ditbench.plugins.lookup import expand_all, external_block, find_block
+from ditbench.plugins.lookup import expand_all, external_block, find_block, package_of, shadowed
 
 
 def test_an_installed_block_has_the_name_of_its_entry_point(package, write, refused):

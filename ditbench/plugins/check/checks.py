@@ -51,9 +51,9 @@ def shapes(block: type[Block]) -> str:
         if block.run_blocks.__func__ is Block.run_blocks.__func__:  # type: ignore[attr-defined]
             for each in model.blocks:
                 each.register_forward_hook(
-                    lambda _module, args, out: _check("forward returns", out, _shape(args[0]))
+                    lambda _module, args, out: _check("forward returns", out, args[0].shape)
                 )
-        expected = str((task.images, task.tokens, task.size.hidden_size))
+        expected = (task.images, task.tokens, task.size.hidden_size)
         model.final_layer.register_forward_pre_hook(
             lambda _module, args, expected=expected: _check("the blocks return", args[0], expected)
         )
@@ -63,12 +63,9 @@ def shapes(block: type[Block]) -> str:
     return f"T = {', '.join(str(task.tokens) for task in TASKS)} tokens pass"
 
 
-def _check(what: str, tokens: Any, expected: str) -> None:
-    require(_shape(tokens) == expected, f"{what} {_shape(tokens)}, expected {expected}")
-
-
-def _shape(value: Any) -> str:
-    return str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+def _check(what: str, tokens: Any, expected: tuple[int, ...]) -> None:
+    shape = tuple(tokens.shape) if isinstance(tokens, Tensor) else type(tokens).__name__
+    require(shape == expected, f"{what} {shape}, expected {tuple(expected)}")
 
 
 def weights(block: type[Block]) -> str:
