@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
@@ -51,7 +50,7 @@ class Cost:
         return TRAINING_PASSES * self.gflops * 1e9
 
     def as_dict(self) -> dict[str, Any]:
-        """The fields and `gflops` as plain values."""
+        """The fields and `gflops`, by name."""
         return {**asdict(self), "gflops": self.gflops}
 
 
@@ -78,7 +77,7 @@ def count(
     switches |= {"height": height, "width": width, "channels": channels, "num_classes": num_classes}
     with torch.device("meta"):
         model = DiT(block, size, out_channels=out_channels or 2 * channels, **switches)
-    zero = torch.zeros(())
+    zero = torch.zeros(())  # weights that are views of one number need no memory
     state = {name: zero.expand(value.shape) for name, value in model.state_dict().items()}
     image = torch.zeros(1, channels, height, width)
     with torch.no_grad(), _ProductCounter() as counter:  # type: ignore[no-untyped-call]
@@ -94,9 +93,8 @@ def count(
 class _ProductCounter(TorchDispatchMode):
     """Counts floating-point operations. Products are not computed: their results are zeros.
 
-    `FlopCounterMode` on the meta device counts the same, which a test checks, but the first
-    operation there imports torch's compiler: 3 seconds of every start. Here weights are views of
-    one zero, as cheap as on the meta device, and all other operations run.
+    `FlopCounterMode` on the meta device counts the same (a test compares them), but the first
+    operation there imports torch's compiler, which takes 3 seconds.
     """
 
     flops = 0
@@ -112,16 +110,13 @@ class _ProductCounter(TorchDispatchMode):
         if operation is aten._scaled_dot_product_flash_attention_for_cpu:  # not in the registry
             q, k, v = args[:3]
             self.flops += int(sdpa_flop_count(q.shape, k.shape, v.shape))
-            return _zeros(*q.shape[:-1], v.shape[-1], like=q), _zeros(*q.shape[:-1], like=q)
+            zero = q.new_zeros(())
+            return zero.expand(*q.shape[:-1], v.shape[-1]), zero.expand(q.shape[:-1])
         if operation in (aten.mm, aten.addmm, aten.bmm):
             left, right = args[-2:]
-            out = _zeros(*left.shape[:-1], right.shape[-1], like=left)
+            out = left.new_zeros(()).expand(*left.shape[:-1], right.shape[-1])
         else:
             out = func(*args, **kwargs)
         if operation in flop_registry:
             self.flops += flop_registry[operation](*args, **kwargs, out_val=out)
         return out
-
-
-def _zeros(*shape: int, like: Tensor) -> Tensor:
-    return like.new_zeros(()).expand(shape)

@@ -98,13 +98,7 @@ def external_block(name: str) -> ExternalBlock | None:
 
 
 def restore_block(name: str, location: str, sha256: str, copy: str) -> None:
-    """Look up the block of a recorded run, as it was.
-
-    Args:
-        name: of the block.
-        location: of its class then.
-        sha256: of its file then.
-        copy: the path of the run's copy of its source.
+    """Look up the block of a recorded run, whose directory has a copy of its source.
 
     Raises:
         DitbenchError: the file is gone or has changed.
