@@ -62,14 +62,7 @@ class PlainTrainer:
     """Batch, autocast, loss, gradient, fused AdamW, and an EMA in one call for all weights.
 
     Only the images and the loss of the objective are ditbench's own. As in our training, the images
-    stay on the device.
-
-    Args:
-        model: called with (x, t, y); on the device of the plan, in training mode.
-        plan: what is trained. Its model is not used.
-
-    Attributes:
-        average: the model with the EMA weights.
+    stay on the device. `average` is the model with the EMA weights.
     """
 
     def __init__(self, model: nn.Module, plan: Plan) -> None:

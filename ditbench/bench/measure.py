@@ -63,12 +63,9 @@ class _Warm:
 
 
 def bench(rows: list[Row], length: Length, say: Say) -> Iterator[Facts]:
-    """Measure rows, and yield what docs/bench.md lists for each. Nothing is written.
+    """Measure rows on one device, in one precision, and yield what docs/bench.md lists for each.
 
-    Args:
-        rows: on one device, in one precision.
-        length: how long each row is timed.
-        say: receives a line of text before each measurement.
+    Nothing is written. `say` receives a line of text before each measurement.
 
     Raises:
         DitbenchError: exit code 1, if memory does not suffice, torch cannot compile, or the model

@@ -57,12 +57,9 @@ def parse_location(text: str) -> str:
 
 
 class ExternalBlock:
-    """A block that is not ditbench's own.
+    """A block that is not ditbench's own: its name in tables, and the location of its class.
 
-    Args:
-        name: of the block, in tables and directories.
-        defined_at: the location of its class.
-        decorated: the class, where `ditbench.strategy` registered it.
+    The class itself is given where `ditbench.strategy` registered it.
     """
 
     def __init__(self, name: str, defined_at: str, decorated: type[Block] | None = None) -> None:

@@ -46,10 +46,7 @@ class Outcome(NamedTuple):
 
 
 def check_block(name: str) -> Iterator[Outcome]:
-    """Check a block on tiny models on the CPU, one outcome after the other.
-
-    Args:
-        name: of a block, or the location of one: `./my_block.py:MyBlock`.
+    """Check a block, given by name or location, on tiny models on the CPU.
 
     Raises:
         DitbenchError: it is unknown or cannot be loaded.
