@@ -42,7 +42,7 @@ def load_folder(path: Path) -> ImageDataset:
     Raises:
         DitbenchError: no such path, not a zip, no class folders or an empty one, a file that is not
             a complete still image, images of different sizes or modes, names in the zip that point
-            outside of it, sizes beyond `limits.MAX_SIDE`, more than memory holds. The message names
+            outside of it, sizes beyond `MAX_SIDE`, more than memory holds. The message names
             the file, the first in order of names.
     """
     path = Path(path)
@@ -50,13 +50,8 @@ def load_folder(path: Path) -> ImageDataset:
     with FolderFiles(path) if path.is_dir() else ZipFiles(path) as files:
         classes = _classes(path, files.names())
         images = load_pixels(files, [name for names in classes.values() for name in names])
-    labels = [label for label, names in enumerate(classes.values()) for _ in names]
-    return ImageDataset(
-        name=path.stem,
-        images=images,
-        labels=torch.tensor(labels),
-        class_names=tuple(classes),
-    )
+    labels = torch.tensor([label for label, names in enumerate(classes.values()) for _ in names])
+    return ImageDataset(path.stem, images, labels, tuple(classes))
 
 
 def _classes(path: Path, names: Iterable[str]) -> dict[str, list[str]]:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from ditbench.data.io.files import shown
-from ditbench.data.io.limits import MAX_FILE_BYTES, MAX_SIDE, check_memory, too_large
+from ditbench.data.io.files import MAX_FILE_BYTES, MAX_SIDE, check_memory, shown, too_large
 from ditbench.errors import DitbenchError
 
 if TYPE_CHECKING:
@@ -29,14 +28,7 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def decode_all(files: Files, names: Sequence[str]) -> NDArray[np.uint8]:
-    """Decode images of one size and mode.
-
-    Args:
-        files: where they are read from.
-        names: at least one, in the order in which they are read.
-
-    Returns:
-        (N, C, H, W), with C = 1 (grey) or 3 (RGB).
+    """Decode one or more images of one size and mode: (N, C, H, W), C = 1 (grey) or 3 (RGB).
 
     Raises:
         DitbenchError: for the first file that cannot be decoded or differs from the first image, or
@@ -99,13 +91,13 @@ def _unlike(
     where: str, image: NDArray[np.uint8], first_name: str, first: NDArray[np.uint8]
 ) -> DitbenchError:
     """The error for an image whose size or mode is not that of the first one."""
-    if image.shape[1:] != first.shape[1:]:
-        size, first_size = (f"{W}x{H}" for _, H, W in (image.shape, first.shape))
+    size, first_size = (f"{W}x{H}" for _, H, W in (image.shape, first.shape))
+    mode, first_mode = ("RGB" if len(x) == 3 else "L" for x in (image, first))
+    if size != first_size:
         return DitbenchError(
             f"{where} is {size}, but {first_name} is {first_size}",
             "scale or crop all images to one size (width x height)",
         )
-    mode, first_mode = ("RGB" if len(x) == 3 else "L" for x in (image, first))
     return DitbenchError(
         f"{where} is {mode}, but {first_name} is {first_mode}",
         "convert all images to RGB, or all to L (grey)",

@@ -1,18 +1,25 @@
-"""The files of a folder, and the interface that a folder and a zip share."""
+"""The files of a folder, the interface that a folder and a zip share, and how large input may be.
+
+Every limit is checked before the memory is allocated.
+"""
 
 from __future__ import annotations
 
+import math
 import os
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self
 
-from ditbench.data.io.limits import MAX_FILE_BYTES
 from ditbench.errors import DitbenchError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+# Bytes of one file or zip member. An uncompressed RGB image of MAX_SIDE x MAX_SIDE is smaller.
+MAX_FILE_BYTES = 64 * 2**20
+# Pixels. A larger declared size is a mistake or a decompression bomb.
+MAX_SIDE = 4096
 # Characters of a file name in a message; a longer one would hide the rest of the message.
 MAX_SHOWN = 400
 
@@ -64,20 +71,17 @@ class FolderFiles(Files):
         folder = self.path / prefix
         try:
             for entry in os.scandir(folder):  # unlike `rglob`, it follows links to folders
-                if not entry.is_dir():
-                    names.append(prefix + entry.name)
-                    continue
-                inner = f"{prefix}{entry.name}/"
-                names.append(inner)
-                if entry.name.startswith("."):
-                    continue  # a repository, for example: nothing of it is read
+                name = prefix + entry.name
+                names.append(f"{name}/" if entry.is_dir() else name)
+                if not entry.is_dir() or entry.name.startswith("."):
+                    continue  # of a hidden folder, such as a repository, nothing is read
                 target = (folder / entry.name).resolve()
                 if target in parents:
                     raise DitbenchError(
-                        f"{shown(self.path / inner)} is a link to a folder that contains it",
+                        f"{shown(self.path / name)} is a link to a folder that contains it",
                         "remove the link",
                     )
-                names += self._below(inner, (*parents, target))
+                names += self._below(f"{name}/", (*parents, target))
         except OSError as error:
             raise cannot_read(folder, error) from error
         return names
@@ -125,6 +129,35 @@ def must_exist(path: Path) -> None:
 
 def cannot_read(path: Path, error: OSError) -> DitbenchError:
     """The error for a file or folder that the system does not let us read."""
+    reason = error.strerror or error
+    return DitbenchError(f"cannot read {shown(path)}: {reason}", "check its permissions")
+
+
+def too_large(where: str, size: str) -> DitbenchError:
+    """The error for an image, or a file, beyond the limits; `size` is what was found."""
     return DitbenchError(
-        f"cannot read {shown(path)}: {error.strerror or error}", "check its permissions"
+        f"{where} is too large: {size}",
+        f"scale it down: images may have up to {MAX_SIDE}x{MAX_SIDE} pixels",
     )
+
+
+def check_memory(where: str, count: int, shape: tuple[int, ...]) -> None:
+    """Raise a DitbenchError if images of one uint8 shape (..., H, W) do not fit into memory.
+
+    Small files can expand to any size.
+    """
+    needed, available = 2 * count * math.prod(shape), machine_memory()  # they are copied once
+    if needed > available:
+        raise DitbenchError(
+            f"{where} is too large: {count} images of {shape[-1]}x{shape[-2]} need "
+            f"{needed / 2**30:.1f} GiB, this machine has {available / 2**30:.1f} GiB",
+            "scale the images down, or use fewer",
+        )
+
+
+def machine_memory() -> int:
+    """The machine's memory in bytes; 2**63 where the system does not report it."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 2**63

@@ -8,8 +8,7 @@ from collections import Counter
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
-from ditbench.data.io.files import Files, cannot_read, shown, stamp
-from ditbench.data.io.limits import MAX_FILE_BYTES
+from ditbench.data.io.files import MAX_FILE_BYTES, Files, cannot_read, shown, stamp
 from ditbench.errors import DitbenchError
 
 if TYPE_CHECKING:
