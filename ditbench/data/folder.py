@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ditbench.data.dataset import ImageDataset
-from ditbench.data.io.files import FolderFiles, must_exist, shown
+from ditbench.data.io.files import Files, must_exist, shown
 from ditbench.data.io.pixel_cache import load_pixels
 from ditbench.data.io.zip import ZipFiles
 from ditbench.errors import DitbenchError
@@ -47,7 +47,7 @@ def load_folder(path: Path) -> ImageDataset:
     """
     path = Path(path)
     must_exist(path)
-    with FolderFiles(path) if path.is_dir() else ZipFiles(path) as files:
+    with Files(path) if path.is_dir() else ZipFiles(path) as files:
         classes = _classes(path, files.names())
         images = load_pixels(files, [name for names in classes.values() for name in names])
     labels = torch.tensor([label for label, names in enumerate(classes.values()) for _ in names])

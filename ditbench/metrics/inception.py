@@ -88,11 +88,10 @@ def download_weights() -> Path:
         return path
     # PyTorch's convention: the file name ends in the beginning of the SHA-256.
     sha = re.search(r"-([0-9a-f]{8,})\.pth$", path.name)
+    prefix = sha.group(1) if sha else None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(
-            URL_INCEPTION_V3, str(path), sha.group(1) if sha else None, sys.stderr.isatty()
-        )
+        torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), prefix, sys.stderr.isatty())
     except (OSError, RuntimeError) as error:  # URLError is an OSError, a wrong hash RuntimeError
         raise DitbenchError(
             f"no Inception-v3 weights: cannot download {URL_INCEPTION_V3} ({error})",

@@ -20,16 +20,13 @@ MIN_SAMPLES = 2  # the fewest that have a covariance; far too few for conclusion
 
 
 class Scorer:
-    """Scores samples against real images.
+    """Scores samples against real images, by all metrics that fit the extractor.
 
     Args:
         extractor: on `device`.
         real: `real_statistics` of the same extractor.
         device: where samples come from. Metrics are computed there as well, except that MPS has
             no float64: its metrics are computed on the CPU.
-
-    Attributes:
-        metrics: one object per metric that fits the extractor, new after each `reset`.
     """
 
     metrics: list[Metric]
@@ -51,11 +48,7 @@ class Scorer:
         self.metrics = [kind(self.real, self._metric_device) for kind in self._kinds]
 
     def update(self, images: Tensor, labels: Tensor) -> None:
-        """Add a batch of samples.
-
-        Args:
-            images: (N, C, H, W) uint8, quantised by `ditbench.data.dataset.to_uint8`.
-            labels: (N,) integer, the requested classes.
+        """Add samples (N, C, H, W), quantised by `to_uint8`, and the requested classes (N,).
 
         Raises:
             ValueError: the number of labels is not the number of images.

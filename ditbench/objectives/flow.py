@@ -54,16 +54,9 @@ class Flow(Objective):
         return F.mse_loss(out.float(), noise - x)
 
     def _sample(
-        self,
-        denoise: Denoise,
-        x: Tensor,
-        steps: int,
-        name: str,
-        rng: Generator | None,
-        *,
-        clip: bool,
+        self, denoise: Denoise, x: Tensor, steps: int, by: str, rng: Generator | None, *, clip: bool
     ) -> Tensor:
         del rng  # both samplers are deterministic
-        integrate = heun if name == "heun" else euler
+        integrate = heun if by == "heun" else euler
         x = integrate(lambda x, t: denoise(x, TIME_SCALE * t), x, steps)
         return x.clamp(-1, 1) if clip else x

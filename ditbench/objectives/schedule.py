@@ -19,9 +19,7 @@ class Coefficients(NamedTuple):
     sqrt_one_minus_abar: float | Tensor  # weight of eps in x_t (eq. 4)
     posterior_x0: float | Tensor  # weight of x_0 in the mean of q(x_{t-1} | x_t, x_0) (eq. 7)
     posterior_xt: float | Tensor  # weight of x_t in that mean (eq. 7)
-    log_beta_tilde: (
-        float | Tensor
-    )  # log of its variance (eq. 7); at step 0, where it is 0, step 1's
+    log_beta_tilde: float | Tensor  # log of its variance (eq. 7); at step 0, that of step 1
     log_beta: float | Tensor  # log of beta, the upper end of a learned log-variance
 
     def diffuse(self, x0: Tensor, eps: Tensor) -> Tensor:

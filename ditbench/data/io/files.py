@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self
 
 from ditbench.errors import DitbenchError, one_line
@@ -24,27 +23,18 @@ MAX_SIDE = 4096
 MAX_SHOWN = 400
 
 
-class Files(ABC):
-    """Files below `path`, under relative names with forward slashes, read one at a time."""
+class Files:
+    """The files below a folder, under relative names with forward slashes, read one at a time.
+
+    `ZipFiles` has the same methods. Symbolic links are followed.
+
+    Raises:
+        DitbenchError: from `names` and `read`: the system refuses, a link points to a folder that
+            contains it, or the name is a pipe, a socket or a device.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-
-    def where(self, name: str) -> str:
-        """A file as a message names it."""
-        return f"{shown(self.path)}: {shown(name)}"
-
-    @abstractmethod
-    def names(self) -> list[str]:
-        """All names; the name of a folder ends in `/`."""
-
-    @abstractmethod
-    def read(self, name: str) -> bytes:
-        """The content of one file, at most `MAX_FILE_BYTES + 1` bytes of it."""
-
-    @abstractmethod
-    def stamps(self, names: Iterable[str]) -> list[tuple[int, ...]]:
-        """Sizes and times of change, of which one differs after any change; may raise OSError."""
 
     def __enter__(self) -> Self:
         return self
@@ -52,14 +42,9 @@ class Files(ABC):
     def __exit__(self, *error: object) -> None:
         del error  # nothing is open
 
-
-class FolderFiles(Files):
-    """The files below a folder; symbolic links are followed.
-
-    Raises:
-        DitbenchError: from `names` and `read`: the system refuses, a link points to a folder that
-            contains it, or the name is a pipe, a socket or a device.
-    """
+    def where(self, name: str) -> str:
+        """A file as a message names it."""
+        return f"{shown(self.path)}: {shown(name)}"
 
     def names(self) -> list[str]:
         """All names; the name of a folder ends in `/`."""
@@ -87,7 +72,7 @@ class FolderFiles(Files):
         return names
 
     def read(self, name: str) -> bytes:
-        """The content of one file."""
+        """The content of one file, at most `MAX_FILE_BYTES + 1` bytes of it."""
         path = self.path / name
         try:
             # Opening a pipe waits for a writer, and reading a device may never end.
@@ -102,7 +87,7 @@ class FolderFiles(Files):
             raise cannot_read(path, error) from error
 
     def stamps(self, names: Iterable[str]) -> list[tuple[int, ...]]:
-        """Size and times of change of each file."""
+        """Sizes and times of change, of which one differs after any change; may raise OSError."""
         return [stamp(self.path / name) for name in names]
 
 
