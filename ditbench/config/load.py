@@ -30,8 +30,7 @@ def load(
     Args:
         preset: a name from `presets()`.
         file: a TOML file whose keys replace the preset's, `preset` included.
-        settings: texts of the form `section.key=value`; a value is read as TOML if it is valid
-            TOML, otherwise as a plain string.
+        settings: `section.key=value`; a value that is not TOML is a plain string.
         overrides: dotted keys and values that replace everything before.
 
     Raises:

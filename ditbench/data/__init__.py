@@ -1,8 +1,7 @@
 """Data sets: images and labels in memory.
 
-This package does not depend on runs, models or configurations. This file is the registry. A new
-source is a file with a function that returns an `ImageDataset`, and a line in `_SOURCES`. The
-registry imports torch only when a data set is loaded, so that names are listed fast.
+This file is the registry. A new source is a file with a function that returns an `ImageDataset`,
+and a line in `_SOURCES`. Torch is imported when a data set is loaded: names are listed fast.
 """
 
 from __future__ import annotations
@@ -40,10 +39,8 @@ def loader_of(path: Path) -> str:
 def load_dataset(name: str, path: Path | None = None) -> ImageDataset:
     """Load a data set by name.
 
-    Args:
-        name: one of `dataset_names()`.
-        path: the folder or zip of `folder`, or the file of `npz`; for `cifar10` and
-            `fashion-mnist` the folder with their files, by default in the cache; None for `digits`.
+    `path` is the folder or zip of `folder`, or the file of `npz`; for `cifar10` and `fashion-mnist`
+    the folder with their files, by default in the cache; None for `digits`.
 
     Raises:
         DitbenchError: `name` is unknown (the hint suggests the nearest one); a path is missing or

@@ -16,20 +16,14 @@ from ditbench.errors import EXIT_FAILED, DitbenchError
 class ImageDataset:
     """Images and the class of each, on the CPU; the tensors must not be modified.
 
-    Args:
-        name: the name of the data set in tables.
-        images: (N, C, H, W) uint8.
-        labels: (N,) int64, each in [0, len(class_names)).
-        class_names: one name per class; a class may have no images.
-
     Raises:
         DitbenchError: wrong type or shape, no images, a label out of range.
     """
 
-    name: str
-    images: Tensor
-    labels: Tensor
-    class_names: tuple[str, ...]
+    name: str  # in tables
+    images: Tensor  # (N, C, H, W) uint8
+    labels: Tensor  # (N,) int64, each in [0, len(class_names))
+    class_names: tuple[str, ...]  # one name per class; a class may have no images
 
     def __post_init__(self) -> None:
         images, labels, K = self.images, self.labels, len(self.class_names)

@@ -1,9 +1,4 @@
-"""A folder or a zip file of class folders of images.
-
-    animals/cat/1.png  animals/cat/2.png  animals/dog/1.png      (or animals.zip of the same)
-
-Classes and files are sorted by name, so that equal trees are equal data sets.
-"""
+"""A folder or zip of class folders of images: animals/cat/1.png, animals/dog/1.png, ..."""
 
 from __future__ import annotations
 
@@ -30,14 +25,9 @@ LAYOUT = "expected one folder per class, with images in it: PATH/cat/1.png PATH/
 def load_folder(path: Path) -> ImageDataset:
     """Load a folder or a zip of class folders; all images of one size, grey (L) or RGB.
 
-    One folder around the class folders is allowed. Hidden files are ignored. The pixels of many
-    images are cached.
-
-    Args:
-        path: a folder, or a zip file of one; its name without the suffix names the data set.
-
-    Returns:
-        (N, C, H, W) uint8 with C = 1 or 3; classes and files sorted by name.
+    Classes and files are sorted by name, so that equal trees are equal data sets. One folder around
+    the class folders is allowed. Hidden files are ignored. The pixels of many images are cached.
+    The name of the folder or zip names the data set.
 
     Raises:
         DitbenchError: no such path, not a zip, no class folders or an empty one, a file that is not
@@ -73,10 +63,8 @@ def _classes(path: Path, names: Iterable[str]) -> dict[str, list[str]]:
         raise DitbenchError(f"{shown(path)} holds no class folders with images", LAYOUT)
     for label, members in classes.items():
         if not members:
-            raise DitbenchError(
-                f"{shown(path)}: class folder {shown(label)} is empty",
-                "add images to it, or remove it",
-            )
+            what = f"{shown(path)}: class folder {shown(label)} is empty"
+            raise DitbenchError(what, "add images to it, or remove it")
     return classes
 
 

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 from numpy.lib import format as npy
+from numpy.typing import NDArray
 
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.files import (
@@ -18,6 +19,7 @@ from ditbench.data.io.files import (
     MAX_SIDE,
     check_memory,
     must_exist,
+    reason,
     shown,
     too_large,
 )
@@ -26,8 +28,6 @@ from ditbench.errors import DitbenchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from numpy.typing import NDArray
 
 # The header of such an array has about a hundred bytes; a file may declare one of gigabytes.
 MAX_HEADER_BYTES = 2**14
@@ -49,10 +49,7 @@ def load_npz(path: Path) -> ImageDataset:
 
     It holds `images`, uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3); `labels`, integers (N,) from 0
     on; and optionally `class_names`, one string per class. Without names, the largest label sets
-    the number of classes, and their names are their numbers.
-
-    Args:
-        path: the file; its name without the suffix names the data set.
+    the number of classes, and their names are their numbers. The file's name names the data set.
 
     Raises:
         DitbenchError: no such file, not an .npz, an array that is missing, damaged, or of another
@@ -92,10 +89,8 @@ def _open(files: ZipFiles, where: str, member: str) -> Iterator[IO[bytes]]:
         with files.zip.open(member) as file:
             yield file
     except Exception as error:  # a damaged stream, header or checksum raises anything
-        reason = shown(str(error) or type(error).__name__)
-        raise DitbenchError(
-            f"{where} cannot be read: {reason}", f"save the file again; {LAYOUT}"
-        ) from error
+        what = f"{where} cannot be read: {reason(error)}"
+        raise DitbenchError(what, f"save the file again; {LAYOUT}") from error
 
 
 def _entry(files: ZipFiles, members: set[str], name: str) -> _Entry:

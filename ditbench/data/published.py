@@ -36,8 +36,7 @@ class _Published:
     def load(self, path: Path | None = None) -> ImageDataset:
         """Load the training images; download them if they are not there.
 
-        Args:
-            path: the root that contains `folder`; by default `data` in the cache.
+        `path` is the root that contains `folder`; by default `data` in the cache.
 
         Raises:
             DitbenchError: exit code 1, if the files cannot be downloaded or are damaged.

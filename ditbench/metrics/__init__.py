@@ -33,7 +33,7 @@ _METRICS = (  # module of this package, class; in the order of the columns of ev
 
 
 def metric_classes() -> list[type[Metric]]:
-    """Every metric, in the order of the registry. Imports torchmetrics, which takes seconds."""
+    """Every metric, in order. Imports torchmetrics, which takes seconds."""
     return [_load(*place) for place in _METRICS]
 
 
@@ -78,8 +78,8 @@ def create_extractor(
         DitbenchError: as `extractor_class`, or the weights are missing or damaged.
     """
     kind = extractor_class(name, dataset)  # first: a mismatch must not start a download
-    options: dict[str, Any] = {"weights": inception_weights} if name == "inception" else {}
-    return kind(**options).to(device)
+    weights = inception_weights if name == "inception" else None
+    return kind(weights).to(device)
 
 
 def _load(module: str, name: str) -> Any:

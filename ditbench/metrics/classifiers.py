@@ -69,12 +69,7 @@ class ResidualBlock(nn.Module):
 
 
 class Cifar10Net(nn.Module):
-    """A stem, stages of residual blocks, the mean over pixels, and one linear layer.
-
-    Args:
-        widths: channels of each stage; those of the last are the features.
-        depths: residual blocks of each stage.
-    """
+    """A stem, stages of residual blocks, the mean over pixels, and one linear layer."""
 
     def __init__(self, widths: Sequence[int] = WIDTHS, depths: Sequence[int] = DEPTHS) -> None:
         super().__init__()
@@ -102,21 +97,13 @@ def _convolution(inputs: int, outputs: int, size: int) -> nn.Conv2d:
 class ShippedClassifier(Extractor):
     """Features of a classifier whose weights are part of ditbench.
 
-    Args:
-        weights: a file to use instead of the shipped one.
-
-    Attributes:
-        shape: (C, H, W) of its images.
-        network: the class of its network, which returns (features, logits).
-        stored: the dtype of the tensors in the file; features are computed in float32.
-
     Raises:
         DitbenchError: exit code 1, when the file is missing, damaged or of another network.
     """
 
-    shape: ClassVar[tuple[int, int, int]]
-    network: ClassVar[type[nn.Module]]
-    stored: ClassVar[torch.dtype] = torch.float32
+    shape: ClassVar[tuple[int, int, int]]  # (C, H, W) of its images
+    network: ClassVar[type[nn.Module]]  # returns (features, logits)
+    stored: ClassVar[torch.dtype] = torch.float32  # in the file; features are always float32
 
     def __init__(self, weights: Path | None = None) -> None:
         super().__init__()

@@ -30,21 +30,15 @@ class Features(NamedTuple):
 class Extractor(nn.Module, ABC):
     """A frozen network: always in evaluation mode, without gradients, in full float32.
 
-    Attributes:
-        name: the name in the registry.
-        revision: raised with every change of what `extract` computes; part of the digest.
-        num_features: F.
-        num_classes: K, or None if the logits are not the classes of the data set.
-        accepts: the images that it accepts, in words.
-        details: where the features come from; recorded in `result.json`.
+    Its one argument is a file of weights; None uses the default.
     """
 
-    name: ClassVar[str]
-    revision: ClassVar[int] = 1
-    num_features: ClassVar[int]
-    num_classes: ClassVar[int | None]
-    accepts: ClassVar[str]
-    details: Mapping[str, str]
+    name: ClassVar[str]  # in the registry
+    revision: ClassVar[int] = 1  # raised when `extract` computes something else; in the digest
+    num_features: ClassVar[int]  # F
+    num_classes: ClassVar[int | None]  # K; None if the logits are not those of the data set
+    accepts: ClassVar[str]  # the images that it accepts, in words
+    details: Mapping[str, str]  # where the features come from; recorded in `result.json`
 
     @classmethod
     @abstractmethod

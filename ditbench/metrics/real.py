@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from ditbench.data.io.tensors import read_tensors, write_tensors
 from ditbench.files import cache_directory
+from ditbench.metrics.metric import RealStatistics
 
 if TYPE_CHECKING:
     from ditbench.data.dataset import ImageDataset
@@ -20,26 +20,6 @@ MAX_ROWS = 10_000
 ROWS_SEED = 0
 
 
-@dataclass(frozen=True, eq=False)
-class RealStatistics:
-    """What the metrics need of the real images, on the CPU.
-
-    FID uses the sums, over all images. KID uses the rows: of a data set with more than 10,000
-    images, those of 10,000 drawn with a fixed seed.
-
-    Attributes:
-        count: the number of images.
-        features_sum: (F,) float64, the sum of the features.
-        outer_sum: (F, F) float64, the sum of the features' outer products, not centred.
-        rows: (M, F) float32, the features of M = min(count, 10,000) images.
-    """
-
-    count: int
-    features_sum: Tensor
-    outer_sum: Tensor
-    rows: Tensor
-
-
 def real_statistics(
     dataset: ImageDataset,
     extractor: Extractor,
@@ -48,14 +28,7 @@ def real_statistics(
 ) -> RealStatistics:
     """The statistics of all images of a data set, from the cache if it has them.
 
-    Args:
-        dataset: images that the extractor accepts.
-        extractor: on `device`.
-        device: where the features are computed. Only float32 rounding depends on it.
-        batch_size: images per forward pass.
-
-    Raises:
-        DitbenchError: the extractor does not accept the images.
+    The extractor is on `device`. Only float32 rounding depends on device and batch size.
     """
     directory = cache_directory()
     if directory is None:

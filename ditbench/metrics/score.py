@@ -13,10 +13,7 @@ from ditbench.metrics import metric_classes
 
 if TYPE_CHECKING:
     from ditbench.metrics.extractors import Extractor
-    from ditbench.metrics.metric import Metric
-    from ditbench.metrics.real import RealStatistics
-
-MIN_SAMPLES = 2  # the fewest that have a covariance; far too few for conclusions
+    from ditbench.metrics.metric import Metric, RealStatistics
 
 
 class Scorer:
@@ -72,17 +69,16 @@ class Scorer:
             DitbenchError: fewer than two samples or real images; exit code 1, when a score is not
                 a finite number.
         """
-        if min(self._count, self.real.count) < MIN_SAMPLES:
+        if min(self._count, self.real.count) < 2:  # the fewest that have a covariance
             raise DitbenchError(
                 f"cannot score {self._count} samples against {self.real.count} real images",
-                f"at least {MIN_SAMPLES} of each are needed: --set eval.samples=2000",
+                "at least 2 of each are needed: --set eval.samples=2000",
             )
         scores = {metric.name: metric.compute() for metric in self.metrics}
         for name, score in scores.items():
             if not math.isfinite(score):
-                raise DitbenchError(
-                    f"{name} is {score}", "the samples have no usable statistics", EXIT_FAILED
-                )
+                hint = "the samples have no usable statistics"
+                raise DitbenchError(f"{name} is {score}", hint, EXIT_FAILED)
         return scores
 
     def describe(self, samples: int) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from torch import Generator, Tensor
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.objectives.guidance import Model, guided
 
+# A guided model with fixed labels: `denoise(x, t)` is its output, float32, at one model time t.
 Denoise = Callable[[Tensor, float], Tensor]
-"""A guided model with fixed labels: `denoise(x, t)` is its output, float32, at one model time t."""
 
 
 class Objective(ABC):
@@ -119,8 +119,7 @@ class Objective(ABC):
 
         Raises:
             DitbenchError: `sampler` is unknown, or `steps` is out of range.
-            ValueError: guidance without a null class, a stochastic sampler without a generator, or
-                a model whose output does not have the shape that the objective needs.
+            ValueError: guidance without a null class, or a stochastic sampler without a generator.
         """
         sampler = self.check_sampling(sampler, steps)
         model = guided(model, cfg_scale, null_class, channels=noise.shape[1])

@@ -6,17 +6,15 @@ from math import inf, log, sqrt
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from ditbench.objectives.base import Objective
+from ditbench.objectives.base import Denoise, Objective
 from ditbench.objectives.samplers import ancestral, ddim
 from ditbench.objectives.schedule import Schedule
 from ditbench.seeds import normal_like
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
-
-    from ditbench.objectives.base import Denoise
     from ditbench.objectives.guidance import Model
 
 # The first and the last beta (Ho et al. 2020, section 4).

@@ -5,20 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from ditbench.objectives.base import Objective
+from ditbench.objectives.base import Denoise, Objective
 from ditbench.objectives.samplers import euler, heun
 from ditbench.seeds import normal_like
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
-
-    from ditbench.objectives.base import Denoise
     from ditbench.objectives.guidance import Model
 
+# Model time of t = 1, so that flow and DDPM use the same range of the time embedding.
 TIME_SCALE = 1000.0
-"""Model time of t = 1, so that flow and DDPM use the same range of the time embedding."""
 
 
 class Flow(Objective):

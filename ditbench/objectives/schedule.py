@@ -95,16 +95,10 @@ class Schedule:
 
         The betas follow from the abar of the timesteps that are kept (Nichol & Dhariwal 2021,
         section 4). With one step it is the last timestep, that of pure noise.
-
-        Raises:
-            ValueError: `steps` is not from 1 to the length of this chain.
         """
         last = len(self) - 1
-        if not 1 <= steps <= len(self):
-            raise ValueError(f"steps must be from 1 to {len(self)}, not {steps}")
-        kept = torch.linspace(0, last, steps, dtype=torch.float64).round().long()
-        if steps == 1:
-            kept = torch.tensor([last])
+        first = last if steps == 1 else 0
+        kept = torch.linspace(first, last, steps, dtype=torch.float64).round().long()
         return Schedule(self.timesteps[kept], self.alphas_cumprod[kept])
 
     def at_step(self, i: int) -> Coefficients:

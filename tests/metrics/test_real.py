@@ -10,7 +10,8 @@ from toy_extractor import ToyExtractor, random_images
 from ditbench.data.io.tensors import read_tensors
 from ditbench.files import cache_directory
 from ditbench.metrics import real as module
-from ditbench.metrics.real import RealStatistics, compute_statistics, real_statistics
+from ditbench.metrics.metric import RealStatistics
+from ditbench.metrics.real import compute_statistics, real_statistics
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,17 +8,14 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from ditbench.data.io.files import MAX_FILE_BYTES, MAX_SIDE, check_memory, shown, too_large
+from ditbench.data.io.files import MAX_FILE_BYTES, MAX_SIDE, Files, check_memory, shown, too_large
 from ditbench.errors import DitbenchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from ditbench.data.io.files import Files
 
 MODES = ("L", "RGB")
 # Only formats that Pillow decodes itself: for EPS it would start Ghostscript on the file.

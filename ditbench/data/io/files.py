@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Self
 from ditbench.errors import DitbenchError, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
 # Bytes of one file or zip member. An uncompressed RGB image of MAX_SIDE x MAX_SIDE is smaller.
@@ -62,10 +61,8 @@ class Files:
                     continue  # of a hidden folder, such as a repository, nothing is read
                 target = (folder / entry.name).resolve()
                 if target in parents:
-                    raise DitbenchError(
-                        f"{shown(self.path / name)} is a link to a folder that contains it",
-                        "remove the link",
-                    )
+                    what = f"{shown(self.path / name)} is a link to a folder that contains it"
+                    raise DitbenchError(what, "remove the link")
                 names += self._below(f"{name}/", (*parents, target))
         except OSError as error:
             raise cannot_read(folder, error) from error
@@ -86,36 +83,27 @@ class Files:
         except OSError as error:
             raise cannot_read(path, error) from error
 
-    def stamps(self, names: Iterable[str]) -> list[tuple[int, ...]]:
-        """Sizes and times of change, of which one differs after any change; may raise OSError."""
-        return [stamp(self.path / name) for name in names]
-
-
-def stamp(path: Path) -> tuple[int, ...]:
-    """Size, modification time and change time; programs can set the modification time only."""
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
 
 def shown(name: object) -> str:
     """A file name as a message shows it: on one line, not too long, nothing unprintable."""
     return one_line(str(name), MAX_SHOWN)
 
 
+def reason(error: Exception) -> str:
+    """What a message says of another library's error."""
+    return shown(str(error) or type(error).__name__)
+
+
 def must_exist(path: Path) -> None:
     """Raise a DitbenchError if nothing exists at `path`."""
-    try:
-        exists = path.exists()
-    except (OSError, ValueError):  # a name that is too long, or invalid on this system
-        exists = False
-    if not exists:
+    if not os.path.exists(path):  # noqa: PTH110 (`Path.exists` raises for a name that is too long)
         raise DitbenchError(f"no such data: {shown(path)}", "check the path after --data")
 
 
 def cannot_read(path: Path, error: OSError) -> DitbenchError:
     """The error for a file or folder that the system does not let us read."""
-    reason = error.strerror or error
-    return DitbenchError(f"cannot read {shown(path)}: {reason}", "check its permissions")
+    what = f"cannot read {shown(path)}: {error.strerror or error}"
+    return DitbenchError(what, "check its permissions")
 
 
 def too_large(where: str, size: str) -> DitbenchError:

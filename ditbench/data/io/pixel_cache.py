@@ -52,10 +52,13 @@ def _entry(files: Files, names: Sequence[str]) -> tuple[Path, dict[str, str]] | 
     directory = cache_directory()
     if directory is None:
         return None
+    paths = [files.path / name for name in names] if files.path.is_dir() else [files.path]
     try:
-        stamps = files.stamps(names)
+        found = [path.stat() for path in paths]
     except OSError:
         return None
+    # Programs can set the modification time, but not the time of the last change.
+    stamps = [(status.st_size, status.st_mtime_ns, status.st_ctime_ns) for status in found]
     place = str(files.path.absolute())
     facts = json.dumps([REVISION, PIL.__version__, place, list(names), stamps])
     name = hashlib.sha256(place.encode(errors="surrogateescape")).hexdigest()[:16]

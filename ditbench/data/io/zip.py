@@ -5,28 +5,24 @@ from __future__ import annotations
 import struct
 import zipfile
 from collections import Counter
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING
 
-from ditbench.data.io.files import MAX_FILE_BYTES, Files, cannot_read, shown, stamp
+from ditbench.data.io.files import MAX_FILE_BYTES, Files, cannot_read, reason, shown
 from ditbench.errors import DitbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
 # The end record of a zip (APPNOTE 4.3.16); only its number of members is read.
 END_RECORD = struct.Struct("<10xH10x")
-# Its value when the number does not fit into 16 bits.
-UNKNOWN = 2**16 - 1
+UNKNOWN = 2**16 - 1  # the number does not fit into 16 bits
 
 
 class ZipFiles(Files):
     """The members of a zip file.
 
-    Args:
-        path: the file.
-        kind: what an error calls it.
+    `kind` is what an error calls it.
 
     Raises:
         DitbenchError: not a zip; a name that is absolute or contains `..`; two members with one
@@ -36,8 +32,8 @@ class ZipFiles(Files):
     def __init__(self, path: Path, kind: str = "zip") -> None:
         super().__init__(path)
         if not path.is_file():  # opening a pipe waits for a writer
-            what = "it is a folder" if path.is_dir() else "it is neither a file nor a folder"
-            raise _unreadable(path, kind, what)
+            what = "a folder" if path.is_dir() else "neither a file nor a folder"
+            raise _unreadable(path, kind, f"it is {what}")
         try:
             self.zip = zipfile.ZipFile(path)
         except OSError as error:
@@ -52,9 +48,8 @@ class ZipFiles(Files):
         """All names; the name of a folder ends in `/`."""
         names = self.zip.namelist()
         for name in names:
-            # By the rules of both systems: the zip may come from either.
-            posix, windows = PurePosixPath(name), PureWindowsPath(name)
-            if posix.is_absolute() or windows.anchor or ".." in windows.parts:
+            path = PureWindowsPath(name)  # which has the separators of both systems
+            if path.anchor or ".." in path.parts:
                 raise DitbenchError(
                     f"{shown(self.path)}: member {shown(repr(name))} points outside of the zip",
                     "do not trust this file; pack the class folders again with relative names",
@@ -78,15 +73,8 @@ class ZipFiles(Files):
         try:
             return self.zip.read(name)
         except Exception as error:  # checksum, stream, password, unknown compression
-            reason = shown(str(error) or type(error).__name__)
-            raise DitbenchError(
-                f"{self.where(name)} cannot be unpacked: {reason}", "pack the class folders again"
-            ) from error
-
-    def stamps(self, names: Iterable[str]) -> list[tuple[int, ...]]:
-        """Size and times of change of the zip itself."""
-        del names
-        return [stamp(self.path)]
+            what = f"{self.where(name)} cannot be unpacked: {reason(error)}"
+            raise DitbenchError(what, "pack the class folders again") from error
 
     def __exit__(self, *error: object) -> None:
         self.zip.close()
