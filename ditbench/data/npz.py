@@ -62,7 +62,7 @@ def load_npz(path: Path) -> ImageDataset:
         members = set(files.names())
         images, labels = _entry(files, members, "images"), _entry(files, members, "labels")
         _check_images(shown(path), images)
-        _check_labels(labels, len_images=images.shape[0])
+        _check_labels(labels, images.shape[0])
         names = _class_names(files, members)
         pixels, classes = _read(files, images), _read(files, labels)
     low, high = int(classes.min()), int(classes.max())
@@ -136,16 +136,13 @@ def _check_images(path: str, images: _Entry) -> None:
     check_memory(path, shape[0], (*shape[3:], *shape[1:3]))
 
 
-def _check_labels(labels: _Entry, len_images: int) -> None:
+def _check_labels(labels: _Entry, count: int) -> None:
     if labels.dtype.kind not in "iu":
+        what = f"{labels.where} are {labels.dtype}, expected integers"
+        raise DitbenchError(what, "convert them: labels.astype('int64')")
+    if labels.shape != (count,):
         raise DitbenchError(
-            f"{labels.where} are {labels.dtype}, expected integers",
-            "convert them: labels.astype('int64')",
-        )
-    if labels.shape != (len_images,):
-        raise DitbenchError(
-            f"{labels.where} have shape {shown(labels.shape)}, expected ({len_images},), one per "
-            "image",
+            f"{labels.where} have shape {shown(labels.shape)}, expected ({count},), one per image",
             "save one label per image, the number of its class",
         )
 

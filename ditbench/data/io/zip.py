@@ -54,12 +54,12 @@ class ZipFiles(Files):
                     f"{shown(self.path)}: member {shown(repr(name))} points outside of the zip",
                     "do not trust this file; pack the class folders again with relative names",
                 )
-        name, count = Counter(names).most_common(1)[0] if names else ("", 0)
-        if count > 1:  # only the last of them can be read
-            raise DitbenchError(
-                f"{shown(self.path)}: {count} members are named {shown(name)}",
-                "pack the class folders again, each file once",
-            )
+        for name, count in Counter(names).most_common(1):
+            if count > 1:  # only the last of them can be read
+                raise DitbenchError(
+                    f"{shown(self.path)}: {count} members are named {shown(name)}",
+                    "pack the class folders again, each file once",
+                )
         return names
 
     def read(self, name: str) -> bytes:
