@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from ditbench.data.dataset import ImageDataset
+from ditbench.data.io.decode import load_pixels
 from ditbench.data.io.files import Files, must_exist, shown
-from ditbench.data.io.pixel_cache import load_pixels
 from ditbench.data.io.zip import ZipFiles
 from ditbench.errors import DitbenchError
 
