@@ -9,8 +9,7 @@ import torch
 
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.decode import load_pixels
-from ditbench.data.io.files import Files, must_exist, shown
-from ditbench.data.io.zip import ZipFiles
+from ditbench.data.io.files import Files, ZipFiles, must_exist, shown
 from ditbench.errors import DitbenchError
 
 if TYPE_CHECKING:

@@ -17,13 +17,13 @@ from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.files import (
     MAX_FILE_BYTES,
     MAX_SIDE,
+    ZipFiles,
     check_memory,
     must_exist,
     reason,
     shown,
     too_large,
 )
-from ditbench.data.io.zip import ZipFiles
 from ditbench.errors import DitbenchError
 
 if TYPE_CHECKING:

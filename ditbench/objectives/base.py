@@ -40,17 +40,10 @@ class Objective(ABC):
 
     @abstractmethod
     def loss_at(self, model: Model, x: Tensor, y: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """The training loss of one batch at given times and noise; deterministic.
+        """The mean loss of one batch at given times and noise, a float32 scalar; deterministic.
 
-        Args:
-            model: called once, on (x_t, model time, y).
-            x: clean images (N, C, H, W), in [-1, 1].
-            y: labels (N,), int64, after label dropout.
-            t: times (N,), as `draw` returns them.
-            noise: standard normal noise (N, C, H, W).
-
-        Returns:
-            The mean loss, a float32 scalar whatever the dtype of the model's output.
+        The model is called once, on (x_t, model time, y). Clean images x (N, C, H, W) are in
+        [-1, 1], labels y (N,) are int64, after label dropout; `draw` returns t and the noise.
 
         Raises:
             ValueError: the model's output does not have the shape that the objective needs.

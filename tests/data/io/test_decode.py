@@ -11,8 +11,7 @@ from refusal import refuse
 
 from ditbench.data.io import decode
 from ditbench.data.io.decode import decode_all
-from ditbench.data.io.files import Files
-from ditbench.data.io.zip import ZipFiles
+from ditbench.data.io.files import Files, ZipFiles
 
 if TYPE_CHECKING:
     from pathlib import Path
