@@ -10,8 +10,7 @@ import typer
 from ditbench.cli.output import note
 from ditbench.errors import DitbenchError
 from ditbench.models.registry import group_names
-from ditbench.plugins.installed import shadowed
-from ditbench.plugins.lookup import expand_all
+from ditbench.plugins.lookup import expand_all, shadowed
 
 Blocks = Annotated[
     str,

@@ -8,7 +8,7 @@ import torch
 
 from ditbench.models.cost import Cost, count
 from ditbench.models.dit import DiT
-from ditbench.models.layers import PLAIN, Ops
+from ditbench.models.ops import PLAIN, Ops
 from ditbench.objectives import create_objective
 from ditbench.plugins.lookup import block_errors, find_block
 
@@ -43,7 +43,7 @@ def count_cost(config: RunConfig, dataset: ImageDataset, objective: Objective) -
         DitbenchError: the model cannot be built.
     """
     with block_errors(config.block):
-        return count(**model_arguments(config, dataset, objective), name=config.block)
+        return count(**model_arguments(config, dataset, objective))
 
 
 def build_model(
