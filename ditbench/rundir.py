@@ -39,7 +39,6 @@ SCHEMA = 2
 SWEEP = "sweep"
 # The directory of the sweeps of `ditbench tune`, below a directory of results.
 TUNING = "tune"
-
 OWN_DIRECTORIES = ("samples", "checkpoints")
 TRAIN_COLUMNS = ("step", "images", "seconds", "loss", "lr", "grad_norm")
 
@@ -182,8 +181,7 @@ class RunDirectory:
             if len(rows) < count:
                 raise damaged(path, f"it has {len(rows)} rows, its checkpoint counts {count}")
             steps = [row.get("step") for row in rows[:count]]
-            known = [step for step in steps if isinstance(step, int)]
-            if sorted(set(known)) != steps:
+            if sorted({step for step in steps if isinstance(step, int)}) != steps:
                 raise damaged(path, "its steps do not increase from row to row")
 
     def rewind(self, logged: int, evaluated: int) -> None:

@@ -136,10 +136,10 @@ def _too_few_seeds(verdict: Verdict, fid: str) -> str:
 
 
 def _winner(verdict: Verdict, fid: str) -> str:
-    second, *rest = verdict.rivals
+    second = verdict.rivals[0]
     worst = max(rival.p_holm for rival in verdict.rivals)
     result, corrected = "The difference is significant", ""
-    if rest:
+    if len(verdict.rivals) > 1:
         result = f"It is significantly better than each of the {len(verdict.rivals)} others"
         corrected = "Holm-corrected "
     return (

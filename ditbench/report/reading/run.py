@@ -69,7 +69,8 @@ def _read_run(run: RunDirectory) -> list[Row]:
         _check_file(path)
     result = run.read_result()
     run.check_recorded(result)
-    flat = flatten(read_toml(run.config))
+    config = read_toml(run.config)
+    flat = flatten(config)
     source = read_value(flat, "strategy.sha256", "str", run.config.name, "")
     if source and run.strategy.exists():
         copy = hashlib.sha256(run.strategy.read_bytes()).hexdigest()
@@ -102,10 +103,10 @@ def _read_run(run: RunDirectory) -> list[Row]:
         "metrics": json.dumps([metric.model_dump() for metric in metrics]),
     }
     for name in ("preset", "block", "seed"):
-        if name in flat and flat[name] != facts[name]:
+        if name in config and config[name] != facts[name]:
             raise DitbenchError(
                 f"{run.result.name} is of {name} {show(facts[name])}, "
-                f"{run.config.name} of {show(flat[name])}"
+                f"{run.config.name} of {show(config[name])}"
             )
     evaluations = _read_evaluations(run.evaluations, metrics)
     last = evaluations[-1]

@@ -96,7 +96,6 @@ def compare(
         DitbenchError: no runs, an unknown baseline, a target that is not above 0, or runs that are
             not alike: names the keys in which they differ.
     """
-    _check_not_empty(df)
     unlike = differences(df)
     if unlike and not force:
         raise DitbenchError(
@@ -107,9 +106,7 @@ def compare(
     df = df.reset_index(drop=True)  # concatenated frames may have duplicate labels
     if unlike:
         df = df.assign(block=_labels(df))
-    blocks = in_order(df["block"])
-    if baseline is not None and baseline not in blocks:
-        raise unknown_name("baseline", baseline, blocks)
+    blocks = _blocks(df, baseline)
     baseline = baseline or blocks[0]
     final = df[df["final"]]
     fids = _by_seed(final, blocks)
@@ -135,9 +132,7 @@ def compare_groups(
 
     A group without the baseline has its own; a DitbenchError if no group has it.
     """
-    _check_not_empty(df)
-    if baseline is not None and baseline not in set(df["block"]):
-        raise unknown_name("baseline", baseline, in_order(df["block"]))
+    _blocks(df, baseline)
     comparisons = []
     for group in groups_of(df):
         known = baseline if baseline in set(group.runs["block"]) else None
@@ -148,10 +143,15 @@ def compare_groups(
     return comparisons
 
 
-def _check_not_empty(df: pd.DataFrame) -> None:
+def _blocks(df: pd.DataFrame, baseline: str | None) -> list[str]:
+    """The blocks in order; a DitbenchError if there are none or the baseline is not among them."""
     if df.empty:
         hint = "`ditbench run --block paper` makes some"
         raise DitbenchError("there are no runs to compare", hint)
+    blocks = in_order(df["block"])
+    if baseline is not None and baseline not in blocks:
+        raise unknown_name("baseline", baseline, blocks)
+    return blocks
 
 
 def _labels(df: pd.DataFrame) -> pd.Series[str]:

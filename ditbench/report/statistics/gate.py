@@ -56,12 +56,11 @@ class Gate(NamedTuple):
         table = comparison.table
         rows: dict[str, Row] = table.set_index("block", drop=False).to_dict("index")  # type: ignore[assignment]
         known = [name for name in table.columns if name != "block"]
-        columns = [term.column for term in self.terms]
-        for column in columns:
-            if column not in known:
-                raise unknown_name("column", column, known)
+        for term in self.terms:
+            if term.column not in known:
+                raise unknown_name("column", term.column, known)
         baseline = rows[comparison.baseline]
-        if len(rows) > 1 and not set(columns).isdisjoint(INFERRED):
+        if len(rows) > 1 and any(term.column in INFERRED for term in self.terms):
             del rows[comparison.baseline]
         failures = (self._check_row(row, baseline) for row in rows.values())
         return [failure for failure in failures if failure is not None]
