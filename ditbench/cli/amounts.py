@@ -71,11 +71,7 @@ def _within(amount: Decimal, most: float, error: str, example: str) -> float:
 
 
 def parse_budget(steps: str | None, flops: str | None, time: str | None) -> Table:
-    """Parse --steps, --flops or --time to a key of the configuration; no key if none is given.
-
-    Raises:
-        DitbenchError: more than one is given, or one cannot be parsed.
-    """
+    """Parse --steps, --flops or --time, at most one of them, to a key of the configuration."""
     options = {
         "--steps": ("budget.steps", steps, parse_count),
         "--flops": ("budget.flops", flops, parse_flops),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from ditbench.cli.options import Blocks, Format, Output, parse_blocks
+from ditbench.cli.options import Blocks, Format, Output, option, parse_blocks
 from ditbench.cli.output import emit
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_input, parse_model
+from ditbench.report.tables.columns import COST_COLUMNS
+from ditbench.report.tables.render import format_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,21 +24,18 @@ COUNTED = ("model.mlp_ratio", "model.qk_norm", "model.norm", "model.registers")
 def flops(
     block: Blocks = "all",
     model: Annotated[
-        str,
-        typer.Option(
-            metavar="SIZE", help="S/8 ... XL/2, or 256x8x4/2 (hidden x depth x heads / patch)."
-        ),
+        str, option("SIZE", "S/8 ... XL/2, or 256x8x4/2 (hidden x depth x heads / patch).")
     ] = "XL/2",
     input: Annotated[  # noqa: A002 (the option's name)
-        str, typer.Option(metavar="HxWxC", help="Height x width x channels of the input.")
+        str, option("HxWxC", "Height x width x channels of the input.")
     ] = "32x32x4",
     set_: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="A setting of the model or an option of blocks: model.registers=4, "
+        option(
+            "KEY=VALUE",
+            "A setting of the model or an option of blocks: model.registers=4, "
             "options.NAME=8; repeatable.",
+            "--set",
         ),
     ] = None,
     format: Format = None,  # noqa: A002
@@ -49,10 +46,7 @@ def flops(
     As in the DiT paper: one image, 1000 classes, and a learned variance (twice as many output
     channels as input channels). The paper's Gflops are multiply-accumulates.
     """
-    from ditbench.report.tables.columns import COST_COLUMNS
-    from ditbench.report.tables.render import format_of
-
-    format_of(output, format)  # refuse a wrong format before counting, which takes seconds
+    chosen = format_of(output, format)
     names = parse_blocks(block)
     size = parse_model(model)
     height, width, channels = parse_input(input)
@@ -70,15 +64,11 @@ def flops(
         options = own_options(name, size, config.options)
         with block_errors(name):
             rows.append(counted(block=find_block(name), name=name, options=options).as_dict())
-    emit(rows, COST_COLUMNS, format, output)
+    emit(rows, COST_COLUMNS, chosen, output)
 
 
 def _read_settings(settings: Sequence[str]) -> RunConfig:
-    """A configuration with these settings.
-
-    Raises:
-        DitbenchError: a setting that is invalid or does not change the counts.
-    """
+    """A configuration with these settings, which must change the counts."""
     from ditbench.config import load
 
     for setting in settings:

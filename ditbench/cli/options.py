@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,11 +14,22 @@ from ditbench.models.registry import group_names
 from ditbench.plugins.installed import shadowed
 from ditbench.plugins.lookup import expand_all
 
+
+def option(metavar: str | None, help: str, *names: str, **settings: Any) -> Any:  # noqa: A002
+    """A typer option: what stands for its value (None for a flag), and its line of help."""
+    return typer.Option(*names, metavar=metavar, help=help, **settings)
+
+
+# The groups of the help page.
+what = partial(option, rich_help_panel="What is trained")
+how = partial(option, rich_help_panel="How long, and on what")
+printed = partial(option, rich_help_panel="What is printed and written")
+
 Blocks = Annotated[
     str,
-    typer.Option(
-        metavar="NAMES",
-        help="Blocks (see `ditbench blocks`), classes of your own (./my_block.py:MyBlock) or "
+    option(
+        "NAMES",
+        "Blocks (see `ditbench blocks`), classes of your own (./my_block.py:MyBlock) or "
         f"groups, joined by commas. Groups: {', '.join(group_names())}.",
     ),
 ]
@@ -27,28 +39,20 @@ Results = Annotated[
         metavar="DIR",
         help="A directory that contains runs, at any depth. Default: `results`, or the reference "
         "runs that come with ditbench.",
-        show_default=False,
     ),
 ]
 Only = Annotated[
     str | None,
-    typer.Option(
-        "--block",
-        metavar="NAMES",
-        help="Only these blocks or groups, joined by commas: paper, adaln-zero,none.",
-        show_default=False,
+    option(
+        "NAMES", "Only these blocks or groups, joined by commas: paper, adaln-zero,none.", "--block"
     ),
 ]
 Format = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME",
-        help="rich, csv, md, latex or json. Default: by the suffix of -o, or rich.",
-    ),
+    option("NAME", "rich, csv, md, latex or json. Default: by the suffix of -o, or rich."),
 ]
 Output = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Write to a file instead of stdout."),
+    Path | None, option("FILE", "Write to a file instead of stdout.", "--output", "-o")
 ]
 DEVICES = "auto, cpu, cuda, cuda:1 ..."
 
@@ -59,25 +63,16 @@ MOST_SEEDS = 10_000
 
 
 def parse_blocks(text: str) -> list[str]:
-    """Expand names of blocks or groups, or paths of classes, joined by commas; each block once.
-
-    Raises:
-        DitbenchError: an unknown name; the hint offers the nearest ones.
-    """
+    """Expand names of blocks or groups, or paths of classes, joined by commas; each block once."""
     for line in shadowed():
         note("warning", line)
     return expand_all(name.strip() for name in text.split(","))
 
 
 def parse_seeds(text: str, first: int = 0) -> list[int]:
-    """Parse seeds: `0,1,2` lists them, `5` counts them (0 to 4), `5,` is seed 5, `0` is seed 0.
+    """Parse seeds: `0,1,2` lists them, `5` counts them from `first`, `5,` is seed 5, `0` is 0.
 
-    Args:
-        text: as given.
-        first: the first seed of a count.
-
-    Raises:
-        DitbenchError: any other text, and a count above `MOST_SEEDS`.
+    A count may be `MOST_SEEDS` at most.
     """
     numbers = _whole_numbers(text.strip().removesuffix(","), "--seeds", SEEDS, text)
     if "," in text or numbers == [0]:
