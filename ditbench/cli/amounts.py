@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 MULTIPLES = {"": 1, "k": 1_000, "m": 1_000_000}
 PREFIXES = {letter: 1_000**power for power, letter in enumerate(("", *"kmgtpez"))}
-SECONDS = {"h": 3_600, "m": 60, "s": 1}
+SECONDS = (3_600, 60, 1)  # of an hour, a minute, a second
 # The bounds of budget.flops and budget.seconds in the configuration.
 MOST_FLOPS = 1e30
 MOST_SECONDS = 1e9
@@ -23,7 +23,6 @@ _FLOPS = re.compile(rf"({_NUMBER}(?:e[+-]?\d{{1,3}})?)\s*([kmgtpez]?)\s*(?:f|flo
 _TIME = re.compile(
     rf"(?=.)(?:({_NUMBER})h)?\s*(?:({_NUMBER})m)?\s*(?:({_NUMBER})s)?", re.ASCII | re.DOTALL
 )
-_PLAIN = re.compile(_NUMBER, re.ASCII)
 
 
 def parse_count(text: str, what: str) -> int:
@@ -51,12 +50,11 @@ def parse_flops(text: str, what: str) -> float:
 def parse_seconds(text: str, what: str) -> float:
     """Parse `10m`, `90s`, `1.5h`, `1h30m` or `600` to seconds above 0."""
     written = text.strip().lower().replace("_", "")
-    amount = Decimal(0)
-    if _PLAIN.fullmatch(written):
-        amount = Decimal(written)
-    elif match := _TIME.fullmatch(written):
-        parts = zip(match.groups(), SECONDS.values(), strict=True)
-        amount = sum((Decimal(part) * size for part, size in parts if part), Decimal(0))
+    if re.fullmatch(_NUMBER, written, re.ASCII):
+        written += "s"
+    match = _TIME.fullmatch(written)
+    parts = zip(match.groups(), SECONDS, strict=True) if match else ()
+    amount = sum((Decimal(part) * size for part, size in parts if part), Decimal(0))
     return _within(
         amount, MOST_SECONDS, f"{what} '{text}' is not a time", f"{what} 10m or {what} 1h30m"
     )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.amounts import parse_count, parse_seconds
 from ditbench.cli.options import Blocks, Format, Output, how, parse_blocks, what
-from ditbench.cli.output import emit, progress
+from ditbench.cli.output import emit, print_table, progress
 from ditbench.cli.run_options import Model, Quiet, takes
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_input
@@ -68,7 +67,8 @@ COLUMNS = (
     Column("warm_up_seconds", "Warm-up (s)", decimals(1)),
 )
 # Equal in all rows: on a terminal, they are in the title.
-CONDITIONS = ("model", "input", "batch_size", "precision", "device", "backend")
+_CONDITIONS = ("model", "input", "batch_size", "precision", "device", "backend")
+_TERMINAL_COLUMNS = [column for column in COLUMNS if column.name not in _CONDITIONS]
 
 
 @takes(Model)
@@ -126,8 +126,10 @@ def bench(
             labels = [row.name for row in rows]
             reference = REFERENCE if REFERENCE in labels else labels[0]
             table = measure.with_ratios(measured, reference)
-            title = _title(table[0]) if chosen == "rich" else None
-            emit(table, _columns(chosen), chosen, output, title)
+            if chosen == "rich":
+                print_table(table, _TERMINAL_COLUMNS, _title(table[0]))
+            else:
+                emit(table, COLUMNS, chosen, output)
 
 
 def _length(seconds: str | None, steps: str | None) -> Length:
@@ -172,11 +174,6 @@ def _rows(
     for row in rows:
         row.adapter.check(row.plan)
     return rows
-
-
-def _columns(chosen: str) -> list[Column]:
-    hidden = CONDITIONS if chosen == "rich" else ()
-    return [replace(each, header=None) if each.name in hidden else each for each in COLUMNS]
 
 
 def _title(row: Mapping[str, Any]) -> str:

@@ -74,7 +74,7 @@ def parse_seeds(text: str, first: int = 0) -> list[int]:
 
     A count may be `MOST_SEEDS` at most.
     """
-    numbers = _whole_numbers(text.strip().removesuffix(","), "--seeds", SEEDS, text)
+    numbers = _whole_numbers(text.strip().removesuffix(","), "--seeds", text)
     if "," in text or numbers == [0]:
         return numbers
     (count,) = numbers
@@ -88,16 +88,16 @@ def parse_seeds(text: str, first: int = 0) -> list[int]:
 
 def parse_classes(text: str) -> list[int]:
     """Parse class labels such as `0,1,2`; whether the data has them is checked later."""
-    return _whole_numbers(text, "--classes", SEEDS, text)
+    return _whole_numbers(text, "--classes", text)
 
 
-def _whole_numbers(text: str, option: str, allowed: range, given: str) -> list[int]:
+def _whole_numbers(text: str, option: str, given: str) -> list[int]:
     """Parse numbers joined by commas, without repetitions."""
     try:
         numbers = [int(part) for part in text.split(",")]
     except ValueError:
         numbers = [-1]
-    if any(number not in allowed for number in numbers):
+    if any(number not in SEEDS for number in numbers):
         raise DitbenchError(
             f"{option} '{given}' is not a list of whole numbers of at least 0",
             f"write {option} 0,1,2",

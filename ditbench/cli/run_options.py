@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.amounts import parse_budget
 from ditbench.cli.options import DEVICES, how, printed, what
@@ -66,11 +66,7 @@ class Model:
     ] = None
 
     def overrides(self) -> dict[str, Any]:
-        """The keys of the configuration that the options set; None where not given.
-
-        Raises:
-            DitbenchError: an option is wrong.
-        """
+        """The keys of the configuration that the options set; None where not given."""
         size = {} if self.model is None else vars(parse_model(self.model))
         return {
             **{f"model.{name}": value for name, value in size.items()},
@@ -92,14 +88,9 @@ class Model:
     def configure(
         self, more: Mapping[str, Any] = MappingProxyType({}), defaults: tuple[str, ...] = ()
     ) -> RunConfig:
-        """The configuration of the options.
+        """The configuration of the options and of `more` keys, where values are not None.
 
-        Args:
-            more: keys of the configuration and values; None keeps what the other layers set.
-            defaults: settings that are weaker than --set.
-
-        Raises:
-            DitbenchError: an option, a file or a key is wrong.
+        Settings in `defaults` are weaker than --set.
         """
         from ditbench.config import load
 
@@ -165,28 +156,21 @@ class Training(Model):
 
 def takes(options: type[Model]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Let a command take the fields of a class as options, in place of its parameter `options`."""
-    hints = get_type_hints(options, include_extras=True)
-    names = sorted(hints, key=lambda name: name in Model.__annotations__)  # the preset first
-
-    def parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
-        return inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
-        )
-
-    shared = [parameter(name, getattr(options, name), hints[name]) for name in names]
+    fields = inspect.signature(options, eval_str=True).parameters
+    shared = sorted(fields.values(), key=lambda field: field.name in Model.__annotations__)
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         parameters: list[inspect.Parameter] = []
-        for name, own in inspect.signature(command, eval_str=True).parameters.items():
-            is_shared = name == "options"
-            parameters += shared if is_shared else [parameter(name, own.default, own.annotation)]
+        for own in inspect.signature(command, eval_str=True).parameters.values():
+            parameters += shared if own.name == "options" else [own.replace(kind=own.KEYWORD_ONLY)]
 
         def with_options(**given: Any) -> None:
-            command(options=options(**{name: given.pop(name) for name in names}), **given)
+            command(options=options(**{name: given.pop(name) for name in fields}), **given)
 
+        # What typer reads.
         with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
         with_options.__annotations__ = {each.name: each.annotation for each in parameters}
-        vars(with_options)["__signature__"] = inspect.Signature(parameters)  # what typer reads
+        vars(with_options)["__signature__"] = inspect.Signature(parameters)
         return with_options
 
     return decorate
