@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ditbench.errors import one_line
 from ditbench.files import write_text
+from ditbench.report.reading.find import find_runs
 from ditbench.report.tables.render import format_of, render
 from ditbench.report.tables.terminal import bands, rich_table
 
@@ -129,8 +130,6 @@ def _note_skipped(skipped: Sequence[tuple[Any, str]]) -> None:
 
 
 def _default_results() -> Path:
-    from ditbench.report.reading.find import find_runs
-
     own = Path("results")
     if any(run.is_complete() for run in find_runs(own)):
         return own

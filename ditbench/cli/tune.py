@@ -21,6 +21,8 @@ from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rates, takes
 from ditbench.cli.training import interruptible, print_forecast
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.render import format_of
+from ditbench.report.tuning.table import tuning_columns, tuning_rows
+from ditbench.report.words import sweep_title
 from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
@@ -69,6 +71,7 @@ def tune(
     seed_list = parse_seeds(seeds, FIRST_SEED)
     base, device = options.place(options.configure())
 
+    from ditbench.report.tuning.sweeps import Budget, task_of
     from ditbench.runs.sweep import Grid, plan_sweep
 
     plans = plan_sweep(base, blocks, Grid(rates, seed_list, budget_fraction), out, device)
@@ -76,9 +79,14 @@ def tune(
         print_forecast(plans, as_json=as_json, quiet=quiet)
         return
     failed = _execute(plans, quiet=quiet)
-    sweeps = _sweeps_of(plans, out / TUNING)
+    # The sweeps of these blocks and this budget, with the runs of earlier commands.
+    found = {(sweep.task, sweep.budget): sweep for sweep in load_sweeps(out / TUNING)}
+    keys = dict.fromkeys((task_of(p.config), Budget.of(p.config.budget)) for p in plans)
+    sweeps = [found[key] for key in keys if key in found]
     if sweeps:
-        _print(sweeps, chosen, output)
+        columns = tuning_columns(sweeps, for_people=chosen not in ("csv", "json"))
+        title = sweep_title(sweeps[0].budget, sweeps[0].seeds)
+        emit(tuning_rows(sweeps), columns, chosen, output, title)
     _check_chosen(plans, sweeps, failed)
 
 
@@ -96,24 +104,6 @@ def _execute(plans: Sequence[Plan], *, quiet: bool) -> list[Plan]:
     )
     with interruptible() as stop, reporter(len(left), quiet=quiet) as shown:
         return execute_sweep(left, shown, stop)
-
-
-def _sweeps_of(plans: Sequence[Plan], place: Path) -> list[Sweep]:
-    """The sweeps of the planned blocks and budget, with the runs of earlier commands."""
-    from ditbench.report.tuning.sweeps import Budget, task_of
-
-    found = {(sweep.task, sweep.budget): sweep for sweep in load_sweeps(place)}
-    keys = dict.fromkeys((task_of(p.config), Budget.of(p.config.budget)) for p in plans)
-    return [found[key] for key in keys if key in found]
-
-
-def _print(sweeps: Sequence[Sweep], chosen: str, output: Path | None) -> None:
-    from ditbench.report.tuning.table import tuning_columns, tuning_rows
-    from ditbench.report.words import sweep_title
-
-    columns = tuning_columns(sweeps, for_people=chosen not in ("csv", "json"))
-    title = sweep_title(sweeps[0].budget, sweeps[0].seeds)
-    emit(tuning_rows(sweeps), columns, chosen, output, title)
 
 
 def _check_chosen(plans: Sequence[Plan], sweeps: Sequence[Sweep], failed: Sequence[Plan]) -> None:
