@@ -1,7 +1,7 @@
 """Hand-written operations for a GPU in half precision; each equals a plain one to rounding.
 
-They are written in Triton, which compiles them in seconds. `ops` gives those of
-`ditbench.models.layers.Ops`; importing the other modules of this package needs Triton.
+They are written in Triton, which compiles them in seconds. `kernel_ops` gives them as the
+`ditbench.models.ops.Ops` of a model; importing the other modules of this package needs Triton.
 """
 
 from __future__ import annotations
@@ -12,25 +12,26 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ditbench.models import layers
-from ditbench.models.layers import Ops
+from ditbench.models import ops
+from ditbench.models.ops import Ops
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def ops(dtype: torch.dtype = torch.bfloat16) -> Ops:
+def kernel_ops(dtype: torch.dtype = torch.bfloat16) -> Ops:
     """The operations by kernels.
 
     Args:
         dtype: of the branches: products, attention, norms' results. The residual stream keeps its
             own type, and weights their float32.
     """
-    from ditbench.kernels.linear import linear
+    from ditbench.kernels.linear import linear, linear_gelu
     from ditbench.kernels.residual import add, norm
 
     return Ops(
         linear=partial(linear, dtype=dtype),
+        linear_gelu=partial(linear_gelu, dtype=dtype),
         norm=partial(norm, dtype=dtype),
         add=partial(add, dtype=dtype),
         attention=attention,
@@ -45,16 +46,16 @@ def compile_ops() -> Ops:
 
 def _half_attention(qkv: Tensor, num_heads: int) -> Tensor:
     in_half = qkv.is_cuda and qkv.dtype != torch.float32
-    return (attention if in_half else layers.attention)(qkv, num_heads)
+    return (attention if in_half else ops.attention)(qkv, num_heads)
 
 
 def _half_cross_attention(q: Tensor, kv: Tensor, num_heads: int) -> Tensor:
     in_half = q.is_cuda and q.dtype == kv.dtype != torch.float32
-    return (cross_attention if in_half else layers.cross_attention)(q, kv, num_heads)
+    return (cross_attention if in_half else ops.cross_attention)(q, kv, num_heads)
 
 
 def attention(qkv: Tensor, num_heads: int) -> Tensor:
-    """`layers.attention` by the kernel that suits the number of tokens and the width of heads."""
+    """`ops.attention` by the kernel that suits the number of tokens and the width of heads."""
     from ditbench.kernels import long_attention, short_attention
 
     T, head_size = qkv.shape[1], qkv.shape[2] // 3 // num_heads
@@ -62,16 +63,16 @@ def attention(qkv: Tensor, num_heads: int) -> Tensor:
         return short_attention.short_self_attention(qkv, num_heads)
     if long_attention.fits(head_size):
         return long_attention.long_self_attention(qkv, num_heads)[0]
-    return layers.attention(qkv, num_heads)
+    return ops.attention(qkv, num_heads)
 
 
 def cross_attention(q: Tensor, kv: Tensor, num_heads: int) -> Tensor:
-    """`layers.cross_attention`, by a kernel where the context is short."""
+    """`ops.cross_attention`, by a kernel where the context is short."""
     from ditbench.kernels import short_attention
 
     if short_attention.fits(kv.shape[1], q.shape[2] // num_heads):
         return short_attention.short_cross_attention(q, kv, num_heads)
-    return layers.cross_attention(q, kv, num_heads)
+    return ops.cross_attention(q, kv, num_heads)
 
 
 @cache
@@ -85,7 +86,7 @@ def obstacle(device: torch.device) -> str | None:
         return "the GPU does not compute in bf16"
     try:
         x = torch.zeros(1, 16, 16, device=device)
-        ops().norm(x)
+        kernel_ops().norm(x)
     except Exception as error:  # whatever it is: there is no list of what a toolchain can lack
         return (str(error).splitlines() or [type(error).__name__])[0]
     return None

@@ -22,6 +22,15 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, dtype: torc
     return _Linear.apply(x.to(dtype), weight, bias)
 
 
+def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor, *, dtype: torch.dtype) -> Tensor:
+    """`ops.linear_gelu` in a type, without gradients by one product of the library."""
+    if torch.is_grad_enabled() or not x.is_cuda:
+        return F.gelu(linear(x, weight, bias, dtype=dtype), approximate="tanh")
+    rows, half = x.to(dtype).flatten(0, -2), weight.to(dtype).T
+    out = torch._addmm_activation(bias.to(dtype), rows, half, use_gelu=True)  # tanh on CUDA
+    return out.unflatten(0, x.shape[:-1])
+
+
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

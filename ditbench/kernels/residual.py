@@ -19,12 +19,12 @@ import triton.language as tl
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from ditbench.models.layers import NORM_EPS
+from ditbench.models.ops import NORM_EPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ditbench.models.layers import NormKind
+    from ditbench.models.ops import NormKind
 
 # Numbers at a time in a program, its warps, programs that keep a large GPU busy (a sample's tokens
 # are split among programs until there are so many) and stages; tuned on an H200.
@@ -228,7 +228,7 @@ def norm(
     *,
     dtype: torch.dtype,
 ) -> Tensor:
-    """`layers.norm` of x (N, T, D) in a type; a pending sum is computed with it."""
+    """`ops.norm` of x (N, T, D) in a type; a pending sum is computed with it."""
     if not isinstance(x, PendingSum) or x.total is not None:
         tokens: Tensor = as_tensor(x)
         shift, scale = _aligned(tokens, shift, scale)
@@ -241,7 +241,7 @@ def norm(
 def add(
     x: Tensor | PendingSum, h: Tensor, gate: Tensor | None = None, *, dtype: torch.dtype
 ) -> PendingSum:
-    """`layers.add` of x and h (N, T, D), for the next `norm` to compute."""
+    """`ops.add` of x and h (N, T, D), for the next `norm` to compute."""
     return PendingSum(as_tensor(x), h.to(dtype), gate)
 
 

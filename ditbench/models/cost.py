@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ditbench.models.blocks.base import Block
-    from ditbench.models.layers import NormKind
+    from ditbench.models.ops import NormKind
     from ditbench.models.sizes import ModelSize
 
 # Forward once, backward twice: the gradient of each product is two products of its size.

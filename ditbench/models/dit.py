@@ -10,14 +10,8 @@ from torch import Tensor, nn
 from ditbench.models.blocks.base import Conditioning
 from ditbench.models.extras import Registers
 from ditbench.models.init import initialize
-from ditbench.models.layers import (
-    PLAIN,
-    FinalLayer,
-    LabelEmbedder,
-    PatchEmbedder,
-    Spec,
-    TimestepEmbedder,
-)
+from ditbench.models.layers import FinalLayer, LabelEmbedder, PatchEmbedder, Spec, TimestepEmbedder
+from ditbench.models.ops import PLAIN
 from ditbench.models.sincos import sincos_positions
 from ditbench.models.sizes import check_size
 
@@ -25,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ditbench.models.blocks.base import Block
-    from ditbench.models.layers import NormKind, Ops
+    from ditbench.models.ops import NormKind, Ops
     from ditbench.models.sizes import ModelSize
 
 

@@ -7,67 +7,17 @@ image, P patch size.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ditbench.models.extras import HeadNorm, embedding
+from ditbench.models.ops import PLAIN, NormKind, Ops
 from ditbench.models.sincos import FREQUENCIES, timestep_features
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-NORM_EPS = 1e-6  # as in the published models
-
-NormKind = Literal["layer", "rms"]
-NORMS: dict[NormKind, Callable[..., Tensor]] = {"layer": F.layer_norm, "rms": F.rms_norm}
-
-
-def norm(
-    x: Tensor, shift: Tensor | None = None, scale: Tensor | None = None, kind: NormKind = "layer"
-) -> Tensor:
-    """Norm of x (N, T, D) without gain, then x * (1 + scale) + shift by vectors (N, 1, D)."""
-    x = NORMS[kind](x, x.shape[-1:], eps=NORM_EPS)
-    return x if shift is None or scale is None else torch.addcmul(shift, x, 1 + scale)
-
-
-def add(x: Tensor, h: Tensor, gate: Tensor | None = None) -> Tensor:
-    """X + gate * h: a residual connection of x and h (N, T, D), with a gate (N, 1, D)."""
-    return x + h if gate is None else torch.addcmul(x, gate, h)
-
-
-def attention(qkv: Tensor, num_heads: int) -> Tensor:
-    """Multi-head self-attention: q, k and v side by side (N, T, 3 D) -> (N, T, D)."""
-    return _attend(num_heads, *qkv.chunk(3, dim=-1))
-
-
-def cross_attention(q: Tensor, kv: Tensor, num_heads: int) -> Tensor:
-    """Multi-head attention of q (N, T, D) to k and v side by side (N, S, 2 D) -> (N, T, D)."""
-    return _attend(num_heads, q, *kv.chunk(2, dim=-1))
-
-
-def _attend(num_heads: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    q, k, v = (part.unflatten(-1, (num_heads, -1)).transpose(1, 2) for part in (q, k, v))
-    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-
-
-@dataclass(frozen=True)
-class Ops:
-    """The operations of a model that can have a faster implementation, which computes the same.
-
-    The defaults are the definition. Training passes others, such as those of `ditbench.kernels`.
-    """
-
-    linear: Callable[..., Tensor] = F.linear
-    norm: Callable[..., Tensor] = norm
-    add: Callable[..., Any] = add
-    attention: Callable[..., Tensor] = attention
-    cross_attention: Callable[..., Tensor] = cross_attention
-
-
-PLAIN = Ops()
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
@@ -155,8 +105,7 @@ class Attention(nn.Module):
 class CrossAttention(Attention):
     """Multi-head attention of x (N, T, D) to a context (N, S, D).
 
-    One matrix holds q, k and v, as in `Attention`: Xavier's bound depends on the matrix's shape,
-    and separate matrices would start wider.
+    One matrix holds q, k and v: Xavier's bound depends on its shape; separate ones start wider.
     """
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:  # type: ignore[override]
@@ -181,15 +130,14 @@ class Mlp(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map each token of x (N, T, D)."""
-        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+        return self.fc2(self.fc1.ops.linear_gelu(x, self.fc1.weight, self.fc1.bias))
 
 
 class Modulation(nn.Sequential):
     """`count` vectors regressed from the conditioning: SiLU, then Linear (section 3.2)."""
 
     def __init__(self, spec: Spec, count: int) -> None:
-        D = spec.hidden_size
-        super().__init__(nn.SiLU(), Linear(D, count * D, spec.ops))
+        super().__init__(nn.SiLU(), Linear(spec.hidden_size, count * spec.hidden_size, spec.ops))
         self.count = count
 
     def forward(self, vector: Tensor) -> tuple[Tensor, ...]:

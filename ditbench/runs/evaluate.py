@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,12 @@ from ditbench.metrics.real import real_statistics
 from ditbench.models.dit import DiT
 from ditbench.seeds import generator
 from ditbench.training.graph import GraphPerShape
-from ditbench.training.precision import mixed_precision
+from ditbench.training.precision import bf16_weights, mixed_precision
 from ditbench.training.stopwatch import synchronize
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from ditbench.config import RunConfig
     from ditbench.data.dataset import ImageDataset
     from ditbench.metrics.score import Scorer
@@ -112,8 +115,7 @@ def sample_images(
     draws = generator(config.seed, "eval", "noise")
     ancestral = generator(config.seed, "eval", "ancestral", device=device)
     images = []
-    network = GraphPerShape(model) if _is_replayable(model, device) else model
-    with mixed_precision(device, config.train.precision):
+    with _network(model, config.train.precision) as network:
         for asked in labels.split(config.eval.batch_size):
             if stop is not None:
                 stop.check()
@@ -132,6 +134,15 @@ def sample_images(
     return torch.cat(images).cpu()
 
 
-def _is_replayable(model: nn.Module, device: torch.device) -> bool:
-    """Whether a CUDA graph may hold the model: unknown for models that are not ours."""
-    return device.type == "cuda" and isinstance(model, DiT)
+@contextmanager
+def _network(model: nn.Module, precision: str) -> Iterator[Callable[..., Tensor]]:
+    """The model for many passes, in a precision; on a GPU as CUDA graphs, if it is ours."""
+    device = next(model.parameters()).device
+    with ExitStack() as stack:
+        stack.enter_context(mixed_precision(device, precision))
+        if device.type == "cuda" and isinstance(model, DiT):
+            if precision == "bf16":
+                stack.enter_context(bf16_weights(model))
+            yield GraphPerShape(model)
+        else:
+            yield model

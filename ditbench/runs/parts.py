@@ -8,7 +8,7 @@ import torch
 
 from ditbench.models.cost import Cost, count
 from ditbench.models.dit import DiT
-from ditbench.models.layers import PLAIN, Ops
+from ditbench.models.ops import PLAIN, Ops
 from ditbench.objectives import create_objective
 from ditbench.plugins.lookup import block_errors, find_block
 

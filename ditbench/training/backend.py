@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ditbench import kernels
 from ditbench.errors import EXIT_FAILED, DitbenchError, unknown_name
-from ditbench.models.layers import PLAIN, Ops
+from ditbench.models.ops import PLAIN, Ops
 from ditbench.training import compile as compiler
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Backend:
     def ops(self) -> Ops:
         """The operations to build a model with."""
         if self.name == "kernels":
-            return kernels.ops()
+            return kernels.kernel_ops()
         return kernels.compile_ops() if self.name == "compile" else PLAIN
 
     @property

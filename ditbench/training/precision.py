@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def mixed_precision(device: torch.device, precision: str) -> torch.autocast:
     """A context in which a model computes in `bf16` or `fp32`."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+@contextmanager
+def bf16_weights(model: nn.Module) -> Iterator[None]:
+    """A context in which the linear layers hold bf16 weights, so that no pass converts them.
+
+    For a model whose weights do not change meanwhile, under `mixed_precision`.
+    """
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    weights = [weight for module in linear for weight in module.parameters(recurse=False)]
+    kept = [weight.data for weight in weights]
+    for weight in weights:
+        weight.data = weight.data.bfloat16()
+    try:
+        yield
+    finally:
+        for weight, data in zip(weights, kept, strict=True):
+            weight.data = data

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 
 from ditbench import kernels
 from ditbench.kernels.residual import PendingSum, Residual
-from ditbench.models import layers
 from ditbench.models.dit import DiT
+from ditbench.models.ops import PLAIN, linear_gelu
 from ditbench.models.registry import block_class, block_names
 from ditbench.models.sizes import ModelSize
 
@@ -15,7 +15,7 @@ ON_GPU = torch.cuda.is_available()  # elsewhere tests/conftest.py has them inter
 DEVICE = "cuda" if ON_GPU else "cpu"
 DTYPE = torch.bfloat16 if ON_GPU else torch.float32
 TOLERANCE = 1e-2 if ON_GPU else 2e-6
-OPS = kernels.ops(DTYPE)
+OPS = kernels.kernel_ops(DTYPE)
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +109,16 @@ def test_linear(with_bias):
     check([OPS.linear(*given)], [F.linear(*wide)], given, wide)
 
 
+def test_linear_with_gelu():
+    given = [draw(3, 100, 24), draw_weights(136, 24), draw_weights(136)]
+    wide = [exact(each) for each in given]
+    expected = linear_gelu(*wide)
+    check([OPS.linear_gelu(*given)], [expected], given, wide)
+    with torch.no_grad():  # where nobody needs what went into the GELU
+        alone = OPS.linear_gelu(*given)
+    assert (alone.double() - expected).norm() <= TOLERANCE * expected.norm()
+
+
 @pytest.mark.parametrize("kind", ["layer", "rms"])
 def test_sums_wait_for_the_next_norm(kind):
     """Two branches and a last norm, and vectors whose strides differ, against plain operations."""
@@ -127,7 +137,7 @@ def test_sums_wait_for_the_next_norm(kind):
         return ops.norm(x, other, gain, kind), x + 0
 
     tolerance = 3 * TOLERANCE
-    check(two_branches(OPS, *given), two_branches(layers.PLAIN, *wide), given, wide, tolerance)
+    check(two_branches(OPS, *given), two_branches(PLAIN, *wide), given, wide, tolerance)
 
 
 def test_a_pending_sum_behaves_like_its_tensor():
@@ -163,9 +173,7 @@ SWITCHED = {"qk_norm": True, "norm": "rms", "registers": 2}
 
 def random_models(block, ops=OPS, **switches):
     """A model with other operations, and its twin in float64 with the plain ones."""
-    models = [
-        DiT(block, SIZE, **SHAPE, ops=each, **switches).to(DEVICE) for each in (ops, layers.PLAIN)
-    ]
+    models = [DiT(block, SIZE, **SHAPE, ops=each, **switches).to(DEVICE) for each in (ops, PLAIN)]
     with torch.no_grad():
         for weight in models[0].parameters():
             weight.add_(0.1 * torch.randn_like(weight))

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ditbench.models import layers, registry
+from ditbench.models import ops, registry
 from ditbench.models.blocks.base import Block, Spec
 from ditbench.models.cost import count
 from ditbench.models.dit import DiT
@@ -99,10 +99,10 @@ def test_weights_in_common_start_as_without_switches(block):
 @for_every_block
 def test_no_layer_norm_is_left_under_rms(block, monkeypatch):
     """Where the RMS norm is replaced by a layer norm, the model is the one without the switch."""
-    monkeypatch.setitem(layers.NORMS, "rms", F.layer_norm)
+    monkeypatch.setitem(ops.NORMS, "rms", F.layer_norm)
     layer, switched = shaken(make(block)), shaken(make(block, {"norm": "rms"}))
     expected = layer(*inputs())
-    monkeypatch.delitem(layers.NORMS, "layer")
+    monkeypatch.delitem(ops.NORMS, "layer")
     assert torch.equal(switched(*inputs()), expected)
 
 
@@ -178,8 +178,8 @@ def test_the_rms_norm_and_its_gradients_are_torch_s(modulated):
     x, h, gate, shift, scale = torch.randn(5, 2, 7, D, dtype=torch.float64).unbind()
     x.requires_grad_()
     vectors = (shift[:, :1], scale[:, :1]) if modulated else ()
-    total = layers.add(x, h, gate[:, :1])
-    out = layers.norm(total, *vectors, kind="rms")
+    total = ops.add(x, h, gate[:, :1])
+    out = ops.norm(total, *vectors, kind="rms")
     expected = torch.nn.RMSNorm(D, eps=1e-6, elementwise_affine=False)(x + gate[:, :1] * h)
     expected = expected * (1 + scale[:, :1]) + shift[:, :1] if modulated else expected
     torch.testing.assert_close(out, expected)
