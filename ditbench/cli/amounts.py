@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ditbench.errors import DitbenchError
-
-if TYPE_CHECKING:
-    from ditbench.config.schema import Table
 
 MULTIPLES = {"": 1, "k": 1_000, "m": 1_000_000}
 PREFIXES = {letter: 1_000**power for power, letter in enumerate(("", *"kmgtpez"))}
@@ -68,7 +65,7 @@ def _within(amount: Decimal, most: float, error: str, example: str) -> float:
     return number
 
 
-def parse_budget(steps: str | None, flops: str | None, time: str | None) -> Table:
+def parse_budget(steps: str | None, flops: str | None, time: str | None) -> dict[str, Any]:
     """Parse --steps, --flops or --time, at most one of them, to a key of the configuration."""
     options = {
         "--steps": ("budget.steps", steps, parse_count),

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from ditbench.cli.options import Blocks, Format, Output, option, parse_blocks
 from ditbench.cli.output import emit
+from ditbench.config import load
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_input, parse_model
 from ditbench.report.tables.columns import COST_COLUMNS
 from ditbench.report.tables.render import format_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ditbench.config import RunConfig
 
 # The settings that change the counts; the size has an option of its own.
 COUNTED = ("model.mlp_ratio", "model.qk_norm", "model.norm", "model.registers")
@@ -50,7 +46,15 @@ def flops(
     names = parse_blocks(block)
     size = parse_model(model)
     height, width, channels = parse_input(input)
-    config = _read_settings(set_ or ())
+    settings = tuple(set_ or ())
+    for setting in settings:
+        key = setting.partition("=")[0].strip()
+        if key not in COUNTED and not key.startswith("options."):
+            raise DitbenchError(
+                f"--set {key} does not change the counts",
+                f"settings that do: {', '.join(COUNTED)}, options.NAME; --model sets the size",
+            )
+    config = load(settings=settings)
 
     from ditbench.models.cost import count
     from ditbench.plugins.lookup import block_errors, find_block
@@ -65,17 +69,3 @@ def flops(
         with block_errors(name):
             rows.append(counted(block=find_block(name), name=name, options=options).as_dict())
     emit(rows, COST_COLUMNS, chosen, output)
-
-
-def _read_settings(settings: Sequence[str]) -> RunConfig:
-    """A configuration with these settings, which must change the counts."""
-    from ditbench.config import load
-
-    for setting in settings:
-        key = setting.partition("=")[0].strip()
-        if key not in COUNTED and not key.startswith("options."):
-            raise DitbenchError(
-                f"--set {key} does not change the counts",
-                f"settings that do: {', '.join(COUNTED)}, options.NAME; --model sets the size",
-            )
-    return load(settings=tuple(settings))

@@ -10,11 +10,11 @@ import math
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 (typer reads the annotations)
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.amounts import parse_budget
 from ditbench.cli.options import DEVICES, how, printed, what
+from ditbench.config import RunConfig, load
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.models.sizes import parse_model
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import torch
-
-    from ditbench.config import RunConfig
 
 COMPILE = ("auto", "on", "off")
 
@@ -85,19 +83,15 @@ class Model:
             raise unknown_name("choice for --compile", self.compile, COMPILE)
         return "compile" if self.compile == "on" else None
 
-    def configure(
-        self, more: Mapping[str, Any] = MappingProxyType({}), defaults: tuple[str, ...] = ()
-    ) -> RunConfig:
+    def configure(self, more: Mapping[str, Any] = {}, defaults: tuple[str, ...] = ()) -> RunConfig:
         """The configuration of the options and of `more` keys, where values are not None.
 
         Settings in `defaults` are weaker than --set.
         """
-        from ditbench.config import load
-
         preset, file = self._base()
-        given = {**self.overrides(), **more}
-        given = {key: value for key, value in given.items() if value is not None}
-        return load(preset, file, (*defaults, *(self.set_ or ())), given)
+        given = {**self.overrides(), **more}.items()
+        overrides = {key: value for key, value in given if value is not None}
+        return load(preset, file, (*defaults, *(self.set_ or ())), overrides)
 
     def _base(self) -> tuple[str, Path | None]:
         """The preset and the file that the options override."""

@@ -34,7 +34,6 @@ FLOPS: Units = (
 SECONDS: Units = ((7200, "hours", 3600.0), (300, "minutes", 60.0), (0, "seconds", 1.0))
 _LEGEND: dict[str, Any] = {
     "frameon": False,
-    "handlelength": 2.8,
     "columnspacing": 1.6,
     "labelspacing": 0.25,
     "borderpad": 0.1,
@@ -128,7 +127,8 @@ def add_legend(
         list(handles),
         loc=loc,
         ncols=_legend_columns(list(handles), width),
-        **_LEGEND | {"handlelength": handlelength},
+        handlelength=handlelength,
+        **_LEGEND,
     )
 
 
