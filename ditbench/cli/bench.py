@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ditbench.cli.amounts import parse_count, parse_seconds
-from ditbench.cli.options import Blocks, Format, Output, how, parse_blocks, what
+from ditbench.cli.options import (
+    Blocks,
+    Format,
+    Output,
+    how,
+    parse_blocks,
+    parse_count,
+    parse_seconds,
+    what,
+)
 from ditbench.cli.output import emit, print_table, progress
 from ditbench.cli.run_options import Model, Quiet, takes
 from ditbench.errors import DitbenchError

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from ditbench.errors import one_line
 from ditbench.files import write_text
-from ditbench.report.reading.find import find_runs
 from ditbench.report.tables.render import format_of, render
 from ditbench.report.tables.terminal import bands, rich_table
 
@@ -108,9 +107,17 @@ def load_runs(given: Path | None, blocks: str | None = None) -> pd.DataFrame:
     Raises:
         DitbenchError: no run, or none of a requested block.
     """
+    from ditbench.report.reading.find import find_runs
     from ditbench.report.reading.results import load_results
 
-    runs = load_results(given or _default_results(), blocks)
+    if given is None:
+        given = Path("results")
+        if not any(run.is_complete() for run in find_runs(given)):
+            own, given = given, reference_results()
+            typer.echo(
+                f"no complete run in {own}/: these are the reference runs, {given}", err=True
+            )
+    runs = load_results(given, blocks)
     _note_skipped(runs.attrs.get("skipped", []))
     return runs
 
@@ -127,15 +134,6 @@ def load_sweeps(place: Path) -> list[Sweep]:
 def _note_skipped(skipped: Sequence[tuple[Any, str]]) -> None:
     for path, reason in skipped:
         note("skipped", f"{path}: {reason}")
-
-
-def _default_results() -> Path:
-    own = Path("results")
-    if any(run.is_complete() for run in find_runs(own)):
-        return own
-    reference = reference_results()
-    typer.echo(f"no complete run in {own}/: these are the reference runs, {reference}", err=True)
-    return reference
 
 
 def reference_results() -> Path:

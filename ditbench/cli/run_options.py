@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003 (typer reads the annotations)
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ditbench.cli.amounts import parse_budget
-from ditbench.cli.options import DEVICES, how, printed, what
+from ditbench.cli.options import DEVICES, how, parse_budget, printed, what
 from ditbench.config import RunConfig, load
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.models.sizes import parse_model

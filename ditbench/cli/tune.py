@@ -123,23 +123,21 @@ def _check_chosen(plans: Sequence[Plan], sweeps: Sequence[Sweep], failed: Sequen
             EXIT_FAILED,
         )
     for sweep in sweeps:
-        if sweep.missing:
-            raise _unfinished(plans, sweep)
+        if sweep.missing:  # although all planned runs have ended
+            raise DitbenchError(*_unfinished(plans, sweep), EXIT_FAILED)
 
 
-def _unfinished(plans: Sequence[Plan], sweep: Sweep) -> DitbenchError:
-    """Why a run is missing although all planned runs have ended."""
+def _unfinished(plans: Sequence[Plan], sweep: Sweep) -> tuple[str, str]:
+    """Why a sweep has no result for some run, and what to do."""
     for plan in plans:
         config = plan.config
         if config.block == sweep.block and (config.train.lr, config.seed) in sweep.missing:
-            return DitbenchError(
+            return (
                 f"{plan.directory.path} is complete, but cannot be read",
                 "remove that directory and repeat the same command",
-                EXIT_FAILED,
             )
-    return DitbenchError(
+    return (
         f"no rate is chosen for {sweep.block}: each rate needs each seed, and an earlier sweep has "
         "rates or seeds that this one lacks",
         f"add --lr {','.join(map(str, sweep.rates))} --seeds {','.join(map(str, sweep.seeds))},",
-        EXIT_FAILED,
     )
