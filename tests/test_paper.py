@@ -33,9 +33,7 @@ TABLE_4 = [
 
 @pytest.mark.parametrize(("model", "side", "gflops", "millions", "block"), TABLE_4)
 def test_cost_of_every_row_of_table_4(model, side, gflops, millions, block):
-    cost = count(
-        block_class(block), parse_model(model), name=block, height=side, width=side, channels=4
-    )
+    cost = count(block_class(block), parse_model(model), height=side, width=side, channels=4)
     tolerance = 0.1 if side == 64 else 0.05 if gflops > 2 else 0.01 * gflops
     assert cost.gmacs == pytest.approx(gflops, abs=tolerance)
     assert cost.gflops == 2 * cost.gmacs
@@ -52,9 +50,7 @@ def test_cost_of_every_row_of_table_4(model, side, gflops, millions, block):
     ],
 )
 def test_cost_of_the_four_to_the_next_digit(block, gmacs, millions):
-    cost = count(
-        block_class(block), parse_model("XL/2"), name=block, height=32, width=32, channels=4
-    )
+    cost = count(block_class(block), parse_model("XL/2"), height=32, width=32, channels=4)
     assert cost.gmacs == pytest.approx(gmacs, abs=0.006)
     assert cost.parameters / 1e6 == pytest.approx(millions, abs=0.05)
 
@@ -80,7 +76,7 @@ def macs_by_hand(block, D, depth, T, P, channels, out_channels, ratio=4):
 def test_the_counter_against_formulas(block):
     size = parse_model("64x3x4/2")
     shape = {"height": 12, "width": 8, "channels": 3, "out_channels": 6, "num_classes": 10}
-    cost = count(block_class(block), size, name=block, **shape)
+    cost = count(block_class(block), size, **shape)
     expected = macs_by_hand(block, D=64, depth=3, T=24, P=2, channels=3, out_channels=6)
     assert cost.gmacs * 1e9 == pytest.approx(expected, rel=1e-12)
     model = DiT(block_class(block), size, **shape)
@@ -96,12 +92,10 @@ def test_the_counter_against_torch_s_on_the_meta_device(block, name):
         inputs = torch.empty(1, 3, 12, 8), torch.empty(1), torch.empty(1, dtype=torch.long)
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         model(*inputs)
-    flops = count(block_class(block), parse_model(name), name=block, **shape).gflops * 1e9
+    flops = count(block_class(block), parse_model(name), **shape).gflops * 1e9
     assert flops == pytest.approx(counter.get_total_flops(), rel=1e-12)
 
 
 def test_training_is_three_forward_passes():
-    cost = count(
-        block_class("adaln"), parse_model("S/4"), name="adaln", height=32, width=32, channels=3
-    )
+    cost = count(block_class("adaln"), parse_model("S/4"), height=32, width=32, channels=3)
     assert cost.train_flops_per_image == pytest.approx(3 * 2 * cost.gmacs * 1e9)

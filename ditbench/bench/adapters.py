@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ditbench import __version__
 from ditbench.errors import DitbenchError, unknown_name
@@ -18,10 +17,10 @@ if TYPE_CHECKING:
 
     from ditbench.runs.plan import Plan
 
-# Name -> (package that it needs, adapter). A peer is imported when it is asked for.
+# Name -> adapter. It is imported, and its package with it, when it is asked for.
 PEERS = {
-    "diffusers": ("diffusers", "ditbench.bench.diffusers_peer:EAGER"),
-    "diffusers-compiled": ("diffusers", "ditbench.bench.diffusers_peer:COMPILED"),
+    "diffusers": "ditbench.bench.diffusers_peer:EAGER",
+    "diffusers-compiled": "ditbench.bench.diffusers_peer:COMPILED",
 }
 
 
@@ -42,33 +41,29 @@ class Candidate:
     backend: str
 
 
-class Adapter(Protocol):
-    """Builds candidates from plans."""
+@dataclass(frozen=True)
+class Adapter:
+    """Builds candidates from plans.
 
-    @property
-    def implementation(self) -> str:
-        """The name and version of the package that the model is from."""
+    Attributes:
+        implementation: the name and version of the package that the model is from.
+        build: makes the candidate of a plan, at step 0, on its device.
+        check: raises a DitbenchError for a plan whose model cannot be built.
+    """
 
-    def check(self, plan: Plan) -> None:
-        """Raise a DitbenchError for a plan whose model cannot be built."""
-
-    def build(self, plan: Plan) -> Candidate:
-        """The candidate of a plan, at step 0, on its device."""
+    implementation: str
+    build: Callable[[Plan], Candidate]
+    check: Callable[[Plan], None] = lambda _plan: None
 
 
-class Ours:
-    """The model and the trainer of `ditbench run`."""
+def _build(plan: Plan) -> Candidate:
+    trainer = build_trainer(plan)
+    parameters, backend = plan.cost.parameters, plan.backend.name
+    return Candidate(trainer.update, trainer.ema.model, parameters, backend)
 
-    implementation = f"ditbench {__version__}"
 
-    def check(self, plan: Plan) -> None:
-        """Accept every plan."""
-
-    def build(self, plan: Plan) -> Candidate:
-        """The trainer of a plan."""
-        trainer = build_trainer(plan)
-        parameters, backend = plan.cost.parameters, plan.backend.name
-        return Candidate(trainer.update, trainer.ema.model, parameters, backend)
+# The model and the trainer of `ditbench run`.
+OURS = Adapter(f"ditbench {__version__}", _build)
 
 
 def load_peer(name: str) -> Adapter:
@@ -79,11 +74,11 @@ def load_peer(name: str) -> Adapter:
     """
     if name not in PEERS:
         raise unknown_name("peer", name, PEERS)
-    package, location = PEERS[name]
-    if find_spec(package) is None:
+    module, _, attribute = PEERS[name].partition(":")
+    try:
+        adapter: Adapter = getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
         raise DitbenchError(
-            f"the peer '{name}' needs the package {package}", f"pip install {package}"
-        )
-    module, _, attribute = location.partition(":")
-    adapter: Adapter = getattr(import_module(module), attribute)
+            f"the peer '{name}' needs the package {error.name}", f"pip install {error.name}"
+        ) from error
     return adapter

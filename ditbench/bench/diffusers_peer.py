@@ -1,22 +1,28 @@
-"""The peer `diffusers`: its DiTTransformer2DModel, an adaLN-Zero DiT."""
+"""The peer `diffusers`: its DiTTransformer2DModel, an adaLN-Zero DiT, trained plainly."""
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import diffusers
+import torch
 from diffusers import DiTTransformer2DModel
 from torch import Tensor, nn
 
-from ditbench.bench.adapters import Candidate
-from ditbench.bench.plain_trainer import PlainTrainer
+from ditbench.bench.adapters import Adapter, Candidate
+from ditbench.data.dataset import to_model
 from ditbench.errors import DitbenchError
+from ditbench.seeds import generator
 
 if TYPE_CHECKING:
     from ditbench.runs.plan import Plan
 
 # Fixed in the transformer block of diffusers.
 MLP_RATIO = 4.0
+EMA_DECAY = 0.9999
 
 
 class DiffusersDiT(nn.Module):
@@ -24,9 +30,6 @@ class DiffusersDiT(nn.Module):
 
     Every block has embedders of its own: it has more parameters than the model of the paper, which
     computes the same function. In training mode each block drops a tenth of the labels itself.
-
-    Args:
-        plan: gives images, objective and size.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -55,51 +58,79 @@ class DiffusersDiT(nn.Module):
         return out
 
 
-class DiffusersPeer:
-    """Builds candidates from the model of diffusers and a plain training step.
+class PlainTrainer:
+    """Batch, autocast, loss, gradient, fused AdamW, and an EMA in one call for all weights.
 
-    Args:
-        compiled: whether torch compiles the model.
+    Only the images and the loss of the objective are ditbench's own. As in our training, the images
+    stay on the device. `average` is the model with the EMA weights.
     """
 
-    implementation = f"diffusers {diffusers.__version__}"
+    def __init__(self, model: nn.Module, plan: Plan) -> None:
+        self.model, self.plan = model, plan
+        self.average = copy.deepcopy(model).requires_grad_(requires_grad=False).eval()
+        self.weights: list[Tensor] = list(model.parameters())
+        self.averages: list[Tensor] = list(self.average.parameters())
+        train = plan.config.train
+        self.optimizer = torch.optim.AdamW(
+            self.weights, lr=train.lr, weight_decay=train.weight_decay, fused=True
+        )
+        self.images = plan.dataset.images.to(plan.device)
+        self.labels = plan.dataset.labels.to(plan.device)
+        self.draws = generator(plan.config.seed, "bench", "peer", device=plan.device)
 
-    def __init__(self, *, compiled: bool) -> None:
-        self.compiled = compiled
+    def update(self) -> None:
+        """Make one training step, without synchronizing."""
+        device, train, objective = self.plan.device, self.plan.config.train, self.plan.objective
+        index = torch.randint(
+            len(self.images), (train.batch_size,), generator=self.draws, device=device
+        )
+        x, y = to_model(self.images[index]), self.labels[index]
+        with torch.autocast(device.type, torch.bfloat16, enabled=train.precision == "bf16"):
+            t, noise = objective.draw(x, self.draws)
+            loss = objective.loss_at(self.model, x, y, t, noise)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(self.averages, self.weights, 1 - EMA_DECAY)
 
-    def check(self, plan: Plan) -> None:
-        """Check that diffusers has the model of a plan.
 
-        Raises:
-            DitbenchError: images that are not square, another width of the MLP, or a setting that
-                differs from the paper.
-        """
-        if plan.dataset.height != plan.dataset.width:
+def check(plan: Plan) -> None:
+    """Check that diffusers has the model of a plan.
+
+    Raises:
+        DitbenchError: images that are not square, another width of the MLP, or a setting that
+            differs from the paper.
+    """
+    model = plan.config.model
+    if plan.dataset.height != plan.dataset.width:
+        raise DitbenchError(
+            f"the DiT of diffusers takes square images, not {plan.cost.input}",
+            "omit --peer, or choose a square --input",
+        )
+    if model.mlp_ratio != MLP_RATIO:
+        raise DitbenchError(
+            f"the DiT of diffusers has no model.mlp_ratio = {model.mlp_ratio:g}",
+            f"omit --peer, or pass --set model.mlp_ratio={MLP_RATIO:g}",
+        )
+    for name, value in model.switches.items():
+        if value != type(model).model_fields[name].default:
             raise DitbenchError(
-                f"the DiT of diffusers takes square images, not {plan.cost.input}",
-                "omit --peer, or choose a square --input",
+                f"the DiT of diffusers has no model.{name}", f"omit --peer, or model.{name}"
             )
-        if plan.config.model.mlp_ratio != MLP_RATIO:
-            raise DitbenchError(
-                f"the DiT of diffusers has no model.mlp_ratio = {plan.config.model.mlp_ratio:g}",
-                f"omit --peer, or pass --set model.mlp_ratio={MLP_RATIO:g}",
-            )
-        for name, value in plan.config.model.switches.items():
-            if value != type(plan.config.model).model_fields[name].default:
-                raise DitbenchError(
-                    f"the DiT of diffusers has no model.{name}", f"omit --peer, or model.{name}"
-                )
-
-    def build(self, plan: Plan) -> Candidate:
-        """The model of a plan, in training."""
-        model = DiffusersDiT(plan).to(plan.device).train()
-        trainer = PlainTrainer(model, plan)
-        if self.compiled:
-            trainer.compile()
-        parameters = sum(weight.numel() for weight in trainer.weights)
-        backend = "compile" if self.compiled else "plain"
-        return Candidate(trainer.update, trainer.average, parameters, backend)
 
 
-EAGER = DiffusersPeer(compiled=False)
-COMPILED = DiffusersPeer(compiled=True)
+def build(plan: Plan, *, compiled: bool = False) -> Candidate:
+    """The model of a plan, in training; compiling takes place when it is first called."""
+    model = DiffusersDiT(plan).to(plan.device).train()
+    trainer = PlainTrainer(model, plan)
+    if compiled:
+        model.compile()
+        trainer.average.compile()
+    parameters = sum(weight.numel() for weight in trainer.weights)
+    backend = "compile" if compiled else "plain"
+    return Candidate(trainer.update, trainer.average, parameters, backend)
+
+
+EAGER = Adapter(f"diffusers {diffusers.__version__}", build, check)
+COMPILED = replace(EAGER, build=partial(build, compiled=True))

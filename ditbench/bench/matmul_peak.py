@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
 from ditbench.seeds import generator
@@ -11,31 +13,16 @@ CUDA_SIDE = 8192
 CPU_SIDE = 1024
 
 
-class Matmul:
-    """A square matrix product in the precision of a model's products.
+def matmul(device: torch.device, precision: str) -> tuple[partial[torch.Tensor], float]:
+    """A function that computes one square matrix product, and its FLOPs.
 
-    The numbers are normally distributed: at its power limit, a GPU multiplies zeros faster than
-    numbers like those of a model.
-
-    Args:
-        device: where to compute.
-        precision: `bf16` or `fp32`. With `fp32`, torch's setting of TF32 applies, as it does to the
-            products of a model.
-
-    Attributes:
-        flops: the FLOPs of one step, two per multiply-accumulate.
+    The precision is `bf16` or `fp32`, in which torch's setting of TF32 applies as it does to a
+    model. The numbers are normally distributed: at its power limit, a GPU multiplies zeros faster.
     """
-
-    def __init__(self, device: torch.device, precision: str) -> None:
-        side = CUDA_SIDE if device.type == "cuda" else CPU_SIDE
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        draws = generator(0, "bench", "matmul", device=device)
-        self._left, self._right = (
-            torch.randn(side, side, generator=draws, device=device).to(dtype) for _ in range(2)
-        )
-        self._out = torch.empty_like(self._left)
-        self.flops = 2.0 * side**3
-
-    def step(self) -> None:
-        """Compute the product once, always into the same tensor."""
-        torch.mm(self._left, self._right, out=self._out)
+    side = CUDA_SIDE if device.type == "cuda" else CPU_SIDE
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    draws = generator(0, "bench", "matmul", device=device)
+    left, right = (
+        torch.randn(side, side, generator=draws, device=device).to(dtype) for _ in range(2)
+    )
+    return partial(torch.mm, left, right, out=torch.empty_like(left)), 2.0 * side**3

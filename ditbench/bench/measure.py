@@ -11,13 +11,13 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from ditbench.bench.matmul_peak import Matmul
-from ditbench.bench.timing import Length, Spread, Timed, time_in_turn
+from ditbench.bench.matmul_peak import matmul
+from ditbench.bench.timing import Length, Timed, time_in_turn
 from ditbench.runs.environment import device_name
 from ditbench.runs.evaluate import balanced_labels, sample_images
 from ditbench.runs.memory import PeakMemory
@@ -25,11 +25,14 @@ from ditbench.runs.runtime_errors import training_errors
 from ditbench.training import graph
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from ditbench.bench.adapters import Adapter, Candidate
     from ditbench.models.dit import DiT
     from ditbench.runs.plan import Plan
+
+    Facts = dict[str, Any]
+    Say = Callable[[str], None]
 
 # Steps before the clock starts, so that compiling and capturing a graph are not timed.
 WARM_UP = graph.WARM_UP + 2
@@ -42,13 +45,7 @@ SAMPLING_WARM_UP = 2
 
 @dataclass(frozen=True)
 class Row:
-    """What one row of the table measures.
-
-    Attributes:
-        name: of the block, or of the peer.
-        plan: what is trained.
-        adapter: builds the model.
-    """
+    """What one row of the table measures: the name of a block or peer, a plan, and the adapter."""
 
     name: str
     plan: Plan
@@ -65,48 +62,36 @@ class _Warm:
     seconds: float
 
 
-def bench(rows: list[Row], length: Length, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """Measure rows. Nothing is written.
+def bench(rows: list[Row], length: Length, say: Say) -> Iterator[Facts]:
+    """Measure rows on one device, in one precision, and yield what docs/bench.md lists for each.
 
-    Args:
-        rows: on one device, in one precision.
-        length: how long each row is timed.
-        say: receives a line of text before each measurement.
-
-    Yields:
-        For each row its conditions, `train_flops_per_step` (what the function of the model needs,
-        even if a peer computes more), `step_ms_median`, `step_ms_p10` and `step_ms_p90` over
-        `parts`, `images_per_second`, `train_tflops_per_second`, `matmul_tflops_per_second`,
-        `share_of_matmul` (0 to 1), `peak_memory_bytes` (None if rows share the memory of a
-        process), `sampling_images_per_second`, `warm_up_seconds`.
+    Nothing is written. `say` receives a line of text before each measurement.
 
     Raises:
         DitbenchError: exit code 1, if memory does not suffice, torch cannot compile, or the model
             diverges.
     """
-    one_by_one = rows[0].plan.device.type == "cuda"
-    return _one_by_one(rows, length, say) if one_by_one else _in_turn(rows, length, say)
+    measure = _one_by_one if rows[0].plan.device.type == "cuda" else _in_turn
+    return measure(rows, length, say)
 
 
-def _one_by_one(
-    rows: list[Row], length: Length, say: Callable[[str], None]
-) -> Iterator[dict[str, Any]]:
-    matmul = _matmul_alone(rows[0].plan)
+def _one_by_one(rows: list[Row], length: Length, say: Say) -> Iterator[Facts]:
+    matmul_speed = _matmul_alone(rows[0].plan)
     for row in rows:
         say(f"measuring {row.name} on {row.plan.device}")
         _free_compiled()
-        yield _measure_alone(row, length, matmul)
+        yield _measure_alone(row, length, matmul_speed)
 
 
 def _matmul_alone(plan: Plan) -> float:
     """FLOP/s of the matrix product."""
     with training_errors(plan):
-        matmul = Matmul(plan.device, plan.config.train.precision)
+        step, flops = matmul(plan.device, plan.config.train.precision)
         for _ in range(WARM_UP):
-            matmul.step()
-        timed = Length(MATMUL_SECONDS).timed(matmul.step, plan.device)
+            step()
+        timed = Length(MATMUL_SECONDS).timed(step, plan.device)
         (seconds,) = time_in_turn([timed], plan.device)
-    return matmul.flops / median(seconds)
+    return flops / median(seconds)
 
 
 def _free_compiled() -> None:
@@ -115,22 +100,20 @@ def _free_compiled() -> None:
         torch.compiler.reset()
 
 
-def _measure_alone(row: Row, length: Length, matmul: float) -> dict[str, Any]:
+def _measure_alone(row: Row, length: Length, matmul_speed: float) -> Facts:
     with training_errors(row.plan):
         memory = PeakMemory(row.plan.device)
         memory.start()
         warm = _warm_up(row, length)
         (seconds,) = time_in_turn([warm.timed], row.plan.device)
         memory.stop()
-        return _training(warm, seconds, matmul, memory.bytes) | _sampling(warm, length)
+        return _training(warm, seconds, matmul_speed, memory.bytes) | _sampling(warm, length)
 
 
-def _in_turn(
-    rows: list[Row], length: Length, say: Callable[[str], None]
-) -> Iterator[dict[str, Any]]:
+def _in_turn(rows: list[Row], length: Length, say: Say) -> Iterator[Facts]:
     device = rows[0].plan.device
-    matmul = Matmul(device, rows[0].plan.config.train.precision)
-    matmul.step()
+    step, flops = matmul(device, rows[0].plan.config.train.precision)
+    step()
     memory = PeakMemory(device)
     memory.start()
     warm = []
@@ -140,9 +123,10 @@ def _in_turn(
             warm.append(_warm_up(row, length))
     say("timing training, in turn")
     most = max(one.timed.parts for one in warm)
-    timed = [Timed.of(matmul.step, most), *(one.timed for one in warm)]
     with training_errors(rows[0].plan):
-        products, *trainings = time_in_turn(timed, device)
+        products, *trainings = time_in_turn(
+            [Timed.of(step, most), *(one.timed for one in warm)], device
+        )
     memory.stop()
     # With several models in one process, none of them has a peak of its own.
     peak = memory.bytes if len(rows) == 1 else None
@@ -150,7 +134,7 @@ def _in_turn(
         say(f"timing sampling of {one.row.name}")
         with training_errors(one.row.plan):
             sampling = _sampling(one, length)
-        yield _training(one, seconds, matmul.flops / median(products), peak) | sampling
+        yield _training(one, seconds, flops / median(products), peak) | sampling
 
 
 def _warm_up(row: Row, length: Length) -> _Warm:
@@ -163,10 +147,10 @@ def _warm_up(row: Row, length: Length) -> _Warm:
     return _Warm(row, candidate, timed, time.perf_counter() - started)
 
 
-def _sampling(warm: _Warm, length: Length) -> dict[str, Any]:
+def _sampling(warm: _Warm, length: Length) -> Facts:
     """The speed of sampling one batch with all steps of the sampler, the median of a few."""
     config = warm.row.plan.config.eval
-    warm_up = _time_sampling(warm, SAMPLING_WARM_UP)
+    warm_up = _time_sampling(warm, min(SAMPLING_WARM_UP, config.sampling_steps))
     seconds: list[float] = []
     while len(seconds) < SAMPLINGS and sum(seconds) < length.seconds:
         seconds.append(_time_sampling(warm, config.sampling_steps))
@@ -180,11 +164,10 @@ def _sampling(warm: _Warm, length: Length) -> dict[str, Any]:
     }
 
 
-def _time_sampling(warm: _Warm, most_steps: int) -> float:
+def _time_sampling(warm: _Warm, steps: int) -> float:
     """Seconds of drawing one batch. Samples are moved to the CPU, which synchronizes."""
     plan = warm.row.plan
     started = time.perf_counter()
-    steps = min(most_steps, plan.config.eval.sampling_steps)
     config = plan.config.with_values(eval__sampling_steps=steps)
     labels = balanced_labels(config.eval.batch_size, plan.dataset.num_classes)
     # A DiT, or a model with the same arguments.
@@ -193,12 +176,14 @@ def _time_sampling(warm: _Warm, most_steps: int) -> float:
     return time.perf_counter() - started
 
 
-def _training(warm: _Warm, seconds: list[float], matmul: float, peak: int | None) -> dict[str, Any]:
-    """Conditions and speed of training, from the seconds per step in each part."""
+def _training(warm: _Warm, seconds: list[float], matmul: float, peak: int | None) -> Facts:
+    """Conditions and speed of training, from the seconds per step in each part.
+
+    The FLOPs are those that the function of the model needs, even if a peer computes more.
+    """
     plan = warm.row.plan
-    on_cpu = plan.device.type == "cpu"
-    step = Spread.of(seconds)
-    flops = plan.train_flops(1)
+    tenths = quantiles(seconds, n=10, method="inclusive")
+    typical, flops = median(seconds), plan.train_flops(1)
     return {
         "block": warm.row.name,
         "implementation": warm.row.adapter.implementation,
@@ -208,30 +193,28 @@ def _training(warm: _Warm, seconds: list[float], matmul: float, peak: int | None
         "objective": plan.config.objective.name,
         "precision": plan.config.train.precision,
         "device": device_name(plan.device),
-        "threads": torch.get_num_threads() if on_cpu else None,
+        "threads": torch.get_num_threads() if plan.device.type == "cpu" else None,
         "torch": torch.__version__,
         "backend": warm.candidate.backend,
         "parameters": warm.candidate.parameters,
         "train_flops_per_step": flops,
-        "step_ms_median": 1e3 * step.median,
-        "step_ms_p10": 1e3 * step.p10,
-        "step_ms_p90": 1e3 * step.p90,
+        "step_ms_median": 1e3 * typical,
+        "step_ms_p10": 1e3 * tenths[0],
+        "step_ms_p90": 1e3 * tenths[-1],
         "parts": warm.timed.parts,
         "steps_per_part": warm.timed.steps,
-        "images_per_second": plan.config.train.batch_size / step.median,
-        "train_tflops_per_second": flops / step.median / 1e12,
+        "images_per_second": plan.config.train.batch_size / typical,
+        "train_tflops_per_second": flops / typical / 1e12,
         "matmul_tflops_per_second": matmul / 1e12,
-        "share_of_matmul": flops / step.median / matmul,
+        "share_of_matmul": flops / typical / matmul,
         "peak_memory_bytes": peak,
     }
 
 
-def with_ratios(rows: Iterable[Mapping[str, Any]], reference: str) -> list[dict[str, Any]]:
+def with_ratios(rows: list[Facts], reference: str) -> list[Facts]:
     """Add `step_ratio`, the time per step divided by that of the row `reference`, or None."""
-    tables = [dict(row) for row in rows]
-    times = {row["block"]: row["step_ms_median"] for row in tables}
-    base = times.get(reference)
-    for row in tables:
-        row["step_ratio"] = None if base is None else row["step_ms_median"] / base
-        row["step_ratio_to"] = reference
-    return tables
+    base = next((row["step_ms_median"] for row in rows if row["block"] == reference), None)
+    return [
+        {**row, "step_ratio": base and row["step_ms_median"] / base, "step_ratio_to": reference}
+        for row in rows
+    ]

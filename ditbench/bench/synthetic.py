@@ -27,14 +27,7 @@ MOST_BYTES = 2**33
 
 
 def random_images(height: int, width: int, channels: int, classes: int, least: int) -> ImageDataset:
-    """Random pixels and labels, the same in every call.
-
-    Args:
-        height: H.
-        width: W.
-        channels: C, any number.
-        classes: the number of classes.
-        least: the least number of images: one batch.
+    """Random pixels and labels, the same in every call; at least `least` images, one batch.
 
     Raises:
         DitbenchError: exit code 1, if a batch does not fit into memory.

@@ -1,10 +1,9 @@
-"""Seconds per step: parts of several steps, timed in turn, and their spread."""
+"""Seconds per step, in parts of several steps that are timed in turn."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from statistics import quantiles
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,12 +24,9 @@ ESTIMATES = 3
 
 @dataclass(frozen=True)
 class Timed:
-    """A step to be timed.
+    """A step to be timed, and in how many parts of how many steps.
 
-    Attributes:
-        step: makes one step, without synchronizing.
-        parts: how many parts are timed.
-        steps: the number of steps in each part.
+    The function makes one step, without synchronizing.
     """
 
     step: Callable[[], object]
@@ -60,23 +56,8 @@ class Length:
         """As many steps as given, or as are estimated to fill the seconds."""
         if self.steps is not None:
             return Timed.of(step, self.steps)
-        estimate = min(_seconds_of(step, device) for _ in range(ESTIMATES))
-        return Timed.of(step, max(LEAST_PARTS, round(self.seconds / estimate)))
-
-
-@dataclass(frozen=True)
-class Spread:
-    """The median and the 10% and 90% quantiles of some numbers, in their unit."""
-
-    median: float
-    p10: float
-    p90: float
-
-    @classmethod
-    def of(cls, numbers: Sequence[float]) -> Spread:
-        """The spread of at least two numbers; quantiles are interpolated linearly."""
-        tenths = quantiles(numbers, n=10, method="inclusive")
-        return cls(median=tenths[4], p10=tenths[0], p90=tenths[8])
+        (estimates,) = time_in_turn([Timed(step, parts=ESTIMATES, steps=1)], device)
+        return Timed.of(step, max(LEAST_PARTS, round(self.seconds / min(estimates))))
 
 
 def time_in_turn(timed: Sequence[Timed], device: torch.device) -> list[list[float]]:
@@ -98,15 +79,6 @@ def time_in_turn(timed: Sequence[Timed], device: torch.device) -> list[list[floa
     return [
         [_seconds(*part) / one.steps for part in own] for one, own in zip(timed, marks, strict=True)
     ]
-
-
-def _seconds_of(step: Callable[[], object], device: torch.device) -> float:
-    """The time of one step by the clock of the host, with synchronization."""
-    synchronize(device)
-    started = time.perf_counter()
-    step()
-    synchronize(device)
-    return time.perf_counter() - started
 
 
 def _run_part(timed: Timed, device: torch.device) -> tuple[Mark, Mark]:

@@ -164,14 +164,14 @@ def _rows(
     shape: tuple[int, int, int, int],
 ) -> list[Row]:
     """The blocks, then the peers. A DitbenchError is raised for each that cannot be measured."""
-    from ditbench.bench.adapters import Ours, load_peer
+    from ditbench.bench.adapters import OURS, load_peer
     from ditbench.bench.measure import Row
     from ditbench.bench.synthetic import plan_on, random_images
-    from ditbench.plugins.options import check_options
+    from ditbench.plugins.lookup import check_options
 
     check_options(names, config.model.size, config.options)
     peers = [] if peer is None else [part.strip() for part in peer.split(",")]
-    adapters: list[tuple[str, str, Adapter]] = [(name, name, Ours()) for name in names]
+    adapters: list[tuple[str, str, Adapter]] = [(name, name, OURS) for name in names]
     adapters += [(name, REFERENCE, load_peer(name)) for name in dict.fromkeys(peers)]
     config, device = options.place(config)
     images = random_images(*shape, least=config.train.batch_size)

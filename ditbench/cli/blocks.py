@@ -1,7 +1,6 @@
 """`ditbench blocks` lists the conditioning blocks; `ditbench blocks check` checks one of them."""
 
 import textwrap
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,19 +8,16 @@ import typer
 from ditbench.cli.options import Format, Output
 from ditbench.cli.output import emit, note, print_rich
 from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
-from ditbench.models.registry import block_class, block_names, group_names
+from ditbench.models.registry import block_names, group_names
 from ditbench.models.sizes import parse_model
-from ditbench.plugins.installed import installed, shadowed
+from ditbench.plugins.lookup import block_errors, find_block, installed, shadowed
 
 if TYPE_CHECKING:
-    from ditbench.models.blocks.base import Block
-    from ditbench.models.cost import Cost
     from ditbench.plugins.check import Outcome
 
 # The comparison of the paper, and the block whose cost the others are compared with.
 MODEL = "XL/2"
-LATENT = 32
-LATENT_CHANNELS = 4
+INPUT = {"height": 32, "width": 32, "channels": 4}
 REFERENCE = "adaln"
 WIDTH = 80
 ON_TERMINAL = ("block", "conditioning", "parameters", "gmacs", "overhead_percent")
@@ -49,7 +45,6 @@ def blocks(
     from ditbench.report.tables.render import format_of
     from ditbench.report.tables.terminal import rich_table
 
-    on_terminal = format_of(output, format) == "rich"
     columns = [
         Column("block", "Block"),
         Column("conditioning", "How the conditioning enters"),
@@ -64,7 +59,7 @@ def blocks(
         Column("overhead_percent", f"vs {REFERENCE} (%)", decimals(2)),
         Column("source", "Source"),
     ]
-    if on_terminal:
+    if format_of(output, format) == "rich":
         table = rich_table(_rows(), [column for column in columns if column.name in ON_TERMINAL])
         table.width = WIDTH  # wraps the text column
         print_rich(table)
@@ -73,43 +68,38 @@ def blocks(
 
 
 def _rows() -> list[dict[str, Any]]:
-    """What the blocks say of themselves, and their cost; stderr names those that are left out."""
-    from ditbench.models.cost import count
-    from ditbench.plugins.lookup import block_errors, find_block
-
+    """The rows of all blocks; stderr names those that are left out."""
     for line in shadowed():
         note("warning", line)
-    theirs = [name for name in installed() if name not in block_names() + group_names()]
-    size = parse_model(MODEL)
-    counted = partial(count, size=size, height=LATENT, width=LATENT, channels=LATENT_CHANNELS)
-    reference = counted(block=block_class(REFERENCE), name=REFERENCE)
+    own = block_names()
     rows = []
-    for name in [*block_names(), *theirs]:
+    for name in [*own, *(name for name in installed() if name not in own + group_names())]:
         try:
-            block = find_block(name)
             with block_errors(name):
-                rows.append(_row(block, counted(block=block, name=name), reference))
+                rows.append(_row(name))
         except DitbenchError as error:  # a broken package
             note("skipped", f"{name}: {error.message}")
-    return rows
+    reference = next(row["gmacs"] for row in rows if row["block"] == REFERENCE)
+    return [{**row, "overhead_percent": 100 * (row["gmacs"] / reference - 1)} for row in rows]
 
 
-def _row(block: "type[Block]", cost: "Cost", reference: "Cost") -> dict[str, Any]:
+def _row(name: str) -> dict[str, Any]:
     """What a block says of itself, and its cost."""
-    options = block.options(parse_model(MODEL))
-    reads = ["t"] * block.reads_timestep + ["c"] * block.reads_class
+    from ditbench.models.cost import count
+
+    block, size = find_block(name), parse_model(MODEL)
+    cost = count(block, size, **INPUT)
     return {
-        "block": cost.block,
+        "block": name,
         "conditioning": block.summary,
         "formula": block.formula,
-        "reads": ", ".join(reads) or "nothing",
+        "reads": ", ".join(["t"] * block.reads_timestep + ["c"] * block.reads_class) or "nothing",
         "final_layer": "adaptive" if block.adaptive_final_layer else "plain",
         "own_tokens": block.own_tokens,
-        "options": ", ".join(f"{key}={value}" for key, value in options.items()),
+        "options": ", ".join(f"{key}={value}" for key, value in block.options(size).items()),
         "starts_as": block.starts_as,
         "parameters": cost.parameters,
         "gmacs": cost.gmacs,
-        "overhead_percent": 100 * (cost.gmacs / reference.gmacs - 1),
         "source": block.source,
     }
 
@@ -134,21 +124,16 @@ def check(
     from ditbench.report.tables.render import format_of
 
     on_terminal = format_of(output, format) == "rich"
-    from ditbench.plugins.check import check_block
+    from ditbench.plugins.check import Outcome, check_block
 
     outcomes = []
     for outcome in check_block(block):
         outcomes.append(outcome)
         if on_terminal:
-            typer.echo(_lines(outcome))
+            _print(outcome)
     if not on_terminal:
-        names = ("check", "result", "detail", "help")
-        columns = [Column(name, name.capitalize()) for name in names]
-        rows = [
-            dict(zip(names, (each.check, _result(each), each.detail, each.hint), strict=True))
-            for each in outcomes
-        ]
-        emit(rows, columns, format, output)
+        columns = [Column(name, name.capitalize()) for name in Outcome._fields]
+        emit([outcome._asdict() for outcome in outcomes], columns, format, output)
     failed = [outcome.check for outcome in outcomes if not outcome.ok]
     if failed:
         raise DitbenchError(
@@ -158,17 +143,11 @@ def check(
         )
 
 
-def _result(outcome: "Outcome") -> str:
-    return "ok" if outcome.ok else "failed"
-
-
-def _lines(outcome: "Outcome") -> str:
-    """One line for a check, more for a long reason, and its hint."""
-    texts = [f"{_result(outcome):7} {outcome.check:13} {one_line(outcome.detail)}"]
-    if outcome.hint:
-        texts.append(f"{'':21} help: {one_line(outcome.hint)}")
-    # Paths stay whole, to be copied.
+def _print(outcome: "Outcome") -> None:
+    """One line for a check, more for a long reason, and its hint. Paths stay whole."""
     wrap = textwrap.TextWrapper(
         WIDTH, subsequent_indent=" " * 22, break_long_words=False, break_on_hyphens=False
     )
-    return "\n".join(map(wrap.fill, texts))
+    typer.echo(wrap.fill(f"{outcome.result:7} {outcome.check:13} {one_line(outcome.detail)}"))
+    if outcome.help:
+        typer.echo(wrap.fill(f"{'':21} help: {one_line(outcome.help)}"))

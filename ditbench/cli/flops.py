@@ -57,8 +57,7 @@ def flops(
     config = load(settings=settings)
 
     from ditbench.models.cost import count
-    from ditbench.plugins.lookup import block_errors, find_block
-    from ditbench.plugins.options import check_options, own_options
+    from ditbench.plugins.lookup import block_errors, check_options, find_block, own_options
 
     check_options(names, size, config.options)
     counted = partial(count, size=size, height=height, width=width, channels=channels,
@@ -67,5 +66,6 @@ def flops(
     for name in names:
         options = own_options(name, size, config.options)
         with block_errors(name):
-            rows.append(counted(block=find_block(name), name=name, options=options).as_dict())
+            cost = counted(block=find_block(name), options=options)
+        rows.append({"block": name, **cost.as_dict()})
     emit(rows, COST_COLUMNS, chosen, output)

@@ -13,8 +13,7 @@ import typer
 from ditbench.cli.output import note
 from ditbench.errors import DitbenchError
 from ditbench.models.registry import group_names
-from ditbench.plugins.installed import shadowed
-from ditbench.plugins.lookup import expand_all
+from ditbench.plugins.lookup import expand_all, shadowed
 
 
 def option(metavar: str | None, help: str, *names: str, **settings: Any) -> Any:  # noqa: A002

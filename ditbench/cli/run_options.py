@@ -59,7 +59,11 @@ class Model:
     ] = None
     compile: Annotated[
         str | None,
-        how("NAME", "The old spelling of --backend: on is compile, off never compiles; auto."),
+        how(
+            "NAME",
+            "The old spelling of --backend: on is compile; off is plain on a CPU and kernels on "
+            "a GPU; auto.",
+        ),
     ] = None
 
     def overrides(self) -> dict[str, Any]:

@@ -19,13 +19,11 @@ if TYPE_CHECKING:
 
 B = TypeVar("B", bound="Block")
 
-# The group of all registered blocks.
-ALL = "all"
 # Prefix of the names of modules made from files: see `ditbench.plugins.external`.
 FILE_MODULE = "ditbench_block_"
 
 _LOCATIONS: dict[str, str] = {}
-_GROUPS: dict[str, list[str]] = {ALL: []}
+_GROUPS: dict[str, list[str]] = {"all": []}
 # Classes registered by `strategy`: a class of a notebook or a function cannot be imported.
 _DECORATED: dict[str, type[Block]] = {}
 
@@ -41,7 +39,7 @@ def register(name: str, location: str, *groups: str) -> None:
     if name in _GROUPS or any(group in _LOCATIONS or group == name for group in groups):
         raise ValueError(f"a block and a group have the same name: {name}, {', '.join(groups)}")
     _LOCATIONS[name] = location
-    for group in (ALL, *groups):
+    for group in ("all", *groups):
         _GROUPS.setdefault(group, []).append(name)
 
 
@@ -77,7 +75,7 @@ def is_directory_name(name: str) -> bool:
     return name.isprintable() and re.fullmatch(r"\w[\w.-]*", name) is not None
 
 
-def block_names(group: str = ALL) -> list[str]:
+def block_names(group: str = "all") -> list[str]:
     """The blocks of a group in the order of registration: the four of the DiT paper come first."""
     return list(_GROUPS[group])
 
@@ -90,11 +88,6 @@ def group_names() -> list[str]:
 def is_own(name: str) -> bool:
     """Whether a name is that of a group or of one of ditbench's own blocks."""
     return name in _GROUPS or _LOCATIONS.get(name, "").startswith("ditbench.")
-
-
-def location_of(name: str) -> str | None:
-    """Where a registered block is defined, `module:Class`; None for an unregistered name."""
-    return _LOCATIONS.get(name)
 
 
 def block_class(name: str) -> type[Block]:

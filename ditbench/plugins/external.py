@@ -1,4 +1,7 @@
-"""A block that is not ditbench's own: a class in a file or module, imported on demand."""
+"""Blocks that are not ditbench's own: classes in files and modules, imported on demand.
+
+A location says where such a class is: `/path/of/my_block.py:MyBlock` or `package.module:MyBlock`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from importlib import import_module
 from keyword import iskeyword
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ditbench.errors import DitbenchError
 from ditbench.models.registry import FILE_MODULE
@@ -24,16 +27,6 @@ _AT_IMPORT = "fix that line: loading a block runs the module that its class is i
 _EXAMPLE = "docs/your-own.md has a complete example"
 
 
-class Location(NamedTuple):
-    """Where a class is defined: the absolute path of a file, or a module, and the class's name."""
-
-    container: str
-    attribute: str
-
-    def __str__(self) -> str:
-        return f"{self.container}:{self.attribute}"
-
-
 def is_location(text: str) -> bool:
     """Whether a text is meant as a location and not as the name of a block."""
     return ":" in text or _is_file(text)
@@ -43,11 +36,11 @@ def _is_file(container: str) -> bool:
     return container.endswith(".py") or "/" in container
 
 
-def parse_location(text: str) -> Location:
-    """Read `./my_block.py:MyBlock` or `package.module:MyBlock`; nothing is imported.
+def parse_location(text: str) -> str:
+    """A location as a user writes it, with an absolute path; nothing is imported.
 
     Raises:
-        DitbenchError: neither form, or there is no such file.
+        DitbenchError: it is not a location, or there is no such file.
     """
     container, _, attribute = (part.strip() for part in text.rpartition(":"))
     if not attribute.isidentifier() or iskeyword(attribute) or not container:
@@ -57,26 +50,22 @@ def parse_location(text: str) -> Location:
         path = os.path.abspath(os.path.expanduser(container))  # noqa: PTH100, PTH111
         if not os.path.isfile(path):  # noqa: PTH113
             raise DitbenchError(f"there is no file {container}", f"check the path; {HOW_TO_NAME}")
-        return Location(path, attribute)
+        return f"{path}:{attribute}"
     if not all(part.isidentifier() for part in container.split(".")):
         raise DitbenchError(f"'{container}' is not the name of a module", HOW_TO_NAME)
-    return Location(container, attribute)
+    return f"{container}:{attribute}"
 
 
 class ExternalBlock:
-    """A block that is not ditbench's own.
+    """A block that is not ditbench's own: its name in tables, and the location of its class.
 
-    Args:
-        name: of the block, in tables and directories.
-        defined_at: where its class is defined.
-        decorated: the class, where `ditbench.strategy` registered it.
+    The class itself is given where `ditbench.strategy` registered it.
     """
 
-    def __init__(
-        self, name: str, defined_at: Location, decorated: type[Block] | None = None
-    ) -> None:
+    def __init__(self, name: str, defined_at: str, decorated: type[Block] | None = None) -> None:
         self.name = name
         self.defined_at = defined_at
+        self._container, _, self._attribute = defined_at.rpartition(":")
         self._decorated = decorated
 
     @cached_property
@@ -89,14 +78,13 @@ class ExternalBlock:
         """
         from ditbench.models.blocks.base import Block
 
-        where = self.defined_at
-        found = self._decorated or getattr(self._module, where.attribute, None)
+        found = self._decorated or getattr(self._module, self._attribute, None)
         if found is None:
-            raise DitbenchError(f"{where.container} has no class {where.attribute}", _EXAMPLE)
+            raise DitbenchError(f"{self._container} has no class {self._attribute}", _EXAMPLE)
         if not (isinstance(found, type) and issubclass(found, Block)):
-            raise DitbenchError(f"{where} is not a subclass of Block", _EXAMPLE)
+            raise DitbenchError(f"{self.defined_at} is not a subclass of Block", _EXAMPLE)
         if found.forward is Block.forward:
-            raise DitbenchError(f"{where} does not define forward(self, x, c)", _EXAMPLE)
+            raise DitbenchError(f"{self.defined_at} does not define forward(self, x, c)", _EXAMPLE)
         return found
 
     @cached_property
@@ -121,20 +109,20 @@ class ExternalBlock:
     @property
     def location(self) -> str:
         """Where another process finds the class."""
-        if self.defined_at.container == "__main__" and self.file:
-            return f"{os.path.abspath(self.file)}:{self.defined_at.attribute}"  # noqa: PTH100
-        return str(self.defined_at)
+        if self._container == "__main__" and self.file:
+            return f"{os.path.abspath(self.file)}:{self._attribute}"  # noqa: PTH100
+        return self.defined_at
 
     @cached_property
     def file(self) -> str | None:
         """The path of the file that the class is in, if there is one."""
-        if _is_file(self.defined_at.container):
-            return self.defined_at.container
+        if _is_file(self._container):
+            return self._container
         return getattr(self._module, "__file__", None)
 
     @cached_property
     def _module(self) -> ModuleType:
-        container = self.defined_at.container
+        container = self._container
         if _is_file(container):
             source = self.source
             with user_traceback(self.name, container, _AT_IMPORT):

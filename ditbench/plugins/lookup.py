@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING
 
 from ditbench.errors import EXIT_USAGE, DitbenchError, unknown_name
 from ditbench.models import registry
-from ditbench.models.registry import block_names, group_names, is_own
-from ditbench.plugins.external import ExternalBlock, Location, is_location, parse_location
-from ditbench.plugins.installed import installed, installed_location
+from ditbench.models.registry import block_names, group_names, is_directory_name, is_own
+from ditbench.plugins.external import ExternalBlock, is_location, parse_location
 from ditbench.plugins.user_traceback import user_traceback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from contextlib import AbstractContextManager
+    from importlib.metadata import EntryPoint
 
     from ditbench.models.blocks.base import Block
+    from ditbench.models.sizes import ModelSize
 
+# The entry points of packages that have blocks.
+GROUP = "ditbench.blocks"
 # External blocks by name, once they were looked up: configurations name a block without location.
 _EXTERNAL: dict[str, ExternalBlock] = {}
 
@@ -37,7 +40,7 @@ def expand_all(names: Iterable[str]) -> list[str]:
     found: dict[str, str] = {}
     for name in names:
         for block in block_names(name) if name in group_names() else [check_block(name)]:
-            location = str(_EXTERNAL[block].defined_at) if is_location(name) else ""
+            location = _EXTERNAL[block].defined_at if is_location(name) else ""
             if found.setdefault(block, location) != location:
                 raise DitbenchError(
                     f"two blocks are called {block}: {found[block] or block} and {location}",
@@ -47,16 +50,32 @@ def expand_all(names: Iterable[str]) -> list[str]:
 
 
 def check_block(name: str) -> str:
-    """The name of a block that is given by name or location.
+    """The name of a block that is given by name or location; its module is not imported.
 
     Raises:
-        DitbenchError: an unknown name, or a location where there is no file.
+        DitbenchError: an unknown name, a location where there is no file, a class with the name of
+            one of ditbench's own blocks, or an installed block that cannot be used.
     """
     if is_location(name):
-        return _from_location(name).name
-    if registry.location_of(name) or name in _EXTERNAL or name in installed():
-        return name
-    raise unknown_name("block", name, [*block_names(), *group_names(), *installed()])
+        location = parse_location(name)
+        class_name = location.rpartition(":")[2]
+        if is_own(class_name):
+            message = f"{name}: ditbench has a block or group called '{class_name}'"
+            raise DitbenchError(message, "rename the class")
+        _EXTERNAL[class_name] = ExternalBlock(class_name, location)
+        return class_name
+    if name in block_names():
+        if not is_own(name):
+            block = registry.block_class(name)
+            # A notebook cell that is run twice makes another class.
+            if name not in _EXTERNAL or _EXTERNAL[name].block is not block:
+                location = f"{block.__module__}:{block.__qualname__}"
+                _EXTERNAL[name] = ExternalBlock(name, location, block)
+    elif name not in _EXTERNAL:
+        if name not in installed():
+            raise unknown_name("block", name, [*block_names(), *group_names(), *installed()])
+        _EXTERNAL[name] = ExternalBlock(name, _installed_location(name))
+    return name
 
 
 def find_block(name: str) -> type[Block]:
@@ -65,48 +84,30 @@ def find_block(name: str) -> type[Block]:
     Raises:
         DitbenchError: an unknown name, or an external block that cannot be loaded.
     """
-    name = check_block(name)
     external = external_block(name)
     return registry.block_class(name) if external is None else external.block
 
 
 def external_block(name: str) -> ExternalBlock | None:
-    """A block that is not ditbench's own; None if it is.
+    """A block that is not ditbench's own, given by name or location; None if it is.
 
     Raises:
-        DitbenchError: an unknown name, or one that an installed package cannot have.
+        DitbenchError: see `check_block`.
     """
-    name = check_block(name)
-    if is_own(name):
-        return None
-    registered = registry.location_of(name)
-    if registered is not None:
-        block = registry.block_class(name)
-        if name not in _EXTERNAL or _EXTERNAL[name].block is not block:  # a notebook cell run twice
-            _EXTERNAL[name] = ExternalBlock(name, Location(*registered.split(":")), block)
-    if name not in _EXTERNAL:
-        _EXTERNAL[name] = ExternalBlock(name, installed_location(name))
-    return _EXTERNAL[name]
+    return _EXTERNAL.get(check_block(name))
 
 
 def restore_block(name: str, location: str, sha256: str, copy: str) -> None:
-    """Look up the block of a recorded run, as it was.
-
-    Args:
-        name: of the block.
-        location: where its class was defined.
-        sha256: of its file then.
-        copy: the path of the copy that the run has of its source.
+    """Look up the block of a recorded run, whose directory has a copy of its source.
 
     Raises:
         DitbenchError: the file is gone or has changed.
     """
     hint = f"{copy} is a copy of what it was: put it back there"
     try:
-        parsed = parse_location(location)
-        if str(parsed) != location:  # a relative path would depend on the working directory
+        if parse_location(location) != location:  # relative to some working directory
             raise DitbenchError(f"{location} is not an absolute path")
-        block = ExternalBlock(name, parsed)
+        block = ExternalBlock(name, location)
         now = block.sha256
     except DitbenchError as error:
         raise DitbenchError(f"the code of {name} is gone: {error.message}", hint) from error
@@ -117,13 +118,9 @@ def restore_block(name: str, location: str, sha256: str, copy: str) -> None:
 
 
 def block_errors(name: str, exit_code: int = EXIT_USAGE) -> AbstractContextManager[None]:
-    """Within it, exceptions of an external block are a `BlockError`.
+    """Within it, exceptions of an external block are a `BlockError` with that exit code.
 
     Those of ditbench's own blocks are faults of ditbench, and pass.
-
-    Args:
-        name: of the block.
-        exit_code: of the error.
     """
     external = external_block(name)
     if external is None:
@@ -132,11 +129,92 @@ def block_errors(name: str, exit_code: int = EXIT_USAGE) -> AbstractContextManag
     return user_traceback(external.name, external.file, hint, exit_code)
 
 
-def _from_location(text: str) -> ExternalBlock:
-    location = parse_location(text)
-    name = location.attribute
-    if is_own(name):
-        message = f"{text}: ditbench has a block or group called '{name}'"
-        raise DitbenchError(message, "rename the class")
-    _EXTERNAL[name] = ExternalBlock(name, location)
-    return _EXTERNAL[name]
+def own_options(name: str, size: ModelSize, given: Mapping[str, int]) -> dict[str, int]:
+    """All options of a block: the given ones that it has, and its defaults for the others.
+
+    Raises:
+        DitbenchError: a default that is not a whole number above 0.
+    """
+    block = find_block(name)
+    with block_errors(name):
+        defaults = dict(block.options(size))
+    for option, value in defaults.items():
+        if not isinstance(value, int) or value < 1:
+            raise DitbenchError(
+                f"{name}: the default of option '{option}' is {value!r}",
+                "options(cls, size) returns names and whole numbers above 0",
+            )
+    return {option: given.get(option, value) for option, value in defaults.items()}
+
+
+def check_options(blocks: Iterable[str], size: ModelSize, given: Iterable[str]) -> None:
+    """Refuse an option that none of the blocks has.
+
+    Raises:
+        DitbenchError: for the first such option; the hint offers the nearest names.
+    """
+    names = list(dict.fromkeys(blocks))
+    known = [option for block in names for option in own_options(block, size, {})]
+    for name in given:
+        if not known:
+            raise DitbenchError(
+                f"{', '.join(names)} {'has' if len(names) == 1 else 'have'} no option '{name}'",
+                "leave it out, or choose a block that has it: docs/strategies.md",
+            )
+        if name not in known:
+            raise unknown_name("option", name, known)
+
+
+def installed() -> dict[str, list[EntryPoint]]:
+    """The entry points by name: more than one where several packages use the same name.
+
+    Reading them imports nothing of those packages: a broken package breaks only its own blocks.
+    """
+    from importlib.metadata import entry_points  # tens of milliseconds, for help pages too
+
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=GROUP):
+        others = found.setdefault(point.name, [])
+        if point.value not in [other.value for other in others]:  # one package may be found twice
+            others.append(point)
+    return found
+
+
+def _installed_location(name: str) -> str:
+    """The location of an installed block, unless it cannot be used; nothing is imported."""
+    points = installed()[name]
+    block = f"the block '{name}' of {_packages(points)}"
+    if len(points) > 1:
+        classes = " or ".join(point.value for point in points)
+        raise DitbenchError(f"several packages have {block}", f"pass --block {classes}")
+    if not is_directory_name(name):
+        raise DitbenchError(f"{block} cannot name a directory", "use letters, digits and .-_")
+    try:
+        return parse_location(points[0].value)
+    except DitbenchError as error:
+        raise DitbenchError(f"{block} is broken: {error.message}", error.hint) from error
+
+
+def package_of(location: str) -> str | None:
+    """Name and version of the installed package whose entry point is a location, or None."""
+    for points in installed().values():
+        for point in points:
+            if point.value == location and point.dist:
+                return f"{point.dist.name} {point.dist.version}"
+    return None
+
+
+def shadowed() -> list[str]:
+    """A warning for each installed block whose name ditbench itself uses."""
+    return [
+        f"the block '{name}' of {_packages(points)} is ignored: ditbench has a block or group of "
+        "that name"
+        for name, points in installed().items()
+        if is_own(name)
+    ]
+
+
+def _packages(points: list[EntryPoint]) -> str:
+    return " and ".join(
+        f"package {each.dist.name}" if each.dist else "a package" for each in points
+    )

@@ -37,13 +37,7 @@ def user_traceback(
     """Raise a `BlockError` for any exception of a block's code.
 
     Exceptions of ditbench, of the file system and of memory pass unchanged, unless they came
-    through the block's file.
-
-    Args:
-        block: its name.
-        file: the file of the block; None while a module is imported.
-        hint: what to do about the error.
-        exit_code: of the error.
+    through the block's file, which is None while a module is imported.
     """
     try:
         yield
@@ -63,9 +57,9 @@ def in_one_line(error: BaseException, file: str | None) -> str:
     """`mine.py:17: RuntimeError: its message`, with the last line of the user's file."""
     text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
     text = one_line(f"{type(error).__name__}: {text}".removesuffix(": "), _MAX_MESSAGE)
-    frames = _user_frames(error, file)
     if isinstance(error, SyntaxError) and error.filename:
         return f"{short_path(error.filename)}:{error.lineno}: {text}"
+    frames = _user_frames(error, file)
     if not frames:
         return text
     path = frames[0].filename

@@ -72,6 +72,7 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
         # The number of steps of a time budget is known only afterwards.
         estimated = not complete and run.budget.steps is None
         yield {
+            "block": run.config.block,
             **run.cost.as_dict(),
             "lr": run.config.train.lr,
             "seed": run.config.seed,

@@ -43,7 +43,7 @@ def count_cost(config: RunConfig, dataset: ImageDataset, objective: Objective) -
         DitbenchError: the model cannot be built.
     """
     with block_errors(config.block):
-        return count(**model_arguments(config, dataset, objective), name=config.block)
+        return count(**model_arguments(config, dataset, objective))
 
 
 def build_model(

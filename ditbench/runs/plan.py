@@ -10,8 +10,13 @@ from ditbench.data import load_dataset
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.metrics import extractor_class
-from ditbench.plugins.lookup import check_block, external_block, find_block
-from ditbench.plugins.options import check_options, own_options
+from ditbench.plugins.lookup import (
+    check_block,
+    check_options,
+    external_block,
+    find_block,
+    own_options,
+)
 from ditbench.rundir import RunDirectory
 from ditbench.runs.environment import device_name, resolve_precision
 from ditbench.runs.parts import build_model, build_objective, count_cost

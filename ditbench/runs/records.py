@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ditbench.plugins.installed import package_of
-from ditbench.plugins.lookup import external_block
+from ditbench.plugins.lookup import external_block, package_of
 from ditbench.rundir import metric_suffix
 from ditbench.runs import environment
 
@@ -30,6 +29,7 @@ def cost_table(run: Plan) -> dict[str, Any]:
     """The contents of cost.json."""
     steps = run.budget.steps
     return {
+        "block": run.config.block,
         **run.cost.as_dict(),
         "train_flops_per_image": run.cost.train_flops_per_image,
         # Under a time budget, only the result says how many steps were made.

@@ -2,7 +2,7 @@
 
 import torch
 
-from ditbench.bench.adapters import Ours
+from ditbench.bench.adapters import OURS
 from ditbench.bench.measure import Row
 from ditbench.bench.synthetic import plan_on, random_images
 from ditbench.config import load
@@ -28,4 +28,4 @@ def make_plan(height=8, width=8, channels=2, device=CPU, **values):
 
 
 def rows(*blocks, **values):
-    return [Row(block, make_plan(block=block, **values), Ours()) for block in blocks]
+    return [Row(block, make_plan(block=block, **values), OURS) for block in blocks]

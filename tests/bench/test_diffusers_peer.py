@@ -5,15 +5,14 @@ import pytest
 import torch
 from plans import make_plan
 
-from ditbench.bench.adapters import Ours
-from ditbench.bench.diffusers_peer import EAGER, DiffusersDiT
-from ditbench.bench.plain_trainer import EMA_DECAY, PlainTrainer
+from ditbench.bench.adapters import OURS
+from ditbench.bench.diffusers_peer import EAGER, EMA_DECAY, DiffusersDiT, PlainTrainer
 from ditbench.errors import DitbenchError
 
 
 def test_the_peer_is_diffusers_model_with_our_weights_and_one_embedder_a_block():
     plan = make_plan(block="adaln-zero", model__depth=3)
-    ours = Ours().build(plan)
+    ours = OURS.build(plan)
     candidate = EAGER.build(plan)
     peer = candidate.average
     assert type(peer.transformer) is diffusers.DiTTransformer2DModel

@@ -42,7 +42,7 @@ def test_a_row_agrees_with_the_class_and_its_cost(block):
     assert bool(own) == (kind.own_tokens != "none")
     assert start == kind.starts_as
     for size, documented in zip(("S/2", "XL/2"), (costs[:2], costs[2:]), strict=True):
-        cost = count(kind, name=block, size=parse_model(size), height=32, width=32, channels=4)
+        cost = count(kind, size=parse_model(size), height=32, width=32, channels=4)
         assert documented == [f"{cost.parameters / 1e6:.1f}", f"{cost.gmacs:.2f}"], size
 
 

@@ -19,7 +19,7 @@ def test_u_vit_has_the_published_numbers_of_parameters(size, classes, millions):
     a convolution, which are small."""
     shape = parse_model(size)
     width = shape.hidden_size
-    cost = count(block_class("u-vit"), name="u-vit", size=shape, **LATENT, num_classes=1000)
+    cost = count(block_class("u-vit"), size=shape, **LATENT, num_classes=1000)
     embedders = 256 * width + width + width * width + width + 1001 * width
     assert (cost.parameters - embedders + classes * width) / 1e6 == pytest.approx(millions, abs=0.7)
 
@@ -28,9 +28,7 @@ def test_adaln_single_has_the_published_number_of_parameters():
     """PixArt-α's 611 M, Chen et al. 2023, Table 1: the cross-attention and what reads the text
     added, what is of the class and of the final layer's regression taken off."""
     width, depth, text = 1152, 28, 4096
-    cost = count(
-        block_class("adaln-single"), name="adaln-single", size=parse_model("XL/2"), **LATENT
-    )
+    cost = count(block_class("adaln-single"), size=parse_model("XL/2"), **LATENT)
     cross = depth * (4 * width * width + 4 * width)
     reader = text * width + width + width * width + width
     classes, regression = 1001 * width, 2 * width * width
@@ -41,7 +39,7 @@ def test_adaln_lora_has_the_published_number_of_parameters():
     """FiTv2-XL/2, Wang et al. 2024: 36 blocks of 1152, rank 288, 671 M."""
     size = parse_model("1152x36x16/2")
     assert block_class("adaln-lora").options(size) == {"lora_rank": 288}
-    cost = count(block_class("adaln-lora"), name="adaln-lora", size=size, **LATENT, out_channels=4)
+    cost = count(block_class("adaln-lora"), size=size, **LATENT, out_channels=4)
     assert round(cost.parameters / 1e6) == 671
 
 
@@ -73,7 +71,7 @@ def macs_of_later_blocks(block, T, L):
 def test_the_cost_against_formulas(block, L):
     D, T = 64, 24
     cost = count(
-        block_class(block), parse_model(f"{D}x{L}x4/2"), name=block,
+        block_class(block), parse_model(f"{D}x{L}x4/2"),
         height=12, width=8, channels=3, out_channels=6, num_classes=10,
     )  # fmt: skip
     strategy = block_class(block)

@@ -225,7 +225,7 @@ GAINS = {
 @for_every_block
 def test_what_switches_cost_against_formulas(block):
     def cost(**switches):
-        return count(block_class(block), SIZE, name=block, **INPUT, **switches)
+        return count(block_class(block), SIZE, **INPUT, **switches)
 
     base, d, R = cost(), D // HEADS, 5
     gains = GAINS.get(block, lambda L: 2 * L)(DEPTH) * d
@@ -237,7 +237,7 @@ def test_what_switches_cost_against_formulas(block):
 
 def test_registers_cost_what_as_many_image_tokens_cost_in_the_blocks():
     def macs(switches):
-        return count(block_class("none"), SIZE, name="none", **INPUT, **switches).gmacs * 1e9
+        return count(block_class("none"), SIZE, **INPUT, **switches).gmacs * 1e9
 
     R = 5
     expected = DEPTH * (12 * R * D * D + 2 * ((T + R) ** 2 - T**2) * D)

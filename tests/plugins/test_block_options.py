@@ -3,8 +3,7 @@
 import pytest
 
 from ditbench.models.sizes import ModelSize
-from ditbench.plugins.lookup import expand_all
-from ditbench.plugins.options import check_options, own_options
+from ditbench.plugins.lookup import check_options, expand_all, own_options
 
 SIZE = ModelSize(hidden_size=32, depth=2, num_heads=4, patch_size=2)
 OPTIONS = "    @classmethod\n    def options(cls, size):\n        return {}\n"

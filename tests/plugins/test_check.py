@@ -15,7 +15,7 @@ from ditbench.models.blocks.base import Block
 from ditbench.models.blocks.in_context import InContextBlock
 from ditbench.models.blocks.plain import PlainBlock
 from ditbench.models.init import zero
-from ditbench.models.layers import norm
+from ditbench.models.ops import norm
 
 """
 FIRST_LINE = HEADER.count("\n") + 1
@@ -62,7 +62,7 @@ def test_a_block_of_torch_s_own_operations_passes_every_check(check):
         "        return x + gate2 * self.mlp(F.layer_norm(x, D))\n"
     )
     assert list(outcomes) == list(CHECKS)
-    assert all(each.ok and each.detail and not each.hint for each in outcomes.values()), outcomes
+    assert all(each.ok and each.detail and not each.help for each in outcomes.values()), outcomes
     assert outcomes["start"].detail == "starts as the identity"
     assert outcomes["conditioning"].detail == "t is read, c is read"
     assert all(len(f"{'ok':7} {each.check:13} {each.detail}") <= 80 for each in outcomes.values())
@@ -208,7 +208,7 @@ def test_a_mistake_is_named(case, check, quick):
     assert not outcome.ok
     assert words in outcome.detail
     assert "\n" not in outcome.detail
-    assert outcome.hint or "the same as" in words
+    assert outcome.help or "the same as" in words
 
 
 def test_what_cannot_be_counted_or_compiled(check):

@@ -3,9 +3,7 @@
 import sys
 
 from ditbench.models.registry import block_names
-from ditbench.plugins.external import Location
-from ditbench.plugins.installed import package_of, shadowed
-from ditbench.plugins.lookup import expand_all, external_block, find_block
+from ditbench.plugins.lookup import expand_all, external_block, find_block, package_of, shadowed
 
 
 def test_an_installed_block_has_the_name_of_its_entry_point(package, write, refused):
@@ -53,5 +51,5 @@ def test_a_name_that_two_packages_use_is_refused(package, refused):
 
 def test_the_package_of_a_location(package):
     package("mine = theirs_blocks:Mine")
-    assert package_of(Location("theirs_blocks", "Mine")) == "theirs 1"
-    assert package_of(Location("theirs_blocks", "Other")) is None
+    assert package_of("theirs_blocks:Mine") == "theirs 1"
+    assert package_of("theirs_blocks:Other") is None

@@ -36,7 +36,7 @@ def stop_half_way(plan):
 
 def test_a_plan_takes_the_place_of_a_class(make_plan, path):
     plan = make_plan(block=f"{path}:Mine")
-    assert (plan.config.block, plan.cost.block) == ("Mine", "Mine")
+    assert plan.config.block == "Mine"
     assert plan.directory.path.parent.name == "Mine"
     assert plan.config.strategy.location == f"{path}:Mine"
     again = make_plan(block="adaln", strategy__location="/elsewhere.py:Mine")

@@ -10,7 +10,7 @@ from recorder import Recorder
 from ditbench.config import load
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
-from ditbench.models.registry import block_names
+from ditbench.models.registry import block_class, block_names
 from ditbench.runs import parts
 from ditbench.runs.plan import build_trainer, plan_all
 from ditbench.runs.run import execute
@@ -210,14 +210,14 @@ def test_too_few_flops_are_refused_with_what_a_step_costs(make_plan):
 def test_equal_models_are_counted_once(make_plan, tmp_path, monkeypatch):
     counted = []
 
-    def count(*, name, **options):
-        counted.append(name)
-        return original(name=name, **options)
+    def count(block, **options):
+        counted.append(block)
+        return original(block, **options)
 
     original, run = parts.count, make_plan()
     monkeypatch.setattr(parts, "count", count)
     blocks, seeds = ("adaln", "in-context"), (0, 1, 2)
     configs = [run.config.with_values(block=block, seed=seed) for seed in seeds for block in blocks]
     plans = plan_all(configs, tmp_path, run.device)
-    assert counted == ["adaln", "in-context"]
-    assert [plan.cost.block for plan in plans] == [*blocks] * 3
+    assert counted == [block_class(block) for block in blocks]
+    assert plans[0].cost is plans[2].cost is plans[4].cost

@@ -3,74 +3,65 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ditbench.errors import DitbenchError
-from ditbench.plugins.check import numbers, structure
-from ditbench.plugins.check.subject import CheckError, Subject
+from ditbench.plugins.check import checks
 from ditbench.plugins.lookup import find_block
 from ditbench.plugins.user_traceback import in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# By name: the check, and the hint for an exception that ends it.
-CHECKS: dict[str, tuple[Callable[[Subject], str], str]] = {
-    "shapes": (structure.shapes, "forward(x, c) takes tokens (N, T, D) and returns as many"),
-    "weights": (structure.weights, "give each parameter that has no rule one in `initial`"),
-    "start": (structure.start, "starts_as is 'identity', or says in words what it is"),
-    "gradients": (structure.gradients, "every parameter has to reach the output"),
-    "conditioning": (structure.conditioning, "see reads_timestep and reads_class"),
-    "determinism": (numbers.determinism, "draw nothing, and mix no images of a batch"),
-    "float64": (numbers.float64, "make tensors like x: x.new_zeros(...), or dtype=x.dtype"),
-    "bf16": (numbers.bf16, "keep the tokens in float32: x = x + h does, h = h + x.to(h.dtype) not"),
-    "cost": (numbers.cost, "make tensors where x is: device=x.device"),
-    "checkpoint": (numbers.checkpoint, "keep all state in parameters, each under one name"),
-    "compile": (numbers.compiled, "no .item(), no printing, no branches on values of tensors"),
+    from ditbench.models.blocks.base import Block
+
+# By name: the check, and what to do about a failure, where the check itself does not say it.
+CHECKS: dict[str, tuple[Callable[[type[Block]], str], str]] = {
+    "shapes": (checks.shapes, "forward(x, c) takes tokens (N, T, D) and returns as many"),
+    "weights": (checks.weights, "give each parameter that has no rule one in `initial`"),
+    "start": (checks.start, "starts_as is 'identity', or says in words what it is"),
+    "gradients": (checks.gradients, "every parameter has to reach the output"),
+    "conditioning": (checks.conditioning, "see reads_timestep and reads_class"),
+    "determinism": (checks.determinism, "draw nothing, and mix no images of a batch"),
+    "float64": (checks.float64, "make tensors like x: x.new_zeros(...), or dtype=x.dtype"),
+    "bf16": (checks.bf16, "keep the tokens in float32: x = x + h does, h = h + x.to(h.dtype) not"),
+    "cost": (checks.cost, "make tensors where x is: device=x.device"),
+    "checkpoint": (checks.checkpoint, "keep all state in parameters, each under one name"),
+    "compile": (checks.compiled, "no .item(), no printing, no branches on values of tensors"),
 }
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """The result of one check.
-
-    Attributes:
-        check: its name.
-        ok: whether it passed.
-        detail: what was found, in one line.
-        hint: what to do about a failure; empty otherwise.
-    """
+class Outcome(NamedTuple):
+    """The result of one check: `ok` or `failed`, what was found, and what to do about a failure."""
 
     check: str
-    ok: bool
+    result: str
     detail: str
-    hint: str = ""
+    help: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it passed."""
+        return self.result == "ok"
 
 
 def check_block(name: str) -> Iterator[Outcome]:
-    """Check a block on tiny models on the CPU, one outcome after the other.
-
-    Args:
-        name: of a block, or the location of one: `./my_block.py:MyBlock`.
+    """Check a block, given by name or location, on tiny models on the CPU.
 
     Raises:
         DitbenchError: it is unknown or cannot be loaded.
     """
     block = find_block(name)
-    subject = Subject(block, inspect.getsourcefile(block))
     first: dict[str, str] = {}
     for check, (run, hint) in CHECKS.items():
         try:
-            outcome = Outcome(check, ok=True, detail=run(subject))
-        except CheckError as error:
-            outcome = Outcome(check, ok=False, detail=str(error), hint=error.hint or hint)
+            outcome = Outcome(check, "ok", run(block))
         except DitbenchError as error:
-            outcome = Outcome(check, ok=False, detail=error.message, hint=error.hint or hint)
+            outcome = Outcome(check, "failed", error.message, error.hint or hint)
         except (Exception, SystemExit) as error:  # of the block's code
-            detail = in_one_line(error, subject.file)
-            outcome = Outcome(check, ok=False, detail=detail, hint=hint)
+            detail = in_one_line(error, inspect.getsourcefile(block))
+            outcome = Outcome(check, "failed", detail, hint)
         earlier = first.setdefault(outcome.detail, check)
         if not outcome.ok and earlier != check:  # one mistake often fails all later checks
-            outcome = Outcome(check, ok=False, detail=f"the same as {earlier}")
+            outcome = Outcome(check, "failed", f"the same as {earlier}")
         yield outcome
