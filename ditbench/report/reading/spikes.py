@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ditbench.errors import DitbenchError
 
 if TYPE_CHECKING:
@@ -63,6 +61,8 @@ def worst_spike(losses: Sequence[float]) -> tuple[int, float] | None:
     Returns the row's number and how many times that median its loss is. A loss is NaN in a row
     without a finite update.
     """
+    import numpy as np  # not needed to start the command line
+
     values = np.asarray(losses, dtype=np.float64)
     rows = np.flatnonzero(np.isfinite(values))
     if len(rows) < SPAN:
