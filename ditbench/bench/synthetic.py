@@ -10,8 +10,7 @@ import torch
 from ditbench.data.dataset import ImageDataset
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.rundir import RunDirectory
-from ditbench.runs.parts import build_objective, count_cost
-from ditbench.runs.plan import Plan, choose_backend, resolve
+from ditbench.runs.plan import Plan, build_objective, choose_backend, count_cost, resolve
 from ditbench.seeds import generator
 from ditbench.training.budget import create_budget
 

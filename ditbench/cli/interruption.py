@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 @contextmanager
 def interruptible() -> Iterator[StopRequest]:
     """Turn signals into a request to stop, and leave with the signal's exit code."""
-    from ditbench.runs.signals import stopping
-    from ditbench.training.stop import Stopped, StopRequest
+    from ditbench.training.stop import Stopped, StopRequest, stopping
 
     stop = StopRequest()
     try:

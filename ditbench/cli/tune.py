@@ -74,9 +74,11 @@ def tune(
     seed_list = parse_seeds(seeds, FIRST_SEED)
     base, device = options.place(options.configure())
 
-    from ditbench.runs.sweep import Grid, plan_sweep
+    from ditbench.runs.sweep import plan_sweep
 
-    plans = plan_sweep(base, blocks, Grid(rates, seed_list, budget_fraction), out, device)
+    plans = plan_sweep(
+        base, blocks, out, device, rates=rates, seeds=seed_list, fraction=budget_fraction
+    )
     if dry_run:
         print_forecast(plans, as_json=as_json, quiet=quiet)
         return

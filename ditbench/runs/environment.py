@@ -21,7 +21,7 @@ PACKAGES = ("torch", "torchvision", "torchmetrics", "numpy", "scipy", "scikit-le
 def select_device(name: str) -> torch.device:
     """The device of that name; `auto` is CUDA if available. It becomes the current device.
 
-    Streams and CUDA graphs belong to the current device, whatever the device of the tensors is.
+    Streams and CUDA graphs belong to the current device, not to that of the tensors.
 
     Raises:
         DitbenchError: the device is unknown, or this machine does not have it.
@@ -44,9 +44,8 @@ def select_device(name: str) -> torch.device:
 
 def resolve_precision(precision: str, device: torch.device) -> str:
     """Replace `auto`: bf16 on CUDA devices that support it, otherwise fp32."""
-    if precision != "auto":
-        return precision
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return ("bf16" if has_bf16 else "fp32") if precision == "auto" else precision
 
 
 def device_name(device: torch.device) -> str:

@@ -2,46 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
 
 
-@dataclass(frozen=True)
-class Divergence:
-    """The first update whose loss or gradient was not finite.
-
-    Attributes:
-        step: its number, counted from 1 as in train.csv.
-        loss: its loss.
-        grad_norm: the 2-norm of its gradient.
-    """
-
-    step: int
-    loss: float
-    grad_norm: float
-
-
 class Diverged(DitbenchError):  # noqa: N818 (named like Stopped)
     """Training cannot continue.
 
     Args:
-        found: the first bad update.
+        step: the first bad update, counted from 1.
+        loss: its loss.
+        grad_norm: the 2-norm of its gradient.
         lr: the learning rate after the warm-up, for the hint.
     """
 
-    def __init__(self, found: Divergence, lr: float) -> None:
+    def __init__(self, step: int, loss: float, grad_norm: float, lr: float) -> None:
         super().__init__(
-            f"diverged: at step {found.step} the loss is {found.loss:.6g} and the norm of the "
-            f"gradient {found.grad_norm:.6g}",
+            f"diverged: at step {step} the loss is {loss:.6g} and the norm of the gradient "
+            f"{grad_norm:.6g}",
             f"lower the learning rate (--lr {lr / 3:.0e}), clip gradients (--set "
             "train.grad_clip=1) or skip such steps (--set train.on_nonfinite=skip)",
             EXIT_FAILED,
         )
-        self.found = found
+        self.facts = {"step": step, "loss": loss, "grad_norm": grad_norm}
 
 
 class Sentinel:
@@ -76,9 +61,8 @@ class Sentinel:
         self.count += bad
         return bad if self.skip else self.count > 0
 
-    def divergence(self) -> Divergence | None:
-        """The first bad update, if training must end. Synchronizes with the device."""
-        if self.skip or not self.count.item():
-            return None
-        step, loss, grad_norm = self.first.tolist()
-        return Divergence(int(step), loss, grad_norm)
+    def check(self, lr: float) -> None:
+        """Raise `Diverged` if training must end. Synchronizes with the device."""
+        if not self.skip and self.count.item():
+            step, loss, grad_norm = self.first.tolist()
+            raise Diverged(int(step), loss, grad_norm, lr)

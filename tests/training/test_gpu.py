@@ -14,8 +14,7 @@ from ditbench.models.registry import block_names
 from ditbench.rows import read_rows
 from ditbench.runs.calibrate import calibrate
 from ditbench.runs.evaluate import sample_images
-from ditbench.runs.parts import build_model
-from ditbench.runs.plan import build_trainer, plan
+from ditbench.runs.plan import build_model, build_trainer, plan
 from ditbench.runs.run import execute
 from ditbench.training.checkpoint import read_checkpoint, resume, save_checkpoint
 from ditbench.training.nonfinite import Diverged

@@ -238,10 +238,11 @@ def test_the_sentinel_remembers_the_first_and_counts_all(skip):
     assert refused == [False, True, not skip, True]
     assert int(sentinel.count) == 2
     if skip:
-        assert sentinel.divergence() is None
+        sentinel.check(1e-3)
     else:
-        found = sentinel.divergence()
-        assert (found.step, found.loss, found.grad_norm) == (2**24 + 1, 0.5, math.inf)
+        with pytest.raises(Diverged) as caught:
+            sentinel.check(1e-3)
+        assert caught.value.facts == {"step": 2**24 + 1, "loss": 0.5, "grad_norm": math.inf}
 
 
 # Clipping
