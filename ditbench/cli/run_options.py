@@ -71,7 +71,8 @@ class Model:
         str | None,
         how(
             metavar="NAME",
-            help="The old spelling of --backend: on is compile, off never compiles; auto.",
+            help="The old spelling of --backend: on is compile; off is plain on a CPU and kernels on "
+            "a GPU; auto.",
         ),
     ] = None
 

@@ -1,8 +1,4 @@
-"""The configuration of a run. Torch-free.
-
-`schema` has the sections and the fingerprint, `load` builds a configuration from its layers, and
-`presets/` holds the presets as TOML.
-"""
+"""The configuration of a run: its sections, its layers, and presets as TOML. Torch-free."""
 
 from ditbench.config.load import load, presets, read_toml
 from ditbench.config.schema import RunConfig, keys, put, validate

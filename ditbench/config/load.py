@@ -1,29 +1,20 @@
-"""Build the configuration of a run from its layers. Torch-free.
-
-The layers, of which later ones win: a preset (`presets/*.toml`), a TOML file, `--set
-section.key=value`, command-line options. A layer that gives a budget, in any unit, replaces
-the budget of the layers before it.
-"""
+"""Build the configuration of a run from its layers. Torch-free."""
 
 from __future__ import annotations
 
 import tomllib
-from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from ditbench.config.schema import RunConfig, Table, put, validate
 from ditbench.errors import DitbenchError, unknown_name
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-PRESETS = files("ditbench.config") / "presets"
+PRESETS = Path(__file__).parent / "presets"
 
 
 def presets() -> list[str]:
     """The names of the presets that come with ditbench."""
-    names = (entry.name for entry in PRESETS.iterdir())
-    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
 def load(
@@ -32,13 +23,14 @@ def load(
     settings: tuple[str, ...] = (),
     overrides: Table | None = None,
 ) -> RunConfig:
-    """Build a configuration from its layers.
+    """Build a configuration from its layers, of which later ones win.
+
+    A layer that gives a budget, in any unit, replaces the budget of the layers before it.
 
     Args:
         preset: a name from `presets()`.
         file: a TOML file whose keys replace the preset's, `preset` included.
-        settings: texts of the form `section.key=value`; a value is read as TOML if it is valid
-            TOML, otherwise as a plain string.
+        settings: `section.key=value`; a value that is not TOML is a plain string.
         overrides: dotted keys and values that replace everything before.
 
     Raises:
@@ -56,19 +48,13 @@ def load(
     for layer in (dict(map(_parse_setting, settings)), overrides or {}):
         put(table, layer)
         put(given, layer)
-    return _fit_ema(validate(table), given)
-
-
-def _fit_ema(config: RunConfig, given: Table) -> RunConfig:
-    """Remove the preset's bound of the EMA's decay under a budget that is not in steps.
-
-    Without a bound, the average covers about the last ninth of the updates, the same share for
-    every budget. A bound turns that share into a fixed number of steps. Where blocks make
-    different numbers of steps, their averages would then cover different shares of their training.
-    A bound that the user gives is kept.
-    """
+    config = validate(table)
     if config.budget.steps is not None or "ema_decay" in given.get("train", {}):
         return config
+    # The preset's bound of the EMA's decay goes under a budget that is not in steps. Without a
+    # bound, the average covers about the last ninth of the updates, the same share for every
+    # budget. A bound turns that share into a fixed number of steps. Where blocks make different
+    # numbers of steps, their averages would then cover different shares of their training.
     return config.with_values(train__ema_decay=1.0)
 
 
@@ -91,21 +77,16 @@ def read_toml(path: Path) -> Table:
 
 
 def _parse_setting(setting: str) -> tuple[str, Any]:
-    key, separator, text = setting.partition("=")
+    key, separator, text = (part.strip() for part in setting.partition("="))
+    hint = "write --set section.key=value"
     if not separator:
-        raise DitbenchError(f"'{setting}' is not a setting", "write --set section.key=value")
-    return key.strip(), _parse_value(text.strip())
-
-
-def _parse_value(text: str) -> Any:
+        raise DitbenchError(f"'{setting}' is not a setting", hint)
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        return key, tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        return text
+        return key, text
     except (RecursionError, ValueError) as error:  # thousands of brackets, or of digits
-        raise DitbenchError(
-            f"'{text[:40]}...' is not a value of a setting", "write --set section.key=value"
-        ) from error
+        raise DitbenchError(f"'{text[:40]}...' is not a value of a setting", hint) from error
 
 
 def _merge(table: Table, other: Table) -> None:

@@ -19,17 +19,16 @@ Table = dict[str, Any]
 
 
 class Mark(Enum):
-    """How a key is treated in the fingerprint and in config.toml. A field carries it as metadata.
+    """How a key is treated in the fingerprint and in config.toml; without a mark it is in both.
 
-    A key without a mark is part of both.
+    NOT_IDENTITY: a name, a location or a choice of implementation. It does not change what is
+    computed, so it is not part of the fingerprint.
+    ADDED_LATER: a key that was added after runs had been made. Its default is what those runs did.
+    There it is left out of both, so that those runs keep their fingerprint and their config.toml.
     """
 
-    NOT_IDENTITY = "not part of the fingerprint"
-    """A name, a location or a choice of implementation: it does not change what is computed."""
-
-    ADDED_LATER = "left out of the fingerprint and of config.toml where it has its default"
-    """For a key that was added after runs had been made. Its default is what those runs did, so
-    they keep their fingerprint and their config.toml."""
+    NOT_IDENTITY = "not identity"
+    ADDED_LATER = "added later"
 
 
 # A path is text in TOML.
@@ -90,11 +89,6 @@ class ModelConfig(Section):
     def switches(self) -> Table:
         """The three keys that are not in the paper's model, as keyword arguments of `DiT`."""
         return {"qk_norm": self.qk_norm, "norm": self.norm, "registers": self.registers}
-
-    @property
-    def name(self) -> str:
-        """`S/4` where the paper has a name for this size, `64x4x4/2` otherwise."""
-        return self.size.name
 
 
 class ObjectiveConfig(Section):
@@ -233,9 +227,7 @@ class RunConfig(Section):
 def _in_use(section: Section, *, labels: bool) -> Table:
     """The keys of a section that are not at a default added later, as pydantic's `include`.
 
-    Args:
-        section: the section; the sections in it become nested tables.
-        labels: whether to include keys that are not part of the fingerprint.
+    `labels` includes those that are not part of the fingerprint.
     """
     include: Table = {}
     for name, field in type(section).model_fields.items():
@@ -270,29 +262,21 @@ def validate(table: Table) -> RunConfig:
     try:
         return RunConfig.model_validate(table)
     except ValidationError as error:
-        raise _explain(error) from None
-
-
-def _explain(error: ValidationError) -> DitbenchError:
-    first = error.errors()[0]
+        first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return unknown_name("key", key, keys())
+        raise unknown_name("key", key, keys())
     if first["type"] == "model_type":
-        return DitbenchError(f"{key} is a section, not a value", f"name a key: {key}.KEY=VALUE")
+        raise DitbenchError(f"{key} is a section, not a value", f"name a key: {key}.KEY=VALUE")
     given = "a table" if isinstance(first["input"], dict) else repr(first["input"])
-    return DitbenchError(
+    raise DitbenchError(
         f"{key} = {given}: {first['msg'].removeprefix('Input ')}",
         f"give another value: --set {key}=VALUE",
     )
 
 
 def put(table: Table, layer: Table) -> None:
-    """Set the dotted keys of a layer in a table; a budget among them replaces the table's budget.
-
-    Raises:
-        DitbenchError: a key below a value that is not a section.
-    """
+    """Set the dotted keys of a layer in a table; a budget among them replaces the one before."""
     if any(key.startswith("budget.") for key in layer):
         table["budget"] = {}
     for key, value in layer.items():

@@ -1,14 +1,13 @@
 """Data sets: images and labels in memory.
 
-This package does not depend on runs, models or configurations. This file is the registry. A new
-source is a file with a function that returns an `ImageDataset`, and a line in `_SOURCES`. The
-registry imports torch only when a data set is loaded, so that names are listed fast.
+This file is the registry. A new source is a file with a function that returns an `ImageDataset`,
+and a line in `_SOURCES`. Torch is imported when a data set is loaded: names are listed fast.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 from ditbench.data.io.files import shown
 from ditbench.errors import DitbenchError, unknown_name
@@ -18,21 +17,12 @@ if TYPE_CHECKING:
 
     from ditbench.data.dataset import ImageDataset
 
-
-class _Source(NamedTuple):
-    """The function that loads a data set, and whether it takes a path."""
-
-    module: str  # of this package
-    function: str
-    path: Literal["none", "optional", "required"]
-
-
-_SOURCES = {
-    "digits": _Source("digits", "load_digits", "none"),
-    "cifar10": _Source("published", "load_cifar10", "optional"),
-    "fashion-mnist": _Source("published", "load_fashion_mnist", "optional"),
-    "folder": _Source("folder", "load_folder", "required"),
-    "npz": _Source("npz", "load_npz", "required"),
+_SOURCES = {  # name -> module of this package, function, and whether it takes a path
+    "digits": ("digits", "load_digits", "none"),
+    "cifar10": ("published", "load_cifar10", "optional"),
+    "fashion-mnist": ("published", "load_fashion_mnist", "optional"),
+    "folder": ("folder", "load_folder", "required"),
+    "npz": ("npz", "load_npz", "required"),
 }
 
 
@@ -49,10 +39,8 @@ def loader_of(path: Path) -> str:
 def load_dataset(name: str, path: Path | None = None) -> ImageDataset:
     """Load a data set by name.
 
-    Args:
-        name: one of `dataset_names()`.
-        path: the folder or zip of `folder`, or the file of `npz`; for `cifar10` and
-            `fashion-mnist` the folder with their files, by default in the cache; None for `digits`.
+    `path` is the folder or zip of `folder`, or the file of `npz`; for `cifar10` and `fashion-mnist`
+    the folder with their files, by default in the cache; None for `digits`.
 
     Raises:
         DitbenchError: `name` is unknown (the hint suggests the nearest one); a path is missing or
@@ -60,17 +48,17 @@ def load_dataset(name: str, path: Path | None = None) -> ImageDataset:
     """
     if name not in _SOURCES:
         raise unknown_name("data set", name, _SOURCES)
-    source = _SOURCES[name]
-    if path is None and source.path == "required":
+    module, function, takes_path = _SOURCES[name]
+    if path is None and takes_path == "required":
         raise DitbenchError(
             f"data set '{name}' needs a path",
             "pass a folder or zip of class folders of images, or an .npz: --data PATH",
         )
-    if path is not None and source.path == "none":
+    if path is not None and takes_path == "none":
         raise DitbenchError(
             f"data set '{name}' is built in and takes no path, got {shown(path)}",
             "for images of your own: --data PATH, or --set data.name=folder with data.path",
         )
-    load = getattr(import_module(f"{__name__}.{source.module}"), source.function)
+    load = getattr(import_module(f"{__name__}.{module}"), function)
     dataset: ImageDataset = load() if path is None else load(path)
     return dataset

@@ -16,31 +16,26 @@ from ditbench.errors import EXIT_FAILED, DitbenchError
 class ImageDataset:
     """Images and the class of each, on the CPU; the tensors must not be modified.
 
-    Args:
-        name: the name of the data set in tables.
-        images: (N, C, H, W) uint8.
-        labels: (N,) int64, each in [0, len(class_names)).
-        class_names: one name per class; a class may have no images.
-
     Raises:
         DitbenchError: wrong type or shape, no images, a label out of range.
     """
 
-    name: str
-    images: Tensor
-    labels: Tensor
-    class_names: tuple[str, ...]
+    name: str  # in tables
+    images: Tensor  # (N, C, H, W) uint8
+    labels: Tensor  # (N,) int64, each in [0, len(class_names))
+    class_names: tuple[str, ...]  # one name per class; a class may have no images
 
     def __post_init__(self) -> None:
-        if self.images.dtype != torch.uint8 or self.images.ndim != 4 or not self.images.numel():
-            raise self._refuse(f"images {_describe(self.images)}, expected uint8 (N, C, H, W)")
-        if self.labels.dtype != torch.long or self.labels.shape != self.images.shape[:1]:
-            raise self._refuse(
-                f"labels {_describe(self.labels)}, expected int64 ({len(self.images)},)"
-            )
-        low, high = int(self.labels.min()), int(self.labels.max())
-        if low < 0 or high >= len(self.class_names):
-            raise self._refuse(f"labels {low}..{high}, expected 0..{len(self.class_names) - 1}")
+        images, labels, K = self.images, self.labels, len(self.class_names)
+        if images.dtype != torch.uint8 or images.ndim != 4 or not images.numel():
+            wrong = f"images {_describe(images)}, expected uint8 (N, C, H, W)"
+        elif labels.dtype != torch.long or labels.shape != images.shape[:1]:
+            wrong = f"labels {_describe(labels)}, expected int64 ({len(images)},)"
+        elif labels.min() < 0 or labels.max() >= K:
+            wrong = f"labels {labels.min()}..{labels.max()}, expected 0..{K - 1}"
+        else:
+            return
+        raise DitbenchError(f"data set '{self.name}' has {wrong}", "check how it was made")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -73,34 +68,29 @@ class ImageDataset:
         sha.update(self.labels.contiguous().numpy().data)
         return sha.hexdigest()
 
-    def _refuse(self, what: str) -> DitbenchError:
-        return DitbenchError(f"data set '{self.name}' has {what}", "check how it was made")
+
+def _describe(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
 
 class NotNumbers(DitbenchError):  # noqa: N818 (what happened, as in Diverged)
     """Samples contain NaN: exit code 1."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "the samples contain NaN: the model has diverged",
-            "lower the learning rate: --lr",
-            EXIT_FAILED,
-        )
+        message = "the samples contain NaN: the model has diverged"
+        super().__init__(message, "lower the learning rate: --lr", EXIT_FAILED)
 
 
 def to_model(images: Tensor) -> Tensor:
-    """Map pixels to the range of the model: uint8 0..255 -> float32 [-1, 1], any shape."""
+    """Map pixels to the range of a network: uint8 0..255 -> float32 [-1, 1], any shape."""
     return images.to(torch.float32) / 127.5 - 1
 
 
 def to_uint8(x: Tensor) -> Tensor:
-    """Quantise samples as an image file would: clamp to [-1, 1], round to the nearest of 0..255.
+    """Quantise samples of any shape as an image file would: clamp to [-1, 1], round to 0..255.
 
     It inverts `to_model` for all 256 values. Metrics score quantised samples, because the real
     images are quantised, too.
-
-    Args:
-        x: floating point, any shape.
 
     Raises:
         NotNumbers: exit code 1, if `x` contains NaN. The cast would turn NaN into a black pixel,
@@ -109,7 +99,3 @@ def to_uint8(x: Tensor) -> Tensor:
     if x.isnan().any():
         raise NotNumbers
     return ((x.to(torch.float32).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-
-
-def _describe(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

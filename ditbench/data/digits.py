@@ -18,9 +18,6 @@ def load_digits() -> ImageDataset:
 
     digits = sklearn_digits()
     pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)  # (N, H, W)
-    return ImageDataset(
-        name="digits",
-        images=torch.from_numpy(pixels).unsqueeze(1),
-        labels=torch.from_numpy(digits.target.astype(np.int64)),
-        class_names=tuple(str(digit) for digit in range(10)),
-    )
+    images = torch.from_numpy(pixels).unsqueeze(1)
+    labels = torch.from_numpy(digits.target.astype(np.int64))
+    return ImageDataset("digits", images, labels, tuple("0123456789"))

@@ -1,9 +1,4 @@
-"""A folder or a zip file of class folders of images.
-
-    animals/cat/1.png  animals/cat/2.png  animals/dog/1.png      (or animals.zip of the same)
-
-Classes and files are sorted by name, so that equal trees are equal data sets.
-"""
+"""A folder or zip of class folders of images: animals/cat/1.png, animals/dog/1.png, ..."""
 
 from __future__ import annotations
 
@@ -13,9 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from ditbench.data.dataset import ImageDataset
-from ditbench.data.io.files import FolderFiles, must_exist, shown
-from ditbench.data.io.pixel_cache import load_pixels
-from ditbench.data.io.zip import ZipFiles
+from ditbench.data.io.decode import load_pixels
+from ditbench.data.io.files import Files, ZipFiles, must_exist, shown
 from ditbench.errors import DitbenchError
 
 if TYPE_CHECKING:
@@ -30,33 +24,23 @@ LAYOUT = "expected one folder per class, with images in it: PATH/cat/1.png PATH/
 def load_folder(path: Path) -> ImageDataset:
     """Load a folder or a zip of class folders; all images of one size, grey (L) or RGB.
 
-    One folder around the class folders is allowed. Hidden files are ignored. The pixels of many
-    images are cached.
-
-    Args:
-        path: a folder, or a zip file of one; its name without the suffix names the data set.
-
-    Returns:
-        (N, C, H, W) uint8 with C = 1 or 3; classes and files sorted by name.
+    Classes and files are sorted by name, so that equal trees are equal data sets. One folder around
+    the class folders is allowed. Hidden files are ignored. The pixels of many images are cached.
+    The name of the folder or zip names the data set.
 
     Raises:
         DitbenchError: no such path, not a zip, no class folders or an empty one, a file that is not
             a complete still image, images of different sizes or modes, names in the zip that point
-            outside of it, sizes beyond `limits.MAX_SIDE`, more than memory holds. The message names
+            outside of it, sizes beyond `MAX_SIDE`, more than memory holds. The message names
             the file, the first in order of names.
     """
     path = Path(path)
     must_exist(path)
-    with FolderFiles(path) if path.is_dir() else ZipFiles(path) as files:
+    with Files(path) if path.is_dir() else ZipFiles(path) as files:
         classes = _classes(path, files.names())
         images = load_pixels(files, [name for names in classes.values() for name in names])
-    labels = [label for label, names in enumerate(classes.values()) for _ in names]
-    return ImageDataset(
-        name=path.stem,
-        images=images,
-        labels=torch.tensor(labels),
-        class_names=tuple(classes),
-    )
+    labels = torch.tensor([label for label, names in enumerate(classes.values()) for _ in names])
+    return ImageDataset(path.stem, images, labels, tuple(classes))
 
 
 def _classes(path: Path, names: Iterable[str]) -> dict[str, list[str]]:
@@ -78,10 +62,8 @@ def _classes(path: Path, names: Iterable[str]) -> dict[str, list[str]]:
         raise DitbenchError(f"{shown(path)} holds no class folders with images", LAYOUT)
     for label, members in classes.items():
         if not members:
-            raise DitbenchError(
-                f"{shown(path)}: class folder {shown(label)} is empty",
-                "add images to it, or remove it",
-            )
+            what = f"{shown(path)}: class folder {shown(label)} is empty"
+            raise DitbenchError(what, "add images to it, or remove it")
     return classes
 
 

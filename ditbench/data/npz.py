@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.lib import format as npy
+from numpy.typing import NDArray
 
 from ditbench.data.dataset import ImageDataset
-from ditbench.data.io.files import must_exist, shown
-from ditbench.data.io.limits import MAX_FILE_BYTES, MAX_SIDE, check_memory, too_large
-from ditbench.data.io.zip import ZipFiles
+from ditbench.data.io.files import (
+    MAX_FILE_BYTES,
+    MAX_SIDE,
+    ZipFiles,
+    check_memory,
+    must_exist,
+    reason,
+    shown,
+    too_large,
+)
 from ditbench.errors import DitbenchError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Iterator
 
 # The header of such an array has about a hundred bytes; a file may declare one of gigabytes.
 MAX_HEADER_BYTES = 2**14
@@ -40,40 +49,48 @@ def load_npz(path: Path) -> ImageDataset:
 
     It holds `images`, uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3); `labels`, integers (N,) from 0
     on; and optionally `class_names`, one string per class. Without names, the largest label sets
-    the number of classes, and their names are their numbers.
-
-    Args:
-        path: the file; its name without the suffix names the data set.
+    the number of classes, and their names are their numbers. The file's name names the data set.
 
     Raises:
         DitbenchError: no such file, not an .npz, an array that is missing, damaged, or of another
-            type or shape; sides beyond `limits.MAX_SIDE`, labels that are negative or out of range,
-            more than memory holds. Sizes are checked before any array is read.
+            type or shape; sides beyond `MAX_SIDE`, labels that are negative or out of range, more
+            than memory holds. Sizes are checked before any array is read.
     """
     path = Path(path)
     must_exist(path)
     with ZipFiles(path, kind=".npz") as files:
         members = set(files.names())
-        images = _entry(files, members, "images")
-        labels = _entry(files, members, "labels")
+        images, labels = _entry(files, members, "images"), _entry(files, members, "labels")
         _check_images(shown(path), images)
-        _check_labels(labels, len_images=images.shape[0])
+        _check_labels(labels, images.shape[0])
         names = _class_names(files, members)
         pixels, classes = _read(files, images), _read(files, labels)
-    class_names = names or _numbered(labels.where, classes)
     low, high = int(classes.min()), int(classes.max())
-    if low < 0 or high >= len(class_names):
+    if not names and high >= len(classes):  # else one label could ask for a model of any size
         raise DitbenchError(
-            f"{labels.where} are {low}..{high}, expected 0..{len(class_names) - 1}",
+            f"{labels.where} go up to {high}, but there are only {len(classes)} images",
+            "number the classes from 0 without gaps, or add class_names",
+        )
+    names = names or tuple(str(number) for number in range(high + 1))
+    if low < 0 or high >= len(names):
+        raise DitbenchError(
+            f"{labels.where} are {low}..{high}, expected 0..{len(names) - 1}",
             "number the classes from 0, one class name each",
         )
     nhwc = torch.from_numpy(np.ascontiguousarray(pixels)).reshape(*pixels.shape[:3], -1)
-    return ImageDataset(
-        name=path.stem,
-        images=nhwc.permute(0, 3, 1, 2).contiguous(),
-        labels=torch.from_numpy(classes.astype(np.int64)),
-        class_names=class_names,
-    )
+    nchw = nhwc.permute(0, 3, 1, 2).contiguous()
+    return ImageDataset(path.stem, nchw, torch.from_numpy(classes.astype(np.int64)), names)
+
+
+@contextmanager
+def _open(files: ZipFiles, where: str, member: str) -> Iterator[IO[bytes]]:
+    """Open an array; whatever goes wrong while it is read becomes a DitbenchError."""
+    try:
+        with files.zip.open(member) as file:
+            yield file
+    except Exception as error:  # a damaged stream, header or checksum raises anything
+        what = f"{where} cannot be read: {reason(error)}"
+        raise DitbenchError(what, f"save the file again; {LAYOUT}") from error
 
 
 def _entry(files: ZipFiles, members: set[str], name: str) -> _Entry:
@@ -82,9 +99,8 @@ def _entry(files: ZipFiles, members: set[str], name: str) -> _Entry:
     if member not in members:
         found = ", ".join(sorted(members)) or "nothing"
         raise DitbenchError(f"{where} is missing, the file holds {shown(found)}", LAYOUT)
-    try:
-        with files.zip.open(member) as file:
-            head = BytesIO(file.read(MAX_HEADER_BYTES))
+    with _open(files, where, member) as file:
+        head = BytesIO(file.read(MAX_HEADER_BYTES))
         shape, _, dtype = _HEADERS[npy.read_magic(head)](head)
         sizes = all(type(size) is int and size >= 0 for size in shape)
         if dtype.hasobject or dtype.fields or not sizes:
@@ -92,17 +108,12 @@ def _entry(files: ZipFiles, members: set[str], name: str) -> _Entry:
         # Exactly the size that was checked here is read later.
         if files.zip.getinfo(member).file_size != head.tell() + math.prod(shape) * dtype.itemsize:
             raise ValueError(f"its length does not match its shape {shown(shape)}")
-    except Exception as error:  # a damaged stream or header raises anything
-        raise _damaged(where, error) from error
     return _Entry(where, member, shape, dtype)
 
 
 def _read(files: ZipFiles, entry: _Entry) -> NDArray[Any]:
-    try:
-        with files.zip.open(entry.member) as file:
-            array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
-    except Exception as error:  # a damaged stream, or its checksum, which is verified at its end
-        raise _damaged(entry.where, error) from error
+    with _open(files, entry.where, entry.member) as file:
+        array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
     return array
 
 
@@ -125,16 +136,13 @@ def _check_images(path: str, images: _Entry) -> None:
     check_memory(path, shape[0], (*shape[3:], *shape[1:3]))
 
 
-def _check_labels(labels: _Entry, len_images: int) -> None:
+def _check_labels(labels: _Entry, count: int) -> None:
     if labels.dtype.kind not in "iu":
+        what = f"{labels.where} are {labels.dtype}, expected integers"
+        raise DitbenchError(what, "convert them: labels.astype('int64')")
+    if labels.shape != (count,):
         raise DitbenchError(
-            f"{labels.where} are {labels.dtype}, expected integers",
-            "convert them: labels.astype('int64')",
-        )
-    if labels.shape != (len_images,):
-        raise DitbenchError(
-            f"{labels.where} have shape {shown(labels.shape)}, expected ({len_images},), one per "
-            "image",
+            f"{labels.where} have shape {shown(labels.shape)}, expected ({count},), one per image",
             "save one label per image, the number of its class",
         )
 
@@ -156,19 +164,3 @@ def _class_names(files: ZipFiles, members: set[str]) -> tuple[str, ...]:
             f"{entry.where} are empty or not distinct", "give each class a name of its own"
         )
     return names
-
-
-def _numbered(where: str, labels: NDArray[Any]) -> tuple[str, ...]:
-    """Class names "0", "1", ... up to the largest label, which must be below the image count."""
-    high = int(labels.max())
-    if high >= len(labels):  # else one label could ask for a model of any size
-        raise DitbenchError(
-            f"{where} go up to {high}, but there are only {len(labels)} images",
-            "number the classes from 0 without gaps, or add class_names",
-        )
-    return tuple(str(number) for number in range(high + 1))
-
-
-def _damaged(where: str, error: Exception) -> DitbenchError:
-    reason = shown(str(error) or type(error).__name__)
-    return DitbenchError(f"{where} cannot be read: {reason}", f"save the file again; {LAYOUT}")

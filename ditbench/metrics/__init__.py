@@ -1,8 +1,7 @@
 """Metrics of generated images: feature extractors, and the scores computed from their features.
 
-This package knows nothing of runs, models or configurations. This file holds the registries of
-extractors and metrics. It imports torch only when one of them is loaded, so that names can be
-listed and checked quickly. `ditbench.metrics.score` computes the scores.
+This file holds the registries. It imports torch only when an entry is loaded, so that names are
+listed and checked fast. `ditbench.metrics.score` computes the scores.
 """
 
 from __future__ import annotations
@@ -17,12 +16,13 @@ if TYPE_CHECKING:
 
     import torch
 
-    from ditbench.metrics.extractors import Extractor, LabelledImages
+    from ditbench.data.dataset import ImageDataset
+    from ditbench.metrics.extractors import Extractor
     from ditbench.metrics.metric import Metric
 
 _EXTRACTORS = {  # name -> module of this package, class; the first is the default
-    "digits": ("digits_classifier", "DigitsClassifier"),
-    "cifar10": ("cifar10_classifier", "Cifar10Classifier"),
+    "digits": ("classifiers", "DigitsClassifier"),
+    "cifar10": ("classifiers", "Cifar10Classifier"),
     "inception": ("inception", "InceptionV3"),
 }
 _METRICS = (  # module of this package, class; in the order of the columns of eval.csv
@@ -33,7 +33,7 @@ _METRICS = (  # module of this package, class; in the order of the columns of ev
 
 
 def metric_classes() -> list[type[Metric]]:
-    """Every metric, in the order of the registry. Imports torchmetrics, which takes seconds."""
+    """Every metric, in order. Imports torchmetrics, which takes seconds."""
     return [_load(*place) for place in _METRICS]
 
 
@@ -42,7 +42,7 @@ def extractor_names() -> tuple[str, ...]:
     return tuple(_EXTRACTORS)
 
 
-def extractor_class(name: str, dataset: LabelledImages | None = None) -> type[Extractor]:
+def extractor_class(name: str, dataset: ImageDataset | None = None) -> type[Extractor]:
     """The class of an extractor, after a check that it fits a data set; reads no weights.
 
     Raises:
@@ -66,24 +66,20 @@ def extractor_class(name: str, dataset: LabelledImages | None = None) -> type[Ex
 
 def create_extractor(
     name: str,
-    dataset: LabelledImages,
+    dataset: ImageDataset,
     inception_weights: Path | None = None,
     device: torch.device | str = "cpu",
 ) -> Extractor:
-    """Create the extractor that scores a data set.
+    """Create the extractor that scores a data set, on a device.
 
-    Args:
-        name: one of `extractor_names()`.
-        dataset: the data set to be scored.
-        inception_weights: the weights file of `inception`; None uses torch's hub cache.
-        device: where the extractor runs.
+    `inception_weights` is the weights file of `inception`; None uses torch's hub cache.
 
     Raises:
         DitbenchError: as `extractor_class`, or the weights are missing or damaged.
     """
     kind = extractor_class(name, dataset)  # first: a mismatch must not start a download
-    options: dict[str, Any] = {"weights": inception_weights} if name == "inception" else {}
-    return kind(**options).to(device)
+    weights = inception_weights if name == "inception" else None
+    return kind(weights).to(device)
 
 
 def _load(module: str, name: str) -> Any:

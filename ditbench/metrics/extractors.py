@@ -5,34 +5,19 @@ Legend: N batch, C channels, H, W, F features, K classes.
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from ditbench.data.io.tensors import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
     from typing import Self
-
-
-class LabelledImages(Protocol):
-    """What the metrics need of a data set; `ditbench.data.ImageDataset` satisfies it."""
-
-    @property
-    def images(self) -> Tensor:
-        """(N, C, H, W) uint8."""
-
-    @property
-    def num_classes(self) -> int:
-        """K."""
-
-    @property
-    def digest(self) -> str:
-        """A hash of the content: other pixels have another digest."""
 
 
 class Features(NamedTuple):
@@ -45,21 +30,15 @@ class Features(NamedTuple):
 class Extractor(nn.Module, ABC):
     """A frozen network: always in evaluation mode, without gradients, in full float32.
 
-    Attributes:
-        name: the name in the registry.
-        revision: raised with every change of what `extract` computes; part of the digest.
-        num_features: F.
-        num_classes: K, or None if the logits are not the classes of the data set.
-        accepts: the images that it accepts, in words.
-        details: where the features come from; recorded in `result.json`.
+    Its one argument is a file of weights; None uses the default.
     """
 
-    name: ClassVar[str]
-    revision: ClassVar[int] = 1
-    num_features: ClassVar[int]
-    num_classes: ClassVar[int | None]
-    accepts: ClassVar[str]
-    details: Mapping[str, str]
+    name: ClassVar[str]  # in the registry
+    revision: ClassVar[int] = 1  # raised when `extract` computes something else; in the digest
+    num_features: ClassVar[int]  # F
+    num_classes: ClassVar[int | None]  # K; None if the logits are not those of the data set
+    accepts: ClassVar[str]  # the images that it accepts, in words
+    details: Mapping[str, str]  # where the features come from; recorded in `result.json`
 
     @classmethod
     @abstractmethod
@@ -81,10 +60,7 @@ class Extractor(nn.Module, ABC):
         """The features of (N, C, H, W) uint8 images. Call the module instead of this method."""
 
     def forward(self, images: Tensor) -> Features:
-        """Compute the features of a batch.
-
-        Args:
-            images: (N, C, H, W) uint8, on the extractor's device.
+        """Compute the features of (N, C, H, W) uint8 images on the extractor's device.
 
         Raises:
             TypeError: the images are not uint8: samples have to be quantised first.
@@ -106,14 +82,3 @@ class Extractor(nn.Module, ABC):
     def digest(self) -> str:
         """SHA-256 (hex) over name, revision and weights: equal only for equal features."""
         return digest_of(self.state_dict(), f"{self.name} {self.revision}")
-
-
-def digest_of(tensors: Mapping[str, Tensor], text: str = "") -> str:
-    """SHA-256 (hex) over a text and named tensors, on any device."""
-    sha = hashlib.sha256(text.encode())
-    for name, tensor in sorted(tensors.items()):
-        sha.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        # As bytes: numpy has no bfloat16, and a memoryview needs one dimension at least.
-        content: Any = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-        sha.update(content.data)
-    return sha.hexdigest()

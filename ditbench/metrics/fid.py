@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from ditbench.metrics.metric import GivenFeatures, Metric
-
-if TYPE_CHECKING:
-    from ditbench.metrics.real import RealStatistics
+from ditbench.metrics.metric import GivenFeatures, Metric, RealStatistics
 
 
 class FID(Metric):

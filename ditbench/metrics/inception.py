@@ -21,8 +21,6 @@ from torchmetrics.image.fid import NoTrainInceptionV3
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.metrics.extractors import Extractor, Features
 
-OPTION = "--set metrics.inception_weights=PATH"
-
 
 class InceptionV3(Extractor):
     """Inception-v3's 2048 pooled features; its ImageNet classes are not those of the data set.
@@ -61,7 +59,10 @@ class InceptionV3(Extractor):
     @classmethod
     def weights_hint(cls) -> str:
         """The file to download, and where to put it."""
-        return f"download {URL_INCEPTION_V3} to {cls.weights_file()}, or name the file: {OPTION}"
+        return (
+            f"download {URL_INCEPTION_V3} to {cls.weights_file()}, "
+            "or name the file: --set metrics.inception_weights=PATH"
+        )
 
     @classmethod
     def check_shape(cls, shape: tuple[int, ...]) -> None:
@@ -78,27 +79,19 @@ class InceptionV3(Extractor):
 
 
 def download_weights() -> Path:
-    """The weights in torch's hub cache, downloaded (91 MiB) if they are missing.
-
-    Raises:
-        DitbenchError: exit code 1, when the download fails; the hint says where to put which file.
-    """
+    """The weights in torch's hub cache, downloaded (91 MiB) if they are missing."""
     path = InceptionV3.weights_file()
     if path.is_file():
         return path
     # PyTorch's convention: the file name ends in the beginning of the SHA-256.
     sha = re.search(r"-([0-9a-f]{8,})\.pth$", path.name)
+    prefix = sha.group(1) if sha else None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(
-            URL_INCEPTION_V3, str(path), sha.group(1) if sha else None, sys.stderr.isatty()
-        )
+        torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), prefix, sys.stderr.isatty())
     except (OSError, RuntimeError) as error:  # URLError is an OSError, a wrong hash RuntimeError
-        raise DitbenchError(
-            f"no Inception-v3 weights: cannot download {URL_INCEPTION_V3} ({error})",
-            InceptionV3.weights_hint(),
-            EXIT_FAILED,
-        ) from error
+        what = f"no Inception-v3 weights: cannot download {URL_INCEPTION_V3} ({error})"
+        raise DitbenchError(what, InceptionV3.weights_hint(), EXIT_FAILED) from error
     return path
 
 
@@ -121,15 +114,12 @@ def _network(path: Path) -> NoTrainInceptionV3:
         with torch.random.fork_rng(devices=[]):
             return NoTrainInceptionV3("inception-v3-compat", ["2048"], buffer, antialias=False)
     except OSError as error:
-        reason = error.strerror or error
-        raise DitbenchError(
-            f"cannot read Inception-v3 weights {path}: {reason}", InceptionV3.weights_hint()
-        ) from error
+        what = f"cannot read Inception-v3 weights {path}: {error.strerror or error}"
+        raise DitbenchError(what, InceptionV3.weights_hint()) from error
     except Exception as error:  # a damaged file makes torch raise errors of any type
-        raise DitbenchError(
-            f"{path} does not hold torch-fidelity's Inception-v3 weights ({type(error).__name__})",
-            InceptionV3.weights_hint(),
-        ) from error
+        kind = type(error).__name__
+        what = f"{path} does not hold torch-fidelity's Inception-v3 weights ({kind})"
+        raise DitbenchError(what, InceptionV3.weights_hint()) from error
 
 
 def _is_valid(value: object) -> bool:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from ditbench.metrics.metric import GivenFeatures, Metric
-
-if TYPE_CHECKING:
-    from ditbench.metrics.real import RealStatistics
+from ditbench.metrics.metric import GivenFeatures, Metric, RealStatistics
 
 SUBSETS = 20
 MAX_SUBSET_SIZE = 1_000
@@ -58,10 +54,11 @@ class KID(Metric):
     @classmethod
     def settings(cls, samples: int, real: RealStatistics) -> dict[str, int]:
         """The real images that subsets are drawn from, and how the subsets are drawn."""
+        size = subset_size(samples, real)
         return {
             "real_images": len(real.rows),
             "subsets": SUBSETS,
-            "subset_size": subset_size(samples, real),
+            "subset_size": size,
             "seed": SEED,
         }
 

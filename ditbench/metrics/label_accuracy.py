@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
-from ditbench.metrics.metric import Metric
-
-if TYPE_CHECKING:
-    from ditbench.metrics.real import RealStatistics
+from ditbench.metrics.metric import Metric, RealStatistics
 
 
 class LabelAccuracy(Metric):

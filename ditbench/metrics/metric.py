@@ -6,16 +6,27 @@ Legend: N batch, F features, K classes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    import torch
-
-    from ditbench.metrics.real import RealStatistics
-
 FACTS = ("name", "title", "direction", "unit", "format", "version", "depends_on_samples")
+
+
+@dataclass(frozen=True, eq=False)
+class RealStatistics:
+    """What the metrics need of the real images, on the CPU.
+
+    FID uses the sums, over all images. KID uses the rows: of a data set with more than 10,000
+    images, those of 10,000 drawn with a fixed seed.
+    """
+
+    count: int  # of images
+    features_sum: Tensor  # (F,) float64
+    outer_sum: Tensor  # (F, F) float64, the sum of the features' outer products, not centred
+    rows: Tensor  # (M, F) float32, the features of M = min(count, 10,000) images
 
 
 class Metric(ABC):
@@ -24,27 +35,17 @@ class Metric(ABC):
     Args:
         real: the statistics of the real images to compare with.
         device: where the metric computes; it has float64.
-
-    Attributes:
-        name: the key of the score in `eval.csv` and `result.json`.
-        title: the header of its column in tables.
-        direction: which values are better.
-        unit: the unit of the value, or "" if it has none.
-        format: how tables print the value, a format specification of Python.
-        version: raised with every change of the value for the same images.
-        depends_on_samples: whether the value depends on the number of samples. The column in
-            `eval.csv` then carries that number: `fid_1k`.
-        needs_classes: whether the metric needs the logits of a classifier.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    direction: ClassVar[Literal["lower", "higher"]]
-    unit: ClassVar[str] = ""
-    format: ClassVar[str]
-    version: ClassVar[int] = 1
+    name: ClassVar[str]  # the key of the score in `eval.csv` and `result.json`
+    title: ClassVar[str]  # the header of its column in tables
+    direction: ClassVar[Literal["lower", "higher"]]  # which values are better
+    unit: ClassVar[str] = ""  # "" if the value has none
+    format: ClassVar[str]  # how tables print the value: Python's format specification
+    version: ClassVar[int] = 1  # raised when the same images get another value
+    # Whether the value depends on the number of samples: its column is then `fid_1k`, for example.
     depends_on_samples: ClassVar[bool] = True
-    needs_classes: ClassVar[bool] = False
+    needs_classes: ClassVar[bool] = False  # whether it needs the logits of a classifier
 
     @abstractmethod
     def __init__(self, real: RealStatistics, device: torch.device) -> None:
@@ -52,12 +53,9 @@ class Metric(ABC):
 
     @abstractmethod
     def update(self, features: Tensor, logits: Tensor | None, labels: Tensor) -> None:
-        """Add a batch of samples.
+        """Add a batch of samples: features (N, F) float64, and the requested classes (N,).
 
-        Args:
-            features: (N, F) float64.
-            logits: (N, K) float32, or None if the extractor is not a classifier.
-            labels: (N,) integer, the requested classes.
+        Logits are (N, K) float32, or None if the extractor is not a classifier.
         """
 
     @abstractmethod
@@ -75,7 +73,7 @@ class Metric(ABC):
         return {fact: getattr(cls, fact) for fact in FACTS}
 
 
-class GivenFeatures(nn.Module):
+class GivenFeatures(nn.Identity):
     """Takes the place of the network inside a metric of torchmetrics: returns its input.
 
     The extractor then runs once per batch for all metrics.
@@ -84,7 +82,3 @@ class GivenFeatures(nn.Module):
     def __init__(self, num_features: int) -> None:
         super().__init__()
         self.num_features = num_features
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(N, F) -> (N, F)."""
-        return features

@@ -1,81 +1,45 @@
-"""Statistics of the real images, computed once per data set and extractor, and cached.
-
-The cache is in `~/.cache/ditbench` (`XDG_CACHE_HOME` and `DITBENCH_CACHE` change that). It only
-saves time: statistics are computed again if the file is damaged or belongs to something else, and
-are not cached if the directory cannot be written.
-"""
+"""Statistics of the real images, computed once per data set and extractor, and cached."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ditbench.errors import DitbenchError
-from ditbench.files import cache_directory, write_atomically
-from ditbench.metrics.extractors import digest_of
+from ditbench.data.io.tensors import read_tensors, write_tensors
+from ditbench.files import cache_directory
+from ditbench.metrics.metric import RealStatistics
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from ditbench.metrics.extractors import Extractor, LabelledImages
+    from ditbench.data.dataset import ImageDataset
+    from ditbench.metrics.extractors import Extractor
 
 REVISION = 1  # raised when the same images and extractor give other statistics
 MAX_ROWS = 10_000
 ROWS_SEED = 0
 
 
-@dataclass(frozen=True, eq=False)
-class RealStatistics:
-    """What the metrics need of the real images, on the CPU.
-
-    FID uses the sums, over all images. KID uses the rows: of a data set with more than 10,000
-    images, those of 10,000 drawn with a fixed seed.
-
-    Attributes:
-        count: the number of images.
-        features_sum: (F,) float64, the sum of the features.
-        outer_sum: (F, F) float64, the sum of the features' outer products, not centred.
-        rows: (M, F) float32, the features of M = min(count, 10,000) images.
-    """
-
-    count: int
-    features_sum: Tensor
-    outer_sum: Tensor
-    rows: Tensor
-
-
 def real_statistics(
-    dataset: LabelledImages,
+    dataset: ImageDataset,
     extractor: Extractor,
     device: torch.device | str = "cpu",
     batch_size: int = 500,
 ) -> RealStatistics:
     """The statistics of all images of a data set, from the cache if it has them.
 
-    Args:
-        dataset: images that the extractor accepts.
-        extractor: on `device`.
-        device: where the features are computed. Only float32 rounding depends on it.
-        batch_size: images per forward pass.
-
-    Raises:
-        DitbenchError: the extractor does not accept the images.
+    The extractor is on `device`. Only float32 rounding depends on device and batch size.
     """
-    key = {"dataset": dataset.digest, "extractor": extractor.digest, "revision": str(REVISION)}
     directory = cache_directory()
     if directory is None:
         return compute_statistics(dataset.images, extractor, device, batch_size)
+    key = {"dataset": dataset.digest, "extractor": extractor.digest, "revision": str(REVISION)}
     name = f"real-{extractor.name}-{key['dataset'][:16]}-{key['extractor'][:16]}-{REVISION}"
     path = directory / f"{name}.safetensors"
-    statistics = _read(path, key)
-    if statistics is None:
-        statistics = compute_statistics(dataset.images, extractor, device, batch_size)
-        _write(path, key, statistics)
+    if cached := read_tensors(path, key):
+        return RealStatistics(int(cached.pop("count")), **cached)
+    statistics = compute_statistics(dataset.images, extractor, device, batch_size)
+    write_tensors(path, key, {**vars(statistics), "count": torch.tensor(statistics.count)})
     return statistics
 
 
@@ -98,28 +62,3 @@ def compute_statistics(
         features_sum += features.sum(0)
         outer_sum += features.T @ features
     return RealStatistics(len(images), features_sum, outer_sum, torch.cat(rows))
-
-
-def _read(path: Path, key: dict[str, str]) -> RealStatistics | None:
-    """The statistics in a file, or None if it is not intact or has another key."""
-    try:
-        if not path.is_file():  # reading a pipe would wait for a writer
-            return None
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        content = metadata.pop("content")
-        if metadata != key or content != digest_of(tensors):
-            return None
-        return RealStatistics(int(tensors.pop("count")), **tensors)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError):
-        return None
-
-
-def _write(path: Path, key: dict[str, str], statistics: RealStatistics) -> None:
-    tensors = {**vars(statistics), "count": torch.tensor(statistics.count)}
-    data = safetensors.torch.save(tensors, {**key, "content": digest_of(tensors)})
-    try:
-        write_atomically(path, lambda file: file.write(data))
-    except DitbenchError:
-        return  # computed again next time

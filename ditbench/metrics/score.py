@@ -13,23 +13,17 @@ from ditbench.metrics import metric_classes
 
 if TYPE_CHECKING:
     from ditbench.metrics.extractors import Extractor
-    from ditbench.metrics.metric import Metric
-    from ditbench.metrics.real import RealStatistics
-
-MIN_SAMPLES = 2  # the fewest that have a covariance; far too few for conclusions
+    from ditbench.metrics.metric import Metric, RealStatistics
 
 
 class Scorer:
-    """Scores samples against real images.
+    """Scores samples against real images, by all metrics that fit the extractor.
 
     Args:
         extractor: on `device`.
         real: `real_statistics` of the same extractor.
         device: where samples come from. Metrics are computed there as well, except that MPS has
             no float64: its metrics are computed on the CPU.
-
-    Attributes:
-        metrics: one object per metric that fits the extractor, new after each `reset`.
     """
 
     metrics: list[Metric]
@@ -51,11 +45,7 @@ class Scorer:
         self.metrics = [kind(self.real, self._metric_device) for kind in self._kinds]
 
     def update(self, images: Tensor, labels: Tensor) -> None:
-        """Add a batch of samples.
-
-        Args:
-            images: (N, C, H, W) uint8, quantised by `ditbench.data.dataset.to_uint8`.
-            labels: (N,) integer, the requested classes.
+        """Add samples (N, C, H, W), quantised by `to_uint8`, and the requested classes (N,).
 
         Raises:
             ValueError: the number of labels is not the number of images.
@@ -79,17 +69,16 @@ class Scorer:
             DitbenchError: fewer than two samples or real images; exit code 1, when a score is not
                 a finite number.
         """
-        if min(self._count, self.real.count) < MIN_SAMPLES:
+        if min(self._count, self.real.count) < 2:  # the fewest that have a covariance
             raise DitbenchError(
                 f"cannot score {self._count} samples against {self.real.count} real images",
-                f"at least {MIN_SAMPLES} of each are needed: --set eval.samples=2000",
+                "at least 2 of each are needed: --set eval.samples=2000",
             )
         scores = {metric.name: metric.compute() for metric in self.metrics}
         for name, score in scores.items():
             if not math.isfinite(score):
-                raise DitbenchError(
-                    f"{name} is {score}", "the samples have no usable statistics", EXIT_FAILED
-                )
+                hint = "the samples have no usable statistics"
+                raise DitbenchError(f"{name} is {score}", hint, EXIT_FAILED)
         return scores
 
     def describe(self, samples: int) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """Objectives: what a diffusion transformer is trained to predict, and how it is sampled.
 
-This package knows torch and a callable `model(x, t, y)`, but no runs, configurations or networks.
 This file is the registry. It imports torch only when an objective is created, so that names are
-cheap to list and check.
+listed and checked fast.
 """
 
 from __future__ import annotations
@@ -25,11 +24,7 @@ def objective_names() -> tuple[str, ...]:
 
 
 def create_objective(name: str, **options: Any) -> Objective:
-    """Create an objective by name.
-
-    Args:
-        name: one of `objective_names()`.
-        **options: arguments of the objective's class, such as `learn_sigma` for `ddpm`.
+    """Create an objective; the options are arguments of its class, such as `learn_sigma`.
 
     Raises:
         DitbenchError: `name` is unknown (the hint offers the nearest one), or the objective does

@@ -12,8 +12,8 @@ from torch import Generator, Tensor
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.objectives.guidance import Model, guided
 
+# A guided model with fixed labels: `denoise(x, t)` is its output, float32, at one model time t.
 Denoise = Callable[[Tensor, float], Tensor]
-"""A guided model with fixed labels: `denoise(x, t)` is its output, float32, at one model time t."""
 
 
 class Objective(ABC):
@@ -24,11 +24,8 @@ class Objective(ABC):
     """
 
     name: ClassVar[str]
-    samplers: ClassVar[tuple[str, ...]]
-    """The names of the samplers; the first is the default."""
-
-    max_steps: int | None = None
-    """The most steps that a sampler can take; None means no limit."""
+    samplers: ClassVar[tuple[str, ...]]  # their names; the first is the default
+    max_steps: int | None = None  # the most steps that a sampler can take; None means no limit
 
     @abstractmethod
     def output_channels(self, channels: int) -> int:
@@ -36,29 +33,17 @@ class Objective(ABC):
 
     @abstractmethod
     def draw(self, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Draw the random numbers of one batch's loss.
+        """Draw times (N,), then standard normal noise (N, C, H, W), for images x, on x's device.
 
-        Args:
-            x: clean images (N, C, H, W).
-            generator: the source of the times, then of the noise; usually on x's device.
-
-        Returns:
-            The objective's times (N,) and standard normal noise (N, C, H, W), on x's device.
+        The generator is usually on x's device, too.
         """
 
     @abstractmethod
     def loss_at(self, model: Model, x: Tensor, y: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """The training loss of one batch at given times and noise; deterministic.
+        """The mean loss of one batch at given times and noise, a float32 scalar; deterministic.
 
-        Args:
-            model: called once, on (x_t, model time, y).
-            x: clean images (N, C, H, W), in [-1, 1].
-            y: labels (N,), int64, after label dropout.
-            t: times (N,), as `draw` returns them.
-            noise: standard normal noise (N, C, H, W).
-
-        Returns:
-            The mean loss, a float32 scalar whatever the dtype of the model's output.
+        The model is called once, on (x_t, model time, y). Clean images x (N, C, H, W) are in
+        [-1, 1], labels y (N,) are int64, after label dropout; `draw` returns t and the noise.
 
         Raises:
             ValueError: the model's output does not have the shape that the objective needs.
@@ -66,27 +51,14 @@ class Objective(ABC):
 
     @abstractmethod
     def loss(self, out: Tensor, x: Tensor, x_t: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """The part of `loss_at` after the model's output.
+        """The part of `loss_at` after the model's output `out` (N, C_out, H, W), of any dtype.
 
-        It uses tensor operations alone and never branches on values, so it compiles to one graph.
-
-        Args:
-            out: the model's output (N, C_out, H, W), of any floating-point dtype.
-            x: clean images (N, C, H, W), float32.
-            x_t: the noisy images (N, C, H, W) that the model received, float32.
-            t: times (N,), as `draw` returns them.
-            noise: the noise (N, C, H, W) in x_t.
-
-        Returns:
-            The mean loss, a float32 scalar.
+        x and the noisy images x_t that the model received are float32. It uses tensor operations
+        alone and never branches on values, so it compiles to one graph.
         """
 
     def output(self, model: Model, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        """The model's output for x (N, C, H, W), in the model's dtype.
-
-        Raises:
-            ValueError: its shape is not that of x with `output_channels` channels.
-        """
+        """The model's output, in its dtype; ValueError if it has not `output_channels` channels."""
         out = model(x, t, y)
         expected = (x.shape[0], self.output_channels(x.shape[1]), *x.shape[2:])
         if out.shape != expected:
@@ -96,11 +68,7 @@ class Objective(ABC):
         return out
 
     def check_sampling(self, sampler: str | None, steps: int) -> str:
-        """The sampler's name, or the default's if None.
-
-        Raises:
-            DitbenchError: `sampler` is unknown, or it cannot take that many steps.
-        """
+        """The sampler's name, the default's if None; checks it and the number of steps."""
         sampler = self.samplers[0] if sampler is None else sampler
         if sampler not in self.samplers:
             raise unknown_name(f"sampler of {self.name}", sampler, self.samplers)
@@ -132,7 +100,7 @@ class Objective(ABC):
             model: the network, on (x, model time, y).
             noise: standard normal noise (N, C, H, W), the start of every sampler.
             y: labels (N,), int64.
-            steps: sampling steps; each is one evaluation of the model, two for `heun`.
+            steps: each is one evaluation of the model, two for `heun`.
             cfg_scale: guidance scale, see `guidance.guided`; 1 is no guidance.
             null_class: the label for "no label", required for guidance.
             sampler: one of `samplers`; None is the first.
@@ -144,8 +112,7 @@ class Objective(ABC):
 
         Raises:
             DitbenchError: `sampler` is unknown, or `steps` is out of range.
-            ValueError: guidance without a null class, a stochastic sampler without a generator, or
-                a model whose output does not have the shape that the objective needs.
+            ValueError: guidance without a null class, or a stochastic sampler without a generator.
         """
         sampler = self.check_sampling(sampler, steps)
         model = guided(model, cfg_scale, null_class, channels=noise.shape[1])
@@ -158,13 +125,6 @@ class Objective(ABC):
 
     @abstractmethod
     def _sample(
-        self,
-        denoise: Denoise,
-        x: Tensor,
-        steps: int,
-        name: str,
-        rng: Generator | None,
-        *,
-        clip: bool,
+        self, denoise: Denoise, x: Tensor, steps: int, by: str, rng: Generator | None, *, clip: bool
     ) -> Tensor:
-        """`sample` by the sampler `name`; x is the noise, float32, rng the generator."""
+        """`sample` by the sampler `by`; x is the noise, float32, rng the generator."""

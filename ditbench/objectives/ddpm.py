@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from math import log
+from math import inf, log, sqrt
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from ditbench.objectives.base import Objective
+from ditbench.objectives.base import Denoise, Objective
 from ditbench.objectives.samplers import ancestral, ddim
 from ditbench.objectives.schedule import Schedule
-from ditbench.objectives.vlb import discretized_gaussian_log_likelihood, gaussian_kl
 from ditbench.seeds import normal_like
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
-
-    from ditbench.objectives.base import Denoise
     from ditbench.objectives.guidance import Model
 
+# The first and the last beta (Ho et al. 2020, section 4).
 BETAS = (1e-4, 0.02)
-"""The first and the last beta (Ho et al. 2020, section 4)."""
-
+# Lambda, the weight of the bound over all T steps (Nichol & Dhariwal 2021, section 3.1).
 BOUND_WEIGHT = 0.001
-"""Lambda, the weight of the bound over all T steps (Nichol & Dhariwal 2021, section 3.1)."""
+# Half the distance between neighbouring 8-bit values once 0..255 is mapped to [-1, 1].
+HALF_BIN = 1 / 255
+# Lower bound of a probability (27.6 nats), which bounds the loss of an outlier.
+LEAST_PROBABILITY = 1e-12
 
 
 class DDPM(Objective):
@@ -102,21 +102,44 @@ class DDPM(Objective):
         return torch.where(t.view(-1, 1, 1, 1) == 0, nll, kl) / log(2)
 
     def _sample(
-        self,
-        denoise: Denoise,
-        x: Tensor,
-        steps: int,
-        name: str,
-        rng: Generator | None,
-        *,
-        clip: bool,
+        self, denoise: Denoise, x: Tensor, steps: int, by: str, rng: Generator | None, *, clip: bool
     ) -> Tensor:
         def noise(x: Tensor, t: int) -> tuple[Tensor, Tensor | None]:
             return self.split(denoise(x, t))
 
         schedule = self.schedule.respaced(steps)
-        if name == "ddim":
+        if by == "ddim":
             return ddim(noise, x, schedule, clip=clip)
         if rng is None:
             raise ValueError("the ddpm sampler draws noise at every step: it needs a generator")
         return ancestral(noise, x, schedule, rng, clip=clip)
+
+
+def gaussian_kl(
+    mean_p: Tensor, log_var_p: float | Tensor, mean_q: Tensor, log_var_q: Tensor
+) -> Tensor:
+    """KL(p || q) of normal distributions by mean and log-variance, in nats, elementwise."""
+    ratio = log_var_p - log_var_q
+    return 0.5 * (ratio.exp() - 1 - ratio + (mean_p - mean_q).square() * torch.exp(-log_var_q))
+
+
+def discretized_gaussian_log_likelihood(x: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
+    """Log of the probability that a normal distribution gives to the bins of 8-bit values, in nats.
+
+    A bin reaches half a grey level to either side of its value. The first and the last bin reach
+    to infinity, so the 256 probabilities sum to 1 (Ho et al. 2020, arXiv 2006.11239, eq. 13). The
+    released DiT code differs in two details: it approximates the normal CDF by a tanh, where this
+    is exact, and its outermost bins begin at |x| = 0.999, where these begin at 1 - 1/255. For
+    8-bit values both limits select the same pixels.
+
+    All arguments are (N, C, H, W); x has 8-bit values mapped to [-1, 1].
+    """
+    scale = torch.exp(-0.5 * log_var) / sqrt(2)
+    below = ((x - HALF_BIN - mean) * scale).masked_fill(x < -1 + HALF_BIN, -inf)
+    above = ((x + HALF_BIN - mean) * scale).masked_fill(x > 1 - HALF_BIN, inf)
+    # A bin above the mean is mirrored to below it. There both tails are small numbers, whose
+    # difference float32 resolves; above the mean both round to 1.
+    mirror = below + above > 0
+    lower, upper = torch.where(mirror, -above, below), torch.where(mirror, -below, above)
+    probability = 0.5 * (torch.erfc(-upper) - torch.erfc(-lower))
+    return probability.clamp(min=LEAST_PROBABILITY).log()

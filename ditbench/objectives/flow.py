@@ -5,20 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from ditbench.objectives.base import Objective
+from ditbench.objectives.base import Denoise, Objective
 from ditbench.objectives.samplers import euler, heun
 from ditbench.seeds import normal_like
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
-
-    from ditbench.objectives.base import Denoise
     from ditbench.objectives.guidance import Model
 
+# Model time of t = 1, so that flow and DDPM use the same range of the time embedding.
 TIME_SCALE = 1000.0
-"""Model time of t = 1, so that flow and DDPM use the same range of the time embedding."""
 
 
 class Flow(Objective):
@@ -54,16 +52,9 @@ class Flow(Objective):
         return F.mse_loss(out.float(), noise - x)
 
     def _sample(
-        self,
-        denoise: Denoise,
-        x: Tensor,
-        steps: int,
-        name: str,
-        rng: Generator | None,
-        *,
-        clip: bool,
+        self, denoise: Denoise, x: Tensor, steps: int, by: str, rng: Generator | None, *, clip: bool
     ) -> Tensor:
         del rng  # both samplers are deterministic
-        integrate = heun if name == "heun" else euler
+        integrate = heun if by == "heun" else euler
         x = integrate(lambda x, t: denoise(x, TIME_SCALE * t), x, steps)
         return x.clamp(-1, 1) if clip else x

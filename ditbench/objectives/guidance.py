@@ -31,15 +31,11 @@ def guided(model: Model, cfg_scale: float, null_class: int | None, channels: int
     Args:
         model: the network, on (x, t, y).
         cfg_scale: the guidance scale; 1 is no guidance.
-        null_class: the label for "no label", required unless `cfg_scale` is 1.
-        channels: C, the image channels, which come first in the model's output; the rest are
-            variances.
+        null_class: the label for "no label"; guidance without one raises ValueError.
+        channels: C, the image channels, which come first in the model's output.
 
     Returns:
         A callable of the same signature. With guidance, its output is float32.
-
-    Raises:
-        ValueError: `cfg_scale` is not 1 and `null_class` is None.
     """
     if cfg_scale == 1:
         return model

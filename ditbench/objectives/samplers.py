@@ -19,14 +19,11 @@ from ditbench.seeds import normal_like
 if TYPE_CHECKING:
     from ditbench.objectives.schedule import Schedule
 
+# The velocity (N, C, H, W) of a flow at time t, from 0 (data) to 1 (noise).
 Velocity = Callable[[Tensor, float], Tensor]
-"""The velocity (N, C, H, W) of a flow at time t, from 0 (data) to 1 (noise)."""
-
+# eps and v, (N, C, H, W) each, at timestep t of the training chain. v sets the variance, see
+# `Coefficients.learned_log_variance`; it is None where nothing learns it.
 Noise = Callable[[Tensor, int], tuple[Tensor, Tensor | None]]
-"""eps and v, (N, C, H, W) each, at timestep t of the training chain.
-
-v sets the variance, see `Coefficients.learned_log_variance`; it is None where nothing learns it.
-"""
 
 
 def euler(denoise: Velocity, x: Tensor, steps: int) -> Tensor:
@@ -53,14 +50,8 @@ def ancestral(
     """Draw x_{t-1} from the model's estimate of q(x_{t-1} | x_t, x_0), step by step.
 
     Its variance is the learned one, or the posterior's where `denoise` gives no v (Ho et al. 2020,
-    arXiv 2006.11239, Algorithm 2).
-
-    Args:
-        denoise: gives eps and v.
-        x: standard normal noise (N, C, H, W).
-        schedule: the steps to take, last one first.
-        generator: the source of the noise of every step.
-        clip: clamp every predicted image to [-1, 1].
+    arXiv 2006.11239, Algorithm 2). The steps of the schedule are taken last one first; `clip`
+    clamps every predicted image to [-1, 1].
     """
     for i in range(len(schedule) - 1, 0, -1):
         c = schedule.at_step(i)
@@ -71,10 +62,7 @@ def ancestral(
 
 
 def ddim(denoise: Noise, x: Tensor, schedule: Schedule, *, clip: bool) -> Tensor:
-    """Deterministic steps (Song et al. 2021, arXiv 2010.02502, eq. 12 with sigma = 0).
-
-    The arguments are those of `ancestral`.
-    """
+    """Deterministic steps (Song et al. 2021, arXiv 2010.02502, eq. 12 with sigma = 0)."""
     for i in range(len(schedule) - 1, 0, -1):
         x0, _ = _predict_x0(denoise, x, schedule, i, clip=clip)
         # Not the model's eps: with a clipped x_0 it would not add up to x.
@@ -86,10 +74,7 @@ def ddim(denoise: Noise, x: Tensor, schedule: Schedule, *, clip: bool) -> Tensor
 def _predict_x0(
     denoise: Noise, x: Tensor, schedule: Schedule, i: int, *, clip: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """The image that the model predicts from x at step i, and its v.
-
-    At step 0 this is the sample: nothing is left to add.
-    """
+    """The image that the model predicts from x at step i, and its v; at step 0, the sample."""
     eps, v = denoise(x, int(schedule.timesteps[i]))
     x0 = schedule.at_step(i).predict_x0(x, eps)
     return x0.clamp(-1, 1) if clip else x0, v

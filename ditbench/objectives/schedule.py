@@ -19,9 +19,7 @@ class Coefficients(NamedTuple):
     sqrt_one_minus_abar: float | Tensor  # weight of eps in x_t (eq. 4)
     posterior_x0: float | Tensor  # weight of x_0 in the mean of q(x_{t-1} | x_t, x_0) (eq. 7)
     posterior_xt: float | Tensor  # weight of x_t in that mean (eq. 7)
-    log_beta_tilde: (
-        float | Tensor
-    )  # log of its variance (eq. 7); at step 0, where it is 0, step 1's
+    log_beta_tilde: float | Tensor  # log of its variance (eq. 7); at step 0, that of step 1
     log_beta: float | Tensor  # log of beta, the upper end of a learned log-variance
 
     def diffuse(self, x0: Tensor, eps: Tensor) -> Tensor:
@@ -97,16 +95,10 @@ class Schedule:
 
         The betas follow from the abar of the timesteps that are kept (Nichol & Dhariwal 2021,
         section 4). With one step it is the last timestep, that of pure noise.
-
-        Raises:
-            ValueError: `steps` is not from 1 to the length of this chain.
         """
         last = len(self) - 1
-        if not 1 <= steps <= len(self):
-            raise ValueError(f"steps must be from 1 to {len(self)}, not {steps}")
-        kept = torch.linspace(0, last, steps, dtype=torch.float64).round().long()
-        if steps == 1:
-            kept = torch.tensor([last])
+        first = last if steps == 1 else 0
+        kept = torch.linspace(first, last, steps, dtype=torch.float64).round().long()
         return Schedule(self.timesteps[kept], self.alphas_cumprod[kept])
 
     def at_step(self, i: int) -> Coefficients:

@@ -20,10 +20,10 @@ import torch.nn.functional as F
 from common import initialised, warm_cosine, write_weights
 from torch import Tensor
 
+from ditbench.data.dataset import to_model
 from ditbench.data.digits import load_digits
 from ditbench.errors import DitbenchError
-from ditbench.metrics.digits_classifier import DigitsNet
-from ditbench.metrics.shipped import normalise
+from ditbench.metrics.classifiers import DigitsNet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def train_digits(output: Path, epochs: int = EPOCHS) -> float:
     generator = torch.Generator().manual_seed(SEED)
     with _one_thread():
         net = initialised(DigitsNet, generator)
-        images, labels = normalise(digits.images), digits.labels
+        images, labels = to_model(digits.images), digits.labels
         _train(net, images[~held_out], labels[~held_out], epochs, generator)
         accuracy = _accuracy(net, images[held_out], labels[held_out])
     details = {

@@ -14,7 +14,7 @@ from train_cifar10 import RECIPE, main, train_cifar10
 
 from ditbench.data.dataset import ImageDataset
 from ditbench.errors import EXIT_FAILED, EXIT_USAGE, DitbenchError
-from ditbench.metrics.cifar10_classifier import Cifar10Classifier, Cifar10Net
+from ditbench.metrics.classifiers import Cifar10Classifier, Cifar10Net
 
 if TYPE_CHECKING:
     from pathlib import Path

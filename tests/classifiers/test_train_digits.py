@@ -7,7 +7,7 @@ import torch
 from train_digits import augment, held_out_mask, main, train_digits
 
 from ditbench.data.digits import load_digits
-from ditbench.metrics.digits_classifier import DigitsClassifier
+from ditbench.metrics.classifiers import DigitsClassifier
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from ditbench.metrics.digits_classifier import DigitsClassifier
+from ditbench.metrics.classifiers import DigitsClassifier
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ def test_a_preset_names_an_existing_data_set(preset):
 def test_cifar10(preset, model):
     config = load(preset)
     assert (config.data.name, config.data.horizontal_flip) == ("cifar10", True)
-    assert (config.model.name, config.objective.name) == (model, "flow")
+    assert (config.model.size.name, config.objective.name) == (model, "flow")
     assert config.budget.steps * config.train.warmup == 500
     assert config.metrics.features == "cifar10"
 

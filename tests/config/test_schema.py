@@ -131,9 +131,9 @@ def test_a_configuration_is_frozen(change):
 
 
 def test_the_models_name_is_the_papers_where_it_has_one():
-    assert load().model.name == "64x4x4/2"
+    assert load().model.size.name == "64x4x4/2"
     size = vars(ModelSize(384, 12, 6, 4))
-    assert load(overrides={f"model.{key}": n for key, n in size.items()}).model.name == "S/4"
+    assert load(overrides={f"model.{key}": n for key, n in size.items()}).model.size.name == "S/4"
 
 
 @pytest.mark.parametrize(

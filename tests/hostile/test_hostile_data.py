@@ -17,7 +17,7 @@ from pictures import encode, forged_png, write_folder, write_zip
 from PIL import Image
 
 from ditbench.data.folder import load_folder
-from ditbench.data.io import limits
+from ditbench.data.io import files as limits
 from ditbench.data.io.files import shown
 from ditbench.errors import DitbenchError
 

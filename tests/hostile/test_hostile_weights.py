@@ -19,11 +19,9 @@ from safetensors.torch import save
 from ditbench.data import load_dataset
 from ditbench.errors import DitbenchError
 from ditbench.metrics import create_extractor
-from ditbench.metrics.cifar10_classifier import Cifar10Classifier
-from ditbench.metrics.digits_classifier import DigitsClassifier
+from ditbench.metrics.classifiers import METADATA, Cifar10Classifier, DigitsClassifier
 from ditbench.metrics.inception import InceptionV3
 from ditbench.metrics.real import compute_statistics, real_statistics
-from ditbench.metrics.shipped import METADATA
 from ditbench.training.checkpoint import _digest, read_checkpoint
 
 LATEST = "checkpoints/latest.safetensors"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pictures import grey, packed
 
 from ditbench.data.folder import load_folder
-from ditbench.data.io.limits import MAX_FILE_BYTES
+from ditbench.data.io.files import MAX_FILE_BYTES
 from ditbench.errors import DitbenchError
 
 

@@ -10,7 +10,7 @@ from toy_extractor import ToyExtractor, random_images
 
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.digits import load_digits
-from ditbench.metrics.digits_classifier import DigitsClassifier
+from ditbench.metrics.classifiers import DigitsClassifier
 
 if TYPE_CHECKING:
     from pathlib import Path

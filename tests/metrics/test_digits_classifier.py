@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ditbench.errors import EXIT_FAILED, EXIT_USAGE, DitbenchError
-from ditbench.metrics.digits_classifier import DigitsClassifier
+from ditbench.metrics.classifiers import DigitsClassifier
 
 if TYPE_CHECKING:
     from pathlib import Path

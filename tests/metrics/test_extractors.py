@@ -6,10 +6,10 @@ import pytest
 import torch
 from toy_extractor import ToyExtractor, random_images
 
-from ditbench.metrics.extractors import digest_of
+from ditbench.data.io.tensors import digest_of
 
 if TYPE_CHECKING:
-    from ditbench.metrics.digits_classifier import DigitsClassifier
+    from ditbench.metrics.classifiers import DigitsClassifier
 
 
 def test_wants_quantised_images(toy: ToyExtractor):

@@ -12,8 +12,8 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from toy_extractor import ToyExtractor, random_images
 
 from ditbench.metrics.fid import FID
-from ditbench.metrics.metric import GivenFeatures
-from ditbench.metrics.real import RealStatistics, compute_statistics
+from ditbench.metrics.metric import GivenFeatures, RealStatistics
+from ditbench.metrics.real import compute_statistics
 from ditbench.metrics.score import Scorer
 
 

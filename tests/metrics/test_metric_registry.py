@@ -9,7 +9,7 @@ import pytest
 
 from ditbench.errors import EXIT_USAGE, DitbenchError
 from ditbench.metrics import create_extractor, extractor_names
-from ditbench.metrics.digits_classifier import DigitsClassifier
+from ditbench.metrics.classifiers import DigitsClassifier
 
 if TYPE_CHECKING:
     from ditbench.data.dataset import ImageDataset
@@ -52,7 +52,7 @@ def test_importing_the_registry_imports_neither_torch_nor_torchmetrics():
 def test_classifiers_do_without_torchmetrics():
     """It takes seconds to import, and only the scorer needs it."""
     code = (
-        "import sys, ditbench.metrics.digits_classifier, ditbench.metrics.real;"
+        "import sys, ditbench.metrics.classifiers, ditbench.metrics.real;"
         "sys.exit('torchmetrics' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

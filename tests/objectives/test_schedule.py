@@ -86,12 +86,6 @@ def test_one_step_is_the_last():
     assert np.isfinite(respaced.at_step(0)).all()
 
 
-@pytest.mark.parametrize("steps", [0, 1001])
-def test_refuses_to_respace_beyond_the_chain(steps):
-    with pytest.raises(ValueError, match="from 1 to 1000"):
-        FULL.respaced(steps)
-
-
 def test_batched_coefficients_are_those_of_each_step_rounded_to_float32():
     steps = torch.tensor([0, 3, 999])
     batched = FULL.at(steps)

@@ -6,7 +6,7 @@ import torch
 from scipy.stats import norm
 from torch.distributions import Normal, kl_divergence
 
-from ditbench.objectives.vlb import discretized_gaussian_log_likelihood, gaussian_kl
+from ditbench.objectives.ddpm import discretized_gaussian_log_likelihood, gaussian_kl
 
 GREY_LEVELS = torch.arange(256) / 255 * 2 - 1
 

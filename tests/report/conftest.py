@@ -56,7 +56,7 @@ def write_run(
     flops_per_step = 3 * 2e9 * gmacs * config.train.batch_size
     cost = {
         "block": block,
-        "model": config.model.name,
+        "model": config.model.size.name,
         "input": input_size,
         "parameters": parameters,
         "gmacs": gmacs,

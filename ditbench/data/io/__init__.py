@@ -1,1 +1,1 @@
-"""Reading files: folders and zips, decoding, limits, and the cache of decoded pixels."""
+"""Reading files: folders and zips with their limits, decoding, and tensors cached on disk."""

@@ -1,42 +1,82 @@
-"""Image files to pixels, by Pillow."""
+"""Image files to pixels, by Pillow; the pixels of many files are cached on disk."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import warnings
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
+import PIL
+import torch
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from torch import Tensor
 
-from ditbench.data.io.files import shown
-from ditbench.data.io.limits import MAX_FILE_BYTES, MAX_SIDE, check_memory, too_large
+from ditbench.data.io.files import MAX_FILE_BYTES, MAX_SIDE, Files, check_memory, shown, too_large
+from ditbench.data.io.tensors import read_tensors, write_tensors
 from ditbench.errors import DitbenchError
+from ditbench.files import cache_directory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
-
-    from ditbench.data.io.files import Files
+    from pathlib import Path
 
 MODES = ("L", "RGB")
 # Only formats that Pillow decodes itself: for EPS it would start Ghostscript on the file.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "TIFF")
 # Without a handler, what Pillow logs about odd files would be printed beside our message.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
+# To be raised when the same files give other pixels than before.
+REVISION = 1
+# Fewer files, and fewer bytes of pixels, are decoded faster than they are worth caching.
+MIN_FILES = 4_000
+MIN_BYTES = 64 * 2**20
+# More would fill a home directory without being asked.
+MAX_BYTES = 8 * 2**30
+
+
+def load_pixels(files: Files, names: Sequence[str]) -> Tensor:
+    """The pixels of all images, (N, C, H, W) uint8; see `decode_all`, whose errors it raises."""
+    # Made before the files are read: if one changes meanwhile, the next call decodes again.
+    entry = _cache_entry(files, names)
+    if entry and (cached := read_tensors(*entry)):
+        return cached["images"]
+    images = torch.from_numpy(decode_all(files, names))
+    many = len(images) >= MIN_FILES or (len(images) > 1 and images.nbytes >= MIN_BYTES)
+    if entry and many and images.nbytes <= MAX_BYTES:
+        write_tensors(*entry, {"images": images})
+    return images
+
+
+def _cache_entry(files: Files, names: Sequence[str]) -> tuple[Path, dict[str, str]] | None:
+    """The path of a cached file, one per folder or zip, and the key that it must have.
+
+    The key is the SHA-256 (hex) over all that the pixels depend on. None if there is no cache, or
+    if a file cannot be looked at.
+    """
+    directory = cache_directory()
+    if directory is None:
+        return None
+    paths = [files.path / name for name in names] if files.path.is_dir() else [files.path]
+    try:
+        found = [path.stat() for path in paths]
+    except OSError:
+        return None
+    # Programs can set the modification time, but not the time of the last change.
+    stamps = [(status.st_size, status.st_mtime_ns, status.st_ctime_ns) for status in found]
+    place = str(files.path.absolute())
+    facts = json.dumps([REVISION, PIL.__version__, place, list(names), stamps])
+    name = hashlib.sha256(place.encode(errors="surrogateescape")).hexdigest()[:16]
+    key = {"key": hashlib.sha256(facts.encode()).hexdigest()}
+    return directory / f"images-{name}.safetensors", key
 
 
 def decode_all(files: Files, names: Sequence[str]) -> NDArray[np.uint8]:
-    """Decode images of one size and mode.
-
-    Args:
-        files: where they are read from.
-        names: at least one, in the order in which they are read.
-
-    Returns:
-        (N, C, H, W), with C = 1 (grey) or 3 (RGB).
+    """Decode one or more images of one size and mode: (N, C, H, W), C = 1 (grey) or 3 (RGB).
 
     Raises:
         DitbenchError: for the first file that cannot be decoded or differs from the first image, or
@@ -99,13 +139,13 @@ def _unlike(
     where: str, image: NDArray[np.uint8], first_name: str, first: NDArray[np.uint8]
 ) -> DitbenchError:
     """The error for an image whose size or mode is not that of the first one."""
-    if image.shape[1:] != first.shape[1:]:
-        size, first_size = (f"{W}x{H}" for _, H, W in (image.shape, first.shape))
+    size, first_size = (f"{W}x{H}" for _, H, W in (image.shape, first.shape))
+    mode, first_mode = ("RGB" if len(x) == 3 else "L" for x in (image, first))
+    if size != first_size:
         return DitbenchError(
             f"{where} is {size}, but {first_name} is {first_size}",
             "scale or crop all images to one size (width x height)",
         )
-    mode, first_mode = ("RGB" if len(x) == 3 else "L" for x in (image, first))
     return DitbenchError(
         f"{where} is {mode}, but {first_name} is {first_mode}",
         "convert all images to RGB, or all to L (grey)",

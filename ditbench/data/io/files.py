@@ -1,43 +1,43 @@
-"""The files of a folder, and the interface that a folder and a zip share."""
+"""The files of a folder or a zip, and how large they may be: checked before memory is allocated."""
 
 from __future__ import annotations
 
+import math
 import os
-from abc import ABC, abstractmethod
+import struct
+import zipfile
+from collections import Counter
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Self
 
-from ditbench.data.io.limits import MAX_FILE_BYTES
 from ditbench.errors import DitbenchError, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
+# Bytes of one file or zip member. An uncompressed RGB image of MAX_SIDE x MAX_SIDE is smaller.
+MAX_FILE_BYTES = 64 * 2**20
+# Pixels. A larger declared size is a mistake or a decompression bomb.
+MAX_SIDE = 4096
 # Characters of a file name in a message; a longer one would hide the rest of the message.
 MAX_SHOWN = 400
+# The end record of a zip (APPNOTE 4.3.16); only its number of members is read.
+END_RECORD = struct.Struct("<10xH10x")
+UNKNOWN = 2**16 - 1  # the number does not fit into 16 bits
 
 
-class Files(ABC):
-    """Files below `path`, under relative names with forward slashes, read one at a time."""
+class Files:
+    """The files below a folder, under relative names with forward slashes, read one at a time.
+
+    `ZipFiles` has the same methods. Symbolic links are followed.
+
+    Raises:
+        DitbenchError: from `names` and `read`: the system refuses, a link points to a folder that
+            contains it, or the name is a pipe, a socket or a device.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-
-    def where(self, name: str) -> str:
-        """A file as a message names it."""
-        return f"{shown(self.path)}: {shown(name)}"
-
-    @abstractmethod
-    def names(self) -> list[str]:
-        """All names; the name of a folder ends in `/`."""
-
-    @abstractmethod
-    def read(self, name: str) -> bytes:
-        """The content of one file, at most `MAX_FILE_BYTES + 1` bytes of it."""
-
-    @abstractmethod
-    def stamps(self, names: Iterable[str]) -> list[tuple[int, ...]]:
-        """Sizes and times of change, of which one differs after any change; may raise OSError."""
 
     def __enter__(self) -> Self:
         return self
@@ -45,14 +45,9 @@ class Files(ABC):
     def __exit__(self, *error: object) -> None:
         del error  # nothing is open
 
-
-class FolderFiles(Files):
-    """The files below a folder; symbolic links are followed.
-
-    Raises:
-        DitbenchError: from `names` and `read`: the system refuses, a link points to a folder that
-            contains it, or the name is a pipe, a socket or a device.
-    """
+    def where(self, name: str) -> str:
+        """A file as a message names it."""
+        return f"{shown(self.path)}: {shown(name)}"
 
     def names(self) -> list[str]:
         """All names; the name of a folder ends in `/`."""
@@ -64,26 +59,21 @@ class FolderFiles(Files):
         folder = self.path / prefix
         try:
             for entry in os.scandir(folder):  # unlike `rglob`, it follows links to folders
-                if not entry.is_dir():
-                    names.append(prefix + entry.name)
-                    continue
-                inner = f"{prefix}{entry.name}/"
-                names.append(inner)
-                if entry.name.startswith("."):
-                    continue  # a repository, for example: nothing of it is read
+                name = prefix + entry.name
+                names.append(f"{name}/" if entry.is_dir() else name)
+                if not entry.is_dir() or entry.name.startswith("."):
+                    continue  # of a hidden folder, such as a repository, nothing is read
                 target = (folder / entry.name).resolve()
                 if target in parents:
-                    raise DitbenchError(
-                        f"{shown(self.path / inner)} is a link to a folder that contains it",
-                        "remove the link",
-                    )
-                names += self._below(inner, (*parents, target))
+                    what = f"{shown(self.path / name)} is a link to a folder that contains it"
+                    raise DitbenchError(what, "remove the link")
+                names += self._below(f"{name}/", (*parents, target))
         except OSError as error:
             raise cannot_read(folder, error) from error
         return names
 
     def read(self, name: str) -> bytes:
-        """The content of one file."""
+        """The content of one file, at most `MAX_FILE_BYTES + 1` bytes of it."""
         path = self.path / name
         try:
             # Opening a pipe waits for a writer, and reading a device may never end.
@@ -97,15 +87,82 @@ class FolderFiles(Files):
         except OSError as error:
             raise cannot_read(path, error) from error
 
-    def stamps(self, names: Iterable[str]) -> list[tuple[int, ...]]:
-        """Size and times of change of each file."""
-        return [stamp(self.path / name) for name in names]
+
+class ZipFiles(Files):
+    """The members of a zip file; nothing is unpacked to disk. `kind` is what an error calls it.
+
+    Raises:
+        DitbenchError: not a zip; a name that is absolute or contains `..`; two members with one
+            name; a member that is damaged, encrypted, or declares more than `MAX_FILE_BYTES`.
+    """
+
+    def __init__(self, path: Path, kind: str = "zip") -> None:
+        super().__init__(path)
+        if not path.is_file():  # opening a pipe waits for a writer
+            what = "a folder" if path.is_dir() else "neither a file nor a folder"
+            raise _unreadable(path, kind, f"it is {what}")
+        try:
+            self.zip = zipfile.ZipFile(path)
+        except OSError as error:
+            raise cannot_read(path, error) from error
+        except Exception as error:  # a damaged directory raises anything, even struct.error
+            raise _unreadable(path, kind, str(error)) from error
+        found, declared = len(self.zip.infolist()), _declared_members(path)
+        if declared not in (found % (UNKNOWN + 1), UNKNOWN):
+            raise _unreadable(path, kind, f"it declares {declared} members and holds {found}")
+
+    def names(self) -> list[str]:
+        """All names; the name of a folder ends in `/`."""
+        names = self.zip.namelist()
+        for name in names:
+            path = PureWindowsPath(name)  # which has the separators of both systems
+            if path.anchor or ".." in path.parts:
+                raise DitbenchError(
+                    f"{shown(self.path)}: member {shown(repr(name))} points outside of the zip",
+                    "do not trust this file; pack the class folders again with relative names",
+                )
+        for name, count in Counter(names).most_common(1):
+            if count > 1:  # only the last of them can be read
+                raise DitbenchError(
+                    f"{shown(self.path)}: {count} members are named {shown(name)}",
+                    "pack the class folders again, each file once",
+                )
+        return names
+
+    def read(self, name: str) -> bytes:
+        """The content of one member; `zipfile` verifies its checksum."""
+        size = self.zip.getinfo(name).file_size
+        if size > MAX_FILE_BYTES:
+            raise DitbenchError(
+                f"{self.where(name)} is too large: {size} bytes",
+                f"a file may have up to {MAX_FILE_BYTES} bytes: scale the image down",
+            )
+        try:
+            return self.zip.read(name)
+        except Exception as error:  # checksum, stream, password, unknown compression
+            what = f"{self.where(name)} cannot be unpacked: {reason(error)}"
+            raise DitbenchError(what, "pack the class folders again") from error
+
+    def __exit__(self, *error: object) -> None:
+        self.zip.close()
 
 
-def stamp(path: Path) -> tuple[int, ...]:
-    """Size, modification time and change time; programs can set the modification time only."""
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+def _declared_members(path: Path) -> int:
+    """The number of members that the end record declares.
+
+    `zipfile` ignores it: from a damaged directory it would silently return fewer members.
+    """
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - END_RECORD.size - 2**16))
+        end = file.read()
+    return int(END_RECORD.unpack_from(end, end.rfind(b"PK\5\6"))[0])
+
+
+def _unreadable(path: Path, kind: str, reason: str) -> DitbenchError:
+    return DitbenchError(
+        f"{shown(path)} is not a readable {kind} file: {shown(reason)}",
+        "pass a folder or a .zip of class folders, or an .npz of images and labels",
+    )
 
 
 def shown(name: object) -> str:
@@ -113,18 +170,48 @@ def shown(name: object) -> str:
     return one_line(str(name), MAX_SHOWN)
 
 
+def reason(error: Exception) -> str:
+    """What a message says of another library's error."""
+    return shown(str(error) or type(error).__name__)
+
+
 def must_exist(path: Path) -> None:
     """Raise a DitbenchError if nothing exists at `path`."""
-    try:
-        exists = path.exists()
-    except (OSError, ValueError):  # a name that is too long, or invalid on this system
-        exists = False
-    if not exists:
+    if not os.path.exists(path):  # noqa: PTH110 (`Path.exists` raises for a name that is too long)
         raise DitbenchError(f"no such data: {shown(path)}", "check the path after --data")
 
 
 def cannot_read(path: Path, error: OSError) -> DitbenchError:
     """The error for a file or folder that the system does not let us read."""
+    what = f"cannot read {shown(path)}: {error.strerror or error}"
+    return DitbenchError(what, "check its permissions")
+
+
+def too_large(where: str, size: str) -> DitbenchError:
+    """The error for an image, or a file, beyond the limits; `size` is what was found."""
     return DitbenchError(
-        f"cannot read {shown(path)}: {error.strerror or error}", "check its permissions"
+        f"{where} is too large: {size}",
+        f"scale it down: images may have up to {MAX_SIDE}x{MAX_SIDE} pixels",
     )
+
+
+def check_memory(where: str, count: int, shape: tuple[int, ...]) -> None:
+    """Raise a DitbenchError if images of one uint8 shape (..., H, W) do not fit into memory.
+
+    Small files can expand to any size.
+    """
+    needed, available = 2 * count * math.prod(shape), machine_memory()  # they are copied once
+    if needed > available:
+        raise DitbenchError(
+            f"{where} is too large: {count} images of {shape[-1]}x{shape[-2]} need "
+            f"{needed / 2**30:.1f} GiB, this machine has {available / 2**30:.1f} GiB",
+            "scale the images down, or use fewer",
+        )
+
+
+def machine_memory() -> int:
+    """The machine's memory in bytes; 2**63 where the system does not report it."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 2**63

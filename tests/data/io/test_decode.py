@@ -11,8 +11,7 @@ from refusal import refuse
 
 from ditbench.data.io import decode
 from ditbench.data.io.decode import decode_all
-from ditbench.data.io.files import FolderFiles
-from ditbench.data.io.zip import ZipFiles
+from ditbench.data.io.files import Files, ZipFiles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +23,7 @@ TREE = {"cat/1.png": grey(1), "dog/1.png": grey(2)}
 
 
 @pytest.mark.parametrize(
-    ("pack", "kind"), [(write_folder, FolderFiles), (write_zip, ZipFiles)], ids=["folder", "zip"]
+    ("pack", "kind"), [(write_folder, Files), (write_zip, ZipFiles)], ids=["folder", "zip"]
 )
 def test_the_pixels_that_were_written_come_back_in_the_order_of_names(tmp_path: Path, pack, kind):
     names = NAMES[::-1]
@@ -51,7 +50,7 @@ def test_the_first_bad_file_is_named(tmp_path: Path, kind, first):
 
 def test_jpeg(tmp_path: Path):
     write_folder(tmp_path, {"x/1.JPG": encode(np.full((8, 8), 77, np.uint8), "JPEG")})
-    images = decode_all(FolderFiles(tmp_path), ["x/1.JPG"])
+    images = decode_all(Files(tmp_path), ["x/1.JPG"])
     assert np.abs(images.astype(int) - 77).max() <= 1
 
 
@@ -105,7 +104,7 @@ def test_a_camera_s_jpeg_with_a_preview_is_one_image(tmp_path: Path):
     buffer = io.BytesIO()
     photo.save(buffer, "MPO", save_all=True, append_images=[preview])
     write_folder(tmp_path, {"x/1.jpg": buffer.getvalue()})
-    assert decode_all(FolderFiles(tmp_path), ["x/1.jpg"]).shape == (1, 3, 5, 6)
+    assert decode_all(Files(tmp_path), ["x/1.jpg"]).shape == (1, 3, 5, 6)
 
 
 @pytest.mark.parametrize("side", [4097, 10_000, 60_000])

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ditbench.data.folder import load_folder
-from ditbench.data.io import pixel_cache
+from ditbench.data.io import decode
 from ditbench.data.io.decode import decode_all
 from ditbench.errors import DitbenchError
 
@@ -21,7 +21,7 @@ from ditbench.errors import DitbenchError
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache, into which two images go."""
     monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(pixel_cache, "MIN_FILES", 2)
+    monkeypatch.setattr(decode, "MIN_FILES", 2)
     return tmp_path / "cache"
 
 
@@ -48,7 +48,7 @@ def values(path: Path) -> list[int]:
 
 
 def nothing_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixel_cache, "decode_all", None)
+    monkeypatch.setattr(decode, "decode_all", None)
 
 
 @pytest.mark.parametrize("kind", ["folder", "packed"])
@@ -70,14 +70,14 @@ def test_it_is_a_safetensors_file(cache, folder):
 
 
 def test_few_images_are_not_cached(cache, folder, monkeypatch):
-    monkeypatch.setattr(pixel_cache, "MIN_FILES", 4)
+    monkeypatch.setattr(decode, "MIN_FILES", 4)
     values(folder)
     assert not cache.exists()
 
 
 def test_large_images_are(cache, folder, monkeypatch):
-    monkeypatch.setattr(pixel_cache, "MIN_FILES", 4)
-    monkeypatch.setattr(pixel_cache, "MIN_BYTES", 3 * 6 * 5 * 3)
+    monkeypatch.setattr(decode, "MIN_FILES", 4)
+    monkeypatch.setattr(decode, "MIN_BYTES", 3 * 6 * 5 * 3)
     values(folder)
     assert list(cache.iterdir())
 
@@ -192,12 +192,12 @@ def test_a_pipe_or_folder_in_its_place_is_ignored(cache, folder, make):
 def test_without_a_writable_cache_the_images_are_decoded(cache, folder, monkeypatch):
     cache.write_text("a file")
     assert values(folder) == values(folder) == [0, 1, 2]
-    monkeypatch.setattr(pixel_cache, "cache_directory", lambda: None)
+    monkeypatch.setattr(decode, "cache_directory", lambda: None)
     assert values(folder) == [0, 1, 2]
 
 
 def test_more_than_a_home_directory_should_hold_is_not_cached(cache, folder, monkeypatch):
-    monkeypatch.setattr(pixel_cache, "MAX_BYTES", 10)
+    monkeypatch.setattr(decode, "MAX_BYTES", 10)
     values(folder)
     assert not cache.exists()
 
@@ -208,9 +208,9 @@ def test_a_file_that_changes_while_it_is_read_is_decoded_again(cache, folder, mo
         write_image(folder / "cat/1.bmp", 9)
         return images
 
-    monkeypatch.setattr(pixel_cache, "decode_all", decode_and_change)
+    monkeypatch.setattr(decode, "decode_all", decode_and_change)
     assert values(folder) == [0, 1, 2]
-    monkeypatch.setattr(pixel_cache, "decode_all", decode_all)
+    monkeypatch.setattr(decode, "decode_all", decode_all)
     assert values(folder) == [9, 1, 2]
 
 

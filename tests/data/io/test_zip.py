@@ -7,7 +7,7 @@ import pytest
 from pictures import grey, packed, write_zip
 from refusal import refuse
 
-from ditbench.data.io import zip as zips
+from ditbench.data.io import files as zips
 
 if TYPE_CHECKING:
     from pathlib import Path
