@@ -27,7 +27,7 @@ from ditbench.plugins.lookup import (
 from ditbench.rundir import SWEEP, RunDirectory
 from ditbench.runs.environment import device_name, resolve_precision
 from ditbench.training.backend import BACKENDS, PLAIN_BACKEND, Backend, choose
-from ditbench.training.budget import create_budget
+from ditbench.training.budget import REHEARSAL, create_budget
 from ditbench.training.graph import WARM_UP
 from ditbench.training.trainer import Trainer
 
@@ -43,22 +43,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is known of a run before it trains.
+    """Everything that is known of a run before it trains."""
 
-    Attributes:
-        config: without `auto`, see `resolve`.
-        directory: the run directory.
-        cost: the cost of the model.
-        dataset: the images.
-        objective: loss and samplers.
-        device: where to train.
-        budget: how long to train, in steps or seconds.
-        backend: what computes a training step.
-        begun: the backend that a run to be resumed was begun with; otherwise None.
-        notes: further entries of env.json: the origin of a learning rate, or a sweep.
-    """
-
-    config: RunConfig
+    config: RunConfig  # without `auto`, see `resolve`
     directory: RunDirectory
     cost: Cost
     dataset: ImageDataset
@@ -66,7 +53,8 @@ class Plan:
     device: torch.device
     budget: Budget
     backend: Backend = PLAIN_BACKEND
-    begun: str | None = None
+    begun: str | None = None  # the backend that a run to be resumed was begun with
+    # Further entries of env.json: the origin of a learning rate, or a sweep.
     notes: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -80,7 +68,7 @@ class Plan:
         """The updates of a discarded model that precede training, see `run.rehearse`."""
         # On a GPU the steps become a CUDA graph.
         first = WARM_UP + 1 if self.device.type == "cuda" else int(self.backend.compiles)
-        return max(self.budget.rehearsal, first)
+        return max(first, REHEARSAL if self.budget.steps is None else 0)
 
     def train_flops(self, steps: int) -> float:
         """The floating-point operations of training: 3 x forward MACs x 2 x images."""
@@ -100,10 +88,8 @@ def plan_all(
 ) -> list[Plan]:
     """Check configurations against everything that they name. Nothing is written.
 
-    Runs on the same images share them.
-
     Args:
-        configs: one per run.
+        configs: one per run; runs on the same images share them.
         out: the parent of the run directories.
         device: where to train.
         settle: a last change of the configurations, in which no `auto` is left.
@@ -231,11 +217,7 @@ def model_arguments(
 
 
 def count_cost(config: RunConfig, dataset: ImageDataset, objective: Objective) -> Cost:
-    """The cost of the model of a run.
-
-    Raises:
-        DitbenchError: the model cannot be built.
-    """
+    """The cost of the model of a run. Raises a DitbenchError if it cannot be built."""
     with block_errors(config.block):
         return count(**model_arguments(config, dataset, objective))
 

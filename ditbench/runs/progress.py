@@ -1,4 +1,4 @@
-"""Reporters for people: live bars on a terminal, plain lines elsewhere."""
+"""What is reported of a run while it is executed: live bars on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from ditbench.errors import one_line
 from ditbench.rundir import metric_suffix
-from ditbench.runs.reporter import Reporter
 from ditbench.training.budget import plain
 
 if TYPE_CHECKING:
@@ -25,6 +24,31 @@ if TYPE_CHECKING:
 
 # The least time between two lines of the training log where there is no terminal.
 SECONDS_BETWEEN_LINES = 5.0
+
+
+class Reporter:
+    """Receives the events of runs, one run after the other; this one ignores them."""
+
+    def started(self, plan: Plan, step: int, seconds: float) -> None:
+        """A run starts, at step 0 or, with its seconds of training so far, at a checkpoint."""
+
+    def logged(self, row: Logged) -> None:
+        """A row was added to train.csv."""
+
+    def evaluated(self, row: dict[str, Any]) -> None:
+        """A row was added to eval.csv."""
+
+    def warned(self, text: str) -> None:
+        """Something is not as expected; the run continues."""
+
+    def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
+        """The run is complete; `reused` if it was complete before. `result` is result.json."""
+
+    def failed(self, plan: Plan, error: DitbenchError) -> None:
+        """The run ended in an error; the other runs continue."""
+
+
+SILENT = Reporter()
 
 
 class Quiet(Reporter):

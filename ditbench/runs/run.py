@@ -16,7 +16,7 @@ from ditbench.runs.grid import save_run_grid
 from ditbench.runs.lock import locked
 from ditbench.runs.memory import PeakMemory
 from ditbench.runs.plan import build_trainer
-from ditbench.runs.reporter import SILENT
+from ditbench.runs.progress import SILENT
 from ditbench.runs.runtime_errors import out_of_memory_as_error, training_errors
 from ditbench.training.checkpoint import Saver, resume
 from ditbench.training.nonfinite import Diverged
@@ -26,7 +26,7 @@ from ditbench.training.trainer import EvaluationDue, Logged
 if TYPE_CHECKING:
     from ditbench.metrics.score import Scorer
     from ditbench.runs.plan import Plan
-    from ditbench.runs.reporter import Reporter
+    from ditbench.runs.progress import Reporter
     from ditbench.training.trainer import Trainer
 
 

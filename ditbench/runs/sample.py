@@ -33,20 +33,14 @@ def sample_grid(
     settings: dict[str, Any],
     device_name: str,
 ) -> None:
-    """Draw `per_class` images of each class and write them as a grid, one column per class.
+    """Draw `per_class` images of each class and write them as a PNG grid, one column per class.
 
-    Args:
-        run: a run directory with a checkpoint.
-        output: a PNG file.
-        classes: labels; None means the first ten.
-        per_class: the number of rows.
-        settings: arguments of `RunConfig.with_values`; None keeps the setting of the run.
-        device_name: see `select_device`.
+    Without classes, these are the first ten. A setting (see `RunConfig.with_values`) that is None
+    stays that of the run.
 
     Raises:
-        DitbenchError: there is no run or no checkpoint; an external block is missing or has
-            changed; the data do not have a class; the grid is too large; the output cannot be
-            written.
+        DitbenchError: no run or checkpoint; an external block is missing or has changed; the data
+            do not have a class; the grid is too large; the output cannot be written.
     """
     directory = RunDirectory(run)
     given = {key: value for key, value in settings.items() if value is not None}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ditbench.config import RunConfig
     from ditbench.runs.plan import Plan
-    from ditbench.runs.reporter import Reporter
+    from ditbench.runs.progress import Reporter
     from ditbench.training.stop import StopRequest
 
 
@@ -34,14 +34,7 @@ def plan_sweep(
 ) -> list[Plan]:
     """Plan the runs of a sweep, in a directory of their own below `out`. Nothing is written.
 
-    Args:
-        base: the configuration to be compared later, with its whole budget.
-        blocks: names of blocks.
-        out: the parent of the run directories.
-        device: where to train.
-        rates: learning rates after the warm-up.
-        seeds: seeds; comparisons must not use them.
-        fraction: of the budget, for each run.
+    Each run gets a fraction of the budget of `base`. Comparisons must use other seeds.
 
     Raises:
         DitbenchError: the fraction is not in (0, 1]; see also `plan_all`.

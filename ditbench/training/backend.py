@@ -86,16 +86,9 @@ def choose(
 ) -> Backend:
     """The backend of a run.
 
-    `auto` is what a resumed run was begun with; plain on a CPU and in float32; in bf16 on a GPU
+    `auto` is what a resumed run was `begun` with; plain on a CPU and in float32; in bf16 on a GPU
     kernels for blocks with `Block.fused`, compile for others. If that does not work here, it is
     the next simpler one.
-
-    Args:
-        asked: one of `BACKENDS`.
-        block: the class of the block.
-        precision: `bf16` or `fp32`.
-        device: where to train.
-        begun: the backend of a run that is resumed.
 
     Raises:
         DitbenchError: an unknown name; exit code 1, a backend that does not work here.

@@ -20,12 +20,8 @@ class Batches:
     The images stay on the device as uint8. A batch is a function of the seed and the step: every
     block sees the same batches, and a resumed run needs no state.
 
-    Args:
-        dataset: images (M, C, H, W) and labels (M,).
-        batch_size: N, at most M.
-        seed: the seed of the run.
-        horizontal_flip: mirror each image with probability 1/2.
-        device: the device of the batches.
+    A batch has at most as many images as the dataset. With `horizontal_flip`, each image is
+    mirrored with probability 1/2.
     """
 
     def __init__(

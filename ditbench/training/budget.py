@@ -49,11 +49,6 @@ class Budget:
         """The name of the unit, singular."""
         return "second" if self.steps is None else "step"
 
-    @property
-    def rehearsal(self) -> int:
-        """The updates of a discarded model before training starts."""
-        return REHEARSAL if self.steps is None else 0
-
     def position(self, step: int, seconds: Callable[[], float]) -> float:
         """The position after so many updates and seconds.
 

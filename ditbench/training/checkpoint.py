@@ -66,12 +66,9 @@ class Saver:
 
 
 def resume(directory: RunDirectory, trainer: Trainer, on_damage: Callable[[str], None]) -> bool:
-    """Restore a trainer and its tables from the latest readable checkpoint.
+    """Restore a trainer at step 0, and the tables of its run, from the latest readable checkpoint.
 
-    Args:
-        directory: the run directory.
-        trainer: a trainer of the same configuration, at step 0.
-        on_damage: receives a line of text for each checkpoint that was skipped.
+    `on_damage` receives a line of text for each checkpoint that was skipped.
 
     Returns:
         Whether there was a checkpoint.

@@ -18,16 +18,8 @@ ALIGNMENT = 64
 class Ema:
     """A second model whose weights are the moving average of those of the first.
 
-    The weights of both models are moved into one storage each: an update is one operation.
-
-    Args:
-        model: the trained model.
-        decay: the upper bound of the decay. With 0 the average equals the model; 1 is no bound.
-
-    Attributes:
-        model: the second model.
-        averages: all of its weights, flat.
-        weights: all weights of the first model, flat.
+    The weights of both are moved into one storage each, `averages` and `weights`: an update is one
+    operation. `decay` is an upper bound: with 0 the average equals the model; 1 is no bound.
     """
 
     def __init__(self, model: DiT, decay: float) -> None:

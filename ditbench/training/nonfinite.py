@@ -9,14 +9,7 @@ from ditbench.errors import EXIT_FAILED, DitbenchError
 
 
 class Diverged(DitbenchError):  # noqa: N818 (named like Stopped)
-    """Training cannot continue.
-
-    Args:
-        step: the first bad update, counted from 1.
-        loss: its loss.
-        grad_norm: the 2-norm of its gradient.
-        lr: the learning rate after the warm-up, for the hint.
-    """
+    """Training cannot continue; the step of the first bad update is counted from 1."""
 
     def __init__(self, step: int, loss: float, grad_norm: float, lr: float) -> None:
         super().__init__(
@@ -32,14 +25,13 @@ class Diverged(DitbenchError):  # noqa: N818 (named like Stopped)
 class Sentinel:
     """Checks loss and gradient on the device and prevents bad updates from being applied.
 
-    Reading a value at every step would stall a GPU. Therefore all state is on the device: the
-    optimizer skips bad updates (`found_inf`, as with gradient scalers), and the first bad update is
-    stored and read when a row of the log is due.
+    Reading a value at every step would stall a GPU. Therefore all state is on the device, the
+    optimizer skips bad updates (`found_inf`, as with gradient scalers), and `check` is called when
+    a row of the log is due.
 
     Args:
         device: the device of the model.
-        skip: skip bad updates only. Otherwise no update is applied after the first bad one, so that
-            the weights stay as they were before it.
+        skip: skip bad updates only; otherwise the weights stay as before the first one.
     """
 
     def __init__(self, device: torch.device, *, skip: bool) -> None:

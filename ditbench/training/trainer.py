@@ -56,14 +56,8 @@ class EvaluationDue:
 class Trainer:
     """One model, its EMA and optimizer, and everything that the next step depends on.
 
-    Args:
-        config: of the run; its precision is resolved.
-        model: on the device, initialised, and built for the backend.
-        objective: the loss.
-        dataset: the images.
-        device: where to train.
-        budget: how long.
-        backend: what computes a step.
+    The precision of the configuration is resolved. The model is initialised, on the device, and
+    built for the backend.
     """
 
     def __init__(
@@ -118,11 +112,8 @@ class Trainer:
         self.loss_count = 0
         self.skipped = 0
         backend.prepare([model, self.ema.model], objective)
-        self._on_device = (
-            CudaGraph(self._device_step, (self.noise, self.dropout))
-            if on_cuda
-            else self._device_step
-        )
+        step = self._device_step
+        self._on_device = CudaGraph(step, (self.noise, self.dropout)) if on_cuda else step
 
     @property
     def images(self) -> int:
@@ -138,10 +129,7 @@ class Trainer:
         """Train to the end of the budget; the clock stops whenever something is yielded.
 
         To save the trainer after an evaluation, call `evaluated` first: a trainer that was saved
-        before yields the evaluation again.
-
-        Args:
-            stop: checked after every step.
+        before yields the evaluation again. `stop` is checked after every step.
 
         Raises:
             Stopped: a stop was requested; the state is that after a whole step.
