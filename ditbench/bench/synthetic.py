@@ -60,5 +60,5 @@ def plan_on(dataset: ImageDataset, config: RunConfig, device: torch.device) -> P
     cost = count_cost(config, dataset, objective)
     directory = RunDirectory.of(Path("bench"), config.preset, config.block, config.seed, "none")
     budget = create_budget(config, cost)
-    backend = choose_backend(config, device, directory, begun=None)
+    backend = choose_backend(config, device)
     return Plan(config, directory, cost, dataset, objective, device, budget, backend)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import warnings
 from importlib.metadata import PackageNotFoundError, version
@@ -89,11 +90,9 @@ def source_commit() -> tuple[str | None, bool | None]:
 
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
+    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+    found = re.search("^model name.*?:(.*)$", text, re.MULTILINE)
+    return found[1].strip() if found else platform.processor()
 
 
 def _version(package: str) -> str | None:

@@ -75,11 +75,6 @@ class Plan:
         return self.cost.train_flops_per_image * (steps * self.config.train.batch_size)
 
 
-def plan(config: RunConfig, out: Path, device: torch.device) -> Plan:
-    """Plan one run; see `plan_all`."""
-    return plan_all([config], out, device)[0]
-
-
 def plan_all(
     configs: list[RunConfig],
     out: Path,
@@ -118,18 +113,16 @@ def plan_all(
         directory = RunDirectory.of(out, config.preset, config.block, config.seed, fingerprint)
         budget = create_budget(config, cost)
         begun = begun_backend(directory, config, device)
-        backend = choose_backend(config, device, directory, begun)
+        # A complete run needs no backend, and none is looked for.
+        complete = directory.is_complete()
+        backend = PLAIN_BACKEND if complete else choose_backend(config, device, begun)
         run = Plan(config, directory, cost, dataset, objective, device, budget, backend, begun)
         plans.append(run)
     return plans
 
 
-def choose_backend(
-    config: RunConfig, device: torch.device, directory: RunDirectory, begun: str | None
-) -> Backend:
-    """The backend of a run; a complete run needs none. Raises as `choose` does."""
-    if directory.is_complete():
-        return PLAIN_BACKEND
+def choose_backend(config: RunConfig, device: torch.device, begun: str | None = None) -> Backend:
+    """The backend of a run; see `choose`."""
     train = config.train
     return choose(train.backend, find_block(config.block), train.precision, device, begun)
 
