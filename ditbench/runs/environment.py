@@ -7,7 +7,6 @@ import platform
 import re
 import subprocess
 import warnings
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 
 from ditbench import __version__
 from ditbench.errors import DitbenchError
+from ditbench.training.backend import package_version
 
 PACKAGES = ("torch", "torchvision", "torchmetrics", "numpy", "scipy", "scikit-learn")
 
@@ -68,7 +68,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": device_name(device),
         "cuda": torch.version.cuda if device.type == "cuda" else None,
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: package_version(name) for name in PACKAGES},
     }
 
 
@@ -93,10 +93,3 @@ def _processor() -> str:
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     found = re.search("^model name.*?:(.*)$", text, re.MULTILINE)
     return found[1].strip() if found else platform.processor()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

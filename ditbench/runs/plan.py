@@ -65,7 +65,7 @@ class Plan:
 
     @property
     def rehearsal(self) -> int:
-        """The updates of a discarded model that precede training, see `run.rehearse`."""
+        """The updates of a discarded model that precede training, which are not timed."""
         # On a GPU the steps become a CUDA graph.
         first = WARM_UP + 1 if self.device.type == "cuda" else int(self.backend.compiles)
         return max(first, REHEARSAL if self.budget.steps is None else 0)

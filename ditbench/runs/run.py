@@ -67,7 +67,7 @@ def execute(
 
 def _train(run: Plan, scorer: Scorer, reporter: Reporter, stop: StopRequest) -> dict[str, Any]:
     """Train and evaluate, from the last checkpoint if there is one; returns the result."""
-    rehearse(run)
+    _rehearse(run)
     memory = PeakMemory(run.device)
     memory.start()
     trainer = build_trainer(run)
@@ -101,7 +101,7 @@ def _train(run: Plan, scorer: Scorer, reporter: Reporter, stop: StopRequest) -> 
     return records.result(run, trainer, scorer, memory)
 
 
-def rehearse(run: Plan) -> None:
+def _rehearse(run: Plan) -> None:
     """Make some updates with a model that is discarded: compiling is not counted as training."""
     if updates := run.rehearsal:
         trainer = build_trainer(run)

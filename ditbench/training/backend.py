@@ -63,7 +63,7 @@ class Backend:
         return {
             "backend": self.name,
             "backend_fallback": self.fallback,
-            "triton": None if self.name == "plain" else _triton_version(),
+            "triton": None if self.name == "plain" else package_version("triton"),
         }
 
 
@@ -144,8 +144,9 @@ def cannot_run(name: str, reason: str) -> DitbenchError:
     )
 
 
-def _triton_version() -> str | None:
+def package_version(name: str) -> str | None:
+    """The version of an installed package, or None."""
     try:
-        return version("triton")
+        return version(name)
     except PackageNotFoundError:
         return None

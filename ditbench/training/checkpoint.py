@@ -159,23 +159,17 @@ def _digest(tensors: Tensors, counters: str) -> str:
 
 
 def _state(trainer: Trainer) -> Tensors:
-    parts: dict[str, Tensors] = {
-        "model": trainer.model.state_dict(),
-        "ema": trainer.ema.model.state_dict(),
-    }
+    parts = {"model": trainer.model.state_dict(), "ema": trainer.ema.model.state_dict()}
     for index, weight in enumerate(trainer.parameters):
         parts[f"optimizer.{index}"] = trainer.optimizer.state.get(weight, {})
-    return {
-        **{
-            f"{part}.{name}": value
-            for part, state in parts.items()
-            for name, value in state.items()
-        },
-        "generator.noise": trainer.noise.get_state(),
-        "generator.dropout": trainer.dropout.get_state(),
-        "loss_sum": trainer.loss_sum,
-        "skipped": trainer.sentinel.count,
+    parts["generator"] = {
+        "noise": trainer.noise.get_state(),
+        "dropout": trainer.dropout.get_state(),
     }
+    tensors = {"loss_sum": trainer.loss_sum, "skipped": trainer.sentinel.count}
+    for part, state in parts.items():
+        tensors |= {f"{part}.{name}": value for name, value in state.items()}
+    return tensors
 
 
 def _identity(trainer: Trainer) -> str:
