@@ -49,12 +49,7 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str, most: int = _MAX_LINE) -> str:
-    """A text as one line: printable, and without its middle if it is long.
-
-    Args:
-        text: any.
-        most: the number of characters to show.
-    """
+    """A text as one line: printable, and without its middle if it has over `most` characters."""
     text = printable(text)
     half = most // 2
     return text if len(text) <= most else f"{text[:half]}...{text[-half:]}"
@@ -63,7 +58,7 @@ def one_line(text: str, most: int = _MAX_LINE) -> str:
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> DitbenchError:
     """The error for a name that is not in `known`. It suggests the nearest ones, or lists all.
 
-    The last part of a dotted name is near to it: `lr` to `train.lr`.
+    A name also matches the last part of a dotted one: `lr` suggests `train.lr`.
     """
     by_lower_case = {word.lower(): word for word in known}
     matches = [word for word in by_lower_case if word.endswith(f".{name.lower()}")]

@@ -129,7 +129,7 @@ def _queries_kernel(
         key_at = qkv + D + keys[:, None] * 3 * D + columns
         k = tl.load(key_at, (keys < T)[:, None], 0.0)
         v = tl.load(key_at + D, (keys < T)[:, None], 0.0)
-        # A key beyond the end is 0, so that it adds nothing, whatever its weight.
+        # Keys beyond the end are 0 and add nothing.
         scores = tl.dot(queries, tl.trans(k)) * (scale * LOG2_E)
         weights = tl.exp2(scores - level[:, None])
         g_weights = tl.dot(g, tl.trans(v))
@@ -139,7 +139,7 @@ def _queries_kernel(
 
 
 def _empty_results(qkv: Tensor, num_heads: int) -> tuple[Tensor, Tensor]:
-    """Results (N, T, D) and their log-sum-exps (N, h, T) float32, without values."""
+    """Uninitialised results (N, T, D), and log-sum-exps of scores (N, h, T) float32."""
     N, T, width = qkv.shape
     log_sums = qkv.new_empty(N, num_heads, T, dtype=torch.float32)
     return qkv.new_empty(N, T, width // 3), log_sums
@@ -147,9 +147,9 @@ def _empty_results(qkv: Tensor, num_heads: int) -> tuple[Tensor, Tensor]:
 
 @operator("(Tensor qkv, int num_heads) -> (Tensor, Tensor)", fake=_empty_results)
 def long_self_attention(qkv: Tensor, num_heads: int) -> tuple[Tensor, Tensor]:
-    """Attention of tokens among themselves: qkv (N, T, 3 D), side by side, to (N, T, D).
+    """Self-attention: q, k and v side by side (N, T, 3 D) -> (N, T, D).
 
-    Also returns the logarithms of the sums of exponentials, (N, h, T).
+    Also returns the base-2 log-sum-exps of the scores, (N, h, T), for the backward pass.
     """
     qkv = qkv.contiguous()
     out, log_sums = _empty_results(qkv, num_heads)
@@ -168,7 +168,7 @@ def long_self_attention(qkv: Tensor, num_heads: int) -> tuple[Tensor, Tensor]:
 def long_self_attention_backward(
     qkv: Tensor, out: Tensor, log_sums: Tensor, grad: Tensor, num_heads: int
 ) -> Tensor:
-    """The gradient of qkv (N, T, 3 D), of the result's (N, T, D)."""
+    """The gradient of qkv (N, T, 3 D), from that of the result (N, T, D)."""
     qkv = qkv.contiguous()
     N, T, D = out.shape
     d = D // num_heads

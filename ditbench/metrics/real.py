@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ditbench.data.dataset import ImageDataset
     from ditbench.metrics.extractors import Extractor
 
-REVISION = 1  # raised when the same images and extractor give other statistics
+REVISION = 1  # incremented when the same images and extractor give other statistics
 MAX_ROWS = 10_000
 ROWS_SEED = 0
 
