@@ -296,16 +296,6 @@ def _operator(name: str) -> Callable[..., Any]:
 
 # Python looks operators up in the class, not by `__getattr__`.
 for _name in (
-    "add",
-    "radd",
-    "sub",
-    "rsub",
-    "mul",
-    "rmul",
-    "truediv",
-    "matmul",
-    "neg",
-    "getitem",
-    "len",
-):
+    "add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "matmul", "neg", "getitem", "len",
+):  # fmt: skip
     setattr(PendingSum, f"__{_name}__", _operator(f"__{_name}__"))
