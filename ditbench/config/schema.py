@@ -76,7 +76,7 @@ class ModelConfig(Section):
         if min(self.hidden_size, 2**53) * self.mlp_ratio < 1:  # larger ones overflow a float
             raise DitbenchError(
                 f"model.mlp_ratio = {self.mlp_ratio:g} gives the MLP a width of 0",
-                "the paper's ratio is 4",
+                "choose a larger one: the paper's is 4",
             )
         return self
 

@@ -69,7 +69,7 @@ def _check(what: str, tokens: Any, expected: tuple[int, ...]) -> None:
 
 
 def weights(block: type[Block]) -> str:
-    """Every parameter and buffer is set, by the seed alone; every rule of `initial` is used."""
+    """The seed alone sets every parameter and buffer; every rule of `initial` is used."""
     names = [name for name, _ in new_model(block).named_parameters()]
     for pattern, _rule in block.initial:
         require(
@@ -88,7 +88,7 @@ def weights(block: type[Block]) -> str:
         require(torch.equal(value, again[name]), f"{name} starts differently each time", DRAWS)
     unchanged = torch.equal(torch.random.get_rng_state(), before)
     require(unchanged, "building a model draws from torch's global generator", DRAWS)
-    return f"{len(names)} parameters start by the seed alone"
+    return f"{len(names)} parameters depend on the seed alone"
 
 
 def start(block: type[Block]) -> str:
@@ -168,7 +168,7 @@ def determinism(block: type[Block]) -> str:
         alone = model.eval()(x[:1], t[:1], y[:1])
     mixed = _error(alone, out[:1]) > FLOAT32_ERROR
     require(not mixed, "an image's output depends on the other images of its batch")
-    return "the same output again, in training, and without a batch"
+    return "same output again, in training mode, and for one image"
 
 
 def float64(block: type[Block]) -> str:
