@@ -12,8 +12,7 @@ from rich.text import Text
 
 from ditbench.errors import one_line
 from ditbench.files import write_text
-from ditbench.report.tables.render import format_of, render
-from ditbench.report.tables.terminal import bands, rich_table
+from ditbench.report.tables.render import bands, format_of, render, rich_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ditbench.report.tables.columns import Column
-    from ditbench.report.tuning.sweeps import Sweep
+    from ditbench.report.tuning import Sweep
 
 # Wide enough for any table: a pipe does not wrap lines.
 PIPE_WIDTH = 200
@@ -107,8 +106,7 @@ def load_runs(given: Path | None, blocks: str | None = None) -> pd.DataFrame:
     Raises:
         DitbenchError: no run, or none of a requested block.
     """
-    from ditbench.report.reading.find import find_runs
-    from ditbench.report.reading.results import load_results
+    from ditbench.report.reading.results import find_runs, load_results
 
     if given is None:
         given = Path("results")
@@ -124,7 +122,7 @@ def load_runs(given: Path | None, blocks: str | None = None) -> pd.DataFrame:
 
 def load_sweeps(place: Path) -> list[Sweep]:
     """Read the sweeps in a directory; stderr names the runs that could not be used."""
-    from ditbench.report.tuning.sweeps import read_sweeps
+    from ditbench.report.tuning import read_sweeps
 
     sweeps, skipped = read_sweeps(place)
     _note_skipped(skipped)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from ditbench.config import RunConfig
-    from ditbench.report.tuning.sweeps import Sweep
+    from ditbench.report.tuning import Sweep
     from ditbench.runs.plan import Plan
 
 TUNED = "tuned"  # as a value of --lr
@@ -88,7 +88,7 @@ def _plan_tuned(
     configs: list[RunConfig], out: Path, device: torch.device, say: Callable[[str], None]
 ) -> list[Plan]:
     """Plans with the rates that the sweeps of `ditbench tune` chose; env.json says from which."""
-    from ditbench.report.tuning.choose import choose
+    from ditbench.report.tuning import choose
     from ditbench.runs.plan import plan_all
 
     place = out / TUNING

@@ -15,7 +15,7 @@ from ditbench.cli.output import print_rich, progress
 from ditbench.errors import EXIT_SIGNAL
 from ditbench.report.amounts import decimals, significant
 from ditbench.report.tables.columns import Column
-from ditbench.report.tables.terminal import rich_table
+from ditbench.report.tables.render import rich_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -11,7 +11,7 @@ from zlib import crc32
 import numpy as np
 from matplotlib.markers import MarkerStyle
 
-from ditbench.report.order import in_order
+from ditbench.report.facts import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
