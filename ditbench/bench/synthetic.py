@@ -10,8 +10,7 @@ import torch
 from ditbench.data.dataset import ImageDataset
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.rundir import RunDirectory
-from ditbench.runs.parts import build_objective, count_cost
-from ditbench.runs.plan import Plan, choose_backend, resolve
+from ditbench.runs.plan import Plan, build_objective, choose_backend, count_cost, resolve
 from ditbench.seeds import generator
 from ditbench.training.budget import create_budget
 
@@ -61,5 +60,5 @@ def plan_on(dataset: ImageDataset, config: RunConfig, device: torch.device) -> P
     cost = count_cost(config, dataset, objective)
     directory = RunDirectory.of(Path("bench"), config.preset, config.block, config.seed, "none")
     budget = create_budget(config, cost)
-    backend = choose_backend(config, device, directory, begun=None)
+    backend = choose_backend(config, device)
     return Plan(config, directory, cost, dataset, objective, device, budget, backend)

@@ -55,14 +55,11 @@ def _half_cross_attention(q: Tensor, kv: Tensor, num_heads: int) -> Tensor:
 
 
 def attention(qkv: Tensor, num_heads: int) -> Tensor:
-    """`ops.attention` by the kernel that suits the number of tokens and the width of heads."""
-    from ditbench.kernels import long_attention, short_attention
+    """`ops.attention`, by a kernel where the tokens are few."""
+    from ditbench.kernels import short_attention
 
-    T, head_size = qkv.shape[1], qkv.shape[2] // 3 // num_heads
-    if short_attention.fits(T, head_size):
+    if short_attention.fits(qkv.shape[1], qkv.shape[2] // 3 // num_heads):
         return short_attention.short_self_attention(qkv, num_heads)
-    if long_attention.fits(head_size):
-        return long_attention.long_self_attention(qkv, num_heads)[0]
     return ops.attention(qkv, num_heads)
 
 
