@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 
 # Enough images for long epochs: each epoch draws a permutation and moves it to the device.
 IMAGES = 16_384
-# The most bytes of images, unless one batch has more.
-BYTES = 2**26
+# Bytes of images, unless one batch has more.
+MAX_BYTES = 2**26
 # A batch whose pixels have more bytes than this is a mistake.
-MOST_BYTES = 2**33
+MAX_BATCH_BYTES = 2**33
 
 
 def random_images(height: int, width: int, channels: int, classes: int, least: int) -> ImageDataset:
-    """Random pixels and labels, the same in every call; at least `least` images, one batch.
+    """Random pixels and labels, the same in every call; at least `least` images, for one batch.
 
     Raises:
         DitbenchError: exit code 1, if a batch does not fit into memory.
     """
     size = height * width * channels
-    if least * size > MOST_BYTES:
+    if least * size > MAX_BATCH_BYTES:
         raise DitbenchError(
             f"a batch of {least:,} images of {height}x{width}x{channels} is too large for memory",
             "lower --batch-size",
             EXIT_FAILED,
         )
-    images = max(least, min(IMAGES, BYTES // size))
+    images = max(least, min(IMAGES, MAX_BYTES // size))
     draws = generator(0, "bench", "data")
     return ImageDataset(
         "random",

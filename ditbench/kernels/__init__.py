@@ -1,7 +1,7 @@
-"""Hand-written operations for a GPU in half precision; each equals a plain one to rounding.
+"""Hand-written operations for a GPU in half precision; each equals a plain one up to rounding.
 
-They are written in Triton, which compiles them in seconds. `kernel_ops` gives them as the
-`ditbench.models.ops.Ops` of a model; importing the other modules of this package needs Triton.
+They are written in Triton, which compiles them in seconds. `kernel_ops` returns them as the
+`ditbench.models.ops.Ops` of a model. This module does not need Triton; most others here do.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def kernel_ops(dtype: torch.dtype = torch.bfloat16) -> Ops:
     """The operations by kernels.
 
     Args:
-        dtype: of the branches: products, attention, norms' results. The residual stream keeps its
-            own type, and weights their float32.
+        dtype: of products, attention and the results of norms. The residual stream keeps its own
+            type, and weights stay float32.
     """
     from ditbench.kernels.linear import linear, linear_gelu
     from ditbench.kernels.residual import add, norm
@@ -84,6 +84,6 @@ def obstacle(device: torch.device) -> str | None:
     try:
         x = torch.zeros(1, 16, 16, device=device)
         kernel_ops().norm(x)
-    except Exception as error:  # whatever it is: there is no list of what a toolchain can lack
+    except Exception as error:  # a toolchain can fail in any way
         return (str(error).splitlines() or [type(error).__name__])[0]
     return None

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from ditbench.cli.run_options import Training
-from ditbench.data import dataset_names, load_dataset, loader_of
+from ditbench.data import SOURCES, load_dataset, loader_of
 from ditbench.errors import EXIT_USAGE, DitbenchError
 
 
 def test_names():
-    assert dataset_names() == ("digits", "cifar10", "fashion-mnist", "folder", "npz")
+    assert tuple(SOURCES) == ("digits", "cifar10", "fashion-mnist", "folder", "npz")
 
 
 def test_loads_by_name():

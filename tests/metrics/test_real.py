@@ -26,7 +26,7 @@ def assert_same(a: RealStatistics, b: RealStatistics) -> None:
 
 
 def test_sums_and_rows(toy: ToyExtractor, toy_data: ImageDataset):
-    found = real_statistics(toy_data, toy, batch_size=77)
+    found = compute_statistics(toy_data.images, toy, batch_size=77)
     features = toy(toy_data.images).features
     assert found.count == 300
     assert torch.allclose(found.features_sum, features.double().sum(0))
