@@ -73,7 +73,7 @@ def _print_error(message: str, hint: str | None) -> None:
 
 
 def _without_flag_types(parameters: list[Any]) -> list[Any]:
-    """The parameters, of which flags show no `<bool>` in the help page: they take no value."""
+    """Hides `<bool>` for flags in the help page: they take no value."""
     for parameter in parameters:
         if getattr(parameter, "is_flag", False):
             parameter.metavar = ""

@@ -36,8 +36,8 @@ def blocks(
     if context.invoked_subcommand is not None:
         if format is not None or output is not None:
             raise DitbenchError(
-                f"options stand before '{context.invoked_subcommand}'",
-                f"put them behind it: ditbench blocks {context.invoked_subcommand} ... --format md",
+                f"options must follow '{context.invoked_subcommand}'",
+                f"write: ditbench blocks {context.invoked_subcommand} ... --format md",
             )
         return
     from ditbench.report.amounts import decimals

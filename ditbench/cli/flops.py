@@ -57,14 +57,14 @@ def flops(
     config = load(settings=settings)
 
     from ditbench.models.cost import count
-    from ditbench.plugins.lookup import block_errors, check_options, find_block, own_options
+    from ditbench.plugins.lookup import block_errors, block_options, check_options, find_block
 
     check_options(names, size, config.options)
     counted = partial(count, size=size, height=height, width=width, channels=channels,
                       mlp_ratio=config.model.mlp_ratio, **config.model.switches)  # fmt: skip
     rows = []
     for name in names:
-        options = own_options(name, size, config.options)
+        options = block_options(name, size, config.options)
         with block_errors(name):
             cost = counted(block=find_block(name), options=options)
         rows.append({"block": name, **cost.as_dict()})

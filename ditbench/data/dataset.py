@@ -73,7 +73,7 @@ def _describe(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
 
-class NotNumbers(DitbenchError):  # noqa: N818 (named like Diverged)
+class NanSamples(DitbenchError):  # noqa: N818 (named like Diverged)
     """Samples contain NaN: exit code 1."""
 
     def __init__(self) -> None:
@@ -93,9 +93,9 @@ def to_uint8(x: Tensor) -> Tensor:
     images are quantised, too.
 
     Raises:
-        NotNumbers: exit code 1, if `x` contains NaN. The cast would turn NaN into a black pixel,
+        NanSamples: exit code 1, if `x` contains NaN. The cast would turn NaN into a black pixel,
             and a model that has diverged would get an ordinary score.
     """
     if x.isnan().any():
-        raise NotNumbers
+        raise NanSamples
     return ((x.to(torch.float32).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

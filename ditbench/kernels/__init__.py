@@ -73,7 +73,7 @@ def cross_attention(q: Tensor, kv: Tensor, num_heads: int) -> Tensor:
 
 
 @cache
-def obstacle(device: torch.device) -> str | None:
+def unavailable_reason(device: torch.device) -> str | None:
     """Why the kernels cannot run on a device, in one line; None where they can."""
     if device.type != "cuda":
         return "they need an NVIDIA GPU"

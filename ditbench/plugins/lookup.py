@@ -129,7 +129,7 @@ def block_errors(name: str, exit_code: int = EXIT_USAGE) -> AbstractContextManag
     return user_traceback(external.name, external.file, hint, exit_code)
 
 
-def own_options(name: str, size: ModelSize, given: Mapping[str, int]) -> dict[str, int]:
+def block_options(name: str, size: ModelSize, given: Mapping[str, int]) -> dict[str, int]:
     """All options of a block: the given ones that it has, and its defaults for the others.
 
     Raises:
@@ -154,7 +154,7 @@ def check_options(blocks: Iterable[str], size: ModelSize, given: Iterable[str]) 
         DitbenchError: for the first such option; the hint offers the nearest names.
     """
     names = list(dict.fromkeys(blocks))
-    known = [option for block in names for option in own_options(block, size, {})]
+    known = [option for block in names for option in block_options(block, size, {})]
     for name in given:
         if not known:
             raise DitbenchError(

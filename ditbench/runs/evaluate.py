@@ -98,7 +98,7 @@ def sample_images(
 
     Raises:
         Stopped: between two batches, if a stop was requested.
-        NotNumbers: exit code 1, if samples contain NaN.
+        NanSamples: exit code 1, if samples contain NaN.
     """
     device = next(model.parameters()).device
     shape = (dataset.channels, dataset.height, dataset.width)

@@ -38,7 +38,7 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         # Removed while it is held: a process that opens it later creates a new file. If the
-        # directory was removed meanwhile, the file may belong to another process and stays.
+        # directory was removed in the meantime, the file may belong to another process and stays.
         with suppress(OSError), file:
             if _is_still_there(path, file):
                 path.unlink()

@@ -18,11 +18,11 @@ from ditbench.models.ops import PLAIN, Ops
 from ditbench.objectives import create_objective
 from ditbench.plugins.lookup import (
     block_errors,
+    block_options,
     check_block,
     check_options,
     external_block,
     find_block,
-    own_options,
 )
 from ditbench.rundir import SWEEP, RunDirectory
 from ditbench.runs.environment import device_name, resolve_precision
@@ -113,7 +113,7 @@ def plan_all(
         directory = RunDirectory.of(out, config.preset, config.block, config.seed, fingerprint)
         budget = create_budget(config, cost)
         begun = begun_backend(directory, config, device)
-        # A complete run needs no backend, and none is looked for.
+        # A complete run needs no backend, and none is chosen.
         complete = directory.is_complete()
         backend = PLAIN_BACKEND if complete else choose_backend(config, device, begun)
         run = Plan(config, directory, cost, dataset, objective, device, budget, backend, begun)
@@ -185,7 +185,7 @@ def resolve(
         block=check_block(config.block),
         strategy={"location": external.location, "sha256": external.sha256} if external else {},
         data__digest=dataset.digest,
-        options=own_options(config.block, config.model.size, config.options),
+        options=block_options(config.block, config.model.size, config.options),
         train__precision=resolve_precision(config.train.precision, device),
         eval__sampler=objective.check_sampling(asked, config.eval.sampling_steps),
     )

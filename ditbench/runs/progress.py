@@ -56,12 +56,12 @@ class Quiet(Reporter):
 
     def warned(self, text: str) -> None:
         """Print a warning."""
-        self._complain(f"warning: {text}")
+        self._print_error(f"warning: {text}")
 
     def failed(self, plan: Plan, error: DitbenchError) -> None:
         """Print why the run failed."""
         self.close()
-        self._complain(f"failed: {plan.label}: {error.message}")
+        self._print_error(f"failed: {plan.label}: {error.message}")
 
     def close(self) -> None:
         """Stop drawing."""
@@ -70,12 +70,12 @@ class Quiet(Reporter):
         """Print a result on stdout, between two runs."""
         print(text, flush=True)
 
-    def _complain(self, text: str) -> None:
+    def _print_error(self, text: str) -> None:
         print(one_line(text), file=sys.stderr, flush=True)
 
 
 class _Progress(Quiet):
-    """Knows which run of how many this is, and how far it is."""
+    """Counts runs and positions."""
 
     budget: Budget
     label: str

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ditbench.config import read_toml
-from ditbench.data.dataset import NotNumbers
+from ditbench.data.dataset import NanSamples
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.rundir import RunDirectory
@@ -93,7 +93,7 @@ def _train(run: Plan, scorer: Scorer, reporter: Reporter, stop: StopRequest) -> 
     except Stopped:
         saver.save()
         raise
-    except (Diverged, NotNumbers) as error:  # NotNumbers: finite weights, but samples with NaN
+    except (Diverged, NanSamples) as error:  # NanSamples: finite weights, but samples with NaN
         facts = error.facts if isinstance(error, Diverged) else {"step": trainer.step}
         with suppress(DitbenchError):  # a full disk must not hide the divergence
             run.directory.write_failure({"reason": error.message, **facts})
@@ -110,7 +110,7 @@ def _rehearse(run: Plan) -> None:
 
 
 def _open(run: Plan, trainer: Trainer, reporter: Reporter) -> None:
-    """Bring trainer and directory to the last checkpoint, or to the beginning."""
+    """Restore trainer and directory from the last checkpoint, or start from step 0."""
     directory = run.directory
     resumed = resume(directory, trainer, reporter.warned)
     if not resumed and (stale := stale_run(run)) is not None:

@@ -94,7 +94,7 @@ def choose(
         DitbenchError: an unknown name; exit code 1, a backend that does not work here.
     """
     if check_name(asked) != "auto":
-        reason = _obstacle(asked, precision, device)
+        reason = _unavailable_reason(asked, precision, device)
         if reason is not None:
             raise cannot_run(asked, reason)
         return Backend(asked)
@@ -102,7 +102,7 @@ def choose(
     fallback = None
     for name in BACKENDS[:0:-1]:  # the fastest first
         if BACKENDS.index(name) <= BACKENDS.index(wanted):
-            reason = _obstacle(name, precision, device)
+            reason = _unavailable_reason(name, precision, device)
             if reason is None:
                 return Backend(name, fallback)
             fallback = fallback or f"{name}: {reason}"
@@ -115,15 +115,15 @@ def _preferred(block: type[Block], precision: str, device: torch.device) -> str:
     return "kernels" if block.fused else "compile"
 
 
-def _obstacle(name: str, precision: str, device: torch.device) -> str | None:
+def _unavailable_reason(name: str, precision: str, device: torch.device) -> str | None:
     """Why a backend does not work here, or None."""
     if name == "plain":
         return None
     if name == "compile":
-        return compiler.obstacle(device)
+        return compiler.unavailable_reason(device)
     if precision != "bf16":
         return "they compute in bf16, and the precision is fp32"
-    return kernels.obstacle(device)
+    return kernels.unavailable_reason(device)
 
 
 def cannot_run(name: str, reason: str) -> DitbenchError:

@@ -33,7 +33,7 @@ def compile_loss(objective: Objective) -> None:
 
 
 @cache
-def obstacle(device: torch.device) -> str | None:
+def unavailable_reason(device: torch.device) -> str | None:
     """Why torch cannot compile for a device, in one line; None if it can: it is tried out."""
     try:
         _configure()

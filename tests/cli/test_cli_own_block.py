@@ -231,7 +231,7 @@ def test_check_prints_one_line_per_check(cli, tmp_path):
     assert rows[0]["help"]
     clean(cli("blocks", "check", "adlan"), 2, "unknown block 'adlan'", "adaln")
     clean(cli("blocks", "check", "adaln", "--format", "cvs"), 2, "unknown format")
-    clean(cli("blocks", "--format", "csv", "check", "adaln"), 2, "options stand before 'check'")
+    clean(cli("blocks", "--format", "csv", "check", "adaln"), 2, "options must follow 'check'")
     clean(cli("blocks", "check"), 2, "missing argument")
 
 

@@ -139,7 +139,7 @@ def test_dry_run_of_a_budget_of_time_marks_what_it_estimates(cli, elsewhere, bri
 def test_what_cannot_be_compiled_is_refused_before_anything_is_written(
     cli, elsewhere, tiny, monkeypatch
 ):
-    monkeypatch.setattr("ditbench.training.compile.obstacle", lambda _device: "no g++")
+    monkeypatch.setattr("ditbench.training.compile.unavailable_reason", lambda _device: "no g++")
     for option in (("--compile", "on"), ("--backend", "compile")):
         told = cli("run", "--block", "all", *tiny, *option)
         assert (told.exit_code, told.stdout) == (1, "")
@@ -161,7 +161,7 @@ def test_what_cannot_be_compiled_is_refused_before_anything_is_written(
 
 @pytest.mark.parametrize("option", [("--compile", "on"), ("--backend", "compile")])
 def test_a_compiled_run_says_so(cli, elsewhere, tiny, monkeypatch, option):
-    monkeypatch.setattr("ditbench.training.compile.obstacle", lambda _device: None)
+    monkeypatch.setattr("ditbench.training.compile.unavailable_reason", lambda _device: None)
     monkeypatch.setattr(Backend, "prepare", lambda *_: None)
     told = cli("run", "--block", "adaln", *tiny, *option)
     assert told.exit_code == 0, told.stderr

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ditbench.data.dataset import NotNumbers
+from ditbench.data.dataset import NanSamples
 from ditbench.errors import DitbenchError
 from ditbench.runs import run, sweep
 from ditbench.training.nonfinite import Diverged
@@ -97,7 +97,7 @@ def test_samples_that_are_not_numbers_count_as_diverged(cli, tiny, tmp_path, mon
 
     def evaluate(plan, *arguments):
         if plan.config.train.lr > 5e-3:
-            raise NotNumbers
+            raise NanSamples
         return before(plan, *arguments)
 
     monkeypatch.setattr(run, "evaluate", evaluate)

@@ -1,4 +1,4 @@
-"""Damaged run directories: `compare` names each and tells the others as if it were not there."""
+"""Damaged run directories: `compare` names each and reports the others as if it were not there."""
 
 from __future__ import annotations
 
@@ -213,27 +213,25 @@ def skipped_lines(stderr):
 
 @pytest.fixture(scope="module")
 def pair(reference, tmp_path_factory, cli):
-    """Two good runs, and what is told of one of them: read only."""
+    """Two good runs, and the table of one of them: read only."""
     results = tmp_path_factory.mktemp("pair") / "results"
     write_copy(reference, results, "kept", 0)
-    told = cli("compare", results, "--format", "csv").stdout
-    assert told.count("\n") == 2
-    return results, told
+    table = cli("compare", results, "--format", "csv").stdout
+    assert table.count("\n") == 2
+    return results, table
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_a_damaged_run_is_named_and_the_others_are_told_as_ever(
-    cli, pair, reference, tmp_path, name
-):
+def test_a_damaged_run_is_named_and_the_others_are_reported(cli, pair, reference, tmp_path, name):
     damage, reason = DAMAGE[name]
     kept, expected = pair
     results = shutil.copytree(kept, tmp_path / "results")
     run = write_copy(reference, results, "damaged", 1)
     damage(run)
     before = tree(tmp_path)
-    told = cli("compare", results, "--format", "csv")
-    assert (told.exit_code, told.stdout) == (0, expected), told.stderr
-    (line,) = skipped_lines(told.stderr)
+    table = cli("compare", results, "--format", "csv")
+    assert (table.exit_code, table.stdout) == (0, expected), table.stderr
+    (line,) = skipped_lines(table.stderr)
     assert line.startswith(f"skipped: {run}: ")
     assert reason in line
     assert tree(tmp_path) == before
@@ -261,9 +259,7 @@ def test_a_damaged_run_alone_is_one_line(refused, reference, tmp_path, name):
     refused("compare", tmp_path / "results", parts=("no complete run", "1 skipped"))
 
 
-def test_of_fifty_good_runs_and_ten_damaged_ones_the_fifty_are_told_and_the_ten_are_listed(
-    cli, tmp_path
-):
+def test_fifty_good_runs_are_reported_and_ten_damaged_ones_are_listed(cli, tmp_path):
     results = tmp_path / "results"
     assert len(good_runs(results, 50)) == 50
     alone = cli("compare", results, "--format", "csv")
@@ -275,15 +271,15 @@ def test_of_fifty_good_runs_and_ten_damaged_ones_the_fifty_are_told_and_the_ten_
         DAMAGE[name][0](run)
         damaged[str(run)] = DAMAGE[name][1]
     before = tree(tmp_path)
-    told = cli("compare", results, "--format", "csv")
-    assert (told.exit_code, told.stdout) == (0, alone.stdout)
-    lines = skipped_lines(told.stderr)
+    table = cli("compare", results, "--format", "csv")
+    assert (table.exit_code, table.stdout) == (0, alone.stdout)
+    lines = skipped_lines(table.stderr)
     assert len(lines) == 10
     for line, (path, reason) in zip(lines, sorted(damaged.items()), strict=True):
         assert line.startswith(f"skipped: {path}: ")
         assert reason in line
     assert tree(tmp_path) == before
-    rows = [line.split(",") for line in told.stdout.splitlines()]
+    rows = [line.split(",") for line in table.stdout.splitlines()]
     seeds = rows[0].index("seeds")
     assert sum(int(row[seeds]) for row in rows[1:]) == 50
 
@@ -294,16 +290,16 @@ def test_a_run_of_an_odd_name_is_listed_on_one_line(cli, pair, reference, tmp_pa
     results = shutil.copytree(pair[0], tmp_path / "results")
     DAMAGE["no result.json"][0](write_copy(reference, results, name, 1))
     output = ("-o", tmp_path / "figure.png") if command == "plot" else ()
-    told = cli(command, results, *output)
-    assert told.exit_code == 0
-    assert len(skipped_lines(told.stderr)) == 1
+    table = cli(command, results, *output)
+    assert table.exit_code == 0
+    assert len(skipped_lines(table.stderr)) == 1
 
 
 def test_a_folder_that_leads_back_to_itself_is_no_endless_search(cli, pair, tmp_path):
     results = shutil.copytree(pair[0], tmp_path / "results")
     (results / "again").symlink_to(results)
-    told = cli("compare", results, "--format", "csv")
-    assert (told.exit_code, told.stdout) == (0, pair[1])
+    table = cli("compare", results, "--format", "csv")
+    assert (table.exit_code, table.stdout) == (0, pair[1])
 
 
 def test_a_pipe_in_place_of_results_is_one_line(cli, tmp_path):
@@ -316,5 +312,5 @@ def test_a_key_that_a_newer_version_added_is_no_damage(cli, pair, reference, tmp
     run = next(path.parent for path in results.rglob("config.toml"))
     json_key("result.json", "carbon", 1.0)(run)
     edit("config.toml", lambda text: text + "\n[carbon]\nprice = 1\n")(run)
-    told = cli("compare", results, "--format", "csv")
-    assert (told.exit_code, told.stderr, told.stdout) == (0, "", pair[1])
+    table = cli("compare", results, "--format", "csv")
+    assert (table.exit_code, table.stderr, table.stdout) == (0, "", pair[1])

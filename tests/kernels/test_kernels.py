@@ -222,4 +222,4 @@ def test_a_block_of_torch_s_operations_runs_by_kernels_too():
 
 
 def test_what_keeps_kernels_from_running_is_said():
-    assert kernels.obstacle(torch.device("cpu")) == "they need an NVIDIA GPU"
+    assert kernels.unavailable_reason(torch.device("cpu")) == "they need an NVIDIA GPU"

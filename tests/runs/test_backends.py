@@ -15,12 +15,14 @@ from ditbench.training.stop import Stopped, StopRequest
 
 def let_compile(patch):
     """Compiling works, and does nothing."""
-    patch.setattr(backend, "_obstacle", lambda *_: None)
+    patch.setattr(backend, "_unavailable_reason", lambda *_: None)
     patch.setattr(Backend, "prepare", lambda *_: None)
 
 
 def remove_compiler(patch):
-    patch.setattr(backend, "_obstacle", lambda name, *_: None if name == "plain" else "no g++")
+    patch.setattr(
+        backend, "_unavailable_reason", lambda name, *_: None if name == "plain" else "no g++"
+    )
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ def test_a_backend_that_does_not_work_is_refused_before_anything_is_written(make
 
 def test_a_complete_run_needs_no_backend(make_plan, monkeypatch):
     execute(make_plan())
-    monkeypatch.setattr(backend, "_obstacle", None)
+    monkeypatch.setattr(backend, "_unavailable_reason", None)
     assert make_plan(train__backend="compile").backend.name == "plain"
 
 

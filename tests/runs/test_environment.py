@@ -9,8 +9,8 @@ from ditbench.runs.environment import select_device
 @pytest.mark.parametrize(("name", "current"), [("cuda:1", ["cuda:1"]), ("cuda", []), ("cpu", [])])
 def test_a_device_that_is_chosen_becomes_the_current_one(monkeypatch, name, current):
     """Streams and kernels would otherwise be those of the first GPU."""
-    told = []
+    selected = []
     monkeypatch.setattr(torch, "zeros", lambda *_, **__: torch.ones(()))  # no GPU is here to ask
-    monkeypatch.setattr(torch.cuda, "set_device", lambda device: told.append(str(device)))
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: selected.append(str(device)))
     assert str(select_device(name)) == name
-    assert told == current
+    assert selected == current

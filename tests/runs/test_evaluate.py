@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ditbench.data.dataset import NotNumbers
+from ditbench.data.dataset import NanSamples
 from ditbench.errors import EXIT_FAILED
 from ditbench.models.registry import block_names
 from ditbench.runs.evaluate import balanced_labels, sample_images
@@ -40,7 +40,7 @@ def test_samples_that_hold_nan_are_refused_whatever_batch_they_are_in(
         return x
 
     monkeypatch.setattr(plan.objective, "sample", sample)
-    with pytest.raises(NotNumbers, match="diverged") as caught:
+    with pytest.raises(NanSamples, match="diverged") as caught:
         sample_images(model, plan.config, plan.objective, plan.dataset, balanced_labels(40, 10))
     assert caught.value.exit_code == EXIT_FAILED
 

@@ -1,7 +1,7 @@
 """A run that is killed again and again ends as one that nobody touched, byte for byte.
 
 A parent imports everything once and forks a child for each attempt: the child executes the same
-plan, and SIGKILL ends it after a random time, or inside a chosen call. The next attempt goes on
+plan, and SIGKILL ends it after a random time, or inside a chosen call. The next attempt resumes
 from what is there. When a run is complete it is compared with the uninterrupted one of the same
 configuration, and another run begins, until there were enough kills.
 """
@@ -39,7 +39,7 @@ CLOCKS = {"seconds", "sampling_seconds", "eval_seconds", "train_seconds", "steps
 
 # What a child says of itself in the byte that it shares with its parent.
 PHASES = ("loading", "training", "evaluation", "checkpoint", "rows", "result")
-# The calls in which a child can be told to end, and the part of a row that is written then.
+# The calls in which a child can be made to end, and the part of a row that is written then.
 PLACES = ("fsync", "before a rename", "after a rename", "half a file", "half a row")
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -124,31 +124,31 @@ def trap_rows(patch, trap):
     patch.setattr(rundir, "append_row", trapped_row)
 
 
-def tell_phases(patch, told):
-    """Have the process say in a shared byte what it is doing."""
+def record_phases(patch, phase_byte):
+    """Write the current phase of the process into a shared byte."""
 
-    def tell(module, name, phase):
+    def watch(module, name, phase):
         original = getattr(module, name)
 
         def call(*arguments, **options):
-            before, told[0] = told[0], PHASES.index(phase)
+            before, phase_byte[0] = phase_byte[0], PHASES.index(phase)
             try:
                 return original(*arguments, **options)
             finally:
-                told[0] = before
+                phase_byte[0] = before
 
         patch.setattr(module, name, call)
 
     def train(*arguments):
-        told[0] = PHASES.index("training")
+        phase_byte[0] = PHASES.index("training")
         return train_on(*arguments)
 
     train_on = Trainer.run
     patch.setattr(Trainer, "run", train)
-    tell(run_module, "_evaluate", "evaluation")
-    tell(checkpoint, "save_checkpoint", "checkpoint")
-    tell(rundir, "append_row", "rows")
-    tell(rundir.RunDirectory, "finish", "result")
+    watch(run_module, "_evaluate", "evaluation")
+    watch(checkpoint, "save_checkpoint", "checkpoint")
+    watch(rundir, "append_row", "rows")
+    watch(rundir.RunDirectory, "finish", "result")
 
 
 class Attempts:
@@ -157,7 +157,7 @@ class Attempts:
     def __init__(self, draws, errors):
         self.draws = draws
         self.errors = errors
-        self.told = mmap.mmap(-1, 1)
+        self.phase = mmap.mmap(-1, 1)
         self.kinds = Counter()
 
     def execute(self, plan, trap=None, seconds=None):
@@ -168,7 +168,7 @@ class Attempts:
             trap: where the child ends itself.
             seconds: after which it is killed from outside.
         """
-        self.told[0] = 0
+        self.phase[0] = 0
         child = os.fork()
         if child == 0:
             self._be_a_child(plan, trap or Trap())
@@ -178,20 +178,20 @@ class Attempts:
         _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):
             assert os.WTERMSIG(status) == signal.SIGKILL
-            self.kinds[trap.place if trap else PHASES[self.told[0]]] += 1
+            self.kinds[trap.place if trap else PHASES[self.phase[0]]] += 1
             return False
         assert os.WEXITSTATUS(status) == 0, self.errors.read_text()
         return True
 
     def _be_a_child(self, plan, trap):
-        """Never returns: a copy of pytest must not go on."""
+        """Never returns: a copy of pytest must not continue."""
         code = 1
         try:
             with pytest.MonkeyPatch.context() as patch:
                 random.seed(self.draws.random())
                 patch.setattr(checkpoint, "SECONDS_BETWEEN", 0.0)
                 patch.setattr(checkpoint, "SHARE_OF_TIME", 1e9)
-                tell_phases(patch, self.told)
+                record_phases(patch, self.phase)
                 set_trap(patch, trap)
                 execute(plan)
             code = 0
@@ -298,7 +298,7 @@ def test_a_run_that_is_killed_ends_as_one_that_is_not(make_plan, tmp_path, monke
 
 @pytest.mark.slow
 def test_a_hundred_kills_change_nothing(make_plan, tmp_path, monkeypatch, capsys):
-    """Every block, both objectives, every kind of moment. The seed is told, to repeat a failure."""
+    """Every block, both objectives, every kind of moment. The seed is printed."""
     seed = int(os.environ.get("DITBENCH_KILL_SEED", time.time_ns() % 2**32))
     combinations = list(product(block_names(), ("flow", "ddpm")))
     started = time.perf_counter()

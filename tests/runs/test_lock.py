@@ -21,19 +21,19 @@ def path(tmp_path):
 
 
 class Holder:
-    """A process that holds a lock until it is told to let go, or killed."""
+    """A process that holds a lock until it is released or killed."""
 
     def __init__(self, path):
-        ready, told = os.pipe()
+        ready, ready_writer = os.pipe()
         self.child = os.fork()
         if self.child == 0:
             try:
                 with locked(path):
-                    os.write(told, b"x")
+                    os.write(ready_writer, b"x")
                     signal.pause()
             finally:
                 os._exit(1)
-        os.close(told)
+        os.close(ready_writer)
         assert os.read(ready, 1) == b"x"
         os.close(ready)
 
@@ -63,7 +63,7 @@ def holder(hold, path):
     return hold(path)
 
 
-def test_a_second_process_is_told_who_writes(path, holder):
+def test_a_second_process_reports_who_writes(path, holder):
     with pytest.raises(DitbenchError, match=f"run is being written by process {holder.child}") as e:
         locked(path).__enter__()
     assert e.value.exit_code == 1
@@ -106,7 +106,7 @@ def test_the_lock_of_a_directory_that_was_removed_is_not_that_of_a_new_one(path,
         locked(path).__enter__()
 
 
-def test_a_lock_that_its_holder_removes_meanwhile_is_tried_again(path, monkeypatch):
+def test_a_lock_that_its_holder_removes_is_tried_again(path, monkeypatch):
     """Between opening and locking the file, it can lose its name."""
     path.parent.mkdir()
     original, calls = module._is_still_there, []
@@ -162,7 +162,7 @@ def test_a_run_that_another_process_writes_is_refused_untouched(make_plan, hold)
     assert not plan.directory.lock.exists()
 
 
-def test_what_another_process_completed_meanwhile_is_not_run_again(make_plan, monkeypatch):
+def test_what_another_process_completed_is_not_run_again(make_plan, monkeypatch):
     from ditbench.runs import run
 
     plan = make_plan()

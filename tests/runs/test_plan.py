@@ -74,7 +74,7 @@ def test_runs_on_the_same_images_read_them_once(make_plan, tmp_path, monkeypatch
     assert [plan.config for plan in plans] == configs
 
 
-def test_a_strategy_s_options_are_filled_in_and_told_apart(make_plan):
+def test_options_of_a_block_are_filled_in_and_fingerprinted(make_plan):
     """Its default is in the fingerprint, and is the same run as the same number given."""
     default = make_plan(block="adaln-lora")
     assert default.config.options == {"lora_rank": 4}  # a quarter of the hidden size

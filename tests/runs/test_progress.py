@@ -70,7 +70,7 @@ def test_a_budget_of_time_is_shown_in_seconds(make_plan, screen, monkeypatch):
     assert "/0.2 s" in screen.file.getvalue()
 
 
-def test_a_run_by_the_clock_says_from_where_it_goes_on(make_plan):
+def test_a_run_by_the_clock_prints_where_it_resumes(make_plan):
     pipe = Console(file=io.StringIO())
     plan = make_plan(budget__seconds=600.0)
     Lines(pipe, runs=1).started(plan, 812, 42.0)
@@ -78,7 +78,7 @@ def test_a_run_by_the_clock_says_from_where_it_goes_on(make_plan):
 
 
 @pytest.mark.parametrize("quiet", [True, False])
-def test_a_warning_is_told_on_stderr_even_if_quiet(capsys, quiet):
+def test_a_warning_is_printed_on_stderr_even_if_quiet(capsys, quiet):
     with reporter(1, quiet=quiet) as progress:
         progress.warned("latest.safetensors is damaged")
     captured = capsys.readouterr()

@@ -116,7 +116,7 @@ def stopped_at(plan, is_the_moment):
         execute(plan, Recorder(ask_to_stop), stop)
 
 
-def goes_on_to_the_same_end(plan, whole, step):
+def resumes_to_the_same_end(plan, whole, step):
     recorder = Recorder()
     execute(plan, recorder)
     events = recorder.events
@@ -151,7 +151,7 @@ def test_after_a_row_it_is_saved_there(make_plan, whole, step):
     assert len(read_rows(plan.directory.train)) == step
     assert not plan.directory.is_complete()
     assert not plan.directory.lock.exists()
-    assert goes_on_to_the_same_end(plan, whole, step)
+    assert resumes_to_the_same_end(plan, whole, step)
 
 
 def test_between_two_rows_the_sums_of_the_next_one_are_kept(make_plan, tmp_path, monkeypatch):
@@ -159,13 +159,13 @@ def test_between_two_rows_the_sums_of_the_next_one_are_kept(make_plan, tmp_path,
     plan, whole = make_plan(), make_plan(out=tmp_path / "whole")
     execute(whole)
     stopped_at(plan, lambda event: event.kind == "evaluated" and event.row["step"] == 4)
-    assert goes_on_to_the_same_end(plan, whole, 5)
+    assert resumes_to_the_same_end(plan, whole, 5)
 
 
 def test_after_an_evaluation_the_step_that_has_begun_is_finished(make_plan, whole):
     plan = make_plan()
     stopped_at(plan, lambda event: event.kind == "evaluated" and event.row["step"] == 2)
-    assert goes_on_to_the_same_end(plan, whole, 3)
+    assert resumes_to_the_same_end(plan, whole, 3)
 
 
 def test_a_stop_after_the_last_evaluation_comes_too_late(make_plan):
@@ -200,7 +200,7 @@ def test_an_evaluation_is_left_between_two_batches(make_plan, whole, monkeypatch
             execute(plan, stop=stop)
     assert len(calls) == 3 + 2
     assert [row["step"] for row in read_rows(plan.directory.evaluations)] == [2]
-    assert goes_on_to_the_same_end(plan, whole, 4)
+    assert resumes_to_the_same_end(plan, whole, 4)
 
 
 def test_between_two_runs_the_next_one_is_not_begun(make_plan):
@@ -265,4 +265,4 @@ def test_a_second_signal_inside_a_checkpoint_leaves_the_one_before(
             with pytest.raises(KeyboardInterrupt):
                 execute(plan)
         step = 2 if nth == 1 else 4
-        assert goes_on_to_the_same_end(plan, whole, step), nth
+        assert resumes_to_the_same_end(plan, whole, step), nth

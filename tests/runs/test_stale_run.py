@@ -1,4 +1,4 @@
-"""A strategy in a file under a run that stopped: the same, edited, moved."""
+"""The file of a block is unchanged, edited or moved after a run stopped."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def test_only_an_edit_leaves_a_run_behind(make_plan, path, tmp_path):
     recorder = Recorder()
     execute(edited, recorder)
     events = recorder.events
-    told = [event.text for event in events if event.kind == "warned"]
-    assert told == [f"Mine has changed since {first.directory.path}, which is not resumed: "
+    warnings = [event.text for event in events if event.kind == "warned"]
+    assert warnings == [f"Mine has changed since {first.directory.path}, which is not resumed: "
                     "this is a new run"]  # fmt: skip
 
 
-def test_a_run_that_was_stopped_goes_on_with_the_file_as_it_was(make_plan, path):
+def test_a_stopped_run_resumes_with_the_file_as_it_was(make_plan, path):
     plan = make_plan(block=f"{path}:Mine")
     stop_half_way(plan)
     recorder = Recorder()

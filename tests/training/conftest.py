@@ -17,7 +17,7 @@ def compile_with(monkeypatch):
         torch._dynamo.reset()
         counters.clear()
         compiler._compiled.cache_clear()
-        compiler.obstacle.cache_clear()
+        compiler.unavailable_reason.cache_clear()
 
     original = torch.compile
 

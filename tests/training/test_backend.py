@@ -21,7 +21,9 @@ class Own(Block):
 def broken(monkeypatch):
     """The names of backends that do not work."""
     names = set()
-    monkeypatch.setattr(backend, "_obstacle", lambda name, *_: "no g++" if name in names else None)
+    monkeypatch.setattr(
+        backend, "_unavailable_reason", lambda name, *_: "no g++" if name in names else None
+    )
     return names
 
 

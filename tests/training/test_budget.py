@@ -141,7 +141,7 @@ def test_after_a_resume_too_every_evaluation_has_an_update_of_its_own(make_plan,
     assert result["train_seconds"] == 15.0
 
 
-def test_a_run_by_the_clock_goes_on_with_the_time_that_is_left(make_plan, clock, tmp_path):
+def test_a_run_by_the_clock_resumes_with_the_remaining_time(make_plan, clock, tmp_path):
     options = {"budget__seconds": 6.0}
     whole = execute(make_plan(out=tmp_path / "whole", **options))
 
@@ -162,7 +162,7 @@ def test_a_run_by_the_clock_goes_on_with_the_time_that_is_left(make_plan, clock,
         assert result["final"][key] == whole["final"][key]
 
 
-def test_compute_by_the_clock_is_told_afterwards(make_plan, clock):
+def test_compute_by_the_clock_is_recorded_afterwards(make_plan, clock):
     run = make_plan(budget__seconds=6.0)
     result = execute(run)
     assert read_json(run.directory.cost)["train_flops"] is None

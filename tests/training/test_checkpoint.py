@@ -1,4 +1,4 @@
-"""Checkpoints: what they hold, how damage is found, and what a run then goes on from."""
+"""Checkpoints: what they hold, how damage is found, and what a run resumes from."""
 
 import json
 import os
@@ -118,9 +118,7 @@ def test_a_checkpoint_brings_everything_back(make_plan, monkeypatch):
     assert trainer_state(other) == trainer_state(trainer)
 
 
-def test_a_run_with_all_switches_goes_on_and_ends_as_the_uninterrupted_one(
-    make_plan, often, tmp_path
-):
+def test_a_resumed_run_with_all_switches_ends_as_the_uninterrupted_one(make_plan, often, tmp_path):
     switches = {"model__qk_norm": True, "model__norm": "rms", "model__registers": 2}
     stopped = make_plan(block="joint", **switches)
     with pytest.raises(KeyboardInterrupt):
@@ -162,7 +160,7 @@ def test_a_checkpoint_of_another_model_is_refused(make_plan, broken):
 
 
 def test_a_checkpoint_of_another_seed_is_refused(make_plan, broken):
-    """Its shapes fit: nothing but its own word tells."""
+    """Its shapes fit: only the recorded fingerprint and seed differ."""
     other = make_plan(seed=1)
     shutil.copytree(broken.directory.path, other.directory.path)
     with pytest.raises(DitbenchError, match="it belongs to another run") as raised:
@@ -193,11 +191,11 @@ def test_any_altered_byte_is_found_or_changes_nothing(broken):
         altered[place] ^= 1 << draws.randrange(8)
         path.write_bytes(altered)
         try:
-            ours, told = read_checkpoint(path)
+            ours, read = read_checkpoint(path)
         except DitbenchError as error:
             found += "not a checkpoint of this run: " in error.message
             continue
-        assert told == counters
+        assert read == counters
         assert ours.keys() == tensors.keys()
         assert all(torch.equal(ours[name], tensors[name]) for name in tensors)
     assert found > 0.95 * len(places)
@@ -332,7 +330,7 @@ def test_a_checkpoint_that_a_crash_kept_from_its_place_is_put_there(broken):
     assert broken.directory.checkpoints == [latest, before]
 
 
-def test_a_run_whose_configuration_was_removed_goes_on_and_has_it_again(broken, whole):
+def test_a_resumed_run_writes_its_removed_configuration_again(broken, whole):
     text = broken.directory.config.read_text()
     broken.directory.config.unlink()
     broken.directory.environment.unlink()

@@ -98,16 +98,16 @@ def test_seeds_share_a_compilation_and_blocks_do_not(make_plan):
 @pytest.mark.slow
 def test_a_machine_without_a_compiler_is_detected(tmp_path):
     code = (
-        "import torch; from ditbench.training.compile import obstacle; "
-        "print(obstacle(torch.device('cpu')))"
+        "import torch; from ditbench.training.compile import unavailable_reason; "
+        "print(unavailable_reason(torch.device('cpu')))"
     )
     own = {"CXX": "/nowhere/g++", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | own, capture_output=True, text=True
     )
-    assert told.stdout.startswith("InvalidCxxCompiler: No working C++ compiler")
-    assert told.stdout.count("\n") == 1
-    assert told.stderr == ""
+    assert result.stdout.startswith("InvalidCxxCompiler: No working C++ compiler")
+    assert result.stdout.count("\n") == 1
+    assert result.stderr == ""
 
 
 # Errors
@@ -126,7 +126,7 @@ def test_a_failed_compilation_is_one_line_and_nothing_is_written(make_plan, comp
         assert "\n" not in raised.value.message
         assert "--backend" in raised.value.hint
     assert not run.directory.config.exists()
-    assert "no room" in compiler.obstacle(CPU)
+    assert "no room" in compiler.unavailable_reason(CPU)
 
 
 def test_what_a_killed_compilation_left_is_named(make_plan, compile_with):
@@ -149,18 +149,18 @@ def test_a_cache_of_empty_files_is_named(tmp_path):
     ]
     own = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
 
-    def told(out):
+    def result(out):
         command = [*run, "--out", str(tmp_path / out)]
         return subprocess.run(command, env=own, capture_output=True, text=True)
 
-    assert told("first").returncode == 0
+    assert result("first").returncode == 0
     libraries = list((tmp_path / "cache").rglob("*.main.so"))
     assert libraries
     for library in libraries:
         library.write_bytes(b"")
-    again = told("second")
+    again = result("second")
     assert again.returncode == 1
     assert "error: torch cannot load what it compiled earlier" in again.stderr
     assert f"({tmp_path / 'cache'})" in again.stderr
     shutil.rmtree(tmp_path / "cache")
-    assert told("second").returncode == 0
+    assert result("second").returncode == 0

@@ -132,7 +132,7 @@ class Waits(PlainBlock):
 """
 
 
-def test_a_strategy_that_waits_for_the_gpu_is_told_its_line(tmp_path):
+def test_a_block_that_waits_for_the_gpu_is_reported_with_its_line(tmp_path):
     path = tmp_path / "waits.py"
     path.write_text(WAITS)
     run = make_plan(tmp_path / "runs", block=f"{path}:Waits")
@@ -176,7 +176,7 @@ def test_a_step_never_waits_for_the_gpu(tmp_path, options):
 
 @pytest.mark.parametrize("block", block_names())
 def test_replayed_steps_are_those_that_they_replay(tmp_path, monkeypatch, block):
-    """Data, times, noise, learning rate and average go on as without a recording."""
+    """Data, times, noise, learning rate and average equal those without a CUDA graph."""
     run = make_plan(tmp_path, block=block, budget__steps=400)
     replayed = build_trainer(run)
     for _ in range(12):
@@ -233,7 +233,7 @@ def test_a_budget_of_time_ends_in_time(tmp_path):
     assert result["steps"] > 100
 
 
-def test_the_calibration_foretells_the_speed(tmp_path):
+def test_the_calibration_predicts_the_speed(tmp_path):
     run = make_plan(tmp_path, budget__seconds=3.0)
     steps = round(3.0 / calibrate(run).seconds_per_step)
     assert execute(run)["steps"] == pytest.approx(steps, rel=0.25)
@@ -314,7 +314,7 @@ def spoil(trainer, step):
 
 
 def test_on_the_gpu_divergence_names_its_step_and_keeps_the_weights_before_it(tmp_path):
-    """Found when a row is due, some steps later: no update was applied meanwhile."""
+    """Found when a row is due, some steps later: no update was applied in between."""
     run = make_plan(tmp_path, budget__steps=2000)  # a row every ten steps
     trainer, twin = build_trainer(run), build_trainer(run)
     spoil(trainer, 5)

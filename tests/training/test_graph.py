@@ -22,19 +22,19 @@ def wait_for_the_device():
     raise RuntimeError("operation not permitted when stream is capturing")
 
 
-def test_what_cuda_forbids_is_told_with_its_place():
-    told = pytest.raises(NotRecordable, match="in which nothing may wait")
-    with told as caught, _first_error(), recording():
+def test_a_forbidden_operation_is_reported_with_its_line():
+    raises = pytest.raises(NotRecordable, match="in which nothing may wait")
+    with raises as caught, _first_error(), recording():
         wait_for_the_device()
     assert extract_tb(caught.value.__traceback__)[-1].name == "wait_for_the_device"
 
 
 @pytest.mark.parametrize("kind", [ValueError, torch.OutOfMemoryError])
-def test_any_other_failure_is_told_as_it_was(kind):
+def test_other_errors_are_raised_unchanged(kind):
     with pytest.raises(kind, match="mine"), _first_error(), recording():
         raise kind("mine")
 
 
-def test_an_end_that_fails_by_itself_is_told_as_it_was():
+def test_an_error_at_the_end_of_a_capture_is_raised_unchanged():
     with pytest.raises(RuntimeError, match="a previous error"), _first_error(), recording():
         pass

@@ -65,8 +65,8 @@ def test_a_run_stops_at_the_step_whose_loss_is_not_finite(make_plan, monkeypatch
         assert words in raised.value.hint
     assert [row["step"] for row in read_rows(plan.directory.train)] == [1, 2, 3, 4]
     assert read_checkpoint(plan.directory.checkpoint)[1]["step"] == 4
-    told = json.loads(plan.directory.failure.read_text())
-    assert told == {"reason": raised.value.message, "step": 5, "loss": None, "grad_norm": None}
+    failure = json.loads(plan.directory.failure.read_text())
+    assert failure == {"reason": raised.value.message, "step": 5, "loss": None, "grad_norm": None}
 
 
 def test_a_run_stops_at_the_step_whose_gradient_is_not_finite(make_plan, monkeypatch):
@@ -74,9 +74,9 @@ def test_a_run_stops_at_the_step_whose_gradient_is_not_finite(make_plan, monkeyp
     spoil_gradient(monkeypatch, {3})
     with pytest.raises(Diverged, match=r"at step 3 the loss is \d.* gradient inf"):
         execute(plan)
-    told = json.loads(plan.directory.failure.read_text())
-    assert (told["step"], told["grad_norm"]) == (3, None)
-    assert told["loss"] > 0
+    failure = json.loads(plan.directory.failure.read_text())
+    assert (failure["step"], failure["grad_norm"]) == (3, None)
+    assert failure["loss"] > 0
     assert [row["step"] for row in read_rows(plan.directory.train)] == [1, 2]
 
 
@@ -89,7 +89,7 @@ def test_between_two_rows_too_it_stops_at_that_step(make_plan, monkeypatch):
     assert trainer.step == 5
 
 
-def test_the_same_command_goes_on_and_a_run_that_succeeds_has_no_failure(make_plan, tmp_path):
+def test_the_same_command_resumes_and_a_run_that_succeeds_has_no_failure(make_plan, tmp_path):
     plan, whole = make_plan(), make_plan(out=tmp_path / "whole")
     with pytest.MonkeyPatch.context() as patch:
         spoil_loss(patch, {5})
@@ -247,7 +247,7 @@ def test_the_sentinel_remembers_the_first_and_counts_all(skip):
 # Clipping
 
 
-def test_gradients_are_clipped_as_torch_does_and_their_norm_is_told_before(make_plan):
+def test_gradients_are_clipped_as_in_torch_and_the_norm_before_is_logged(make_plan):
     """Against `clip_grad_norm_` in a plain loop; the last norms are below the bound."""
     bound = 1.0
     plan = make_plan(train__grad_clip=bound, train__lr=0.05)
