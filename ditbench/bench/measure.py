@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any, cast
 
@@ -168,11 +168,11 @@ def _time_sampling(warm: _Warm, steps: int) -> float:
     """Seconds of drawing one batch. Samples are moved to the CPU, which synchronizes."""
     plan = warm.row.plan
     started = time.perf_counter()
-    config = plan.config.with_values(eval__sampling_steps=steps)
-    labels = balanced_labels(config.eval.batch_size, plan.dataset.num_classes)
+    brief = replace(plan, config=plan.config.with_values(eval__sampling_steps=steps))
+    labels = balanced_labels(plan.config.eval.batch_size, plan.dataset.num_classes)
     # A DiT, or a model with the same arguments.
     model = cast("DiT", warm.candidate.average)
-    sample_images(model, config, plan.objective, plan.dataset, labels)
+    sample_images(model, brief, labels)
     return time.perf_counter() - started
 
 

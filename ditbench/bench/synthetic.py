@@ -10,9 +10,8 @@ import torch
 from ditbench.data.dataset import ImageDataset
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.rundir import RunDirectory
-from ditbench.runs.plan import Plan, build_objective, choose_backend, count_cost, resolve
+from ditbench.runs.plan import Plan, count_cost, plan_run, resolve
 from ditbench.seeds import generator
-from ditbench.training.budget import create_budget
 
 if TYPE_CHECKING:
     from ditbench.config import RunConfig
@@ -55,10 +54,6 @@ def plan_on(dataset: ImageDataset, config: RunConfig, device: torch.device) -> P
         DitbenchError: an unknown block or objective, a patch size that does not divide the images,
             a sampler that the objective does not have, a backend that does not work here.
     """
-    objective = build_objective(config)
-    config = resolve(config.with_values(data__name=dataset.name), dataset, objective, device)
-    cost = count_cost(config, dataset, objective)
+    task = resolve(config.with_values(data__name=dataset.name), dataset, device)
     directory = RunDirectory.of(Path("bench"), config.preset, config.block, config.seed, "none")
-    budget = create_budget(config, cost)
-    backend = choose_backend(config, device)
-    return Plan(config, directory, cost, dataset, objective, device, budget, backend)
+    return plan_run(task, directory, count_cost(task))

@@ -36,9 +36,8 @@ _UsageError: type[Any] = typer.BadParameter.mro()[1]
 def _errors_as_lines() -> Iterator[None]:
     """Print errors that a user can cause as two lines, and exit with their code.
 
-    No traceback of ditbench is shown. For an error that a user's own block raised, its traceback
-    is printed first. A broken pipe (`ditbench blocks | head -1`) is left to Typer, which exits
-    silently.
+    The traceback of an error in a user's own block is printed first. A broken pipe (`ditbench
+    blocks | head -1`) is left to Typer, which exits silently.
     """
     try:
         yield
@@ -72,24 +71,22 @@ def _print_error(message: str, hint: str | None) -> None:
         note("help", hint)
 
 
-def _without_flag_types(parameters: list[Any]) -> list[Any]:
+class _Flags:
     """Hides `<bool>` for flags in the help page: they take no value."""
-    for parameter in parameters:
-        if getattr(parameter, "is_flag", False):
-            parameter.metavar = ""
-    return parameters
 
-
-class _Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
-        return _without_flag_types(super().get_params(ctx))
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in parameters:
+            if getattr(parameter, "is_flag", False):
+                parameter.metavar = ""
+        return parameters
 
 
-class _Group(TyperGroup):
+class _Command(_Flags, TyperCommand): ...
+
+
+class _Group(_Flags, TyperGroup):
     """A group of commands; without arguments it shows its help page or does its own work."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _without_flag_types(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         alone = [] if self.invoke_without_command else ["--help"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ditbench.cli.options import Format, Only, Output, Results
+from ditbench.cli.options import Format, Only, Output, Results, option
 from ditbench.cli.output import emit, emit_text, load_runs, note, print_sentence, print_table
 from ditbench.errors import EXIT_FAILED, DitbenchError
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from ditbench.report.statistics.compare import Comparison
     from ditbench.report.statistics.gate import Gate
 
-_what = partial(typer.Option, rich_help_panel="What is compared")
-_instead = partial(typer.Option, rich_help_panel="Instead of a comparison")
+_what = partial(option, rich_help_panel="What is compared")
+_instead = partial(option, rich_help_panel="Instead of a comparison")
 
 
 def compare(
@@ -23,31 +23,24 @@ def compare(
     block: Only = None,
     baseline: Annotated[
         str | None,
-        _what(
-            metavar="NAME",
-            help="The block that differences refer to. Default: in-context, if it was run.",
-        ),
+        _what("NAME", "The block that differences refer to. Default: in-context, if it was run."),
     ] = None,
     target_fid: Annotated[
-        float | None,
-        _what(metavar="FID", help="Show the steps, compute and seconds to reach this FID."),
+        float | None, _what("FID", "Show the steps, compute and seconds to reach this FID.")
     ] = None,
     fail_if: Annotated[
         str | None,
-        _what(
-            metavar="CONDITION",
-            help="Exit with 1 if it is true of a block: 'fid > 1.05 * baseline'.",
-        ),
+        _what("CONDITION", "Exit with 1 if it is true of a block: 'fid > 1.05 * baseline'."),
     ] = None,
     together: Annotated[
-        bool, _what("--together", help="One ranking; an error if the runs are not alike.")
+        bool, _what(None, "One ranking; an error if the runs are not alike.", "--together")
     ] = False,
     force: Annotated[
-        bool, _what("--force", help="One ranking, marked as forced if the runs are not alike.")
+        bool, _what(None, "One ranking, marked as forced if the runs are not alike.", "--force")
     ] = False,
     diff: Annotated[
         tuple[Path, Path] | None,
-        _instead(metavar="A B", help="Show what differs between two run directories."),
+        _instead("A B", "Show what differs between two run directories."),
     ] = None,
     self_test: Annotated[bool, typer.Option("--self-test", hidden=True)] = False,
     format: Format = None,  # noqa: A002

@@ -62,7 +62,6 @@ SEEDS = range(2**63)
 # The largest count of seeds. A larger number is probably one seed, written without its comma.
 MOST_SEEDS = 10_000
 
-MULTIPLES = {"": 1, "k": 1_000, "m": 1_000_000}
 PREFIXES = {letter: 1_000**power for power, letter in enumerate(("", *"kmgtpez"))}
 SECONDS = (3_600, 60, 1)  # of an hour, a minute, a second
 # The bounds of budget.flops and budget.seconds in the configuration.
@@ -123,7 +122,7 @@ def parse_count(text: str, name: str) -> int:
     """Parse `20000`, `20k` or `1.5M` to a whole number above 0."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([km]?)", text.strip().lower().replace("_", ""))
     # Decimal, because 2.3 * 1,000,000 is not a whole number in binary.
-    count = Decimal(match[1]) * MULTIPLES[match[2]] if match else Decimal(0)
+    count = Decimal(match[1]) * PREFIXES[match[2]] if match else Decimal(0)
     if count < 1 or count != int(count):
         raise DitbenchError(
             f"{name} '{text}' is not a whole number above 0", f"write {name} 20000 or {name} 20k"

@@ -96,12 +96,9 @@ def _console() -> Console:
 
 
 def load_runs(given: Path | None, blocks: str | None = None) -> pd.DataFrame:
-    """Read the runs to report; stderr names those that could not be used, with the reason.
+    """Read the runs of some or all blocks; stderr names those that could not be used, and why.
 
-    Args:
-        given: a directory; None means `results` in the current directory, or the reference runs
-            where that has no complete run.
-        blocks: names of blocks or groups joined by commas; None means all.
+    Without a directory, they are in `results`, or are the reference runs if it has no complete run.
 
     Raises:
         DitbenchError: no run, or none of a requested block.

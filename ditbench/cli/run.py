@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -98,19 +98,16 @@ def _plan_tuned(
         chosen.update(choose(resolved, load_sweeps(place), HINT))
         return [config.with_values(train__lr=chosen[config.block].best) for config in resolved]
 
-    def origin(sweep: Sweep) -> dict[str, Any]:
-        return {
-            "from": str(place),
-            "rates": list(sweep.rates),
-            "seeds": list(sweep.seeds),
-            "budget": str(sweep.budget),
-        }
-
-    plans = plan_all(configs, out, device, settle)
-    rates = ", ".join(f"{block} {sweep.best:g}" for block, sweep in chosen.items())
+    plans = []
+    for plan in plan_all(configs, out, device, settle):
+        sweep = chosen[plan.config.block]
+        rates, seeds = list(sweep.rates), list(sweep.seeds)
+        origin = {"from": str(place), "rates": rates, "seeds": seeds, "budget": str(sweep.budget)}
+        plans.append(replace(plan, notes={"tuned_lr": origin}))
+    best = ", ".join(f"{block} {sweep.best:g}" for block, sweep in chosen.items())
     budget = next(iter(chosen.values())).budget
-    say(f"learning rates, tuned with {budget} per run in {place}: {rates}")
-    return [replace(plan, notes={"tuned_lr": origin(chosen[plan.config.block])}) for plan in plans]
+    say(f"learning rates, tuned with {budget} per run in {place}: {best}")
+    return plans
 
 
 def _execute(plans: list[Plan], say: Callable[[str], None], *, as_json: bool, quiet: bool) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ditbench.runs.evaluate import balanced_labels, sample_images
 from ditbench.runs.plan import build_trainer
@@ -34,8 +34,7 @@ TIMES = (
 )
 
 
-@dataclass(frozen=True)
-class Speed:
+class Speed(NamedTuple):
     """The speed of one model on one device."""
 
     seconds_per_step: float  # of training, the median
@@ -43,25 +42,17 @@ class Speed:
 
 
 def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """What each run is and how long it takes. Nothing is written.
+    """Yield cost, amounts and times of each run, from step 0, without compiling and scoring.
 
-    Seeds and learning rates of one configuration share a calibration. Complete runs need none.
-
-    Args:
-        plans: from `plan_all`.
-        say: receives a line of text before each calibration.
-
-    Yields:
-        Cost, amounts and times of a run from step 0, without compiling and scoring. `estimated`:
-        steps, images and FLOPs follow from the calibration. Times are None for a complete run.
+    Seeds and learning rates of one configuration share a calibration, which `say` announces.
+    `estimated`: steps, images and FLOPs follow from it. Times are None for a complete run.
 
     Raises:
         DitbenchError: exit code 1, if memory does not suffice or torch cannot compile.
     """
     speeds: dict[str, Speed] = {}
     for run in plans:
-        complete = run.directory.is_complete()
-        if complete:
+        if complete := run.directory.is_complete():
             expected = {"steps": run.directory.read_result()["steps"], **dict.fromkeys(TIMES)}
         else:
             # Speed does not depend on the rate, nor the fingerprint on the seed.
@@ -132,9 +123,9 @@ def _time_evaluation(run: Plan, trainer: Trainer) -> float:
     labels = balanced_labels(min(config.batch_size, config.samples), run.dataset.num_classes)
 
     def sample(steps: int) -> float:
-        brief = run.config.with_values(eval__sampling_steps=steps)
+        brief = replace(run, config=run.config.with_values(eval__sampling_steps=steps))
         started = time.perf_counter()
-        sample_images(trainer.ema.model, brief, run.objective, run.dataset, labels)
+        sample_images(trainer.ema.model, brief, labels)
         return time.perf_counter() - started
 
     sample(FEW_STEPS)

@@ -22,11 +22,8 @@ from ditbench.training.stopwatch import synchronize
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ditbench.config import RunConfig
-    from ditbench.data.dataset import ImageDataset
     from ditbench.metrics.score import Scorer
-    from ditbench.objectives.base import Objective
-    from ditbench.runs.plan import Plan
+    from ditbench.runs.plan import Plan, Task
     from ditbench.training.stop import StopRequest
 
 
@@ -51,7 +48,7 @@ def evaluate(run: Plan, scorer: Scorer, model: DiT, stop: StopRequest) -> Evalua
     """
     started = time.perf_counter()
     labels = balanced_labels(run.config.eval.samples, run.dataset.num_classes)
-    samples = sample_images(model, run.config, run.objective, run.dataset, labels, stop)
+    samples = sample_images(model, run, labels, stop)
     synchronize(run.device)
     sampling_seconds = time.perf_counter() - started
     scorer.reset()
@@ -85,12 +82,7 @@ def balanced_labels(count: int, num_classes: int) -> Tensor:
 
 
 def sample_images(
-    model: DiT,
-    config: RunConfig,
-    objective: Objective,
-    dataset: ImageDataset,
-    labels: Tensor,
-    stop: StopRequest | None = None,
+    model: DiT, task: Task, labels: Tensor, stop: StopRequest | None = None
 ) -> Tensor:
     """Draw one image per label: uint8 (M, C, H, W), on the CPU.
 
@@ -100,17 +92,17 @@ def sample_images(
         Stopped: between two batches, if a stop was requested.
         NanSamples: exit code 1, if samples contain NaN.
     """
-    device = next(model.parameters()).device
+    config, dataset, device = task.config, task.dataset, task.device
     shape = (dataset.channels, dataset.height, dataset.width)
     draws = generator(config.seed, "eval", "noise")
     ancestral = generator(config.seed, "eval", "ancestral", device=device)
     images = []
-    with _network(model, config.train.precision) as network:
+    with _network(model, device, config.train.precision) as network:
         for asked in labels.split(config.eval.batch_size):
             if stop is not None:
                 stop.check()
             noise = torch.randn(len(asked), *shape, generator=draws)
-            x = objective.sample(
+            x = task.objective.sample(
                 network,
                 noise.to(device, non_blocking=True),
                 asked.to(device, non_blocking=True),
@@ -125,10 +117,11 @@ def sample_images(
 
 
 @contextmanager
-def _network(model: nn.Module, precision: str) -> Iterator[Callable[..., Tensor]]:
+def _network(
+    model: nn.Module, device: torch.device, precision: str
+) -> Iterator[Callable[..., Tensor]]:
     """The model for many passes, in a precision; a DiT on a GPU as CUDA graphs."""
-    device = next(model.parameters()).device
     graphs = device.type == "cuda" and isinstance(model, DiT)
-    halved = bf16_weights(model) if graphs and precision == "bf16" else nullcontext()
-    with mixed_precision(device, precision), halved:
+    bf16 = bf16_weights(model) if graphs and precision == "bf16" else nullcontext()
+    with mixed_precision(device, precision), bf16:
         yield GraphPerShape(model) if graphs else model

@@ -20,14 +20,11 @@ class PeakMemory:
     On a GPU it is what torch allocated in addition to what was allocated when this object was
     created, so that a feature extractor is not counted. On a CPU it is the resident memory of the
     whole process, which includes libraries and is available on Linux only.
-
-    Attributes:
-        bytes: the peak, or None if it is not known.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.bytes: int | None = None
+        self.bytes: int | None = None  # the peak, if it is known
         if device.type == "cuda":
             # A trainer and its CUDA graph refer to each other: without a collection, the memory of
             # an earlier one is freed at some later time.

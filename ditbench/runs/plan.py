@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -42,15 +42,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Everything that is known of a run before it trains."""
+class Task:
+    """What a model is built from, trained on and sampled for."""
 
     config: RunConfig  # without `auto`, see `resolve`
-    directory: RunDirectory
-    cost: Cost
     dataset: ImageDataset
     objective: Objective
     device: torch.device
+
+
+@dataclass(frozen=True)
+class Plan(Task):
+    """Everything that is known of a run before it trains."""
+
+    directory: RunDirectory
+    cost: Cost
     budget: Budget
     backend: Backend = PLAIN_BACKEND
     begun: str | None = None  # the backend that a run to be resumed was begun with
@@ -83,51 +89,45 @@ def plan_all(
 ) -> list[Plan]:
     """Check configurations against everything that they name. Nothing is written.
 
-    Args:
-        configs: one per run; runs on the same images share them.
-        out: the parent of the run directories.
-        device: where to train.
-        settle: a last change of the configurations, in which no `auto` is left.
+    Run directories are below `out`. `settle` may change the configurations once more, after every
+    `auto` is replaced.
 
     Raises:
         DitbenchError: an unknown name; an option that no block has; settings that do not fit the
             data or each other; a backend that does not work on this machine.
     """
     read = cache(load_dataset)
-    parts = []
+    tasks = []
     for config in configs:
         check_options([each.block for each in configs], config.model.size, config.options)
         dataset = read(config.data.name, config.data.path)
         _check_data(config, dataset)
         extractor_class(config.metrics.features, dataset)
-        objective = build_objective(config)
-        parts.append((resolve(config, dataset, objective, device), dataset, objective))
-    settled = settle([config for config, _, _ in parts])
+        tasks.append(resolve(config, dataset, device))
+    settled = settle([task.config for task in tasks])
     costs: dict[str, Cost] = {}
     plans = []
-    for config, (_, dataset, objective) in zip(settled, parts, strict=True):
-        fingerprint = config.fingerprint
+    for config, unsettled in zip(settled, tasks, strict=True):
+        task, fingerprint = replace(unsettled, config=config), config.fingerprint
         if fingerprint not in costs:  # seeds share it
-            costs[fingerprint] = count_cost(config, dataset, objective)
-        cost = costs[fingerprint]
+            costs[fingerprint] = count_cost(task)
         directory = RunDirectory.of(out, config.preset, config.block, config.seed, fingerprint)
-        budget = create_budget(config, cost)
-        begun = begun_backend(directory, config, device)
-        # A complete run needs no backend, and none is chosen.
-        complete = directory.is_complete()
-        backend = PLAIN_BACKEND if complete else choose_backend(config, device, begun)
-        run = Plan(config, directory, cost, dataset, objective, device, budget, backend, begun)
-        plans.append(run)
+        plans.append(plan_run(task, directory, costs[fingerprint]))
     return plans
 
 
-def choose_backend(config: RunConfig, device: torch.device, begun: str | None = None) -> Backend:
-    """The backend of a run; see `choose`."""
-    train = config.train
-    return choose(train.backend, find_block(config.block), train.precision, device, begun)
+def plan_run(task: Task, directory: RunDirectory, cost: Cost) -> Plan:
+    """The plan of one run; see `create_budget` and `choose` for its errors."""
+    budget, begun = create_budget(task.config, cost), begun_backend(task, directory)
+    backend = PLAIN_BACKEND
+    if not directory.is_complete():  # a complete run needs no backend
+        block, train = find_block(task.config.block), task.config.train
+        backend = choose(train.backend, block, train.precision, task.device, begun)
+    known = (task.config, task.dataset, task.objective, task.device)
+    return Plan(*known, directory, cost, budget, backend, begun)
 
 
-def begun_backend(directory: RunDirectory, config: RunConfig, device: torch.device) -> str | None:
+def begun_backend(task: Task, directory: RunDirectory) -> str | None:
     """The backend in env.json of a run that has a checkpoint, made on a device of this name."""
     if not directory.checkpoints or not directory.environment.is_file():
         return None
@@ -135,21 +135,23 @@ def begun_backend(directory: RunDirectory, config: RunConfig, device: torch.devi
         facts = read_json(directory.environment)
     except DitbenchError:  # a damaged env.json does not prevent a run from being resumed
         return None
-    if facts.get("device") != device_name(device):
+    if facts.get("device") != device_name(task.device):
         return None
     if facts.get("backend") in BACKENDS[1:]:
         return str(facts["backend"])
     # Earlier versions recorded only `compiled`, and used kernels on a GPU in bf16.
     if facts.get("compiled") is True:
         return "compile"
-    return "kernels" if device.type == "cuda" and config.train.precision == "bf16" else "plain"
+    bf16 = task.config.train.precision == "bf16"
+    return "kernels" if task.device.type == "cuda" and bf16 else "plain"
 
 
 def build_trainer(run: Plan) -> Trainer:
     """A trainer of a planned run, at step 0."""
-    config, objective, dataset, device = run.config, run.objective, run.dataset, run.device
-    model = build_model(config, dataset, objective, device, run.backend.ops)
-    return Trainer(config, model, objective, dataset, device, run.budget, backend=run.backend)
+    model = build_model(run, run.backend.ops)
+    return Trainer(
+        run.config, model, run.objective, run.dataset, run.device, run.budget, backend=run.backend
+    )
 
 
 def _check_data(config: RunConfig, dataset: ImageDataset) -> None:
@@ -171,17 +173,16 @@ def _check_data(config: RunConfig, dataset: ImageDataset) -> None:
         )
 
 
-def resolve(
-    config: RunConfig, dataset: ImageDataset, objective: Objective, device: torch.device
-) -> RunConfig:
+def resolve(config: RunConfig, dataset: ImageDataset, device: torch.device) -> Task:
     """Replace every `auto`, so that the fingerprint covers what is done; check the sampler.
 
     Of the options, those of the block are kept; its defaults, and the location and the digest of an
     external block, are added.
     """
+    objective = build_objective(config)
     asked = None if config.eval.sampler == "auto" else config.eval.sampler
     external = external_block(config.block)
-    return config.with_values(
+    resolved = config.with_values(
         block=check_block(config.block),
         strategy={"location": external.location, "sha256": external.sha256} if external else {},
         data__digest=dataset.digest,
@@ -189,19 +190,19 @@ def resolve(
         train__precision=resolve_precision(config.train.precision, device),
         eval__sampler=objective.check_sampling(asked, config.eval.sampling_steps),
     )
+    return Task(resolved, dataset, objective, device)
 
 
-def model_arguments(
-    config: RunConfig, dataset: ImageDataset, objective: Objective
-) -> dict[str, Any]:
-    """The arguments of both `DiT` and `cost.count` for a run."""
+def _model_arguments(task: Task) -> dict[str, Any]:
+    """The arguments of both `DiT` and `cost.count`."""
+    config, dataset = task.config, task.dataset
     return {
         "block": find_block(config.block),
         "size": config.model.size,
         "height": dataset.height,
         "width": dataset.width,
         "channels": dataset.channels,
-        "out_channels": objective.output_channels(dataset.channels),
+        "out_channels": task.objective.output_channels(dataset.channels),
         "num_classes": dataset.num_classes,
         "mlp_ratio": config.model.mlp_ratio,
         "options": config.options,
@@ -209,25 +210,19 @@ def model_arguments(
     }
 
 
-def count_cost(config: RunConfig, dataset: ImageDataset, objective: Objective) -> Cost:
-    """The cost of the model of a run. Raises a DitbenchError if it cannot be built."""
-    with block_errors(config.block):
-        return count(**model_arguments(config, dataset, objective))
+def count_cost(task: Task) -> Cost:
+    """The cost of the model of a task. Raises a DitbenchError if it cannot be built."""
+    with block_errors(task.config.block):
+        return count(**_model_arguments(task))
 
 
-def build_model(
-    config: RunConfig,
-    dataset: ImageDataset,
-    objective: Objective,
-    device: torch.device,
-    ops: Ops = PLAIN,
-) -> DiT:
-    """The initialised model of a run."""
+def build_model(task: Task, ops: Ops = PLAIN) -> DiT:
+    """The initialised model of a task, on its device."""
     with torch.device("meta"):  # torch's own initialisation draws from the global generator
-        model = DiT(**model_arguments(config, dataset, objective), ops=ops)
+        model = DiT(**_model_arguments(task), ops=ops)
     model.to_empty(device="cpu")
-    model.initialize(config.seed)
-    return model.to(device)
+    model.initialize(task.config.seed)
+    return model.to(task.device)
 
 
 def build_objective(config: RunConfig) -> Objective:

@@ -27,7 +27,10 @@ SECONDS_BETWEEN_LINES = 5.0
 
 
 class Reporter:
-    """Receives the events of runs, one run after the other; this one ignores them."""
+    """Receives the events of runs, one run after the other.
+
+    This one prints warnings and failures on stderr, and results on stdout.
+    """
 
     def started(self, plan: Plan, step: int, seconds: float) -> None:
         """A run starts, at step 0 or, with its seconds of training so far, at a checkpoint."""
@@ -38,28 +41,15 @@ class Reporter:
     def evaluated(self, row: dict[str, Any]) -> None:
         """A row was added to eval.csv."""
 
-    def warned(self, text: str) -> None:
-        """Something is not as expected; the run continues."""
-
     def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
         """The run is complete; `reused` if it was complete before. `result` is result.json."""
 
-    def failed(self, plan: Plan, error: DitbenchError) -> None:
-        """The run ended in an error; the other runs continue."""
-
-
-SILENT = Reporter()
-
-
-class Quiet(Reporter):
-    """Prints warnings and failures on stderr, and results on stdout."""
-
     def warned(self, text: str) -> None:
-        """Print a warning."""
+        """Something is not as expected; the run continues."""
         self._print_error(f"warning: {text}")
 
     def failed(self, plan: Plan, error: DitbenchError) -> None:
-        """Print why the run failed."""
+        """The run ended in an error; the other runs continue."""
         self.close()
         self._print_error(f"failed: {plan.label}: {error.message}")
 
@@ -74,7 +64,7 @@ class Quiet(Reporter):
         print(one_line(text), file=sys.stderr, flush=True)
 
 
-class _Progress(Quiet):
+class _Progress(Reporter):
     """Counts runs and positions."""
 
     budget: Budget
@@ -158,16 +148,14 @@ class Bars(_Progress):
             TextColumn("[cyan]{task.fields[metrics]}"),
             console=self.console,
         )
-        reached = self._reached(step, seconds)
-        self.progress.add_task(
-            self.label, total=self.budget.amount, **reached, state="", metrics=""
-        )
+        self.progress.add_task(self.label, total=self.budget.amount, place="", state="", metrics="")
+        self._reach(step, seconds)
         self.progress.start()
 
     def logged(self, row: Logged) -> None:
         """Move the bar."""
-        state = f"{row.step / row.seconds:.1f} it/s  loss {row.loss:.3f}"
-        self._update(**self._reached(row.step, row.seconds), state=state)
+        self._update(state=f"{row.step / row.seconds:.1f} it/s  loss {row.loss:.3f}")
+        self._reach(row.step, row.seconds)
 
     def evaluated(self, row: dict[str, Any]) -> None:
         """Show FID."""
@@ -185,21 +173,21 @@ class Bars(_Progress):
         if self.number:
             self.progress.stop()
 
-    def _reached(self, step: int, seconds: float) -> dict[str, Any]:
+    def _reach(self, step: int, seconds: float) -> None:
         position = self._position(step, seconds)
         symbol = " s" if self.budget.unit == "second" else ""
-        return {"completed": position, "place": self.budget.place(position) + symbol}
+        self._update(completed=position, place=self.budget.place(position) + symbol)
 
     def _update(self, **fields: Any) -> None:
         self.progress.update(TaskID(0), **fields)  # each bar is the only one of its `Progress`
 
 
 @contextmanager
-def reporter(runs: int, *, quiet: bool) -> Iterator[Quiet]:
+def reporter(runs: int, *, quiet: bool) -> Iterator[Reporter]:
     """The reporter for stderr: bars on a terminal, lines in a pipe, warnings only if quiet."""
     console = Console(stderr=True)
     kind = Bars if console.is_terminal else Lines
-    with closing(Quiet() if quiet else kind(console, runs)) as chosen:
+    with closing(Reporter() if quiet else kind(console, runs)) as chosen:
         yield chosen
 
 

@@ -9,15 +9,16 @@ from ditbench.config import read_toml
 from ditbench.data.dataset import NanSamples
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
-from ditbench.rundir import RunDirectory
-from ditbench.runs import records
-from ditbench.runs.evaluate import create_scorer, evaluate
-from ditbench.runs.grid import save_run_grid
+from ditbench.plugins.lookup import external_block, package_of
+from ditbench.rundir import RunDirectory, metric_suffix
+from ditbench.runs import environment
+from ditbench.runs.evaluate import Evaluation, create_scorer, evaluate
 from ditbench.runs.lock import locked
 from ditbench.runs.memory import PeakMemory
 from ditbench.runs.plan import build_trainer
-from ditbench.runs.progress import SILENT
-from ditbench.runs.runtime_errors import out_of_memory_as_error, training_errors
+from ditbench.runs.progress import Reporter
+from ditbench.runs.runtime_errors import training_errors
+from ditbench.runs.sample import save_run_grid
 from ditbench.training.checkpoint import Saver, resume
 from ditbench.training.nonfinite import Diverged
 from ditbench.training.stop import Stopped, StopRequest
@@ -26,31 +27,29 @@ from ditbench.training.trainer import EvaluationDue, Logged
 if TYPE_CHECKING:
     from ditbench.metrics.score import Scorer
     from ditbench.runs.plan import Plan
-    from ditbench.runs.progress import Reporter
     from ditbench.training.trainer import Trainer
 
 
 def execute(
-    run: Plan, reporter: Reporter = SILENT, stop: StopRequest | None = None
+    run: Plan, reporter: Reporter | None = None, stop: StopRequest | None = None
 ) -> dict[str, Any]:
     """Train and evaluate one planned run.
 
-    A complete run is not repeated. An interrupted run resumes from its last checkpoint.
-
-    Returns:
-        The contents of result.json.
+    A complete run is not repeated. An interrupted run resumes from its last checkpoint. Returns
+    the contents of result.json.
 
     Raises:
         Stopped: a stop was requested; the run is saved.
         DitbenchError: exit code 1, if training diverges, memory does not suffice, torch cannot
             compile, the directory cannot be written or another process is writing to it.
     """
+    reporter = Reporter() if reporter is None else reporter
     stop = StopRequest() if stop is None else stop
     directory = run.directory
     stop.check()  # between two runs
     if not directory.is_complete():
         # Missing weights of a feature extractor are found before anything is written.
-        with out_of_memory_as_error(run):
+        with training_errors(run):
             scorer = create_scorer(run)
         with locked(directory.lock):
             # Another process may have completed the run in the meantime.
@@ -98,7 +97,7 @@ def _train(run: Plan, scorer: Scorer, reporter: Reporter, stop: StopRequest) -> 
         with suppress(DitbenchError):  # a full disk must not hide the divergence
             run.directory.write_failure({"reason": error.message, **facts})
         raise
-    return records.result(run, trainer, scorer, memory)
+    return _result(run, trainer, scorer, memory)
 
 
 def _rehearse(run: Plan) -> None:
@@ -119,7 +118,7 @@ def _open(run: Plan, trainer: Trainer, reporter: Reporter) -> None:
             "this is a new run"
         )
     if not (resumed and directory.is_described()):
-        records.write_description(run, records.environment_facts(run), resumed=resumed)
+        _write_description(run, _environment_facts(run), resumed=resumed)
     elif run.begun not in (None, run.backend.name):
         why = f" ({run.backend.fallback})" if run.backend.fallback else ""
         reporter.warned(
@@ -128,7 +127,7 @@ def _open(run: Plan, trainer: Trainer, reporter: Reporter) -> None:
         )
         facts = read_json(directory.environment) | run.backend.describe()
         facts["backend_changed_at_step"] = trainer.step
-        records.write_description(run, facts, resumed=True)
+        _write_description(run, facts, resumed=True)
 
 
 def stale_run(run: Plan) -> RunDirectory | None:
@@ -154,4 +153,82 @@ def _evaluate(
     evaluation = evaluate(run, scorer, trainer.ema.model, stop)
     path, classes = run.directory.samples(due.step), run.dataset.num_classes
     save_run_grid(path, evaluation.samples, evaluation.labels, classes)
-    return records.evaluation_row(run, scorer, evaluation, due)
+    return _evaluation_row(run, scorer, evaluation, due)
+
+
+def _environment_facts(run: Plan) -> dict[str, Any]:
+    """The contents of env.json."""
+    facts = environment.describe(run.device) | run.backend.describe() | run.notes
+    external = external_block(run.config.block)
+    if external and (package := package_of(external.defined_at)):
+        facts["strategy_package"] = package
+    return facts
+
+
+def _write_description(run: Plan, facts: dict[str, Any], *, resumed: bool) -> None:
+    """Write what is known before training; what an earlier start left is removed."""
+    steps = run.budget.steps
+    cost = {
+        "block": run.config.block,
+        **run.cost.as_dict(),
+        "train_flops_per_image": run.cost.train_flops_per_image,
+        # Under a time budget, only the result says how many steps were made.
+        "train_flops": None if steps is None else run.train_flops(steps),
+    }
+    external = external_block(run.config.block)
+    write = run.directory.describe if resumed else run.directory.start
+    write(run.config.to_toml(), facts, cost, external.source if external else None)
+
+
+def _evaluation_row(
+    run: Plan, scorer: Scorer, evaluation: Evaluation, due: EvaluationDue
+) -> dict[str, Any]:
+    """One row of eval.csv."""
+    config = run.config
+    suffix = f"_{metric_suffix(config.eval.samples)}"
+    metrics = {
+        metric.name + suffix * metric.depends_on_samples: evaluation.metrics[metric.name]
+        for metric in scorer.metrics
+    }
+    return {
+        "step": due.step,
+        "images": due.images,
+        "train_flops": run.train_flops(due.step),
+        "seconds": due.seconds,
+        **metrics,
+        "features": config.metrics.features,
+        "samples": config.eval.samples,
+        "sampler": config.eval.sampler,
+        "sampling_steps": config.eval.sampling_steps,
+        "cfg_scale": config.eval.cfg_scale,
+        "ema_decay": config.train.ema_decay,
+        "sampling_seconds": evaluation.sampling_seconds,
+        "eval_seconds": evaluation.seconds,
+    }
+
+
+def _result(run: Plan, trainer: Trainer, scorer: Scorer, memory: PeakMemory) -> dict[str, Any]:
+    """The contents of result.json. Sums come from eval.csv: a resumed run has several parts."""
+    rows = run.directory.read_evaluations()
+    sampling_seconds = sum(row["sampling_seconds"] for row in rows)
+    return {
+        "preset": run.config.preset,
+        "block": run.config.block,
+        "seed": run.config.seed,
+        "fingerprint": run.config.fingerprint,
+        "dataset_digest": run.dataset.digest,
+        "features_digest": scorer.extractor.digest,
+        "steps": trainer.step,
+        "images": trainer.images,
+        "train_flops": run.train_flops(trainer.step),
+        "skipped_updates": int(trainer.sentinel.count.item()),
+        "train_seconds": trainer.seconds,
+        "eval_seconds": sum(row["eval_seconds"] for row in rows),
+        "steps_per_second": trainer.step / trainer.seconds,
+        "samples_per_second": len(rows) * run.config.eval.samples / sampling_seconds,
+        "peak_memory_bytes": memory.bytes,
+        "device": environment.device_name(run.device),
+        "metrics": [metric.describe() for metric in scorer.metrics],
+        "scoring": scorer.describe(run.config.eval.samples),
+        "final": rows[-1],
+    }

@@ -23,28 +23,25 @@ _COMPILER = ("torch._dynamo", "torch._inductor")
 @contextmanager
 def training_errors(run: Plan) -> Iterator[None]:
     """Raise a DitbenchError for too little memory, a failed compilation or an external block."""
-    with block_errors(run.config.block, EXIT_FAILED), out_of_memory_as_error(run):
+    with block_errors(run.config.block, EXIT_FAILED):
         try:
             yield
         except RuntimeError as error:
-            if "can't allocate memory" in str(error):  # the CPU allocator has no class for it
-                raise torch.OutOfMemoryError(str(error)) from error
+            # The CPU allocator has no class for it.
+            memory = isinstance(error, torch.OutOfMemoryError)
+            if memory or "can't allocate memory" in str(error):
+                raise _out_of_memory(run) from error
             if type(error).__module__.startswith(_COMPILER):
                 raise cannot_run("compile", reason_of(error)) from error
             raise
 
 
-@contextmanager
-def out_of_memory_as_error(run: Plan) -> Iterator[None]:
-    """Raise a DitbenchError that says what to lower if memory does not suffice."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        training, sampling = run.config.train.batch_size, run.config.eval.batch_size
-        raise DitbenchError(
-            f"{run.device} ran out of memory: batch size {training} in training, "
-            f"{sampling} in sampling, {run.config.train.precision}",
-            f"lower one: --batch-size {max(1, training // 2)} or "
-            f"--set eval.batch_size={max(1, sampling // 2)}",
-            EXIT_FAILED,
-        ) from error
+def _out_of_memory(run: Plan) -> DitbenchError:
+    training, sampling = run.config.train.batch_size, run.config.eval.batch_size
+    return DitbenchError(
+        f"{run.device} ran out of memory: batch size {training} in training, "
+        f"{sampling} in sampling, {run.config.train.precision}",
+        f"lower one: --batch-size {max(1, training // 2)} or "
+        f"--set eval.batch_size={max(1, sampling // 2)}",
+        EXIT_FAILED,
+    )

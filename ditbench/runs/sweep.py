@@ -68,8 +68,7 @@ def has_diverged(plan: Plan) -> bool:
 def execute_sweep(plans: Sequence[Plan], reporter: Reporter, stop: StopRequest) -> list[Plan]:
     """Train and evaluate each run; a run that fails does not stop the others.
 
-    Returns:
-        The runs that failed and have not diverged. The next sweep repeats them.
+    Returns the runs that failed and have not diverged, which the next sweep repeats.
 
     Raises:
         Stopped: a stop was requested; the run is saved.

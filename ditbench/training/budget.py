@@ -29,20 +29,13 @@ class Budget:
     """Steps, or seconds of training without evaluation. Training ends with the last evaluation.
 
     At least one update precedes each evaluation, even if it takes longer than the time for it.
-
-    Attributes:
-        amount: the whole budget, in its unit.
-        steps: the number of updates, or None if it depends on the clock.
-        marks: the positions at which to evaluate, ascending; the last is the amount.
-        log_interval: the distance between two rows of the log.
-        warmup: the position up to which the learning rate rises.
     """
 
-    amount: float
-    steps: int | None
-    marks: Sequence[float]
-    log_interval: float
-    warmup: float
+    amount: float  # the whole budget, in its unit
+    steps: int | None  # the number of updates, or None if it depends on the clock
+    marks: Sequence[float]  # the positions at which to evaluate, ascending; the last is the amount
+    log_interval: float  # the distance between two rows of the log
+    warmup: float  # the position up to which the learning rate rises
 
     @property
     def unit(self) -> str:

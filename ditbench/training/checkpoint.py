@@ -47,10 +47,8 @@ class Saver:
     """Saves a trainer at intervals that keep the cost of saving low."""
 
     def __init__(self, directory: RunDirectory, trainer: Trainer) -> None:
-        self.directory = directory
-        self.trainer = trainer
-        self.saved = time.monotonic()
-        self.pause = SECONDS_BETWEEN
+        self.directory, self.trainer = directory, trainer
+        self.saved, self.pause = time.monotonic(), SECONDS_BETWEEN
 
     def save(self) -> None:
         """Save now."""
@@ -68,10 +66,8 @@ class Saver:
 def resume(directory: RunDirectory, trainer: Trainer, on_damage: Callable[[str], None]) -> bool:
     """Restore a trainer at step 0, and the tables of its run, from the latest readable checkpoint.
 
-    `on_damage` receives a line of text for each checkpoint that was skipped.
-
-    Returns:
-        Whether there was a checkpoint.
+    `on_damage` receives a line of text for each checkpoint that was skipped. Returns whether there
+    was a checkpoint.
 
     Raises:
         DitbenchError: exit code 1, if no checkpoint is usable or the tables lack rows of it.

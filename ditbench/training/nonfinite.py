@@ -27,11 +27,8 @@ class Sentinel:
 
     Reading a value at every step would stall a GPU. Therefore all state is on the device, the
     optimizer skips bad updates (`found_inf`, as with gradient scalers), and `check` is called when
-    a row of the log is due.
-
-    Args:
-        device: the device of the model.
-        skip: skip bad updates only; otherwise the weights stay as before the first one.
+    a row of the log is due. With `skip`, only bad updates are skipped; without it, the weights stay
+    as before the first one.
     """
 
     def __init__(self, device: torch.device, *, skip: bool) -> None:

@@ -15,11 +15,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(Exception):  # noqa: N818 (not an error)
-    """A run ended early because a stop was requested; its state is saved.
-
-    Args:
-        number: the number of the signal.
-    """
+    """A run ended early because of a signal with this number; its state is saved."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -27,13 +23,9 @@ class Stopped(Exception):  # noqa: N818 (not an error)
 
 
 class StopRequest:
-    """Whether the process was asked to stop. Loops check it between two steps.
+    """Whether the process was asked to stop. Loops check it between two steps."""
 
-    Attributes:
-        number: the number of the first signal, or None.
-    """
-
-    number: int | None = None
+    number: int | None = None  # of the first signal
 
     def __bool__(self) -> bool:
         return self.number is not None

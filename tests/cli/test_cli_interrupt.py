@@ -144,15 +144,15 @@ def test_a_signal_in_an_evaluation_does_not_wait_for_its_end(forked, tmp_path, t
 
 def test_of_a_grid_what_is_complete_is_told_and_the_rest_goes_on(forked, tmp_path, tiny):
     def between_runs(patch):
-        from ditbench.runs.progress import Quiet
+        from ditbench.runs.progress import Reporter
 
-        say = Quiet.say
+        say = Reporter.say
 
         def signalled(self, text):
             say(self, text)
             os.kill(os.getpid(), signal.SIGINT)
 
-        patch.setattr(Quiet, "say", signalled)
+        patch.setattr(Reporter, "say", signalled)
 
     arguments = ("run", "--block", "adaln", "--seeds", "2", *tiny, "--out", tmp_path / "out")
     told, stdout, stderr = forked(*arguments, prepare=between_runs)

@@ -61,9 +61,9 @@ def test_a_slower_step_is_measured_as_such(make_plan, monkeypatch):
         trainer.update = update
         return trainer
 
-    def sample(_model, config, _objective, _dataset, labels):
+    def sample(_model, task, labels):
         assert len(labels) == 16
-        clock.now += 5.0 + 2.0 * config.eval.sampling_steps
+        clock.now += 5.0 + 2.0 * task.config.eval.sampling_steps
 
     monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(module, "build_trainer", build)

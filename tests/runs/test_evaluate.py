@@ -17,9 +17,9 @@ def test_every_block_and_step_is_sampled_from_the_same_noise(make_plan):
     samples = []
     for block in block_names():
         plan = make_plan(block=block)
-        model = build_model(plan.config, plan.dataset, plan.objective, plan.device)
+        model = build_model(plan)
         labels = balanced_labels(40, 10)
-        samples.append(sample_images(model, plan.config, plan.objective, plan.dataset, labels))
+        samples.append(sample_images(model, plan, labels))
     assert samples[0].float().std() > 50
     assert all(torch.equal(samples[0], other) for other in samples[1:])
 
@@ -29,7 +29,7 @@ def test_samples_that_hold_nan_are_refused_whatever_batch_they_are_in(
     make_plan, monkeypatch, batch
 ):
     plan = make_plan(eval__batch_size=10)
-    model = build_model(plan.config, plan.dataset, plan.objective, plan.device)
+    model = build_model(plan)
     original, batches = plan.objective.sample, []
 
     def sample(*args, **options):
@@ -41,7 +41,7 @@ def test_samples_that_hold_nan_are_refused_whatever_batch_they_are_in(
 
     monkeypatch.setattr(plan.objective, "sample", sample)
     with pytest.raises(NanSamples, match="diverged") as caught:
-        sample_images(model, plan.config, plan.objective, plan.dataset, balanced_labels(40, 10))
+        sample_images(model, plan, balanced_labels(40, 10))
     assert caught.value.exit_code == EXIT_FAILED
 
 

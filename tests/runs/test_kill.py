@@ -23,8 +23,8 @@ import pytest
 
 from ditbench import rundir
 from ditbench.models.registry import block_names
-from ditbench.runs import grid
 from ditbench.runs import run as run_module
+from ditbench.runs import sample
 from ditbench.runs.run import execute
 from ditbench.training import budget, checkpoint
 from ditbench.training.checkpoint import read_checkpoint
@@ -102,7 +102,7 @@ def trap_files(patch, trap):
 
         write_atomically(path, half if trap("half a file") else write)
 
-    for module in (rundir, grid):
+    for module in (rundir, sample):
         patch.setattr(module, "write_atomically", trapped_write)
 
 

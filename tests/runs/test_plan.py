@@ -84,7 +84,7 @@ def test_options_of_a_block_are_filled_in_and_fingerprinted(make_plan):
     assert given.config.fingerprint == default.config.fingerprint
     assert other.config.fingerprint != default.config.fingerprint
     assert other.cost.parameters < default.cost.parameters
-    model = build_model(other.config, other.dataset, other.objective, other.device)
+    model = build_model(other)
     assert model.blocks[0].lora_down.weight.shape == (2, 16)
 
 

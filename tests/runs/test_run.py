@@ -99,10 +99,7 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one(make_plan, tmp_path, b
         one, two = getattr(whole.directory, name), getattr(broken.directory, name)
         assert without_clocks(one) == without_clocks(two)
     assert without_clocks(whole.directory.train)[-1]["step"] == "6"
-    final = [
-        build_model(plan.config, plan.dataset, plan.objective, plan.device)
-        for plan in (whole, broken)
-    ]
+    final = [build_model(plan) for plan in (whole, broken)]
     for plan, model in zip((whole, broken), final, strict=True):
         assert load_ema(plan.directory.checkpoint, model) == 6
     one, two = (model.state_dict() for model in final)
@@ -120,7 +117,7 @@ def test_the_averaged_weights_are_what_is_evaluated(make_plan, monkeypatch):
 
     monkeypatch.setattr(run_module, "evaluate", spy)
     execute(plan)
-    saved = build_model(plan.config, plan.dataset, plan.objective, plan.device)
+    saved = build_model(plan)
     load_ema(plan.directory.checkpoint, saved)
     assert len(set(map(id, models))) == 1
     for name, value in models[0].state_dict().items():

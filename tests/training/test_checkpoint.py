@@ -139,7 +139,7 @@ def _columns():
 
 
 def test_the_averaged_weights_are_loaded_with_their_step(broken):
-    model = build_model(broken.config, broken.dataset, broken.objective, broken.device)
+    model = build_model(broken)
     step = load_ema(broken.directory.checkpoint, model)
     tensors, counters = read_checkpoint(broken.directory.checkpoint)
     assert step == counters["step"] == 4
@@ -148,7 +148,7 @@ def test_the_averaged_weights_are_loaded_with_their_step(broken):
 
 def test_a_checkpoint_of_another_model_is_refused(make_plan, broken):
     other = make_plan(model__depth=1)
-    model = build_model(other.config, other.dataset, other.objective, other.device)
+    model = build_model(other)
     with pytest.raises(DitbenchError, match="not a checkpoint of this run"):
         load_ema(broken.directory.checkpoint, model)
     shutil.copytree(broken.directory.path, other.directory.path)

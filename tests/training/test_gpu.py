@@ -76,7 +76,7 @@ def test_the_gpu_computes_what_the_cpu_does(tmp_path):
     ]
     outputs = []
     for run in plans:
-        model = build_model(run.config, run.dataset, run.objective, run.device)
+        model = build_model(run)
         torch.nn.init.ones_(model.final_layer.linear.weight)
         x = torch.linspace(-1, 1, 4 * 64).view(4, 1, 8, 8).to(run.device)
         t, y = torch.arange(4.0).to(run.device), torch.arange(4).to(run.device)
@@ -204,7 +204,7 @@ def test_replayed_samples_are_those_that_are_launched(tmp_path, monkeypatch, obj
         for weight in model.parameters():
             weight += 0.02 * torch.randn_like(weight)
     labels = torch.arange(50) % 10
-    args = (model, run.config, run.objective, run.dataset, labels)
+    args = (model, run, labels)
     replayed = sample_images(*args)
     monkeypatch.setattr("ditbench.runs.evaluate.GraphPerShape", lambda model: model)
     launched = sample_images(*args)
