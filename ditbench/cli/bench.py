@@ -18,6 +18,7 @@ from ditbench.cli.output import emit, print_table, progress
 from ditbench.cli.run_options import Model, Quiet, takes
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_input
+from ditbench.plugins.lookup import check_options
 from ditbench.report.amounts import decimals, significant
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import format_of
@@ -167,7 +168,6 @@ def _rows(
     from ditbench.bench.adapters import OURS, load_peer
     from ditbench.bench.measure import Row
     from ditbench.bench.synthetic import plan_on, random_images
-    from ditbench.plugins.lookup import check_options
 
     check_options(names, config.model.size, config.options)
     peers = [] if peer is None else [part.strip() for part in peer.split(",")]

@@ -11,6 +11,9 @@ from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
 from ditbench.models.registry import block_names, group_names
 from ditbench.models.sizes import parse_model
 from ditbench.plugins.lookup import block_errors, find_block, installed, shadowed
+from ditbench.report.amounts import decimals
+from ditbench.report.tables.columns import Column
+from ditbench.report.tables.render import format_of, rich_table
 
 if TYPE_CHECKING:
     from ditbench.plugins.check import Outcome
@@ -20,6 +23,20 @@ MODEL = "XL/2"
 INPUT = {"height": 32, "width": 32, "channels": 4}
 REFERENCE = "adaln"
 WIDTH = 80
+COLUMNS = [
+    Column("block", "Block"),
+    Column("conditioning", "How the conditioning enters"),
+    Column("formula", None),
+    Column("reads", None),
+    Column("final_layer", "Final layer"),
+    Column("own_tokens", None),
+    Column("options", None),
+    Column("starts_as", "Starts as"),
+    Column("parameters", f"{MODEL} params (M)", decimals(1, 1e-6)),
+    Column("gmacs", f"{MODEL} GMACs", decimals(2)),
+    Column("overhead_percent", f"vs {REFERENCE} (%)", decimals(2)),
+    Column("source", "Source"),
+]
 ON_TERMINAL = ("block", "conditioning", "parameters", "gmacs", "overhead_percent")
 
 
@@ -40,30 +57,12 @@ def blocks(
                 f"write: ditbench blocks {context.invoked_subcommand} ... --format md",
             )
         return
-    from ditbench.report.amounts import decimals
-    from ditbench.report.tables.columns import Column
-    from ditbench.report.tables.render import format_of, rich_table
-
-    columns = [
-        Column("block", "Block"),
-        Column("conditioning", "How the conditioning enters"),
-        Column("formula", None),
-        Column("reads", None),
-        Column("final_layer", "Final layer"),
-        Column("own_tokens", None),
-        Column("options", None),
-        Column("starts_as", "Starts as"),
-        Column("parameters", f"{MODEL} params (M)", decimals(1, 1e-6)),
-        Column("gmacs", f"{MODEL} GMACs", decimals(2)),
-        Column("overhead_percent", f"vs {REFERENCE} (%)", decimals(2)),
-        Column("source", "Source"),
-    ]
     if format_of(output, format) == "rich":
-        table = rich_table(_rows(), [column for column in columns if column.name in ON_TERMINAL])
+        table = rich_table(_rows(), [column for column in COLUMNS if column.name in ON_TERMINAL])
         table.width = WIDTH  # wraps the text column
         print_rich(table)
     else:
-        emit(_rows(), columns, format, output)
+        emit(_rows(), COLUMNS, format, output)
 
 
 def _rows() -> list[dict[str, Any]]:
@@ -119,9 +118,6 @@ def check(
     Shapes, initial weights, gradients, conditioning, number types, cost, checkpoints and compiling:
     what runs need in order to be comparable. Exits with 1 if a check fails.
     """
-    from ditbench.report.tables.columns import Column
-    from ditbench.report.tables.render import format_of
-
     on_terminal = format_of(output, format) == "rich"
     from ditbench.plugins.check import Outcome, check_block
 

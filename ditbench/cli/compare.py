@@ -9,6 +9,8 @@ import typer
 from ditbench.cli.options import Format, Only, Output, Results, option
 from ditbench.cli.output import emit, emit_text, load_runs, note, print_sentence, print_table
 from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.report.tables.columns import DIFF_COLUMNS, comparison_columns, comparison_rows
+from ditbench.report.tables.render import format_of, render_comparisons
 
 if TYPE_CHECKING:
     from ditbench.report.statistics.compare import Comparison
@@ -64,7 +66,6 @@ def compare(
             if value is not None:
                 raise DitbenchError(f"--diff does not use {name}", f"leave {name} out")
         from ditbench.report.reading.results import diff_runs
-        from ditbench.report.tables.columns import DIFF_COLUMNS
 
         rows = diff_runs(*diff)
         emit(rows, DIFF_COLUMNS, format, output)
@@ -74,7 +75,6 @@ def compare(
     from ditbench.report.statistics.compare import compare as compare_runs
     from ditbench.report.statistics.compare import compare_groups
     from ditbench.report.statistics.gate import parse_gate
-    from ditbench.report.tables.render import format_of
 
     chosen = format_of(output, format)
     gate = parse_gate(fail_if) if fail_if is not None else None
@@ -103,9 +103,6 @@ def _failures(gate: "Gate", comparisons: "list[Comparison]") -> list[str]:
 
 
 def _print(comparisons: "list[Comparison]", chosen: str, output: Path | None) -> None:
-    from ditbench.report.tables.columns import comparison_columns, comparison_rows
-    from ditbench.report.tables.render import render_comparisons
-
     if chosen != "rich":
         emit_text(render_comparisons(comparisons, chosen), output)
         return

@@ -10,6 +10,7 @@ from ditbench.cli.output import emit
 from ditbench.config import load
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_input, parse_model
+from ditbench.plugins.lookup import block_errors, block_options, check_options, find_block
 from ditbench.report.tables.columns import COST_COLUMNS
 from ditbench.report.tables.render import format_of
 
@@ -57,7 +58,6 @@ def flops(
     config = load(settings=settings)
 
     from ditbench.models.cost import count
-    from ditbench.plugins.lookup import block_errors, block_options, check_options, find_block
 
     check_options(names, size, config.options)
     counted = partial(count, size=size, height=height, width=width, channels=channels,

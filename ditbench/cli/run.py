@@ -13,6 +13,7 @@ from ditbench.cli.options import Blocks, option, parse_blocks, parse_seeds, prin
 from ditbench.cli.output import load_sweeps, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate, takes
 from ditbench.cli.training import interruptible, print_forecast
+from ditbench.report.tuning import Sweep, choose
 from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     import torch
 
     from ditbench.config import RunConfig
-    from ditbench.report.tuning import Sweep
     from ditbench.runs.plan import Plan
 
 TUNED = "tuned"  # as a value of --lr
@@ -88,7 +88,6 @@ def _plan_tuned(
     configs: list[RunConfig], out: Path, device: torch.device, say: Callable[[str], None]
 ) -> list[Plan]:
     """Plans with the rates that the sweeps of `ditbench tune` chose; env.json says from which."""
-    from ditbench.report.tuning import choose
     from ditbench.runs.plan import plan_all
 
     place = out / TUNING

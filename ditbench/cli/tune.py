@@ -21,14 +21,13 @@ from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rates, takes
 from ditbench.cli.training import interruptible, print_forecast
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.render import format_of
-from ditbench.report.tuning import tuning_columns, tuning_rows
+from ditbench.report.tuning import Budget, Sweep, task_of, tuning_columns, tuning_rows
 from ditbench.report.words import sweep_title
 from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ditbench.report.tuning import Sweep
     from ditbench.runs.plan import Plan
 
 # Comparisons use seeds 0, 1, 2, ... They must not use those of a sweep.
@@ -71,7 +70,6 @@ def tune(
     seed_list = parse_seeds(seeds, FIRST_SEED)
     base, device = options.place(options.configure())
 
-    from ditbench.report.tuning import Budget, task_of
     from ditbench.runs.sweep import plan_sweep
 
     plans = plan_sweep(
