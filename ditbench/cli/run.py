@@ -13,16 +13,13 @@ from ditbench.cli.options import Blocks, option, parse_blocks, parse_seeds, prin
 from ditbench.cli.output import load_sweeps, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate, takes
 from ditbench.cli.training import interruptible, print_forecast
-from ditbench.report.tuning import Sweep, choose
+from ditbench.report.tuning import choose
 from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import torch
-
-    from ditbench.config import RunConfig
-    from ditbench.runs.plan import Plan
+    from ditbench.runs.plan import Plan, Task
 
 TUNED = "tuned"  # as a value of --lr
 HINT = "`ditbench tune --block {}` with this command's other options"
@@ -71,39 +68,37 @@ def run(
         for name in blocks
     ]
 
-    from ditbench.runs.plan import plan_all
+    from ditbench.runs.plan import plan_tasks, resolve_all
 
     say = progress(quiet=quiet)
-    if lr == TUNED:
-        plans = _plan_tuned(configs, out, device, say)
-    else:
-        plans = plan_all(configs, out, device)
+    tasks = resolve_all(configs, device)
+    plans = _plan_tuned(tasks, out, say) if lr == TUNED else plan_tasks(tasks, out)
     if dry_run:
         print_forecast(plans, as_json=as_json, quiet=quiet)
     else:
         _execute(plans, say, as_json=as_json, quiet=quiet)
 
 
-def _plan_tuned(
-    configs: list[RunConfig], out: Path, device: torch.device, say: Callable[[str], None]
-) -> list[Plan]:
+def _plan_tuned(tasks: list[Task], out: Path, say: Callable[[str], None]) -> list[Plan]:
     """Plans with the rates that the sweeps of `ditbench tune` chose; env.json says from which."""
-    from ditbench.runs.plan import plan_all
+    from ditbench.runs.plan import plan_tasks
 
     place = out / TUNING
-    chosen: dict[str, Sweep] = {}
-
-    def settle(resolved: list[RunConfig]) -> list[RunConfig]:
-        chosen.update(choose(resolved, load_sweeps(place), HINT))
-        return [config.with_values(train__lr=chosen[config.block].best) for config in resolved]
-
+    chosen = choose([task.config for task in tasks], load_sweeps(place), HINT)
+    rates = {block: sweep.best for block, sweep in chosen.items()}
+    configs = [task.config.with_values(train__lr=rates[task.config.block]) for task in tasks]
+    tuned = [replace(task, config=config) for task, config in zip(tasks, configs, strict=True)]
     plans = []
-    for plan in plan_all(configs, out, device, settle):
+    for plan in plan_tasks(tuned, out):
         sweep = chosen[plan.config.block]
-        rates, seeds = list(sweep.rates), list(sweep.seeds)
-        origin = {"from": str(place), "rates": rates, "seeds": seeds, "budget": str(sweep.budget)}
+        origin = {
+            "from": str(place),
+            "rates": list(sweep.rates),
+            "seeds": list(sweep.seeds),
+            "budget": str(sweep.budget),
+        }
         plans.append(replace(plan, notes={"tuned_lr": origin}))
-    best = ", ".join(f"{block} {sweep.best:g}" for block, sweep in chosen.items())
+    best = ", ".join(f"{block} {rate:g}" for block, rate in rates.items())
     budget = next(iter(chosen.values())).budget
     say(f"learning rates, tuned with {budget} per run in {place}: {best}")
     return plans

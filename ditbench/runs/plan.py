@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,6 @@ from ditbench.training.graph import WARM_UP
 from ditbench.training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from ditbench.config import RunConfig
@@ -81,22 +80,19 @@ class Plan(Task):
         return self.cost.train_flops_per_image * (steps * self.config.train.batch_size)
 
 
-def plan_all(
-    configs: list[RunConfig],
-    out: Path,
-    device: torch.device,
-    settle: Callable[[list[RunConfig]], list[RunConfig]] = list,
-) -> list[Plan]:
-    """Check configurations against everything that they name. Nothing is written.
+def plan_all(configs: list[RunConfig], out: Path, device: torch.device) -> list[Plan]:
+    """The plans of runs in directories below `out`; see `resolve_all` and `plan_run` for errors."""
+    return plan_tasks(resolve_all(configs, device), out)
 
-    Run directories are below `out`. `settle` may change the configurations once more, after every
-    `auto` is replaced.
+
+def resolve_all(configs: list[RunConfig], device: torch.device) -> list[Task]:
+    """Check configurations against everything that they name. Nothing is written.
 
     Raises:
         DitbenchError: an unknown name; an option that no block has; settings that do not fit the
-            data or each other; a backend that does not work on this machine.
+            data or each other.
     """
-    read = cache(load_dataset)
+    read = cache(load_dataset)  # runs on the same images share them
     tasks = []
     for config in configs:
         check_options([each.block for each in configs], config.model.size, config.options)
@@ -104,11 +100,15 @@ def plan_all(
         _check_data(config, dataset)
         extractor_class(config.metrics.features, dataset)
         tasks.append(resolve(config, dataset, device))
-    settled = settle([task.config for task in tasks])
+    return tasks
+
+
+def plan_tasks(tasks: list[Task], out: Path) -> list[Plan]:
+    """The plans of tasks in directories below `out`; see `plan_run` for errors."""
     costs: dict[str, Cost] = {}
     plans = []
-    for config, unsettled in zip(settled, tasks, strict=True):
-        task, fingerprint = replace(unsettled, config=config), config.fingerprint
+    for task in tasks:
+        config, fingerprint = task.config, task.config.fingerprint
         if fingerprint not in costs:  # seeds share it
             costs[fingerprint] = count_cost(task)
         directory = RunDirectory.of(out, config.preset, config.block, config.seed, fingerprint)

@@ -12,7 +12,7 @@ from ditbench.files import read_json
 from ditbench.plugins.lookup import external_block, package_of
 from ditbench.rundir import RunDirectory, metric_suffix
 from ditbench.runs import environment
-from ditbench.runs.evaluate import Evaluation, create_scorer, evaluate
+from ditbench.runs.evaluate import create_scorer, evaluate
 from ditbench.runs.lock import locked
 from ditbench.runs.memory import PeakMemory
 from ditbench.runs.plan import build_trainer
@@ -153,7 +153,27 @@ def _evaluate(
     evaluation = evaluate(run, scorer, trainer.ema.model, stop)
     path, classes = run.directory.samples(due.step), run.dataset.num_classes
     save_run_grid(path, evaluation.samples, evaluation.labels, classes)
-    return _evaluation_row(run, scorer, evaluation, due)
+    config = run.config
+    suffix = f"_{metric_suffix(config.eval.samples)}"
+    metrics = {
+        metric.name + suffix * metric.depends_on_samples: evaluation.metrics[metric.name]
+        for metric in scorer.metrics
+    }
+    return {
+        "step": due.step,
+        "images": due.images,
+        "train_flops": run.train_flops(due.step),
+        "seconds": due.seconds,
+        **metrics,
+        "features": config.metrics.features,
+        "samples": config.eval.samples,
+        "sampler": config.eval.sampler,
+        "sampling_steps": config.eval.sampling_steps,
+        "cfg_scale": config.eval.cfg_scale,
+        "ema_decay": config.train.ema_decay,
+        "sampling_seconds": evaluation.sampling_seconds,
+        "eval_seconds": evaluation.seconds,
+    }
 
 
 def _environment_facts(run: Plan) -> dict[str, Any]:
@@ -178,33 +198,6 @@ def _write_description(run: Plan, facts: dict[str, Any], *, resumed: bool) -> No
     external = external_block(run.config.block)
     write = run.directory.describe if resumed else run.directory.start
     write(run.config.to_toml(), facts, cost, external.source if external else None)
-
-
-def _evaluation_row(
-    run: Plan, scorer: Scorer, evaluation: Evaluation, due: EvaluationDue
-) -> dict[str, Any]:
-    """One row of eval.csv."""
-    config = run.config
-    suffix = f"_{metric_suffix(config.eval.samples)}"
-    metrics = {
-        metric.name + suffix * metric.depends_on_samples: evaluation.metrics[metric.name]
-        for metric in scorer.metrics
-    }
-    return {
-        "step": due.step,
-        "images": due.images,
-        "train_flops": run.train_flops(due.step),
-        "seconds": due.seconds,
-        **metrics,
-        "features": config.metrics.features,
-        "samples": config.eval.samples,
-        "sampler": config.eval.sampler,
-        "sampling_steps": config.eval.sampling_steps,
-        "cfg_scale": config.eval.cfg_scale,
-        "ema_decay": config.train.ema_decay,
-        "sampling_seconds": evaluation.sampling_seconds,
-        "eval_seconds": evaluation.seconds,
-    }
 
 
 def _result(run: Plan, trainer: Trainer, scorer: Scorer, memory: PeakMemory) -> dict[str, Any]:

@@ -70,13 +70,6 @@ class Backend:
 PLAIN_BACKEND = Backend("plain")
 
 
-def check_name(name: str) -> str:
-    """The name, if it is one of `BACKENDS`; otherwise a DitbenchError."""
-    if name not in BACKENDS:
-        raise unknown_name("backend", name, BACKENDS)
-    return name
-
-
 def choose(
     asked: str,
     block: type[Block],
@@ -93,7 +86,9 @@ def choose(
     Raises:
         DitbenchError: an unknown name; exit code 1, a backend that does not work here.
     """
-    if check_name(asked) != "auto":
+    if asked not in BACKENDS:
+        raise unknown_name("backend", asked, BACKENDS)
+    if asked != "auto":
         reason = _unavailable_reason(asked, precision, device)
         if reason is not None:
             raise cannot_run(asked, reason)
