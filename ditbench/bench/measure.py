@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,7 +20,7 @@ import torch
 from ditbench.bench.matmul_peak import matmul
 from ditbench.bench.timing import Length, Timed, time_in_turn
 from ditbench.runs.environment import device_name
-from ditbench.runs.evaluate import balanced_labels, sample_images
+from ditbench.runs.evaluate import balanced_labels, time_sampling
 from ditbench.runs.memory import PeakMemory
 from ditbench.runs.runtime_errors import training_errors
 from ditbench.training import graph
@@ -149,11 +150,15 @@ def _warm_up(row: Row, length: Length) -> _Warm:
 
 def _sampling(warm: _Warm, length: Length) -> Facts:
     """The speed of sampling one batch with all steps of the sampler, the median of a few."""
-    config = warm.row.plan.config.eval
-    warm_up = _time_sampling(warm, min(SAMPLING_WARM_UP, config.sampling_steps))
+    plan, config = warm.row.plan, warm.row.plan.config.eval
+    labels = balanced_labels(config.batch_size, plan.dataset.num_classes)
+    # A DiT, or a model with the same arguments.
+    model = cast("DiT", warm.candidate.average)
+    sample = partial(time_sampling, model, plan, labels)
+    warm_up = sample(min(SAMPLING_WARM_UP, config.sampling_steps))
     seconds: list[float] = []
     while len(seconds) < SAMPLINGS and sum(seconds) < length.seconds:
-        seconds.append(_time_sampling(warm, config.sampling_steps))
+        seconds.append(sample(config.sampling_steps))
     return {
         "sampling_images_per_second": config.batch_size / median(seconds),
         "sampling_steps": config.sampling_steps,
@@ -162,18 +167,6 @@ def _sampling(warm: _Warm, length: Length) -> Facts:
         "cfg_scale": config.cfg_scale,
         "warm_up_seconds": warm.seconds + warm_up,
     }
-
-
-def _time_sampling(warm: _Warm, steps: int) -> float:
-    """Seconds of drawing one batch. Samples are moved to the CPU, which synchronizes."""
-    plan = warm.row.plan
-    started = time.perf_counter()
-    brief = replace(plan, config=plan.config.with_values(eval__sampling_steps=steps))
-    labels = balanced_labels(plan.config.eval.batch_size, plan.dataset.num_classes)
-    # A DiT, or a model with the same arguments.
-    model = cast("DiT", warm.candidate.average)
-    sample_images(model, brief, labels)
-    return time.perf_counter() - started
 
 
 def _training(warm: _Warm, seconds: list[float], matmul: float, peak: int | None) -> Facts:

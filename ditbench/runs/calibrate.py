@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ditbench.runs.evaluate import balanced_labels, sample_images
+from ditbench.runs.evaluate import balanced_labels, time_sampling
 from ditbench.runs.plan import build_trainer
 from ditbench.runs.runtime_errors import training_errors
 from ditbench.training import graph
@@ -121,13 +121,7 @@ def _time_evaluation(run: Plan, trainer: Trainer) -> float:
     """Seconds of sampling per evaluation, extrapolated from one batch and a few steps."""
     config = run.config.eval
     labels = balanced_labels(min(config.batch_size, config.samples), run.dataset.num_classes)
-
-    def sample(steps: int) -> float:
-        brief = replace(run, config=run.config.with_values(eval__sampling_steps=steps))
-        started = time.perf_counter()
-        sample_images(trainer.ema.model, brief, labels)
-        return time.perf_counter() - started
-
+    sample = partial(time_sampling, trainer.ema.model, run, labels)
     sample(FEW_STEPS)
     few, more = sample(FEW_STEPS), sample(MORE_STEPS)
     slope = max(0.0, more - few) / (MORE_STEPS - FEW_STEPS)

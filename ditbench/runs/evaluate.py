@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -114,6 +114,14 @@ def sample_images(
             )
             images.append(to_uint8(x))
     return torch.cat(images).cpu()
+
+
+def time_sampling(model: DiT, task: Task, labels: Tensor, steps: int) -> float:
+    """Seconds of sampling with so many steps. Moving samples to the CPU synchronizes."""
+    started = time.perf_counter()
+    config = task.config.with_values(eval__sampling_steps=steps)
+    sample_images(model, replace(task, config=config), labels)
+    return time.perf_counter() - started
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import torch
 
 from ditbench.errors import DitbenchError
 from ditbench.runs import calibrate as module
+from ditbench.runs import evaluate
 from ditbench.runs.calibrate import Speed, calibrate, forecast
 from ditbench.runs.run import execute
 
@@ -67,7 +68,8 @@ def test_a_slower_step_is_measured_as_such(make_plan, monkeypatch):
 
     monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(module, "build_trainer", build)
-    monkeypatch.setattr(module, "sample_images", sample)
+    monkeypatch.setattr(evaluate, "time", clock)
+    monkeypatch.setattr(evaluate, "sample_images", sample)
     speed = calibrate(run)
     assert speed.seconds_per_step == pytest.approx(0.01)
     assert speed.seconds_per_evaluation == pytest.approx((5 + 2 * 10) * 40 / 16)
