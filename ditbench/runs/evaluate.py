@@ -92,7 +92,7 @@ def sample_images(
         Stopped: between two batches, if a stop was requested.
         NanSamples: exit code 1, if samples contain NaN.
     """
-    config, dataset, device = task.config, task.dataset, task.device
+    config, dataset, device = task.config, task.dataset, next(model.parameters()).device
     shape = (dataset.channels, dataset.height, dataset.width)
     draws = generator(config.seed, "eval", "noise")
     ancestral = generator(config.seed, "eval", "ancestral", device=device)
