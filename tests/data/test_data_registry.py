@@ -15,10 +15,6 @@ def test_names():
     assert dataset_names() == ("digits", "cifar10", "fashion-mnist", "folder", "npz")
 
 
-def test_loads_by_name():
-    assert load_dataset("digits").name == "digits"
-
-
 def test_unknown_name_offers_the_nearest():
     with pytest.raises(DitbenchError, match="unknown data set 'digit'") as caught:
         load_dataset("digit")
@@ -31,12 +27,6 @@ def test_files_of_your_own_need_a_path(name: str):
     with pytest.raises(DitbenchError, match=f"'{name}' needs a path") as caught:
         load_dataset(name)
     assert "--data PATH" in str(caught.value.hint)
-
-
-def test_the_hint_for_a_name_that_resembles_none_lists_all():
-    with pytest.raises(DitbenchError) as caught:
-        load_dataset("zzz")
-    assert caught.value.hint == "known: digits, cifar10, fashion-mnist, folder, npz"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import encode, grey, write_folder, write_zip
-from refusal import refuse
 
 from ditbench.data import load_dataset
 from ditbench.data.folder import load_folder
@@ -70,44 +68,6 @@ def test_every_pixel_and_label_comes_back(classes: dict[str, list[int]], height:
     assert [(data.class_names[label], set(x.tolist())) for label, x in found] == [
         (name, {value}) for name, value in expected
     ]
-
-
-def test_no_such_path(tmp_path: Path):
-    refuse(tmp_path / "nowhere", "no such data", "nowhere")
-
-
-def test_empty_folder(tmp_path: Path):
-    refuse(tmp_path, "no class folders")
-
-
-def test_folder_without_class_folders(tmp_path: Path):
-    refuse(write_folder(tmp_path, {"1.png": grey(1)}), "1.png", "class folder")
-
-
-def test_only_other_files(tmp_path: Path):
-    refuse(write_folder(tmp_path, {"README.md": b"hello"}), "no class folders")
-
-
-def test_empty_class_folder(tmp_path: Path):
-    write_folder(tmp_path, TREE)
-    (tmp_path / "eel").mkdir()
-    refuse(tmp_path, "class folder eel is empty")
-
-
-def test_image_beside_the_class_folders(tmp_path: Path):
-    refuse(write_folder(tmp_path, TREE | {"stray.png": grey(1)}), "stray.png")
-
-
-def test_too_deep(tmp_path: Path):
-    files = {"train/cat/1.png": grey(1), "test/cat/1.png": grey(1)}
-    refuse(write_folder(tmp_path, files), "cat/1.png is not in a class folder")
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_unreadable_file(tmp_path: Path):
-    write_folder(tmp_path, TREE)
-    (tmp_path / "cat/1.png").chmod(0)
-    refuse(tmp_path, "cannot read", "1.png")
 
 
 def test_rgb_channels_are_in_order(tmp_path: Path):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import signal
 import stat
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from ditbench.errors import DitbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from click.testing import Result
-
-    from ditbench.errors import DitbenchError
 
 # A longer line is not read to its end.
 MAX_LINE = 2_000
@@ -83,3 +83,13 @@ def assert_hint(error: DitbenchError) -> None:
     """The error has a hint; the command line makes its text printable."""
     assert error.message
     assert error.hint
+
+
+def load_or_refuse(load: Callable[[], Any]) -> Any:
+    """What is loaded in time, or None where it is refused with a proper error."""
+    try:
+        with in_time(10):
+            return load()
+    except DitbenchError as error:
+        assert_error(error)
+        return None

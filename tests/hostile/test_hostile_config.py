@@ -16,6 +16,7 @@ from ditbench.models.sizes import parse_model
 
 RUN = ("run", "--block", "adaln", "--device", "cpu", "--quiet")
 LONG = "1" * 400
+DIGITS = "1" * 5_000
 ZEROS = "1" + "0" * 30
 
 # The value of `--set`, and a part of the error.
@@ -76,7 +77,13 @@ OPTIONS = [
     ("--seeds", "0;1"), ("--seeds", "-1"), ("--seeds", ZEROS), ("--seeds", "9" * 400 + ","),
     ("--preset", "../digits"), ("--preset", ""), ("--preset", "/etc/passwd"),
     ("--objective", "../flow"), ("--objective", ""), ("--precision", "fp64"), ("--device", "cpu:x"),
-    ("--device", "cuda:-1"), ("--device", ""), ("--device", "mkldnn"),
+    ("--device", "cuda:-1"), ("--device", ""), ("--device", "mkldnn"), ("--device", "meta"),
+    ("--set", "train.batch_size=" + DIGITS), ("--set", "model.mlp_ratio=1e-300"),
+    ("--set", "eval.samples=1" + "0" * 15), ("--set", "eval.samples=1" + "0" * 400),
+    ("--set", "eval.cfg_scale=1e308"), ("--set", "eval.batch_size=" + ZEROS),
+    ("--set", 'preset="a\\n"'), ("--model", f"{DIGITS}x4x4/2"), ("--model", f"S/{DIGITS}"),
+    ("--model", "S/2\0x"), ("--preset", "digits\0"), ("--seeds", "9" * 4_000 + ","),
+    ("--config", "x" * 5_000),
 ]  # fmt: skip
 
 
@@ -134,6 +141,7 @@ TOML = {
     "another digest": b"[data]\ndigest = 'abc'\n",
     "a preset that climbs": b"preset = '../../x'\n",
     "a block that is none": b"[model]\nblock = 'adaln'\n",
+    "lists without end": b"a = " + b"[" * 100_000,
 }
 
 

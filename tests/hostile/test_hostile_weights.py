@@ -143,6 +143,10 @@ DAMAGE = {
     ),
     "a weight of another shape": changed(value=lambda weight: weight[:1].clone()),
     "a weight turned": changed(value=lambda weight: weight.flatten().clone()),
+    "a weight of whole numbers": changed(value=lambda weight: weight.long()),
+    "no step": lambda _data, tensors, counters: forged(
+        tensors, json.dumps({k: v for k, v in json.loads(counters).items() if k != "step"})
+    ),
     "schema 0": counted(schema=0),
     "schema 2": counted(schema=2),
     "schema '1'": counted(schema="1"),
