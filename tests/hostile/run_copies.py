@@ -6,8 +6,6 @@ import re
 import shutil
 from pathlib import Path
 
-from ditbench.models.registry import block_names
-
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 
@@ -24,14 +22,3 @@ def write_copy(source: Path, results: Path, name: str, seed: int) -> Path:
         assert count == 1
         (run / file).write_text(changed)
     return run
-
-
-def good_runs(results: Path, count: int) -> list[Path]:
-    """`count` valid runs, spread evenly over the four blocks of the paper."""
-    blocks = [REFERENCE / "digits" / name for name in block_names("paper")]
-    runs = []
-    for number in range(count):
-        block, seed = blocks[number % len(blocks)], number // len(blocks)
-        source = sorted(block.iterdir())[seed % 5]
-        runs.append(write_copy(source, results, f"{block.name}/seed{seed}", seed))
-    return runs
