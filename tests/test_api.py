@@ -1,7 +1,5 @@
 """`import ditbench`: small, lazy, torch-free."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -146,3 +146,14 @@ def test_partial_files_of_a_killed_process_are_removed_at_any_depth(tmp_path):
     remove_leftovers(tmp_path)
     assert files_below(tmp_path) == {"train.csv"}
     remove_leftovers(tmp_path / "absent")
+
+
+def test_the_cache_directory_is_the_environment_s(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "own"))
+    assert module.cache_directory() == tmp_path / "own"
+    monkeypatch.delenv("DITBENCH_CACHE")
+    assert module.cache_directory() == tmp_path / "xdg" / "ditbench"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert module.cache_directory() == tmp_path / ".cache" / "ditbench"

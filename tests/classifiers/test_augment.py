@@ -1,7 +1,5 @@
 """Augmentation against torchvision's functional operations, which do one image at a time."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -22,17 +20,17 @@ NOTHING = Augmentation(shift=0, geometry=1.0, colour=1.0, magnitude=0.0, cutout=
 
 
 @pytest.fixture
-def images() -> torch.Tensor:
+def images():
     generator = torch.Generator().manual_seed(3)
     return torch.randint(0, 256, (40, 3, 32, 32), generator=generator, dtype=torch.uint8)
 
 
 @pytest.fixture
-def draws() -> torch.Generator:
+def draws():
     return torch.Generator().manual_seed(5)
 
 
-def pixels(x: torch.Tensor) -> torch.Tensor:
+def pixels(x):
     return (x + 1) * 127.5
 
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +21,7 @@ def test_unknown_name_offers_the_nearest():
 
 
 @pytest.mark.parametrize("name", ["folder", "npz"])
-def test_files_of_your_own_need_a_path(name: str):
+def test_files_of_your_own_need_a_path(name):
     with pytest.raises(DitbenchError, match=f"'{name}' needs a path") as caught:
         load_dataset(name)
     assert "--data PATH" in str(caught.value.hint)
@@ -33,7 +31,7 @@ def test_files_of_your_own_need_a_path(name: str):
     ("path", "name"),
     [("a.npz", "npz"), ("A.NPZ", "npz"), ("a.zip", "folder"), ("npz", "folder"), ("a", "folder")],
 )
-def test_the_suffix_of_a_path_selects_the_loader(path: str, name: str):
+def test_the_suffix_of_a_path_selects_the_loader(path, name):
     assert loader_of(Path(path)) == name
     overrides = Training(data=Path(path)).overrides()
     assert (overrides["data.name"], overrides["data.path"]) == (name, path)

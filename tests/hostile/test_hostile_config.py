@@ -1,8 +1,6 @@
 """Invalid settings, options and configuration files: one line, a hint, nothing written."""
 
 # ruff: noqa: E501 (tables of cases)
-from __future__ import annotations
-
 import os
 
 import pytest

@@ -1,7 +1,5 @@
 """Folders of images that are damaged or malicious: each is one line, and nothing is written."""
 
-from __future__ import annotations
-
 import io
 import os
 import socket

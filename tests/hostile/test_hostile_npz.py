@@ -1,7 +1,5 @@
 """.npz files that are damaged or malicious: each is one line, and nothing is executed."""
 
-from __future__ import annotations
-
 import io
 import os
 import struct

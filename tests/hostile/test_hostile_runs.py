@@ -1,7 +1,5 @@
 """Damaged run directories: `compare` names each, and compares the others as without it."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

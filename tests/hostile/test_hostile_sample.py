@@ -1,7 +1,5 @@
 """`ditbench sample` with invalid options and runs: one line, no image, nothing changed."""
 
-from __future__ import annotations
-
 import os
 
 import pytest

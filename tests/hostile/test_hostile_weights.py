@@ -1,8 +1,6 @@
 """Checkpoints and weights that are damaged, forged or pickles: nothing of them is executed."""
 
 # ruff: noqa: E501 (tables of cases)
-from __future__ import annotations
-
 import json
 import os
 import pickle

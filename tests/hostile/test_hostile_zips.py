@@ -1,7 +1,5 @@
 """Zips that are damaged or malicious: each is one line, and nothing is unpacked."""
 
-from __future__ import annotations
-
 import io
 import stat
 import struct

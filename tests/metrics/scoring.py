@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from scipy.linalg import sqrtm
-from toy_extractor import ToyExtractor
 
 from ditbench.metrics.real import compute_statistics
 from ditbench.metrics.score import Scorer
+
+if TYPE_CHECKING:
+    from toy_extractor import ToyExtractor
 
 
 def scipy_fid(x: np.ndarray, y: np.ndarray) -> float:

@@ -1,7 +1,4 @@
-from __future__ import annotations
-
 import io
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,9 +10,6 @@ from ditbench.data.io.decode import decode_all
 from ditbench.data.io.files import Files, ZipFiles
 from ditbench.errors import DitbenchError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 NAMES = [f"x/{number:03}.png" for number in range(20)]
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 5, 6, 3), np.uint8)
 GOOD = dict(zip(NAMES, map(encode, PIXELS), strict=True))
@@ -24,7 +18,7 @@ GOOD = dict(zip(NAMES, map(encode, PIXELS), strict=True))
 @pytest.mark.parametrize(
     ("pack", "kind"), [(write_folder, Files), (write_zip, ZipFiles)], ids=["folder", "zip"]
 )
-def test_the_pixels_that_were_written_come_back_in_the_order_of_names(tmp_path: Path, pack, kind):
+def test_the_pixels_that_were_written_come_back_in_the_order_of_names(tmp_path, pack, kind):
     names = NAMES[::-1]
     with kind(pack(tmp_path / "data", GOOD)) as files:
         images = decode_all(files, names)
@@ -42,19 +36,19 @@ BAD = {
 
 @pytest.mark.parametrize("kind", BAD)
 @pytest.mark.parametrize("first", [1, 7, len(NAMES) - 1])
-def test_the_first_bad_file_is_named(tmp_path: Path, kind, first):
+def test_the_first_bad_file_is_named(tmp_path, kind, first):
     write_folder(tmp_path, GOOD | dict.fromkeys(NAMES[first:], BAD[kind]))
     with pytest.raises(DitbenchError, match=NAMES[first]):
         decode_all(Files(tmp_path), NAMES)
 
 
-def test_jpeg(tmp_path: Path):
+def test_jpeg(tmp_path):
     write_folder(tmp_path, {"x/1.JPG": encode(np.full((8, 8), 77, np.uint8), "JPEG")})
     images = decode_all(Files(tmp_path), ["x/1.JPG"])
     assert np.abs(images.astype(int) - 77).max() <= 1
 
 
-def test_a_camera_s_jpeg_with_a_preview_is_one_image(tmp_path: Path):
+def test_a_camera_s_jpeg_with_a_preview_is_one_image(tmp_path):
     photo, preview = (Image.fromarray(pixels) for pixels in PIXELS[:2])
     buffer = io.BytesIO()
     photo.save(buffer, "MPO", save_all=True, append_images=[preview])
@@ -62,7 +56,7 @@ def test_a_camera_s_jpeg_with_a_preview_is_one_image(tmp_path: Path):
     assert decode_all(Files(tmp_path), ["x/1.jpg"]).shape == (1, 3, 5, 6)
 
 
-def test_file_of_many_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_file_of_many_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(decode, "MAX_FILE_BYTES", 10)
     write_folder(tmp_path, GOOD)
     with pytest.raises(DitbenchError, match=f"{NAMES[0]} is too large"):

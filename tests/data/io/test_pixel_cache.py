@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import os
 import shutil
 import zipfile
@@ -17,36 +15,36 @@ from ditbench.data.io.decode import decode_all
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path, monkeypatch):
     """An empty cache, into which two images go."""
     monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(decode, "MIN_FILES", 2)
     return tmp_path / "cache"
 
 
-def write_image(path: Path, value: int) -> None:
+def write_image(path, value):
     """A BMP: its length does not depend on its pixels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((6, 5, 3), value, np.uint8)).save(path)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     for number, name in enumerate(("cat/1.bmp", "cat/2.bmp", "dog/1.bmp")):
         write_image(tmp_path / "animals" / name, number)
     return tmp_path / "animals"
 
 
 @pytest.fixture
-def packed(folder: Path) -> Path:
+def packed(folder):
     return Path(shutil.make_archive(str(folder), "zip", folder))
 
 
-def values(path: Path) -> list[int]:
+def values(path):
     return load_folder(path).images[:, 0, 0, 0].tolist()
 
 
-def nothing_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_is_decoded(monkeypatch):
     monkeypatch.setattr(decode, "decode_all", None)
 
 
@@ -109,25 +107,25 @@ def test_a_zip_that_is_packed_again_is_noticed(cache, packed):
     assert values(packed) == [2, 1, 0]
 
 
-def added(folder: Path) -> None:
+def added(folder):
     write_image(folder / "cat/3.bmp", 9)
 
 
-def removed(folder: Path) -> None:
+def removed(folder):
     (folder / "cat/1.bmp").unlink()
 
 
-def renamed(folder: Path) -> None:
+def renamed(folder):
     (folder / "cat/1.bmp").rename(folder / "cat/9.bmp")
 
 
-def swapped(folder: Path) -> None:
+def swapped(folder):
     (folder / "cat/1.bmp").rename(folder / "x")
     (folder / "cat/2.bmp").rename(folder / "cat/1.bmp")
     (folder / "x").rename(folder / "cat/2.bmp")
 
 
-def class_renamed(folder: Path) -> None:
+def class_renamed(folder):
     (folder / "cat").rename(folder / "eel")
 
 
