@@ -1,16 +1,10 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from ditbench.cli.run_options import Training
-from ditbench.data import dataset_names, load_dataset, loader_of
+from ditbench.data import load_dataset, loader_of
 from ditbench.errors import EXIT_USAGE, DitbenchError
-
-
-def test_names():
-    assert dataset_names() == ("digits", "cifar10", "fashion-mnist", "folder", "npz")
 
 
 def test_unknown_name_offers_the_nearest():
@@ -41,8 +35,3 @@ def test_digits_take_no_path():
     with pytest.raises(DitbenchError, match="takes no path, got elsewhere") as caught:
         load_dataset("digits", Path("elsewhere"))
     assert "data.name=folder" in str(caught.value.hint)
-
-
-def test_importing_the_registry_imports_neither_torch_nor_numpy():
-    code = "import sys, ditbench.data; sys.exit(bool({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

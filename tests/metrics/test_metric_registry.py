@@ -1,16 +1,10 @@
 import dataclasses
-import subprocess
-import sys
 
 import pytest
 
 from ditbench.errors import EXIT_USAGE, DitbenchError
-from ditbench.metrics import create_extractor, extractor_names
+from ditbench.metrics import create_extractor
 from ditbench.metrics.classifiers import DigitsClassifier
-
-
-def test_names():
-    assert extractor_names() == ("digits", "cifar10", "inception")
 
 
 def test_creates_by_name(digits):
@@ -36,17 +30,3 @@ def test_classes_that_do_not_fit(digits):
     with pytest.raises(DitbenchError, match="have 10 classes, the data set has 11") as caught:
         create_extractor("digits", dataclasses.replace(digits, class_names=names))
     assert "metrics.features=inception" in str(caught.value.hint)
-
-
-def test_importing_the_registry_imports_neither_torch_nor_torchmetrics():
-    code = "import sys, ditbench.metrics; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_classifiers_do_without_torchmetrics():
-    """It takes seconds to import, and only the scorer needs it."""
-    code = (
-        "import sys, ditbench.metrics.classifiers, ditbench.metrics.real;"
-        "sys.exit('torchmetrics' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -4,7 +4,6 @@ import torch
 from draws import loss_of, normal, seeded
 from scipy.integrate import solve_ivp
 
-from ditbench.errors import DitbenchError
 from ditbench.objectives.flow import Flow
 
 MEAN, STD = 0.4, 0.25
@@ -107,15 +106,6 @@ def test_times_are_logit_normal_in_model_time(toy_model):
     assert logits.pow(4).mean().item() == pytest.approx(3, abs=5 * (96 / n) ** 0.5)
 
 
-def test_a_bfloat16_output_gives_a_float32_loss(toy_model):
-    model, x, y = toy_model(2), normal(4, 2, 4, 4).clamp(-1, 1), torch.arange(4)
-    loss = loss_of(Flow(), lambda *a: model(*a).bfloat16(), x, y, seeded())
-    rounded = loss_of(Flow(), lambda *a: model(*a).bfloat16().double(), x, y, seeded())
-    assert loss.dtype == torch.float32
-    assert loss.shape == ()
-    torch.testing.assert_close(loss, rounded, rtol=1e-6, atol=0)
-
-
 @pytest.mark.parametrize(
     ("sampler", "times"),
     [("euler", [1000, 750, 500, 250]), ("heun", [1000, 750, 750, 500, 500, 250, 250, 0])],
@@ -132,42 +122,3 @@ def test_clip_holds_pixels_to_their_range_and_only_at_the_end(toy_model):
     free = Flow().sample(toy_model(2), noise, y, 3, clip=False)
     assert free.abs().max() > 1
     assert torch.equal(Flow().sample(toy_model(2), noise, y, 3), free.clamp(-1, 1))
-
-
-def test_guidance_reaches_the_samples(toy_model):
-    model, noise, y = toy_model(2), normal(2, 2, 4, 4), torch.tensor([0, 1])
-    plain = Flow().sample(model, noise, y, 3)
-    guided = Flow().sample(model, noise, y, 3, 3.0, null_class=9)
-    assert [len(call[0]) for call in model.calls] == [2] * 3 + [4] * 3
-    assert not torch.allclose(plain, guided)
-
-
-def test_the_same_seed_gives_the_same_loss(toy_model):
-    x, y = normal(4, 2, 4, 4).clamp(-1, 1), torch.arange(4)
-    same, again, other = (loss_of(Flow(), toy_model(2), x, y, seeded(seed)) for seed in (3, 3, 4))
-    assert torch.equal(same, again)
-    assert not torch.equal(same, other)
-
-
-@pytest.mark.parametrize("sampler", ["euler", "heun"])
-def test_sampling_reads_nothing_back_from_the_device(toy_model, sampler):
-    """The meta device has no values: whatever waited for one would raise."""
-    noise = torch.empty(2, 2, 4, 4, device="meta")
-    y = torch.empty(2, dtype=torch.long, device="meta")
-    samples = Flow().sample(toy_model(2), noise, y, 4, 2.0, null_class=9, sampler=sampler)
-    assert samples.shape == noise.shape
-
-
-def test_refuses_no_steps_and_unknown_samplers(toy_model):
-    arguments = toy_model(2), normal(1, 2, 4, 4), torch.tensor([0])
-    with pytest.raises(DitbenchError, match="sampling_steps"):
-        Flow().sample(*arguments, 0)
-    with pytest.raises(DitbenchError, match="huen") as caught:
-        Flow().sample(*arguments, 3, sampler="huen")
-    assert "heun" in caught.value.hint
-    Flow().sample(*arguments, 1001)  # a flow has no longest chain
-
-
-def test_a_model_of_other_channels_raises_with_both_shapes(toy_model):
-    with pytest.raises(ValueError, match=r"\(1, 4, 4, 4\).*not \(1, 2, 4, 4\)"):
-        loss_of(Flow(), toy_model(4), normal(1, 2, 4, 4), torch.tensor([0]), seeded())
