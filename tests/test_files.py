@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ditbench import files as module
@@ -95,6 +95,7 @@ numbers = st.floats() | st.integers() | st.none() | st.text()
 tables = st.dictionaries(st.text(), st.recursive(numbers, lambda n: st.lists(n, max_size=3)))
 
 
+@settings(max_examples=50)
 @given(tables)
 def test_json_contains_only_numbers_that_json_allows(tmp_path_factory, table):
     path = tmp_path_factory.getbasetemp() / "table.json"

@@ -20,12 +20,6 @@ def make(**changes):
     return ImageDataset(**(fields | changes))
 
 
-def test_sizes():
-    data = make()
-    assert (len(data), data.channels, data.height, data.width) == (2, 3, 4, 5)
-    assert data.num_classes == 2
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

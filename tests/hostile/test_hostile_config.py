@@ -169,7 +169,7 @@ ANY_VALUE = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.sampled_from(keys()) | st.text(max_size=12), ANY_VALUE, max_size=3))
 def test_any_table_is_a_configuration_or_one_line(overrides):
     try:
@@ -181,7 +181,7 @@ def test_any_table_is_a_configuration_or_one_line(overrides):
         assert len(config.fingerprint) == 64
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text("SBLX0123456789x/.- ", max_size=14) | st.text(max_size=14))
 def test_any_name_is_a_model_or_one_line(name):
     try:
