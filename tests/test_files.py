@@ -1,7 +1,6 @@
 """Files are written completely or not at all, whatever fails."""
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -106,11 +105,6 @@ def test_json_contains_only_numbers_that_json_allows(tmp_path_factory, table):
 
     read = json.loads(path.read_text(), parse_constant=refuse)
     assert read == json.loads(json.dumps(table), parse_constant=lambda _: None)
-
-
-def test_nan_and_infinity_become_null(tmp_path):
-    write_json(tmp_path / "table.json", {"loss": math.nan, "norms": [math.inf, 1.5]})
-    assert json.loads((tmp_path / "table.json").read_text()) == {"loss": None, "norms": [None, 1.5]}
 
 
 def test_the_file_is_synced_before_the_rename_and_the_directory_after(tmp_path, monkeypatch):

@@ -5,7 +5,6 @@ import pytest
 import torch
 from plans import make_plan, rows
 
-from ditbench.bench import measure as module
 from ditbench.bench.adapters import Candidate
 from ditbench.bench.diffusers_peer import EAGER
 from ditbench.bench.measure import Row, bench, with_ratios
@@ -121,15 +120,3 @@ def test_rows_are_measured_one_by_one_each_with_its_own_memory():
         assert 0 < row["peak_memory_bytes"] < 2**28
         assert 10 < row["matmul_tflops_per_second"] < 10_000
         assert row["threads"] is None
-
-
-def test_on_a_gpu_rows_come_one_by_one(monkeypatch):
-    """Without a GPU: the matrix product comes first, and each row is built after the previous."""
-    order = []
-    monkeypatch.setattr(module, "_matmul_alone", lambda _plan: order.append("matmul") or 1.0)
-    monkeypatch.setattr(module, "_free_compiled", lambda: order.append("forget"))
-    monkeypatch.setattr(
-        module, "_measure_alone", lambda row, _length, _matmul: order.append(row.name) or {}
-    )
-    list(module._one_by_one(rows("adaln", "in-context"), TEN_STEPS, silent))
-    assert order == ["matmul", "forget", "adaln", "forget", "in-context"]

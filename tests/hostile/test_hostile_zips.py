@@ -25,34 +25,34 @@ GOOD = {"cat/1.png": image(1), "dog/1.png": image(2)}
 FLAGS, METHOD, CRC, PACKED, SIZE, COMMENT, OFFSET = 8, 10, 16, 20, 24, 32, 42
 
 
-def with_header(place, form, value):
+def with_header(place, form, value, mark=b"PK\1\2"):
     """The good zip with one number changed in the directory entry of its first member."""
     data = bytearray(packed(GOOD))
-    struct.pack_into(form, data, data.index(b"PK\1\2") + place, value)
+    struct.pack_into(form, data, data.index(mark) + place, value)
     return bytes(data)
 
 
 def with_end(place, form, value):
     """The good zip with one number of its end record changed."""
-    data = bytearray(packed(GOOD))
-    struct.pack_into(form, data, data.index(b"PK\5\6") + place, value)
-    return bytes(data)
+    return with_header(place, form, value, b"PK\5\6")
+
+
+def with_member(member, data):
+    buffer = io.BytesIO(packed(GOOD))
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr(member, data)
+    return buffer.getvalue()
 
 
 def with_link():
-    buffer = io.BytesIO(packed(GOOD))
     link = zipfile.ZipInfo("cat/0.png")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
-    with zipfile.ZipFile(buffer, "a") as archive:
-        archive.writestr(link, "/etc/passwd")
-    return buffer.getvalue()
+    return with_member(link, "/etc/passwd")
 
 
 def with_twins():
-    buffer = io.BytesIO(packed(GOOD))
-    with zipfile.ZipFile(buffer, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
-        archive.writestr("cat/1.png", image(3))
-    return buffer.getvalue()
+    with pytest.warns(UserWarning, match="Duplicate"):
+        return with_member("cat/1.png", image(3))
 
 
 def overlapping():

@@ -6,9 +6,7 @@ import torch
 from scoring import feed, scorer_of
 from toy_extractor import ToyExtractor, random_images
 
-from ditbench import metrics
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.metrics.metric import Metric
 from ditbench.metrics.real import compute_statistics
 from ditbench.metrics.score import Scorer
 
@@ -98,39 +96,6 @@ def test_every_metric_states_its_facts(toy):
     assert [each["depends_on_samples"] for each in facts] == [True, True, False]
     assert [format(12.3456, each["format"]) for each in facts] == ["12.35", "12.3", "12.346"]
     assert all(each["title"] and each["version"] == 1 and each["unit"] == "" for each in facts)
-
-
-class MeanFeature(Metric):
-    name = "mean_feature"
-    title = "Mean"
-    direction = "lower"
-    unit = "px"
-    format = ".1f"
-
-    def __init__(self, real, device):
-        self.sum = torch.zeros((), dtype=torch.float64, device=device)
-        self.count = 0
-
-    def update(self, features, logits, labels):
-        self.sum += features.sum()
-        self.count += features.numel()
-
-    def compute(self):
-        return float(self.sum / self.count)
-
-
-def test_a_metric_is_one_class_and_one_line(toy, monkeypatch):
-    place = (__name__, "MeanFeature")
-    monkeypatch.setattr(metrics, "_METRICS", (*metrics._METRICS, place))
-    load = metrics._load
-    monkeypatch.setattr(
-        metrics, "_load", lambda *given: MeanFeature if given == place else load(*given)
-    )
-    scorer, fake = scorer_of(toy, random_images(300, 1)), random_images(200, 2)
-    found = feed(scorer, fake).compute()
-    assert list(found) == ["fid", "kid", "label_accuracy", "mean_feature"]
-    assert found["mean_feature"] == pytest.approx(toy(fake).features.double().mean().item())
-    assert scorer.metrics[-1].describe()["unit"] == "px"
 
 
 def test_no_classifier_no_label_accuracy(toy, monkeypatch):

@@ -8,7 +8,6 @@ import torch
 from tiny import SIZE, D, N, T, make, run_blocks, tokens
 
 from ditbench.models.blocks.base import Conditioning
-from ditbench.models.init import initialize
 from ditbench.models.registry import block_class, block_names
 from ditbench.models.sizes import ModelSize
 
@@ -173,10 +172,3 @@ def test_a_parameter_without_a_rule_is_an_error(monkeypatch):
     monkeypatch.setattr(block_class("adaln-single"), "initial", ())
     with pytest.raises(ValueError, match=r"no rule initialises blocks.0.scale_shift_table"):
         make("adaln-single")
-
-
-def test_initialisation_leaves_the_global_stream_alone():
-    model = make("adaln-zero")
-    before = torch.random.get_rng_state()
-    initialize(model, model.block_class.initial, 3)
-    assert torch.equal(torch.random.get_rng_state(), before)

@@ -5,8 +5,6 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from draws import normal, seeded
 
 from ditbench.objectives.ddpm import DDPM
-from ditbench.objectives.samplers import ancestral, ddim, euler, heun
-from ditbench.objectives.schedule import Schedule
 
 
 class Oracle:
@@ -109,38 +107,3 @@ def test_one_step_is_the_image_predicted_from_pure_noise(toy_model, sampler):
 def test_ancestral_sampling_needs_a_generator(toy_model):
     with pytest.raises(ValueError, match="generator"):
         DDPM().sample(toy_model(4), normal(1, 2, 4, 4), torch.tensor([0]), 3)
-
-
-@pytest.mark.parametrize("integrate", [euler, heun])
-def test_integrators_need_nothing_but_a_velocity(integrate):
-    """dx/dt = 1 takes x from t = 1 to t = 0 by 1, and the times are fractions of the path."""
-    times = []
-
-    def velocity(x, t):
-        times.append(t)
-        return torch.ones_like(x)
-
-    x = normal(2, 1, 2, 2)
-    torch.testing.assert_close(integrate(velocity, x, 4), x - 1)
-    assert times[0] == 1
-    assert min(times) == (0.25 if integrate is euler else 0)
-
-
-def test_samplers_of_a_chain_need_nothing_but_eps():
-    """Of a model that knows the image, every sampler's last step is that image."""
-    x0, noise = normal(2, 1, 4, 4, seed=1).clamp(-1, 1), normal(2, 1, 4, 4)
-    schedule = Schedule.linear(1000, 1e-4, 0.02).respaced(10)
-    step = {int(t): i for i, t in enumerate(schedule.timesteps)}
-    seen = []
-
-    def denoise(x, t):
-        seen.append(t)
-        return schedule.at_step(step[t]).predict_eps(x, x0), None
-
-    for sample in (
-        lambda: ddim(denoise, noise, schedule, clip=True),
-        lambda: ancestral(denoise, noise, schedule, seeded(), clip=True),
-    ):
-        torch.testing.assert_close(sample(), x0, rtol=1e-4, atol=1e-4)
-        assert seen == schedule.timesteps.flip(0).tolist()
-        seen.clear()

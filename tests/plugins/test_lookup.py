@@ -34,13 +34,6 @@ def test_groups_and_names_expand_without_the_file_system():
     assert find_block("adaln") is block_class("adaln")
 
 
-def test_an_edited_file_is_loaded_again(write):
-    path = write()
-    assert not find_block(f"{path}:Mine").reads_class
-    write(path.read_text().replace("reads_class = False", "reads_class = True"))
-    assert find_block(f"{path}:Mine").reads_class
-
-
 @pytest.mark.parametrize("name", ["hybrid", "none", "paper", "all"])
 def test_a_class_cannot_take_the_name_of_one_of_ditbench_s_own(write, name, refused):
     path = write(write().read_text().replace("Mine", name))
