@@ -77,18 +77,6 @@ def test_a_seed_decides_every_bit(trained):
         assert torch.equal(tensor, trained.state_dict()[name]), name
 
 
-def test_progress_is_about_ten_lines(capsys):
-    train = easy(20, 1)
-    data = Data.of(train.images, train.labels, 10, CPU)
-    recipe = dataclasses.replace(SHORT, epochs=25)
-    fit(small(), data, recipe, torch.Generator(), lambda _net: 0.25)
-    lines = capsys.readouterr().err.splitlines()
-    assert 10 <= len(lines) <= 13
-    assert lines[0].startswith("epoch 2 of 25, loss ")
-    assert "test accuracy 0.2500" in lines[-1]
-    assert lines[-1].startswith("epoch 25 of 25")
-
-
 def test_the_shipped_file_was_trained_for_as_long_as_the_recipe_says():
     assert Cifar10Classifier().details["epochs"] == str(RECIPE.epochs)
 

@@ -47,37 +47,27 @@ def replaced(name, old, new):
     return edit(name, lambda text: text.replace(old, new))
 
 
-def pipe(name):
+def instead(name, make):
+    """Remove a file and make something else in its place."""
+
     def damage(run):
         (run / name).unlink()
-        os.mkfifo(run / name)
+        make(run / name)
 
     return damage
+
+
+def pipe(name):
+    return instead(name, os.mkfifo)
 
 
 def linked(name, target):
-    def damage(run):
-        (run / name).unlink()
-        (run / name).symlink_to(target)
-
-    return damage
-
-
-def directory(name):
-    def damage(run):
-        (run / name).unlink()
-        (run / name).mkdir()
-
-    return damage
+    return instead(name, lambda path: path.symlink_to(target))
 
 
 def huge(name):
     """A file that declares ten gigabytes and takes none."""
-
-    def damage(run):
-        os.truncate(run / name, 10 * 2**30)
-
-    return damage
+    return lambda run: os.truncate(run / name, 10 * 2**30)
 
 
 def removed(name):
@@ -178,7 +168,7 @@ DAMAGE = {
     **{f"{name} of no bytes": (write(name, b""), "") for name in FILES},
     **{f"{name} of random bytes": (write(name, bytes(range(256)) * 9), name) for name in FILES},
     **{f"{name} cut to half": (cut(name, 0.5), "") for name in FILES},
-    **{f"{name} a directory": (directory(name), "") for name in FILES[:-1]},
+    **{f"{name} a directory": (instead(name, Path.mkdir), "") for name in FILES[:-1]},
     **{f"{name} a pipe": (pipe(name), "") for name in FILES},
     **{f"{name} a device": (linked(name, "/dev/zero"), "") for name in FILES},
     **{f"{name} a link to itself": (linked(name, name), "") for name in FILES[:-1]},

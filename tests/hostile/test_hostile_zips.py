@@ -183,7 +183,7 @@ def test_a_zip_cut_anywhere_is_refused(tmp_path, digest, whole):
         assert_error(caught.value)
 
 
-# Names, and so the order of classes, are not checked by anything; changed, they are other data.
+# Names, and with them the order of classes, have no checksum: with other names it is another data set.
 NAMES = (b"cat/1.png", b"dog/1.png")
 
 

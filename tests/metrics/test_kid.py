@@ -8,15 +8,6 @@ from ditbench.metrics import kid as module
 from ditbench.metrics import real as real_module
 
 
-def test_kid_on_all_rows_is_the_unbiased_mmd(toy, monkeypatch):
-    """With subsets of all rows only their order is random, and it does not matter."""
-    monkeypatch.setattr(module, "subset_size", lambda samples, real: 150)
-    real, fake = random_images(150, 1), random_images(150, 2, 200)
-    kid = feed(scorer_of(toy, real), fake).compute()["kid"]
-    expected = unbiased_mmd(toy(real).features.numpy(), toy(fake).features.numpy())
-    assert kid == pytest.approx(expected, rel=1e-7)
-
-
 def test_kid_is_the_mean_over_seeded_subsets(toy):
     real, fake = random_images(300, 1), random_images(200, 2, 200)
     scorer = feed(scorer_of(toy, real), fake)

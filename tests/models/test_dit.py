@@ -85,31 +85,24 @@ def test_adaln_zero_equals_diffusers():
 
 
 def test_state_dict_has_the_names_of_the_published_checkpoints():
-    expected = {
-        "pos_embed": (1, 16, 48),
-        "x_embedder.proj.weight": (48, 3, 2, 2),
-        "x_embedder.proj.bias": (48,),
-        "t_embedder.mlp.0.weight": (48, 256),
-        "t_embedder.mlp.0.bias": (48,),
-        "t_embedder.mlp.2.weight": (48, 48),
-        "t_embedder.mlp.2.bias": (48,),
-        "y_embedder.embedding_table.weight": (11, 48),
-        "final_layer.linear.weight": (24, 48),
-        "final_layer.linear.bias": (24,),
-        "final_layer.adaLN_modulation.1.weight": (96, 48),
-        "final_layer.adaLN_modulation.1.bias": (96,),
+    expected = {"pos_embed": (1, 16, 48), "y_embedder.embedding_table.weight": (11, 48)}
+    layers = {
+        "x_embedder.proj": (48, 3, 2, 2),
+        "t_embedder.mlp.0": (48, 256),
+        "t_embedder.mlp.2": (48, 48),
+        "final_layer.linear": (24, 48),
+        "final_layer.adaLN_modulation.1": (96, 48),
     }
     for index in range(3):
-        shapes = {
-            "attn.qkv": (144, 48),
-            "attn.proj": (48, 48),
-            "mlp.fc1": (192, 48),
-            "mlp.fc2": (48, 192),
-            "adaLN_modulation.1": (288, 48),
+        layers |= {
+            f"blocks.{index}.attn.qkv": (144, 48),
+            f"blocks.{index}.attn.proj": (48, 48),
+            f"blocks.{index}.mlp.fc1": (192, 48),
+            f"blocks.{index}.mlp.fc2": (48, 192),
+            f"blocks.{index}.adaLN_modulation.1": (288, 48),
         }
-        for name, shape in shapes.items():
-            expected[f"blocks.{index}.{name}.weight"] = shape
-            expected[f"blocks.{index}.{name}.bias"] = shape[:1]
+    for name, shape in layers.items():
+        expected |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
     checkpoint = {name: torch.randn(shape) for name, shape in expected.items()}
     make("adaln-zero", TINY, channels=3, out_channels=6).load_state_dict(checkpoint, strict=True)
 

@@ -62,12 +62,6 @@ def test_respacing_preserves_abar(steps):
     assert ((respaced.betas > 0) & (respaced.betas < 1)).all()
 
 
-def test_respacing_to_all_steps_changes_nothing():
-    respaced = FULL.respaced(1000)
-    assert torch.equal(respaced.timesteps, torch.arange(1000))
-    assert torch.equal(respaced.betas, FULL.betas)
-
-
 def test_respaced_timesteps_are_the_nearest_to_an_even_grid():
     assert FULL.respaced(5).timesteps.tolist() == [0, 250, 500, 749, 999]
     assert FULL.respaced(11).timesteps[:4].tolist() == [0, 100, 200, 300]
