@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Comparison", "compare", "compare_groups", "load_results", "split_groups", "strategy"]
 
-_HOMES = {
-    "Comparison": "ditbench.report.statistics.compare",
-    "compare": "ditbench.report.statistics.compare",
-    "compare_groups": "ditbench.report.statistics.compare",
+_HOMES = dict.fromkeys(__all__, "ditbench.report.statistics.compare") | {
     "load_results": "ditbench.report.reading.results",
     "split_groups": "ditbench.report.reading.groups",
     "strategy": "ditbench.models.registry",

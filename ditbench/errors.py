@@ -43,20 +43,12 @@ def printable(text: str) -> str:
     Paths and damaged files may contain newlines, which would forge a second line, or control
     sequences of a terminal.
     """
-    if text.isprintable():
-        return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def one_line(text: str, most: int = _MAX_LINE) -> str:
-    """A text as one line: printable, and without its middle if it is long.
-
-    Args:
-        text: any.
-        most: the number of characters to show.
-    """
-    text = printable(text)
-    half = most // 2
+    """A text as one line: printable, and without its middle if it is longer than `most`."""
+    text, half = printable(text), most // 2
     return text if len(text) <= most else f"{text[:half]}...{text[-half:]}"
 
 
@@ -68,10 +60,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> DitbenchError:
     by_lower_case = {word.lower(): word for word in known}
     matches = [word for word in by_lower_case if word.endswith(f".{name.lower()}")]
     matches += get_close_matches(name.lower(), by_lower_case.keys() - set(matches), 3, cutoff=0.5)
-    nearest = [by_lower_case[word] for word in matches[:3]]
-    hint = (
-        f"did you mean {' or '.join(nearest)}?"
-        if nearest
-        else f"known: {', '.join(by_lower_case.values())}"
-    )
+    hint = f"known: {', '.join(by_lower_case.values())}"
+    if matches:
+        hint = f"did you mean {' or '.join(by_lower_case[word] for word in matches[:3])}?"
     return DitbenchError(f"unknown {kind} '{name}'", hint)

@@ -23,10 +23,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file completely or not at all, so that it survives a power failure.
 
     A temporary file is written, flushed to the disk (fsync) and renamed; then the rename is flushed
-    to the disk.
-
-    Raises:
-        DitbenchError: exit code 1, if the file cannot be written or the disk is full.
+    to the disk. A DitbenchError with exit code 1 if that is not possible.
     """
     temporary: Path | None = None
     try:
@@ -106,13 +103,11 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path, hint: str = "run it again") -> dict[str, Any]:
@@ -120,9 +115,8 @@ def read_json(path: Path, hint: str = "run it again") -> dict[str, Any]:
     try:
         value = json.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise DitbenchError(
-            f"cannot read {path}: {error.strerror}", "is the run complete?"
-        ) from error
+        reason = f"cannot read {path}: {error.strerror}"
+        raise DitbenchError(reason, "is the run complete?") from error
     except RecursionError as error:
         raise DitbenchError(f"{path} is nested too deeply", hint) from error
     except ValueError as error:

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 def append_row(path: Path, row: Mapping[str, Any], columns: Iterable[str]) -> None:
     """Append a row to a CSV file, after a header if it is the first one.
 
-    Raises:
-        DitbenchError: exit code 1, if the file cannot be written, the disk is full, or the file has
-            other columns because another version began it.
+    A DitbenchError with exit code 1 if the file cannot be written, or has other columns because
+    another version began it.
     """
     columns = list(columns)
     if row.keys() != set(columns):
@@ -47,10 +46,7 @@ def append_row(path: Path, row: Mapping[str, Any], columns: Iterable[str]) -> No
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a CSV file that `append_row` wrote, without one that a crash truncated.
 
-    A file that does not exist has no rows.
-
-    Raises:
-        DitbenchError: the file cannot be read, or is not a CSV file.
+    A file that does not exist has no rows. A DitbenchError for one that cannot be read.
     """
     if not path.is_file():
         return []
@@ -59,9 +55,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             # A line without its newline may lack digits of its last number.
             rows = list(csv.DictReader(line for line in file if line.endswith("\n")))
     except OSError as error:
-        raise DitbenchError(
-            f"cannot read {path}: {error.strerror}", "check its permissions"
-        ) from error
+        reason = f"cannot read {path}: {error.strerror}"
+        raise DitbenchError(reason, "check its permissions") from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise damaged(path, str(error)) from error
     whole = [row for row in rows if None not in row and None not in row.values()]
@@ -87,11 +82,8 @@ def parse_cell(text: str) -> int | float | str:
     """The number in a cell of a CSV file, or else its text."""
     if "_" in text:  # Python would read 1_000 as a number
         return text
-    # Half of the cells are floats, and an exception is expensive.
-    kinds = (int, float) if text.removeprefix("-").isdecimal() else (float,)
-    for kind in kinds:
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+    try:
+        # Half of the cells are floats, and an exception is expensive.
+        return int(text) if text.removeprefix("-").isdecimal() else float(text)
+    except ValueError:
+        return text

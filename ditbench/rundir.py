@@ -34,13 +34,11 @@ if TYPE_CHECKING:
 # Raised when a reader of an older version would misread the files. Every schema is read for ever.
 # 1: no hashes of the other files in result.json, no description of the metrics.
 SCHEMA = 2
-_READ = (1, 2)
 
 # The key in env.json for the rates and seeds of the sweep that a run belongs to.
 SWEEP = "sweep"
 # The directory of the sweeps of `ditbench tune`, below a directory of results.
 TUNING = "tune"
-
 OWN_DIRECTORIES = ("samples", "checkpoints")
 TRAIN_COLUMNS = ("step", "images", "seconds", "loss", "lr", "grad_norm")
 
@@ -57,14 +55,8 @@ class RunDirectory:
         path: the directory; nothing is created until something is written.
 
     Attributes:
-        config: everything that determines the result, TOML.
-        strategy: the source of a block that is not ditbench's own, as the run was started.
-        environment: versions, device, commit, JSON.
-        cost: parameters, MACs, training cost, JSON.
-        train: the training log, CSV with `TRAIN_COLUMNS`.
-        evaluations: one row per evaluation, CSV.
-        result: the summary that is written last, JSON.
-        failure: why the run stopped, JSON; removed when it resumes.
+        recorded: the files whose SHA-256 is in result.json.
+        checkpoint: the latest checkpoint, safetensors.
         lock: held by the process that writes.
     """
 
@@ -78,7 +70,11 @@ class RunDirectory:
         self.evaluations = path / "eval.csv"
         self.result = path / "result.json"
         self.failure = path / "failure.json"
+        self.recorded = (self.config, self.environment, self.cost, self.train, self.evaluations)
         self.lock = path / ".lock"
+        self.checkpoint = path / "checkpoints" / "latest.safetensors"
+        self._incoming = self.checkpoint.with_name("next.safetensors")
+        self._previous = self.checkpoint.with_name("previous.safetensors")
 
     @classmethod
     def of(cls, out: Path, preset: str, block: str, seed: int, fingerprint: str) -> RunDirectory:
@@ -86,32 +82,13 @@ class RunDirectory:
         return cls(out / preset / block / f"seed{seed}-{fingerprint[:8]}")
 
     @property
-    def recorded(self) -> tuple[Path, ...]:
-        """The files whose SHA-256 is in result.json."""
-        return (self.config, self.environment, self.cost, self.train, self.evaluations)
-
-    @property
-    def checkpoint(self) -> Path:
-        """The latest checkpoint, safetensors."""
-        return self.path / "checkpoints" / "latest.safetensors"
-
-    @property
     def checkpoints(self) -> list[Path]:
-        """The existing checkpoints, the newest first.
+        """The existing checkpoints, the newest first: the latest and the one before.
 
-        They are the latest and the one before. After a crash between the renames of
-        `write_checkpoint` there is one more, which is whole but not yet in the latest's place.
+        After a crash between the renames of `keep_checkpoint` there is one more, which is whole.
         """
         paths = (self._incoming, self.checkpoint, self._previous)
         return [path for path in paths if path.is_file()]
-
-    @property
-    def _incoming(self) -> Path:
-        return self.checkpoint.with_name("next.safetensors")
-
-    @property
-    def _previous(self) -> Path:
-        return self.checkpoint.with_name("previous.safetensors")
 
     def samples(self, step: int) -> Path:
         """The sample grid of one evaluation, PNG."""
@@ -124,20 +101,6 @@ class RunDirectory:
     def last_samples(self) -> Path | None:
         """The newest sample grid, or None."""
         return max(self.path.glob("samples/step-*.png"), default=None)
-
-    def start(
-        self,
-        config_toml: str,
-        environment: Mapping[str, Any],
-        cost: Mapping[str, Any],
-        strategy: bytes | None = None,
-    ) -> None:
-        """Create the directory, or empty an incomplete one, and write what is known up front."""
-        remove_leftovers(self.path)
-        stale = (self.train, self.evaluations, self.failure, *self.path.glob("samples/step-*.png"))
-        for path in stale:
-            _remove(path)
-        self.describe(config_toml, environment, cost, strategy)
 
     def is_described(self) -> bool:
         """Whether the files that `start` writes exist."""
@@ -157,6 +120,14 @@ class RunDirectory:
         write_json(self.cost, cost)
         write_text(self.config, config_toml)  # last: it makes the directory a run
 
+    def start(self, *description: Any) -> None:
+        """Create the directory, or empty an incomplete one, and `describe` the run."""
+        remove_leftovers(self.path)
+        grids = self.path.glob("samples/step-*.png")
+        for path in (self.train, self.evaluations, self.failure, *grids):
+            _remove(path)
+        self.describe(*description)
+
     def append_train(self, row: Mapping[str, Any]) -> None:
         """Add a row to the training log."""
         self._check_exists()
@@ -171,18 +142,12 @@ class RunDirectory:
         """Replace the latest checkpoint; the one before is kept until the next call."""
         self._check_exists()
         write_atomically(self._incoming, lambda file: file.write(content))
-        self._promote()
+        self.keep_checkpoint(self._incoming)
 
     def keep_checkpoint(self, path: Path) -> None:
-        """Move the checkpoint that a run resumes from to its place, if a crash prevented that.
-
-        Args:
-            path: one of `checkpoints`.
-        """
-        if path == self._incoming:
-            self._promote()
-
-    def _promote(self) -> None:
+        """Move one of `checkpoints` to the latest's place, if a crash prevented that."""
+        if path != self._incoming:
+            return
         try:
             if self.checkpoint.is_file():
                 self.checkpoint.replace(self._previous)
@@ -210,37 +175,30 @@ class RunDirectory:
         return read_rows(self.evaluations)
 
     def check_tables(self, logged: int, evaluated: int) -> None:
-        """Refuse tables that lack rows that a checkpoint counts.
-
-        Raises:
-            DitbenchError: rows are missing or out of order, or a table cannot be read.
-        """
+        """Refuse tables that cannot be read, or that lack rows that a checkpoint counts."""
         for path, count in ((self.train, logged), (self.evaluations, evaluated)):
             rows = read_rows(path)
             if len(rows) < count:
                 raise damaged(path, f"it has {len(rows)} rows, its checkpoint counts {count}")
             steps = [row.get("step") for row in rows[:count]]
-            known = [step for step in steps if isinstance(step, int)]
-            if sorted(set(known)) != steps:
+            if sorted({step for step in steps if isinstance(step, int)}) != steps:
                 raise damaged(path, "its steps do not increase from row to row")
 
     def rewind(self, logged: int, evaluated: int) -> None:
-        """Restore the state of a checkpoint: drop later rows and half-written files.
-
-        Args:
-            logged: the number of rows of train.csv at the checkpoint.
-            evaluated: the number of rows of eval.csv.
-        """
+        """Restore the state of a checkpoint: keep so many rows, drop the later ones and grids."""
         remove_leftovers(self.path)
         _remove(self.failure)
         # With a time budget, the next evaluation may be at another step.
         steps = [row["step"] for row in self.read_evaluations()[:evaluated]]
-        kept = [self.samples(step) for step in steps]
-        for path in self.path.glob("samples/step-*.png"):
-            if path not in kept:
-                _remove(path)
+        for path in {*self.path.glob("samples/step-*.png")} - {*map(self.samples, steps)}:
+            _remove(path)
         for path, count in ((self.train, logged), (self.evaluations, evaluated)):
-            _cut(path, count)
+            if rows := read_rows(path)[:count]:
+                # Atomically: a crash between two rows would lose the others.
+                lines = [rows[0], *(row.values() for row in rows)]
+                write_text(path, "".join(map(csv_line, lines)))
+            else:
+                _remove(path)
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write `result.json`, which makes the run complete."""
@@ -248,30 +206,18 @@ class RunDirectory:
         write_json(self.result, {"schema": SCHEMA, **result, "sha256": self._digests()})
 
     def read_result(self) -> dict[str, Any]:
-        """`result.json`.
-
-        Raises:
-            DitbenchError: missing, not a JSON object, or of a schema this version cannot read.
-        """
+        """`result.json`; a DitbenchError if it is damaged or of an unknown schema."""
         result = read_json(self.result, "remove that file to run it again")
         schema = result.get("schema")
-        if type(schema) is not int or schema not in _READ:  # `true` and 1.0 equal 1
-            known = " and ".join(map(str, _READ))
+        if type(schema) is not int or schema not in (1, SCHEMA):  # `true` and 1.0 equal 1
             raise DitbenchError(
-                f"{self.result} has schema {schema!r}, this version reads {known}",
+                f"{self.result} has schema {schema!r}, this version reads 1 and 2",
                 "use the ditbench that wrote it, or run it again",
             )
         return result
 
     def check_recorded(self, result: Mapping[str, Any]) -> None:
-        """Refuse a run whose files were edited after it ended. Schema 1 has no hashes to check.
-
-        Args:
-            result: of `read_result`.
-
-        Raises:
-            DitbenchError: names the first file that is not as the run left it.
-        """
+        """Refuse a run with a file that was edited after it ended. Schema 1 has no hashes."""
         if result["schema"] == 1:
             return
         recorded, found = result.get("sha256"), self._digests()
@@ -291,16 +237,6 @@ class RunDirectory:
             for path in self.recorded
             if path.is_file()
         }
-
-
-def _cut(path: Path, count: int) -> None:
-    """Keep the first rows of a table; remove a table without a complete row."""
-    rows = read_rows(path)[:count]
-    if rows:
-        # Atomically: a crash between two rows would lose the others.
-        write_text(path, "".join(map(csv_line, [rows[0], *(row.values() for row in rows)])))
-    else:
-        _remove(path)
 
 
 def _remove(path: Path) -> None:

@@ -25,7 +25,7 @@ from ditbench.errors import (
 from ditbench.plugins.user_traceback import BlockError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # The base of what Typer raises for a missing option, a wrong type, ... Typer contains its own copy
 # of Click and exports only this subclass.
@@ -130,24 +130,21 @@ def _options(
     """Compare ways to condition a diffusion transformer on its timestep and its class."""
 
 
-app.command("run", cls=_Command)(run.run)
-app.command("tune", cls=_Command)(tune.tune)
-app.command("compare", cls=_Command)(compare.compare)
-app.command("plot", cls=_Command)(plot.plot)
-app.command("flops", cls=_Command)(flops.flops)
-listing = typer.Typer(cls=_Group, invoke_without_command=True)
-listing.callback()(blocks.blocks)
-listing.command("check", cls=_Command)(blocks.check)
-app.add_typer(listing, name="blocks")
-app.command("sample", cls=_Command)(sample.sample)
-app.command("bench", cls=_Command)(bench.bench)
-extractors = typer.Typer(cls=_Group, invoke_without_command=True)
-extractors.callback()(features.features)
-extractors.command("train", cls=_Command, hidden=True, context_settings=features.ANY_OPTIONS)(
-    features.train
-)
-app.add_typer(extractors, name="features")
+def _group_of(command: Callable[..., None]) -> typer.Typer:
+    """A group whose own command does its work when none of its commands follows."""
+    group = typer.Typer(cls=_Group, invoke_without_command=True)
+    group.callback()(command)
+    app.add_typer(group, name=command.__name__)
+    return group
 
+
+for _command in (run.run, tune.tune, compare.compare, plot.plot, flops.flops, sample.sample,
+                 bench.bench):  # fmt: skip
+    app.command(cls=_Command)(_command)
+_group_of(blocks.blocks).command(cls=_Command)(blocks.check)
+_group_of(features.features).command(
+    cls=_Command, hidden=True, context_settings=features.ANY_OPTIONS
+)(features.train)
 
 # New objects between two garbage collections. With Python's default of some hundreds, importing
 # torch triggers many.
@@ -157,19 +154,14 @@ GARBAGE_THRESHOLD = 200_000
 def main() -> NoReturn:
     """Run the command line and exit."""
     gc.set_threshold(GARBAGE_THRESHOLD, 20, 100)
+    code: object = EXIT_OK
     try:
         app(prog_name="ditbench")
     except SystemExit as error:
-        _leave(error.code if isinstance(error.code, int) else EXIT_OK)
-    _leave(EXIT_OK)
-
-
-def _leave(code: int) -> NoReturn:
-    """Exit without destroying torch's objects one by one, which takes half a second.
-
-    Files are closed where they are written; only the two streams need a flush.
-    """
+        code = error.code
+    # Exit without destroying torch's objects one by one, which takes half a second. Files are
+    # closed where they are written; only the two streams need a flush.
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):  # the reader of a pipe may have exited
             stream.flush()
-    os._exit(code)
+    os._exit(code if isinstance(code, int) else EXIT_OK)

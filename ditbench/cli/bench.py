@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from ditbench.cli.amounts import parse_count, parse_seconds
-from ditbench.cli.options import Blocks, Format, Output, parse_blocks
-from ditbench.cli.run_options import Model, Quiet, how, load_config, takes, what
+from ditbench.cli.options import (
+    Blocks,
+    Format,
+    Output,
+    how,
+    parse_blocks,
+    parse_count,
+    parse_seconds,
+    what,
+)
+from ditbench.cli.output import emit, print_table, progress
+from ditbench.cli.run_options import Model, Quiet, takes
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_input
+from ditbench.report.amounts import decimals, significant
+from ditbench.report.tables.columns import Column
+from ditbench.report.tables.render import format_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from ditbench.bench.adapters import Adapter
     from ditbench.bench.measure import Row
@@ -29,32 +39,66 @@ SECONDS = 3.0
 BATCH_SIZE = 128
 MOST_SAMPLED = 1_000_000  # the limit of eval.batch_size
 
+_whole, _three_digits = decimals(0), significant(3)
+# The columns of the rows of `ditbench.bench.measure.with_ratios`.
+COLUMNS = (
+    Column("block", "Block"),
+    Column("implementation", None),
+    Column("model", "Model"),
+    Column("input", "Input"),
+    Column("batch_size", "Batch", _whole),
+    Column("objective", None),
+    Column("precision", "Precision"),
+    Column("device", "Device"),
+    Column("threads", None),
+    Column("torch", None),
+    Column("backend", "Backend"),
+    Column("parameters", None),
+    Column("train_flops_per_step", None),
+    Column("step_ms_median", "Step (ms)", _three_digits, "low"),
+    Column("step_ms_p10", "10-90% of parts", _three_digits, until="step_ms_p90"),
+    Column("step_ms_p90", None, _three_digits),
+    Column("step_ratio", "Step ratio", decimals(3), "low"),
+    Column("step_ratio_to", None),
+    Column("parts", None),
+    Column("steps_per_part", None),
+    Column("images_per_second", "Images/s", _three_digits, "high"),
+    Column("train_tflops_per_second", "TFLOP/s", _three_digits, "high"),
+    Column("matmul_tflops_per_second", None),
+    Column("share_of_matmul", "% of matmul", decimals(1, 100), "high"),
+    Column("peak_memory_bytes", "Peak mem (MiB)", decimals(0, 2**-20), "low"),
+    Column("sampling_images_per_second", "Sampled images/s", _three_digits, "high"),
+    Column("sampling_steps", None),
+    Column("sampling_batch_size", None),
+    Column("sampler", None),
+    Column("cfg_scale", None),
+    Column("warm_up_seconds", "Warm-up (s)", decimals(1)),
+)
+# Equal in all rows: on a terminal, they are in the title.
+_CONDITIONS = ("model", "input", "batch_size", "precision", "device", "backend")
+_TERMINAL_COLUMNS = [column for column in COLUMNS if column.name not in _CONDITIONS]
+
 
 @takes(Model)
 def bench(
     options: Model,
     block: Blocks = "paper",
     input: Annotated[  # noqa: A002 (the option's name)
-        str, what(metavar="HxWxC", help="Height x width x channels of the random images.")
+        str, what("HxWxC", "Height x width x channels of the random images.")
     ] = "32x32x4",
-    classes: Annotated[
-        int, what(metavar="N", min=1, max=1_000_000, help="The number of classes.")
-    ] = 1000,
+    classes: Annotated[int, what("N", "The number of classes.", min=1, max=1_000_000)] = 1000,
     peer: Annotated[
         str | None,
-        what(
-            metavar="NAMES",
-            help="Also measure adaLN-Zero of others: diffusers, diffusers-compiled or both.",
-        ),
+        what("NAMES", "Also measure adaLN-Zero of others: diffusers, diffusers-compiled or both."),
     ] = None,
     seconds: Annotated[
-        str | None, how(metavar="TIME", help="Seconds of timing per row: 10, 1m. Default: 3.")
+        str | None, how("TIME", "Seconds of timing per row: 10, 1m. Default: 3.")
     ] = None,
     steps: Annotated[
-        str | None, how(metavar="N", help="Timed steps per row instead of seconds, 10 or more.")
+        str | None, how("N", "Timed steps per row instead of seconds, 10 or more.")
     ] = None,
     sampling_steps: Annotated[
-        int | None, how(metavar="N", min=1, help="Steps of the sampler. Default: 25.")
+        int | None, how("N", "Steps of the sampler. Default: 25.", min=1)
     ] = None,
     format: Format = None,  # noqa: A002
     output: Output = None,
@@ -67,20 +111,33 @@ def bench(
     FLOP/s of one large matrix product on the same device. Default: 64x4x4/2, batches of 128, DDPM.
     How to read the table: docs/bench.md.
     """
-    from ditbench.report.tables.render import format_of
-
-    format_of(output, format)  # a wrong one is an error before anything is measured
+    chosen = format_of(output, format)
     names, shape = parse_blocks(block), parse_input(input)
-    overrides = options.overrides() | {
+    overrides = {
         "eval.sampling_steps": sampling_steps,
         "budget.steps": 10**6,  # never reached, and needs no clock
     }
     sampled = min(options.batch_size or BATCH_SIZE, MOST_SAMPLED)
     defaults = (*DEFAULTS, f"train.batch_size={BATCH_SIZE}", f"eval.batch_size={sampled}")
-    config = load_config(overrides, (*defaults, *(options.set_ or ())))
+    config = options.configure(overrides, defaults)
     length = _length(seconds, steps)
     rows = _rows(config, options, names, peer, (*shape, classes))
-    _measure(rows, length, format, output, quiet=quiet)
+
+    from ditbench.bench import measure
+
+    measured: list[dict[str, Any]] = []
+    try:
+        for row in measure.bench(rows, length, progress(quiet=quiet)):
+            measured.append(row)  # noqa: PERF402 (those before an error are printed as well)
+    finally:
+        if measured:
+            labels = [row.name for row in rows]
+            reference = REFERENCE if REFERENCE in labels else labels[0]
+            table = measure.with_ratios(measured, reference)
+            if chosen == "rich":
+                print_table(table, _TERMINAL_COLUMNS, _title(table[0]))
+            else:
+                emit(table, COLUMNS, chosen, output)
 
 
 def _length(seconds: str | None, steps: str | None) -> Length:
@@ -127,42 +184,14 @@ def _rows(
     return rows
 
 
-def _measure(
-    rows: list[Row],
-    length: Length,
-    format: str | None,  # noqa: A002
-    output: Path | None,
-    *,
-    quiet: bool,
-) -> None:
-    """Measure and print. Rows measured before an error are printed as well."""
-    from ditbench.bench.measure import bench, with_ratios
-
-    def say(text: str) -> None:
-        if not quiet:
-            typer.echo(text, err=True)
-
-    names = [row.name for row in rows]
-    reference = REFERENCE if REFERENCE in names else names[0]
-    measured: list[dict[str, Any]] = []
-    try:
-        for row in bench(rows, length, say):
-            measured.append(row)  # noqa: PERF402 (those before an error are kept)
-    finally:
-        if measured:
-            _print(with_ratios(measured, reference), format, output)
-
-
-def _print(
-    rows: list[dict[str, Any]],
-    format: str | None,  # noqa: A002
-    output: Path | None,
-) -> None:
-    from ditbench.cli.bench_table import bench_columns, title
-    from ditbench.cli.output import emit, print_table
-    from ditbench.report.tables.render import format_of
-
-    if format_of(output, format) == "rich":
-        print_table(rows, bench_columns(conditions=False), title(rows[0]))
-    else:
-        emit(rows, bench_columns(conditions=True), format, output)
+def _title(row: Mapping[str, Any]) -> str:
+    """What is equal in all rows of our blocks, from one of them."""
+    threads = "" if row["threads"] is None else f" ({row['threads']} threads)"
+    return (
+        f"{row['model']} on random {row['input']}, batches of {row['batch_size']}, "
+        f"{row['objective']}, {row['precision']}, {row['device']}{threads}, "
+        f"torch {row['torch']}, backend {row['backend']}. "
+        f"Matmul: {row['matmul_tflops_per_second']:.3g} TFLOP/s. "
+        f"Sampling: {row['sampling_steps']} steps of {row['sampler']}, "
+        f"batches of {row['sampling_batch_size']}. Step ratio: to {row['step_ratio_to']}."
+    )

@@ -42,8 +42,7 @@ def blocks(
         return
     from ditbench.report.amounts import decimals
     from ditbench.report.tables.columns import Column
-    from ditbench.report.tables.render import format_of
-    from ditbench.report.tables.terminal import rich_table
+    from ditbench.report.tables.render import format_of, rich_table
 
     columns = [
         Column("block", "Block"),

@@ -61,18 +61,22 @@ def compare(
         typer.echo("the calibration of the verdict is in docs/statistics.md, and tested in tests/")
         return
     if diff is not None:
-        _check_unused(
-            {
-                "a directory": directory is not None,
-                "--block": block is not None,
-                "--baseline": baseline is not None,
-                "--target-fid": target_fid is not None,
-                "--fail-if": fail_if is not None,
-                "--together": together,
-                "--force": force,
-            }
-        )
-        _print_difference(diff, format, output)
+        # A gate that is not checked must not seem to pass.
+        unused = {
+            "a directory": directory, "--block": block, "--baseline": baseline,
+            "--target-fid": target_fid, "--fail-if": fail_if,
+            "--together": together or None, "--force": force or None,
+        }  # fmt: skip
+        for name, value in unused.items():
+            if value is not None:
+                raise DitbenchError(f"--diff does not use {name}", f"leave {name} out")
+        from ditbench.report.reading.results import diff_runs
+        from ditbench.report.tables.columns import DIFF_COLUMNS
+
+        rows = diff_runs(*diff)
+        emit(rows, DIFF_COLUMNS, format, output)
+        if not rows:
+            typer.echo("no difference in configuration or environment", err=True)
         return
     from ditbench.report.statistics.compare import compare as compare_runs
     from ditbench.report.statistics.compare import compare_groups
@@ -92,13 +96,6 @@ def compare(
         note("failed", failure)
     if failures:
         raise typer.Exit(EXIT_FAILED)
-
-
-def _check_unused(others: dict[str, bool]) -> None:
-    """Refuse options that --diff ignores: a gate that is not checked must not seem to pass."""
-    for name, given in others.items():
-        if given:
-            raise DitbenchError(f"--diff does not use {name}", f"leave {name} out")
 
 
 def _failures(gate: "Gate", comparisons: "list[Comparison]") -> list[str]:
@@ -127,17 +124,3 @@ def _print(comparisons: "list[Comparison]", chosen: str, output: Path | None) ->
         if comparison.note:
             print_sentence(comparison.note)
         print_sentence(comparison.sentence)
-
-
-def _print_difference(
-    diff: tuple[Path, Path],
-    format: str | None,  # noqa: A002
-    output: Path | None,
-) -> None:
-    from ditbench.report.reading.diff import diff_runs
-    from ditbench.report.tables.columns import DIFF_COLUMNS
-
-    rows = diff_runs(*diff)
-    emit(rows, DIFF_COLUMNS, format, output)
-    if not rows:
-        typer.echo("no difference in configuration or environment", err=True)

@@ -7,8 +7,20 @@ import typer
 from ditbench.cli.options import Format, Output
 from ditbench.cli.output import emit
 from ditbench.errors import DitbenchError, one_line, printable
+from ditbench.report.tables.columns import Column
+from ditbench.report.tables.render import format_of
 
 ANY_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}
+COLUMNS = (
+    Column("features", "Features"),
+    Column("input", "Input"),
+    Column("dimension", "Dimension", "{:d}".format),
+    Column("classes", "Classes", "{:d}".format),
+    Column("weights", "Weights"),
+    Column("digest", "Digest", lambda digest: digest[:8]),
+    Column("path", "Path"),
+    Column("help", None),
+)
 SCRIPTS = "docs/classifiers"  # in ditbench's repository, not in the package
 
 
@@ -19,25 +31,12 @@ def features(context: typer.Context, format: Format = None, output: Output = Non
     """
     if context.invoked_subcommand is not None:
         return
-    from ditbench.report.tables.columns import Column
-    from ditbench.report.tables.render import format_of
-
-    format_of(output, format)  # an unknown format must not wait for the weights
+    chosen = format_of(output, format)
 
     from ditbench.metrics import extractor_names
 
     rows = [_row(name) for name in extractor_names()]
-    columns = (
-        Column("features", "Features"),
-        Column("input", "Input"),
-        Column("dimension", "Dimension", "{:d}".format),
-        Column("classes", "Classes", "{:d}".format),
-        Column("weights", "Weights"),
-        Column("digest", "Digest", lambda digest: digest[:8]),
-        Column("path", "Path"),
-        Column("help", None),
-    )
-    emit(rows, columns, format, output)
+    emit(rows, COLUMNS, chosen, output)
     for row in rows:
         if row["help"]:
             typer.echo(one_line(f"{row['features']}: {row['help']}"), err=True)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
-
-from ditbench.cli.options import Blocks, Format, Output, parse_blocks
+from ditbench.cli.options import Blocks, Format, Output, option, parse_blocks
 from ditbench.cli.output import emit
+from ditbench.config import load
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_input, parse_model
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ditbench.config import RunConfig
+from ditbench.report.tables.columns import COST_COLUMNS
+from ditbench.report.tables.render import format_of
 
 # The settings that change the counts; the size has an option of its own.
 COUNTED = ("model.mlp_ratio", "model.qk_norm", "model.norm", "model.registers")
@@ -24,21 +20,18 @@ COUNTED = ("model.mlp_ratio", "model.qk_norm", "model.norm", "model.registers")
 def flops(
     block: Blocks = "all",
     model: Annotated[
-        str,
-        typer.Option(
-            metavar="SIZE", help="S/8 ... XL/2, or 256x8x4/2 (hidden x depth x heads / patch)."
-        ),
+        str, option("SIZE", "S/8 ... XL/2, or 256x8x4/2 (hidden x depth x heads / patch).")
     ] = "XL/2",
     input: Annotated[  # noqa: A002 (the option's name)
-        str, typer.Option(metavar="HxWxC", help="Height x width x channels of the input.")
+        str, option("HxWxC", "Height x width x channels of the input.")
     ] = "32x32x4",
     set_: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="A setting of the model or an option of blocks: model.registers=4, "
+        option(
+            "KEY=VALUE",
+            "A setting of the model or an option of blocks: model.registers=4, "
             "options.NAME=8; repeatable.",
+            "--set",
         ),
     ] = None,
     format: Format = None,  # noqa: A002
@@ -49,14 +42,19 @@ def flops(
     As in the DiT paper: one image, 1000 classes, and a learned variance (twice as many output
     channels as input channels). The paper's Gflops are multiply-accumulates.
     """
-    from ditbench.report.tables.columns import COST_COLUMNS
-    from ditbench.report.tables.render import format_of
-
-    format_of(output, format)  # refuse a wrong format before counting, which takes seconds
+    chosen = format_of(output, format)
     names = parse_blocks(block)
     size = parse_model(model)
     height, width, channels = parse_input(input)
-    config = _read_settings(set_ or ())
+    settings = tuple(set_ or ())
+    for setting in settings:
+        key = setting.partition("=")[0].strip()
+        if key not in COUNTED and not key.startswith("options."):
+            raise DitbenchError(
+                f"--set {key} does not change the counts",
+                f"settings that do: {', '.join(COUNTED)}, options.NAME; --model sets the size",
+            )
+    config = load(settings=settings)
 
     from ditbench.models.cost import count
     from ditbench.plugins.lookup import block_errors, check_options, find_block, own_options
@@ -70,22 +68,4 @@ def flops(
         with block_errors(name):
             cost = counted(block=find_block(name), options=options)
         rows.append({"block": name, **cost.as_dict()})
-    emit(rows, COST_COLUMNS, format, output)
-
-
-def _read_settings(settings: Sequence[str]) -> RunConfig:
-    """A configuration with these settings.
-
-    Raises:
-        DitbenchError: a setting that is invalid or does not change the counts.
-    """
-    from ditbench.config import load
-
-    for setting in settings:
-        key = setting.partition("=")[0].strip()
-        if key not in COUNTED and not key.startswith("options."):
-            raise DitbenchError(
-                f"--set {key} does not change the counts",
-                f"settings that do: {', '.join(COUNTED)}, options.NAME; --model sets the size",
-            )
-    return load(settings=tuple(settings))
+    emit(rows, COST_COLUMNS, chosen, output)

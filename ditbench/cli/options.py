@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,11 +15,22 @@ from ditbench.errors import DitbenchError
 from ditbench.models.registry import group_names
 from ditbench.plugins.lookup import expand_all, shadowed
 
+
+def option(metavar: str | None, help: str, *names: str, **settings: Any) -> Any:  # noqa: A002
+    """A typer option: what stands for its value (None for a flag), and its line of help."""
+    return typer.Option(*names, metavar=metavar, help=help, **settings)
+
+
+# The groups of the help page.
+what = partial(option, rich_help_panel="What is trained")
+how = partial(option, rich_help_panel="How long, and on what")
+printed = partial(option, rich_help_panel="What is printed and written")
+
 Blocks = Annotated[
     str,
-    typer.Option(
-        metavar="NAMES",
-        help="Blocks (see `ditbench blocks`), classes of your own (./my_block.py:MyBlock) or "
+    option(
+        "NAMES",
+        "Blocks (see `ditbench blocks`), classes of your own (./my_block.py:MyBlock) or "
         f"groups, joined by commas. Groups: {', '.join(group_names())}.",
     ),
 ]
@@ -26,28 +40,20 @@ Results = Annotated[
         metavar="DIR",
         help="A directory that contains runs, at any depth. Default: `results`, or the reference "
         "runs that come with ditbench.",
-        show_default=False,
     ),
 ]
 Only = Annotated[
     str | None,
-    typer.Option(
-        "--block",
-        metavar="NAMES",
-        help="Only these blocks or groups, joined by commas: paper, adaln-zero,none.",
-        show_default=False,
+    option(
+        "NAMES", "Only these blocks or groups, joined by commas: paper, adaln-zero,none.", "--block"
     ),
 ]
 Format = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME",
-        help="rich, csv, md, latex or json. Default: by the suffix of -o, or rich.",
-    ),
+    option("NAME", "rich, csv, md, latex or json. Default: by the suffix of -o, or rich."),
 ]
 Output = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Write to a file instead of stdout."),
+    Path | None, option("FILE", "Write to a file instead of stdout.", "--output", "-o")
 ]
 DEVICES = "auto, cpu, cuda, cuda:1 ..."
 
@@ -56,29 +62,33 @@ SEEDS = range(2**63)
 # The largest count of seeds. A larger number is probably one seed, written without its comma.
 MOST_SEEDS = 10_000
 
+MULTIPLES = {"": 1, "k": 1_000, "m": 1_000_000}
+PREFIXES = {letter: 1_000**power for power, letter in enumerate(("", *"kmgtpez"))}
+SECONDS = (3_600, 60, 1)  # of an hour, a minute, a second
+# The bounds of budget.flops and budget.seconds in the configuration.
+MOST_FLOPS = 1e30
+MOST_SECONDS = 1e9
+
+_NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)"
+_FLOPS = re.compile(rf"({_NUMBER}(?:e[+-]?\d{{1,3}})?)\s*([kmgtpez]?)\s*(?:f|flops?)?", re.ASCII)
+_TIME = re.compile(
+    rf"(?=.)(?:({_NUMBER})h)?\s*(?:({_NUMBER})m)?\s*(?:({_NUMBER})s)?", re.ASCII | re.DOTALL
+)
+
 
 def parse_blocks(text: str) -> list[str]:
-    """Expand names of blocks or groups, or paths of classes, joined by commas; each block once.
-
-    Raises:
-        DitbenchError: an unknown name; the hint offers the nearest ones.
-    """
+    """Expand names of blocks or groups, or paths of classes, joined by commas; each block once."""
     for line in shadowed():
         note("warning", line)
     return expand_all(name.strip() for name in text.split(","))
 
 
 def parse_seeds(text: str, first: int = 0) -> list[int]:
-    """Parse seeds: `0,1,2` lists them, `5` counts them (0 to 4), `5,` is seed 5, `0` is seed 0.
+    """Parse seeds: `0,1,2` lists them, `5` counts them from `first`, `5,` is seed 5, `0` is 0.
 
-    Args:
-        text: as given.
-        first: the first seed of a count.
-
-    Raises:
-        DitbenchError: any other text, and a count above `MOST_SEEDS`.
+    A count may be `MOST_SEEDS` at most.
     """
-    numbers = _whole_numbers(text.strip().removesuffix(","), "--seeds", SEEDS, text)
+    numbers = _whole_numbers(text.strip().removesuffix(","), "--seeds", text)
     if "," in text or numbers == [0]:
         return numbers
     (count,) = numbers
@@ -92,18 +102,78 @@ def parse_seeds(text: str, first: int = 0) -> list[int]:
 
 def parse_classes(text: str) -> list[int]:
     """Parse class labels such as `0,1,2`; whether the data has them is checked later."""
-    return _whole_numbers(text, "--classes", SEEDS, text)
+    return _whole_numbers(text, "--classes", text)
 
 
-def _whole_numbers(text: str, option: str, allowed: range, given: str) -> list[int]:
+def _whole_numbers(text: str, name: str, given: str) -> list[int]:
     """Parse numbers joined by commas, without repetitions."""
     try:
         numbers = [int(part) for part in text.split(",")]
     except ValueError:
         numbers = [-1]
-    if any(number not in allowed for number in numbers):
+    if any(number not in SEEDS for number in numbers):
         raise DitbenchError(
-            f"{option} '{given}' is not a list of whole numbers of at least 0",
-            f"write {option} 0,1,2",
+            f"{name} '{given}' is not a list of whole numbers of at least 0",
+            f"write {name} 0,1,2",
         )
     return list(dict.fromkeys(numbers))
+
+
+def parse_count(text: str, name: str) -> int:
+    """Parse `20000`, `20k` or `1.5M` to a whole number above 0."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([km]?)", text.strip().lower().replace("_", ""))
+    # Decimal, because 2.3 * 1,000,000 is not a whole number in binary.
+    count = Decimal(match[1]) * MULTIPLES[match[2]] if match else Decimal(0)
+    if count < 1 or count != int(count):
+        raise DitbenchError(
+            f"{name} '{text}' is not a whole number above 0", f"write {name} 20000 or {name} 20k"
+        )
+    return int(count)
+
+
+def parse_flops(text: str, name: str) -> float:
+    """Parse `50PF`, `300 TFLOPs` or `5e16` to floating-point operations above 0.
+
+    The prefixes k, M, G, T, P, E and Z are read in either case.
+    """
+    match = _FLOPS.fullmatch(text.strip().lower().replace("_", ""))
+    amount = Decimal(match[1]) * PREFIXES[match[2]] if match else Decimal(0)
+    return _within(amount, MOST_FLOPS, f"{name} '{text}' is not a number of FLOPs", f"{name} 50PF")
+
+
+def parse_seconds(text: str, name: str) -> float:
+    """Parse `10m`, `90s`, `1.5h`, `1h30m` or `600` to seconds above 0."""
+    written = text.strip().lower().replace("_", "")
+    if re.fullmatch(_NUMBER, written, re.ASCII):
+        written += "s"
+    match = _TIME.fullmatch(written)
+    parts = zip(match.groups(), SECONDS, strict=True) if match else ()
+    amount = sum((Decimal(part) * size for part, size in parts if part), Decimal(0))
+    return _within(
+        amount, MOST_SECONDS, f"{name} '{text}' is not a time", f"{name} 10m or {name} 1h30m"
+    )
+
+
+def _within(amount: Decimal, most: float, error: str, example: str) -> float:
+    """The amount as a float, which must be above 0 and at most `most`."""
+    number = float(amount)
+    if not 0 < number <= most:
+        raise DitbenchError(f"{error} above 0 and up to {most:.0e}", f"write {example}")
+    return number
+
+
+def parse_budget(steps: str | None, flops: str | None, time: str | None) -> dict[str, Any]:
+    """Parse --steps, --flops or --time, at most one of them, to a key of the configuration."""
+    options = {
+        "--steps": ("budget.steps", steps, parse_count),
+        "--flops": ("budget.flops", flops, parse_flops),
+        "--time": ("budget.seconds", time, parse_seconds),
+    }
+    given = [name for name, (_, text, _) in options.items() if text is not None]
+    if len(given) > 1:
+        raise DitbenchError(
+            f"{' and '.join(given)} are given together", "a run has one budget: keep one of them"
+        )
+    return {
+        key: parse(text, name) for name, (key, text, parse) in options.items() if text is not None
+    }

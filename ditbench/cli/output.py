@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
 from ditbench.errors import one_line
+from ditbench.files import write_text
+from ditbench.report.tables.render import bands, format_of, render, rich_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     import pandas as pd
-    from rich.console import Console
 
     from ditbench.report.tables.columns import Column
+    from ditbench.report.tuning import Sweep
 
 # Wide enough for any table: a pipe does not wrap lines.
 PIPE_WIDTH = 200
@@ -30,18 +35,22 @@ def note(label: str, text: str) -> None:
     typer.echo(one_line(" ".join(text.splitlines())), err=True)
 
 
+def progress(*, quiet: bool) -> Callable[[str], None]:
+    """A function that prints a line on stderr, or nothing."""
+    return (lambda _text: None) if quiet else partial(typer.echo, err=True)
+
+
 def emit(
     rows: Sequence[Mapping[str, Any]],
     columns: Sequence[Column],
     format: str | None,  # noqa: A002 (the option's name)
     output: Path | None,
+    title: str | None = None,
 ) -> None:
-    """Print a table, or write it to a file."""
-    from ditbench.report.tables.render import format_of, render
-
+    """Print a table, or write it to a file. Only tables for the terminal have a title."""
     chosen = format_of(output, format)
     if chosen == "rich":
-        print_table(rows, columns)
+        print_table(rows, columns, title)
     else:
         emit_text(render(rows, columns, chosen), output)
 
@@ -51,8 +60,6 @@ def emit_text(text: str, output: Path | None) -> None:
     if output is None:
         typer.echo(text, nl=False)
     else:
-        from ditbench.files import write_text
-
         write_text(output, text)
 
 
@@ -60,10 +67,6 @@ def print_table(
     rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], title: str | None = None
 ) -> None:
     """Print a table on stdout; on a narrow terminal as several tables, one below the other."""
-    from rich.text import Text
-
-    from ditbench.report.tables.terminal import bands, rich_table
-
     console = _console()
     if title:
         console.print(Text(title, "italic"))
@@ -75,8 +78,6 @@ def print_table(
 
 def print_sentence(text: str) -> None:
     """Print a sentence on stdout: wrapped between words on a terminal, as one line in a pipe."""
-    from rich.text import Text
-
     console = _console()
     if console.is_terminal:
         console.print(Text(text))
@@ -90,8 +91,6 @@ def print_rich(table: object) -> None:
 
 
 def _console() -> Console:
-    from rich.console import Console
-
     console = Console()
     return console if console.is_terminal else Console(width=PIPE_WIDTH)
 
@@ -107,23 +106,32 @@ def load_runs(given: Path | None, blocks: str | None = None) -> pd.DataFrame:
     Raises:
         DitbenchError: no run, or none of a requested block.
     """
-    from ditbench.report.reading.results import load_results
+    from ditbench.report.reading.results import find_runs, load_results
 
-    runs = load_results(given or _default_results(), blocks)
-    for path, reason in runs.attrs.get("skipped", []):
-        note("skipped", f"{path}: {reason}")
+    if given is None:
+        given = Path("results")
+        if not any(run.is_complete() for run in find_runs(given)):
+            own, given = given, reference_results()
+            typer.echo(
+                f"no complete run in {own}/: these are the reference runs, {given}", err=True
+            )
+    runs = load_results(given, blocks)
+    _note_skipped(runs.attrs.get("skipped", []))
     return runs
 
 
-def _default_results() -> Path:
-    from ditbench.report.reading.find import find_runs
+def load_sweeps(place: Path) -> list[Sweep]:
+    """Read the sweeps in a directory; stderr names the runs that could not be used."""
+    from ditbench.report.tuning import read_sweeps
 
-    own = Path("results")
-    if any(run.is_complete() for run in find_runs(own)):
-        return own
-    reference = reference_results()
-    typer.echo(f"no complete run in {own}/: these are the reference runs, {reference}", err=True)
-    return reference
+    sweeps, skipped = read_sweeps(place)
+    _note_skipped(skipped)
+    return sweeps
+
+
+def _note_skipped(skipped: Sequence[tuple[Any, str]]) -> None:
+    for path, reason in skipped:
+        note("skipped", f"{path}: {reason}")
 
 
 def reference_results() -> Path:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ditbench.cli.options import Only, Results
+from ditbench.cli.options import Only, Results, option
 from ditbench.cli.output import load_runs
 from ditbench.errors import DitbenchError, unknown_name
 
@@ -15,37 +15,43 @@ KINDS = ("curve", "pareto", "samples")
 def plot(
     directory: Results = None,
     block: Only = None,
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", metavar="FILE", help="A .png, .svg or .pdf file."),
-    ] = Path("ditbench.png"),
+    output: Annotated[Path, option("FILE", "A .png, .svg or .pdf file.", "--output", "-o")] = Path(
+        "ditbench.png"
+    ),
     kind: Annotated[
         str,
-        typer.Option(
-            metavar="NAME",
-            help="curve (FID along training), pareto (FID against cost) or samples (one row of "
+        option(
+            "NAME",
+            "curve (FID along training), pareto (FID against cost) or samples (one row of "
             "images per block).",
         ),
     ] = "curve",
     x: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="The x axis of a curve: steps, flops or time. Default: steps.",
-            show_default=False,
-        ),
+        str | None, option("NAME", "The x axis of a curve: steps, flops or time. Default: steps.")
     ] = None,
     paper: Annotated[
         bool,
-        typer.Option(
-            "--paper",
-            help="Add a panel with the published FIDs of DiT-XL/2 on ImageNet; they never share "
+        option(
+            None,
+            "Add a panel with the published FIDs of DiT-XL/2 on ImageNet; they never share "
             "an axis with measured FIDs.",
+            "--paper",
         ),
     ] = False,
 ) -> None:
     """Draw FID against training or cost for each block, or the samples of all blocks."""
-    _check(kind, x, paper=paper)
+    if kind not in KINDS:
+        raise unknown_name("kind of plot", kind, KINDS)
+    if x is not None and kind != "curve":
+        raise DitbenchError(
+            f"--x {x} does not fit --kind {kind}: only a curve has an x axis to choose",
+            "leave out --x, or use --kind curve",
+        )
+    if paper and kind == "samples":
+        raise DitbenchError(
+            "--paper does not fit --kind samples: the published numbers are FIDs",
+            "leave out --paper, or use --kind curve or pareto",
+        )
 
     from ditbench.report.figures.curve import curve_figure
     from ditbench.report.figures.pareto import pareto_figure
@@ -60,19 +66,3 @@ def plot(
     }
     save_figure(draw[kind], output)
     typer.echo(output)
-
-
-def _check(kind: str, x: str | None, *, paper: bool) -> None:
-    """Check the options against each other before any run is read."""
-    if kind not in KINDS:
-        raise unknown_name("kind of plot", kind, KINDS)
-    if x is not None and kind != "curve":
-        raise DitbenchError(
-            f"--x {x} does not fit --kind {kind}: only a curve has an x axis to choose",
-            "leave out --x, or use --kind curve",
-        )
-    if paper and kind == "samples":
-        raise DitbenchError(
-            "--paper does not fit --kind samples: the published numbers are FIDs",
-            "leave out --paper, or use --kind curve or pareto",
-        )

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ditbench.cli.forecast import print_forecast
-from ditbench.cli.interruption import interruptible
-from ditbench.cli.options import Blocks, parse_blocks, parse_seeds
-from ditbench.cli.run_options import (
-    DryRun,
-    Quiet,
-    Training,
-    output,
-    parse_rate,
-    takes,
-    what,
-)
-from ditbench.cli.tuned import TUNED, TunedRates
+from ditbench.cli.options import Blocks, option, parse_blocks, parse_seeds, printed, what
+from ditbench.cli.output import load_sweeps, progress
+from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate, takes
+from ditbench.cli.training import interruptible, print_forecast
+from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+
+    from ditbench.config import RunConfig
+    from ditbench.report.tuning import Sweep
     from ditbench.runs.plan import Plan
+
+TUNED = "tuned"  # as a value of --lr
+HINT = "`ditbench tune --block {}` with this command's other options"
 
 
 @takes(Training)
@@ -32,24 +34,24 @@ def run(
     options: Training,
     seeds: Annotated[
         str | None,
-        typer.Option(
-            metavar="0,1,...|N",
-            help="One run per block and seed: `0,1,2` are seeds, `5` is the five seeds 0 to 4, "
+        option(
+            "0,1,...|N",
+            "One run per block and seed: `0,1,2` are seeds, `5` is the five seeds 0 to 4, "
             "`7,` is seed 7 only. Default: seed 0.",
         ),
     ] = None,
     lr: Annotated[
         str | None,
         what(
-            metavar="X|tuned",
-            help="Learning rate after the warm-up; `tuned`: the rate that `ditbench tune` chose "
+            "X|tuned",
+            "Learning rate after the warm-up; `tuned`: the rate that `ditbench tune` chose "
             "for each block.",
         ),
     ] = None,
-    out: Annotated[Path, output(metavar="DIR", help="Where run directories go.")] = Path("results"),
+    out: Annotated[Path, printed("DIR", "Where run directories go.")] = Path("results"),
     dry_run: DryRun = False,
     as_json: Annotated[
-        bool, output("--json", help="Print results as JSON: a list, one object per run.")
+        bool, printed(None, "Print results as JSON: a list, one object per run.", "--json")
     ] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -61,9 +63,8 @@ def run(
     """
     blocks = parse_blocks(block)
     seed_list = None if seeds is None else parse_seeds(seeds)
-    tuned = lr == TUNED
-    base = options.configure(lr=None if lr is None or tuned else parse_rate(lr))
-    base, device = options.place(base)
+    rate = None if lr is None or lr == TUNED else parse_rate(lr)
+    base, device = options.place(options.configure({"train.lr": rate}))
     configs = [
         base.with_values(block=name, seed=seed)
         for seed in seed_list or [base.seed]
@@ -72,36 +73,62 @@ def run(
 
     from ditbench.runs.plan import plan_all
 
-    if tuned:
-        rates = TunedRates(out)
-        plans = [rates.note(plan) for plan in plan_all(configs, out, device, rates)]
-        if not quiet:
-            typer.echo(rates.sentence(), err=True)
+    say = progress(quiet=quiet)
+    if lr == TUNED:
+        plans = _plan_tuned(configs, out, device, say)
     else:
         plans = plan_all(configs, out, device)
     if dry_run:
         print_forecast(plans, as_json=as_json, quiet=quiet)
     else:
-        _execute(plans, as_json=as_json, quiet=quiet)
+        _execute(plans, say, as_json=as_json, quiet=quiet)
 
 
-def _execute(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
+def _plan_tuned(
+    configs: list[RunConfig], out: Path, device: torch.device, say: Callable[[str], None]
+) -> list[Plan]:
+    """Plans with the rates that the sweeps of `ditbench tune` chose; env.json says from which."""
+    from ditbench.report.tuning import choose
+    from ditbench.runs.plan import plan_all
+
+    place = out / TUNING
+    chosen: dict[str, Sweep] = {}
+
+    def settle(resolved: list[RunConfig]) -> list[RunConfig]:
+        chosen.update(choose(resolved, load_sweeps(place), HINT))
+        return [config.with_values(train__lr=chosen[config.block].best) for config in resolved]
+
+    def origin(sweep: Sweep) -> dict[str, Any]:
+        return {
+            "from": str(place),
+            "rates": list(sweep.rates),
+            "seeds": list(sweep.seeds),
+            "budget": str(sweep.budget),
+        }
+
+    plans = plan_all(configs, out, device, settle)
+    rates = ", ".join(f"{block} {sweep.best:g}" for block, sweep in chosen.items())
+    budget = next(iter(chosen.values())).budget
+    say(f"learning rates, tuned with {budget} per run in {place}: {rates}")
+    return [replace(plan, notes={"tuned_lr": origin(chosen[plan.config.block])}) for plan in plans]
+
+
+def _execute(plans: list[Plan], say: Callable[[str], None], *, as_json: bool, quiet: bool) -> None:
     from ditbench.runs.progress import reporter, sentence
     from ditbench.runs.run import execute
 
     left = [plan for plan in plans if not plan.directory.is_complete()]
-    if len(plans) > 1 and not quiet:
+    if len(plans) > 1:
         complete = len(plans) - len(left)
-        typer.echo(f"{len(plans)} runs: {complete} complete (skipped), {len(left)} to go", err=True)
-    compiled = dict.fromkeys(plan.config.block for plan in left if plan.backend.compiles)
-    if compiled and not quiet:
-        typer.echo(f"compiling {', '.join(compiled)}: tens of seconds before training", err=True)
+        say(f"{len(plans)} runs: {complete} complete (skipped), {len(left)} to go")
+    if compiled := dict.fromkeys(plan.config.block for plan in left if plan.backend.compiles):
+        say(f"compiling {', '.join(compiled)}: tens of seconds before training")
     results = []
-    with interruptible() as stop, reporter(len(plans), quiet=quiet) as progress:
+    with interruptible() as stop, reporter(len(plans), quiet=quiet) as shown:
         for plan in plans:
-            result = execute(plan, progress, stop)
+            result = execute(plan, shown, stop)
             results.append({**result, "path": str(plan.directory.path)})
             if not as_json:
-                progress.say(f"{sentence(result)}\n{plan.directory.path}")
+                shown.say(f"{sentence(result)}\n{plan.directory.path}")
     if as_json:
         typer.echo(json.dumps(results, indent=2))

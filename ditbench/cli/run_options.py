@@ -7,41 +7,33 @@ from __future__ import annotations
 
 import inspect
 import math
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path  # noqa: TC003 (typer reads the annotations)
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from ditbench.cli.amounts import parse_budget
-from ditbench.cli.options import DEVICES
+from ditbench.cli.options import DEVICES, how, parse_budget, printed, what
+from ditbench.config import RunConfig, load
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.models.sizes import parse_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import torch
-
-    from ditbench.config import RunConfig
-
-# The groups of the help page.
-what = partial(typer.Option, rich_help_panel="What is trained")
-how = partial(typer.Option, rich_help_panel="How long, and on what")
-output = partial(typer.Option, rich_help_panel="What is printed and written")
 
 COMPILE = ("auto", "on", "off")
 
 DryRun = Annotated[
     bool,
-    output(
-        "--dry-run",
-        help="Print what would be run and, after seconds of calibration, how long it would take. "
+    printed(
+        None,
+        "Print what would be run and, after seconds of calibration, how long it would take. "
         "Nothing is written.",
+        "--dry-run",
     ),
 ]
-Quiet = Annotated[bool, output("--quiet", help="Show no progress.")]
+Quiet = Annotated[bool, printed(None, "Show no progress.", "--quiet")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,39 +41,33 @@ class Model:
     """What is trained, and on what; None where an option is not given."""
 
     set_: Annotated[
-        list[str] | None,
-        what("--set", metavar="KEY=VALUE", help="Any setting: eval.cfg_scale=4; repeatable."),
+        list[str] | None, what("KEY=VALUE", "Any setting: eval.cfg_scale=4; repeatable.", "--set")
     ] = None
     model: Annotated[
-        str | None, what(metavar="SIZE", help="S/4, or 256x8x4/2 (hidden x depth x heads / patch).")
+        str | None, what("SIZE", "S/4, or 256x8x4/2 (hidden x depth x heads / patch).")
     ] = None
-    objective: Annotated[str | None, what(metavar="NAME", help="ddpm or flow.")] = None
-    batch_size: Annotated[int | None, what(metavar="N", help="Images per step.")] = None
-    device: Annotated[str, how(metavar="NAME", help=DEVICES)] = "auto"
-    precision: Annotated[str | None, how(metavar="NAME", help="auto, fp32 or bf16.")] = None
+    objective: Annotated[str | None, what("NAME", "ddpm or flow.")] = None
+    batch_size: Annotated[int | None, what("N", "Images per step.")] = None
+    device: Annotated[str, how("NAME", DEVICES)] = "auto"
+    precision: Annotated[str | None, how("NAME", "auto, fp32 or bf16.")] = None
     backend: Annotated[
         str | None,
         how(
-            metavar="NAME",
-            help="What computes a step: auto, plain, compile (torch.compile) or kernels (GPU, "
-            "bf16).",
+            "NAME",
+            "What computes a step: auto, plain, compile (torch.compile) or kernels (GPU, bf16).",
         ),
     ] = None
     compile: Annotated[
         str | None,
         how(
-            metavar="NAME",
-            help="The old spelling of --backend: on is compile; off is plain on a CPU and kernels on "
+            "NAME",
+            "The old spelling of --backend: on is compile; off is plain on a CPU and kernels on "
             "a GPU; auto.",
         ),
     ] = None
 
     def overrides(self) -> dict[str, Any]:
-        """The keys of the configuration that the options set; None where not given.
-
-        Raises:
-            DitbenchError: an option is wrong.
-        """
+        """The keys of the configuration that the options set; None where not given."""
         size = {} if self.model is None else vars(parse_model(self.model))
         return {
             **{f"model.{name}": value for name, value in size.items()},
@@ -100,6 +86,20 @@ class Model:
             raise unknown_name("choice for --compile", self.compile, COMPILE)
         return "compile" if self.compile == "on" else None
 
+    def configure(self, more: Mapping[str, Any] = {}, defaults: tuple[str, ...] = ()) -> RunConfig:
+        """The configuration of the options and of `more` keys, where values are not None.
+
+        Settings in `defaults` are weaker than --set.
+        """
+        preset, file = self._base()
+        given = {**self.overrides(), **more}.items()
+        overrides = {key: value for key, value in given if value is not None}
+        return load(preset, file, (*defaults, *(self.set_ or ())), overrides)
+
+    def _base(self) -> tuple[str, Path | None]:
+        """The preset and the file that the options override."""
+        return "digits", None
+
     def place(self, config: RunConfig) -> tuple[RunConfig, torch.device]:
         """The device, and the configuration with the backend of `--compile off` on that device."""
         from ditbench.runs.environment import resolve_precision, select_device
@@ -116,35 +116,26 @@ class Model:
 class Training(Model):
     """A whole training run; None where an option is not given."""
 
-    preset: Annotated[str, what(metavar="NAME", help="The settings to start from.")] = "digits"
+    preset: Annotated[str, what("NAME", "The settings to start from.")] = "digits"
     config: Annotated[
-        Path | None,
-        what(metavar="FILE", help="TOML that overrides the preset, such as a run's config.toml."),
+        Path | None, what("FILE", "TOML that overrides the preset, such as a run's config.toml.")
     ] = None
     data: Annotated[
         Path | None,
-        what(
-            metavar="PATH",
-            help="A folder or zip of class folders of images, or an .npz of images.",
-        ),
+        what("PATH", "A folder or zip of class folders of images, or an .npz of images."),
     ] = None
-    steps: Annotated[str | None, how(metavar="N", help="The budget in updates: 20000 or 20k.")] = (
-        None
-    )
+    steps: Annotated[str | None, how("N", "The budget in updates: 20000 or 20k.")] = None
     flops: Annotated[
         str | None,
         how(
-            metavar="N",
-            help="The budget in training compute, 3 x 2 x forward MACs x images: 50PF or 5e16. "
+            "N",
+            "The budget in training compute, 3 x 2 x forward MACs x images: 50PF or 5e16. "
             "A cheaper block makes more updates.",
         ),
     ] = None
     time: Annotated[
         str | None,
-        how(
-            metavar="TIME",
-            help="The budget in training time, without evaluation: 10m, 1h30m or 600 (s).",
-        ),
+        how("TIME", "The budget in training time, without evaluation: 10m, 1h30m or 600 (s)."),
     ] = None
 
     def overrides(self) -> dict[str, Any]:
@@ -156,81 +147,42 @@ class Training(Model):
             overrides |= {"data.name": loader_of(self.data), "data.path": str(self.data)}
         return overrides
 
-    def configure(self, lr: float | None = None) -> RunConfig:
-        """The configuration that the options make of a preset and a file.
-
-        Raises:
-            DitbenchError: an option, a file or a key is wrong.
-        """
-        overrides = self.overrides() | {"train.lr": lr}
-        return load_config(overrides, tuple(self.set_ or ()), self.preset, self.config)
-
-
-def load_config(
-    overrides: dict[str, Any],
-    settings: tuple[str, ...],
-    preset: str = "digits",
-    file: Path | None = None,
-) -> RunConfig:
-    """The configuration of a preset, a file, settings and overrides, of which None is dropped."""
-    from ditbench.config import load
-
-    given = {key: value for key, value in overrides.items() if value is not None}
-    return load(preset, file, settings, given)
+    def _base(self) -> tuple[str, Path | None]:
+        return self.preset, self.config
 
 
 def takes(options: type[Model]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Let a command take the fields of a class as options, in place of its parameter `options`."""
-    hints = get_type_hints(options, include_extras=True)
-    names = sorted(hints, key=lambda name: name in Model.__annotations__)  # the preset first
-    shared = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=getattr(options, name),
-            annotation=hints[name],
-        )
-        for name in names
-    ]
+    fields = inspect.signature(options, eval_str=True).parameters
+    shared = sorted(fields.values(), key=lambda field: field.name in Model.__annotations__)
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         parameters: list[inspect.Parameter] = []
-        for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
-            own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)]
-            parameters += shared if name == "options" else own
+        for own in inspect.signature(command, eval_str=True).parameters.values():
+            parameters += shared if own.name == "options" else [own.replace(kind=own.KEYWORD_ONLY)]
 
         def with_options(**given: Any) -> None:
-            command(options=options(**{name: given.pop(name) for name in names}), **given)
+            command(options=options(**{name: given.pop(name) for name in fields}), **given)
 
-        with_options.__doc__ = command.__doc__
+        # What typer reads.
+        with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
         with_options.__annotations__ = {each.name: each.annotation for each in parameters}
-        vars(with_options)["__signature__"] = inspect.Signature(parameters)  # what typer reads
+        vars(with_options)["__signature__"] = inspect.Signature(parameters)
         return with_options
 
     return decorate
 
 
 def parse_rate(text: str) -> float:
-    """`5e-4` as a learning rate.
-
-    Raises:
-        DitbenchError: not a finite number. That it is above 0 is checked by the configuration.
-    """
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = math.nan
-    if not math.isfinite(rate):
-        raise DitbenchError(f"--lr '{text}' is not a learning rate", "write --lr 5e-4")
-    return rate
+    """`5e-4` as a learning rate, which must be finite. That it is above 0 is checked later."""
+    with suppress(ValueError):
+        if math.isfinite(rate := float(text)):
+            return rate
+    raise DitbenchError(f"--lr '{text}' is not a learning rate", "write --lr 5e-4")
 
 
 def parse_rates(text: str) -> list[float]:
-    """`1e-4,5e-4` as learning rates above 0, without duplicates, ascending.
-
-    Raises:
-        DitbenchError: for anything else.
-    """
+    """`1e-4,5e-4` as learning rates above 0, without duplicates, ascending."""
     rates = {parse_rate(part) for part in text.split(",")}
     if min(rates) <= 0:
         raise DitbenchError(f"--lr '{text}' is not above 0", "write --lr 1e-4,5e-4,1e-3")

@@ -7,37 +7,30 @@ from typing import Annotated
 
 import typer
 
-from ditbench.cli.options import DEVICES, parse_classes
+from ditbench.cli.options import DEVICES, option, parse_classes
 from ditbench.errors import DitbenchError
 
 
 def sample(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory with a checkpoint.")],
     classes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="0,1,...", help="The classes, one column each. Default: the first ten."
-        ),
+        str | None, option("0,1,...", "The classes, one column each. Default: the first ten.")
     ] = None,
-    per_class: Annotated[int, typer.Option(metavar="N", min=1, help="Images per class.")] = 8,
+    per_class: Annotated[int, option("N", "Images per class.", min=1)] = 8,
     cfg_scale: Annotated[
         float | None,
-        typer.Option(
-            metavar="X", min=0, help="Guidance scale; 1 is no guidance. Default: as in the run."
-        ),
+        option("X", "Guidance scale; 1 is no guidance. Default: as in the run.", min=0),
     ] = None,
     sampling_steps: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Steps of the sampler. Default: as in the run."),
+        int | None, option("N", "Steps of the sampler. Default: as in the run.", min=1)
     ] = None,
     seed: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=0, help="The seed of the noise. Default: as in the run."),
+        int | None, option("N", "The seed of the noise. Default: as in the run.", min=0)
     ] = None,
-    device: Annotated[str, typer.Option(metavar="NAME", help=DEVICES)] = "auto",
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The PNG file to write.")
-    ] = Path("samples.png"),
+    device: Annotated[str, option("NAME", DEVICES)] = "auto",
+    output: Annotated[Path, option("FILE", "The PNG file to write.", "--output", "-o")] = Path(
+        "samples.png"
+    ),
 ) -> None:
     """Draw images with the averaged weights of a run, one column per class."""
     if output.suffix.lower() != ".png":

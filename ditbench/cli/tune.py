@@ -5,31 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from ditbench.cli.forecast import print_forecast
-from ditbench.cli.interruption import interruptible
-from ditbench.cli.options import Blocks, Format, Output, parse_blocks, parse_seeds
-from ditbench.cli.run_options import (
-    DryRun,
-    Quiet,
-    Training,
+from ditbench.cli.options import (
+    Blocks,
+    Format,
+    Output,
     how,
-    parse_rates,
-    takes,
+    option,
+    parse_blocks,
+    parse_seeds,
+    printed,
     what,
 )
-from ditbench.cli.run_options import (
-    output as output_option,
-)
-from ditbench.cli.tuned import sweeps_below
+from ditbench.cli.output import emit, load_sweeps, progress
+from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rates, takes
+from ditbench.cli.training import interruptible, print_forecast
 from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.report.tables.render import format_of
+from ditbench.report.tuning import tuning_columns, tuning_rows
+from ditbench.report.words import sweep_title
 from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ditbench.report.tuning.sweeps import Sweep
+    from ditbench.report.tuning import Sweep
     from ditbench.runs.plan import Plan
 
 # Comparisons use seeds 0, 1, 2, ... They must not use those of a sweep.
@@ -41,24 +40,20 @@ RATES = "1e-4,3e-4,1e-3,3e-3"
 def tune(
     block: Blocks,
     options: Training,
-    lr: Annotated[
-        str, what(metavar="X,Y,...", help="The learning rates to try for each block.")
-    ] = RATES,
+    lr: Annotated[str, what("X,Y,...", "The learning rates to try for each block.")] = RATES,
     budget_fraction: Annotated[
-        float, how(metavar="X", help="The fraction of the budget that each run of the sweep gets.")
+        float, how("X", "The fraction of the budget that each run of the sweep gets.")
     ] = 0.2,
     seeds: Annotated[
         str,
-        typer.Option(
-            metavar="N|1000,1001,...",
-            help="`2` tries each rate with seeds 1000 and 1001. Comparisons must not use them.",
+        option(
+            "N|1000,1001,...",
+            "`2` tries each rate with seeds 1000 and 1001. Comparisons must not use them.",
         ),
     ] = "1",
-    out: Annotated[
-        Path, output_option(metavar="DIR", help=f"The sweep goes into DIR/{TUNING}.")
-    ] = Path("results"),
+    out: Annotated[Path, printed("DIR", f"The sweep goes into DIR/{TUNING}.")] = Path("results"),
     dry_run: DryRun = False,
-    as_json: Annotated[bool, output_option("--json", help="The same as --format json.")] = False,
+    as_json: Annotated[bool, printed(None, "The same as --format json.", "--json")] = False,
     format: Format = None,  # noqa: A002 (the option's name)
     output: Output = None,
     quiet: Quiet = False,
@@ -69,11 +64,14 @@ def tune(
     The rate with the lowest mean FID is chosen. Give the options of the later comparison. The same
     command again resumes where it stopped; with other rates or seeds, it extends the sweep.
     """
-    chosen = _format(output, format, as_json=as_json)
+    if as_json and format not in (None, "json"):
+        raise DitbenchError(f"--json and --format {format} are given together", "omit one")
+    chosen = format_of(output, "json" if as_json else format)
     blocks, rates = parse_blocks(block), parse_rates(lr)
     seed_list = parse_seeds(seeds, FIRST_SEED)
     base, device = options.place(options.configure())
 
+    from ditbench.report.tuning import Budget, task_of
     from ditbench.runs.sweep import Grid, plan_sweep
 
     plans = plan_sweep(base, blocks, Grid(rates, seed_list, budget_fraction), out, device)
@@ -81,18 +79,15 @@ def tune(
         print_forecast(plans, as_json=as_json, quiet=quiet)
         return
     failed = _execute(plans, quiet=quiet)
-    sweeps = _sweeps_of(plans, out / TUNING)
-    _print(sweeps, chosen, output)
+    # The sweeps of these blocks and this budget, with the runs of earlier commands.
+    found = {(sweep.task, sweep.budget): sweep for sweep in load_sweeps(out / TUNING)}
+    keys = dict.fromkeys((task_of(p.config), Budget.of(p.config.budget)) for p in plans)
+    sweeps = [found[key] for key in keys if key in found]
+    if sweeps:
+        columns = tuning_columns(sweeps, for_people=chosen not in ("csv", "json"))
+        title = sweep_title(sweeps[0].budget, sweeps[0].seeds)
+        emit(tuning_rows(sweeps), columns, chosen, output, title)
     _check_chosen(plans, sweeps, failed)
-
-
-def _format(output: Path | None, format: str | None, *, as_json: bool) -> str:  # noqa: A002
-    """The format of the table. A wrong one is an error before anything is trained."""
-    from ditbench.report.tables.render import format_of
-
-    if as_json and format not in (None, "json"):
-        raise DitbenchError(f"--json and --format {format} are given together", "omit one")
-    return format_of(output, "json" if as_json else format)
 
 
 def _execute(plans: Sequence[Plan], *, quiet: bool) -> list[Plan]:
@@ -102,40 +97,13 @@ def _execute(plans: Sequence[Plan], *, quiet: bool) -> list[Plan]:
 
     diverged = [plan for plan in plans if has_diverged(plan)]
     left = [plan for plan in plans if plan not in diverged and not plan.directory.is_complete()]
-    if not quiet:
-        complete = len(plans) - len(diverged) - len(left)
-        typer.echo(
-            f"{len(plans)} runs: {complete} complete and {len(diverged)} diverged (skipped), "
-            f"{len(left)} to go",
-            err=True,
-        )
-    with interruptible() as stop, reporter(len(left), quiet=quiet) as progress:
-        return execute_sweep(left, progress, stop)
-
-
-def _sweeps_of(plans: Sequence[Plan], place: Path) -> list[Sweep]:
-    """The sweeps of the planned blocks and budget, with the runs of earlier commands."""
-    from ditbench.report.tuning.sweeps import Budget, task_of
-
-    found = {(sweep.task, sweep.budget): sweep for sweep in sweeps_below(place)}
-    keys = dict.fromkeys((task_of(p.config), Budget.of(p.config.budget)) for p in plans)
-    return [found[key] for key in keys if key in found]
-
-
-def _print(sweeps: Sequence[Sweep], chosen: str, output: Path | None) -> None:
-    from ditbench.cli.output import emit_text, print_table
-    from ditbench.report.tables.render import render
-    from ditbench.report.tuning.table import tuning_columns, tuning_rows
-    from ditbench.report.words import sweep_title
-
-    if not sweeps:
-        return
-    rows = tuning_rows(sweeps)
-    columns = tuning_columns(sweeps, for_people=chosen not in ("csv", "json"))
-    if chosen == "rich":
-        print_table(rows, columns, sweep_title(sweeps[0].budget, sweeps[0].seeds))
-    else:
-        emit_text(render(rows, columns, chosen), output)
+    complete = len(plans) - len(diverged) - len(left)
+    progress(quiet=quiet)(
+        f"{len(plans)} runs: {complete} complete and {len(diverged)} diverged (skipped), "
+        f"{len(left)} to go"
+    )
+    with interruptible() as stop, reporter(len(left), quiet=quiet) as shown:
+        return execute_sweep(left, shown, stop)
 
 
 def _check_chosen(plans: Sequence[Plan], sweeps: Sequence[Sweep], failed: Sequence[Plan]) -> None:
@@ -155,23 +123,21 @@ def _check_chosen(plans: Sequence[Plan], sweeps: Sequence[Sweep], failed: Sequen
             EXIT_FAILED,
         )
     for sweep in sweeps:
-        if sweep.missing:
-            raise _unfinished(plans, sweep)
+        if sweep.missing:  # although all planned runs have ended
+            raise DitbenchError(*_unfinished(plans, sweep), EXIT_FAILED)
 
 
-def _unfinished(plans: Sequence[Plan], sweep: Sweep) -> DitbenchError:
-    """Why a run is missing although all planned runs have ended."""
+def _unfinished(plans: Sequence[Plan], sweep: Sweep) -> tuple[str, str]:
+    """Why a sweep has no result for some run, and what to do."""
     for plan in plans:
         config = plan.config
         if config.block == sweep.block and (config.train.lr, config.seed) in sweep.missing:
-            return DitbenchError(
+            return (
                 f"{plan.directory.path} is complete, but cannot be read",
                 "remove that directory and repeat the same command",
-                EXIT_FAILED,
             )
-    return DitbenchError(
+    return (
         f"no rate is chosen for {sweep.block}: each rate needs each seed, and an earlier sweep has "
         "rates or seeds that this one lacks",
         f"add --lr {','.join(map(str, sweep.rates))} --seeds {','.join(map(str, sweep.seeds))},",
-        EXIT_FAILED,
     )

@@ -5,38 +5,34 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from ditbench.rundir import metric_suffix
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
-
-
-def flops(amount: float) -> str:
-    """`5e16` -> `50 PFLOPs`. Twelve digits, so that different amounts have different texts."""
-    power = 0
-    while amount >= 1000 and power < len(_PREFIXES) - 1:
-        amount /= 1000
-        power += 1
-    return f"{amount:.12g} {_PREFIXES[power]}FLOPs"
-
-
-def seconds(amount: float) -> str:
-    """`600` -> `10 min`, `9000` -> `2.5 h`: the largest unit that gives at least 2."""
-    for size, unit in ((3600, "h"), (60, "min")):
-        if amount >= 2 * size:
-            return f"{amount / size:.12g} {unit}"
-    return f"{amount:.12g} s"
+_TIMES = ((3600, "h"), (60, "min"))
 
 
 def budget(unit: str, amount: float) -> str:
-    """A budget of `steps`, `flops` or `seconds`. Equal texts mean equal budgets."""
-    writers = {"flops": flops, "seconds": seconds}
-    return writers.get(unit, "{:,} steps".format)(amount)
+    """A budget of `steps`, `flops` (`50 PFLOPs`) or `seconds` (`10 min`, `2.5 h`).
+
+    Twelve digits, so that equal texts mean equal budgets.
+    """
+    if unit == "steps":
+        return f"{amount:,.0f} steps"
+    if unit == "flops":
+        power = 0
+        while amount >= 1000 and power < len(_PREFIXES) - 1:
+            amount, power = amount / 1000, power + 1
+        return f"{amount:.12g} {_PREFIXES[power]}FLOPs"
+    size, name = next((each for each in _TIMES if amount >= 2 * each[0]), (1, "s"))
+    return f"{amount / size:.12g} {name}"
 
 
 def suffix(samples: int) -> str:
     """The number of samples in a metric's title: 2000 -> `2K`, 1797 -> `1797`."""
-    return f"{samples // 1000}K" if samples % 1000 == 0 else str(samples)
+    return metric_suffix(samples).upper()
 
 
 def decimals(places: int, scale: float = 1.0) -> Callable[[Any], str]:

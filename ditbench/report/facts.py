@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ditbench.report.amounts import decimals, significant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 
 @dataclass(frozen=True)
@@ -18,22 +18,18 @@ class Fact:
     """One column of `load_results`.
 
     Attributes:
-        name: of the column.
-        dtype: in pandas.
+        file: the file that holds it, without its suffix; None if it is derived.
         alike: runs must agree in it to be ranked together.
         task: it says what was trained on what; runs of different tasks differ in much else.
-        scored: a column of eval.csv that says how an evaluation was made. It cannot change along
-            a run.
-        keys: the configuration keys that it holds. A key that ends in `.` stands for all keys
-            that begin with it.
+        scored: it says how an evaluation was made, and cannot change along a run.
+        keys: the configuration keys that it holds; one that ends in `.` stands for all below it.
         heading: how a heading shows the value; None leaves it out.
-        title: the header of its column in tables.
-        text: how tables write a value.
-        best: which end tables highlight.
+        title, text, best: its header in tables, how they write a value, which end they highlight.
     """
 
     name: str
     dtype: str = "str"
+    file: Literal["result", "cost", "config", "eval"] | None = None
     alike: bool = False
     task: bool = False
     scored: bool = False
@@ -51,53 +47,59 @@ _FEATURES = ("metrics.features", "metrics.inception_weights")
 # Compute is a float because an XL/2 run passes 2**63 FLOPs, peak memory because it may be unknown.
 FACTS = (
     # Which run. The options and the source of a block belong to the block.
-    Fact("preset", keys=("preset",)),
-    Fact("block", keys=("block", "options.", "strategy."), title="Block"),
-    Fact("seed", "int64", keys=("seed",)),
-    Fact("fingerprint"),
+    Fact("preset", "str", "result", keys=("preset",)),
+    Fact("block", "str", "result", keys=("block", "options.", "strategy."), title="Block"),
+    Fact("seed", "int64", "result", keys=("seed",)),
+    Fact("fingerprint", "str", "result"),
     Fact("path"),
     # Where in training.
-    Fact("step", "int64"),
-    Fact("images", "int64"),
-    Fact("train_flops", "float64"),
-    Fact("seconds", "float64"),
+    Fact("step", "int64", "eval"),
+    Fact("images", "int64", "eval"),
+    Fact("train_flops", "float64", "eval"),
+    Fact("seconds", "float64", "eval"),
     Fact("final", "bool"),
     # What was trained on what.
-    Fact("dataset", alike=True, task=True, keys=("data.name",), heading="{}"),
+    Fact("dataset", "str", "config", alike=True, task=True, keys=("data.name",), heading="{}"),
     Fact("source", keys=("data.path",)),
-    Fact("dataset_digest", alike=True, keys=("data.digest",)),
-    Fact("input", alike=True, task=True, heading="{}", title="Input"),
-    Fact("model", alike=True, task=True, keys=_MODEL, heading="{}", title="Model"),
-    Fact("objective", alike=True, task=True, keys=("objective.name",), heading="{}"),
+    Fact("dataset_digest", "str", "result", alike=True, keys=("data.digest",)),
+    Fact("input", "str", "cost", alike=True, task=True, heading="{}", title="Input"),
+    Fact("model", "str", "cost", alike=True, task=True, keys=_MODEL, heading="{}", title="Model"),
+    Fact("objective", "str", "config", alike=True, task=True, keys=("objective.name",),
+         heading="{}"),
     # How it was scored.
-    Fact("features", alike=True, scored=True, keys=_FEATURES, heading="{} features"),
-    Fact("features_digest", alike=True),
-    Fact("samples", "int64", alike=True, scored=True, keys=("eval.samples",)),
-    Fact("sampler", alike=True, scored=True, keys=("eval.sampler",), heading="{}"),
-    Fact("sampling_steps", "int64", alike=True, scored=True, keys=("eval.sampling_steps",),
+    Fact("features", "str", "eval", alike=True, scored=True, keys=_FEATURES, heading="{} features"),
+    Fact("features_digest", "str", "result", alike=True),
+    Fact("samples", "int64", "eval", alike=True, scored=True, keys=("eval.samples",)),
+    Fact("sampler", "str", "eval", alike=True, scored=True, keys=("eval.sampler",), heading="{}"),
+    Fact("sampling_steps", "int64", "eval", alike=True, scored=True, keys=("eval.sampling_steps",),
          heading="{} sampling steps"),
-    Fact("cfg_scale", "float64", alike=True, scored=True, keys=("eval.cfg_scale",),
+    Fact("cfg_scale", "float64", "eval", alike=True, scored=True, keys=("eval.cfg_scale",),
          heading="guidance {:g}"),
     # How it was trained.
     Fact("budget", alike=True, keys=_BUDGET, heading="{}"),
-    Fact("batch_size", "int64", alike=True, keys=("train.batch_size",), heading="batches of {}"),
-    Fact("ema_decay", "float64", alike=True, scored=True, keys=("train.ema_decay",)),
-    Fact("precision", alike=True, keys=("train.precision",), heading="{}"),
+    Fact("batch_size", "int64", "config", alike=True, keys=("train.batch_size",),
+         heading="batches of {}"),
+    Fact("ema_decay", "float64", "eval", alike=True, scored=True, keys=("train.ema_decay",)),
+    Fact("precision", "str", "config", alike=True, keys=("train.precision",), heading="{}"),
     Fact("schema", "int64"),
     Fact("recipe"),
     # What may differ within one ranking, and is then pointed out.
-    Fact("lr", "float64", keys=("train.lr",)),
-    Fact("device"),
+    Fact("lr", "float64", "config", keys=("train.lr",)),
+    Fact("device", "str", "result"),
     Fact("backend", keys=("train.backend",)),
     # What it cost. Peebles & Xie call multiply-accumulates Gflops.
-    Fact("parameters", "int64", title="Params (M)", text=significant(3, 1, 1e-6), best="low"),
-    Fact("gmacs", "float64", title="GMACs (paper's Gflops)", text=significant(3, 2), best="low"),
-    Fact("gflops", "float64", title="GFLOPs (2 x GMACs)", text=significant(3, 2), best="low"),
-    Fact("steps", "int64", title="Steps", text=decimals(0)),
-    Fact("train_seconds", "float64"),
-    Fact("steps_per_second", "float64", title="steps/s", text=significant(3), best="high"),
-    Fact("samples_per_second", "float64"),
-    Fact("peak_memory_bytes", "float64", title="Peak mem (MiB)", text=decimals(0, 2**-20),
+    Fact("parameters", "int64", "cost", title="Params (M)", text=significant(3, 1, 1e-6),
+         best="low"),
+    Fact("gmacs", "float64", "cost", title="GMACs (paper's Gflops)", text=significant(3, 2),
+         best="low"),
+    Fact("gflops", "float64", "cost", title="GFLOPs (2 x GMACs)", text=significant(3, 2),
+         best="low"),
+    Fact("steps", "int64", "result", title="Steps", text=decimals(0)),
+    Fact("train_seconds", "float64", "result"),
+    Fact("steps_per_second", "float64", "result", title="steps/s", text=significant(3),
+         best="high"),
+    Fact("samples_per_second", "float64", "result"),
+    Fact("peak_memory_bytes", "float64", "result", title="Peak mem (MiB)", text=decimals(0, 2**-20),
          best="low"),
     Fact("loss_spike", "float64"),
     Fact("loss_spike_step", "float64"),
@@ -114,12 +116,8 @@ SHARED = (*ALIKE, "schema", "lr", "device", "source", "backend")
 # The statistics that a comparison infers about a block beside the baseline. The baseline itself
 # and forced rankings have none.
 INFERRED = (
-    "fid_difference_low",
-    "fid_difference_high",
-    "fid_ratio_low",
-    "fid_ratio_high",
-    "p_value",
-    "p_holm",
+    *("fid_difference_low", "fid_difference_high", "fid_ratio_low", "fid_ratio_high"),
+    *("p_value", "p_holm"),
 )
 
 
@@ -127,11 +125,7 @@ class MetricFacts(BaseModel):
     """A metric as result.json describes it.
 
     Attributes:
-        name: of its column.
-        title: in tables.
-        direction: which values are better.
         format: `.2f` or `.3g`; see `amounts.writer`.
-        unit: of its values; empty without one.
         version: raised when the same samples get another value.
         depends_on_samples: its column in eval.csv and its title end in the number of samples.
     """
@@ -151,20 +145,21 @@ class MetricFacts(BaseModel):
 FIRST_METRICS = (
     MetricFacts(name="fid", title="FID", direction="lower", format=".2f"),
     MetricFacts(name="kid", title="KID", direction="lower", format=".3g"),
-    MetricFacts(
-        name="label_accuracy",
-        title="Label acc.",
-        direction="higher",
-        format=".3f",
-        depends_on_samples=False,
-    ),
-)
+    MetricFacts(name="label_accuracy", title="Label acc.", direction="higher", format=".3f",
+                depends_on_samples=False),
+)  # fmt: skip
+
+# The blocks of the DiT paper in the order of its section 3.2.
+PAPER_ORDER = ("in-context", "cross-attention", "adaln", "adaln-zero")
+
+
+def in_order(blocks: Iterable[str]) -> list[str]:
+    """Distinct block names: the paper's first, in its order, then the others alphabetically."""
+    names = set(blocks)
+    return [name for name in PAPER_ORDER if name in names] + sorted(names.difference(PAPER_ORDER))
 
 
 def is_recipe(key: str) -> bool:
     """Whether a configuration key has no column of its own: it is then part of `recipe`."""
-    return not any(
-        key == held or (held.endswith(".") and key.startswith(held))
-        for fact in FACTS
-        for held in fact.keys
-    )
+    held = [each for fact in FACTS for each in fact.keys]
+    return key not in held and not key.startswith(tuple(each for each in held if each[-1] == "."))

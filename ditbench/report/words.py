@@ -17,26 +17,18 @@ if TYPE_CHECKING:
 # With fewer seeds the verdict says how few they are: a t test assumes normally distributed
 # differences, and so few values cannot confirm it.
 FEW_SEEDS = 5
-
-
 # Data sets whose name alone identifies the images that papers use.
 PUBLISHED = ("cifar10", "fashion-mnist")
 # The features of published FIDs.
 COMMON_FEATURES = "inception"
 
 
-# Groups of runs
-
-
 def heading(group: Mapping[str, Any]) -> str:
     """A group in one line. What its runs do not share is left out."""
     group = {**group, "dataset": images_of(group)} if images_of(group) else group
+    shown = [fact for fact in FACTS if fact.heading and fact.name in group]
     trained, scored = (
-        [
-            fact.heading.format(group[fact.name])
-            for fact in FACTS
-            if fact.heading and fact.name in group and fact.scored == is_scored
-        ]
+        [str(fact.heading).format(group[fact.name]) for fact in shown if fact.scored == is_scored]
         for is_scored in (False, True)
     )
     return f"{', '.join(trained)}; {', '.join([fid_title(group), *scored])}"
@@ -57,11 +49,9 @@ def name_and_value(key: str, value: Any) -> str:
 
 def brief(key: str, value: Any) -> str:
     """A value as people can read it."""
-    if value is None:
-        return "unset"
     if key == "fingerprint" or key.endswith("_digest"):
         return str(value)[:8] or "unknown"
-    return str(value)
+    return "unset" if value is None else str(value)
 
 
 def facts_in_words(facts: Mapping[str, Any]) -> str:
@@ -78,15 +68,8 @@ def differences_in_words(differences: Mapping[str, Sequence[Any]]) -> str:
 
 
 def describe(group: Mapping[str, Any], apart: Mapping[str, Any]) -> list[str]:
-    """A group in a few words, for a panel: its task and what distinguishes it from others.
-
-    The y axis shows features and samples.
-
-    Args:
-        group: what its runs share.
-        apart: what distinguishes it from the other groups of the figure.
-    """
-    shown = (*TASK, "features", "samples")
+    """A group in a few words, for a panel: its task and what distinguishes it from others."""
+    shown = (*TASK, "features", "samples")  # the last two on the y axis
     return [
         f"{images_of(group)} {group['input']}",
         group["model"],
@@ -103,8 +86,7 @@ def images_of(group: Mapping[str, Any]) -> str | None:
 def note(group: Mapping[str, Any]) -> str:
     """A warning against comparing the FIDs of a group with published ones; may be empty.
 
-    FIDs in other features than Inception's, or on a copy of a published data set, have the same
-    name as published FIDs and a different scale.
+    In other features than Inception's, or on other images, FIDs have another scale.
     """
     features = group.get("features")
     if features == COMMON_FEATURES and group.get("dataset") in PUBLISHED:
@@ -116,9 +98,6 @@ def note(group: Mapping[str, Any]) -> str:
     )
 
 
-# The verdict
-
-
 def forced(differences: Mapping[str, Sequence[Any]]) -> str:
     """What stands in place of a verdict where one ranking was forced."""
     listed = differences_in_words(differences)
@@ -126,12 +105,7 @@ def forced(differences: Mapping[str, Sequence[Any]]) -> str:
 
 
 def verdict_sentence(verdict: Verdict, fid: str) -> str:
-    """The verdict in words.
-
-    Args:
-        verdict: of `decide`.
-        fid: the title of the metric, such as `FID-2K`.
-    """
+    """The verdict in words; `fid` is the title of the metric, such as `FID-2K`."""
     if not verdict.rivals:
         return (
             f"Only {verdict.leader} was run ({fid} {verdict.fid:.2f}); "
@@ -162,25 +136,25 @@ def _too_few_seeds(verdict: Verdict, fid: str) -> str:
 
 
 def _winner(verdict: Verdict, fid: str) -> str:
-    second, *rest = verdict.rivals
+    second = verdict.rivals[0]
     worst = max(rival.p_holm for rival in verdict.rivals)
-    text = (
+    result, corrected = "The difference is significant", ""
+    if len(verdict.rivals) > 1:
+        result = f"It is significantly better than each of the {len(verdict.rivals)} others"
+        corrected = "Holm-corrected "
+    return (
         f"{verdict.leader} leads with a mean {fid} of {verdict.fid:.2f}; "
-        f"the next, {second.block}, {_has_times(second.paired)}{_interval(second)}. "
+        f"the next, {second.block}, {_has_times(second.paired)}{_interval(second)}. {result}: "
+        f"paired t test over {verdict.seeds} seeds, "
+        f"{corrected}p {'at most ' if worst >= 0.001 else ''}{_p(worst)}."
     )
-    p = f"at most {_p(worst)}" if worst >= 0.001 else _p(worst)
-    test = f"paired t test over {verdict.seeds} seeds"
-    if rest:
-        others = f"each of the {len(verdict.rivals)} others"
-        return f"{text}It is significantly better than {others}: {test}, Holm-corrected p {p}."
-    return f"{text}The difference is significant: {test}, p {p}."
 
 
 def _no_winner(verdict: Verdict, fid: str) -> str:
-    alike = [rival for rival in verdict.rivals if not rival.significant]
     listed = ", ".join(
         f"{rival.block} ({_times(rival.paired)}{_interval(rival)}, p {_p(rival.p_holm)})"
-        for rival in alike
+        for rival in verdict.rivals
+        if not rival.significant
     )
     corrected = ", Holm-corrected" if len(verdict.rivals) > 1 else ""
     return (
@@ -197,23 +171,19 @@ def _times(pair: Paired) -> str:
 
 
 def _has_times(pair: Paired) -> str:
-    verb = "differs by" if math.isnan(pair.ratio) else "has"
-    return f"{verb} {_times(pair)}"
+    return f"{'differs by' if math.isnan(pair.ratio) else 'has'} {_times(pair)}"
 
 
 def _interval(rival: Rival) -> str:
-    interval = rival.paired.ratio_interval
-    if not math.isfinite(interval.low):
-        return ""
-    return f", 95% interval {interval.low:#.3g} to {interval.high:#.3g}"
+    low, high = rival.paired.ratio_interval.low, rival.paired.ratio_interval.high
+    return f", 95% interval {low:#.3g} to {high:#.3g}" if math.isfinite(low) else ""
 
 
 def _p(value: float) -> str:
     return "unknown" if math.isnan(value) else f"{value:.2g}" if value >= 0.001 else "below 0.001"
 
 
-# Remarks that follow a verdict
-
+# Remarks that follow a verdict.
 DIFFERENT_SEEDS = (
     "Blocks have different seeds: each difference is over the seeds that both blocks have."
 )
@@ -226,14 +196,7 @@ def differ_between_blocks(what: str, values: Mapping[str, str]) -> str:
 
 
 def spikes(seeds: Mapping[str, Sequence[int]], runs: int, worst: float, *, clipped: bool) -> str:
-    """Which runs had a loss spike.
-
-    Args:
-        seeds: of those runs, by block.
-        runs: how many there are in all.
-        worst: how many times the loss around it the worst spike is.
-        clipped: whether all of those runs clip their gradients.
-    """
+    """Which of `runs` runs had a loss spike (seeds by block), and whether all of those clip."""
     where = ", ".join(f"{block} {seeds_in_words(each)}" for block, each in seeds.items())
     means = "a lower --lr" if clipped else "--set train.grad_clip=0.1, or a lower --lr,"
     return (
@@ -243,8 +206,10 @@ def spikes(seeds: Mapping[str, Sequence[int]], runs: int, worst: float, *, clipp
     )
 
 
-def order_depends_on_rate(leaders: Mapping[float, str]) -> str:
-    """Which block leads at which learning rate."""
+def order_by_rate(leaders: Mapping[float, str]) -> str:
+    """Which block leads at which learning rate; empty for no leaders."""
+    if not leaders:
+        return ""
     places = [
         f"at {_listed([f'{rate:g}' for rate, each in leaders.items() if each == leader])} {leader}"
         for leader in dict.fromkeys(leaders.values())
@@ -253,9 +218,6 @@ def order_depends_on_rate(leaders: Mapping[float, str]) -> str:
         f"The order depends on the learning rate: {places[0]} leads, {_listed(places[1:])} "
         "(by mean FID, not tested for significance)."
     )
-
-
-# Learning-rate sweeps
 
 
 def sweep_title(budget: object, seeds: Sequence[int]) -> str:

@@ -7,9 +7,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ditbench.cli.amounts import parse_budget, parse_count, parse_flops, parse_seconds
-from ditbench.cli.forecast import duration
-from ditbench.cli.options import MOST_SEEDS, parse_blocks, parse_seeds
+from ditbench.cli.options import (
+    MOST_SEEDS,
+    parse_blocks,
+    parse_budget,
+    parse_count,
+    parse_flops,
+    parse_seconds,
+    parse_seeds,
+)
+from ditbench.cli.training import duration
 from ditbench.errors import DitbenchError
 from ditbench.models.registry import block_names
 

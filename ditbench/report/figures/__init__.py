@@ -1,4 +1,4 @@
 """Figures of results: FID along training, FID against cost, and samples side by side.
 
-They use matplotlib's objects directly, never pyplot, and import matplotlib only when they draw.
+They use matplotlib's objects directly, never pyplot.
 """

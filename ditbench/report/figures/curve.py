@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ditbench.errors import unknown_name
-from ditbench.report.figures.panels import (
-    FLOPS,
-    SECONDS,
-    STEPS,
-    WIDTH,
-    Units,
-    add_legend,
-    fid_label,
-    groups_to_plot,
-    panel_grid,
-    set_log_scale,
-    title_of,
-    unit_for,
-    with_unit,
-    write_instead,
-)
-from ditbench.report.figures.published import TITLE, draw_published_fids
-from ditbench.report.figures.style import BlockStyle, block_styles, marker_size
+from ditbench.report.figures import panels, published
+from ditbench.report.figures.style import BlockStyle, block_style, block_styles, marker_size
 from ditbench.report.reading.groups import devices_differ
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 # Values of `--x`: the column, the axis's label, the units.
-X_AXES: dict[str, tuple[str, str, Units]] = {
-    "steps": ("step", "Training steps", STEPS),
-    "flops": ("train_flops", "Training compute", FLOPS),
-    "time": ("seconds", "Training time", SECONDS),
+X_AXES: dict[str, tuple[str, str, panels.Units]] = {
+    "steps": ("step", "Training steps", panels.STEPS),
+    "flops": ("train_flops", "Training compute", panels.FLOPS),
+    "time": ("seconds", "Training time", panels.SECONDS),
 }
 _HEIGHT = 2.3  # inches of a panel, without its title
 _MARKER = 3.0  # points: the side of a square marker
+_PUBLISHED_MARKER = 5.0
 
 
 def curve_figure(df: pd.DataFrame, x: str = "steps", *, paper: bool = False) -> Figure:
@@ -57,40 +42,40 @@ def curve_figure(df: pd.DataFrame, x: str = "steps", *, paper: bool = False) -> 
     """
     if x not in X_AXES:
         raise unknown_name("x axis", x, X_AXES)
-    groups = groups_to_plot(df)
-    titles = [title_of(group) for group in groups] + [TITLE] * paper
+    groups = panels.groups_to_plot(df)
+    titles = [panels.title_of(group) for group in groups] + [published.TITLE] * paper
     styles = block_styles(df["block"])
-    handles = {style.label: _legend_line(style) for style in styles.values()}
-    figure, rows, columns = panel_grid(titles, list(handles), _HEIGHT)
+    handles = {style.label: Line2D([], [], **_line(style)) for style in styles.values()}
+    figure, rows, columns = panels.panel_grid(titles, list(handles), _HEIGHT)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, group in zip(axes, groups, strict=False):
         _draw_panel(panel, group.runs, x, styles)
     if paper:
-        draw_published_fids(axes[len(groups)])
+        _draw_published(axes[len(groups)])
     for panel, title in zip(axes, titles, strict=False):
         panel.set_title(title, loc="left")
     for unused in axes[len(titles) :]:
         unused.remove()
-    add_legend(figure, handles, WIDTH * columns)
+    panels.add_legend(figure, handles, panels.WIDTH * columns)
     return figure
 
 
 def _draw_panel(axes: Axes, group: pd.DataFrame, x: str, styles: dict[str, BlockStyle]) -> None:
     column, label, units = X_AXES[x]
-    axes.set_ylabel(fid_label(group))
+    axes.set_ylabel(panels.fid_label(group))
     if x == "time" and devices_differ(group):
         axes.set_xlabel(label)
-        write_instead(axes, "Runs on different devices:\ntheir seconds are not comparable")
+        panels.write_instead(axes, "Runs on different devices:\ntheir seconds are not comparable")
         return
-    unit, size = unit_for(group[column].max(), units)
+    label, size = panels.label_with_unit(label, group[column].max(), units)
     for block, style in styles.items():
         if (group["block"] == block).any():
             _draw_block(axes, group[group["block"] == block], column, size, style)
-    axes.set_xlabel(with_unit(label, unit))
+    axes.set_xlabel(label)
     axes.set_xlim(left=0)
     axes.margins(y=0.06)
     lowest, highest = group["fid"].min(), group["fid"].max()
-    if not set_log_scale(axes, "y", lowest, highest):
+    if not panels.set_log_scale(axes, "y", lowest, highest):
         axes.set_ylim(bottom=min(0, lowest))
 
 
@@ -110,17 +95,10 @@ def _draw_block(
         )
         for _, run in runs.groupby("seed"):
             axes.plot(run["x"], run["fid"], color=style.colour, linewidth=0.5, alpha=0.55)
-    line = _line_options(style)
-    axes.plot(x, fid.mean(axis=1), **line, label=style.label, zorder=3, clip_on=False)
+    axes.plot(x, fid.mean(axis=1), **_line(style), label=style.label, zorder=3, clip_on=False)
 
 
-def _legend_line(style: BlockStyle) -> Any:
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], **_line_options(style))
-
-
-def _line_options(style: BlockStyle) -> dict[str, Any]:
+def _line(style: BlockStyle) -> dict[str, Any]:
     return {
         "color": style.colour,
         "linestyle": style.line,
@@ -129,3 +107,21 @@ def _line_options(style: BlockStyle) -> dict[str, Any]:
         "markeredgecolor": "white",
         "markeredgewidth": 0.4,
     }
+
+
+def _draw_published(axes: Axes) -> None:
+    """Draw each published FID as a marker with its value. Measured FIDs never share these axes."""
+    labels = []
+    for place, (block, fid) in enumerate(published.RESULTS["fid"].items()):
+        style = block_style(str(block))
+        # Two lines each, even if the second is empty: matplotlib would align one line differently.
+        first, hyphen, second = style.label.partition("-")
+        labels.append(f"{first}{hyphen}\n{second}")
+        size = _PUBLISHED_MARKER * marker_size(style.marker)
+        marks: dict[str, Any] = {"marker": style.marker, "markersize": size, "color": style.colour}
+        axes.plot(place, fid, **marks, linestyle="none", clip_on=False)
+        beside: dict[str, Any] = {"xytext": (7, 0), "textcoords": "offset points"}
+        axes.annotate(f"{fid:.2f}", (place, fid), **beside, va="center")
+    axes.set_xticks(range(len(labels)), labels)
+    axes.grid(visible=False, axis="x")
+    axes.set(xlim=(-0.4, len(labels) - 0.3), ylim=(0, 40), ylabel=published.FID_LABEL)

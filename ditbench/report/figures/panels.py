@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
 from ditbench.errors import DitbenchError
 from ditbench.report.figures.style import DPI, FONT
 from ditbench.report.reading.groups import Group, groups_of, shared
@@ -11,11 +17,6 @@ from ditbench.report.words import describe, fid_title
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    import pandas as pd
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
 
 WIDTH = 3.3  # inches: one column of a paper
 _LINE = 0.16  # inches: one line of a legend or a title
@@ -31,6 +32,12 @@ FLOPS: Units = (
     (0, "GFLOPs", 1e9),
 )
 SECONDS: Units = ((7200, "hours", 3600.0), (300, "minutes", 60.0), (0, "seconds", 1.0))
+_LEGEND: dict[str, Any] = {
+    "frameon": False,
+    "columnspacing": 1.6,
+    "labelspacing": 0.25,
+    "borderpad": 0.1,
+}
 
 
 def groups_to_plot(df: pd.DataFrame) -> list[Group]:
@@ -44,22 +51,16 @@ def groups_to_plot(df: pd.DataFrame) -> list[Group]:
 def panel_grid(
     titles: Sequence[str], labels: Sequence[str], panel_height: float, extra_lines: int = 0
 ) -> tuple[Figure, int, int]:
-    """An empty figure for one panel per title and a legend with these labels.
+    """An empty figure for one panel per title, and its numbers of rows and columns.
 
     Args:
         titles: of the panels.
         labels: of the legend's entries.
         panel_height: inches of a panel without its title.
         extra_lines: lines of text per panel beyond its title.
-
-    Returns:
-        The figure, and its numbers of rows and columns.
     """
-    from matplotlib.figure import Figure
-
-    panels = len(titles)
-    columns = min(panels, 2 if panels <= 4 else 3)
-    rows = -(-panels // columns)
+    columns = min(len(titles), 2 if len(titles) <= 4 else 3)
+    rows = -(-len(titles) // columns)
     lines = max(title.count("\n") + 1 for title in titles) + extra_lines
     width = WIDTH * columns
     legend_height = _LINE * -(-len(labels) // _legend_columns(labels, width))
@@ -67,14 +68,13 @@ def panel_grid(
     return Figure(figsize=(width, height), layout="constrained"), rows, columns
 
 
-def unit_for(largest: float, units: Units) -> tuple[str, float]:
-    """The name and the value of the unit for amounts up to `largest`: `("hours", 3600.0)`."""
-    return next((name, value) for least, name, value in units if largest >= least)
+def label_with_unit(label: str, largest: float, units: Units) -> tuple[str, float]:
+    """An axis's label with the unit for amounts up to `largest`, and the unit's value.
 
-
-def with_unit(label: str, unit: str) -> str:
-    """`Training time (hours)`; the label alone where the unit has no name."""
-    return f"{label} ({unit})" if unit else label
+    For example `("Training time (hours)", 3600.0)`.
+    """
+    unit, size = next((name, value) for least, name, value in units if largest >= least)
+    return f"{label} ({unit})" if unit else label, size
 
 
 def title_of(group: Group) -> str:
@@ -93,20 +93,10 @@ def set_log_scale(
 ) -> bool:
     """Make an axis logarithmic when its values span more than a factor of 10.
 
-    Args:
-        axes: whose scale and limits are set.
-        axis: `x` or `y`.
-        lowest: of the values.
-        highest: of the values.
-        room: the factor between the extreme values and the limits.
-
-    Returns:
-        Whether the axis is logarithmic now.
+    Limits are beyond the extreme values by the factor `room`. Returns whether it is logarithmic.
     """
     if not 0 < 10 * lowest < highest:
         return False
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
     axes.set(**{f"{axis}scale": "log", f"{axis}lim": (lowest / room, highest * room)})
     scale = axes.xaxis if axis == "x" else axes.yaxis
     # Ticks at 1, 2 and 5, written as plain numbers.
@@ -129,30 +119,16 @@ def add_legend(
     handles: Mapping[str, Artist],
     width: float,
     loc: Literal["outside upper center", "outside lower center"] = "outside upper center",
-    **options: Any,
+    handlelength: float = 2.8,
 ) -> None:
-    """Add one legend for all panels, at most `width` inches wide, outside of them.
-
-    Args:
-        figure: to which it is added.
-        handles: by label.
-        width: inches.
-        loc: above or below the panels.
-        options: of matplotlib's legend.
-    """
-    settings: dict[str, Any] = {
-        "frameon": False,
-        "handlelength": 2.8,
-        "columnspacing": 1.6,
-        "labelspacing": 0.25,
-        "borderpad": 0.1,
-    }
+    """Add one legend for all panels, at most `width` inches wide, above or below them."""
     figure.legend(
         list(handles.values()),
         list(handles),
         loc=loc,
         ncols=_legend_columns(list(handles), width),
-        **settings | options,
+        handlelength=handlelength,
+        **_LEGEND,
     )
 
 
@@ -178,7 +154,5 @@ def wrap(parts: Sequence[str], width: int) -> str:
 
 def text_width(text: str) -> float:
     """Inches of the longest line of a text, in the font of legends."""
-    from matplotlib.figure import Figure
-
     figure = Figure(dpi=DPI)
     return float(figure.text(0, 0, text, fontsize=FONT).get_window_extent().width) / DPI

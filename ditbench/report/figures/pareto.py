@@ -5,31 +5,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Literal
 
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+
 from ditbench.report.amounts import significant
-from ditbench.report.figures.panels import (
-    SECONDS,
-    WIDTH,
-    add_legend,
-    fid_label,
-    groups_to_plot,
-    panel_grid,
-    set_log_scale,
-    title_of,
-    unit_for,
-    with_unit,
-    write_instead,
-)
-from ditbench.report.figures.published import FID_LABEL, PUBLISHED, TITLE
-from ditbench.report.figures.style import RC, BlockStyle, block_styles, marker_size
+from ditbench.report.figures import panels, published
+from ditbench.report.figures.style import RC, BlockStyle, Marker, block_styles, marker_size
 from ditbench.report.reading.groups import devices_differ
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pandas as pd
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
 
 _GMACS_LABEL = "Forward GMACs\n(the paper's Gflops)"
 _SECONDS_LABEL = "Measured training\ntime"
@@ -53,11 +41,11 @@ def pareto_figure(df: pd.DataFrame, *, paper: bool = False) -> Figure:
     Raises:
         DitbenchError: no runs.
     """
-    groups = groups_to_plot(df)
-    titles = [title_of(group) for group in groups] + [TITLE] * paper
-    styles = block_styles([*df["block"], *(row.block for row in PUBLISHED if paper)])
+    groups = panels.groups_to_plot(df)
+    titles = [panels.title_of(group) for group in groups] + [published.TITLE] * paper
+    styles = block_styles([*df["block"], *(published.RESULTS.index if paper else ())])
     handles = _legend_handles(styles)
-    figure, rows, columns = panel_grid(titles, list(handles), _HEIGHT, extra_lines=1)
+    figure, rows, columns = panels.panel_grid(titles, list(handles), _HEIGHT, extra_lines=1)
     cells = figure.subfigures(rows, columns, squeeze=False).ravel()
     for cell, group in zip(cells, groups, strict=False):
         _draw_group(cell, group.runs, styles)
@@ -65,7 +53,7 @@ def pareto_figure(df: pd.DataFrame, *, paper: bool = False) -> Figure:
         _draw_published(cells[len(groups)], styles)
     for cell, title in zip(cells, titles, strict=False):
         cell.suptitle(title, x=0.02, ha="left", fontsize=RC["axes.titlesize"])
-    add_legend(figure, handles, WIDTH * columns, handlelength=1.4)
+    panels.add_legend(figure, handles, panels.WIDTH * columns, handlelength=1.4)
     return figure
 
 
@@ -85,52 +73,42 @@ def pareto_front(costs: Sequence[float], fids: Sequence[float]) -> list[bool]:
 
 def _draw_group(cell: SubFigure, group: pd.DataFrame, styles: dict[str, BlockStyle]) -> None:
     left, right = cell.subplots(1, 2)
-    points = _points(group)
-    left.set_ylabel(fid_label(group).replace(", ", ",\n"))
+    # One row per block. GMACs are equal for all seeds.
+    points = group[group["final"]].groupby("block").agg(
+        parameters=("parameters", "first"),
+        gmacs=("gmacs", "first"), gmacs_low=("gmacs", "first"), gmacs_high=("gmacs", "first"),
+        seconds=("seconds", "mean"), seconds_low=("seconds", "min"),
+        seconds_high=("seconds", "max"),
+        fid=("fid", "mean"), fid_low=("fid", "min"), fid_high=("fid", "max"),
+    )  # fmt: skip
+    left.set_ylabel(panels.fid_label(group).replace(", ", ",\n"))
     left.set_xlabel(_GMACS_LABEL)
     _draw_points(left, points, "gmacs", styles)
     if devices_differ(group):
         right.set_xlabel(_SECONDS_LABEL)
-        write_instead(right, "Runs on different\ndevices: their seconds\nare not comparable")
+        panels.write_instead(right, "Runs on different\ndevices: their seconds\nare not comparable")
     else:
         right.sharey(left)
         right.tick_params(labelleft=False)
-        unit, size = unit_for(points["seconds_high"].max(), SECONDS)
-        for column in ("seconds", "seconds_low", "seconds_high"):
-            points[column] /= size
-        right.set_xlabel(with_unit(_SECONDS_LABEL, unit))
+        label, size = panels.label_with_unit(
+            _SECONDS_LABEL, points["seconds_high"].max(), panels.SECONDS
+        )
+        points[["seconds", "seconds_low", "seconds_high"]] /= size
+        right.set_xlabel(label)
         _draw_points(right, points, "seconds", styles)
     _add_size_key(cell, points["parameters"])
 
 
 def _draw_published(cell: SubFigure, styles: dict[str, BlockStyle]) -> None:
-    import pandas as pd
-
-    points = pd.DataFrame([vars(row) for row in PUBLISHED]).set_index("block")
+    points = published.RESULTS.copy()
     for column in ("fid", "gmacs"):
         points[f"{column}_low"] = points[f"{column}_high"] = points[column]
     axes = cell.subplots()
-    axes.set_ylabel(FID_LABEL)
+    axes.set_ylabel(published.FID_LABEL)
     _draw_points(axes, points, "gmacs", styles)
     axes.set_xlabel(_GMACS_LABEL.replace("\n", " "))
     axes.locator_params(axis="x", nbins=4)  # this panel is as wide as two of the others
     _add_size_key(cell, points["parameters"])
-
-
-def _points(group: pd.DataFrame) -> pd.DataFrame:
-    """One row per block: parameters; the mean and range over seeds of GMACs, seconds and FID."""
-    return group[group["final"]].groupby("block").agg(
-        parameters=("parameters", "first"),
-        gmacs=("gmacs", "first"),  # equal for all seeds
-        gmacs_low=("gmacs", "first"),
-        gmacs_high=("gmacs", "first"),
-        seconds=("seconds", "mean"),
-        seconds_low=("seconds", "min"),
-        seconds_high=("seconds", "max"),
-        fid=("fid", "mean"),
-        fid_low=("fid", "min"),
-        fid_high=("fid", "max"),
-    )  # fmt: skip
 
 
 def _draw_points(
@@ -142,7 +120,11 @@ def _draw_points(
     # Large markers first, so that they cover no small one.
     points = points.sort_values("parameters", ascending=False, kind="stable")
     front = pareto_front(points[cost].tolist(), points["fid"].tolist())
-    _draw_front(axes, points[front].sort_values(cost), cost)
+    # The lowest FID available up to each cost: a step line from edge to edge.
+    best = points[front].sort_values(cost)
+    costs = [best[cost].iloc[0], *best[cost], axes.get_xlim()[1]]
+    fids = [axes.get_ylim()[1], *best["fid"], best["fid"].iloc[-1]]
+    axes.plot(costs, fids, drawstyle="steps-post", color=_GREY, linewidth=0.8, zorder=2)
     largest = points["parameters"].max()
     for (block, point), is_on_front in zip(points.iterrows(), front, strict=True):
         style = styles[str(block)]
@@ -152,7 +134,7 @@ def _draw_points(
         axes.scatter(
             point[cost],
             point["fid"],
-            s=(marker_size(style.marker) ** 2) * _area(point["parameters"], largest),
+            s=marker_size(style.marker) ** 2 * _LARGEST_AREA * point["parameters"] / largest,
             marker=style.marker,
             facecolor=style.colour if is_on_front else "white",
             edgecolor=style.colour,
@@ -165,7 +147,7 @@ def _draw_points(
 
 def _set_limits(axes: Axes, axis: Literal["x", "y"], lowest: float, highest: float) -> None:
     """Set limits with room for the largest marker."""
-    if not set_log_scale(axes, axis, lowest, highest, room=1.5):
+    if not panels.set_log_scale(axes, axis, lowest, highest, room=1.5):
         room = 0.16 * (highest - lowest) or 0.1 * abs(highest) or 1.0
         axes.set(**{f"{axis}lim": (lowest - room, highest + room)})
         # A fixed number of ticks: otherwise it depends on the panel's size, and the layout on it.
@@ -173,55 +155,32 @@ def _set_limits(axes: Axes, axis: Literal["x", "y"], lowest: float, highest: flo
         axes.locator_params(axis=axis, nbins=2 if axis == "x" else 6, steps=[1, 2, 5, 10])
 
 
-def _draw_front(axes: Axes, front: pd.DataFrame, cost: str) -> None:
-    """Draw the lowest FID available up to each cost: a step line from edge to edge."""
-    costs = [front[cost].iloc[0], *front[cost], axes.get_xlim()[1]]
-    fids = [axes.get_ylim()[1], *front["fid"], front["fid"].iloc[-1]]
-    axes.plot(costs, fids, drawstyle="steps-post", color=_GREY, linewidth=0.8, zorder=2)
-
-
-def _area(parameters: float, largest: float) -> float:
-    """The area of a marker in points², proportional to parameters within a group."""
-    return _LARGEST_AREA * parameters / largest
-
-
 def _add_size_key(cell: SubFigure, parameters: pd.Series[Any]) -> None:
     """Show below the panels how large the smallest and the largest model are drawn."""
     largest = parameters.max()
+    circle: dict[str, Any] = {"marker": "o", "color": _GREY, "linestyle": "none"}
     sizes = {
-        f"{significant(3, 0, 1e-6)(value)} M parameters": _marker(
-            marker="o",
-            color=_GREY,
+        f"{significant(3, 0, 1e-6)(value)} M parameters": Line2D(
+            [],
+            [],
+            **circle,
             markeredgewidth=0,
-            markersize=marker_size("o") * math.sqrt(_area(value, largest)),
+            markersize=marker_size("o") * math.sqrt(_LARGEST_AREA * value / largest),
         )
         for value in (parameters.min(), largest)
     }
-    add_legend(cell, sizes, WIDTH, "outside lower center", handlelength=1.2)
+    panels.add_legend(cell, sizes, panels.WIDTH, "outside lower center", handlelength=1.2)
 
 
 def _legend_handles(styles: dict[str, BlockStyle]) -> dict[str, Artist]:
     """The markers of all blocks, then what filled and hollow markers mean."""
-    handles = {
-        style.label: _marker(
-            marker=style.marker,
-            color=style.colour,
-            markersize=_LEGEND_MARKER * marker_size(style.marker),
-        )
-        for style in styles.values()
-    }
-    grey: dict[str, Any] = {
-        "marker": "o",
-        "color": _GREY,
-        "markersize": _LEGEND_MARKER * marker_size("o"),
-        "linewidth": 0.8,
-    }
-    handles["on the Pareto front"] = _marker(**grey, linestyle="-")
-    handles["dominated"] = _marker(**grey, markerfacecolor="white")
+
+    def handle(marker: Marker, colour: str, **options: Any) -> Artist:
+        size = _LEGEND_MARKER * marker_size(marker)
+        options = {"linestyle": "none", **options}
+        return Line2D([], [], marker=marker, color=colour, markersize=size, **options)
+
+    handles = {style.label: handle(style.marker, style.colour) for style in styles.values()}
+    handles["on the Pareto front"] = handle("o", _GREY, linewidth=0.8, linestyle="-")
+    handles["dominated"] = handle("o", _GREY, linewidth=0.8, markerfacecolor="white")
     return handles
-
-
-def _marker(**options: Any) -> Artist:
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], **{"linestyle": "none", **options})

@@ -5,24 +5,24 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 from ditbench.errors import DitbenchError
+from ditbench.report.facts import in_order
 from ditbench.report.figures.panels import groups_to_plot, text_width, wrap
 from ditbench.report.figures.style import DPI, FONT, block_style
-from ditbench.report.order import in_order
 from ditbench.report.reading.groups import Group, shared
 from ditbench.report.words import describe
 from ditbench.rundir import RunDirectory
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    from matplotlib.figure import Figure
+Image = np.ndarray[Any, Any]  # H x W, H x W x 3 or H x W x 4; values in 0..1
 
-    Image = np.ndarray[Any, Any]  # H x W, H x W x 3 or H x W x 4; values in 0..1
-
-# How runs write their grids (ditbench.training.grid, which reporting must not import): images
+# How runs write their grids (ditbench.runs.grid, which reporting must not import): images
 # narrower than this are enlarged by a whole number; this many pixels follow each image at its
 # right and at its bottom.
 _MIN_TILE = 48
@@ -66,36 +66,23 @@ def _strips(group: Group, rows: int) -> tuple[str, dict[str, Image]]:
             "run all blocks with one seed: ditbench run --block paper --seeds 1",
         )
     seed = min(seeds)
-    height, width = _input_size(shared(final)["input"])
+    facts = shared(group.runs)
+    size = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})x\d+", facts["input"], re.ASCII)
+    if size is None:
+        raise DitbenchError(f"'{facts['input']}' is not an input size: height x width x channels")
+    height, width = int(size[1]), int(size[2])
     strips = {
         block: first_rows(_read(by_seed[seed]), height, width, rows)
         for block, by_seed in grids.items()
     }
-    parts = [
-        *describe(shared(group.runs), group.apart),
-        _steps(final[final["seed"] == seed]),
-        f"seed {seed}",
-    ]
-    return wrap(parts, _TITLE_WIDTH), strips
-
-
-def _steps(runs: pd.DataFrame) -> str:
-    """The training steps of runs; under a budget of FLOPs or seconds, blocks differ in them."""
-    first, last = runs["step"].min(), runs["step"].max()
-    return f"step {last:,}" if first == last else f"steps {first:,} to {last:,}"
-
-
-def _input_size(text: str) -> tuple[int, int]:
-    """Height and width of `8x8x1`."""
-    match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})x\d+", text, re.ASCII)
-    if match is None:
-        raise DitbenchError(f"'{text}' is not an input size: height x width x channels")
-    return int(match[1]), int(match[2])
+    # Under a budget of FLOPs or seconds, blocks differ in their steps.
+    steps = final["step"][final["seed"] == seed]
+    first, last = steps.min(), steps.max()
+    trained = f"step {last:,}" if first == last else f"steps {first:,} to {last:,}"
+    return wrap([*describe(facts, group.apart), trained, f"seed {seed}"], _TITLE_WIDTH), strips
 
 
 def _read(path: Path) -> Image:
-    from matplotlib.image import imread
-
     try:
         image: Image = imread(path)
     except (OSError, SyntaxError, ValueError) as error:  # Pillow: SyntaxError for a damaged PNG
@@ -106,18 +93,9 @@ def _read(path: Path) -> Image:
 def first_rows(grid: Image, height: int, width: int, rows: int) -> Image:
     """The first rows of a run's sample grid, with pixels and gaps as small as they can be.
 
-    Args:
-        grid: as a run writes it.
-        height: of the model's input.
-        width: of the model's input.
-        rows: how many, at most.
-
-    Returns:
-        The rows, at the input's size, with thin white lines between images; `grid` itself where it
-        is not made of images of this size.
+    The result has the size of the input and thin white lines between images. A grid that is not
+    made of images of `height` x `width` is returned unchanged.
     """
-    import numpy as np
-
     scale = -(-_MIN_TILE // width)
     high, wide = scale * height + _GRID_GAP, scale * width + _GRID_GAP
     if grid.shape[0] % high or grid.shape[1] % wide:
@@ -132,8 +110,6 @@ def first_rows(grid: Image, height: int, width: int, rows: int) -> Image:
 
 def _lay_out(groups: list[tuple[str, dict[str, Image]]]) -> Figure:
     """Place titles, labels and samples by the inch, so that pixels are squares of equal size."""
-    from matplotlib.figure import Figure
-
     images = [image for _, blocks in groups for image in blocks.values()]
     names = {block_style(block).label for _, blocks in groups for block in blocks}
     left = _MARGIN + max(map(text_width, names)) + 1.5 * _GAP

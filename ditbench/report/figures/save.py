@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
 from ditbench.errors import DitbenchError
 from ditbench.files import write_atomically
 from ditbench.report.figures.style import DPI, RC
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from matplotlib.figure import Figure
 
 # Per format, the metadata to write: no dates and no versions, so that a file changes only when its
 # content does.
@@ -35,8 +36,6 @@ def save_figure(draw: Callable[[], Figure], output: str | Path) -> None:
     Raises:
         DitbenchError: unknown suffix, or the file cannot be written; whatever `draw` raises.
     """
-    import matplotlib as mpl
-
     path = Path(output)
     kind = path.suffix.lower().removeprefix(".")
     if kind not in _METADATA:
@@ -45,7 +44,5 @@ def save_figure(draw: Callable[[], Figure], output: str | Path) -> None:
         raise DitbenchError(f"{path}: unknown {what}", f"use one of {suffixes}")
     with mpl.rc_context(RC):
         figure = draw()
-        write_atomically(
-            path,
-            lambda file: figure.savefig(file, format=kind, dpi=DPI, metadata=_METADATA[kind]),
-        )
+        options: dict[str, Any] = {"format": kind, "dpi": DPI, "metadata": _METADATA[kind]}
+        write_atomically(path, lambda file: figure.savefig(file, **options))

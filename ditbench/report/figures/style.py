@@ -1,7 +1,4 @@
-"""How blocks and figures look: labels, colours, markers, lines, matplotlib's settings.
-
-Importing this module does not import matplotlib.
-"""
+"""How blocks and figures look: labels, colours, markers, lines, matplotlib's settings."""
 
 from __future__ import annotations
 
@@ -11,7 +8,10 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 from zlib import crc32
 
-from ditbench.report.order import in_order
+import numpy as np
+from matplotlib.markers import MarkerStyle
+
+from ditbench.report.facts import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -106,23 +106,18 @@ def block_styles(blocks: Iterable[str]) -> dict[str, BlockStyle]:
     styles: dict[str, BlockStyle] = {}
     for name in in_order(blocks):
         style = block_style(name)
-        if any(other.marker == style.marker for other in styles.values()):
-            marker, line = _free_marks(style, styles.values())
+        used = {(other.marker, other.line) for other in styles.values()}
+        used_markers = {marker for marker, _ in used}
+        if style.marker in used_markers:
+            start = _MARKERS.index(style.marker)
+            markers = _MARKERS[start:] + _MARKERS[:start]
+            pairs = [(marker, style.line) for marker in markers if marker not in used_markers]
+            pairs += [(marker, line) for line, marker in product(_LINES, markers)]
+            pairs.append((style.marker, style.line))
+            marker, line = next((pair for pair in pairs if pair not in used), pairs[-1])
             style = replace(style, marker=marker, line=line)
         styles[name] = style
     return styles
-
-
-def _free_marks(style: BlockStyle, others: Iterable[BlockStyle]) -> tuple[Marker, Line]:
-    used = {(other.marker, other.line) for other in others}
-    used_markers = {marker for marker, _ in used}
-    start = _MARKERS.index(style.marker)
-    markers = _MARKERS[start:] + _MARKERS[:start]
-    for marker in markers:
-        if marker not in used_markers:
-            return marker, style.line
-    pairs = ((marker, line) for line, marker in product(_LINES, markers))
-    return next((pair for pair in pairs if pair not in used), (style.marker, style.line))
 
 
 @cache
@@ -131,9 +126,6 @@ def marker_size(marker: Marker) -> float:
 
     At equal sizes, a star covers a quarter of the area of a square.
     """
-    import numpy as np
-    from matplotlib.markers import MarkerStyle
-
     shape = MarkerStyle(marker)
     (outline,) = shape.get_path().transformed(shape.get_transform()).to_polygons()
     x, y = np.asarray(outline).T

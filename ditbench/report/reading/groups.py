@@ -9,24 +9,20 @@ from typing import TYPE_CHECKING, Any
 from ditbench.report.facts import ALIKE, SHARED, TASK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     import pandas as pd
+
+    Values = dict[str, list[Any]]
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Runs that may be ranked together.
-
-    Attributes:
-        runs: their rows.
-        apart: what distinguishes them from the other groups: key to value.
-        at_all_rates: the rows of all runs that are like these except for the learning rate.
-    """
+    """Rows of runs that may be ranked together, and what distinguishes them from other groups."""
 
     runs: pd.DataFrame
     apart: dict[str, Any]
-    at_all_rates: pd.DataFrame
+    at_all_rates: pd.DataFrame  # all runs that are like these except for the learning rate
 
 
 def groups_of(df: pd.DataFrame) -> list[Group]:
@@ -42,18 +38,16 @@ def groups_of(df: pd.DataFrame) -> list[Group]:
         for by_rate in _split_if_ambiguous(at_all_rates, "lr")
         for part in _split_if_ambiguous(by_rate, "fingerprint")
     ]
-    by_task: dict[tuple[Any, ...], list[int]] = {}
+    numbers_of_task: dict[tuple[Any, ...], list[int]] = {}
     for number, (part, _) in enumerate(split):
-        by_task.setdefault(tuple(part[list(TASK)].iloc[0]), []).append(number)
-    of_task = [key for key in TASK if df[key].nunique() > 1]
+        numbers_of_task.setdefault(tuple(part[list(TASK)].iloc[0]), []).append(number)
     apart: dict[int, dict[str, Any]] = {}
-    for numbers in by_task.values():
-        distinct = distinctions([split[number][0] for number in numbers])
-        for number, found in zip(numbers, distinct, strict=True):
-            first = split[number][0].iloc[0]
-            apart[number] = {key: first[key] for key in of_task} | found
+    for numbers in numbers_of_task.values():
+        found = distinctions([split[number][0] for number in numbers])
+        apart |= zip(numbers, found, strict=True)
+    several = [key for key in TASK if df[key].nunique() > 1]
     return [
-        Group(part, apart[number], at_all_rates)
+        Group(part, {key: part[key].iloc[0] for key in several} | apart[number], at_all_rates)
         for number, (part, at_all_rates) in enumerate(split)
     ]
 
@@ -67,18 +61,13 @@ def split_groups(df: pd.DataFrame) -> list[pd.DataFrame]:
     return [group.runs for group in groups_of(df)]
 
 
-def differences(df: pd.DataFrame) -> dict[str, list[Any]]:
+def differences(df: pd.DataFrame) -> Values:
     """The keys that keep runs from being ranked together, each with its values."""
-    found = {key: _values(df[key]) for key in ALIKE}
-    recipes = _recipes(df)
-    for key in sorted(set().union(*recipes)):
-        found[key] = _distinct(recipe.get(key) for recipe in recipes)
-    found = {key: values for key, values in found.items() if len(values) > 1}
+    found = _several(_values(df, ALIKE) | _recipe_values(df))
     if found:
         return found
-    runs = df[df["block"].isin(_ambiguous_blocks(df))]
-    rates_or_prints = {key: _values(runs[key]) for key in ("lr", "fingerprint")}
-    return dict([item for item in rates_or_prints.items() if len(item[1]) > 1][:1])
+    runs = _ambiguous(df)
+    return _several(_values(runs, ["lr"])) or _several(_values(runs, ["fingerprint"]))
 
 
 def distinctions(parts: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:
@@ -87,7 +76,8 @@ def distinctions(parts: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:
     A configuration key that some set leaves unset has the value None there. Fingerprints are named
     only where nothing else distinguishes two sets.
     """
-    facts = [_facts(part) for part in parts]
+    keys = (*ALIKE, "lr", "fingerprint")
+    facts = [_common(_values(part, keys) | _recipe_values(part)) for part in parts]
     recipe_keys = sorted({key for each in facts for key in each if "." in key})
     found: list[dict[str, Any]] = [{} for _ in parts]
     for key in (*ALIKE, *recipe_keys, "lr", "fingerprint"):
@@ -100,14 +90,9 @@ def distinctions(parts: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:
     return found
 
 
-def configurations(df: pd.DataFrame) -> list[pd.DataFrame]:
-    """Runs split into sets whose runs may differ in their seed only."""
-    return [part for _, part in df.groupby([*ALIKE, "fingerprint"], sort=False, dropna=False)]
-
-
 def shared(df: pd.DataFrame) -> dict[str, Any]:
     """The facts `SHARED` that all runs have in common: key to value."""
-    return dict(_shared(df, SHARED))
+    return _common(_values(df, SHARED))
 
 
 def devices_differ(group: pd.DataFrame) -> bool:
@@ -115,49 +100,41 @@ def devices_differ(group: pd.DataFrame) -> bool:
     return bool(group["device"].nunique() > 1)
 
 
-def _facts(df: pd.DataFrame) -> dict[str, Any]:
-    """All that these runs have in common, the keys of their configurations included."""
-    common = dict(_shared(df, (*ALIKE, "lr", "fingerprint")))
-    first, *others = _recipes(df)
-    return common | {
-        key: value
-        for key, value in first.items()
-        if all(other.get(key) == value for other in others)
-    }
-
-
-def _shared(df: pd.DataFrame, keys: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    for key in keys:
-        value, *others = _values(df[key])
-        if not others:
-            yield key, value
-
-
 def _split_if_ambiguous(df: pd.DataFrame, column: str) -> list[pd.DataFrame]:
-    if not _ambiguous_blocks(df):
+    if _ambiguous(df).empty:
         return [df]
     return [part for _, part in df.groupby(column, sort=False)]
 
 
-def _ambiguous_blocks(df: pd.DataFrame) -> list[str]:
-    """The blocks that have several configurations."""
-    number = df.groupby("block")["fingerprint"].nunique()
-    return list(number[number > 1].index)
+def _ambiguous(df: pd.DataFrame) -> pd.DataFrame:
+    """The runs of the blocks that have several configurations."""
+    return df[df.groupby("block")["fingerprint"].transform("nunique") > 1]
 
 
-def _recipes(df: pd.DataFrame) -> list[dict[str, Any]]:
-    return [json.loads(text) for text in _values(df["recipe"])]
+def _values(df: pd.DataFrame, keys: Iterable[str]) -> Values:
+    """The distinct values of some columns as plain Python objects, in order of appearance."""
+    return {key: list(dict.fromkeys(df[key].tolist())) for key in keys}
 
 
-def _values(column: pd.Series[Any]) -> list[Any]:
-    """The distinct values as plain Python objects, in order of appearance."""
-    return list(dict.fromkeys(column.tolist()))
+def _recipe_values(df: pd.DataFrame) -> Values:
+    """The distinct values of each configuration key in `recipe`; None where it is unset."""
+    recipes = [json.loads(text) for text in df["recipe"].unique()]
+    keys = sorted(set().union(*recipes))
+    return {key: _distinct(recipe.get(key) for recipe in recipes) for key in keys}
 
 
 def _distinct(values: Iterable[Any]) -> list[Any]:
-    """The same for values that may have no hash."""
+    """Distinct values that may have no hash."""
     found: list[Any] = []
     for value in values:
         if value not in found:
             found.append(value)
     return found
+
+
+def _several(values: Values) -> Values:
+    return {key: each for key, each in values.items() if len(each) > 1}
+
+
+def _common(values: Values) -> dict[str, Any]:
+    return {key: each[0] for key, each in values.items() if len(each) == 1}

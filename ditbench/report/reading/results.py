@@ -3,27 +3,56 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ditbench.config import read_toml
 from ditbench.errors import DitbenchError, one_line, unknown_name
+from ditbench.files import read_json
 from ditbench.models.registry import block_names, group_names
 from ditbench.report.facts import FACTS, FIRST_METRICS, MetricFacts
-from ditbench.report.reading.find import find_runs
-from ditbench.report.reading.run import read_run
-from ditbench.rundir import RunDirectory
+from ditbench.report.reading.run import flatten, read_run
+from ditbench.rundir import OWN_DIRECTORIES, TUNING, RunDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import pandas as pd
 
-    from ditbench.report.reading.fields import Row
+    from ditbench.report.reading.run import Row
 
     Run = list[Row]
     Skipped = list[tuple[str, str]]
 
+# Where a clone keeps the project's own runs, below `results`.
+REFERENCE = "reference"
 _HINT = "`ditbench run --block adaln-zero` makes one"
+
+
+def find_runs(root: Path) -> Iterator[RunDirectory]:
+    """Every run directory at or below `root` (those that hold a config.toml), in path order.
+
+    The project's own runs in `results/reference` do not mix with those of a user beside them: they
+    are found below `results` only if there are no others. Runs of learning-rate sweeps do not mix
+    with any other runs: they are found only where `root` holds nothing but sweeps.
+    """
+    if (root / "config.toml").is_file():
+        yield RunDirectory(root)
+        return
+    below = [path.relative_to(root) for path in _runs_below(root)]
+    # The runs of a sweep are in tune/<preset>/<block>/.
+    found = sorted(path for path in below if path.parts[-4:-3] != (TUNING,))
+    own = [path for path in found if path.parts[0] != REFERENCE]
+    yield from (RunDirectory(root / path) for path in own or found)
+
+
+def _runs_below(root: Path) -> Iterator[Path]:
+    """Directories with a config.toml, without a search where a run keeps its own files."""
+    for place, directories, files in os.walk(root):
+        if "config.toml" in files:
+            directories[:] = [name for name in directories if name not in OWN_DIRECTORIES]
+            yield Path(place)
 
 
 def load_results(path: str | Path, blocks: str | Iterable[str] | None = None) -> pd.DataFrame:
@@ -58,29 +87,23 @@ def load_results(path: str | Path, blocks: str | Iterable[str] | None = None) ->
             skipped.append((one_line(str(run.path)), one_line(error.message)))
     runs = _newest(runs, skipped)
     if not runs:
-        raise _nothing_in(root, skipped)
+        message = f"no complete run in {root}"
+        if skipped:
+            message += f" ({len(skipped)} skipped; the first, {': '.join(skipped[0])})"
+        raise DitbenchError(message, _HINT)
     _name_versions(runs)
     if blocks is not None:
         runs = _of_blocks(runs, blocks.split(",") if isinstance(blocks, str) else blocks)
     rows = [row for run in runs for row in run]
     dtypes = {fact.name: fact.dtype for fact in FACTS}
     dtypes |= {metric.name: "float64" for metric in metrics_of(run[0]["metrics"] for run in runs)}
-    frame = pd.DataFrame(
-        {
-            name: pd.Series([row.get(name) for row in rows], dtype=dtype)
-            for name, dtype in dtypes.items()
-        }
-    )
+    frame = pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes)
     frame.attrs["skipped"] = skipped
     return frame
 
 
 def metrics_of(texts: Iterable[str]) -> list[MetricFacts]:
-    """The metrics of several runs, each once: those of the first schema, then the others.
-
-    Args:
-        texts: the column `metrics` of their rows.
-    """
+    """The metrics in some cells of the column `metrics`: those of the first schema come first."""
     described = (each for text in dict.fromkeys(texts) for each in json.loads(text))
     found = {each["name"]: MetricFacts(**each) for each in described}
     first = [metric.name for metric in FIRST_METRICS if metric.name in found]
@@ -93,18 +116,10 @@ def _of_blocks(runs: list[Run], names: Iterable[str]) -> list[Run]:
     chosen: set[str] = set()
     for name in map(str.strip, names):
         members = block_names(name) if name in group_names() else [name]
-        found = set(members) & set(present)
-        if not found:
+        if not set(members) & set(present):
             raise unknown_name("block among these runs", name, [*present, *group_names()])
-        chosen |= found
+        chosen.update(members)
     return [run for run in runs if run[0]["block"] in chosen]
-
-
-def _nothing_in(root: Path, skipped: Skipped) -> DitbenchError:
-    message = f"no complete run in {root}"
-    if skipped:
-        message += f" ({len(skipped)} skipped; the first, {skipped[0][0]}: {skipped[0][1]})"
-    return DitbenchError(message, _HINT)
 
 
 def _name_versions(runs: list[Run]) -> None:
@@ -119,8 +134,8 @@ def _name_versions(runs: list[Run]) -> None:
 
 def _newest(runs: list[Run], skipped: Skipped) -> list[Run]:
     """The newest run of each block, seed and fingerprint; the others are added to `skipped`."""
-    kept: dict[tuple[Any, ...], Run] = {}
-    for run in sorted(runs, key=_written):
+    kept: dict[tuple[str, int, str], Run] = {}
+    for run in sorted(runs, key=lambda run: run[0]["written"]):
         key = (run[0]["block"], run[0]["seed"], run[0]["fingerprint"])
         if older := kept.get(key):
             reason = f"duplicate: {run[0]['path']} is newer"
@@ -129,5 +144,28 @@ def _newest(runs: list[Run], skipped: Skipped) -> list[Run]:
     return sorted(kept.values(), key=lambda run: run[0]["path"])
 
 
-def _written(run: Run) -> int:
-    return RunDirectory(Path(run[0]["path"])).result.stat().st_mtime_ns
+def diff_runs(a: str | Path, b: str | Path) -> list[dict[str, Any]]:
+    """The facts in which the runs in two directories differ.
+
+    Rows of `source` (`config` or `environment`), `key` (dotted), and the values `a` and `b`; None
+    if the run does not have the key. A DitbenchError for a directory that does not hold one run.
+    """
+    first, second = _facts(a), _facts(b)
+    rows = []
+    for key in sorted(first.keys() | second.keys()):
+        if first.get(key) != second.get(key):
+            source, name = key.split(".", 1)
+            rows.append({"source": source, "key": name, "a": first.get(key), "b": second.get(key)})
+    return rows
+
+
+def _facts(place: str | Path) -> Row:
+    runs = list(find_runs(Path(place)))
+    if len(runs) != 1:
+        what = f"holds {len(runs)} runs, not one" if runs else "is not a run directory"
+        raise DitbenchError(
+            f"{place} {what}",
+            "name two run directories: --diff results/digits/adaln/seed0-... results/digits/...",
+        )
+    config, environment = read_toml(runs[0].config), read_json(runs[0].environment)
+    return flatten({"config": config, "environment": environment})

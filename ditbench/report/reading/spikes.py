@@ -9,15 +9,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ditbench.errors import DitbenchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from ditbench.report.reading.fields import Row
 
 # Rows of a training log that one of them is compared with, about an eighth of a run's.
 SPAN = 25
@@ -29,45 +25,31 @@ LEAST = 1.1
 SCATTERS = 10.0
 
 
-def read_spike(path: Path) -> Row:
-    """The worst spike in a training log; a run may have no log.
+def read_spike(path: Path) -> dict[str, float]:
+    """The worst spike in a training log (train.csv); a run may have no log.
 
-    Args:
-        path: of train.csv, small enough to be read at once.
-
-    Returns:
-        `loss_spike`, how many times the loss around it the worst spike is, and `loss_spike_step`,
-        the last step of its row; NaN if there is none.
-
-    Raises:
-        DitbenchError: the file is damaged.
+    `loss_spike` is how many times the loss around it the worst spike is, `loss_spike_step` the last
+    step of its row; NaN if there is none. A DitbenchError if the file is damaged.
     """
-    none = {"loss_spike": math.nan, "loss_spike_step": math.nan}
+    found = {"loss_spike": math.nan, "loss_spike_step": math.nan}
     try:
-        names, lines = _read(path)
+        text = path.read_text("utf-8")
+        header, *lines = text.splitlines()
+        names = header.split(",")
+        # A row ends in a newline: without one, it may have lost digits.
+        if not text.endswith("\n") or text.count(",") != (len(names) - 1) * (1 + len(lines)):
+            raise ValueError
         # Only the cells that count: there may be a thousand logs.
         loss = names.index("loss")
         worst = worst_spike([float(line.split(",", loss + 1)[loss]) for line in lines])
-        if worst is None:
-            return none
-        row, times = worst
-        step = float(lines[row].split(",")[names.index("step")])
+        if worst is not None:
+            row, found["loss_spike"] = worst
+            found["loss_spike_step"] = float(lines[row].split(",")[names.index("step")])
     except FileNotFoundError:
-        return none
+        pass
     except (ValueError, IndexError) as error:  # not UTF-8, no such column or cell, or no number
         raise DitbenchError(f"{path.name} is truncated or malformed") from error
-    return {"loss_spike": times, "loss_spike_step": step}
-
-
-def _read(path: Path) -> tuple[list[str], list[str]]:
-    """The column names of a CSV file and its rows; a ValueError if it is damaged."""
-    text = path.read_text("utf-8")
-    header, *lines = text.splitlines()
-    names = header.split(",")
-    # A row ends in a newline: without one, it may have lost digits.
-    if not text.endswith("\n") or text.count(",") != (len(names) - 1) * (1 + len(lines)):
-        raise ValueError
-    return names, lines
+    return found
 
 
 def worst_spike(losses: Sequence[float]) -> tuple[int, float] | None:
@@ -76,13 +58,11 @@ def worst_spike(losses: Sequence[float]) -> tuple[int, float] | None:
     Each row is compared with the median of the `SPAN` rows around it, the last ones with that of
     the last `SPAN`. The first ones, where a loss falls steeply, are left out.
 
-    Args:
-        losses: of all rows in order; NaN for a row without a finite update.
-
-    Returns:
-        The row's number and how many times that median its loss is; None for no spike, and for
-        fewer than `SPAN` rows.
+    Returns the row's number and how many times that median its loss is. A loss is NaN in a row
+    without a finite update.
     """
+    import numpy as np  # not needed to start the command line
+
     values = np.asarray(losses, dtype=np.float64)
     rows = np.flatnonzero(np.isfinite(values))
     if len(rows) < SPAN:
@@ -95,8 +75,7 @@ def worst_spike(losses: Sequence[float]) -> tuple[int, float] | None:
         return None
     with np.errstate(over="ignore"):  # an infinite ratio is a spike
         times = values[before:] / np.append(medians, [medians[-1]] * before)
-    worst = int(times.argmax())
-    most = float(times[worst])
+    worst, most = int(times.argmax()), float(times.max())
     if most < LEAST or most - 1 < SCATTERS * np.median(np.abs(times - 1)):
         return None
     return int(rows[before + worst]), most

@@ -11,10 +11,8 @@ import numpy as np
 
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.report import words
-from ditbench.report.facts import INFERRED, MetricFacts
-from ditbench.report.order import in_order
+from ditbench.report.facts import ALIKE, INFERRED, MetricFacts, in_order
 from ditbench.report.reading.groups import (
-    configurations,
     devices_differ,
     differences,
     distinctions,
@@ -24,8 +22,7 @@ from ditbench.report.reading.groups import (
 from ditbench.report.reading.results import metrics_of
 from ditbench.report.statistics.curves import fid_area, to_target
 from ditbench.report.statistics.paired import holm, mean_interval, paired
-from ditbench.report.statistics.rates import order_by_rate
-from ditbench.report.statistics.verdict import Verdict, decide
+from ditbench.report.statistics.verdict import Verdict, decide, leaders_by_rate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +96,6 @@ def compare(
         DitbenchError: no runs, an unknown baseline, a target that is not above 0, or runs that are
             not alike: names the keys in which they differ.
     """
-    _check_not_empty(df)
     unlike = differences(df)
     if unlike and not force:
         raise DitbenchError(
@@ -110,9 +106,7 @@ def compare(
     df = df.reset_index(drop=True)  # concatenated frames may have duplicate labels
     if unlike:
         df = df.assign(block=_labels(df))
-    blocks = in_order(df["block"])
-    if baseline is not None and baseline not in blocks:
-        raise unknown_name("baseline", baseline, blocks)
+    blocks = _blocks(df, baseline)
     baseline = baseline or blocks[0]
     final = df[df["final"]]
     fids = _by_seed(final, blocks)
@@ -125,12 +119,10 @@ def compare(
         table[list(INFERRED)] = math.nan  # an interval around 1 would be a verdict, too
         text = words.forced(unlike)
     else:
-        fid = words.fid_title(group)
-        text = " ".join([words.verdict_sentence(verdict, fid), *_remarks(final, group)])
+        sentence = words.verdict_sentence(verdict, words.fid_title(group))
+        text = " ".join([sentence, *_remarks(final, group)])
     table = table.sort_values(["fid", "block"], ignore_index=True)
-    return Comparison(
-        table, baseline, group, text, verdict, target_fid, unlike, metrics=tuple(metrics)
-    )
+    return Comparison(table, baseline, group, text, verdict, target_fid, unlike, {}, tuple(metrics))
 
 
 def compare_groups(
@@ -138,37 +130,39 @@ def compare_groups(
 ) -> list[Comparison]:
     """Compare each group of like runs by itself; see `compare`.
 
-    Raises:
-        DitbenchError: no runs, a target that is not above 0, or a baseline that no group has. A
-            group without the baseline has its own.
+    A group without the baseline has its own; a DitbenchError if no group has it.
     """
-    _check_not_empty(df)
-    if baseline is not None and baseline not in set(df["block"]):
-        raise unknown_name("baseline", baseline, in_order(df["block"]))
+    _blocks(df, baseline)
     comparisons = []
     for group in groups_of(df):
         known = baseline if baseline in set(group.runs["block"]) else None
         comparison = compare(group.runs, known, target_fid=target_fid)
-        order = order_by_rate(group.at_all_rates)
+        order = words.order_by_rate(leaders_by_rate(group.at_all_rates))
         text = f"{comparison.sentence} {order}".rstrip()
         comparisons.append(replace(comparison, apart=group.apart, sentence=text))
     return comparisons
 
 
-def _check_not_empty(df: pd.DataFrame) -> None:
+def _blocks(df: pd.DataFrame, baseline: str | None) -> list[str]:
+    """The blocks in order; a DitbenchError if there are none or the baseline is not among them."""
     if df.empty:
-        raise DitbenchError(
-            "there are no runs to compare", "`ditbench run --block paper` makes some"
-        )
+        hint = "`ditbench run --block paper` makes some"
+        raise DitbenchError("there are no runs to compare", hint)
+    blocks = in_order(df["block"])
+    if baseline is not None and baseline not in blocks:
+        raise unknown_name("baseline", baseline, blocks)
+    return blocks
 
 
 def _labels(df: pd.DataFrame) -> pd.Series[str]:
     """Names of rows: the block, and what distinguishes its configurations if it has several."""
     labels = df["block"].copy()
     for block, runs in df.groupby("block"):
-        parts = configurations(runs)
-        for part, apart in zip(parts, distinctions(parts), strict=True):
-            if len(parts) > 1:
+        # Their runs may differ in their seed only.
+        split = runs.groupby([*ALIKE, "fingerprint"], sort=False, dropna=False)
+        parts = [part for _, part in split]
+        if len(parts) > 1:
+            for part, apart in zip(parts, distinctions(parts), strict=True):
                 labels.loc[part.index] = f"{block} ({words.facts_in_words(apart)})"
     return labels
 
@@ -188,41 +182,32 @@ def _by_seed(final: pd.DataFrame, blocks: list[str]) -> Values:
 
 def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | None) -> pd.DataFrame:
     """One row per block: means over its seeds, their spread, and what its curves say."""
-    final = df[df["final"]].set_index("path", drop=False)
-    final = final.assign(fid_area=fid_area(df))
+    final = df[df["final"]].set_index("path").assign(fid_area=fid_area(df))
     grouped = final.groupby("block")
-    table = (
-        grouped[[metric.name for metric in metrics]]
-        .mean()
-        .assign(
-            seeds=grouped["seed"].nunique(),
-            fid_std=grouped["fid"].std(),
-            loss_spikes=grouped["loss_spike"].count(),
-            **{name: grouped[name].first() for name in ("parameters", "gmacs")},
-            **{name: grouped[name].mean() for name in ("steps", "train_flops", "fid_area")},
-        )
+    averaged = ("steps", "train_flops", "fid_area", *(metric.name for metric in metrics))
+    intervals = [mean_interval(fid.to_numpy()) for _, fid in grouped["fid"]]
+    table = grouped[list(averaged)].mean()
+    table = table.assign(
+        seeds=grouped["seed"].nunique(),
+        parameters=grouped["parameters"].first(),
+        gmacs=grouped["gmacs"].first(),
+        fid_std=grouped["fid"].std(),
+        fid_low=[interval.low for interval in intervals],
+        fid_high=[interval.high for interval in intervals],
+        loss_spikes=grouped["loss_spike"].count(),
     )
-    intervals = {block: mean_interval(fid.to_numpy()) for block, fid in grouped["fid"]}
-    table["fid_low"] = [intervals[block].low for block in table.index]
-    table["fid_high"] = [intervals[block].high for block in table.index]
-    for name in ("train_seconds", "steps_per_second", "peak_memory_bytes"):
-        # The mean speed of two different devices means nothing.
-        table[name] = math.nan if devices_differ(final) else grouped[name].mean()
+    timed = ["train_seconds", "steps_per_second", "peak_memory_bytes"]
+    table[timed] = grouped[timed].mean()
     if target_fid is not None:
-        table = table.assign(**_reaching(df, final, target_fid))
-    return table
-
-
-def _reaching(df: pd.DataFrame, final: pd.DataFrame, target_fid: float) -> pd.DataFrame:
-    """What it took to reach a FID: means if every seed reached it, and how many did."""
-    runs = to_target(df, target_fid)
+        reaching = to_target(df, target_fid).groupby(final["block"])
+        reached = reaching["steps_to_target"].count()
+        # The mean of those that reached it would favor a block for the seeds that did not.
+        means = reaching.mean().where(reached == reaching.size())
+        table = table.assign(**means, reached_target=reached)
+        timed.append("seconds_to_target")
     if devices_differ(final):
-        runs["seconds_to_target"] = math.nan
-    grouped = runs.groupby(final["block"])
-    means = grouped.mean()
-    reached = runs["steps_to_target"].notna().groupby(final["block"]).sum()
-    # The mean of those that reached it would favor a block for the seeds that did not.
-    return means.where(reached == grouped.size()).assign(reached_target=reached)
+        table[timed] = math.nan  # the mean speed of different devices means nothing
+    return table
 
 
 def _beside(blocks: list[str], fids: Values, baseline: str) -> pd.DataFrame:
@@ -230,12 +215,11 @@ def _beside(blocks: list[str], fids: Values, baseline: str) -> pd.DataFrame:
     import pandas as pd
 
     number = blocks.index(baseline)
-    pairs = {block: paired(row, fids[number]) for block, row in zip(blocks, fids, strict=True)}
-    p_values = np.array([pair.p_value for pair in pairs.values()])
+    pairs = [paired(row, fids[number]) for row in fids]
+    p_values = np.array([pair.p_value for pair in pairs])
     p_values[number] = math.nan  # not a test, so not one to correct for
-    p_holm = dict(zip(blocks, holm(p_values).tolist(), strict=True))
-    rows = {
-        block: {
+    rows = [
+        {
             "pairs": pair.n,
             "fid_difference": pair.difference,
             "fid_difference_low": pair.difference_interval.low,
@@ -244,11 +228,11 @@ def _beside(blocks: list[str], fids: Values, baseline: str) -> pd.DataFrame:
             "fid_ratio_low": pair.ratio_interval.low,
             "fid_ratio_high": pair.ratio_interval.high,
             "p_value": pair.p_value,
-            "p_holm": p_holm[block],
+            "p_holm": p_holm,
         }
-        for block, pair in pairs.items()
-    }
-    table = pd.DataFrame.from_dict(rows, orient="index")
+        for pair, p_holm in zip(pairs, holm(p_values).tolist(), strict=True)
+    ]
+    table = pd.DataFrame(rows, index=blocks)
     # Nothing is inferred about a block beside itself.
     table.loc[baseline, list(INFERRED)] = math.nan
     return table
@@ -269,22 +253,15 @@ def _remarks(final: pd.DataFrame, group: dict[str, Any]) -> list[str]:
     spiked = final[final["loss_spike"].notna()]
     if not spiked.empty:
         of_block = spiked.groupby("block")["seed"].agg(list)
+        seeds = {block: of_block[block] for block in in_order(spiked["block"])}
         clipped = all("train.grad_clip" in json.loads(recipe) for recipe in spiked["recipe"])
-        remarks.append(
-            words.spikes(
-                {block: of_block[block] for block in in_order(spiked["block"])},
-                len(final),
-                spiked["loss_spike"].max(),
-                clipped=clipped,
-            )
-        )
+        worst = spiked["loss_spike"].max()
+        remarks.append(words.spikes(seeds, len(final), worst, clipped=clipped))
     return remarks
 
 
 def _by_block(final: pd.DataFrame, column: str) -> dict[str, str]:
     """The values of each block's runs, as text."""
-    values: dict[str, dict[str, None]] = {}
-    for block, value in zip(final["block"], final[column].tolist(), strict=True):
-        text = f"{value:g}" if isinstance(value, float) else str(value)
-        values.setdefault(block, {})[text] = None
-    return {block: "/".join(values[block]) for block in in_order(values)}
+    write = "{:g}".format if column == "lr" else str
+    values = final.groupby("block")[column].unique()
+    return {block: "/".join(map(write, values[block])) for block in in_order(final["block"])}

@@ -15,9 +15,6 @@ from ditbench.errors import DitbenchError
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
-
-    Values = NDArray[np.float64]
 
 # From a column of `load_results` to the column of a comparison: its value at the target FID.
 TO_TARGET = {
@@ -28,16 +25,10 @@ TO_TARGET = {
 
 
 def fid_area(runs: pd.DataFrame) -> pd.Series[float]:
-    """The area under the FID curve of each run, divided by its length; lower is better.
+    """The area under the FID curve of each run (by path), divided by its length; lower is better.
 
     The trapezoidal rule from the first evaluation to the last, divided by the steps between them:
     a mean FID, which is the same along steps, images and compute. NaN for a single evaluation.
-
-    Args:
-        runs: rows of `load_results`.
-
-    Returns:
-        One value per run, indexed by its path.
     """
     ordered = runs.sort_values(["path", "step"])
     before = ordered.groupby("path")[["step", "fid"]].shift()
@@ -53,40 +44,21 @@ def to_target(runs: pd.DataFrame, target: float) -> pd.DataFrame:
     Between two evaluations, FID is interpolated geometrically. For a run whose first evaluation is
     at or below the target, the values of that evaluation are an upper bound.
 
-    Args:
-        runs: rows of `load_results`.
-        target: an FID.
-
-    Returns:
-        One row per run, indexed by its path, with the columns in `TO_TARGET`; NaN if the target
-        was not reached.
-
-    Raises:
-        DitbenchError: the target is not a positive number.
+    One row per run, indexed by its path, with the columns in `TO_TARGET`; NaN if the target was
+    not reached. A DitbenchError if it is not a positive number.
     """
     import pandas as pd
 
     if not (math.isfinite(target) and target > 0):
         raise DitbenchError(f"a target FID of {target:g} cannot be reached", "use a value above 0")
-    ordered = runs.sort_values(["path", "step"])
-    columns = [*TO_TARGET, "fid"]
-    before = ordered.groupby("path")[columns].shift().fillna(ordered[columns])
-    at_target = ordered["fid"] <= target
-    first = at_target & (at_target.groupby(ordered["path"]).cumsum() == 1)
-    high, low = before.loc[first, "fid"].to_numpy(), ordered.loc[first, "fid"].to_numpy()
-    share = _share(high, low, target)
-    reached = pd.DataFrame(
-        {
-            name: before.loc[first, column] + share * (ordered[column] - before[column])[first]
-            for column, name in TO_TARGET.items()
-        }
-    ).set_axis(ordered.loc[first, "path"])
-    return reached.reindex(pd.Index(ordered["path"].unique(), name="path"))
-
-
-def _share(high: Values, low: Values, target: float) -> Values:
-    """The position of the target between `high` (0) and `low` (1) on a logarithmic scale."""
-    share = np.ones_like(low)
-    falls = (low > 0) & (high > low)  # false at a first evaluation, and where there is no logarithm
-    share[falls] = np.log(high[falls] / target) / np.log(high[falls] / low[falls])
-    return share
+    reached = {}
+    for path, run in runs.sort_values("step").groupby("path"):
+        fids, values = run["fid"].to_numpy(), run[list(TO_TARGET)].to_numpy(np.float64)
+        first = int((fids <= target).argmax())  # 0 if none is
+        before = max(0, first - 1)
+        share = 1.0 if fids[first] <= target else math.nan
+        if first and fids[first] > 0:  # or else there is no logarithm
+            share = np.log(fids[before] / target) / np.log(fids[before] / fids[first])
+        reached[path] = values[before] + share * (values[first] - values[before])
+    columns = list(TO_TARGET.values())
+    return pd.DataFrame.from_dict(reached, orient="index", columns=columns).rename_axis("path")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ditbench.errors import DitbenchError, one_line, unknown_name
 from ditbench.report.facts import INFERRED
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
-_HINT = "write --fail-if 'fid > 1.05 * baseline', or several: 'kid > 20 and seeds >= 3'"
-_SHOWN = 100  # characters of a condition in an error message
 _SIGNS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 _NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
 _TERM = re.compile(
@@ -27,8 +24,7 @@ _TERM = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """A row of which the condition is true, or that lacks a value that it needs."""
 
     block: str
@@ -36,8 +32,7 @@ class Failure:
     reason: str
 
 
-@dataclass(frozen=True)
-class Term:
+class Term(NamedTuple):
     """`COLUMN SIGN AMOUNT`, or with `relative` `COLUMN SIGN AMOUNT * baseline`."""
 
     column: str
@@ -46,14 +41,8 @@ class Term:
     relative: bool
 
 
-@dataclass(frozen=True)
-class Gate:
-    """A condition that must not be true of any block: terms joined by `and`.
-
-    Attributes:
-        text: as it was given.
-        terms: parsed; see `parse_gate`.
-    """
+class Gate(NamedTuple):
+    """A condition that must not be true of any block: terms joined by `and`."""
 
     text: str
     terms: tuple[Term, ...]
@@ -63,9 +52,6 @@ class Gate:
 
         A row without one of the numbers fails, too: a gate that cannot be checked must not pass.
         The exception is the baseline, which has no p value, beside blocks that have one.
-
-        Raises:
-            DitbenchError: a name that is not a column with numbers.
         """
         table = comparison.table
         rows: dict[str, Row] = table.set_index("block", drop=False).to_dict("index")  # type: ignore[assignment]
@@ -82,39 +68,34 @@ class Gate:
     def _check_row(self, row: Row, baseline: Row) -> Failure | None:
         values = {term.column: float(row[term.column]) for term in self.terms}
         is_true = True
-        for column, sign, amount, relative in map(astuple, self.terms):
+        for column, sign, amount, relative in self.terms:
             if relative:
                 values[f"baseline.{column}"] = float(baseline[column])
                 amount *= values[f"baseline.{column}"]
             is_true = is_true and _SIGNS[sign](values[column], amount)
-        unknown = [name for name, value in values.items() if math.isnan(value)]
-        if unknown:
-            return Failure(row["block"], values, f"{unknown[0]} is unknown")
+        for name, value in values.items():
+            if math.isnan(value):
+                return Failure(row["block"], values, f"{name} is unknown")
         return Failure(row["block"], values, self.text) if is_true else None
 
 
 def parse_gate(text: str) -> Gate:
-    """Parse a condition.
+    """Parse a condition; a DitbenchError if it is not one.
 
     Args:
         text: `COLUMN OP [FACTOR *] baseline` or `COLUMN OP NUMBER`, or several joined by `and`.
             OP is `>`, `>=`, `<` or `<=`; `baseline` is the baseline's value of the same column.
-
-    Raises:
-        DitbenchError: it is not one.
     """
-    terms = tuple(_term(part, text) for part in re.split(r"\band\b", text))
-    return Gate(text.strip(), terms)
-
-
-def _term(part: str, text: str) -> Term:
-    match = _TERM.fullmatch(part)
-    if match is not None:
-        amount = float(match["number"] or match["factor"] or 1)
-        if math.isfinite(amount):
-            return Term(match["column"], match["sign"], amount, match["baseline"] is not None)
-    raise DitbenchError(
-        f"--fail-if '{one_line(text, _SHOWN)}' is not a condition: "
-        f"'{one_line(part.strip(), _SHOWN)}' does not compare a column with a number or `baseline`",
-        _HINT,
-    )
+    terms = []
+    for part in re.split(r"\band\b", text):
+        match = _TERM.fullmatch(part)
+        amount = float(match["number"] or match["factor"] or 1) if match else math.nan
+        if not (match and math.isfinite(amount)):
+            raise DitbenchError(
+                f"--fail-if '{one_line(text, 100)}' is not a condition: '"
+                f"{one_line(part.strip(), 100)}' does not compare a column with a number or "
+                "`baseline`",
+                "write --fail-if 'fid > 1.05 * baseline', or several: 'kid > 20 and seeds >= 3'",
+            )
+        terms.append(Term(match["column"], match["sign"], amount, bool(match["baseline"])))
+    return Gate(text.strip(), tuple(terms))

@@ -8,8 +8,7 @@ t distribution and imports in a third of the time that `scipy.stats` takes.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,31 +20,28 @@ if TYPE_CHECKING:
 LEVEL = 0.95
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(NamedTuple):
     """A 95% interval; NaN at both ends if there is none."""
 
     low: float = math.nan
     high: float = math.nan
 
 
-@dataclass(frozen=True)
-class Paired:
-    """One block beside another, over the seeds that both have.
+class Paired(NamedTuple):
+    """One block beside another, over the `n` seeds that both have.
 
     Attributes:
-        n: pairs.
         difference: mean of `values - reference`, and its interval.
         ratio: mean of `values` over mean of `reference`, and its interval (Fieller 1954).
         p_value: of the paired t test, two-sided; NaN for fewer than two pairs.
     """
 
-    n: int
-    difference: float
-    difference_interval: Interval
-    ratio: float
-    ratio_interval: Interval
-    p_value: float
+    n: int = 0
+    difference: float = math.nan
+    difference_interval: Interval = Interval()
+    ratio: float = math.nan
+    ratio_interval: Interval = Interval()
+    p_value: float = math.nan
 
 
 def mean_interval(values: Values) -> Interval:
@@ -53,33 +49,24 @@ def mean_interval(values: Values) -> Interval:
     n = len(values)
     if n < 2:
         return Interval()
-    half = _quantile(n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
-    mean = float(values.mean())
+    mean, half = float(values.mean()), _quantile(n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
     return Interval(mean - half, mean + half)
 
 
 def paired(values: Values, reference: Values) -> Paired:
-    """Compare values with a reference, pair by pair.
-
-    Args:
-        values: (S,), of one block, one per seed; NaN if a seed is missing.
-        reference: (S,), of another block, in the same order of seeds.
-    """
+    """Compare (S,) values of a block with those of another, seed by seed; NaN is a missing seed."""
     both = ~(np.isnan(values) | np.isnan(reference))
     values, reference = values[both], reference[both]
     n = len(values)
     if n == 0:
-        return Paired(0, math.nan, Interval(), math.nan, Interval(), math.nan)
+        return Paired()
     differences = values - reference
-    centre = float(reference.mean())
-    return Paired(
-        n,
-        float(differences.mean()),
-        mean_interval(differences),
-        float(values.mean()) / centre if centre > 0 else math.nan,
-        _ratio_interval(values, reference),
-        _p_value(differences),
-    )
+    difference, centre = float(differences.mean()), float(reference.mean())
+    ratio = float(values.mean()) / centre if centre > 0 else math.nan
+    if n == 1:
+        return Paired(n, difference, ratio=ratio)
+    interval, ratio_interval = mean_interval(differences), _ratio_interval(values, reference)
+    return Paired(n, difference, interval, ratio, ratio_interval, _p_value(differences))
 
 
 def holm(p_values: Values) -> Values:
@@ -93,13 +80,10 @@ def holm(p_values: Values) -> Values:
 
 
 def _p_value(differences: Values) -> float:
-    """Of a paired t test, two-sided; NaN for fewer than two pairs."""
+    """Of a paired t test, two-sided."""
     from scipy.special import stdtr
 
-    n = len(differences)
-    if n < 2:
-        return math.nan
-    mean = float(differences.mean())
+    n, mean = len(differences), float(differences.mean())
     error = math.sqrt(float(((differences - mean) ** 2).sum()) / (n - 1) / n)
     if error == 0:
         return 1.0 if mean == 0 else 0.0
@@ -114,8 +98,6 @@ def _ratio_interval(values: Values, reference: Values) -> Interval:
     reference is itself significantly different from 0.
     """
     n = len(values)
-    if n < 2:
-        return Interval()
     covariance = np.cov(values, reference, ddof=1) * _quantile(n - 1) ** 2 / n
     top, bottom = float(values.mean()), float(reference.mean())
     a = bottom**2 - covariance[1, 1]

@@ -10,6 +10,7 @@ docs/statistics.md has measurements of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,8 @@ import numpy as np
 from ditbench.report.statistics.paired import Paired, holm, paired
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ditbench.report.statistics.paired import Values
 
 ALPHA = 0.05
@@ -24,13 +27,7 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Rival:
-    """A block that is not the leader.
-
-    Attributes:
-        block: its name.
-        paired: the rival over the leader.
-        p_holm: that the leader is better by chance, Holm-corrected.
-    """
+    """A block that is not the leader, paired with the leader; p values are Holm-corrected."""
 
     block: str
     paired: Paired
@@ -47,8 +44,7 @@ class Verdict:
     """What the final FIDs of like runs show.
 
     Attributes:
-        leader: the block of the lowest mean FID.
-        fid: that mean.
+        leader, fid: the block of the lowest mean FID, and that mean.
         rivals: the others, ascending in mean FID.
     """
 
@@ -69,12 +65,7 @@ class Verdict:
 
 
 def decide(blocks: list[str], fids: Values) -> Verdict:
-    """Apply the rule.
-
-    Args:
-        blocks: B names.
-        fids: (B, S) final FIDs over the same S seeds; NaN if a block lacks a seed.
-    """
+    """Apply the rule to (B, S) final FIDs of B blocks over S seeds; NaN is a missing seed."""
     means = np.nanmean(fids, axis=1)
     first, *others = np.argsort(means, kind="stable").tolist()
     pairs = [paired(fids[other], fids[first]) for other in others]
@@ -84,3 +75,31 @@ def decide(blocks: list[str], fids: Values) -> Verdict:
     p_holm = holm(np.array(p_values)).tolist()
     names = [blocks[other] for other in others]
     return Verdict(blocks[first], float(means[first]), tuple(map(Rival, names, pairs, p_holm)))
+
+
+def leaders_by_rate(df: pd.DataFrame) -> dict[float, str]:
+    """Which block leads at which learning rate; empty if the order does not depend on it.
+
+    Two rates count if the leaders of both were run at both and swap places there over the seeds
+    that they share. A leader whose rival was not run says nothing. The runs in `df` differ in
+    block, seed and learning rate only.
+    """
+    leaders: dict[float, str] = {}
+    fids: dict[float, pd.DataFrame] = {}
+    for rate, runs in df[df["final"]].groupby("lr"):
+        table = runs.pivot_table(index="seed", columns="block", values="fid", aggfunc="last")
+        if len(table.columns) > 1:
+            leaders[rate], fids[rate] = str(table.mean().idxmin()), table  # type: ignore[index]
+    swaps = any(
+        _is_better(leaders[a], leaders[b], fids[a]) and _is_better(leaders[b], leaders[a], fids[b])
+        for a, b in combinations(leaders, 2)
+    )
+    return leaders if swaps else {}
+
+
+def _is_better(block: str, other: str, fids: pd.DataFrame) -> bool:
+    """Whether a block has the lower mean FID over the seeds that the two share."""
+    if block == other or not {block, other} <= set(fids.columns):
+        return False
+    both = fids[[block, other]].dropna()
+    return bool(both[block].sum() < both[other].sum())

@@ -57,12 +57,7 @@ def fact_column(name: str) -> Column:
 # The table of `ditbench flops`.
 COST_COLUMNS = tuple(map(fact_column, ("block", "model", "input", "parameters", "gmacs", "gflops")))
 # The table of `ditbench compare --diff`.
-DIFF_COLUMNS = (
-    Column("source", "In"),
-    Column("key", "Key"),
-    Column("a", "A"),
-    Column("b", "B"),
-)
+DIFF_COLUMNS = (Column("source", "In"), Column("key", "Key"), Column("a", "A"), Column("b", "B"))
 
 
 def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
@@ -84,31 +79,23 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
         fact_column("parameters"),
         fact_column("gmacs"),
         fact_column("steps") if several_budgets else Column("steps", None),
-        Column("train_flops", None),
-        Column("train_seconds", None),
+        *_hidden("train_flops", "train_seconds"),
         _metric_column(fid, comparison, spread="fid_std"),
-        Column("fid_std", None),
+        *_hidden("fid_std"),
         Column("fid_low", interval if several else None, decimals(2), until="fid_high"),
-        Column("fid_high", None),
+        *_hidden("fid_high"),
         Column("fid_area", "FID area ↓", decimals(1), "low"),
         *(_metric_column(metric, comparison) for metric in others),
         fact_column("steps_per_second"),
         fact_column("peak_memory_bytes"),
-        Column("loss_spikes", None),
+        *_hidden("loss_spikes"),
         *_target_columns(comparison.target_fid),
-        Column("pairs", None),
-        Column("fid_difference", None),
-        Column("fid_difference_low", None),
-        Column("fid_difference_high", None),
+        *_hidden("pairs", "fid_difference", "fid_difference_low", "fid_difference_high"),
         Column("fid_ratio", f"FID / {comparison.baseline}", decimals(3), "low"),
         Column("fid_ratio_low", interval if tested else None, decimals(2), until="fid_ratio_high"),
-        Column("fid_ratio_high", None),
-        Column("p_value", None),
+        *_hidden("fid_ratio_high", "p_value"),
         Column("p_holm", "p (Holm)" if tested else None, _p_value),
-        Column("baseline", None),
-        Column("winner", None),
-        Column("forced", None),
-        *(Column(key, None) for key in (*ALIKE, "schema")),
+        *_hidden("baseline", "winner", "forced", *ALIKE, "schema"),
     )
 
 
@@ -125,17 +112,20 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
     return [{**row, "winner": row["block"] == winner, **common} for row in rows]
 
 
+def _hidden(*names: str) -> tuple[Column, ...]:
+    return tuple(Column(name, None) for name in names)
+
+
 def _metric_column(
     metric: MetricFacts, comparison: Comparison, spread: str | None = None
 ) -> Column:
     samples = comparison.group.get("samples") if metric.depends_on_samples else None
     number = "" if samples is None else f"-{suffix(samples)}"
     unit = f" ({metric.unit})" if metric.unit else ""
-    header = f"{metric.title}{number}{unit}"
-    text = writer(metric.format)
-    if metric.direction == "lower":
-        return Column(metric.name, f"{header} ↓", text, "low", spread)
-    return Column(metric.name, f"{header} ↑", text, "high", spread)
+    lower = metric.direction == "lower"
+    header = f"{metric.title}{number}{unit} {'↓' if lower else '↑'}"
+    best: Literal["low", "high"] = "low" if lower else "high"
+    return Column(metric.name, header, writer(metric.format), best, spread)
 
 
 def _target_columns(target: float | None) -> tuple[Column, ...]:

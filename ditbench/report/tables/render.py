@@ -1,21 +1,23 @@
-"""Rows to text in every format. CSV and JSON keep plain numbers."""
+"""Rows to tables in every format. CSV and JSON keep plain numbers."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import numbers
 import re
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.report.tables.columns import Column, comparison_columns, comparison_rows
+from ditbench.rows import csv_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from rich.table import Table
 
     from ditbench.report.statistics.compare import Comparison
 
@@ -23,55 +25,43 @@ if TYPE_CHECKING:
 
 FORMATS = ("rich", "csv", "md", "latex", "json")
 _SUFFIXES = {".csv": "csv", ".md": "md", ".tex": "latex", ".json": "json"}
-_MISSING = "–"
 # The key with which a row names its best column, in tables that compare columns and not rows.
 BEST_OF_ROW = "best of row"
 
 
 def render_comparisons(comparisons: Sequence[Comparison], format: str) -> str:  # noqa: A002
-    """Comparisons as text: one table in CSV and JSON, one table per group in Markdown and LaTeX.
-
-    Raises:
-        DitbenchError: a format that is not text.
-    """
+    """Comparisons as text: one table in CSV and JSON, one table per group in Markdown and LaTeX."""
     if format in ("csv", "json"):
         rows = [row for comparison in comparisons for row in comparison_rows(comparison)]
-        columns = {
-            column.name: column
-            for comparison in comparisons
-            for column in comparison_columns(comparison)
-        }
-        return render(rows, list(columns.values()), format)
+        every = [column for each in comparisons for column in comparison_columns(each)]
+        return render(rows, list({column.name: column for column in every}.values()), format)
     parts = []
     for comparison in comparisons:
-        table = render(comparison_rows(comparison), comparison_columns(comparison), format)
+        columns = comparison_columns(comparison)
+        table = render(comparison_rows(comparison), columns, format)
+        lines = (comparison.heading, comparison.note, comparison.sentence)
+        heading, *below = (" ".join(text.split()) for text in lines if text)
         if format == "latex":  # as comments: a paper has a caption of its own
-            heading = " ".join(comparison.heading.split())
-            below = "".join(f"% {text}\n" for text in _below(comparison))
-            parts.append(f"% {heading}\n{_mark(table, comparison)}{below}")
+            if comparison.forced:
+                mark = _escape_latex(f"Forced: not alike in {', '.join(comparison.forced)}")
+                row = rf"\multicolumn{{{len(shown(columns))}}}{{l}}{{{mark}}} \\"
+                table = table.replace(r"\end{tabular}", f"{row}\n\\end{{tabular}}")
+            comments = "".join(f"% {text}\n" for text in below)
+            parts.append(f"% {heading}\n{table}{comments}")
         else:
-            heading = _escape_markdown(comparison.heading)
-            below = "\n".join(f"{_escape_markdown(text)}\n" for text in _below(comparison))
-            parts.append(f"**{heading}**\n\n{table}\n{below}")
+            paragraphs = "\n".join(f"{_escape_markdown(text)}\n" for text in below)
+            parts.append(f"**{_escape_markdown(heading)}**\n\n{table}\n{paragraphs}")
     return "\n".join(parts)
 
 
-def _below(comparison: Comparison) -> list[str]:
-    """The lines below a table; the conclusion comes last."""
-    return [" ".join(text.split()) for text in (comparison.note, comparison.sentence) if text]
-
-
 def render(rows: Rows, columns: Sequence[Column], format: str) -> str:  # noqa: A002
-    """Rows as text that ends in a newline.
+    """Rows as text that ends in a newline; a DitbenchError for a format that is not text.
 
     Args:
         rows: mappings with the columns' names; a missing value may be None, NaN or absent.
         columns: in the order of the table.
         format: `csv` and `json` hold plain numbers, missing ones empty or null; `md` and `latex`
             (for the booktabs package) formatted ones, the best in bold.
-
-    Raises:
-        DitbenchError: a format that is not text.
     """
     writers = {"csv": _csv, "json": _json, "md": _markdown, "latex": _latex}
     if format not in writers:
@@ -80,11 +70,7 @@ def render(rows: Rows, columns: Sequence[Column], format: str) -> str:  # noqa: 
 
 
 def format_of(path: Path | None, given: str | None = None) -> str:
-    """The format that is given, or else the one of a file's suffix, or `rich`.
-
-    Raises:
-        DitbenchError: an unknown format or suffix, or `rich` for a file.
-    """
+    """The format that is given, or else the one of a file's suffix, or `rich` without a file."""
     if given is not None and given not in FORMATS:
         raise unknown_name("format", given, FORMATS)
     if path is None:
@@ -109,26 +95,21 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _write(column: Column, value: Any) -> str:
-    value = _plain(value)
-    return _MISSING if value is None else column.text(value)
-
-
 def cells(rows: Rows, columns: Sequence[Column]) -> list[list[tuple[str, bool]]]:
     """The text of each cell and whether it is the best of its column."""
-    best = [_best_text(rows, column) for column in columns]
-    table = []
-    for row in rows:
-        line = []
-        for column, mark in zip(columns, best, strict=True):
-            text = _write(column, row.get(column.name))
-            is_best = text == mark or row.get(BEST_OF_ROW) == column.name
-            if column.second and _plain(row.get(column.second[0])) is not None:
-                name, form = column.second
-                text = form.format(text, _write(column, row[name]))
-            line.append((text, is_best))
-        table.append(line)
-    return table
+    best = {column.name: _best_text(rows, column) for column in columns}
+    return [[_cell(row, column, best[column.name]) for column in columns] for row in rows]
+
+
+def _cell(row: Mapping[str, Any], column: Column, best: str | None) -> tuple[str, bool]:
+    value = _plain(row.get(column.name))
+    text = "–" if value is None else column.text(value)
+    is_best = text == best or row.get(BEST_OF_ROW) == column.name
+    if column.second:
+        name, form = column.second
+        if (other := _plain(row.get(name))) is not None:
+            text = form.format(text, column.text(other))
+    return text, is_best
 
 
 def _best_text(rows: Rows, column: Column) -> str | None:
@@ -140,16 +121,17 @@ def _best_text(rows: Rows, column: Column) -> str | None:
     return column.text(min(values) if column.best == "low" else max(values))
 
 
+def _plain_rows(rows: Rows, columns: Sequence[Column]) -> list[dict[str, Any]]:
+    return [{column.name: _plain(row.get(column.name)) for column in columns} for row in rows]
+
+
 def _csv(rows: Rows, columns: Sequence[Column]) -> str:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([column.name for column in columns])
-    writer.writerows([[_plain(row.get(column.name)) for column in columns] for row in rows])
-    return file.getvalue()
+    lines = [row.values() for row in _plain_rows(rows, columns)]
+    return "".join(map(csv_line, [[column.name for column in columns], *lines]))
 
 
 def _json(rows: Rows, columns: Sequence[Column]) -> str:
-    plain = [{column.name: _plain(row.get(column.name)) for column in columns} for row in rows]
+    plain = _plain_rows(rows, columns)
     return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -178,16 +160,6 @@ def _latex(rows: Rows, columns: Sequence[Column]) -> str:
     return f"\\begin{{tabular}}{{{spec}}}\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
 
 
-def _mark(table: str, comparison: Comparison) -> str:
-    """Say in the table, not only in its comments, that the ranking was forced."""
-    if not comparison.forced:
-        return table
-    number = sum(column.header is not None for column in comparison_columns(comparison))
-    mark = f"Forced: not alike in {_escape_latex(', '.join(comparison.forced))}"
-    row = f"\\multicolumn{{{number}}}{{l}}{{{mark}}} \\\\\n"
-    return table.replace(r"\end{tabular}", row + r"\end{tabular}")
-
-
 def _escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*_|<\[\]~&])", r"\\\1", " ".join(text.split()))
 
@@ -209,3 +181,70 @@ _LATEX = {
 
 def _escape_latex(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+
+
+def rich_table(rows: Rows, columns: Sequence[Column], title: str | None = None) -> Table:
+    """Rows as a table for the terminal, the best of each column in bold green."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    visible = shown(columns)
+    table = Table(
+        title=Text(title) if title else None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=0,
+    )
+    # Without the blank after it, ± moves to the next line together with its number.
+    texts = [
+        [(text.replace("± ", "±"), best) for text, best in line] for line in cells(rows, visible)
+    ]
+    for number, column in enumerate(visible):
+        column_texts = [line[number][0] for line in texts]
+        header = _fold(column.header or "", max(map(len, column_texts), default=0))
+        words = [word for text in column_texts for word in text.split()]
+        # Text, not str: rich would read a name in square brackets as markup. A narrow terminal
+        # wraps texts and ±. A number is never wrapped; if one is cut, it ends in ….
+        table.add_column(
+            Text(header),
+            justify="right" if column.is_number else "left",
+            no_wrap=number == 0 or (column.is_number and column.second is None),
+            min_width=max(map(len, words), default=1) if column.second else None,
+        )
+    for line in texts:
+        table.add_row(*(Text(text, "bold green" if best else "") for text, best in line))
+    return table
+
+
+def bands(rows: Rows, columns: Sequence[Column], width: int) -> list[list[Column]]:
+    """The shown columns in groups that each fit a width; every group begins with the first column.
+
+    A table that is too wide would lose numbers: rich shortens columns or leaves them out.
+    """
+    from rich.console import Console
+
+    console = Console(width=10_000)
+    first, *others = shown(columns)
+    parts: list[list[Column]] = []
+    for column in others:
+        if column.until and parts:  # an interval stays beside its value
+            parts[-1].append(column)
+        else:
+            parts.append([column])
+    found = [[first]]
+    for part in parts:
+        wider = rich_table(rows, [*found[-1], *part])
+        if len(found[-1]) > 1 and console.measure(wider).maximum > width:
+            found.append([first])
+        found[-1] += part
+    return found
+
+
+def _fold(header: str, width: int) -> str:
+    """A header in lines that are as narrow as its column's cells and its words allow."""
+    words = textwrap.wrap(header, 1, break_long_words=False)
+    width = max(width, *map(len, words), 1)
+    return "\n".join(textwrap.wrap(header, width, break_long_words=False))

@@ -9,8 +9,8 @@ import pytest
 from matplotlib.path import Path
 
 from ditbench.models.registry import block_names
+from ditbench.report.facts import PAPER_ORDER, in_order
 from ditbench.report.figures.style import PAPER_BLOCKS, block_style, block_styles, marker_size
-from ditbench.report.order import PAPER_ORDER, in_order
 
 OTHERS = ["adaln-single", "u-vit", "in-context-class", "none"]
 TWELVE = [*PAPER_BLOCKS, *OTHERS, "film", "mmdit", "mine", "my-own"]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ditbench.errors import DitbenchError
-from ditbench.report.reading.diff import diff_runs
+from ditbench.report.reading.results import diff_runs
 
 
 def test_only_what_differs_is_told(make_run):

@@ -1,7 +1,7 @@
 """Which run directories are found, and in which order."""
 
 from ditbench.files import write_text
-from ditbench.report.reading.find import find_runs
+from ditbench.report.reading.results import find_runs
 
 
 def test_runs_are_found_at_any_depth_in_order(tmp_path):

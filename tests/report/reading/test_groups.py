@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 from ditbench.report.reading.groups import (
-    configurations,
     differences,
     distinctions,
     shared,
@@ -91,14 +90,6 @@ def test_what_all_have_in_common_is_told_without_what_differs(make_run, results)
     common = shared(load_results(results))
     assert common["dataset"] == "digits"
     assert not {"lr", "device"} & common.keys()
-
-
-def test_the_parts_of_a_configuration_differ_in_their_seed_alone(make_run, results):
-    for seed in (0, 1):
-        make_run("adaln", seed)
-        make_run("adaln", seed, train__lr=2e-3)
-    parts = configurations(load_results(results))
-    assert [sorted(set(part["seed"])) for part in parts] == [[0, 1], [0, 1]]
 
 
 @pytest.mark.parametrize(

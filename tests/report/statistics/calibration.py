@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import betaincinv, stdtr
 
 from ditbench.report.amounts import decimals
-from ditbench.report.order import in_order
+from ditbench.report.facts import in_order
 from ditbench.report.reading.results import load_results
 from ditbench.report.statistics.verdict import ALPHA
 from ditbench.report.tables.columns import Column

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from ditbench.report import words
 from ditbench.report.reading.results import load_results
 from ditbench.report.statistics.compare import compare_groups
-from ditbench.report.statistics.rates import order_by_rate as order_of_frame
+from ditbench.report.statistics.verdict import leaders_by_rate
 
 FLIPPED = {
     1e-4: {"adaln": {0: 10.0, 1: 11.0}, "in-context": {0: 12.0, 1: 13.0}},
@@ -22,7 +23,8 @@ def order_by_rate(fids):
         for block, by_seed in blocks.items()
         for seed, fid in by_seed.items()
     ]
-    return order_of_frame(pd.DataFrame(rows, columns=["lr", "block", "seed", "fid", "final"]))
+    df = pd.DataFrame(rows, columns=["lr", "block", "seed", "fid", "final"])
+    return words.order_by_rate(leaders_by_rate(df))
 
 
 def test_an_order_that_flips_is_told_with_its_rates():

@@ -1,28 +1,33 @@
-"""`--dry-run`: what would be run, and how long it would take."""
+"""What `run` and `tune` share: `--dry-run`, and the end after Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
 import json
+import shlex
+import signal
+import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ditbench.cli.output import print_rich, progress
+from ditbench.errors import EXIT_SIGNAL
 from ditbench.report.amounts import decimals, significant
 from ditbench.report.tables.columns import Column
-from ditbench.report.tables.terminal import rich_table
+from ditbench.report.tables.render import rich_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from rich.table import Table
+    from collections.abc import Callable, Iterator, Mapping
 
     from ditbench.runs.plan import Plan
+    from ditbench.training.stop import StopRequest
 
 CONVENTION = "Training FLOPs = 3 x 2 x forward MACs x images. Expected times, without scoring."
 
 _numbers = "{}".format
 _whole = decimals(0)
-COLUMNS = (
+_FORECAST = (
     Column("block", "Block"),
     Column("lr", "Learning rate", "{:g}".format),
     Column("seed", "Seed", _numbers),
@@ -34,32 +39,17 @@ COLUMNS = (
     Column("expected_total_seconds", "Total", _numbers),
     Column("path", "Run directory"),
 )
-_ESTIMATED: dict[str, Callable[[Any], str]] = {
-    "steps": _whole,
-    "images": _whole,
-    "train_flops": significant(3, 1, 1e-15),
-}
-_EXPECTED = ("expected_train_seconds", "expected_total_seconds")
 
 
 def print_forecast(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
     """Print what would be run, and how long it would take. Nothing is written."""
-    from ditbench.cli.output import print_rich
     from ditbench.runs.calibrate import forecast
 
-    def say(text: str) -> None:
-        if not quiet:
-            typer.echo(text, err=True)
-
-    rows = list(forecast(plans, say))
+    rows = list(forecast(plans, progress(quiet=quiet)))
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
-    else:
-        print_rich(forecast_table(plans[0], rows))
-
-
-def forecast_table(first: Plan, rows: list[dict[str, Any]]) -> Table:
-    """Rows of `forecast` as a table; estimated numbers have a ~ before them."""
+        return
+    first = plans[0]
     title = (
         f"{first.cost.model} on {first.dataset.name} {first.cost.input}, on {first.device}, "
         f"{first.config.objective.name}\n{CONVENTION}"
@@ -68,22 +58,29 @@ def forecast_table(first: Plan, rows: list[dict[str, Any]]) -> Table:
         title += f"\nCompiled, which takes tens of seconds more: {', '.join(compiled)}."
     if any(row["estimated"] for row in rows):
         title += "\n~ is estimated from the speed in a short calibration."
-    rates = {row["lr"] for row in rows}
-    columns = [column for column in COLUMNS if column.name != "lr" or len(rates) > 1]
-    return rich_table([_in_words(row) for row in rows], columns, title)
+    one_rate = len({row["lr"] for row in rows}) == 1
+    columns = [column for column in _FORECAST if not (one_rate and column.name == "lr")]
+    print_rich(rich_table([_in_words(row) for row in rows], columns, title))
 
 
 def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the forecast as texts; estimated numbers have a ~ before them."""
     mark = "~" if row["estimated"] else ""
-    texts = {name: mark + write(row[name]) for name, write in _ESTIMATED.items()}
-    times = {name: None if row[name] is None else duration(row[name]) for name in _EXPECTED}
+    train, total = row["expected_train_seconds"], row["expected_total_seconds"]
     steps, seconds = row["evaluation_steps"], row["evaluation_seconds"]
-    evaluated = _first_to_last(steps, _whole) if steps else _first_to_last(seconds, duration)
-    path = row["path"] + (" (complete)" if row["complete"] else "")
-    return {**row, **texts, **times, "evaluated_at": evaluated, "path": path}
+    return {
+        **row,
+        "steps": mark + _whole(row["steps"]),
+        "images": mark + _whole(row["images"]),
+        "train_flops": mark + significant(3, 1, 1e-15)(row["train_flops"]),
+        "evaluated_at": _ends(steps, _whole) if steps else _ends(seconds, duration),
+        "expected_train_seconds": None if train is None else duration(train),
+        "expected_total_seconds": None if total is None else duration(total),
+        "path": row["path"] + (" (complete)" if row["complete"] else ""),
+    }
 
 
-def _first_to_last(marks: list[float], write: Callable[[float], str]) -> str:
+def _ends(marks: list[float], write: Callable[[float], str]) -> str:
     """The first and the last of evenly spaced marks."""
     return " … ".join(write(mark) for mark in dict.fromkeys((marks[0], marks[-1])))
 
@@ -98,3 +95,21 @@ def duration(seconds: float) -> str:
     big, small, names = (60, 1, "ms") if whole < 3600 else (3600, 60, "hm")
     parts = (whole // big, whole % big // small)
     return "".join(f"{part}{name}" for part, name in zip(parts, names, strict=True) if part)
+
+
+@contextmanager
+def interruptible() -> Iterator[StopRequest]:
+    """Turn signals into a request to stop, and leave with the signal's exit code."""
+    from ditbench.runs.signals import stopping
+    from ditbench.training.stop import Stopped, StopRequest
+
+    stop = StopRequest()
+    try:
+        with stopping(stop):
+            yield stop
+    except (Stopped, KeyboardInterrupt) as ended:
+        saved = isinstance(ended, Stopped)
+        state = "saved" if saved else "stopped at once, the last checkpoint is kept"
+        command = shlex.join(["ditbench", *sys.argv[1:]])  # the same command resumes
+        typer.echo(f"interrupted, {state}; to resume: {command}", err=True)
+        raise typer.Exit(EXIT_SIGNAL + (stop.number or signal.SIGINT)) from None

@@ -13,9 +13,7 @@ from ditbench.errors import DitbenchError
 from ditbench.files import read_json, write_json
 from ditbench.report.reading.results import load_results
 from ditbench.report.tables.render import render
-from ditbench.report.tuning.choose import choose
-from ditbench.report.tuning.sweeps import Budget, read_sweeps, task_of
-from ditbench.report.tuning.table import tuning_columns, tuning_rows
+from ditbench.report.tuning import Budget, choose, read_sweeps, task_of, tuning_columns, tuning_rows
 
 HINT = "tune {}"
 RATES = (1e-4, 1e-3, 1e-2)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from ditbench.models.registry import block_names
-from ditbench.report.order import PAPER_ORDER, in_order
+from ditbench.report.facts import PAPER_ORDER, in_order
 
 
 def test_the_papers_blocks_come_first_in_its_order():

@@ -1,0 +1,266 @@
+"""Learning-rate sweeps: read from their run directories each time, chosen from, shown.
+
+No file of chosen rates exists that could contradict the runs. env.json of each run records the
+rates and seeds of its sweep, so that an unfinished sweep is detected.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from ditbench.config import read_toml, validate
+from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
+from ditbench.files import read_json
+from ditbench.report import amounts
+from ditbench.report.reading.results import find_runs
+from ditbench.report.reading.run import read_run
+from ditbench.report.tables.columns import Column
+from ditbench.report.tables.render import BEST_OF_ROW
+from ditbench.report.words import sweep_remark
+from ditbench.rundir import SWEEP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from ditbench.config.schema import BudgetConfig, RunConfig
+    from ditbench.rundir import RunDirectory
+
+    Runs = list[tuple[RunDirectory, RunConfig]]
+    Skipped = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a run trains; the unit is `steps`, `flops` or `seconds`."""
+
+    unit: str
+    amount: float
+
+    @classmethod
+    def of(cls, config: BudgetConfig) -> Budget:
+        """The budget of a configuration."""
+        return next(cls(unit, amount) for unit, amount in config if amount is not None)
+
+    def __str__(self) -> str:
+        return amounts.budget(self.unit, self.amount)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The runs of one block and one task with several learning rates and the same budget.
+
+    Attributes:
+        task: the fingerprint of all else that determines a result: `task_of`.
+        rates, seeds: ascending.
+        fids: the final FID of each (rate, seed) that ended; infinity if training diverged.
+        samples: the number of samples of the FIDs.
+    """
+
+    block: str
+    task: str
+    budget: Budget
+    rates: tuple[float, ...]
+    seeds: tuple[int, ...]
+    fids: Mapping[tuple[float, int], float]
+    samples: int
+
+    @property
+    def missing(self) -> list[tuple[float, int]]:
+        """Each (rate, seed) that has not ended. Rates are compared over the same seeds only."""
+        points = [(rate, seed) for rate in self.rates for seed in self.seeds]
+        return [point for point in points if point not in self.fids]
+
+    def mean(self, rate: float) -> float:
+        """The mean FID of a rate: infinity if a seed diverged, NaN if one is missing."""
+        return fmean(self.fids.get((rate, seed), math.nan) for seed in self.seeds)
+
+    @property
+    def best(self) -> float | None:
+        """The rate of the lowest mean FID; None if a run is missing or all diverged."""
+        best = min(self.rates, key=self.mean)
+        return best if not self.missing and math.isfinite(self.mean(best)) else None
+
+
+def task_of(config: RunConfig) -> str:
+    """What a learning rate is tuned for: all but rate, budget, number of evaluations and seed."""
+    return config.with_values(train__lr=1.0, budget__steps=1, eval__points=1).fingerprint
+
+
+def read_sweeps(root: Path) -> tuple[list[Sweep], Skipped]:
+    """The sweeps in a directory, which may be missing, and (path, reason) of damaged runs."""
+    found: dict[tuple[str, Budget], Runs] = {}
+    skipped: Skipped = []
+    for run in find_runs(root):
+        try:
+            config = validate(read_toml(run.config))
+            key = (task_of(config), Budget.of(config.budget))
+        except DitbenchError as error:
+            skipped.append((one_line(str(run.path)), one_line(error.message)))
+        else:
+            found.setdefault(key, []).append((run, config))
+    return [_sweep(*key, runs, skipped) for key, runs in found.items()], skipped
+
+
+def _sweep(task: str, budget: Budget, runs: Runs, skipped: Skipped) -> Sweep:
+    rates: set[float] = set()
+    seeds: set[int] = set()
+    fids: dict[tuple[float, int], float] = {}
+    for run, config in runs:
+        point = (config.train.lr, config.seed)
+        rates |= {point[0], *_grid(run, "rates", float)}
+        seeds |= {point[1], *_grid(run, "seeds", int)}
+        try:
+            if run.is_complete():
+                fids[point] = float(read_run(run)[-1]["fid"])
+            elif run.failure.is_file():
+                fids[point] = math.inf  # training diverged
+        except DitbenchError as error:
+            skipped.append((one_line(str(run.path)), one_line(error.message)))
+    block, samples = runs[0][1].block, runs[0][1].eval.samples
+    return Sweep(block, task, budget, tuple(sorted(rates)), tuple(sorted(seeds)), fids, samples)
+
+
+def _grid(run: RunDirectory, key: str, kind: type) -> list[Any]:
+    """The rates or seeds of the sweep that a run was started in, if env.json has them."""
+    try:
+        # Reading a pipe would block.
+        grid = read_json(run.environment).get(SWEEP) if run.environment.is_file() else None
+    except DitbenchError:
+        grid = None
+    values = grid.get(key) if isinstance(grid, dict) else None
+    return [each for each in values if type(each) is kind] if isinstance(values, list) else []
+
+
+def choose(configs: Iterable[RunConfig], sweeps: list[Sweep], hint: str) -> dict[str, Sweep]:
+    """For each block the sweep whose `best` is its learning rate.
+
+    All blocks must have been tuned alike, with one budget and the same seeds. Of several such
+    budgets the one nearest to that of the runs is taken. No run may have a seed of the sweeps.
+
+    Args:
+        configs: resolved, of runs that differ in block and seed only.
+        sweeps: of `read_sweeps`.
+        hint: how to tune a block; `{}` stands for the names.
+
+    Raises:
+        DitbenchError: a block that was not tuned under this configuration, not completely, unlike
+            the others or with a seed of the runs; exit code 1 if it diverged at all rates.
+    """
+    by_block = {config.block: config for config in configs}
+    wanted = Budget.of(next(iter(by_block.values())).budget)
+    comparable = [sweep for sweep in sweeps if sweep.budget.unit == wanted.unit]
+    own = {
+        block: [sweep for sweep in comparable if sweep.task == task_of(config)]
+        for block, config in by_block.items()
+    }
+    if lacking := [block for block, fitting in own.items() if not fitting]:
+        elsewhere = not {sweep.block for sweep in sweeps}.isdisjoint(lacking)
+        others = " (there are sweeps under another one)" if elsewhere else ""
+        names = ",".join(lacking)
+        raise DitbenchError(
+            f"no learning rate was tuned for {names} under this configuration{others}",
+            hint.format(names),
+        )
+    common = set[Budget].intersection(*({each.budget for each in of} for of in own.values()))
+    if not common:
+        raise _unlike({block: of[0] for block, of in own.items()}, hint)
+    budget = min(
+        common, key=lambda each: (abs(math.log(each.amount / wanted.amount)), -each.amount)
+    )
+    chosen = {
+        block: next(each for each in of if each.budget == budget) for block, of in own.items()
+    }
+    for block, sweep in chosen.items():
+        _check_complete(block, sweep, hint)
+    if len({sweep.seeds for sweep in chosen.values()}) > 1:
+        raise _unlike(chosen, hint)
+    for config in configs:
+        if config.seed in chosen[config.block].seeds:
+            raise DitbenchError(
+                f"seed {config.seed} was used to choose the learning rate of {config.block}, so a "
+                "comparison must not use it",
+                "run other seeds: --seeds 0,1,2",
+            )
+    return chosen
+
+
+def _unlike(sweeps: Mapping[str, Sweep], hint: str) -> DitbenchError:
+    listed = "; ".join(
+        f"{block} with {sweep.budget}, seeds {', '.join(map(str, sweep.seeds))}"
+        for block, sweep in sweeps.items()
+    )
+    return DitbenchError(
+        f"these blocks were not tuned alike: {listed}", hint.format(",".join(sweeps))
+    )
+
+
+def _check_complete(block: str, sweep: Sweep, hint: str) -> None:
+    if sweep.missing:
+        rate, seed = sweep.missing[0]
+        total = len(sweep.rates) * len(sweep.seeds)
+        rates, seeds = (",".join(map(str, each)) for each in (sweep.rates, sweep.seeds))
+        raise DitbenchError(
+            f"the sweep of {block} is not finished: {len(sweep.missing)} of {total} runs are "
+            f"missing, the first has --lr {rate:g}, seed {seed}",
+            hint.format(f"{block} --lr {rates} --seeds {seeds},"),
+        )
+    if sweep.best is None:
+        raise DitbenchError(
+            f"{block} diverged at every learning rate of its sweep, from {sweep.rates[0]:g} to "
+            f"{sweep.rates[-1]:g}",
+            "try lower ones: " + hint.format(block),
+            EXIT_FAILED,
+        )
+
+
+def tuning_columns(sweeps: Sequence[Sweep], *, for_people: bool) -> tuple[Column, ...]:
+    """The columns of `tuning_rows`. For programs, diverged rates have a column of their own."""
+    rates = sorted({rate for sweep in sweeps for rate in sweep.rates})
+    if for_people:
+        fid = f"FID-{amounts.suffix(sweeps[0].samples)}"
+        return (
+            Column("block", "Block"),
+            *(Column(f"shown_{rate}", f"{fid} ↓ lr={rate:g}", "{}".format) for rate in rates),
+            Column("lr", "Learning rate", "{:g}".format),
+            Column("remark", "Remark"),
+        )
+    names = ["block", "lr", *(f"fid_at_{rate}" for rate in rates)]
+    names += ["diverged", "missing", "seeds", "budget", "samples", "remark"]
+    return tuple(Column(name, name) for name in names)
+
+
+def tuning_rows(sweeps: Sequence[Sweep]) -> list[dict[str, Any]]:
+    """One row per block, with its best rate marked."""
+    return [_row(sweep) for sweep in sweeps]
+
+
+def _row(sweep: Sweep) -> dict[str, Any]:
+    means = {rate: sweep.mean(rate) for rate in sweep.rates}
+    runs = len(sweep.rates) * len(sweep.seeds)
+    return {
+        "block": sweep.block,
+        "lr": sweep.best,
+        **{f"fid_at_{rate}": mean for rate, mean in means.items()},
+        **{f"shown_{rate}": _cell(mean) for rate, mean in means.items()},
+        "diverged": _listed(rate for rate, mean in means.items() if math.isinf(mean)),
+        "missing": len(sweep.missing),
+        "seeds": _listed(sweep.seeds),
+        "budget": str(sweep.budget),
+        "samples": sweep.samples,
+        "remark": sweep_remark(sweep.rates, sweep.best, len(sweep.missing), runs),
+        BEST_OF_ROW: None if sweep.best is None else f"shown_{sweep.best}",
+    }
+
+
+def _cell(mean: float) -> str | None:
+    if math.isnan(mean):
+        return None
+    return "diverged" if math.isinf(mean) else f"{mean:,.2f}"
+
+
+def _listed(numbers: Iterable[float]) -> str | None:
+    return ", ".join(map(str, numbers)) or None
