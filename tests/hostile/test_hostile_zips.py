@@ -183,7 +183,7 @@ def test_a_zip_cut_anywhere_is_refused(tmp_path, digest, whole):
         assert_error(caught.value)
 
 
-# Names, and with them the order of classes, have no checksum: with other names it is another data set.
+# Names have no checksum: changed, they make another data set.
 NAMES = (b"cat/1.png", b"dog/1.png")
 
 
