@@ -55,7 +55,7 @@ def one_line(text: str, most: int = _MAX_LINE) -> str:
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> DitbenchError:
     """The error for a name that is not in `known`. It suggests the nearest ones, or lists all.
 
-    The last part of a dotted name is near to it: `lr` to `train.lr`.
+    A name also matches the last part of a dotted one: `lr` suggests `train.lr`.
     """
     by_lower_case = {word.lower(): word for word in known}
     matches = [word for word in by_lower_case if word.endswith(f".{name.lower()}")]

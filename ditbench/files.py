@@ -23,7 +23,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file completely or not at all, so that it survives a power failure.
 
     A temporary file is written, flushed to the disk (fsync) and renamed; then the rename is flushed
-    to the disk. A DitbenchError with exit code 1 if that is not possible.
+    to the disk. Raises a DitbenchError (exit code 1) if that is not possible.
     """
     temporary: Path | None = None
     try:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-# Raised when a reader of an older version would misread the files. Every schema is read for ever.
+# Incremented when older versions would misread the files. All earlier schemas stay readable.
 # 1: no hashes of the other files in result.json, no description of the metrics.
 SCHEMA = 2
 

@@ -63,12 +63,12 @@ def make_plan(tmp_path):
         import torch
 
         from ditbench.config import load
-        from ditbench.runs.plan import plan
+        from ditbench.runs.plan import plan_all
 
         tiny = TINY
         if any(key.startswith("budget__") for key in values):  # one budget only
             tiny = {key: value for key, value in TINY.items() if key != "budget.steps"}
         overrides = tiny | {key.replace("__", "."): value for key, value in values.items()}
-        return plan(load("digits", overrides=overrides), out, torch.device("cpu"))
+        return plan_all([load("digits", overrides=overrides)], out, torch.device("cpu"))[0]
 
     return make

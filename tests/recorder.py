@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from ditbench.runs.reporter import Reporter
+from ditbench.runs.progress import Reporter
 
 
 class Recorder(Reporter):

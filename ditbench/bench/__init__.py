@@ -1,1 +1,1 @@
-"""Speed: training steps and sampling, timed beside other implementations."""
+"""Speed: training steps and sampling, compared with other implementations."""

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     Facts = dict[str, Any]
     Say = Callable[[str], None]
 
-# Steps before the clock starts, so that compiling and capturing a graph are not timed.
+# Steps before timing starts, so that compiling and capturing a graph are not timed.
 WARM_UP = graph.WARM_UP + 2
 # Seconds of timing the matrix product.
 MATMUL_SECONDS = 0.5
-# Sampling is timed at most this many times, after a warm-up of so many sampling steps.
+# The most timings of sampling, and the sampling steps of its warm-up.
 SAMPLINGS = 3
 SAMPLING_WARM_UP = 2
 
@@ -54,7 +54,7 @@ class Row:
 
 @dataclass(frozen=True)
 class _Warm:
-    """A row after its warm-up, which took so many seconds."""
+    """A row after its warm-up, and the seconds that it took."""
 
     row: Row
     candidate: Candidate
@@ -63,9 +63,9 @@ class _Warm:
 
 
 def bench(rows: list[Row], length: Length, say: Say) -> Iterator[Facts]:
-    """Measure rows on one device, in one precision, and yield what docs/bench.md lists for each.
+    """Measure rows on one device, in one precision; yield the columns of docs/bench.md for each.
 
-    Nothing is written. `say` receives a line of text before each measurement.
+    Writes no files. `say` receives a line of text before each measurement.
 
     Raises:
         DitbenchError: exit code 1, if memory does not suffice, torch cannot compile, or the model

@@ -10,8 +10,7 @@ import torch
 from ditbench.data.dataset import ImageDataset
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.rundir import RunDirectory
-from ditbench.runs.parts import build_objective, count_cost
-from ditbench.runs.plan import Plan, choose_backend, resolve
+from ditbench.runs.plan import Plan, build_objective, choose_backend, count_cost, resolve
 from ditbench.seeds import generator
 from ditbench.training.budget import create_budget
 
@@ -20,26 +19,26 @@ if TYPE_CHECKING:
 
 # Enough images for long epochs: each epoch draws a permutation and moves it to the device.
 IMAGES = 16_384
-# The most bytes of images, unless one batch has more.
-BYTES = 2**26
+# Bytes of images, unless one batch has more.
+MAX_BYTES = 2**26
 # A batch whose pixels have more bytes than this is a mistake.
-MOST_BYTES = 2**33
+MAX_BATCH_BYTES = 2**33
 
 
 def random_images(height: int, width: int, channels: int, classes: int, least: int) -> ImageDataset:
-    """Random pixels and labels, the same in every call; at least `least` images, one batch.
+    """Random pixels and labels, the same in every call; at least `least` images, for one batch.
 
     Raises:
         DitbenchError: exit code 1, if a batch does not fit into memory.
     """
     size = height * width * channels
-    if least * size > MOST_BYTES:
+    if least * size > MAX_BATCH_BYTES:
         raise DitbenchError(
             f"a batch of {least:,} images of {height}x{width}x{channels} is too large for memory",
             "lower --batch-size",
             EXIT_FAILED,
         )
-    images = max(least, min(IMAGES, BYTES // size))
+    images = max(least, min(IMAGES, MAX_BYTES // size))
     draws = generator(0, "bench", "data")
     return ImageDataset(
         "random",
@@ -61,5 +60,5 @@ def plan_on(dataset: ImageDataset, config: RunConfig, device: torch.device) -> P
     cost = count_cost(config, dataset, objective)
     directory = RunDirectory.of(Path("bench"), config.preset, config.block, config.seed, "none")
     budget = create_budget(config, cost)
-    backend = choose_backend(config, device, directory, begun=None)
+    backend = choose_backend(config, device)
     return Plan(config, directory, cost, dataset, objective, device, budget, backend)

@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 
     Mark = torch.cuda.Event | float
 
-# Fewer than the lesser number of parts have no meaningful 10% and 90% quantiles.
 PARTS = 20
-LEAST_PARTS = 10
-# The fastest of this many steps estimates how many are timed: the others may be delayed.
+LEAST_PARTS = 10  # fewer have no meaningful 10% and 90% quantiles
+# The number of steps to time is estimated from the fastest of these: others may be delayed.
 ESTIMATES = 3
 
 

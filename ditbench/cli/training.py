@@ -100,8 +100,7 @@ def duration(seconds: float) -> str:
 @contextmanager
 def interruptible() -> Iterator[StopRequest]:
     """Turn signals into a request to stop, and leave with the signal's exit code."""
-    from ditbench.runs.signals import stopping
-    from ditbench.training.stop import Stopped, StopRequest
+    from ditbench.training.stop import Stopped, StopRequest, stopping
 
     stop = StopRequest()
     try:

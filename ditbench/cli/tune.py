@@ -72,9 +72,11 @@ def tune(
     base, device = options.place(options.configure())
 
     from ditbench.report.tuning import Budget, task_of
-    from ditbench.runs.sweep import Grid, plan_sweep
+    from ditbench.runs.sweep import plan_sweep
 
-    plans = plan_sweep(base, blocks, Grid(rates, seed_list, budget_fraction), out, device)
+    plans = plan_sweep(
+        base, blocks, out, device, rates=rates, seeds=seed_list, fraction=budget_fraction
+    )
     if dry_run:
         print_forecast(plans, as_json=as_json, quiet=quiet)
         return

@@ -23,7 +23,7 @@ def load(
     settings: tuple[str, ...] = (),
     overrides: Table | None = None,
 ) -> RunConfig:
-    """Build a configuration from its layers, of which later ones win.
+    """Build a configuration from its layers; later layers override earlier ones.
 
     A layer that gives a budget, in any unit, replaces the budget of the layers before it.
 
@@ -51,10 +51,9 @@ def load(
     config = validate(table)
     if config.budget.steps is not None or "ema_decay" in given.get("train", {}):
         return config
-    # The preset's bound of the EMA's decay goes under a budget that is not in steps. Without a
-    # bound, the average covers about the last ninth of the updates, the same share for every
-    # budget. A bound turns that share into a fixed number of steps. Where blocks make different
-    # numbers of steps, their averages would then cover different shares of their training.
+    # Under a budget that is not in steps, the preset's bound of the EMA's decay is lifted. Without
+    # it, the average covers about the last ninth of the updates. With it, the average would cover
+    # a fixed number of updates, and so a different share of training for each block.
     return config.with_values(train__ema_decay=1.0)
 
 

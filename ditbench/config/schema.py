@@ -24,7 +24,7 @@ class Mark(Enum):
     NOT_IDENTITY: a name, a location or a choice of implementation. It does not change what is
     computed, so it is not part of the fingerprint.
     ADDED_LATER: a key that was added after runs had been made. Its default is what those runs did.
-    There it is left out of both, so that those runs keep their fingerprint and their config.toml.
+    At its default it is left out of both, so that those runs keep their fingerprint.
     """
 
     NOT_IDENTITY = "not identity"
@@ -58,7 +58,7 @@ class ModelConfig(Section):
 
     The last three keys are not in the paper's model, and are off by default: `qk_norm` normalizes
     queries and keys per head, `norm = "rms"` replaces LayerNorm by RMSNorm (both without a gain),
-    and `registers` is a number of learned tokens beside the image's.
+    and `registers` is a number of learned tokens in addition to the image's.
     """
 
     hidden_size: Annotated[int, Field(gt=0)] = 64
@@ -76,7 +76,7 @@ class ModelConfig(Section):
         if min(self.hidden_size, 2**53) * self.mlp_ratio < 1:  # larger ones overflow a float
             raise DitbenchError(
                 f"model.mlp_ratio = {self.mlp_ratio:g} gives the MLP a width of 0",
-                "the paper's ratio is 4",
+                "choose a larger one: the paper's is 4",
             )
         return self
 
@@ -112,7 +112,7 @@ class BudgetConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> BudgetConfig:
-        # Not a ValueError: pydantic would put its own words before the message.
+        # Not a ValueError: pydantic would prepend text to the message.
         given = [f"budget.{name}" for name, value in self if value is not None]
         if len(given) != 1:
             what = f"{' and '.join(given)} are both given" if given else "no budget is given"
@@ -137,7 +137,7 @@ class TrainConfig(Section):
     grad_clip: Annotated[float | None, Field(gt=0), Mark.ADDED_LATER] = None
     # What happens at a loss or gradient that is not finite.
     on_nonfinite: Annotated[Literal["stop", "skip"], Mark.ADDED_LATER] = "stop"
-    # Which implementation computes a step: all agree to rounding.
+    # The implementation of a training step; all agree up to rounding.
     backend: Annotated[
         Literal["auto", "plain", "compile", "kernels"], Mark.NOT_IDENTITY, Mark.ADDED_LATER
     ] = "auto"

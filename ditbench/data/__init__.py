@@ -1,7 +1,7 @@
 """Data sets: images and labels in memory.
 
 This file is the registry. A new source is a file with a function that returns an `ImageDataset`,
-and a line in `_SOURCES`. Torch is imported when a data set is loaded: names are listed fast.
+and a line in `SOURCES`. Torch is imported when a data set is loaded: names are listed fast.
 """
 
 from __future__ import annotations
@@ -17,18 +17,13 @@ if TYPE_CHECKING:
 
     from ditbench.data.dataset import ImageDataset
 
-_SOURCES = {  # name -> module of this package, function, and whether it takes a path
+SOURCES = {  # name -> module of this package, function, and whether it takes a path
     "digits": ("digits", "load_digits", "none"),
     "cifar10": ("published", "load_cifar10", "optional"),
     "fashion-mnist": ("published", "load_fashion_mnist", "optional"),
     "folder": ("folder", "load_folder", "required"),
     "npz": ("npz", "load_npz", "required"),
 }
-
-
-def dataset_names() -> tuple[str, ...]:
-    """The names that `load_dataset` accepts; the first is the default."""
-    return tuple(_SOURCES)
 
 
 def loader_of(path: Path) -> str:
@@ -46,9 +41,9 @@ def load_dataset(name: str, path: Path | None = None) -> ImageDataset:
         DitbenchError: `name` is unknown (the hint suggests the nearest one); a path is missing or
             not accepted; or the data cannot be loaded.
     """
-    if name not in _SOURCES:
-        raise unknown_name("data set", name, _SOURCES)
-    module, function, takes_path = _SOURCES[name]
+    if name not in SOURCES:
+        raise unknown_name("data set", name, SOURCES)
+    module, function, takes_path = SOURCES[name]
     if path is None and takes_path == "required":
         raise DitbenchError(
             f"data set '{name}' needs a path",

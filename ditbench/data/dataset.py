@@ -73,7 +73,7 @@ def _describe(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
 
 
-class NotNumbers(DitbenchError):  # noqa: N818 (what happened, as in Diverged)
+class NotNumbers(DitbenchError):  # noqa: N818 (named like Diverged)
     """Samples contain NaN: exit code 1."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
-# What file managers leave behind, beside hidden files.
+# Files that file managers create; hidden files are ignored, too.
 LITTER = ("thumbs.db", "desktop.ini", "__macosx")
 LAYOUT = "expected one folder per class, with images in it: PATH/cat/1.png PATH/dog/1.png"
 

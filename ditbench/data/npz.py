@@ -36,7 +36,7 @@ LAYOUT = "expected numpy.savez(PATH, images=..., labels=...): uint8 (N, H, W, C)
 
 
 class _Entry(NamedTuple):
-    """An array of the file, of which only the header has been read."""
+    """The header of an array in the file."""
 
     where: str  # its name in messages
     member: str  # its name in the zip
@@ -66,7 +66,7 @@ def load_npz(path: Path) -> ImageDataset:
         names = _class_names(files, members)
         pixels, classes = _read(files, images), _read(files, labels)
     low, high = int(classes.min()), int(classes.max())
-    if not names and high >= len(classes):  # else one label could ask for a model of any size
+    if not names and high >= len(classes):  # else one label could make a model of any size
         raise DitbenchError(
             f"{labels.where} go up to {high}, but there are only {len(classes)} images",
             "number the classes from 0 without gaps, or add class_names",
@@ -84,7 +84,7 @@ def load_npz(path: Path) -> ImageDataset:
 
 @contextmanager
 def _open(files: ZipFiles, where: str, member: str) -> Iterator[IO[bytes]]:
-    """Open an array; whatever goes wrong while it is read becomes a DitbenchError."""
+    """Open an array; any exception while it is read becomes a DitbenchError."""
     try:
         with files.zip.open(member) as file:
             yield file

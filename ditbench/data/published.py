@@ -1,4 +1,4 @@
-"""Published data sets by torchvision: downloaded once, or copied to their place by hand."""
+"""Published data sets by torchvision: downloaded once, or put in place by hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ditbench.files import cache_directory
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Seconds that a server may stay silent.
+# Seconds to wait for an answer of a server.
 TIMEOUT = 30
 
 
@@ -85,7 +85,7 @@ class _Published:
         return cache / "data"
 
     def _exists(self, kind: Any, root: Path) -> bool:
-        """Whether all files exist, whatever their content."""
+        """Whether all files exist; their content is not checked."""
         if self is _CIFAR10:
             names = [name for name, _ in kind.train_list + kind.test_list] + [kind.meta["filename"]]
         else:

@@ -1,7 +1,7 @@
-"""Hand-written operations for a GPU in half precision; each equals a plain one to rounding.
+"""Hand-written operations for a GPU in half precision; each equals a plain one up to rounding.
 
-They are written in Triton, which compiles them in seconds. `kernel_ops` gives them as the
-`ditbench.models.ops.Ops` of a model; importing the other modules of this package needs Triton.
+They are written in Triton, which compiles them in seconds. `kernel_ops` returns them as the
+`ditbench.models.ops.Ops` of a model. This module does not need Triton; most others here do.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def kernel_ops(dtype: torch.dtype = torch.bfloat16) -> Ops:
     """The operations by kernels.
 
     Args:
-        dtype: of the branches: products, attention, norms' results. The residual stream keeps its
-            own type, and weights their float32.
+        dtype: of products, attention and the results of norms. The residual stream keeps its own
+            type, and weights stay float32.
     """
     from ditbench.kernels.linear import linear, linear_gelu
     from ditbench.kernels.residual import add, norm
@@ -55,14 +55,11 @@ def _half_cross_attention(q: Tensor, kv: Tensor, num_heads: int) -> Tensor:
 
 
 def attention(qkv: Tensor, num_heads: int) -> Tensor:
-    """`ops.attention` by the kernel that suits the number of tokens and the width of heads."""
-    from ditbench.kernels import long_attention, short_attention
+    """`ops.attention`, by a kernel where the tokens are few."""
+    from ditbench.kernels import short_attention
 
-    T, head_size = qkv.shape[1], qkv.shape[2] // 3 // num_heads
-    if short_attention.fits(T, head_size):
+    if short_attention.fits(qkv.shape[1], qkv.shape[2] // 3 // num_heads):
         return short_attention.short_self_attention(qkv, num_heads)
-    if long_attention.fits(head_size):
-        return long_attention.long_self_attention(qkv, num_heads)[0]
     return ops.attention(qkv, num_heads)
 
 
@@ -87,6 +84,6 @@ def obstacle(device: torch.device) -> str | None:
     try:
         x = torch.zeros(1, 16, 16, device=device)
         kernel_ops().norm(x)
-    except Exception as error:  # whatever it is: there is no list of what a toolchain can lack
+    except Exception as error:  # a toolchain can fail in any way
         return (str(error).splitlines() or [type(error).__name__])[0]
     return None

@@ -18,12 +18,12 @@ from ditbench.kernels.side_stream import side_stream
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, dtype: torch.dtype) -> Tensor:
-    """`F.linear` in a type: x (..., K), weight (L, K), bias (L,) -> (..., L)."""
+    """`F.linear` in `dtype`: x (..., K), weight (L, K), bias (L,) -> (..., L)."""
     return _Linear.apply(x.to(dtype), weight, bias)
 
 
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor, *, dtype: torch.dtype) -> Tensor:
-    """`ops.linear_gelu` in a type, without gradients by one product of the library."""
+    """`ops.linear_gelu` in `dtype`; without gradients, one call of cuBLAS computes it."""
     if torch.is_grad_enabled() or not x.is_cuda:
         return F.gelu(linear(x, weight, bias, dtype=dtype), approximate="tanh")
     rows, half = x.to(dtype).flatten(0, -2), weight.to(dtype).T
@@ -74,7 +74,7 @@ def _ones(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 def _weight_gradient(x: Tensor, grad: Tensor) -> Tensor:
-    """The gradient of a weight (L, K) in float32, of x (..., K) and the output's (..., L)."""
+    """The gradient of a weight (L, K) in float32, from x (..., K) and the output's (..., L)."""
     rows, grads = x.flatten(0, -2), grad.flatten(0, -2)
     if not x.is_cuda:
         return grads.T.float() @ rows.float()

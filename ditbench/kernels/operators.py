@@ -1,4 +1,4 @@
-"""Kernels as operators of torch, which torch.compile takes as they are."""
+"""Kernels as custom operators of torch, which torch.compile does not trace."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 def operator(schema: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
-    """Register the function below as `ditbench::<its name>`.
+    """Register the decorated function as `ditbench::<its name>`.
 
     Args:
-        schema: its types, as in "(Tensor x, int n) -> Tensor".
-        fake: from the same arguments, results of the right shape and type and no values.
+        schema: its signature, as in "(Tensor x, int n) -> Tensor".
+        fake: returns uninitialised results of the right shapes and types for the same arguments.
     """
 
     def register(function: Callable[..., Any]) -> Any:
-        name = f"ditbench::{function.__name__.strip('_')}"
+        name = f"ditbench::{function.__name__}"
         op = torch.library.custom_op(name, function, mutates_args=(), schema=schema)
         op.register_fake(fake)
         return op

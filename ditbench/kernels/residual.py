@@ -1,10 +1,10 @@
-"""Residual connections and the norms behind them: x + gate * h, norm, shift and scale in one pass.
+"""Residual connections and the norms after them: x + gate * h, norm, shift and scale in one pass.
 
 Every tensor is read and written once. The backward pass sums the gradients of shift, scale and gate
 over a sample's tokens on the way.
 
-A sum waits for the norm behind it: `add` returns a `PendingSum`, which `norm` computes together
-with the norm. To everything else it behaves like the tensor.
+`add` returns a `PendingSum`, which the next `norm` computes together with the norm. Everywhere else
+it behaves like the tensor.
 
 Legend of shapes: N batch, T tokens, D hidden size.
 """
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
     from ditbench.models.ops import NormKind
 
-# Numbers at a time in a program, its warps, programs that keep a large GPU busy (a sample's tokens
-# are split among programs until there are so many) and stages; tuned on an H200.
+# numbers: elements that a program processes at a time. programs: as many keep a large GPU busy; a
+# sample's tokens are split among programs until there are so many. Tuned on an H200.
 FORWARD = {"numbers": 2048, "warps": 2}
 BACKWARD = {"numbers": 2048, "warps": 4, "programs": 256, "stages": 3}
 
 
 @triton.jit
 def _normalise(x, mask, D: tl.constexpr, eps, CENTRE: tl.constexpr):
-    """Rows of x (R, D2) to mean square 1, centred before or not, and their factors (R, 1).
+    """Scale rows of x (R, D2) to mean square 1, centred first or not; return the factors, too.
 
-    Where the mask ends x is 0.
+    x is 0 outside of the mask.
     """
     centred = x
     if CENTRE:
@@ -206,12 +206,12 @@ class Residual(torch.autograd.Function):
 
 
 def _stride(*vectors: Tensor | None) -> int:
-    """From one sample's vector to the next one's; equal in all, see `_aligned`."""
+    """The distance between the vectors of two samples; equal in all vectors, see `_aligned`."""
     return next((vector.stride(0) for vector in vectors if vector is not None), 0)
 
 
 def _aligned(x: Tensor, *vectors: Tensor | None) -> list[Tensor | None]:
-    """The vectors as (N, 1, D) of one stride: as they are, or where that is not so, as copies."""
+    """The vectors as (N, 1, D) of equal strides, copied if necessary."""
     wanted = (len(x), 1, x.shape[-1])
     given = [vector for vector in vectors if vector is not None]
     strides = {each.stride(0) for each in given}
@@ -228,7 +228,7 @@ def norm(
     *,
     dtype: torch.dtype,
 ) -> Tensor:
-    """`ops.norm` of x (N, T, D) in a type; a pending sum is computed with it."""
+    """`ops.norm` of x (N, T, D) in `dtype`; a pending sum is computed with it."""
     if not isinstance(x, PendingSum) or x.total is not None:
         tokens: Tensor = as_tensor(x)
         shift, scale = _aligned(tokens, shift, scale)
@@ -266,7 +266,7 @@ class PendingSum:
 
     @property
     def shape(self) -> torch.Size:
-        """(N, T, D), which needs no sum."""
+        """(N, T, D), known without computing the sum."""
         return self.x.shape
 
     @classmethod
@@ -277,7 +277,7 @@ class PendingSum:
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Let torch's functions, such as `torch.cat`, take it for the sum."""
+        """Pass the sum to torch's functions, such as `torch.cat`."""
         return func(*tree_map(as_tensor, args), **tree_map(as_tensor, kwargs or {}))
 
     def __getattr__(self, name: str) -> Any:
@@ -296,16 +296,6 @@ def _operator(name: str) -> Callable[..., Any]:
 
 # Python looks operators up in the class, not by `__getattr__`.
 for _name in (
-    "add",
-    "radd",
-    "sub",
-    "rsub",
-    "mul",
-    "rmul",
-    "truediv",
-    "matmul",
-    "neg",
-    "getitem",
-    "len",
-):
+    "add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "matmul", "neg", "getitem", "len",
+):  # fmt: skip
     setattr(PendingSum, f"__{_name}__", _operator(f"__{_name}__"))

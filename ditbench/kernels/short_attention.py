@@ -1,7 +1,7 @@
 """Attention to few keys: one program per head, which reads and writes everything once.
 
 A flash kernel cuts the keys into tiles and keeps running sums between them. Where a head's keys fit
-into one tile, nothing has to be kept: the backward pass recomputes the weights from q and k and
+into one tile, there are no running sums: the backward pass recomputes the weights from q and k and
 writes all three gradients. Both passes are then limited by memory bandwidth alone.
 
 Legend of shapes: N batch, T queries, S keys, D hidden size, h heads, d = D / h.
@@ -122,7 +122,7 @@ def _launch(kernel: Any, q: Tensor, kv: Tensor, num_heads: int, *others: Tensor)
     fake=lambda qkv, num_heads: qkv.new_empty(*qkv.shape[:2], qkv.shape[2] // 3),
 )
 def short_self_attention(qkv: Tensor, num_heads: int) -> Tensor:
-    """Attention of tokens among themselves: qkv (N, T, 3 D), side by side, to (N, T, D)."""
+    """Self-attention: q, k and v side by side (N, T, 3 D) -> (N, T, D)."""
     N, T, width = qkv.shape
     D = width // 3
     qkv = qkv.contiguous()
@@ -136,7 +136,7 @@ def short_self_attention(qkv: Tensor, num_heads: int) -> Tensor:
     fake=lambda qkv, grad, num_heads: torch.empty_like(qkv),
 )
 def short_self_attention_backward(qkv: Tensor, grad: Tensor, num_heads: int) -> Tensor:
-    """The gradient of qkv (N, T, 3 D), of the result's (N, T, D)."""
+    """The gradient of qkv (N, T, 3 D), from that of the result (N, T, D)."""
     D = grad.shape[-1]
     qkv = qkv.contiguous()
     out = torch.empty_like(qkv)
@@ -152,7 +152,7 @@ def short_self_attention_backward(qkv: Tensor, grad: Tensor, num_heads: int) -> 
     fake=lambda q, kv, num_heads: torch.empty_like(q),
 )
 def short_cross_attention(q: Tensor, kv: Tensor, num_heads: int) -> Tensor:
-    """Attention of q (N, T, D) to keys and values (N, S, 2 D), side by side, to (N, T, D)."""
+    """Attention of q (N, T, D) to k and v side by side (N, S, 2 D) -> (N, T, D)."""
     q, kv = q.contiguous(), kv.contiguous()
     out = torch.empty_like(q)
     _launch(_forward_kernel, q, kv, num_heads, out)
@@ -166,7 +166,7 @@ def short_cross_attention(q: Tensor, kv: Tensor, num_heads: int) -> Tensor:
 def short_cross_attention_backward(
     q: Tensor, kv: Tensor, grad: Tensor, num_heads: int
 ) -> tuple[Tensor, Tensor]:
-    """The gradients of q (N, T, D) and kv (N, S, 2 D), of the result's (N, T, D)."""
+    """The gradients of q (N, T, D) and kv (N, S, 2 D), from that of the result (N, T, D)."""
     q, kv = q.contiguous(), kv.contiguous()
     grads = torch.empty_like(q), torch.empty_like(kv)
     _launch(_backward_kernel, q, kv, num_heads, grad.contiguous(), *grads)

@@ -1,8 +1,7 @@
-"""Gradients of weights on a second CUDA stream, beside the rest of a backward pass.
+"""Gradients of weights on a second CUDA stream, concurrent with the rest of a backward pass.
 
-Nothing else in a backward pass waits for the gradient of a weight, and the product that computes it
-writes little: alone it leaves multiprocessors idle; beside operations limited by memory bandwidth
-it costs little.
+Nothing else in a backward pass waits for the gradient of a weight. The product that computes it
+leaves multiprocessors idle, and costs little next to operations limited by memory bandwidth.
 """
 
 from __future__ import annotations
@@ -19,16 +18,15 @@ if TYPE_CHECKING:
 
 
 class SideStream:
-    """Computes gradients of parameters beside a backward pass, which they join at its end.
+    """Computes gradients of parameters on a second stream, joined at the end of a backward pass.
 
-    Autograd takes the returned gradients as they are and reads them after the join. Only what
-    nothing reads before may therefore be computed here: the first gradient, in this pass, of a
-    parameter that is a leaf and has no gradient yet.
+    Autograd must not read a gradient before the join. So only the first gradient, in this pass, of
+    a parameter that is a leaf and has no gradient yet is computed here.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.stream = torch.cuda.Stream(device)
-        self._under_way: tuple[torch.cuda.Event, Sequence[Tensor]] | None = None
+        self._pending: tuple[torch.cuda.Event, Sequence[Tensor]] | None = None
         self._seen: set[int] = set()
 
     def gradients(
@@ -56,25 +54,25 @@ class SideStream:
         with torch.cuda.stream(self.stream):
             gradients = compute()
             event = self.stream.record_event()
-        # One computation at a time: what it reads cannot be freed meanwhile.
+        # One computation at a time: the tensors that it reads cannot be freed before it is done.
         self._wait()
-        self._under_way = event, reads
+        self._pending = event, reads
         return gradients
 
     def _wait(self) -> None:
-        """Let the current stream wait for the computation under way, and free what it read."""
-        if self._under_way is not None:
-            torch.cuda.current_stream().wait_event(self._under_way[0])
-            self._under_way = None
+        """Let the current stream wait for the pending computation, and free what it read."""
+        if self._pending is not None:
+            torch.cuda.current_stream().wait_event(self._pending[0])
+            self._pending = None
 
     def join(self) -> None:
         """Let the current stream wait for all gradients: the end of a backward pass."""
         torch.cuda.current_stream().wait_stream(self.stream)
-        self._under_way = None
+        self._pending = None
         self._seen.clear()
 
 
 @cache
 def side_stream(device: torch.device) -> SideStream:
-    """The process's second stream of a device: libraries keep workspaces for every stream."""
+    """The one side stream of a device: libraries keep a workspace for every stream."""
     return SideStream(device)

@@ -34,7 +34,7 @@ class Extractor(nn.Module, ABC):
     """
 
     name: ClassVar[str]  # in the registry
-    revision: ClassVar[int] = 1  # raised when `extract` computes something else; in the digest
+    revision: ClassVar[int] = 1  # incremented when `extract` changes; part of the digest
     num_features: ClassVar[int]  # F
     num_classes: ClassVar[int | None]  # K; None if the logits are not those of the data set
     accepts: ClassVar[str]  # the images that it accepts, in words

@@ -42,7 +42,7 @@ class Metric(ABC):
     direction: ClassVar[Literal["lower", "higher"]]  # which values are better
     unit: ClassVar[str] = ""  # "" if the value has none
     format: ClassVar[str]  # how tables print the value: Python's format specification
-    version: ClassVar[int] = 1  # raised when the same images get another value
+    version: ClassVar[int] = 1  # incremented when the same images get another value
     # Whether the value depends on the number of samples: its column is then `fid_1k`, for example.
     depends_on_samples: ClassVar[bool] = True
     needs_classes: ClassVar[bool] = False  # whether it needs the logits of a classifier

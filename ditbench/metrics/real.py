@@ -15,30 +15,27 @@ if TYPE_CHECKING:
     from ditbench.data.dataset import ImageDataset
     from ditbench.metrics.extractors import Extractor
 
-REVISION = 1  # raised when the same images and extractor give other statistics
+REVISION = 1  # incremented when the same images and extractor give other statistics
 MAX_ROWS = 10_000
 ROWS_SEED = 0
 
 
 def real_statistics(
-    dataset: ImageDataset,
-    extractor: Extractor,
-    device: torch.device | str = "cpu",
-    batch_size: int = 500,
+    dataset: ImageDataset, extractor: Extractor, device: torch.device | str = "cpu"
 ) -> RealStatistics:
     """The statistics of all images of a data set, from the cache if it has them.
 
-    The extractor is on `device`. Only float32 rounding depends on device and batch size.
+    The extractor is on `device`. Only rounding depends on the device.
     """
     directory = cache_directory()
     if directory is None:
-        return compute_statistics(dataset.images, extractor, device, batch_size)
+        return compute_statistics(dataset.images, extractor, device)
     key = {"dataset": dataset.digest, "extractor": extractor.digest, "revision": str(REVISION)}
     name = f"real-{extractor.name}-{key['dataset'][:16]}-{key['extractor'][:16]}-{REVISION}"
     path = directory / f"{name}.safetensors"
     if cached := read_tensors(path, key):
         return RealStatistics(int(cached.pop("count")), **cached)
-    statistics = compute_statistics(dataset.images, extractor, device, batch_size)
+    statistics = compute_statistics(dataset.images, extractor, device)
     write_tensors(path, key, {**vars(statistics), "count": torch.tensor(statistics.count)})
     return statistics
 

@@ -1,1 +1,1 @@
-"""The diffusion transformer, its conditioning strategies and their cost. Importing it is cheap."""
+"""The diffusion transformer, its conditioning blocks and their cost. Importing it is fast."""

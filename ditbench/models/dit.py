@@ -30,7 +30,7 @@ class DiT(nn.Module):
         block: the class of the conditioning block.
         size: hidden size D, depth, heads and patch size P.
         height: of the input, in pixels or latent cells; a multiple of P.
-        width: likewise.
+        width: of the input; a multiple of P.
         channels: of the input.
         out_channels: of the output; twice `channels` where the variance is learned.
         num_classes: labels are 0..num_classes - 1; `num_classes` is the null class.

@@ -1,4 +1,4 @@
-"""Modules that the paper's model does not have: parts of optional switches and of later blocks."""
+"""Modules that the paper's model does not have: for switches and for blocks of other papers."""
 
 from __future__ import annotations
 

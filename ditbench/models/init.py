@@ -1,7 +1,7 @@
 """Initial weights: the rules of the DiT paper, with one generator per parameter.
 
 A parameter's draw depends on the seed and on its own name alone. Two models with a module in common
-therefore start with equal weights there, whatever else differs, which makes blocks comparable.
+therefore start with equal weights there, which makes blocks comparable.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def unit_rows(weight: Tensor, draws: torch.Generator) -> None:
 
 @torch.no_grad()
 def initialize(model: nn.Module, rules: Rules, seed: int) -> None:
-    """Set every weight of a DiT (Peebles & Xie 2022, section 4; facts of the published weights).
+    """Set every weight of a DiT (Peebles & Xie 2022, section 4, and the released weights).
 
     Linear layers are Xavier-uniform with zero bias, q, k and v as one matrix; the patch embedding
     is Xavier-uniform on its flattened weight; embedding tables and both linear layers of the

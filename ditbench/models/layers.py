@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ditbench.models.extras import HeadNorm, embedding
 from ditbench.models.ops import PLAIN, NormKind, Ops
-from ditbench.models.sincos import FREQUENCIES, timestep_features
+from ditbench.models.sincos import FEATURES, timestep_features
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +80,7 @@ class QKV(Linear):
         return self.normalise(super().forward(x))
 
     def normalise(self, parts: Tensor) -> Tensor:
-        """Apply the norms to what the matrix gives; keys and values are its last 2 D columns."""
+        """Normalise the output of the matrix, whose last 2 D columns are keys and values."""
         if self.k_norm is None:
             return parts
         *q, k, v = parts.split(self.in_features, dim=-1)
@@ -105,7 +105,8 @@ class Attention(nn.Module):
 class CrossAttention(Attention):
     """Multi-head attention of x (N, T, D) to a context (N, S, D).
 
-    One matrix holds q, k and v: Xavier's bound depends on its shape; separate ones start wider.
+    One matrix holds q, k and v, because Xavier's bound depends on its shape: separate ones would
+    start with larger weights.
     """
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:  # type: ignore[override]
@@ -173,9 +174,7 @@ class TimestepEmbedder(nn.Module):
     def __init__(self, spec: Spec) -> None:
         super().__init__()
         D = spec.hidden_size
-        self.mlp = nn.Sequential(
-            Linear(FREQUENCIES, D, spec.ops), nn.SiLU(), Linear(D, D, spec.ops)
-        )
+        self.mlp = nn.Sequential(Linear(FEATURES, D, spec.ops), nn.SiLU(), Linear(D, D, spec.ops))
 
     def forward(self, t: Tensor) -> Tensor:
         """Embed timesteps t (N,) on the scale 0..999, whole or not."""

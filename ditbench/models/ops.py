@@ -30,7 +30,7 @@ def norm(
 
 
 def add(x: Tensor, h: Tensor, gate: Tensor | None = None) -> Tensor:
-    """X + gate * h: a residual connection of x and h (N, T, D), with a gate (N, 1, D)."""
+    """Compute x + gate * h: a residual connection of x and h (N, T, D), gate (N, 1, D) or None."""
     return x + h if gate is None else torch.addcmul(x, gate, h)
 
 

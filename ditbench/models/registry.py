@@ -24,7 +24,7 @@ FILE_MODULE = "ditbench_block_"
 
 _LOCATIONS: dict[str, str] = {}
 _GROUPS: dict[str, list[str]] = {"all": []}
-# Classes registered by `strategy`: a class of a notebook or a function cannot be imported.
+# Classes registered by `strategy`: one defined in a notebook or a function cannot be imported.
 _DECORATED: dict[str, type[Block]] = {}
 
 
@@ -47,10 +47,10 @@ def strategy(name: str, *groups: str) -> Callable[[type[B]], type[B]]:
     """Register the decorated class as a block in this process: `@ditbench.strategy("mine")`.
 
     Decorating a class again, as when a notebook cell is run twice, replaces it. In a file that is
-    given as `--block FILE.py:CLASS` the decorator has no effect: the block is called by its class.
+    given as `--block FILE.py:CLASS` the decorator has no effect: the class names the block.
 
     Args:
-        name: letters, digits and `.-_`; run directories are named by it.
+        name: letters, digits and `.-_`; part of the path of run directories.
         groups: new or existing groups that the block joins besides `all`.
 
     Raises:

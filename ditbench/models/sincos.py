@@ -7,14 +7,14 @@ import math
 import torch
 from torch import Tensor
 
-FREQUENCIES = 256
+FEATURES = 256  # of a timestep
 
 
-def timestep_features(t: Tensor, dim: int = FREQUENCIES, max_period: float = 10_000) -> Tensor:
-    """Cosines, then sines, of t (N,) at dim / 2 geometric frequencies: (N, dim) float32."""
-    half = dim // 2
+def timestep_features(t: Tensor) -> Tensor:
+    """Cosines, then sines, of t (N,) at 128 geometric frequencies: (N, 256) float32."""
+    half = FEATURES // 2
     exponents = torch.arange(half, dtype=torch.float32, device=t.device) / half
-    angles = t.float()[:, None] * torch.exp(-math.log(max_period) * exponents)
+    angles = t.float()[:, None] * torch.exp(-math.log(10_000) * exponents)
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 

@@ -86,7 +86,7 @@ def check_size(size: ModelSize, height: int, width: int) -> None:
     if max(D, size.depth, height // P * (width // P)) > MAX_DIMENSION:
         raise DitbenchError(
             f"{size.name} on {height}x{width} is too large",
-            f"hidden size, depth and number of tokens go up to {MAX_DIMENSION:,}",
+            f"hidden size, depth and number of tokens can be at most {MAX_DIMENSION:,}",
         )
     if height % P or width % P:
         raise DitbenchError(
@@ -96,10 +96,10 @@ def check_size(size: ModelSize, height: int, width: int) -> None:
     if D % size.num_heads:
         raise DitbenchError(
             f"{size.num_heads} heads do not divide hidden size {D}",
-            "hidden size is a multiple of the number of heads",
+            "choose a hidden size that is a multiple of the number of heads",
         )
     if D % 4:
         raise DitbenchError(
             f"hidden size {D} is not a multiple of 4",
-            "2-D sine-cosine positions need sines and cosines for rows and columns",
+            "choose a multiple of 4: 2-D sine-cosine positions need it",
         )

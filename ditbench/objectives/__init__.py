@@ -15,12 +15,7 @@ from ditbench.errors import DitbenchError, unknown_name
 if TYPE_CHECKING:
     from ditbench.objectives.base import Objective
 
-_OBJECTIVES = {"ddpm": "DDPM", "flow": "Flow"}  # module of this package -> its class
-
-
-def objective_names() -> tuple[str, ...]:
-    """The names that `create_objective` accepts."""
-    return tuple(_OBJECTIVES)
+OBJECTIVES = {"ddpm": "DDPM", "flow": "Flow"}  # name (and module) -> class
 
 
 def create_objective(name: str, **options: Any) -> Objective:
@@ -30,10 +25,10 @@ def create_objective(name: str, **options: Any) -> Objective:
         DitbenchError: `name` is unknown (the hint offers the nearest one), or the objective does
             not have one of the options.
     """
-    if name not in _OBJECTIVES:
-        raise unknown_name("objective", name, _OBJECTIVES)
+    if name not in OBJECTIVES:
+        raise unknown_name("objective", name, OBJECTIVES)
     module = import_module(f"{__name__}.{name}")
-    kind: type[Objective] = getattr(module, _OBJECTIVES[name])
+    kind: type[Objective] = getattr(module, OBJECTIVES[name])
     for option in options:
         if option not in signature(kind).parameters:
             raise DitbenchError(

@@ -55,8 +55,8 @@ class DDPM(Objective):
         self.schedule = Schedule.linear(timesteps, *BETAS)
         self.learn_sigma = learn_sigma
         self.max_steps = timesteps
-        # The bound is a sum over T terms, of which each image's t picks one; T times the mean of
-        # the picked terms is an unbiased estimate. At T = 1000 the weight is 1: the two parts of
+        # The bound is a sum of T terms. Each image's t selects one; T times the mean of the
+        # selected terms is an unbiased estimate. At T = 1000 the weight is 1: the two parts of
         # the loss are simply added.
         self.bound_weight = BOUND_WEIGHT * timesteps
 

@@ -31,7 +31,7 @@ class Coefficients(NamedTuple):
         return (x_t - self.sqrt_one_minus_abar * eps) / self.sqrt_abar
 
     def predict_eps(self, x_t: Tensor, x0: Tensor) -> Tensor:
-        """Eps such that `diffuse(x0, eps)` is x_t."""
+        """The noise eps such that `diffuse(x0, eps)` is x_t."""
         return (x_t - self.sqrt_abar * x0) / self.sqrt_one_minus_abar
 
     def posterior_mean(self, x0: Tensor, x_t: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class Schedule:
         abar_before = torch.cat([abar.new_ones(1), abar[:-1]])
         beta = 1 - abar / abar_before
         beta_tilde = beta * (1 - abar_before) / (1 - abar)
-        # At the first step x_0 is known, so the posterior's variance is 0 and its log not finite.
+        # At the first step x_0 is known: the posterior's variance is 0 and its log is not finite.
         # The next step's variance replaces it; a chain of one step has beta alone.
         beta_tilde[0] = beta_tilde[1] if len(abar) > 1 else beta[0]
 

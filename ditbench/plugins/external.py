@@ -46,7 +46,7 @@ def parse_location(text: str) -> str:
     if not attribute.isidentifier() or iskeyword(attribute) or not container:
         raise DitbenchError(f"'{text}' does not name a class in a file or module", HOW_TO_NAME)
     if _is_file(container):
-        # os.path and not Path: symbolic links stay, and a name too long is no error.
+        # os.path and not Path: symbolic links stay, and a name that is too long raises no error.
         path = os.path.abspath(os.path.expanduser(container))  # noqa: PTH100, PTH111
         if not os.path.isfile(path):  # noqa: PTH113
             raise DitbenchError(f"there is no file {container}", f"check the path; {HOW_TO_NAME}")
@@ -57,9 +57,12 @@ def parse_location(text: str) -> str:
 
 
 class ExternalBlock:
-    """A block that is not ditbench's own: its name in tables, and the location of its class.
+    """A block that is not ditbench's own.
 
-    The class itself is given where `ditbench.strategy` registered it.
+    Args:
+        name: in tables and directories.
+        defined_at: the location of its class.
+        decorated: the class, if `ditbench.strategy` registered it.
     """
 
     def __init__(self, name: str, defined_at: str, decorated: type[Block] | None = None) -> None:
@@ -74,7 +77,7 @@ class ExternalBlock:
 
         Raises:
             BlockError: importing its file or module raised.
-            DitbenchError: there is no such module or class, or it is no `Block` with a `forward`.
+            DitbenchError: no such module or class, or not a `Block` that defines `forward`.
         """
         from ditbench.models.blocks.base import Block
 
@@ -108,7 +111,7 @@ class ExternalBlock:
 
     @property
     def location(self) -> str:
-        """Where another process finds the class."""
+        """The location under which another process finds the class."""
         if self._container == "__main__" and self.file:
             return f"{os.path.abspath(self.file)}:{self._attribute}"  # noqa: PTH100
         return self.defined_at
@@ -138,10 +141,10 @@ class ExternalBlock:
 
 
 def _execute(path: str, source: bytes) -> ModuleType:
-    """The module of a file, executed once for each of its contents.
+    """The module of a file; executed once, and again if its content changes.
 
     The directory of the file is not searched for modules: a run records the digest of this one
-    file, so nothing beside it may change the run.
+    file, so other files must not change the run.
     """
     digest = hashlib.sha256(path.encode() + b"\0" + source).hexdigest()
     name = f"{FILE_MODULE}{digest[:16]}"

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from ditbench.models.blocks.base import Block
     from ditbench.models.sizes import ModelSize
 
-# The entry points of packages that have blocks.
+# The group of the entry points that name blocks in installed packages.
 GROUP = "ditbench.blocks"
-# External blocks by name, once they were looked up: configurations name a block without location.
+# External blocks that were looked up, by name: later calls pass the name without the location.
 _EXTERNAL: dict[str, ExternalBlock] = {}
 
 
 def expand_all(names: Iterable[str]) -> list[str]:
     """The blocks of several names, groups and locations, each once; nothing is imported.
 
-    A block given by its location, `./my_block.py:MyBlock`, is called `MyBlock` from then on.
+    The name of a block that is given by its location, `./my_block.py:MyBlock`, is `MyBlock`.
 
     Raises:
         DitbenchError: an unknown name, a location where there is no file, or two locations with
@@ -118,9 +118,9 @@ def restore_block(name: str, location: str, sha256: str, copy: str) -> None:
 
 
 def block_errors(name: str, exit_code: int = EXIT_USAGE) -> AbstractContextManager[None]:
-    """Within it, exceptions of an external block are a `BlockError` with that exit code.
+    """A context manager that turns exceptions of an external block into a `BlockError`.
 
-    Those of ditbench's own blocks are faults of ditbench, and pass.
+    Exceptions of ditbench's own blocks are bugs in ditbench and pass unchanged.
     """
     external = external_block(name)
     if external is None:
@@ -170,18 +170,18 @@ def installed() -> dict[str, list[EntryPoint]]:
 
     Reading them imports nothing of those packages: a broken package breaks only its own blocks.
     """
-    from importlib.metadata import entry_points  # tens of milliseconds, for help pages too
+    from importlib.metadata import entry_points  # slow: tens of milliseconds
 
     found: dict[str, list[EntryPoint]] = {}
     for point in entry_points(group=GROUP):
         others = found.setdefault(point.name, [])
-        if point.value not in [other.value for other in others]:  # one package may be found twice
+        if point.value not in [other.value for other in others]:  # a package may be found twice
             others.append(point)
     return found
 
 
 def _installed_location(name: str) -> str:
-    """The location of an installed block, unless it cannot be used; nothing is imported."""
+    """The location of an installed block; a DitbenchError if it cannot be used. Imports nothing."""
     points = installed()[name]
     block = f"the block '{name}' of {_packages(points)}"
     if len(points) > 1:

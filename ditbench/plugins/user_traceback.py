@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _MAX_MESSAGE = 300  # characters of the exception's own message
-# How the names of the files of ditbench and of the import system begin.
+# Prefixes of the file names of ditbench and of the import system.
 _MACHINERY = (str(Path(__file__).parents[1]), str(importlib.__file__), "<frozen ")
 
 
@@ -36,8 +36,8 @@ def user_traceback(
 ) -> Iterator[None]:
     """Raise a `BlockError` for any exception of a block's code.
 
-    Exceptions of ditbench, of the file system and of memory pass unchanged, unless they came
-    through the block's file, which is None while a module is imported.
+    Exceptions of ditbench, of the file system and of memory pass unchanged, unless the traceback
+    contains the block's file. `file` is None while a module is imported.
     """
     try:
         yield
@@ -74,7 +74,7 @@ def short_path(file: str) -> str:
 
 
 def _user_frames(error: BaseException, file: str | None) -> list[traceback.FrameSummary]:
-    """The frames from the first one in a file on, or in anything but ditbench if it is None."""
+    """The frames from the first one in `file` on; without one, from the first outside ditbench."""
     frames = traceback.extract_tb(error.__traceback__)
     for number, frame in enumerate(frames):
         is_machinery = frame.filename.startswith(_MACHINERY)

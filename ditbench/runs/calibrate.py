@@ -26,19 +26,20 @@ SECONDS = 0.8
 LEAST_PARTS = 3
 # Sampling is timed with these numbers of steps; the difference gives the time per step.
 FEW_STEPS, MORE_STEPS = 1, 3
+TIMES = (
+    "seconds_per_step",
+    "expected_train_seconds",
+    "expected_eval_seconds",
+    "expected_total_seconds",
+)
 
 
 @dataclass(frozen=True)
 class Speed:
-    """The speed of one model on one device.
+    """The speed of one model on one device."""
 
-    Attributes:
-        seconds_per_step: seconds per training step, the median.
-        seconds_per_evaluation: seconds of sampling per evaluation, without scoring.
-    """
-
-    seconds_per_step: float
-    seconds_per_evaluation: float
+    seconds_per_step: float  # of training, the median
+    seconds_per_evaluation: float  # sampling only
 
 
 def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
@@ -51,26 +52,24 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
         say: receives a line of text before each calibration.
 
     Yields:
-        The cost of the model, `lr`, `seed`, `steps`, `images`, `train_flops`, `evaluation_steps` or
-        `evaluation_seconds` (the other is None), `estimated` (whether steps, images and FLOPs
-        follow from the calibration), `backend`, `seconds_per_step`, `expected_train_seconds`,
-        `expected_eval_seconds` (sampling only), `expected_total_seconds` (of the whole run from
-        step 0, without compiling), `path`, `complete`. Times are None for a complete run.
+        Cost, amounts and times of a run from step 0, without compiling and scoring. `estimated`:
+        steps, images and FLOPs follow from the calibration. Times are None for a complete run.
 
     Raises:
         DitbenchError: exit code 1, if memory does not suffice or torch cannot compile.
     """
     speeds: dict[str, Speed] = {}
     for run in plans:
-        # Speed does not depend on the rate, nor the fingerprint on the seed.
-        fingerprint = run.config.with_values(train__lr=1.0).fingerprint
         complete = run.directory.is_complete()
-        if not complete and fingerprint not in speeds:
-            say(f"calibrating {run.config.block} on {run.device}")
-            speeds[fingerprint] = calibrate(run)
-        expected = _of_result(run) if complete else _of_speed(run, speeds[fingerprint])
-        # The number of steps of a time budget is known only afterwards.
-        estimated = not complete and run.budget.steps is None
+        if complete:
+            expected = {"steps": run.directory.read_result()["steps"], **dict.fromkeys(TIMES)}
+        else:
+            # Speed does not depend on the rate, nor the fingerprint on the seed.
+            fingerprint = run.config.with_values(train__lr=1.0).fingerprint
+            if fingerprint not in speeds:
+                say(f"calibrating {run.config.block} on {run.device}")
+                speeds[fingerprint] = calibrate(run)
+            expected = _expected(run, speeds[fingerprint])
         yield {
             "block": run.config.block,
             **run.cost.as_dict(),
@@ -82,41 +81,25 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
             "train_flops": run.train_flops(expected["steps"]),
             **dict.fromkeys(("evaluation_steps", "evaluation_seconds")),
             f"evaluation_{run.budget.unit}s": list(run.budget.marks),
-            "estimated": estimated,
+            # The number of steps of a time budget is known only afterwards.
+            "estimated": not complete and run.budget.steps is None,
             "path": str(run.directory.path),
             "complete": complete,
         }
 
 
-def _of_result(run: Plan) -> dict[str, Any]:
-    unknown = ("seconds_per_step", "expected_train_seconds", "expected_eval_seconds")
-    return {
-        "steps": run.directory.read_result()["steps"],
-        **dict.fromkeys((*unknown, "expected_total_seconds")),
-    }
-
-
-def _of_speed(run: Plan, speed: Speed) -> dict[str, Any]:
+def _expected(run: Plan, speed: Speed) -> dict[str, Any]:
     steps = run.budget.steps
     if steps is None:
         steps = max(len(run.budget.marks), round(run.budget.amount / speed.seconds_per_step))
     train = steps * speed.seconds_per_step
     evaluate = len(run.budget.marks) * speed.seconds_per_evaluation
-    return {
-        "steps": steps,
-        "seconds_per_step": speed.seconds_per_step,
-        "expected_train_seconds": train,
-        "expected_eval_seconds": evaluate,
-        "expected_total_seconds": train + evaluate,
-    }
+    times = (speed.seconds_per_step, train, evaluate, train + evaluate)
+    return {"steps": steps, **dict(zip(TIMES, times, strict=True))}
 
 
 def calibrate(run: Plan) -> Speed:
-    """Time training and sampling of one planned run, with a model that is discarded.
-
-    Raises:
-        DitbenchError: exit code 1, if memory does not suffice or torch cannot compile.
-    """
+    """Time training and sampling of one planned run, with a model that is discarded."""
     with training_errors(run):
         trainer = build_trainer(run)
         return Speed(_time_updates(trainer), _time_evaluation(run, trainer))
@@ -144,10 +127,7 @@ def _time(trainer: Trainer, updates: int) -> float:
 
 
 def _time_evaluation(run: Plan, trainer: Trainer) -> float:
-    """Seconds of sampling per evaluation, extrapolated from one batch and a few steps.
-
-    Two numbers of steps separate the time per step from the time per batch.
-    """
+    """Seconds of sampling per evaluation, extrapolated from one batch and a few steps."""
     config = run.config.eval
     labels = balanced_labels(min(config.batch_size, config.samples), run.dataset.num_classes)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import warnings
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 
 from ditbench import __version__
 from ditbench.errors import DitbenchError
+from ditbench.training.backend import package_version
 
 PACKAGES = ("torch", "torchvision", "torchmetrics", "numpy", "scipy", "scikit-learn")
 
@@ -21,7 +22,7 @@ PACKAGES = ("torch", "torchvision", "torchmetrics", "numpy", "scipy", "scikit-le
 def select_device(name: str) -> torch.device:
     """The device of that name; `auto` is CUDA if available. It becomes the current device.
 
-    Streams and CUDA graphs belong to the current device, whatever the device of the tensors is.
+    Streams and CUDA graphs belong to the current device, not to that of the tensors.
 
     Raises:
         DitbenchError: the device is unknown, or this machine does not have it.
@@ -44,9 +45,8 @@ def select_device(name: str) -> torch.device:
 
 def resolve_precision(precision: str, device: torch.device) -> str:
     """Replace `auto`: bf16 on CUDA devices that support it, otherwise fp32."""
-    if precision != "auto":
-        return precision
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return ("bf16" if has_bf16 else "fp32") if precision == "auto" else precision
 
 
 def device_name(device: torch.device) -> str:
@@ -68,7 +68,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": device_name(device),
         "cuda": torch.version.cuda if device.type == "cuda" else None,
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: package_version(name) for name in PACKAGES},
     }
 
 
@@ -90,15 +90,6 @@ def source_commit() -> tuple[str | None, bool | None]:
 
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+    found = re.search("^model name.*?:(.*)$", text, re.MULTILINE)
+    return found[1].strip() if found else platform.processor()

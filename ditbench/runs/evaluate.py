@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,20 +32,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The outcome of one evaluation.
-
-    Attributes:
-        metrics: the score of each metric, by name.
-        samples: all scored images, uint8 (M, C, H, W).
-        labels: the requested class of each, (M,).
-        seconds: time of sampling and scoring.
-        sampling_seconds: time of sampling.
-    """
+    """The outcome of one evaluation."""
 
     metrics: dict[str, float]
-    samples: Tensor
-    labels: Tensor
-    seconds: float
+    samples: Tensor  # all scored images, uint8 (M, C, H, W)
+    labels: Tensor  # the requested class of each, (M,)
+    seconds: float  # of sampling and scoring
     sampling_seconds: float
 
 
@@ -68,8 +60,7 @@ def evaluate(run: Plan, scorer: Scorer, model: DiT, stop: StopRequest) -> Evalua
         stop.check()
         scorer.update(images.to(run.device), asked.to(run.device))
     metrics = scorer.compute()
-    seconds = time.perf_counter() - started
-    return Evaluation(metrics, samples, labels, seconds, sampling_seconds)
+    return Evaluation(metrics, samples, labels, time.perf_counter() - started, sampling_seconds)
 
 
 def create_scorer(run: Plan) -> Scorer:
@@ -103,8 +94,7 @@ def sample_images(
 ) -> Tensor:
     """Draw one image per label: uint8 (M, C, H, W), on the CPU.
 
-    The noise depends only on the seed of the run and the position in the list, not on block, step
-    or device.
+    The noise depends only on the seed of the run and the position in the list.
 
     Raises:
         Stopped: between two batches, if a stop was requested.
@@ -136,13 +126,9 @@ def sample_images(
 
 @contextmanager
 def _network(model: nn.Module, precision: str) -> Iterator[Callable[..., Tensor]]:
-    """The model for many passes, in a precision; on a GPU as CUDA graphs, if it is ours."""
+    """The model for many passes, in a precision; a DiT on a GPU as CUDA graphs."""
     device = next(model.parameters()).device
-    with ExitStack() as stack:
-        stack.enter_context(mixed_precision(device, precision))
-        if device.type == "cuda" and isinstance(model, DiT):
-            if precision == "bf16":
-                stack.enter_context(bf16_weights(model))
-            yield GraphPerShape(model)
-        else:
-            yield model
+    graphs = device.type == "cuda" and isinstance(model, DiT)
+    halved = bf16_weights(model) if graphs and precision == "bf16" else nullcontext()
+    with mixed_precision(device, precision), halved:
+        yield GraphPerShape(model) if graphs else model

@@ -27,20 +27,12 @@ def first_classes(num_classes: int) -> list[int]:
     return list(range(min(num_classes, GRID_COLUMNS)))
 
 
-def arrange(images: Tensor, labels: Tensor, classes: list[int], rows: int) -> Tensor:
-    """The first `rows` images of each class, row by row: (rows * columns, C, H, W).
-
-    If a class has fewer than `rows` images, the grid has fewer rows.
-    """
-    of_class = [images[labels == label][:rows] for label in classes]
-    rows = min(len(images) for images in of_class)
-    return torch.stack([images[:rows] for images in of_class], dim=1).flatten(0, 1)
-
-
 def save_run_grid(path: Path, samples: Tensor, labels: Tensor, num_classes: int) -> None:
-    """Write the grid of an evaluation; see `save_grid`."""
-    classes = first_classes(num_classes)
-    save_grid(path, arrange(samples, labels, classes, GRID_ROWS), columns=len(classes))
+    """Write the grid of an evaluation, with as many rows as each class has images."""
+    of_class = [samples[labels == label][:GRID_ROWS] for label in first_classes(num_classes)]
+    rows = min(map(len, of_class))
+    images = torch.stack([images[:rows] for images in of_class], dim=1)
+    save_grid(path, images.flatten(0, 1), columns=len(of_class))
 
 
 def save_grid(path: Path, images: Tensor, columns: int) -> None:
@@ -49,11 +41,11 @@ def save_grid(path: Path, images: Tensor, columns: int) -> None:
     Raises:
         DitbenchError: exit code 1, if the file cannot be written.
     """
-    picture = Image.fromarray(tile(images, columns).numpy())
+    picture = Image.fromarray(_tile(images, columns).numpy())
     write_atomically(path, lambda file: picture.save(file, format="PNG"))
 
 
-def tile(images: Tensor, columns: int) -> Tensor:
+def _tile(images: Tensor, columns: int) -> Tensor:
     """Arrange images (M, C, H, W) in a grid with gaps: (height, width, 3) uint8."""
     scale = -(-MIN_TILE // images.shape[-1]) if images.shape[-1] < MIN_TILE else 1
     images = images.expand(-1, 3, -1, -1)

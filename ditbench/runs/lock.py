@@ -23,13 +23,9 @@ else:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file of a run directory; it is removed afterwards.
+    """Hold the lock file of a run directory, which is created if needed; remove it afterwards.
 
-    The operating system releases the lock when the process ends, however it ends: a killed run
-    can be resumed at once.
-
-    Args:
-        path: the lock file; its directory is created.
+    The operating system releases the lock of a process that is killed.
 
     Raises:
         DitbenchError: exit code 1, if another process holds it or it cannot be written.
@@ -43,11 +39,9 @@ def locked(path: Path) -> Iterator[None]:
     finally:
         # Removed while it is held: a process that opens it later creates a new file. If the
         # directory was removed meanwhile, the file may belong to another process and stays.
-        with suppress(OSError):
+        with suppress(OSError), file:
             if _is_still_there(path, file):
                 path.unlink()
-        with suppress(OSError):
-            file.close()
 
 
 def _acquire(path: Path) -> IO[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import re
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -19,9 +21,6 @@ class PeakMemory:
     created, so that a feature extractor is not counted. On a CPU it is the resident memory of the
     whole process, which includes libraries and is available on Linux only.
 
-    Args:
-        device: where training takes place.
-
     Attributes:
         bytes: the peak, or None if it is not known.
     """
@@ -29,7 +28,6 @@ class PeakMemory:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.bytes: int | None = None
-        self._before = 0
         if device.type == "cuda":
             # A trainer and its CUDA graph refer to each other: without a collection, the memory of
             # an earlier one is freed at some later time.
@@ -42,23 +40,15 @@ class PeakMemory:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         elif _CLEAR_REFS.exists():
-            try:
+            with suppress(OSError):  # in some sandboxes: the peak includes everything before
                 _CLEAR_REFS.write_text("5")
-            except OSError:  # forbidden in some sandboxes: the peak includes everything before
-                return
 
     def stop(self) -> None:
         """End a part."""
-        peak = self._peak()
-        if peak is not None:
-            self.bytes = max(peak, self.bytes or 0)
-
-    def _peak(self) -> int | None:
         if self.device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self.device) - self._before
-        if not _STATUS.exists():
-            return None
-        for line in _STATUS.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-        return None
+            peak = torch.cuda.max_memory_allocated(self.device) - self._before
+        elif _STATUS.exists() and (found := re.search(r"VmHWM:\s*(\d+)", _STATUS.read_text())):
+            peak = int(found[1]) * 1024
+        else:
+            return
+        self.bytes = max(peak, self.bytes or 0)

@@ -6,22 +6,28 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from ditbench.data import load_dataset
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.metrics import extractor_class
+from ditbench.models.cost import Cost, count
+from ditbench.models.dit import DiT
+from ditbench.models.ops import PLAIN, Ops
+from ditbench.objectives import create_objective
 from ditbench.plugins.lookup import (
+    block_errors,
     check_block,
     check_options,
     external_block,
     find_block,
     own_options,
 )
-from ditbench.rundir import RunDirectory
+from ditbench.rundir import SWEEP, RunDirectory
 from ditbench.runs.environment import device_name, resolve_precision
-from ditbench.runs.parts import build_model, build_objective, count_cost
 from ditbench.training.backend import BACKENDS, PLAIN_BACKEND, Backend, choose
-from ditbench.training.budget import create_budget
+from ditbench.training.budget import REHEARSAL, create_budget
 from ditbench.training.graph import WARM_UP
 from ditbench.training.trainer import Trainer
 
@@ -29,34 +35,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import torch
-
     from ditbench.config import RunConfig
     from ditbench.data.dataset import ImageDataset
-    from ditbench.models.cost import Cost
     from ditbench.objectives.base import Objective
     from ditbench.training.budget import Budget
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is known of a run before it trains.
+    """Everything that is known of a run before it trains."""
 
-    Attributes:
-        config: with precision and sampler resolved.
-        directory: the run directory.
-        cost: the cost of the model.
-        dataset: the images.
-        objective: loss and samplers.
-        device: where to train.
-        budget: how long to train. A budget in FLOPs is a number of steps here.
-        backend: what computes a training step.
-        begun: the backend that a run to be resumed was begun with; otherwise None.
-        notes: further entries of env.json, such as the origin of a learning rate.
-        sweeps: whether this is one of several runs that differ in the learning rate.
-    """
-
-    config: RunConfig
+    config: RunConfig  # without `auto`, see `resolve`
     directory: RunDirectory
     cost: Cost
     dataset: ImageDataset
@@ -64,31 +53,26 @@ class Plan:
     device: torch.device
     budget: Budget
     backend: Backend = PLAIN_BACKEND
-    begun: str | None = None
+    begun: str | None = None  # the backend that a run to be resumed was begun with
+    # Further entries of env.json: the origin of a learning rate, or a sweep.
     notes: dict[str, Any] = field(default_factory=dict)
-    sweeps: bool = False
 
     @property
     def label(self) -> str:
         """A name that is unique among the runs of one command."""
-        rate = f" lr {self.config.train.lr:g}" if self.sweeps else ""
+        rate = f" lr {self.config.train.lr:g}" if SWEEP in self.notes else ""
         return f"{self.config.block}{rate} seed {self.config.seed}"
 
     @property
     def rehearsal(self) -> int:
-        """The updates of a discarded model that precede training, see `run.rehearse`."""
-        if self.device.type == "cuda":  # its steps become a CUDA graph
-            return max(self.budget.rehearsal, WARM_UP + 1)
-        return max(self.budget.rehearsal, int(self.backend.compiles))
+        """The updates of a discarded model that precede training, which are not timed."""
+        # On a GPU the steps become a CUDA graph.
+        first = WARM_UP + 1 if self.device.type == "cuda" else int(self.backend.compiles)
+        return max(first, REHEARSAL if self.budget.steps is None else 0)
 
     def train_flops(self, steps: int) -> float:
         """The floating-point operations of training: 3 x forward MACs x 2 x images."""
         return self.cost.train_flops_per_image * (steps * self.config.train.batch_size)
-
-
-def plan(config: RunConfig, out: Path, device: torch.device) -> Plan:
-    """Plan one run; see `plan_all`."""
-    return plan_all([config], out, device)[0]
 
 
 def plan_all(
@@ -99,25 +83,20 @@ def plan_all(
 ) -> list[Plan]:
     """Check configurations against everything that they name. Nothing is written.
 
-    Runs on the same images share them.
-
     Args:
-        configs: one per run.
+        configs: one per run; runs on the same images share them.
         out: the parent of the run directories.
         device: where to train.
         settle: a last change of the configurations, in which no `auto` is left.
 
     Raises:
-        DitbenchError: an unknown name; a batch larger than the dataset; a patch size that does not
-            divide the images; features that do not fit them; a sampler that the objective does not
-            have; data that differ from those of the configuration; fewer steps than evaluations;
-            an option that no block has; a backend that does not work on this machine.
+        DitbenchError: an unknown name; an option that no block has; settings that do not fit the
+            data or each other; a backend that does not work on this machine.
     """
-    for config in configs:
-        check_options([each.block for each in configs], config.model.size, config.options)
     read = cache(load_dataset)
     parts = []
     for config in configs:
+        check_options([each.block for each in configs], config.model.size, config.options)
         dataset = read(config.data.name, config.data.path)
         _check_data(config, dataset)
         extractor_class(config.metrics.features, dataset)
@@ -127,31 +106,23 @@ def plan_all(
     costs: dict[str, Cost] = {}
     plans = []
     for config, (_, dataset, objective) in zip(settled, parts, strict=True):
-        if config.fingerprint not in costs:  # seeds share it
-            costs[config.fingerprint] = count_cost(config, dataset, objective)
-        cost = costs[config.fingerprint]
-        directory = RunDirectory.of(
-            out, config.preset, config.block, config.seed, config.fingerprint
-        )
+        fingerprint = config.fingerprint
+        if fingerprint not in costs:  # seeds share it
+            costs[fingerprint] = count_cost(config, dataset, objective)
+        cost = costs[fingerprint]
+        directory = RunDirectory.of(out, config.preset, config.block, config.seed, fingerprint)
         budget = create_budget(config, cost)
         begun = begun_backend(directory, config, device)
-        backend = choose_backend(config, device, directory, begun)
-        plans.append(
-            Plan(config, directory, cost, dataset, objective, device, budget, backend, begun)
-        )
+        # A complete run needs no backend, and none is looked for.
+        complete = directory.is_complete()
+        backend = PLAIN_BACKEND if complete else choose_backend(config, device, begun)
+        run = Plan(config, directory, cost, dataset, objective, device, budget, backend, begun)
+        plans.append(run)
     return plans
 
 
-def choose_backend(
-    config: RunConfig, device: torch.device, directory: RunDirectory, begun: str | None
-) -> Backend:
-    """The backend of a run; a complete run needs none, and none is looked for.
-
-    Raises:
-        DitbenchError: exit code 1, if the backend in the configuration does not work here.
-    """
-    if directory.is_complete():
-        return PLAIN_BACKEND
+def choose_backend(config: RunConfig, device: torch.device, begun: str | None = None) -> Backend:
+    """The backend of a run; see `choose`."""
     train = config.train
     return choose(train.backend, find_block(config.block), train.precision, device, begun)
 
@@ -176,16 +147,9 @@ def begun_backend(directory: RunDirectory, config: RunConfig, device: torch.devi
 
 def build_trainer(run: Plan) -> Trainer:
     """A trainer of a planned run, at step 0."""
-    model = build_model(run.config, run.dataset, run.objective, run.device, run.backend.ops)
-    return Trainer(
-        run.config,
-        model,
-        run.objective,
-        run.dataset,
-        run.device,
-        run.budget,
-        backend=run.backend,
-    )
+    config, objective, dataset, device = run.config, run.objective, run.dataset, run.device
+    model = build_model(config, dataset, objective, device, run.backend.ops)
+    return Trainer(config, model, objective, dataset, device, run.budget, backend=run.backend)
 
 
 def _check_data(config: RunConfig, dataset: ImageDataset) -> None:
@@ -212,8 +176,8 @@ def resolve(
 ) -> RunConfig:
     """Replace every `auto`, so that the fingerprint covers what is done; check the sampler.
 
-    Of the options, those of the block are kept and its defaults are added. The location and the
-    digest of an external block are added as well.
+    Of the options, those of the block are kept; its defaults, and the location and the digest of an
+    external block, are added.
     """
     asked = None if config.eval.sampler == "auto" else config.eval.sampler
     external = external_block(config.block)
@@ -225,3 +189,48 @@ def resolve(
         train__precision=resolve_precision(config.train.precision, device),
         eval__sampler=objective.check_sampling(asked, config.eval.sampling_steps),
     )
+
+
+def model_arguments(
+    config: RunConfig, dataset: ImageDataset, objective: Objective
+) -> dict[str, Any]:
+    """The arguments of both `DiT` and `cost.count` for a run."""
+    return {
+        "block": find_block(config.block),
+        "size": config.model.size,
+        "height": dataset.height,
+        "width": dataset.width,
+        "channels": dataset.channels,
+        "out_channels": objective.output_channels(dataset.channels),
+        "num_classes": dataset.num_classes,
+        "mlp_ratio": config.model.mlp_ratio,
+        "options": config.options,
+        **config.model.switches,
+    }
+
+
+def count_cost(config: RunConfig, dataset: ImageDataset, objective: Objective) -> Cost:
+    """The cost of the model of a run. Raises a DitbenchError if it cannot be built."""
+    with block_errors(config.block):
+        return count(**model_arguments(config, dataset, objective))
+
+
+def build_model(
+    config: RunConfig,
+    dataset: ImageDataset,
+    objective: Objective,
+    device: torch.device,
+    ops: Ops = PLAIN,
+) -> DiT:
+    """The initialised model of a run."""
+    with torch.device("meta"):  # torch's own initialisation draws from the global generator
+        model = DiT(**model_arguments(config, dataset, objective), ops=ops)
+    model.to_empty(device="cpu")
+    model.initialize(config.seed)
+    return model.to(device)
+
+
+def build_objective(config: RunConfig) -> Objective:
+    """The objective of a run."""
+    options = config.objective.model_dump(exclude={"name"}, exclude_none=True)
+    return create_objective(config.objective.name, **options)

@@ -1,10 +1,10 @@
-"""Reporters for people: live bars on a terminal, plain lines elsewhere."""
+"""What is reported of a run while it is executed: live bars on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -12,7 +12,6 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from ditbench.errors import one_line
 from ditbench.rundir import metric_suffix
-from ditbench.runs.reporter import Reporter
 from ditbench.training.budget import plain
 
 if TYPE_CHECKING:
@@ -27,8 +26,33 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LINES = 5.0
 
 
+class Reporter:
+    """Receives the events of runs, one run after the other; this one ignores them."""
+
+    def started(self, plan: Plan, step: int, seconds: float) -> None:
+        """A run starts, at step 0 or, with its seconds of training so far, at a checkpoint."""
+
+    def logged(self, row: Logged) -> None:
+        """A row was added to train.csv."""
+
+    def evaluated(self, row: dict[str, Any]) -> None:
+        """A row was added to eval.csv."""
+
+    def warned(self, text: str) -> None:
+        """Something is not as expected; the run continues."""
+
+    def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
+        """The run is complete; `reused` if it was complete before. `result` is result.json."""
+
+    def failed(self, plan: Plan, error: DitbenchError) -> None:
+        """The run ended in an error; the other runs continue."""
+
+
+SILENT = Reporter()
+
+
 class Quiet(Reporter):
-    """Prints warnings and failures on stderr, and nothing else; results still go to stdout."""
+    """Prints warnings and failures on stderr, and results on stdout."""
 
     def warned(self, text: str) -> None:
         """Print a warning."""
@@ -43,7 +67,7 @@ class Quiet(Reporter):
         """Stop drawing."""
 
     def say(self, text: str) -> None:
-        """Print a result on stdout. Nothing is drawn between two runs."""
+        """Print a result on stdout, between two runs."""
         print(text, flush=True)
 
     def _complain(self, text: str) -> None:
@@ -51,20 +75,15 @@ class Quiet(Reporter):
 
 
 class _Progress(Quiet):
-    """Knows which run of how many this is, and how far it is.
-
-    Args:
-        console: where to print.
-        runs: the number of runs.
-    """
+    """Knows which run of how many this is, and how far it is."""
 
     budget: Budget
+    label: str
+    number = 0
 
     def __init__(self, console: Console, runs: int) -> None:
         self.console = console
         self.runs = runs
-        self.number = 0
-        self.label = ""
 
     def _next(self, plan: Plan) -> None:
         self.number += 1
@@ -85,11 +104,11 @@ class Lines(_Progress):
         """Print what is trained, and for how long."""
         self._next(plan)
         self.last_line = time.monotonic()
-        budget = self.budget
-        start = f"from {budget.unit} {plain(self._position(step, seconds))} of" if step else "for"
+        unit, position = plan.budget.unit, plain(self._position(step, seconds))
+        start = f"from {unit} {position} of" if step else "for"
         self._line(
             f"{plan.cost.model} on {plan.dataset.name}, {plan.config.objective.name}, "
-            f"{start} {plain(budget.amount)} {budget.unit}s"
+            f"{start} {plain(plan.budget.amount)} {unit}s"
         )
 
     def logged(self, row: Logged) -> None:
@@ -123,26 +142,25 @@ class Lines(_Progress):
 
 
 class Bars(_Progress):
-    """Draws one live bar per run, one after the other; results are printed between them.
+    """Draws a live bar per run, in 80 columns; results are printed between two bars."""
 
-    A bar fits into 80 columns: of the metrics it shows FID only.
-    """
-
-    def __init__(self, console: Console, runs: int) -> None:
-        super().__init__(console, runs)
-        self.progress = self._new_progress()
-        self.task = TaskID(0)
+    progress: Progress
 
     def started(self, plan: Plan, step: int, seconds: float) -> None:
         """Start a new bar."""
         self._next(plan)
-        self.progress = self._new_progress()
-        self.task = self.progress.add_task(
-            self.label,
-            total=self.budget.amount,
-            **self._reached(step, seconds),
-            state="",
-            metrics="",
+        self.progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("[green]{task.fields[place]}", justify="right"),
+            TextColumn("{task.fields[state]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("[cyan]{task.fields[metrics]}"),
+            console=self.console,
+        )
+        reached = self._reached(step, seconds)
+        self.progress.add_task(
+            self.label, total=self.budget.amount, **reached, state="", metrics=""
         )
         self.progress.start()
 
@@ -164,25 +182,16 @@ class Bars(_Progress):
 
     def close(self) -> None:
         """Stop drawing the last bar; what follows is printed below it."""
-        self.progress.stop()
-
-    def _new_progress(self) -> Progress:
-        return Progress(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=None),
-            TextColumn("[green]{task.fields[place]}", justify="right"),
-            TextColumn("{task.fields[state]}"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("[cyan]{task.fields[metrics]}"),
-            console=self.console,
-        )
+        if self.number:
+            self.progress.stop()
 
     def _reached(self, step: int, seconds: float) -> dict[str, Any]:
         position = self._position(step, seconds)
-        return {"completed": position, "place": self.budget.place(position) + self.budget.symbol}
+        symbol = " s" if self.budget.unit == "second" else ""
+        return {"completed": position, "place": self.budget.place(position) + symbol}
 
     def _update(self, **fields: Any) -> None:
-        self.progress.update(self.task, **fields)
+        self.progress.update(TaskID(0), **fields)  # each bar is the only one of its `Progress`
 
 
 @contextmanager
@@ -190,11 +199,8 @@ def reporter(runs: int, *, quiet: bool) -> Iterator[Quiet]:
     """The reporter for stderr: bars on a terminal, lines in a pipe, warnings only if quiet."""
     console = Console(stderr=True)
     kind = Bars if console.is_terminal else Lines
-    chosen = Quiet() if quiet else kind(console, runs)
-    try:
+    with closing(Quiet() if quiet else kind(console, runs)) as chosen:
         yield chosen
-    finally:
-        chosen.close()
 
 
 def fid(row: dict[str, Any]) -> str:

@@ -25,24 +25,19 @@ def environment_facts(run: Plan) -> dict[str, Any]:
     return facts
 
 
-def cost_table(run: Plan) -> dict[str, Any]:
-    """The contents of cost.json."""
+def write_description(run: Plan, facts: dict[str, Any], *, resumed: bool) -> None:
+    """Write what is known before training; what an earlier start left is removed."""
     steps = run.budget.steps
-    return {
+    cost = {
         "block": run.config.block,
         **run.cost.as_dict(),
         "train_flops_per_image": run.cost.train_flops_per_image,
         # Under a time budget, only the result says how many steps were made.
         "train_flops": None if steps is None else run.train_flops(steps),
     }
-
-
-def write_description(run: Plan, facts: dict[str, Any], *, resumed: bool) -> None:
-    """Write what is known before training; what an earlier start left is removed."""
     external = external_block(run.config.block)
     write = run.directory.describe if resumed else run.directory.start
-    source = external.source if external else None
-    write(run.config.to_toml(), facts, cost_table(run), source)
+    write(run.config.to_toml(), facts, cost, external.source if external else None)
 
 
 def evaluation_row(

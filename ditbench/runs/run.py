@@ -5,18 +5,19 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from ditbench.config import read_toml
 from ditbench.data.dataset import NotNumbers
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
+from ditbench.rundir import RunDirectory
 from ditbench.runs import records
 from ditbench.runs.evaluate import create_scorer, evaluate
 from ditbench.runs.grid import save_run_grid
 from ditbench.runs.lock import locked
 from ditbench.runs.memory import PeakMemory
 from ditbench.runs.plan import build_trainer
-from ditbench.runs.reporter import SILENT
+from ditbench.runs.progress import SILENT
 from ditbench.runs.runtime_errors import out_of_memory_as_error, training_errors
-from ditbench.runs.stale_run import stale_run
 from ditbench.training.checkpoint import Saver, resume
 from ditbench.training.nonfinite import Diverged
 from ditbench.training.stop import Stopped, StopRequest
@@ -25,7 +26,7 @@ from ditbench.training.trainer import EvaluationDue, Logged
 if TYPE_CHECKING:
     from ditbench.metrics.score import Scorer
     from ditbench.runs.plan import Plan
-    from ditbench.runs.reporter import Reporter
+    from ditbench.runs.progress import Reporter
     from ditbench.training.trainer import Trainer
 
 
@@ -35,11 +36,6 @@ def execute(
     """Train and evaluate one planned run.
 
     A complete run is not repeated. An interrupted run resumes from its last checkpoint.
-
-    Args:
-        run: from `plan`.
-        reporter: receives the events of the run.
-        stop: a request to save and leave, checked after every step.
 
     Returns:
         The contents of result.json.
@@ -71,7 +67,7 @@ def execute(
 
 def _train(run: Plan, scorer: Scorer, reporter: Reporter, stop: StopRequest) -> dict[str, Any]:
     """Train and evaluate, from the last checkpoint if there is one; returns the result."""
-    rehearse(run)
+    _rehearse(run)
     memory = PeakMemory(run.device)
     memory.start()
     trainer = build_trainer(run)
@@ -98,19 +94,15 @@ def _train(run: Plan, scorer: Scorer, reporter: Reporter, stop: StopRequest) -> 
         saver.save()
         raise
     except (Diverged, NotNumbers) as error:  # NotNumbers: finite weights, but samples with NaN
-        facts = vars(error.found) if isinstance(error, Diverged) else {"step": trainer.step}
+        facts = error.facts if isinstance(error, Diverged) else {"step": trainer.step}
         with suppress(DitbenchError):  # a full disk must not hide the divergence
             run.directory.write_failure({"reason": error.message, **facts})
         raise
     return records.result(run, trainer, scorer, memory)
 
 
-def rehearse(run: Plan) -> None:
-    """Make some updates with a model that is discarded.
-
-    What happens once per process or device, such as compiling and loading kernels, is then not
-    counted as training time of the run.
-    """
+def _rehearse(run: Plan) -> None:
+    """Make some updates with a model that is discarded: compiling is not counted as training."""
     if updates := run.rehearsal:
         trainer = build_trainer(run)
         for _ in range(updates):
@@ -139,15 +131,27 @@ def _open(run: Plan, trainer: Trainer, reporter: Reporter) -> None:
         records.write_description(run, facts, resumed=True)
 
 
+def stale_run(run: Plan) -> RunDirectory | None:
+    """An unfinished run of the same seed and external block, whose file was edited since."""
+    now = run.config.strategy
+    if now.location is None:
+        return None
+    for path in sorted(run.directory.path.parent.glob(f"seed{run.config.seed}-*")):
+        other, then = RunDirectory(path), {}
+        if other.config.is_file() and not other.is_complete():
+            with suppress(DitbenchError):  # a damaged file is reported where that run is read
+                then = read_toml(other.config).get("strategy", {})
+        same = isinstance(then, dict) and then.get("location") == now.location
+        if same and then.get("sha256") != now.sha256:
+            return other
+    return None
+
+
 def _evaluate(
     run: Plan, scorer: Scorer, trainer: Trainer, due: EvaluationDue, stop: StopRequest
 ) -> dict[str, Any]:
     """Evaluate, write the sample grid, and return the row of eval.csv."""
     evaluation = evaluate(run, scorer, trainer.ema.model, stop)
-    save_run_grid(
-        run.directory.samples(due.step),
-        evaluation.samples,
-        evaluation.labels,
-        run.dataset.num_classes,
-    )
+    path, classes = run.directory.samples(due.step), run.dataset.num_classes
+    save_run_grid(path, evaluation.samples, evaluation.labels, classes)
     return records.evaluation_row(run, scorer, evaluation, due)

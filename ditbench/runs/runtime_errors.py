@@ -22,11 +22,7 @@ _COMPILER = ("torch._dynamo", "torch._inductor")
 
 @contextmanager
 def training_errors(run: Plan) -> Iterator[None]:
-    """Raise a DitbenchError for whatever stops training and is not a defect of ditbench.
-
-    That is: memory that does not suffice, a compilation that fails, and any exception of an
-    external block.
-    """
+    """Raise a DitbenchError for too little memory, a failed compilation or an external block."""
     with block_errors(run.config.block, EXIT_FAILED), out_of_memory_as_error(run):
         try:
             yield
@@ -44,11 +40,11 @@ def out_of_memory_as_error(run: Plan) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        config = run.config
+        training, sampling = run.config.train.batch_size, run.config.eval.batch_size
         raise DitbenchError(
-            f"{run.device} ran out of memory: batch size {config.train.batch_size} in training, "
-            f"{config.eval.batch_size} in sampling, {config.train.precision}",
-            f"lower one: --batch-size {max(1, config.train.batch_size // 2)} or "
-            f"--set eval.batch_size={max(1, config.eval.batch_size // 2)}",
+            f"{run.device} ran out of memory: batch size {training} in training, "
+            f"{sampling} in sampling, {run.config.train.precision}",
+            f"lower one: --batch-size {max(1, training // 2)} or "
+            f"--set eval.batch_size={max(1, sampling // 2)}",
             EXIT_FAILED,
         ) from error

@@ -14,13 +14,11 @@ from ditbench.rundir import RunDirectory
 from ditbench.runs.environment import select_device
 from ditbench.runs.evaluate import sample_images
 from ditbench.runs.grid import first_classes, save_grid
-from ditbench.runs.parts import build_model, build_objective
+from ditbench.runs.plan import build_model, build_objective
 from ditbench.training.checkpoint import load_ema
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from ditbench.data.dataset import ImageDataset
 
 # The most pixels of a grid: 8192 x 8192.
 MAX_PIXELS = 2**26
@@ -35,25 +33,18 @@ def sample_grid(
     settings: dict[str, Any],
     device_name: str,
 ) -> None:
-    """Draw `per_class` images of each class and write them as a grid, one column per class.
+    """Draw `per_class` images of each class and write them as a PNG grid, one column per class.
 
-    Args:
-        run: a run directory with a checkpoint.
-        output: a PNG file.
-        classes: labels; None means the first ten.
-        per_class: the number of rows.
-        settings: arguments of `RunConfig.with_values`; None keeps the setting of the run.
-        device_name: see `select_device`.
+    Without classes, these are the first ten. A setting (see `RunConfig.with_values`) that is None
+    stays that of the run.
 
     Raises:
-        DitbenchError: there is no run or no checkpoint; an external block is missing or has
-            changed; the data do not have a class; the grid is too large; the output cannot be
-            written.
+        DitbenchError: no run or checkpoint; an external block is missing or has changed; the data
+            do not have a class; the grid is too large; the output cannot be written.
     """
     directory = RunDirectory(run)
-    config = _read_config(directory).with_values(
-        **{key: value for key, value in settings.items() if value is not None}
-    )
+    given = {key: value for key, value in settings.items() if value is not None}
+    config = _read_config(directory).with_values(**given)
     device = select_device(device_name)
     dataset = load_dataset(config.data.name, config.data.path)
     if classes is None:
@@ -63,26 +54,21 @@ def sample_grid(
             raise DitbenchError(
                 f"class {label} is not in the data", f"labels are 0 to {dataset.num_classes - 1}"
             )
-    _check_size(per_class * len(classes), dataset)
+    count = per_class * len(classes)
+    if count * dataset.height * dataset.width > MAX_PIXELS:  # before memory is allocated
+        raise DitbenchError(
+            f"{count} images of {dataset.width}x{dataset.height} are too many for one grid",
+            "draw fewer images: --per-class 8, or --classes 0,1,2",
+        )
     objective = build_objective(config)
-    objective.check_sampling(
-        None if config.eval.sampler == "auto" else config.eval.sampler, config.eval.sampling_steps
-    )
+    sampler = None if config.eval.sampler == "auto" else config.eval.sampler
+    objective.check_sampling(sampler, config.eval.sampling_steps)
     with block_errors(config.block, EXIT_FAILED):
         model = build_model(config, dataset, objective, torch.device("cpu"))
         load_ema(directory.checkpoint, model)
         labels = torch.tensor(classes).repeat(per_class)
         images = sample_images(model.to(device).eval(), config, objective, dataset, labels)
     save_grid(output, images, columns=len(classes))
-
-
-def _check_size(count: int, dataset: ImageDataset) -> None:
-    """Raise a DitbenchError if a grid is too large, before memory is allocated for it."""
-    if count * dataset.height * dataset.width > MAX_PIXELS:
-        raise DitbenchError(
-            f"{count} images of {dataset.width}x{dataset.height} are too many for one grid",
-            "draw fewer images: --per-class 8, or --classes 0,1,2",
-        )
 
 
 def _read_config(directory: RunDirectory) -> RunConfig:
@@ -97,11 +83,7 @@ def _read_config(directory: RunDirectory) -> RunConfig:
             "reference runs have none; train your own with `ditbench run`",
         )
     config = validate(read_toml(directory.config))
-    if config.strategy.location is not None and config.strategy.sha256 is not None:
-        restore_block(
-            config.block,
-            config.strategy.location,
-            config.strategy.sha256,
-            str(directory.strategy),
-        )
+    origin = config.strategy
+    if origin.location is not None and origin.sha256 is not None:
+        restore_block(config.block, origin.location, origin.sha256, str(directory.strategy))
     return config

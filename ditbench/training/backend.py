@@ -33,15 +33,10 @@ _DAMAGED = re.compile(r"(/.+\.so): (file too short|invalid ELF header|.*file dat
 
 @dataclass(frozen=True)
 class Backend:
-    """The backend of a run.
-
-    Attributes:
-        name: `plain`, `compile` or `kernels`.
-        fallback: why it is not the preferred one, in one line; None where it is.
-    """
+    """The backend of a run: `plain`, `compile` or `kernels`."""
 
     name: str
-    fallback: str | None = None
+    fallback: str | None = None  # why it is not the preferred one, in one line
 
     @property
     def ops(self) -> Ops:
@@ -68,7 +63,7 @@ class Backend:
         return {
             "backend": self.name,
             "backend_fallback": self.fallback,
-            "triton": None if self.name == "plain" else _triton_version(),
+            "triton": None if self.name == "plain" else package_version("triton"),
         }
 
 
@@ -91,16 +86,9 @@ def choose(
 ) -> Backend:
     """The backend of a run.
 
-    `auto` is what a resumed run was begun with; on a CPU and in float32 plain; in bf16 on a GPU
-    kernels for blocks that are made for them (`Block.fused`), compile for others. Where that does
-    not work here, `auto` takes the next simpler one.
-
-    Args:
-        asked: one of `BACKENDS`.
-        block: the class of the block.
-        precision: `bf16` or `fp32`.
-        device: where to train.
-        begun: the backend of a run that is resumed.
+    `auto` is what a resumed run was `begun` with; plain on a CPU and in float32; in bf16 on a GPU
+    kernels for blocks with `Block.fused`, compile for others. If that does not work here, it is
+    the next simpler one.
 
     Raises:
         DitbenchError: an unknown name; exit code 1, a backend that does not work here.
@@ -156,8 +144,9 @@ def cannot_run(name: str, reason: str) -> DitbenchError:
     )
 
 
-def _triton_version() -> str | None:
+def package_version(name: str) -> str | None:
+    """The version of an installed package, or None."""
     try:
-        return version("triton")
+        return version(name)
     except PackageNotFoundError:
         return None

@@ -17,15 +17,11 @@ if TYPE_CHECKING:
 class Batches:
     """Endless random permutations of the dataset, split into batches. No image is skipped.
 
-    The images are moved to the device once and stay uint8 there. A batch is a function of the
-    seed and the step: every block sees the same batches, and a resumed run needs no state.
+    The images stay on the device as uint8. A batch is a function of the seed and the step: every
+    block sees the same batches, and a resumed run needs no state.
 
-    Args:
-        dataset: images (M, C, H, W) and labels (M,).
-        batch_size: N, at most M.
-        seed: the seed of the run.
-        horizontal_flip: mirror each image with probability 1/2.
-        device: the device of the batches.
+    A batch has at most as many images as the dataset. With `horizontal_flip`, each image is
+    mirrored with probability 1/2.
     """
 
     def __init__(
@@ -71,9 +67,8 @@ class Batches:
         """The positions of the images of a step, (N,)."""
         epoch, start = divmod(step * self.batch_size, len(self.images))
         index = self._order(epoch)[start : start + self.batch_size]
-        if len(index) < self.batch_size:
-            rest = self._order(epoch + 1)[: self.batch_size - len(index)]
-            index = torch.cat([index, rest])
+        if rest := self.batch_size - len(index):
+            index = torch.cat([index, self._order(epoch + 1)[:rest]])
         return index
 
     def _order(self, epoch: int) -> Tensor:
@@ -86,10 +81,9 @@ class Batches:
 
 
 def drop_labels(y: Tensor, probability: float, null_class: int, draws: torch.Generator) -> Tensor:
-    """Replace labels y (N,) by the null class, each with the given probability.
+    """Replace labels y (N,) by the null class, each with the given probability, in training.
 
-    Used in training only: the model learns both the conditional and the unconditional prediction
-    (Ho & Salimans 2022).
+    The model learns both the conditional and the unconditional prediction (Ho & Salimans 2022).
     """
     dropped = torch.rand(y.shape, generator=draws, device=draws.device) < probability
     return torch.where(dropped.to(y.device), null_class, y)

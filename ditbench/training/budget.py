@@ -1,13 +1,13 @@
 """How long training lasts, and when it logs and evaluates.
 
-Everything is measured in the unit of the budget. A position is the number of steps, or seconds,
-used so far. Warm-up, log and evaluations depend on the position and so scale with the budget.
+A position is how much of the budget is used, in its unit: steps or seconds. Warm-up, log and
+evaluations depend on the position alone.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ditbench.errors import DitbenchError
 
@@ -19,52 +19,52 @@ if TYPE_CHECKING:
 
 # Rows of train.csv per run. Each row synchronizes with the device once.
 LOG_ROWS = 200
+# Updates of a discarded model before a time budget starts, so that what a device does once, such
+# as loading kernels, does not count as training time.
+REHEARSAL = 3
 
 
-class Budget(ABC):
-    """An amount of training. Training ends with the last evaluation.
+@dataclass(frozen=True)
+class Budget:
+    """Steps, or seconds of training without evaluation. Training ends with the last evaluation.
 
-    Args:
+    At least one update precedes each evaluation, even if it takes longer than the time for it.
+
+    Attributes:
         amount: the whole budget, in its unit.
         steps: the number of updates, or None if it depends on the clock.
         marks: the positions at which to evaluate, ascending; the last is the amount.
-        log_interval: the distance between two rows of the log, in the unit of the budget.
-        warmup: the fraction of the budget during which the learning rate rises.
-
-    Attributes:
-        unit: the name of the unit, singular.
-        symbol: printed after a number in this unit.
-        rehearsal: updates with a discarded model before training starts.
+        log_interval: the distance between two rows of the log.
+        warmup: the position up to which the learning rate rises.
     """
 
-    unit: ClassVar[str]
-    symbol: ClassVar[str]
-    rehearsal: ClassVar[int] = 0
+    amount: float
+    steps: int | None
+    marks: Sequence[float]
+    log_interval: float
+    warmup: float
 
-    def __init__(
-        self,
-        amount: float,
-        steps: int | None,
-        marks: Sequence[float],
-        log_interval: float,
-        warmup: float,
-    ) -> None:
-        self.amount = amount
-        self.steps = steps
-        self.marks = marks
-        self.log_interval = log_interval
-        self.warmup = warmup * amount
+    @property
+    def unit(self) -> str:
+        """The name of the unit, singular."""
+        return "second" if self.steps is None else "step"
 
-    @abstractmethod
     def position(self, step: int, seconds: Callable[[], float]) -> float:
-        """How much is used after so many updates and seconds, in the unit of the budget.
+        """The position after so many updates and seconds.
 
-        `seconds` is called only if it matters: reading the clock may synchronize with the device.
+        `seconds` is called under a time budget only: it may synchronize with the device.
         """
+        return seconds() if self.steps is None else step
 
-    @abstractmethod
     def ramp(self, position: float) -> float:
-        """The factor of the learning rate, 0 to 1, for the update that begins at a position."""
+        """The factor of the learning rate, 0 to 1, for the update that begins at a position.
+
+        It is linear. With steps, it is above 0 at the first update and 1 at the last of the
+        warm-up. With seconds, the first update only initializes the moments of the optimizer.
+        """
+        if self.steps is not None:
+            return min(1.0, (position + 1) / max(self.warmup, 1.0))
+        return 1.0 if position >= self.warmup else position / self.warmup
 
     def logs(self, before: float, after: float) -> bool:
         """Whether the update between two positions is followed by a row of the log."""
@@ -79,54 +79,20 @@ class Budget(ABC):
         return evaluations >= len(self.marks)
 
     def place(self, position: float) -> str:
-        """`78/1200`: a position and the amount."""
+        """A position and the amount: `78/1200`."""
         return f"{plain(position)}/{plain(self.amount)}"
 
 
-class StepBudget(Budget):
-    """A number of updates, with at most as many evaluations."""
-
-    unit = "step"
-    symbol = ""
-
-    def __init__(self, steps: int, points: int, warmup: float) -> None:
-        marks = evaluation_steps(steps, points)
-        super().__init__(steps, steps, marks, max(1, steps // LOG_ROWS), warmup)
-
-    def position(self, step: int, seconds: Callable[[], float]) -> float:
-        """The step."""
-        del seconds
-        return step
-
-    def ramp(self, position: float) -> float:
-        """Linear. The first update has a rate above 0, the last of the warm-up the full rate."""
-        return min(1.0, (position + 1) / max(self.warmup, 1.0))
+def step_budget(steps: int, points: int, warmup: float) -> Budget:
+    """A number of updates, with evaluations and a warm-up as a fraction of the budget."""
+    marks = evaluation_steps(steps, points)
+    return Budget(steps, steps, marks, max(1, steps // LOG_ROWS), warmup * steps)
 
 
-class TimeBudget(Budget):
-    """Seconds of training, evaluation not counted.
-
-    At least one update precedes each evaluation. If an update takes longer than the time between
-    two evaluations, training takes longer than the budget.
-    """
-
-    unit = "second"
-    symbol = " s"
-    # What a device does once, such as loading kernels, must not count as training time.
-    rehearsal = 3
-
-    def __init__(self, seconds: float, points: int, warmup: float) -> None:
-        marks = [seconds * (point + 1) / points for point in range(points)]
-        super().__init__(seconds, None, marks, seconds / LOG_ROWS, warmup)
-
-    def position(self, step: int, seconds: Callable[[], float]) -> float:
-        """The seconds."""
-        del step
-        return seconds()
-
-    def ramp(self, position: float) -> float:
-        """Linear. The first update, at second 0, only initializes the moments of the optimizer."""
-        return 1.0 if position >= self.warmup else position / self.warmup
+def time_budget(seconds: float, points: int, warmup: float) -> Budget:
+    """Seconds of training, with evaluations and a warm-up as a fraction of the budget."""
+    marks = [seconds * (point + 1) / points for point in range(points)]
+    return Budget(seconds, None, marks, seconds / LOG_ROWS, warmup * seconds)
 
 
 def create_budget(config: RunConfig, cost: Cost) -> Budget:
@@ -137,9 +103,9 @@ def create_budget(config: RunConfig, cost: Cost) -> Budget:
     """
     points, warmup = config.eval.points, config.train.warmup
     if config.budget.seconds is not None:
-        return TimeBudget(config.budget.seconds, points, warmup)
+        return time_budget(config.budget.seconds, points, warmup)
     if config.budget.flops is None:
-        return StepBudget(config.budget.steps or 0, points, warmup)
+        return step_budget(config.budget.steps or 0, points, warmup)
     flops_per_step = cost.train_flops_per_image * config.train.batch_size
     steps = max(1, round(config.budget.flops / flops_per_step))
     if points > steps:
@@ -148,7 +114,7 @@ def create_budget(config: RunConfig, cost: Cost) -> Budget:
             f"{config.budget.flops:.3g} FLOPs are {steps} at {flops_per_step:.3g} per step",
             f"train longer (--flops), or evaluate less often: --set eval.points={steps}",
         )
-    return StepBudget(steps, points, warmup)
+    return step_budget(steps, points, warmup)
 
 
 def evaluation_steps(steps: int, points: int) -> list[int]:

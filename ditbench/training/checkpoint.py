@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,15 +16,14 @@ from torch import Tensor, nn
 from ditbench.errors import EXIT_FAILED, DitbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from ditbench.models.dit import DiT
     from ditbench.rundir import RunDirectory
     from ditbench.training.trainer import Trainer
 
-# The time between two checkpoints, in seconds. If writing one takes long, it is extended so that
-# writing takes at most this share of the time.
+# Between two checkpoints, in seconds; more if writing one would take more than this share of time.
 SECONDS_BETWEEN = 60.0
 SHARE_OF_TIME = 0.02
 
@@ -44,12 +44,7 @@ def save_checkpoint(directory: RunDirectory, trainer: Trainer) -> None:
 
 
 class Saver:
-    """Saves a trainer at intervals that keep the cost of saving low.
-
-    Args:
-        directory: the run directory.
-        trainer: the trainer to save.
-    """
+    """Saves a trainer at intervals that keep the cost of saving low."""
 
     def __init__(self, directory: RunDirectory, trainer: Trainer) -> None:
         self.directory = directory
@@ -71,19 +66,15 @@ class Saver:
 
 
 def resume(directory: RunDirectory, trainer: Trainer, on_damage: Callable[[str], None]) -> bool:
-    """Restore a trainer and its tables from the latest readable checkpoint.
+    """Restore a trainer at step 0, and the tables of its run, from the latest readable checkpoint.
 
-    Args:
-        directory: the run directory.
-        trainer: a trainer of the same configuration, at step 0.
-        on_damage: receives a line of text for each checkpoint that was skipped.
+    `on_damage` receives a line of text for each checkpoint that was skipped.
 
     Returns:
         Whether there was a checkpoint.
 
     Raises:
-        DitbenchError: exit code 1, if there are checkpoints but none is usable, or if the tables
-            lack rows that the checkpoint counts.
+        DitbenchError: exit code 1, if no checkpoint is usable or the tables lack rows of it.
     """
     reasons = []
     for path in directory.checkpoints:
@@ -112,15 +103,13 @@ def load_ema(path: Path, model: DiT) -> int:
         DitbenchError: the file is not a checkpoint of such a model.
     """
     tensors, counters = read_checkpoint(path)
-    try:
+    with _damage_named(path):
         _load_weights(model, _below("ema.", tensors))
         return int(counters["step"])
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise _unusable(path, error) from error
 
 
 def _load_weights(model: nn.Module, weights: Tensors) -> None:
-    """Load weights and check their types, which torch would convert silently."""
+    """Load weights; refuse other types, which torch would convert silently."""
     for name, value in model.state_dict().items():
         if name in weights and weights[name].dtype != value.dtype:
             raise ValueError(f"{name} is {weights[name].dtype}, not {value.dtype}")
@@ -133,7 +122,7 @@ def read_checkpoint(path: Path) -> tuple[Tensors, Counters]:
     Raises:
         DitbenchError: the file cannot be read, has another schema or a wrong checksum.
     """
-    try:
+    with _damage_named(path):
         with safe_open(path, framework="pt", device="cpu") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
@@ -143,21 +132,24 @@ def read_checkpoint(path: Path) -> tuple[Tensors, Counters]:
             raise ValueError(f"it has schema {counters['schema']!r}, this version reads {SCHEMA}")
         if _digest(tensors, text) != metadata["sha256"]:
             raise ValueError("its checksum does not match its contents")
+        return tensors, counters
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Raise a DitbenchError that names the file and what is wrong with it."""
+    try:
+        yield
     except (OSError, SafetensorError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise _unusable(path, error) from error
-    return tensors, counters
-
-
-def _unusable(path: Path, error: Exception) -> DitbenchError:
-    reason = f"it has no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
-    return DitbenchError(
-        f"{path} is not a checkpoint of this run: {reason}",
-        "remove the run directory and run it again",
-    )
+        reason = f"it has no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
+        raise DitbenchError(
+            f"{path} is not a checkpoint of this run: {reason}",
+            "remove the run directory and run it again",
+        ) from error
 
 
 def _digest(tensors: Tensors, counters: str) -> str:
-    """SHA-256 of names, types, shapes and contents of the tensors, and of the counters."""
+    """SHA-256 of the counters and of names, types, shapes and contents of the tensors."""
     digest = hashlib.sha256(counters.encode())
     for name, value in sorted(tensors.items()):
         digest.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())
@@ -167,16 +159,16 @@ def _digest(tensors: Tensors, counters: str) -> str:
 
 
 def _state(trainer: Trainer) -> Tensors:
-    tensors: Tensors = {}
-    for prefix, module in (("model", trainer.model), ("ema", trainer.ema.model)):
-        tensors |= {f"{prefix}.{name}": value for name, value in module.state_dict().items()}
+    parts = {"model": trainer.model.state_dict(), "ema": trainer.ema.model.state_dict()}
     for index, weight in enumerate(trainer.parameters):
-        state = trainer.optimizer.state.get(weight, {})
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-    tensors["generator.noise"] = trainer.noise.get_state()
-    tensors["generator.dropout"] = trainer.dropout.get_state()
-    tensors["loss_sum"] = trainer.loss_sum
-    tensors["skipped"] = trainer.sentinel.count
+        parts[f"optimizer.{index}"] = trainer.optimizer.state.get(weight, {})
+    parts["generator"] = {
+        "noise": trainer.noise.get_state(),
+        "dropout": trainer.dropout.get_state(),
+    }
+    tensors = {"loss_sum": trainer.loss_sum, "skipped": trainer.sentinel.count}
+    for part, state in parts.items():
+        tensors |= {f"{part}.{name}": value for name, value in state.items()}
     return tensors
 
 
@@ -187,7 +179,7 @@ def _identity(trainer: Trainer) -> str:
 
 def _restore(trainer: Trainer, path: Path) -> None:
     tensors, counters = read_checkpoint(path)
-    try:
+    with _damage_named(path):
         if counters["run"] != _identity(trainer):
             raise ValueError("it belongs to another run")
         _load_weights(trainer.model, _below("model.", tensors))
@@ -203,13 +195,9 @@ def _restore(trainer: Trainer, path: Path) -> None:
         trainer.loss_sum.copy_(tensors["loss_sum"])
         trainer.sentinel.count.copy_(tensors["skipped"])
         trainer.restore_counters(counters)
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise _unusable(path, error) from error
 
 
 def _below(prefix: str, tensors: Tensors) -> Tensors:
-    return {
-        name.removeprefix(prefix): value
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }
+    """The tensors whose names have a prefix, without it."""
+    found = {name: value for name, value in tensors.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): value for name, value in found.items()}

@@ -34,14 +34,11 @@ def compile_loss(objective: Objective) -> None:
 
 @cache
 def obstacle(device: torch.device) -> str | None:
-    """Why torch cannot compile for a device, in one line; None where it can.
-
-    It is tried out: a compiler that is there may still lack its headers, or room for its files.
-    """
+    """Why torch cannot compile for a device, in one line; None if it can: it is tried out."""
     try:
         _configure()
         torch.compile(_increment, dynamic=False)(torch.zeros(8, device=device))
-    except Exception as error:  # whatever it is: there is no list of what a toolchain can lack
+    except Exception as error:  # whatever a toolchain lacks: headers, room for files ...
         return reason_of(error)
     return None
 

@@ -3,39 +3,31 @@
 from __future__ import annotations
 
 import copy
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ditbench.training.flat import flatten
+if TYPE_CHECKING:
+    from ditbench.models.dit import DiT
 
-M = TypeVar("M", bound=nn.Module)
+# Numbers; each weight starts at a multiple of 256 bytes, as if it were allocated on its own.
+ALIGNMENT = 64
 
 
-class Ema(Generic[M]):
+class Ema:
     """A second model whose weights are the moving average of those of the first.
 
-    The decay at update n is min(decay, (1 + n) / (10 + n)). With a constant decay of 0.9999, the
-    average would still contain 61% of the initial weights after 5,000 updates.
-
-    Args:
-        model: the trained model. Its weights are moved into one storage, so that an update is one
-            operation.
-        decay: the upper bound of the decay. With 0 the average equals the model; 1 is no bound.
-
-    Attributes:
-        model: the second model.
-        averages: all of its weights, flat.
-        weights: all weights of the first model, flat.
+    The weights of both are moved into one storage each, `averages` and `weights`: an update is one
+    operation. `decay` is an upper bound: with 0 the average equals the model; 1 is no bound.
     """
 
-    def __init__(self, model: M, decay: float) -> None:
-        self.model: M = copy.deepcopy(model)
+    def __init__(self, model: DiT, decay: float) -> None:
+        self.model = copy.deepcopy(model)
         self.model.requires_grad_(requires_grad=False).eval()
         self.decay = decay
-        self.averages = flatten(list(self.model.parameters()))
-        self.weights = flatten(list(model.parameters()))
+        self.averages = _flatten(self.model)
+        self.weights = _flatten(model)
 
     @torch.no_grad()
     def update(self, share: float | Tensor) -> None:
@@ -48,5 +40,21 @@ class Ema(Generic[M]):
 
 
 def warmed_up(decay: float, n: int) -> float:
-    """The decay at update n, counted from 0."""
+    """The decay at update n, counted from 0: at most (1 + n) / (10 + n).
+
+    With a constant decay of 0.9999, 61% of the initial weights would be left after 5,000 updates.
+    """
     return min(decay, (1 + n) / (10 + n))
+
+
+@torch.no_grad()
+def _flatten(model: DiT) -> Tensor:
+    """Move all weights into one storage, with zeros in the gaps; they keep identity and shape."""
+    weights = list(model.parameters())
+    sizes = [-(-weight.numel() // ALIGNMENT) * ALIGNMENT for weight in weights]
+    flat = torch.zeros(sum(sizes), dtype=weights[0].dtype, device=weights[0].device)
+    for weight, place in zip(weights, flat.split(sizes), strict=True):
+        view = place[: weight.numel()].view_as(weight)
+        view.copy_(weight)
+        weight.data = view
+    return flat

@@ -22,12 +22,11 @@ _FORBIDDEN = ("when stream is capturing", "graph capture")
 class CudaGraph:
     """A function of tensors whose kernels are launched by one call, from the fourth call on.
 
-    A small model's step has hundreds of kernels of microseconds each, and the host launches them
-    more slowly than the GPU runs them. The function must do the same at every call: it reads no
-    number from Python, and what it changes, it changes in place.
+    The host launches a small model's kernels one by one more slowly than the GPU runs them.
 
     Args:
-        function: of tensors of the same shapes at every call; returns a tensor.
+        function: of tensors of the same shapes at every call; returns a tensor. It reads no number
+            from Python and changes its state in place.
         generators: from which it draws; a replay advances them as a call would.
     """
 
@@ -81,7 +80,7 @@ def _capture_stream(device: int) -> torch.cuda.Stream:
 
 
 class NotRecordable(RuntimeError):  # noqa: N818 (what it is, as in torch's own)
-    """A function does something that a CUDA graph cannot hold."""
+    """A function does what a CUDA graph cannot hold."""
 
 
 @contextmanager
@@ -105,11 +104,7 @@ def _first_error() -> Iterator[None]:
 
 
 class GraphPerShape:
-    """A function without state or randomness, recorded once for every shape of its inputs.
-
-    Args:
-        function: of tensors; returns a tensor.
-    """
+    """A function of tensors, without state or randomness, recorded once per shape of its inputs."""
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
         self.function = function

@@ -2,59 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
 
 
-@dataclass(frozen=True)
-class Divergence:
-    """The first update whose loss or gradient was not finite.
-
-    Attributes:
-        step: its number, counted from 1 as in train.csv.
-        loss: its loss.
-        grad_norm: the 2-norm of its gradient.
-    """
-
-    step: int
-    loss: float
-    grad_norm: float
-
-
 class Diverged(DitbenchError):  # noqa: N818 (named like Stopped)
-    """Training cannot continue.
+    """Training cannot continue; the step of the first bad update is counted from 1."""
 
-    Args:
-        found: the first bad update.
-        lr: the learning rate after the warm-up, for the hint.
-    """
-
-    def __init__(self, found: Divergence, lr: float) -> None:
+    def __init__(self, step: int, loss: float, grad_norm: float, lr: float) -> None:
         super().__init__(
-            f"diverged: at step {found.step} the loss is {found.loss:.6g} and the norm of the "
-            f"gradient {found.grad_norm:.6g}",
+            f"diverged: at step {step} the loss is {loss:.6g} and the norm of the gradient "
+            f"{grad_norm:.6g}",
             f"lower the learning rate (--lr {lr / 3:.0e}), clip gradients (--set "
             "train.grad_clip=1) or skip such steps (--set train.on_nonfinite=skip)",
             EXIT_FAILED,
         )
-        self.found = found
+        self.facts = {"step": step, "loss": loss, "grad_norm": grad_norm}
 
 
 class Sentinel:
     """Checks loss and gradient on the device and prevents bad updates from being applied.
 
-    Reading a value at every step would stall a GPU. Therefore all state is on the device: the
-    optimizer skips bad updates (`found_inf`, as with gradient scalers), and the first bad update is
-    stored and read when a row of the log is due.
+    Reading a value at every step would stall a GPU. Therefore all state is on the device, the
+    optimizer skips bad updates (`found_inf`, as with gradient scalers), and `check` is called when
+    a row of the log is due.
 
     Args:
         device: the device of the model.
-        skip: skip bad updates only. Otherwise no update is applied after the first bad one, so that
-            the weights stay as they were before it.
+        skip: skip bad updates only; otherwise the weights stay as before the first one.
     """
 
     def __init__(self, device: torch.device, *, skip: bool) -> None:
@@ -76,9 +53,8 @@ class Sentinel:
         self.count += bad
         return bad if self.skip else self.count > 0
 
-    def divergence(self) -> Divergence | None:
-        """The first bad update, if training must end. Synchronizes with the device."""
-        if self.skip or not self.count.item():
-            return None
-        step, loss, grad_norm = self.first.tolist()
-        return Divergence(int(step), loss, grad_norm)
+    def check(self, lr: float) -> None:
+        """Raise `Diverged` if training must end. Synchronizes with the device."""
+        if not self.skip and self.count.item():
+            step, loss, grad_norm = self.first.tolist()
+            raise Diverged(int(step), loss, grad_norm, lr)

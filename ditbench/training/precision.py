@@ -19,10 +19,7 @@ def mixed_precision(device: torch.device, precision: str) -> torch.autocast:
 
 @contextmanager
 def bf16_weights(model: nn.Module) -> Iterator[None]:
-    """A context in which the linear layers hold bf16 weights, so that no pass converts them.
-
-    For a model whose weights do not change meanwhile, under `mixed_precision`.
-    """
+    """A context in which linear layers hold bf16 weights, so that no pass converts them."""
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     weights = [weight for module in linear for weight in module.parameters(recurse=False)]
     kept = [weight.data for weight in weights]

@@ -1,16 +1,21 @@
-"""A request to stop training, which the loops look at between two steps."""
+"""SIGINT (Ctrl-C) and SIGTERM as requests to stop: finish the step, save, leave."""
 
 from __future__ import annotations
 
 import signal
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(Exception):  # noqa: N818 (not an error)
-    """A run ended early because it was asked to; its state is saved.
+    """A run ended early because a stop was requested; its state is saved.
 
     Args:
         number: the number of the signal.
@@ -22,14 +27,13 @@ class Stopped(Exception):  # noqa: N818 (not an error)
 
 
 class StopRequest:
-    """Whether the process was asked to stop, and by which signal.
+    """Whether the process was asked to stop. Loops check it between two steps.
 
     Attributes:
         number: the number of the first signal, or None.
     """
 
-    def __init__(self) -> None:
-        self.number: int | None = None
+    number: int | None = None
 
     def __bool__(self) -> bool:
         return self.number is not None
@@ -39,9 +43,28 @@ class StopRequest:
         if self.number is not None:
             raise Stopped(self.number)
 
-    def take(self, number: int, frame: FrameType | None) -> None:
+    def take(self, number: int, _frame: FrameType | None) -> None:
         """Signal handler: note the first signal; raise KeyboardInterrupt at the second."""
-        del frame
         if self.number is not None:
             raise KeyboardInterrupt
         self.number = number
+
+
+@contextmanager
+def stopping(request: StopRequest) -> Iterator[None]:
+    """Turn the first SIGINT or SIGTERM into a request; restore the previous handlers on exit.
+
+    A signal that the process ignores, for example under nohup, stays ignored. Python handles
+    signals in the main thread only: in any other thread this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handled = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, request.take) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            # None is a handler that was not set from Python. It cannot be restored.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

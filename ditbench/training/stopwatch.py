@@ -8,11 +8,7 @@ import torch
 
 
 class Stopwatch:
-    """Seconds of training, summed over several parts.
-
-    Args:
-        device: the device whose work is timed.
-    """
+    """Seconds of a device's work, summed over several parts."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -34,8 +30,7 @@ class Stopwatch:
         """Seconds so far. Call it after every step while the clock runs.
 
         A GPU runs asynchronously: the host could queue hours of steps before its clock reaches the
-        budget. Therefore this waits for the step before the last one, so that the device always
-        has one step to work on.
+        budget. Therefore this waits for the step before the last one; the device stays busy.
         """
         if self._started is not None and self.device.type == "cuda":
             event = torch.cuda.Event()

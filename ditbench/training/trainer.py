@@ -14,7 +14,7 @@ from ditbench.training.backend import PLAIN_BACKEND, Backend
 from ditbench.training.batches import Batches, drop_labels
 from ditbench.training.ema import Ema
 from ditbench.training.graph import CudaGraph
-from ditbench.training.nonfinite import Diverged, Sentinel
+from ditbench.training.nonfinite import Sentinel
 from ditbench.training.precision import mixed_precision
 from ditbench.training.stop import StopRequest
 from ditbench.training.stopwatch import Stopwatch
@@ -34,23 +34,14 @@ _COUNTERS = ("step", "logged", "evaluations", "evaluated_step", "loss_count", "s
 
 @dataclass(frozen=True)
 class Logged:
-    """A row of train.csv.
-
-    Attributes:
-        step: updates made.
-        images: images seen.
-        seconds: of training, evaluation not counted.
-        loss: mean since the row before.
-        lr: learning rate of the last update.
-        grad_norm: 2-norm of the last gradient over all weights.
-    """
+    """A row of train.csv: the updates so far, and the seconds of training without evaluation."""
 
     step: int
     images: int
     seconds: float
-    loss: float
-    lr: float
-    grad_norm: float
+    loss: float  # mean since the row before
+    lr: float  # of the last update
+    grad_norm: float  # 2-norm of the last gradient over all weights
 
 
 @dataclass(frozen=True)
@@ -65,14 +56,8 @@ class EvaluationDue:
 class Trainer:
     """One model, its EMA and optimizer, and everything that the next step depends on.
 
-    Args:
-        config: of the run; its precision is resolved.
-        model: on the device, initialised.
-        objective: the loss.
-        dataset: the images.
-        device: where to train.
-        budget: how long.
-        backend: that the model was built for.
+    The precision of the configuration is resolved. The model is initialised, on the device, and
+    built for the backend.
     """
 
     def __init__(
@@ -127,40 +112,33 @@ class Trainer:
         self.loss_count = 0
         self.skipped = 0
         backend.prepare([model, self.ema.model], objective)
-        self._on_device = (
-            CudaGraph(self._device_step, (self.noise, self.dropout))
-            if on_cuda
-            else self._device_step
-        )
+        step = self._device_step
+        self._on_device = CudaGraph(step, (self.noise, self.dropout)) if on_cuda else step
 
     @property
     def images(self) -> int:
-        """Images seen so far, repeats included."""
+        """Images seen so far, including repeats."""
         return self.step * self.config.train.batch_size
 
     @property
     def seconds(self) -> float:
-        """Of training, evaluation not counted, up to the last row or evaluation."""
+        """Seconds of training without evaluation, up to the last row or evaluation."""
         return self.stopwatch.seconds
 
     def run(self, stop: StopRequest | None = None) -> Iterator[Logged | EvaluationDue]:
         """Train to the end of the budget; the clock stops whenever something is yielded.
 
-        Whoever saves the trainer while an evaluation is due first calls `evaluated` once it is
-        made; a trainer that was saved before that asks for the evaluation again.
-
-        Args:
-            stop: checked after every step.
+        To save the trainer after an evaluation, call `evaluated` first: a trainer that was saved
+        before yields the evaluation again. `stop` is checked after every step.
 
         Raises:
-            Stopped: a stop was asked for; the state is that after a whole step.
+            Stopped: a stop was requested; the state is that after a whole step.
             Diverged: loss or gradient were not finite.
         """
         stop = StopRequest() if stop is None else stop
-        budget = self.budget
         # A checkpoint may have been loaded.
-        self.position = budget.position(self.step, self.stopwatch.read)
-        while not budget.ends(self.evaluations):
+        self.position = self.budget.position(self.step, self.stopwatch.read)
+        while not self.budget.ends(self.evaluations):
             if self._evaluation_is_due():
                 yield EvaluationDue(self.step, self.images, self.seconds)
                 if self._evaluation_is_due():
@@ -169,7 +147,7 @@ class Trainer:
             self.stopwatch.start()
             grad_norm = self._update_until_something_is_due(stop)
             self.stopwatch.stop()
-            self._must_be_finite()
+            self.sentinel.check(self.config.train.lr)
             if self._log_is_due():
                 yield self._log(grad_norm)
             stop.check()
@@ -180,7 +158,7 @@ class Trainer:
             self.before = self.position
             grad_norm = self.update()
             if self.device.type == "cpu":  # where looking at a number costs nothing
-                self._must_be_finite()
+                self.sentinel.check(self.config.train.lr)
             if stop or self._log_is_due() or self._evaluation_is_due():
                 return grad_norm
 
@@ -198,10 +176,6 @@ class Trainer:
         self.evaluations += 1
         self.evaluated_step = self.step
 
-    def _must_be_finite(self) -> None:
-        if found := self.sentinel.divergence():
-            raise Diverged(found, self.config.train.lr)
-
     def counters(self) -> dict[str, float]:
         """The state apart from tensors."""
         return {"seconds": self.seconds, **{name: getattr(self, name) for name in _COUNTERS}}
@@ -216,21 +190,17 @@ class Trainer:
     def update(self) -> Tensor:
         """One step: batch, loss, gradient, AdamW, EMA. Returns the gradient's norm, on device."""
         self.lr = self.config.train.lr * self.budget.ramp(self.position)
-        self._set_numbers(self.lr, self.ema.share(self.step))
+        if isinstance(self._on_device, CudaGraph):
+            self._lr.fill_(self.lr)
+        else:
+            self.optimizer.param_groups[0]["lr"] = self.lr
+        self._ema_share.fill_(self.ema.share(self.step))
         index, mirrored = self.batches.indices(self.step), self.batches.mirrored(self.step)
         grad_norm = self._on_device(index, mirrored)
         self.loss_count += 1
         self.step += 1
         self.position = self.budget.position(self.step, self.stopwatch.read)
         return grad_norm
-
-    def _set_numbers(self, lr: float, ema_share: float) -> None:
-        """Set the learning rate and the EMA's share of the next step."""
-        if isinstance(self._on_device, CudaGraph):
-            self._lr.fill_(lr)
-        else:
-            self.optimizer.param_groups[0]["lr"] = lr
-        self._ema_share.fill_(ema_share)
 
     def _device_step(self, index: Tensor, mirrored: Tensor) -> Tensor:
         """The part of an update on the device; nothing in it depends on the step's number."""
@@ -265,11 +235,4 @@ class Trainer:
         self.loss_count = 0
         self.skipped = skipped
         self.logged += 1
-        return Logged(
-            step=self.step,
-            images=self.images,
-            seconds=self.seconds,
-            loss=loss,
-            lr=self.lr,
-            grad_norm=grad_norm.item(),
-        )
+        return Logged(self.step, self.images, self.seconds, loss, self.lr, grad_norm.item())

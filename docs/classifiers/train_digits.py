@@ -105,7 +105,7 @@ def _train(
 
 
 def augment(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift, rotate and scale each image a little; the area from outside is white paper (-1)."""
+    """Shift, rotate and scale each image a little; pixels from outside are background (-1)."""
     shift_x, shift_y, turn, scale = torch.rand(4, len(x), generator=generator) * 2 - 1  # (N,) each
     angle = turn * math.radians(MAX_ROTATION)
     cos, sin = torch.cos(angle), torch.sin(angle)

@@ -18,7 +18,7 @@ def test_random_images_are_the_same_every_time_and_of_any_channels():
 
 
 def test_large_images_are_few_but_a_batch_of_them(monkeypatch):
-    monkeypatch.setattr(synthetic, "BYTES", 1000)
+    monkeypatch.setattr(synthetic, "MAX_BYTES", 1000)
     assert len(random_images(8, 8, 1, 2, least=1)) == 15
     assert len(random_images(8, 8, 1, 2, least=40)) == 40
 

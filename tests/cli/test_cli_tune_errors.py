@@ -7,7 +7,7 @@ import pytest
 from ditbench.data.dataset import NotNumbers
 from ditbench.errors import DitbenchError
 from ditbench.runs import run, sweep
-from ditbench.training.nonfinite import Diverged, Divergence
+from ditbench.training.nonfinite import Diverged
 from ditbench.training.trainer import Trainer
 
 RATES = ("--lr", "1e-3,1e-2", "--budget-fraction", "0.5")
@@ -50,7 +50,7 @@ def diverging(monkeypatch, above):
     def update(self):
         if self.config.train.lr > above:
             tried.append(self.config.train.lr)
-            raise Diverged(Divergence(1, float("nan"), 1.0), self.config.train.lr)
+            raise Diverged(1, float("nan"), 1.0, self.config.train.lr)
         return before(self)
 
     before = Trainer.update

@@ -2,12 +2,12 @@ import pytest
 
 from ditbench.cli.run_options import Training
 from ditbench.config import load, presets
-from ditbench.data import dataset_names
+from ditbench.data import SOURCES
 
 
 @pytest.mark.parametrize("preset", presets())
 def test_a_preset_names_an_existing_data_set(preset):
-    assert load(preset).data.name in dataset_names()
+    assert load(preset).data.name in SOURCES
 
 
 @pytest.mark.parametrize(("preset", "model"), [("cifar10", "S/4"), ("cifar10-s2", "S/2")])

@@ -79,12 +79,6 @@ def assert_error(error: DitbenchError, *parts: str) -> None:
         assert part in error.message
 
 
-def assert_hint(error: DitbenchError) -> None:
-    """The error has a hint; the command line makes its text printable."""
-    assert error.message
-    assert error.hint
-
-
 def load_or_refuse(load: Callable[[], Any]) -> Any:
     """What is loaded in time, or None where it is refused with a proper error."""
     try:

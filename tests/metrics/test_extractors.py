@@ -29,7 +29,7 @@ def test_a_callers_autocast_does_not_reach_the_features(toy):
         assert torch.equal(toy(images).features, plain)
 
 
-def test_digest_tells_weights_and_revisions_apart(monkeypatch):
+def test_digests_of_other_weights_or_revisions_differ(monkeypatch):
     first = ToyExtractor().digest
     assert ToyExtractor().digest == first
     assert ToyExtractor(seed=1).digest != first

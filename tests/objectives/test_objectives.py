@@ -6,7 +6,8 @@ import torch._dynamo
 from draws import loss_of, normal, pixels, seeded
 
 from ditbench.errors import DitbenchError
-from ditbench.objectives import create_objective
+from ditbench.objectives import OBJECTIVES, create_objective
+from ditbench.objectives.base import Objective
 
 KINDS = [("ddpm", {}), ("ddpm", {"learn_sigma": False}), ("flow", {})]
 for_each = pytest.mark.parametrize(("name", "options"), KINDS)
@@ -19,6 +20,29 @@ for_each_sampler = pytest.mark.parametrize(
 def images():
     """Images and their labels."""
     return pixels(4, 2, 4, 4), torch.arange(4)
+
+
+def test_every_name_creates_its_objective():
+    assert tuple(OBJECTIVES) == ("ddpm", "flow")
+    for name in OBJECTIVES:
+        objective = create_objective(name)
+        assert isinstance(objective, Objective)
+        assert objective.name == name
+        assert objective.samplers
+
+
+def test_options_reach_the_objective():
+    assert create_objective("ddpm").output_channels(4) == 8
+    assert create_objective("ddpm", learn_sigma=False).output_channels(4) == 4
+    assert create_objective("ddpm", timesteps=10).max_steps == 10
+    assert create_objective("flow").output_channels(4) == 4
+
+
+def test_an_unknown_name_gets_the_nearest():
+    with pytest.raises(DitbenchError, match="dpm") as caught:
+        create_objective("dpm")
+    assert "ddpm" in caught.value.hint
+    assert caught.value.exit_code == 2
 
 
 @for_each

@@ -1,7 +1,6 @@
 """`check_block`: correct blocks pass, and each kind of mistake is named."""
 
 import pytest
-import torch
 
 from ditbench.models.registry import block_names
 from ditbench.plugins.check import CHECKS, check_block
@@ -80,13 +79,6 @@ def test_conditioning_of_the_final_layer_alone_is_reported(check, quick):
     )
 
 
-def message(*shapes):
-    """What torch says of a product that does not fit: it differs between releases."""
-    with pytest.raises(RuntimeError) as caught:
-        torch.mm(*(torch.ones(shape) for shape in shapes))
-    return str(caught.value)
-
-
 ATTEND, MLP = "x = x + self.attn(norm(x))", "return x + self.mlp(norm(x))"
 BROKEN = {
     "a tuple for a tensor": (
@@ -103,7 +95,7 @@ BROKEN = {
     "a product that does not fit": (
         "shapes",
         block("PlainBlock", "x = norm(x)", "return x @ torch.ones(7, 7)"),
-        f"mine.py:{FIRST_LINE + 3}: RuntimeError: {message((120, 32), (7, 7))}",
+        f"mine.py:{FIRST_LINE + 3}: RuntimeError: ",
     ),
     "tokens that are lost": (
         "shapes",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ditbench.data import dataset_names
+from ditbench.data import SOURCES
 from ditbench.metrics import extractor_names
 from ditbench.report import words
 from ditbench.report.figures.panels import title_of
@@ -45,7 +45,7 @@ def test_any_path_is_a_short_name_on_one_line(path):
 
 
 def test_the_names_are_those_of_the_libraries():
-    assert set(words.PUBLISHED) < set(dataset_names())
+    assert set(words.PUBLISHED) < set(SOURCES)
     assert words.COMMON_FEATURES in extractor_names()
 
 

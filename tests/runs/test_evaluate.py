@@ -9,7 +9,7 @@ from ditbench.data.dataset import NotNumbers
 from ditbench.errors import EXIT_FAILED
 from ditbench.models.registry import block_names
 from ditbench.runs.evaluate import balanced_labels, sample_images
-from ditbench.runs.parts import build_model
+from ditbench.runs.plan import build_model
 
 
 def test_every_block_and_step_is_sampled_from_the_same_noise(make_plan):

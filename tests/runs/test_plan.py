@@ -8,8 +8,7 @@ from ditbench.data.digits import load_digits
 from ditbench.errors import DitbenchError
 from ditbench.models.registry import block_names
 from ditbench.runs import plan as plan_module
-from ditbench.runs.parts import build_model
-from ditbench.runs.plan import plan_all
+from ditbench.runs.plan import build_model, plan_all
 from ditbench.runs.run import execute
 
 

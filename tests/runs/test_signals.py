@@ -9,10 +9,9 @@ from recorder import Recorder
 
 from ditbench.rows import read_rows
 from ditbench.runs.run import execute
-from ditbench.runs.signals import stopping
 from ditbench.training import budget
 from ditbench.training.checkpoint import read_checkpoint
-from ditbench.training.stop import Stopped, StopRequest
+from ditbench.training.stop import Stopped, StopRequest, stopping
 
 
 @pytest.fixture(autouse=True)

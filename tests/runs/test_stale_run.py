@@ -7,8 +7,7 @@ import shutil
 import pytest
 from recorder import Recorder
 
-from ditbench.runs.run import execute
-from ditbench.runs.stale_run import stale_run
+from ditbench.runs.run import execute, stale_run
 from ditbench.training.stop import Stopped, StopRequest
 
 PLAIN = "from ditbench.models.blocks.in_context import InContextBlock\n"

@@ -11,11 +11,11 @@ from ditbench.config import load
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.models.registry import block_class, block_names
-from ditbench.runs import parts
+from ditbench.runs import plan as plan_module
 from ditbench.runs.plan import build_trainer, plan_all
 from ditbench.runs.run import execute
 from ditbench.training.batches import Batches
-from ditbench.training.budget import StepBudget, TimeBudget, evaluation_steps
+from ditbench.training.budget import evaluation_steps, step_budget, time_budget
 from ditbench.training.trainer import EvaluationDue, Logged
 
 
@@ -37,7 +37,7 @@ def walk(budget, positions):
 def test_a_step_budget_is_what_it_always_was(steps, points, warmup):
     """Against the formulas that the reference runs were made with."""
     points = min(points, steps)
-    budget = StepBudget(steps, points, warmup)
+    budget = step_budget(steps, points, warmup)
     logged, evaluated = walk(budget, range(1, steps + 1))
     log_every = max(1, steps // 200)
     assert logged == [n for n in range(1, steps + 1) if n % log_every == 0 or n == steps]
@@ -59,7 +59,7 @@ def test_evaluations_are_evenly_spaced_and_end_with_the_budget():
     step_share=st.floats(1e-4, 3),
 )
 def test_a_time_budget_evaluates_at_equal_shares_and_logs_in_measure(seconds, points, step_share):
-    budget = TimeBudget(seconds, points, 0.1)
+    budget = time_budget(seconds, points, 0.1)
     step = seconds * step_share
     logged, evaluated = walk(budget, (step * n for n in range(1, 50_000)))
     assert len(evaluated) == points
@@ -72,9 +72,9 @@ def test_a_time_budget_evaluates_at_equal_shares_and_logs_in_measure(seconds, po
 
 
 def test_a_time_budget_warms_up_by_the_clock():
-    budget = TimeBudget(100.0, 2, 0.1)
+    budget = time_budget(100.0, 2, 0.1)
     assert [budget.ramp(second) for second in (0, 2.5, 10, 99)] == [0, 0.25, 1, 1]
-    assert TimeBudget(100.0, 2, 0.0).ramp(0.0) == 1
+    assert time_budget(100.0, 2, 0.0).ramp(0.0) == 1
 
 
 @pytest.fixture
@@ -214,8 +214,8 @@ def test_equal_models_are_counted_once(make_plan, tmp_path, monkeypatch):
         counted.append(block)
         return original(block, **options)
 
-    original, run = parts.count, make_plan()
-    monkeypatch.setattr(parts, "count", count)
+    original, run = plan_module.count, make_plan()
+    monkeypatch.setattr(plan_module, "count", count)
     blocks, seeds = ("adaln", "in-context"), (0, 1, 2)
     configs = [run.config.with_values(block=block, seed=seed) for seed in seeds for block in blocks]
     plans = plan_all(configs, tmp_path, run.device)

@@ -14,8 +14,7 @@ from ditbench.models.registry import block_names
 from ditbench.rows import read_rows
 from ditbench.runs.calibrate import calibrate
 from ditbench.runs.evaluate import sample_images
-from ditbench.runs.parts import build_model
-from ditbench.runs.plan import build_trainer, plan
+from ditbench.runs.plan import build_model, build_trainer, plan_all
 from ditbench.runs.run import execute
 from ditbench.training.checkpoint import read_checkpoint, resume, save_checkpoint
 from ditbench.training.nonfinite import Diverged
@@ -38,7 +37,8 @@ def _without_steps(values):
 def make_plan(out, device="cuda", **values):
     given = {key.replace("__", "."): value for key, value in values.items()}
     overrides = _without_steps(values) | given
-    return plan(load("digits", overrides=overrides), Path(out), torch.device(device))
+    configs = [load("digits", overrides=overrides)]
+    return plan_all(configs, Path(out), torch.device(device))[0]
 
 
 @pytest.mark.parametrize("block", block_names())

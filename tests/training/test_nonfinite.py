@@ -12,8 +12,7 @@ from recorder import Recorder
 from ditbench.config import load, read_toml, validate
 from ditbench.errors import DitbenchError
 from ditbench.rows import read_rows
-from ditbench.runs.plan import build_trainer
-from ditbench.runs.plan import plan as plan_of
+from ditbench.runs.plan import build_trainer, plan_all
 from ditbench.runs.run import execute
 from ditbench.training.checkpoint import read_checkpoint
 from ditbench.training.ema import warmed_up
@@ -216,7 +215,7 @@ def test_the_reference_is_what_is_still_computed():
     """The sentinel changes nothing where nothing is wrong: the first rows of a committed run."""
     (directory,) = REFERENCE.glob("digits/adaln-zero/seed0-*")
     config = validate(read_toml(directory / "config.toml"))
-    trainer = build_trainer(plan_of(config, Path("unused"), CPU))
+    trainer = build_trainer(plan_all([config], Path("unused"), CPU)[0])
     expected = read_rows(directory / "train.csv")[:3]
     for row, event in zip(expected, trainer.run(), strict=False):
         assert event.step == row["step"]
@@ -238,10 +237,11 @@ def test_the_sentinel_remembers_the_first_and_counts_all(skip):
     assert refused == [False, True, not skip, True]
     assert int(sentinel.count) == 2
     if skip:
-        assert sentinel.divergence() is None
+        sentinel.check(1e-3)
     else:
-        found = sentinel.divergence()
-        assert (found.step, found.loss, found.grad_norm) == (2**24 + 1, 0.5, math.inf)
+        with pytest.raises(Diverged) as caught:
+            sentinel.check(1e-3)
+        assert caught.value.facts == {"step": 2**24 + 1, "loss": 0.5, "grad_norm": math.inf}
 
 
 # Clipping

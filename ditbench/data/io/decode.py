@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 MODES = ("L", "RGB")
 # Only formats that Pillow decodes itself: for EPS it would start Ghostscript on the file.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "TIFF")
-# Without a handler, what Pillow logs about odd files would be printed beside our message.
+# Without a handler, Pillow's log messages about unusual files would be printed, too.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
-# To be raised when the same files give other pixels than before.
+# Incremented when the same files give other pixels than before.
 REVISION = 1
-# Fewer files, and fewer bytes of pixels, are decoded faster than they are worth caching.
+# For fewer files and fewer bytes of pixels, a cache saves too little time.
 MIN_FILES = 4_000
 MIN_BYTES = 64 * 2**20
-# More would fill a home directory without being asked.
+# A larger cache could fill a home directory.
 MAX_BYTES = 8 * 2**30
 
 
 def load_pixels(files: Files, names: Sequence[str]) -> Tensor:
     """The pixels of all images, (N, C, H, W) uint8; see `decode_all`, whose errors it raises."""
-    # Made before the files are read: if one changes meanwhile, the next call decodes again.
+    # The key is made before the files are read: if one changes later, the next call decodes again.
     entry = _cache_entry(files, names)
     if entry and (cached := read_tensors(*entry)):
         return cached["images"]
@@ -56,7 +56,7 @@ def _cache_entry(files: Files, names: Sequence[str]) -> tuple[Path, dict[str, st
     """The path of a cached file, one per folder or zip, and the key that it must have.
 
     The key is the SHA-256 (hex) over all that the pixels depend on. None if there is no cache, or
-    if a file cannot be looked at.
+    if the status of a file cannot be read.
     """
     directory = cache_directory()
     if directory is None:
@@ -83,7 +83,7 @@ def decode_all(files: Files, names: Sequence[str]) -> NDArray[np.uint8]:
             if all of them do not fit into memory.
     """
     with warnings.catch_warnings():
-        # Of odd metadata, which does not change pixels, and of large images, which are refused.
+        # Of metadata, which does not change pixels, and of large images, which are refused.
         warnings.simplefilter("ignore")
         first = _decode(files, names[0])
         check_memory(shown(files.path), len(names), first.shape)

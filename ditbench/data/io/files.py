@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES = 64 * 2**20
 # Pixels. A larger declared size is a mistake or a decompression bomb.
 MAX_SIDE = 4096
-# Characters of a file name in a message; a longer one would hide the rest of the message.
+# Characters of a file name in a message.
 MAX_SHOWN = 400
 # The end record of a zip (APPNOTE 4.3.16); only its number of members is read.
 END_RECORD = struct.Struct("<10xH10x")
@@ -171,7 +171,7 @@ def shown(name: object) -> str:
 
 
 def reason(error: Exception) -> str:
-    """What a message says of another library's error."""
+    """The error of another library, as a message shows it."""
     return shown(str(error) or type(error).__name__)
 
 
@@ -182,7 +182,7 @@ def must_exist(path: Path) -> None:
 
 
 def cannot_read(path: Path, error: OSError) -> DitbenchError:
-    """The error for a file or folder that the system does not let us read."""
+    """The error for a file or folder that the system refuses to read."""
     what = f"cannot read {shown(path)}: {error.strerror or error}"
     return DitbenchError(what, "check its permissions")
 

@@ -1,4 +1,4 @@
-"""adaLN-Zero's gate without its start at zero: one cell of the two by two."""
+"""adaLN-Zero without zero initialisation: the effect of the gate alone."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def gates_at_one(bias: Tensor, _draws: object) -> None:
 
 
 class AdaLNGateBlock(AdaLNZeroBlock):
-    """`AdaLNZeroBlock`, started like `AdaLNBlock`: the effect of the gate without the zeros.
+    """`AdaLNZeroBlock`, initialised like `AdaLNBlock`: the effect of the gate alone.
 
-    With `adaln`, `adaln-zero-init` and `adaln-zero` it is the two by two of gate and zero
-    initialisation that "Unveiling the Secret of AdaLN-Zero in Diffusion Transformer" (2024)
+    With `adaln`, `adaln-zero-init` and `adaln-zero` it covers the four combinations of gate and
+    zero initialisation that "Unveiling the Secret of AdaLN-Zero in Diffusion Transformer" (2024)
     studies. How its gate starts is a choice made here: the regression is Xavier-uniform, the
     final layer's too, and its bias is one for gates. Without that, the small conditioning at the
     start would leave every gate within hundredths of zero, and the block would start as the

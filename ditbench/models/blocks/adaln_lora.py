@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class AdaLNLoRABlock(SharedModulationBlock):
-    """A block whose six vectors are the model's, regressed once, plus a low-rank regression.
+    """A block whose six vectors are a regression shared by all blocks plus its own low-rank one.
 
     Wang et al. 2024 (FiTv2), section on AdaLN-LoRA. `options.lora_rank` is r; its default is D / 4,
     the 288 of the released XL. The shared regression and the second factor of each block start

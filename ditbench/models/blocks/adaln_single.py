@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class AdaLNSingleBlock(SharedModulationBlock):
-    """A block whose six vectors are the model's, regressed once, plus a learned table.
+    """A block whose six vectors are a regression shared by all blocks plus its own learned table.
 
     Chen et al. 2023 (PixArt-α), section 2.3. There the regression reads the timestep, and a text
     enters by cross-attention. Here it reads t + c, so that it differs from adaLN-Zero only in what

@@ -1,4 +1,4 @@
-"""adaLN whose regression starts at zero, without a gate: one cell of the two by two."""
+"""adaLN with zero initialisation and without a gate."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from ditbench.models.init import zero
 
 
 class AdaLNZeroInitBlock(AdaLNBlock):
-    """`AdaLNBlock`, started like `AdaLNZeroBlock`: the effect of the zeros without the gate.
+    """`AdaLNBlock`, initialised like `AdaLNZeroBlock`: the effect of zero initialisation alone.
 
-    With `adaln`, `adaln-gate` and `adaln-zero` it is the two by two of gate and zero
+    With `adaln`, `adaln-gate` and `adaln-zero` it covers the four combinations of gate and zero
     initialisation that "Unveiling the Secret of AdaLN-Zero in Diffusion Transformer" (2024)
     studies. The whole regression is zero at the start, the final layer's included. Every norm is
     then a plain one and every branch is added in full, so that a block starts as a plain

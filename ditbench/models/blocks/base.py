@@ -1,4 +1,4 @@
-"""What a conditioning block is: a transformer block and what it asks of the model around it."""
+"""The base class of conditioning blocks, and the conditioning that blocks receive."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ __all__ = ["Block", "Conditioning", "Spec"]
 class Conditioning:
     """The embeddings of timestep t and class c, which every block receives.
 
-    A model whose block does not read one of them has no embedder for it: asking is a ValueError.
+    A model whose block does not read one of them has no embedder for it. Reading it raises a
+    ValueError.
     """
 
     timestep: Tensor | None
@@ -72,8 +73,8 @@ class Block(nn.Module):
     """A transformer block that conditions its tokens in one particular way.
 
     Every block has self-attention `attn` and `mlp`; a subclass, in a file of its own, adds what
-    conditions them and writes `forward`. The class attributes and class methods say what it needs
-    from the model, which never asks for its name. Every parameter has to reach the output.
+    conditions them and defines `forward`. Class attributes and class methods declare what it needs
+    from the model. Every parameter has to reach the output.
 
     Args:
         spec: of the model, with the block's options.
@@ -87,10 +88,10 @@ class Block(nn.Module):
         starts_as: what the block is before training: `identity` where its output equals its input
             exactly; otherwise in words.
         reads_timestep: whether it uses t; without, the model has no embedder for it.
-        reads_class: whether it uses the class; likewise.
+        reads_class: whether it uses the class; without, the model has no embedder for it.
         adaptive_final_layer: whether the conditioning also modulates the final layer.
         initial: rules for parameters that do not start as in every DiT, see `ditbench.models.init`.
-        fused: whether its operations are those of `spec.ops`, so that hand-written kernels pay.
+        fused: whether it uses the operations of `spec.ops`, so that kernels speed it up.
     """
 
     summary: ClassVar[str] = ""
@@ -125,7 +126,7 @@ class Block(nn.Module):
         scale: Tensor | None = None,
         gate: Tensor | None = None,
     ) -> Tensor:
-        """X + gate * f(norm(x) * (1 + scale) + shift), for vectors (N, 1, D) or None."""
+        """Compute x + gate * f(norm(x) * (1 + scale) + shift), for vectors (N, 1, D) or None."""
         ops = self.spec.ops
         return ops.add(x, f(ops.norm(x, shift, scale, self.spec.norm)), gate)
 
@@ -141,8 +142,8 @@ class Block(nn.Module):
     def shared(cls, spec: Spec) -> nn.Module | None:  # noqa: ARG003
         """A module that all blocks of a model share, or None.
 
-        It is called once per forward pass with the `Conditioning`. Its result is what the blocks
-        receive as `c`.
+        It is called once per forward pass with the `Conditioning`; blocks receive its result as
+        `c`.
         """
         return None
 
@@ -153,7 +154,7 @@ class Block(nn.Module):
 
     @classmethod
     def run_blocks(cls, blocks: nn.ModuleList, x: Tensor, c: Any) -> Tensor:
-        """Pass the image tokens x (N, T, D) through all blocks: at least T tokens, x's first."""
+        """Pass the image tokens x (N, T, D) through all blocks: T or more, the image's first."""
         x = cls.append_tokens(x, c)
         for block in blocks:
             x = block(x, c)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class ClassTokens(nn.Module):
     """The class embedding, repeated, plus a learned position of each copy.
 
-    Li & He 2025 (JiT). There and here the positions start as N(0, 0.02²). An attention to one token
-    alone would have nothing to choose from.
+    Li & He 2025 (JiT). As there, the positions start as N(0, 0.02²). With one token, attention
+    would have nothing to choose from.
     """
 
     def __init__(self, count: int, hidden_size: int) -> None:

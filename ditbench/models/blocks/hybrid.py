@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 class HybridBlock(ClassTokenBlock):
     """adaLN-Zero that reads t alone, with a cross-attention to the class after self-attention.
 
-    Text-to-image models condition in this way, here with a class for the text: Chen et al. 2023
-    (PixArt-α), section 2.3, whose adaLN-single is a block of its own. As there the cross-attention
-    has no gate and its output layer starts at zero, so that a block starts as the identity. Choices
+    As in text-to-image models, with a class in place of the text: Chen et al. 2023 (PixArt-α),
+    section 2.3, whose adaLN-single is the block `adaln-single`. As there, the cross-attention has
+    no gate and its output layer starts at zero, so that a block starts as the identity. Choices
     made here: it reads the plain norm of the tokens, as under `cross-attention`; a class is
     `options.class_tokens` tokens, 4 by default (see `ClassTokens`); and the final layer reads t
     alone, like the norms.

@@ -26,7 +26,7 @@ class InContextClassBlock(ClassTokenBlock, AdaLNZeroBlock):
     """
 
     summary = "adaLN-Zero, and class tokens in the sequence of later blocks"
-    formula = "adaLN-Zero on x, from block ⌊L/3⌋ on on [x; c + p₁; ...; c + p_K]"
+    formula = "adaLN-Zero on x, from block ⌊L/3⌋ on with [x; c + p₁; ...; c + p_K]"
     source = "Li & He 2025 (JiT), arXiv 2511.13720"
     own_tokens = "of the class, from a third of the depth on"
     default_class_tokens = 32

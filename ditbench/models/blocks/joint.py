@@ -20,11 +20,11 @@ class JointBlock(ClassTokenBlock):
 
     Esser et al. 2024 (MM-DiT of Stable Diffusion 3), section 4. t + c modulates both streams as
     under adaLN-Zero. Choices made here: the context is the class, as `options.class_tokens`
-    tokens, 4 by default (see `ClassTokens`), where the paper's is a text; t enters by modulation
+    tokens, 4 by default (see `ClassTokens`), in place of the paper's text; t enters by modulation
     alone, as there; modulations start at zero, the final layer's included, so that a block
     starts as the identity; with `model.qk_norm` each stream has gains of its own, as there. The
-    last block's context would be dropped: there it has only keys and values (the released models
-    keep its queries, too).
+    context that the last block returns is not used, so the last block computes only its keys and
+    values (the released models compute queries, too).
     """
 
     summary = "class tokens with weights of their own in one joint attention"

@@ -6,10 +6,10 @@ from ditbench.models.blocks.adaln_zero import AdaLNZeroBlock
 
 
 class NoTimeBlock(AdaLNZeroBlock):
-    """`AdaLNZeroBlock` in a model without timestep embedder, which must infer the noise level.
+    """`AdaLNZeroBlock` in a model without a timestep embedder, which must infer the noise level.
 
-    Sun et al. 2025 train such models, most of which are only slightly worse. Nothing of t reaches
-    the final layer either.
+    Sun et al. 2025 train such models, most of which are only slightly worse. The final
+    layer does not receive t either.
     """
 
     summary = "adaLN-Zero with the class only: a control"

@@ -1,4 +1,4 @@
-"""A transformer block without conditioning of its own, for blocks that condition by tokens."""
+"""A transformer block without modulation, for blocks that condition by tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ditbench blocks check`: what a block must do so that its runs can be compared with others."""
+"""`ditbench blocks check`: the rules that make the runs of a block comparable with others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ditbench.models.blocks.base import Block
 
-# By name: the check, and what to do about a failure, where the check itself does not say it.
+# By name: the check, and the hint for failures that have none of their own.
 CHECKS: dict[str, tuple[Callable[[type[Block]], str], str]] = {
     "shapes": (checks.shapes, "forward(x, c) takes tokens (N, T, D) and returns as many"),
     "weights": (checks.weights, "give each parameter that has no rule one in `initial`"),
@@ -24,7 +24,7 @@ CHECKS: dict[str, tuple[Callable[[type[Block]], str], str]] = {
     "conditioning": (checks.conditioning, "see reads_timestep and reads_class"),
     "determinism": (checks.determinism, "draw nothing, and mix no images of a batch"),
     "float64": (checks.float64, "make tensors like x: x.new_zeros(...), or dtype=x.dtype"),
-    "bf16": (checks.bf16, "keep the tokens in float32: x = x + h does, h = h + x.to(h.dtype) not"),
+    "bf16": (checks.bf16, "keep the tokens in float32: x = x + h does, h + x.to(h.dtype) does not"),
     "cost": (checks.cost, "make tensors where x is: device=x.device"),
     "checkpoint": (checks.checkpoint, "keep all state in parameters, each under one name"),
     "compile": (checks.compiled, "no .item(), no printing, no branches on values of tensors"),
@@ -32,7 +32,7 @@ CHECKS: dict[str, tuple[Callable[[type[Block]], str], str]] = {
 
 
 class Outcome(NamedTuple):
-    """The result of one check: `ok` or `failed`, what was found, and what to do about a failure."""
+    """The result of one check: `ok` or `failed`, the finding, and the hint for a failure."""
 
     check: str
     result: str
@@ -62,6 +62,6 @@ def check_block(name: str) -> Iterator[Outcome]:
             detail = in_one_line(error, inspect.getsourcefile(block))
             outcome = Outcome(check, "failed", detail, hint)
         earlier = first.setdefault(outcome.detail, check)
-        if not outcome.ok and earlier != check:  # one mistake often fails all later checks
+        if not outcome.ok and earlier != check:  # one mistake often fails many checks
             outcome = Outcome(check, "failed", f"the same as {earlier}")
         yield outcome

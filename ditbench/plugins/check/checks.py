@@ -1,4 +1,4 @@
-"""The checks: each returns what it found, or raises a `DitbenchError` or what the block raises."""
+"""The checks. Each returns its finding; it raises a `DitbenchError`, or the block's exception."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ DRAWS = "a rule draws from the generator that it receives"
 
 
 def require(condition: object, reason: str, hint: str | None = None) -> None:
-    """Raise a `DitbenchError` unless a condition holds; without a hint it is that of the check."""
+    """Raise a `DitbenchError` unless a condition holds; the default hint is that of the check."""
     if not condition:
         raise DitbenchError(reason, hint)
 
@@ -69,7 +69,7 @@ def _check(what: str, tokens: Any, expected: tuple[int, ...]) -> None:
 
 
 def weights(block: type[Block]) -> str:
-    """Every parameter and buffer is set, by the seed alone; every rule of `initial` is used."""
+    """The seed alone sets every parameter and buffer; every rule of `initial` is used."""
     names = [name for name, _ in new_model(block).named_parameters()]
     for pattern, _rule in block.initial:
         require(
@@ -88,7 +88,7 @@ def weights(block: type[Block]) -> str:
         require(torch.equal(value, again[name]), f"{name} starts differently each time", DRAWS)
     unchanged = torch.equal(torch.random.get_rng_state(), before)
     require(unchanged, "building a model draws from torch's global generator", DRAWS)
-    return f"{len(names)} parameters start by the seed alone"
+    return f"{len(names)} parameters depend on the seed alone"
 
 
 def start(block: type[Block]) -> str:
@@ -114,7 +114,7 @@ def gradients(block: type[Block]) -> str:
     for depth in (1, 4):
         model = random_model(block, USUAL._replace(size=replace(USUAL.size, depth=depth)))
         x, t, _ = inputs()
-        # The rows of labels that are not in the batch have no gradient.
+        # Embeddings of labels that are not in the batch have no gradient.
         model(x, t, torch.arange(len(x))).square().sum().backward()
         where = f"in a model of {depth} block{'s' if depth > 1 else ''}"
         for name, parameter in model.named_parameters():
@@ -126,7 +126,7 @@ def gradients(block: type[Block]) -> str:
 
 
 def conditioning(block: type[Block]) -> str:
-    """What the block declares to read changes the output, and nothing else does."""
+    """The output depends on t and c exactly if the block declares that it reads them."""
     model = random_model(block)
     x, t, y = inputs()
     found = []
@@ -168,7 +168,7 @@ def determinism(block: type[Block]) -> str:
         alone = model.eval()(x[:1], t[:1], y[:1])
     mixed = _error(alone, out[:1]) > FLOAT32_ERROR
     require(not mixed, "an image's output depends on the other images of its batch")
-    return "the same output again, in training, and without a batch"
+    return "same output again, in training mode, and for one image"
 
 
 def float64(block: type[Block]) -> str:
@@ -205,9 +205,9 @@ def cost(block: type[Block]) -> str:
     given = (each[:1].to("meta") for each in inputs())
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         bare_model(block)(*given)
-    ours, torchs = round(counted.gflops * 1e9), counter.get_total_flops()
+    ours, reference = round(counted.gflops * 1e9), counter.get_total_flops()
     hint = "use torch's own matrix products and attention"
-    require(ours == torchs, f"ditbench counts {ours:,} FLOPs, torch {torchs:,}", hint)
+    require(ours == reference, f"ditbench counts {ours:,} FLOPs, torch {reference:,}", hint)
     return f"{counted.parameters:,} parameters and {ours:,} FLOPs, as torch counts"
 
 
@@ -232,7 +232,7 @@ def compiled(block: type[Block]) -> str:
     for each in model.blocks:
         each.compile(fullgraph=True, dynamic=False, backend="aot_eager")
     try:
-        # A process that checks one block after the other compiles the same functions again.
+        # Checking several blocks in one process compiles the same functions again.
         with torch._dynamo.config.patch(recompile_limit=10**6):
             out = _with_gradients(model(*given), parameters)
     except Exception as error:  # of torch's compiler, or of the block while it is traced
@@ -248,7 +248,7 @@ def _with_gradients(out: Tensor, parameters: list[Tensor]) -> list[Tensor]:
 
 
 def _compiler_message(error: Exception, file: str | None) -> str:
-    """The first line of the compiler's message, and the line of the block that it names."""
+    """The first line of the compiler's message, after the line of the block that it names."""
     lines = re.findall(rf'File "{re.escape(file)}", line (\d+)', str(error)) if file else []
     first = next(iter(str(error).splitlines()), "") or type(error).__name__
     return f"{short_path(file)}:{lines[-1]}: {first}" if file and lines else first

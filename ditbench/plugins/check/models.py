@@ -18,7 +18,7 @@ CLASSES = 10
 
 
 class Task(NamedTuple):
-    """A model and a batch of images. N, C, T and D all differ: mixing them up is an error."""
+    """A model and a batch of images. N, C, T and D all differ, so that mixing them up fails."""
 
     size: ModelSize
     height: int
@@ -55,7 +55,7 @@ def bare_model(block: type[Block], task: Task = USUAL) -> DiT:
 
 @torch.no_grad()
 def new_model(block: type[Block], task: Task = USUAL, seed: int = 0) -> DiT:
-    """A model at its start, built as for training; what nothing initialises is NaN."""
+    """An untrained model, built as for training; tensors that nothing initialises are NaN."""
     model = bare_model(block, task).to_empty(device="cpu")
     for value in (*model.parameters(), *model.buffers()):
         value.fill_(torch.nan if value.is_floating_point() else -1)
@@ -65,7 +65,7 @@ def new_model(block: type[Block], task: Task = USUAL, seed: int = 0) -> DiT:
 
 @torch.no_grad()
 def random_model(block: type[Block], task: Task = USUAL, seed: int = 0) -> DiT:
-    """A model with random weights: zeros, as at the start, would hide mistakes."""
+    """A model with random weights: the zeros of an untrained model would hide mistakes."""
     model = new_model(block, task)
     draws = torch.Generator().manual_seed(seed)
     for weight in model.parameters():
