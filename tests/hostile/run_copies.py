@@ -1,7 +1,5 @@
 """Copies of committed runs under other seeds: any number of valid runs."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from pathlib import Path
@@ -9,7 +7,7 @@ from pathlib import Path
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 
-def write_copy(source: Path, results: Path, name: str, seed: int) -> Path:
+def write_copy(source, results, name, seed):
     """Copy a run, without its samples, as if it had used another seed."""
     run = results / name
     run.mkdir(parents=True)

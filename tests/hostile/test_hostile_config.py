@@ -4,7 +4,7 @@
 import os
 
 import pytest
-from contract import in_time
+from contract import assert_hint, in_time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -175,8 +175,7 @@ def test_any_table_is_a_configuration_or_one_line(overrides):
     try:
         config = load(overrides=overrides)
     except DitbenchError as error:
-        assert error.message
-        assert error.hint
+        assert_hint(error)
     else:
         assert validate(config.model_dump(exclude_none=True)) == config
         assert len(config.fingerprint) == 64
@@ -189,7 +188,6 @@ def test_any_name_is_a_model_or_one_line(name):
         with in_time():
             size = parse_model(name)
     except DitbenchError as error:
-        assert error.message
-        assert error.hint
+        assert_hint(error)
     else:
         assert min(vars(size).values()) > 0
