@@ -1,21 +1,15 @@
 """Image files for tests: encoded in memory, written as a folder or as a zip."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-def encode(pixels: np.ndarray, kind: str = "PNG", mode: str | None = None, **options: Any) -> bytes:
+def encode(pixels, kind="PNG", mode=None, **options):
     """An image file; pixels are (H, W) or (H, W, 3), converted to `mode`."""
     image = Image.fromarray(pixels)
     buffer = io.BytesIO()
@@ -23,15 +17,15 @@ def encode(pixels: np.ndarray, kind: str = "PNG", mode: str | None = None, **opt
     return buffer.getvalue()
 
 
-def grey(value: int, height: int = 4, width: int = 6) -> bytes:
+def grey(value, height=4, width=6):
     """A grey PNG of one value."""
     return encode(np.full((height, width), value, np.uint8))
 
 
-def forged_png(width: int, height: int, colour: int = 0, body: bytes = b"\0" * 1_000) -> bytes:
+def forged_png(width, height, colour=0, body=b"\0" * 1_000):
     """A PNG whose header declares a size that its body does not have."""
 
-    def chunk(kind: bytes, data: bytes) -> bytes:
+    def chunk(kind, data):
         whole = kind + data
         return struct.pack(">I", len(data)) + whole + struct.pack(">I", zlib.crc32(whole))
 
@@ -40,7 +34,7 @@ def forged_png(width: int, height: int, colour: int = 0, body: bytes = b"\0" * 1
     return b"\x89PNG\r\n\x1a\n" + chunks
 
 
-def write_folder(root: Path, files: dict[str, bytes]) -> Path:
+def write_folder(root, files):
     """Write files below a folder."""
     for name, data in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +42,7 @@ def write_folder(root: Path, files: dict[str, bytes]) -> Path:
     return root
 
 
-def packed(files: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+def packed(files, compression=zipfile.ZIP_DEFLATED):
     """The bytes of a zip of files."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression) as archive:
@@ -57,7 +51,7 @@ def packed(files: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> 
     return buffer.getvalue()
 
 
-def write_zip(path: Path, files: dict[str, bytes]) -> Path:
+def write_zip(path, files):
     """Write files as a zip."""
     path.write_bytes(packed(files))
     return path

@@ -10,7 +10,7 @@ import pytest
 from ditbench.errors import DitbenchError
 from ditbench.files import TEMPORARY, read_json, write_text
 from ditbench.rows import read_rows
-from ditbench.rundir import TRAIN_COLUMNS, RunDirectory, metric_suffix
+from ditbench.rundir import RunDirectory, metric_suffix
 
 
 @pytest.fixture
@@ -115,17 +115,6 @@ def test_the_newest_samples_are_those_of_the_last_step(run):
 
 
 # Tables
-
-
-def test_a_table_grows_row_by_row(started):
-    for step in (1, 2):
-        started.append_train(train_row(step))
-    assert started.train.read_text().splitlines() == [
-        ",".join(TRAIN_COLUMNS),
-        "1,2,0.1,0.30000000000000004,1e-05,inf",
-        "2,4,0.2,0.30000000000000004,1e-05,inf",
-    ]
-    assert read_rows(started.train) == [train_row(1), train_row(2)]
 
 
 def test_no_table_has_no_rows(run):

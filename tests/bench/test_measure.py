@@ -5,7 +5,6 @@ import pytest
 import torch
 from plans import make_plan, rows
 
-from ditbench.bench import measure as module
 from ditbench.bench.adapters import Candidate
 from ditbench.bench.diffusers_peer import EAGER
 from ditbench.bench.measure import Row, bench, with_ratios
@@ -22,11 +21,11 @@ def silent(_text):
 def test_a_row_is_what_was_measured(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     peer = Row("diffusers", make_plan(block="adaln-zero"), EAGER)
-    said = []
-    told = list(bench([*rows("in-context", "adaln-zero"), peer], TEN_STEPS, said.append))
-    assert [row["block"] for row in told] == ["in-context", "adaln-zero", "diffusers"]
-    assert len({row["matmul_tflops_per_second"] for row in told}) == 1
-    for row in told:
+    lines = []
+    measured = list(bench([*rows("in-context", "adaln-zero"), peer], TEN_STEPS, lines.append))
+    assert [row["block"] for row in measured] == ["in-context", "adaln-zero", "diffusers"]
+    assert len({row["matmul_tflops_per_second"] for row in measured}) == 1
+    for row in measured:
         assert 0 < row["step_ms_p10"] <= row["step_ms_median"] <= row["step_ms_p90"]
         seconds = row["step_ms_median"] / 1e3
         assert row["images_per_second"] == pytest.approx(8 / seconds)
@@ -40,28 +39,26 @@ def test_a_row_is_what_was_measured(tmp_path, monkeypatch):
         assert (row["sampling_steps"], row["sampling_batch_size"]) == (3, 8)
         assert row["peak_memory_bytes"] is None  # of three models in one process
     # The function is the same, and so is what it needs.
-    assert told[2]["train_flops_per_step"] == told[1]["train_flops_per_step"]
-    assert told[2]["implementation"] == f"diffusers {diffusers.__version__}"
-    assert any("in-context" in text for text in said)
+    assert measured[2]["train_flops_per_step"] == measured[1]["train_flops_per_step"]
+    assert measured[2]["implementation"] == f"diffusers {diffusers.__version__}"
+    assert any("in-context" in text for text in lines)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_flops_of_a_step_are_three_forward_passes_of_the_batch():
+@pytest.mark.usefixtures("global_stream_untouched")
+def test_one_row_of_ours_has_its_memory_and_draws_nothing_from_the_global_stream():
     (row,) = rows("adaln-zero")
-    (told,) = bench([row], TEN_STEPS, silent)
-    assert told["train_flops_per_step"] == pytest.approx(3 * 2 * row.plan.cost.gmacs * 1e9 * 8)
-    assert told["peak_memory_bytes"] is None or told["peak_memory_bytes"] > 2**20
-
-
-def test_our_rows_draw_nothing_from_the_global_stream(global_stream_untouched):
-    list(bench(rows("adaln"), TEN_STEPS, silent))
+    (found,) = bench([row], TEN_STEPS, silent)
+    # Three forward passes of the batch.
+    assert found["train_flops_per_step"] == pytest.approx(3 * 2 * row.plan.cost.gmacs * 1e9 * 8)
+    assert found["peak_memory_bytes"] is None or found["peak_memory_bytes"] > 2**20
 
 
 def test_ratios_are_to_the_reference_and_none_where_it_was_not_measured():
-    told = [{"block": "a", "step_ms_median": 2.0}, {"block": "b", "step_ms_median": 4.0}]
-    assert [row["step_ratio"] for row in with_ratios(told, "b")] == [0.5, 1.0]
-    assert {row["step_ratio_to"] for row in with_ratios(told, "b")} == {"b"}
-    assert [row["step_ratio"] for row in with_ratios(told[:1], "b")] == [None]
+    measured = [{"block": "a", "step_ms_median": 2.0}, {"block": "b", "step_ms_median": 4.0}]
+    assert [row["step_ratio"] for row in with_ratios(measured, "b")] == [0.5, 1.0]
+    assert {row["step_ratio_to"] for row in with_ratios(measured, "b")} == {"b"}
+    assert [row["step_ratio"] for row in with_ratios(measured[:1], "b")] == [None]
 
 
 # What a machine lacks
@@ -115,23 +112,11 @@ def test_rows_are_measured_one_by_one_each_with_its_own_memory():
     values = {"device": torch.device("cuda"), "train__precision": "bf16"}
     given = rows("adaln", "adaln-zero", **values)
     given.append(Row("diffusers", make_plan(block="adaln-zero", **values), EAGER))
-    told = list(bench(given, Length(seconds=0.2), silent))
-    assert [row["block"] for row in told] == ["adaln", "adaln-zero", "diffusers"]
-    for row in told:
+    measured = list(bench(given, Length(seconds=0.2), silent))
+    assert [row["block"] for row in measured] == ["adaln", "adaln-zero", "diffusers"]
+    for row in measured:
         assert 0 < row["step_ms_p10"] <= row["step_ms_median"] <= row["step_ms_p90"]
         # Neither the matrices of the matrix product nor the models of other rows.
         assert 0 < row["peak_memory_bytes"] < 2**28
         assert 10 < row["matmul_tflops_per_second"] < 10_000
         assert row["threads"] is None
-
-
-def test_on_a_gpu_rows_come_one_by_one(monkeypatch):
-    """Without a GPU: the matrix product comes first, and each row is built after the previous."""
-    order = []
-    monkeypatch.setattr(module, "_matmul_alone", lambda _plan: order.append("matmul") or 1.0)
-    monkeypatch.setattr(module, "_free_compiled", lambda: order.append("forget"))
-    monkeypatch.setattr(
-        module, "_measure_alone", lambda row, _length, _matmul: order.append(row.name) or {}
-    )
-    list(module._one_by_one(rows("adaln", "in-context"), TEN_STEPS, silent))
-    assert order == ["matmul", "forget", "adaln", "forget", "in-context"]

@@ -1,7 +1,5 @@
 """The scripts in docs/classifiers, imported as they import each other."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -11,5 +9,5 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "docs" / "classifiers"))
 
 
 @pytest.fixture(autouse=True)
-def _untouched(global_stream_untouched: None) -> None:
+def _untouched(global_stream_untouched):
     """No test of this folder may draw from torch's global stream, and so nothing that it calls."""

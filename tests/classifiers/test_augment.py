@@ -1,7 +1,5 @@
 """Augmentation against torchvision's functional operations, which do one image at a time."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -22,17 +20,17 @@ NOTHING = Augmentation(shift=0, geometry=1.0, colour=1.0, magnitude=0.0, cutout=
 
 
 @pytest.fixture
-def images() -> torch.Tensor:
+def images():
     generator = torch.Generator().manual_seed(3)
     return torch.randint(0, 256, (40, 3, 32, 32), generator=generator, dtype=torch.uint8)
 
 
 @pytest.fixture
-def draws() -> torch.Generator:
+def draws():
     return torch.Generator().manual_seed(5)
 
 
-def pixels(x: torch.Tensor) -> torch.Tensor:
+def pixels(x):
     return (x + 1) * 127.5
 
 
@@ -55,23 +53,6 @@ def test_shifts_are_whole_pixels_of_all_sizes_and_mirror_the_edge(images, draws)
     x = warp(images.float(), theta)
     assert torch.allclose(x[:, :, 2:, :-3], images[:, :, :-2, 3:].float(), atol=0.02)
     assert torch.allclose(x[:, :, :2, :-3], images[:, :, :2, 3:].flip(2).float(), atol=0.02)
-
-
-def test_distortions_are_those_of_an_affine_map(images, draws):
-    how = Augmentation(shift=0, geometry=1.0, magnitude=1.0)
-    maps = random_maps(500, 32, how, draws)
-    linear, offset = maps[:, :, :2], maps[:, :, 2]
-    linear = torch.where(linear[:, :1, :1] < 0, linear * torch.tensor([-1.0, 1.0]), linear)
-    off_diagonal = torch.stack((linear[:, 0, 1], linear[:, 1, 0]))
-    assert linear.diagonal(dim1=1, dim2=2).min() > 0.69
-    assert linear.diagonal(dim1=1, dim2=2).max() < 1.31
-    assert 0.45 < off_diagonal.abs().max() <= math.sin(math.radians(30)) + 1e-6
-    assert 0.5 < offset.abs().max() <= 0.6 + 1e-6
-    # One change an image: what is moved is neither rotated nor scaled.
-    changed = torch.stack(
-        (offset.abs().amax(1) > 1e-6, (linear - torch.eye(2)).abs().amax((1, 2)) > 1e-6)
-    )
-    assert (changed.sum(0) == 1).float().mean() > 0.99
 
 
 @pytest.mark.parametrize("angle", [-20.0, 7.0])
@@ -106,26 +87,6 @@ def test_solarising_and_posterising(images):
     assert torch.equal(solarised, tv.solarize(images, 128).float())
     posterised = recolour(x, torch.full((40,), 5), torch.full((40,), 0.5))
     assert torch.equal(posterised, tv.posterize(images, 5).float())
-
-
-def test_sharpness_smooths_and_sharpens(images):
-    x, kind = images.float(), torch.full((40,), 3)
-    spread = [recolour(x, kind, torch.full((40,), s)).std() for s in (-1.0, 0.0, 1.0)]
-    assert spread[0] < 0.5 * spread[1] < spread[1] < spread[2]
-
-
-@pytest.mark.parametrize("kind", range(6))
-def test_strength_zero_changes_no_colour(images, kind):
-    x = images.float()
-    same = recolour(x, torch.full((40,), kind), torch.zeros(40))
-    assert torch.allclose(same, x, atol=1e-4)
-
-
-def test_each_image_is_changed_by_itself(images, draws):
-    alone = recolour(images[7:8].float(), torch.tensor([2]), torch.tensor([0.5]))
-    kinds, strengths = torch.arange(40) % 6, torch.full((40,), -0.3)
-    kinds[7], strengths[7] = 2, 0.5
-    assert torch.allclose(recolour(images.float(), kinds, strengths)[7:8], alone, atol=1e-4)
 
 
 def test_cutout_greys_a_square_that_may_leave_the_image(draws):

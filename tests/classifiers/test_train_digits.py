@@ -1,7 +1,3 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 import torch
 from train_digits import augment, held_out_mask, main, train_digits
@@ -9,11 +5,8 @@ from train_digits import augment, held_out_mask, main, train_digits
 from ditbench.data.digits import load_digits
 from ditbench.metrics.classifiers import DigitsClassifier
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-
-def test_twice_the_same_bits_on_any_number_of_threads(tmp_path: Path):
+def test_twice_the_same_bits_on_any_number_of_threads(tmp_path):
     threads = torch.get_num_threads()
     accuracy = train_digits(tmp_path / "a", epochs=2)
     try:
@@ -29,7 +22,7 @@ def test_twice_the_same_bits_on_any_number_of_threads(tmp_path: Path):
     assert accuracy_of(DigitsClassifier(tmp_path / "a")) == pytest.approx(accuracy)
 
 
-def accuracy_of(classifier: DigitsClassifier) -> float:
+def accuracy_of(classifier):
     digits = load_digits()
     held_out = held_out_mask(digits.labels)
     logits = classifier(digits.images[held_out]).logits
@@ -67,7 +60,7 @@ def test_augmentation_is_slight_and_fills_with_white_paper():
     assert torch.allclose(augment(blank, torch.Generator().manual_seed(0)), blank)
 
 
-def test_the_script_prints_where_and_how_good(tmp_path: Path, monkeypatch, capsys):
+def test_the_script_prints_where_and_how_good(tmp_path, monkeypatch, capsys):
     path = tmp_path / "mine.safetensors"
     monkeypatch.setattr("sys.argv", ["train_digits.py", "-o", str(path), "--epochs", "1"])
     main()

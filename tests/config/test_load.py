@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ditbench.config import load, presets, read_toml
+from ditbench.config import load, presets
 from ditbench.errors import DitbenchError
 
 
@@ -98,10 +98,3 @@ def test_a_preset_s_bound_of_the_ema_is_lifted_where_blocks_differ_in_steps(tmp_
         text.write_text(load(overrides=budget).to_toml())
         assert load("digits", text) == load(overrides=budget)
     assert load(overrides={"budget.steps": 9}).train.ema_decay == 0.999
-
-
-def test_a_file_is_named_when_it_cannot_be_read(tmp_path):
-    for path, words in ((tmp_path, "cannot read"), (tmp_path / "no.toml", "cannot read")):
-        with pytest.raises(DitbenchError, match=words) as caught:
-            read_toml(path)
-        assert str(path) in caught.value.message

@@ -121,6 +121,8 @@ def test_with_values_makes_a_checked_copy():
     assert (config.block, config.train.lr) == ("adaln-zero", 1e-3)
     with pytest.raises(DitbenchError, match=r"train\.lr = -1"):
         config.with_values(train__lr=-1)
+    budget = config.with_values(budget__seconds=5.0).budget
+    assert budget.model_dump(exclude_none=True) == {"seconds": 5.0}
 
 
 @pytest.mark.parametrize("change", [lambda c: setattr(c, "seed", 1),
@@ -137,19 +139,12 @@ def test_the_models_name_is_the_papers_where_it_has_one():
 
 
 @pytest.mark.parametrize(
-    "setting",
-    ["seed=-1", "seed=9223372036854775808", "block=1", "model.depth=0", "model.mlp_ratio=0",
-     "model.class_dropout_prob=0", "model.class_dropout_prob=1", "budget.steps=0",
-     "budget.steps=1e3", "train.batch_size=true", "train.lr=nan", "train.lr=inf", "train.lr='1'",
-     "train.warmup=1.1", "train.ema_decay=1.1", "eval.points=0", "eval.samples=1",
-     "eval.cfg_scale=-1", "data.horizontal_flip=1", "data.path=1", "model.depth={a=1}",
-     "budget.steps=1000000000000001", "budget.flops=0", "budget.flops=-1", "budget.flops=inf",
-     "budget.flops=1e31", "budget.seconds=0", "budget.seconds=nan", "budget.seconds='1m'",
-     "train.precision=fp8", "train.grad_clip=0", "train.grad_clip=none",
+    "setting",  # tests/hostile has more, on the command line
+    ["seed=-1", "block=1", "train.lr=nan", "eval.points=0", "budget.steps=1000000000000001",
+     "budget.flops=1e31", "budget.seconds='1m'", "train.precision=fp8", "train.grad_clip=none",
      "model.qk_norm=1", "model.qk_norm=yes", "model.norm=batch", "model.norm=true",
      "model.registers=-1", "model.registers=65537", "model.registers=true",
-     "model.registers=1.5", "train.on_nonfinite=ignore", "train.backend=triton",
-     "objective.learn_sigma=no"],
+     "model.registers=1.5", "train.backend=triton", "objective.learn_sigma=no"],
 )  # fmt: skip
 def test_a_value_that_makes_no_sense_is_refused_with_its_key(setting):
     key = setting.partition("=")[0]
@@ -157,18 +152,6 @@ def test_a_value_that_makes_no_sense_is_refused_with_its_key(setting):
         load(settings=(setting,))
     assert key in caught.value.hint
     assert "Input" not in caught.value.message
-
-
-@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "-x", "a b", "x\n"])
-def test_a_preset_names_one_directory(name):
-    with pytest.raises(DitbenchError, match="cannot name a directory"):
-        load(overrides={"preset": name})
-
-
-def test_with_values_replaces_a_budget_too():
-    assert load().with_values(budget__seconds=5.0).budget.model_dump(exclude_none=True) == {
-        "seconds": 5.0
-    }
 
 
 def test_no_budget_at_all_is_refused():

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import numpy as np
 import torch
 from sklearn.datasets import load_digits as sklearn_digits

@@ -1,7 +1,5 @@
 """The command line in this process, a good run to damage, and a check for leftover files."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,19 +1,10 @@
 """What every refusal must look like, and the assertions that check it."""
 
-from __future__ import annotations
-
 import signal
 import stat
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from click.testing import Result
-
-    from ditbench.errors import DitbenchError
+from ditbench.errors import DitbenchError
 
 # A longer line is not read to its end.
 MAX_LINE = 2_000
@@ -21,10 +12,10 @@ SECONDS = 20
 
 
 @contextmanager
-def in_time(seconds: int = SECONDS) -> Iterator[None]:
+def in_time(seconds=SECONDS):
     """Fail code that waits forever, for the writer of a pipe or the end of a device."""
 
-    def give_up(*_: object) -> None:
+    def give_up(*_):
         raise AssertionError(f"still not done after {seconds} seconds")
 
     before = signal.signal(signal.SIGALRM, give_up)
@@ -36,7 +27,7 @@ def in_time(seconds: int = SECONDS) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def tree(root: Path) -> dict[str, tuple[int, int, int]]:
+def tree(root):
     """Kind, size and modification time of everything below a folder; links are not followed."""
     found = {}
     for path in [root, *root.rglob("*")]:
@@ -47,14 +38,14 @@ def tree(root: Path) -> dict[str, tuple[int, int, int]]:
     return found
 
 
-def assert_one_line(text: str) -> None:
+def assert_one_line(text):
     """The text is one printable line."""
     assert text
     assert len(text) < MAX_LINE
     assert text.isprintable(), ascii(text)
 
 
-def assert_refused(result: Result, code: int, *parts: str) -> None:
+def assert_refused(result, code, *parts):
     """The output is one line of `error:`, with these parts, and one line of `help:`."""
     assert result.exception is None or isinstance(result.exception, SystemExit), repr(
         result.exception
@@ -70,7 +61,7 @@ def assert_refused(result: Result, code: int, *parts: str) -> None:
         assert part in lines[0]
 
 
-def assert_error(error: DitbenchError, *parts: str) -> None:
+def assert_error(error, *parts):
     """As `assert_refused`, for an error that a library function raised."""
     assert_one_line(error.message)
     assert error.hint
@@ -79,7 +70,17 @@ def assert_error(error: DitbenchError, *parts: str) -> None:
         assert part in error.message
 
 
-def assert_hint(error: DitbenchError) -> None:
+def assert_hint(error):
     """The error has a hint; the command line makes its text printable."""
     assert error.message
     assert error.hint
+
+
+def load_or_refuse(load):
+    """What is loaded in time, or None where it is refused with a proper error."""
+    try:
+        with in_time(10):
+            return load()
+    except DitbenchError as error:
+        assert_error(error)
+        return None

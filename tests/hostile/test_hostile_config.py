@@ -1,8 +1,6 @@
 """Invalid settings, options and configuration files: one line, a hint, nothing written."""
 
 # ruff: noqa: E501 (tables of cases)
-from __future__ import annotations
-
 import os
 
 import pytest
@@ -16,6 +14,7 @@ from ditbench.models.sizes import parse_model
 
 RUN = ("run", "--block", "adaln", "--device", "cpu", "--quiet")
 LONG = "1" * 400
+DIGITS = "1" * 5_000
 ZEROS = "1" + "0" * 30
 
 # The value of `--set`, and a part of the error.
@@ -76,7 +75,13 @@ OPTIONS = [
     ("--seeds", "0;1"), ("--seeds", "-1"), ("--seeds", ZEROS), ("--seeds", "9" * 400 + ","),
     ("--preset", "../digits"), ("--preset", ""), ("--preset", "/etc/passwd"),
     ("--objective", "../flow"), ("--objective", ""), ("--precision", "fp64"), ("--device", "cpu:x"),
-    ("--device", "cuda:-1"), ("--device", ""), ("--device", "mkldnn"),
+    ("--device", "cuda:-1"), ("--device", ""), ("--device", "mkldnn"), ("--device", "meta"),
+    ("--set", "train.batch_size=" + DIGITS), ("--set", "model.mlp_ratio=1e-300"),
+    ("--set", "eval.samples=1" + "0" * 15), ("--set", "eval.samples=1" + "0" * 400),
+    ("--set", "eval.cfg_scale=1e308"), ("--set", "eval.batch_size=" + ZEROS),
+    ("--set", 'preset="a\\n"'), ("--model", f"{DIGITS}x4x4/2"), ("--model", f"S/{DIGITS}"),
+    ("--model", "S/2\0x"), ("--preset", "digits\0"), ("--seeds", "9" * 4_000 + ","),
+    ("--config", "x" * 5_000),
 ]  # fmt: skip
 
 
@@ -134,6 +139,7 @@ TOML = {
     "another digest": b"[data]\ndigest = 'abc'\n",
     "a preset that climbs": b"preset = '../../x'\n",
     "a block that is none": b"[model]\nblock = 'adaln'\n",
+    "lists without end": b"a = " + b"[" * 100_000,
 }
 
 
@@ -163,7 +169,7 @@ ANY_VALUE = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.sampled_from(keys()) | st.text(max_size=12), ANY_VALUE, max_size=3))
 def test_any_table_is_a_configuration_or_one_line(overrides):
     try:
@@ -175,7 +181,7 @@ def test_any_table_is_a_configuration_or_one_line(overrides):
         assert len(config.fingerprint) == 64
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text("SBLX0123456789x/.- ", max_size=14) | st.text(max_size=14))
 def test_any_name_is_a_model_or_one_line(name):
     try:

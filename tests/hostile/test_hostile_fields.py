@@ -4,8 +4,6 @@ Of a run of schema 2, any change of a file but result.json is found. Schema 1 ha
 that is replaced by another one of its kind is read as it stands.
 """
 
-from __future__ import annotations
-
 import json
 
 import pytest

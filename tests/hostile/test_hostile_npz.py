@@ -1,15 +1,14 @@
 """.npz files that are damaged or malicious: each is one line, and nothing is executed."""
 
-from __future__ import annotations
-
 import io
 import os
 import struct
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
-from contract import assert_error, in_time
+from contract import assert_error, load_or_refuse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,16 +67,6 @@ class Boom:
         return os.system, ("touch pwned",)
 
 
-def pickled():
-    buffer = io.BytesIO()
-    np.savez(buffer, images=np.array([Boom()] * 4, dtype=object), labels=GOOD["labels"])
-    return buffer.getvalue()
-
-
-def pickled_names():
-    return saved(class_names=np.array([Boom(), "dog"], dtype=object))
-
-
 def twins():
     buffer = io.BytesIO(saved())
     with zipfile.ZipFile(buffer, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
@@ -101,8 +90,10 @@ FILES = {
     "no images": (of(images=None), "images is missing, the file holds labels.npy"),
     "no labels": (of(labels=None), "labels is missing, the file holds images.npy"),
     "other names": (of(images=None, x=IMAGES), "the file holds labels.npy, x.npy"),
-    "pickled objects": (pickled, "cannot be read: its header does not describe plain numbers"),
-    "pickled names": (pickled_names, "class_names cannot be read: its header"),
+    "pickled objects": (of(images=np.array([Boom()] * 4, dtype=object)),
+                        "cannot be read: its header does not describe plain numbers"),
+    "pickled names": (of(class_names=np.array([Boom(), "dog"], dtype=object)),
+                      "class_names cannot be read: its header"),
     "a structured type": (of(labels=np.zeros(4, [("a", "i4")])), "labels cannot be read"),
     "floats": (of(images=IMAGES / 255), "images are float64, expected uint8"),
     "wider integers": (of(images=IMAGES.astype(int)), "images are int64, expected uint8"),
@@ -164,26 +155,11 @@ def test_an_npz_that_is_not_a_data_set_is_one_line(refused, tmp_path, name):
     refused(*run_on(tmp_path / "data.npz"), parts=("data.npz", reason))
 
 
-def as_pipe(path):
-    os.mkfifo(path)
-
-
-def as_folder(path):
-    path.mkdir()
-
-
-def as_device(path):
-    path.symlink_to("/dev/zero")
-
-
-def as_loop(path):
-    path.symlink_to(path)
-
-
 @pytest.mark.parametrize(
     ("make", "reason"),
-    [(as_pipe, "neither a file nor a folder"), (as_folder, "it is a folder"),
-     (as_device, "neither a file nor a folder"), (as_loop, "no such data")],
+    [(os.mkfifo, "neither a file nor a folder"), (Path.mkdir, "it is a folder"),
+     (lambda path: path.symlink_to("/dev/zero"), "neither a file nor a folder"),
+     (lambda path: path.symlink_to(path), "no such data")],
 )  # fmt: skip
 def test_a_path_that_is_not_a_file_is_one_line(refused, tmp_path, make, reason):
     make(tmp_path / "data.npz")
@@ -242,8 +218,5 @@ def test_an_npz_with_changed_bytes_loads_or_is_one_line(tmp_path_factory, kind, 
         data[int(place * (len(data) - 1))] ^= flip
     path = tmp_path_factory.mktemp("fuzz") / "data.npz"
     path.write_bytes(bytes(data))
-    try:
-        with in_time(10):
-            assert np.array_equal(load_npz(path).images.numpy(), IMAGES.transpose(0, 3, 1, 2))
-    except DitbenchError as error:
-        assert_error(error)
+    read = load_or_refuse(lambda: load_npz(path))
+    assert read is None or np.array_equal(read.images.numpy(), IMAGES.transpose(0, 3, 1, 2))

@@ -1,8 +1,6 @@
 """Checkpoints and weights that are damaged, forged or pickles: nothing of them is executed."""
 
 # ruff: noqa: E501 (tables of cases)
-from __future__ import annotations
-
 import json
 import os
 import pickle
@@ -16,12 +14,8 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save
 
-from ditbench.data import load_dataset
 from ditbench.errors import DitbenchError
-from ditbench.metrics import create_extractor
 from ditbench.metrics.classifiers import METADATA, Cifar10Classifier, DigitsClassifier
-from ditbench.metrics.inception import InceptionV3
-from ditbench.metrics.real import compute_statistics, real_statistics
 from ditbench.training.checkpoint import _digest, read_checkpoint
 
 LATEST = "checkpoints/latest.safetensors"
@@ -143,6 +137,10 @@ DAMAGE = {
     ),
     "a weight of another shape": changed(value=lambda weight: weight[:1].clone()),
     "a weight turned": changed(value=lambda weight: weight.flatten().clone()),
+    "a weight of whole numbers": changed(value=lambda weight: weight.long()),
+    "no step": lambda _data, tensors, counters: forged(
+        tensors, json.dumps({k: v for k, v in json.loads(counters).items() if k != "step"})
+    ),
     "schema 0": counted(schema=0),
     "schema 2": counted(schema=2),
     "schema '1'": counted(schema="1"),
@@ -317,59 +315,3 @@ def test_a_file_that_holds_no_classifier_is_one_line(tmp_path, kind, name):
         kind(path)
     assert_error(caught.value, f"cannot load the {kind.name} features")
     assert not (tmp_path / "pwned").exists()
-
-
-def test_a_folder_of_weights_is_one_line(tmp_path):
-    with pytest.raises(DitbenchError) as caught:
-        InceptionV3(tmp_path)
-    assert_error(caught.value, "Inception-v3")
-
-
-@pytest.fixture(scope="module")
-def real():
-    digits = load_dataset("digits")
-    extractor = create_extractor("digits", digits)
-    return digits, extractor, compute_statistics(digits.images, extractor)
-
-
-@pytest.fixture(scope="module")
-def written(real, tmp_path_factory):
-    """Name and contents of the cache's file."""
-    with pytest.MonkeyPatch.context() as patch:
-        cache = tmp_path_factory.mktemp("cache")
-        patch.setenv("DITBENCH_CACHE", str(cache))
-        real_statistics(*real[:2])
-        (path,) = cache.iterdir()
-        return path.name, path.read_bytes()
-
-
-@settings(max_examples=8, deadline=None)
-@given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 255))
-def test_a_damaged_cache_gives_the_same_statistics(
-    real, written, tmp_path_factory, cut, place, flip
-):
-    digits, extractor, expected = real
-    with pytest.MonkeyPatch.context() as patch:
-        cache = tmp_path_factory.mktemp("cache")
-        patch.setenv("DITBENCH_CACHE", str(cache))
-        name, whole = written
-        path = cache / name
-        data = bytearray(whole)
-        data[int(place * (len(data) - 1))] ^= flip
-        path.write_bytes(bytes(data[: round(len(data) * cut)]))
-        found = real_statistics(digits, extractor)
-    assert found.count == expected.count
-    assert torch.equal(found.features_sum, expected.features_sum)
-    assert torch.equal(found.outer_sum, expected.outer_sum)
-    assert torch.equal(found.rows, expected.rows)
-
-
-def test_a_pipe_in_place_of_the_cache_is_passed_over(real, tmp_path, monkeypatch):
-    digits, extractor, expected = real
-    monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path))
-    real_statistics(digits, extractor)
-    (path,) = tmp_path.iterdir()
-    path.unlink()
-    os.mkfifo(path)
-    with in_time():
-        assert torch.equal(real_statistics(digits, extractor).rows, expected.rows)

@@ -114,7 +114,7 @@ def test_linear_with_gelu():
     wide = [exact(each) for each in given]
     expected = linear_gelu(*wide)
     check([OPS.linear_gelu(*given)], [expected], given, wide)
-    with torch.no_grad():  # where nobody needs what went into the GELU
+    with torch.no_grad():  # where the input of the GELU is not kept
         alone = OPS.linear_gelu(*given)
     assert (alone.double() - expected).norm() <= TOLERANCE * expected.norm()
 

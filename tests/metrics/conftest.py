@@ -1,9 +1,5 @@
 """Data, extractors, and a cache of the test's own."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 import torch
 from toy_extractor import ToyExtractor, random_images
@@ -12,33 +8,30 @@ from ditbench.data.dataset import ImageDataset
 from ditbench.data.digits import load_digits
 from ditbench.metrics.classifiers import DigitsClassifier
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 @pytest.fixture
-def toy() -> ToyExtractor:
+def toy():
     return ToyExtractor()
 
 
 @pytest.fixture
-def toy_data() -> ImageDataset:
+def toy_data():
     labels = torch.arange(300) % 4
     return ImageDataset("toy", random_images(300, 1), labels, ("a", "b", "c", "d"))
 
 
 @pytest.fixture(scope="session")
-def digits() -> ImageDataset:
+def digits():
     return load_digits()
 
 
 @pytest.fixture(scope="session")
-def classifier() -> DigitsClassifier:
+def classifier():
     return DigitsClassifier()
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_cache(tmp_path, monkeypatch):
     """No test reads or writes the user's cache."""
     path = tmp_path / "cache"
     monkeypatch.setenv("DITBENCH_CACHE", str(path))
@@ -46,5 +39,5 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _untouched(global_stream_untouched: None) -> None:
+def _untouched(global_stream_untouched):
     """No test of this folder may draw from torch's global stream, and so nothing that it calls."""

@@ -1,17 +1,14 @@
 """Scoring in tests, and the formulas that the scores are held to, in float64."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy.linalg import sqrtm
-from toy_extractor import ToyExtractor
 
 from ditbench.metrics.real import compute_statistics
 from ditbench.metrics.score import Scorer
 
 
-def scipy_fid(x: np.ndarray, y: np.ndarray) -> float:
+def scipy_fid(x, y):
     """The Fréchet distance of two Gaussians, by the textbook formula."""
     x, y = x.astype(np.float64), y.astype(np.float64)
     cov_x, cov_y = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
@@ -19,7 +16,7 @@ def scipy_fid(x: np.ndarray, y: np.ndarray) -> float:
     return float(((x.mean(0) - y.mean(0)) ** 2).sum() + np.trace(cov_x + cov_y - 2 * root))
 
 
-def unbiased_mmd(x: np.ndarray, y: np.ndarray) -> float:
+def unbiased_mmd(x, y):
     """MMD² with k(a, b) = (a·b / F + 1)³, written as the sums of Gretton et al. 2012, eq. 3."""
     x, y = x.astype(np.float64), y.astype(np.float64)
     kernel = [(a @ b.T / x.shape[1] + 1) ** 3 for a, b in ((x, x), (y, y), (x, y))]
@@ -27,11 +24,11 @@ def unbiased_mmd(x: np.ndarray, y: np.ndarray) -> float:
     return float(sum(within) - 2 * kernel[2].mean())
 
 
-def scorer_of(toy: ToyExtractor, real: torch.Tensor) -> Scorer:
+def scorer_of(toy, real):
     return Scorer(toy, compute_statistics(real, toy, batch_size=70))
 
 
-def feed(scorer: Scorer, images: torch.Tensor, labels: torch.Tensor | None = None) -> Scorer:
+def feed(scorer, images, labels=None):
     labels = torch.zeros(len(images), dtype=torch.long) if labels is None else labels
     for batch, wanted in zip(images.split(64), labels.split(64), strict=True):
         scorer.update(batch, wanted)

@@ -1,23 +1,16 @@
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 import torch
 from toy_extractor import ToyExtractor, random_images
 
 from ditbench.data.io.tensors import digest_of
 
-if TYPE_CHECKING:
-    from ditbench.metrics.classifiers import DigitsClassifier
 
-
-def test_wants_quantised_images(toy: ToyExtractor):
+def test_wants_quantised_images(toy):
     with pytest.raises(TypeError, match=r"need uint8 images, got torch\.float32"):
         toy(torch.zeros(2, 3, 4, 4))
 
 
-def test_stays_in_evaluation_mode_and_makes_no_graph(classifier: DigitsClassifier):
+def test_stays_in_evaluation_mode_and_makes_no_graph(classifier):
     assert not classifier.train().training
     assert not any(module.training for module in classifier.modules())
     assert not any(parameter.requires_grad for parameter in classifier.parameters())
@@ -29,14 +22,14 @@ def test_stays_in_evaluation_mode_and_makes_no_graph(classifier: DigitsClassifie
     assert not logits.requires_grad
 
 
-def test_a_callers_autocast_does_not_reach_the_features(toy: ToyExtractor):
+def test_a_callers_autocast_does_not_reach_the_features(toy):
     images = random_images(5, 1)
     plain = toy(images).features
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(toy(images).features, plain)
 
 
-def test_digests_of_other_weights_or_revisions_differ(monkeypatch: pytest.MonkeyPatch):
+def test_digests_of_other_weights_or_revisions_differ(monkeypatch):
     first = ToyExtractor().digest
     assert ToyExtractor().digest == first
     assert ToyExtractor(seed=1).digest != first

@@ -1,10 +1,8 @@
-from __future__ import annotations
-
 import pytest
 import torch
 from scoring import feed
 from torchmetrics.classification import MulticlassAccuracy
-from toy_extractor import ToyExtractor, random_images
+from toy_extractor import random_images
 
 from ditbench.metrics.label_accuracy import LabelAccuracy
 from ditbench.metrics.real import compute_statistics
@@ -20,7 +18,7 @@ def test_label_accuracy_of_real_digits_is_the_classifiers(digits, classifier):
     assert found["fid"] == pytest.approx(0, abs=1e-3)
 
 
-def test_label_accuracy_is_torchmetrics_to_the_last_digit(toy: ToyExtractor):
+def test_label_accuracy_is_torchmetrics_to_the_last_digit(toy):
     logits = toy(random_images(301, 1)).logits
     labels = torch.arange(301) % 4
     peer = MulticlassAccuracy(4, average="micro")

@@ -1,7 +1,5 @@
 """A small extractor whose features can be computed by hand."""
 
-from __future__ import annotations
-
 import torch
 
 from ditbench.metrics.extractors import Extractor, Features
@@ -15,7 +13,7 @@ class ToyExtractor(Extractor):
     num_classes = 4
     accepts = "4x4 RGB"
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed=0):
         super().__init__()
         weight = torch.randn(48, 12, generator=torch.Generator().manual_seed(seed)) / 300
         self.register_buffer("weight", weight)
@@ -31,15 +29,15 @@ class ToyExtractor(Extractor):
         raise NotImplementedError
 
     @classmethod
-    def check_shape(cls, shape: tuple[int, ...]) -> None:
+    def check_shape(cls, shape):
         assert shape == (3, 4, 4)
 
-    def extract(self, images: torch.Tensor) -> Features:
+    def extract(self, images):
         self.calls += 1
         features = images.flatten(1).float() @ self.weight
         return Features(features, features[:, : self.num_classes])
 
 
-def random_images(count: int, seed: int, high: int = 256) -> torch.Tensor:
+def random_images(count, seed, high=256):
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, high, (count, 3, 4, 4), generator=generator, dtype=torch.uint8)

@@ -1,32 +1,15 @@
-"""What each block promises."""
+"""What every block does, and the four of the paper."""
 
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import pytest
 import torch
+from tiny import SIZE, D, N, T, make, run_blocks, tokens
 
-from ditbench.models.blocks.base import Conditioning, Spec
-from ditbench.models.dit import DiT
-from ditbench.models.init import initialize
-from ditbench.models.layers import Attention, CrossAttention
+from ditbench.models.blocks.base import Conditioning
 from ditbench.models.registry import block_class, block_names
 from ditbench.models.sizes import ModelSize
-
-SIZE = ModelSize(hidden_size=32, depth=2, num_heads=4, patch_size=2)
-N, T, D = 3, 16, 32
-
-
-def make(block, seed=0):
-    shape = {"height": 8, "width": 8, "channels": 1, "out_channels": 1, "num_classes": 10}
-    return DiT(block_class(block), SIZE, **shape, seed=seed)
-
-
-def state(seed=0):
-    draws = torch.Generator().manual_seed(seed)
-    x = torch.randn(N, T, D, generator=draws)
-    t, c = torch.randn(2, N, D, generator=draws)
-    return x, Conditioning.of(t, c)
 
 
 def shifted(c):
@@ -34,34 +17,10 @@ def shifted(c):
     return Conditioning.of(c.t + 1, c.c - 1)
 
 
-def run_blocks(model, x, c):
-    """The image tokens after all blocks, which receive no more than the block reads."""
-    block = model.block_class
-    read = Conditioning.of(
-        c.t if block.reads_timestep else None, c.c if block.reads_class else None
-    )
-    shared = read if model.shared is None else model.shared(read)
-    return block.run_blocks(model.blocks, x, shared)[:, :T]
-
-
-def test_adaln_zero_is_the_identity_at_the_start_exactly():
-    x, c = state()
-    for block in make("adaln-zero").blocks:
-        assert torch.equal(block(x, c), x)
-
-
-@pytest.mark.parametrize("name", block_names())
-def test_those_that_say_so_start_as_the_identity_and_no_others(name):
-    x, c = state()
-    out = run_blocks(make(name), x, c)
-    assert torch.equal(out, x) == (block_class(name).starts_as == "identity")
-    assert torch.allclose(out, x) == (block_class(name).starts_as == "identity")
-
-
 @pytest.mark.parametrize("name", block_names())
 def test_a_block_receives_what_it_declares_to_read(name):
-    """What it does not read it does not read, and asking for it is an error that says why."""
-    x, c = state()
+    """No embedder is made for what it does not read, and asking for that is an error."""
+    x, c = tokens()
     block, model = block_class(name), make(name)
     assert (model.t_embedder is not None) == block.reads_timestep
     assert (model.y_embedder is not None) == block.reads_class
@@ -84,7 +43,7 @@ def test_a_block_describes_itself(name):
 
 
 def test_in_context_appends_two_tokens_and_the_model_drops_them():
-    x, c = state()
+    x, c = tokens()
     joined = block_class("in-context").append_tokens(x, c)
     assert joined.shape == (N, T + 2, D)
     assert torch.equal(joined[:, :T], x)
@@ -94,7 +53,7 @@ def test_in_context_appends_two_tokens_and_the_model_drops_them():
 def test_the_order_of_the_two_in_context_tokens_does_not_matter():
     """They have no position: swapping them moves only themselves."""
     model = make("in-context")
-    x, c = state()
+    x, c = tokens()
     swapped = Conditioning.of(c.c, c.t)
     straight, crossed = (model.block_class.append_tokens(x, each) for each in (c, swapped))
     for block in model.blocks:
@@ -106,7 +65,7 @@ def test_the_order_of_the_two_in_context_tokens_does_not_matter():
 
 def test_cross_attention_reads_its_two_tokens_and_only_those():
     block = make("cross-attention").blocks[0]
-    x, c = state()
+    x, c = tokens()
     out = block(x, c)
     torch.testing.assert_close(block(x, replace(c, total=c.vector * 2)), out)
     assert (block(x, shifted(c)) - out).abs().max() > 1e-3
@@ -114,7 +73,7 @@ def test_cross_attention_reads_its_two_tokens_and_only_those():
 
 def test_adaln_reads_the_sum_and_only_that():
     block = make("adaln").blocks[0]
-    x, c = state()
+    x, c = tokens()
     out = block(x, c)
     torch.testing.assert_close(block(x, shifted(c)), out)
     assert (block(x, Conditioning.of(c.t * 2, c.c)) - out).abs().max() > 1e-3
@@ -132,29 +91,8 @@ def test_adaln_zero_without_its_gates_is_adaln():
         b = bias.chunk(4)
         gated.adaLN_modulation[1].weight.copy_(torch.cat([w[0], w[1], zeros, w[2], w[3], zeros]))
         gated.adaLN_modulation[1].bias.copy_(torch.cat([b[0], b[1], ones, b[2], b[3], ones]))
-    x, c = state()
+    x, c = tokens()
     torch.testing.assert_close(gated(x, c), plain(x, c))
-
-
-@pytest.mark.parametrize("kind", [Attention, CrossAttention])
-def test_attention_against_a_float64_reference(kind):
-    torch.manual_seed(0)
-    layer = kind(Spec(D, 4, 4.0, 1)).double()
-    x, context = torch.randn(N, T, D).double(), torch.randn(N, 2, D).double()
-    read = x if kind is Attention else context
-    weight, bias = layer.qkv.weight.chunk(3), layer.qkv.bias.chunk(3)
-    q, k, v = (
-        torch.einsum("ntd,ed->nte", source, w) + b
-        for source, w, b in zip((x, read, read), weight, bias, strict=True)
-    )
-    heads = []
-    for head in range(4):
-        part = slice(8 * head, 8 * head + 8)
-        scores = torch.einsum("nte,nse->nts", q[..., part], k[..., part]) / 8**0.5
-        heads.append(torch.einsum("nts,nse->nte", scores.softmax(-1), v[..., part]))
-    expected = torch.cat(heads, -1) @ layer.proj.weight.T + layer.proj.bias
-    inputs = (x,) if kind is Attention else (x, context)
-    torch.testing.assert_close(layer(*inputs), expected)
 
 
 @pytest.mark.parametrize("first", block_names())
@@ -183,8 +121,8 @@ def test_another_seed_gives_other_weights_and_the_same_seed_the_same():
 
 
 ZERO, GATES_AT_ONE = "zero", "gates at one"
-# What does not start as in any DiT, from the papers and the released models' facts; numbers are
-# standard deviations, of a hidden size of 128.
+# What starts differently from other DiTs, from the papers and their released code; numbers are
+# standard deviations, for a hidden size of 128.
 STARTS = {
     "adaln-zero": {"*adaLN_modulation*": ZERO},
     "adaln-gate": {"blocks.*modulation*bias": GATES_AT_ONE},
@@ -209,9 +147,7 @@ STARTS = {
 @pytest.mark.parametrize("block", block_names())
 def test_the_rules_of_initialisation(block):
     size = ModelSize(hidden_size=128, depth=2, num_heads=4, patch_size=2)
-    model = DiT(
-        block_class(block), size, height=8, width=8, channels=4, out_channels=8, num_classes=300
-    )
+    model = make(block, size, channels=4, out_channels=8, num_classes=300)
     rules = {"t_embedder*weight": 0.02, "y_embedder*": 0.02, **STARTS.get(block, {})}
     rules |= {"final_layer.linear*": ZERO}
     for name, value in model.named_parameters():
@@ -232,20 +168,7 @@ def test_the_rules_of_initialisation(block):
             assert value.std().item() == pytest.approx(bound / 3**0.5, rel=0.05), name
 
 
-def test_a_parameter_that_nobody_starts_is_an_error(monkeypatch):
+def test_a_parameter_without_a_rule_is_an_error(monkeypatch):
     monkeypatch.setattr(block_class("adaln-single"), "initial", ())
     with pytest.raises(ValueError, match=r"no rule initialises blocks.0.scale_shift_table"):
         make("adaln-single")
-
-
-def test_self_and_cross_attention_start_by_the_same_rule():
-    block = make("cross-attention").blocks[0]
-    assert block.attn.qkv.weight.shape == block.cross_attn.qkv.weight.shape == (3 * D, D)
-    assert not torch.equal(block.attn.qkv.weight, block.cross_attn.qkv.weight)
-
-
-def test_initialisation_leaves_the_global_stream_alone():
-    model = make("adaln-zero")
-    before = torch.random.get_rng_state()
-    initialize(model, model.block_class.initial, 3)
-    assert torch.equal(torch.random.get_rng_state(), before)

@@ -1,44 +1,31 @@
 """The blocks since 2022 against diffusers and against their formulas, written out again."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention import BasicTransformerBlock, JointTransformerBlock
+from tiny import HEADS, SIZE, D, N, T, make, randomized, run_blocks, tokens
 
 from ditbench.models.blocks.base import Conditioning
-from ditbench.models.dit import DiT
-from ditbench.models.registry import block_class, block_names
-from ditbench.models.sizes import ModelSize, parse_model
-
-N, T, D, HEADS = 3, 16, 32, 4
+from ditbench.models.registry import block_class
+from ditbench.models.sizes import parse_model
 
 
-def make(block, depth=3, *, random=True, qk_norm=False, **options):
-    size = ModelSize(hidden_size=D, depth=depth, num_heads=HEADS, patch_size=2)
-    shape = {"height": 8, "width": 8, "channels": 1, "out_channels": 1, "num_classes": 10}
-    model = DiT(block_class(block), size, **shape, options=options, qk_norm=qk_norm, seed=1)
-    if random:  # zeros would hide mistakes
-        draws = torch.Generator().manual_seed(0)
-        with torch.no_grad():
-            for weight in model.parameters():
-                weight.copy_(0.2 * torch.randn(weight.shape, generator=draws))
-    return model.double()
+def random_model(block, depth=3, **settings):
+    return randomized(make(block, replace(SIZE, depth=depth), **settings), 0.2).double()
 
 
 @pytest.fixture
 def x():
-    return torch.randn(N, T, D, generator=torch.Generator().manual_seed(1)).double()
+    return tokens()[0].double()
 
 
 @pytest.fixture
 def c():
-    t, c = torch.randn(2, N, D, generator=torch.Generator().manual_seed(2)).double()
-    return Conditioning.of(t, c)
-
-
-def run_blocks(model, x, c):
-    shared = c if model.shared is None else model.shared(c)
-    return model.block_class.run_blocks(model.blocks, x, shared)[:, :T]
+    c = tokens()[1]
+    return Conditioning.of(c.t.double(), c.c.double())
 
 
 def norm(x):
@@ -83,7 +70,7 @@ def copy_mlp(theirs, ours):
 
 
 def test_adaln_single_equals_diffusers_pixart(x, c):
-    model = make("adaln-single")
+    model = random_model("adaln-single")
     linear = model.shared.adaLN_modulation[1]
     timestep = F.linear(F.silu(c.t + c.c), linear.weight, linear.bias)
     expected = x
@@ -108,7 +95,7 @@ def joint_twin(block):
     ).double()
     if normed:
         of_context = block.context_kv if block.is_last else block.context_attn.qkv
-        for name in "qk"[block.is_last :]:  # theirs has context queries in the last, read by nobody
+        for name in "qk"[block.is_last :]:  # the last context queries of theirs are not used
             getattr(twin.attn, f"norm_added_{name}").load_state_dict(
                 getattr(of_context, f"{name}_norm").state_dict()
             )
@@ -139,16 +126,18 @@ def joint_twin(block):
 
 @pytest.mark.parametrize("qk_norm", [False, True])
 def test_joint_equals_diffusers_stable_diffusion_3(x, c, qk_norm):
-    model = make("joint", class_tokens=5, qk_norm=qk_norm)
+    model = random_model("joint", options={"class_tokens": 5}, qk_norm=qk_norm)
     image, context = x, c.c[:, None] + model.shared.positions.weight
     for block in model.blocks:
         twin = joint_twin(block)
         context, image = twin(image, encoder_hidden_states=context, temb=c.t + c.c)
-    torch.testing.assert_close(run_blocks(model, x, c), image)
+    # diffusers computes the RMS norm of queries and keys in float32.
+    tolerance = 1e-4 if qk_norm else 1e-7
+    torch.testing.assert_close(run_blocks(model, x, c), image, rtol=tolerance, atol=tolerance)
 
 
 def test_adaln_lora_by_its_formula(x, c):
-    model = make("adaln-lora", lora_rank=3)
+    model = random_model("adaln-lora", options={"lora_rank": 3})
     vector = F.silu(c.t + c.c)
     expected = x
     for block in model.blocks:
@@ -163,7 +152,7 @@ def test_adaln_lora_by_its_formula(x, c):
     (1, []), (2, []), (3, [(0, 2)]), (4, [(0, 3)]), (5, [(0, 4), (1, 3)]), (6, [(0, 5), (1, 4)])
 ])  # fmt: skip
 def test_u_vit_by_its_formula(x, c, depth, pairs):
-    model = make("u-vit", depth)
+    model = random_model("u-vit", depth)
     tokens = torch.cat([x, c.t[:, None], c.c[:, None]], dim=1)
     after = {}
     for index, block in enumerate(model.blocks):
@@ -178,9 +167,8 @@ def test_u_vit_by_its_formula(x, c, depth, pairs):
 
 @pytest.mark.parametrize(("depth", "start"), [(12, 4), (24, 8), (32, 10), (4, 1), (2, 0)])
 def test_in_context_class_by_its_formula(x, c, depth, start):
-    """JiT's B, L and H take their class tokens in before block 4, 8 and 10; here before the image's
-    tokens, as there."""
-    model = make("in-context-class", depth, class_tokens=7)
+    """JiT's B, L and H add the class tokens before block 4, 8 and 10, before the image's tokens."""
+    model = random_model("in-context-class", depth, options={"class_tokens": 7})
     own = c.c[:, None] + model.shared.positions.weight
     tokens = x
     for index, block in enumerate(model.blocks):
@@ -197,11 +185,11 @@ def test_in_context_class_by_its_formula(x, c, depth, start):
 
 def test_in_context_class_has_the_paper_s_number_of_tokens():
     assert block_class("in-context-class").options(parse_model("B/2")) == {"class_tokens": 32}
-    assert make("in-context-class").shared.positions.weight.shape == (32, D)
+    assert random_model("in-context-class").shared.positions.weight.shape == (32, D)
 
 
 def test_hybrid_by_its_formula(x, c):
-    model = make("hybrid", class_tokens=5)
+    model = random_model("hybrid", options={"class_tokens": 5})
     own = c.c[:, None] + model.shared.positions.weight
     expected = x
     for block in model.blocks:
@@ -219,57 +207,29 @@ def test_hybrid_by_its_formula(x, c):
 
 
 def test_the_final_layer_of_hybrid_reads_the_time_alone(c):
-    strategy = block_class("hybrid")
-    assert torch.equal(strategy.final_vector(c), c.t)
+    assert torch.equal(block_class("hybrid").final_vector(c), c.t)
     assert torch.equal(block_class("joint").final_vector(c), c.t + c.c)
 
 
-def test_gates_of_adaln_gate_start_near_one():
-    model = make("adaln-gate", random=False).float()
-    c = Conditioning.of(model.t_embedder(torch.arange(N)), model.y_embedder(torch.arange(N)))
-    for block in model.blocks:
-        shift1, scale1, gate1, shift2, scale2, gate2 = block.adaLN_modulation(c.vector)
-        distance = (torch.cat([gate1, gate2]) - 1).abs()
-        # What the docstring says: without the one, a gate would be close to shut.
-        assert 0 < distance.mean() < 0.05
-        assert distance.max() < 0.2
-        assert torch.cat([shift1, scale1, shift2, scale2]).abs().max() < 0.2
-
-
 def test_adaln_zero_init_starts_as_a_block_without_conditioning(x, c):
-    zeroed, none = make("adaln-zero-init", random=False), make("none", random=False)
+    zeroed, none = make("adaln-zero-init").double(), make("none").double()
     out = run_blocks(zeroed, x, c)
     torch.testing.assert_close(out, run_blocks(none, x, Conditioning.of(None, None)))
     assert (out - x).abs().max() > 0.1
 
 
-def test_the_two_by_two_differs_in_its_start_alone():
-    """Within a column the functions are the same; within a row the start is."""
-    four = {name: make(name, random=False).state_dict() for name in block_names("ablation")}
-    assert four["adaln"].keys() == four["adaln-zero-init"].keys()
-    shapes = [
-        {name: value.shape for name, value in four[block].items()}
-        for block in ("adaln", "adaln-zero-init", "adaln-gate", "adaln-zero")
-    ]
-    assert shapes[0] == shapes[1]
-    assert shapes[2] == shapes[3]
-    for random, zero in (("adaln", "adaln-zero-init"), ("adaln-gate", "adaln-zero")):
-        for name, value in four[zero].items():
-            assert not value.any() if "modulation" in name else value.equal(four[random][name])
-
-
 def test_no_time_is_adaln_zero_without_its_timestep(x, c):
-    told, untold = make("adaln-zero"), make("no-time")
-    untold.load_state_dict(
-        {name: value for name, value in told.state_dict().items() if "t_embedder" not in name}
+    with_time, without = random_model("adaln-zero"), random_model("no-time")
+    without.load_state_dict(
+        {name: value for name, value in with_time.state_dict().items() if "t_embedder" not in name}
     )
     nothing = Conditioning.of(torch.zeros(N, D).double(), c.c)
     only = Conditioning.of(None, c.c)
-    torch.testing.assert_close(run_blocks(untold, x, only), run_blocks(told, x, nothing))
+    torch.testing.assert_close(run_blocks(without, x, only), run_blocks(with_time, x, nothing))
 
 
 def test_none_is_in_context_without_its_tokens(x):
-    model = make("none")
+    model = random_model("none")
     expected = x
     for block in model.blocks:
         expected = plain(block, expected)

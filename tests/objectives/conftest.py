@@ -1,24 +1,17 @@
 """A stand-in for a network: any smooth function of x, t and y whose outputs differ by channel."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class ToyModel:
     """Counts its calls and keeps the last arguments; `out_channels` may exceed those of x."""
 
-    def __init__(self, out_channels: int) -> None:
+    def __init__(self, out_channels):
         self.out_channels = out_channels
-        self.calls: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.calls = []
 
-    def __call__(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+    def __call__(self, x, t, y):
         self.calls.append((x, t, y))
         k = torch.arange(self.out_channels, device=x.device)
         wide = x[:, k % x.shape[1]]  # (N, C_out, H, W)
@@ -27,10 +20,10 @@ class ToyModel:
 
 
 @pytest.fixture
-def toy_model() -> type[ToyModel]:
+def toy_model():
     return ToyModel
 
 
 @pytest.fixture(autouse=True)
-def _untouched(global_stream_untouched: None) -> None:
+def _untouched(global_stream_untouched):
     """No test of this folder may draw from torch's global stream, and so nothing that it calls."""

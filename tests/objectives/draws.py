@@ -1,7 +1,5 @@
 """What the tests of this folder draw: always the same, and nothing from torch's global stream."""
 
-from __future__ import annotations
-
 import torch
 
 

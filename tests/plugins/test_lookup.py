@@ -1,13 +1,11 @@
 """Blocks by name and location."""
 
 import hashlib
-import subprocess
-import sys
 
 import pytest
 
 import ditbench
-from ditbench.models.registry import block_class, block_names
+from ditbench.models.registry import block_class, block_names, is_own
 from ditbench.plugins import lookup
 from ditbench.plugins.lookup import (
     block_errors,
@@ -34,23 +32,6 @@ def test_groups_and_names_expand_without_the_file_system():
     assert expand_all(["u-vit"]) == ["u-vit"]
     assert all(external_block(name) is None for name in block_names())
     assert find_block("adaln") is block_class("adaln")
-
-
-def test_naming_a_file_neither_executes_it_nor_imports_torch(write):
-    path = write("raise SystemExit('executed')")
-    program = (
-        "import sys\nfrom ditbench.plugins.lookup import expand_all\n"
-        f"assert expand_all([{str(path)!r} + ':Mine']) == ['Mine']\n"
-        "assert 'torch' not in sys.modules\n"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True)
-
-
-def test_an_edited_file_is_loaded_again(write):
-    path = write()
-    assert not find_block(f"{path}:Mine").reads_class
-    write(path.read_text().replace("reads_class = False", "reads_class = True"))
-    assert find_block(f"{path}:Mine").reads_class
 
 
 @pytest.mark.parametrize("name", ["hybrid", "none", "paper", "all"])
@@ -141,5 +122,10 @@ def test_a_decorated_class_is_an_external_block():
             reads_timestep = reads_class = False
 
         assert find_block("decorated") is Decorated
+        assert not is_own("decorated")
         assert external_block("decorated").file == __file__
         assert expand_all(["house"]) == ["decorated"]
+    with pytest.raises(ValueError, match="is taken"):
+        ditbench.strategy("adaln")(Decorated)
+    with pytest.raises(ValueError, match="cannot name a directory"):
+        ditbench.strategy("a/b")

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import os
 import shutil
 import zipfile
@@ -14,40 +12,39 @@ from safetensors.torch import load_file
 from ditbench.data.folder import load_folder
 from ditbench.data.io import decode
 from ditbench.data.io.decode import decode_all
-from ditbench.errors import DitbenchError
 
 
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache(tmp_path, monkeypatch):
     """An empty cache, into which two images go."""
     monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(decode, "MIN_FILES", 2)
     return tmp_path / "cache"
 
 
-def write_image(path: Path, value: int) -> None:
+def write_image(path, value):
     """A BMP: its length does not depend on its pixels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((6, 5, 3), value, np.uint8)).save(path)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     for number, name in enumerate(("cat/1.bmp", "cat/2.bmp", "dog/1.bmp")):
         write_image(tmp_path / "animals" / name, number)
     return tmp_path / "animals"
 
 
 @pytest.fixture
-def packed(folder: Path) -> Path:
+def packed(folder):
     return Path(shutil.make_archive(str(folder), "zip", folder))
 
 
-def values(path: Path) -> list[int]:
+def values(path):
     return load_folder(path).images[:, 0, 0, 0].tolist()
 
 
-def nothing_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_is_decoded(monkeypatch):
     monkeypatch.setattr(decode, "decode_all", None)
 
 
@@ -69,17 +66,21 @@ def test_it_is_a_safetensors_file(cache, folder):
     assert torch.equal(load_file(path)["images"], expected)
 
 
-def test_few_images_are_not_cached(cache, folder, monkeypatch):
-    monkeypatch.setattr(decode, "MIN_FILES", 4)
+@pytest.mark.parametrize(
+    ("limits", "count"),
+    [
+        ({"MIN_FILES": 4}, 0),
+        ({"MIN_FILES": 4, "MIN_BYTES": 3 * 6 * 5 * 3}, 1),
+        ({"MAX_BYTES": 9}, 0),
+    ],
+)
+def test_images_are_cached_if_they_are_many_or_large_but_not_without_limit(
+    cache, folder, monkeypatch, limits, count
+):
+    for name, value in limits.items():
+        monkeypatch.setattr(decode, name, value)
     values(folder)
-    assert not cache.exists()
-
-
-def test_large_images_are(cache, folder, monkeypatch):
-    monkeypatch.setattr(decode, "MIN_FILES", 4)
-    monkeypatch.setattr(decode, "MIN_BYTES", 3 * 6 * 5 * 3)
-    values(folder)
-    assert list(cache.iterdir())
+    assert len(list(cache.glob("*"))) == count
 
 
 def test_a_file_changed_under_its_size_and_time_is_noticed(cache, folder):
@@ -106,47 +107,38 @@ def test_a_zip_that_is_packed_again_is_noticed(cache, packed):
     assert values(packed) == [2, 1, 0]
 
 
-def added(folder: Path) -> None:
+def added(folder):
     write_image(folder / "cat/3.bmp", 9)
 
 
-def removed(folder: Path) -> None:
+def removed(folder):
     (folder / "cat/1.bmp").unlink()
 
 
-def renamed(folder: Path) -> None:
+def renamed(folder):
     (folder / "cat/1.bmp").rename(folder / "cat/9.bmp")
 
 
-def swapped(folder: Path) -> None:
+def swapped(folder):
     (folder / "cat/1.bmp").rename(folder / "x")
     (folder / "cat/2.bmp").rename(folder / "cat/1.bmp")
     (folder / "x").rename(folder / "cat/2.bmp")
 
 
+def class_renamed(folder):
+    (folder / "cat").rename(folder / "eel")
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
-    [(added, [0, 1, 9, 2]), (removed, [1, 2]), (renamed, [1, 0, 2]), (swapped, [1, 0, 2])],
-)
+    [(added, [0, 1, 9, 2]), (removed, [1, 2]), (renamed, [1, 0, 2]), (swapped, [1, 0, 2]),
+     (class_renamed, [2, 0, 1])],
+)  # fmt: skip
 def test_any_change_of_the_folder_is_noticed(cache, folder, change, expected):
     values(folder)
     change(folder)
     assert values(folder) == expected
     assert len(list(cache.iterdir())) == 1  # it replaced the one before
-
-
-def test_a_renamed_class_is_noticed(cache, folder):
-    values(folder)
-    (folder / "cat").rename(folder / "eel")
-    assert load_folder(folder).class_names == ("dog", "eel")
-    assert values(folder) == [2, 0, 1]
-
-
-def test_another_folder_has_a_file_of_its_own(cache, folder, tmp_path):
-    values(folder)
-    shutil.copytree(folder, tmp_path / "copy")
-    assert values(tmp_path / "copy") == [0, 1, 2]
-    assert len(list(cache.iterdir())) == 2
 
 
 def test_the_pixels_of_another_folder_are_not_used(cache, folder, tmp_path):
@@ -164,7 +156,7 @@ def test_a_change_of_any_byte_is_noticed(cache, folder):
     expected = load_folder(folder).digest
     (path,) = cache.iterdir()
     whole = path.read_bytes()
-    for place in range(0, len(whole), 5):
+    for place in range(0, len(whole), 11):
         data = bytearray(whole)
         data[place] ^= 0x41
         path.write_bytes(bytes(data))
@@ -196,12 +188,6 @@ def test_without_a_writable_cache_the_images_are_decoded(cache, folder, monkeypa
     assert values(folder) == [0, 1, 2]
 
 
-def test_more_than_a_home_directory_should_hold_is_not_cached(cache, folder, monkeypatch):
-    monkeypatch.setattr(decode, "MAX_BYTES", 10)
-    values(folder)
-    assert not cache.exists()
-
-
 def test_a_file_that_changes_while_it_is_read_is_decoded_again(cache, folder, monkeypatch):
     def decode_and_change(files, names):
         images = decode_all(files, names)
@@ -212,12 +198,6 @@ def test_a_file_that_changes_while_it_is_read_is_decoded_again(cache, folder, mo
     assert values(folder) == [0, 1, 2]
     monkeypatch.setattr(decode, "decode_all", decode_all)
     assert values(folder) == [9, 1, 2]
-
-
-def test_a_file_that_is_missing_is_the_usual_error(cache, folder):
-    (folder / "cat/0.bmp").symlink_to(folder / "gone")
-    with pytest.raises(DitbenchError, match=r"cannot read .*0\.bmp"):
-        values(folder)
 
 
 def test_another_version_of_pillow_decodes_again(cache, folder, monkeypatch):

@@ -1,1 +1,0 @@
-"""Puts this folder on the path of its subfolders' tests, for `refusal`."""

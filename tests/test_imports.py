@@ -1,0 +1,49 @@
+"""What is imported when: torch takes seconds."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REFERENCE = Path(__file__).parents[1] / "results" / "reference" / "digits"
+HEAVY = {"torch", "pandas", "numpy", "scipy", "matplotlib", "pydantic", "rich"}
+CASES = {
+    "the package": ("import ditbench; assert 'compare' in dir(ditbench)", HEAVY),
+    "a comparison of runs": (
+        "import ditbench\n"
+        f"runs = ditbench.load_results({str(REFERENCE)!r})\n"
+        "runs = runs[runs['block'].isin(['in-context', 'adaln', 'adaln-zero'])]\n"
+        "assert ditbench.compare(runs, target_fid=20).verdict.winner == 'adaln-zero'",
+        {"torch", "matplotlib", "sklearn", "scipy.stats"},
+    ),
+    "names of data sets": (
+        "from ditbench.data import SOURCES\n"
+        "assert [*SOURCES] == ['digits', 'cifar10', 'fashion-mnist', 'folder', 'npz']",
+        {"torch", "numpy", "PIL"},
+    ),
+    "names of features": (
+        "from ditbench.metrics import extractor_names\n"
+        "assert extractor_names() == ('digits', 'cifar10', 'inception')",
+        {"torch", "numpy"},
+    ),
+    "names of objectives": ("from ditbench.objectives import OBJECTIVES; assert OBJECTIVES",
+                            {"torch", "numpy"}),
+    "names of blocks": ("from ditbench.models.registry import block_names as f; assert f()",
+                        {"torch"}),
+    "names of blocks in files, which are not executed": (
+        "from ditbench.plugins.lookup import expand_all\n"
+        "open('mine.py', 'w').write('raise SystemExit(1)')\n"
+        "assert expand_all(['mine.py:Mine']) == ['Mine']",
+        {"torch"},
+    ),
+    "features without the metrics": ("import ditbench.metrics.classifiers, ditbench.metrics.real",
+                                     {"torchmetrics"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_only_what_is_needed_is_imported(case, tmp_path):
+    program, heavy = CASES[case]
+    program += f"\nimport sys; found = {heavy!r} & set(sys.modules); assert not found, found"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
