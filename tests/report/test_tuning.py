@@ -23,7 +23,7 @@ RATES = (1e-4, 1e-3, 1e-2)
 def sweep(make_run, results):
     """Make the runs of one block's sweep: FIDs in the order of its rates, for each seed."""
 
-    def make(block, *fids_by_seed, rates=RATES, steps=240, first_seed=1000, told=None, **settings):
+    def make(block, *fids_by_seed, rates=RATES, steps=240, first_seed=1000, grid=None, **settings):
         seeds = [first_seed + number for number in range(len(fids_by_seed))]
         for seed, fids in zip(seeds, fids_by_seed, strict=True):
             for rate, fid in zip(rates, fids, strict=True):
@@ -34,7 +34,7 @@ def sweep(make_run, results):
                     name=f"tune/digits/{block}/seed{seed}-{rate}-{steps}",
                     train__lr=rate, budget__steps=steps, **settings,
                 )  # fmt: skip
-                write_json(run.environment, {"sweep": told or {"rates": rates, "seeds": seeds}})
+                write_json(run.environment, {"sweep": grid or {"rates": rates, "seeds": seeds}})
                 run.finish(read_json(run.result))
                 if math.isinf(fid):
                     run.result.unlink()
@@ -184,9 +184,9 @@ def test_a_damaged_run_is_named_and_missing(sweep, results):
     assert len(sweeps[0].missing) == 2
 
 
-@pytest.mark.parametrize("told", ["x", {"rates": 3, "seeds": [True]}, {"rates": ["a"]}, None])
-def test_a_damaged_note_of_the_grid_is_no_grid(sweep, told):
-    (only,) = sweep("adaln", (20.0, 12.0, 9.0), told=told or {})
+@pytest.mark.parametrize("grid", ["x", {"rates": 3, "seeds": [True]}, {"rates": ["a"]}, None])
+def test_a_damaged_note_of_the_grid_is_no_grid(sweep, grid):
+    (only,) = sweep("adaln", (20.0, 12.0, 9.0), grid=grid or {})
     assert (only.rates, only.seeds) == (RATES, (1000,))
 
 
@@ -246,7 +246,7 @@ def test_programs_get_plain_numbers(sweep):
 
 
 @pytest.mark.parametrize(
-    ("fids", "told"),
+    ("fids", "expected"),
     [
         ((1.0, 2.0, 3.0), "best at the edge: widen the grid below 0.0001"),
         ((3.0, 2.0, 1.0), "best at the edge: widen the grid above 0.01"),
@@ -255,8 +255,8 @@ def test_programs_get_plain_numbers(sweep):
         ((3.0, None, 2.0), "not finished: 1 of 3 runs missing"),
     ],
 )
-def test_a_best_rate_at_the_edge_is_remarked(sweep, fids, told):
-    assert remark(sweep("adaln", fids)) == told
+def test_a_best_rate_at_the_edge_is_remarked(sweep, fids, expected):
+    assert remark(sweep("adaln", fids)) == expected
 
 
 def test_only_one_rate_is_no_choice(sweep):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What a set of like runs shows.
+    """The comparison of a group of comparable runs.
 
     Attributes:
         table: one row per block, ascending in `fid`; docs/api.md describes its columns.
@@ -61,7 +61,7 @@ class Comparison:
         """`group` in one line, for the title of a table or a figure."""
         text = words.heading(self.group)
         if self.forced:
-            return f"FORCED, not alike in {words.differences_in_words(self.forced)}: {text}"
+            return f"FORCED, runs differ in {words.differences_in_words(self.forced)}: {text}"
         return f"{self.apart_in_words}: {text}" if self.apart else text
 
     @property
@@ -82,24 +82,24 @@ def compare(
     target_fid: float | None = None,
     force: bool = False,
 ) -> Comparison:
-    """Compare the blocks of like runs at the end of their training, seed by seed.
+    """Compare the blocks of comparable runs at the end of their training, seed by seed.
 
     Args:
         df: the result of `load_results`, or one of `split_groups`.
         baseline: a block of `df`; by default `in-context`, or else the first in the paper's order.
         target_fid: also report the steps, compute and seconds that it took to reach this FID.
-        force: put runs that are not alike into one ranking. It is marked as forced, infers nothing
-            about differences and names no winner; a block with several configurations has a row
-            for each.
+        force: put runs that are not comparable into one ranking. It is marked as forced, infers
+            nothing about differences and names no winner; a block with several configurations has
+            a row for each.
 
     Raises:
         DitbenchError: no runs, an unknown baseline, a target that is not above 0, or runs that are
-            not alike: names the keys in which they differ.
+            not comparable: names the keys in which they differ.
     """
     unlike = differences(df)
     if unlike and not force:
         raise DitbenchError(
-            f"these runs are not alike, they differ in {words.differences_in_words(unlike)}",
+            f"these runs are not comparable, they differ in {words.differences_in_words(unlike)}",
             "compare them group by group (split_groups), or force one ranking: --force, or "
             "force=True",
         )
@@ -128,7 +128,7 @@ def compare(
 def compare_groups(
     df: pd.DataFrame, baseline: str | None = None, *, target_fid: float | None = None
 ) -> list[Comparison]:
-    """Compare each group of like runs by itself; see `compare`.
+    """Compare each group of comparable runs; see `compare`.
 
     A group without the baseline has its own; a DitbenchError if no group has it.
     """
@@ -239,7 +239,7 @@ def _beside(blocks: list[str], fids: Values, baseline: str) -> pd.DataFrame:
 
 
 def _remarks(final: pd.DataFrame, group: dict[str, Any]) -> list[str]:
-    """What a reader of the verdict must know besides."""
+    """Notes that qualify the verdict."""
     remarks = []
     if final.groupby("block")["seed"].agg(frozenset).nunique() > 1:
         remarks.append(words.DIFFERENT_SEEDS)

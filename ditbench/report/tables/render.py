@@ -43,7 +43,7 @@ def render_comparisons(comparisons: Sequence[Comparison], format: str) -> str:  
         heading, *below = (" ".join(text.split()) for text in lines if text)
         if format == "latex":  # as comments: a paper has a caption of its own
             if comparison.forced:
-                mark = _escape_latex(f"Forced: not alike in {', '.join(comparison.forced)}")
+                mark = _escape_latex(f"Forced: runs differ in {', '.join(comparison.forced)}")
                 row = rf"\multicolumn{{{len(shown(columns))}}}{{l}}{{{mark}}} \\"
                 table = table.replace(r"\end{tabular}", f"{row}\n\\end{{tabular}}")
             comments = "".join(f"% {text}\n" for text in below)
