@@ -46,7 +46,7 @@ def curve_figure(df: pd.DataFrame, x: str = "steps", *, paper: bool = False) -> 
     titles = [panels.title_of(group) for group in groups] + [published.TITLE] * paper
     styles = block_styles(df["block"])
     handles = {style.label: Line2D([], [], **_line(style)) for style in styles.values()}
-    figure, rows, columns = panels.panel_grid(titles, list(handles), _HEIGHT)
+    figure, rows, columns = panels.panel_grid(titles, handles, _HEIGHT)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, group in zip(axes, groups, strict=False):
         _draw_panel(panel, group.runs, x, styles)
@@ -56,7 +56,6 @@ def curve_figure(df: pd.DataFrame, x: str = "steps", *, paper: bool = False) -> 
         panel.set_title(title, loc="left")
     for unused in axes[len(titles) :]:
         unused.remove()
-    panels.add_legend(figure, handles, panels.WIDTH * columns)
     return figure
 
 
