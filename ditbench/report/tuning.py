@@ -167,8 +167,8 @@ def choose(configs: Iterable[RunConfig], sweeps: list[Sweep], hint: str) -> dict
         raise _unlike({block: of[0] for block, of in own.items()}, hint)
     nearest = min(common, key=lambda b: (abs(math.log(b.amount / wanted.amount)), -b.amount))
     chosen = {block: next(s for s in of if s.budget == nearest) for block, of in own.items()}
-    for block, sweep in chosen.items():
-        _check_complete(block, sweep, hint)
+    for sweep in chosen.values():
+        _check_complete(sweep, hint)
     if len({sweep.seeds for sweep in chosen.values()}) > 1:
         raise _unlike(chosen, hint)
     for config in configs:
@@ -191,21 +191,21 @@ def _unlike(sweeps: Mapping[str, Sweep], hint: str) -> DitbenchError:
     )
 
 
-def _check_complete(block: str, sweep: Sweep, hint: str) -> None:
+def _check_complete(sweep: Sweep, hint: str) -> None:
     if sweep.missing:
         rate, seed = sweep.missing[0]
         total = len(sweep.rates) * len(sweep.seeds)
         rates, seeds = (",".join(map(str, each)) for each in (sweep.rates, sweep.seeds))
         raise DitbenchError(
-            f"the sweep of {block} is not finished: {len(sweep.missing)} of {total} runs are "
+            f"the sweep of {sweep.block} is not finished: {len(sweep.missing)} of {total} runs are "
             f"missing, the first has --lr {rate:g}, seed {seed}",
-            hint.format(f"{block} --lr {rates} --seeds {seeds},"),
+            hint.format(f"{sweep.block} --lr {rates} --seeds {seeds},"),
         )
     if sweep.best is None:
         raise DitbenchError(
-            f"{block} diverged at every learning rate of its sweep, from {sweep.rates[0]:g} to "
-            f"{sweep.rates[-1]:g}",
-            "try lower ones: " + hint.format(block),
+            f"{sweep.block} diverged at every learning rate of its sweep, "
+            f"from {sweep.rates[0]:g} to {sweep.rates[-1]:g}",
+            "try lower ones: " + hint.format(sweep.block),
             EXIT_FAILED,
         )
 

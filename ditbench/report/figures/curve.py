@@ -119,8 +119,7 @@ def _draw_published(axes: Axes) -> None:
         size = _PUBLISHED_MARKER * marker_size(style.marker)
         marks: dict[str, Any] = {"marker": style.marker, "markersize": size, "color": style.colour}
         axes.plot(place, fid, **marks, linestyle="none", clip_on=False)
-        beside: dict[str, Any] = {"xytext": (7, 0), "textcoords": "offset points"}
-        axes.annotate(f"{fid:.2f}", (place, fid), **beside, va="center")
+        axes.annotate(f"{fid:.2f}", (place, fid), (7, 0), textcoords="offset points", va="center")
     axes.set_xticks(range(len(labels)), labels)
     axes.grid(visible=False, axis="x")
     axes.set(xlim=(-0.4, len(labels) - 0.3), ylim=(0, 40), ylabel=published.FID_LABEL)

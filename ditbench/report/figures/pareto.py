@@ -64,22 +64,20 @@ def pareto_front(costs: Sequence[float], fids: Sequence[float]) -> list[bool]:
     """
     points = list(zip(costs, fids, strict=True))
     return [
-        not any(cost <= own_cost and fid <= own_fid and (cost, fid) != (own_cost, own_fid)
-                for cost, fid in points)
-        for own_cost, own_fid in points
-    ]  # fmt: skip
+        not any(a <= cost and b <= fid and (a, b) != (cost, fid) for a, b in points)
+        for cost, fid in points
+    ]
 
 
 def _draw_group(cell: SubFigure, group: pd.DataFrame, styles: dict[str, BlockStyle]) -> None:
     left, right = cell.subplots(1, 2)
     # One row per block. GMACs are equal for all seeds.
-    points = group[group["final"]].groupby("block").agg(
-        parameters=("parameters", "first"),
-        gmacs=("gmacs", "first"), gmacs_low=("gmacs", "first"), gmacs_high=("gmacs", "first"),
-        seconds=("seconds", "mean"), seconds_low=("seconds", "min"),
-        seconds_high=("seconds", "max"),
-        fid=("fid", "mean"), fid_low=("fid", "min"), fid_high=("fid", "max"),
-    )  # fmt: skip
+    by_block = group[group["final"]].groupby("block")
+    points = by_block[["parameters", "gmacs"]].first()
+    points[["seconds", "fid"]] = by_block[["seconds", "fid"]].mean()
+    for column in ("gmacs", "seconds", "fid"):
+        points[f"{column}_low"] = by_block[column].min()
+        points[f"{column}_high"] = by_block[column].max()
     left.set_ylabel(panels.fid_label(group).replace(", ", ",\n"))
     left.set_xlabel(_GMACS_LABEL)
     _draw_points(left, points, "gmacs", styles)

@@ -152,9 +152,9 @@ def _labels(df: pd.DataFrame) -> pd.Series[str]:
     """Names of rows: the block, and what distinguishes its configurations if it has several."""
     labels = df["block"].copy()
     for block, runs in df.groupby("block"):
-        # Their runs may differ in their seed only.
-        split = runs.groupby([*ALIKE, "fingerprint"], sort=False, dropna=False)
-        parts = [part for _, part in split]
+        # The runs of a part may differ in their seed only.
+        by_configuration = runs.groupby([*ALIKE, "fingerprint"], sort=False, dropna=False)
+        parts = [part for _, part in by_configuration]
         if len(parts) > 1:
             for part, apart in zip(parts, groups.distinctions(parts), strict=True):
                 labels.loc[part.index] = f"{block} ({words.facts_in_words(apart)})"
