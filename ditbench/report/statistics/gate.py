@@ -57,10 +57,11 @@ class Gate(NamedTuple):
         for term in self.terms:
             if term.column not in table:
                 raise unknown_name("column", term.column, table.columns)
-        baseline = table.loc[comparison.baseline]
-        if len(table) > 1 and any(term.column in INFERRED for term in self.terms):
-            table = table.drop(comparison.baseline)
-        failures = (self._check_row(row, baseline) for _, row in table.iterrows())
+        rows = dict(table.iterrows())
+        baseline = rows[comparison.baseline]
+        if len(rows) > 1 and any(term.column in INFERRED for term in self.terms):
+            del rows[comparison.baseline]
+        failures = (self._check_row(row, baseline) for row in rows.values())
         return [failure for failure in failures if failure is not None]
 
     def _check_row(self, row: pd.Series[Any], baseline: pd.Series[Any]) -> Failure | None:
