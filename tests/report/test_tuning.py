@@ -13,7 +13,7 @@ from ditbench.errors import DitbenchError
 from ditbench.files import read_json, write_json
 from ditbench.report.reading.results import load_results
 from ditbench.report.tables.render import render
-from ditbench.report.tuning import Budget, choose, read_sweeps, task_of, tuning_columns, tuning_rows
+from ditbench.report.tuning import Budget, choose, read_sweeps, task_of, tuning_columns, tuning_row
 
 HINT = "tune {}"
 RATES = (1e-4, 1e-3, 1e-2)
@@ -45,7 +45,7 @@ def sweep(make_run, results):
 
 
 def remark(sweeps):
-    (row,) = tuning_rows(sweeps)
+    (row,) = map(tuning_row, sweeps)
     return row["remark"]
 
 
@@ -224,7 +224,7 @@ def test_a_preset_of_that_name_is_no_sweep(make_run, results):
 def test_the_table_marks_the_best_of_each_row(sweep):
     sweep("adaln", (20.0, 12.0, math.inf))
     sweeps = sweep("in-context", (5.0, 12.0, None))
-    rows, columns = tuning_rows(sweeps), tuning_columns(sweeps, for_people=True)
+    rows, columns = list(map(tuning_row, sweeps)), tuning_columns(sweeps, for_people=True)
     header, _, first, second = render(rows, columns, "md").splitlines()
     assert header == (
         "| Block | FID-2K ↓ lr=0.0001 | FID-2K ↓ lr=0.001 | FID-2K ↓ lr=0.01 | Learning rate "
@@ -237,7 +237,7 @@ def test_the_table_marks_the_best_of_each_row(sweep):
 def test_programs_get_plain_numbers(sweep):
     sweeps = sweep("adaln", (20.25, 12.0, math.inf))
     columns = tuning_columns(sweeps, for_people=False)
-    (row,) = json.loads(render(tuning_rows(sweeps), columns, "json"))
+    (row,) = json.loads(render(list(map(tuning_row, sweeps)), columns, "json"))
     assert row == {
         "block": "adaln", "lr": 1e-3, "fid_at_0.0001": 20.25, "fid_at_0.001": 12.0,
         "fid_at_0.01": None, "diverged": "0.01", "missing": 0, "seeds": "1000",
