@@ -40,10 +40,10 @@ def compare(
         ),
     ] = None,
     together: Annotated[
-        bool, _what("--together", help="One ranking; an error if the runs are not alike.")
+        bool, _what("--together", help="One ranking; an error if the runs are not comparable.")
     ] = False,
     force: Annotated[
-        bool, _what("--force", help="One ranking, marked as forced if the runs are not alike.")
+        bool, _what("--force", help="One ranking, marked as forced if the runs are not comparable.")
     ] = False,
     diff: Annotated[
         tuple[Path, Path] | None,
@@ -55,7 +55,8 @@ def compare(
 ) -> None:
     """Compare blocks over seeds: cost, FID and other metrics, and which block is best.
 
-    Runs that are not alike (in data, model, budget, evaluation ...) get separate tables.
+    Runs that are not comparable, because they differ in data, model, budget, evaluation ...,
+    get separate tables.
     """
     if self_test:
         typer.echo("the calibration of the verdict is in docs/statistics.md, and tested in tests/")
