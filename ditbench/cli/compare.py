@@ -35,10 +35,11 @@ def compare(
         _what("CONDITION", "Exit with 1 if it is true of a block: 'fid > 1.05 * baseline'."),
     ] = None,
     together: Annotated[
-        bool, _what(None, "One ranking; an error if the runs are not alike.", "--together")
+        bool, _what(None, "One ranking; an error if the runs are not comparable.", "--together")
     ] = False,
     force: Annotated[
-        bool, _what(None, "One ranking, marked as forced if the runs are not alike.", "--force")
+        bool,
+        _what(None, "One ranking, marked as forced if the runs are not comparable.", "--force"),
     ] = False,
     diff: Annotated[
         tuple[Path, Path] | None,
@@ -50,7 +51,8 @@ def compare(
 ) -> None:
     """Compare blocks over seeds: cost, FID and other metrics, and which block is best.
 
-    Runs that are not alike (in data, model, budget, evaluation ...) get separate tables.
+    Runs that are not comparable, because they differ in data, model, budget, evaluation ...,
+    get separate tables.
     """
     if self_test:
         typer.echo("the calibration of the verdict is in docs/statistics.md, and tested in tests/")

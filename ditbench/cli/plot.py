@@ -1,12 +1,13 @@
 """`ditbench plot`: figures of results."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ditbench.cli.options import Only, Results, option
-from ditbench.cli.output import load_runs
+from ditbench.cli.output import load_runs, note
 from ditbench.errors import DitbenchError, unknown_name
 
 KINDS = ("curve", "pareto", "samples")
@@ -62,7 +63,7 @@ def plot(
     draw = {
         "curve": lambda: curve_figure(runs, "steps" if x is None else x, paper=paper),
         "pareto": lambda: pareto_figure(runs, paper=paper),
-        "samples": lambda: samples_figure(runs),
+        "samples": lambda: samples_figure(runs, partial(note, "skipped")),
     }
     save_figure(draw[kind], output)
     typer.echo(output)

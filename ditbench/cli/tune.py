@@ -21,7 +21,7 @@ from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rates, takes
 from ditbench.cli.training import interruptible, print_forecast
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.render import format_of
-from ditbench.report.tuning import Budget, Sweep, task_of, tuning_columns, tuning_rows
+from ditbench.report.tuning import Budget, Sweep, task_of, tuning_columns, tuning_row
 from ditbench.report.words import sweep_title
 from ditbench.rundir import TUNING
 
@@ -86,7 +86,7 @@ def tune(
     if sweeps:
         columns = tuning_columns(sweeps, for_people=chosen not in ("csv", "json"))
         title = sweep_title(sweeps[0].budget, sweeps[0].seeds)
-        emit(tuning_rows(sweeps), columns, chosen, output, title)
+        emit(list(map(tuning_row, sweeps)), columns, chosen, output, title)
     _check_chosen(plans, sweeps, failed)
 
 

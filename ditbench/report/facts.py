@@ -126,7 +126,7 @@ class MetricFacts(BaseModel):
 
     Attributes:
         format: `.2f` or `.3g`; see `amounts.writer`.
-        version: raised when the same samples get another value.
+        version: incremented when the same samples get another value.
         depends_on_samples: its column in eval.csv and its title end in the number of samples.
     """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ditbench.config import read_toml, validate
 from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     Skipped = list[tuple[str, str]]
 
 
-@dataclass(frozen=True)
-class Budget:
+class Budget(NamedTuple):
     """How long a run trains; the unit is `steps`, `flops` or `seconds`."""
 
     unit: str
@@ -153,12 +152,10 @@ def choose(configs: Iterable[RunConfig], sweeps: list[Sweep], hint: str) -> dict
     by_block = {config.block: config for config in configs}
     wanted = Budget.of(next(iter(by_block.values())).budget)
     comparable = [sweep for sweep in sweeps if sweep.budget.unit == wanted.unit]
-    own = {
-        block: [sweep for sweep in comparable if sweep.task == task_of(config)]
-        for block, config in by_block.items()
-    }
+    tasks = {block: task_of(config) for block, config in by_block.items()}
+    own = {block: [each for each in comparable if each.task == tasks[block]] for block in tasks}
     if lacking := [block for block, fitting in own.items() if not fitting]:
-        elsewhere = not {sweep.block for sweep in sweeps}.isdisjoint(lacking)
+        elsewhere = any(sweep.block in lacking for sweep in sweeps)
         others = " (there are sweeps under another one)" if elsewhere else ""
         names = ",".join(lacking)
         raise DitbenchError(
@@ -168,14 +165,10 @@ def choose(configs: Iterable[RunConfig], sweeps: list[Sweep], hint: str) -> dict
     common = set[Budget].intersection(*({each.budget for each in of} for of in own.values()))
     if not common:
         raise _unlike({block: of[0] for block, of in own.items()}, hint)
-    budget = min(
-        common, key=lambda each: (abs(math.log(each.amount / wanted.amount)), -each.amount)
-    )
-    chosen = {
-        block: next(each for each in of if each.budget == budget) for block, of in own.items()
-    }
-    for block, sweep in chosen.items():
-        _check_complete(block, sweep, hint)
+    nearest = min(common, key=lambda b: (abs(math.log(b.amount / wanted.amount)), -b.amount))
+    chosen = {block: next(s for s in of if s.budget == nearest) for block, of in own.items()}
+    for sweep in chosen.values():
+        _check_complete(sweep, hint)
     if len({sweep.seeds for sweep in chosen.values()}) > 1:
         raise _unlike(chosen, hint)
     for config in configs:
@@ -198,27 +191,27 @@ def _unlike(sweeps: Mapping[str, Sweep], hint: str) -> DitbenchError:
     )
 
 
-def _check_complete(block: str, sweep: Sweep, hint: str) -> None:
+def _check_complete(sweep: Sweep, hint: str) -> None:
     if sweep.missing:
         rate, seed = sweep.missing[0]
         total = len(sweep.rates) * len(sweep.seeds)
         rates, seeds = (",".join(map(str, each)) for each in (sweep.rates, sweep.seeds))
         raise DitbenchError(
-            f"the sweep of {block} is not finished: {len(sweep.missing)} of {total} runs are "
+            f"the sweep of {sweep.block} is not finished: {len(sweep.missing)} of {total} runs are "
             f"missing, the first has --lr {rate:g}, seed {seed}",
-            hint.format(f"{block} --lr {rates} --seeds {seeds},"),
+            hint.format(f"{sweep.block} --lr {rates} --seeds {seeds},"),
         )
     if sweep.best is None:
         raise DitbenchError(
-            f"{block} diverged at every learning rate of its sweep, from {sweep.rates[0]:g} to "
-            f"{sweep.rates[-1]:g}",
-            "try lower ones: " + hint.format(block),
+            f"{sweep.block} diverged at every learning rate of its sweep, "
+            f"from {sweep.rates[0]:g} to {sweep.rates[-1]:g}",
+            "try lower ones: " + hint.format(sweep.block),
             EXIT_FAILED,
         )
 
 
 def tuning_columns(sweeps: Sequence[Sweep], *, for_people: bool) -> tuple[Column, ...]:
-    """The columns of `tuning_rows`. For programs, diverged rates have a column of their own."""
+    """The columns of `tuning_row`. For programs, diverged rates have a column of their own."""
     rates = sorted({rate for sweep in sweeps for rate in sweep.rates})
     if for_people:
         fid = f"FID-{amounts.suffix(sweeps[0].samples)}"
@@ -233,34 +226,25 @@ def tuning_columns(sweeps: Sequence[Sweep], *, for_people: bool) -> tuple[Column
     return tuple(Column(name, name) for name in names)
 
 
-def tuning_rows(sweeps: Sequence[Sweep]) -> list[dict[str, Any]]:
-    """One row per block, with its best rate marked."""
-    return [_row(sweep) for sweep in sweeps]
-
-
-def _row(sweep: Sweep) -> dict[str, Any]:
+def tuning_row(sweep: Sweep) -> dict[str, Any]:
+    """The row of a block, with its best rate marked."""
     means = {rate: sweep.mean(rate) for rate in sweep.rates}
     runs = len(sweep.rates) * len(sweep.seeds)
     return {
         "block": sweep.block,
         "lr": sweep.best,
         **{f"fid_at_{rate}": mean for rate, mean in means.items()},
-        **{f"shown_{rate}": _cell(mean) for rate, mean in means.items()},
-        "diverged": _listed(rate for rate, mean in means.items() if math.isinf(mean)),
+        **{
+            f"shown_{rate}": "diverged" if math.isinf(mean) else f"{mean:,.2f}"
+            for rate, mean in means.items()
+            if not math.isnan(mean)
+        },
+        "diverged": ", ".join(str(rate) for rate, mean in means.items() if math.isinf(mean))
+        or None,
         "missing": len(sweep.missing),
-        "seeds": _listed(sweep.seeds),
+        "seeds": ", ".join(map(str, sweep.seeds)),
         "budget": str(sweep.budget),
         "samples": sweep.samples,
         "remark": sweep_remark(sweep.rates, sweep.best, len(sweep.missing), runs),
         BEST_OF_ROW: None if sweep.best is None else f"shown_{sweep.best}",
     }
-
-
-def _cell(mean: float) -> str | None:
-    if math.isnan(mean):
-        return None
-    return "diverged" if math.isinf(mean) else f"{mean:,.2f}"
-
-
-def _listed(numbers: Iterable[float]) -> str | None:
-    return ", ".join(map(str, numbers)) or None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN = 60.0
 SHARE_OF_TIME = 0.02
 
-# Raised when older versions would misread the file.
+# Incremented when older versions would misread the file.
 SCHEMA = 1
 
 Tensors = dict[str, Tensor]

@@ -1,4 +1,4 @@
-"""The command line in this process, and one tiny experiment for all tests to tell about."""
+"""The command line in this process, and one tiny experiment for all tests to use."""
 
 import shutil
 
@@ -30,10 +30,10 @@ def cli():
 
 @pytest.fixture(scope="session")
 def experiment(tmp_path_factory, cli):
-    """What `ditbench run --block paper --seeds 0,1` told, and the results that it left."""
+    """The output of `ditbench run --block paper --seeds 0,1`, and its results directory."""
     out = tmp_path_factory.mktemp("experiment") / "results"
-    told = cli("run", "--block", "paper", "--seeds", "0,1", *TINY_RUN, "--out", out)
-    return told, out
+    result = cli("run", "--block", "paper", "--seeds", "0,1", *TINY_RUN, "--out", out)
+    return result, out
 
 
 @pytest.fixture

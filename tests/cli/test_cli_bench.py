@@ -34,9 +34,9 @@ def bench(cli, elsewhere, monkeypatch):
 
 
 def test_json_has_stable_names_and_plain_numbers(bench, elsewhere):
-    told = bench("--peer", "diffusers", "--format", "json")
-    assert told.exit_code == 0, told.stderr
-    rows = json.loads(told.stdout)
+    result = bench("--peer", "diffusers", "--format", "json")
+    assert result.exit_code == 0, result.stderr
+    rows = json.loads(result.stdout)
     blocks = ["in-context", "cross-attention", "adaln", "adaln-zero", "diffusers"]
     assert [row["block"] for row in rows] == blocks
     for row in rows:
@@ -50,26 +50,26 @@ def test_json_has_stable_names_and_plain_numbers(bench, elsewhere):
     assert list(elsewhere.iterdir()) == []
 
 
-def test_progress_is_told_on_stderr_unless_quiet(bench):
-    told = bench("--block", "adaln", "--format", "csv")
-    assert told.stdout.startswith("block,implementation,model,")
-    assert "adaln on cpu" in told.stderr
+def test_progress_is_printed_on_stderr_unless_quiet(bench):
+    result = bench("--block", "adaln", "--format", "csv")
+    assert result.stdout.startswith("block,implementation,model,")
+    assert "adaln on cpu" in result.stderr
     assert bench("--block", "adaln", "--format", "csv", "--quiet").stderr == ""
 
 
 @pytest.mark.parametrize(("kind", "sign"), [("rich", "Step"), ("md", "| :---"),
                                             ("latex", r"\toprule")])  # fmt: skip
 def test_tables_for_people(bench, kind, sign):
-    told = bench("--block", "adaln,in-context", "--format", kind)
-    assert told.exit_code == 0
-    assert sign in told.stdout
+    result = bench("--block", "adaln,in-context", "--format", kind)
+    assert result.exit_code == 0
+    assert sign in result.stdout
     for word in ("adaln", "16x1x2/2", "4x4x3", "fp32", "cpu"):
-        assert word in told.stdout
+        assert word in result.stdout
 
 
 def test_into_a_file_goes_what_would_be_printed(bench, elsewhere):
-    told = bench("--block", "adaln", "-o", "made/bench.csv")
-    assert (told.exit_code, told.stdout) == (0, "")
+    result = bench("--block", "adaln", "-o", "made/bench.csv")
+    assert (result.exit_code, result.stdout) == (0, "")
     (row,) = csv.DictReader(io.StringIO((elsewhere / "made/bench.csv").read_text()))
     assert list(row) == KEYS
     assert float(row["step_ratio"]) == 1.0
@@ -94,8 +94,8 @@ def test_a_setting_is_stronger_than_a_default(cli):
     settings = ("objective.name=flow", "train.batch_size=4", "eval.batch_size=2")
     options = [part for setting in settings for part in ("--set", setting)]
     brief = [part for part in BRIEF if part not in ("--batch-size", "4")]
-    told = cli(*brief, "--block", "adaln", "--format", "json", *options)
-    (row,) = json.loads(told.stdout)
+    result = cli(*brief, "--block", "adaln", "--format", "json", *options)
+    (row,) = json.loads(result.stdout)
     assert (row["objective"], row["batch_size"], row["sampling_batch_size"]) == ("flow", 4, 2)
 
 
@@ -127,9 +127,9 @@ CASES = [
 
 @pytest.mark.parametrize(("arguments", "error", "hint"), CASES)
 def test_a_mistake_is_a_line_and_a_hint(bench, elsewhere, arguments, error, hint):
-    told = bench(*arguments.split(" "))
-    assert (told.exit_code, told.stdout) == (2, ""), (told.stderr, told.exception)
-    first, second = told.stderr.splitlines()
+    result = bench(*arguments.split(" "))
+    assert (result.exit_code, result.stdout) == (2, ""), (result.stderr, result.exception)
+    first, second = result.stderr.splitlines()
     assert first.startswith("error: ")
     assert error in first
     assert second.startswith("help: ")
@@ -138,10 +138,10 @@ def test_a_mistake_is_a_line_and_a_hint(bench, elsewhere, arguments, error, hint
 
 
 def test_a_batch_beyond_memory_fails_in_a_line(bench):
-    told = bench("--batch-size", "1" + "0" * 12)
-    assert (told.exit_code, told.stdout) == (1, "")
-    assert "too large for memory" in told.stderr
-    assert "help: lower --batch-size" in told.stderr
+    result = bench("--batch-size", "1" + "0" * 12)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "too large for memory" in result.stderr
+    assert "help: lower --batch-size" in result.stderr
 
 
 ROW = {"block": "adaln", "step_ms_median": 2.0}
@@ -155,21 +155,23 @@ ROW = {"block": "adaln", "step_ms_median": 2.0}
     ],
 )
 @pytest.mark.parametrize("measured", [0, 1])
-def test_what_was_measured_before_the_end_is_told(bench, monkeypatch, error, code, words, measured):
+def test_rows_measured_before_an_error_are_printed(
+    bench, monkeypatch, error, code, words, measured
+):
     def broken_off(_rows, _length, _say):
         yield from [ROW] * measured
         raise error
 
     monkeypatch.setattr(measuring, "bench", broken_off)
-    told = bench("--block", "adaln,in-context", "--format", "json")
-    assert told.exit_code == code
-    assert words in told.stderr
-    rows = json.loads(told.stdout) if told.stdout else []
+    result = bench("--block", "adaln,in-context", "--format", "json")
+    assert result.exit_code == code
+    assert words in result.stderr
+    rows = json.loads(result.stdout) if result.stdout else []
     assert [(row["block"], row["step_ratio"]) for row in rows] == [("adaln", 1.0)] * measured
 
 
 def test_the_help_page_is_in_words(cli):
-    told = cli("bench", "--help")
-    assert (told.exit_code, told.stderr) == (0, "")
+    result = cli("bench", "--help")
+    assert (result.exit_code, result.stderr) == (0, "")
     for word in ("<bool>", "<str>...", "list[", "range>", "None", "Annotated", "DitbenchError"):
-        assert word not in told.stdout
+        assert word not in result.stdout

@@ -40,9 +40,9 @@ def world(tmp_path_factory):
 
 
 def test_the_reference_runs_have_a_leader_with_ratio_interval_and_p(cli):
-    told = cli("compare", *PAPER)
-    assert (told.exit_code, told.stderr) == (0, "")
-    *_, note, last = told.stdout.splitlines()
+    result = cli("compare", *PAPER)
+    assert (result.exit_code, result.stderr) == (0, "")
+    *_, note, last = result.stdout.splitlines()
     assert note.startswith("FID and KID are in digits features, on images of digits: ")
     assert last.startswith("adaln-zero leads with a mean FID-1K of 7.26")
     for part in ("times that, 95% interval", "paired t test over 5 seeds", "Holm-corrected p"):
@@ -51,17 +51,17 @@ def test_the_reference_runs_have_a_leader_with_ratio_interval_and_p(cli):
 
 def test_a_narrow_terminal_is_given_all_numbers(cli, monkeypatch):
     monkeypatch.setattr("ditbench.cli.output.PIPE_WIDTH", 80)
-    told = cli("compare", *PAPER, "--target-fid", "20").stdout
-    *table, _note, _sentence = told.splitlines()
+    result = cli("compare", *PAPER, "--target-fid", "20").stdout
+    *table, _note, _sentence = result.splitlines()
     assert max(map(len, table)) <= 80
-    assert "…" not in told
+    assert "…" not in result
     for number in ("7.26 ±1.24", "[5.71, 8.80]", "0.738", "[0.67, 0.82]", "0.006", "759"):
-        assert number in told
+        assert number in result
 
 
 def test_a_target_adds_what_it_took(cli):
-    told = cli("compare", *PAPER, "--target-fid", "20", "--format", "json")
-    for row in json.loads(told.stdout):
+    result = cli("compare", *PAPER, "--target-fid", "20", "--format", "json")
+    for row in json.loads(result.stdout):
         assert row["target_fid"] == 20
         assert row["reached_target"] == 5
         assert 0 < row["steps_to_target"] < 1200
@@ -71,20 +71,22 @@ def test_a_target_adds_what_it_took(cli):
 
 
 def test_unlike_runs_have_a_table_and_a_heading_each(cli, world):
-    told = cli("compare", world / "unlike")
-    assert told.exit_code == 0
-    headings = [line for line in told.stdout.splitlines() if line.startswith("train.weight_decay")]
+    result = cli("compare", world / "unlike")
+    assert result.exit_code == 0
+    headings = [
+        line for line in result.stdout.splitlines() if line.startswith("train.weight_decay")
+    ]
     assert [line.split(":")[0] for line in headings] == [
         "train.weight_decay 0.0",
         "train.weight_decay 0.1",
     ]
-    assert told.stdout.count("Params") == 2
+    assert result.stdout.count("Params") == 2
 
 
 def test_one_ranking_of_unlike_runs_is_refused_by_name(cli, world):
-    told = cli("compare", world / "unlike", "--together")
-    assert (told.exit_code, told.stdout) == (2, "")
-    first, second = told.stderr.splitlines()
+    result = cli("compare", world / "unlike", "--together")
+    assert (result.exit_code, result.stdout) == (2, "")
+    first, second = result.stderr.splitlines()
     assert "they differ in train.weight_decay (0.0, 0.1)" in first
     assert second.startswith("help: ")
     assert "--force" in second
@@ -96,63 +98,63 @@ def test_one_ranking_of_like_runs_is_not(cli):
 
 @pytest.mark.parametrize("arguments", [["--force"], ["--together", "--force"]])
 def test_a_forced_ranking_is_marked_in_every_format(cli, world, arguments):
-    def told(*more):
+    def printed(*more):
         answer = cli("compare", world / "unlike", *arguments, *more)
         assert (answer.exit_code, answer.stderr) == (0, "")
         return answer.stdout
 
-    assert told().startswith("FORCED, not alike in train.weight_decay")
-    assert "Forced: these runs differ in train.weight_decay" in told()
-    assert told("--format", "md").startswith("**FORCED")
-    assert "{Forced: not alike in train.weight\\_decay}" in told("--format", "latex")
-    rows = json.loads(told("--format", "json"))
+    assert printed().startswith("FORCED, runs differ in train.weight_decay")
+    assert "Forced: these runs differ in train.weight_decay" in printed()
+    assert printed("--format", "md").startswith("**FORCED")
+    assert "{Forced: runs differ in train.weight\\_decay}" in printed("--format", "latex")
+    rows = json.loads(printed("--format", "json"))
     assert {row["forced"] for row in rows} == {"train.weight_decay"}
     assert len({row["block"] for row in rows}) == len(rows) == 4
-    for row in csv.DictReader(io.StringIO(told("--format", "csv"))):
+    for row in csv.DictReader(io.StringIO(printed("--format", "csv"))):
         assert (row["forced"], row["winner"], row["p_holm"]) == ("train.weight_decay", "False", "")
 
 
 def test_with_one_seed_nothing_is_claimed(cli, world):
-    told = cli("compare", world / "one").stdout
-    assert "One seed cannot separate a difference from noise" in told
+    result = cli("compare", world / "one").stdout
+    assert "One seed cannot separate a difference from noise" in result
     for word in ("signific", "interval", "p (Holm)", "(Holm)", "±", "t test"):
-        assert word not in told
+        assert word not in result
 
 
 def test_a_gate_that_holds_is_silent(cli):
-    told = cli("compare", *PAPER, "--fail-if", "fid > 1.05 * baseline")
-    assert (told.exit_code, told.stderr) == (0, "")
-    assert told.stdout == cli("compare", *PAPER).stdout
+    result = cli("compare", *PAPER, "--fail-if", "fid > 1.05 * baseline")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == cli("compare", *PAPER).stdout
 
 
 def test_a_gate_that_fails_names_the_rows_and_exits_with_1(cli):
-    told = cli("compare", *PAPER, "--fail-if", "fid > 1.02 * baseline")
-    assert told.exit_code == 1
-    (line,) = told.stderr.splitlines()
+    result = cli("compare", *PAPER, "--fail-if", "fid > 1.02 * baseline")
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
     assert line.startswith("failed: adaln: fid > 1.02 * baseline (fid 10.1")
     assert "baseline.fid 9.8" in line
-    assert told.stdout == cli("compare", *PAPER).stdout
+    assert result.stdout == cli("compare", *PAPER).stdout
 
 
 def test_a_gate_looks_at_every_group(cli, world):
-    told = cli("compare", world / "unlike", "--fail-if", "fid > 0")
-    assert told.exit_code == 1
-    assert len(told.stderr.splitlines()) == 4
+    result = cli("compare", world / "unlike", "--fail-if", "fid > 0")
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 4
     for decay in ("0.0", "0.1"):
-        assert told.stderr.count(f"adaln (train.weight_decay {decay}): fid > 0") == 1
+        assert result.stderr.count(f"adaln (train.weight_decay {decay}): fid > 0") == 1
 
 
 def test_a_gate_that_cannot_be_checked_fails(cli, world):
-    told = cli("compare", world / "one", "--fail-if", "p_holm < 0.05 and fid > baseline")
-    assert told.exit_code == 1
-    assert "p_holm is unknown" in told.stderr
+    result = cli("compare", world / "one", "--fail-if", "p_holm < 0.05 and fid > baseline")
+    assert result.exit_code == 1
+    assert "p_holm is unknown" in result.stderr
 
 
 def test_differences_of_two_runs(cli, world):
     a, b = next(RUNS.glob("adaln/seed0-*")), next(RUNS.glob("adaln-zero/seed1-*"))
-    told = cli("compare", "--diff", a, b, "--format", "json")
-    assert told.exit_code == 0
-    rows = {(row["source"], row["key"]): (row["a"], row["b"]) for row in json.loads(told.stdout)}
+    result = cli("compare", "--diff", a, b, "--format", "json")
+    assert result.exit_code == 0
+    rows = {(row["source"], row["key"]): (row["a"], row["b"]) for row in json.loads(result.stdout)}
     assert rows["config", "block"] == ("adaln", "adaln-zero")
     assert rows["config", "seed"] == (0, 1)
     assert all(first != second for first, second in rows.values())
@@ -161,15 +163,15 @@ def test_differences_of_two_runs(cli, world):
 
 def test_a_run_beside_itself_has_no_differences(cli):
     run = next(RUNS.glob("adaln/seed0-*"))
-    told = cli("compare", "--diff", run, run, "--format", "json")
-    assert (told.exit_code, json.loads(told.stdout)) == (0, [])
-    assert told.stderr == "no difference in configuration or environment\n"
+    result = cli("compare", "--diff", run, run, "--format", "json")
+    assert (result.exit_code, json.loads(result.stdout)) == (0, [])
+    assert result.stderr == "no difference in configuration or environment\n"
 
 
 def test_the_self_test_says_where_it_is_now(cli):
-    told = cli("compare", "--self-test")
-    assert (told.exit_code, told.stderr) == (0, "")
-    (line,) = told.stdout.splitlines()
+    result = cli("compare", "--self-test")
+    assert (result.exit_code, result.stderr) == (0, "")
+    (line,) = result.stdout.splitlines()
     assert "docs/statistics.md" in line
 
 
@@ -192,9 +194,9 @@ MISTAKES = [
 @pytest.mark.parametrize(("arguments", "error", "hint"), MISTAKES)
 def test_a_mistake_is_one_line_and_a_hint(cli, world, elsewhere, arguments, error, hint):
     places = {name: world / name for name in ("unlike", "one", "damaged", "none")}
-    told = cli("compare", *(part.format(**places) for part in arguments.split(" ")))
-    assert (told.exit_code, told.stdout) == (2, ""), told.stderr
-    first, second = told.stderr.splitlines()
+    result = cli("compare", *(part.format(**places) for part in arguments.split(" ")))
+    assert (result.exit_code, result.stdout) == (2, ""), result.stderr
+    first, second = result.stderr.splitlines()
     assert first.startswith("error: ")
     assert error in first
     assert second.startswith("help: ")
@@ -204,9 +206,9 @@ def test_a_mistake_is_one_line_and_a_hint(cli, world, elsewhere, arguments, erro
 
 def test_some_blocks_of_many(cli):
     def rows(*names):
-        told = cli("compare", RUNS, "--block", ",".join(names), "--format", "json")
-        assert told.exit_code == 0
-        return {row["block"] for row in json.loads(told.stdout)}
+        result = cli("compare", RUNS, "--block", ",".join(names), "--format", "json")
+        assert result.exit_code == 0
+        return {row["block"] for row in json.loads(result.stdout)}
 
     assert rows("adaln", "adaln-zero") == {"adaln", "adaln-zero"}
     assert rows("paper") == {"in-context", "cross-attention", "adaln", "adaln-zero"}
@@ -214,8 +216,8 @@ def test_some_blocks_of_many(cli):
 
 
 def test_blocks_that_were_not_run_are_refused_by_name(cli, world):
-    told = cli("compare", world / "one", "--block", "adaln,adaln-zro")
-    assert (told.exit_code, told.stdout) == (2, "")
-    assert "adaln-zro" in told.stderr
-    assert "help: " in told.stderr
+    result = cli("compare", world / "one", "--block", "adaln,adaln-zro")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "adaln-zro" in result.stderr
+    assert "help: " in result.stderr
     assert cli("compare", "--block", "adaln", "--diff", world, world).exit_code == 2

@@ -11,8 +11,8 @@ def test_an_npz_is_trained_on_scored_and_named(cli, tiny, tmp_path):
     path = tmp_path / "my digits.npz"
     np.savez(path, images=(digits.images * 15).astype(np.uint8), labels=digits.target)
     out = tmp_path / "out"
-    told = cli("run", "--block", "adaln", *tiny, "--data", path, "--out", out, "--quiet")
-    assert told.exit_code == 0, told.stderr
+    result = cli("run", "--block", "adaln", *tiny, "--data", path, "--out", out, "--quiet")
+    assert result.exit_code == 0, result.stderr
     (config,) = out.glob("**/config.toml")
     assert tomllib.loads(config.read_text())["data"]["name"] == "npz"
     heading, *_, note, _ = cli("compare", out).stdout.splitlines()
@@ -26,9 +26,9 @@ def test_a_download_that_fails_is_one_line_and_exit_1(cli, tmp_path, monkeypatch
 
     monkeypatch.setattr("urllib.request.urlopen", unreachable)
     monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "cache"))
-    told = cli("run", "--block", "adaln", "--preset", "cifar10", "--out", tmp_path / "out")
-    assert (told.exit_code, told.stdout) == (1, "")
-    error, hint = told.stderr.splitlines()
+    result = cli("run", "--block", "adaln", "--preset", "cifar10", "--out", tmp_path / "out")
+    assert (result.exit_code, result.stdout) == (1, "")
+    error, hint = result.stderr.splitlines()
     assert error.startswith("error: cannot download CIFAR-10 to ")
     assert hint.startswith("help: put cifar-10-python.tar.gz from https://")
     assert not (tmp_path / "out").exists()

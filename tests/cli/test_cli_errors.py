@@ -153,10 +153,10 @@ def test_a_mistake_is_a_line_and_a_hint(cli, world, tiny, elsewhere, arguments, 
     parts = []
     for part in arguments.split(" "):
         parts += tiny if part == "{tiny}" else [part.format(**places)]
-    told = cli(*parts)
-    assert told.exit_code == code, (told.stdout, told.stderr, told.exception)
-    assert told.stdout == ""
-    first, second = told.stderr.splitlines()
+    result = cli(*parts)
+    assert result.exit_code == code, (result.stdout, result.stderr, result.exception)
+    assert result.stdout == ""
+    first, second = result.stderr.splitlines()
     assert first.startswith("error: ")
     assert error.format(**places) in first
     assert second.startswith("help: ")
@@ -170,9 +170,9 @@ def test_what_the_system_refuses_is_a_line_too(cli, monkeypatch):
         raise PermissionError(13, "Permission denied", "secret")
 
     monkeypatch.setattr("ditbench.report.reading.results.load_results", refuse)
-    told = cli("compare", "anywhere")
-    assert told.exit_code == FAILED
-    assert told.stderr.startswith("error: secret: Permission denied\nhelp: ")
+    result = cli("compare", "anywhere")
+    assert result.exit_code == FAILED
+    assert result.stderr.startswith("error: secret: Permission denied\nhelp: ")
 
 
 def test_a_traceback_of_the_users_own_code_comes_before_the_two_lines(cli, monkeypatch):
@@ -181,9 +181,9 @@ def test_a_traceback_of_the_users_own_code_comes_before_the_two_lines(cli, monke
         raise BlockError("my_block.py:3: ValueError: no", text, "fix it", 2)
 
     monkeypatch.setattr("ditbench.report.reading.results.load_results", fail)
-    told = cli("compare", "anywhere")
-    assert (told.exit_code, told.stdout) == (2, "")
-    assert told.stderr.splitlines() == [
+    result = cli("compare", "anywhere")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines() == [
         "Traceback ...",
         "  my_block.py, line 3",
         r"ValueError: \x1b[2Jno",
@@ -197,8 +197,8 @@ def test_an_interrupt_anywhere_ends_with_its_code(cli, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ditbench.report.reading.results.load_results", interrupt)
-    told = cli("compare", "anywhere")
-    assert (told.exit_code, told.stderr) == (130, "interrupted\n")
+    result = cli("compare", "anywhere")
+    assert (result.exit_code, result.stderr) == (130, "interrupted\n")
 
 
 def test_a_defect_of_ours_is_not_dressed_up(cli, monkeypatch):

@@ -18,14 +18,14 @@ def hub(tmp_path, monkeypatch):
     return path
 
 
-def rows(told):
-    assert told.exit_code == 0
-    return {row["features"]: row for row in json.loads(told.stdout)}
+def rows(result):
+    assert result.exit_code == 0
+    return {row["features"]: row for row in json.loads(result.stdout)}
 
 
 def test_the_list_says_what_each_accepts_and_where_its_weights_are(cli, hub):
-    told = cli("features", "--format", "json")
-    found = rows(told)
+    result = cli("features", "--format", "json")
+    found = rows(result)
     assert list(found) == ["digits", "cifar10", "inception"]
     assert found["digits"] == {
         "features": "digits",
@@ -41,15 +41,15 @@ def test_the_list_says_what_each_accepts_and_where_its_weights_are(cli, hub):
     inception = found["inception"]
     assert (inception["weights"], inception["digest"]) == ("missing", None)
     assert inception["path"].startswith(str(hub))
-    assert told.stderr == f"inception: {inception['help']}\n"
+    assert result.stderr == f"inception: {inception['help']}\n"
     assert "download https://github.com/toshas/torch-fidelity/" in inception["help"]
     assert f"to {inception['path']}, or name the file" in inception["help"]
 
 
 def test_the_table_fits_without_help(cli):
-    told = cli("features")
-    assert told.exit_code == 0
-    assert [line.split()[0] for line in told.stdout.splitlines()[2:]] == [
+    result = cli("features")
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.stdout.splitlines()[2:]] == [
         "digits",
         "cifar10",
         "inception",
@@ -61,22 +61,22 @@ def test_damaged_weights_are_listed_as_damaged(cli, monkeypatch, tmp_path, conte
     path = tmp_path / "digits.safetensors"
     path.write_bytes(content)
     monkeypatch.setattr(DigitsClassifier, "weights_file", classmethod(lambda cls: path))
-    told = cli("features", "--format", "json")
-    assert rows(told)["digits"]["weights"] == "damaged"
-    assert "digits: the file is part of ditbench: install ditbench again\n" in told.stderr
+    result = cli("features", "--format", "json")
+    assert rows(result)["digits"]["weights"] == "damaged"
+    assert "digits: the file is part of ditbench: install ditbench again\n" in result.stderr
 
 
 def test_an_unknown_format_is_refused(cli):
-    told = cli("features", "--format", "yaml")
-    assert (told.exit_code, told.stdout) == (2, "")
-    assert "'yaml'" in told.stderr
+    result = cli("features", "--format", "yaml")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "'yaml'" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [("digits",), ("cifar10", "--test", "x.zip"), ("x", "y"), ()])
 def test_train_says_where_the_training_is_now(cli, elsewhere, arguments):
-    told = cli("features", "train", *arguments)
-    assert (told.exit_code, told.stdout) == (2, "")
-    error, help_ = told.stderr.splitlines()
+    result = cli("features", "train", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    error, help_ = result.stderr.splitlines()
     assert error.startswith("error: 'ditbench features train")
     assert error.endswith("is now a script in ditbench's repository")
     assert help_.startswith("help: run docs/classifiers/train_digits.py or train_cifar10.py")

@@ -78,13 +78,13 @@ def at_step(step, *numbers):
     [(signal.SIGINT, 130, ()), (signal.SIGTERM, 143, ()),
      (signal.SIGINT, 130, ("--json",)), (signal.SIGTERM, 143, ("--json", "--quiet"))],
 )  # fmt: skip
-def test_a_signal_finishes_the_step_saves_and_tells_how_to_go_on(
+def test_a_signal_finishes_the_step_saves_and_prints_how_to_resume(
     forked, results, tmp_path, tiny, number, code, options
 ):
     out = tmp_path / "out with a space"
     arguments = ("run", "--block", "adaln-zero", *tiny, "--out", out, *options)
-    told, stdout, stderr = forked(*arguments, prepare=at_step(13, number))
-    assert (told, stdout) == (code, "")
+    exit_code, stdout, stderr = forked(*arguments, prepare=at_step(13, number))
+    assert (exit_code, stdout) == (code, "")
     *_, last = stderr.splitlines()
     quoted = " ".join(["ditbench", *map(str, arguments)]).replace(str(out), f"'{out}'")
     assert last == f"interrupted, saved; to resume: {quoted}"
@@ -93,8 +93,8 @@ def test_a_signal_finishes_the_step_saves_and_tells_how_to_go_on(
     assert checkpoint.read_checkpoint(path)[1]["step"] == 13
     if options:
         return  # once is enough
-    told, stdout, stderr = forked(*arguments)
-    assert told == 0
+    exit_code, stdout, stderr = forked(*arguments)
+    assert exit_code == 0
     assert "from step 13 of 20 steps" in stderr
     (ours,), (theirs,) = (
         [
@@ -113,8 +113,8 @@ def test_a_signal_finishes_the_step_saves_and_tells_how_to_go_on(
 )  # fmt: skip
 def test_a_second_signal_leaves_at_once(forked, tmp_path, tiny, numbers, code):
     arguments = ("run", "--block", "adaln", *tiny, "--out", tmp_path / "out")
-    told, stdout, stderr = forked(*arguments, prepare=at_step(13, *numbers))
-    assert (told, stdout) == (code, "")
+    exit_code, stdout, stderr = forked(*arguments, prepare=at_step(13, *numbers))
+    assert (exit_code, stdout) == (code, "")
     last = stderr.splitlines()[-1]
     assert last.startswith("interrupted, stopped at once, the last checkpoint is kept; to resume: ")
     assert "Traceback" not in stderr
@@ -133,16 +133,16 @@ def test_a_signal_in_an_evaluation_does_not_wait_for_its_end(forked, tmp_path, t
         patch.setattr(run, "evaluate", signalled)
 
     arguments = ("run", "--block", "adaln", *tiny, "--out", tmp_path / "out")
-    told, _, stderr = forked(*arguments, prepare=prepare)
-    assert told == 143
+    exit_code, _, stderr = forked(*arguments, prepare=prepare)
+    assert exit_code == 143
     assert "FID" not in stderr
-    told, _, stderr = forked(*arguments)
-    assert told == 0
+    exit_code, _, stderr = forked(*arguments)
+    assert exit_code == 0
     assert "from step 10 of 20 steps" in stderr
     assert stderr.count("FID") == 2
 
 
-def test_of_a_grid_what_is_complete_is_told_and_the_rest_goes_on(forked, tmp_path, tiny):
+def test_an_interrupted_grid_prints_what_is_complete_and_resumes(forked, tmp_path, tiny):
     def between_runs(patch):
         from ditbench.runs.progress import Reporter
 
@@ -155,13 +155,13 @@ def test_of_a_grid_what_is_complete_is_told_and_the_rest_goes_on(forked, tmp_pat
         patch.setattr(Reporter, "say", signalled)
 
     arguments = ("run", "--block", "adaln", "--seeds", "2", *tiny, "--out", tmp_path / "out")
-    told, stdout, stderr = forked(*arguments, prepare=between_runs)
-    assert told == 130
+    exit_code, stdout, stderr = forked(*arguments, prepare=between_runs)
+    assert exit_code == 130
     assert stdout.startswith("adaln, seed 0: FID-40")
     assert "seed 1" not in stdout + stderr
     assert not list((tmp_path / "out").glob("**/seed1-*"))
-    told, stdout, stderr = forked(*arguments)
-    assert told == 0
+    exit_code, stdout, stderr = forked(*arguments)
+    assert exit_code == 0
     assert stderr.startswith("2 runs: 1 complete (skipped), 1 to go")
     assert len(stdout.splitlines()) == 4
 
@@ -174,8 +174,8 @@ def test_a_disk_that_is_full_ends_with_a_line_and_a_hint(forked, tmp_path, tiny)
         patch.setattr(os, "fsync", full)
 
     arguments = ("run", "--block", "adaln", *tiny, "--out", tmp_path / "out")
-    told, stdout, stderr = forked(*arguments, prepare=prepare)
-    assert (told, stdout) == (1, "")
+    exit_code, stdout, stderr = forked(*arguments, prepare=prepare)
+    assert (exit_code, stdout) == (1, "")
     first, second = stderr.splitlines()[-2:]
     assert first.startswith("error: cannot write ")
     assert first.endswith(": No space left on device")
@@ -187,8 +187,8 @@ def test_a_second_process_is_refused(forked, one_run, tmp_path, tiny):
     arguments = ("run", "--block", "adaln-zero", *tiny, "--out", tmp_path / "one")
     before = sorted(one_run.rglob("*"))
     with locked(one_run / ".lock"):
-        told, stdout, stderr = forked(*arguments)
-    assert (told, stdout) == (1, "")
+        exit_code, stdout, stderr = forked(*arguments)
+    assert (exit_code, stdout) == (1, "")
     error, hint = stderr.splitlines()[-2:]
     assert error == f"error: {one_run} is being written by process {os.getpid()}"
     assert hint.endswith("the same command then resumes")

@@ -1,6 +1,10 @@
 """`ditbench plot`: its kinds, and options that do not fit them."""
 
+from pathlib import Path
+
 import pytest
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 
 @pytest.mark.parametrize(("options", "suffix"), [(("--kind", "pareto"), "svg"),
@@ -34,3 +38,11 @@ def test_what_does_not_fit_is_a_usage_error(cli, results, elsewhere, options, me
     assert f"error: {message}" in result.stderr
     assert hint in result.stderr.splitlines()[-1]
     assert not list(elsewhere.iterdir())
+
+
+def test_groups_without_sample_grids_are_skipped_with_one_note(cli, elsewhere):
+    result = cli("plot", REFERENCE, "--kind", "samples", "-o", "samples.png")
+    assert (result.exit_code, result.stdout) == (0, "samples.png\n")
+    (note,) = result.stderr.splitlines()
+    assert note.startswith("skipped: cifar10-train 32x32x3, S/4, ddpm, ")
+    assert "lr 0.0002: no sample grid of in-context, adaln, adaln-zero; " in note

@@ -41,18 +41,18 @@ def test_telling_imports_no_torch(arguments, results, tmp_path):
         "    assert 'torch' not in sys.modules\n"
     )
     command = [sys.executable, "-c", program, *(known.get(part, part) for part in arguments)]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "AssertionError" not in told.stderr
-    assert told.returncode == (2 if "nowhere" in arguments else 0)
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "AssertionError" not in result.stderr
+    assert result.returncode == (2 if "nowhere" in arguments else 0)
 
 
 def test_a_process_keeps_data_and_complaints_apart(results):
-    told = start("compare", results, "--format", "csv")
-    assert (told.returncode, told.stderr) == (0, "")
-    assert told.stdout.startswith("block,")
-    told = start("compare", results, "--format", "cvs")
-    assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr == "error: unknown format 'cvs'\nhelp: did you mean csv?\n"
+    result = start("compare", results, "--format", "csv")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("block,")
+    result = start("compare", results, "--format", "cvs")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "error: unknown format 'cvs'\nhelp: did you mean csv?\n"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["compare", "RESULTS"],
@@ -70,13 +70,13 @@ def test_version(cli):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_help_page_is_complete_and_in_words(cli, command):
-    told = cli(*command.split(), "--help")
-    assert (told.exit_code, told.stderr) == (0, "")
+    result = cli(*command.split(), "--help")
+    assert (result.exit_code, result.stderr) == (0, "")
     for word in ("<bool>", "<str>...", "list[", "range>", "None", "Annotated", "DitbenchError"):
-        assert word not in told.stdout
-    assert f"Usage: ditbench {command} " in told.stdout
+        assert word not in result.stdout
+    assert f"Usage: ditbench {command} " in result.stdout
 
 
 def test_without_a_command_it_shows_its_help_page(cli):
-    told = cli()
-    assert (told.exit_code, told.stdout) == (0, cli("--help").stdout)
+    result = cli()
+    assert (result.exit_code, result.stdout) == (0, cli("--help").stdout)

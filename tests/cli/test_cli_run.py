@@ -53,81 +53,81 @@ def brief(monkeypatch):
 
 
 def test_every_block_and_seed_leaves_a_run(experiment):
-    told, out = experiment
-    assert told.exit_code == 0, told.stderr
+    result, out = experiment
+    assert result.exit_code == 0, result.stderr
     assert len(list(out.glob("digits/*/seed[01]-*/result.json"))) == 8
-    sentences, paths = told.stdout.splitlines()[::2], told.stdout.splitlines()[1::2]
+    sentences, paths = result.stdout.splitlines()[::2], result.stdout.splitlines()[1::2]
     assert [line.split(",")[0] for line in sentences] == block_names("paper") * 2
     assert all("FID-40" in line and "20 steps" in line for line in sentences)
     assert paths == [str(next(out.glob(f"*/{block}/seed{seed}-*")))
                      for seed in (0, 1) for block in block_names("paper")]  # fmt: skip
-    assert told.stderr.startswith("8 runs: 0 complete (skipped), 8 to go\n")
-    assert "[1/8] in-context seed 0" in told.stderr
-    assert "step 10/20  FID-40" in told.stderr
+    assert result.stderr.startswith("8 runs: 0 complete (skipped), 8 to go\n")
+    assert "[1/8] in-context seed 0" in result.stderr
+    assert "step 10/20  FID-40" in result.stderr
 
 
-def test_a_complete_run_is_told_and_not_trained(cli, experiment, tiny, no_training):
-    told, out = experiment
+def test_a_complete_run_is_reported_and_not_trained(cli, experiment, tiny, no_training):
+    result, out = experiment
     arguments = ("run", "--block", "paper", "--seeds", "0,1", *tiny, "--out", out)
     again = cli(*arguments)
     assert again.exit_code == 0
-    assert again.stdout == told.stdout
+    assert again.stdout == result.stdout
     assert again.stderr.startswith("8 runs: 8 complete (skipped), 0 to go\n")
     assert again.stderr.count("already complete") == 8
     assert cli(*arguments, "--quiet").stderr == ""
 
 
 def test_json_is_a_list_of_results(cli, results, tiny, no_training):
-    told = cli("run", "--block", "adaln,adaln", *tiny, "--out", results, "--json", "--quiet")
-    (result,) = json.loads(told.stdout)
-    assert (result["block"], result["seed"], result["steps"]) == ("adaln", 0, 20)
-    assert result["final"]["samples"] == 40
-    assert result["path"] == str(next(results.glob("digits/adaln/seed0-*")))
-    assert told.stderr == ""
+    result = cli("run", "--block", "adaln,adaln", *tiny, "--out", results, "--json", "--quiet")
+    (row,) = json.loads(result.stdout)
+    assert (row["block"], row["seed"], row["steps"]) == ("adaln", 0, 20)
+    assert row["final"]["samples"] == 40
+    assert row["path"] == str(next(results.glob("digits/adaln/seed0-*")))
+    assert result.stderr == ""
 
 
 def test_a_runs_own_config_repeats_it(cli, results, no_training):
     config = next(results.glob("digits/adaln/seed1-*/config.toml"))
-    told = cli("run", "--block", "adaln", "--config", config, "--out", results, "--device", "cpu")
-    assert told.exit_code == 0
-    assert told.stdout.splitlines()[1] == str(config.parent)
+    result = cli("run", "--block", "adaln", "--config", config, "--out", results, "--device", "cpu")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[1] == str(config.parent)
 
 
 def test_a_number_of_seeds_is_a_count(cli, results, tiny, no_training):
-    told = cli("run", "--block", "adaln", "--seeds", "2", *tiny, "--out", results, "--json")
-    assert [result["seed"] for result in json.loads(told.stdout)] == [0, 1]
-    assert told.stderr.startswith("2 runs: 2 complete (skipped), 0 to go\n")
+    result = cli("run", "--block", "adaln", "--seeds", "2", *tiny, "--out", results, "--json")
+    assert [row["seed"] for row in json.loads(result.stdout)] == [0, 1]
+    assert result.stderr.startswith("2 runs: 2 complete (skipped), 0 to go\n")
 
 
-def test_dry_run_tells_and_writes_nothing(cli, elsewhere, tiny, brief):
-    told = cli("run", "--block", "all", "--seeds", "3,4", *tiny, "--dry-run")
-    assert told.exit_code == 0
-    assert told.stderr == "".join(f"calibrating {block} on cpu\n" for block in block_names())
-    assert "Training FLOPs = 3 x 2 x forward MACs x images" in told.stdout
-    assert "~" not in told.stdout
-    assert all(block in told.stdout for block in block_names())
-    assert "16x1x2/2 on digits 8x8x1" in told.stdout
-    assert "10 … 20" in told.stdout
-    assert "results/digits/adaln-zero/seed3-" in told.stdout
+def test_a_dry_run_reports_and_writes_nothing(cli, elsewhere, tiny, brief):
+    result = cli("run", "--block", "all", "--seeds", "3,4", *tiny, "--dry-run")
+    assert result.exit_code == 0
+    assert result.stderr == "".join(f"calibrating {block} on cpu\n" for block in block_names())
+    assert "Training FLOPs = 3 x 2 x forward MACs x images" in result.stdout
+    assert "~" not in result.stdout
+    assert all(block in result.stdout for block in block_names())
+    assert "16x1x2/2 on digits 8x8x1" in result.stdout
+    assert "10 … 20" in result.stdout
+    assert "results/digits/adaln-zero/seed3-" in result.stdout
     assert files_below(elsewhere) == []
 
 
 @pytest.mark.parametrize("budget", [(), ("--flops", "3TF"), ("--time", "10m")])
 def test_dry_run_fits_into_120_columns(cli, elsewhere, budget, monkeypatch):
     monkeypatch.setattr(calibrate, "calibrate", lambda _run: calibrate.Speed(0.05, 2.5))
-    told = cli("run", "--block", "all", "--seeds", "2", "--dry-run", *budget, "--device", "cpu")
-    assert told.exit_code == 0
-    assert "Compiled, which takes" not in told.stdout
-    assert max(len(line.rstrip()) for line in told.stdout.splitlines()) <= 120
+    result = cli("run", "--block", "all", "--seeds", "2", "--dry-run", *budget, "--device", "cpu")
+    assert result.exit_code == 0
+    assert "Compiled, which takes" not in result.stdout
+    assert max(len(line.rstrip()) for line in result.stdout.splitlines()) <= 120
 
 
 def test_dry_run_of_a_budget_of_time_marks_what_it_estimates(cli, elsewhere, brief):
     arguments = ("run", "--block", "adaln", "--model", "16x1x2/2", "--time", "1h30m", "--dry-run",
                  "--compile", "off")  # fmt: skip
-    told = cli(*arguments, "--quiet")
-    assert told.stderr == ""
-    assert told.stdout.count("~") == 4
-    assert "15m … 1h30m" in told.stdout
+    result = cli(*arguments, "--quiet")
+    assert result.stderr == ""
+    assert result.stdout.count("~") == 4
+    assert "15m … 1h30m" in result.stdout
     (row,) = json.loads(cli(*arguments, "--json").stdout)
     assert row["estimated"] is True
     assert row["evaluation_seconds"][-1] == 5400
@@ -141,21 +141,21 @@ def test_what_cannot_be_compiled_is_refused_before_anything_is_written(
 ):
     monkeypatch.setattr("ditbench.training.compile.unavailable_reason", lambda _device: "no g++")
     for option in (("--compile", "on"), ("--backend", "compile")):
-        told = cli("run", "--block", "all", *tiny, *option)
-        assert (told.exit_code, told.stdout) == (1, "")
-        first, second = told.stderr.splitlines()
+        result = cli("run", "--block", "all", *tiny, *option)
+        assert (result.exit_code, result.stdout) == (1, "")
+        first, second = result.stderr.splitlines()
         assert first == "error: the backend compile does not work here: no g++"
         assert second.startswith("help: compile needs a C++ compiler on a CPU")
         assert "--backend auto" in second
-    told = cli("run", "--block", "all", *tiny, "--compile", "yes")
-    assert told.exit_code == 2
-    assert "unknown choice for --compile 'yes'" in told.stderr
-    told = cli("run", "--block", "all", *tiny, "--backend", "fast")
-    assert told.exit_code == 2
-    assert "train.backend = 'fast'" in told.stderr
-    told = cli("run", "--block", "all", *tiny, "--backend", "plain", "--compile", "off")
-    assert told.exit_code == 2
-    assert "--backend and --compile are given together" in told.stderr
+    result = cli("run", "--block", "all", *tiny, "--compile", "yes")
+    assert result.exit_code == 2
+    assert "unknown choice for --compile 'yes'" in result.stderr
+    result = cli("run", "--block", "all", *tiny, "--backend", "fast")
+    assert result.exit_code == 2
+    assert "train.backend = 'fast'" in result.stderr
+    result = cli("run", "--block", "all", *tiny, "--backend", "plain", "--compile", "off")
+    assert result.exit_code == 2
+    assert "--backend and --compile are given together" in result.stderr
     assert files_below(elsewhere) == []
 
 
@@ -163,16 +163,16 @@ def test_what_cannot_be_compiled_is_refused_before_anything_is_written(
 def test_a_compiled_run_says_so(cli, elsewhere, tiny, monkeypatch, option):
     monkeypatch.setattr("ditbench.training.compile.unavailable_reason", lambda _device: None)
     monkeypatch.setattr(Backend, "prepare", lambda *_: None)
-    told = cli("run", "--block", "adaln", *tiny, *option)
-    assert told.exit_code == 0, told.stderr
-    assert told.stderr.startswith("compiling adaln: tens of seconds before training\n")
+    result = cli("run", "--block", "adaln", *tiny, *option)
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.startswith("compiling adaln: tens of seconds before training\n")
     facts = json.loads(next(elsewhere.glob("results/*/*/*/env.json")).read_text())
     assert (facts["backend"], facts["backend_fallback"]) == ("compile", None)
 
 
 def test_compile_off_is_plain_on_a_cpu(cli, elsewhere, tiny):
-    told = cli("run", "--block", "adaln", *tiny, "--compile", "off", "--quiet", "--device", "cpu")
-    assert told.exit_code == 0, told.stderr
+    result = cli("run", "--block", "adaln", *tiny, "--compile", "off", "--quiet", "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
     facts = json.loads(next(elsewhere.glob("results/*/*/*/env.json")).read_text())
     assert facts["backend"] == "plain"
 
@@ -180,20 +180,20 @@ def test_compile_off_is_plain_on_a_cpu(cli, elsewhere, tiny):
 def test_a_run_under_flops_and_under_time(cli, elsewhere, tiny):
     rest = [part for part in tiny if part not in ("--steps", "20")]
     for budget in (("--flops", "500MF"), ("--time", "0.2s")):
-        told = cli("run", "--block", "adaln", *rest, *budget, "--json", "--quiet")
-        assert told.exit_code == 0, told.stderr
-        (result,) = json.loads(told.stdout)
-        assert result["final"]["ema_decay"] == 1.0
-        assert result["train_flops"] > 0
+        result = cli("run", "--block", "adaln", *rest, *budget, "--json", "--quiet")
+        assert result.exit_code == 0, result.stderr
+        (row,) = json.loads(result.stdout)
+        assert row["final"]["ema_decay"] == 1.0
+        assert row["train_flops"] > 0
         again = cli("run", "--block", "adaln", *rest, *budget)
         assert "already complete, skipped" in again.stderr
 
 
 def test_dry_run_as_json(cli, results, tiny, brief):
-    told = cli("run", "--block", "adaln", "--seeds", "0,7", *tiny,
+    result = cli("run", "--block", "adaln", "--seeds", "0,7", *tiny,
                "--out", results, "--dry-run", "--json")  # fmt: skip
-    assert told.stderr == "calibrating adaln on cpu\n"
-    done, new = json.loads(told.stdout)
+    assert result.stderr == "calibrating adaln on cpu\n"
+    done, new = json.loads(result.stdout)
     assert (done["complete"], new["complete"]) == (True, False)
     assert done["evaluation_steps"] == [10, 20]
     assert done["images"] == 20 * 16
@@ -205,21 +205,21 @@ def test_dry_run_as_json(cli, results, tiny, brief):
 
 
 def test_dry_run_says_what_is_complete(cli, results, tiny, brief):
-    told = cli("run", "--block", "adaln", "--seeds", "0,7", *tiny, "--out", results, "--dry-run")
-    assert told.stdout.count("(complete)") == 1
+    result = cli("run", "--block", "adaln", "--seeds", "0,7", *tiny, "--out", results, "--dry-run")
+    assert result.stdout.count("(complete)") == 1
 
 
 def test_flags_reach_the_configuration(cli, elsewhere, tiny):
-    told = cli("run", "--block", "adaln", *tiny, "--objective", "ddpm", "--lr", "2e-3",
+    result = cli("run", "--block", "adaln", *tiny, "--objective", "ddpm", "--lr", "2e-3",
                "--precision", "fp32", "--set", "train.warmup=0.5", "--json", "--quiet")  # fmt: skip
-    assert told.exit_code == 0, told.stderr
-    config = (elsewhere / json.loads(told.stdout)[0]["path"] / "config.toml").read_text()
+    assert result.exit_code == 0, result.stderr
+    config = (elsewhere / json.loads(result.stdout)[0]["path"] / "config.toml").read_text()
     for line in ('name = "ddpm"', "lr = 0.002", "warmup = 0.5", 'precision = "fp32"'):
         assert line in config
 
 
 @pytest.mark.parametrize("step", [4, 15])
-def test_an_interrupted_run_goes_on_to_the_same_end(
+def test_an_interrupted_run_resumes_to_the_same_end(
     cli, tmp_path, tiny, results, monkeypatch, step
 ):
     arguments = ("run", "--block", "adaln-zero", *tiny, "--out", tmp_path)
@@ -232,19 +232,19 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
         patch.setattr(progress.Lines, "logged", interrupt)
         patch.setattr(progress.Lines, "_line", lambda *_: None)
         patch.setattr(sys, "argv", ["ditbench", *map(str, arguments)])
-        told = cli(*arguments)
-    assert told.exit_code == 130
-    assert told.stdout == ""
-    assert told.stderr == (
+        result = cli(*arguments)
+    assert result.exit_code == 130
+    assert result.stdout == ""
+    assert result.stderr == (
         "interrupted, stopped at once, the last checkpoint is kept; to resume: ditbench "
         f"{' '.join(map(str, arguments))}\n"
     )
     assert not list(tmp_path.glob("**/result.json"))
 
-    told = cli(*arguments)
-    assert told.exit_code == 0
-    # Before the first evaluation there is nothing to go on from.
-    assert ("from step 10 of 20" if step > 10 else "for 20 steps") in told.stderr
+    result = cli(*arguments)
+    assert result.exit_code == 0
+    # Before the first evaluation there is nothing to resume from.
+    assert ("from step 10 of 20" if step > 10 else "for 20 steps") in result.stderr
     uninterrupted = next(results.glob("digits/adaln-zero/seed0-*"))
     assert only_result(tmp_path) == only_result(uninterrupted)
 
@@ -269,9 +269,9 @@ def test_an_interrupted_run_goes_on_to_the_same_end(
     ],
 )
 def test_a_budget_that_makes_no_sense_is_a_line_and_a_hint(cli, elsewhere, arguments, error, hint):
-    told = cli("run", "--block", "adaln", *arguments.split())
-    assert told.exit_code == 2
-    first, second = told.stderr.splitlines()
+    result = cli("run", "--block", "adaln", *arguments.split())
+    assert result.exit_code == 2
+    first, second = result.stderr.splitlines()
     assert error in first
     assert hint in second
     assert files_below(elsewhere) == []

@@ -15,7 +15,7 @@ RATES = ("--lr", "1e-3,1e-2", "--budget-fraction", "0.5")
 
 @pytest.fixture(scope="session")
 def tuned(tmp_path_factory, cli, tiny):
-    """What a sweep of two blocks told, and the results that it left: read only."""
+    """The output of a sweep of two blocks, and its results directory: read only."""
     out = tmp_path_factory.mktemp("tuned") / "results"
     return cli("tune", "--block", "adaln,in-context", *RATES, *tiny, "--out", out), out
 
@@ -43,16 +43,16 @@ def lowest(out, block):
     return found[min(found)], found
 
 
-def test_a_sweep_runs_every_rate_and_tells_the_best(tuned):
-    told, out = tuned
-    assert told.exit_code == 0, told.stderr
-    assert told.stderr.startswith("4 runs: 0 complete and 0 diverged (skipped), 4 to go\n")
-    assert "[1/4] adaln lr 0.001 seed 1000" in told.stderr
+def test_a_sweep_runs_every_rate_and_prints_the_best(tuned):
+    result, out = tuned
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.startswith("4 runs: 0 complete and 0 diverged (skipped), 4 to go\n")
+    assert "[1/4] adaln lr 0.001 seed 1000" in result.stderr
     assert len(list(out.glob("tune/digits/*/seed1000-*/result.json"))) == 4
-    title, *_ = told.stdout.splitlines()
+    title, *_ = result.stdout.splitlines()
     assert title == "Mean final FID by learning rate: 10 steps per run, seed 1000"
     for block in ("adaln", "in-context"):
-        (row,) = (line for line in told.stdout.splitlines() if line.startswith(f"{block} "))
+        (row,) = (line for line in result.stdout.splitlines() if line.startswith(f"{block} "))
         best, fids = lowest(out, block)
         assert f"{best:g} best at the edge: widen the grid" in row
         assert all(f"{fid:.2f}" in row for fid in fids)
@@ -65,10 +65,10 @@ def test_each_run_of_a_sweep_is_scored_once_at_its_end(tuned):
 
 
 def test_the_same_sweep_again_trains_nothing(cli, tuned, tiny, no_training, tmp_path):
-    told, out = tuned
+    result, out = tuned
     arguments = ("tune", "--block", "adaln,in-context", *RATES, *tiny, "--out", out)
     again = cli(*arguments)
-    assert (again.exit_code, again.stdout) == (0, told.stdout)
+    assert (again.exit_code, again.stdout) == (0, result.stdout)
     assert again.stderr.startswith("4 runs: 4 complete and 0 diverged (skipped), 0 to go\n")
     as_json = cli(*arguments, "--json", "--quiet")
     rows = json.loads(as_json.stdout)
@@ -83,13 +83,13 @@ def test_a_run_takes_the_tuned_rates(cli, tuned, tiny, tmp_path):
     out = shutil.copytree(tuned[1], tmp_path / "results")
     best = {block: lowest(tuned[1], block)[0] for block in ("adaln", "in-context")}
     arguments = ("run", "--block", "adaln,in-context", "--lr", "tuned", *tiny, "--out", out)
-    told = cli(*arguments, "--dry-run", "--json", "--quiet")
-    assert {row["block"]: row["lr"] for row in json.loads(told.stdout)} == best
-    told = cli(*arguments)
-    assert told.exit_code == 0, told.stderr
+    result = cli(*arguments, "--dry-run", "--json", "--quiet")
+    assert {row["block"]: row["lr"] for row in json.loads(result.stdout)} == best
+    result = cli(*arguments)
+    assert result.exit_code == 0, result.stderr
     listed = ", ".join(f"{block} {rate:g}" for block, rate in best.items())
     line = f"learning rates, tuned with 10 steps per run in {out / 'tune'}: {listed}"
-    assert told.stderr.startswith(line + "\n")
+    assert result.stderr.startswith(line + "\n")
     for block, rate in best.items():
         directory = only(out, f"digits/{block}/seed0-*")
         assert f"\nlr = {rate}\n" in (directory / "config.toml").read_text()
@@ -119,47 +119,47 @@ def test_a_run_takes_the_tuned_rates(cli, tuned, tiny, tmp_path):
 )  # fmt: skip
 def test_a_run_without_a_tuned_rate_is_refused(cli, tuned, tiny, options, line, hint):
     before = sorted(tuned[1].rglob("*"))
-    told = cli("run", *tiny, *options, "--lr", "tuned", "--out", tuned[1])
-    assert (told.exit_code, told.stdout) == (2, "")
-    error, help_ = told.stderr.splitlines()
+    result = cli("run", *tiny, *options, "--lr", "tuned", "--out", tuned[1])
+    assert (result.exit_code, result.stdout) == (2, "")
+    error, help_ = result.stderr.splitlines()
     assert error.startswith("error: ")
     assert line in error
     assert hint in help_
     assert sorted(tuned[1].rglob("*")) == before
 
 
-def test_a_dry_run_tells_each_rate_and_writes_nothing(cli, tiny, tmp_path, monkeypatch):
+def test_a_dry_run_prints_each_rate_and_writes_nothing(cli, tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(calibrate, "SECONDS", 0.02)
     arguments = ("tune", "--block", "adaln", *RATES, *tiny, "--seeds", "2", "--dry-run")
     rows = json.loads(cli(*arguments, "--json", "--out", tmp_path / "out").stdout)
     assert [(row["seed"], row["lr"], row["steps"]) for row in rows] == [
         (1000, 1e-3, 10), (1000, 1e-2, 10), (1001, 1e-3, 10), (1001, 1e-2, 10)]  # fmt: skip
-    told = cli(*arguments, "--out", tmp_path / "out")
-    assert "0.001" in told.stdout
-    assert told.stderr.count("calibrating") == 1
+    result = cli(*arguments, "--out", tmp_path / "out")
+    assert "0.001" in result.stdout
+    assert result.stderr.count("calibrating") == 1
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("budget", "told"),
+    ("budget", "expected"),
     [
         (("--steps", "7"), "2 steps"),
         (("--flops", "1e9"), "250 MFLOPs"),
         (("--time", "0.4"), "0.1 s"),
     ],
 )
-def test_any_budget_is_cut(cli, tiny, tmp_path, budget, told):
+def test_any_budget_is_cut(cli, tiny, tmp_path, budget, expected):
     options = [part for part in tiny if part not in ("--steps", "20")]
     out = tmp_path / "out"
     ran = cli("tune", "--block", "adaln", "--lr", "1e-3", "--budget-fraction", "0.25", *options,
               *budget, "--out", out, "--json", "--quiet")  # fmt: skip
     (row,) = json.loads(ran.stdout)
-    assert row["budget"] == told
+    assert row["budget"] == expected
     assert (ran.exit_code, row["remark"]) == (0, "only one rate: nothing was chosen")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_sweep_goes_on_by_the_same_command(
+def test_an_interrupted_sweep_resumes_by_the_same_command(
     cli, tuned, tiny, tmp_path, monkeypatch, number, code
 ):
     arguments = ("tune", "--block", "adaln,in-context", *RATES, *tiny, "--out", tmp_path)
@@ -174,9 +174,9 @@ def test_an_interrupted_sweep_goes_on_by_the_same_command(
             return before(self)
 
         patch.setattr(Trainer, "update", signalled)
-        told = cli(*arguments)
-    assert (told.exit_code, told.stdout) == (code, "")
-    assert told.stderr.splitlines()[-1].startswith("interrupted, saved; to resume: ")
+        result = cli(*arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr.splitlines()[-1].startswith("interrupted, saved; to resume: ")
     refused = cli("run", "--block", "adaln", "--lr", "tuned", *tiny, "--out", tmp_path)
     assert "the sweep of adaln is not finished: 1 of 2 runs are missing" in refused.stderr
     again = cli(*arguments)

@@ -36,10 +36,10 @@ def only(out, pattern):
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(cli, tmp_path, options, line):
-    told = cli("tune", "--block", "adaln", "--device", "cpu", *options, "--out", tmp_path / "out")
-    assert (told.exit_code, told.stdout) == (2, "")
-    assert line in told.stderr.splitlines()[0]
-    assert told.stderr.splitlines()[1].startswith("help: ")
+    result = cli("tune", "--block", "adaln", "--device", "cpu", *options, "--out", tmp_path / "out")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert line in result.stderr.splitlines()[0]
+    assert result.stderr.splitlines()[1].startswith("help: ")
     assert not (tmp_path / "out").exists()
 
 
@@ -63,14 +63,14 @@ def test_a_rate_that_diverges_counts_as_the_worst_and_stops_nothing(
 ):
     tried = diverging(monkeypatch, above=5e-3)
     arguments = ("tune", "--block", "adaln,in-context", *RATES, *tiny, "--out", tmp_path)
-    told = cli(*arguments, "--format", "md")
-    assert told.exit_code == 0, told.stderr
-    assert told.stderr.count("failed: ") == 2
-    assert "failed: adaln lr 0.01 seed 1000: diverged: at step 1" in told.stderr
-    for line in told.stdout.splitlines()[2:]:
+    result = cli(*arguments, "--format", "md")
+    assert result.exit_code == 0, result.stderr
+    assert result.stderr.count("failed: ") == 2
+    assert "failed: adaln lr 0.01 seed 1000: diverged: at step 1" in result.stderr
+    for line in result.stdout.splitlines()[2:]:
         assert "| diverged | 0.001 |" in line
     again = cli(*arguments, "--format", "md")
-    assert again.stdout == told.stdout
+    assert again.stdout == result.stdout
     assert again.stderr.startswith("4 runs: 2 complete and 2 diverged (skipped), 0 to go\n")
     assert tried == [1e-2, 1e-2]
     ran = cli("run", "--block", "adaln", "--lr", "tuned", *tiny, "--out", tmp_path, "--quiet")
@@ -81,15 +81,15 @@ def test_a_block_that_diverges_at_every_rate_ends_the_sweep_with_1(
     cli, tiny, tmp_path, monkeypatch
 ):
     diverging(monkeypatch, above=0)
-    told = cli("tune", "--block", "adaln", *RATES, *tiny, "--out", tmp_path)
-    assert told.exit_code == 1
-    assert "diverged at every rate: try lower ones" in told.stdout
-    *_, error, help_ = told.stderr.splitlines()
+    result = cli("tune", "--block", "adaln", *RATES, *tiny, "--out", tmp_path)
+    assert result.exit_code == 1
+    assert "diverged at every rate: try lower ones" in result.stdout
+    *_, error, help_ = result.stderr.splitlines()
     assert error == "error: every learning rate diverged: adaln"
     assert help_ == "help: try lower ones: --lr 1e-04,3e-04"
-    told = cli("run", "--block", "adaln", "--lr", "tuned", *tiny, "--out", tmp_path)
-    assert told.exit_code == 1
-    assert "diverged at every learning rate of its sweep" in told.stderr
+    result = cli("run", "--block", "adaln", "--lr", "tuned", *tiny, "--out", tmp_path)
+    assert result.exit_code == 1
+    assert "diverged at every learning rate of its sweep" in result.stderr
 
 
 def test_samples_that_are_not_numbers_count_as_diverged(cli, tiny, tmp_path, monkeypatch):
@@ -101,9 +101,9 @@ def test_samples_that_are_not_numbers_count_as_diverged(cli, tiny, tmp_path, mon
         return before(plan, *arguments)
 
     monkeypatch.setattr(run, "evaluate", evaluate)
-    told = cli("tune", "--block", "adaln", *RATES, *tiny, "--out", tmp_path, "--json")
-    assert told.exit_code == 0, told.stderr
-    assert json.loads(told.stdout)[0]["diverged"] == "0.01"
+    result = cli("tune", "--block", "adaln", *RATES, *tiny, "--out", tmp_path, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)[0]["diverged"] == "0.01"
     failure = json.loads(only(tmp_path, "**/failure.json").read_text())
     assert failure["step"] == 10
 
@@ -119,11 +119,11 @@ def test_a_failure_for_another_reason_says_nothing_of_the_rate(cli, tiny, tmp_pa
 
         patch.setattr(sweep, "execute", no_room)
         arguments = ("tune", "--block", "adaln,in-context", *RATES, *tiny, "--out", tmp_path)
-        told = cli(*arguments)
-    assert told.exit_code == 1
-    assert "failed: adaln lr 0.001 seed 1000: no room" in told.stderr
-    assert "not finished: 1 of 2 runs missing" in told.stdout
-    assert "error: 1 runs failed, first adaln lr 0.001 seed 1000" in told.stderr
+        result = cli(*arguments)
+    assert result.exit_code == 1
+    assert "failed: adaln lr 0.001 seed 1000: no room" in result.stderr
+    assert "not finished: 1 of 2 runs missing" in result.stdout
+    assert "error: 1 runs failed, first adaln lr 0.001 seed 1000" in result.stderr
     refused = cli("run", "--block", "adaln", "--lr", "tuned", *tiny, "--out", tmp_path)
     assert refused.exit_code == 2
     assert "the sweep of adaln is not finished: 1 of 2 runs are missing" in refused.stderr
@@ -136,11 +136,11 @@ def test_a_sweep_that_lacks_an_earlier_one_s_seeds_says_which(cli, tiny, tmp_pat
     arguments = ("tune", "--block", "adaln", *tiny, "--out", tmp_path, "--quiet")
     fraction = ("--budget-fraction", "0.5")
     assert cli(*arguments, "--lr", "1e-3", "--seeds", "2", *fraction).exit_code == 0
-    told = cli(*arguments, "--lr", "1e-2", *fraction)
-    assert told.exit_code == 1
-    assert "not finished: 1 of 4 runs missing" in told.stdout
-    assert "an earlier sweep has rates or seeds that this one lacks" in told.stderr
-    assert "help: add --lr 0.001,0.01 --seeds 1000,1001," in told.stderr
+    result = cli(*arguments, "--lr", "1e-2", *fraction)
+    assert result.exit_code == 1
+    assert "not finished: 1 of 4 runs missing" in result.stdout
+    assert "an earlier sweep has rates or seeds that this one lacks" in result.stderr
+    assert "help: add --lr 0.001,0.01 --seeds 1000,1001," in result.stderr
 
 
 def test_a_complete_run_that_cannot_be_read_is_named(cli, tiny, tmp_path):
@@ -148,7 +148,7 @@ def test_a_complete_run_that_cannot_be_read_is_named(cli, tiny, tmp_path):
     assert cli(*arguments).exit_code == 0
     first = sorted(tmp_path.glob("tune/digits/adaln/*"))[0]
     (first / "eval.csv").write_text("")
-    told = cli(*arguments)
-    assert told.exit_code == 1
-    assert f"skipped: {first}: eval.csv was changed after the run ended" in told.stderr
-    assert f"error: {first} is complete, but cannot be read" in told.stderr
+    result = cli(*arguments)
+    assert result.exit_code == 1
+    assert f"skipped: {first}: eval.csv was changed after the run ended" in result.stderr
+    assert f"error: {first} is complete, but cannot be read" in result.stderr

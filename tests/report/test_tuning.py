@@ -13,7 +13,7 @@ from ditbench.errors import DitbenchError
 from ditbench.files import read_json, write_json
 from ditbench.report.reading.results import load_results
 from ditbench.report.tables.render import render
-from ditbench.report.tuning import Budget, choose, read_sweeps, task_of, tuning_columns, tuning_rows
+from ditbench.report.tuning import Budget, choose, read_sweeps, task_of, tuning_columns, tuning_row
 
 HINT = "tune {}"
 RATES = (1e-4, 1e-3, 1e-2)
@@ -23,7 +23,7 @@ RATES = (1e-4, 1e-3, 1e-2)
 def sweep(make_run, results):
     """Make the runs of one block's sweep: FIDs in the order of its rates, for each seed."""
 
-    def make(block, *fids_by_seed, rates=RATES, steps=240, first_seed=1000, told=None, **settings):
+    def make(block, *fids_by_seed, rates=RATES, steps=240, first_seed=1000, grid=None, **settings):
         seeds = [first_seed + number for number in range(len(fids_by_seed))]
         for seed, fids in zip(seeds, fids_by_seed, strict=True):
             for rate, fid in zip(rates, fids, strict=True):
@@ -34,7 +34,7 @@ def sweep(make_run, results):
                     name=f"tune/digits/{block}/seed{seed}-{rate}-{steps}",
                     train__lr=rate, budget__steps=steps, **settings,
                 )  # fmt: skip
-                write_json(run.environment, {"sweep": told or {"rates": rates, "seeds": seeds}})
+                write_json(run.environment, {"sweep": grid or {"rates": rates, "seeds": seeds}})
                 run.finish(read_json(run.result))
                 if math.isinf(fid):
                     run.result.unlink()
@@ -45,7 +45,7 @@ def sweep(make_run, results):
 
 
 def remark(sweeps):
-    (row,) = tuning_rows(sweeps)
+    (row,) = map(tuning_row, sweeps)
     return row["remark"]
 
 
@@ -184,9 +184,9 @@ def test_a_damaged_run_is_named_and_missing(sweep, results):
     assert len(sweeps[0].missing) == 2
 
 
-@pytest.mark.parametrize("told", ["x", {"rates": 3, "seeds": [True]}, {"rates": ["a"]}, None])
-def test_a_damaged_note_of_the_grid_is_no_grid(sweep, told):
-    (only,) = sweep("adaln", (20.0, 12.0, 9.0), told=told or {})
+@pytest.mark.parametrize("grid", ["x", {"rates": 3, "seeds": [True]}, {"rates": ["a"]}, None])
+def test_a_damaged_note_of_the_grid_is_no_grid(sweep, grid):
+    (only,) = sweep("adaln", (20.0, 12.0, 9.0), grid=grid or {})
     assert (only.rates, only.seeds) == (RATES, (1000,))
 
 
@@ -224,7 +224,7 @@ def test_a_preset_of_that_name_is_no_sweep(make_run, results):
 def test_the_table_marks_the_best_of_each_row(sweep):
     sweep("adaln", (20.0, 12.0, math.inf))
     sweeps = sweep("in-context", (5.0, 12.0, None))
-    rows, columns = tuning_rows(sweeps), tuning_columns(sweeps, for_people=True)
+    rows, columns = list(map(tuning_row, sweeps)), tuning_columns(sweeps, for_people=True)
     header, _, first, second = render(rows, columns, "md").splitlines()
     assert header == (
         "| Block | FID-2K ↓ lr=0.0001 | FID-2K ↓ lr=0.001 | FID-2K ↓ lr=0.01 | Learning rate "
@@ -237,7 +237,7 @@ def test_the_table_marks_the_best_of_each_row(sweep):
 def test_programs_get_plain_numbers(sweep):
     sweeps = sweep("adaln", (20.25, 12.0, math.inf))
     columns = tuning_columns(sweeps, for_people=False)
-    (row,) = json.loads(render(tuning_rows(sweeps), columns, "json"))
+    (row,) = json.loads(render(list(map(tuning_row, sweeps)), columns, "json"))
     assert row == {
         "block": "adaln", "lr": 1e-3, "fid_at_0.0001": 20.25, "fid_at_0.001": 12.0,
         "fid_at_0.01": None, "diverged": "0.01", "missing": 0, "seeds": "1000",
@@ -246,7 +246,7 @@ def test_programs_get_plain_numbers(sweep):
 
 
 @pytest.mark.parametrize(
-    ("fids", "told"),
+    ("fids", "expected"),
     [
         ((1.0, 2.0, 3.0), "best at the edge: widen the grid below 0.0001"),
         ((3.0, 2.0, 1.0), "best at the edge: widen the grid above 0.01"),
@@ -255,8 +255,8 @@ def test_programs_get_plain_numbers(sweep):
         ((3.0, None, 2.0), "not finished: 1 of 3 runs missing"),
     ],
 )
-def test_a_best_rate_at_the_edge_is_remarked(sweep, fids, told):
-    assert remark(sweep("adaln", fids)) == told
+def test_a_best_rate_at_the_edge_is_remarked(sweep, fids, expected):
+    assert remark(sweep("adaln", fids)) == expected
 
 
 def test_only_one_rate_is_no_choice(sweep):

@@ -46,7 +46,7 @@ def curve_figure(df: pd.DataFrame, x: str = "steps", *, paper: bool = False) -> 
     titles = [panels.title_of(group) for group in groups] + [published.TITLE] * paper
     styles = block_styles(df["block"])
     handles = {style.label: Line2D([], [], **_line(style)) for style in styles.values()}
-    figure, rows, columns = panels.panel_grid(titles, list(handles), _HEIGHT)
+    figure, rows, columns = panels.panel_grid(titles, handles, _HEIGHT)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, group in zip(axes, groups, strict=False):
         _draw_panel(panel, group.runs, x, styles)
@@ -56,7 +56,6 @@ def curve_figure(df: pd.DataFrame, x: str = "steps", *, paper: bool = False) -> 
         panel.set_title(title, loc="left")
     for unused in axes[len(titles) :]:
         unused.remove()
-    panels.add_legend(figure, handles, panels.WIDTH * columns)
     return figure
 
 
@@ -120,8 +119,7 @@ def _draw_published(axes: Axes) -> None:
         size = _PUBLISHED_MARKER * marker_size(style.marker)
         marks: dict[str, Any] = {"marker": style.marker, "markersize": size, "color": style.colour}
         axes.plot(place, fid, **marks, linestyle="none", clip_on=False)
-        beside: dict[str, Any] = {"xytext": (7, 0), "textcoords": "offset points"}
-        axes.annotate(f"{fid:.2f}", (place, fid), **beside, va="center")
+        axes.annotate(f"{fid:.2f}", (place, fid), (7, 0), textcoords="offset points", va="center")
     axes.set_xticks(range(len(labels)), labels)
     axes.grid(visible=False, axis="x")
     axes.set(xlim=(-0.4, len(labels) - 0.3), ylim=(0, 40), ylabel=published.FID_LABEL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 from matplotlib.artist import Artist
@@ -32,12 +32,6 @@ FLOPS: Units = (
     (0, "GFLOPs", 1e9),
 )
 SECONDS: Units = ((7200, "hours", 3600.0), (300, "minutes", 60.0), (0, "seconds", 1.0))
-_LEGEND: dict[str, Any] = {
-    "frameon": False,
-    "columnspacing": 1.6,
-    "labelspacing": 0.25,
-    "borderpad": 0.1,
-}
 
 
 def groups_to_plot(df: pd.DataFrame) -> list[Group]:
@@ -49,23 +43,25 @@ def groups_to_plot(df: pd.DataFrame) -> list[Group]:
 
 
 def panel_grid(
-    titles: Sequence[str], labels: Sequence[str], panel_height: float, extra_lines: int = 0
+    titles: Sequence[str],
+    handles: Mapping[str, Artist],
+    panel_height: float,
+    extra_lines: int = 0,
+    handlelength: float = 2.8,
 ) -> tuple[Figure, int, int]:
-    """An empty figure for one panel per title, and its numbers of rows and columns.
+    """A figure for one panel per title, with a legend, and its numbers of rows and columns.
 
-    Args:
-        titles: of the panels.
-        labels: of the legend's entries.
-        panel_height: inches of a panel without its title.
-        extra_lines: lines of text per panel beyond its title.
+    The height is that of a panel, in inches, without its title and the extra lines of text.
     """
     columns = min(len(titles), 2 if len(titles) <= 4 else 3)
     rows = -(-len(titles) // columns)
     lines = max(title.count("\n") + 1 for title in titles) + extra_lines
     width = WIDTH * columns
-    legend_height = _LINE * -(-len(labels) // _legend_columns(labels, width))
+    legend_height = _LINE * -(-len(handles) // _legend_columns(list(handles), width))
     height = rows * (panel_height + lines * _LINE) + legend_height
-    return Figure(figsize=(width, height), layout="constrained"), rows, columns
+    figure = Figure(figsize=(width, height), layout="constrained")
+    add_legend(figure, handles, width, "outside upper center", handlelength)
+    return figure, rows, columns
 
 
 def label_with_unit(label: str, largest: float, units: Units) -> tuple[str, float]:
@@ -118,8 +114,8 @@ def add_legend(
     figure: Figure | SubFigure,
     handles: Mapping[str, Artist],
     width: float,
-    loc: Literal["outside upper center", "outside lower center"] = "outside upper center",
-    handlelength: float = 2.8,
+    loc: Literal["outside upper center", "outside lower center"],
+    handlelength: float,
 ) -> None:
     """Add one legend for all panels, at most `width` inches wide, above or below them."""
     figure.legend(
@@ -128,7 +124,10 @@ def add_legend(
         loc=loc,
         ncols=_legend_columns(list(handles), width),
         handlelength=handlelength,
-        **_LEGEND,
+        frameon=False,
+        columnspacing=1.6,
+        labelspacing=0.25,
+        borderpad=0.1,
     )
 
 

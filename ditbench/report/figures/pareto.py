@@ -45,7 +45,7 @@ def pareto_figure(df: pd.DataFrame, *, paper: bool = False) -> Figure:
     titles = [panels.title_of(group) for group in groups] + [published.TITLE] * paper
     styles = block_styles([*df["block"], *(published.RESULTS.index if paper else ())])
     handles = _legend_handles(styles)
-    figure, rows, columns = panels.panel_grid(titles, list(handles), _HEIGHT, extra_lines=1)
+    figure, rows, columns = panels.panel_grid(titles, handles, _HEIGHT, 1, handlelength=1.4)
     cells = figure.subfigures(rows, columns, squeeze=False).ravel()
     for cell, group in zip(cells, groups, strict=False):
         _draw_group(cell, group.runs, styles)
@@ -53,7 +53,6 @@ def pareto_figure(df: pd.DataFrame, *, paper: bool = False) -> Figure:
         _draw_published(cells[len(groups)], styles)
     for cell, title in zip(cells, titles, strict=False):
         cell.suptitle(title, x=0.02, ha="left", fontsize=RC["axes.titlesize"])
-    panels.add_legend(figure, handles, panels.WIDTH * columns, handlelength=1.4)
     return figure
 
 
@@ -65,22 +64,20 @@ def pareto_front(costs: Sequence[float], fids: Sequence[float]) -> list[bool]:
     """
     points = list(zip(costs, fids, strict=True))
     return [
-        not any(cost <= own_cost and fid <= own_fid and (cost, fid) != (own_cost, own_fid)
-                for cost, fid in points)
-        for own_cost, own_fid in points
-    ]  # fmt: skip
+        not any(a <= cost and b <= fid and (a, b) != (cost, fid) for a, b in points)
+        for cost, fid in points
+    ]
 
 
 def _draw_group(cell: SubFigure, group: pd.DataFrame, styles: dict[str, BlockStyle]) -> None:
     left, right = cell.subplots(1, 2)
     # One row per block. GMACs are equal for all seeds.
-    points = group[group["final"]].groupby("block").agg(
-        parameters=("parameters", "first"),
-        gmacs=("gmacs", "first"), gmacs_low=("gmacs", "first"), gmacs_high=("gmacs", "first"),
-        seconds=("seconds", "mean"), seconds_low=("seconds", "min"),
-        seconds_high=("seconds", "max"),
-        fid=("fid", "mean"), fid_low=("fid", "min"), fid_high=("fid", "max"),
-    )  # fmt: skip
+    by_block = group[group["final"]].groupby("block")
+    points = by_block[["parameters", "gmacs"]].first()
+    points[["seconds", "fid"]] = by_block[["seconds", "fid"]].mean()
+    for column in ("gmacs", "seconds", "fid"):
+        points[f"{column}_low"] = by_block[column].min()
+        points[f"{column}_high"] = by_block[column].max()
     left.set_ylabel(panels.fid_label(group).replace(", ", ",\n"))
     left.set_xlabel(_GMACS_LABEL)
     _draw_points(left, points, "gmacs", styles)
@@ -131,18 +128,11 @@ def _draw_points(
         bars: dict[str, Any] = {"color": style.colour, "linewidth": 0.9, "zorder": 2.5}
         axes.plot([point[cost]] * 2, [point["fid_low"], point["fid_high"]], **bars)
         axes.plot([point[f"{cost}_low"], point[f"{cost}_high"]], [point["fid"]] * 2, **bars)
-        axes.scatter(
-            point[cost],
-            point["fid"],
-            s=marker_size(style.marker) ** 2 * _LARGEST_AREA * point["parameters"] / largest,
-            marker=style.marker,
-            facecolor=style.colour if is_on_front else "white",
-            edgecolor=style.colour,
-            linewidth=1.1,
-            label=style.label,
-            zorder=3,
-            clip_on=False,
-        )
+        area = marker_size(style.marker) ** 2 * _LARGEST_AREA * point["parameters"] / largest
+        look: dict[str, Any] = {"marker": style.marker, "edgecolor": style.colour, "linewidth": 1.1}
+        look["facecolor"] = style.colour if is_on_front else "white"
+        place = point[cost], point["fid"]
+        axes.scatter(*place, s=area, **look, label=style.label, zorder=3, clip_on=False)
 
 
 def _set_limits(axes: Axes, axis: Literal["x", "y"], lowest: float, highest: float) -> None:
@@ -159,17 +149,12 @@ def _add_size_key(cell: SubFigure, parameters: pd.Series[Any]) -> None:
     """Show below the panels how large the smallest and the largest model are drawn."""
     largest = parameters.max()
     circle: dict[str, Any] = {"marker": "o", "color": _GREY, "linestyle": "none"}
-    sizes = {
-        f"{significant(3, 0, 1e-6)(value)} M parameters": Line2D(
-            [],
-            [],
-            **circle,
-            markeredgewidth=0,
-            markersize=marker_size("o") * math.sqrt(_LARGEST_AREA * value / largest),
-        )
-        for value in (parameters.min(), largest)
-    }
-    panels.add_legend(cell, sizes, panels.WIDTH, "outside lower center", handlelength=1.2)
+    sizes: dict[str, Artist] = {}
+    for value in (parameters.min(), largest):
+        size = marker_size("o") * math.sqrt(_LARGEST_AREA * value / largest)
+        label = f"{significant(3, 0, 1e-6)(value)} M parameters"
+        sizes[label] = Line2D([], [], **circle, markeredgewidth=0, markersize=size)
+    panels.add_legend(cell, sizes, panels.WIDTH, "outside lower center", 1.2)
 
 
 def _legend_handles(styles: dict[str, BlockStyle]) -> dict[str, Artist]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,9 @@ from ditbench.report.reading.groups import Group, shared
 from ditbench.report.words import describe
 from ditbench.rundir import RunDirectory
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 Image = np.ndarray[Any, Any]  # H x W, H x W x 3 or H x W x 4; values in 0..1
 
 # How runs write their grids (ditbench.runs.sample, which reporting must not import): images
@@ -27,6 +30,7 @@ Image = np.ndarray[Any, Any]  # H x W, H x W x 3 or H x W x 4; values in 0..1
 # right and at its bottom.
 _MIN_TILE = 48
 _GRID_GAP = 2
+_ROWS = 2  # of each grid that are shown, from its top
 
 # Inches, and characters of a title.
 _WIDTH = 3.3  # of labels and samples, about: one column of a paper
@@ -35,51 +39,63 @@ _MARGIN, _GAP, _GROUP_GAP = 0.06, 0.06, 0.12
 _TITLE_WIDTH = 58
 
 
-def samples_figure(df: pd.DataFrame, rows: int = 2) -> Figure:
+def samples_figure(df: pd.DataFrame, skipped: Callable[[str], object] | None = None) -> Figure:
     """Draw the samples of each block at the end of training, below each other, for one seed.
 
     Args:
         df: rows of `load_results`; groups of comparable runs follow each other, each with a title.
-        rows: how many rows of each block's sample grid are shown, from its top.
+        skipped: is called once with the groups that are left out and why, if there are any: those
+            without a seed for which every block has a sample grid.
 
     Raises:
-        DitbenchError: no runs, a grid that cannot be read, or no seed for which every block of a
-            group has a sample grid.
+        DitbenchError: no runs, no group that can be shown, or a grid that cannot be read.
     """
-    return _lay_out([_strips(group, rows) for group in groups_to_plot(df)])
+    shown, reasons = [], []
+    for group in groups_to_plot(df):
+        final = group.runs[group.runs["final"]]
+        grids = _grids(final)
+        if seeds := set.intersection(*map(set, grids.values())):
+            seed = min(seeds)
+            paths = {block: by_seed[seed] for block, by_seed in grids.items()}
+            shown.append(_strips(group, final[final["seed"] == seed], paths))
+        else:
+            without = [block for block, by_seed in grids.items() if not by_seed]
+            reason = f"no seed for which each of {', '.join(grids)} has a sample grid"
+            if without:
+                reason = f"no sample grid of {', '.join(without)}"
+            reasons.append(f"{', '.join(describe(shared(group.runs), group.apart))}: {reason}")
+    if not shown:
+        hint = "run all blocks with one seed: ditbench run --block paper --seeds 1"
+        raise DitbenchError("; ".join(reasons), hint)
+    if reasons and skipped is not None:
+        skipped("; ".join(reasons))
+    return _lay_out(shown)
 
 
-def _strips(group: Group, rows: int) -> tuple[str, dict[str, Image]]:
-    """The title of a group, and the first rows of each block's last sample grid."""
-    final = group.runs[group.runs["final"]]
+def _grids(final: pd.DataFrame) -> dict[str, dict[int, Path]]:
+    """The last sample grid of each block and seed that has one."""
     grids: dict[str, dict[int, Path]] = {block: {} for block in in_order(final["block"])}
     for block, seed, path in zip(final["block"], final["seed"], final["path"], strict=True):
         if (grid := RunDirectory(Path(path)).last_samples()) is not None:
             grids[block][int(seed)] = grid
-    seeds = set.intersection(*(set(by_seed) for by_seed in grids.values()))
-    if not seeds:
-        without = [block for block, by_seed in grids.items() if not by_seed]
-        raise DitbenchError(
-            f"no sample grid of {', '.join(without)}"
-            if without
-            else f"no seed for which each of {', '.join(grids)} has a sample grid",
-            "run all blocks with one seed: ditbench run --block paper --seeds 1",
-        )
-    seed = min(seeds)
+    return grids
+
+
+def _strips(
+    group: Group, final: pd.DataFrame, grids: dict[str, Path]
+) -> tuple[str, dict[str, Image]]:
+    """The title of a group, and the first rows of each block's grid, all of one seed."""
     facts = shared(group.runs)
     size = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})x\d+", facts["input"], re.ASCII)
     if size is None:
         raise DitbenchError(f"'{facts['input']}' is not an input size: height x width x channels")
     height, width = int(size[1]), int(size[2])
-    strips = {
-        block: first_rows(_read(by_seed[seed]), height, width, rows)
-        for block, by_seed in grids.items()
-    }
+    strips = {block: first_rows(_read(path), height, width) for block, path in grids.items()}
     # Under a budget of FLOPs or seconds, blocks differ in their steps.
-    steps = final["step"][final["seed"] == seed]
-    first, last = steps.min(), steps.max()
+    first, last = final["step"].min(), final["step"].max()
     trained = f"step {last:,}" if first == last else f"steps {first:,} to {last:,}"
-    return wrap([*describe(facts, group.apart), trained, f"seed {seed}"], _TITLE_WIDTH), strips
+    parts = [*describe(facts, group.apart), trained, f"seed {final['seed'].iloc[0]}"]
+    return wrap(parts, _TITLE_WIDTH), strips
 
 
 def _read(path: Path) -> Image:
@@ -90,8 +106,8 @@ def _read(path: Path) -> Image:
     return image
 
 
-def first_rows(grid: Image, height: int, width: int, rows: int) -> Image:
-    """The first rows of a run's sample grid, with pixels and gaps as small as they can be.
+def first_rows(grid: Image, height: int, width: int) -> Image:
+    """The first `_ROWS` rows of a run's sample grid, with pixels and gaps as small as they can be.
 
     The result has the size of the input and thin white lines between images. A grid that is not
     made of images of `height` x `width` is returned unchanged.
@@ -101,7 +117,7 @@ def first_rows(grid: Image, height: int, width: int, rows: int) -> Image:
     if grid.shape[0] % high or grid.shape[1] % wide:
         return grid
     tiles = grid.reshape(grid.shape[0] // high, high, grid.shape[1] // wide, wide, -1)
-    images = tiles[:rows, : scale * height : scale, :, : scale * width : scale]
+    images = tiles[:_ROWS, : scale * height : scale, :, : scale * width : scale]
     gap = 1 if width < 32 else 2
     images = np.pad(images, ((0, 0), (0, gap), (0, 0), (0, gap), (0, 0)), constant_values=1)
     shape = images.shape[0] * images.shape[1], images.shape[2] * images.shape[3], *grid.shape[2:]

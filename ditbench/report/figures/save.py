@@ -25,16 +25,10 @@ _METADATA: dict[str, dict[str, Any]] = {
 
 
 def save_figure(draw: Callable[[], Figure], output: str | Path) -> None:
-    """Draw a figure in ditbench's style and write it in the format that the suffix names.
+    """Call `draw` with ditbench's style in effect and write its figure, completely or not at all.
 
-    The file is written atomically: complete or not at all. Raster output has 200 dpi.
-
-    Args:
-        draw: returns the figure; called with the style in effect.
-        output: a path that ends in .png, .svg or .pdf.
-
-    Raises:
-        DitbenchError: unknown suffix, or the file cannot be written; whatever `draw` raises.
+    The suffix of the path names the format: .png, .svg or .pdf. A DitbenchError for another one, or
+    if the file cannot be written.
     """
     path = Path(output)
     kind = path.suffix.lower().removeprefix(".")

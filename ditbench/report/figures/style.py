@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -23,12 +22,8 @@ Marker = str | tuple[int, Literal[0, 1, 2], int]  # matplotlib's two notations
 Line = str | tuple[int, tuple[float, ...]]
 
 
-@dataclass(frozen=True)
-class BlockStyle:
-    """The label of a block, and its colour, marker and line.
-
-    Marker and line alone are enough to distinguish blocks in greyscale.
-    """
+class BlockStyle(NamedTuple):
+    """The look of a block. Marker and line alone distinguish blocks in greyscale."""
 
     label: str
     colour: str
@@ -99,9 +94,8 @@ def block_style(name: str) -> BlockStyle:
 def block_styles(blocks: Iterable[str]) -> dict[str, BlockStyle]:
     """The styles of all blocks of one figure, by name, in the order of `in_order`.
 
-    Colours are those of `block_style`. When two names have the same marker, the later one gets the
-    next free marker; when no marker is free, the next free pair of line and marker. So blocks stay
-    distinguishable in greyscale.
+    When two names have the same marker, the later one gets the next free marker; when no marker is
+    free, the next free pair of line and marker.
     """
     styles: dict[str, BlockStyle] = {}
     for name in in_order(blocks):
@@ -115,7 +109,7 @@ def block_styles(blocks: Iterable[str]) -> dict[str, BlockStyle]:
             pairs += [(marker, line) for line, marker in product(_LINES, markers)]
             pairs.append((style.marker, style.line))
             marker, line = next((pair for pair in pairs if pair not in used), pairs[-1])
-            style = replace(style, marker=marker, line=line)
+            style = style._replace(marker=marker, line=line)
         styles[name] = style
     return styles
 

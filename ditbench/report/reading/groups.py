@@ -28,9 +28,9 @@ class Group:
 def groups_of(df: pd.DataFrame) -> list[Group]:
     """Split results into groups that may be ranked, in the order of their first run.
 
-    Runs are alike if they agree in the facts `ALIKE` and in `recipe`. A block that then still has
-    several configurations (two learning rates, say) would have them averaged as if they were
-    seeds: such a group is split by them, too.
+    Runs are comparable if they agree in the facts `ALIKE` and in `recipe`. A block that then
+    still has several configurations (two learning rates, say) would have them averaged as if they
+    were seeds: such a group is split by them, too.
     """
     split = [
         (part, at_all_rates)
@@ -55,8 +55,8 @@ def groups_of(df: pd.DataFrame) -> list[Group]:
 def split_groups(df: pd.DataFrame) -> list[pd.DataFrame]:
     """Split results into groups that may be ranked, in the order of their first run.
 
-    Runs are alike if they agree in data, model, objective, budget, evaluation and all else that
-    their configurations say, except for the learning rate: a block may need its own.
+    Comparable runs agree in data, model, objective, budget, evaluation and all else that their
+    configurations say, except for the learning rate: a block may need its own.
     """
     return [group.runs for group in groups_of(df)]
 

@@ -12,13 +12,7 @@ import numpy as np
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.report import words
 from ditbench.report.facts import ALIKE, INFERRED, MetricFacts, in_order
-from ditbench.report.reading.groups import (
-    devices_differ,
-    differences,
-    distinctions,
-    groups_of,
-    shared,
-)
+from ditbench.report.reading import groups
 from ditbench.report.reading.results import metrics_of
 from ditbench.report.statistics.curves import fid_area, to_target
 from ditbench.report.statistics.paired import holm, mean_interval, paired
@@ -32,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What a set of like runs shows.
+    """The comparison of a group of comparable runs.
 
     Attributes:
         table: one row per block, ascending in `fid`; docs/api.md describes its columns.
@@ -61,7 +55,7 @@ class Comparison:
         """`group` in one line, for the title of a table or a figure."""
         text = words.heading(self.group)
         if self.forced:
-            return f"FORCED, not alike in {words.differences_in_words(self.forced)}: {text}"
+            return f"FORCED, runs differ in {words.differences_in_words(self.forced)}: {text}"
         return f"{self.apart_in_words}: {text}" if self.apart else text
 
     @property
@@ -82,24 +76,24 @@ def compare(
     target_fid: float | None = None,
     force: bool = False,
 ) -> Comparison:
-    """Compare the blocks of like runs at the end of their training, seed by seed.
+    """Compare the blocks of comparable runs at the end of their training, seed by seed.
 
     Args:
         df: the result of `load_results`, or one of `split_groups`.
         baseline: a block of `df`; by default `in-context`, or else the first in the paper's order.
         target_fid: also report the steps, compute and seconds that it took to reach this FID.
-        force: put runs that are not alike into one ranking. It is marked as forced, infers nothing
-            about differences and names no winner; a block with several configurations has a row
-            for each.
+        force: put runs that are not comparable into one ranking. It is marked as forced, infers
+            nothing about differences and names no winner; a block with several configurations has
+            a row for each.
 
     Raises:
         DitbenchError: no runs, an unknown baseline, a target that is not above 0, or runs that are
-            not alike: names the keys in which they differ.
+            not comparable: names the keys in which they differ.
     """
-    unlike = differences(df)
+    unlike = groups.differences(df)
     if unlike and not force:
         raise DitbenchError(
-            f"these runs are not alike, they differ in {words.differences_in_words(unlike)}",
+            f"these runs are not comparable, they differ in {words.differences_in_words(unlike)}",
             "compare them group by group (split_groups), or force one ranking: --force, or "
             "force=True",
         )
@@ -113,7 +107,7 @@ def compare(
     metrics = metrics_of(final["metrics"])
     table = _means(df, metrics, target_fid).loc[blocks]
     table = table.assign(**_beside(blocks, fids, baseline)).rename_axis("block").reset_index()
-    group = shared(final)
+    group = groups.shared(final)
     verdict = None if unlike else decide(blocks, fids)
     if verdict is None:
         table[list(INFERRED)] = math.nan  # an interval around 1 would be a verdict, too
@@ -128,13 +122,13 @@ def compare(
 def compare_groups(
     df: pd.DataFrame, baseline: str | None = None, *, target_fid: float | None = None
 ) -> list[Comparison]:
-    """Compare each group of like runs by itself; see `compare`.
+    """Compare each group of comparable runs; see `compare`.
 
     A group without the baseline has its own; a DitbenchError if no group has it.
     """
     _blocks(df, baseline)
     comparisons = []
-    for group in groups_of(df):
+    for group in groups.groups_of(df):
         known = baseline if baseline in set(group.runs["block"]) else None
         comparison = compare(group.runs, known, target_fid=target_fid)
         order = words.order_by_rate(leaders_by_rate(group.at_all_rates))
@@ -158,11 +152,11 @@ def _labels(df: pd.DataFrame) -> pd.Series[str]:
     """Names of rows: the block, and what distinguishes its configurations if it has several."""
     labels = df["block"].copy()
     for block, runs in df.groupby("block"):
-        # Their runs may differ in their seed only.
-        split = runs.groupby([*ALIKE, "fingerprint"], sort=False, dropna=False)
-        parts = [part for _, part in split]
+        # The runs of a part may differ in their seed only.
+        by_configuration = runs.groupby([*ALIKE, "fingerprint"], sort=False, dropna=False)
+        parts = [part for _, part in by_configuration]
         if len(parts) > 1:
-            for part, apart in zip(parts, distinctions(parts), strict=True):
+            for part, apart in zip(parts, groups.distinctions(parts), strict=True):
                 labels.loc[part.index] = f"{block} ({words.facts_in_words(apart)})"
     return labels
 
@@ -184,20 +178,20 @@ def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | Non
     """One row per block: means over its seeds, their spread, and what its curves say."""
     final = df[df["final"]].set_index("path").assign(fid_area=fid_area(df))
     grouped = final.groupby("block")
-    averaged = ("steps", "train_flops", "fid_area", *(metric.name for metric in metrics))
-    intervals = [mean_interval(fid.to_numpy()) for _, fid in grouped["fid"]]
-    table = grouped[list(averaged)].mean()
-    table = table.assign(
-        seeds=grouped["seed"].nunique(),
-        parameters=grouped["parameters"].first(),
-        gmacs=grouped["gmacs"].first(),
-        fid_std=grouped["fid"].std(),
-        fid_low=[interval.low for interval in intervals],
-        fid_high=[interval.high for interval in intervals],
-        loss_spikes=grouped["loss_spike"].count(),
-    )
     timed = ["train_seconds", "steps_per_second", "peak_memory_bytes"]
-    table[timed] = grouped[timed].mean()
+    averaged = ["steps", "train_flops", "fid_area", *(metric.name for metric in metrics), *timed]
+    table = (
+        grouped[averaged]
+        .mean()
+        .assign(
+            seeds=grouped["seed"].nunique(),
+            parameters=grouped["parameters"].first(),
+            gmacs=grouped["gmacs"].first(),
+            fid_std=grouped["fid"].std(),
+            loss_spikes=grouped["loss_spike"].count(),
+        )
+    )
+    table[["fid_low", "fid_high"]] = [mean_interval(fid.to_numpy()) for _, fid in grouped["fid"]]
     if target_fid is not None:
         reaching = to_target(df, target_fid).groupby(final["block"])
         reached = reaching["steps_to_target"].count()
@@ -205,7 +199,7 @@ def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | Non
         means = reaching.mean().where(reached == reaching.size())
         table = table.assign(**means, reached_target=reached)
         timed.append("seconds_to_target")
-    if devices_differ(final):
+    if groups.devices_differ(final):
         table[timed] = math.nan  # the mean speed of different devices means nothing
     return table
 
@@ -218,28 +212,20 @@ def _beside(blocks: list[str], fids: Values, baseline: str) -> pd.DataFrame:
     pairs = [paired(row, fids[number]) for row in fids]
     p_values = np.array([pair.p_value for pair in pairs])
     p_values[number] = math.nan  # not a test, so not one to correct for
-    rows = [
-        {
-            "pairs": pair.n,
-            "fid_difference": pair.difference,
-            "fid_difference_low": pair.difference_interval.low,
-            "fid_difference_high": pair.difference_interval.high,
-            "fid_ratio": pair.ratio,
-            "fid_ratio_low": pair.ratio_interval.low,
-            "fid_ratio_high": pair.ratio_interval.high,
-            "p_value": pair.p_value,
-            "p_holm": p_holm,
-        }
-        for pair, p_holm in zip(pairs, holm(p_values).tolist(), strict=True)
-    ]
-    table = pd.DataFrame(rows, index=blocks)
+    table = pd.DataFrame({"p_value": p_values, "p_holm": holm(p_values)}, index=blocks)
+    table["pairs"] = [pair.n for pair in pairs]
+    table["fid_difference"] = [pair.difference for pair in pairs]
+    table["fid_ratio"] = [pair.ratio for pair in pairs]
+    for name in ("difference", "ratio"):
+        ends = [getattr(pair, f"{name}_interval") for pair in pairs]
+        table[[f"fid_{name}_low", f"fid_{name}_high"]] = ends
     # Nothing is inferred about a block beside itself.
     table.loc[baseline, list(INFERRED)] = math.nan
     return table
 
 
 def _remarks(final: pd.DataFrame, group: dict[str, Any]) -> list[str]:
-    """What a reader of the verdict must know besides."""
+    """Notes that qualify the verdict."""
     remarks = []
     if final.groupby("block")["seed"].agg(frozenset).nunique() > 1:
         remarks.append(words.DIFFERENT_SEEDS)

@@ -11,9 +11,9 @@ from ditbench.errors import DitbenchError, one_line, unknown_name
 from ditbench.report.facts import INFERRED
 
 if TYPE_CHECKING:
-    from ditbench.report.statistics.compare import Comparison
+    import pandas as pd
 
-    Row = dict[str, Any]
+    from ditbench.report.statistics.compare import Comparison
 
 _SIGNS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 _NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?"
@@ -53,19 +53,18 @@ class Gate(NamedTuple):
         A row without one of the numbers fails, too: a gate that cannot be checked must not pass.
         The exception is the baseline, which has no p value, beside blocks that have one.
         """
-        table = comparison.table
-        rows: dict[str, Row] = table.set_index("block", drop=False).to_dict("index")  # type: ignore[assignment]
-        known = [name for name in table.columns if name != "block"]
+        table = comparison.table.set_index("block")
         for term in self.terms:
-            if term.column not in known:
-                raise unknown_name("column", term.column, known)
+            if term.column not in table:
+                raise unknown_name("column", term.column, table.columns)
+        rows = dict(table.iterrows())
         baseline = rows[comparison.baseline]
         if len(rows) > 1 and any(term.column in INFERRED for term in self.terms):
             del rows[comparison.baseline]
         failures = (self._check_row(row, baseline) for row in rows.values())
         return [failure for failure in failures if failure is not None]
 
-    def _check_row(self, row: Row, baseline: Row) -> Failure | None:
+    def _check_row(self, row: pd.Series[Any], baseline: pd.Series[Any]) -> Failure | None:
         values = {term.column: float(row[term.column]) for term in self.terms}
         is_true = True
         for column, sign, amount, relative in self.terms:
@@ -75,8 +74,8 @@ class Gate(NamedTuple):
             is_true = is_true and _SIGNS[sign](values[column], amount)
         for name, value in values.items():
             if math.isnan(value):
-                return Failure(row["block"], values, f"{name} is unknown")
-        return Failure(row["block"], values, self.text) if is_true else None
+                return Failure(str(row.name), values, f"{name} is unknown")
+        return Failure(str(row.name), values, self.text) if is_true else None
 
 
 def parse_gate(text: str) -> Gate:

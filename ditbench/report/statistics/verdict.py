@@ -41,7 +41,7 @@ class Rival:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the final FIDs of like runs show.
+    """What the final FIDs of comparable runs show.
 
     Attributes:
         leader, fid: the block of the lowest mean FID, and that mean.

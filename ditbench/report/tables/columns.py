@@ -36,13 +36,6 @@ class Column:
     until: str | None = None
 
     @property
-    def second(self) -> tuple[str, str] | None:
-        """The name of the column whose value follows, and how the two are written."""
-        if self.spread:
-            return self.spread, "{} ± {}"
-        return (self.until, "[{}, {}]") if self.until else None
-
-    @property
     def is_number(self) -> bool:
         """Whether values are aligned right."""
         return self.text is not str
@@ -89,7 +82,7 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
         fact_column("steps_per_second"),
         fact_column("peak_memory_bytes"),
         *_hidden("loss_spikes"),
-        *_target_columns(comparison.target_fid),
+        *(_target_columns(comparison.target_fid) if comparison.target_fid is not None else ()),
         *_hidden("pairs", "fid_difference", "fid_difference_low", "fid_difference_high"),
         Column("fid_ratio", f"FID / {comparison.baseline}", decimals(3), "low"),
         Column("fid_ratio_low", interval if tested else None, decimals(2), until="fid_ratio_high"),
@@ -128,9 +121,7 @@ def _metric_column(
     return Column(metric.name, header, writer(metric.format), best, spread)
 
 
-def _target_columns(target: float | None) -> tuple[Column, ...]:
-    if target is None:
-        return ()
+def _target_columns(target: float) -> tuple[Column, ...]:
     return (
         Column("target_fid", None),
         Column("reached_target", f"Reached FID {target:g}", "{:d}".format, "high"),

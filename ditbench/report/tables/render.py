@@ -43,7 +43,7 @@ def render_comparisons(comparisons: Sequence[Comparison], format: str) -> str:  
         heading, *below = (" ".join(text.split()) for text in lines if text)
         if format == "latex":  # as comments: a paper has a caption of its own
             if comparison.forced:
-                mark = _escape_latex(f"Forced: not alike in {', '.join(comparison.forced)}")
+                mark = _escape_latex(f"Forced: runs differ in {', '.join(comparison.forced)}")
                 row = rf"\multicolumn{{{len(shown(columns))}}}{{l}}{{{mark}}} \\"
                 table = table.replace(r"\end{tabular}", f"{row}\n\\end{{tabular}}")
             comments = "".join(f"% {text}\n" for text in below)
@@ -105,9 +105,8 @@ def _cell(row: Mapping[str, Any], column: Column, best: str | None) -> tuple[str
     value = _plain(row.get(column.name))
     text = "–" if value is None else column.text(value)
     is_best = text == best or row.get(BEST_OF_ROW) == column.name
-    if column.second:
-        name, form = column.second
-        if (other := _plain(row.get(name))) is not None:
+    for name, form in ((column.spread, "{} ± {}"), (column.until, "[{}, {}]")):
+        if name and (other := _plain(row.get(name))) is not None:
             text = form.format(text, column.text(other))
     return text, is_best
 
@@ -206,13 +205,14 @@ def rich_table(rows: Rows, columns: Sequence[Column], title: str | None = None) 
         column_texts = [line[number][0] for line in texts]
         header = _fold(column.header or "", max(map(len, column_texts), default=0))
         words = [word for text in column_texts for word in text.split()]
+        has_two = bool(column.spread or column.until)
         # Text, not str: rich would read a name in square brackets as markup. A narrow terminal
         # wraps texts and ±. A number is never wrapped; if one is cut, it ends in ….
         table.add_column(
             Text(header),
             justify="right" if column.is_number else "left",
-            no_wrap=number == 0 or (column.is_number and column.second is None),
-            min_width=max(map(len, words), default=1) if column.second else None,
+            no_wrap=number == 0 or (column.is_number and not has_two),
+            min_width=max(map(len, words), default=1) if has_two else None,
         )
     for line in texts:
         table.add_row(*(Text(text, "bold green" if best else "") for text, best in line))

@@ -83,6 +83,26 @@ def test_samples_of_different_seeds_are_not_put_side_by_side(make_run, results):
         samples_figure(load_results(results))
 
 
+def test_groups_without_grids_are_skipped_with_one_note(make_run, results):
+    make_run("adaln", 0, images=True)
+    make_run("adaln", 0, objective__name="ddpm")
+    make_run("adaln", 0, images=True, train__batch_size=64)
+    make_run("joint", 1, images=True, train__batch_size=64)
+    notes = []
+    figure = samples_figure(load_results(results), notes.append)
+    assert [axes.get_label() for axes in figure.axes] == ["adaln"]
+    (note,) = notes
+    first, second = note.split("; ")
+    assert {"ddpm: no sample grid of adaln" in each for each in (first, second)} == {True, False}
+    assert "batch size 64: no seed for which each of adaln, joint has a sample grid" in note
+
+
+def test_without_any_grid_the_error_names_the_group(make_run, results):
+    make_run("adaln", 0)
+    with pytest.raises(DitbenchError, match=r"^digits 8x8x1, .*, flow: no sample grid of adaln$"):
+        samples_figure(load_results(results))
+
+
 @pytest.mark.parametrize("damage", [b"", b"no image", None])
 def test_a_damaged_grid_is_named(make_run, results, damage):
     grid = make_run("adaln", 0, images=True).last_samples()
@@ -123,7 +143,7 @@ def test_the_grids_that_training_writes_are_understood(
 
 def test_a_grid_of_another_size_is_shown_whole():
     grid = np.random.default_rng(0).random((101, 37))
-    assert first_rows(grid, 8, 8, 2) is grid
+    assert first_rows(grid, 8, 8) is grid
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from ditbench.errors import DitbenchError
 from ditbench.report.reading.results import diff_runs
 
 
-def test_only_what_differs_is_told(make_run):
+def test_only_differences_are_listed(make_run):
     a = make_run("adaln", 0, name="a")
     b = make_run("adaln-zero", 3, name="b", train__lr=2e-3, model__depth=8)
     environment = {"python": "3.12", "torch": {"version": "2.9", "threads": 2}}
@@ -37,7 +37,7 @@ def test_swapping_two_runs_swaps_the_values(make_run):
     assert diff_runs(b.path, a.path) == swapped
 
 
-def test_a_budget_of_another_kind_is_told_as_both_keys(make_run, results):
+def test_a_budget_of_another_kind_is_listed_under_both_keys(make_run, results):
     a, b = make_run("adaln", 0, name="a"), make_run("adaln", 0, name="b")
     b.config.write_text(b.config.read_text().replace("steps = 1200", "flops = 5e16"))
     assert diff_runs(a.path, b.path) == [
@@ -52,21 +52,21 @@ def test_a_directory_with_one_run_in_it_is_that_run(make_run, results):
 
 
 @pytest.mark.parametrize(
-    ("place", "told"),
+    ("place", "reason"),
     [("none", "is not a run directory"), ("file", "is not a run"), ("", "holds 2 runs")],
 )
-def test_what_is_not_one_run_is_an_error_with_a_hint(make_run, results, place, told):
+def test_what_is_not_one_run_is_an_error_with_a_hint(make_run, results, place, reason):
     a = make_run("adaln", 0, name="a")
     make_run("adaln", 1, name="b")
     (results / "file").write_text("")
     for pair in ((a.path, results / place), (results / place, a.path)):
-        with pytest.raises(DitbenchError, match=told) as caught:
+        with pytest.raises(DitbenchError, match=reason) as caught:
             diff_runs(*pair)
         assert "--diff" in caught.value.hint
 
 
 @pytest.mark.parametrize(
-    ("file", "text", "told"),
+    ("file", "text", "reason"),
     [
         ("config.toml", "[train", "config.toml is not valid TOML"),
         ("env.json", "{", "env.json is not JSON"),
@@ -74,11 +74,11 @@ def test_what_is_not_one_run_is_an_error_with_a_hint(make_run, results, place, t
         ("env.json", None, "cannot read .*env.json"),
     ],
 )
-def test_a_damaged_run_is_named(make_run, file, text, told):
+def test_a_damaged_run_is_named(make_run, file, text, reason):
     a, b = make_run("adaln", 0, name="a"), make_run("adaln", 0, name="b")
     damaged = b.path / file
     damaged.unlink() if text is None else damaged.write_text(text)
-    with pytest.raises(DitbenchError, match=told):
+    with pytest.raises(DitbenchError, match=reason):
         diff_runs(a.path, b.path)
 
 

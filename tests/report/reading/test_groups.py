@@ -35,8 +35,8 @@ def test_runs_that_differ_only_in_block_and_seed_are_one_group(make_run, results
 def test_the_order_of_groups_is_that_of_their_first_runs(make_run, results):
     for number, steps in enumerate((900, 300, 600)):
         make_run("adaln", 0, name=f"run{number}", budget__steps=steps)
-    told = [group["budget"].iloc[0] for group in split_groups(load_results(results))]
-    assert told == ["900 steps", "300 steps", "600 steps"]
+    found = [group["budget"].iloc[0] for group in split_groups(load_results(results))]
+    assert found == ["900 steps", "300 steps", "600 steps"]
 
 
 def test_every_row_is_in_exactly_one_group(make_run, results):
@@ -66,8 +66,8 @@ def test_runs_of_models_with_other_switches_are_never_ranked_together(make_run, 
 def test_several_keys_are_all_named(make_run, results):
     make_run("adaln", 0, name="a")
     make_run("adaln", 0, name="b", budget__steps=600, train__weight_decay=0.1, eval__samples=500)
-    told = differences(load_results(results))
-    assert told == {
+    found = differences(load_results(results))
+    assert found == {
         "samples": [2000, 500],
         "budget": ["1,200 steps", "600 steps"],
         "train.weight_decay": [0.0, 0.1],
@@ -84,7 +84,7 @@ def test_an_unlike_learning_rate_alone_parts_only_a_block_that_has_two(make_run,
     assert _blocks(split_groups(frame)) == [["adaln"], ["adaln"], ["in-context"]]
 
 
-def test_what_all_have_in_common_is_told_without_what_differs(make_run, results):
+def test_shared_facts_leave_out_what_differs(make_run, results):
     make_run("adaln", 0)
     make_run("in-context", 0, train__lr=2e-3, device="cuda")
     common = shared(load_results(results))
@@ -108,16 +108,16 @@ def test_a_fact_differences_in_words(key, value, text):
 
 
 def test_differences_in_words():
-    told = differences_in_words(
+    found = differences_in_words(
         {"budget": ["1,200 steps", "2,400 steps"], "train.ema": [None, 0.9]}
     )
-    assert told == "budget (1,200 steps, 2,400 steps); train.ema (unset, 0.9)"
+    assert found == "budget (1,200 steps, 2,400 steps); train.ema (unset, 0.9)"
 
 
 def test_a_heading_leaves_out_what_is_not_shared():
     assert heading({"dataset": "digits"}) == "digits; FID"
-    told = heading({"dataset": "digits", "samples": 2000, "cfg_scale": 1.5})
-    assert told == "digits; FID-2K, guidance 1.5"
+    found = heading({"dataset": "digits", "samples": 2000, "cfg_scale": 1.5})
+    assert found == "digits; FID-2K, guidance 1.5"
 
 
 def test_what_distinguishes_a_group_may_be_that_a_key_is_unset(make_run, results):

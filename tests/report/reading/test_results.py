@@ -201,9 +201,9 @@ def test_a_damaged_run_is_skipped_and_named_and_the_others_stay(name, make_run, 
     frame = load_results(results)
     assert set(frame["block"]) == {"adaln"}
     if reason is not None:  # a directory without a config.toml is no run directory
-        ((path, told),) = frame.attrs["skipped"]
+        ((path, message),) = frame.attrs["skipped"]
         assert path == str(damaged.path)
-        assert reason in told
+        assert reason in message
 
 
 @pytest.mark.parametrize("name", ["config.toml", "env.json", "cost.json", "train.csv", "eval.csv"])
@@ -352,7 +352,7 @@ def test_nothing_to_load_is_an_error_with_a_hint(kind, make_run, results):
     assert "ditbench run" in caught.value.hint
 
 
-def test_the_wing_that_tells_imports_neither_torch_nor_what_it_does_not_need():
+def test_reporting_imports_neither_torch_nor_what_it_does_not_need():
     code = (
         "import sys\n"
         "import ditbench.report.reading.results, ditbench.report.statistics.compare\n"
@@ -381,7 +381,7 @@ def test_making_a_table_and_a_figure_does_not_import_torch(make_run, results):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_versions_of_a_strategy_from_outside_are_told_apart(make_run, results):
+def test_versions_of_an_external_block_are_kept_apart(make_run, results):
     """By its hash, and only where there are several; what runs have in common stays theirs."""
     first = {"location": "/a/mine.py:Mine", "sha256": "a" * 64}
     second = {"location": "/b/mine.py:Mine", "sha256": "b" * 64}
@@ -398,7 +398,7 @@ def test_versions_of_a_strategy_from_outside_are_told_apart(make_run, results):
     assert sorted(set(load_results(results / "digits" / "adaln")["block"])) == ["adaln"]
 
 
-def test_a_strategy_that_was_moved_is_the_same(make_run, results):
+def test_an_external_block_that_was_moved_is_the_same(make_run, results):
     for seed, place in enumerate(("/a/mine.py:Mine", "/b/mine.py:Mine")):
         make_run("Mine", seed, strategy={"location": place, "sha256": "a" * 64})
     runs = load_results(results)

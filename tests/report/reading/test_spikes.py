@@ -110,7 +110,7 @@ def test_rows_without_a_good_update_are_passed_over():
 
 
 @pytest.mark.parametrize("level", [0.0, -1.0])
-def test_a_loss_that_is_not_positive_tells_nothing(level):
+def test_a_loss_that_is_not_positive_has_no_spike(level):
     losses = np.full(100, level)
     losses[50] = 5
     assert worst_spike(losses) is None
@@ -138,7 +138,7 @@ def path(tmp_path):
     return tmp_path / "train.csv"
 
 
-def test_a_spike_is_told_with_the_step_of_its_row(path):
+def test_a_spike_is_reported_with_the_step_of_its_row(path):
     losses = np.ones(60)
     losses[40] = 2.5
     path.write_text(log(losses))
@@ -211,7 +211,7 @@ def test_runs_with_spikes_are_counted_and_named(make_run, results):
     assert spikes.to_dict() == {"adaln": 2, "in-context": 1}
 
 
-def test_whoever_clips_is_not_told_to(make_run, results):
+def test_clipping_is_not_suggested_to_runs_that_clip(make_run, results):
     spiked(make_run("adaln", 0, train__grad_clip=0.1), 3.0)
     assert compare(load_results(results)).sentence.endswith(": a lower --lr can keep spikes small.")
 
@@ -233,7 +233,7 @@ def test_a_run_with_a_damaged_log_is_skipped_by_name(make_run, results):
 
 
 def test_of_the_reference_runs_some_of_ddpm_had_spikes():
-    """Those of which docs/results.md tells; the bounds lie between them and all other runs."""
+    """Those that docs/results.md names; the bounds lie between them and all other runs."""
     final = load_results(REFERENCE).query("final and loss_spike.notna()")
     found = [
         (*Path(path).relative_to(REFERENCE).parts[:2], seed, step)

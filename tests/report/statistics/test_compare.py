@@ -135,9 +135,9 @@ def test_the_order_of_rows_changes_nothing(runs):
     expected = compare(runs, target_fid=20.0)
     for seed in range(3):
         shuffled = runs.sample(frac=1, random_state=seed)
-        told = compare(shuffled, target_fid=20.0)
-        pd.testing.assert_frame_equal(told.table, expected.table)
-        assert told.sentence == expected.sentence
+        found = compare(shuffled, target_fid=20.0)
+        pd.testing.assert_frame_equal(found.table, expected.table)
+        assert found.sentence == expected.sentence
 
 
 def test_frames_put_together_may_name_rows_twice(runs):
@@ -238,7 +238,7 @@ def unlike(request, make_run, results):
     return key, frame
 
 
-def test_what_is_not_alike_is_refused_by_name(unlike):
+def test_runs_that_are_not_comparable_are_refused_by_name(unlike):
     key, frame = unlike
     assert list(differences(frame)) == [key]
     with pytest.raises(DitbenchError, match=rf"differ in {key} \(") as caught:
@@ -247,7 +247,7 @@ def test_what_is_not_alike_is_refused_by_name(unlike):
     assert "split_groups" in caught.value.hint
 
 
-def test_what_is_not_alike_is_parted_and_its_heading_says_by_what(unlike):
+def test_runs_that_are_not_comparable_get_groups_with_headings(unlike):
     key, frame = unlike
     first, second = compare_groups(frame)
     assert [group.table["block"].tolist() for group in (first, second)] == [
@@ -263,22 +263,22 @@ def test_what_is_not_alike_is_parted_and_its_heading_says_by_what(unlike):
         assert group.sentence.startswith(f"Only {group.table['block'].item()} was run")
 
 
-def test_what_is_not_alike_can_be_forced_and_is_marked_everywhere(unlike):
+def test_runs_that_are_not_comparable_can_be_forced_and_are_marked_everywhere(unlike):
     key, frame = unlike
     comparison = compare(frame, force=True)
     assert list(comparison.forced) == [key]
-    assert comparison.heading.startswith(f"FORCED, not alike in {key} (")
+    assert comparison.heading.startswith(f"FORCED, runs differ in {key} (")
     assert comparison.sentence.startswith("Forced: ")
     for row in json.loads(render_comparisons([comparison], "json")):
         assert row["forced"] == key
         assert row["winner"] is False
     for row in csv.DictReader(io.StringIO(render_comparisons([comparison], "csv"))):
         assert row["forced"] == key
-    assert render_comparisons([comparison], "md").startswith("**FORCED, not alike in ")
+    assert render_comparisons([comparison], "md").startswith("**FORCED, runs differ in ")
     latex = render_comparisons([comparison], "latex")
     printed = [line for line in latex.splitlines() if not line.startswith("%")]
     mark = key.replace("_", r"\_")
-    assert any(line.endswith(rf"{{Forced: not alike in {mark}}} \\") for line in printed)
+    assert any(line.endswith(rf"{{Forced: runs differ in {mark}}} \\") for line in printed)
 
 
 def test_a_forced_ranking_infers_nothing_even_with_many_seeds(make_run, results):
@@ -323,7 +323,7 @@ def _with_fingerprint(run, fingerprint, table="[future]\nkey = 1"):
     run.finish({**json.loads(run.result.read_text()), "fingerprint": fingerprint * 64})
 
 
-def test_configurations_that_differ_in_nothing_told_are_named_by_fingerprint(make_run, results):
+def test_configurations_that_differ_in_nothing_shown_are_named_by_fingerprint(make_run, results):
     for fingerprint in "ab":
         for seed in (0, 1):
             _with_fingerprint(make_run("adaln", seed, name=f"{fingerprint}{seed}"), fingerprint)
@@ -341,7 +341,7 @@ def test_configurations_that_differ_in_nothing_told_are_named_by_fingerprint(mak
     ]
 
 
-def test_fingerprints_are_told_beside_other_differences_too(make_run, results):
+def test_fingerprints_are_shown_beside_other_differences_too(make_run, results):
     for fingerprint, steps in (("a", 1200), ("b", 1200), ("c", 2400)):
         run = make_run("adaln", 0, name=fingerprint, budget__steps=steps)
         _with_fingerprint(run, fingerprint)

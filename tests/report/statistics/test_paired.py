@@ -17,7 +17,7 @@ FIDS = st.floats(0.5, 500)
 def pairs(draw):
     n = draw(st.integers(2, 8))
     values, reference = (np.array(draw(st.lists(FIDS, min_size=n, max_size=n))) for _ in range(2))
-    # Without variation there is no t; what then holds is told by hand below.
+    # Without variation there is no t; that case is tested by hand below.
     assume(np.std(values - reference) > 1e-3)
     return values, reference
 
@@ -26,40 +26,42 @@ def pairs(draw):
 def test_the_interval_of_a_mean_is_scipys(values):
     assume(np.std(values) > 1e-6)
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    told = mean_interval(np.array(values))
-    assert (told.low, told.high) == pytest.approx((expected.low, expected.high), rel=1e-9, abs=1e-9)
+    found = mean_interval(np.array(values))
+    assert (found.low, found.high) == pytest.approx(
+        (expected.low, expected.high), rel=1e-9, abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("values", [[], [3.0]])
 def test_fewer_than_two_values_have_no_interval(values):
-    told = mean_interval(np.array(values))
-    assert np.isnan([told.low, told.high]).all()
+    found = mean_interval(np.array(values))
+    assert np.isnan([found.low, found.high]).all()
 
 
 @given(pairs())
 def test_a_pair_is_compared_as_scipy_does(pair):
     values, reference = pair
-    told = paired(values, reference)
+    found = paired(values, reference)
     expected = stats.ttest_rel(values, reference)
     interval = expected.confidence_interval(0.95)
-    assert told.n == len(values)
-    assert told.difference == pytest.approx(np.mean(values) - np.mean(reference), abs=1e-9)
-    assert told.p_value == pytest.approx(expected.pvalue, rel=1e-6, abs=1e-12)
-    ends = (told.difference_interval.low, told.difference_interval.high)
+    assert found.n == len(values)
+    assert found.difference == pytest.approx(np.mean(values) - np.mean(reference), abs=1e-9)
+    assert found.p_value == pytest.approx(expected.pvalue, rel=1e-6, abs=1e-12)
+    ends = (found.difference_interval.low, found.difference_interval.high)
     assert ends == pytest.approx((interval.low, interval.high), rel=1e-9, abs=1e-9)
-    assert told.ratio == pytest.approx(np.mean(values) / np.mean(reference), rel=1e-12)
+    assert found.ratio == pytest.approx(np.mean(values) / np.mean(reference), rel=1e-12)
 
 
 @given(pairs(), st.floats(0.05, 20))
 def test_a_ratio_is_inside_its_interval_exactly_when_a_t_test_does_not_reject_it(pair, factor):
     values, reference = pair
-    told = paired(values, reference)
-    interval = told.ratio_interval
+    found = paired(values, reference)
+    interval = found.ratio_interval
     if np.isnan(interval.low):  # the set of such ratios has no end: a small mean, a wide scatter
         assert stats.ttest_1samp(reference, 0).pvalue > 0.05 - 1e-9
         return
-    assert interval.low <= told.ratio <= interval.high
-    for ratio in (told.ratio * factor, 1.0):
+    assert interval.low <= found.ratio <= interval.high
+    for ratio in (found.ratio * factor, 1.0):
         near = min(abs(ratio - interval.low), abs(ratio - interval.high))
         scaled = values - ratio * reference
         if near > 1e-6 * (1 + ratio) and np.std(scaled) > 1e-6:
@@ -70,25 +72,25 @@ def test_a_ratio_is_inside_its_interval_exactly_when_a_t_test_does_not_reject_it
 def test_seeds_that_one_of_two_lacks_are_left_out():
     values = np.array([8.0, np.nan, 7.0, 9.5, 6.0])
     reference = np.array([10.0, 11.0, np.nan, 12.0, 9.0])
-    told, expected = paired(values, reference), paired(values[[0, 3, 4]], reference[[0, 3, 4]])
-    assert told == expected
-    assert told.n == 3
+    found, expected = paired(values, reference), paired(values[[0, 3, 4]], reference[[0, 3, 4]])
+    assert found == expected
+    assert found.n == 3
 
 
 @pytest.mark.parametrize("values", [[np.nan, 1.0], [np.nan, np.nan]])
 def test_fewer_than_two_pairs_are_no_test(values):
-    told = paired(np.array(values), np.array([2.0, 2.0]))
-    assert np.isnan(told.p_value)
-    assert np.isnan([told.ratio_interval.low, told.difference_interval.high]).all()
-    assert told.n == np.isfinite(values).sum()
+    found = paired(np.array(values), np.array([2.0, 2.0]))
+    assert np.isnan(found.p_value)
+    assert np.isnan([found.ratio_interval.low, found.difference_interval.high]).all()
+    assert found.n == np.isfinite(values).sum()
 
 
 @pytest.mark.parametrize(("shift", "p"), [(0.0, 1.0), (0.5, 0.0)])
 def test_differences_without_variation_are_certain(shift, p):
     reference = np.array([1.0, 2.0, 4.0])
-    told = paired(reference + shift, reference)
-    assert told.p_value == p
-    assert told.difference_interval.low == told.difference_interval.high == shift
+    found = paired(reference + shift, reference)
+    assert found.p_value == p
+    assert found.difference_interval.low == found.difference_interval.high == shift
 
 
 def test_equal_multiples_have_a_ratio_without_width():
@@ -99,9 +101,9 @@ def test_equal_multiples_have_a_ratio_without_width():
 
 @pytest.mark.parametrize("reference", [[0.0, 0.0, 0.0], [-1.0, -2.0, -1.5], [-1.0, 1.0, 0.0]])
 def test_beside_a_mean_of_0_or_less_there_is_no_ratio(reference):
-    told = paired(np.array([1.0, 2.0, 4.0]), np.array(reference))
-    assert np.isnan([told.ratio, told.ratio_interval.low, told.ratio_interval.high]).all()
-    assert np.isfinite([told.difference, told.p_value]).all()
+    found = paired(np.array([1.0, 2.0, 4.0]), np.array(reference))
+    assert np.isnan([found.ratio, found.ratio_interval.low, found.ratio_interval.high]).all()
+    assert np.isfinite([found.difference, found.p_value]).all()
 
 
 def holm_by_definition(p_values):
@@ -118,8 +120,8 @@ def holm_by_definition(p_values):
 @example([0.01, 0.04, 0.03])
 @example([0.02, 0.02, float("nan")])
 def test_holm_is_its_definition(p_values):
-    told = holm(np.array(p_values))
-    assert told.tolist() == pytest.approx(holm_by_definition(p_values), rel=1e-12, nan_ok=True)
+    found = holm(np.array(p_values))
+    assert found.tolist() == pytest.approx(holm_by_definition(p_values), rel=1e-12, nan_ok=True)
 
 
 def test_holm_by_hand():

@@ -1,4 +1,4 @@
-"""Whether the order of blocks depends on the learning rate: told when it does, and only then."""
+"""Whether the order of blocks depends on the learning rate: reported only when it does."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def order_by_rate(fids):
     return words.order_by_rate(leaders_by_rate(df))
 
 
-def test_an_order_that_flips_is_told_with_its_rates():
+def test_an_order_that_flips_is_reported_with_its_rates():
     assert order_by_rate(FLIPPED) == (
         "The order depends on the learning rate: at 0.0001 adaln leads, at 0.001 in-context "
         "(by mean FID, not tested for significance)."
     )
 
 
-def test_rates_of_one_leader_are_told_together():
+def test_rates_of_one_leader_are_listed_together():
     fids = FLIPPED | {3e-4: FLIPPED[1e-3], 5e-4: FLIPPED[1e-3]}
     assert "at 0.0001 adaln leads, at 0.0003, 0.0005 and 0.001 in-context (" in order_by_rate(fids)
 
@@ -53,7 +53,7 @@ def test_rates_of_one_leader_are_told_together():
         {1e-4: FLIPPED[1e-4], 1e-3: {"adaln": {0: 7.0, 1: 20.0}, "in-context": {0: 8.0}}},
     ],
 )
-def test_an_order_that_does_not_flip_is_not_told(fids):
+def test_an_order_that_does_not_flip_is_not_reported(fids):
     assert order_by_rate(fids) == ""
 
 
@@ -81,7 +81,7 @@ def test_runs_of_another_budget_flip_nothing(make_run, results):
         assert "The order depends" not in comparison.sentence
 
 
-def test_tuned_rates_that_differ_are_told(make_run, results):
+def test_tuned_rates_that_differ_are_reported(make_run, results):
     make_run("adaln", train__lr=5e-4)
     make_run("in-context", train__lr=1e-3)
     (comparison,) = compare_groups(load_results(results))

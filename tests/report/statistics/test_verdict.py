@@ -96,7 +96,7 @@ def test_a_lowest_mean_that_is_owed_to_other_seeds_wins_nothing():
     assert "No block is significantly best: leader" in verdict_sentence(verdict, "FID-2K")
 
 
-def test_a_winner_is_told_with_ratio_interval_and_p():
+def test_a_winner_is_named_with_ratio_interval_and_p():
     fids = np.array([[8.0, 9.0, 7.0, 8.5, 7.5], [11.0, 12.4, 10.1, 11.2, 10.7]])
     text = verdict_sentence(decide(["zero", "ada"], fids), "FID-2K")
     ratio = fids[1].mean() / fids[0].mean()

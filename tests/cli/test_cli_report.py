@@ -1,4 +1,4 @@
-"""What tells about runs and models: compare, plot, sample, flops, blocks."""
+"""Commands that report on runs and models: compare, plot, sample, flops, blocks."""
 
 import csv
 import io
@@ -14,14 +14,14 @@ MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 
 def test_compare_prints_a_table_and_its_conclusion(cli, results):
-    told = cli("compare", results)
-    assert (told.exit_code, told.stderr) == (0, "")
-    assert all(block in told.stdout for block in block_names("paper"))
-    assert "20 steps, batches of 16" in told.stdout
-    assert "FID" in told.stdout.splitlines()[-1]
+    result = cli("compare", results)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert all(block in result.stdout for block in block_names("paper"))
+    assert "20 steps, batches of 16" in result.stdout
+    assert "FID" in result.stdout.splitlines()[-1]
 
 
-def test_compare_as_json_and_csv_tells_the_same_numbers(cli, results):
+def test_compare_as_json_and_csv_prints_the_same_numbers(cli, results):
     as_json = json.loads(cli("compare", results, "--format", "json").stdout)
     text = cli("compare", results, "--format", "csv").stdout
     as_csv = list(csv.DictReader(io.StringIO(text)))
@@ -32,41 +32,41 @@ def test_compare_as_json_and_csv_tells_the_same_numbers(cli, results):
 
 @pytest.mark.parametrize(("kind", "sign"), [("md", "| :---"), ("latex", r"\toprule")])
 def test_compare_as_text(cli, results, kind, sign):
-    told = cli("compare", results, "--format", kind)
-    assert told.exit_code == 0
-    assert sign in told.stdout
+    result = cli("compare", results, "--format", kind)
+    assert result.exit_code == 0
+    assert sign in result.stdout
 
 
 @pytest.mark.parametrize(("suffix", "kind"), [("csv", "csv"), ("md", "md"), ("tex", "latex"),
                                                 ("json", "json")])  # fmt: skip
 def test_compare_into_a_file_writes_what_it_would_print(cli, results, tmp_path, suffix, kind):
     file = tmp_path / "made" / f"table.{suffix}"
-    told = cli("compare", results, "-o", file)
-    assert (told.exit_code, told.stdout) == (0, "")
+    result = cli("compare", results, "-o", file)
+    assert (result.exit_code, result.stdout) == (0, "")
     assert file.read_text() == cli("compare", results, "--format", kind).stdout
 
 
 def test_compare_to_another_baseline(cli, results):
-    told = cli("compare", results, "--baseline", "adaln", "--format", "json")
-    ratios = {row["block"]: row["fid_ratio"] for row in json.loads(told.stdout)}
+    result = cli("compare", results, "--baseline", "adaln", "--format", "json")
+    ratios = {row["block"]: row["fid_ratio"] for row in json.loads(result.stdout)}
     assert ratios["adaln"] == 1
 
 
-def test_compare_names_what_it_skips_and_goes_on(cli, results, tmp_path):
+def test_compare_names_what_it_skips_and_continues(cli, results, tmp_path):
     copy = shutil.copytree(results, tmp_path / "copy")
     broken = next(copy.glob("digits/adaln/seed0-*"))
     (broken / "result.json").write_text("{")
-    told = cli("compare", copy, "--format", "json")
-    assert told.exit_code == 0
-    assert told.stderr.startswith(f"skipped: {broken}: ")
-    assert {row["block"]: row["seeds"] for row in json.loads(told.stdout)}["adaln"] == 1
+    result = cli("compare", copy, "--format", "json")
+    assert result.exit_code == 0
+    assert result.stderr.startswith(f"skipped: {broken}: ")
+    assert {row["block"]: row["seeds"] for row in json.loads(result.stdout)}["adaln"] == 1
 
 
 def test_the_reference_runs_are_the_default(cli, results, elsewhere, monkeypatch):
     monkeypatch.setattr("ditbench.cli.output.reference_results", lambda: results)
-    told = cli("compare", "--format", "json")
-    assert len(json.loads(told.stdout)) == 4
-    assert told.stderr == (
+    result = cli("compare", "--format", "json")
+    assert len(json.loads(result.stdout)) == 4
+    assert result.stderr == (
         f"no complete run in results/: these are the reference runs, {results}\n"
     )
 
@@ -75,16 +75,16 @@ def test_runs_of_ones_own_come_before_the_reference_runs(cli, results, one_run, 
     shutil.copytree(one_run.parents[2], elsewhere / "results")
     shutil.copytree(results, elsewhere / "results" / "reference")
     for arguments in ((), ("results",)):
-        told = cli("compare", *arguments, "--format", "json")
-        assert [row["seeds"] for row in json.loads(told.stdout)] == [1]
-        assert told.stderr == ""
+        result = cli("compare", *arguments, "--format", "json")
+        assert [row["seeds"] for row in json.loads(result.stdout)] == [1]
+        assert result.stderr == ""
 
 
 @pytest.mark.parametrize("kind", ["curve", "samples"])
 @pytest.mark.parametrize("suffix", MAGIC)
 def test_plot(cli, results, elsewhere, kind, suffix):
-    told = cli("plot", results, "--kind", kind, "-o", f"figure.{suffix}")
-    assert (told.exit_code, told.stdout, told.stderr) == (0, f"figure.{suffix}\n", "")
+    result = cli("plot", results, "--kind", kind, "-o", f"figure.{suffix}")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f"figure.{suffix}\n", "")
     assert (elsewhere / f"figure.{suffix}").read_bytes().startswith(MAGIC[suffix])
 
 
@@ -95,16 +95,16 @@ def test_plot_along(cli, results, elsewhere, x):
 
 
 def test_sample_draws_a_column_a_class(cli, one_run, elsewhere):
-    told = cli("sample", one_run, "--classes", "3,7", "--per-class", "4", "--sampling-steps", "2",
+    result = cli("sample", one_run, "--classes", "3,7", "--per-class", "4", "--sampling-steps", "2",
                "--cfg-scale", "2", "--seed", "5", "--device", "cpu")  # fmt: skip
-    assert (told.exit_code, told.stdout) == (0, "samples.png\n"), told.stderr
+    assert (result.exit_code, result.stdout) == (0, "samples.png\n"), result.stderr
     with Image.open(elsewhere / "samples.png") as grid:
         assert grid.height == 2 * grid.width
 
 
 def test_flops_keeps_its_contract(cli):
-    told = cli("flops", "--block", "adaln,adaln-zero", "--model", "S/4", "--format", "json")
-    rows = json.loads(told.stdout)
+    result = cli("flops", "--block", "adaln,adaln-zero", "--model", "S/4", "--format", "json")
+    rows = json.loads(result.stdout)
     assert [row["block"] for row in rows] == ["adaln", "adaln-zero"]
     for row in rows:
         assert list(row) == ["block", "model", "input", "parameters", "gmacs", "gflops"]
@@ -115,9 +115,9 @@ def test_flops_keeps_its_contract(cli):
 
 def costs(cli, *settings, block="adaln-zero"):
     given = [part for setting in settings for part in ("--set", setting)]
-    told = cli("flops", "--block", block, "--model", "S/4", "--format", "json", *given)
-    assert told.exit_code == 0, told.stderr
-    return json.loads(told.stdout)
+    result = cli("flops", "--block", block, "--model", "S/4", "--format", "json", *given)
+    assert result.exit_code == 0, result.stderr
+    return json.loads(result.stdout)
 
 
 def test_flops_counts_what_settings_make_of_a_model(cli):
@@ -132,7 +132,7 @@ def test_flops_counts_what_settings_make_of_a_model(cli):
     assert wider["gmacs"] == pytest.approx(plain["gmacs"] + layers * 64 / 1e9)
 
 
-def test_flops_takes_the_options_of_strategies(cli):
+def test_flops_takes_the_options_of_blocks(cli):
     few, all_ = (
         costs(cli, f"options.lora_rank={rank}", block="adaln-lora,adaln-zero") for rank in (4, 384)
     )
@@ -151,21 +151,21 @@ def test_flops_takes_the_options_of_strategies(cli):
     ],
 )
 def test_flops_refuses_settings_that_change_nothing(cli, setting, message, hint):
-    told = cli("flops", "--block", "adaln-lora", "--model", "S/4", "--set", setting)
-    assert told.exit_code == 2
-    assert message in told.stderr
-    assert hint in told.stderr
+    result = cli("flops", "--block", "adaln-lora", "--model", "S/4", "--set", setting)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert hint in result.stderr
 
 
 def test_flops_for_people_names_the_papers_unit(cli):
-    told = cli("flops", "--block", "adaln-zero", "--model", "S/8", "--format", "md")
-    assert "GMACs (paper's Gflops)" in told.stdout
-    assert "GFLOPs (2 x GMACs)" in told.stdout
+    result = cli("flops", "--block", "adaln-zero", "--model", "S/8", "--format", "md")
+    assert "GMACs (paper's Gflops)" in result.stdout
+    assert "GFLOPs (2 x GMACs)" in result.stdout
 
 
-def test_blocks_measures_what_it_tells(cli):
-    told = cli("blocks", "--format", "json")
-    rows = {row["block"]: row for row in json.loads(told.stdout)}
+def test_blocks_measures_what_it_prints(cli):
+    result = cli("blocks", "--format", "json")
+    rows = {row["block"]: row for row in json.loads(result.stdout)}
     assert list(rows) == block_names()
     assert rows["adaln"]["overhead_percent"] == 0
     assert rows["adaln-zero"]["overhead_percent"] == pytest.approx(0.06, abs=0.01)
