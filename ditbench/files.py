@@ -6,14 +6,12 @@ import json
 import math
 import os
 import tempfile
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 # The prefix of the names of half-written files.
 TEMPORARY = ".tmp-"

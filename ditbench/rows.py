@@ -6,14 +6,12 @@ import csv
 import functools
 import io
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 from ditbench.errors import EXIT_FAILED, EXIT_USAGE, DitbenchError
 from ditbench.files import cannot_write, sync_directory
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
 
 def append_row(path: Path, row: Mapping[str, Any], columns: Iterable[str]) -> None:

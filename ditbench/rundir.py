@@ -13,7 +13,9 @@ Only this file knows the names and formats inside it:
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import (
@@ -26,10 +28,6 @@ from ditbench.files import (
     write_text,
 )
 from ditbench.rows import append_row, csv_line, damaged, read_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 # Incremented when older versions would misread the files. All earlier schemas stay readable.
 # 1: no hashes of the other files in result.json, no description of the metrics.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -11,8 +12,6 @@ from ditbench.errors import DitbenchError, unknown_name
 from ditbench.runs.plan import build_trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import nn
 
     from ditbench.runs.plan import Plan

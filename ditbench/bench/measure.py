@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from statistics import median, quantiles
@@ -26,8 +27,6 @@ from ditbench.runs.runtime_errors import training_errors
 from ditbench.training import graph
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from ditbench.bench.adapters import Adapter, Candidate
     from ditbench.models.dit import DiT
     from ditbench.runs.plan import Plan

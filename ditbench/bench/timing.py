@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,6 @@ import torch
 from ditbench.training.stopwatch import synchronize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     Mark = torch.cuda.Event | float
 
 PARTS = 20

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -23,9 +24,6 @@ from ditbench.errors import (
     printable,
 )
 from ditbench.plugins.user_traceback import BlockError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 # The base of what Typer raises for a missing option, a wrong type, ... Typer contains its own copy
 # of Click and exports only this subclass.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.options import (
@@ -24,8 +25,6 @@ from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import format_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ditbench.bench.adapters import Adapter
     from ditbench.bench.measure import Row
     from ditbench.bench.timing import Length

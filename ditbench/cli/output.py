@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -16,9 +17,6 @@ from ditbench.report.tables.render import bands, format_of, render, rich_table
 from ditbench.report.tuning import Sweep, read_sweeps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from typing import Any
-
     import pandas as pd
 
     from ditbench.report.tables.columns import Column

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,8 +18,6 @@ from ditbench.report.tuning import choose
 from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ditbench.runs.plan import Plan, Task
 
 TUNED = "tuned"  # as a value of --lr

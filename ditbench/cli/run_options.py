@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path  # noqa: TC003 (typer reads the annotations)
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.options import DEVICES, how, parse_budget, printed, what
@@ -18,8 +19,6 @@ from ditbench.errors import DitbenchError, unknown_name
 from ditbench.models.sizes import parse_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     import torch
 
 COMPILE = ("auto", "on", "off")

@@ -6,6 +6,7 @@ import json
 import shlex
 import signal
 import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,6 @@ from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import rich_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
     from ditbench.runs.plan import Plan
     from ditbench.training.stop import StopRequest
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,8 +27,6 @@ from ditbench.report.words import sweep_title
 from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ditbench.runs.plan import Plan
 
 # Comparisons use seeds 0, 1, 2, ... They must not use those of a sweep.

@@ -7,14 +7,13 @@ and a line in `SOURCES`. Torch is imported when a data set is loaded: names are 
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditbench.data.io.files import shown
 from ditbench.errors import DitbenchError, unknown_name
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ditbench.data.dataset import ImageDataset
 
 SOURCES = {  # name -> module of this package, function, and whether it takes a path

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,9 +11,6 @@ from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.decode import load_pixels
 from ditbench.data.io.files import Files, ZipFiles, must_exist, shown
 from ditbench.errors import DitbenchError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
 # Files that file managers create; hidden files are ignored, too.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,9 +26,6 @@ from ditbench.data.io.files import (
     too_large,
 )
 from ditbench.errors import DitbenchError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 # The header of such an array has about a hundred bytes; a file may declare one of gigabytes.
 MAX_HEADER_BYTES = 2**14

@@ -6,7 +6,8 @@ import socket
 import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +16,6 @@ from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.files import shown
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import cache_directory
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # Seconds to wait for an answer of a server.
 TIMEOUT = 30

@@ -11,6 +11,7 @@ Legend of shapes: N batch, T tokens, D hidden size.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,8 +23,6 @@ from torch.utils._pytree import tree_map
 from ditbench.models.ops import NORM_EPS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ditbench.models.ops import NormKind
 
 # numbers: elements that a program processes at a time. programs: as many keep a large GPU busy; a

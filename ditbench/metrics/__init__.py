@@ -7,13 +7,12 @@ listed and checked fast. `ditbench.metrics.score` computes the scores.
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import DitbenchError, unknown_name
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import torch
 
     from ditbench.data.dataset import ImageDataset

@@ -7,8 +7,9 @@ an extractor's `details` as JSON, with the accuracy on the images that were held
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +19,6 @@ from torch import Tensor, nn
 from ditbench.data.dataset import to_model
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.metrics.extractors import Extractor, Features
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 METADATA = "ditbench"  # the entry of the file's metadata that holds `details`
 WIDTHS = (64, 128, 256)  # channels at 32x32, 16x16 and 8x8 pixels; the last are the features

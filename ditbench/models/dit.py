@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,8 +17,6 @@ from ditbench.models.sincos import sincos_positions
 from ditbench.models.sizes import check_size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ditbench.models.blocks.base import Block
     from ditbench.models.ops import NormKind, Ops
     from ditbench.models.sizes import ModelSize

@@ -6,8 +6,9 @@ image, P patch size.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +16,6 @@ from torch import Tensor, nn
 from ditbench.models.extras import HeadNorm, embedding
 from ditbench.models.ops import PLAIN, NormKind, Ops
 from ditbench.models.sincos import FEATURES, timestep_features
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)

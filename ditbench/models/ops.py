@@ -5,15 +5,13 @@ Legend of shapes: N batch, T tokens, S context tokens, D hidden size.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 NORM_EPS = 1e-6  # as in the published models
 

@@ -7,14 +7,13 @@ and installed packages are found by `ditbench.plugins.lookup`.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
 from ditbench.errors import unknown_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ditbench.models.blocks.base import Block
 
 B = TypeVar("B", bound="Block")

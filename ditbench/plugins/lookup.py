@@ -5,7 +5,9 @@ Torch-free until a class is asked for.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING
 
 from ditbench.errors import EXIT_USAGE, DitbenchError, unknown_name
@@ -15,10 +17,6 @@ from ditbench.plugins.external import ExternalBlock, is_location, parse_location
 from ditbench.plugins.user_traceback import user_traceback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from contextlib import AbstractContextManager
-    from importlib.metadata import EntryPoint
-
     from ditbench.models.blocks.base import Block
     from ditbench.models.sizes import ModelSize
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import traceback
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ditbench.errors import EXIT_USAGE, DitbenchError, one_line
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _MAX_MESSAGE = 300  # characters of the exception's own message
 # Prefixes of the file names of ditbench and of the import system.

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from ditbench.rundir import metric_suffix
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 _TIMES = ((3600, "h"), (60, "min"))

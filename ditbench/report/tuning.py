@@ -7,7 +7,9 @@ rates and seeds of its sweep, so that an unfinished sweep is detected.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,9 +25,6 @@ from ditbench.report.words import sweep_remark
 from ditbench.rundir import SWEEP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
-
     from ditbench.config.schema import BudgetConfig, RunConfig
     from ditbench.rundir import RunDirectory
 

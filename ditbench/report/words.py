@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ditbench.report.amounts import suffix
 from ditbench.report.facts import FACTS, TASK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from ditbench.report.statistics.paired import Paired
     from ditbench.report.statistics.verdict import Rival, Verdict
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,8 +15,6 @@ from ditbench.training import graph
 from ditbench.training.stopwatch import synchronize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from ditbench.runs.plan import Plan
     from ditbench.training.trainer import Trainer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -20,8 +21,6 @@ from ditbench.training.precision import bf16_weights, mixed_precision
 from ditbench.training.stopwatch import synchronize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from ditbench.metrics.score import Scorer
     from ditbench.runs.plan import Plan, Task
     from ditbench.training.stop import StopRequest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,8 +33,6 @@ from ditbench.training.graph import WARM_UP
 from ditbench.training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from ditbench.config import RunConfig
     from ditbench.data.dataset import ImageDataset
     from ditbench.objectives.base import Objective

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,6 @@ from ditbench.rundir import metric_suffix
 from ditbench.training.budget import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ditbench.errors import DitbenchError
     from ditbench.runs.plan import Plan
     from ditbench.training.budget import Budget

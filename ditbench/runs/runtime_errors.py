@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,6 @@ from ditbench.training.backend import cannot_run
 from ditbench.training.compile import reason_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ditbench.runs.plan import Plan
 
 _COMPILER = ("torch._dynamo", "torch._inductor")

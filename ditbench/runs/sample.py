@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -18,9 +19,6 @@ from ditbench.runs.environment import select_device
 from ditbench.runs.evaluate import sample_images
 from ditbench.runs.plan import Task, build_model, build_objective
 from ditbench.training.checkpoint import load_ema
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # The most pixels of a grid: 8192 x 8192.
 MAX_PIXELS = 2**26

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditbench.errors import DitbenchError
@@ -11,9 +13,6 @@ from ditbench.runs.plan import plan_all
 from ditbench.runs.run import execute
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
     import torch
 
     from ditbench.config import RunConfig

@@ -7,6 +7,7 @@ one CUDA graph per step. The backend is not part of a run's fingerprint.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,8 +19,6 @@ from ditbench.models.ops import PLAIN, Ops
 from ditbench.training import compile as compiler
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import torch
 
     from ditbench.models.blocks.base import Block

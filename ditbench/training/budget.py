@@ -6,14 +6,13 @@ evaluations depend on the position alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ditbench.errors import DitbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from ditbench.config import RunConfig
     from ditbench.models.cost import Cost
 

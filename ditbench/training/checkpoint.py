@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,9 +18,6 @@ from torch import Tensor, nn
 from ditbench.errors import EXIT_FAILED, DitbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
     from ditbench.models.dit import DiT
     from ditbench.rundir import RunDirectory
     from ditbench.training.trainer import Trainer

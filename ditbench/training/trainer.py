@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,6 @@ from ditbench.training.stop import StopRequest
 from ditbench.training.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ditbench.config import RunConfig
     from ditbench.data.dataset import ImageDataset
     from ditbench.models.dit import DiT

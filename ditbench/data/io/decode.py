@@ -6,8 +6,9 @@ import hashlib
 import json
 import logging
 import warnings
+from collections.abc import Sequence
 from io import BytesIO
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 import PIL
@@ -20,10 +21,6 @@ from ditbench.data.io.files import MAX_FILE_BYTES, MAX_SIDE, Files, check_memory
 from ditbench.data.io.tensors import read_tensors, write_tensors
 from ditbench.errors import DitbenchError
 from ditbench.files import cache_directory
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 MODES = ("L", "RGB")
 # Only formats that Pillow decodes itself: for EPS it would start Ghostscript on the file.

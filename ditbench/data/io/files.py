@@ -7,13 +7,10 @@ import os
 import struct
 import zipfile
 from collections import Counter
-from pathlib import PureWindowsPath
-from typing import TYPE_CHECKING, Self
+from pathlib import Path, PureWindowsPath
+from typing import Self
 
 from ditbench.errors import DitbenchError, one_line
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # Bytes of one file or zip member. An uncompressed RGB image of MAX_SIDE x MAX_SIDE is smaller.
 MAX_FILE_BYTES = 64 * 2**20

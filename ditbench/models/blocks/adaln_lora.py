@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
@@ -12,8 +13,6 @@ from ditbench.models.init import zero
 from ditbench.models.layers import Linear
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ditbench.models.blocks.base import Spec
     from ditbench.models.sizes import ModelSize
 

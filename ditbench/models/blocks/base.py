@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,8 +12,6 @@ from torch import Tensor, nn
 from ditbench.models.layers import Attention, Mlp, Spec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from ditbench.models.init import Rules
     from ditbench.models.sizes import ModelSize
 

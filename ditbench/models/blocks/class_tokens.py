@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
@@ -10,8 +11,6 @@ from ditbench.models.blocks.base import Block
 from ditbench.models.extras import embedding
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ditbench.models.blocks.base import Conditioning, Spec
     from ditbench.models.sizes import ModelSize
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from ditbench.errors import DitbenchError
@@ -11,8 +12,6 @@ from ditbench.plugins.lookup import find_block
 from ditbench.plugins.user_traceback import in_one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from ditbench.models.blocks.base import Block
 
 # By name: the check, and the hint for failures that have none of their own.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import pandas as pd
 from matplotlib.artist import Artist
@@ -14,9 +15,6 @@ from ditbench.errors import DitbenchError
 from ditbench.report.figures.style import DPI, FONT
 from ditbench.report.reading.groups import Group, groups_of, shared
 from ditbench.report.words import describe, fid_title
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 WIDTH = 3.3  # inches: one column of a paper
 _LINE = 0.16  # inches: one line of a legend or a title

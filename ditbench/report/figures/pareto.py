@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import pandas as pd
 from matplotlib.artist import Artist
@@ -15,9 +16,6 @@ from ditbench.report.amounts import significant
 from ditbench.report.figures import panels, published
 from ditbench.report.figures.style import RC, BlockStyle, Marker, block_styles, marker_size
 from ditbench.report.reading.groups import devices_differ
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _GMACS_LABEL = "Forward GMACs\n(the paper's Gflops)"
 _SECONDS_LABEL = "Measured training\ntime"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,6 @@ from ditbench.report.figures.style import DPI, FONT, block_style
 from ditbench.report.reading.groups import Group, shared
 from ditbench.report.words import describe
 from ditbench.rundir import RunDirectory
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 Image = np.ndarray[Any, Any]  # H x W, H x W x 3 or H x W x 4; values in 0..1
 

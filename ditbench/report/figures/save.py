@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -11,9 +12,6 @@ from matplotlib.figure import Figure
 from ditbench.errors import DitbenchError
 from ditbench.files import write_atomically
 from ditbench.report.figures.style import DPI, RC
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # Per format, the metadata to write: no dates and no versions, so that a file changes only when its
 # content does.

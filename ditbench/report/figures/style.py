@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from itertools import product
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from zlib import crc32
 
 import numpy as np
 from matplotlib.markers import MarkerStyle
 
 from ditbench.report.facts import in_order
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 DPI = 200
 FONT = 8.0  # points, of legends and of the text beside sample grids

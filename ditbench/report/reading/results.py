@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,6 @@ from ditbench.report.reading.run import flatten, read_run
 from ditbench.rundir import OWN_DIRECTORIES, TUNING, RunDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     import pandas as pd
 
     from ditbench.report.reading.run import Row

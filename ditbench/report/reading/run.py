@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,8 +25,6 @@ from ditbench.rows import parse_cell
 from ditbench.rundir import metric_suffix
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ditbench.rundir import RunDirectory
 
 Row = dict[str, Any]

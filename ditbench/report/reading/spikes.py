@@ -7,13 +7,10 @@ absorbed it, and evaluations soon after it use those.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
 
 from ditbench.errors import DitbenchError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 # Rows of a training log that one of them is compared with, about an eighth of a run's.
 SPAN = 25

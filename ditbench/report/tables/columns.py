@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -9,8 +10,6 @@ from ditbench.report.amounts import decimals, significant, suffix, writer
 from ditbench.report.facts import ALIKE, BY_NAME
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ditbench.report.facts import MetricFacts
     from ditbench.report.statistics.compare import Comparison
 

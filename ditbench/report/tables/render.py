@@ -7,6 +7,8 @@ import math
 import numbers
 import re
 import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import DitbenchError, unknown_name
@@ -14,9 +16,6 @@ from ditbench.report.tables.columns import Column, comparison_columns, compariso
 from ditbench.rows import csv_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
     from rich.table import Table
 
     from ditbench.report.statistics.compare import Comparison
