@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 from ditbench import __version__
 from ditbench.errors import DitbenchError, unknown_name
-from ditbench.runs.plan import build_trainer
+from ditbench.runs.plan import Plan, build_trainer
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ditbench.runs.plan import Plan
 
 # Name -> adapter. It is imported, and its package with it, when it is asked for.
 PEERS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import diffusers
 import torch
@@ -15,10 +15,8 @@ from torch import Tensor, nn
 from ditbench.bench.adapters import Adapter, Candidate
 from ditbench.data.dataset import to_model
 from ditbench.errors import DitbenchError
+from ditbench.runs.plan import Plan
 from ditbench.seeds import generator
-
-if TYPE_CHECKING:
-    from ditbench.runs.plan import Plan
 
 # Fixed in the transformer block of diffusers.
 MLP_RATIO = 4.0

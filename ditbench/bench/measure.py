@@ -20,6 +20,7 @@ import torch
 
 from ditbench.bench.matmul_peak import matmul
 from ditbench.bench.timing import Length, Timed, time_in_turn
+from ditbench.models.dit import DiT
 from ditbench.runs.environment import device_name
 from ditbench.runs.evaluate import balanced_labels, time_sampling
 from ditbench.runs.memory import PeakMemory
@@ -28,7 +29,6 @@ from ditbench.training import graph
 
 if TYPE_CHECKING:
     from ditbench.bench.adapters import Adapter, Candidate
-    from ditbench.models.dit import DiT
     from ditbench.runs.plan import Plan
 
     Facts = dict[str, Any]
@@ -169,10 +169,7 @@ def _sampling(warm: _Warm, length: Length) -> Facts:
 
 
 def _training(warm: _Warm, seconds: list[float], matmul: float, peak: int | None) -> Facts:
-    """Conditions and speed of training, from the seconds per step in each part.
-
-    The FLOPs are those that the function of the model needs, even if a peer computes more.
-    """
+    """Conditions and speed of training. FLOPs are those of ditbench's model, also for a peer."""
     plan = warm.row.plan
     tenths = quantiles(seconds, n=10, method="inclusive")
     typical, flops = median(seconds), plan.train_flops(1)

@@ -13,13 +13,13 @@ from rich.text import Text
 
 from ditbench.errors import one_line
 from ditbench.files import write_text
+from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import bands, format_of, render, rich_table
 from ditbench.report.tuning import Sweep, read_sweeps
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ditbench.report.tables.columns import Column
 
 # Wide enough for any table: a pipe does not wrap lines.
 PIPE_WIDTH = 200

@@ -225,10 +225,7 @@ class RunConfig(Section):
 
 
 def _in_use(section: Section, *, labels: bool) -> Table:
-    """The keys of a section that are not at a default added later, as pydantic's `include`.
-
-    `labels` includes those that are not part of the fingerprint.
-    """
+    """Keys whose default was not added later, as pydantic's `include`; with labels, or without."""
     include: Table = {}
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)

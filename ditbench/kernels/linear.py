@@ -58,13 +58,11 @@ class _Linear(torch.autograd.Function):
 
 
 def _bias_gradient(grad: Tensor) -> Tensor:
-    """The sum over rows of grad (..., L) in float32: (L,).
-
-    As a product with a row of ones it is faster than torch's sum over the first dimension.
-    """
+    """The sum over rows of grad (..., L) in float32: (L,)."""
     rows = grad.flatten(0, -2)
     if not grad.is_cuda:
         return rows.float().sum(0)
+    # Faster than torch's sum over the first dimension.
     return torch.mm(_ones(len(rows), grad.dtype, grad.device), rows, out_dtype=torch.float32)[0]
 
 

@@ -12,7 +12,7 @@ Legend of shapes: N batch, T tokens, D hidden size.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import triton
@@ -20,10 +20,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from ditbench.models.ops import NORM_EPS
-
-if TYPE_CHECKING:
-    from ditbench.models.ops import NormKind
+from ditbench.models.ops import NORM_EPS, NormKind
 
 # numbers: elements that a program processes at a time. programs: as many keep a large GPU busy; a
 # sample's tokens are split among programs until there are so many. Tuned on an H200.
@@ -33,10 +30,7 @@ BACKWARD = {"numbers": 2048, "warps": 4, "programs": 256, "stages": 3}
 
 @triton.jit
 def _normalise(x, mask, D: tl.constexpr, eps, CENTRE: tl.constexpr):
-    """Scale rows of x (R, D2) to mean square 1, centred first or not; return the factors, too.
-
-    x is 0 outside of the mask.
-    """
+    """Rows of x (R, D2), 0 outside the mask, scaled to mean square 1; and the factors (R, 1)."""
     centred = x
     if CENTRE:
         centred = tl.where(mask, x - tl.sum(x, 1)[:, None] / D, 0.0)

@@ -9,14 +9,13 @@ Legend of shapes: N batch, T queries, S keys, D hidden size, h heads, d = D / h.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-
-from ditbench.kernels.operators import operator
 
 # The largest tile that fits into a program's registers and shared memory.
 MAX_KEYS = 128
@@ -115,6 +114,23 @@ def _launch(kernel: Any, q: Tensor, kv: Tensor, num_heads: int, *others: Tensor)
         q, kv, *others, q.stride(1), kv.stride(1), d**-0.5, num_heads,
         T, S, d, T2, S2, _side(d), num_warps=4 if T2 * S2 <= 64 * 64 else 8,
     )  # fmt: skip
+
+
+def operator(schema: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
+    """Register the decorated function as `ditbench::<its name>`.
+
+    Args:
+        schema: its signature, as in "(Tensor x, int n) -> Tensor".
+        fake: returns uninitialised results of the right shapes and types for the same arguments.
+    """
+
+    def register(function: Callable[..., Any]) -> Any:
+        name = f"ditbench::{function.__name__}"
+        op = torch.library.custom_op(name, function, mutates_args=(), schema=schema)
+        op.register_fake(fake)
+        return op
+
+    return register
 
 
 @operator(

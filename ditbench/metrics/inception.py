@@ -123,10 +123,8 @@ def _network(path: Path) -> NoTrainInceptionV3:
 
 
 def _is_valid(value: object) -> bool:
-    """Whether torch-fidelity may have saved it: finite floats, or a batch counter.
-
-    Loading would cast integers silently, and NaN would show only in the scores after training.
-    """
+    """Whether torch-fidelity may have saved it: finite floats, or a batch counter."""
+    # Loading would cast integers silently, and NaN would show only in the scores after training.
     if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta:
         return False
     counter = value.dtype == torch.long and value.ndim == 0  # of batch normalisation

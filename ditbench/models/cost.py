@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
+from ditbench.models.blocks.base import Block
 from ditbench.models.dit import DiT
-
-if TYPE_CHECKING:
-    from ditbench.models.blocks.base import Block
-    from ditbench.models.sizes import ModelSize
+from ditbench.models.sizes import ModelSize
 
 aten = torch.ops.aten
 # Forward once, backward twice: the gradient of each product is two products of its size.

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from ditbench.models.blocks.base import Conditioning
+from ditbench.models.blocks.base import Block, Conditioning
 from ditbench.models.extras import Registers
 from ditbench.models.init import initialize
 from ditbench.models.layers import FinalLayer, LabelEmbedder, PatchEmbedder, Spec, TimestepEmbedder
-from ditbench.models.ops import PLAIN
+from ditbench.models.ops import PLAIN, NormKind, Ops
 from ditbench.models.sincos import sincos_positions
-from ditbench.models.sizes import check_size
-
-if TYPE_CHECKING:
-    from ditbench.models.blocks.base import Block
-    from ditbench.models.ops import NormKind, Ops
-    from ditbench.models.sizes import ModelSize
+from ditbench.models.sizes import ModelSize, check_size
 
 
 class DiT(nn.Module):

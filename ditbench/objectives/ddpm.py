@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from math import inf, log, sqrt
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from ditbench.objectives.base import Denoise, Objective
+from ditbench.objectives.guidance import Model
 from ditbench.objectives.samplers import ancestral, ddim
 from ditbench.objectives.schedule import Schedule
 from ditbench.seeds import normal_like
-
-if TYPE_CHECKING:
-    from ditbench.objectives.guidance import Model
 
 # The first and the last beta (Ho et al. 2020, section 4).
 BETAS = (1e-4, 0.02)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from ditbench.objectives.base import Denoise, Objective
+from ditbench.objectives.guidance import Model
 from ditbench.objectives.samplers import euler, heun
 from ditbench.seeds import normal_like
-
-if TYPE_CHECKING:
-    from ditbench.objectives.guidance import Model
 
 # Model time of t = 1, so that flow and DDPM use the same range of the time embedding.
 TIME_SCALE = 1000.0

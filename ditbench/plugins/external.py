@@ -141,11 +141,8 @@ class ExternalBlock:
 
 
 def _execute(path: str, source: bytes) -> ModuleType:
-    """The module of a file; executed once, and again if its content changes.
-
-    The directory of the file is not searched for modules: a run records the digest of this one
-    file, so other files must not change the run.
-    """
+    """The module of a file; executed once, and again if its content changes."""
+    # Its directory is not searched for modules: a run records the digest of this one file.
     digest = hashlib.sha256(path.encode() + b"\0" + source).hexdigest()
     name = f"{FILE_MODULE}{digest[:16]}"
     if name in sys.modules:

@@ -14,6 +14,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ditbench.config import read_toml, validate
+from ditbench.config.schema import BudgetConfig, RunConfig
 from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
 from ditbench.files import read_json
 from ditbench.report import amounts
@@ -22,12 +23,9 @@ from ditbench.report.reading.run import read_run
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import BEST_OF_ROW
 from ditbench.report.words import sweep_remark
-from ditbench.rundir import SWEEP
+from ditbench.rundir import SWEEP, RunDirectory
 
 if TYPE_CHECKING:
-    from ditbench.config.schema import BudgetConfig, RunConfig
-    from ditbench.rundir import RunDirectory
-
     Runs = list[tuple[RunDirectory, RunConfig]]
     Skipped = list[tuple[str, str]]
 

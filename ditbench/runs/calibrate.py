@@ -6,17 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from statistics import median
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ditbench.runs.evaluate import balanced_labels, time_sampling
-from ditbench.runs.plan import build_trainer
+from ditbench.runs.plan import Plan, build_trainer
 from ditbench.runs.runtime_errors import training_errors
 from ditbench.training import graph
 from ditbench.training.stopwatch import synchronize
-
-if TYPE_CHECKING:
-    from ditbench.runs.plan import Plan
-    from ditbench.training.trainer import Trainer
+from ditbench.training.trainer import Trainer
 
 # Updates before the clock starts, so that loading kernels and capturing a graph are not timed.
 WARM_UP = graph.WARM_UP + 2

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditbench.data import load_dataset
+from ditbench.data.dataset import ImageDataset
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.metrics import extractor_class
@@ -28,15 +29,13 @@ from ditbench.plugins.lookup import (
 from ditbench.rundir import SWEEP, RunDirectory
 from ditbench.runs.environment import device_name, resolve_precision
 from ditbench.training.backend import BACKENDS, PLAIN_BACKEND, Backend, choose
-from ditbench.training.budget import REHEARSAL, create_budget
+from ditbench.training.budget import REHEARSAL, Budget, create_budget
 from ditbench.training.graph import WARM_UP
 from ditbench.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from ditbench.config import RunConfig
-    from ditbench.data.dataset import ImageDataset
     from ditbench.objectives.base import Objective
-    from ditbench.training.budget import Budget
 
 
 @dataclass(frozen=True)

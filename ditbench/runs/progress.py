@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from ditbench.errors import one_line
+from ditbench.errors import DitbenchError, one_line
 from ditbench.rundir import metric_suffix
-from ditbench.training.budget import plain
+from ditbench.training.budget import Budget, plain
 
 if TYPE_CHECKING:
-    from ditbench.errors import DitbenchError
     from ditbench.runs.plan import Plan
-    from ditbench.training.budget import Budget
     from ditbench.training.trainer import Logged
 
 # The least time between two lines of the training log where there is no terminal.

@@ -15,19 +15,17 @@ from ditbench.runs import environment
 from ditbench.runs.evaluate import create_scorer, evaluate
 from ditbench.runs.lock import locked
 from ditbench.runs.memory import PeakMemory
-from ditbench.runs.plan import build_trainer
+from ditbench.runs.plan import Plan, build_trainer
 from ditbench.runs.progress import Reporter
 from ditbench.runs.runtime_errors import training_errors
 from ditbench.runs.sample import save_run_grid
 from ditbench.training.checkpoint import Saver, resume
 from ditbench.training.nonfinite import Diverged
 from ditbench.training.stop import Stopped, StopRequest
-from ditbench.training.trainer import EvaluationDue, Logged
+from ditbench.training.trainer import EvaluationDue, Logged, Trainer
 
 if TYPE_CHECKING:
     from ditbench.metrics.score import Scorer
-    from ditbench.runs.plan import Plan
-    from ditbench.training.trainer import Trainer
 
 
 def execute(

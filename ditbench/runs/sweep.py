@@ -7,18 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ditbench.config import RunConfig
 from ditbench.errors import DitbenchError
 from ditbench.rundir import SWEEP, TUNING
-from ditbench.runs.plan import plan_all
+from ditbench.runs.plan import Plan, plan_all
+from ditbench.runs.progress import Reporter
 from ditbench.runs.run import execute
+from ditbench.training.stop import StopRequest
 
 if TYPE_CHECKING:
     import torch
-
-    from ditbench.config import RunConfig
-    from ditbench.runs.plan import Plan
-    from ditbench.runs.progress import Reporter
-    from ditbench.training.stop import StopRequest
 
 
 def plan_sweep(

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
-from ditbench.data.dataset import to_model
+from ditbench.data.dataset import ImageDataset, to_model
 from ditbench.seeds import generator
-
-if TYPE_CHECKING:
-    from ditbench.data.dataset import ImageDataset
 
 
 class Batches:

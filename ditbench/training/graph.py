@@ -84,11 +84,7 @@ class NotRecordable(RuntimeError):  # noqa: N818 (what it is, as in torch's own)
 
 @contextmanager
 def _first_error() -> Iterator[None]:
-    """Raise the error that occurred during a recording, not the failure to end it that follows.
-
-    Raises:
-        NotRecordable: CUDA did not allow an operation; its traceback leads to that operation.
-    """
+    """Raise the first error of a recording, or `NotRecordable` with the operation's traceback."""
     try:
         yield
     except RuntimeError as error:

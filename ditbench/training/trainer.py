@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ditbench.data.dataset import ImageDataset
 from ditbench.seeds import generator
 from ditbench.training.backend import PLAIN_BACKEND, Backend
 from ditbench.training.batches import Batches, drop_labels
@@ -22,7 +23,6 @@ from ditbench.training.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from ditbench.config import RunConfig
-    from ditbench.data.dataset import ImageDataset
     from ditbench.models.dit import DiT
     from ditbench.objectives.base import Objective
     from ditbench.training.budget import Budget

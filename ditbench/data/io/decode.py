@@ -50,11 +50,7 @@ def load_pixels(files: Files, names: Sequence[str]) -> Tensor:
 
 
 def _cache_entry(files: Files, names: Sequence[str]) -> tuple[Path, dict[str, str]] | None:
-    """The path of a cached file, one per folder or zip, and the key that it must have.
-
-    The key is the SHA-256 (hex) over all that the pixels depend on. None if there is no cache, or
-    if the status of a file cannot be read.
-    """
+    """The path of the cache and its key, a SHA-256 over what pixels depend on; None without one."""
     directory = cache_directory()
     if directory is None:
         return None

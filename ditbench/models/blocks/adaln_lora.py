@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor
 
+from ditbench.models.blocks.base import Spec
 from ditbench.models.blocks.shared_modulation import VECTORS, SharedModulationBlock
 from ditbench.models.init import zero
 from ditbench.models.layers import Linear
 
 if TYPE_CHECKING:
-    from ditbench.models.blocks.base import Spec
     from ditbench.models.sizes import ModelSize
 
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
+from ditbench.models.blocks.base import Spec
 from ditbench.models.blocks.shared_modulation import VECTORS, SharedModulationBlock
 from ditbench.models.init import normal, unit_rows, zero
-
-if TYPE_CHECKING:
-    from ditbench.models.blocks.base import Spec
 
 
 class AdaLNSingleBlock(SharedModulationBlock):

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
-from ditbench.models.blocks.base import Block, Spec
-from ditbench.models.init import zero
+from ditbench.models.blocks.base import Block, Conditioning, Spec
+from ditbench.models.init import Rules, zero
 from ditbench.models.layers import Modulation
-
-if TYPE_CHECKING:
-    from ditbench.models.blocks.base import Conditioning
-    from ditbench.models.init import Rules
 
 
 class AdaLNZeroBlock(Block):

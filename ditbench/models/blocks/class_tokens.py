@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
-from ditbench.models.blocks.base import Block
+from ditbench.models.blocks.base import Block, Conditioning, Spec
 from ditbench.models.extras import embedding
 
 if TYPE_CHECKING:
-    from ditbench.models.blocks.base import Conditioning, Spec
     from ditbench.models.sizes import ModelSize
 
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor
 
-from ditbench.models.blocks.base import Block, Spec
+from ditbench.models.blocks.base import Block, Conditioning, Spec
 from ditbench.models.layers import CrossAttention
-
-if TYPE_CHECKING:
-    from ditbench.models.blocks.base import Conditioning
 
 
 class CrossAttentionBlock(Block):

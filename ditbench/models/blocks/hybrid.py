@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor
 
+from ditbench.models.blocks.base import Conditioning, Spec
 from ditbench.models.blocks.class_tokens import ClassTokenBlock
 from ditbench.models.init import zero
 from ditbench.models.layers import CrossAttention, Modulation
-
-if TYPE_CHECKING:
-    from ditbench.models.blocks.base import Conditioning, Spec
 
 
 class HybridBlock(ClassTokenBlock):

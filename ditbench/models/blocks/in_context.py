@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
+from ditbench.models.blocks.base import Conditioning
 from ditbench.models.blocks.plain import PlainBlock
-
-if TYPE_CHECKING:
-    from ditbench.models.blocks.base import Conditioning
 
 
 class InContextBlock(PlainBlock):

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
 from ditbench.models.blocks.adaln_zero import AdaLNZeroBlock
+from ditbench.models.blocks.base import Conditioning
 from ditbench.models.blocks.class_tokens import ClassTokenBlock
-
-if TYPE_CHECKING:
-    from ditbench.models.blocks.base import Conditioning
 
 
 class InContextClassBlock(ClassTokenBlock, AdaLNZeroBlock):

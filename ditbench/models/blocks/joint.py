@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
+from ditbench.models.blocks.base import Conditioning, Spec
 from ditbench.models.blocks.class_tokens import ClassTokenBlock
 from ditbench.models.init import zero
 from ditbench.models.layers import QKV, Attention, Mlp, Modulation
-
-if TYPE_CHECKING:
-    from ditbench.models.blocks.base import Conditioning, Spec
 
 
 class JointBlock(ClassTokenBlock):

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor, nn
 
-from ditbench.models.blocks.base import Block, Spec
+from ditbench.models.blocks.base import Block, Conditioning, Spec
 from ditbench.models.layers import Linear
-
-if TYPE_CHECKING:
-    from ditbench.models.blocks.base import Conditioning
 
 VECTORS = 6  # shift, scale and gate of both branches
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ditbench.models.blocks.base import Spec
 from ditbench.models.blocks.in_context import InContextBlock
 from ditbench.models.layers import Linear
-
-if TYPE_CHECKING:
-    from ditbench.models.blocks.base import Spec
 
 
 def skips(depth: int) -> int:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ditbench.errors import DitbenchError
+from ditbench.models.blocks.base import Block
 from ditbench.plugins.check import checks
 from ditbench.plugins.lookup import find_block
 from ditbench.plugins.user_traceback import in_one_line
-
-if TYPE_CHECKING:
-    from ditbench.models.blocks.base import Block
 
 # By name: the check, and the hint for failures that have none of their own.
 CHECKS: dict[str, tuple[Callable[[type[Block]], str], str]] = {

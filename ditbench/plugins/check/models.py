@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
+from ditbench.models.blocks.base import Block
 from ditbench.models.dit import DiT
 from ditbench.models.sizes import ModelSize
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ditbench.models.blocks.base import Block
 
 CLASSES = 10
 

@@ -13,13 +13,11 @@ from ditbench.errors import DitbenchError, one_line, unknown_name
 from ditbench.files import read_json
 from ditbench.models.registry import block_names, group_names
 from ditbench.report.facts import FACTS, FIRST_METRICS, MetricFacts
-from ditbench.report.reading.run import flatten, read_run
+from ditbench.report.reading.run import Row, flatten, read_run
 from ditbench.rundir import OWN_DIRECTORIES, TUNING, RunDirectory
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from ditbench.report.reading.run import Row
 
     Run = list[Row]
     Skipped = list[tuple[str, str]]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -22,10 +22,7 @@ from ditbench.report.facts import BY_NAME, FACTS, FIRST_METRICS, SCORED, MetricF
 from ditbench.report.reading.spikes import read_spike
 from ditbench.report.words import PUBLISHED
 from ditbench.rows import parse_cell
-from ditbench.rundir import metric_suffix
-
-if TYPE_CHECKING:
-    from ditbench.rundir import RunDirectory
+from ditbench.rundir import RunDirectory, metric_suffix
 
 Row = dict[str, Any]
 

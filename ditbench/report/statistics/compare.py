@@ -15,13 +15,11 @@ from ditbench.report.facts import ALIKE, INFERRED, MetricFacts, in_order
 from ditbench.report.reading import groups
 from ditbench.report.reading.results import metrics_of
 from ditbench.report.statistics.curves import fid_area, to_target
-from ditbench.report.statistics.paired import holm, mean_interval, paired
+from ditbench.report.statistics.paired import Values, holm, mean_interval, paired
 from ditbench.report.statistics.verdict import Verdict, decide, leaders_by_rate
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from ditbench.report.statistics.paired import Values
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ditbench.report.statistics.paired import Paired, holm, paired
+from ditbench.report.statistics.paired import Paired, Values, holm, paired
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ditbench.report.statistics.paired import Values
 
 ALPHA = 0.05
 

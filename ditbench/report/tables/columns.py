@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ditbench.report.amounts import decimals, significant, suffix, writer
-from ditbench.report.facts import ALIKE, BY_NAME
+from ditbench.report.facts import ALIKE, BY_NAME, MetricFacts
 
 if TYPE_CHECKING:
-    from ditbench.report.facts import MetricFacts
     from ditbench.report.statistics.compare import Comparison
 
 
