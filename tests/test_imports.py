@@ -1,10 +1,14 @@
-"""What is imported when: torch takes seconds."""
+"""What is imported when, since torch takes seconds; and that everything can be."""
 
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 
 import pytest
+
+import ditbench
 
 REFERENCE = Path(__file__).parents[1] / "results" / "reference" / "digits"
 HEAVY = {"torch", "pandas", "numpy", "scipy", "matplotlib", "pydantic", "rich"}
@@ -47,3 +51,11 @@ def test_only_what_is_needed_is_imported(case, tmp_path):
     program, heavy = CASES[case]
     program += f"\nimport sys; found = {heavy!r} & set(sys.modules); assert not found, found"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("module", [m.name for m in walk_packages(ditbench.__path__, "ditbench.")])
+def test_every_module_can_be_imported(module):
+    """Types are checked without running: only an import finds a name that exists for types only."""
+    if module.startswith("ditbench.kernels."):
+        pytest.importorskip("triton")
+    import_module(module)

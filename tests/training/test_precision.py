@@ -8,7 +8,7 @@ from ditbench.training.precision import bf16_weights, mixed_precision
 
 def model():
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(8, 16), nn.RMSNorm(16), nn.Linear(16, 4))
+    return nn.Sequential(nn.Linear(8, 16), nn.LayerNorm(16), nn.Linear(16, 4))
 
 
 def test_bf16_weights_give_what_autocast_gives_and_are_restored():
