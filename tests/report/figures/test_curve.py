@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+from boxes import assert_apart
 from matplotlib.colors import to_hex
 
 from ditbench.errors import DitbenchError
@@ -225,12 +226,7 @@ def test_nothing_overlaps_however_many_groups_and_blocks(runs, make, models):
     titles = [text for cell in figure.subfigs for text in cell.texts]
     boxes = [artist.get_window_extent() for artist in (names, *keys, *titles)]
     boxes += [axes.get_tightbbox() for axes in figure.axes]  # with labels and titles
-    for n, box in enumerate(boxes):
-        assert box.x0 >= 0
-        assert box.y0 >= 0
-        assert box.x1 <= figure.bbox.x1
-        assert box.y1 <= figure.bbox.y1
-        assert not any(box.overlaps(other) for other in boxes[:n])
+    assert_apart(boxes, figure)
     for axes in figure.axes:
         for n, (labels, (low, high)) in enumerate(
             ((axes.get_xticklabels(), axes.get_xlim()), (axes.get_yticklabels(), axes.get_ylim()))

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from boxes import assert_apart
 from matplotlib.image import imread, imsave
 
 from ditbench.errors import DitbenchError
@@ -61,12 +62,7 @@ def test_no_text_of_a_sample_figure_is_clipped_or_overlaps(make_run, results):
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in figure.texts]
     boxes += [axes.get_window_extent() for axes in figure.axes]
-    for n, box in enumerate(boxes):
-        assert box.x0 >= 0
-        assert box.y0 >= 0
-        assert box.x1 <= figure.bbox.x1
-        assert box.y1 <= figure.bbox.y1
-        assert not any(box.overlaps(other) for other in boxes[:n])
+    assert_apart(boxes, figure)
 
 
 def test_a_block_without_samples_is_named(make_run, results):
