@@ -14,6 +14,7 @@ REFERENCE = Path(__file__).parents[1] / "results" / "reference" / "digits"
 HEAVY = {"torch", "pandas", "numpy", "scipy", "matplotlib", "pydantic", "rich"}
 CASES = {
     "the package": ("import ditbench; assert 'compare' in dir(ditbench)", HEAVY),
+    "the command line": ("from ditbench.cli.app import app; assert app", HEAVY - {"rich"}),
     "a comparison of runs": (
         "import ditbench\n"
         f"runs = ditbench.load_results({str(REFERENCE)!r})\n"

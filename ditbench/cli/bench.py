@@ -17,7 +17,6 @@ from ditbench.cli.options import (
 )
 from ditbench.cli.output import emit, print_table, progress
 from ditbench.cli.run_options import Model, Quiet, takes
-from ditbench.config import RunConfig
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_input
 from ditbench.plugins.lookup import check_options
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from ditbench.bench.adapters import Adapter
     from ditbench.bench.measure import Row
     from ditbench.bench.timing import Length
+    from ditbench.config import RunConfig
 
 # The block of the peers' models. Step ratios are to it, if it is measured.
 REFERENCE = "adaln-zero"

@@ -7,7 +7,6 @@ from typing import Annotated
 
 from ditbench.cli.options import Blocks, Format, Output, option, parse_blocks
 from ditbench.cli.output import emit
-from ditbench.config import load
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_input, parse_model
 from ditbench.plugins.lookup import block_errors, block_options, check_options, find_block
@@ -55,10 +54,10 @@ def flops(
                 f"--set {key} does not change the counts",
                 f"settings that do: {', '.join(COUNTED)}, options.NAME; --model sets the size",
             )
-    config = load(settings=settings)
-
+    from ditbench.config import load
     from ditbench.models.cost import count
 
+    config = load(settings=settings)
     check_options(names, size, config.options)
     counted = partial(count, size=size, height=height, width=width, channels=channels,
                       mlp_ratio=config.model.mlp_ratio, **config.model.switches)  # fmt: skip

@@ -15,10 +15,11 @@ from ditbench.errors import one_line
 from ditbench.files import write_text
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import bands, format_of, render, rich_table
-from ditbench.report.tuning import Sweep, read_sweeps
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ditbench.report.tuning import Sweep
 
 
 # Wide enough for any table: a pipe does not wrap lines.
@@ -117,6 +118,8 @@ def load_runs(given: Path | None, blocks: str | None = None) -> pd.DataFrame:
 
 def load_sweeps(place: Path) -> list[Sweep]:
     """Read the sweeps in a directory; stderr names the runs that could not be used."""
+    from ditbench.report.tuning import read_sweeps
+
     sweeps, skipped = read_sweeps(place)
     _note_skipped(skipped)
     return sweeps

@@ -14,7 +14,6 @@ from ditbench.cli.options import Blocks, option, parse_blocks, parse_seeds, prin
 from ditbench.cli.output import load_sweeps, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate, takes
 from ditbench.cli.training import interruptible, print_forecast
-from ditbench.report.tuning import choose
 from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
@@ -80,6 +79,7 @@ def run(
 
 def _plan_tuned(tasks: list[Task], out: Path, say: Callable[[str], None]) -> list[Plan]:
     """Plans with the rates that the sweeps of `ditbench tune` chose; env.json says from which."""
+    from ditbench.report.tuning import choose
     from ditbench.runs.plan import plan_tasks
 
     place = out / TUNING

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.options import DEVICES, how, parse_budget, printed, what
-from ditbench.config import RunConfig, load
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.models.sizes import parse_model
 
 if TYPE_CHECKING:
     import torch
+
+    from ditbench.config import RunConfig
 
 COMPILE = ("auto", "on", "off")
 
@@ -90,6 +91,8 @@ class Model:
 
         Settings in `defaults` are weaker than --set.
         """
+        from ditbench.config import load
+
         preset, file = self._base()
         given = {**self.overrides(), **more}.items()
         overrides = {key: value for key, value in given if value is not None}

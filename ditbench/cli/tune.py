@@ -22,11 +22,10 @@ from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rates, takes
 from ditbench.cli.training import interruptible, print_forecast
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.render import format_of
-from ditbench.report.tuning import Budget, Sweep, task_of, tuning_columns, tuning_row
-from ditbench.report.words import sweep_title
 from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
+    from ditbench.report.tuning import Sweep
     from ditbench.runs.plan import Plan
 
 # Comparisons use seeds 0, 1, 2, ... They must not use those of a sweep.
@@ -69,6 +68,8 @@ def tune(
     seed_list = parse_seeds(seeds, FIRST_SEED)
     base, device = options.place(options.configure())
 
+    from ditbench.report.tuning import Budget, task_of, tuning_columns, tuning_row
+    from ditbench.report.words import sweep_title
     from ditbench.runs.sweep import plan_sweep
 
     plans = plan_sweep(

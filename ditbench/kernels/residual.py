@@ -239,15 +239,11 @@ def add(
 
 
 class PendingSum:
-    """x + gate * h of x and h (N, T, D) and a gate (N, 1, D) or None, computed when it is needed.
-
-    Attributes:
-        total: the sum, once it is computed.
-    """
+    """x + gate * h of x and h (N, T, D) and a gate (N, 1, D) or None, computed when needed."""
 
     def __init__(self, x: Tensor, h: Tensor, gate: Tensor | None) -> None:
         self.x, self.h, self.gate = x, h, gate
-        self.total: Tensor | None = None
+        self.total: Tensor | None = None  # the sum, once it is computed
 
     def tensor(self) -> Tensor:
         """The sum, (N, T, D)."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING
 
 from ditbench.errors import EXIT_USAGE, DitbenchError, unknown_name
@@ -17,6 +16,8 @@ from ditbench.plugins.external import ExternalBlock, is_location, parse_location
 from ditbench.plugins.user_traceback import user_traceback
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint  # slow to import
+
     from ditbench.models.blocks.base import Block
     from ditbench.models.sizes import ModelSize
 

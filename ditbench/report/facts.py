@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from ditbench.report.amounts import decimals, significant
 
 
@@ -117,35 +115,6 @@ INFERRED = (
     *("fid_difference_low", "fid_difference_high", "fid_ratio_low", "fid_ratio_high"),
     *("p_value", "p_holm"),
 )
-
-
-class MetricFacts(BaseModel):
-    """A metric as result.json describes it.
-
-    Attributes:
-        format: `.2f` or `.3g`; see `amounts.writer`.
-        version: incremented when the same samples get another value.
-        depends_on_samples: its column in eval.csv and its title end in the number of samples.
-    """
-
-    model_config = ConfigDict(frozen=True, strict=True)
-
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    title: str = Field(pattern=r"^[\w .()/%-]+$", max_length=40)
-    direction: Literal["lower", "higher"]
-    format: str = Field(pattern=r"^\.[0-9][fg]$")
-    unit: str = Field(default="", pattern=r"^[\w .()/%-]*$", max_length=20)
-    version: int = 1
-    depends_on_samples: bool = True
-
-
-# The metrics of runs of schema 1, which do not describe theirs.
-FIRST_METRICS = (
-    MetricFacts(name="fid", title="FID", direction="lower", format=".2f"),
-    MetricFacts(name="kid", title="KID", direction="lower", format=".3g"),
-    MetricFacts(name="label_accuracy", title="Label acc.", direction="higher", format=".3f",
-                depends_on_samples=False),
-)  # fmt: skip
 
 # The blocks of the DiT paper in the order of its section 3.2.
 PAPER_ORDER = ("in-context", "cross-attention", "adaln", "adaln-zero")

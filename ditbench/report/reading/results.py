@@ -12,7 +12,8 @@ from ditbench.config import read_toml
 from ditbench.errors import DitbenchError, one_line, unknown_name
 from ditbench.files import read_json
 from ditbench.models.registry import block_names, group_names
-from ditbench.report.facts import FACTS, FIRST_METRICS, MetricFacts
+from ditbench.report.facts import FACTS
+from ditbench.report.reading.metrics import FIRST_METRICS, MetricFacts
 from ditbench.report.reading.run import Row, flatten, read_run
 from ditbench.rundir import OWN_DIRECTORIES, TUNING, RunDirectory
 

@@ -18,7 +18,8 @@ from ditbench.config import read_toml
 from ditbench.errors import DitbenchError, one_line
 from ditbench.files import read_json
 from ditbench.report import amounts
-from ditbench.report.facts import BY_NAME, FACTS, FIRST_METRICS, SCORED, MetricFacts, is_recipe
+from ditbench.report.facts import BY_NAME, FACTS, SCORED, is_recipe
+from ditbench.report.reading.metrics import FIRST_METRICS, MetricFacts
 from ditbench.report.reading.spikes import read_spike
 from ditbench.report.words import PUBLISHED
 from ditbench.rows import parse_cell

@@ -11,8 +11,9 @@ import numpy as np
 
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.report import words
-from ditbench.report.facts import ALIKE, INFERRED, MetricFacts, in_order
+from ditbench.report.facts import ALIKE, INFERRED, in_order
 from ditbench.report.reading import groups
+from ditbench.report.reading.metrics import MetricFacts
 from ditbench.report.reading.results import metrics_of
 from ditbench.report.statistics.curves import fid_area, to_target
 from ditbench.report.statistics.paired import Values, holm, mean_interval, paired

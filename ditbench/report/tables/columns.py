@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ditbench.report.amounts import decimals, significant, suffix, writer
-from ditbench.report.facts import ALIKE, BY_NAME, MetricFacts
+from ditbench.report.facts import ALIKE, BY_NAME
 
 if TYPE_CHECKING:
+    from ditbench.report.reading.metrics import MetricFacts
     from ditbench.report.statistics.compare import Comparison
 
 
