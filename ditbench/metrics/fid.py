@@ -19,6 +19,7 @@ class FID(Metric):
     title = "FID"
     direction = "lower"
     format = ".2f"
+    scale = "log"
 
     def __init__(self, real: RealStatistics, device: torch.device) -> None:
         network = GivenFeatures(len(real.features_sum))

@@ -12,7 +12,9 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-FACTS = ("name", "title", "direction", "unit", "format", "version", "depends_on_samples")
+FACTS = (
+    *("name", "title", "direction", "unit", "format", "version", "depends_on_samples", "scale"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,8 @@ class Metric(ABC):
     version: ClassVar[int] = 1  # incremented when the same images get another value
     # Whether the value depends on the number of samples: its column is then `fid_1k`, for example.
     depends_on_samples: ClassVar[bool] = True
+    # How runs are compared: by ratios (always positive, no upper bound), or by differences.
+    scale: ClassVar[Literal["log", "linear"]] = "linear"
     needs_classes: ClassVar[bool] = False  # whether it needs the logits of a classifier
 
     @abstractmethod

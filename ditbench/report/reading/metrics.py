@@ -19,11 +19,12 @@ class MetricFacts(BaseModel):
     unit: str = Field(default="", pattern=r"^[\w .()/%-]*$", max_length=20)
     version: int = 1  # incremented when the same samples get another value
     depends_on_samples: bool = True  # its column in eval.csv ends in their number
+    scale: Literal["log", "linear"] = "linear"  # compared by ratios, or by differences
 
 
 # The metrics of runs of schema 1, which do not describe theirs.
 FIRST_METRICS = (
-    MetricFacts(name="fid", title="FID", direction="lower", format=".2f"),
+    MetricFacts(name="fid", title="FID", direction="lower", format=".2f", scale="log"),
     MetricFacts(name="kid", title="KID", direction="lower", format=".3g"),
     MetricFacts(name="label_accuracy", title="Label acc.", direction="higher", format=".3f",
                 depends_on_samples=False),
