@@ -54,6 +54,8 @@ OTHER = {
     "eval.sampling_steps": 10,
     "eval.cfg_scale": 4.0,
     "eval.batch_size": 100,
+    "eval.final_sampling_steps": 250,
+    "eval.draws": 3,
     "metrics.features": "inception",
     "metrics.inception_weights": "weights.pth",
     "options": {"lora_rank": 4},
@@ -62,7 +64,7 @@ OTHER = {
 }
 OTHER_BUDGETS = ("budget.flops", "budget.seconds")
 LABELS = {"preset", "seed", "data.path", "metrics.inception_weights", "strategy.location",
-          "train.backend"}  # fmt: skip
+          "train.backend", "eval.draws"}  # fmt: skip
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)
 shares = st.floats(0, 1)
