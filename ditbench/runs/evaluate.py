@@ -37,9 +37,7 @@ class Evaluation:
     sampling_seconds: float
 
 
-def evaluate(
-    run: Plan, scorer: Scorer, model: DiT, stop: StopRequest, draw: int = 0
-) -> Evaluation:
+def evaluate(run: Plan, scorer: Scorer, model: DiT, stop: StopRequest, draw: int = 0) -> Evaluation:
     """Sample `eval.samples` images and score them.
 
     Every model of a run, and every block, gets the same noise, labels and sampler. Each `draw` has
