@@ -105,8 +105,14 @@ def test_draws_have_noise_of_their_own(make_plan):
     assert not torch.equal(*others)
 
 
-@pytest.mark.parametrize("settings", [{"eval__draws": 3}, {"eval__final_sampling_steps": 4},
-                                      {"eval__draws": 3, "eval__final_sampling_steps": 4}])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"eval__draws": 3},
+        {"eval__final_sampling_steps": 4},
+        {"eval__draws": 3, "eval__final_sampling_steps": 4},
+    ],
+)
 def test_an_interrupted_final_score_keeps_the_draws_that_it_made(
     make_plan, tmp_path, monkeypatch, settings
 ):

@@ -46,11 +46,12 @@ def find_runs(root: Path) -> Iterator[RunDirectory]:
     # The runs of a sweep are in tune/<preset>/<block>/.
     found = sorted(path for path in below if path.parts[-4:-3] != (TUNING,))
     found = [path for path in found if path.parts[0] != REFERENCE] or found
-    pilot = (REFERENCE, PILOT)
-    found = [
-        path for path in found if pilot not in pairwise((root / path).absolute().parts)
-    ] or found
+    found = [path for path in found if not _is_pilot(root / path)] or found
     yield from (RunDirectory(root / path) for path in found)
+
+
+def _is_pilot(path: Path) -> bool:
+    return (REFERENCE, PILOT) in pairwise(path.absolute().parts)
 
 
 def _runs_below(root: Path) -> Iterator[Path]:
