@@ -8,7 +8,8 @@ import torch
 from ditbench.data.dataset import NanSamples
 from ditbench.errors import EXIT_FAILED
 from ditbench.models.registry import block_names
-from ditbench.runs.evaluate import balanced_labels, sample_images
+from ditbench.runs.evaluate import sample_images
+from ditbench.runs.labels import balanced_labels
 from ditbench.runs.plan import build_model
 
 
@@ -43,7 +44,3 @@ def test_samples_that_hold_nan_are_refused_whatever_batch_they_are_in(
     with pytest.raises(NanSamples, match="diverged") as caught:
         sample_images(model, plan, balanced_labels(40, 10))
     assert caught.value.exit_code == EXIT_FAILED
-
-
-def test_balanced_labels_take_every_class_in_turn():
-    assert balanced_labels(7, 3).tolist() == [0, 1, 2, 0, 1, 2, 0]
