@@ -83,7 +83,10 @@ def sample_images(
 ) -> Tensor:
     """Draw one image per label: uint8 (M, C, H, W), on the CPU.
 
-    The noise depends only on the seed of the run and the position in the list.
+    The noise that an image starts from is drawn on the CPU. It depends on the seed of the run, the
+    draw and the position in the list, and on `eval.batch_size` only where C*H*W is not a multiple
+    of 16. The noise that an ancestral sampler adds is drawn on the device, batch by batch: it
+    depends on the device and on `eval.batch_size`, too. Both are the same for every block.
 
     Raises:
         Stopped: between two batches, if a stop was requested.

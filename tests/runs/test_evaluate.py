@@ -25,6 +25,15 @@ def test_every_block_and_step_is_sampled_from_the_same_noise(make_plan):
     assert all(torch.equal(samples[0], other) for other in samples[1:])
 
 
+@pytest.mark.parametrize(("objective", "depends"), [("flow", False), ("ddpm", True)])
+def test_only_ancestral_noise_depends_on_the_batch_size(make_plan, objective, depends):
+    """As `sample_images` says; 64 values per image are a multiple of 16."""
+    settings = {"objective__name": objective, "eval__sampling_steps": 3}  # noise is added twice
+    plans = [make_plan(eval__batch_size=size, **settings) for size in (40, 7)]
+    one, two = (sample_images(build_model(plan), plan, balanced_labels(40, 10)) for plan in plans)
+    assert torch.equal(one, two) != depends
+
+
 @pytest.mark.parametrize("batch", [0, 2])
 def test_samples_that_hold_nan_are_refused_whatever_batch_they_are_in(
     make_plan, monkeypatch, batch
