@@ -14,7 +14,7 @@ from ditbench.cli.options import Blocks, option, parse_blocks, parse_seeds, prin
 from ditbench.cli.output import load_sweeps, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate, takes
 from ditbench.cli.training import interruptible, print_forecast
-from ditbench.rundir import TUNING
+from ditbench.rundir import PLANNED_SEEDS, TUNING
 
 if TYPE_CHECKING:
     from ditbench.runs.plan import Plan, Task
@@ -71,6 +71,8 @@ def run(
     say = progress(quiet=quiet)
     tasks = resolve_all(configs, device)
     plans = _plan_tuned(tasks, out, say) if lr == TUNED else plan_tasks(tasks, out)
+    planned = {PLANNED_SEEDS: len(seed_list or [base.seed])}
+    plans = [replace(plan, notes=plan.notes | planned) for plan in plans]
     if dry_run:
         print_forecast(plans, as_json=as_json, quiet=quiet)
     else:

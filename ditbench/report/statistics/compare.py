@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ditbench.errors import DitbenchError, unknown_name
-from ditbench.report import words
+from ditbench.report import verdict_words, words
 from ditbench.report.facts import ALIKE, INFERRED, in_order
 from ditbench.report.reading import groups
 from ditbench.report.reading.metrics import MetricFacts
 from ditbench.report.reading.results import metrics_of
 from ditbench.report.statistics.curves import fid_area, to_target
-from ditbench.report.statistics.paired import Values, holm, mean_interval, paired
+from ditbench.report.statistics.looks import SeedPlan, plan_of
+from ditbench.report.statistics.paired import Values, beside, fitting_scale, mean_interval, means
 from ditbench.report.statistics.verdict import Verdict, decide, leaders_by_rate
 
 if TYPE_CHECKING:
@@ -102,19 +103,26 @@ def compare(
     blocks = _blocks(df, baseline)
     baseline = baseline or blocks[0]
     final = df[df["final"]]
-    fids = _by_seed(final, blocks)
+    fids = by_seed(final, blocks, "fid")
+    plan = plan_of(final)
     metrics = metrics_of(final["metrics"])
     table = _means(df, metrics, target_fid).loc[blocks]
-    table = table.assign(**_beside(blocks, fids, baseline)).rename_axis("block").reset_index()
+    scale = fitting_scale(fids, "log")
+    order = means(fids, scale)  # as in the verdict
+    table["fid_geometric"] = order if scale == "log" else math.nan
+    table = table.assign(**_beside(blocks, fids, baseline, plan), order=order)
+    table = table.sort_values(["order", "block"]).drop(columns="order").reset_index()
     group = groups.shared(final)
-    verdict = None if unlike else decide(blocks, fids)
-    if verdict is None:
+    if unlike:
+        verdict = None
         table[list(INFERRED)] = math.nan  # an interval around 1 would be a verdict, too
-        text = words.forced(unlike)
+        table["equivalent"] = False
+        text = verdict_words.forced(unlike)
     else:
-        sentence = words.verdict_sentence(verdict, words.fid_title(group))
+        spiked = by_seed(final.assign(spiked=final["loss_spike"].notna()), blocks, "spiked") == 1
+        verdict = decide(blocks, fids, plan=plan, spiked=spiked)
+        sentence = verdict_words.verdict_sentence(verdict, words.fid_title(group))
         text = " ".join([sentence, *_remarks(final, group)])
-    table = table.sort_values(["fid", "block"], ignore_index=True)
     return Comparison(table, baseline, group, text, verdict, target_fid, unlike, {}, tuple(metrics))
 
 
@@ -160,8 +168,8 @@ def _labels(df: pd.DataFrame) -> pd.Series[str]:
     return labels
 
 
-def _by_seed(final: pd.DataFrame, blocks: list[str]) -> Values:
-    """(B, S) final FIDs; NaN if a block lacks a seed."""
+def by_seed(final: pd.DataFrame, blocks: list[str], column: str) -> Values:
+    """(B, S) final values of a column; NaN if a block lacks a seed."""
     twice = final[final.duplicated(["block", "seed"], keep=False)]
     if not twice.empty:
         first = twice.iloc[0]
@@ -169,8 +177,8 @@ def _by_seed(final: pd.DataFrame, blocks: list[str]) -> Values:
             f"two runs of {first['block']}, seed {first['seed']}: {', '.join(twice['path'])}",
             "load_results keeps the newest of each: give compare what it returns",
         )
-    fids = final.pivot(index="block", columns="seed", values="fid").loc[blocks]
-    return fids.to_numpy(dtype=np.float64)
+    values = final.pivot(index="block", columns="seed", values=column).loc[blocks]
+    return values.to_numpy(dtype=np.float64)
 
 
 def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | None) -> pd.DataFrame:
@@ -203,23 +211,23 @@ def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | Non
     return table
 
 
-def _beside(blocks: list[str], fids: Values, baseline: str) -> pd.DataFrame:
+def _beside(blocks: list[str], fids: Values, baseline: str, plan: SeedPlan) -> pd.DataFrame:
     """Each block beside the baseline: difference, ratio and test, paired by seed."""
     import pandas as pd
 
-    number = blocks.index(baseline)
-    pairs = [paired(row, fids[number]) for row in fids]
-    p_values = np.array([pair.p_value for pair in pairs])
-    p_values[number] = math.nan  # not a test, so not one to correct for
-    table = pd.DataFrame({"p_value": p_values, "p_holm": holm(p_values)}, index=blocks)
-    table["pairs"] = [pair.n for pair in pairs]
+    pairs = beside(fids, blocks.index(baseline), fitting_scale(fids, "log"), plan.alpha)
+    table = pd.DataFrame({"pairs": [pair.n for pair in pairs]}, index=blocks)
     table["fid_difference"] = [pair.difference for pair in pairs]
     table["fid_ratio"] = [pair.ratio for pair in pairs]
+    table["p_value"] = [pair.p_value for pair in pairs]
+    table["p_bonferroni"] = [pair.p_bonferroni for pair in pairs]
+    table["equivalent"] = [pair.equivalent for pair in pairs]
     for name in ("difference", "ratio"):
         ends = [getattr(pair, f"{name}_interval") for pair in pairs]
         table[[f"fid_{name}_low", f"fid_{name}_high"]] = ends
     # Nothing is inferred about a block beside itself.
     table.loc[baseline, list(INFERRED)] = math.nan
+    table.loc[baseline, "equivalent"] = False
     return table
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ditbench.report.amounts import decimals, significant, suffix, writer
 from ditbench.report.facts import ALIKE, BY_NAME
+from ditbench.report.verdict_words import percent
 
 if TYPE_CHECKING:
     from ditbench.report.reading.metrics import MetricFacts
@@ -63,8 +64,10 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
     others = [metric for metric in comparison.metrics if metric is not fid]
     several_budgets = table["steps"].nunique() > 1
     several = bool(table["fid_low"].notna().any())
-    tested = bool(table["p_holm"].notna().any())
+    tested = bool(table["p_bonferroni"].notna().any())
     interval = "95% interval"
+    level = 1 - comparison.verdict.alpha if comparison.verdict else 0.95
+    corrected = f"{percent(level)} interval (Bonferroni)"
     return (
         fact_column("block"),
         Column("seeds", "n", "{:d}".format),
@@ -73,7 +76,7 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
         fact_column("steps") if several_budgets else Column("steps", None),
         *_hidden("train_flops", "train_seconds"),
         _metric_column(fid, comparison, spread="fid_std"),
-        *_hidden("fid_std"),
+        *_hidden("fid_std", "fid_geometric"),
         Column("fid_low", interval if several else None, decimals(2), until="fid_high"),
         *_hidden("fid_high"),
         Column("fid_area", "FID area ↓", decimals(1), "low"),
@@ -84,9 +87,10 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
         *(_target_columns(comparison.target_fid) if comparison.target_fid is not None else ()),
         *_hidden("pairs", "fid_difference", "fid_difference_low", "fid_difference_high"),
         Column("fid_ratio", f"FID / {comparison.baseline}", decimals(3), "low"),
-        Column("fid_ratio_low", interval if tested else None, decimals(2), until="fid_ratio_high"),
+        Column("fid_ratio_low", corrected if tested else None, decimals(2), until="fid_ratio_high"),
         *_hidden("fid_ratio_high", "p_value"),
-        Column("p_holm", "p (Holm)" if tested else None, _p_value),
+        Column("p_bonferroni", "p (Bonferroni)" if tested else None, _p_value),
+        *_hidden("equivalent"),
         *_hidden("baseline", "winner", "forced", *ALIKE, "schema"),
     )
 
