@@ -6,10 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ditbench.report.amounts import duration
 from ditbench.report.words import differences_in_words, listed
 
 if TYPE_CHECKING:
     from ditbench.report.statistics.paired import Interval, Paired
+    from ditbench.report.statistics.power import Planning
     from ditbench.report.statistics.verdict import Rival, Verdict
 
 # With fewer seeds the verdict says how few they are: a t test assumes normally distributed
@@ -189,3 +191,45 @@ def _interval(interval: Interval, alpha: float) -> str:
 def p_in_words(value: float) -> str:
     """Two digits, and never zero."""
     return "unknown" if math.isnan(value) else f"{value:.2g}" if value >= 0.001 else "below 0.001"
+
+
+def seeds_sentence(planning: Planning) -> str:
+    """How many seeds a winner would take, below a verdict that names none."""
+    less, effect, more = (planning.seeds(effect, 0.8) for effect in (0.05, 0.1, 0.2))
+    most = planning.most
+    text = (
+        f"With this scatter ({planning.noise:.1%} between runs of a seed), "
+        f"{planning.leader} would be named in 80% of cases with {_seeds(effect, most)} seeds if it "
+        f"is 10% better (5%: {_seeds(less, most)}, 20%: {_seeds(more, most)})"
+    )
+    if effect is not None and math.isfinite(planning.seconds_of(effect)):
+        text += (
+            f"; 10% takes {effect - planning.at_hand} more seeds of {planning.blocks} blocks, "
+            f"about {duration(planning.seconds_of(effect))} on {planning.device}"
+        )
+    return f"{text}. `ditbench compare --plan` shows more."
+
+
+def planning_sentence(planning: Planning) -> str:
+    """What the table of `ditbench compare --plan` shows, and what it assumes."""
+    looks = [str(look) for look in sorted({*planning.looks, planning.at_hand}) if look > 1]
+    text = (
+        f"The number of seeds with which {planning.leader} would be named if it is so much better "
+        f"than {listed(planning.rivals)}, at {planning.noise:.1%} scatter between runs of a seed "
+        f"(– is above {planning.most:,}). 5% are spent over looks at {listed(looks)} seeds and at "
+        "this number."
+    )
+    if math.isfinite(planning.seconds):
+        text += f" Times are of the seeds to be added, on {planning.device}."
+    return text
+
+
+def effect_in_words(planning: Planning, effect: float) -> str:
+    """`10%`, or `3.1%, the end of the interval`."""
+    return (
+        f"{effect:.1%}, the end of the interval" if effect == planning.nearest else f"{effect:.0%}"
+    )
+
+
+def _seeds(seeds: int | None, most: int) -> str:
+    return f"over {most:,}" if seeds is None else str(seeds)

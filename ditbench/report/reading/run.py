@@ -43,8 +43,10 @@ _MAX_NAME = 40  # characters
 # What a file may lack. The name of a folder does not say which images are in it, nor that of a
 # classifier how it was trained. Memory is null if the device does not report it.
 _DEFAULTS = {
-    **{"dataset_digest": "", "features_digest": ""},
-    **{"peak_memory_bytes": math.nan, "eval_seconds": math.nan},
+    "dataset_digest": "",
+    "features_digest": "",
+    "peak_memory_bytes": math.nan,
+    "eval_seconds": math.nan,
 }
 
 

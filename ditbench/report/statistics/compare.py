@@ -18,6 +18,7 @@ from ditbench.report.reading.results import metrics_of
 from ditbench.report.statistics.curves import fid_area, to_target
 from ditbench.report.statistics.looks import SeedPlan, plan_of
 from ditbench.report.statistics.paired import Values, beside, fitting_scale, mean_interval, means
+from ditbench.report.statistics.power import Planning, planning
 from ditbench.report.statistics.verdict import Verdict, decide, leaders_by_rate
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Comparison:
         forced: the keys in which the runs differ, if one ranking was forced.
         apart: what distinguishes this group from the others of several: key to value.
         metrics: the metrics that the table has means of.
+        planning: what to plan further seeds from; None if forced, or if no two seeds are shared.
     """
 
     table: pd.DataFrame
@@ -49,6 +51,15 @@ class Comparison:
     forced: dict[str, list[Any]] = field(default_factory=dict)
     apart: dict[str, Any] = field(default_factory=dict)
     metrics: tuple[MetricFacts, ...] = ()
+    planning: Planning | None = None
+
+    @property
+    def advice(self) -> str:
+        """How many seeds a winner would take; empty unless seeds are what is missing."""
+        verdict = self.verdict
+        if self.planning is None or verdict is None or verdict.best or verdict.unplanned:
+            return ""
+        return verdict_words.seeds_sentence(self.planning)
 
     @property
     def heading(self) -> str:
@@ -113,17 +124,28 @@ def compare(
     table = table.assign(**_beside(blocks, fids, baseline, plan), order=order)
     table = table.sort_values(["order", "block"]).drop(columns="order").reset_index()
     group = groups.shared(final)
+    verdict = further = None
     if unlike:
-        verdict = None
         table[list(INFERRED)] = math.nan  # an interval around 1 would be a verdict, too
         table["equivalent"] = False
         text = verdict_words.forced(unlike)
     else:
         spiked = by_seed(final.assign(spiked=final["loss_spike"].notna()), blocks, "spiked") == 1
         verdict = decide(blocks, fids, plan=plan, spiked=spiked)
+        further = _planning(verdict, final, blocks, fids)
         sentence = verdict_words.verdict_sentence(verdict, words.fid_title(group))
         text = " ".join([sentence, *_remarks(final, group)])
-    return Comparison(table, baseline, group, text, verdict, target_fid, unlike, {}, tuple(metrics))
+    return Comparison(
+        table,
+        baseline,
+        group,
+        text,
+        verdict,
+        target_fid=target_fid,
+        forced=unlike,
+        metrics=tuple(metrics),
+        planning=further,
+    )
 
 
 def compare_groups(
@@ -229,6 +251,17 @@ def _beside(blocks: list[str], fids: Values, baseline: str, plan: SeedPlan) -> p
     table.loc[baseline, list(INFERRED)] = math.nan
     table.loc[baseline, "equivalent"] = False
     return table
+
+
+def _planning(
+    verdict: Verdict, final: pd.DataFrame, blocks: list[str], fids: Values
+) -> Planning | None:
+    """What to plan further seeds from. A seed takes unknown time if devices differ."""
+    seconds = (final["train_seconds"] + final["eval_seconds"]).groupby(final["block"]).mean()
+    devices = final["device"].unique()
+    one = len(devices) == 1
+    total = float(seconds.sum(skipna=False)) if one else math.nan
+    return planning(verdict, blocks, fids, total, devices[0] if one else "")
 
 
 def _remarks(final: pd.DataFrame, group: dict[str, Any]) -> list[str]:

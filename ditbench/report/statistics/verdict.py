@@ -144,7 +144,7 @@ def decide(
         spiked: (B, S), whether the loss of a run had a spike. None: there were none.
     """
     spiked = np.zeros(values.shape, dtype=np.bool_) if spiked is None else spiked
-    known = ~np.isnan(values).all(axis=1)
+    known = np.atleast_1d(~np.isnan(values).all(axis=1))
     blocks = [block for block, is_known in zip(blocks, known, strict=True) if is_known]
     values, spiked = values[known], spiked[known]
     scale = fitting_scale(values, scale)
@@ -188,7 +188,7 @@ def leaders_by_rate(df: pd.DataFrame) -> dict[float, str]:
         table = runs.pivot_table(index="seed", columns="block", values="fid", aggfunc="last")
         if len(table.columns) > 1:
             if (table > 0).all(axis=None):
-                table = np.log(table)  # as in the verdict
+                table = table.apply(np.log)  # as in the verdict
             leaders[rate], fids[rate] = str(table.mean().idxmin()), table  # type: ignore[index]
     swaps = any(
         _is_better(leaders[a], leaders[b], fids[a]) and _is_better(leaders[b], leaders[a], fids[b])

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ditbench.report.amounts import decimals, significant, suffix, writer
+from ditbench.report.amounts import decimals, duration, significant, suffix, writer
 from ditbench.report.facts import ALIKE, BY_NAME
-from ditbench.report.verdict_words import percent
+from ditbench.report.verdict_words import effect_in_words, percent
 
 if TYPE_CHECKING:
     from ditbench.report.reading.metrics import MetricFacts
@@ -51,6 +51,42 @@ def fact_column(name: str) -> Column:
 COST_COLUMNS = tuple(map(fact_column, ("block", "model", "input", "parameters", "gmacs", "gflops")))
 # The table of `ditbench compare --diff`.
 DIFF_COLUMNS = (Column("source", "In"), Column("key", "Key"), Column("a", "A"), Column("b", "B"))
+
+
+# The table of `ditbench compare --plan`.
+PLAN_COLUMNS = (
+    Column("group", None),
+    Column("leader", None),
+    Column("rivals", None),
+    Column("noise", None),
+    Column("at_hand", None),
+    Column("effect", None),
+    Column("better", "Better by"),
+    Column("seeds_80", "Seeds for 80% power", "{:d}".format),
+    Column("seconds_80", "time", duration),
+    Column("seeds_90", "for 90%", "{:d}".format),
+    Column("seconds_90", "time", duration),
+    Column("device", None),
+)
+
+
+def plan_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """The rows of `PLAN_COLUMNS`; none if there is nothing to plan from."""
+    planning = comparison.planning
+    if planning is None:
+        return []
+    common = {
+        "group": comparison.heading,
+        "leader": planning.leader,
+        "rivals": ", ".join(planning.rivals),
+        "noise": planning.noise,
+        "at_hand": planning.at_hand,
+        "device": planning.device,
+    }
+    return [
+        {**common, **row, "better": effect_in_words(planning, row["effect"])}
+        for row in planning.rows()
+    ]
 
 
 def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
