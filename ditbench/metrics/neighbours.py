@@ -29,24 +29,23 @@ class Neighbours:
 def neighbours(comparison: Comparison) -> Neighbours:
     """All four, in one pass over the distances between real images and samples."""
     samples, real = comparison.features, comparison.real
+    count = len(real.subset)
     own_radii = kth_distances(samples, NEIGHBOURS)  # (N,)
     balls = torch.zeros_like(own_radii)  # how many real balls each sample lies in
-    recalled = covered = 0.0
+    recalled, covered = balls.new_zeros(()), balls.new_zeros(())
     start = 0
     for part in chunks(real.subset, samples):
         distances = torch.cdist(part, samples)  # (m, N)
-        radii = real.radii[start : start + len(part)].to(samples)
-        inside = distances < radii[:, None]
+        inside = distances < real.radii[start : start + len(part)].to(samples)[:, None]
         balls += inside.sum(0)
-        covered += float(inside.any(1).sum())
-        recalled += float((distances < own_radii).any(1).sum())
+        covered += inside.any(1).sum()
+        recalled += (distances < own_radii).any(1).sum()
         start += len(part)
-    count = len(real.subset)
     return Neighbours(
         precision=float((balls > 0).double().mean()),
-        recall=recalled / count,
-        density=float(balls.mean()) / NEIGHBOURS,
-        coverage=covered / count,
+        recall=float(recalled / count),
+        density=float(balls.mean() / NEIGHBOURS),
+        coverage=float(covered / count),
     )
 
 
@@ -55,10 +54,6 @@ class _OfNeighbours(Metric):
 
     direction = "higher"
     format = ".3f"
-
-    def compute(self) -> float:
-        """The score, from the computation that all four share."""
-        return getattr(self.comparison.once(neighbours), self.name)
 
     @classmethod
     def settings(cls, samples: int, real: RealStatistics) -> dict[str, int]:  # noqa: ARG003
@@ -73,6 +68,10 @@ class Precision(_OfNeighbours):
     title = "Precision"
     depends_on_samples = False  # each sample counts by itself
 
+    def compute(self) -> float:
+        """The share."""
+        return self.comparison.once(neighbours).precision
+
 
 class Recall(_OfNeighbours):
     """The share of real images that lie in the ball of a sample: variety.
@@ -82,6 +81,10 @@ class Recall(_OfNeighbours):
 
     name = "recall"
     title = "Recall"
+
+    def compute(self) -> float:
+        """The share."""
+        return self.comparison.once(neighbours).recall
 
 
 class Density(_OfNeighbours):
@@ -94,9 +97,17 @@ class Density(_OfNeighbours):
     title = "Density"
     depends_on_samples = False  # each sample counts by itself
 
+    def compute(self) -> float:
+        """The number."""
+        return self.comparison.once(neighbours).density
+
 
 class Coverage(_OfNeighbours):
     """The share of real images whose ball holds a sample: variety."""
 
     name = "coverage"
     title = "Coverage"
+
+    def compute(self) -> float:
+        """The share."""
+        return self.comparison.once(neighbours).coverage
