@@ -6,6 +6,7 @@ listed and checked fast. `ditbench.metrics.score` computes the scores.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ _EXTRACTORS = {  # name -> module of this package, class; the first is the defau
     "digits": ("classifiers", "DigitsClassifier"),
     "cifar10": ("classifiers", "Cifar10Classifier"),
     "inception": ("inception", "InceptionV3"),
+    "efficientnet-lite0": ("efficientnet", "EfficientNetLite0"),
+    "dinov2": ("dinov2", "DinoV2"),
+    "dinov2-vits14": ("dinov2", "DinoV2Small"),
 }
 _METRICS = (  # module of this package, class; in the order of the columns of eval.csv
     ("fid", "FID"),
@@ -31,9 +35,13 @@ _METRICS = (  # module of this package, class; in the order of the columns of ev
 )
 
 
-def metric_classes() -> list[type[Metric]]:
+def metric_classes(
+    extra: Sequence[str] = (), begun: Mapping[str, int] | None = None
+) -> list[type[Metric]]:
     """Every metric, in order. Imports torchmetrics, which takes seconds."""
-    return [_load(*place) for place in _METRICS]
+    for name in extra:
+        raise unknown_name("metric", name, [module for module, _ in _METRICS])
+    return [_load(*place) for place in _METRICS if begun is None or place[0] in begun]
 
 
 def extractor_names() -> tuple[str, ...]:
