@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.metrics.choice import Versions, choose
+from ditbench.metrics.choice import Choice, Versions, choose
+from ditbench.metrics.metric import Comparison, metric_device
 
 if TYPE_CHECKING:
     from ditbench.metrics.extractors import Extractor
@@ -23,6 +26,35 @@ class Space(NamedTuple):
     extractor: Extractor
     real: RealStatistics
     held_out: RealStatistics | None = None
+
+
+class _Reference(NamedTuple):
+    """What some metrics compare samples with: real images, in the features of an extractor."""
+
+    extractor: Extractor
+    real: RealStatistics
+    kinds: list[type[Metric]]
+
+
+class _Group(NamedTuple):
+    """The metrics of a reference in one evaluation, and what they share."""
+
+    extractor: Extractor
+    comparison: Comparison
+    metrics: list[Metric]
+
+
+def _references(spaces: list[Space], choices: list[Choice]) -> Iterator[_Reference]:
+    """The references that have metrics; those of one extractor follow each other."""
+    for space in spaces:
+        for held_out, real in ((False, space.real), (True, space.held_out)):
+            kinds = [
+                choice.kind
+                for choice in choices
+                if (choice.features, choice.held_out) == (space.extractor.name, held_out)
+            ]
+            if real is not None and kinds:
+                yield _Reference(space.extractor, real, kinds)
 
 
 class Scorer:
@@ -52,42 +84,36 @@ class Scorer:
         self.extractor = extractor
         self.real = real
         self.device = torch.device(device)
-        self._metric_device = torch.device("cpu") if self.device.type == "mps" else self.device
+        self._metric_device = metric_device(self.device)
         self._spaces = [Space(extractor, real, held_out), *also]
-        self._choices = choose(
+        choices = choose(
             type(extractor),
             [type(space.extractor) for space in also],
             extra,
             held_out=held_out is not None,
             begun=begun,
         )
+        self._references = list(_references(self._spaces, choices))
         self.reset()
 
     def reset(self) -> None:
         """Forget the samples and keep the real statistics."""
         self._count = 0
-        self._metrics = [
-            [kind(real, self._metric_device) for kind, real in self._kinds_of(space)]
-            for space in self._spaces
-        ]
-
-    def _kinds_of(self, space: Space) -> Iterator[tuple[type[Metric], RealStatistics]]:
-        """The metrics in some features, and the real images that each compares with."""
-        for features, kind, held_out in self._choices:
-            if features == space.extractor.name:
-                real = space.held_out if held_out else space.real
-                assert real is not None
-                yield kind, real
+        self._groups: list[_Group] = []
+        for reference in self._references:
+            comparison = Comparison(reference.real, self._metric_device)
+            metrics = [kind(comparison) for kind in reference.kinds]
+            self._groups.append(_Group(reference.extractor, comparison, metrics))
 
     @property
     def metrics(self) -> list[Metric]:
         """The metrics in the order of their columns."""
-        return [metric for metrics in self._metrics for metric in metrics]
+        return [metric for group in self._groups for metric in group.metrics]
 
     @property
     def versions(self) -> dict[str, int]:
         """The version of each metric, by name, for `env.json`."""
-        return {choice.kind.name: choice.kind.version for choice in self._choices}
+        return {metric.name: metric.version for metric in self.metrics}
 
     def update(self, images: Tensor, labels: Tensor) -> None:
         """Add samples (N, C, H, W), quantised by `to_uint8`, and the requested classes (N,).
@@ -99,13 +125,15 @@ class Scorer:
         if labels.shape != images.shape[:1]:
             raise ValueError(f"{len(images)} images, but labels of shape {tuple(labels.shape)}")
         images, labels = images.to(self.device), labels.to(self._metric_device)
-        for space, metrics in zip(self._spaces, self._metrics, strict=True):
-            features, logits = space.extractor(images)
+        for extractor, groups in groupby(self._groups, key=attrgetter("extractor")):
+            features, logits = extractor(images)
             features = features.to(self._metric_device).double()
             if logits is not None:
                 logits = logits.to(self._metric_device)
-            for metric in metrics:
-                metric.update(features, logits, labels)
+            for group in groups:
+                group.comparison.add(features)
+                for metric in group.metrics:
+                    metric.update(features, logits, labels)
         self._count += len(images)
 
     def compute(self) -> dict[str, float]:
@@ -142,7 +170,9 @@ class Scorer:
         """What the scores in some features depend on."""
         settings = {
             kind.name: values
-            for kind, real in self._kinds_of(space)
+            for extractor, real, kinds in self._references
+            if extractor is space.extractor
+            for kind in kinds
             if (values := kind.settings(samples, real))
         }
         return {

@@ -26,7 +26,7 @@ EVERYTHING = versions(choices(ALSO, held_out=True))
 
 def test_names_and_titles_say_features_and_held_out_images():
     chosen = {choice.kind.name: choice for choice in choices(ALSO[:1], held_out=True)}
-    assert list(chosen)[:3] == ["fid", "kid", "label_accuracy"]
+    assert list(chosen)[:4] == ["fid", "kid", "label_accuracy", "precision"]
     held_out = {name for name, choice in chosen.items() if choice.held_out}
     assert held_out == {"fid_held_out", "kid_held_out"}
     assert chosen["fid_held_out"].kind.title == "FID (held-out)"
