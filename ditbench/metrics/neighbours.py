@@ -53,12 +53,13 @@ def neighbours(comparison: Comparison) -> Neighbours:
 class _OfNeighbours(Metric):
     """One of the four."""
 
+    part: ClassVar[str]  # of `Neighbours`; in further features the metric has another name
     direction = "higher"
     format = ".3f"
 
     def compute(self) -> float:
         """The score, from the computation that all four share."""
-        return getattr(self.comparison.once(neighbours), self.name)
+        return getattr(self.comparison.once(neighbours), self.part)
 
     @classmethod
     def settings(cls, samples: int, real: RealStatistics) -> dict[str, int]:  # noqa: ARG003
@@ -69,7 +70,7 @@ class _OfNeighbours(Metric):
 class Precision(_OfNeighbours):
     """The share of samples that lie in the ball of a real image: quality."""
 
-    name = "precision"
+    name = part = "precision"
     title = "Precision"
     depends_on_samples = False  # each sample counts by itself
 
@@ -80,7 +81,7 @@ class Recall(_OfNeighbours):
     The balls of few samples are large, also those of poor samples: see coverage.
     """
 
-    name = "recall"
+    name = part = "recall"
     title = "Recall"
 
 
@@ -90,7 +91,7 @@ class Density(_OfNeighbours):
     Unlike precision, one outlier among the real images, whose ball is large, changes it little.
     """
 
-    name = "density"
+    name = part = "density"
     title = "Density"
     depends_on_samples = False  # each sample counts by itself
 
@@ -98,5 +99,5 @@ class Density(_OfNeighbours):
 class Coverage(_OfNeighbours):
     """The share of real images whose ball holds a sample: variety."""
 
-    name = "coverage"
+    name = part = "coverage"
     title = "Coverage"
