@@ -6,7 +6,7 @@ listed and checked fast. `ditbench.metrics.score` computes the scores.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,8 +41,6 @@ _METRICS = {  # name -> module of this package, class, by default; in the order 
     "fid_infinity": ("fid_infinity", "FIDInfinity", False),
 }
 _EARLIER = {("kid", 1): ("kid", "SubsetKID")}  # name, version -> module, class
-# What a run was begun with that does not record it.
-FIRST_METRICS: Mapping[str, int] = {"fid": 1, "kid": 1, "label_accuracy": 1}
 
 
 def metric_names() -> tuple[str, ...]:
@@ -51,19 +49,18 @@ def metric_names() -> tuple[str, ...]:
 
 
 def metric_classes(
-    extra: Iterable[str] = (), begun: Mapping[str, int] | None = None
+    extra: Collection[str] = (), begun: Mapping[str, int] | None = None
 ) -> list[type[Metric]]:
     """The metrics of a run, in the order of `eval.csv`. Imports torchmetrics, which takes seconds.
 
-    A new run has the default metrics and `extra` (`metrics.extra`), and records their versions by
-    name. A run that resumes has the metrics of its record: `begun`, which is `FIRST_METRICS` for a
-    run without one; `extra` then adds nothing.
+    A new run has the default metrics and those of `extra`, and records their versions by name. A
+    run that resumes has those of its record, `begun`; `extra` then adds nothing. A run of before
+    there were records began with `{"fid": 1, "kid": 1, "label_accuracy": 1}`.
 
     Raises:
         DitbenchError: a name in `extra` is unknown, or this ditbench has no such version of a
             metric in `begun`.
     """
-    extra = list(extra)
     if begun is not None:
         return [_of_version(name, version) for name, version in begun.items()]
     for name in extra:

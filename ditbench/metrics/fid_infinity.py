@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ditbench.errors import DitbenchError
 from ditbench.metrics.metric import Metric, RealStatistics
 
 SPLITS = 4
@@ -27,8 +28,17 @@ class FIDInfinity(Metric):
     depends_on_samples = False  # what is left of the dependence is not meant
 
     def compute(self) -> float:
-        """The extrapolated distance; around 0, and sometimes below, for ideal samples."""
+        """The extrapolated distance; around 0, and sometimes below, for ideal samples.
+
+        Raises:
+            DitbenchError: fewer than four samples.
+        """
         samples, real = self.comparison.features, self.comparison.real
+        if len(samples) < 4:  # the fewest whose halves have a covariance
+            raise DitbenchError(
+                f"cannot extrapolate FID from {len(samples)} samples",
+                "at least 4 are needed: --set eval.samples=2000",
+            )
         mean, root = _gaussian(real, samples)
         generator = torch.Generator().manual_seed(SEED)
         orders = [torch.randperm(len(samples), generator=generator) for _ in range(SPLITS)]

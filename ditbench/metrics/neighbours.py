@@ -29,37 +29,31 @@ class Neighbours:
 def neighbours(comparison: Comparison) -> Neighbours:
     """All four, in one pass over the distances between real images and samples."""
     samples, real = comparison.features, comparison.real
+    count = len(real.subset)
     own_radii = kth_distances(samples, NEIGHBOURS)  # (N,)
     balls = torch.zeros_like(own_radii)  # how many real balls each sample lies in
-    recalled = covered = 0.0
+    recalled, covered = balls.new_zeros(()), balls.new_zeros(())
     start = 0
     for part in chunks(real.subset, samples):
         distances = torch.cdist(part, samples)  # (m, N)
-        radii = real.radii[start : start + len(part)].to(samples)
-        inside = distances < radii[:, None]
+        inside = distances < real.radii[start : start + len(part)].to(samples)[:, None]
         balls += inside.sum(0)
-        covered += float(inside.any(1).sum())
-        recalled += float((distances < own_radii).any(1).sum())
+        covered += inside.any(1).sum()
+        recalled += (distances < own_radii).any(1).sum()
         start += len(part)
-    count = len(real.subset)
     return Neighbours(
         precision=float((balls > 0).double().mean()),
-        recall=recalled / count,
-        density=float(balls.mean()) / NEIGHBOURS,
-        coverage=covered / count,
+        recall=float(recalled / count),
+        density=float(balls.mean() / NEIGHBOURS),
+        coverage=float(covered / count),
     )
 
 
 class _OfNeighbours(Metric):
     """One of the four."""
 
-    part: ClassVar[str]  # of `Neighbours`; in further features the metric has another name
     direction = "higher"
     format = ".3f"
-
-    def compute(self) -> float:
-        """The score, from the computation that all four share."""
-        return getattr(self.comparison.once(neighbours), self.part)
 
     @classmethod
     def settings(cls, samples: int, real: RealStatistics) -> dict[str, int]:  # noqa: ARG003
@@ -70,9 +64,13 @@ class _OfNeighbours(Metric):
 class Precision(_OfNeighbours):
     """The share of samples that lie in the ball of a real image: quality."""
 
-    name = part = "precision"
+    name = "precision"
     title = "Precision"
     depends_on_samples = False  # each sample counts by itself
+
+    def compute(self) -> float:
+        """The share."""
+        return self.comparison.once(neighbours).precision
 
 
 class Recall(_OfNeighbours):
@@ -81,8 +79,12 @@ class Recall(_OfNeighbours):
     The balls of few samples are large, also those of poor samples: see coverage.
     """
 
-    name = part = "recall"
+    name = "recall"
     title = "Recall"
+
+    def compute(self) -> float:
+        """The share."""
+        return self.comparison.once(neighbours).recall
 
 
 class Density(_OfNeighbours):
@@ -91,13 +93,21 @@ class Density(_OfNeighbours):
     Unlike precision, one outlier among the real images, whose ball is large, changes it little.
     """
 
-    name = part = "density"
+    name = "density"
     title = "Density"
     depends_on_samples = False  # each sample counts by itself
+
+    def compute(self) -> float:
+        """The number."""
+        return self.comparison.once(neighbours).density
 
 
 class Coverage(_OfNeighbours):
     """The share of real images whose ball holds a sample: variety."""
 
-    name = part = "coverage"
+    name = "coverage"
     title = "Coverage"
+
+    def compute(self) -> float:
+        """The share."""
+        return self.comparison.once(neighbours).coverage
