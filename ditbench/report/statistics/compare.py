@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,10 @@ from ditbench.report.facts import ALIKE, INFERRED, in_order
 from ditbench.report.reading import groups
 from ditbench.report.reading.metrics import MetricFacts
 from ditbench.report.reading.results import metrics_of
+from ditbench.report.remark_words import order_by_rate
 from ditbench.report.statistics.curves import fid_area, to_target
 from ditbench.report.statistics.paired import Values, holm, mean_interval, paired
+from ditbench.report.statistics.remarks import remarks
 from ditbench.report.statistics.verdict import Verdict, decide, leaders_by_rate
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def compare(
         text = words.forced(unlike)
     else:
         sentence = words.verdict_sentence(verdict, words.fid_title(group))
-        text = " ".join([sentence, *_remarks(final, group)])
+        text = " ".join([sentence, *remarks(final, group)])
     table = table.sort_values(["fid", "block"], ignore_index=True)
     return Comparison(table, baseline, group, text, verdict, target_fid, unlike, {}, tuple(metrics))
 
@@ -130,7 +131,7 @@ def compare_groups(
     for group in groups.groups_of(df):
         known = baseline if baseline in set(group.runs["block"]) else None
         comparison = compare(group.runs, known, target_fid=target_fid)
-        order = words.order_by_rate(leaders_by_rate(group.at_all_rates))
+        order = order_by_rate(leaders_by_rate(group.at_all_rates))
         text = f"{comparison.sentence} {order}".rstrip()
         comparisons.append(replace(comparison, apart=group.apart, sentence=text))
     return comparisons
@@ -221,32 +222,3 @@ def _beside(blocks: list[str], fids: Values, baseline: str) -> pd.DataFrame:
     # Nothing is inferred about a block beside itself.
     table.loc[baseline, list(INFERRED)] = math.nan
     return table
-
-
-def _remarks(final: pd.DataFrame, group: dict[str, Any]) -> list[str]:
-    """Notes that qualify the verdict."""
-    remarks = []
-    if final.groupby("block")["seed"].agg(frozenset).nunique() > 1:
-        remarks.append(words.DIFFERENT_SEEDS)
-    if "lr" not in group:
-        remarks.append(words.differ_between_blocks("Learning rates", _by_block(final, "lr")))
-    if "device" not in group:
-        remarks.append(words.DIFFERENT_DEVICES)
-    known = final[final["backend"] != ""]
-    if known["backend"].nunique() > 1:
-        remarks.append(words.differ_between_blocks("Backends", _by_block(known, "backend")))
-    spiked = final[final["loss_spike"].notna()]
-    if not spiked.empty:
-        of_block = spiked.groupby("block")["seed"].agg(list)
-        seeds = {block: of_block[block] for block in in_order(spiked["block"])}
-        clipped = all("train.grad_clip" in json.loads(recipe) for recipe in spiked["recipe"])
-        worst = spiked["loss_spike"].max()
-        remarks.append(words.spikes(seeds, len(final), worst, clipped=clipped))
-    return remarks
-
-
-def _by_block(final: pd.DataFrame, column: str) -> dict[str, str]:
-    """The values of each block's runs, as text."""
-    write = "{:g}".format if column == "lr" else str
-    values = final.groupby("block")[column].unique()
-    return {block: "/".join(map(write, values[block])) for block in in_order(final["block"])}
