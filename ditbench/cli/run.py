@@ -14,7 +14,7 @@ from ditbench.cli.options import Blocks, option, parse_blocks, parse_seeds, prin
 from ditbench.cli.output import load_sweeps, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate, takes
 from ditbench.cli.training import interruptible, print_forecast
-from ditbench.rundir import TUNING
+from ditbench.rundir import PLANNED_SEEDS, TUNING
 
 if TYPE_CHECKING:
     from ditbench.runs.plan import Plan, Task
@@ -72,7 +72,8 @@ def run(
     say = progress(quiet=quiet)
     tasks, notes = match_sizes(configs, resolve_all(configs, device), options.match, say)
     plans = _plan_tuned(tasks, out, say) if lr == TUNED else plan_tasks(tasks, out)
-    plans = [plan.with_notes(notes.get(plan.config.block, {})) for plan in plans]
+    planned = {PLANNED_SEEDS: len(seed_list or [base.seed])}
+    plans = [plan.with_notes(planned | notes.get(plan.config.block, {})) for plan in plans]
     if dry_run:
         print_forecast(plans, as_json=as_json, quiet=quiet)
     else:

@@ -70,10 +70,10 @@ def match_sizes(
 ) -> tuple[list[Task], dict[str, dict[str, Any]]]:
     """The tasks with widths at which an amount, one of `MATCHED`, is that of `REFERENCE`.
 
-    With None they are unchanged. Depth and patch size stay. Options of a block whose defaults depend on the width follow it: so
-    `configs` are those that `resolve_all` made `tasks` of. They may differ in block, seed and
-    learning rate. `say` announces the width of each block; also returned are, by block, the
-    entries of env.json that record it.
+    With None they are unchanged. Depth and patch size stay. Options of a block whose defaults
+    depend on the width follow it: so `configs` are those that `resolve_all` made `tasks` of. They
+    may differ in block, seed and learning rate. `say` announces the width of each block; also
+    returned are, by block, the entries of env.json that record it.
 
     Raises:
         DitbenchError: an unknown `by`, or a model that cannot be built.
