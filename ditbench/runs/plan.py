@@ -183,6 +183,10 @@ def resolve(config: RunConfig, dataset: ImageDataset, device: torch.device) -> T
     """
     objective = build_objective(config)
     asked = None if config.eval.sampler == "auto" else config.eval.sampler
+    steps, final_steps = config.eval.sampling_steps, config.eval.final_sampling_steps
+    sampler = objective.check_sampling(asked, steps)
+    if final_steps is not None:
+        objective.check_sampling(asked, final_steps)
     external = external_block(config.block)
     resolved = config.with_values(
         block=check_block(config.block),
@@ -190,7 +194,8 @@ def resolve(config: RunConfig, dataset: ImageDataset, device: torch.device) -> T
         data__digest=dataset.digest,
         options=block_options(config.block, config.model.size, config.options),
         train__precision=resolve_precision(config.train.precision, device),
-        eval__sampler=objective.check_sampling(asked, config.eval.sampling_steps),
+        eval__sampler=sampler,
+        eval__final_sampling_steps=None if final_steps == steps else final_steps,
     )
     return Task(resolved, dataset, objective, device)
 

@@ -62,7 +62,7 @@ def split_groups(df: pd.DataFrame) -> list[pd.DataFrame]:
 
 def differences(df: pd.DataFrame) -> Values:
     """The keys that keep runs from being ranked together, each with its values."""
-    found = _several(_values(df, ALIKE) | _recipe_values(df))
+    found = _several(_values(df, _alike([df])) | _recipe_values(df))
     if found:
         return found
     runs = _ambiguous(df)
@@ -75,11 +75,12 @@ def distinctions(parts: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:
     A configuration key that some set leaves unset has the value None there. Fingerprints are named
     only where nothing else distinguishes two sets.
     """
-    keys = (*ALIKE, "lr", "fingerprint")
+    alike = _alike(parts)
+    keys = (*alike, "lr", "fingerprint")
     facts = [_common(_values(part, keys) | _recipe_values(part)) for part in parts]
     recipe_keys = sorted({key for each in facts for key in each if "." in key})
     found: list[dict[str, Any]] = [{} for _ in parts]
-    for key in (*ALIKE, *recipe_keys, "lr", "fingerprint"):
+    for key in (*alike, *recipe_keys, "lr", "fingerprint"):
         if key == "fingerprint" and len(_distinct(found)) == len(found):
             break
         if len(_distinct(each.get(key) for each in facts)) > 1:
@@ -97,6 +98,15 @@ def shared(df: pd.DataFrame) -> dict[str, Any]:
 def devices_differ(group: pd.DataFrame) -> bool:
     """Whether these runs were made on different devices, so that seconds are not comparable."""
     return bool(group["device"].nunique() > 1)
+
+
+def _alike(parts: Sequence[pd.DataFrame]) -> list[str]:
+    """The facts `ALIKE`, without the curve's sampling steps where all final scores have the same.
+
+    They would be named twice.
+    """
+    once = all((part["sampling_steps"] == part["curve_sampling_steps"]).all() for part in parts)
+    return [key for key in ALIKE if not (once and key == "curve_sampling_steps")]
 
 
 def _split_if_ambiguous(df: pd.DataFrame, column: str) -> list[pd.DataFrame]:

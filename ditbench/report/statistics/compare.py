@@ -206,7 +206,8 @@ def by_seed(final: pd.DataFrame, blocks: list[str], column: str) -> Values:
 
 def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | None) -> pd.DataFrame:
     """One row per block: means over its seeds, their spread, and what its curves say."""
-    final = df[df["final"]].set_index("path").assign(fid_area=fid_area(df))
+    curve = df[df["curve"]]
+    final = df[df["final"]].set_index("path").assign(fid_area=fid_area(curve))
     grouped = final.groupby("block")
     timed = ["train_seconds", "steps_per_second", "peak_memory_bytes"]
     averaged = ["steps", "train_flops", "fid_area", *(metric.name for metric in metrics), *timed]
@@ -223,7 +224,7 @@ def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | Non
     )
     table[["fid_low", "fid_high"]] = [mean_interval(fid.to_numpy()) for _, fid in grouped["fid"]]
     if target_fid is not None:
-        reaching = to_target(df, target_fid).groupby(final["block"])
+        reaching = to_target(curve, target_fid).groupby(final["block"])
         reached = reaching["steps_to_target"].count()
         # The mean of those that reached it would favor a block for the seeds that did not.
         means = reaching.mean().where(reached == reaching.size())
