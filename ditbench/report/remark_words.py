@@ -3,13 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from ditbench.report.words import listed, seeds_in_words
+
+if TYPE_CHECKING:
+    from ditbench.report.reading.metrics import MetricFacts
+
+# Columns of sizes that blocks may differ in, and their names.
+SIZES = {"parameters": "parameters", "gmacs": "multiply-accumulates"}
 
 DIFFERENT_SEEDS = (
     "Blocks have different seeds: each difference is over the seeds that both blocks have."
 )
 DIFFERENT_DEVICES = "Times, speed and memory are left out: the runs were made on different devices."
+
+
+def other_winners(winners: Mapping[str, Sequence[MetricFacts]]) -> str:
+    """`By the same rule, KID and label accuracy name joint.`; empty for no winners."""
+    if not winners:
+        return ""
+    places = [
+        f"{listed(list(map(_name, metrics)))} {'name' if len(metrics) > 1 else 'names'} {block}"
+        for block, metrics in winners.items()
+    ]
+    return f"By the same rule, {listed(places)}."
+
+
+def _name(metric: MetricFacts) -> str:
+    """`KID`, `FID (held-out)`, `label accuracy`: a title may be shortened for a table."""
+    is_acronym = metric.title[:2].isupper()
+    return metric.title if is_acronym else metric.name.replace("_", " ")
+
+
+def versions(metrics: Sequence[MetricFacts]) -> str:
+    """Which metrics are left out because runs have different versions; empty for none."""
+    if not metrics:
+        return ""
+    names = listed(list(map(_name, metrics)))
+    return f"{names[0].upper()}{names[1:]} left out: computed by different versions."
+
+
+def unequal_sizes(leader: str, ratios: Mapping[str, tuple[str, float]]) -> str:
+    """How much larger the leader is, by size (one of `SIZES`), rival and ratio; may be empty."""
+    if not ratios:
+        return ""
+    parts = [
+        f"{ratio:#.3g} times the {SIZES[size]} of {rival}"
+        for size, (rival, ratio) in ratios.items()
+    ]
+    return f"{leader} has {listed(parts)}."
+
+
+def widths(models: Mapping[str, str]) -> str:
+    """Blocks of equal size have models of different widths."""
+    listed_models = listed([f"{block} {model}" for block, model in models.items()])
+    return (
+        f"Models differ in width ({listed_models}): for one seed, blocks share draws, but not "
+        "initial weights."
+    )
 
 
 def differ_between_blocks(what: str, values: Mapping[str, str]) -> str:

@@ -97,11 +97,15 @@ def _read_run(run: RunDirectory) -> list[Row]:
         "source_sha256": source,
         "budget": _budget(flat, run.config.name),
         "source": source_of(flat),
-        # The part of the configuration that no other column holds. A metric that is computed in
-        # another way is not comparable.
+        # The part of the configuration that no other column holds. An FID that is computed in
+        # another way is not comparable; of other metrics, tables leave out the values.
         "recipe": json.dumps(
             {key: value for key, value in flat.items() if is_recipe(key)}
-            | {f"{each.name}.version": each.version for each in metrics if each.version != 1},
+            | {
+                "fid.version": each.version
+                for each in metrics
+                if each.name == "fid" and each.version != 1
+            },
             sort_keys=True,
             default=str,
         ),
