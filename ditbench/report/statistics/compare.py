@@ -114,8 +114,9 @@ def compare(
         df = df.assign(block=_labels(df))
     blocks = _blocks(df, baseline)
     baseline = baseline or blocks[0]
-    other_versions = versions_differ(df["metrics"])
-    df = df.assign(**{each.name: math.nan for each in other_versions if each.name != "fid"})
+    # Of FID's, only a forced ranking has several versions, and says so itself.
+    other_versions = [each for each in versions_differ(df["metrics"]) if each.name != "fid"]
+    df = df.assign(**{each.name: math.nan for each in other_versions})
     final = df[df["final"]]
     fids = by_seed(final, blocks, "fid")
     plan = plan_of(final)
@@ -131,26 +132,25 @@ def compare(
     if unlike:
         table[list(INFERRED)] = math.nan  # an interval around 1 would be a verdict, too
         table["equivalent"] = False
-        text = verdict_words.forced(unlike)
+        sentences = [verdict_words.forced(unlike)]
     else:
         spiked = by_seed(final.assign(spiked=final["loss_spike"].notna()), blocks, "spiked") == 1
         rule = partial(decide, blocks, plan=plan, spiked=spiked)
         verdict = rule(fids)
         further = _planning(verdict, final, blocks, fids)
-        sentence = verdict_words.verdict_sentence(verdict, words.fid_title(group))
         by_metric = _by_metric(df, blocks, metrics)
-        found = [
+        sentences = [
+            verdict_words.verdict_sentence(verdict, words.fid_title(group)),
             remark_words.other_winners(other_winners(by_metric, rule, verdict.leader)),
             remark_words.unequal_sizes(verdict.leader, unequal_sizes(final, verdict)),
             *remarks(final, group),
-            remark_words.versions(other_versions),
         ]
-        text = " ".join(filter(None, [sentence, *found]))
+    sentences.append(remark_words.versions(other_versions))
     return Comparison(
         table,
         baseline,
         group,
-        text,
+        " ".join(filter(None, sentences)),
         verdict,
         target_fid=target_fid,
         forced=unlike,
