@@ -14,7 +14,7 @@ from ditbench.cli.options import Blocks, option, parse_blocks, parse_seeds, prin
 from ditbench.cli.output import load_sweeps, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate, takes
 from ditbench.cli.training import interruptible, print_forecast
-from ditbench.rundir import TUNING
+from ditbench.rundir import PLANNED_SEEDS, TUNING
 
 if TYPE_CHECKING:
     from ditbench.runs.plan import Plan, Task
@@ -66,11 +66,14 @@ def run(
         for name in blocks
     ]
 
+    from ditbench.runs.match import match_sizes
     from ditbench.runs.plan import plan_tasks, resolve_all
 
     say = progress(quiet=quiet)
-    tasks = resolve_all(configs, device)
+    tasks, notes = match_sizes(configs, resolve_all(configs, device), options.match, say)
     plans = _plan_tuned(tasks, out, say) if lr == TUNED else plan_tasks(tasks, out)
+    planned = {PLANNED_SEEDS: len(seed_list or [base.seed])}
+    plans = [plan.with_notes(planned | notes.get(plan.config.block, {})) for plan in plans]
     if dry_run:
         print_forecast(plans, as_json=as_json, quiet=quiet)
     else:
@@ -96,7 +99,7 @@ def _plan_tuned(tasks: list[Task], out: Path, say: Callable[[str], None]) -> lis
             "seeds": list(sweep.seeds),
             "budget": str(sweep.budget),
         }
-        plans.append(replace(plan, notes={"tuned_lr": origin}))
+        plans.append(plan.with_notes({"tuned_lr": origin}))
     best = ", ".join(f"{block} {rate:g}" for block, rate in rates.items())
     budget = next(iter(chosen.values())).budget
     say(f"learning rates, tuned with {budget} per run in {place}: {best}")

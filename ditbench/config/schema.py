@@ -160,7 +160,11 @@ class TrainConfig(Section):
 
 
 class EvalConfig(Section):
-    """Sampling for the metrics: `points` evaluations, evenly spaced, the last one at the end."""
+    """Sampling for the metrics: `points` evaluations, evenly spaced, the last one at the end.
+
+    The final model may be scored more often: with another number of steps, and with `draws` draws
+    of noise, whose mean is the final score. The curve along training stays as it is.
+    """
 
     points: Annotated[int, Field(gt=0)] = 6
     samples: Annotated[int, Field(gt=1, le=10**7)] = 2_000
@@ -168,6 +172,20 @@ class EvalConfig(Section):
     sampling_steps: Annotated[int, Field(gt=0, le=10**6)] = 25
     cfg_scale: Annotated[float, Field(ge=0, le=1e6)] = 1.0
     batch_size: Annotated[int, Field(gt=0, le=10**6)] = 500
+    # The steps of the final score. Unset, they are those of the evaluations along the way.
+    final_sampling_steps: Annotated[int | None, Field(gt=0, le=10**6), Mark.ADDED_LATER] = None
+    # More draws measure the same thing more precisely.
+    draws: Annotated[int, Field(gt=0, le=10**4), Mark.NOT_IDENTITY, Mark.ADDED_LATER] = 1
+
+    @property
+    def steps_of_final(self) -> int:
+        """The sampling steps of the final score."""
+        return self.final_sampling_steps or self.sampling_steps
+
+    @property
+    def extra_draws(self) -> int:
+        """How often the final model is sampled after the last evaluation of the curve."""
+        return self.draws - (self.final_sampling_steps is None)
 
 
 class MetricsConfig(Section):

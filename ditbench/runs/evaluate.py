@@ -37,17 +37,18 @@ class Evaluation:
     sampling_seconds: float
 
 
-def evaluate(run: Plan, scorer: Scorer, model: DiT, stop: StopRequest) -> Evaluation:
+def evaluate(run: Plan, scorer: Scorer, model: DiT, stop: StopRequest, draw: int = 0) -> Evaluation:
     """Sample `eval.samples` images and score them.
 
-    Every model of a run, and every block, gets the same noise, labels and sampler.
+    Every model of a run, and every block, gets the same noise, labels and sampler. Each `draw` has
+    noise of its own; draw 0 is that of the evaluations along the way.
 
     Raises:
         Stopped: between two batches, if a stop was requested.
     """
     started = time.perf_counter()
     labels = balanced_labels(run.config.eval.samples, run.dataset.num_classes)
-    samples = sample_images(model, run, labels, stop)
+    samples = sample_images(model, run, labels, stop, draw)
     synchronize(run.device)
     sampling_seconds = time.perf_counter() - started
     scorer.reset()
@@ -110,7 +111,7 @@ def balanced_labels(count: int, num_classes: int) -> Tensor:
 
 
 def sample_images(
-    model: DiT, task: Task, labels: Tensor, stop: StopRequest | None = None
+    model: DiT, task: Task, labels: Tensor, stop: StopRequest | None = None, draw: int = 0
 ) -> Tensor:
     """Draw one image per label: uint8 (M, C, H, W), on the CPU.
 
@@ -122,14 +123,15 @@ def sample_images(
     """
     config, dataset, device = task.config, task.dataset, next(model.parameters()).device
     shape = (dataset.channels, dataset.height, dataset.width)
-    draws = generator(config.seed, "eval", "noise")
-    ancestral = generator(config.seed, "eval", "ancestral", device=device)
+    number = (draw,) if draw else ()  # draw 0 is that of runs which had no other
+    start = generator(config.seed, "eval", "noise", *number)
+    ancestral = generator(config.seed, "eval", "ancestral", *number, device=device)
     images = []
     with _network(model, device, config.train.precision) as network:
         for asked in labels.split(config.eval.batch_size):
             if stop is not None:
                 stop.check()
-            noise = torch.randn(len(asked), *shape, generator=draws)
+            noise = torch.randn(len(asked), *shape, generator=start)
             x = task.objective.sample(
                 network,
                 noise.to(device, non_blocking=True),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ditbench.config import read_toml
@@ -22,7 +24,7 @@ from ditbench.runs.sample import save_run_grid
 from ditbench.training.checkpoint import Saver, resume
 from ditbench.training.nonfinite import Diverged
 from ditbench.training.stop import Stopped, StopRequest
-from ditbench.training.trainer import EvaluationDue, Logged, Trainer
+from ditbench.training.trainer import Logged, Trainer
 
 if TYPE_CHECKING:
     from ditbench.metrics.score import Scorer
@@ -80,13 +82,14 @@ def _train(run: Plan, scorer: Scorer, reporter: Reporter, stop: StopRequest) -> 
                 saver.save_if_due()
             else:
                 memory.stop()
-                row = _evaluate(run, scorer, trainer, event, stop)
+                row = _evaluate(run, scorer, trainer, stop)
                 # The row comes first: a checkpoint asserts that all rows before it are written.
                 run.directory.append_evaluation(row)
                 trainer.evaluated()
                 saver.save()
                 reporter.evaluated(row)
                 memory.start()
+        _score_final(run, scorer, trainer, reporter, stop)
     except Stopped:
         saver.save()
         raise
@@ -152,25 +155,44 @@ def stale_run(run: Plan) -> RunDirectory | None:
     return None
 
 
+def _score_final(
+    run: Plan, scorer: Scorer, trainer: Trainer, reporter: Reporter, stop: StopRequest
+) -> None:
+    """Write final.csv, one row per draw, where the final score is not that of the last evaluation.
+
+    Draws that an interrupted run has made are kept.
+    """
+    config, directory = run.config.eval, run.directory
+    done = len(directory.read_finals())
+    if config.extra_draws <= 0 or done >= config.draws:
+        return
+    steps = config.steps_of_final
+    final = replace(run, config=run.config.with_values(eval__sampling_steps=steps))
+    reporter.scoring(config.draws - done, steps)
+    for draw in range(done, config.draws):
+        if draw == 0 and config.final_sampling_steps is None:
+            row = directory.read_evaluations()[-1]
+        else:
+            row = _evaluate(final, scorer, trainer, stop, draw)
+        directory.append_final({"draw": draw, **row})
+        reporter.evaluated(row)
+
+
 def _evaluate(
-    run: Plan, scorer: Scorer, trainer: Trainer, due: EvaluationDue, stop: StopRequest
+    run: Plan, scorer: Scorer, trainer: Trainer, stop: StopRequest, draw: int = 0
 ) -> dict[str, Any]:
-    """Evaluate, write the sample grid, and return the row of eval.csv."""
-    evaluation = evaluate(run, scorer, trainer.ema.model, stop)
-    path, classes = run.directory.samples(due.step), run.dataset.num_classes
-    save_run_grid(path, evaluation.samples, evaluation.labels, classes)
-    config = run.config
-    suffix = f"_{metric_suffix(config.eval.samples)}"
-    metrics = {
-        metric.name + suffix * metric.depends_on_samples: evaluation.metrics[metric.name]
-        for metric in scorer.metrics
-    }
+    """Evaluate, write the sample grid of draw 0, and return the row of eval.csv."""
+    evaluation = evaluate(run, scorer, trainer.ema.model, stop, draw)
+    if draw == 0:
+        path, classes = run.directory.samples(trainer.step), run.dataset.num_classes
+        save_run_grid(path, evaluation.samples, evaluation.labels, classes)
+    config, columns = run.config, _metric_columns(run, scorer)
     return {
-        "step": due.step,
-        "images": due.images,
-        "train_flops": run.train_flops(due.step),
-        "seconds": due.seconds,
-        **metrics,
+        "step": trainer.step,
+        "images": trainer.images,
+        "train_flops": run.train_flops(trainer.step),
+        "seconds": trainer.seconds,
+        **{column: evaluation.metrics[name] for name, column in columns.items()},
         "features": config.metrics.features,
         "samples": config.eval.samples,
         "sampler": config.eval.sampler,
@@ -179,6 +201,14 @@ def _evaluate(
         "ema_decay": config.train.ema_decay,
         "sampling_seconds": evaluation.sampling_seconds,
         "eval_seconds": evaluation.seconds,
+    }
+
+
+def _metric_columns(run: Plan, scorer: Scorer) -> dict[str, str]:
+    """The column in eval.csv and final.csv of each metric, by its name."""
+    suffix = f"_{metric_suffix(run.config.eval.samples)}"
+    return {
+        metric.name: metric.name + suffix * metric.depends_on_samples for metric in scorer.metrics
     }
 
 
@@ -208,8 +238,15 @@ def _write_description(run: Plan, facts: dict[str, Any], *, resumed: bool) -> No
 
 
 def _result(run: Plan, trainer: Trainer, scorer: Scorer, memory: PeakMemory) -> dict[str, Any]:
-    """The contents of result.json. Sums come from eval.csv: a resumed run has several parts."""
-    rows = run.directory.read_evaluations()
+    """The contents of result.json. Sums come from the tables: a resumed run has several parts."""
+    rows, finals = run.directory.read_evaluations(), run.directory.read_finals()
+    final = dict(finals[0] if finals else rows[-1])
+    if finals:
+        del final["draw"]
+        for column in _metric_columns(run, scorer).values():
+            final[column] = fmean(row[column] for row in finals)
+    # Without steps of its own, draw 0 is the last evaluation.
+    rows += finals if run.config.eval.final_sampling_steps else finals[1:]
     sampling_seconds = sum(row["sampling_seconds"] for row in rows)
     return {
         "preset": run.config.preset,
@@ -230,5 +267,5 @@ def _result(run: Plan, trainer: Trainer, scorer: Scorer, memory: PeakMemory) -> 
         "device": environment.device_name(run.device),
         "metrics": [metric.describe() for metric in scorer.metrics],
         "scoring": scorer.describe(run.config.eval.samples),
-        "final": rows[-1],
+        "final": final,
     }
