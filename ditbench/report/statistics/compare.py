@@ -31,7 +31,7 @@ class Comparison:
     """The comparison of a group of comparable runs.
 
     Attributes:
-        table: one row per block, ascending in `fid`; docs/api.md describes its columns.
+        table: one row per block, ascending in geometric mean FID; docs/api.md has its columns.
         baseline: the block that differences and ratios refer to.
         group: the facts that all runs share: key to value.
         sentence: the conclusion, in words.
@@ -123,10 +123,11 @@ def compare(
     metrics = metrics_of(final["metrics"])
     table = _means(df, metrics, target_fid).loc[blocks]
     scale = fitting_scale(fids, "log")
-    order = means(fids, scale)  # as in the verdict
-    table["fid_geometric"] = order if scale == "log" else math.nan
-    table = table.assign(**_beside(blocks, fids, baseline, plan), order=order)
-    table = table.sort_values(["order", "block"]).drop(columns="order").reset_index()
+    centres = means(fids, scale)
+    table["fid_geometric"] = centres if scale == "log" else math.nan
+    table = table.assign(**_beside(blocks, fids, baseline, plan))
+    # The order of the verdict.
+    table = table.iloc[np.lexsort((np.array(blocks), centres))].rename_axis("block").reset_index()
     group = groups.shared(final)
     verdict = further = None
     if unlike:
