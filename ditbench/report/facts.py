@@ -105,7 +105,7 @@ FACTS = (
          best="low"),
     Fact("loss_spike", "float64"),
     Fact("loss_spike_step", "float64"),
-    Fact("metrics"),
+    Fact("metrics", keys=("metrics.extra", "metrics.also")),
 )  # fmt: skip
 
 BY_NAME = {fact.name: fact for fact in FACTS}

@@ -13,7 +13,7 @@ from ditbench.data import load_dataset
 from ditbench.data.dataset import ImageDataset
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
-from ditbench.metrics import extractor_class
+from ditbench.metrics import extractor_class, metric_classes
 from ditbench.models.cost import Cost, count
 from ditbench.models.dit import DiT
 from ditbench.models.ops import PLAIN, Ops
@@ -100,7 +100,10 @@ def resolve_all(configs: list[RunConfig], device: torch.device) -> list[Task]:
         check_options([each.block for each in configs], config.model.size, config.options)
         dataset = read(config.data.name, config.data.path)
         _check_data(config, dataset)
-        extractor_class(config.metrics.features, dataset)
+        for features in (config.metrics.features, *config.metrics.also):
+            extractor_class(features, dataset)
+        if config.metrics.extra:
+            metric_classes(config.metrics.extra)
         tasks.append(resolve(config, dataset, device))
     return tasks
 
