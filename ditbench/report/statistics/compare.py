@@ -132,7 +132,6 @@ def compare(
     verdict = further = None
     if unlike:
         table[list(INFERRED)] = math.nan  # an interval around 1 would be a verdict, too
-        table["equivalent"] = False
         sentences = [verdict_words.forced(unlike)]
     else:
         spiked = by_seed(final.assign(spiked=final["loss_spike"].notna()), blocks, "spiked") == 1
@@ -269,13 +268,14 @@ def _beside(blocks: list[str], fids: Values, baseline: str, plan: SeedPlan) -> p
     table["fid_ratio"] = [pair.ratio for pair in pairs]
     table["p_value"] = [pair.p_value for pair in pairs]
     table["p_bonferroni"] = [pair.p_bonferroni for pair in pairs]
-    table["equivalent"] = [pair.equivalent for pair in pairs]
+    known = [not math.isnan(pair.uncorrected.low) for pair in pairs]
+    table["equivalent"] = [float(pair.equivalent) for pair in pairs]
+    table.loc[~np.array(known), "equivalent"] = math.nan
     for name in ("difference", "ratio"):
         ends = [getattr(pair, f"{name}_interval") for pair in pairs]
         table[[f"fid_{name}_low", f"fid_{name}_high"]] = ends
     # Nothing is inferred about a block beside itself.
     table.loc[baseline, list(INFERRED)] = math.nan
-    table.loc[baseline, "equivalent"] = False
     return table
 
 

@@ -292,7 +292,6 @@ def test_a_forced_ranking_infers_nothing_even_with_many_seeds(make_run, results)
     assert comparison.table[list(INFERRED)].isna().all(axis=None)
     ratio = stats.gmean([5, 6, 7, 8, 9]) / stats.gmean([20, 21, 22, 23, 24])
     assert comparison.table["fid_ratio"].tolist() == pytest.approx([ratio, 1])
-    assert not comparison.table["equivalent"].any()
     assert comparison.table["steps"].tolist() == [2400, 1200]
     for kind in ("md", "latex"):
         text = render_comparisons([comparison], kind)
