@@ -10,6 +10,7 @@ from ditbench.errors import DitbenchError
 from ditbench.runs.match import match_sizes
 from ditbench.runs.plan import count_cost, plan_tasks, resolve_all
 from ditbench.runs.run import execute
+from ditbench.runs.sweep import plan_sweep
 
 CPU = torch.device("cpu")
 
@@ -75,6 +76,13 @@ def test_without_an_amount_nothing_changes_and_another_is_unknown():
     assert (tasks[0].config.model.hidden_size, notes, said) == (64, {}, [])
     with pytest.raises(DitbenchError, match="unknown amount to match 'gmac'"):
         match("gmac", "in-context")
+
+
+def test_a_sweep_has_the_same_widths(tmp_path):
+    base, blocks, grid = load("digits"), ["adaln-zero", "adaln"], {"rates": [1e-3], "seeds": [1000]}
+    plans = plan_sweep(base, blocks, tmp_path, CPU, **grid, fraction=0.1, match="parameters")
+    assert [plan.cost.model for plan in plans] == ["64x4x4/2", "68x4x4/2"]
+    assert [sorted(plan.notes) for plan in plans] == [["sweep"], ["match", "sweep"]]
 
 
 def test_a_matched_run_is_an_ordinary_run_of_that_model(tmp_path):

@@ -110,8 +110,9 @@ def test_a_matched_group_stands_beside_the_groups_of_each_model(make):
     assert matched.apart == {"model": "widths of equal parameters"}
 
 
-def test_the_reference_runs_are_grouped_as_before():
-    df = load_results(REFERENCE)
+@pytest.mark.parametrize("place", ["digits", "pilot"])
+def test_runs_of_one_width_are_grouped_by_their_model(place):
+    df = load_results(REFERENCE / place)
     alike = [*(c for c in df.columns if c in ("dataset", "model", "objective")), "recipe", "lr"]
     groups = split_groups(df)
     assert len(groups) == df.groupby(alike).ngroups
