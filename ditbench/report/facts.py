@@ -119,7 +119,7 @@ SHARED = (*ALIKE, "schema", "lr", "device", "source", "backend")
 # and forced rankings have none.
 INFERRED = (
     *("fid_difference_low", "fid_difference_high", "fid_ratio_low", "fid_ratio_high"),
-    *("p_value", "p_bonferroni"),
+    *("p_value", "p_bonferroni", "equivalent"),
 )
 
 # The blocks of the DiT paper in the order of its section 3.2.

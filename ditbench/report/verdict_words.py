@@ -31,7 +31,7 @@ def verdict_sentence(verdict: Verdict, title: str) -> str:
     """The verdict in words; `title` is that of the metric, such as `FID-2K`."""
     if not verdict.rivals:
         return (
-            f"Only {verdict.leader} was run ({title} {verdict.value:.2f}); "
+            f"Only {verdict.leader} was run ({_mean(verdict, title)} {verdict.value:.2f}); "
             "`ditbench run --block paper` adds blocks to compare it with."
         )
     if verdict.unplanned is not None:
@@ -66,15 +66,14 @@ def percent(level: float) -> str:
 def _leads(verdict: Verdict, title: str) -> str:
     """Which block leads, and the distance of the next, without a test."""
     second = verdict.rivals[0]
-    lead = f"{verdict.leader} has the {_best_mean(verdict, title)}, {verdict.value:.2f}"
+    lead = f"{verdict.leader} has the lowest {_mean(verdict, title)}, {verdict.value:.2f}"
     if second.paired.n:
         lead += f"; the next, {second.block}, {_has_times(second.paired)}"
     return lead
 
 
-def _best_mean(verdict: Verdict, title: str) -> str:
-    mean = "geometric mean" if verdict.scale == "log" else "mean"
-    return f"lowest {mean} {title}"
+def _mean(verdict: Verdict, title: str) -> str:
+    return f"{'geometric mean' if verdict.scale == 'log' else 'mean'} {title}"
 
 
 def _too_few_seeds(verdict: Verdict) -> str:
@@ -104,9 +103,8 @@ def _exploratory(verdict: Verdict, title: str) -> str:
 def _winner(verdict: Verdict, title: str) -> str:
     second, others = verdict.rivals[0], len(verdict.rivals)
     ratios = [rival.paired.uncorrected.low for rival in verdict.rivals]
-    mean = "geometric mean" if verdict.scale == "log" else "mean"
     text = (
-        f"{verdict.leader} leads with a {mean} {title} of {verdict.value:.2f}; the next, "
+        f"{verdict.leader} leads with a {_mean(verdict, title)} of {verdict.value:.2f}; the next, "
         f"{second.block}, {_has_times(second.paired)}"
     )
     if others == 1:
@@ -149,7 +147,7 @@ def _no_winner(verdict: Verdict, title: str) -> str:
         blocks.append(f"{len(near) - _MOST_NAMED} more")
     corrected = ", Bonferroni-corrected" if len(verdict.rivals) > 1 else ""
     return (
-        f"No block is significantly best: {verdict.leader} has the {_best_mean(verdict, title)}, "
+        f"No block is significantly best: {verdict.leader} has the lowest {_mean(verdict, title)}, "
         f"{verdict.value:.2f}, but it is not significantly better than {listed(blocks)}; "
         f"paired t test over {verdict.seeds} seeds{corrected}{_needed(verdict)}."
     )

@@ -31,7 +31,7 @@ class Comparison:
     """The comparison of a group of comparable runs.
 
     Attributes:
-        table: one row per block, ascending in `fid`; docs/api.md describes its columns.
+        table: one row per block, ascending in geometric mean FID; docs/api.md has its columns.
         baseline: the block that differences and ratios refer to.
         group: the facts that all runs share: key to value.
         sentence: the conclusion, in words.
@@ -123,15 +123,15 @@ def compare(
     metrics = metrics_of(final["metrics"])
     table = _means(df, metrics, target_fid).loc[blocks]
     scale = fitting_scale(fids, "log")
-    order = means(fids, scale)  # as in the verdict
-    table["fid_geometric"] = order if scale == "log" else math.nan
-    table = table.assign(**_beside(blocks, fids, baseline, plan), order=order)
-    table = table.sort_values(["order", "block"]).drop(columns="order").reset_index()
+    centres = means(fids, scale)
+    table["fid_geometric"] = centres if scale == "log" else math.nan
+    table = table.assign(**_beside(blocks, fids, baseline, plan))
+    # The order of the verdict.
+    table = table.iloc[np.lexsort((np.array(blocks), centres))].rename_axis("block").reset_index()
     group = groups.shared(final)
     verdict = further = None
     if unlike:
         table[list(INFERRED)] = math.nan  # an interval around 1 would be a verdict, too
-        table["equivalent"] = False
         sentences = [verdict_words.forced(unlike)]
     else:
         spiked = by_seed(final.assign(spiked=final["loss_spike"].notna()), blocks, "spiked") == 1
@@ -268,13 +268,14 @@ def _beside(blocks: list[str], fids: Values, baseline: str, plan: SeedPlan) -> p
     table["fid_ratio"] = [pair.ratio for pair in pairs]
     table["p_value"] = [pair.p_value for pair in pairs]
     table["p_bonferroni"] = [pair.p_bonferroni for pair in pairs]
-    table["equivalent"] = [pair.equivalent for pair in pairs]
+    known = [not math.isnan(pair.uncorrected.low) for pair in pairs]
+    table["equivalent"] = [float(pair.equivalent) for pair in pairs]
+    table.loc[~np.array(known), "equivalent"] = math.nan
     for name in ("difference", "ratio"):
         ends = [getattr(pair, f"{name}_interval") for pair in pairs]
         table[[f"fid_{name}_low", f"fid_{name}_high"]] = ends
     # Nothing is inferred about a block beside itself.
     table.loc[baseline, list(INFERRED)] = math.nan
-    table.loc[baseline, "equivalent"] = False
     return table
 
 

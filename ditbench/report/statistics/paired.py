@@ -131,7 +131,8 @@ def paired(
 
 def _of_ratio(logs: Values, alpha: float) -> Interval:
     """The interval of a ratio, from the differences of logarithms."""
-    low, high = np.exp(mean_interval(logs, alpha))
+    with np.errstate(over="ignore"):  # of two seeds, an interval may have no end
+        low, high = np.exp(mean_interval(logs, alpha))
     return Interval(float(low), float(high))
 
 

@@ -96,14 +96,14 @@ def planning(
     chosen = chosen[:, ~np.isnan(chosen).any(axis=0)]
     if verdict.scale != "log" or not rivals or chosen.shape[1] < 2:
         return None
-    ends = [abs(math.log(end)) for each in rivals for end in each.paired.uncorrected]
+    ends = [end for each in rivals for end in each.paired.uncorrected if 0 < end < math.inf]
     return Planning(
         verdict.leader,
         tuple(names[1:]),
         residual_deviation(np.log(chosen)),
         chosen.shape[1],
         verdict.looks,
-        1 - math.exp(-min(ends)),
+        1 - math.exp(-min((abs(math.log(end)) for end in ends), default=0.0)),
         len(blocks),
         seconds,
         device,

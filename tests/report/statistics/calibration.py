@@ -285,5 +285,7 @@ def power_table() -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    print(render(calibrate(reference_fids(), 20_000), COLUMNS, "md"))
+    rows = calibrate(reference_fids(), 20_000)
+    marked = [row | {"source": row["source"] + " *" * (not row["is_rule"])} for row in rows]
+    print(render(marked, COLUMNS, "md"))
     print(render(power_table(), POWER_COLUMNS, "md"), end="")
