@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.models.sizes import ModelSize
@@ -35,6 +35,22 @@ class Mark(Enum):
 Location = Annotated[Path | None, Field(strict=False), Mark.NOT_IDENTITY]
 # A number that a block defines: a rank, a count of tokens.
 Option = Annotated[int, Field(gt=0, le=65_536)]
+
+
+def split_names(given: Any) -> Any:
+    """The names in a text that separates them by commas; anything else as it is."""
+    if not isinstance(given, str):
+        return given
+    return [name for part in given.split(",") if (name := part.strip())]
+
+
+# A list of names in TOML, or one text with commas: `--set metrics.also=a,b`.
+Names = Annotated[
+    tuple[str, ...],
+    Field(strict=False),
+    BeforeValidator(split_names),
+    Mark.NOT_IDENTITY,
+]
 
 
 class Section(BaseModel):
@@ -176,10 +192,21 @@ class EvalConfig(Section):
 
 
 class MetricsConfig(Section):
-    """The network whose features the metrics use."""
+    """The network whose features the metrics use, and further metrics.
+
+    `extra` names metrics beside the default ones. `also` names further features: the same samples
+    are scored in them, too. Neither changes what is trained or sampled.
+    """
 
     features: str = "digits"
     inception_weights: Location = None
+    extra: Annotated[Names, Mark.ADDED_LATER] = ()
+    also: Annotated[Names, Mark.ADDED_LATER] = ()
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """`also` without repetitions, and without `features`."""
+        return tuple(name for name in dict.fromkeys(self.also) if name != self.features)
 
 
 class ExternalBlockConfig(Section):

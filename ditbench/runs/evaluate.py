@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ditbench.data.dataset import to_uint8
-from ditbench.metrics import create_extractor
+from ditbench.metrics import create_extractor, extractor_class
 from ditbench.metrics.real import real_statistics
 from ditbench.models.dit import DiT
 from ditbench.runs.labels import scored_labels
@@ -62,20 +62,49 @@ def evaluate(run: Plan, scorer: Scorer, model: DiT, stop: StopRequest, draw: int
     return Evaluation(metrics, samples, labels, time.perf_counter() - started, sampling_seconds)
 
 
-def create_scorer(run: Plan) -> Scorer:
-    """The scorer of a run.
+def create_scorer(run: Plan, begun: Mapping[str, int] | None = None) -> Scorer:
+    """The scorer of a run; `begun` are the metrics of a run to be resumed, see `choose`.
 
     Raises:
-        DitbenchError: the extractor's weights are missing or damaged.
+        DitbenchError: an extractor's weights are missing or damaged.
     """
     # Imported here: torchmetrics takes seconds to import, and a dry run does not need it.
-    from ditbench.metrics.score import Scorer
+    from ditbench.metrics.choice import HELD_OUT_SUFFIX, also_of
+    from ditbench.metrics.score import Scorer, Space
+
+    metrics, dataset, device = run.config.metrics, run.dataset, run.device
+    also = metrics.further if begun is None else also_of(begun)
+    extractors = [  # all of them before statistics, which may take minutes
+        create_extractor(name, dataset, metrics.inception_weights, device)
+        for name in (metrics.features, *also)
+    ]
+    main, *others = (
+        Space(extractor, real_statistics(dataset, extractor, device)) for extractor in extractors
+    )
+    held_out = None
+    wanted = begun is None or any(name.endswith(HELD_OUT_SUFFIX) for name in begun)
+    if wanted and dataset.held_out is not None:
+        held_out = real_statistics(dataset.held_out, main.extractor, device)
+    return Scorer(
+        main.extractor,
+        main.real,
+        device,
+        held_out=held_out,
+        also=others,
+        extra=metrics.extra,
+        begun=begun,
+    )
+
+
+def metrics_asked(run: Plan) -> dict[str, int]:
+    """The versions of the metrics that a run has if it begins now, by name. Reads no weights."""
+    from ditbench.metrics.choice import choose
 
     metrics = run.config.metrics
-    extractor = create_extractor(
-        metrics.features, run.dataset, metrics.inception_weights, run.device
-    )
-    return Scorer(extractor, real_statistics(run.dataset, extractor, run.device), run.device)
+    features, *also = map(extractor_class, (metrics.features, *metrics.further))
+    held_out = run.dataset.load_held_out is not None
+    choices = choose(features, also, metrics.extra, held_out=held_out)
+    return {choice.kind.name: choice.kind.version for choice in choices}
 
 
 def sample_images(

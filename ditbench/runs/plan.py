@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from ditbench.data import load_dataset
 from ditbench.data.dataset import ImageDataset
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
-from ditbench.metrics import extractor_class
+from ditbench.metrics import extractor_class, metric_classes
 from ditbench.models.cost import Cost, count
 from ditbench.models.dit import DiT
 from ditbench.models.ops import PLAIN, Ops
@@ -58,7 +58,7 @@ class Plan(Task):
     budget: Budget
     backend: Backend = PLAIN_BACKEND
     begun: str | None = None  # the backend that a run to be resumed was begun with
-    # Further entries of env.json: the origin of a learning rate, or a sweep.
+    # Further entries of env.json: the origin of a learning rate or a width, or a sweep.
     notes: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -73,6 +73,10 @@ class Plan(Task):
         # On a GPU the steps become a CUDA graph.
         first = WARM_UP + 1 if self.device.type == "cuda" else int(self.backend.compiles)
         return max(first, REHEARSAL if self.budget.steps is None else 0)
+
+    def with_notes(self, notes: dict[str, Any]) -> Plan:
+        """The same plan with further entries of env.json."""
+        return replace(self, notes=self.notes | notes)
 
     def train_flops(self, steps: int) -> float:
         """The floating-point operations of training: 3 x forward MACs x 2 x images."""
@@ -97,7 +101,10 @@ def resolve_all(configs: list[RunConfig], device: torch.device) -> list[Task]:
         check_options([each.block for each in configs], config.model.size, config.options)
         dataset = read(config.data.name, config.data.path)
         _check_data(config, dataset)
-        extractor_class(config.metrics.features, dataset)
+        for features in (config.metrics.features, *config.metrics.also):
+            extractor_class(features, dataset)
+        if config.metrics.extra:
+            metric_classes(config.metrics.extra)
         tasks.append(resolve(config, dataset, device))
     return tasks
 

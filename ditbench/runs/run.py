@@ -15,8 +15,14 @@ from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.plugins.lookup import external_block, package_of
 from ditbench.rundir import RunDirectory, metric_suffix
-from ditbench.runs import environment
-from ditbench.runs.evaluate import Evaluation, create_scorer, evaluate, sample_images
+from ditbench.runs import begun, environment
+from ditbench.runs.evaluate import (
+    Evaluation,
+    create_scorer,
+    evaluate,
+    metrics_asked,
+    sample_images,
+)
 from ditbench.runs.lock import locked
 from ditbench.runs.memory import PeakMemory
 from ditbench.runs.plan import Plan, build_trainer
@@ -52,7 +58,7 @@ def execute(
     if not directory.is_complete():
         # Missing weights of a feature extractor are found before anything is written.
         with training_errors(run):
-            scorer = create_scorer(run)
+            scorer = create_scorer(run, begun.begun_metrics(directory))
         with locked(directory.lock):
             # Another process may have completed the run in the meantime.
             if not directory.is_complete():
@@ -73,7 +79,7 @@ def _train(run: Plan, scorer: Scorer, reporter: Reporter, stop: StopRequest) -> 
     memory.start()
     trainer = build_trainer(run)
     stop.check()  # before anything is written
-    _open(run, trainer, reporter)
+    _open(run, trainer, scorer, reporter)
     reporter.started(run, trainer.step, trainer.seconds)
     saver = Saver(run.directory, trainer)
     try:
@@ -111,7 +117,7 @@ def _rehearse(run: Plan) -> None:
             trainer.update()
 
 
-def _open(run: Plan, trainer: Trainer, reporter: Reporter) -> None:
+def _open(run: Plan, trainer: Trainer, scorer: Scorer, reporter: Reporter) -> None:
     """Restore trainer and directory from the last checkpoint, or start from step 0."""
     directory = run.directory
     resumed = resume(directory, trainer, reporter.warned)
@@ -120,17 +126,25 @@ def _open(run: Plan, trainer: Trainer, reporter: Reporter) -> None:
             f"{run.config.block} has changed since {stale.path}, which is not resumed: "
             "this is a new run"
         )
-    if not (resumed and directory.is_described()):
-        _write_description(run, _environment_facts(run), resumed=resumed)
-    elif run.begun not in (None, run.backend.name):
+    if resumed and (difference := begun.changed(scorer.versions, metrics_asked(run))):
+        reporter.warned(f"{directory.path} resumes with the metrics it began with: {difference}")
+    before: dict[str, Any] = {}
+    with suppress(DitbenchError):  # a missing or damaged file is written again
+        before = read_json(directory.environment)
+    if not (resumed and before and directory.is_described()):
+        _write_description(run, _environment_facts(run, scorer), resumed=resumed)
+        return
+    facts: dict[str, Any] = {}
+    if run.begun not in (None, run.backend.name):
         why = f" ({run.backend.fallback})" if run.backend.fallback else ""
         reporter.warned(
             f"{directory.path} resumes with the backend {run.backend.name}{why}; "
             f"it was begun with {run.begun}"
         )
-        facts = read_json(directory.environment) | run.backend.describe()
-        facts["backend_changed_at_step"] = trainer.step
-        _write_description(run, facts, resumed=True)
+        facts = run.backend.describe() | {"backend_changed_at_step": trainer.step}
+    if facts or begun.RECORD not in before:
+        before.setdefault(begun.RECORD, scorer.versions)
+        _write_description(run, before | facts, resumed=True)
 
 
 def stale_run(run: Plan) -> RunDirectory | None:
@@ -215,9 +229,10 @@ def _metric_columns(run: Plan, scorer: Scorer) -> dict[str, str]:
     }
 
 
-def _environment_facts(run: Plan) -> dict[str, Any]:
+def _environment_facts(run: Plan, scorer: Scorer) -> dict[str, Any]:
     """The contents of env.json."""
     facts = environment.describe(run.device) | run.backend.describe() | run.notes
+    facts[begun.RECORD] = scorer.versions
     external = external_block(run.config.block)
     if external and (package := package_of(external.defined_at)):
         facts["strategy_package"] = package

@@ -117,6 +117,14 @@ def metrics_of(texts: Iterable[str]) -> list[MetricFacts]:
     return [found[name] for name in dict.fromkeys([*first, *found])]
 
 
+def versions_differ(texts: Iterable[str]) -> list[MetricFacts]:
+    """The metrics that some cells of the column `metrics` have in several versions."""
+    unique = list(dict.fromkeys(texts))
+    versions = {(each.name, each.version) for text in unique for each in metrics_of([text])}
+    names = [name for name, _ in versions]
+    return [metric for metric in metrics_of(unique) if names.count(metric.name) > 1]
+
+
 def _of_blocks(runs: list[Run], names: Iterable[str]) -> list[Run]:
     """The runs of some blocks, or of the members of groups that were run."""
     present = list(dict.fromkeys(run[0]["block"] for run in runs))

@@ -97,11 +97,11 @@ def _read_run(run: RunDirectory) -> list[Row]:
         "source_sha256": source,
         "budget": _budget(flat, run.config.name),
         "source": source_of(flat),
-        # The part of the configuration that no other column holds. A metric that is computed in
-        # another way is not comparable.
+        # The part of the configuration that no other column holds. An FID that is computed in
+        # another way is not comparable; of other metrics, tables leave out the values.
         "recipe": json.dumps(
             {key: value for key, value in flat.items() if is_recipe(key)}
-            | {f"{each.name}.version": each.version for each in metrics if each.version != 1},
+            | {f"{each.name}.version": each.version for each in metrics if _is_other_fid(each)},
             sort_keys=True,
             default=str,
         ),
@@ -128,6 +128,10 @@ def _read_run(run: RunDirectory) -> list[Row]:
     if run.finals.exists():
         return [*rows, facts | final | {"final": True, "curve": False}]
     return [*rows[:-1], rows[-1] | {"final": True}]
+
+
+def _is_other_fid(metric: MetricFacts) -> bool:
+    return metric.name == "fid" and metric.version != 1
 
 
 def _facts(path: Path, values: Row, file: str | None = None) -> Row:
