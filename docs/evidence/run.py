@@ -201,7 +201,7 @@ def make(options: argparse.Namespace, ends: float) -> Iterator[str]:
         mine, elsewhere = seeds_for(card, plans)
         for seed, other in elsewhere.items():
             yield f"{stage.name}, seed {seed}: begun on {other}, so it is left for such a card"
-        for plan in [] if stopped else mine:
+        for plan in [] if stopped else mine:  # a dry run names the first run only
             if not options.any_commit:
                 check_commit(stage, plans, commit, dirty=bool(dirty))
             needed = expected(plan, stage, plans) + (LATER if new else FIRST)
@@ -216,6 +216,8 @@ def make(options: argparse.Namespace, ends: float) -> Iterator[str]:
         hours = sum(expected(plan, stage, plans) + LATER for plan in left) / 3600
         done = len(plans) - len(left)
         table.append(f"{stage.name:12} {len(plans):5} {done:5} {len(left):5} {hours:10.1f}")
+        if stopped and not options.dry_run:  # planning the other stages would take time, too
+            break
     yield "\n".join(table)
 
 
