@@ -201,8 +201,9 @@ def seeds_sentence(planning: Planning) -> str:
         f"is 10% better (5%: {_seeds(less, most)}, 20%: {_seeds(more, most)})"
     )
     if effect is not None and math.isfinite(planning.seconds_of(effect)):
+        number = effect - planning.at_hand
         text += (
-            f"; 10% takes {effect - planning.at_hand} more seeds of {planning.blocks} blocks, "
+            f"; 10% takes {number} more seed{'s' * (number > 1)} of {planning.blocks} blocks, "
             f"about {duration(planning.seconds_of(effect))} on {planning.device}"
         )
     return f"{text}. `ditbench compare --plan` shows more."
