@@ -179,6 +179,18 @@ def _stays(name: str) -> bool:
     return Path(name).name in ("checkpoints", ".lock")
 
 
+def plan_if_tuned(
+    stage: Stage, options: argparse.Namespace, device: torch.device
+) -> tuple[list[Plan], str]:
+    """The runs of a stage, or why its learning rates are not known yet."""
+    try:
+        return stage.plan(options.out, options.data, device), ""
+    except DitbenchError as error:
+        if not stage.tuned:
+            raise
+        return [], f"stage {stage.name} is left: {error.message}"
+
+
 def make(options: argparse.Namespace, ends: float) -> Iterator[str]:
     """Make runs until the list is done or the time is up; yields what to print."""
     device = select_device(options.device)
@@ -191,12 +203,9 @@ def make(options: argparse.Namespace, ends: float) -> Iterator[str]:
     table = [f"{'stage':12} {'runs':>5} {'done':>5} {'left':>5} {'hours left':>10}"]
     stopped = False
     for stage in read_list(options.list, options.stage):
-        try:
-            plans = stage.plan(options.out, options.data, device)
-        except DitbenchError as error:
-            if not stage.tuned:
-                raise
-            yield f"stage {stage.name} is left: {error.message}"  # its sweep is not complete
+        plans, reason = plan_if_tuned(stage, options, device)
+        if reason:
+            yield reason
             continue
         mine, elsewhere = seeds_for(card, plans)
         for seed, other in elsewhere.items():
