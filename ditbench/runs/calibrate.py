@@ -8,7 +8,8 @@ from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
-from ditbench.runs.evaluate import balanced_labels, time_sampling
+from ditbench.runs.evaluate import time_sampling
+from ditbench.runs.labels import balanced_labels
 from ditbench.runs.plan import Plan, build_trainer
 from ditbench.runs.runtime_errors import training_errors
 from ditbench.training import graph
