@@ -217,7 +217,7 @@ UNLIKE = {
     "budget": {"budget__steps": 2400},
     "batch_size": {"train__batch_size": 64},
     "ema_decay": {"train__ema_decay": 0.99},
-    "precision": {"train__precision": "bf16"},
+    "train_precision": {"train__precision": "bf16"},
     "train.weight_decay": {"train__weight_decay": 0.1},
     "model.class_dropout_prob": {"model__class_dropout_prob": 0.2},
 }
