@@ -12,6 +12,7 @@ import typer
 
 from ditbench.cli.options import Blocks, option, parse_blocks, parse_seeds, printed, what
 from ditbench.cli.output import load_sweeps, progress
+from ditbench.cli.paths import check_out
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate, takes
 from ditbench.cli.training import interruptible, print_forecast
 from ditbench.rundir import TUNING
@@ -60,6 +61,7 @@ def run(
     seed_list = None if seeds is None else parse_seeds(seeds)
     rate = None if lr is None or lr == TUNED else parse_rate(lr)
     base, device = options.place(options.configure({"train.lr": rate}))
+    check_out(out, base)
     configs = [
         base.with_values(block=name, seed=seed)
         for seed in seed_list or [base.seed]

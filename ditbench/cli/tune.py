@@ -18,6 +18,7 @@ from ditbench.cli.options import (
     what,
 )
 from ditbench.cli.output import emit, load_sweeps, progress
+from ditbench.cli.paths import check_out
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rates, takes
 from ditbench.cli.training import interruptible, print_forecast
 from ditbench.errors import EXIT_FAILED, DitbenchError
@@ -67,6 +68,7 @@ def tune(
     blocks, rates = parse_blocks(block), parse_rates(lr)
     seed_list = parse_seeds(seeds, FIRST_SEED)
     base, device = options.place(options.configure())
+    check_out(out, base)
 
     from ditbench.report.tuning import Budget, task_of, tuning_columns, tuning_row
     from ditbench.report.words import sweep_title

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from ditbench.errors import DitbenchError, unknown_name
+from ditbench.files import check_utf8
 from ditbench.models.sizes import ModelSize
 
 Table = dict[str, Any]
@@ -31,8 +41,25 @@ class Mark(Enum):
     ADDED_LATER = "added later"
 
 
+
+def _location(value: Any) -> Any:
+    """A path of a user: `~` is the home directory, and `.` gets the name of its folder."""
+    if type(value) is int:  # a folder named 2024
+        value = str(value)
+    if value is None:
+        return None
+    if not isinstance(value, str | Path):
+        raise PydanticCustomError("path", "it is not a path")
+    path = Path(os.path.expanduser(value))  # noqa: PTH111 (that of Path raises for unknown users)
+    check_utf8(path)
+    # Tables name the images by the last part of their path.
+    return path if path.name not in ("", "..") else Path(os.path.abspath(path))  # noqa: PTH100
+
+
 # A path is text in TOML.
-Location = Annotated[Path | None, Field(strict=False), Mark.NOT_IDENTITY]
+Location = Annotated[
+    Path | None, Field(strict=False), BeforeValidator(_location), Mark.NOT_IDENTITY
+]
 # A number that a block defines: a rank, a count of tokens.
 Option = Annotated[int, Field(gt=0, le=65_536)]
 

@@ -9,12 +9,10 @@ import torch
 
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.decode import load_pixels
-from ditbench.data.io.files import Files, ZipFiles, must_exist, shown
+from ditbench.data.io.files import Files, ZipFiles, ignored, must_exist, shown
 from ditbench.errors import DitbenchError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
-# Files that file managers create; hidden files are ignored, too.
-LITTER = ("thumbs.db", "desktop.ini", "__macosx")
 LAYOUT = "expected one folder per class, with images in it: PATH/cat/1.png PATH/dog/1.png"
 
 
@@ -42,7 +40,7 @@ def load_folder(path: Path) -> ImageDataset:
 
 def _classes(path: Path, names: Iterable[str]) -> dict[str, list[str]]:
     """Group the names by class folder, both sorted; a name that ends in `/` is a folder."""
-    tree = sorted((PurePosixPath(name).parts, name) for name in names if not _ignored(name))
+    tree = sorted((PurePosixPath(name).parts, name) for name in names if not ignored(name))
     depth = _depth(tree)
     classes: dict[str, list[str]] = {}
     for parts, name in tree:
@@ -75,8 +73,3 @@ def _depth(tree: list[tuple[tuple[str, ...], str]]) -> int:
 
 def _looks_like_an_image(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
-
-
-def _ignored(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    return any(part.startswith(".") or part.lower() in LITTER for part in parts)
