@@ -136,7 +136,7 @@ def _unfinished(plans: Sequence[Plan], sweep: Sweep) -> tuple[str, str]:
         if config.block == sweep.block and (config.train.lr, config.seed) in sweep.missing:
             return (
                 f"{plan.directory.path} is complete, but cannot be read",
-                "remove that directory and repeat the same command",
+                "move that directory away and repeat the same command",
             )
     return (
         f"no rate is chosen for {sweep.block}: each rate needs each seed, and an earlier sweep has "

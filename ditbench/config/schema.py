@@ -41,7 +41,6 @@ class Mark(Enum):
     ADDED_LATER = "added later"
 
 
-
 def _location(value: Any) -> Any:
     """A path of a user: `~` is the home directory, and `.` gets the name of its folder."""
     if type(value) is int:  # a folder named 2024
