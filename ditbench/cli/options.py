@@ -99,9 +99,9 @@ def parse_seeds(text: str, first: int = 0) -> list[int]:
     return list(range(first, first + count))
 
 
-def parse_classes(text: str) -> list[int]:
-    """Parse class labels such as `0,1,2`; whether the data has them is checked later."""
-    return _whole_numbers(text, "--classes", text)
+def parse_classes(text: str) -> list[str]:
+    """Split names or labels of classes: `cat,dog` or `0,1,2`; the run says which there are."""
+    return [part.strip() for part in text.split(",")]
 
 
 def _whole_numbers(text: str, name: str, given: str) -> list[int]:

@@ -14,7 +14,7 @@ from ditbench.cli.options import Blocks, option, parse_blocks, parse_seeds, prin
 from ditbench.cli.output import load_sweeps, progress
 from ditbench.cli.paths import check_out
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate, takes
-from ditbench.cli.training import interruptible, print_forecast
+from ditbench.cli.training import interruptible, print_forecast, remark_on_classes
 from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ def _execute(plans: list[Plan], say: Callable[[str], None], *, as_json: bool, qu
     from ditbench.runs.run import execute
 
     left = [plan for plan in plans if not plan.directory.is_complete()]
+    remark_on_classes(left)
     if len(plans) > 1:
         complete = len(plans) - len(left)
         say(f"{len(plans)} runs: {complete} complete (skipped), {len(left)} to go")

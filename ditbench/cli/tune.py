@@ -20,7 +20,7 @@ from ditbench.cli.options import (
 from ditbench.cli.output import emit, load_sweeps, progress
 from ditbench.cli.paths import check_out
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rates, takes
-from ditbench.cli.training import interruptible, print_forecast
+from ditbench.cli.training import interruptible, print_forecast, remark_on_classes
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.render import format_of
 from ditbench.rundir import TUNING
@@ -99,6 +99,7 @@ def _execute(plans: Sequence[Plan], *, quiet: bool) -> list[Plan]:
 
     diverged = [plan for plan in plans if has_diverged(plan)]
     left = [plan for plan in plans if plan not in diverged and not plan.directory.is_complete()]
+    remark_on_classes(left)
     complete = len(plans) - len(diverged) - len(left)
     progress(quiet=quiet)(
         f"{len(plans)} runs: {complete} complete and {len(diverged)} diverged (skipped), "

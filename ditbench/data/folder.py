@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
+from ditbench.data.class_names import natural
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.decode import load_pixels
 from ditbench.data.io.files import Files, ZipFiles, ignored, must_exist, shown
@@ -19,9 +20,9 @@ LAYOUT = "expected one folder per class, with images in it: PATH/cat/1.png PATH/
 def load_folder(path: Path) -> ImageDataset:
     """Load a folder or a zip of class folders; all images of one size, grey (L) or RGB.
 
-    Classes and files are sorted by name, so that equal trees are equal data sets. One folder around
-    the class folders is allowed. Hidden files are ignored. The pixels of many images are cached.
-    The name of the folder or zip names the data set.
+    Classes and files are sorted by name, so that equal trees are equal data sets; numbers in the
+    names of classes by value. One folder around the class folders is allowed. Hidden files are
+    ignored. The pixels of many images are cached. The name of the folder or zip names the data set.
 
     Raises:
         DitbenchError: no such path, not a zip, no class folders or an empty one, a file that is not
@@ -35,11 +36,12 @@ def load_folder(path: Path) -> ImageDataset:
         classes = _classes(path, files.names())
         images = load_pixels(files, [name for names in classes.values() for name in names])
     labels = torch.tensor([label for label, names in enumerate(classes.values()) for _ in names])
-    return ImageDataset(path.stem, images, labels, tuple(classes))
+    name = path.stem if path.suffix.lower() == ".zip" else path.name
+    return ImageDataset(name, images, labels, tuple(classes))
 
 
 def _classes(path: Path, names: Iterable[str]) -> dict[str, list[str]]:
-    """Group the names by class folder, both sorted; a name that ends in `/` is a folder."""
+    """Group the names by class folder, both in order; a name that ends in `/` is a folder."""
     tree = sorted((PurePosixPath(name).parts, name) for name in names if not ignored(name))
     depth = _depth(tree)
     classes: dict[str, list[str]] = {}
@@ -59,7 +61,7 @@ def _classes(path: Path, names: Iterable[str]) -> dict[str, list[str]]:
         if not members:
             what = f"{shown(path)}: class folder {shown(label)} is empty"
             raise DitbenchError(what, "add images to it, or remove it")
-    return classes
+    return {label: classes[label] for label in sorted(classes, key=natural)}
 
 
 def _depth(tree: list[tuple[tuple[str, ...], str]]) -> int:

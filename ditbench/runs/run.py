@@ -6,12 +6,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ditbench.config import read_toml
+from ditbench.data import recorded
 from ditbench.data.dataset import NanSamples
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.plugins.lookup import external_block, package_of
 from ditbench.rundir import RunDirectory, metric_suffix
 from ditbench.runs import environment
+from ditbench.runs.changed_data import run_on_other_images
 from ditbench.runs.evaluate import create_scorer, evaluate
 from ditbench.runs.lock import locked
 from ditbench.runs.memory import PeakMemory
@@ -115,6 +117,11 @@ def _open(run: Plan, trainer: Trainer, reporter: Reporter) -> None:
             f"{run.config.block} has changed since {stale.path}, which is not resumed: "
             "this is a new run"
         )
+    if not resumed and (other := run_on_other_images(run)) is not None:
+        reporter.warned(
+            f"the images of '{run.dataset.name}', or the order of their classes, have changed "
+            f"since {other.path}, which is not resumed: this is a new run"
+        )
     if not (resumed and directory.is_described()):
         _write_description(run, _environment_facts(run), resumed=resumed)
     elif run.begun not in (None, run.backend.name):
@@ -177,6 +184,7 @@ def _evaluate(
 def _environment_facts(run: Plan) -> dict[str, Any]:
     """The contents of env.json."""
     facts = environment.describe(run.device) | run.backend.describe() | run.notes
+    facts[recorded.RECORD] = recorded.facts_of(run.dataset)
     external = external_block(run.config.block)
     if external and (package := package_of(external.defined_at)):
         facts["strategy_package"] = package
