@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ditbench.data.io.files import shown
-from ditbench.errors import unknown_name
+from ditbench.data.io.files import MAX_SHOWN, shown
+from ditbench.errors import DitbenchError, one_line
 
 _DIGITS = re.compile("([0-9]+)")
 _WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -27,14 +27,18 @@ def find_classes(given: Sequence[str], names: Sequence[str]) -> list[int]:
     If any class is named by a number, a number is always a name.
 
     Raises:
-        DitbenchError: there is no such class; the hint offers the nearest names.
+        DitbenchError: there is no such class; the hint lists them.
     """
     numbered = any(name.isdecimal() for name in names)
     known = {} if numbered else {str(label): label for label in range(len(names))}
     known |= {name: label for label, name in enumerate(names)}
     for text in given:
         if text not in known:
-            raise unknown_name("class", shown(text), names)
+            listed = one_line(", ".join(names), MAX_SHOWN)
+            raise DitbenchError(
+                f"there is no class '{shown(text)}'",
+                f"the classes are {listed}" + f"; or 0 to {len(names) - 1}" * (not numbered),
+            )
     return list(dict.fromkeys(known[text] for text in given))
 
 

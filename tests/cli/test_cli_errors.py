@@ -91,9 +91,9 @@ CASES = [
     ("sample {world}/empty", "is not a run directory", "ditbench run"),
     ("sample {bare}", "has no checkpoint", "ditbench run"),
     ("sample {texted}", "is not a checkpoint", "run"),
-    ("sample {run} --classes 10", "class 10 is not in the data", "0 to 9"),
-    ("sample {run} --classes 1,x", "--classes '1,x'", "--classes 0,1,2"),
-    ("sample {run} --classes -1", "--classes '-1'", "--classes 0,1,2"),
+    ("sample {run} --classes 10", "no class '10'", "classes are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+    ("sample {run} --classes 1,x", "no class 'x'", "the classes are 0, 1, 2"),
+    ("sample {run} --classes -1", "no class '-1'", "the classes are 0, 1, 2"),
     ("sample {run} -o grid.jpg", "cannot write a grid as 'grid.jpg'", ".png"),
     ("sample {run} --device tpu", "no device 'tpu'", "--device"),
     # What the parser itself refuses

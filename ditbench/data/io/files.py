@@ -198,7 +198,10 @@ def contains(folder: Path, path: Path) -> bool:
 def must_exist(path: Path) -> None:
     """Raise a DitbenchError if nothing exists at `path`."""
     if not os.path.exists(path):  # noqa: PTH110 (`Path.exists` raises for a name that is too long)
-        raise DitbenchError(f"no such data: {shown(path)}", "check the path after --data")
+        raise DitbenchError(
+            f"no such data: {shown(path)}",
+            "check the path: --data, or data.path in the configuration",
+        )
 
 
 def cannot_read(path: Path, error: OSError) -> DitbenchError:
