@@ -31,8 +31,8 @@ def test_a_tilde_is_expanded_in_every_path_of_the_command_line(
     ):
         result = cli(*command)
         assert result.exit_code == 0, result.stderr
-    assert {"table.md", "grid.png", "blocks.csv"} <= set(os.listdir(tmp_path))
-    assert os.listdir(elsewhere) == []
+    assert {"table.md", "grid.png", "blocks.csv"} <= {path.name for path in tmp_path.iterdir()}
+    assert not list(elsewhere.iterdir())
 
 
 def test_data_at_home(cli, tiny, images, tmp_path, monkeypatch):
