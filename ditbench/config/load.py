@@ -73,7 +73,8 @@ def read_toml(path: Path) -> Table:
     except RecursionError as error:
         raise DitbenchError(f"{path} is nested too deeply", "https://toml.io") from error
     except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
-        raise DitbenchError(f"{path} is not valid TOML: {error}", "https://toml.io") from error
+        hint = "save it as UTF-8" if isinstance(error, UnicodeDecodeError) else "https://toml.io"
+        raise DitbenchError(f"{path} is not valid TOML: {error}", hint) from error
 
 
 def _parse_setting(setting: str) -> tuple[str, Any]:

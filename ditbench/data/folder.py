@@ -14,7 +14,7 @@ from ditbench.data.io.files import Files, ZipFiles, ignored, must_exist, shown
 from ditbench.errors import DitbenchError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
-LAYOUT = "expected one folder per class, with images in it: PATH/cat/1.png PATH/dog/1.png"
+LAYOUT = "expected one folder per class, and no image beside them: PATH/cat/1.png PATH/dog/1.png"
 
 
 def load_folder(path: Path) -> ImageDataset:

@@ -38,8 +38,9 @@ def test_a_byte_order_mark_is_not_part_of_a_file(tmp_path, encoding, mark, newli
 
 def test_text_of_another_encoding_is_one_line(tmp_path):
     (tmp_path / "mine.toml").write_bytes("preset = 'é'".encode("latin-1"))
-    with pytest.raises(DitbenchError, match="is not valid TOML"):
+    with pytest.raises(DitbenchError, match="is not valid TOML") as raised:
         load("digits", tmp_path / "mine.toml")
+    assert raised.value.hint == "save it as UTF-8"
 
 
 def test_a_tilde_is_the_home_directory_in_every_layer(tmp_path, monkeypatch):
