@@ -70,7 +70,7 @@ CASES = [
     (RUN + "--config {world}/none.toml", "cannot read", "path"),
     (RUN + "--config {world}", "cannot read", "path"),
     (RUN + "--config {world}/broken.toml", "not valid TOML", "toml.io"),
-    (RUN + "--config {world}/binary.toml", "not valid TOML", "toml.io"),
+    (RUN + "--config {world}/binary.toml", "not valid TOML", "UTF-8"),
     (RUN + "--config {world}/unknown.toml", "unknown key 'train.learning_rate'", "train."),
     (RUN + "--data {world}/none", "{world}/none", ""),
     (RUN + "--data {world}/empty", "{world}/empty holds no class folders", ""),
