@@ -19,7 +19,6 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.files import check_utf8
@@ -43,12 +42,8 @@ class Mark(Enum):
 
 def _location(value: Any) -> Any:
     """A path of a user: `~` is the home directory, and `.` gets the name of its folder."""
-    if type(value) is int:  # a folder named 2024
-        value = str(value)
-    if value is None:
-        return None
     if not isinstance(value, str | Path):
-        raise PydanticCustomError("path", "it is not a path")
+        return value
     path = Path(os.path.expanduser(value))  # noqa: PTH111 (that of Path raises for unknown users)
     check_utf8(path)
     # Tables name the images by the last part of their path.

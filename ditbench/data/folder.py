@@ -36,8 +36,7 @@ def load_folder(path: Path) -> ImageDataset:
         classes = _classes(path, files.names())
         images = load_pixels(files, [name for names in classes.values() for name in names])
     labels = torch.tensor([label for label, names in enumerate(classes.values()) for _ in names])
-    name = path.stem if path.suffix.lower() == ".zip" else path.name
-    return ImageDataset(name, images, labels, tuple(classes))
+    return ImageDataset(path.stem, images, labels, tuple(classes))
 
 
 def _classes(path: Path, names: Iterable[str]) -> dict[str, list[str]]:

@@ -64,12 +64,6 @@ def test_a_path_without_a_name_gets_that_of_its_folder(tmp_path, monkeypatch, pa
     assert found.samefile(tmp_path)
 
 
-def test_a_number_may_name_a_folder_but_nothing_else_is_a_path():
-    assert load(settings=("data.path=2024",)).data.path == Path("2024")
-    with pytest.raises(DitbenchError, match=r"data.path = True: it is not a path"):
-        load(settings=("data.path=true",))
-
-
 def test_a_path_that_is_not_utf8_is_refused():
     """TOML is UTF-8: config.toml could not record it."""
     with pytest.raises(DitbenchError, match=r"the path ca.udcff is not UTF-8") as raised:

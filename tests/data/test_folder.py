@@ -49,15 +49,10 @@ def test_files_stay_in_the_order_of_their_names(tmp_path):
     assert data.images[:, 0, 0, 0].tolist() == [1, 10, 2]
 
 
-@pytest.mark.parametrize(
-    ("folder", "name"), [("set.v1.5", "set.v1.5"), (".", "here"), ("a.zip", "a")]
-)
-def test_the_folder_names_the_data_set(tmp_path, monkeypatch, folder, name):
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    write_folder(Path(folder), TREE)
-    config = load(overrides={"data.name": "folder", "data.path": folder})
-    assert load_folder(config.data.path).name == name
+def test_the_current_folder_names_the_data_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(write_folder(tmp_path / "here", TREE))
+    config = load(overrides={"data.name": "folder", "data.path": "."})
+    assert load_folder(config.data.path).name == "here"
 
 
 def test_backslashes_in_a_zip_are_named_as_the_cause(tmp_path):
