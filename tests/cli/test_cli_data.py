@@ -82,6 +82,21 @@ def test_other_classes_have_no_label_accuracy(cli, run_on):
     assert "acc." not in compared.stdout
 
 
+def test_an_unfinished_run_keeps_the_label_accuracy_that_it_began_with(cli, tiny, run_on):
+    """Earlier versions had it for all classes; or the class folders were renamed."""
+    _, run = run_on("0123456789")
+    before = (run / "eval.csv").read_text()
+    (run / "result.json").unlink()
+    images, out = run.parents[3] / "imgs", run.parents[3] / "out"
+    for name in "0123456789":
+        (images / name).rename(images / f"c{name}")
+    result = cli("run", "--block", "adaln", *tiny, "--data", images, "--out", out, "--quiet")
+    assert result.exit_code == 0, result.stderr
+    assert (run / "eval.csv").read_text() == before
+    assert "accuracy" in result.stdout
+    assert "no label accuracy" not in result.stderr
+
+
 def test_a_run_is_sampled_by_name_where_its_images_are_gone(cli, run_on, elsewhere):
     """From another working directory, with the same pixels as by number."""
     _, run = run_on(WORDS)
