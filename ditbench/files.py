@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import os
@@ -11,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
 
 # The prefix of the names of half-written files.
 TEMPORARY = ".tmp-"
@@ -90,9 +91,37 @@ def cannot_write(path: Path, error: OSError) -> DitbenchError:
     )
 
 
+def check_utf8(path: Path | str) -> None:
+    """Refuse a path with a name that is not UTF-8: no text file can record it.
+
+    Linux allows any bytes in names; Python stands for the others by surrogates. safetensors cannot
+    open such a path either.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise DitbenchError(
+            f"the path {one_line(str(path))} is not UTF-8",
+            "rename it, or make a link with another name: ln -s",
+        ) from error
+
+
+def read_text(path: Path) -> str:
+    """Read a text file: UTF-8, or UTF-16 with its byte-order mark. The mark is removed.
+
+    Raises:
+        OSError: the file cannot be read.
+        UnicodeDecodeError: it is neither (a ValueError).
+    """
+    content = path.read_bytes()
+    # Editors of Windows write the mark before UTF-8, too, and its shell writes UTF-16.
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if wide else "utf-8-sig")
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically, UTF-8."""
-    write_atomically(path, lambda file: file.write(text.encode()))
+    """Write a text file atomically, UTF-8. Names that are not UTF-8 are escaped."""
+    write_atomically(path, lambda file: file.write(text.encode(errors="backslashreplace")))
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -111,7 +140,7 @@ def _finite(value: Any) -> Any:
 def read_json(path: Path, hint: str = "run it again") -> dict[str, Any]:
     """Read a JSON object. A DitbenchError names the file and what is wrong with it."""
     try:
-        value = json.loads(path.read_text("utf-8"))
+        value = json.loads(read_text(path))
     except OSError as error:
         reason = f"cannot read {path}: {error.strerror}"
         raise DitbenchError(reason, "is the run complete?") from error

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ditbench.errors import EXIT_FAILED, EXIT_USAGE, DitbenchError
-from ditbench.files import cannot_write, sync_directory
+from ditbench.files import cannot_write, read_text, sync_directory
 
 
 def append_row(path: Path, row: Mapping[str, Any], columns: Iterable[str]) -> None:
@@ -30,7 +30,7 @@ def append_row(path: Path, row: Mapping[str, Any], columns: Iterable[str]) -> No
             file.seek(0)
             if is_new:
                 file.write(header)
-            elif file.readline() != header:
+            elif file.readline().removeprefix("\ufeff") != header:
                 raise damaged(path, f"its columns are not {','.join(columns)}", EXIT_FAILED)
             file.write(csv_line(row[name] for name in columns))
             file.flush()
@@ -49,9 +49,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            # A line without its newline may lack digits of its last number.
-            rows = list(csv.DictReader(line for line in file if line.endswith("\n")))
+        lines = io.StringIO(read_text(path), newline="")
+        # A line without its newline may lack digits of its last number.
+        rows = list(csv.DictReader(line for line in lines if line.endswith("\n")))
     except OSError as error:
         reason = f"cannot read {path}: {error.strerror}"
         raise DitbenchError(reason, "check its permissions") from error
@@ -64,7 +64,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def damaged(path: Path, reason: str, exit_code: int = EXIT_USAGE) -> DitbenchError:
     """The error for a damaged table."""
     return DitbenchError(
-        f"{path} is damaged: {reason}", "remove the run directory and run it again", exit_code
+        f"{path} is damaged: {reason}",
+        "move the run directory away and run it again",
+        exit_code,
     )
 
 

@@ -14,6 +14,8 @@ from ditbench import files as module
 from ditbench.errors import DitbenchError
 from ditbench.files import (
     TEMPORARY,
+    read_json,
+    read_text,
     remove_leftovers,
     write_atomically,
     write_json,
@@ -23,6 +25,23 @@ from ditbench.files import (
 
 def files_below(path):
     return {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()}
+
+
+def test_a_name_that_is_not_utf8_is_escaped_in_a_text(tmp_path):
+    write_text(tmp_path / "x.csv", f"run,{os.fsdecode(bytes([255]))}\n")
+    assert (tmp_path / "x.csv").read_text() == "run,\\udcff\n"
+
+
+@given(st.text())
+def test_a_text_is_read_as_it_was_written(tmp_path_factory, text):
+    path = tmp_path_factory.getbasetemp() / "text.txt"
+    path.write_bytes(text.encode("utf-8-sig"))
+    assert read_text(path) == text
+
+
+def test_json_with_a_byte_order_mark_is_read(tmp_path):
+    (tmp_path / "x.json").write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    assert read_json(tmp_path / "x.json") == {"a": 1}
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):

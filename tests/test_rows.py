@@ -26,6 +26,19 @@ def test_a_row_is_read_as_it_was_written(table):
     assert read_rows(table) == [ROW, ROW]
 
 
+def test_a_byte_order_mark_is_not_part_of_the_first_column(table):
+    append_row(table, ROW, COLUMNS)
+    table.write_text("\ufeff" + table.read_text().replace("\n", "\r\n"), encoding="utf-8")
+    assert read_rows(table) == [ROW]
+
+
+def test_a_table_with_a_byte_order_mark_grows(table):
+    append_row(table, ROW, COLUMNS)
+    table.write_text("\ufeff" + table.read_text(), encoding="utf-8")
+    append_row(table, ROW, COLUMNS)
+    assert read_rows(table) == [ROW, ROW]
+
+
 def test_a_missing_table_has_no_rows(table):
     assert read_rows(table) == []
 

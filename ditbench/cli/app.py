@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 from ditbench import __version__
 from ditbench.cli import bench, blocks, compare, features, flops, plot, run, sample, tune
 from ditbench.cli.output import note
+from ditbench.cli.paths import expanded
 from ditbench.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -69,8 +70,12 @@ def _print_error(message: str, hint: str | None) -> None:
         note("help", hint)
 
 
-class _Flags:
-    """Hides `<bool>` for flags in the help page: they take no value."""
+class _Options:
+    """Hides `<bool>` for flags in the help page, which take no value; expands `~` in paths."""
+
+    def invoke(self, ctx: Any) -> Any:
+        ctx.params = {name: expanded(value) for name, value in ctx.params.items()}
+        return super().invoke(ctx)  # type: ignore[misc]
 
     def get_params(self, ctx: Any) -> list[Any]:
         parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
@@ -80,10 +85,10 @@ class _Flags:
         return parameters
 
 
-class _Command(_Flags, TyperCommand): ...
+class _Command(_Options, TyperCommand): ...
 
 
-class _Group(_Flags, TyperGroup):
+class _Group(_Options, TyperGroup):
     """A group of commands; without arguments it shows its help page or does its own work."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

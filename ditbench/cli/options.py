@@ -87,7 +87,15 @@ def parse_seeds(text: str, first: int = 0) -> list[int]:
 
     A count may be `MOST_SEEDS` at most.
     """
-    numbers = _whole_numbers(text.strip().removesuffix(","), "--seeds", text)
+    try:
+        numbers = [int(part) for part in text.strip().removesuffix(",").split(",")]
+    except ValueError:
+        numbers = [-1]
+    if any(number not in SEEDS for number in numbers):
+        raise DitbenchError(
+            f"--seeds '{text}' is not a list of whole numbers of at least 0", "write --seeds 0,1,2"
+        )
+    numbers = list(dict.fromkeys(numbers))
     if "," in text or numbers == [0]:
         return numbers
     (count,) = numbers
@@ -99,23 +107,9 @@ def parse_seeds(text: str, first: int = 0) -> list[int]:
     return list(range(first, first + count))
 
 
-def parse_classes(text: str) -> list[int]:
-    """Parse class labels such as `0,1,2`; whether the data has them is checked later."""
-    return _whole_numbers(text, "--classes", text)
-
-
-def _whole_numbers(text: str, name: str, given: str) -> list[int]:
-    """Parse numbers joined by commas, without repetitions."""
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError:
-        numbers = [-1]
-    if any(number not in SEEDS for number in numbers):
-        raise DitbenchError(
-            f"{name} '{given}' is not a list of whole numbers of at least 0",
-            f"write {name} 0,1,2",
-        )
-    return list(dict.fromkeys(numbers))
+def parse_classes(text: str) -> list[str]:
+    """Split names or labels of classes: `cat,dog` or `0,1,2`; the run says which there are."""
+    return [part.strip() for part in text.split(",")]
 
 
 def parse_count(text: str, name: str) -> int:

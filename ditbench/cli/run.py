@@ -20,8 +20,9 @@ from ditbench.cli.options import (
     what,
 )
 from ditbench.cli.output import load_sweeps, progress
+from ditbench.cli.paths import check_out
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate, takes
-from ditbench.cli.training import interruptible, print_forecast
+from ditbench.cli.training import interruptible, print_forecast, remark_on_classes
 from ditbench.errors import DitbenchError
 from ditbench.rundir import PLANNED_SEEDS, TUNING
 
@@ -78,6 +79,7 @@ def run(
     planned = _planned(planned_seeds, len(seed_list or [0]))
     rate = None if lr is None or lr == TUNED else parse_rate(lr)
     base, device = options.place(options.configure({"train.lr": rate}))
+    check_out(out, base)
     configs = [
         base.with_values(block=name, seed=seed)
         for seed in seed_list or [base.seed]
@@ -140,6 +142,7 @@ def _execute(plans: list[Plan], say: Callable[[str], None], *, as_json: bool, qu
     from ditbench.runs.run import execute
 
     left = [plan for plan in plans if not plan.directory.is_complete()]
+    remark_on_classes(left)
     if len(plans) > 1:
         complete = len(plans) - len(left)
         say(f"{len(plans)} runs: {complete} complete (skipped), {len(left)} to go")

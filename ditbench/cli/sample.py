@@ -8,13 +8,17 @@ from typing import Annotated
 import typer
 
 from ditbench.cli.options import DEVICES, option, parse_classes
-from ditbench.errors import DitbenchError
+from ditbench.errors import DitbenchError, one_line
 
 
 def sample(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory with a checkpoint.")],
     classes: Annotated[
-        str | None, option("0,1,...", "The classes, one column each. Default: the first ten.")
+        str | None,
+        option(
+            "cat,dog|0,1",
+            "The classes, one column each, by name or by number from 0. Default: the first ten.",
+        ),
     ] = None,
     per_class: Annotated[int, option("N", "Images per class.", min=1)] = 8,
     cfg_scale: Annotated[
@@ -35,14 +39,14 @@ def sample(
     """Draw images with the averaged weights of a run, one column per class."""
     if output.suffix.lower() != ".png":
         raise DitbenchError(f"cannot write a grid as '{output}'", "end -o with .png")
-    labels = None if classes is None else parse_classes(classes)
+    chosen = None if classes is None else parse_classes(classes)
 
     from ditbench.runs.sample import sample_grid
 
-    sample_grid(
+    columns = sample_grid(
         run,
         output,
-        classes=labels,
+        classes=chosen,
         per_class=per_class,
         settings={
             "eval__cfg_scale": cfg_scale,
@@ -51,4 +55,5 @@ def sample(
         },
         device_name=device,
     )
+    typer.echo(one_line(f"columns: {', '.join(columns)}"), err=True)
     typer.echo(output)

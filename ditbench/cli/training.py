@@ -6,14 +6,14 @@ import json
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ditbench.cli.output import print_rich, progress
-from ditbench.errors import EXIT_SIGNAL
+from ditbench.cli.output import note, print_rich, progress
+from ditbench.errors import EXIT_SIGNAL, one_line
 from ditbench.report.amounts import decimals, duration, significant
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import rich_table
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ditbench.training.stop import StopRequest
 
 CONVENTION = "Training FLOPs = 3 x 2 x forward MACs x images. Expected times, without scoring."
+# Characters of the names of classes in a heading.
+SHOWN_CLASSES = 160
 
 _numbers = "{}".format
 _whole = decimals(0)
@@ -41,6 +43,20 @@ _FORECAST = (
 )
 
 
+def remark_on_classes(plans: Sequence[Plan]) -> None:
+    """Print what label accuracy makes of the names of classes, where it is worth a line.
+
+    Runs that were begun keep the metrics that they began with.
+    """
+    from ditbench.metrics import class_remark
+
+    new = [plan for plan in plans if not plan.directory.checkpoints]
+    remarks = (class_remark(plan.config.metrics.features, plan.dataset) for plan in new)
+    for text in dict.fromkeys(remarks):
+        if text:
+            note("warning", text)
+
+
 def print_forecast(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
     """Print what would be run, and how long it would take. Nothing is written."""
     from ditbench.runs.calibrate import forecast
@@ -55,6 +71,8 @@ def print_forecast(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
         f"{model} on {first.dataset.name} {first.cost.input}, on {first.device}, "
         f"{first.config.objective.name}\n{CONVENTION}"
     )
+    names = first.dataset.class_names
+    title += "\n" + one_line(f"{len(names)} classes: {', '.join(names)}", SHOWN_CLASSES)
     if compiled := dict.fromkeys(row["block"] for row in rows if row["backend"] != "plain"):
         title += f"\nCompiled, which takes tens of seconds more: {', '.join(compiled)}."
     if any(row["estimated"] for row in rows):

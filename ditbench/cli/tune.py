@@ -18,8 +18,9 @@ from ditbench.cli.options import (
     what,
 )
 from ditbench.cli.output import emit, load_sweeps, progress
+from ditbench.cli.paths import check_out
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rates, takes
-from ditbench.cli.training import interruptible, print_forecast
+from ditbench.cli.training import interruptible, print_forecast, remark_on_classes
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.render import format_of
 from ditbench.rundir import TUNING
@@ -67,6 +68,7 @@ def tune(
     blocks, rates = parse_blocks(block), parse_rates(lr)
     seed_list = parse_seeds(seeds, FIRST_SEED)
     base, device = options.place(options.configure())
+    check_out(out, base)
 
     from ditbench.report.tuning import Budget, task_of, tuning_columns, tuning_row
     from ditbench.report.words import sweep_title
@@ -98,6 +100,7 @@ def _execute(plans: Sequence[Plan], *, quiet: bool) -> list[Plan]:
 
     diverged = [plan for plan in plans if has_diverged(plan)]
     left = [plan for plan in plans if plan not in diverged and not plan.directory.is_complete()]
+    remark_on_classes(left)
     complete = len(plans) - len(diverged) - len(left)
     progress(quiet=quiet)(
         f"{len(plans)} runs: {complete} complete and {len(diverged)} diverged (skipped), "
@@ -135,7 +138,7 @@ def _unfinished(plans: Sequence[Plan], sweep: Sweep) -> tuple[str, str]:
         if config.block == sweep.block and (config.train.lr, config.seed) in sweep.missing:
             return (
                 f"{plan.directory.path} is complete, but cannot be read",
-                "remove that directory and repeat the same command",
+                "move that directory away and repeat the same command",
             )
     return (
         f"no rate is chosen for {sweep.block}: each rate needs each seed, and an earlier sweep has "

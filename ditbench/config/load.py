@@ -8,6 +8,7 @@ from typing import Any
 
 from ditbench.config.schema import RunConfig, Table, put, validate
 from ditbench.errors import DitbenchError, unknown_name
+from ditbench.files import read_text
 
 PRESETS = Path(__file__).parent / "presets"
 
@@ -66,13 +67,14 @@ def read_toml(path: Path) -> Table:
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):  # reading a pipe would block
             raise DitbenchError(f"{path} is a pipe, a socket or a device", "name a file")
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(read_text(path))
     except OSError as error:
         raise DitbenchError(f"cannot read {path}: {error.strerror}", "check the path") from error
     except RecursionError as error:
         raise DitbenchError(f"{path} is nested too deeply", "https://toml.io") from error
     except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
-        raise DitbenchError(f"{path} is not valid TOML: {error}", "https://toml.io") from error
+        hint = "save it as UTF-8" if isinstance(error, UnicodeDecodeError) else "https://toml.io"
+        raise DitbenchError(f"{path} is not valid TOML: {error}", hint) from error
 
 
 def _parse_setting(setting: str) -> tuple[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from enum import Enum
 from pathlib import Path
@@ -13,6 +14,7 @@ import tomli_w
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ditbench.errors import DitbenchError, unknown_name
+from ditbench.files import check_utf8
 from ditbench.models.sizes import ModelSize
 
 Table = dict[str, Any]
@@ -31,8 +33,20 @@ class Mark(Enum):
     ADDED_LATER = "added later"
 
 
+def _location(value: Any) -> Any:
+    """A path of a user: `~` is the home directory, and `.` gets the name of its folder."""
+    if not isinstance(value, str | Path):
+        return value
+    path = Path(os.path.expanduser(value))  # noqa: PTH111 (that of Path raises for unknown users)
+    check_utf8(path)
+    # Tables name the images by the last part of their path.
+    return path if path.name not in ("", "..") else Path(os.path.abspath(path))  # noqa: PTH100
+
+
 # A path is text in TOML.
-Location = Annotated[Path | None, Field(strict=False), Mark.NOT_IDENTITY]
+Location = Annotated[
+    Path | None, Field(strict=False), BeforeValidator(_location), Mark.NOT_IDENTITY
+]
 # A number that a block defines: a rank, a count of tokens.
 Option = Annotated[int, Field(gt=0, le=65_536)]
 

@@ -7,23 +7,22 @@ from pathlib import Path, PurePosixPath
 
 import torch
 
+from ditbench.data.class_names import natural
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.decode import load_pixels
-from ditbench.data.io.files import Files, ZipFiles, must_exist, shown
+from ditbench.data.io.files import Files, ZipFiles, ignored, must_exist, shown
 from ditbench.errors import DitbenchError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
-# Files that file managers create; hidden files are ignored, too.
-LITTER = ("thumbs.db", "desktop.ini", "__macosx")
-LAYOUT = "expected one folder per class, with images in it: PATH/cat/1.png PATH/dog/1.png"
+LAYOUT = "expected one folder per class, and no image beside them: PATH/cat/1.png PATH/dog/1.png"
 
 
 def load_folder(path: Path) -> ImageDataset:
     """Load a folder or a zip of class folders; all images of one size, grey (L) or RGB.
 
-    Classes and files are sorted by name, so that equal trees are equal data sets. One folder around
-    the class folders is allowed. Hidden files are ignored. The pixels of many images are cached.
-    The name of the folder or zip names the data set.
+    Classes and files are sorted by name, so that equal trees are equal data sets; numbers in the
+    names of classes by value. One folder around the class folders is allowed. Hidden files are
+    ignored. The pixels of many images are cached. The name of the folder or zip names the data set.
 
     Raises:
         DitbenchError: no such path, not a zip, no class folders or an empty one, a file that is not
@@ -41,8 +40,8 @@ def load_folder(path: Path) -> ImageDataset:
 
 
 def _classes(path: Path, names: Iterable[str]) -> dict[str, list[str]]:
-    """Group the names by class folder, both sorted; a name that ends in `/` is a folder."""
-    tree = sorted((PurePosixPath(name).parts, name) for name in names if not _ignored(name))
+    """Group the names by class folder, both in order; a name that ends in `/` is a folder."""
+    tree = sorted((PurePosixPath(name).parts, name) for name in names if not ignored(name))
     depth = _depth(tree)
     classes: dict[str, list[str]] = {}
     for parts, name in tree:
@@ -61,7 +60,7 @@ def _classes(path: Path, names: Iterable[str]) -> dict[str, list[str]]:
         if not members:
             what = f"{shown(path)}: class folder {shown(label)} is empty"
             raise DitbenchError(what, "add images to it, or remove it")
-    return classes
+    return {label: classes[label] for label in sorted(classes, key=natural)}
 
 
 def _depth(tree: list[tuple[tuple[str, ...], str]]) -> int:
@@ -75,8 +74,3 @@ def _depth(tree: list[tuple[tuple[str, ...], str]]) -> int:
 
 def _looks_like_an_image(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
-
-
-def _ignored(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    return any(part.startswith(".") or part.lower() in LITTER for part in parts)

@@ -15,11 +15,13 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ditbench.data.dataset import ImageDataset
+from ditbench.data.io import conversions
 from ditbench.data.io.files import (
     MAX_FILE_BYTES,
     MAX_SIDE,
     ZipFiles,
     check_memory,
+    machine_memory,
     must_exist,
     reason,
     shown,
@@ -59,8 +61,8 @@ def load_npz(path: Path) -> ImageDataset:
     with ZipFiles(path, kind=".npz") as files:
         members = set(files.names())
         images, labels = _entry(files, members, "images"), _entry(files, members, "labels")
-        _check_images(shown(path), images)
-        _check_labels(labels, images.shape[0])
+        _check_images(files, images)
+        _check_labels(files, labels, images.shape[0])
         names = _class_names(files, members)
         pixels, classes = _read(files, images), _read(files, labels)
     low, high = int(classes.min()), int(classes.max())
@@ -115,34 +117,46 @@ def _read(files: ZipFiles, entry: _Entry) -> NDArray[Any]:
     return array
 
 
-def _check_images(path: str, images: _Entry) -> None:
+def _check_images(files: ZipFiles, images: _Entry) -> None:
     shape = images.shape
     if images.dtype != np.uint8:
         raise DitbenchError(
             f"{images.where} are {images.dtype}, expected uint8 (0..255)",
-            "convert numbers from 0 to 1: numpy.rint(255 * images).astype('uint8')",
+            conversions.of_pixels(_read(files, images)) if _is_small(images, "biuf") else LAYOUT,
         )
     if len(shape) not in (3, 4) or 0 in shape or shape[3:] not in ((), (1,), (3,)):
-        swapped = len(shape) == 4 and shape[1] in (1, 3)
+        hint = LAYOUT
+        if len(shape) == 4 and shape[1] in (1, 3):
+            hint = "move the channels to the end: images.transpose(0, 2, 3, 1)"
+        elif len(shape) == 4 and shape[3] == 4:
+            hint = conversions.RGBA
         raise DitbenchError(
             f"{images.where} have shape {shown(shape)}, expected (N, H, W), (N, H, W, 1) or "
             "(N, H, W, 3)",
-            "move the channels to the end: images.transpose(0, 2, 3, 1)" if swapped else LAYOUT,
+            hint,
         )
     if max(shape[1:3]) > MAX_SIDE:
         raise too_large(images.where, f"{shape[2]}x{shape[1]} pixels")
-    check_memory(path, shape[0], (*shape[3:], *shape[1:3]))
+    check_memory(shown(files.path), shape[0], (*shape[3:], *shape[1:3]))
 
 
-def _check_labels(labels: _Entry, count: int) -> None:
+def _check_labels(files: ZipFiles, labels: _Entry, count: int) -> None:
     if labels.dtype.kind not in "iu":
         what = f"{labels.where} are {labels.dtype}, expected integers"
-        raise DitbenchError(what, "convert them: labels.astype('int64')")
-    if labels.shape != (count,):
-        raise DitbenchError(
-            f"{labels.where} have shape {shown(labels.shape)}, expected ({count},), one per image",
-            "save one label per image, the number of its class",
+    elif labels.shape != (count,):
+        what = (
+            f"{labels.where} have shape {shown(labels.shape)}, expected ({count},), one per image"
         )
+    else:
+        return
+    small = _is_small(labels, "biufUS")
+    raise DitbenchError(what, conversions.of_labels(_read(files, labels)) if small else LAYOUT)
+
+
+def _is_small(entry: _Entry, kinds: str) -> bool:
+    """Whether an array is of one of some kinds and not empty, and memory holds it for a hint."""
+    size = math.prod(entry.shape) * entry.dtype.itemsize
+    return entry.dtype.kind in kinds and 0 < 2 * size <= machine_memory()
 
 
 def _class_names(files: ZipFiles, members: set[str]) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ class _Published:
         except Exception as error:  # a damaged file raises anything
             raise DitbenchError(
                 f"{self.title} in {shown(root / self.folder)} is damaged: {_reason(error)}",
-                "remove that folder: the next run unpacks or downloads it again",
+                "move that folder away: the next run unpacks or downloads it again",
                 EXIT_FAILED,
             ) from error
 

@@ -93,7 +93,7 @@ def extractor_names() -> tuple[str, ...]:
 
 
 def extractor_class(name: str, dataset: ImageDataset | None = None) -> type[Extractor]:
-    """The class of an extractor, after a check that it fits a data set; reads no weights.
+    """The class of an extractor, for the classes of a data set that it fits; reads no weights.
 
     Raises:
         DitbenchError: `name` is unknown (the hint offers the nearest one), or the extractor does
@@ -111,7 +111,28 @@ def extractor_class(name: str, dataset: ImageDataset | None = None) -> type[Extr
             f"{dataset.num_classes}",
             "use features without a classifier: --set metrics.features=inception",
         )
-    return kind
+    return kind.for_classes(dataset.class_names)
+
+
+def class_remark(name: str, dataset: ImageDataset) -> str | None:
+    """What label accuracy makes of the names of a data set's classes, if it is worth a line."""
+    own, kind = extractor_class(name).class_names, extractor_class(name, dataset)
+    if own is None:
+        return None
+    if kind.num_classes is None:
+        return (
+            f"no label accuracy: the classes of '{dataset.name}' are "
+            f"{', '.join(dataset.class_names)}, those of the {name} features {', '.join(own)}"
+        )
+    order = kind.class_order or range(len(own))
+    pairs = zip(dataset.class_names, (own[index] for index in order), strict=True)
+    renamed = [f"{given} = {known}" for given, known in pairs if given.lower() != known.lower()]
+    if not renamed and kind.class_order is None:
+        return None
+    return (
+        f"label accuracy takes the classes of '{dataset.name}' as those of the {name} features, "
+        f"{', '.join(renamed) or 'in another order'}"
+    )
 
 
 def create_extractor(

@@ -65,7 +65,7 @@ def choose(
     if missing:
         raise DitbenchError(
             f"the run began with metrics that are not available now: {', '.join(sorted(missing))}",
-            "remove the run directory to begin it again, or restore the data set's held-out images",
+            "restore the data set's held-out images, or move the run directory away to begin again",
         )
     return found
 

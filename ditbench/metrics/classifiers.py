@@ -166,6 +166,7 @@ class DigitsClassifier(ShippedClassifier):
     name = "digits"
     num_features = 64
     num_classes = 10
+    class_names = tuple("0123456789")
     accepts = "8x8 grey"
     shape = (1, 8, 8)
     network = DigitsNet
@@ -177,6 +178,10 @@ class Cifar10Classifier(ShippedClassifier):
     name = "cifar10"
     num_features = WIDTHS[-1]
     num_classes = 10
+    class_names = (
+        *("airplane", "automobile", "bird", "cat", "deer"),
+        *("dog", "frog", "horse", "ship", "truck"),
+    )
     accepts = "32x32 RGB"
     shape = (3, 32, 32)
     network = Cifar10Net

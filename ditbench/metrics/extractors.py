@@ -6,7 +6,7 @@ Legend: N batch, C channels, H, W, F features, K classes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Self
@@ -14,6 +14,7 @@ from typing import ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from ditbench.data.class_names import match_classes
 from ditbench.data.io.tensors import digest_of
 
 
@@ -34,6 +35,8 @@ class Extractor(nn.Module, ABC):
     revision: ClassVar[int] = 1  # incremented when `extract` changes; part of the digest
     num_features: ClassVar[int]  # F
     num_classes: ClassVar[int | None]  # K; None if its classes are not those of the data set
+    class_names: ClassVar[tuple[str, ...] | None] = None  # the K classes, in the order of logits
+    class_order: ClassVar[tuple[int, ...] | None] = None  # of other logits, see `for_classes`
     classifies: ClassVar[bool] = True  # whether `extract` returns logits, of whatever classes
     accepts: ClassVar[str]  # the images that it accepts, in words
     details: Mapping[str, str]  # where the features come from; recorded in `result.json`
@@ -58,6 +61,21 @@ class Extractor(nn.Module, ABC):
     def check_shape(cls, shape: tuple[int, ...]) -> None:
         """Raise a DitbenchError if the extractor does not accept images of shape (C, H, W)."""
 
+    @classmethod
+    def for_classes(cls, names: Sequence[str]) -> type[Self]:
+        """The extractor with its logits in the order of the classes of a data set.
+
+        If their `names` are not those of its own classes, by `match_classes`, then its
+        `num_classes` is None.
+        """
+        if cls.class_names is None:
+            return cls
+        order = match_classes(names, cls.class_names)
+        if order == list(range(len(cls.class_names))):
+            return cls
+        facts = {"num_classes": None} if order is None else {"class_order": tuple(order)}
+        return type(cls.__name__, (cls,), facts)
+
     @abstractmethod
     def extract(self, images: Tensor) -> Features:
         """The features of (N, C, H, W) uint8 images. Call the module instead of this method."""
@@ -75,7 +93,10 @@ class Extractor(nn.Module, ABC):
         # Autocast or TF32 of the caller would change these features, but not the cached ones.
         exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False), exact:
-            return self.extract(images)
+            features, logits = self.extract(images)
+        if logits is not None and self.class_order is not None:
+            logits = logits[:, list(self.class_order)]
+        return Features(features, logits)
 
     def train(self, mode: bool = True) -> Self:  # noqa: ARG002, FBT001
         """Stay in evaluation mode, whatever `mode` is."""

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ditbench.errors import DitbenchError
+from ditbench.files import check_utf8
 from ditbench.models.registry import FILE_MODULE
 from ditbench.plugins.user_traceback import user_traceback
 
@@ -50,6 +51,7 @@ def parse_location(text: str) -> str:
         path = os.path.abspath(os.path.expanduser(container))  # noqa: PTH100, PTH111
         if not os.path.isfile(path):  # noqa: PTH113
             raise DitbenchError(f"there is no file {container}", f"check the path; {HOW_TO_NAME}")
+        check_utf8(path)
         return f"{path}:{attribute}"
     if not all(part.isidentifier() for part in container.split(".")):
         raise DitbenchError(f"'{container}' is not the name of a module", HOW_TO_NAME)

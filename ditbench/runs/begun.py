@@ -32,7 +32,7 @@ def begun_metrics(directory: RunDirectory) -> dict[str, int] | None:
             return record
         raise DitbenchError(
             f"{directory.environment}: {RECORD} is not a table of versions",
-            "remove the run directory and run it again",
+            "move the run directory away and run it again",
         )
     rows = directory.read_evaluations() if facts else []
     if not rows:

@@ -70,12 +70,17 @@ def create_scorer(run: Plan, begun: Mapping[str, int] | None = None) -> Scorer:
     """
     # Imported here: torchmetrics takes seconds to import, and a dry run does not need it.
     from ditbench.metrics.choice import HELD_OUT_SUFFIX, also_of
+    from ditbench.metrics.label_accuracy import LabelAccuracy
     from ditbench.metrics.score import Scorer, Space
 
     metrics, dataset, device = run.config.metrics, run.dataset, run.device
     also = metrics.further if begun is None else also_of(begun)
+    named = dataset
+    if begun is not None and LabelAccuracy.name in begun and _has_other_classes(run):
+        # Earlier versions did not compare names: such a run keeps its column.
+        named = replace(dataset, class_names=tuple(map(str, range(dataset.num_classes))))
     extractors = [  # all of them before statistics, which may take minutes
-        create_extractor(name, dataset, metrics.inception_weights, device)
+        create_extractor(name, named, metrics.inception_weights, device)
         for name in (metrics.features, *also)
     ]
     main, *others = (
@@ -96,12 +101,19 @@ def create_scorer(run: Plan, begun: Mapping[str, int] | None = None) -> Scorer:
     )
 
 
+def _has_other_classes(run: Plan) -> bool:
+    """Whether the classes of the features are not those of the data set."""
+    return extractor_class(run.config.metrics.features, run.dataset).num_classes is None
+
+
 def metrics_asked(run: Plan) -> dict[str, int]:
     """The versions of the metrics that a run has if it begins now, by name. Reads no weights."""
     from ditbench.metrics.choice import choose
 
     metrics = run.config.metrics
-    features, *also = map(extractor_class, (metrics.features, *metrics.further))
+    features, *also = (
+        extractor_class(name, run.dataset) for name in (metrics.features, *metrics.further)
+    )
     held_out = run.dataset.load_held_out is not None
     choices = choose(features, also, metrics.extra, held_out=held_out)
     return {choice.kind.name: choice.kind.version for choice in choices}

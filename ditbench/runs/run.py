@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditbench.config import read_toml
+from ditbench.data import recorded
 from ditbench.data.dataset import NanSamples
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.plugins.lookup import external_block, package_of
 from ditbench.rundir import RunDirectory, metric_suffix
 from ditbench.runs import begun, environment
+from ditbench.runs.changed_data import run_on_other_images
 from ditbench.runs.evaluate import (
     Evaluation,
     create_scorer,
@@ -126,6 +128,11 @@ def _open(run: Plan, trainer: Trainer, scorer: Scorer, reporter: Reporter) -> No
             f"{run.config.block} has changed since {stale.path}, which is not resumed: "
             "this is a new run"
         )
+    if not resumed and (other := run_on_other_images(run)) is not None:
+        reporter.warned(
+            f"the images of '{run.dataset.name}', or the order of their classes, have changed "
+            f"since {other.path}, which is not resumed: this is a new run"
+        )
     if resumed and (difference := begun.changed(scorer.versions, metrics_asked(run))):
         reporter.warned(f"{directory.path} resumes with the metrics it began with: {difference}")
     before: dict[str, Any] = {}
@@ -232,6 +239,7 @@ def _metric_columns(run: Plan, scorer: Scorer) -> dict[str, str]:
 def _environment_facts(run: Plan, scorer: Scorer) -> dict[str, Any]:
     """The contents of env.json."""
     facts = environment.describe(run.device) | run.backend.describe() | run.notes
+    facts[recorded.RECORD] = recorded.facts_of(run.dataset)
     facts[begun.RECORD] = scorer.versions
     external = external_block(run.config.block)
     if external and (package := package_of(external.defined_at)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 from ditbench.config import RunConfig, read_toml, validate
-from ditbench.data import load_dataset
+from ditbench.data import load_dataset, recorded
+from ditbench.data.class_names import find_classes
+from ditbench.data.dataset import ImageDataset
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.files import write_atomically
+from ditbench.files import read_json, write_atomically
+from ditbench.models.dit import DiT
 from ditbench.plugins.lookup import block_errors, restore_block
 from ditbench.rundir import RunDirectory
 from ditbench.runs.environment import select_device
@@ -35,34 +40,32 @@ def sample_grid(
     run: Path,
     output: Path,
     *,
-    classes: list[int] | None,
+    classes: list[str] | None,
     per_class: int,
     settings: dict[str, Any],
     device_name: str,
-) -> None:
+) -> list[str]:
     """Draw `per_class` images of each class and write them as a PNG grid, one column per class.
 
-    Without classes, these are the first ten. A setting (see `RunConfig.with_values`) that is None
-    stays that of the run.
+    Classes are names or labels, see `find_classes`; without any, these are the first ten. A setting
+    (see `RunConfig.with_values`) that is None stays that of the run. Returns the names of the
+    classes.
 
     Raises:
-        DitbenchError: no run or checkpoint; an external block is missing or has changed; the data
-            do not have a class; the grid is too large; the output cannot be written.
+        DitbenchError: no run or checkpoint; an external block is missing or has changed; the run
+            does not have a class; the grid is too large; the output cannot be written.
     """
     directory = RunDirectory(run)
     given = {key: value for key, value in settings.items() if value is not None}
     recorded = _read_config(directory)
     config = recorded.with_values(**{"eval__sampling_steps": recorded.eval.steps_of_final} | given)
     device = select_device(device_name)
-    dataset = load_dataset(config.data.name, config.data.path)
+    dataset, changed = _images(directory, config)
     if classes is None:
-        classes = first_classes(dataset.num_classes)
-    for label in classes:
-        if not 0 <= label < dataset.num_classes:
-            raise DitbenchError(
-                f"class {label} is not in the data", f"labels are 0 to {dataset.num_classes - 1}"
-            )
-    count = per_class * len(classes)
+        labels = first_classes(dataset.num_classes)
+    else:
+        labels = find_classes(classes, dataset.class_names)
+    count = per_class * len(labels)
     if count * dataset.height * dataset.width > MAX_PIXELS:  # before memory is allocated
         raise DitbenchError(
             f"{count} images of {dataset.width}x{dataset.height} are too many for one grid",
@@ -74,9 +77,41 @@ def sample_grid(
     task = Task(config, dataset, objective, device)
     with block_errors(config.block, EXIT_FAILED):
         model = build_model(task).eval()
+        _load(directory, model, changed)
+        images = sample_images(model, task, torch.tensor(labels).repeat(per_class))
+    save_grid(output, images, columns=len(labels))
+    return [dataset.class_names[label] for label in labels]
+
+
+def _images(directory: RunDirectory, config: RunConfig) -> tuple[ImageDataset, bool]:
+    """A data set with the shape and classes of a run: from env.json, so that images may be gone.
+
+    Earlier versions did not record them: the images are then loaded. The second value is whether
+    these have changed since; their classes then have numbers for names.
+    """
+    facts: dict[str, Any] = {}
+    with suppress(DitbenchError):  # a missing or damaged file
+        facts = read_json(directory.environment)
+    if recorded.RECORD in facts:
+        return recorded.stand_in(config.data.name, facts[recorded.RECORD]), False
+    dataset = load_dataset(config.data.name, config.data.path)
+    if config.data.digest in ("auto", dataset.digest):
+        return dataset, False
+    return replace(dataset, class_names=tuple(map(str, range(dataset.num_classes)))), True
+
+
+def _load(directory: RunDirectory, model: DiT, changed: bool) -> None:  # noqa: FBT001
+    """Load the averaged weights. Where they do not fit, changed images are the likely reason."""
+    try:
         load_ema(directory.checkpoint, model)
-        images = sample_images(model, task, torch.tensor(classes).repeat(per_class))
-    save_grid(output, images, columns=len(classes))
+    except DitbenchError as error:
+        if not changed:
+            raise
+        raise DitbenchError(
+            f"the images have changed since {directory.path} was trained, and the version that "
+            "trained it did not record their shape and classes",
+            "restore the images at the path in its config.toml",
+        ) from error
 
 
 def _read_config(directory: RunDirectory) -> RunConfig:

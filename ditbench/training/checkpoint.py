@@ -16,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.files import check_utf8
 
 if TYPE_CHECKING:
     from ditbench.models.dit import DiT
@@ -86,7 +87,7 @@ def resume(directory: RunDirectory, trainer: Trainer, on_damage: Callable[[str],
         return True
     if reasons:
         raise DitbenchError(
-            "; ".join(reasons), "remove the run directory and run it again", EXIT_FAILED
+            "; ".join(reasons), "move the run directory away and run it again", EXIT_FAILED
         )
     return False
 
@@ -117,6 +118,7 @@ def read_checkpoint(path: Path) -> tuple[Tensors, Counters]:
     Raises:
         DitbenchError: the file cannot be read, has another schema or a wrong checksum.
     """
+    check_utf8(path)  # safetensors opens no other
     with _damage_named(path):
         with safe_open(path, framework="pt", device="cpu") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -139,7 +141,8 @@ def _damage_named(path: Path) -> Iterator[None]:
         reason = f"it has no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
         raise DitbenchError(
             f"{path} is not a checkpoint of this run: {reason}",
-            "remove the run directory and run it again",
+            "copy the file again from where it is whole, or move the run directory away and run "
+            "it again",
         ) from error
 
 

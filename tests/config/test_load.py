@@ -1,5 +1,6 @@
 """The layers of a configuration, and the files that they are read from."""
 
+import os
 from operator import attrgetter
 from pathlib import Path
 
@@ -20,6 +21,54 @@ def test_later_layers_win(tmp_path):
     assert config.train.warmup == 0.5
     assert config.train.ema_decay == preset.train.ema_decay
     assert (preset.train.lr, preset.train.batch_size) == (1e-3, 128)
+
+
+MARKS = [("utf-8-sig", b"\xef\xbb\xbf"), ("utf-16-le", b"\xff\xfe"), ("utf-16-be", b"\xfe\xff")]
+
+
+@pytest.mark.parametrize(("encoding", "mark"), MARKS, ids=[name for name, _ in MARKS])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_byte_order_mark_is_not_part_of_a_file(tmp_path, encoding, mark, newline):
+    text = newline.join(["[train]", "lr = 0.125", "[data]", "path = 'é'", ""])
+    content = text.encode(encoding)
+    (tmp_path / "mine.toml").write_bytes(content if content.startswith(mark) else mark + content)
+    config = load("digits", tmp_path / "mine.toml")
+    assert (config.train.lr, config.data.path) == (0.125, Path("é"))
+
+
+def test_text_of_another_encoding_is_one_line(tmp_path):
+    (tmp_path / "mine.toml").write_bytes("preset = 'é'".encode("latin-1"))
+    with pytest.raises(DitbenchError, match="is not valid TOML") as raised:
+        load("digits", tmp_path / "mine.toml")
+    assert raised.value.hint == "save it as UTF-8"
+
+
+def test_a_tilde_is_the_home_directory_in_every_layer(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / "mine.toml"
+    file.write_text("[data]\npath = '~/imgs'\n[metrics]\ninception_weights = '~/w.pth'\n")
+    config = load("digits", file)
+    assert config.data.path == tmp_path / "imgs"
+    assert config.metrics.inception_weights == tmp_path / "w.pth"
+    assert load(settings=("data.path=~/imgs",)).data.path == tmp_path / "imgs"
+    assert load(overrides={"data.path": "~/imgs"}).data.path == tmp_path / "imgs"
+    for literal in ("a/~", "~nobody-has-this-name/x", "./~/x"):
+        assert load(overrides={"data.path": literal}).data.path == Path(literal)
+
+
+@pytest.mark.parametrize("path", [".", "./", "sub/.."])
+def test_a_path_without_a_name_gets_that_of_its_folder(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    found = load(overrides={"data.path": path}).data.path
+    assert found.name == tmp_path.name
+    assert found.samefile(tmp_path)
+
+
+def test_a_path_that_is_not_utf8_is_refused():
+    """TOML is UTF-8: config.toml could not record it."""
+    with pytest.raises(DitbenchError, match=r"the path ca.udcff is not UTF-8") as raised:
+        load(overrides={"data.path": os.fsdecode(b"ca\xff")})
+    assert "rename it" in raised.value.hint
 
 
 def test_a_later_setting_of_a_key_wins():

@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import encode, grey, write_folder, write_zip
 
+from ditbench.config import load
 from ditbench.data import load_dataset
 from ditbench.data.folder import load_folder
+from ditbench.errors import DitbenchError
 
 TREE = {"dog/b.png": grey(3), "cat/2.png": grey(2), "cat/1.png": grey(1)}
 
@@ -33,6 +35,32 @@ def test_the_digest_of_a_tree_never_changes(tmp_path):
     data = load_dataset("folder", write_folder(tmp_path / "a", TREE))
     assert data.digest == "f0c824cdb53f6670c69e87d4a82bbf73426ea105e8db6b3da016805a497b74b8"
     assert load_dataset("folder", write_zip(tmp_path / "b.zip", TREE)).digest == data.digest
+
+
+@pytest.mark.parametrize("pack", [write_folder, write_zip], ids=["folder", "zip"])
+def test_numbered_classes_are_in_order_of_their_numbers(tmp_path, pack):
+    data = load_folder(pack(tmp_path / "n.zip", {f"{n}/x.png": grey(n) for n in range(12)}))
+    assert data.class_names == tuple(map(str, range(12)))
+    assert data.images[:, 0, 0, 0].tolist() == data.labels.tolist() == list(range(12))
+
+
+def test_files_stay_in_the_order_of_their_names(tmp_path):
+    data = load_folder(write_folder(tmp_path, {f"c/{n}.png": grey(n) for n in (2, 10, 1)}))
+    assert data.images[:, 0, 0, 0].tolist() == [1, 10, 2]
+
+
+def test_the_current_folder_names_the_data_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(write_folder(tmp_path / "here", TREE))
+    config = load(overrides={"data.name": "folder", "data.path": "."})
+    assert load_folder(config.data.path).name == "here"
+
+
+def test_backslashes_in_a_zip_are_named_as_the_cause(tmp_path):
+    path = write_zip(tmp_path / "data.zip", {"cat\\1.png": grey(1)})
+    with pytest.raises(DitbenchError, match="has a backslash in its name") as raised:
+        load_folder(path)
+    assert "as Windows does" in raised.value.message
+    assert "pack the class folders again" in raised.value.hint
 
 
 def test_one_class_is_enough(tmp_path):
@@ -59,9 +87,9 @@ def test_every_pixel_and_label_comes_back(classes, height, width):
     }
     with tempfile.TemporaryDirectory() as directory:
         data = load_folder(write_zip(Path(directory) / "data.zip", tree))
-    assert data.class_names == tuple(sorted(classes))
+    assert set(data.class_names) == set(classes)
     assert (data.height, data.width) == (height, width)
-    expected = [(name, value) for name in sorted(classes) for value in classes[name]]
+    expected = [(name, value) for name in data.class_names for value in classes[name]]
     found = zip(data.labels.tolist(), data.images.flatten(1), strict=True)
     assert [(data.class_names[label], set(x.tolist())) for label, x in found] == [
         (name, {value}) for name, value in expected

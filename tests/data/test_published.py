@@ -210,7 +210,7 @@ def test_a_pickle_that_is_not_the_published_one_is_never_opened(root, monkeypatc
     (folder / name).write_bytes(pickle.dumps(Boom()))
     error = refused("cifar10")
     assert f"{folder} is damaged: the checksum of a file differs" in error.message
-    assert "remove that folder" in error.hint
+    assert "move that folder away" in error.hint
     assert not (tmp_path / "pwned").exists()
 
 

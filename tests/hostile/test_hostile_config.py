@@ -117,8 +117,8 @@ def test_an_out_that_is_not_a_folder_is_one_line(refused, tmp_path, place):
 TOML = {
     "a key twice": b"[train]\nlr = 1.0\nlr = 2.0\n",
     "a table twice": b"[train]\nlr = 1.0\n[train]\n",
-    "a byte order mark": "\ufeff[train]\nlr = 1.0\n".encode(),
-    "UTF-16": "[train]\nlr = 1.0\n".encode("utf-16"),
+    "UTF-16 without a byte order mark": "[train]\nlr = 1.0\n".encode("utf-16-le"),
+    "UTF-16 cut short": "[train]\nlr = 1.0\n".encode("utf-16")[:-1],
     "Latin-1": "[data]\nname = 'é'\n".encode("latin-1"),
     "NUL bytes": b"\0" * 4_096,
     "JSON": b'{"train": {"lr": 1}}',

@@ -1,5 +1,6 @@
 """`ditbench sample` with invalid options and runs: one line, no image, nothing changed."""
 
+import json
 import os
 
 import pytest
@@ -25,8 +26,6 @@ CONFIGS = {
     "a wrong type": ("[train]\nlr = 'x'", "train.lr"),
     "an unknown block": ("block = 'nope'", "unknown block"),
     "an unknown objective": ("[objective]\nname = 'nope'", "unknown objective"),
-    "an unknown data set": ("[data]\nname = '../../x'", "unknown data set"),
-    "data that are gone": ("[data]\nname = 'folder'\npath = 'gone'", "no such data"),
     "another model": ("[model]\nhidden_size = 32\ndepth = 1", "is not a checkpoint"),
     "a model too large": ("[model]\nhidden_size = 9999996", "too large"),
     "another sampler": ("[eval]\nsampler = 'ddim'", "ddim"),
@@ -38,6 +37,31 @@ def test_a_run_with_an_invalid_configuration_is_one_line(refused, one_run, name)
     text, reason = CONFIGS[name]
     (one_run / "config.toml").write_text(text)
     refused("sample", one_run, "--per-class", 1, parts=(reason,))
+
+
+DATA = {
+    "an unknown data set": ("name = '../../x'", "unknown data set"),
+    "data that are gone": ("name = 'folder'\npath = 'gone'", "no such data"),
+}
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_a_run_that_does_not_record_its_data_needs_them(refused, one_run, name):
+    text, reason = DATA[name]
+    facts = json.loads((one_run / "env.json").read_text())
+    del facts["data"]
+    (one_run / "env.json").write_text(json.dumps(facts))
+    (one_run / "config.toml").write_text(f"[data]\n{text}")
+    refused("sample", one_run, "--per-class", 1, parts=(reason,))
+
+
+@pytest.mark.parametrize(
+    "data", [None, [], {"shape": [1, 8, 8]}, {"shape": [9**9], "classes": [""]}]
+)
+def test_a_damaged_record_of_the_data_is_one_line(refused, one_run, data):
+    facts = json.loads((one_run / "env.json").read_text())
+    (one_run / "env.json").write_text(json.dumps(facts | {"data": data}))
+    refused("sample", one_run, "--per-class", 1, parts=("env.json",))
 
 
 @pytest.mark.parametrize("name", ["config.toml", "checkpoints/latest.safetensors"])

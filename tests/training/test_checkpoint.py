@@ -305,7 +305,7 @@ def test_two_damaged_checkpoints_end_it_and_nothing_is_deleted(broken):
     with pytest.raises(DitbenchError, match=r"latest\.safetensors .*previous\.safeten") as raised:
         execute(broken)
     assert raised.value.exit_code == 1
-    assert raised.value.hint == "remove the run directory and run it again"
+    assert raised.value.hint == "move the run directory away and run it again"
     assert files(broken.directory.path) == before
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from ditbench.data.io import conversions
 from ditbench.data.io.files import MAX_FILE_BYTES, MAX_SIDE, Files, check_memory, shown, too_large
 from ditbench.data.io.tensors import read_tensors, write_tensors
 from ditbench.errors import DitbenchError
@@ -116,7 +117,8 @@ def _decode(files: Files, name: str) -> NDArray[np.uint8]:
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "is not an image" if unknown else "is damaged or cut short"
         raise DitbenchError(
-            f"{where} {reason}", f"replace or remove it; supported formats: {', '.join(FORMATS)}"
+            f"{where} {reason}",
+            f"replace it, or move it out of the folder; supported formats: {', '.join(FORMATS)}",
         ) from error
 
 
@@ -124,7 +126,7 @@ def _check_mode(where: str, mode: str) -> None:
     if mode not in MODES:
         raise DitbenchError(
             f"{where} is an image of mode {mode}, expected L (grey) or RGB",
-            "convert the images to RGB, with Pillow: image.convert('RGB').save(...)",
+            conversions.of_mode(mode),
         )
 
 
@@ -141,5 +143,5 @@ def _unlike(
         )
     return DitbenchError(
         f"{where} is {mode}, but {first_name} is {first_mode}",
-        "convert all images to RGB, or all to L (grey)",
+        "convert the grey images to RGB: image.convert('RGB')",
     )

@@ -7,7 +7,7 @@ import os
 import struct
 import zipfile
 from collections import Counter
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Self
 
 from ditbench.errors import DitbenchError, one_line
@@ -16,6 +16,8 @@ from ditbench.errors import DitbenchError, one_line
 MAX_FILE_BYTES = 64 * 2**20
 # Pixels. A larger declared size is a mistake or a decompression bomb.
 MAX_SIDE = 4096
+# Files that file managers create; hidden files are ignored, too.
+LITTER = ("thumbs.db", "desktop.ini", "__macosx")
 # Characters of a file name in a message.
 MAX_SHOWN = 400
 # The end record of a zip (APPNOTE 4.3.16); only its number of members is read.
@@ -118,6 +120,13 @@ class ZipFiles(Files):
                     f"{shown(self.path)}: member {shown(repr(name))} points outside of the zip",
                     "do not trust this file; pack the class folders again with relative names",
                 )
+            if "\\" in name:  # APPNOTE 4.4.17.1 demands forward slashes
+                raise DitbenchError(
+                    f"{shown(self.path)}: member {shown(name)} has a backslash in its name: the "
+                    "program that packed it separates folders as Windows does",
+                    "pack the class folders again with another program: python -m zipfile -c "
+                    "data.zip cat dog",
+                )
         for name, count in Counter(names).most_common(1):
             if count > 1:  # only the last of them can be read
                 raise DitbenchError(
@@ -172,10 +181,27 @@ def reason(error: Exception) -> str:
     return shown(str(error) or type(error).__name__)
 
 
+def ignored(name: str) -> bool:
+    """Whether a file is hidden, or left behind by a file manager."""
+    parts = PurePosixPath(name).parts
+    return any(part.startswith(".") or part.lower() in LITTER for part in parts)
+
+
+def contains(folder: Path, path: Path) -> bool:
+    """Whether a file at `path` would be among the files of a folder that are not ignored."""
+    if not os.path.isdir(folder):  # noqa: PTH112 (`Path.is_dir` raises for some names)
+        return False
+    outer, inner = (Path(os.path.realpath(each)) for each in (folder, path))
+    return inner.is_relative_to(outer) and not ignored(str(inner.relative_to(outer)))
+
+
 def must_exist(path: Path) -> None:
     """Raise a DitbenchError if nothing exists at `path`."""
     if not os.path.exists(path):  # noqa: PTH110 (`Path.exists` raises for a name that is too long)
-        raise DitbenchError(f"no such data: {shown(path)}", "check the path after --data")
+        raise DitbenchError(
+            f"no such data: {shown(path)}",
+            "check the path: --data, or data.path in the configuration",
+        )
 
 
 def cannot_read(path: Path, error: OSError) -> DitbenchError:

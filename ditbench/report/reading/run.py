@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from ditbench.config import read_toml
 from ditbench.errors import DitbenchError, one_line
-from ditbench.files import read_json
+from ditbench.files import read_json, read_text
 from ditbench.report import amounts
 from ditbench.report.facts import BY_NAME, FACTS, SCORED, is_recipe
 from ditbench.report.reading.metrics import FIRST_METRICS, MetricFacts
@@ -244,7 +244,7 @@ def _read_draws(
 def _read_table(path: Path) -> list[Row]:
     """The rows of a CSV file, numbers as numbers, empty cells as None; refuses a damaged one."""
     try:
-        content = path.read_text("utf-8")
+        content = read_text(path)
         header, *lines = csv.reader(content.splitlines(), strict=True)
     except (csv.Error, ValueError) as error:  # ValueError: not UTF-8, or no header
         raise DitbenchError(f"{path.name} is empty or not a CSV file: {error}") from error

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ditbench.errors import DitbenchError
+from ditbench.files import read_text
 
 # Rows of a training log that one of them is compared with, about an eighth of a run's.
 SPAN = 25
@@ -30,7 +31,7 @@ def read_spike(path: Path) -> dict[str, float]:
     """
     found = {"loss_spike": math.nan, "loss_spike_step": math.nan}
     try:
-        text = path.read_text("utf-8")
+        text = read_text(path)
         header, *lines = text.splitlines()
         names = header.split(",")
         # A row ends in a newline: without one, it may have lost digits.

@@ -1,0 +1,41 @@
+"""What a run records of its data set in env.json, so that it can be sampled without the images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ditbench.data.dataset import ImageDataset
+from ditbench.data.io.files import MAX_SIDE
+from ditbench.errors import DitbenchError
+
+RECORD = "data"  # the key in env.json
+
+
+def facts_of(dataset: ImageDataset) -> dict[str, Any]:
+    """The shape (C, H, W) of the images, the names of the classes, and the number of images."""
+    shape, classes = list(dataset.images.shape[1:]), list(dataset.class_names)
+    return {"shape": shape, "classes": classes, "images": len(dataset)}
+
+
+def stand_in(name: str, facts: Any) -> ImageDataset:
+    """A data set of this shape and with these classes: one black image each, without memory.
+
+    Raises:
+        DitbenchError: the facts are damaged.
+    """
+    facts = facts if isinstance(facts, dict) else {}
+    shape, classes = facts.get("shape"), facts.get("classes")
+    # `true` equals 1.
+    sides = isinstance(shape, list) and all(
+        type(side) is int and 0 < side <= MAX_SIDE for side in shape
+    )
+    names = isinstance(classes, list) and all(isinstance(each, str) for each in classes)
+    if not (sides and names and len(shape) == 3 and classes):
+        raise DitbenchError(
+            "env.json does not record the shape and the classes of the images properly",
+            "restore the file from a copy of the run",
+        )
+    images = torch.zeros(1, *shape, dtype=torch.uint8).expand(len(classes), *shape)
+    return ImageDataset(name, images, torch.arange(len(classes)), tuple(classes))

@@ -1,0 +1,105 @@
+"""Paths as people write them: ~, the current folder, results among the images."""
+
+import os
+
+import numpy as np
+import pytest
+from pictures import encode, write_folder
+
+TREE = {f"{c}/{n}.png": encode(np.full((8, 8), 20 * c, np.uint8)) for c in range(12) for n in "ab"}
+FEATURES = ("--set", "metrics.features=inception")  # digits features have ten classes
+ONE = ("--block", "adaln", "--quiet", "--dry-run")
+
+
+@pytest.fixture
+def images(tmp_path):
+    return write_folder(tmp_path / "animals", TREE)
+
+
+def test_a_tilde_is_expanded_in_every_path_of_the_command_line(
+    cli, results, tmp_path, monkeypatch, elsewhere
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "runs").symlink_to(results)
+    run = next(results.glob("digits/adaln/seed0-*"))
+    place = f"~/runs/{run.relative_to(results)}"
+    for command in (
+        ("compare", "~/runs", "--format", "md", "--output=~/table.md"),
+        ("compare", "--diff", place, place),
+        ("sample", place, "--per-class", 1, "-o", "~/grid.png"),
+        ("blocks", "--format", "csv", "--output=~/blocks.csv"),
+    ):
+        result = cli(*command)
+        assert result.exit_code == 0, result.stderr
+    assert {"table.md", "grid.png", "blocks.csv"} <= {path.name for path in tmp_path.iterdir()}
+    assert not list(elsewhere.iterdir())
+
+
+def test_data_at_home(cli, tiny, images, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for data in (
+        ("--data=~/animals",),
+        ("--set", "data.name=folder", "--set", "data.path=~/animals"),
+    ):
+        result = cli("run", *ONE, *tiny, *FEATURES, *data, "--out=~/runs")
+        assert result.exit_code == 0, result.stderr
+        assert "animals 8x8x1" in result.stdout
+        assert "12 classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11" in result.stdout
+        assert f"{tmp_path}/runs/digits/adaln" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize("command", ["run", "tune"])
+def test_results_among_the_images_are_refused_before_these_are_read(
+    cli, images, tmp_path, monkeypatch, command
+):
+    monkeypatch.chdir(images)
+    (images / "0" / "damaged.png").write_bytes(b"")  # not found: the place is checked first
+    result = cli(command, "--block", "adaln", "--data", ".")
+    assert (result.exit_code, result.stdout) == (2, "")
+    error, hint = result.stderr.splitlines()
+    assert error == f"error: the runs would go into results, inside of the images' folder {images}"
+    assert hint == f"help: choose a place outside of it: --out {tmp_path / 'results'}"
+    assert not (images / "results").exists()
+
+
+@pytest.mark.parametrize("out", ["animals", "animals/0/x", "link/results", "animals/../animals/r"])
+def test_every_way_into_the_images_is_seen(cli, images, tmp_path, monkeypatch, out):
+    (tmp_path / "link").symlink_to(images)
+    monkeypatch.chdir(tmp_path)
+    result = cli("run", "--block", "adaln", "--data", "animals", "--out", out)
+    assert "inside of the images' folder animals" in result.stderr
+
+
+def test_the_current_folder_is_data_with_a_name(cli, tiny, images, monkeypatch):
+    monkeypatch.chdir(images)
+    for out in ("../results", ".results"):  # hidden folders are not read
+        result = cli("run", *ONE, *tiny, *FEATURES, "--data", ".", "--out", out)
+        assert result.exit_code == 0, result.stderr
+        assert " on animals 8x8x1" in result.stdout
+
+
+NOT_UTF8 = os.fsdecode(b"ca\xff")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--data", NOT_UTF8), ("--out", f"{NOT_UTF8}/results"), ("--block", f"./{NOT_UTF8}.py:B")],
+)
+def test_a_path_that_is_not_utf8_is_refused_before_training(cli, tiny, elsewhere, options):
+    write_folder(elsewhere / NOT_UTF8, TREE)
+    (elsewhere / f"{NOT_UTF8}.py").write_text("")
+    before = sorted(elsewhere.rglob("*"))
+    result = cli("run", "--block", "adaln", *tiny, *options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    error, hint = result.stderr.splitlines()
+    assert "ca\\udcff" in error
+    assert error.endswith("is not UTF-8")
+    assert hint.startswith("help: rename it")
+    assert sorted(elsewhere.rglob("*")) == before
+
+
+def test_a_run_moved_to_such_a_path_says_so(cli, one_run, elsewhere):
+    one_run.rename(elsewhere / NOT_UTF8)
+    result = cli("sample", elsewhere / NOT_UTF8)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[0].endswith("is not UTF-8")
