@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ditbench.cli.options import Format, Only, Output, Results, option
-from ditbench.cli.output import emit, emit_text, load_runs, note, print_sentence, print_table
+from ditbench.cli.output import echo, emit, emit_text, load_runs, note, print_sentence, print_table
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.columns import DIFF_COLUMNS, comparison_columns, comparison_rows
 from ditbench.report.tables.render import format_of, render_comparisons
@@ -55,7 +55,7 @@ def compare(
     get separate tables.
     """
     if self_test:
-        typer.echo("the calibration of the verdict is in docs/statistics.md, and tested in tests/")
+        echo("the calibration of the verdict is in docs/statistics.md, and tested in tests/")
         return
     if diff is not None:
         # A gate that is not checked must not seem to pass.
@@ -72,7 +72,7 @@ def compare(
         rows = diff_runs(*diff)
         emit(rows, DIFF_COLUMNS, format, output)
         if not rows:
-            typer.echo("no difference in configuration or environment", err=True)
+            echo("no difference in configuration or environment", err=True)
         return
     from ditbench.report.statistics.compare import compare as compare_runs
     from ditbench.report.statistics.compare import compare_groups
@@ -110,7 +110,7 @@ def _print(comparisons: "list[Comparison]", chosen: str, output: Path | None) ->
         return
     for number, comparison in enumerate(comparisons):
         if number:
-            typer.echo()
+            echo()
         rows, columns = comparison_rows(comparison), comparison_columns(comparison)
         print_table(rows, columns, comparison.heading)
         if comparison.note:

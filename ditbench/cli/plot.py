@@ -4,10 +4,8 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from ditbench.cli.options import Only, Results, option
-from ditbench.cli.output import load_runs, note
+from ditbench.cli.output import echo, load_runs, note
 from ditbench.errors import DitbenchError, unknown_name
 
 KINDS = ("curve", "pareto", "samples")
@@ -66,4 +64,4 @@ def plot(
         "samples": lambda: samples_figure(runs, partial(note, "skipped")),
     }
     save_figure(draw[kind], output)
-    typer.echo(output)
+    echo(output)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ditbench.cli.options import DEVICES, option, parse_classes
+from ditbench.cli.output import echo
 from ditbench.errors import DitbenchError
 
 
@@ -51,4 +52,4 @@ def sample(
         },
         device_name=device,
     )
-    typer.echo(output)
+    echo(output)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ditbench.cli.output import print_rich, progress
+from ditbench.cli.output import echo, print_rich, progress
 from ditbench.errors import EXIT_SIGNAL
 from ditbench.report.amounts import decimals, significant
 from ditbench.report.tables.columns import Column
@@ -46,7 +46,7 @@ def print_forecast(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
 
     rows = list(forecast(plans, progress(quiet=quiet)))
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        echo(json.dumps(rows, indent=2))
         return
     first = plans[0]
     title = (
@@ -109,5 +109,5 @@ def interruptible() -> Iterator[StopRequest]:
         saved = isinstance(ended, Stopped)
         state = "saved" if saved else "stopped at once, the last checkpoint is kept"
         command = shlex.join(["ditbench", *sys.argv[1:]])  # the same command resumes
-        typer.echo(f"interrupted, {state}; to resume: {command}", err=True)
+        echo(f"interrupted, {state}; to resume: {command}", err=True)
         raise typer.Exit(EXIT_SIGNAL + (stop.number or signal.SIGINT)) from None
