@@ -74,15 +74,19 @@ def compare(
         if not rows:
             echo("no difference in configuration or environment", err=True)
         return
+    from ditbench.report.statistics.compare import NotComparableError, compare_groups
     from ditbench.report.statistics.compare import compare as compare_runs
-    from ditbench.report.statistics.compare import compare_groups
     from ditbench.report.statistics.gate import parse_gate
 
     chosen = format_of(output, format)
     gate = parse_gate(fail_if) if fail_if is not None else None
     runs = load_runs(directory, block)
     if together or force:
-        comparisons = [compare_runs(runs, baseline, target_fid=target_fid, force=force)]
+        try:
+            comparisons = [compare_runs(runs, baseline, target_fid=target_fid, force=force)]
+        except NotComparableError as error:  # its hint is for Python
+            hint = "leave out --together for a table per group, or use --force"
+            raise DitbenchError(error.message, hint) from error
     else:
         comparisons = compare_groups(runs, baseline, target_fid=target_fid)
     failures = [] if gate is None else _failures(gate, comparisons)

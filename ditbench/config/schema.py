@@ -250,6 +250,17 @@ def keys(section: type[Section] = RunConfig, prefix: str = "") -> list[str]:
     return names
 
 
+def is_text(key: str) -> bool:
+    """Whether every value of a dotted key is a text or a path."""
+    section: Any = RunConfig
+    for name in key.split("."):
+        if not (isinstance(section, type) and issubclass(section, Section)):
+            return False
+        field = section.model_fields.get(name)
+        section = None if field is None else field.annotation
+    return {section} <= {str, str | None, Path | None}
+
+
 def validate(table: Table) -> RunConfig:
     """Turn a table into a `RunConfig`.
 

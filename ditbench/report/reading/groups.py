@@ -7,12 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ditbench.report.facts import ALIKE, SHARED, TASK
+from ditbench.errors import DitbenchError
+from ditbench.report.facts import ALIKE, FACTS, SHARED, TASK
 
 if TYPE_CHECKING:
     import pandas as pd
 
     Values = dict[str, list[Any]]
+
+
+_HINT = "give all columns of load_results; rows may be left out: runs[runs['block'] != 'none']"
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +28,18 @@ class Group:
     at_all_rates: pd.DataFrame  # all runs that are like these except for the learning rate
 
 
+def check_columns(df: pd.DataFrame) -> None:
+    """Refuse what is not, or not any more, a result of `load_results`."""
+    columns = getattr(df, "columns", None)
+    if columns is None:
+        raise DitbenchError(f"a {type(df).__name__} is not the result of load_results", _HINT)
+    names = [fact.name for fact in FACTS]
+    if "metrics" in columns:
+        names += dict.fromkeys(each["name"] for text in df["metrics"] for each in json.loads(text))
+    if missing := [name for name in names if name not in columns]:
+        raise DitbenchError(f"the runs lack the column {', '.join(missing)}", _HINT)
+
+
 def groups_of(df: pd.DataFrame) -> list[Group]:
     """Split results into groups that may be ranked, in the order of their first run.
 
@@ -31,6 +47,7 @@ def groups_of(df: pd.DataFrame) -> list[Group]:
     still has several configurations (two learning rates, say) would have them averaged as if they
     were seeds: such a group is split by them, too.
     """
+    check_columns(df)
     split = [
         (part, at_all_rates)
         for _, at_all_rates in df.groupby([*ALIKE, "recipe"], sort=False, dropna=False)
