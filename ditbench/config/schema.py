@@ -37,6 +37,14 @@ Location = Annotated[Path | None, Field(strict=False), Mark.NOT_IDENTITY]
 Option = Annotated[int, Field(gt=0, le=65_536)]
 
 
+# Where pydantic's own message names a type of Python.
+_IN_WORDS = {
+    "path_type": "should be a path in quotes",
+    "dict_type": "should be a table",
+    "tuple_type": "should be a list",
+}
+
+
 class Section(BaseModel):
     """A table of the configuration: immutable, without unknown keys; `true` is not a number."""
 
@@ -277,8 +285,9 @@ def validate(table: Table) -> RunConfig:
     if first["type"] == "model_type":
         raise DitbenchError(f"{key} is a section, not a value", f"name a key: {key}.KEY=VALUE")
     given = "a table" if isinstance(first["input"], dict) else repr(first["input"])
+    reason = _IN_WORDS.get(first["type"], first["msg"].removeprefix("Input "))
     raise DitbenchError(
-        f"{key} = {given}: {first['msg'].removeprefix('Input ')}",
+        f"{key} = {given}: {reason}",
         f"give another value: --set {key}=VALUE",
     )
 
