@@ -35,9 +35,8 @@ def check_columns(df: pd.DataFrame) -> None:
         raise DitbenchError(f"a {type(df).__name__} is not the result of load_results", _HINT)
     names = [fact.name for fact in FACTS]
     if "metrics" in columns:
-        names += dict.fromkeys(
-            each["name"] for text in df["metrics"].unique() for each in json.loads(text)
-        )
+        described = (each for text in df["metrics"].unique() for each in json.loads(text))
+        names += dict.fromkeys(each["name"] for each in described)
     if missing := [name for name in names if name not in columns]:
         raise DitbenchError(f"the runs lack the column {', '.join(missing)}", _HINT)
 
