@@ -21,7 +21,6 @@ HOSTILE = {
     "LC_ALL": "xx_YY.nonsense",
     "PYTHONIOENCODING": "ascii",
     "PYTHONWARNINGS": "error",
-    "PYTHONOPTIMIZE": "2",
     "FORCE_COLOR": "",
     "TERM": "dumb",
     "TORCH_LOGS": "bogus",
