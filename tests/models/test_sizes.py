@@ -3,7 +3,7 @@
 import pytest
 
 from ditbench.errors import DitbenchError
-from ditbench.models.sizes import ModelSize, parse_model
+from ditbench.models.sizes import ModelSize, check_size, parse_model
 
 
 def test_the_paper_s_sizes():
@@ -19,3 +19,15 @@ def test_other_names_offer_the_right_ones(name):
     with pytest.raises(DitbenchError, match="model") as raised:
         parse_model(name)
     assert "256x8x4/2" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("P", "height", "width", "nearest"),
+    [(8, 28, 28, 7), (2, 21, 21, 3), (2, 49, 49, 7), (3, 8, 8, 4), (2, 13, 26, 13), (2, 7, 7, 1),
+     (4, 33, 32, 1), (10**9 - 1, 10**9, 10**9, 5 * 10**8)],
+)  # fmt: skip
+def test_a_patch_size_that_divides_is_offered(P, height, width, nearest):
+    with pytest.raises(DitbenchError, match="does not divide") as raised:
+        check_size(ModelSize(384, 12, 6, P), height, width)
+    assert raised.value.hint == f"choose one that does: --model S/{nearest}"
+    assert height % nearest == width % nearest == 0
