@@ -8,11 +8,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from ditbench.cli.options import Blocks, option, parse_blocks, parse_seeds, printed, what
+from ditbench.cli.options import (
+    Blocks,
+    option,
+    parse_blocks,
+    parse_count,
+    parse_seeds,
+    printed,
+    what,
+)
 from ditbench.cli.output import echo, load_sweeps, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate, takes
 from ditbench.cli.training import interruptible, print_forecast
-from ditbench.rundir import TUNING
+from ditbench.errors import DitbenchError
+from ditbench.rundir import PLANNED_SEEDS, TUNING
 
 if TYPE_CHECKING:
     from ditbench.runs.plan import Plan, Task
@@ -31,6 +40,14 @@ def run(
             "0,1,...|N",
             "One run per block and seed: `0,1,2` are seeds, `5` is the five seeds 0 to 4, "
             "`7,` is seed 7 only. Default: seed 0.",
+        ),
+    ] = None,
+    planned_seeds: Annotated[
+        str | None,
+        option(
+            "N",
+            "How many seeds are planned in total, if several commands share them. Default: those "
+            "of this command.",
         ),
     ] = None,
     lr: Annotated[
@@ -56,6 +73,7 @@ def run(
     """
     blocks = parse_blocks(block)
     seed_list = None if seeds is None else parse_seeds(seeds)
+    planned = _planned(planned_seeds, len(seed_list or [0]))
     rate = None if lr is None or lr == TUNED else parse_rate(lr)
     base, device = options.place(options.configure({"train.lr": rate}))
     configs = [
@@ -64,15 +82,29 @@ def run(
         for name in blocks
     ]
 
+    from ditbench.runs.match import match_sizes
     from ditbench.runs.plan import plan_tasks, resolve_all
 
     say = progress(quiet=quiet)
-    tasks = resolve_all(configs, device)
+    tasks, notes = match_sizes(configs, resolve_all(configs, device), options.match, say)
     plans = _plan_tuned(tasks, out, say) if lr == TUNED else plan_tasks(tasks, out)
+    common = {PLANNED_SEEDS: planned}
+    plans = [plan.with_notes(common | notes.get(plan.config.block, {})) for plan in plans]
     if dry_run:
         print_forecast(plans, as_json=as_json, quiet=quiet)
     else:
         _execute(plans, say, as_json=as_json, quiet=quiet)
+
+
+def _planned(text: str | None, seeds: int) -> int:
+    """The number of seeds that are planned in total, of which this command runs some or all."""
+    planned = seeds if text is None else parse_count(text, "--planned-seeds")
+    if planned < seeds:
+        raise DitbenchError(
+            f"--planned-seeds {planned} is less than the {seeds} seeds of this command",
+            f"pass --planned-seeds {seeds} or more, or leave it out",
+        )
+    return planned
 
 
 def _plan_tuned(tasks: list[Task], out: Path, say: Callable[[str], None]) -> list[Plan]:
@@ -94,7 +126,7 @@ def _plan_tuned(tasks: list[Task], out: Path, say: Callable[[str], None]) -> lis
             "seeds": list(sweep.seeds),
             "budget": str(sweep.budget),
         }
-        plans.append(replace(plan, notes={"tuned_lr": origin}))
+        plans.append(plan.with_notes({"tuned_lr": origin}))
     best = ", ".join(f"{block} {rate:g}" for block, rate in rates.items())
     budget = next(iter(chosen.values())).budget
     say(f"learning rates, tuned with {budget} per run in {place}: {best}")

@@ -14,7 +14,7 @@ import typer
 
 from ditbench.cli.output import echo, print_rich, progress
 from ditbench.errors import EXIT_SIGNAL
-from ditbench.report.amounts import decimals, significant
+from ditbench.report.amounts import decimals, duration, significant
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import rich_table
 
@@ -28,6 +28,7 @@ _numbers = "{}".format
 _whole = decimals(0)
 _FORECAST = (
     Column("block", "Block"),
+    Column("model", "Model"),
     Column("lr", "Learning rate", "{:g}".format),
     Column("seed", "Seed", _numbers),
     Column("steps", "Steps", _numbers),
@@ -48,17 +49,18 @@ def print_forecast(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
     if as_json:
         echo(json.dumps(rows, indent=2))
         return
-    first = plans[0]
+    first, models = plans[0], {row["model"] for row in rows}
+    model = "matched models" if len(models) > 1 else first.cost.model
     title = (
-        f"{first.cost.model} on {first.dataset.name} {first.cost.input}, on {first.device}, "
+        f"{model} on {first.dataset.name} {first.cost.input}, on {first.device}, "
         f"{first.config.objective.name}\n{CONVENTION}"
     )
     if compiled := dict.fromkeys(row["block"] for row in rows if row["backend"] != "plain"):
         title += f"\nCompiled, which takes tens of seconds more: {', '.join(compiled)}."
     if any(row["estimated"] for row in rows):
         title += "\n~ is estimated from the speed in a short calibration."
-    one_rate = len({row["lr"] for row in rows}) == 1
-    columns = [column for column in _FORECAST if not (one_rate and column.name == "lr")]
+    alike = {key for key in ("lr", "model") if len({row[key] for row in rows}) == 1}
+    columns = [column for column in _FORECAST if column.name not in alike]
     print_rich(rich_table([_in_words(row) for row in rows], columns, title))
 
 
@@ -82,18 +84,6 @@ def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
 def _ends(marks: list[float], write: Callable[[float], str]) -> str:
     """The first and the last of evenly spaced marks."""
     return " … ".join(write(mark) for mark in dict.fromkeys((marks[0], marks[-1])))
-
-
-def duration(seconds: float) -> str:
-    """`5.2s`, `58s`, `9m40s`, `2h5m`: at most two units, as --time reads it."""
-    if seconds < 9.95:
-        return f"{seconds:.1f}s"
-    whole = round(seconds)
-    if whole < 120:
-        return f"{whole}s"
-    big, small, names = (60, 1, "ms") if whole < 3600 else (3600, 60, "hm")
-    parts = (whole // big, whole % big // small)
-    return "".join(f"{part}{name}" for part, name in zip(parts, names, strict=True) if part)
 
 
 @contextmanager

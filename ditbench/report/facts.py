@@ -54,6 +54,7 @@ FACTS = (
     Fact("train_flops", "float64", "eval"),
     Fact("seconds", "float64", "eval"),
     Fact("final", "bool"),
+    Fact("curve", "bool"),
     # What was trained on what.
     Fact("dataset", "str", "config", alike=True, task=True, keys=("data.name",), heading="{}"),
     Fact("source", keys=("data.path",)),
@@ -67,8 +68,10 @@ FACTS = (
     Fact("features_digest", "str", "result", alike=True),
     Fact("samples", "int64", "eval", alike=True, scored=True, keys=("eval.samples",)),
     Fact("sampler", "str", "eval", alike=True, scored=True, keys=("eval.sampler",), heading="{}"),
-    Fact("sampling_steps", "int64", "eval", alike=True, scored=True, keys=("eval.sampling_steps",),
-         heading="{} sampling steps"),
+    Fact("sampling_steps", "int64", "eval", alike=True, scored=True,
+         keys=("eval.final_sampling_steps",), heading="{} sampling steps"),
+    Fact("curve_sampling_steps", "int64", alike=True, keys=("eval.sampling_steps",)),
+    Fact("draws", "int64", keys=("eval.draws",)),
     Fact("cfg_scale", "float64", "eval", alike=True, scored=True, keys=("eval.cfg_scale",),
          heading="guidance {:g}"),
     # How it was trained.
@@ -76,13 +79,15 @@ FACTS = (
     Fact("batch_size", "int64", "config", alike=True, keys=("train.batch_size",),
          heading="batches of {}"),
     Fact("ema_decay", "float64", "eval", alike=True, scored=True, keys=("train.ema_decay",)),
-    Fact("precision", "str", "config", alike=True, keys=("train.precision",), heading="{}"),
+    Fact("train_precision", "str", "config", alike=True, keys=("train.precision",), heading="{}"),
     Fact("schema", "int64"),
     Fact("recipe"),
     # What may differ within one ranking, and is then pointed out.
     Fact("lr", "float64", "config", keys=("train.lr",)),
     Fact("device", "str", "result"),
     Fact("backend", keys=("train.backend",)),
+    # How many seeds the command planned that made the run; NaN if env.json does not say.
+    Fact("planned_seeds", "float64"),
     # What it cost. Peebles & Xie call multiply-accumulates Gflops.
     Fact("parameters", "int64", "cost", title="Params (M)", text=significant(3, 1, 1e-6),
          best="low"),
@@ -92,6 +97,7 @@ FACTS = (
          best="low"),
     Fact("steps", "int64", "result", title="Steps", text=decimals(0)),
     Fact("train_seconds", "float64", "result"),
+    Fact("eval_seconds", "float64", "result"),
     Fact("steps_per_second", "float64", "result", title="steps/s", text=significant(3),
          best="high"),
     Fact("samples_per_second", "float64", "result"),
@@ -99,7 +105,7 @@ FACTS = (
          best="low"),
     Fact("loss_spike", "float64"),
     Fact("loss_spike_step", "float64"),
-    Fact("metrics"),
+    Fact("metrics", keys=("metrics.extra", "metrics.also")),
 )  # fmt: skip
 
 BY_NAME = {fact.name: fact for fact in FACTS}
@@ -113,7 +119,7 @@ SHARED = (*ALIKE, "schema", "lr", "device", "source", "backend")
 # and forced rankings have none.
 INFERRED = (
     *("fid_difference_low", "fid_difference_high", "fid_ratio_low", "fid_ratio_high"),
-    *("p_value", "p_holm"),
+    *("p_value", "p_bonferroni", "equivalent"),
 )
 
 # The blocks of the DiT paper in the order of its section 3.2.

@@ -8,7 +8,8 @@ from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
-from ditbench.runs.evaluate import balanced_labels, time_sampling
+from ditbench.runs.evaluate import time_sampling
+from ditbench.runs.labels import balanced_labels
 from ditbench.runs.plan import Plan, build_trainer
 from ditbench.runs.runtime_errors import training_errors
 from ditbench.training import graph
@@ -35,6 +36,7 @@ class Speed(NamedTuple):
 
     seconds_per_step: float  # of training, the median
     seconds_per_evaluation: float  # sampling only
+    seconds_of_final: float = 0.0  # the draws that the final score adds
 
 
 def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
@@ -80,7 +82,7 @@ def _expected(run: Plan, speed: Speed) -> dict[str, Any]:
     if steps is None:
         steps = max(len(run.budget.marks), round(run.budget.amount / speed.seconds_per_step))
     train = steps * speed.seconds_per_step
-    evaluate = len(run.budget.marks) * speed.seconds_per_evaluation
+    evaluate = len(run.budget.marks) * speed.seconds_per_evaluation + speed.seconds_of_final
     times = (speed.seconds_per_step, train, evaluate, train + evaluate)
     return {"steps": steps, **dict(zip(TIMES, times, strict=True))}
 
@@ -89,7 +91,7 @@ def calibrate(run: Plan) -> Speed:
     """Time training and sampling of one planned run, with a model that is discarded."""
     with training_errors(run):
         trainer = build_trainer(run)
-        return Speed(_time_updates(trainer), _time_evaluation(run, trainer))
+        return Speed(_time_updates(trainer), *_time_evaluations(run, trainer))
 
 
 def _time_updates(trainer: Trainer) -> float:
@@ -113,8 +115,11 @@ def _time(trainer: Trainer, updates: int) -> float:
     return time.perf_counter() - started
 
 
-def _time_evaluation(run: Plan, trainer: Trainer) -> float:
-    """Seconds of sampling per evaluation, extrapolated from one batch and a few steps."""
+def _time_evaluations(run: Plan, trainer: Trainer) -> tuple[float, float]:
+    """Seconds of sampling per evaluation and for the final score.
+
+    They are extrapolated from one batch and a few steps.
+    """
     config = run.config.eval
     labels = balanced_labels(min(config.batch_size, config.samples), run.dataset.num_classes)
     sample = partial(time_sampling, trainer.ema.model, run, labels)
@@ -122,4 +127,8 @@ def _time_evaluation(run: Plan, trainer: Trainer) -> float:
     few, more = sample(FEW_STEPS), sample(MORE_STEPS)
     slope = max(0.0, more - few) / (MORE_STEPS - FEW_STEPS)
     batches = config.samples / len(labels)
-    return batches * (few + slope * (config.sampling_steps - FEW_STEPS))
+
+    def seconds(steps: int) -> float:
+        return batches * (few + slope * (steps - FEW_STEPS))
+
+    return seconds(config.sampling_steps), config.extra_draws * seconds(config.steps_of_final)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from ditbench.data.dataset import to_uint8
-from ditbench.metrics import create_extractor
+from ditbench.metrics import create_extractor, extractor_class
 from ditbench.metrics.real import real_statistics
 from ditbench.models.dit import DiT
+from ditbench.runs.labels import scored_labels
 from ditbench.seeds import generator
 from ditbench.training.graph import GraphPerShape
 from ditbench.training.precision import bf16_weights, mixed_precision
@@ -37,55 +38,84 @@ class Evaluation:
     sampling_seconds: float
 
 
-def evaluate(run: Plan, scorer: Scorer, model: DiT, stop: StopRequest) -> Evaluation:
+def evaluate(run: Plan, scorer: Scorer, model: DiT, stop: StopRequest, draw: int = 0) -> Evaluation:
     """Sample `eval.samples` images and score them.
 
-    Every model of a run, and every block, gets the same noise, labels and sampler.
+    Every model of a run, and every block, gets the same noise, labels and sampler. Each `draw` has
+    noise of its own; draw 0 is that of the evaluations along the way.
 
     Raises:
         Stopped: between two batches, if a stop was requested.
     """
     started = time.perf_counter()
-    labels = balanced_labels(run.config.eval.samples, run.dataset.num_classes)
-    samples = sample_images(model, run, labels, stop)
+    config = run.config.eval
+    labels = scored_labels(config.labels, config.samples, run.dataset)
+    samples = sample_images(model, run, labels, stop, draw)
     synchronize(run.device)
     sampling_seconds = time.perf_counter() - started
     scorer.reset()
-    batch = run.config.eval.batch_size
-    for images, asked in zip(samples.split(batch), labels.split(batch), strict=True):
+    batches = (samples.split(config.batch_size), labels.split(config.batch_size))
+    for images, asked in zip(*batches, strict=True):
         stop.check()
         scorer.update(images.to(run.device), asked.to(run.device))
     metrics = scorer.compute()
     return Evaluation(metrics, samples, labels, time.perf_counter() - started, sampling_seconds)
 
 
-def create_scorer(run: Plan) -> Scorer:
-    """The scorer of a run.
+def create_scorer(run: Plan, begun: Mapping[str, int] | None = None) -> Scorer:
+    """The scorer of a run; `begun` are the metrics of a run to be resumed, see `choose`.
 
     Raises:
-        DitbenchError: the extractor's weights are missing or damaged.
+        DitbenchError: an extractor's weights are missing or damaged.
     """
     # Imported here: torchmetrics takes seconds to import, and a dry run does not need it.
-    from ditbench.metrics.score import Scorer
+    from ditbench.metrics.choice import HELD_OUT_SUFFIX, also_of
+    from ditbench.metrics.score import Scorer, Space
+
+    metrics, dataset, device = run.config.metrics, run.dataset, run.device
+    also = metrics.further if begun is None else also_of(begun)
+    extractors = [  # all of them before statistics, which may take minutes
+        create_extractor(name, dataset, metrics.inception_weights, device)
+        for name in (metrics.features, *also)
+    ]
+    main, *others = (
+        Space(extractor, real_statistics(dataset, extractor, device)) for extractor in extractors
+    )
+    held_out = None
+    wanted = begun is None or any(name.endswith(HELD_OUT_SUFFIX) for name in begun)
+    if wanted and dataset.held_out is not None:
+        held_out = real_statistics(dataset.held_out, main.extractor, device)
+    return Scorer(
+        main.extractor,
+        main.real,
+        device,
+        held_out=held_out,
+        also=others,
+        extra=metrics.extra,
+        begun=begun,
+    )
+
+
+def metrics_asked(run: Plan) -> dict[str, int]:
+    """The versions of the metrics that a run has if it begins now, by name. Reads no weights."""
+    from ditbench.metrics.choice import choose
 
     metrics = run.config.metrics
-    extractor = create_extractor(
-        metrics.features, run.dataset, metrics.inception_weights, run.device
-    )
-    return Scorer(extractor, real_statistics(run.dataset, extractor, run.device), run.device)
-
-
-def balanced_labels(count: int, num_classes: int) -> Tensor:
-    """Labels (count,) that go through all classes in turn."""
-    return torch.arange(count) % num_classes
+    features, *also = map(extractor_class, (metrics.features, *metrics.further))
+    held_out = run.dataset.load_held_out is not None
+    choices = choose(features, also, metrics.extra, held_out=held_out)
+    return {choice.kind.name: choice.kind.version for choice in choices}
 
 
 def sample_images(
-    model: DiT, task: Task, labels: Tensor, stop: StopRequest | None = None
+    model: DiT, task: Task, labels: Tensor, stop: StopRequest | None = None, draw: int = 0
 ) -> Tensor:
     """Draw one image per label: uint8 (M, C, H, W), on the CPU.
 
-    The noise depends only on the seed of the run and the position in the list.
+    The noise that an image starts from is drawn on the CPU. It depends on the seed of the run, the
+    draw and the position in the list, and on `eval.batch_size` only where C*H*W is not a multiple
+    of 16. The noise that an ancestral sampler adds is drawn on the device, batch by batch: it
+    depends on the device and on `eval.batch_size`, too. Both are the same for every block.
 
     Raises:
         Stopped: between two batches, if a stop was requested.
@@ -93,14 +123,15 @@ def sample_images(
     """
     config, dataset, device = task.config, task.dataset, next(model.parameters()).device
     shape = (dataset.channels, dataset.height, dataset.width)
-    draws = generator(config.seed, "eval", "noise")
-    ancestral = generator(config.seed, "eval", "ancestral", device=device)
+    number = (draw,) if draw else ()  # draw 0 is that of runs which had no other
+    start = generator(config.seed, "eval", "noise", *number)
+    ancestral = generator(config.seed, "eval", "ancestral", *number, device=device)
     images = []
     with _network(model, device, config.train.precision) as network:
         for asked in labels.split(config.eval.batch_size):
             if stop is not None:
                 stop.check()
-            noise = torch.randn(len(asked), *shape, generator=draws)
+            noise = torch.randn(len(asked), *shape, generator=start)
             x = task.objective.sample(
                 network,
                 noise.to(device, non_blocking=True),

@@ -93,6 +93,34 @@ def test_a_runs_own_config_repeats_it(cli, results, no_training):
     assert result.stdout.splitlines()[1] == str(config.parent)
 
 
+def test_runs_record_how_many_seeds_were_planned(cli, results, tiny, tmp_path):
+    for path in results.glob("**/env.json"):
+        assert json.loads(path.read_text())["planned_seeds"] == 2
+    cli("run", "--block", "adaln", *tiny, "--out", tmp_path, "--quiet")
+    (path,) = tmp_path.glob("**/env.json")
+    assert json.loads(path.read_text())["planned_seeds"] == 1
+    before = path.read_bytes()
+    cli("run", "--block", "adaln", "--seeds", "2", *tiny, "--out", tmp_path, "--quiet")
+    assert path.read_bytes() == before  # of a complete run, nothing is written again
+    planned = [
+        json.loads(each.read_text())["planned_seeds"] for each in tmp_path.glob("**/env.json")
+    ]
+    assert sorted(planned) == [1, 2]
+    more = ("--seeds", "2,", "--planned-seeds", "5", "--out", tmp_path, "--quiet")
+    cli("run", "--block", "adaln", *more, *tiny)
+    (path,) = tmp_path.glob("**/seed2-*/env.json")
+    assert json.loads(path.read_text())["planned_seeds"] == 5
+
+
+@pytest.mark.parametrize("planned", ["2", "0", "few", "-1"])
+def test_fewer_planned_seeds_than_those_of_the_command_are_refused(cli, elsewhere, tiny, planned):
+    arguments = ("--seeds", "3", "--planned-seeds", planned)
+    result = cli("run", "--block", "adaln", *arguments, *tiny)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"--planned-seeds {planned}" in result.stderr.replace("'", "")
+    assert files_below(elsewhere) == []
+
+
 def test_a_number_of_seeds_is_a_count(cli, results, tiny, no_training):
     result = cli("run", "--block", "adaln", "--seeds", "2", *tiny, "--out", results, "--json")
     assert [row["seed"] for row in json.loads(result.stdout)] == [0, 1]
@@ -275,3 +303,18 @@ def test_a_budget_that_makes_no_sense_is_a_line_and_a_hint(cli, elsewhere, argum
     assert error in first
     assert hint in second
     assert files_below(elsewhere) == []
+
+
+def test_a_dry_run_shows_matched_widths(cli, elsewhere, brief):
+    arguments = ("run", "--block", "adaln-zero,adaln", "--match", "parameters", "--dry-run",
+                 "--device", "cpu")  # fmt: skip
+    result = cli(*arguments)
+    assert result.exit_code == 0, result.stderr
+    assert "adaln: 64 -> 68 wide, 4 heads: 0.332 of 0.329M parameters, +1.0%" in result.stderr
+    assert "matched models on digits" in result.stdout
+    assert "68x4x4/2" in result.stdout
+    rows = json.loads(cli(*arguments, "--quiet", "--json").stdout)
+    assert [row["model"] for row in rows] == ["64x4x4/2", "68x4x4/2"]
+    unknown = cli("run", "--block", "adaln", "--match", "size", "--dry-run")
+    assert unknown.exit_code == 2
+    assert "unknown amount to match 'size'" in unknown.stderr

@@ -101,9 +101,7 @@ def test_a_preset_s_bound_of_the_ema_is_lifted_where_blocks_differ_in_steps(tmp_
     assert load(overrides={"budget.steps": 9}).train.ema_decay == 0.999
 
 
-@pytest.mark.parametrize(
-    "key", ["preset", "data.path", "metrics.inception_weights", "eval.sampler"]
-)
+@pytest.mark.parametrize("key", ["preset", "data.path", "eval.sampler"])
 @pytest.mark.parametrize("text", ["2024", "1e3", "2024-01-01", "true", "0x10", "[1]", "inf"])
 def test_a_key_of_texts_takes_what_looks_like_another_value(key, text):
     if (key, text) != ("preset", "[1]"):  # not the name of a directory

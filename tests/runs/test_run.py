@@ -9,6 +9,7 @@ from PIL import Image
 from recorder import Recorder
 
 from ditbench.errors import DitbenchError
+from ditbench.metrics import metric_classes
 from ditbench.models.registry import block_names
 from ditbench.rundir import TRAIN_COLUMNS
 from ditbench.runs import run as run_module
@@ -50,7 +51,8 @@ def test_a_run_leaves_what_the_design_says(make_plan):
             assert grid.width > grid.height
     stored = json.loads(directory.result.read_text())
     assert stored == {**stored, **result}
-    assert [metric["name"] for metric in result["metrics"]] == ["fid", "kid", "label_accuracy"]
+    default = [kind.name for kind in metric_classes()]
+    assert [metric["name"] for metric in result["metrics"]] == default
     assert result["scoring"]["features"] == "digits"
     assert result["scoring"]["features_digest"] == result["features_digest"]
     assert result["final"]["step"] == 6
@@ -111,9 +113,9 @@ def test_the_averaged_weights_are_what_is_evaluated(make_plan, monkeypatch):
     models = []
     original = run_module.evaluate
 
-    def spy(run, scorer, model, stop):
+    def spy(run, scorer, model, stop, draw):
         models.append(model)
-        return original(run, scorer, model, stop)
+        return original(run, scorer, model, stop, draw)
 
     monkeypatch.setattr(run_module, "evaluate", spy)
     execute(plan)

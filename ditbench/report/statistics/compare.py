@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ditbench.errors import DitbenchError, unknown_name
-from ditbench.report import words
+from ditbench.report import remark_words, verdict_words, words
 from ditbench.report.facts import ALIKE, INFERRED, in_order
 from ditbench.report.reading import groups
 from ditbench.report.reading.metrics import MetricFacts
-from ditbench.report.reading.results import metrics_of
+from ditbench.report.reading.results import metrics_of, versions_differ
 from ditbench.report.statistics.curves import fid_area, to_target
-from ditbench.report.statistics.paired import Values, holm, mean_interval, paired
+from ditbench.report.statistics.looks import SeedPlan, plan_of
+from ditbench.report.statistics.paired import Values, beside, fitting_scale, mean_interval, means
+from ditbench.report.statistics.power import Planning, planning
+from ditbench.report.statistics.remarks import FID_AREA, other_winners, remarks, unequal_sizes
 from ditbench.report.statistics.verdict import Verdict, decide, leaders_by_rate
 
 if TYPE_CHECKING:
@@ -32,7 +35,7 @@ class Comparison:
     """The comparison of a group of comparable runs.
 
     Attributes:
-        table: one row per block, ascending in `fid`; docs/api.md describes its columns.
+        table: one row per block, ascending in geometric mean FID; docs/api.md has its columns.
         baseline: the block that differences and ratios refer to.
         group: the facts that all runs share: key to value.
         sentence: the conclusion, in words.
@@ -41,6 +44,7 @@ class Comparison:
         forced: the keys in which the runs differ, if one ranking was forced.
         apart: what distinguishes this group from the others of several: key to value.
         metrics: the metrics that the table has means of.
+        planning: what to plan further seeds from; None if forced, or if no two seeds are shared.
     """
 
     table: pd.DataFrame
@@ -52,6 +56,15 @@ class Comparison:
     forced: dict[str, list[Any]] = field(default_factory=dict)
     apart: dict[str, Any] = field(default_factory=dict)
     metrics: tuple[MetricFacts, ...] = ()
+    planning: Planning | None = None
+
+    @property
+    def advice(self) -> str:
+        """How many seeds a winner would take; empty unless seeds are what is missing."""
+        verdict = self.verdict
+        if self.planning is None or verdict is None or verdict.best or verdict.unplanned:
+            return ""
+        return verdict_words.seeds_sentence(self.planning)
 
     @property
     def heading(self) -> str:
@@ -105,21 +118,49 @@ def compare(
         df = df.assign(block=_labels(df))
     blocks = _blocks(df, baseline)
     baseline = baseline or blocks[0]
+    # Of FID's, only a forced ranking has several versions, and says so itself.
+    other_versions = [each for each in versions_differ(df["metrics"]) if each.name != "fid"]
+    df = df.assign(**{each.name: math.nan for each in other_versions})
     final = df[df["final"]]
-    fids = _by_seed(final, blocks)
+    fids = by_seed(final, blocks, "fid")
+    plan = plan_of(final)
     metrics = metrics_of(final["metrics"])
     table = _means(df, metrics, target_fid).loc[blocks]
-    table = table.assign(**_beside(blocks, fids, baseline)).rename_axis("block").reset_index()
+    scale = fitting_scale(fids, "log")
+    centres = means(fids, scale)
+    table["fid_geometric"] = centres if scale == "log" else math.nan
+    table = table.assign(**_beside(blocks, fids, baseline, plan))
+    # The order of the verdict.
+    table = table.iloc[np.lexsort((np.array(blocks), centres))].rename_axis("block").reset_index()
     group = groups.shared(final)
-    verdict = None if unlike else decide(blocks, fids)
-    if verdict is None:
+    verdict = further = None
+    if unlike:
         table[list(INFERRED)] = math.nan  # an interval around 1 would be a verdict, too
-        text = words.forced(unlike)
+        sentences = [verdict_words.forced(unlike)]
     else:
-        sentence = words.verdict_sentence(verdict, words.fid_title(group))
-        text = " ".join([sentence, *_remarks(final, group)])
-    table = table.sort_values(["fid", "block"], ignore_index=True)
-    return Comparison(table, baseline, group, text, verdict, target_fid, unlike, {}, tuple(metrics))
+        spiked = by_seed(final.assign(spiked=final["loss_spike"].notna()), blocks, "spiked") == 1
+        rule = partial(decide, blocks, plan=plan, spiked=spiked)
+        verdict = rule(fids)
+        further = _planning(verdict, final, blocks, fids)
+        by_metric = _by_metric(df, blocks, metrics)
+        sentences = [
+            verdict_words.verdict_sentence(verdict, words.fid_title(group)),
+            remark_words.other_winners(other_winners(by_metric, rule, verdict.leader)),
+            remark_words.unequal_sizes(verdict.leader, unequal_sizes(final, verdict)),
+            *remarks(final, group),
+        ]
+    sentences.append(remark_words.versions(other_versions))
+    return Comparison(
+        table,
+        baseline,
+        group,
+        " ".join(filter(None, sentences)),
+        verdict,
+        target_fid=target_fid,
+        forced=unlike,
+        metrics=tuple(metrics),
+        planning=further,
+    )
 
 
 def compare_groups(
@@ -135,7 +176,7 @@ def compare_groups(
     for group in groups.groups_of(df):
         known = baseline if baseline in set(group.runs["block"]) else None
         comparison = compare(group.runs, known, target_fid=target_fid)
-        order = words.order_by_rate(leaders_by_rate(group.at_all_rates))
+        order = remark_words.order_by_rate(leaders_by_rate(group.at_all_rates))
         text = f"{comparison.sentence} {order}".rstrip()
         comparisons.append(replace(comparison, apart=group.apart, sentence=text))
     return comparisons
@@ -165,8 +206,8 @@ def _labels(df: pd.DataFrame) -> pd.Series[str]:
     return labels
 
 
-def _by_seed(final: pd.DataFrame, blocks: list[str]) -> Values:
-    """(B, S) final FIDs; NaN if a block lacks a seed."""
+def by_seed(final: pd.DataFrame, blocks: list[str], column: str) -> Values:
+    """(B, S) final values of a column; NaN if a block lacks a seed."""
     twice = final[final.duplicated(["block", "seed"], keep=False)]
     if not twice.empty:
         first = twice.iloc[0]
@@ -174,13 +215,23 @@ def _by_seed(final: pd.DataFrame, blocks: list[str]) -> Values:
             f"two runs of {first['block']}, seed {first['seed']}: {', '.join(twice['path'])}",
             "load_results keeps the newest of each: give compare what it returns",
         )
-    fids = final.pivot(index="block", columns="seed", values="fid").loc[blocks]
-    return fids.to_numpy(dtype=np.float64)
+    values = final.pivot(index="block", columns="seed", values=column).loc[blocks]
+    return values.to_numpy(dtype=np.float64)
+
+
+def _by_metric(
+    df: pd.DataFrame, blocks: list[str], metrics: list[MetricFacts]
+) -> list[tuple[MetricFacts, Values]]:
+    """(B, S) final values of each metric, and FID areas."""
+    areas = df["path"].map(fid_area(df[df["curve"]]))
+    final = df.assign(**{FID_AREA.name: areas})[df["final"]]
+    return [(metric, by_seed(final, blocks, metric.name)) for metric in (*metrics, FID_AREA)]
 
 
 def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | None) -> pd.DataFrame:
     """One row per block: means over its seeds, their spread, and what its curves say."""
-    final = df[df["final"]].set_index("path").assign(fid_area=fid_area(df))
+    curve = df[df["curve"]]
+    final = df[df["final"]].set_index("path").assign(fid_area=fid_area(curve))
     grouped = final.groupby("block")
     timed = ["train_seconds", "steps_per_second", "peak_memory_bytes"]
     averaged = ["steps", "train_flops", "fid_area", *(metric.name for metric in metrics), *timed]
@@ -188,6 +239,7 @@ def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | Non
         grouped[averaged]
         .mean()
         .assign(
+            model=grouped["model"].first(),
             seeds=grouped["seed"].nunique(),
             parameters=grouped["parameters"].first(),
             gmacs=grouped["gmacs"].first(),
@@ -195,9 +247,12 @@ def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | Non
             loss_spikes=grouped["loss_spike"].count(),
         )
     )
+    # A mean over the seeds that have a metric would not be of the same runs as its neighbours.
+    names = [metric.name for metric in metrics]
+    table[names] = table[names].where(grouped[names].count().eq(grouped.size(), axis=0))
     table[["fid_low", "fid_high"]] = [mean_interval(fid.to_numpy()) for _, fid in grouped["fid"]]
     if target_fid is not None:
-        reaching = to_target(df, target_fid).groupby(final["block"])
+        reaching = to_target(curve, target_fid).groupby(final["block"])
         reached = reaching["steps_to_target"].count()
         # The mean of those that reached it would favor a block for the seeds that did not.
         means = reaching.mean().where(reached == reaching.size())
@@ -208,18 +263,19 @@ def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | Non
     return table
 
 
-def _beside(blocks: list[str], fids: Values, baseline: str) -> pd.DataFrame:
+def _beside(blocks: list[str], fids: Values, baseline: str, plan: SeedPlan) -> pd.DataFrame:
     """Each block beside the baseline: difference, ratio and test, paired by seed."""
     import pandas as pd
 
-    number = blocks.index(baseline)
-    pairs = [paired(row, fids[number]) for row in fids]
-    p_values = np.array([pair.p_value for pair in pairs])
-    p_values[number] = math.nan  # not a test, so not one to correct for
-    table = pd.DataFrame({"p_value": p_values, "p_holm": holm(p_values)}, index=blocks)
-    table["pairs"] = [pair.n for pair in pairs]
+    pairs = beside(fids, blocks.index(baseline), fitting_scale(fids, "log"), plan.alpha)
+    table = pd.DataFrame({"pairs": [pair.n for pair in pairs]}, index=blocks)
     table["fid_difference"] = [pair.difference for pair in pairs]
     table["fid_ratio"] = [pair.ratio for pair in pairs]
+    table["p_value"] = [pair.p_value for pair in pairs]
+    table["p_bonferroni"] = [pair.p_bonferroni for pair in pairs]
+    known = [not math.isnan(pair.uncorrected.low) for pair in pairs]
+    table["equivalent"] = [float(pair.equivalent) for pair in pairs]
+    table.loc[~np.array(known), "equivalent"] = math.nan
     for name in ("difference", "ratio"):
         ends = [getattr(pair, f"{name}_interval") for pair in pairs]
         table[[f"fid_{name}_low", f"fid_{name}_high"]] = ends
@@ -228,30 +284,12 @@ def _beside(blocks: list[str], fids: Values, baseline: str) -> pd.DataFrame:
     return table
 
 
-def _remarks(final: pd.DataFrame, group: dict[str, Any]) -> list[str]:
-    """Notes that qualify the verdict."""
-    remarks = []
-    if final.groupby("block")["seed"].agg(frozenset).nunique() > 1:
-        remarks.append(words.DIFFERENT_SEEDS)
-    if "lr" not in group:
-        remarks.append(words.differ_between_blocks("Learning rates", _by_block(final, "lr")))
-    if "device" not in group:
-        remarks.append(words.DIFFERENT_DEVICES)
-    known = final[final["backend"] != ""]
-    if known["backend"].nunique() > 1:
-        remarks.append(words.differ_between_blocks("Backends", _by_block(known, "backend")))
-    spiked = final[final["loss_spike"].notna()]
-    if not spiked.empty:
-        of_block = spiked.groupby("block")["seed"].agg(list)
-        seeds = {block: of_block[block] for block in in_order(spiked["block"])}
-        clipped = all("train.grad_clip" in json.loads(recipe) for recipe in spiked["recipe"])
-        worst = spiked["loss_spike"].max()
-        remarks.append(words.spikes(seeds, len(final), worst, clipped=clipped))
-    return remarks
-
-
-def _by_block(final: pd.DataFrame, column: str) -> dict[str, str]:
-    """The values of each block's runs, as text."""
-    write = "{:g}".format if column == "lr" else str
-    values = final.groupby("block")[column].unique()
-    return {block: "/".join(map(write, values[block])) for block in in_order(final["block"])}
+def _planning(
+    verdict: Verdict, final: pd.DataFrame, blocks: list[str], fids: Values
+) -> Planning | None:
+    """What to plan further seeds from. A seed takes unknown time if devices differ."""
+    seconds = (final["train_seconds"] + final["eval_seconds"]).groupby(final["block"]).mean()
+    devices = final["device"].unique()
+    one = len(devices) == 1
+    total = float(seconds.sum(skipna=False)) if one else math.nan
+    return planning(verdict, blocks, fids, total, devices[0] if one else "")
