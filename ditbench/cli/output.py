@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 # Wide enough for any table: a pipe does not wrap lines.
-PIPE_WIDTH = 200
+PIPE_WIDTH = 1000
 # The labels of a line on stderr, and their colours on a terminal.
 LABELS = {"error": "red", "failed": "red", "warning": "yellow", "skipped": "yellow", "help": "cyan"}
 
