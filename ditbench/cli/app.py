@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from ditbench import __version__
 from ditbench.cli import bench, blocks, compare, features, flops, plot, run, sample, tune
-from ditbench.cli.output import note
+from ditbench.cli.output import echo, note
 from ditbench.cli.paths import expanded
 from ditbench.errors import (
     EXIT_FAILED,
@@ -24,6 +24,7 @@ from ditbench.errors import (
     DitbenchError,
     printable,
 )
+from ditbench.inherited import without_wrong_torch_settings
 from ditbench.plugins.user_traceback import BlockError
 
 # The base of what Typer raises for a missing option, a wrong type, ... Typer contains its own copy
@@ -39,11 +40,12 @@ def _errors_as_lines() -> Iterator[None]:
     blocks | head -1`) is left to Typer, which exits silently.
     """
     try:
-        yield
+        with without_wrong_torch_settings():
+            yield
     except DitbenchError as error:
         if isinstance(error, BlockError):
             for line in error.traceback_text.splitlines():
-                typer.echo(printable(line), err=True)
+                echo(printable(line), err=True)
         _print_error(error.message, error.hint)
         raise typer.Exit(error.exit_code) from error
     except _UsageError as error:
@@ -60,7 +62,7 @@ def _errors_as_lines() -> Iterator[None]:
         )
         raise typer.Exit(EXIT_FAILED) from error
     except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
+        echo("interrupted", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
@@ -116,7 +118,7 @@ app = typer.Typer(
 
 def _show_version(show: bool) -> None:  # noqa: FBT001 (typer's callbacks take the value)
     if show:
-        typer.echo(f"ditbench {__version__}")
+        echo(f"ditbench {__version__}")
         raise typer.Exit
 
 

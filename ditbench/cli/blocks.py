@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ditbench.cli.options import Format, Output
-from ditbench.cli.output import emit, note, print_rich
+from ditbench.cli.output import echo, emit, note, print_rich
 from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
 from ditbench.models.registry import block_names, group_names
 from ditbench.models.sizes import parse_model
@@ -143,6 +143,6 @@ def _print(outcome: "Outcome") -> None:
     wrap = textwrap.TextWrapper(
         WIDTH, subsequent_indent=" " * 22, break_long_words=False, break_on_hyphens=False
     )
-    typer.echo(wrap.fill(f"{outcome.result:7} {outcome.check:13} {one_line(outcome.detail)}"))
+    echo(wrap.fill(f"{outcome.result:7} {outcome.check:13} {one_line(outcome.detail)}"))
     if outcome.help:
-        typer.echo(wrap.fill(f"{'':21} help: {one_line(outcome.help)}"))
+        echo(wrap.fill(f"{'':21} help: {one_line(outcome.help)}"))

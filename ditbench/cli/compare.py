@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ditbench.cli.options import Format, Only, Output, Results, option
-from ditbench.cli.output import emit, emit_text, load_runs, note, print_sentence, print_table
+from ditbench.cli.output import echo, emit, emit_text, load_runs, note, print_sentence, print_table
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.columns import (
     DIFF_COLUMNS,
@@ -66,7 +66,7 @@ def compare(
     get separate tables.
     """
     if self_test:
-        typer.echo("the calibration of the verdict is in docs/statistics.md, and tested in tests/")
+        echo("the calibration of the verdict is in docs/statistics.md, and tested in tests/")
         return
     # A gate that is not checked must not seem to pass.
     unused = {
@@ -81,10 +81,10 @@ def compare(
         rows = diff_runs(*diff)
         emit(rows, DIFF_COLUMNS, format, output)
         if not rows:
-            typer.echo("no difference in configuration or environment", err=True)
+            echo("no difference in configuration or environment", err=True)
         return
+    from ditbench.report.statistics.compare import NotComparableError, compare_groups
     from ditbench.report.statistics.compare import compare as compare_runs
-    from ditbench.report.statistics.compare import compare_groups
     from ditbench.report.statistics.gate import parse_gate
 
     if plan:
@@ -93,7 +93,11 @@ def compare(
     gate = parse_gate(fail_if) if fail_if is not None else None
     runs = load_runs(directory, block)
     if together or force:
-        comparisons = [compare_runs(runs, baseline, target_fid=target_fid, force=force)]
+        try:
+            comparisons = [compare_runs(runs, baseline, target_fid=target_fid, force=force)]
+        except NotComparableError as error:  # its hint is for Python
+            hint = "leave out --together for a table per group, or use --force"
+            raise DitbenchError(error.message, hint) from error
     else:
         comparisons = compare_groups(runs, baseline, target_fid=target_fid)
     if plan:
@@ -131,7 +135,7 @@ def _print(comparisons: "list[Comparison]", chosen: str, output: Path | None) ->
         return
     for number, comparison in enumerate(comparisons):
         if number:
-            typer.echo()
+            echo()
         rows, columns = comparison_rows(comparison), comparison_columns(comparison)
         print_table(rows, columns, comparison.heading)
         if comparison.note:
@@ -157,6 +161,6 @@ def _print_plans(comparisons: "list[Comparison]", chosen: str, output: Path | No
         return
     for number, (comparison, planning) in enumerate(planned):
         if number:
-            typer.echo()
+            echo()
         print_table(plan_rows(comparison), PLAN_COLUMNS, comparison.heading)
         print_sentence(planning_sentence(planning))

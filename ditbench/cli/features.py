@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from ditbench.cli.options import Format, Output
-from ditbench.cli.output import emit
+from ditbench.cli.output import echo, emit
 from ditbench.errors import DitbenchError, one_line, printable
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import format_of
@@ -40,7 +40,7 @@ def features(context: typer.Context, format: Format = None, output: Output = Non
     emit(rows, COLUMNS, chosen, output)
     for row in rows:
         if row["help"]:
-            typer.echo(one_line(f"{row['features']}: {row['help']}"), err=True)
+            echo(one_line(f"{row['features']}: {row['help']}"), err=True)
 
 
 def _row(name: str) -> dict[str, Any]:

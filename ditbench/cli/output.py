@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -23,20 +22,26 @@ if TYPE_CHECKING:
 
 
 # Wide enough for any table: a pipe does not wrap lines.
-PIPE_WIDTH = 200
+PIPE_WIDTH = 1000
 # The labels of a line on stderr, and their colours on a terminal.
 LABELS = {"error": "red", "failed": "red", "warning": "yellow", "skipped": "yellow", "help": "cyan"}
 
 
 def note(label: str, text: str) -> None:
     """Print `label: text` on stderr as one line; the label is one of `LABELS`."""
-    typer.secho(f"{label}: ", fg=LABELS[label], bold=True, nl=False, err=True)
-    typer.echo(one_line(" ".join(text.splitlines())), err=True)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    line = one_line(" ".join(text.splitlines()))
+    console.print(Text.assemble((f"{label}: ", f"bold {LABELS[label]}"), line))
+
+
+def echo(text: object = "", *, err: bool = False) -> None:
+    """Print a text as it is on stdout, or on stderr; `typer.echo` replaces ASCII by UTF-8."""
+    print(text, file=sys.stderr if err else sys.stdout, flush=True)
 
 
 def progress(*, quiet: bool) -> Callable[[str], None]:
     """A function that prints a line on stderr, or nothing."""
-    return (lambda _text: None) if quiet else partial(typer.echo, err=True)
+    return (lambda _text: None) if quiet else (lambda text: echo(text, err=True))
 
 
 def emit(
@@ -57,7 +62,7 @@ def emit(
 def emit_text(text: str, output: Path | None) -> None:
     """Print text that ends in a newline, or write it to a file."""
     if output is None:
-        typer.echo(text, nl=False)
+        echo(text.removesuffix("\n"))
     else:
         write_text(output, text)
 
@@ -77,11 +82,10 @@ def print_table(
 
 def print_sentence(text: str) -> None:
     """Print a sentence on stdout: wrapped between words on a terminal, as one line in a pipe."""
-    console = _console()
-    if console.is_terminal:
-        console.print(Text(text))
+    if sys.stdout.isatty():
+        _console().print(Text(text))
     else:
-        typer.echo(text)
+        echo(text)
 
 
 def print_rich(table: object) -> None:
@@ -90,8 +94,8 @@ def print_rich(table: object) -> None:
 
 
 def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=PIPE_WIDTH)
+    # Not `Console.is_terminal`: FORCE_COLOR makes it true in a pipe.
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def load_runs(given: Path | None, blocks: str | None = None) -> pd.DataFrame:
@@ -108,9 +112,7 @@ def load_runs(given: Path | None, blocks: str | None = None) -> pd.DataFrame:
         given = Path("results")
         if not any(run.is_complete() for run in find_runs(given)):
             own, given = given, reference_results()
-            typer.echo(
-                f"no complete run in {own}/: these are the reference runs, {given}", err=True
-            )
+            echo(f"no complete run in {own}/: these are the reference runs, {given}", err=True)
     runs = load_results(given, blocks)
     _note_skipped(runs.attrs.get("skipped", []))
     return runs

@@ -4,10 +4,8 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from ditbench.cli.options import Only, Results, option
-from ditbench.cli.output import load_runs, note
+from ditbench.cli.output import echo, load_runs, note
 from ditbench.errors import DitbenchError, unknown_name
 
 KINDS = ("curve", "pareto", "samples")
@@ -60,10 +58,13 @@ def plot(
     from ditbench.report.figures.save import save_figure
 
     runs = load_runs(directory, block)
+    skipped: dict[str, None] = {}  # once each, although a figure may be drawn twice
     draw = {
         "curve": lambda: curve_figure(runs, "steps" if x is None else x, paper=paper),
         "pareto": lambda: pareto_figure(runs, paper=paper),
-        "samples": lambda: samples_figure(runs, partial(note, "skipped")),
+        "samples": lambda: samples_figure(runs, lambda text: skipped.setdefault(text)),
     }
-    save_figure(draw[kind], output)
-    typer.echo(output)
+    save_figure(draw[kind], output, partial(note, "warning"))
+    for text in skipped:
+        note("skipped", text)
+    echo(output)

@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ditbench.cli.options import (
     Blocks,
     option,
@@ -19,7 +17,7 @@ from ditbench.cli.options import (
     printed,
     what,
 )
-from ditbench.cli.output import load_sweeps, progress
+from ditbench.cli.output import echo, load_sweeps, progress
 from ditbench.cli.paths import check_out
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate, takes
 from ditbench.cli.training import interruptible, print_forecast, remark_on_classes
@@ -156,4 +154,4 @@ def _execute(plans: list[Plan], say: Callable[[str], None], *, as_json: bool, qu
             if not as_json:
                 shown.say(f"{sentence(result)}\n{plan.directory.path}")
     if as_json:
-        typer.echo(json.dumps(results, indent=2))
+        echo(json.dumps(results, indent=2))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ditbench.cli.options import DEVICES, option, parse_classes
+from ditbench.cli.output import echo
 from ditbench.errors import DitbenchError, one_line
 
 
@@ -55,5 +56,5 @@ def sample(
         },
         device_name=device,
     )
-    typer.echo(one_line(f"columns: {', '.join(columns)}"), err=True)
-    typer.echo(output)
+    echo(one_line(f"columns: {', '.join(columns)}"), err=True)
+    echo(output)

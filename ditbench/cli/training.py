@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ditbench.cli.output import note, print_rich, progress
+from ditbench.cli.output import echo, note, print_rich, progress
 from ditbench.errors import EXIT_SIGNAL, one_line
 from ditbench.report.amounts import decimals, duration, significant
 from ditbench.report.tables.columns import Column
@@ -63,7 +63,7 @@ def print_forecast(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
 
     rows = list(forecast(plans, progress(quiet=quiet)))
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        echo(json.dumps(rows, indent=2))
         return
     first, models = plans[0], {row["model"] for row in rows}
     model = "matched models" if len(models) > 1 else first.cost.model
@@ -117,5 +117,5 @@ def interruptible() -> Iterator[StopRequest]:
         saved = isinstance(ended, Stopped)
         state = "saved" if saved else "stopped at once, the last checkpoint is kept"
         command = shlex.join(["ditbench", *sys.argv[1:]])  # the same command resumes
-        typer.echo(f"interrupted, {state}; to resume: {command}", err=True)
+        echo(f"interrupted, {state}; to resume: {command}", err=True)
         raise typer.Exit(EXIT_SIGNAL + (stop.number or signal.SIGINT)) from None

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from ditbench.config.schema import RunConfig, Table, put, validate
+from ditbench.config.schema import RunConfig, Table, is_text, put, validate
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.files import read_text
 
@@ -83,7 +83,9 @@ def _parse_setting(setting: str) -> tuple[str, Any]:
     if not separator:
         raise DitbenchError(f"'{setting}' is not a setting", hint)
     try:
-        return key, tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"]
+        # A folder may be called 2024, a preset 1e3.
+        return key, value if isinstance(value, str) or not is_text(key) else text
     except tomllib.TOMLDecodeError:
         return key, text
     except (RecursionError, ValueError) as error:  # thousands of brackets, or of digits

@@ -51,6 +51,14 @@ Location = Annotated[
 Option = Annotated[int, Field(gt=0, le=65_536)]
 
 
+# Where pydantic's own message names a type of Python.
+_IN_WORDS = {
+    "path_type": "should be a path in quotes",
+    "dict_type": "should be a table",
+    "tuple_type": "should be a list",
+}
+
+
 def split_names(given: Any) -> Any:
     """The names in a text that separates them by commas; anything else as it is."""
     if not isinstance(given, str):
@@ -312,6 +320,17 @@ def keys(section: type[Section] = RunConfig, prefix: str = "") -> list[str]:
     return names
 
 
+def is_text(key: str) -> bool:
+    """Whether every value of a dotted key is a text or a path."""
+    section: Any = RunConfig
+    for name in key.split("."):
+        if not (isinstance(section, type) and issubclass(section, Section)):
+            return False
+        field = section.model_fields.get(name)
+        section = None if field is None else field.annotation
+    return {section} <= {str, str | None, Path | None}
+
+
 def validate(table: Table) -> RunConfig:
     """Turn a table into a `RunConfig`.
 
@@ -328,8 +347,9 @@ def validate(table: Table) -> RunConfig:
     if first["type"] == "model_type":
         raise DitbenchError(f"{key} is a section, not a value", f"name a key: {key}.KEY=VALUE")
     given = "a table" if isinstance(first["input"], dict) else repr(first["input"])
+    reason = _IN_WORDS.get(first["type"], first["msg"].removeprefix("Input "))
     raise DitbenchError(
-        f"{key} = {given}: {first['msg'].removeprefix('Input ')}",
+        f"{key} = {given}: {reason}",
         f"give another value: --set {key}=VALUE",
     )
 

@@ -36,7 +36,7 @@ def load_folder(path: Path) -> ImageDataset:
         classes = _classes(path, files.names())
         images = load_pixels(files, [name for names in classes.values() for name in names])
     labels = torch.tensor([label for label, names in enumerate(classes.values()) for _ in names])
-    return ImageDataset(path.stem, images, labels, tuple(classes))
+    return ImageDataset(path.name.removesuffix(".zip"), images, labels, tuple(classes))
 
 
 def _classes(path: Path, names: Iterable[str]) -> dict[str, list[str]]:

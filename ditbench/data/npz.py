@@ -79,7 +79,9 @@ def load_npz(path: Path) -> ImageDataset:
         )
     nhwc = torch.from_numpy(np.ascontiguousarray(pixels)).reshape(*pixels.shape[:3], -1)
     nchw = nhwc.permute(0, 3, 1, 2).contiguous()
-    return ImageDataset(path.stem, nchw, torch.from_numpy(classes.astype(np.int64)), names)
+    return ImageDataset(
+        path.name.removesuffix(".npz"), nchw, torch.from_numpy(classes.astype(np.int64)), names
+    )
 
 
 @contextmanager

@@ -124,9 +124,10 @@ def check_size(size: ModelSize, height: int, width: int) -> None:
             f"hidden size, depth and number of tokens can be at most {MAX_DIMENSION:,}",
         )
     if height % P or width % P:
+        nearest = replace(size, patch_size=_nearest_patch_size(P, height, width))
         raise DitbenchError(
             f"patch size {P} does not divide {height}x{width}",
-            f"choose one that does: --model {D}x{size.depth}x{size.num_heads}/1",
+            f"choose one that does: --model {nearest.name}",
         )
     if D % size.num_heads:
         raise DitbenchError(
@@ -138,3 +139,13 @@ def check_size(size: ModelSize, height: int, width: int) -> None:
             f"hidden size {D} is not a multiple of 4",
             "choose a multiple of 4: 2-D sine-cosine positions need it",
         )
+
+
+def _nearest_patch_size(P: int, height: int, width: int) -> int:
+    """The patch size closest to P in ratio that divides an input; 1 only if no other is useful."""
+    largest = math.gcd(height, width)
+    small = [size for size in range(1, math.isqrt(largest) + 1) if largest % size == 0]
+    useful = {size for each in small for size in (each, largest // each)} - {1}
+    if height == width:
+        useful.discard(largest)  # one token for the whole image
+    return min(sorted(useful), key=lambda size: max(size / P, P / size), default=1)

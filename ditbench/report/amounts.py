@@ -9,6 +9,8 @@ from typing import Any
 from ditbench.rundir import metric_suffix
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
+# Numbers beyond these are written with an exponent: as decimals, they are mostly zeros.
+_SMALLEST, _LARGEST = 1e-6, 1e15
 _TIMES = ((3600, "h"), (60, "min"))
 
 
@@ -35,17 +37,24 @@ def suffix(samples: int) -> str:
 
 def decimals(places: int, scale: float = 1.0) -> Callable[[Any], str]:
     """A writer of numbers: `decimals(2, 1e-6)(33e6)` is `33.00`."""
-    return lambda value: f"{value * scale:,.{places}f}"
+
+    def text(value: Any) -> str:
+        scaled = value * scale
+        return f"{scaled:.2e}" if abs(scaled) >= _LARGEST else f"{scaled:,.{places}f}"
+
+    return text
 
 
 def significant(digits: int, least: int = 0, scale: float = 1.0) -> Callable[[Any], str]:
     """A writer of numbers of any size with at least `least` decimals.
 
-    `significant(3, 2)` writes 0.0035 as `0.00350` and 118.64 as `118.64`.
+    `significant(3, 2)` writes 0.0035 as `0.00350`, 118.64 as `118.64` and 8e-16 as `8.00e-16`.
     """
 
     def text(value: Any) -> str:
         scaled = value * scale
+        if scaled and not _SMALLEST <= abs(scaled) < _LARGEST:
+            return f"{scaled:.{digits - 1}e}"
         size = math.floor(math.log10(abs(scaled))) if scaled else 0
         return f"{scaled:,.{max(least, digits - 1 - size)}f}"
 
@@ -55,7 +64,7 @@ def significant(digits: int, least: int = 0, scale: float = 1.0) -> Callable[[An
 def writer(format: str) -> Callable[[Any], str]:  # noqa: A002 (the key in result.json)
     """The writer of a metric's format: `.2f` is two decimals, `.3g` three significant digits.
 
-    Unlike Python's own, `.3g` never writes an exponent.
+    Unlike Python's own, `.3g` writes an exponent for extreme numbers only.
     """
     return (decimals if format[-1] == "f" else significant)(int(format[1]))
 

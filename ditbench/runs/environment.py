@@ -90,6 +90,6 @@ def source_commit() -> tuple[str | None, bool | None]:
 
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+    text = cpuinfo.read_text("utf-8", "replace") if cpuinfo.exists() else ""
     found = re.search("^model name.*?:(.*)$", text, re.MULTILINE)
     return found[1].strip() if found else platform.processor()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from ditbench.errors import DitbenchError, one_line
 from ditbench.rundir import metric_suffix
@@ -132,7 +133,8 @@ class Lines(_Progress):
         return f"{self.budget.unit} {self.budget.place(position)}"
 
     def _line(self, text: str) -> None:
-        self.console.print(f"{self.label}  {text}", highlight=False, markup=False, soft_wrap=True)
+        # Text, not str: rich would read names in it as markup, and :dog: as an emoji.
+        self.console.print(Text(one_line(f"{self.label}  {text}")), soft_wrap=True)
 
 
 class Bars(_Progress):
@@ -144,15 +146,16 @@ class Bars(_Progress):
         """Start a new bar."""
         self._next(plan)
         self.progress = Progress(
-            TextColumn("[bold]{task.description}"),
+            _column("{task.description}", "bold"),
             BarColumn(bar_width=None),
-            TextColumn("[green]{task.fields[place]}", justify="right"),
-            TextColumn("{task.fields[state]}"),
+            _column("{task.fields[place]}", "green", justify="right"),
+            _column("{task.fields[state]}"),
             TimeRemainingColumn(compact=True),
-            TextColumn("[cyan]{task.fields[metrics]}"),
+            _column("{task.fields[metrics]}", "cyan"),
             console=self.console,
         )
-        self.progress.add_task(self.label, total=self.budget.amount, place="", state="", metrics="")
+        label = one_line(self.label)
+        self.progress.add_task(label, total=self.budget.amount, place="", state="", metrics="")
         self._reach(step, seconds)
         self.progress.start()
 
@@ -194,9 +197,14 @@ class Bars(_Progress):
 def reporter(runs: int, *, quiet: bool) -> Iterator[Reporter]:
     """The reporter for stderr: bars on a terminal, lines in a pipe, warnings only if quiet."""
     console = Console(stderr=True)
-    kind = Bars if console.is_terminal else Lines
+    # FORCE_COLOR makes a pipe a terminal for rich. A terminal with TERM=dumb cannot draw.
+    kind = Bars if console.is_interactive and console.file.isatty() else Lines
     with closing(Reporter() if quiet else kind(console, runs)) as chosen:
         yield chosen
+
+
+def _column(text: str, style: str = "none", **options: Any) -> TextColumn:
+    return TextColumn(text, style, markup=False, **options)
 
 
 def _draws(draws: int, steps: int) -> str:

@@ -1,6 +1,7 @@
 """The layers of a configuration, and the files that they are read from."""
 
 import os
+import re
 from operator import attrgetter
 from pathlib import Path
 
@@ -147,3 +148,21 @@ def test_a_preset_s_bound_of_the_ema_is_lifted_where_blocks_differ_in_steps(tmp_
         text.write_text(load(overrides=budget).to_toml())
         assert load("digits", text) == load(overrides=budget)
     assert load(overrides={"budget.steps": 9}).train.ema_decay == 0.999
+
+
+@pytest.mark.parametrize("key", ["preset", "data.path", "eval.sampler"])
+@pytest.mark.parametrize("text", ["2024", "1e3", "2024-01-01", "true", "0x10", "[1]", "inf"])
+def test_a_key_of_texts_takes_what_looks_like_another_value(key, text):
+    if (key, text) != ("preset", "[1]"):  # not the name of a directory
+        value = attrgetter(key)(load(settings=(f"{key} = {text}",)))
+        assert str(value) == text
+    assert attrgetter("eval.sampler")(load(settings=('eval.sampler = "1e3"',))) == "1e3"
+
+
+def test_no_message_names_a_type_of_python(tmp_path):
+    file = tmp_path / "mine.toml"
+    for content in ("data.path = 1.5", "options = 1", "data.path = [1]", "data.path = true"):
+        file.write_text(content)
+        with pytest.raises(DitbenchError) as caught:
+            load(file=file)
+        assert not re.search("class|pathlib|dict|None", caught.value.message)

@@ -30,6 +30,12 @@ def test_classes_and_files_in_the_order_of_their_names(tmp_path, pack, wrap):
     assert data.images.is_contiguous()
 
 
+@pytest.mark.parametrize(("file", "name"), [("set.v1.5", "set.v1.5"), ("set.v1.5.zip", "set.v1.5")])
+@pytest.mark.parametrize("pack", [write_folder, write_zip], ids=["folder", "zip"])
+def test_a_name_with_dots_stays_whole(tmp_path, pack, file, name):
+    assert load_folder(pack(tmp_path / file, TREE)).name == name
+
+
 def test_the_digest_of_a_tree_never_changes(tmp_path):
     """Fingerprints of existing runs depend on it."""
     data = load_dataset("folder", write_folder(tmp_path / "a", TREE))

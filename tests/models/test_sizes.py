@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ditbench.errors import DitbenchError
-from ditbench.models.sizes import TOLERANCE, ModelSize, match_width, parse_model
+from ditbench.models.sizes import TOLERANCE, ModelSize, check_size, match_width, parse_model
 
 
 def test_the_paper_s_sizes():
@@ -59,3 +59,15 @@ def test_a_width_that_fits_stays():
     size = ModelSize(64, 4, 4, 2)
     assert match_width(size, amount, amount(size)) == size
     assert match_width(size, amount, 1.02 * amount(size)) == size
+
+
+@pytest.mark.parametrize(
+    ("P", "height", "width", "nearest"),
+    [(8, 28, 28, 7), (2, 21, 21, 3), (2, 49, 49, 7), (3, 8, 8, 4), (2, 13, 26, 13), (2, 7, 7, 1),
+     (4, 33, 32, 1), (10**9 - 1, 10**9, 10**9, 5 * 10**8)],
+)  # fmt: skip
+def test_a_patch_size_that_divides_is_offered(P, height, width, nearest):
+    with pytest.raises(DitbenchError, match="does not divide") as raised:
+        check_size(ModelSize(384, 12, 6, P), height, width)
+    assert raised.value.hint == f"choose one that does: --model S/{nearest}"
+    assert height % nearest == width % nearest == 0

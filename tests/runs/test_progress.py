@@ -1,6 +1,7 @@
 """What people see of a run: bars on a terminal, lines in a pipe, nothing if quiet."""
 
 import io
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -10,9 +11,16 @@ from ditbench.runs.progress import Bars, Lines, describe, reporter, sentence
 from ditbench.runs.run import execute
 
 
+class Terminal(io.StringIO):
+    """A file that is a terminal."""
+
+    def isatty(self):
+        return True
+
+
 @pytest.fixture
 def screen():
-    return Console(file=io.StringIO(), force_terminal=True, width=120)
+    return Console(file=Terminal(), force_terminal=True, force_interactive=True, width=120)
 
 
 def test_bars_end_before_results_are_written(make_plan, screen, capsys):
@@ -92,3 +100,37 @@ def test_quiet_says_nothing_but_results(make_plan, capsys):
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("result\n", "")
     assert describe(result["final"]) in sentence(result)
+
+
+NAME = "[1/2] a[red]b[/x]:dog:\x1b[31m"
+
+
+def test_names_are_literal_in_bars_and_lines(make_plan, screen):
+    bars = Bars(screen, runs=1)
+    bars.started(SimpleNamespace(label=NAME, budget=make_plan().budget), 0, 0.0)
+    bars.close()
+    pipe = Console(file=io.StringIO())
+    lines = Lines(pipe, runs=1)
+    lines.label = NAME
+    lines._line("step 1")
+    for drawn in (screen.file.getvalue(), pipe.file.getvalue()):
+        assert r"[1/2] a[red]b[/x]:dog:\x1b[31m" in drawn
+
+
+@pytest.mark.parametrize(
+    ("file", "variables", "kind"),
+    [
+        (Terminal(), {}, Bars),
+        (Terminal(), {"TERM": "dumb"}, Lines),
+        (io.StringIO(), {"FORCE_COLOR": "1"}, Lines),
+        (io.StringIO(), {"TTY_COMPATIBLE": "1"}, Lines),
+    ],
+)
+def test_bars_are_for_terminals_that_can_draw(monkeypatch, file, variables, kind):
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ({"TERM": "xterm"} | variables).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.stderr", file)
+    with reporter(1, quiet=False) as chosen:
+        assert type(chosen) is kind

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from ditbench.errors import unknown_name
 from ditbench.report.figures import panels, published
 from ditbench.report.figures.style import BlockStyle, block_style, block_styles, marker_size
-from ditbench.report.reading.groups import devices_differ
+from ditbench.report.reading.groups import check_columns, devices_differ
 
 # Values of `--x`: the column, the axis's label, the units.
 X_AXES: dict[str, tuple[str, str, panels.Units]] = {
@@ -42,6 +42,7 @@ def curve_figure(df: pd.DataFrame, x: str = "steps", *, paper: bool = False) -> 
     """
     if x not in X_AXES:
         raise unknown_name("x axis", x, X_AXES)
+    check_columns(df)
     groups = panels.groups_to_plot(df[df["curve"]])
     titles = [panels.title_of(group) for group in groups] + [published.TITLE] * paper
     styles = block_styles(df["block"])

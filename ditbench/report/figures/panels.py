@@ -116,9 +116,9 @@ def add_legend(
     handlelength: float,
 ) -> None:
     """Add one legend for all panels, at most `width` inches wide, above or below them."""
-    figure.legend(
+    legend = figure.legend(
         list(handles.values()),
-        list(handles),
+        ["label"] * len(handles),  # matplotlib leaves out a label that begins with _
         loc=loc,
         ncols=_legend_columns(list(handles), width),
         handlelength=handlelength,
@@ -127,6 +127,8 @@ def add_legend(
         labelspacing=0.25,
         borderpad=0.1,
     )
+    for text, label in zip(legend.get_texts(), handles, strict=True):
+        text.set_text(label)
 
 
 def _legend_columns(labels: Sequence[str], width: float) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from ditbench.errors import DitbenchError
+from ditbench.errors import DitbenchError, one_line
 from ditbench.files import write_atomically
+from ditbench.report.figures import fonts
 from ditbench.report.figures.style import DPI, RC
 
 # Per format, the metadata to write: no dates and no versions, so that a file changes only when its
@@ -22,11 +24,16 @@ _METADATA: dict[str, dict[str, Any]] = {
 }
 
 
-def save_figure(draw: Callable[[], Figure], output: str | Path) -> None:
+def save_figure(
+    draw: Callable[[], Figure],
+    output: str | Path,
+    warn: Callable[[str], object] = lambda _text: None,
+) -> None:
     """Call `draw` with ditbench's style in effect and write its figure, completely or not at all.
 
     The suffix of the path names the format: .png, .svg or .pdf. A DitbenchError for another one, or
-    if the file cannot be written.
+    if the file cannot be written. If names have characters that the font lacks, `draw` is called
+    again with others; `warn` is called with a sentence about those that no font has.
     """
     path = Path(output)
     kind = path.suffix.lower().removeprefix(".")
@@ -34,7 +41,23 @@ def save_figure(draw: Callable[[], Figure], output: str | Path) -> None:
         what = f"suffix '{path.suffix}'" if path.suffix else "file name without a suffix"
         suffixes = ", ".join(f".{known}" for known in _METADATA)
         raise DitbenchError(f"{path}: unknown {what}", f"use one of {suffixes}")
-    with mpl.rc_context(RC):
-        figure = draw()
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about glyphs, and about texts that are too long
+        mpl.rcdefaults()  # not the style of a user, who may have set text.usetex
+        mpl.rcParams.update(RC)
+        figure = _with_all_glyphs(draw, warn)
         options: dict[str, Any] = {"format": kind, "dpi": DPI, "metadata": _METADATA[kind]}
         write_atomically(path, lambda file: figure.savefig(file, **options))
+
+
+def _with_all_glyphs(draw: Callable[[], Figure], warn: Callable[[str], object]) -> Figure:
+    """The figure; with further fonts, drawn again, if its own lacks characters of a name."""
+    figure = draw()
+    if missing := fonts.missing_characters(figure):
+        mpl.rcParams["font.family"] += fonts.families_with(missing)
+        figure = draw()
+        if missing := fonts.missing_characters(figure):
+            fonts.replace(figure, missing)
+            listed = one_line("".join(sorted(missing)), 100)
+            warn(f"no installed font has {listed}: drawn as {fonts.REPLACEMENT}")
+    return figure

@@ -52,7 +52,8 @@ _HASH_START = 126_008
 
 # For one column of a paper: 3.3 inches wide, no text below 6 points.
 RC: dict[Any, Any] = {
-    "font.family": "STIXGeneral",  # comes with matplotlib: the same figure on every machine
+    "font.family": ["STIXGeneral"],  # comes with matplotlib: the same figure on every machine
+    "text.parse_math": False,  # a $ in a name is a $
     "mathtext.fontset": "stix",
     "text.hinting": "no_hinting",  # the same widths at every resolution
     "font.size": 8.5,

@@ -7,13 +7,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ditbench.report.facts import ALIKE, SHARED, TASK
+from ditbench.errors import DitbenchError
+from ditbench.report.facts import ALIKE, FACTS, SHARED, TASK
 from ditbench.report.reading.equal_size import equal_size, sets_of_equal_size
 
 if TYPE_CHECKING:
     import pandas as pd
 
     Values = dict[str, list[Any]]
+
+
+_HINT = "give all columns of load_results; rows may be left out: runs[runs['block'] != 'none']"
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +29,19 @@ class Group:
     at_all_rates: pd.DataFrame  # all runs that are like these except for the learning rate
 
 
+def check_columns(df: pd.DataFrame) -> None:
+    """Refuse what is not, or not any more, a result of `load_results`."""
+    columns = getattr(df, "columns", None)
+    if columns is None:
+        raise DitbenchError(f"a {type(df).__name__} is not the result of load_results", _HINT)
+    names = [fact.name for fact in FACTS]
+    if "metrics" in columns:
+        described = (each for text in df["metrics"].unique() for each in json.loads(text))
+        names += dict.fromkeys(each["name"] for each in described)
+    if missing := [name for name in names if name not in columns]:
+        raise DitbenchError(f"the runs lack the column {', '.join(missing)}", _HINT)
+
+
 def groups_of(df: pd.DataFrame) -> list[Group]:
     """Split results into groups that may be ranked, in the order of their first run.
 
@@ -33,6 +50,7 @@ def groups_of(df: pd.DataFrame) -> list[Group]:
     were seeds: such a group is split by them, too. Groups of models of different widths, but of
     equal size, come last: a run may be in one of them and in a group of its own model.
     """
+    check_columns(df)
     equal = sets_of_equal_size(df)
     covered = [frozenset(part["path"]) for part in equal]
     of_one_model = [

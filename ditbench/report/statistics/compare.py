@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+class NotComparableError(DitbenchError):
+    """Runs that are not comparable were to be ranked together."""
+
+
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """The comparison of a group of comparable runs.
@@ -102,12 +106,12 @@ def compare(
         DitbenchError: no runs, an unknown baseline, a target that is not above 0, or runs that are
             not comparable: names the keys in which they differ.
     """
+    groups.check_columns(df)
     unlike = groups.differences(df)
     if unlike and not force:
-        raise DitbenchError(
+        raise NotComparableError(
             f"these runs are not comparable, they differ in {words.differences_in_words(unlike)}",
-            "compare them group by group (split_groups), or force one ranking: --force, or "
-            "force=True",
+            "compare them group by group (split_groups), or force one ranking (force=True)",
         )
     df = df.reset_index(drop=True)  # concatenated frames may have duplicate labels
     if unlike:
@@ -166,6 +170,7 @@ def compare_groups(
 
     A group without the baseline has its own; a DitbenchError if no group has it.
     """
+    groups.check_columns(df)
     _blocks(df, baseline)
     comparisons = []
     for group in groups.groups_of(df):

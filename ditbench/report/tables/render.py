@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ditbench.errors import DitbenchError, unknown_name
+from ditbench.errors import DitbenchError, printable, unknown_name
 from ditbench.report.tables.columns import Column, comparison_columns, comparison_rows
 from ditbench.rows import csv_line
 
@@ -40,7 +40,7 @@ def render_comparisons(comparisons: Sequence[Comparison], format: str) -> str:  
         table = render(comparison_rows(comparison), columns, format)
         parts_of = (comparison.note, comparison.sentence, comparison.advice)
         lines = (comparison.heading, *parts_of)
-        heading, *below = (" ".join(text.split()) for text in lines if text)
+        heading, *below = (literal(text) for text in lines if text)
         if format == "latex":  # as comments: a paper has a caption of its own
             if comparison.forced:
                 mark = _escape_latex(f"Forced: runs differ in {', '.join(comparison.forced)}")
@@ -103,7 +103,7 @@ def cells(rows: Rows, columns: Sequence[Column]) -> list[list[tuple[str, bool]]]
 
 def _cell(row: Mapping[str, Any], column: Column, best: str | None) -> tuple[str, bool]:
     value = _plain(row.get(column.name))
-    text = "–" if value is None else column.text(value)
+    text = "–" if value is None else literal(column.text(value))
     is_best = text == best or row.get(BEST_OF_ROW) == column.name
     for name, form in ((column.spread, "{} ± {}"), (column.until, "[{}, {}]")):
         if name and (other := _plain(row.get(name))) is not None:
@@ -131,7 +131,8 @@ def _csv(rows: Rows, columns: Sequence[Column]) -> str:
 
 def _json(rows: Rows, columns: Sequence[Column]) -> str:
     plain = _plain_rows(rows, columns)
-    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode(errors="backslashreplace").decode()  # names that are not UTF-8
 
 
 def _markdown(rows: Rows, columns: Sequence[Column]) -> str:
@@ -159,8 +160,14 @@ def _latex(rows: Rows, columns: Sequence[Column]) -> str:
     return f"\\begin{{tabular}}{{{spec}}}\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
 
 
+def literal(text: str) -> str:
+    """A text on one line, without control characters: names may contain anything."""
+    return printable(" ".join(text.split()))
+
+
 def _escape_markdown(text: str) -> str:
-    return re.sub(r"([\\`*_|<\[\]~&])", r"\\\1", " ".join(text.split()))
+    # $ is mathematics and # an issue, where GitHub shows it.
+    return re.sub(r"([\\`*_|<>\[\]~&$#])", r"\\\1", literal(text))
 
 
 _LATEX = {
@@ -169,6 +176,9 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
+    "\v": "{}",
     "↓": r"$\downarrow$",
     "↑": r"$\uparrow$",
     "±": r"$\pm$",
@@ -179,7 +189,10 @@ _LATEX = {
 
 
 def _escape_latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+    apart = re.sub("-(?=-)", "-\v", literal(text))  # -- would become a dash
+    escaped = "".join(_LATEX.get(character, character) for character in apart)
+    # After the end of a row, [ and * are arguments of the command that ended it.
+    return "{}" * escaped.startswith(("[", "*")) + escaped
 
 
 def rich_table(rows: Rows, columns: Sequence[Column], title: str | None = None) -> Table:
@@ -203,7 +216,7 @@ def rich_table(rows: Rows, columns: Sequence[Column], title: str | None = None) 
     ]
     for number, column in enumerate(visible):
         column_texts = [line[number][0] for line in texts]
-        header = _fold(column.header or "", max(map(len, column_texts), default=0))
+        header = _fold(literal(column.header or ""), max(map(len, column_texts), default=0))
         words = [word for text in column_texts for word in text.split()]
         has_two = bool(column.spread or column.until)
         # Text, not str: rich would read a name in square brackets as markup. A narrow terminal

@@ -7,6 +7,10 @@ import json
 import pandas as pd
 import pytest
 
+from ditbench.errors import DitbenchError
+from ditbench.report.figures.curve import curve_figure
+from ditbench.report.figures.pareto import pareto_figure
+from ditbench.report.figures.samples import samples_figure
 from ditbench.report.reading.groups import (
     differences,
     distinctions,
@@ -14,6 +18,7 @@ from ditbench.report.reading.groups import (
     split_groups,
 )
 from ditbench.report.reading.results import load_results
+from ditbench.report.statistics.compare import compare, compare_groups
 from ditbench.report.words import differences_in_words, heading, name_and_value
 
 
@@ -128,3 +133,18 @@ def test_what_distinguishes_a_group_may_be_that_a_key_is_unset(make_run, results
     first, second = distinctions([frame, other])
     assert (first["budget"], first["new.key"]) == ("1,200 steps", None)
     assert second == {"budget": "600 steps", **dict.fromkeys(keys), "new.key": 3}
+
+
+CALLS = (compare, compare_groups, split_groups, curve_figure, pareto_figure, samples_figure)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_runs_without_a_column_are_refused_by_its_name(make_run, results, call):
+    make_run("adaln", 0)
+    runs = load_results(results)
+    for column in runs.columns:
+        with pytest.raises(DitbenchError, match=f"lack the column {column}$") as caught:
+            call(runs.drop(columns=[column]))
+        assert "load_results" in caught.value.hint
+    with pytest.raises(DitbenchError, match="a str is not the result of load_results"):
+        call("results")

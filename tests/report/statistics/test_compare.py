@@ -245,7 +245,7 @@ def test_runs_that_are_not_comparable_are_refused_by_name(unlike):
     assert list(differences(frame)) == [key]
     with pytest.raises(DitbenchError, match=rf"differ in {key} \(") as caught:
         compare(frame)
-    assert "--force" in caught.value.hint
+    assert "force=True" in caught.value.hint
     assert "split_groups" in caught.value.hint
 
 

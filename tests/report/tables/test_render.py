@@ -75,6 +75,28 @@ def test_latex_escapes_every_special_character():
     assert r"a\&b\%c\$d\#e\_f\{g\}h\textasciitilde{}i\textasciicircum{}j\textbackslash{}k" in text
 
 
+@pytest.mark.parametrize(
+    ("name", "shown", "markdown", "latex"),
+    [
+        ("a$b_c$", "a$b_c$", r"a\$b\_c\$", r"a\$b\_c\$"),
+        ("<b>#1", "<b>#1", r"\<b\>\#1", r"\textless{}b\textgreater{}\#1"),
+        ("[red]*", "[red]*", r"\[red\]\*", "{}[red]*"),
+        ("*x", "*x", r"\*x", "{}*x"),
+        ("a---b", "a---b", "a---b", "a-{}-{}-b"),
+        ("`a|b`", "`a|b`", r"\`a\|b\`", r"\textasciigrave{}a\textbar{}b\textasciigrave{}"),
+        ("a\nb\x1b", r"a b\x1b", r"a b\\x1b", r"a b\textbackslash{}x1b"),
+        ("数\udcff", r"数\udcff", r"数\\udcff", r"数\textbackslash{}udcff"),
+    ],
+)
+def test_names_are_literal_whatever_they_contain(name, shown, markdown, latex):
+    rows, columns = [{"block": name}], COLUMNS[:1]
+    assert render(rows, columns, "md").splitlines()[2] == f"| {markdown} |"
+    assert render(rows, columns, "latex").splitlines()[4] == rf"{latex} \\"
+    (cell,) = rich_table(rows, columns).columns[0].cells
+    assert cell.plain == shown
+    assert render(rows, columns, "json").encode()
+
+
 def _plain(value):
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
@@ -250,7 +272,16 @@ def test_cost_columns_hold_the_contract_of_flops():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0035, "0.00350"), (118.64, "118.64"), (0, "0.00"), (-1234.5, "-1,234.50")],
+    [
+        (0.0035, "0.00350"),
+        (118.64, "118.64"),
+        (0, "0.00"),
+        (-1234.5, "-1,234.50"),
+        (8e-16, "8.00e-16"),
+        (-2.5e-7, "-2.50e-07"),
+        (1e-6, "0.00000100"),
+        (3e20, "3.00e+20"),
+    ],
 )
 def test_significant_keeps_digits_and_decimals(value, text):
     assert significant(3, 2)(value) == text
