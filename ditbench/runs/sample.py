@@ -39,11 +39,12 @@ def sample_grid(
     per_class: int,
     settings: dict[str, Any],
     device_name: str,
+    trust: bool = False,
 ) -> None:
     """Draw `per_class` images of each class and write them as a PNG grid, one column per class.
 
     Without classes, these are the first ten. A setting (see `RunConfig.with_values`) that is None
-    stays that of the run.
+    stays that of the run. `trust` is needed to execute the copy of an external block in the run.
 
     Raises:
         DitbenchError: no run or checkpoint; an external block is missing or has changed; the data
@@ -51,7 +52,7 @@ def sample_grid(
     """
     directory = RunDirectory(run)
     given = {key: value for key, value in settings.items() if value is not None}
-    config = _read_config(directory).with_values(**given)
+    config = _read_config(directory, trust=trust).with_values(**given)
     device = select_device(device_name)
     dataset = load_dataset(config.data.name, config.data.path)
     if classes is None:
@@ -78,7 +79,7 @@ def sample_grid(
     save_grid(output, images, columns=len(classes))
 
 
-def _read_config(directory: RunDirectory) -> RunConfig:
+def _read_config(directory: RunDirectory, *, trust: bool) -> RunConfig:
     if not directory.config.is_file():
         raise DitbenchError(
             f"{directory.path} is not a run directory: it has no config.toml",
@@ -92,7 +93,8 @@ def _read_config(directory: RunDirectory) -> RunConfig:
     config = validate(read_toml(directory.config))
     origin = config.strategy
     if origin.location is not None and origin.sha256 is not None:
-        restore_block(config.block, origin.location, origin.sha256, str(directory.strategy))
+        copy = directory.strategy
+        restore_block(config.block, origin.location, origin.sha256, copy, trust=trust)
     return config
 
 
