@@ -6,13 +6,13 @@ import json
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ditbench.cli.output import print_rich, progress
+from ditbench.cli.output import print_rich, print_sentence, progress
 from ditbench.errors import EXIT_SIGNAL
 from ditbench.report.amounts import decimals, significant
 from ditbench.report.tables.columns import Column
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ditbench.runs.plan import Plan
     from ditbench.training.stop import StopRequest
 
-CONVENTION = "Training FLOPs = 3 x 2 x forward MACs x images. Expected times, without scoring."
+CONVENTION = "Training FLOPs = 3 x 2 x forward MACs x images. Total = training and evaluation."
 
 _numbers = "{}".format
 _whole = decimals(0)
@@ -60,6 +60,16 @@ def print_forecast(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
     one_rate = len({row["lr"] for row in rows}) == 1
     columns = [column for column in _FORECAST if not (one_rate and column.name == "lr")]
     print_rich(rich_table([_in_words(row) for row in rows], columns, title))
+    print_sentence(_total(rows))
+
+
+def _total(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How long the whole command would take."""
+    left = [row for row in rows if not row["complete"]]
+    complete = f"; {len(rows) - len(left)} complete" if len(left) < len(rows) else ""
+    seconds = sum(row["expected_total_seconds"] for row in left)
+    runs = f"{len(left)} run{'' if len(left) == 1 else 's'}"
+    return f"About {duration(seconds)} for {runs}{complete}, by a short calibration."
 
 
 def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:

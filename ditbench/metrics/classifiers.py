@@ -178,6 +178,7 @@ class Cifar10Classifier(ShippedClassifier):
     num_features = WIDTHS[-1]
     num_classes = 10
     accepts = "32x32 RGB"
+    cpu_batch = 50
     shape = (3, 32, 32)
     network = Cifar10Net
     stored = torch.float16

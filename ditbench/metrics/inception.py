@@ -38,6 +38,7 @@ class InceptionV3(Extractor):
     num_features = 2048
     num_classes = None
     accepts = "grey or RGB, any size"
+    cpu_batch = 4
 
     def __init__(self, weights: Path | None = None) -> None:
         super().__init__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -44,8 +45,12 @@ class Scorer:
         self._count = 0
         self.metrics = [kind(self.real, self._metric_device) for kind in self._kinds]
 
-    def update(self, images: Tensor, labels: Tensor) -> None:
+    def update(
+        self, images: Tensor, labels: Tensor, passed: Callable[[int], None] | None = None
+    ) -> None:
         """Add samples (N, C, H, W), quantised by `to_uint8`, and the requested classes (N,).
+
+        `passed` receives the number of images after each pass of the extractor.
 
         Raises:
             ValueError: the number of labels is not the number of images.
@@ -53,7 +58,7 @@ class Scorer:
         """
         if labels.shape != images.shape[:1]:
             raise ValueError(f"{len(images)} images, but labels of shape {tuple(labels.shape)}")
-        features, logits = self.extractor(images.to(self.device))
+        features, logits = self.extractor(images.to(self.device), passed)
         features = features.to(self._metric_device).double()
         labels = labels.to(self._metric_device)
         if logits is not None:
@@ -72,7 +77,7 @@ class Scorer:
         if min(self._count, self.real.count) < 2:  # the fewest that have a covariance
             raise DitbenchError(
                 f"cannot score {self._count} samples against {self.real.count} real images",
-                "at least 2 of each are needed: --set eval.samples=2000",
+                "at least 2 of each are needed",
             )
         scores = {metric.name: metric.compute() for metric in self.metrics}
         for name, score in scores.items():

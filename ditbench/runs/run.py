@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from ditbench.config import read_toml
 from ditbench.data.dataset import NanSamples
-from ditbench.errors import DitbenchError
+from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import read_json
 from ditbench.plugins.lookup import external_block, package_of
 from ditbench.rundir import RunDirectory, metric_suffix
 from ditbench.runs import environment
-from ditbench.runs.evaluate import create_scorer, evaluate
+from ditbench.runs.evaluate import create_scorer, evaluate, time_scoring
 from ditbench.runs.lock import locked
 from ditbench.runs.memory import PeakMemory
 from ditbench.runs.plan import Plan, build_trainer
@@ -47,13 +47,21 @@ def execute(
     stop.check()  # between two runs
     if not directory.is_complete():
         # Missing weights of a feature extractor are found before anything is written.
-        with training_errors(run):
-            scorer = create_scorer(run)
+        stop.show = reporter.working
+        reporter.preparing(run)
+        with training_errors(run), stop.at_once():
+            scorer = create_scorer(run, stop)
+            images = run.dataset.images
+            reporter.timed_scoring(time_scoring(scorer.extractor, images, run.device))
         with locked(directory.lock):
             # Another process may have completed the run in the meantime.
             if not directory.is_complete():
-                with training_errors(run):
-                    result = _train(run, scorer, reporter, stop)
+                try:
+                    with training_errors(run):
+                        result = _train(run, scorer, reporter, stop)
+                except DitbenchError as error:
+                    error.exit_code = EXIT_FAILED  # 2 would say that nothing was written
+                    raise
                 directory.finish(result)
                 reporter.finished(run, result, reused=False)
                 return result
@@ -64,10 +72,11 @@ def execute(
 
 def _train(run: Plan, scorer: Scorer, reporter: Reporter, stop: StopRequest) -> dict[str, Any]:
     """Train and evaluate, from the last checkpoint if there is one; returns the result."""
-    _rehearse(run)
-    memory = PeakMemory(run.device)
-    memory.start()
-    trainer = build_trainer(run)
+    with stop.at_once():
+        _rehearse(run, stop)
+        memory = PeakMemory(run.device)
+        memory.start()
+        trainer = build_trainer(run)
     stop.check()  # before anything is written
     _open(run, trainer, reporter)
     reporter.started(run, trainer.step, trainer.seconds)
@@ -98,12 +107,14 @@ def _train(run: Plan, scorer: Scorer, reporter: Reporter, stop: StopRequest) -> 
     return _result(run, trainer, scorer, memory)
 
 
-def _rehearse(run: Plan) -> None:
+def _rehearse(run: Plan, stop: StopRequest) -> None:
     """Make some updates with a model that is discarded: compiling is not counted as training."""
     if updates := run.rehearsal:
         trainer = build_trainer(run)
+        stop.begin("compiling" if run.backend.compiles else "warming up", updates)
         for _ in range(updates):
             trainer.update()
+            stop.advance()
 
 
 def _open(run: Plan, trainer: Trainer, reporter: Reporter) -> None:
