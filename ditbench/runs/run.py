@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ditbench.config import read_toml
@@ -21,6 +22,7 @@ from ditbench.runs.runtime_errors import training_errors
 from ditbench.runs.sample import save_run_grid
 from ditbench.training.checkpoint import Saver, resume
 from ditbench.training.nonfinite import Diverged
+from ditbench.training.repair import repaired
 from ditbench.training.stop import Stopped, StopRequest
 from ditbench.training.trainer import EvaluationDue, Logged, Trainer
 
@@ -110,11 +112,19 @@ def _train(run: Plan, scorer: Scorer, reporter: Reporter, stop: StopRequest) -> 
 def _rehearse(run: Plan, stop: StopRequest) -> None:
     """Make some updates with a model that is discarded: compiling is not counted as training."""
     if updates := run.rehearsal:
-        trainer = build_trainer(run)
-        stop.begin("compiling" if run.backend.compiles else "warming up", updates)
-        for _ in range(updates):
-            trainer.update()
-            stop.advance()
+        rehearse = partial(_update, run, updates, stop)
+        if run.backend.compiles:
+            repaired(rehearse)
+        else:
+            rehearse()
+
+
+def _update(run: Plan, updates: int, stop: StopRequest) -> None:
+    trainer = build_trainer(run)
+    stop.begin("compiling" if run.backend.compiles else "warming up", updates)
+    for _ in range(updates):
+        trainer.update()
+        stop.advance()
 
 
 def _open(run: Plan, trainer: Trainer, reporter: Reporter) -> None:
