@@ -85,18 +85,18 @@ def test_long_work_between_steps_is_shown(make_plan, screen, monkeypatch):
     for module in (progress, speed):
         monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     plan, pipe = make_plan(), Console(file=io.StringIO(), width=120)
-    for reporter in (Lines(pipe, runs=1), Bars(screen, runs=1)):
-        reporter.preparing(plan)
-        reporter.timed_scoring(1.0)
+    for shown in (Lines(pipe, runs=1), Bars(screen, runs=1)):
+        shown.preparing(plan)
+        shown.timed_scoring(1.0)
         for done in range(121):
-            reporter.working("statistics of the real images", done, 120)
+            shown.working("statistics of the real images", done, 120)
             now[0] += 0.1
-        reporter.started(plan, 0, 0.0)
-        reporter.logged(Logged(2, 32, 3.0, 1.0, 1e-3, 1.0))
+        shown.started(plan, 0, 0.0)
+        shown.logged(Logged(2, 32, 3.0, 1.0, 1e-3, 1.0))
         for done in range(5):
-            reporter.working("sampling", done, 5)
+            shown.working("sampling", done, 5)
             now[0] += 3
-        reporter.close()
+        shown.close()
     lines = [line.split("  ", 1)[1] for line in pipe.file.getvalue().splitlines()]
     assert lines[0] in [f"statistics of the real images {done}/120" for done in (20, 21)]
     assert lines[1] in [f"statistics of the real images {done}/120" for done in (70, 71, 72)]

@@ -27,7 +27,7 @@ def test_a_file_in_the_way_is_found_by_run_and_dry_run(make_plan, tmp_path):
     (tmp_path / "results").write_text("a file")
     plans = [make_plan()]
     for attempt in (check_ready, lambda plans: list(forecast(plans, lambda _text: None))):
-        with pytest.raises(DitbenchError, match="cannot write .*: Not a directory") as raised:
+        with pytest.raises(DitbenchError, match=r"cannot write .*: Not a directory") as raised:
             attempt(plans)
         assert raised.value.exit_code == 1
 
