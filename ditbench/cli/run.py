@@ -130,7 +130,7 @@ def _execute(plans: list[Plan], say: Callable[[str], None], *, as_json: bool, qu
                 if not as_json:
                     shown.say(f"{sentence(outcome)}\n{plan.directory.path}")
     finally:
-        if as_json:
+        if as_json and (results or len(plans) > 1):  # also what finished before a signal
             typer.echo(json.dumps(results, indent=2))
     if failed:
         raise _failure(failed, len(plans), quiet=quiet)

@@ -80,7 +80,7 @@ def create_scorer(run: Plan, stop: StopRequest | None = None) -> Scorer:
         metrics.features, run.dataset, metrics.inception_weights, run.device
     )
     stop = StopRequest() if stop is None else stop
-    stop.begin("statistics of the real images", len(run.dataset))
+    stop.begin("real statistics", len(run.dataset))
     real = real_statistics(run.dataset, extractor, run.device, stop.advance)
     return Scorer(extractor, real, run.device)
 
