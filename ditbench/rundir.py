@@ -35,6 +35,8 @@ SCHEMA = 2
 
 # The key in env.json for the rates and seeds of the sweep that a run belongs to.
 SWEEP = "sweep"
+# The key in env.json for the number of seeds of the command that planned a run.
+PLANNED_SEEDS = "planned_seeds"
 # The directory of the sweeps of `ditbench tune`, below a directory of results.
 TUNING = "tune"
 OWN_DIRECTORIES = ("samples", "checkpoints")

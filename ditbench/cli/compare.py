@@ -1,5 +1,6 @@
 """`ditbench compare`: one row per block, how certain its difference is, and a verdict."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,8 +10,15 @@ import typer
 from ditbench.cli.options import Format, Only, Output, Results, option
 from ditbench.cli.output import emit, emit_text, load_runs, note, print_sentence, print_table
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.report.tables.columns import DIFF_COLUMNS, comparison_columns, comparison_rows
-from ditbench.report.tables.render import format_of, render_comparisons
+from ditbench.report.tables.columns import (
+    DIFF_COLUMNS,
+    PLAN_COLUMNS,
+    comparison_columns,
+    comparison_rows,
+    plan_rows,
+)
+from ditbench.report.tables.render import format_of, render, render_comparisons
+from ditbench.report.verdict_words import planning_sentence
 
 if TYPE_CHECKING:
     from ditbench.report.statistics.compare import Comparison
@@ -45,6 +53,9 @@ def compare(
         tuple[Path, Path] | None,
         _instead("A B", "Show what differs between two run directories."),
     ] = None,
+    plan: Annotated[
+        bool, _instead(None, "Show how many seeds it takes to name a winner.", "--plan")
+    ] = False,
     self_test: Annotated[bool, typer.Option("--self-test", hidden=True)] = False,
     format: Format = None,  # noqa: A002
     output: Output = None,
@@ -57,16 +68,14 @@ def compare(
     if self_test:
         typer.echo("the calibration of the verdict is in docs/statistics.md, and tested in tests/")
         return
+    # A gate that is not checked must not seem to pass.
+    unused = {
+        "--baseline": baseline, "--target-fid": target_fid, "--fail-if": fail_if,
+        "--force": force or None,
+    }  # fmt: skip
     if diff is not None:
-        # A gate that is not checked must not seem to pass.
-        unused = {
-            "a directory": directory, "--block": block, "--baseline": baseline,
-            "--target-fid": target_fid, "--fail-if": fail_if,
-            "--together": together or None, "--force": force or None,
-        }  # fmt: skip
-        for name, value in unused.items():
-            if value is not None:
-                raise DitbenchError(f"--diff does not use {name}", f"leave {name} out")
+        only = {"a directory": directory, "--block": block, "--together": together or None}
+        _refuse("--diff", {**only, "--plan": plan or None, **unused})
         from ditbench.report.reading.results import diff_runs
 
         rows = diff_runs(*diff)
@@ -78,6 +87,8 @@ def compare(
     from ditbench.report.statistics.compare import compare_groups
     from ditbench.report.statistics.gate import parse_gate
 
+    if plan:
+        _refuse("--plan", unused)
     chosen = format_of(output, format)
     gate = parse_gate(fail_if) if fail_if is not None else None
     runs = load_runs(directory, block)
@@ -85,12 +96,22 @@ def compare(
         comparisons = [compare_runs(runs, baseline, target_fid=target_fid, force=force)]
     else:
         comparisons = compare_groups(runs, baseline, target_fid=target_fid)
+    if plan:
+        _print_plans(comparisons, chosen, output)
+        return
     failures = [] if gate is None else _failures(gate, comparisons)
     _print(comparisons, chosen, output)
     for failure in failures:
         note("failed", failure)
     if failures:
         raise typer.Exit(EXIT_FAILED)
+
+
+def _refuse(option: str, unused: Mapping[str, object]) -> None:
+    """A DitbenchError if an option is given (not None) that another one does not use."""
+    for name, value in unused.items():
+        if value is not None:
+            raise DitbenchError(f"{option} does not use {name}", f"leave {name} out")
 
 
 def _failures(gate: "Gate", comparisons: "list[Comparison]") -> list[str]:
@@ -116,3 +137,26 @@ def _print(comparisons: "list[Comparison]", chosen: str, output: Path | None) ->
         if comparison.note:
             print_sentence(comparison.note)
         print_sentence(comparison.sentence)
+        if comparison.advice:
+            print_sentence(comparison.advice)
+
+
+def _print_plans(comparisons: "list[Comparison]", chosen: str, output: Path | None) -> None:
+    """How many seeds each group needs. Groups that do not show their scatter are left out."""
+    planned = [(each, each.planning) for each in comparisons if each.planning is not None]
+    if not planned:
+        raise DitbenchError(
+            "no two blocks share two seeds, which would show how much their FID scatters",
+            "run some first: `ditbench run --block paper --seeds 3`",
+        )
+    if chosen != "rich":
+        emit_text(
+            render([row for each, _ in planned for row in plan_rows(each)], PLAN_COLUMNS, chosen),
+            output,
+        )
+        return
+    for number, (comparison, planning) in enumerate(planned):
+        if number:
+            typer.echo()
+        print_table(plan_rows(comparison), PLAN_COLUMNS, comparison.heading)
+        print_sentence(planning_sentence(planning))

@@ -10,12 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ditbench.cli.options import Blocks, option, parse_blocks, parse_seeds, printed, what
+from ditbench.cli.options import (
+    Blocks,
+    option,
+    parse_blocks,
+    parse_count,
+    parse_seeds,
+    printed,
+    what,
+)
 from ditbench.cli.output import load_sweeps, note, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate, takes
 from ditbench.cli.training import interruptible, print_forecast
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.rundir import TUNING
+from ditbench.rundir import PLANNED_SEEDS, TUNING
 
 if TYPE_CHECKING:
     from ditbench.runs.plan import Plan, Task
@@ -34,6 +42,14 @@ def run(
             "0,1,...|N",
             "One run per block and seed: `0,1,2` are seeds, `5` is the five seeds 0 to 4, "
             "`7,` is seed 7 only. Default: seed 0.",
+        ),
+    ] = None,
+    planned_seeds: Annotated[
+        str | None,
+        option(
+            "N",
+            "How many seeds are planned in total, if several commands share them. Default: those "
+            "of this command.",
         ),
     ] = None,
     lr: Annotated[
@@ -59,6 +75,7 @@ def run(
     """
     blocks = parse_blocks(block)
     seed_list = None if seeds is None else parse_seeds(seeds)
+    planned = _planned(planned_seeds, len(seed_list or [0]))
     rate = None if lr is None or lr == TUNED else parse_rate(lr)
     base, device = options.place(options.configure({"train.lr": rate}))
     configs = [
@@ -72,10 +89,22 @@ def run(
     say = progress(quiet=quiet)
     tasks = resolve_all(configs, device)
     plans = _plan_tuned(tasks, out, say) if lr == TUNED else plan_tasks(tasks, out)
+    plans = [replace(plan, notes=plan.notes | {PLANNED_SEEDS: planned}) for plan in plans]
     if dry_run:
         print_forecast(plans, as_json=as_json, quiet=quiet)
     else:
         _execute(plans, say, as_json=as_json, quiet=quiet)
+
+
+def _planned(text: str | None, seeds: int) -> int:
+    """The number of seeds that are planned in total, of which this command runs some or all."""
+    planned = seeds if text is None else parse_count(text, "--planned-seeds")
+    if planned < seeds:
+        raise DitbenchError(
+            f"--planned-seeds {planned} is less than the {seeds} seeds of this command",
+            f"pass --planned-seeds {seeds} or more, or leave it out",
+        )
+    return planned
 
 
 def _plan_tuned(tasks: list[Task], out: Path, say: Callable[[str], None]) -> list[Plan]:

@@ -14,7 +14,7 @@ import typer
 
 from ditbench.cli.output import print_rich, print_sentence, progress
 from ditbench.errors import EXIT_SIGNAL
-from ditbench.report.amounts import decimals, significant
+from ditbench.report.amounts import decimals, duration, significant
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import rich_table
 
@@ -92,18 +92,6 @@ def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
 def _ends(marks: list[float], write: Callable[[float], str]) -> str:
     """The first and the last of evenly spaced marks."""
     return " … ".join(write(mark) for mark in dict.fromkeys((marks[0], marks[-1])))
-
-
-def duration(seconds: float) -> str:
-    """`5.2s`, `58s`, `9m40s`, `2h5m`: at most two units, as --time reads it."""
-    if seconds < 9.95:
-        return f"{seconds:.1f}s"
-    whole = round(seconds)
-    if whole < 120:
-        return f"{whole}s"
-    big, small, names = (60, 1, "ms") if whole < 3600 else (3600, 60, "hm")
-    parts = (whole // big, whole % big // small)
-    return "".join(f"{part}{name}" for part, name in zip(parts, names, strict=True) if part)
 
 
 @contextmanager

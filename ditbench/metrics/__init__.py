@@ -6,6 +6,7 @@ listed and checked fast. `ditbench.metrics.score` computes the scores.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,16 +25,63 @@ _EXTRACTORS = {  # name -> module of this package, class; the first is the defau
     "cifar10": ("classifiers", "Cifar10Classifier"),
     "inception": ("inception", "InceptionV3"),
 }
-_METRICS = (  # module of this package, class; in the order of the columns of eval.csv
-    ("fid", "FID"),
-    ("kid", "KID"),
-    ("label_accuracy", "LabelAccuracy"),
-)
+_METRICS = {  # name -> module of this package, class, by default; in the order of the columns
+    "fid": ("fid", "FID", True),
+    "kid": ("kid", "KID", True),
+    "label_accuracy": ("label_accuracy", "LabelAccuracy", True),
+    "precision": ("neighbours", "Precision", True),
+    "recall": ("neighbours", "Recall", True),
+    "density": ("neighbours", "Density", True),
+    "coverage": ("neighbours", "Coverage", True),
+    "inception_score": ("inception_score", "InceptionScore", False),
+    "memorization": ("memorization", "Memorization", False),
+    "fid_infinity": ("fid_infinity", "FIDInfinity", False),
+}
+_EARLIER = {("kid", 1): ("kid", "SubsetKID")}  # name, version -> module, class
 
 
-def metric_classes() -> list[type[Metric]]:
-    """Every metric, in order. Imports torchmetrics, which takes seconds."""
-    return [_load(*place) for place in _METRICS]
+def metric_names() -> tuple[str, ...]:
+    """The names of all metrics, in order."""
+    return tuple(_METRICS)
+
+
+def metric_classes(
+    extra: Collection[str] = (), begun: Mapping[str, int] | None = None
+) -> list[type[Metric]]:
+    """The metrics of a run, in the order of `eval.csv`. Imports torchmetrics, which takes seconds.
+
+    A new run has the default metrics and those of `extra`, and records their versions by name. A
+    run that resumes has those of its record, `begun`; `extra` then adds nothing. A run of before
+    there were records began with `{"fid": 1, "kid": 1, "label_accuracy": 1}`.
+
+    Raises:
+        DitbenchError: a name in `extra` is unknown, or this ditbench has no such version of a
+            metric in `begun`.
+    """
+    if begun is not None:
+        return [_of_version(name, version) for name, version in begun.items()]
+    for name in extra:
+        if name not in _METRICS:
+            raise unknown_name("metric", name, _METRICS)
+    return [
+        _load(module, kind)
+        for name, (module, kind, default) in _METRICS.items()
+        if default or name in extra
+    ]
+
+
+def _of_version(name: str, version: int) -> type[Metric]:
+    """The class of a metric, in the version that a run was begun with."""
+    if name in _METRICS:
+        kind: type[Metric] = _load(*_METRICS[name][:2])
+        if kind.version == version:
+            return kind
+    if (name, version) in _EARLIER:
+        return _load(*_EARLIER[name, version])
+    raise DitbenchError(
+        f"the run was begun with version {version} of the metric {name}, which is not available",
+        "resume it with the version of ditbench that began it, or start anew in another --out",
+    )
 
 
 def extractor_names() -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from ditbench.metrics.metric import GivenFeatures, Metric, RealStatistics
+from ditbench.metrics.metric import Comparison, GivenFeatures, Metric
 
 
 class FID(Metric):
@@ -21,7 +21,9 @@ class FID(Metric):
     format = ".2f"
     scale = "log"
 
-    def __init__(self, real: RealStatistics, device: torch.device) -> None:
+    def __init__(self, comparison: Comparison) -> None:
+        super().__init__(comparison)
+        real, device = comparison.real, comparison.device
         network = GivenFeatures(len(real.features_sum))
         self._fid = FrechetInceptionDistance(network).to(device)
         # The sums that `update(..., real=True)` of torchmetrics would have accumulated.

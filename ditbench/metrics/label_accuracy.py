@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ditbench.metrics.metric import Metric, RealStatistics
+from ditbench.metrics.metric import Comparison, Metric
 
 
 class LabelAccuracy(Metric):
@@ -18,8 +18,9 @@ class LabelAccuracy(Metric):
     depends_on_samples = False  # a share of more samples is more precise, not lower or higher
     needs_classes = True
 
-    def __init__(self, real: RealStatistics, device: torch.device) -> None:  # noqa: ARG002
-        self._right = torch.tensor(0, device=device)
+    def __init__(self, comparison: Comparison) -> None:
+        super().__init__(comparison)
+        self._right = torch.tensor(0, device=comparison.device)
         self._count = 0
 
     def update(self, features: Tensor, logits: Tensor | None, labels: Tensor) -> None:  # noqa: ARG002

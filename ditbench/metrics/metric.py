@@ -6,8 +6,9 @@ Legend: N batch, F features, K classes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,28 +16,70 @@ from torch import Tensor, nn
 FACTS = (
     *("name", "title", "direction", "unit", "format", "version", "depends_on_samples", "scale"),
 )
+MAX_SUBSET = 10_000
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
 class RealStatistics:
-    """What the metrics need of the real images, on the CPU.
+    """What the metrics need of the real images, on the CPU; `ditbench.metrics.real` computes it.
 
-    FID uses the sums, over all images. KID uses the rows: of a data set with more than 10,000
-    images, those of 10,000 drawn with a fixed seed.
+    The sums are over all images. The rows are of at most 50,000 images, drawn with a fixed seed if
+    there are more.
     """
 
     count: int  # of images
     features_sum: Tensor  # (F,) float64
     outer_sum: Tensor  # (F, F) float64, the sum of the features' outer products, not centred
-    rows: Tensor  # (M, F) float32, the features of M = min(count, 10,000) images
+    rows: Tensor  # (M, F) float32, features of M images; the first 10,000 are a random choice
+    mean_kernel: Tensor  # () float64, KID's kernel: its mean over all pairs of different rows
+    nearest: Tensor  # (M,) float64, from each row to the nearest other one
+    radii: Tensor  # (min(M, 10,000),) float64, from each of these to its fifth nearest of these
+
+    @property
+    def subset(self) -> Tensor:
+        """The first 10,000 rows, or all, for metrics that find nearest neighbours: (m, F)."""
+        return self.rows[:MAX_SUBSET]
+
+
+class Comparison:
+    """Samples that are compared with real images: what the metrics of one evaluation share.
+
+    Args:
+        real: the statistics of the real images.
+        device: where the metrics compute; it has float64.
+    """
+
+    def __init__(self, real: RealStatistics, device: torch.device) -> None:
+        self.real = real
+        self.device = device
+        self._batches: list[Tensor] = []
+        self._results: dict[Callable[[Comparison], Any], Any] = {}
+
+    def add(self, features: Tensor) -> None:
+        """Add the features (N, F) of a batch of samples."""
+        self._batches.append(features)
+        self._results.clear()
+
+    @property
+    def features(self) -> Tensor:
+        """The features of all samples so far, (N, F) float64."""
+        self._batches = [torch.cat(self._batches)] if len(self._batches) > 1 else self._batches
+        return self._batches[0]
+
+    def once(self, function: Callable[[Comparison], T]) -> T:
+        """`function(self)`, computed once for all metrics that need it."""
+        if function not in self._results:
+            self._results[function] = function(self)
+        return self._results[function]
 
 
 class Metric(ABC):
-    """A score of generated images, accumulated over batches. Each evaluation makes a new one.
+    """A score of generated images. Each evaluation makes a new one.
 
     Args:
-        real: the statistics of the real images to compare with.
-        device: where the metric computes; it has float64.
+        comparison: with the real images, and with the features of all samples, one and the same
+            for all metrics of the evaluation.
     """
 
     name: ClassVar[str]  # the key of the score in `eval.csv` and `result.json`
@@ -51,15 +94,14 @@ class Metric(ABC):
     scale: ClassVar[Literal["log", "linear"]] = "linear"
     needs_classes: ClassVar[bool] = False  # whether it needs the logits of a classifier
 
-    @abstractmethod
-    def __init__(self, real: RealStatistics, device: torch.device) -> None:
-        """Prepare for the first batch."""
+    def __init__(self, comparison: Comparison) -> None:
+        self.comparison = comparison
 
-    @abstractmethod
-    def update(self, features: Tensor, logits: Tensor | None, labels: Tensor) -> None:
+    def update(self, features: Tensor, logits: Tensor | None, labels: Tensor) -> None:  # noqa: B027
         """Add a batch of samples: features (N, F) float64, and the requested classes (N,).
 
-        Logits are (N, K) float32, or None if the extractor is not a classifier.
+        Logits are (N, K) float32, or None if the extractor is not a classifier. Metrics that need
+        nothing but the features of all samples leave this out, and read `comparison.features`.
         """
 
     @abstractmethod
@@ -86,3 +128,9 @@ class GivenFeatures(nn.Identity):
     def __init__(self, num_features: int) -> None:
         super().__init__()
         self.num_features = num_features
+
+
+def metric_device(device: torch.device | str) -> torch.device:
+    """Where metrics compute for samples on a device: there, but MPS has no float64."""
+    device = torch.device(device)
+    return torch.device("cpu") if device.type == "mps" else device

@@ -11,15 +11,17 @@ from torch import Tensor
 
 from ditbench.data.io.tensors import read_tensors, write_tensors
 from ditbench.files import cache_directory
-from ditbench.metrics.metric import RealStatistics
+from ditbench.metrics.metric import MAX_SUBSET, RealStatistics, metric_device
+from ditbench.metrics.pairs import kth_distances, mean_kernel_within, nearest_other
 
 if TYPE_CHECKING:
     from ditbench.data.dataset import ImageDataset
     from ditbench.metrics.extractors import Extractor
 
-REVISION = 1  # incremented when the same images and extractor give other statistics
-MAX_ROWS = 10_000
+REVISION = 2  # incremented when the same images and extractor give other statistics
+MAX_ROWS = 50_000
 ROWS_SEED = 0
+NEIGHBOURS = 5  # of precision, recall, density and coverage
 
 
 def real_statistics(
@@ -63,14 +65,29 @@ def compute_statistics(
     # On the CPU, because not every device has float64.
     features_sum = torch.zeros(F, dtype=torch.float64)
     outer_sum = torch.zeros(F, F, dtype=torch.float64)
-    rows = []
-    generator = torch.Generator().manual_seed(ROWS_SEED)
-    kept = torch.zeros(len(images), dtype=torch.bool)
-    kept[torch.randperm(len(images), generator=generator)[:MAX_ROWS]] = True
-    for batch, keep in zip(images.split(batch_size), kept.split(batch_size), strict=True):
+    order = _drawn(len(images))
+    position = torch.full((len(images),), -1)
+    position[order] = torch.arange(len(order))
+    rows = torch.empty(len(order), F)
+    for batch, places in zip(images.split(batch_size), position.split(batch_size), strict=True):
         features = extractor(batch.to(device), passed).features.cpu()  # (N, F)
-        rows.append(features[keep])
+        rows[places[places >= 0]] = features[places >= 0]
         features = features.double()
         features_sum += features.sum(0)
         outer_sum += features.T @ features
-    return RealStatistics(len(images), features_sum, outer_sum, torch.cat(rows))
+    exact = rows.to(metric_device(device), torch.float64)
+    return RealStatistics(
+        len(images),
+        features_sum,
+        outer_sum,
+        rows,
+        mean_kernel_within(exact).cpu(),
+        nearest_other(exact).cpu(),
+        kth_distances(exact[:MAX_SUBSET], NEIGHBOURS).cpu(),
+    )
+
+
+def _drawn(count: int) -> Tensor:
+    """The indices of the rows: the 10,000 of the subset, and then the others, both in order."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(ROWS_SEED))[:MAX_ROWS]
+    return torch.cat([order[:MAX_SUBSET].sort().values, order[MAX_SUBSET:].sort().values])

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.metrics import metric_classes
+from ditbench.metrics.metric import Comparison, metric_device
 
 if TYPE_CHECKING:
     from ditbench.metrics.extractors import Extractor
@@ -35,7 +36,7 @@ class Scorer:
         self.extractor = extractor
         self.real = real
         self.device = torch.device(device)
-        self._metric_device = torch.device("cpu") if self.device.type == "mps" else self.device
+        self._metric_device = metric_device(self.device)
         classifies = extractor.num_classes is not None
         self._kinds = [kind for kind in metric_classes() if classifies or not kind.needs_classes]
         self.reset()
@@ -43,7 +44,8 @@ class Scorer:
     def reset(self) -> None:
         """Forget the samples and keep the real statistics."""
         self._count = 0
-        self.metrics = [kind(self.real, self._metric_device) for kind in self._kinds]
+        self._comparison = Comparison(self.real, self._metric_device)
+        self.metrics = [kind(self._comparison) for kind in self._kinds]
 
     def update(
         self, images: Tensor, labels: Tensor, passed: Callable[[int], None] | None = None
@@ -63,6 +65,7 @@ class Scorer:
         labels = labels.to(self._metric_device)
         if logits is not None:
             logits = logits.to(self._metric_device)
+        self._comparison.add(features)
         for metric in self.metrics:
             metric.update(features, logits, labels)
         self._count += len(images)

@@ -58,3 +58,15 @@ def writer(format: str) -> Callable[[Any], str]:  # noqa: A002 (the key in resul
     Unlike Python's own, `.3g` never writes an exponent.
     """
     return (decimals if format[-1] == "f" else significant)(int(format[1]))
+
+
+def duration(seconds: float) -> str:
+    """`5.2s`, `58s`, `9m40s`, `2h5m`: at most two units, as --time reads it."""
+    if seconds < 9.95:
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    if whole < 120:
+        return f"{whole}s"
+    big, small, names = (60, 1, "ms") if whole < 3600 else (3600, 60, "hm")
+    parts = (whole // big, whole % big // small)
+    return "".join(f"{part}{name}" for part, name in zip(parts, names, strict=True) if part)

@@ -83,6 +83,8 @@ FACTS = (
     Fact("lr", "float64", "config", keys=("train.lr",)),
     Fact("device", "str", "result"),
     Fact("backend", keys=("train.backend",)),
+    # How many seeds the command planned that made the run; NaN if env.json does not say.
+    Fact("planned_seeds", "float64"),
     # What it cost. Peebles & Xie call multiply-accumulates Gflops.
     Fact("parameters", "int64", "cost", title="Params (M)", text=significant(3, 1, 1e-6),
          best="low"),
@@ -92,6 +94,7 @@ FACTS = (
          best="low"),
     Fact("steps", "int64", "result", title="Steps", text=decimals(0)),
     Fact("train_seconds", "float64", "result"),
+    Fact("eval_seconds", "float64", "result"),
     Fact("steps_per_second", "float64", "result", title="steps/s", text=significant(3),
          best="high"),
     Fact("samples_per_second", "float64", "result"),
@@ -113,7 +116,7 @@ SHARED = (*ALIKE, "schema", "lr", "device", "source", "backend")
 # and forced rankings have none.
 INFERRED = (
     *("fid_difference_low", "fid_difference_high", "fid_ratio_low", "fid_ratio_high"),
-    *("p_value", "p_holm"),
+    *("p_value", "p_bonferroni", "equivalent"),
 )
 
 # The blocks of the DiT paper in the order of its section 3.2.

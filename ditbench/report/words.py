@@ -1,21 +1,13 @@
-"""Every sentence of a report. Each is made here, once, for the command line and for Python."""
+"""Headings and remarks of a report. Each is made here, once, for the command line and Python."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ditbench.report.amounts import suffix
 from ditbench.report.facts import FACTS, TASK
 
-if TYPE_CHECKING:
-    from ditbench.report.statistics.paired import Paired
-    from ditbench.report.statistics.verdict import Rival, Verdict
-
-# With fewer seeds the verdict says how few they are: a t test assumes normally distributed
-# differences, and so few values cannot confirm it.
-FEW_SEEDS = 5
 # Data sets whose name alone identifies the images that papers use.
 PUBLISHED = ("cifar10", "fashion-mnist")
 # The features of published FIDs.
@@ -97,91 +89,6 @@ def note(group: Mapping[str, Any]) -> str:
     )
 
 
-def forced(differences: Mapping[str, Sequence[Any]]) -> str:
-    """What stands in place of a verdict where one ranking was forced."""
-    listed = differences_in_words(differences)
-    return f"Forced: these runs differ in {listed}, so no winner is named."
-
-
-def verdict_sentence(verdict: Verdict, fid: str) -> str:
-    """The verdict in words; `fid` is the title of the metric, such as `FID-2K`."""
-    if not verdict.rivals:
-        return (
-            f"Only {verdict.leader} was run ({fid} {verdict.fid:.2f}); "
-            "`ditbench run --block paper` adds blocks to compare it with."
-        )
-    if verdict.seeds < 2:
-        return _too_few_seeds(verdict, fid)
-    text = (_no_winner if verdict.winner is None else _winner)(verdict, fid)
-    if verdict.seeds < FEW_SEEDS:
-        text += (
-            f" With {verdict.seeds} seeds, the t test assumes normally distributed differences, "
-            f"which so few cannot confirm: use --seeds {FEW_SEEDS} for a firmer result."
-        )
-    return text
-
-
-def _too_few_seeds(verdict: Verdict, fid: str) -> str:
-    second = verdict.rivals[0]
-    lead = f"{verdict.leader} has the lowest {fid}, {verdict.fid:.2f}"
-    if second.paired.n:
-        lead += f"; the next, {second.block}, {_has_times(second.paired)}"
-    alone = [rival for rival in verdict.rivals if rival.paired.n < 2]
-    why = "One seed cannot separate a difference from noise"
-    if len(alone) < len(verdict.rivals) or any(rival.paired.n == 0 for rival in alone):
-        listed = ", ".join(f"{rival.block} ({rival.paired.n})" for rival in alone)
-        why = f"It shares fewer than two seeds with {listed}"
-    return f"{lead}. {why}, so no winner is named: run more, --seeds {FEW_SEEDS}."
-
-
-def _winner(verdict: Verdict, fid: str) -> str:
-    second = verdict.rivals[0]
-    worst = max(rival.p_holm for rival in verdict.rivals)
-    result, corrected = "The difference is significant", ""
-    if len(verdict.rivals) > 1:
-        result = f"It is significantly better than each of the {len(verdict.rivals)} others"
-        corrected = "Holm-corrected "
-    return (
-        f"{verdict.leader} leads with a mean {fid} of {verdict.fid:.2f}; "
-        f"the next, {second.block}, {_has_times(second.paired)}{_interval(second)}. {result}: "
-        f"paired t test over {verdict.seeds} seeds, "
-        f"{corrected}p {'at most ' if worst >= 0.001 else ''}{_p(worst)}."
-    )
-
-
-def _no_winner(verdict: Verdict, fid: str) -> str:
-    listed = ", ".join(
-        f"{rival.block} ({_times(rival.paired)}{_interval(rival)}, p {_p(rival.p_holm)})"
-        for rival in verdict.rivals
-        if not rival.significant
-    )
-    corrected = ", Holm-corrected" if len(verdict.rivals) > 1 else ""
-    return (
-        f"No block is significantly best: {verdict.leader} has the lowest mean {fid}, "
-        f"{verdict.fid:.2f}, but it is not significantly better than {listed}; "
-        f"paired t test over {verdict.seeds} seeds{corrected}."
-    )
-
-
-def _times(pair: Paired) -> str:
-    if math.isnan(pair.ratio):  # a mean of 0 or less has no ratio
-        return f"{pair.difference:+.3g}"
-    return "the same" if pair.ratio == 1 else f"{pair.ratio:#.3g} times that"
-
-
-def _has_times(pair: Paired) -> str:
-    return f"{'differs by' if math.isnan(pair.ratio) else 'has'} {_times(pair)}"
-
-
-def _interval(rival: Rival) -> str:
-    low, high = rival.paired.ratio_interval.low, rival.paired.ratio_interval.high
-    return f", 95% interval {low:#.3g} to {high:#.3g}" if math.isfinite(low) else ""
-
-
-def _p(value: float) -> str:
-    return "unknown" if math.isnan(value) else f"{value:.2g}" if value >= 0.001 else "below 0.001"
-
-
 # Remarks that follow a verdict.
 DIFFERENT_SEEDS = (
     "Blocks have different seeds: each difference is over the seeds that both blocks have."
@@ -210,11 +117,11 @@ def order_by_rate(leaders: Mapping[float, str]) -> str:
     if not leaders:
         return ""
     places = [
-        f"at {_listed([f'{rate:g}' for rate, each in leaders.items() if each == leader])} {leader}"
+        f"at {listed([f'{rate:g}' for rate, each in leaders.items() if each == leader])} {leader}"
         for leader in dict.fromkeys(leaders.values())
     ]
     return (
-        f"The order depends on the learning rate: {places[0]} leads, {_listed(places[1:])} "
+        f"The order depends on the learning rate: {places[0]} leads, {listed(places[1:])} "
         "(by mean FID, not tested for significance)."
     )
 
@@ -243,6 +150,6 @@ def seeds_in_words(seeds: Sequence[int]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, sorted(seeds)))}"
 
 
-def _listed(words: Sequence[str]) -> str:
+def listed(words: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))

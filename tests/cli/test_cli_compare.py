@@ -44,8 +44,8 @@ def test_the_reference_runs_have_a_leader_with_ratio_interval_and_p(cli):
     assert (result.exit_code, result.stderr) == (0, "")
     *_, note, last = result.stdout.splitlines()
     assert note.startswith("FID and KID are in digits features, on images of digits: ")
-    assert last.startswith("adaln-zero leads with a mean FID-1K of 7.26")
-    for part in ("times that, 95% interval", "paired t test over 5 seeds", "Holm-corrected p"):
+    assert last.startswith("adaln-zero leads with a geometric mean FID-1K of 7.16")
+    for part in ("at least 1.18 times (95% confidence)", "paired t test over 5 seeds, p at most"):
         assert part in last
 
 
@@ -55,7 +55,7 @@ def test_a_narrow_terminal_is_given_all_numbers(cli, monkeypatch):
     *table, _note, _sentence = result.splitlines()
     assert max(map(len, table)) <= 80
     assert "…" not in result
-    for number in ("7.26 ±1.24", "[5.71, 8.80]", "0.738", "[0.67, 0.82]", "0.006", "759"):
+    for number in ("7.26 ±1.24", "[5.71, 8.80]", "0.738", "[0.64, 0.85]", "0.003", "759"):
         assert number in result
 
 
@@ -111,13 +111,17 @@ def test_a_forced_ranking_is_marked_in_every_format(cli, world, arguments):
     assert {row["forced"] for row in rows} == {"train.weight_decay"}
     assert len({row["block"] for row in rows}) == len(rows) == 4
     for row in csv.DictReader(io.StringIO(printed("--format", "csv"))):
-        assert (row["forced"], row["winner"], row["p_holm"]) == ("train.weight_decay", "False", "")
+        assert (row["forced"], row["winner"], row["p_bonferroni"]) == (
+            "train.weight_decay",
+            "False",
+            "",
+        )
 
 
 def test_with_one_seed_nothing_is_claimed(cli, world):
     result = cli("compare", world / "one").stdout
     assert "One seed cannot separate a difference from noise" in result
-    for word in ("signific", "interval", "p (Holm)", "(Holm)", "±", "t test"):
+    for word in ("signific", "interval", "Bonferroni", "±", "t test"):
         assert word not in result
 
 
@@ -145,9 +149,45 @@ def test_a_gate_looks_at_every_group(cli, world):
 
 
 def test_a_gate_that_cannot_be_checked_fails(cli, world):
-    result = cli("compare", world / "one", "--fail-if", "p_holm < 0.05 and fid > baseline")
+    result = cli("compare", world / "one", "--fail-if", "p_bonferroni < 0.05 and fid > baseline")
     assert result.exit_code == 1
-    assert "p_holm is unknown" in result.stderr
+    assert "p_bonferroni is unknown" in result.stderr
+
+
+def test_a_verdict_without_a_winner_says_how_many_seeds_it_takes(cli):
+    result = cli("compare", REFERENCE / "cifar10-ddpm")
+    *_, verdict, advice = result.stdout.splitlines()
+    assert verdict.startswith("No block is significantly best: adaln-zero")
+    assert advice.startswith("With this scatter (")
+    assert "adaln-zero would be named in 80% of cases with 10 seeds if it is 10% better" in advice
+    for kind in ("md", "latex"):
+        assert (
+            "would be named" in cli("compare", REFERENCE / "cifar10-ddpm", "--format", kind).stdout
+        )
+    assert "would be named" not in cli("compare", *PAPER).stdout
+
+
+def test_a_plan_lists_seeds_and_time(cli):
+    result = cli("compare", *PAPER, "--plan", "--format", "json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    rows = json.loads(result.stdout)
+    assert [row["better"] for row in rows[:3]] == ["5%", "10%", "20%"]
+    assert rows[3]["better"].endswith("%, the end of the interval")
+    for row in rows:
+        assert row["leader"] == "adaln-zero"
+        assert row["at_hand"] == 5 < row["seeds_80"] <= row["seeds_90"]
+        assert row["seconds_80"] / (row["seeds_80"] - 5) == pytest.approx(
+            row["seconds_90"] / (row["seeds_90"] - 5)
+        )
+    printed = cli("compare", *PAPER, "--plan").stdout
+    assert "Seeds for 80% power" in " ".join(printed.split()) or "80%" in printed
+    assert "looks at 5 seeds and at this number" in printed
+
+
+def test_a_plan_needs_two_seeds_of_two_blocks(cli, world):
+    result = cli("compare", world / "one", "--plan")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "no two blocks share two seeds" in result.stderr
 
 
 def test_differences_of_two_runs(cli, world):
@@ -183,6 +223,9 @@ MISTAKES = [
     ("{unlike} --target-fid nan", "a target FID of nan cannot be reached", "above 0"),
     ("{unlike} --force --baseline adaln-zreo", "unknown baseline", "adaln-zero"),
     ("--diff {damaged} {damaged} --fail-if fid>1", "--diff does not use --fail-if", "leave"),
+    ("{one} --plan --fail-if fid>1", "--plan does not use --fail-if", "leave"),
+    ("{one} --plan --force", "--plan does not use --force", "leave"),
+    ("--plan --diff {damaged} {damaged}", "--diff does not use --plan", "leave"),
     ("{one} --diff {damaged} {damaged}", "--diff does not use a directory", "leave"),
     ("--diff {damaged} {damaged}", "config.toml is not valid TOML", "toml.io"),
     ("--diff {none} {damaged}", "none is not a run directory", "--diff"),

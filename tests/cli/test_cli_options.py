@@ -16,9 +16,9 @@ from ditbench.cli.options import (
     parse_seconds,
     parse_seeds,
 )
-from ditbench.cli.training import duration
 from ditbench.errors import DitbenchError
 from ditbench.models.registry import block_names
+from ditbench.report.amounts import duration
 
 numbers = st.decimals(min_value="0.001", max_value="9999", places=3)
 units = st.sampled_from(["", "F", "f", "FLOP", "FLOPs", " FLOPS", " F"])

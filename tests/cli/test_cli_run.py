@@ -93,6 +93,34 @@ def test_a_runs_own_config_repeats_it(cli, results, no_training):
     assert result.stdout.splitlines()[1] == str(config.parent)
 
 
+def test_runs_record_how_many_seeds_were_planned(cli, results, tiny, tmp_path):
+    for path in results.glob("**/env.json"):
+        assert json.loads(path.read_text())["planned_seeds"] == 2
+    cli("run", "--block", "adaln", *tiny, "--out", tmp_path, "--quiet")
+    (path,) = tmp_path.glob("**/env.json")
+    assert json.loads(path.read_text())["planned_seeds"] == 1
+    before = path.read_bytes()
+    cli("run", "--block", "adaln", "--seeds", "2", *tiny, "--out", tmp_path, "--quiet")
+    assert path.read_bytes() == before  # of a complete run, nothing is written again
+    planned = [
+        json.loads(each.read_text())["planned_seeds"] for each in tmp_path.glob("**/env.json")
+    ]
+    assert sorted(planned) == [1, 2]
+    more = ("--seeds", "2,", "--planned-seeds", "5", "--out", tmp_path, "--quiet")
+    cli("run", "--block", "adaln", *more, *tiny)
+    (path,) = tmp_path.glob("**/seed2-*/env.json")
+    assert json.loads(path.read_text())["planned_seeds"] == 5
+
+
+@pytest.mark.parametrize("planned", ["2", "0", "few", "-1"])
+def test_fewer_planned_seeds_than_those_of_the_command_are_refused(cli, elsewhere, tiny, planned):
+    arguments = ("--seeds", "3", "--planned-seeds", planned)
+    result = cli("run", "--block", "adaln", *arguments, *tiny)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"--planned-seeds {planned}" in result.stderr.replace("'", "")
+    assert files_below(elsewhere) == []
+
+
 def test_a_number_of_seeds_is_a_count(cli, results, tiny, no_training):
     result = cli("run", "--block", "adaln", "--seeds", "2", *tiny, "--out", results, "--json")
     assert [row["seed"] for row in json.loads(result.stdout)] == [0, 1]

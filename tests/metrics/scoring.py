@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from scipy.linalg import sqrtm
 
+from ditbench.metrics.metric import Comparison
 from ditbench.metrics.real import compute_statistics
 from ditbench.metrics.score import Scorer
 
@@ -22,6 +23,21 @@ def unbiased_mmd(x, y):
     kernel = [(a @ b.T / x.shape[1] + 1) ** 3 for a, b in ((x, x), (y, y), (x, y))]
     within = [k[~np.eye(len(k), dtype=bool)].mean() for k in kernel[:2]]
     return float(sum(within) - 2 * kernel[2].mean())
+
+
+def comparison_of(toy, real):
+    return Comparison(compute_statistics(real, toy), torch.device("cpu"))
+
+
+def score(kind, toy, real, fake):
+    """The score of one metric, of samples in three batches."""
+    comparison = comparison_of(toy, real)
+    metric = kind(comparison)
+    for images in fake.tensor_split(3):
+        features, logits = toy(images)
+        comparison.add(features.double())
+        metric.update(features.double(), logits, torch.zeros(len(images)))
+    return metric.compute()
 
 
 def scorer_of(toy, real):

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 from scoring import feed, scipy_fid, scorer_of
@@ -9,7 +11,8 @@ from torch_fidelity.metric_fid import (
 from toy_extractor import random_images
 
 from ditbench.metrics.fid import FID
-from ditbench.metrics.metric import RealStatistics
+from ditbench.metrics.metric import Comparison
+from ditbench.metrics.real import compute_statistics
 
 
 @pytest.mark.parametrize("high", [256, 200])
@@ -27,7 +30,11 @@ def test_fid_is_the_frechet_distance(toy, high):
 def test_fid_is_computed_in_float64(toy):
     """Features far from 0: float32 sums would lose the covariance."""
     real, fake = (toy(random_images(count, count)).features.double() + 1e5 for count in (300, 200))
-    statistics = RealStatistics(300, real.sum(0), real.T @ real, real.float())
-    fid = FID(statistics, torch.device("cpu"))
+    statistics = dataclasses.replace(
+        compute_statistics(random_images(300, 1), toy),
+        features_sum=real.sum(0),
+        outer_sum=real.T @ real,
+    )
+    fid = FID(Comparison(statistics, torch.device("cpu")))
     fid.update(fake, None, torch.zeros(200))
     assert fid.compute() == pytest.approx(scipy_fid(real.numpy(), fake.numpy()), rel=1e-3)

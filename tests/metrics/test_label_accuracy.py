@@ -1,6 +1,6 @@
 import pytest
 import torch
-from scoring import feed
+from scoring import comparison_of, feed
 from torchmetrics.classification import MulticlassAccuracy
 from toy_extractor import random_images
 
@@ -22,7 +22,7 @@ def test_label_accuracy_is_torchmetrics_to_the_last_digit(toy):
     logits = toy(random_images(301, 1)).logits
     labels = torch.arange(301) % 4
     peer = MulticlassAccuracy(4, average="micro")
-    own = LabelAccuracy(compute_statistics(random_images(2, 1), toy), torch.device("cpu"))
+    own = LabelAccuracy(comparison_of(toy, random_images(2, 1)))
     for part, wanted in zip(logits.split(64), labels.split(64), strict=True):
         own.update(part, part, wanted)
         peer.update(part.argmax(1), wanted)

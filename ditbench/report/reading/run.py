@@ -23,7 +23,7 @@ from ditbench.report.reading.metrics import FIRST_METRICS, MetricFacts
 from ditbench.report.reading.spikes import read_spike
 from ditbench.report.words import PUBLISHED
 from ditbench.rows import parse_cell
-from ditbench.rundir import RunDirectory, metric_suffix
+from ditbench.rundir import PLANNED_SEEDS, RunDirectory, metric_suffix
 
 Row = dict[str, Any]
 
@@ -42,7 +42,12 @@ MAX_CONFIG_BYTES = 2**15
 _MAX_NAME = 40  # characters
 # What a file may lack. The name of a folder does not say which images are in it, nor that of a
 # classifier how it was trained. Memory is null if the device does not report it.
-_DEFAULTS = {"dataset_digest": "", "features_digest": "", "peak_memory_bytes": math.nan}
+_DEFAULTS = {
+    "dataset_digest": "",
+    "features_digest": "",
+    "peak_memory_bytes": math.nan,
+    "eval_seconds": math.nan,
+}
 
 
 def read_run(run: RunDirectory) -> list[Row]:
@@ -96,7 +101,7 @@ def _read_run(run: RunDirectory) -> list[Row]:
             default=str,
         ),
         **read_spike(run.train),
-        "backend": _backend(run),
+        **_of_environment(run),
         "metrics": json.dumps([metric.model_dump() for metric in metrics]),
     }
     for name in ("preset", "block", "seed"):
@@ -159,13 +164,20 @@ def _budget(flat: Row, file: str) -> str:
     return amounts.budget(key.removeprefix("budget."), amount)
 
 
-def _backend(run: RunDirectory) -> str:
-    """What computed the steps; empty where env.json does not say. Only a remark depends on it."""
+def _of_environment(run: RunDirectory) -> Row:
+    """What computed the steps, and how many seeds were planned: empty and NaN if not recorded.
+
+    Earlier runs record neither, and no number depends on an env.json that cannot be read.
+    """
     try:
-        backend = read_json(run.environment).get("backend")
+        facts = read_json(run.environment)
     except DitbenchError:
-        return ""
-    return backend if isinstance(backend, str) else ""
+        facts = {}
+    backend, planned = facts.get("backend"), facts.get(PLANNED_SEEDS)
+    return {
+        "backend": backend if isinstance(backend, str) else "",
+        PLANNED_SEEDS: float(planned) if type(planned) is int and 0 < planned < 2**31 else math.nan,
+    }
 
 
 def _read_evaluations(path: Path, metrics: Sequence[MetricFacts]) -> list[Row]:

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ditbench.errors import DitbenchError, unknown_name
-from ditbench.report import words
+from ditbench.report import verdict_words, words
 from ditbench.report.facts import ALIKE, INFERRED, in_order
 from ditbench.report.reading import groups
 from ditbench.report.reading.metrics import MetricFacts
 from ditbench.report.reading.results import metrics_of
 from ditbench.report.statistics.curves import fid_area, to_target
-from ditbench.report.statistics.paired import Values, holm, mean_interval, paired
+from ditbench.report.statistics.looks import SeedPlan, plan_of
+from ditbench.report.statistics.paired import Values, beside, fitting_scale, mean_interval, means
+from ditbench.report.statistics.power import Planning, planning
 from ditbench.report.statistics.verdict import Verdict, decide, leaders_by_rate
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ class Comparison:
     """The comparison of a group of comparable runs.
 
     Attributes:
-        table: one row per block, ascending in `fid`; docs/api.md describes its columns.
+        table: one row per block, ascending in geometric mean FID; docs/api.md has its columns.
         baseline: the block that differences and ratios refer to.
         group: the facts that all runs share: key to value.
         sentence: the conclusion, in words.
@@ -37,6 +39,7 @@ class Comparison:
         forced: the keys in which the runs differ, if one ranking was forced.
         apart: what distinguishes this group from the others of several: key to value.
         metrics: the metrics that the table has means of.
+        planning: what to plan further seeds from; None if forced, or if no two seeds are shared.
     """
 
     table: pd.DataFrame
@@ -48,6 +51,15 @@ class Comparison:
     forced: dict[str, list[Any]] = field(default_factory=dict)
     apart: dict[str, Any] = field(default_factory=dict)
     metrics: tuple[MetricFacts, ...] = ()
+    planning: Planning | None = None
+
+    @property
+    def advice(self) -> str:
+        """How many seeds a winner would take; empty unless seeds are what is missing."""
+        verdict = self.verdict
+        if self.planning is None or verdict is None or verdict.best or verdict.unplanned:
+            return ""
+        return verdict_words.seeds_sentence(self.planning)
 
     @property
     def heading(self) -> str:
@@ -102,20 +114,38 @@ def compare(
     blocks = _blocks(df, baseline)
     baseline = baseline or blocks[0]
     final = df[df["final"]]
-    fids = _by_seed(final, blocks)
+    fids = by_seed(final, blocks, "fid")
+    plan = plan_of(final)
     metrics = metrics_of(final["metrics"])
     table = _means(df, metrics, target_fid).loc[blocks]
-    table = table.assign(**_beside(blocks, fids, baseline)).rename_axis("block").reset_index()
+    scale = fitting_scale(fids, "log")
+    centres = means(fids, scale)
+    table["fid_geometric"] = centres if scale == "log" else math.nan
+    table = table.assign(**_beside(blocks, fids, baseline, plan))
+    # The order of the verdict.
+    table = table.iloc[np.lexsort((np.array(blocks), centres))].rename_axis("block").reset_index()
     group = groups.shared(final)
-    verdict = None if unlike else decide(blocks, fids)
-    if verdict is None:
+    verdict = further = None
+    if unlike:
         table[list(INFERRED)] = math.nan  # an interval around 1 would be a verdict, too
-        text = words.forced(unlike)
+        text = verdict_words.forced(unlike)
     else:
-        sentence = words.verdict_sentence(verdict, words.fid_title(group))
+        spiked = by_seed(final.assign(spiked=final["loss_spike"].notna()), blocks, "spiked") == 1
+        verdict = decide(blocks, fids, plan=plan, spiked=spiked)
+        further = _planning(verdict, final, blocks, fids)
+        sentence = verdict_words.verdict_sentence(verdict, words.fid_title(group))
         text = " ".join([sentence, *_remarks(final, group)])
-    table = table.sort_values(["fid", "block"], ignore_index=True)
-    return Comparison(table, baseline, group, text, verdict, target_fid, unlike, {}, tuple(metrics))
+    return Comparison(
+        table,
+        baseline,
+        group,
+        text,
+        verdict,
+        target_fid=target_fid,
+        forced=unlike,
+        metrics=tuple(metrics),
+        planning=further,
+    )
 
 
 def compare_groups(
@@ -160,8 +190,8 @@ def _labels(df: pd.DataFrame) -> pd.Series[str]:
     return labels
 
 
-def _by_seed(final: pd.DataFrame, blocks: list[str]) -> Values:
-    """(B, S) final FIDs; NaN if a block lacks a seed."""
+def by_seed(final: pd.DataFrame, blocks: list[str], column: str) -> Values:
+    """(B, S) final values of a column; NaN if a block lacks a seed."""
     twice = final[final.duplicated(["block", "seed"], keep=False)]
     if not twice.empty:
         first = twice.iloc[0]
@@ -169,8 +199,8 @@ def _by_seed(final: pd.DataFrame, blocks: list[str]) -> Values:
             f"two runs of {first['block']}, seed {first['seed']}: {', '.join(twice['path'])}",
             "load_results keeps the newest of each: give compare what it returns",
         )
-    fids = final.pivot(index="block", columns="seed", values="fid").loc[blocks]
-    return fids.to_numpy(dtype=np.float64)
+    values = final.pivot(index="block", columns="seed", values=column).loc[blocks]
+    return values.to_numpy(dtype=np.float64)
 
 
 def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | None) -> pd.DataFrame:
@@ -203,24 +233,36 @@ def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | Non
     return table
 
 
-def _beside(blocks: list[str], fids: Values, baseline: str) -> pd.DataFrame:
+def _beside(blocks: list[str], fids: Values, baseline: str, plan: SeedPlan) -> pd.DataFrame:
     """Each block beside the baseline: difference, ratio and test, paired by seed."""
     import pandas as pd
 
-    number = blocks.index(baseline)
-    pairs = [paired(row, fids[number]) for row in fids]
-    p_values = np.array([pair.p_value for pair in pairs])
-    p_values[number] = math.nan  # not a test, so not one to correct for
-    table = pd.DataFrame({"p_value": p_values, "p_holm": holm(p_values)}, index=blocks)
-    table["pairs"] = [pair.n for pair in pairs]
+    pairs = beside(fids, blocks.index(baseline), fitting_scale(fids, "log"), plan.alpha)
+    table = pd.DataFrame({"pairs": [pair.n for pair in pairs]}, index=blocks)
     table["fid_difference"] = [pair.difference for pair in pairs]
     table["fid_ratio"] = [pair.ratio for pair in pairs]
+    table["p_value"] = [pair.p_value for pair in pairs]
+    table["p_bonferroni"] = [pair.p_bonferroni for pair in pairs]
+    known = [not math.isnan(pair.uncorrected.low) for pair in pairs]
+    table["equivalent"] = [float(pair.equivalent) for pair in pairs]
+    table.loc[~np.array(known), "equivalent"] = math.nan
     for name in ("difference", "ratio"):
         ends = [getattr(pair, f"{name}_interval") for pair in pairs]
         table[[f"fid_{name}_low", f"fid_{name}_high"]] = ends
     # Nothing is inferred about a block beside itself.
     table.loc[baseline, list(INFERRED)] = math.nan
     return table
+
+
+def _planning(
+    verdict: Verdict, final: pd.DataFrame, blocks: list[str], fids: Values
+) -> Planning | None:
+    """What to plan further seeds from. A seed takes unknown time if devices differ."""
+    seconds = (final["train_seconds"] + final["eval_seconds"]).groupby(final["block"]).mean()
+    devices = final["device"].unique()
+    one = len(devices) == 1
+    total = float(seconds.sum(skipna=False)) if one else math.nan
+    return planning(verdict, blocks, fids, total, devices[0] if one else "")
 
 
 def _remarks(final: pd.DataFrame, group: dict[str, Any]) -> list[str]:

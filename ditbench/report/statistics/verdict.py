@@ -1,61 +1,121 @@
-"""The rule by which a comparison names a winner.
+"""The rule by which a comparison names a winner, for any metric.
 
-The leader is the block of the lowest mean FID. It is named the winner if a paired t test finds it
-significantly better than every other block, Holm-corrected over these, on the seeds that the two
-share. The leader must beat all of them. So the probability of naming a winner where two blocks are
-equally good is at most 5% (an intersection-union test), although the same data selected the leader.
-docs/statistics.md has measurements of it.
+The leader is the block of the best mean (on a log scale, as of FID, the geometric one). It is named
+the winner if a paired t test finds it significantly better than every other block, on the seeds
+that the two share: an intersection-union test. The leader must beat all of them, so the probability
+of naming a winner where two blocks are equally good is at most 5% without a correction for the
+number of blocks, although the same data selected the leader. Statements about single rivals are
+Bonferroni-corrected. docs/statistics.md has measurements of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ditbench.report.statistics.paired import Paired, Values, holm, paired
+from ditbench.report.statistics.looks import SeedPlan, Unplanned
+from ditbench.report.statistics.paired import (
+    Paired,
+    Scale,
+    Values,
+    beside,
+    fitting_scale,
+    means,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-ALPHA = 0.05
+# A loss spike raises FID by up to so many times: blocks that are further apart than that are ranked
+# even if one has more spikes.
+SPIKED = 1.2
 
 
 @dataclass(frozen=True)
 class Rival:
-    """A block that is not the leader, paired with the leader; p values are Holm-corrected."""
+    """A block that is not the leader, paired with the leader.
+
+    Attributes:
+        paired: this block beside the leader; a ratio above 1 is worse if lower is better.
+        p_value, p_bonferroni: of `paired`, but 1 if the leader is the worse one over the seeds that
+            the two share.
+        significant: whether the leader is significantly better, Bonferroni-corrected.
+        spiked, leader_spiked: how many of the shared seeds had a loss spike.
+    """
 
     block: str
     paired: Paired
-    p_holm: float
+    p_value: float
+    p_bonferroni: float
+    significant: bool
+    spiked: int = 0
+    leader_spiked: int = 0
 
     @property
-    def significant(self) -> bool:
-        """Whether the leader is significantly better than this block."""
-        return self.p_holm <= ALPHA
+    def unequal_spikes(self) -> bool:
+        """Whether loss spikes may decide between the two.
+
+        They have different numbers of them, and are not certainly further apart than the effect of
+        a spike in every seed.
+        """
+        low, high = self.paired.uncorrected
+        return self.spiked != self.leader_spiked and not (low > SPIKED or high < 1 / SPIKED)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the final FIDs of comparable runs show.
+    """What the final values of a metric show.
 
     Attributes:
-        leader, fid: the block of the lowest mean FID, and that mean.
-        rivals: the others, ascending in mean FID.
+        leader, value: the block of the best mean, and that mean (geometric on a log scale).
+        rivals: the others, the best first.
+        alpha: the level of each test; below 5% if there are several looks.
+        looks: the numbers of seeds at which the comparison was planned to be decided.
+        unplanned: why the comparison is exploratory, or None.
+        scale: whether logarithms were compared.
     """
 
     leader: str
-    fid: float
+    value: float
     rivals: tuple[Rival, ...]
+    alpha: float
+    looks: tuple[int, ...] = ()
+    unplanned: Unplanned | None = None
+    scale: Scale = "log"
+
+    @property
+    def best(self) -> str | None:
+        """The leader if it is significantly better than every other block, whatever forbids it."""
+        certain = bool(self.rivals) and all(rival.p_value <= self.alpha for rival in self.rivals)
+        return self.leader if certain else None
 
     @property
     def winner(self) -> str | None:
-        """The leader if it is significantly better than every other block, or else None."""
-        certain = bool(self.rivals) and all(rival.significant for rival in self.rivals)
-        return self.leader if certain else None
+        """`best`, unless the comparison is exploratory or loss spikes may have decided it."""
+        return None if self.exploratory or self.unequal_spikes else self.best
+
+    @property
+    def exploratory(self) -> bool:
+        """Whether the number of seeds is not the planned one: then no winner is named."""
+        return self.unplanned is not None
+
+    @property
+    def unequal_spikes(self) -> tuple[Rival, ...]:
+        """The rivals against which loss spikes may decide."""
+        return tuple(rival for rival in self.rivals if rival.unequal_spikes)
+
+    @property
+    def equivalent(self) -> tuple[str, ...]:
+        """The blocks whose ratio to the leader is certainly between 0.95 and 1.05."""
+        if self.exploratory:
+            return ()
+        found = [each for each in self.rivals if each.paired.equivalent and not each.unequal_spikes]
+        return tuple(rival.block for rival in found)
 
     @property
     def seeds(self) -> int:
@@ -63,17 +123,56 @@ class Verdict:
         return min((rival.paired.n for rival in self.rivals), default=0)
 
 
-def decide(blocks: list[str], fids: Values) -> Verdict:
-    """Apply the rule to (B, S) final FIDs of B blocks over S seeds; NaN is a missing seed."""
-    means = np.nanmean(fids, axis=1)
-    first, *others = np.argsort(means, kind="stable").tolist()
-    pairs = [paired(fids[other], fids[first]) for other in others]
-    # If blocks have different seeds, the lowest mean may be due to seeds that others lack: the
-    # leader may be the worse one over the seeds that two blocks share.
-    p_values = [1.0 if pair.difference < 0 and pair.n > 1 else pair.p_value for pair in pairs]
-    p_holm = holm(np.array(p_values)).tolist()
-    names = [blocks[other] for other in others]
-    return Verdict(blocks[first], float(means[first]), tuple(map(Rival, names, pairs, p_holm)))
+def decide(
+    blocks: Sequence[str],
+    values: Values,
+    *,
+    direction: Literal["lower", "higher"] = "lower",
+    scale: Scale = "log",
+    plan: SeedPlan | None = None,
+    spiked: NDArray[np.bool_] | None = None,
+) -> Verdict:
+    """Apply the rule to the final values of a metric.
+
+    Args:
+        blocks: B names.
+        values: (B, S), one per block and seed; NaN is a missing one. A block without any is left
+            out; one must have some.
+        direction: which values are better.
+        scale: "log" compares logarithms if all values are above 0, "linear" the values themselves.
+        plan: when the comparison is decided (`looks.plan_of`). None: once, at this number of seeds.
+        spiked: (B, S), whether the loss of a run had a spike. None: there were none.
+    """
+    spiked = np.zeros(values.shape, dtype=np.bool_) if spiked is None else spiked
+    known = np.atleast_1d(~np.isnan(values).all(axis=1))
+    blocks = [block for block, is_known in zip(blocks, known, strict=True) if is_known]
+    values, spiked = values[known], spiked[known]
+    scale = fitting_scale(values, scale)
+    plan = SeedPlan() if plan is None else plan
+    centres, sign = means(values, scale), 1 if direction == "lower" else -1
+    first, *others = np.argsort(sign * centres, kind="stable").tolist()
+    pairs = beside(values, first, scale, plan.alpha)
+    there = ~np.isnan(values)
+    rivals = []
+    for other in others:
+        pair = pairs[other]
+        # If blocks have different seeds, the best mean may be due to seeds that others lack.
+        behind = sign * (pair.ratio - 1 if scale == "log" else pair.difference)
+        worse = behind < 0 and pair.n > 1
+        p = 1.0 if worse else pair.p_value
+        corrected = 1.0 if worse else pair.p_bonferroni
+        shared = there[other] & there[first]
+        counts = (int(spiked[each][shared].sum()) for each in (other, first))
+        rivals.append(Rival(blocks[other], pair, p, corrected, corrected <= plan.alpha, *counts))
+    return Verdict(
+        blocks[first],
+        float(centres[first]),
+        tuple(rivals),
+        plan.alpha,
+        plan.looks,
+        plan.unplanned,
+        scale,
+    )
 
 
 def leaders_by_rate(df: pd.DataFrame) -> dict[float, str]:
@@ -88,6 +187,8 @@ def leaders_by_rate(df: pd.DataFrame) -> dict[float, str]:
     for rate, runs in df[df["final"]].groupby("lr"):
         table = runs.pivot_table(index="seed", columns="block", values="fid", aggfunc="last")
         if len(table.columns) > 1:
+            if (table > 0).all(axis=None):
+                table = table.apply(np.log)  # as in the verdict
             leaders[rate], fids[rate] = str(table.mean().idxmin()), table  # type: ignore[index]
     swaps = any(
         _is_better(leaders[a], leaders[b], fids[a]) and _is_better(leaders[b], leaders[a], fids[b])

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ditbench.report.amounts import decimals, significant, suffix, writer
+from ditbench.report.amounts import decimals, duration, significant, suffix, writer
 from ditbench.report.facts import ALIKE, BY_NAME
+from ditbench.report.verdict_words import effect_in_words, percent
 
 if TYPE_CHECKING:
     from ditbench.report.reading.metrics import MetricFacts
@@ -52,6 +53,42 @@ COST_COLUMNS = tuple(map(fact_column, ("block", "model", "input", "parameters", 
 DIFF_COLUMNS = (Column("source", "In"), Column("key", "Key"), Column("a", "A"), Column("b", "B"))
 
 
+# The table of `ditbench compare --plan`.
+PLAN_COLUMNS = (
+    Column("group", None),
+    Column("leader", None),
+    Column("rivals", None),
+    Column("noise", None),
+    Column("at_hand", None),
+    Column("effect", None),
+    Column("better", "Better by"),
+    Column("seeds_80", "Seeds for 80% power", "{:d}".format),
+    Column("seconds_80", "time", duration),
+    Column("seeds_90", "for 90%", "{:d}".format),
+    Column("seconds_90", "time", duration),
+    Column("device", None),
+)
+
+
+def plan_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """The rows of `PLAN_COLUMNS`; none if there is nothing to plan from."""
+    planning = comparison.planning
+    if planning is None:
+        return []
+    common = {
+        "group": comparison.heading,
+        "leader": planning.leader,
+        "rivals": ", ".join(planning.rivals),
+        "noise": planning.noise,
+        "at_hand": planning.at_hand,
+        "device": planning.device,
+    }
+    return [
+        {**common, **row, "better": effect_in_words(planning, row["effect"])}
+        for row in planning.rows()
+    ]
+
+
 def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
     """The columns of `comparison_rows`.
 
@@ -63,8 +100,10 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
     others = [metric for metric in comparison.metrics if metric is not fid]
     several_budgets = table["steps"].nunique() > 1
     several = bool(table["fid_low"].notna().any())
-    tested = bool(table["p_holm"].notna().any())
+    tested = bool(table["p_bonferroni"].notna().any())
     interval = "95% interval"
+    level = 1 - comparison.verdict.alpha if comparison.verdict else 0.95
+    corrected = f"{percent(level)} interval (Bonferroni)"
     return (
         fact_column("block"),
         Column("seeds", "n", "{:d}".format),
@@ -73,7 +112,7 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
         fact_column("steps") if several_budgets else Column("steps", None),
         *_hidden("train_flops", "train_seconds"),
         _metric_column(fid, comparison, spread="fid_std"),
-        *_hidden("fid_std"),
+        *_hidden("fid_std", "fid_geometric"),
         Column("fid_low", interval if several else None, decimals(2), until="fid_high"),
         *_hidden("fid_high"),
         Column("fid_area", "FID area ↓", decimals(1), "low"),
@@ -84,9 +123,10 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
         *(_target_columns(comparison.target_fid) if comparison.target_fid is not None else ()),
         *_hidden("pairs", "fid_difference", "fid_difference_low", "fid_difference_high"),
         Column("fid_ratio", f"FID / {comparison.baseline}", decimals(3), "low"),
-        Column("fid_ratio_low", interval if tested else None, decimals(2), until="fid_ratio_high"),
+        Column("fid_ratio_low", corrected if tested else None, decimals(2), until="fid_ratio_high"),
         *_hidden("fid_ratio_high", "p_value"),
-        Column("p_holm", "p (Holm)" if tested else None, _p_value),
+        Column("p_bonferroni", "p (Bonferroni)" if tested else None, _p_value),
+        *_hidden("equivalent"),
         *_hidden("baseline", "winner", "forced", *ALIKE, "schema"),
     )
 

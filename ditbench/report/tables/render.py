@@ -38,7 +38,8 @@ def render_comparisons(comparisons: Sequence[Comparison], format: str) -> str:  
     for comparison in comparisons:
         columns = comparison_columns(comparison)
         table = render(comparison_rows(comparison), columns, format)
-        lines = (comparison.heading, comparison.note, comparison.sentence)
+        parts_of = (comparison.note, comparison.sentence, comparison.advice)
+        lines = (comparison.heading, *parts_of)
         heading, *below = (" ".join(text.split()) for text in lines if text)
         if format == "latex":  # as comments: a paper has a caption of its own
             if comparison.forced:

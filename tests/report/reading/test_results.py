@@ -278,7 +278,7 @@ def test_a_description_of_metrics_that_is_none_is_damage(make_run, results, metr
     assert reason.startswith("result.json: ")
 
 
-@pytest.mark.parametrize("name", ["seeds", "pairs", "winner", "fid_std", "p_holm", "forced"])
+@pytest.mark.parametrize("name", ["seeds", "pairs", "winner", "equivalent", "p_value", "forced"])
 def test_a_metric_named_like_a_column_of_the_comparison_does_no_harm(make_run, results, name):
     _describe(make_run("adaln", 0), FID, {**RECALL, "name": name})
     comparison = compare(load_results(results))

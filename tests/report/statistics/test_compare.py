@@ -16,6 +16,7 @@ from ditbench.report.facts import ALIKE, INFERRED
 from ditbench.report.reading.groups import differences, split_groups
 from ditbench.report.reading.results import load_results
 from ditbench.report.statistics.compare import compare, compare_groups
+from ditbench.report.statistics.looks import nominal_level
 from ditbench.report.tables.render import render_comparisons
 
 FINAL = {
@@ -37,6 +38,7 @@ def test_means_and_deviations_are_numpys(runs):
     comparison = compare(runs)
     table = comparison.table.set_index("block")
     assert list(table.index) == ["adaln-zero", "adaln", "in-context"]  # ascending in FID
+    baseline = FINAL["in-context"]
     for block, fids in FINAL.items():
         row = table.loc[block]
         assert row["seeds"] == 3
@@ -45,7 +47,8 @@ def test_means_and_deviations_are_numpys(runs):
         assert row["kid"] == pytest.approx(np.mean(fids) / 1000, rel=1e-12)
         assert row["label_accuracy"] == pytest.approx(np.mean(fids) / 20, rel=1e-12)
         assert row["steps_per_second"] == pytest.approx(41.0, rel=1e-12)
-        assert row["fid_ratio"] == pytest.approx(np.mean(fids) / np.mean(FINAL["in-context"]))
+        assert row["fid_geometric"] == pytest.approx(stats.gmean(fids))
+        assert row["fid_ratio"] == pytest.approx(stats.gmean(fids) / stats.gmean(baseline))
     assert table.loc["adaln-zero", "parameters"] == 345_000
     assert table.loc["adaln-zero", "gmacs"] == 0.0035
     assert set(table["steps"]) == {1200}
@@ -58,7 +61,8 @@ def test_the_baseline_is_in_context_or_the_one_that_is_asked_for(runs):
     assert compare(runs).baseline == "in-context"
     table = compare(runs, "adaln").table.set_index("block")
     assert table.loc["adaln", "fid_ratio"] == 1
-    assert table.loc["adaln-zero", "fid_ratio"] == pytest.approx(8 / np.mean(FINAL["adaln"]))
+    ratio = stats.gmean(FINAL["adaln-zero"]) / stats.gmean(FINAL["adaln"])
+    assert table.loc["adaln-zero", "fid_ratio"] == pytest.approx(ratio)
     without = runs[runs["block"] != "in-context"]
     assert compare(without).baseline == "adaln"  # the first in the paper's order
 
@@ -71,12 +75,12 @@ def test_an_unknown_baseline_names_the_nearest(runs):
 
 def test_differences_are_paired_by_seed_as_scipy_pairs_them(runs):
     table = compare(runs).table.set_index("block")
-    p_values = {}
     for block in ("adaln", "adaln-zero"):
-        expected = stats.ttest_rel(FINAL[block], FINAL["in-context"])
-        interval = expected.confidence_interval(0.95)
+        expected = stats.ttest_rel(np.log(FINAL[block]), np.log(FINAL["in-context"]))
+        ends = np.exp([*expected.confidence_interval(1 - 0.05 / 2)])  # Bonferroni: of two tests
+        linear = stats.ttest_rel(FINAL[block], FINAL["in-context"])
+        interval = linear.confidence_interval(1 - 0.05 / 2)
         row = table.loc[block]
-        p_values[block] = expected.pvalue
         assert row["pairs"] == 3
         assert row["p_value"] == pytest.approx(expected.pvalue)
         assert row["fid_difference"] == pytest.approx(
@@ -84,10 +88,8 @@ def test_differences_are_paired_by_seed_as_scipy_pairs_them(runs):
         )
         assert row["fid_difference_low"] == pytest.approx(interval.low)
         assert row["fid_difference_high"] == pytest.approx(interval.high)
-        assert row["fid_ratio_low"] < row["fid_ratio"] < row["fid_ratio_high"]
-    smaller, larger = sorted(p_values.values())
-    first, second = sorted(table["p_holm"].dropna())
-    assert (first, second) == pytest.approx((2 * smaller, max(2 * smaller, larger)))
+        assert [row["fid_ratio_low"], row["fid_ratio_high"]] == pytest.approx(ends)
+        assert row["p_bonferroni"] == pytest.approx(min(1, 2 * expected.pvalue))
 
 
 def test_of_the_baseline_beside_itself_nothing_is_inferred(runs):
@@ -107,7 +109,7 @@ def test_means_have_scipys_interval(runs):
 
 def test_the_sentence_names_the_leader_and_the_ratio(runs):
     sentence = compare(runs).sentence
-    ratio = np.mean(FINAL["adaln"]) / np.mean(FINAL["adaln-zero"])
+    ratio = stats.gmean(FINAL["adaln"]) / stats.gmean(FINAL["adaln-zero"])
     assert "adaln-zero" in sentence
     assert "FID-2K" in sentence
     assert f"{ratio:#.3g} times that" in sentence
@@ -288,11 +290,12 @@ def test_a_forced_ranking_infers_nothing_even_with_many_seeds(make_run, results)
     comparison = compare(load_results(results), force=True)
     assert comparison.verdict is None
     assert comparison.table[list(INFERRED)].isna().all(axis=None)
-    assert comparison.table["fid_ratio"].tolist() == pytest.approx([7 / 22, 1])
+    ratio = stats.gmean([5, 6, 7, 8, 9]) / stats.gmean([20, 21, 22, 23, 24])
+    assert comparison.table["fid_ratio"].tolist() == pytest.approx([ratio, 1])
     assert comparison.table["steps"].tolist() == [2400, 1200]
     for kind in ("md", "latex"):
         text = render_comparisons([comparison], kind)
-        assert "p (Holm)" not in text
+        assert "Bonferroni" not in text
         assert "leads" not in text
 
 
@@ -456,3 +459,68 @@ def test_the_heading_says_what_was_compared(runs):
     for part in ("digits, 8x8x1", "64x4x4/2", "flow", "1,200 steps", "batches of 128",
                  "FID-2K", "euler, 25 sampling steps", "guidance 1"):  # fmt: skip
         assert part in heading
+
+
+def _plan(run, seeds):
+    run.environment.write_text(json.dumps({"planned_seeds": seeds}))
+    run.finish(json.loads(run.result.read_text()))
+
+
+def test_a_look_of_an_earlier_plan_lowers_the_level(make_run, results):
+    for block, fids in FINAL.items():
+        for seed, fid in enumerate([*fids, 9.0 + len(block)]):
+            _plan(make_run(block, seed, (200.0, fid)), 3 if seed < 3 else 4)
+    comparison = compare(load_results(results))
+    assert comparison.verdict.looks == (3, 4)
+    assert comparison.verdict.alpha == nominal_level((3, 4)) < 0.031
+    assert "looks at 3 and 4 seeds" in comparison.sentence
+    assert "97% interval (Bonferroni)" in render_comparisons([comparison], "md")
+
+
+def test_a_plan_that_is_not_finished_names_no_winner(make_run, results):
+    clear = {"in-context": (11.0, 12.4, 10.1), "adaln-zero": (8.0, 9.0, 7.3)}
+    for block, fids in clear.items():
+        for seed, fid in enumerate(fids):
+            _plan(make_run(block, seed, (200.0, fid)), 5)
+    comparison = compare(load_results(results))
+    assert comparison.verdict.best == "adaln-zero"
+    assert comparison.verdict.winner is None
+    assert re.match(
+        r"No winner, since this is exploratory: .* has 3 of 5 planned", comparison.sentence
+    )
+    assert comparison.advice == ""
+    assert not any(row["winner"] for row in json.loads(render_comparisons([comparison], "json")))
+
+
+@pytest.mark.parametrize("planned", [True, 0, -3, 2.5, "5", None, [5], 2**40])
+def test_a_number_that_is_none_is_no_plan(make_run, results, planned):
+    _plan(make_run("adaln", 0), planned)
+    assert load_results(results)["planned_seeds"].isna().all()
+
+
+def test_rows_are_ordered_as_the_verdict_ranks_them(make_run, results):
+    """By the geometric mean, where the arithmetic ones have another order."""
+    for block, fids in {"adaln": (1.0, 20.0, 9.0), "adaln-zero": (7.0, 8.0, 6.0)}.items():
+        for seed, fid in enumerate(fids):
+            make_run(block, seed, (200.0, fid))
+    comparison = compare(load_results(results))
+    assert comparison.table["fid"].tolist() == [10.0, 7.0]
+    assert comparison.table["block"].tolist() == ["adaln", "adaln-zero"]
+    assert comparison.verdict.leader == "adaln"
+
+
+def test_spikes_of_the_runs_reach_the_verdict(runs):
+    spiked = (runs["block"] == "adaln") & (runs["seed"] < 2)
+    runs.loc[spiked, "loss_spike"] = 1.5
+    verdict = compare(runs).verdict
+    assert {rival.block: rival.spiked for rival in verdict.rivals} == {"adaln": 2, "in-context": 0}
+
+
+def test_what_a_further_seed_takes_is_of_all_blocks(runs):
+    planning = compare(runs).planning
+    assert planning.seconds == pytest.approx(
+        sum(runs[runs["final"] & (runs["seed"] == 1)]["train_seconds"]) + 9, rel=0.01
+    )
+    assert planning.device == "cpu"
+    runs.loc[runs["seed"] == 0, "device"] = "NVIDIA H200"
+    assert np.isnan(compare(runs).planning.seconds)

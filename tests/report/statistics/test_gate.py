@@ -90,12 +90,12 @@ def test_a_missing_number_of_the_baseline_fails_every_row():
 
 
 def test_the_baseline_beside_itself_has_no_p_value_and_is_passed_over():
-    rows = [{**ROWS[0], "p_holm": 0.01}, {**ROWS[1], "p_holm": NAN}]
-    assert failing("p_holm < 0.05 and fid > baseline", rows) == []
-    assert failing("p_holm < 0.05", rows) == ["good"]
-    untested = [{**row, "p_holm": NAN} for row in rows]
-    assert failing("p_holm < 0.05", untested) == ["good"]
-    assert failing("p_holm < 0.05", untested[1:]) == ["base"]  # nothing was tested: no pass
+    rows = [{**ROWS[0], "p_bonferroni": 0.01}, {**ROWS[1], "p_bonferroni": NAN}]
+    assert failing("p_bonferroni < 0.05 and fid > baseline", rows) == []
+    assert failing("p_bonferroni < 0.05", rows) == ["good"]
+    untested = [{**row, "p_bonferroni": NAN} for row in rows]
+    assert failing("p_bonferroni < 0.05", untested) == ["good"]
+    assert failing("p_bonferroni < 0.05", untested[1:]) == ["base"]  # nothing was tested: no pass
 
 
 NOT_CONDITIONS = [

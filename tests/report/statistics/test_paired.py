@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ditbench.report.statistics.paired import holm, mean_interval, paired
+from ditbench.report.statistics.paired import (
+    beside,
+    fitting_scale,
+    mean_interval,
+    means,
+    paired,
+)
 
 FIDS = st.floats(0.5, 500)
 
@@ -19,16 +25,17 @@ def pairs(draw):
     values, reference = (np.array(draw(st.lists(FIDS, min_size=n, max_size=n))) for _ in range(2))
     # Without variation there is no t; that case is tested by hand below.
     assume(np.std(values - reference) > 1e-3)
+    assume(np.std(np.log(values / reference)) > 1e-3)
     return values, reference
 
 
-@given(st.lists(FIDS, min_size=2, max_size=9))
-def test_the_interval_of_a_mean_is_scipys(values):
+@given(st.lists(FIDS, min_size=2, max_size=9), st.floats(0.001, 0.5))
+def test_the_interval_of_a_mean_is_scipys(values, alpha):
     assume(np.std(values) > 1e-6)
-    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    found = mean_interval(np.array(values))
+    expected = stats.ttest_1samp(values, 0).confidence_interval(1 - alpha)
+    found = mean_interval(np.array(values), alpha)
     assert (found.low, found.high) == pytest.approx(
-        (expected.low, expected.high), rel=1e-9, abs=1e-9
+        (expected.low, expected.high), rel=1e-6, abs=1e-9
     )
 
 
@@ -38,91 +45,106 @@ def test_fewer_than_two_values_have_no_interval(values):
     assert np.isnan([found.low, found.high]).all()
 
 
-@given(pairs())
-def test_a_pair_is_compared_as_scipy_does(pair):
+@given(pairs(), st.floats(0.001, 0.1), st.integers(1, 13))
+def test_values_are_compared_as_scipy_does(pair, alpha, tests):
     values, reference = pair
-    found = paired(values, reference)
+    found = paired(values, reference, "linear", alpha, tests)
     expected = stats.ttest_rel(values, reference)
-    interval = expected.confidence_interval(0.95)
+    interval = expected.confidence_interval(1 - alpha / tests)
     assert found.n == len(values)
     assert found.difference == pytest.approx(np.mean(values) - np.mean(reference), abs=1e-9)
     assert found.p_value == pytest.approx(expected.pvalue, rel=1e-6, abs=1e-12)
+    assert found.p_bonferroni == pytest.approx(min(1, tests * expected.pvalue), rel=1e-6, abs=1e-9)
     ends = (found.difference_interval.low, found.difference_interval.high)
-    assert ends == pytest.approx((interval.low, interval.high), rel=1e-9, abs=1e-9)
+    assert ends == pytest.approx((interval.low, interval.high), rel=1e-6, abs=1e-9)
     assert found.ratio == pytest.approx(np.mean(values) / np.mean(reference), rel=1e-12)
+    assert np.isnan(found.ratio_interval.low)
 
 
-@given(pairs(), st.floats(0.05, 20))
-def test_a_ratio_is_inside_its_interval_exactly_when_a_t_test_does_not_reject_it(pair, factor):
+@given(pairs(), st.floats(0.001, 0.1), st.integers(1, 13))
+def test_on_a_log_scale_ratios_are_compared_as_scipy_compares_logarithms(pair, alpha, tests):
     values, reference = pair
-    found = paired(values, reference)
-    interval = found.ratio_interval
-    if np.isnan(interval.low):  # the set of such ratios has no end: a small mean, a wide scatter
-        assert stats.ttest_1samp(reference, 0).pvalue > 0.05 - 1e-9
-        return
-    assert interval.low <= found.ratio <= interval.high
-    for ratio in (found.ratio * factor, 1.0):
-        near = min(abs(ratio - interval.low), abs(ratio - interval.high))
-        scaled = values - ratio * reference
-        if near > 1e-6 * (1 + ratio) and np.std(scaled) > 1e-6:
-            inside = interval.low < ratio < interval.high
-            assert inside == (stats.ttest_rel(values, ratio * reference).pvalue > 0.05)
+    found = paired(values, reference, "log", alpha, tests)
+    expected = stats.ttest_rel(np.log(values), np.log(reference))
+    assert found.ratio == pytest.approx(stats.gmean(values) / stats.gmean(reference))
+    assert found.p_value == pytest.approx(expected.pvalue, rel=1e-6, abs=1e-12)
+    for interval, level in (
+        (found.ratio_interval, 1 - alpha / tests),
+        (found.uncorrected, 1 - alpha),
+    ):
+        with np.errstate(over="ignore"):
+            ends = np.exp([*expected.confidence_interval(level)])
+        assert [interval.low, interval.high] == pytest.approx(ends, rel=1e-6)
+
+
+@given(pairs(), st.sampled_from(["log", "linear"]), st.integers(1, 13))
+def test_a_corrected_p_value_and_its_interval_agree(pair, scale, tests):
+    found = paired(*pair, scale, 0.05, tests)
+    assume(abs(found.p_bonferroni - 0.05) > 1e-9)
+    interval, none = (found.ratio_interval, 1) if scale == "log" else (found.difference_interval, 0)
+    assert (found.p_bonferroni <= 0.05) == (not interval.low < none < interval.high)
+
+
+@pytest.mark.parametrize(("width", "equivalent"), [(0.01, True), (0.1, False)])
+@pytest.mark.parametrize(("shift", "inside"), [(0.0, True), (0.03, True), (0.08, False)])
+def test_equivalence_is_two_one_sided_tests(width, equivalent, shift, inside):
+    logs = shift + width * np.array([-1.0, 1.0, 0.0, 0.5, -0.5])
+    found = paired(np.exp(logs), np.ones(5), "log")
+    below = stats.ttest_1samp(logs, np.log(0.95), alternative="greater").pvalue
+    above = stats.ttest_1samp(logs, np.log(1.05), alternative="less").pvalue
+    assert found.equivalent == (max(below, above) <= 0.05)
+    assert found.equivalent == (equivalent and inside)
 
 
 def test_seeds_that_one_of_two_lacks_are_left_out():
     values = np.array([8.0, np.nan, 7.0, 9.5, 6.0])
     reference = np.array([10.0, 11.0, np.nan, 12.0, 9.0])
-    found, expected = paired(values, reference), paired(values[[0, 3, 4]], reference[[0, 3, 4]])
-    assert found == expected
+    found = paired(values, reference, "log")
+    assert found == paired(values[[0, 3, 4]], reference[[0, 3, 4]], "log")
     assert found.n == 3
 
 
 @pytest.mark.parametrize("values", [[np.nan, 1.0], [np.nan, np.nan]])
 def test_fewer_than_two_pairs_are_no_test(values):
-    found = paired(np.array(values), np.array([2.0, 2.0]))
-    assert np.isnan(found.p_value)
+    found = paired(np.array(values), np.array([2.0, 2.0]), "log")
+    assert np.isnan([found.p_value, found.p_bonferroni]).all()
     assert np.isnan([found.ratio_interval.low, found.difference_interval.high]).all()
+    assert not found.equivalent
     assert found.n == np.isfinite(values).sum()
 
 
 @pytest.mark.parametrize(("shift", "p"), [(0.0, 1.0), (0.5, 0.0)])
 def test_differences_without_variation_are_certain(shift, p):
     reference = np.array([1.0, 2.0, 4.0])
-    found = paired(reference + shift, reference)
+    found = paired(reference + shift, reference, "linear")
     assert found.p_value == p
     assert found.difference_interval.low == found.difference_interval.high == shift
 
 
 def test_equal_multiples_have_a_ratio_without_width():
     reference = np.array([10.0, 12.0, 11.0])
-    interval = paired(2 * reference, reference).ratio_interval
+    interval = paired(2 * reference, reference, "log").ratio_interval
     assert (interval.low, interval.high) == pytest.approx((2, 2), abs=1e-6)
 
 
 @pytest.mark.parametrize("reference", [[0.0, 0.0, 0.0], [-1.0, -2.0, -1.5], [-1.0, 1.0, 0.0]])
 def test_beside_a_mean_of_0_or_less_there_is_no_ratio(reference):
-    found = paired(np.array([1.0, 2.0, 4.0]), np.array(reference))
+    values = np.array([[1.0, 2.0, 4.0], reference])
+    assert fitting_scale(values, "log") == "linear"
+    found = beside(values, 1, "linear")[0]
     assert np.isnan([found.ratio, found.ratio_interval.low, found.ratio_interval.high]).all()
     assert np.isfinite([found.difference, found.p_value]).all()
 
 
-def holm_by_definition(p_values):
-    """Holm (1979): the i-th smallest of m times m - i + 1, but never below one before it."""
-    tests = sorted((p, i) for i, p in enumerate(p_values) if not np.isnan(p))
-    adjusted, least = [np.nan] * len(p_values), 0.0
-    for rank, (p, i) in enumerate(tests):
-        least = max(least, min(1.0, (len(tests) - rank) * p))
-        adjusted[i] = least
-    return adjusted
+def test_means_are_scipys():
+    values = np.array([[1.0, 2.0, np.nan], [3.0, 5.0, 7.0]])
+    assert means(values, "log") == pytest.approx(stats.gmean(values, axis=1, nan_policy="omit"))
+    assert means(values, "linear") == pytest.approx([1.5, 5])
 
 
-@given(st.lists(st.floats(0, 1) | st.just(float("nan")), max_size=7))
-@example([0.01, 0.04, 0.03])
-@example([0.02, 0.02, float("nan")])
-def test_holm_is_its_definition(p_values):
-    found = holm(np.array(p_values))
-    assert found.tolist() == pytest.approx(holm_by_definition(p_values), rel=1e-12, nan_ok=True)
-
-
-def test_holm_by_hand():
-    assert holm(np.array([0.01, 0.04, 0.03])).tolist() == pytest.approx([0.03, 0.06, 0.06])
+def test_only_tests_that_are_made_are_corrected_for():
+    nan = np.nan
+    values = np.array([[8.0, 9.0, 7.0], [11.0, 12.1, 9.9], [10.0, nan, nan], [9.0, 9.5, 7.0]])
+    found = beside(values, 0, "log")
+    assert [each.n for each in found] == [3, 3, 1, 3]
+    assert found[1].p_bonferroni == pytest.approx(2 * found[1].p_value)

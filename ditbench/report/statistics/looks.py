@@ -1,0 +1,128 @@
+"""How many seeds were planned, and what a test may cost that is made more than once.
+
+A comparison is decided at the number of seeds that was planned for it, which env.json of each run
+records. A user who adds seeds until a difference is significant finds one sooner or later, though
+there is none. So the 5% are spent over all numbers of seeds at which the comparison was planned to
+be decided (its looks), by a constant nominal level (Pocock 1977).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ditbench.report.statistics.paired import ALPHA
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SEQUENCES = 2**17
+
+
+@dataclass(frozen=True)
+class Unplanned:
+    """Why a comparison is exploratory: `block` has another number of seeds than was planned.
+
+    If `other` is a name, both have their numbers, but share fewer seeds than the smaller one.
+    """
+
+    block: str
+    seeds: int
+    planned: int
+    other: str = ""
+
+
+@dataclass(frozen=True)
+class SeedPlan:
+    """The numbers of seeds at which a comparison is decided, ascending, the largest last."""
+
+    looks: tuple[int, ...] = ()
+    unplanned: Unplanned | None = None
+
+    @property
+    def alpha(self) -> float:
+        """The level of each test."""
+        return nominal_level(self.looks)
+
+
+def plan_of(final: pd.DataFrame) -> SeedPlan:
+    """The plan of the final rows of comparable runs, from `block`, `seed` and `planned_seeds`."""
+    planned: dict[str, dict[int, float]] = {}
+    for block, seed, number in zip(
+        final["block"], final["seed"], final["planned_seeds"], strict=True
+    ):
+        planned.setdefault(block, {})[seed] = number
+    return read_plan(planned)
+
+
+def read_plan(planned: Mapping[str, Mapping[int, float]]) -> SeedPlan:
+    """The plan of blocks, from the number that was planned by seed; NaN if it is not recorded.
+
+    Of a block without records the number of seeds that is there counts as planned. In others, the
+    seeds of earlier plans (or without a record) were there to be looked at when the last one was
+    made: their number is a look, too.
+    """
+    looks: set[int] = set()
+    unplanned = None
+    for block, by_seed in planned.items():
+        recorded = {int(number) for number in by_seed.values() if number == number}
+        last = max(recorded, default=len(by_seed))
+        earlier = sum(number != last for number in by_seed.values()) if recorded else last
+        looks |= {number for number in (*recorded, earlier, last) if 2 <= number <= last}
+        if len(by_seed) != last and unplanned is None:
+            unplanned = Unplanned(block, len(by_seed), last)
+    some = any(number == number for by_seed in planned.values() for number in by_seed.values())
+    if some and unplanned is None:
+        ascending = sorted(planned, key=lambda block: len(planned[block]))
+        for fewer, more in pairwise(ascending):
+            number = len(planned[fewer].keys() & planned[more].keys())
+            if number < len(planned[fewer]) and unplanned is None:
+                unplanned = Unplanned(fewer, number, len(planned[fewer]), more)
+    return SeedPlan(tuple(sorted(looks)), unplanned)
+
+
+@cache
+def nominal_level(looks: tuple[int, ...], alpha: float = ALPHA) -> float:
+    """The level of paired t tests after these numbers of seeds at which one rejects in 5% of cases.
+
+    Noise model: independent, normally distributed differences (of the logarithms of FID) with mean
+    0 and any standard deviation. From a simulation with a fixed seed; its relative error is below
+    1%. That a single test rejects is known exactly, so only overlaps of tests are simulated.
+    """
+    from scipy.special import stdtrit
+
+    if len(looks) < 2:
+        return alpha
+    sizes = np.array(looks)
+    statistics = np.abs(_t_statistics(looks))
+    low, high = alpha / len(looks), alpha
+    while high - low > 1e-6:
+        level = (low + high) / 2
+        rejected = (statistics > stdtrit(sizes - 1, 1 - level / 2)[:, None]).sum(axis=0)
+        if len(looks) * level - np.maximum(rejected - 1, 0).mean() > alpha:
+            high = level
+        else:
+            low = level
+    return low
+
+
+def _t_statistics(looks: tuple[int, ...]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """(L, N) t statistics of N growing samples at each look, from sums and sums of squares."""
+    generator = np.random.default_rng(0)
+    total, squares = np.zeros(_SEQUENCES), np.zeros(_SEQUENCES)
+    found = []
+    for before, n in pairwise((0, *looks)):
+        added = n - before
+        mean = generator.standard_normal(_SEQUENCES)  # times the root of their number
+        total += mean * added**0.5
+        squares += mean**2
+        if added > 1:
+            squares += generator.chisquare(added - 1, _SEQUENCES)
+        deviations = (squares - total**2 / n) / (n - 1)
+        found.append(total / np.sqrt(n * deviations))
+    return np.stack(found)
