@@ -6,8 +6,9 @@ Only this file knows the names and formats inside it:
         config.toml   cost.json   env.json   train.csv   eval.csv   samples/   checkpoints/
         strategy.py   the source of a block that is not ditbench's own
         failure.json  why it stopped, until it resumes
+        final.csv     the draws of the final score, if it is not the last row of eval.csv
         result.json   written last: a run without it is not complete. It holds the SHA-256 of
-                      config.toml, env.json, cost.json, train.csv and eval.csv
+                      config.toml, env.json, cost.json and the three .csv files
 """
 
 from __future__ import annotations
@@ -68,9 +69,11 @@ class RunDirectory:
         self.cost = path / "cost.json"
         self.train = path / "train.csv"
         self.evaluations = path / "eval.csv"
+        self.finals = path / "final.csv"
         self.result = path / "result.json"
         self.failure = path / "failure.json"
-        self.recorded = (self.config, self.environment, self.cost, self.train, self.evaluations)
+        tables = (self.train, self.evaluations, self.finals)
+        self.recorded = (self.config, self.environment, self.cost, *tables)
         self.lock = path / ".lock"
         self.checkpoint = path / "checkpoints" / "latest.safetensors"
         self._incoming = self.checkpoint.with_name("next.safetensors")
@@ -124,7 +127,7 @@ class RunDirectory:
         """Create the directory, or empty an incomplete one, and `describe` the run."""
         remove_leftovers(self.path)
         grids = self.path.glob("samples/step-*.png")
-        for path in (self.train, self.evaluations, self.failure, *grids):
+        for path in (self.train, self.evaluations, self.finals, self.failure, *grids):
             _remove(path)
         self.describe(*description)
 
@@ -137,6 +140,11 @@ class RunDirectory:
         """Add a row to the table of evaluations; the first row's keys are its columns."""
         self._check_exists()
         append_row(self.evaluations, row, tuple(row))
+
+    def append_final(self, row: Mapping[str, Any]) -> None:
+        """Add a draw to the table of final scores."""
+        self._check_exists()
+        append_row(self.finals, row, tuple(row))
 
     def write_checkpoint(self, content: bytes) -> None:
         """Replace the latest checkpoint; the one before is kept until the next call."""
@@ -174,6 +182,10 @@ class RunDirectory:
         """The rows of eval.csv, numbers as numbers."""
         return read_rows(self.evaluations)
 
+    def read_finals(self) -> list[dict[str, Any]]:
+        """The rows of final.csv, numbers as numbers; none if there is no such file."""
+        return read_rows(self.finals)
+
     def check_tables(self, logged: int, evaluated: int) -> None:
         """Refuse tables that cannot be read, or that lack rows that a checkpoint counts."""
         for path, count in ((self.train, logged), (self.evaluations, evaluated)):
@@ -189,10 +201,14 @@ class RunDirectory:
         remove_leftovers(self.path)
         _remove(self.failure)
         # With a time budget, the next evaluation may be at another step.
-        steps = [row["step"] for row in self.read_evaluations()[:evaluated]]
+        evaluations = self.read_evaluations()
+        steps = [row["step"] for row in evaluations[:evaluated]]
         for path in {*self.path.glob("samples/step-*.png")} - {*map(self.samples, steps)}:
             _remove(path)
-        for path, count in ((self.train, logged), (self.evaluations, evaluated)):
+        # Final scores are of the weights after the last evaluation, if that one counts.
+        drawn = 0 if len(evaluations) > evaluated else None
+        tables = ((self.train, logged), (self.evaluations, evaluated), (self.finals, drawn))
+        for path, count in tables:
             if rows := read_rows(path)[:count]:
                 # Atomically: a crash between two rows would lose the others.
                 lines = [rows[0], *(row.values() for row in rows)]

@@ -27,7 +27,8 @@ SCRIPTS = "docs/classifiers"  # in ditbench's repository, not in the package
 def features(context: typer.Context, format: Format = None, output: Output = None) -> None:  # noqa: A002
     """List the feature extractors of the metrics: what they accept, where their weights are.
 
-    `--set metrics.features=NAME` chooses one for a run.
+    `--set metrics.features=NAME` chooses one for a run, `--set metrics.also=NAME,NAME` further ones
+    in which the same samples are scored.
     """
     if context.invoked_subcommand is not None:
         return
@@ -49,7 +50,7 @@ def _row(name: str) -> dict[str, Any]:
     kind = extractor_class(name)
     path = kind.weights_file()
     weights, digest = "missing", None
-    if path.is_file():
+    if all(file.exists() for file in kind.files()):
         try:
             weights, digest = "found", kind().digest
         except DitbenchError:

@@ -84,12 +84,14 @@ def run(
         for name in blocks
     ]
 
+    from ditbench.runs.match import match_sizes
     from ditbench.runs.plan import plan_tasks, resolve_all
 
     say = progress(quiet=quiet)
-    tasks = resolve_all(configs, device)
+    tasks, notes = match_sizes(configs, resolve_all(configs, device), options.match, say)
     plans = _plan_tuned(tasks, out, say) if lr == TUNED else plan_tasks(tasks, out)
-    plans = [replace(plan, notes=plan.notes | {PLANNED_SEEDS: planned}) for plan in plans]
+    common = {PLANNED_SEEDS: planned}
+    plans = [plan.with_notes(common | notes.get(plan.config.block, {})) for plan in plans]
     if dry_run:
         print_forecast(plans, as_json=as_json, quiet=quiet)
     else:
@@ -126,7 +128,7 @@ def _plan_tuned(tasks: list[Task], out: Path, say: Callable[[str], None]) -> lis
             "seeds": list(sweep.seeds),
             "budget": str(sweep.budget),
         }
-        plans.append(replace(plan, notes={"tuned_lr": origin}))
+        plans.append(plan.with_notes({"tuned_lr": origin}))
     best = ", ".join(f"{block} {rate:g}" for block, rate in rates.items())
     budget = next(iter(chosen.values())).budget
     say(f"learning rates, tuned with {budget} per run in {place}: {best}")

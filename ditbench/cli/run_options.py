@@ -126,6 +126,14 @@ class Training(Model):
         Path | None,
         what("PATH", "A folder or zip of class folders of images, or an .npz of images."),
     ] = None
+    match: Annotated[
+        str | None,
+        what(
+            "AMOUNT",
+            "parameters or flops: change the width of each block to match adaln-zero's. The depth "
+            "stays.",
+        ),
+    ] = None
     steps: Annotated[str | None, how("N", "The budget in updates: 20000 or 20k.")] = None
     flops: Annotated[
         str | None,

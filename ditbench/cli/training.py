@@ -28,6 +28,7 @@ _numbers = "{}".format
 _whole = decimals(0)
 _FORECAST = (
     Column("block", "Block"),
+    Column("model", "Model"),
     Column("lr", "Learning rate", "{:g}".format),
     Column("seed", "Seed", _numbers),
     Column("steps", "Steps", _numbers),
@@ -48,17 +49,18 @@ def print_forecast(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
-    first = plans[0]
+    first, models = plans[0], {row["model"] for row in rows}
+    model = "matched models" if len(models) > 1 else first.cost.model
     title = (
-        f"{first.cost.model} on {first.dataset.name} {first.cost.input}, on {first.device}, "
+        f"{model} on {first.dataset.name} {first.cost.input}, on {first.device}, "
         f"{first.config.objective.name}\n{CONVENTION}"
     )
     if compiled := dict.fromkeys(row["block"] for row in rows if row["backend"] != "plain"):
         title += f"\nCompiled, which takes tens of seconds more: {', '.join(compiled)}."
     if any(row["estimated"] for row in rows):
         title += "\n~ is estimated from the speed in a short calibration."
-    one_rate = len({row["lr"] for row in rows}) == 1
-    columns = [column for column in _FORECAST if not (one_rate and column.name == "lr")]
+    alike = {key for key in ("lr", "model") if len({row[key] for row in rows}) == 1}
+    columns = [column for column in _FORECAST if column.name not in alike]
     print_rich(rich_table([_in_words(row) for row in rows], columns, title))
     print_sentence(_total(rows))
 

@@ -73,8 +73,9 @@ def tune(
     from ditbench.runs.sweep import plan_sweep
 
     plans = plan_sweep(
-        base, blocks, out, device, rates=rates, seeds=seed_list, fraction=budget_fraction
-    )
+        base, blocks, out, device, rates=rates, seeds=seed_list, fraction=budget_fraction,
+        match=options.match, say=progress(quiet=quiet),
+    )  # fmt: skip
     if dry_run:
         print_forecast(plans, as_json=as_json, quiet=quiet)
         return

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.models.sizes import ModelSize
@@ -35,6 +35,22 @@ class Mark(Enum):
 Location = Annotated[Path | None, Field(strict=False), Mark.NOT_IDENTITY]
 # A number that a block defines: a rank, a count of tokens.
 Option = Annotated[int, Field(gt=0, le=65_536)]
+
+
+def split_names(given: Any) -> Any:
+    """The names in a text that separates them by commas; anything else as it is."""
+    if not isinstance(given, str):
+        return given
+    return [name for part in given.split(",") if (name := part.strip())]
+
+
+# A list of names in TOML, or one text with commas: `--set metrics.also=a,b`.
+Names = Annotated[
+    tuple[str, ...],
+    Field(strict=False),
+    BeforeValidator(split_names),
+    Mark.NOT_IDENTITY,
+]
 
 
 class Section(BaseModel):
@@ -144,7 +160,11 @@ class TrainConfig(Section):
 
 
 class EvalConfig(Section):
-    """Sampling for the metrics: `points` evaluations, evenly spaced, the last one at the end."""
+    """Sampling for the metrics: `points` evaluations, evenly spaced, the last one at the end.
+
+    The final model may be scored more often: with another number of steps, and with `draws` draws
+    of noise, whose mean is the final score. The curve along training stays as it is.
+    """
 
     points: Annotated[int, Field(gt=0)] = 6
     samples: Annotated[int, Field(gt=1, le=10**7)] = 2_000
@@ -152,13 +172,38 @@ class EvalConfig(Section):
     sampling_steps: Annotated[int, Field(gt=0, le=10**6)] = 25
     cfg_scale: Annotated[float, Field(ge=0, le=1e6)] = 1.0
     batch_size: Annotated[int, Field(gt=0, le=10**6)] = 500
+    # The steps of the final score. Unset, they are those of the evaluations along the way.
+    final_sampling_steps: Annotated[int | None, Field(gt=0, le=10**6), Mark.ADDED_LATER] = None
+    # More draws measure the same thing more precisely.
+    draws: Annotated[int, Field(gt=0, le=10**4), Mark.NOT_IDENTITY, Mark.ADDED_LATER] = 1
+
+    @property
+    def steps_of_final(self) -> int:
+        """The sampling steps of the final score."""
+        return self.final_sampling_steps or self.sampling_steps
+
+    @property
+    def extra_draws(self) -> int:
+        """How often the final model is sampled after the last evaluation of the curve."""
+        return self.draws - (self.final_sampling_steps is None)
 
 
 class MetricsConfig(Section):
-    """The network whose features the metrics use."""
+    """The network whose features the metrics use, and further metrics.
+
+    `extra` names metrics beside the default ones. `also` names further features: the same samples
+    are scored in them, too. Neither changes what is trained or sampled.
+    """
 
     features: str = "digits"
     inception_weights: Location = None
+    extra: Annotated[Names, Mark.ADDED_LATER] = ()
+    also: Annotated[Names, Mark.ADDED_LATER] = ()
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """`also` without repetitions, and without `features`."""
+        return tuple(name for name in dict.fromkeys(self.also) if name != self.features)
 
 
 class ExternalBlockConfig(Section):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,6 +25,8 @@ class ImageDataset:
     images: Tensor  # (N, C, H, W) uint8
     labels: Tensor  # (N,) int64, each in [0, len(class_names))
     class_names: tuple[str, ...]  # one name per class; a class may have no images
+    # Loads images that are not trained on, of the same shape and classes. They are not in `digest`.
+    load_held_out: Callable[[], ImageDataset] | None = None
 
     def __post_init__(self) -> None:
         images, labels, K = self.images, self.labels, len(self.class_names)
@@ -59,6 +62,24 @@ class ImageDataset:
     def width(self) -> int:
         """W, in pixels."""
         return self.images.shape[3]
+
+    @cached_property
+    def held_out(self) -> ImageDataset | None:
+        """The images that are not trained on, or None; loaded at the first use.
+
+        Raises:
+            DitbenchError: they cannot be read, or have another shape.
+        """
+        if self.load_held_out is None:
+            return None
+        held_out = self.load_held_out()
+        own, other = (tuple(each.images.shape[1:]) for each in (self, held_out))
+        if own != other:
+            raise DitbenchError(
+                f"images of '{self.name}' have shape {own}, its held-out images {other}",
+                "make all images of one size and mode",
+            )
+        return held_out
 
     @cached_property
     def digest(self) -> str:

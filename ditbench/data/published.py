@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import sys
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,9 @@ class _Published:
     shape: tuple[int, int, int]  # (C, H, W) of an image
 
     def load(self, path: Path | None = None) -> ImageDataset:
-        """Load the training images; download them if they are not there.
+        """Load the training images, and the test images as held-out ones, when they are asked for.
+
+        All are downloaded if they are not there.
 
         `path` is the root that contains `folder`; by default `data` in the cache.
 
@@ -45,9 +48,15 @@ class _Published:
         root = self._root(path)
         if not self._exists(kind, root):
             self._download(kind, root)
+        dataset = self._read(kind, root, train=True)
+        held_out = partial(self._read, kind, root, train=False)
+        return replace(dataset, load_held_out=held_out)
+
+    def _read(self, kind: Any, root: Path, *, train: bool) -> ImageDataset:
+        """Read the split for training, or the other."""
         try:
             with redirect_stdout(sys.stderr):
-                found = kind(root, download=False)
+                found = kind(root, train=train, download=False)
             return self._dataset(found)
         except Exception as error:  # a damaged file raises anything
             raise DitbenchError(

@@ -24,6 +24,9 @@ _EXTRACTORS = {  # name -> module of this package, class; the first is the defau
     "digits": ("classifiers", "DigitsClassifier"),
     "cifar10": ("classifiers", "Cifar10Classifier"),
     "inception": ("inception", "InceptionV3"),
+    "efficientnet-lite0": ("efficientnet", "EfficientNetLite0"),
+    "dinov2": ("dinov2", "DinoV2"),
+    "dinov2-vits14": ("dinov2", "DinoV2Small"),
 }
 _METRICS = {  # name -> module of this package, class, by default; in the order of the columns
     "fid": ("fid", "FID", True),

@@ -33,7 +33,8 @@ class Extractor(nn.Module, ABC):
     name: ClassVar[str]  # in the registry
     revision: ClassVar[int] = 1  # incremented when `extract` changes; part of the digest
     num_features: ClassVar[int]  # F
-    num_classes: ClassVar[int | None]  # K; None if the logits are not those of the data set
+    num_classes: ClassVar[int | None]  # K; None if its classes are not those of the data set
+    classifies: ClassVar[bool] = True  # whether `extract` returns logits, of whatever classes
     accepts: ClassVar[str]  # the images that it accepts, in words
     cpu_batch: ClassVar[int] = 500  # images that two CPU cores pass in about a second
     details: Mapping[str, str]  # where the features come from; recorded in `result.json`
@@ -42,6 +43,11 @@ class Extractor(nn.Module, ABC):
     @abstractmethod
     def weights_file(cls) -> Path:
         """Where the weights are expected by default; the file may be missing."""
+
+    @classmethod
+    def files(cls) -> tuple[Path, ...]:
+        """Every file that it needs, the weights included; they may be missing."""
+        return (cls.weights_file(),)
 
     @classmethod
     @abstractmethod

@@ -9,21 +9,21 @@ from __future__ import annotations
 import io
 import re
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 from torchmetrics.image.fid import NoTrainInceptionV3
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.metrics.extractors import Extractor, Features
+from ditbench.metrics.extractors import Features
+from ditbench.metrics.photographs import PhotographExtractor
 
 
-class InceptionV3(Extractor):
-    """Inception-v3's 2048 pooled features; its ImageNet classes are not those of the data set.
+class InceptionV3(PhotographExtractor):
+    """Inception-v3's 2048 pooled features, and its logits without the bias (as for its score).
 
     Args:
         weights: a state-dict file as published by torch-fidelity. None uses the file in torch's
@@ -35,22 +35,16 @@ class InceptionV3(Extractor):
     """
 
     name = "inception"
+    title = "torch-fidelity's Inception-v3"
     num_features = 2048
-    num_classes = None
-    accepts = "grey or RGB, any size"
     cpu_batch = 4
+    network = "Inception-v3 (torch-fidelity), layer 2048"
+    resize = "299x299, bilinear as in TensorFlow 1, antialias=False"
 
-    def __init__(self, weights: Path | None = None) -> None:
-        super().__init__()
-        path = download_weights() if weights is None else Path(weights)
-        self.net = _network(path)
-        self.details = {
-            "network": "Inception-v3 (torch-fidelity), layer 2048",
-            "resize": "299x299, bilinear as in TensorFlow 1, antialias=False",
-            "weights": path.name,
-        }
-        self.requires_grad_(False)
-        self.eval()
+    @classmethod
+    def find_weights(cls) -> Path:
+        """The file in torch's hub cache, downloaded if it is missing."""
+        return download_weights()
 
     @classmethod
     def weights_file(cls) -> Path:
@@ -65,18 +59,21 @@ class InceptionV3(Extractor):
             "or name the file: --set metrics.inception_weights=PATH"
         )
 
-    @classmethod
-    def check_shape(cls, shape: tuple[int, ...]) -> None:
-        """Accept grey or RGB images of any size."""
-        if shape[0] not in (1, 3):
-            raise DitbenchError(
-                f"inception features need grey or RGB images, got {shape[0]} channels",
-                "decode latents to images before they are scored",
-            )
+    def build(self, state: dict[str, Tensor]) -> nn.Module:
+        """The network of torchmetrics, without antialiasing."""
+        # The constructor unpickles a file without restrictions, or downloads one. It gets a buffer
+        # with the tensors that were read safely. The fork restores the global stream after its
+        # initialisation.
+        buffer: Any = io.BytesIO()
+        torch.save(state, buffer)
+        buffer.seek(0)
+        with torch.random.fork_rng(devices=[]):
+            return NoTrainInceptionV3("inception-v3-compat", ["2048"], buffer, antialias=False)
 
     def extract(self, images: Tensor) -> Features:
-        """Features (N, 2048); a grey image becomes an RGB image with three equal channels."""
-        return Features(self.net(images.expand(-1, 3, -1, -1)).float(), None)
+        """Features (N, 2048) and logits (N, 1008); a grey image becomes RGB with equal channels."""
+        features = self.net(images.expand(-1, 3, -1, -1)).float()
+        return Features(features, features @ self.net.fc.weight.T)
 
 
 def download_weights() -> Path:
@@ -94,39 +91,3 @@ def download_weights() -> Path:
         what = f"no Inception-v3 weights: cannot download {URL_INCEPTION_V3} ({error})"
         raise DitbenchError(what, InceptionV3.weights_hint(), EXIT_FAILED) from error
     return path
-
-
-def _network(path: Path) -> NoTrainInceptionV3:
-    """The network with the weights of a file. `weights_only` executes nothing in the file."""
-    try:
-        if path.exists() and not path.is_file():  # reading a pipe would wait for a writer
-            raise OSError("it is not a file")
-        with warnings.catch_warnings():  # about the pickle protocol of files that fail anyway
-            warnings.simplefilter("ignore", UserWarning)
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        if not all(isinstance(name, str) and _is_valid(value) for name, value in state.items()):
-            raise ValueError("invalid tensors")
-        # The constructor unpickles a file without restrictions, or downloads one. It gets a buffer
-        # with the tensors that were read safely. The fork restores the global stream after its
-        # initialisation.
-        buffer: Any = io.BytesIO()
-        torch.save(state, buffer)
-        buffer.seek(0)
-        with torch.random.fork_rng(devices=[]):
-            return NoTrainInceptionV3("inception-v3-compat", ["2048"], buffer, antialias=False)
-    except OSError as error:
-        what = f"cannot read Inception-v3 weights {path}: {error.strerror or error}"
-        raise DitbenchError(what, InceptionV3.weights_hint()) from error
-    except Exception as error:  # a damaged file makes torch raise errors of any type
-        kind = type(error).__name__
-        what = f"{path} does not hold torch-fidelity's Inception-v3 weights ({kind})"
-        raise DitbenchError(what, InceptionV3.weights_hint()) from error
-
-
-def _is_valid(value: object) -> bool:
-    """Whether torch-fidelity may have saved it: finite floats, or a batch counter."""
-    # Loading would cast integers silently, and NaN would show only in the scores after training.
-    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta:
-        return False
-    counter = value.dtype == torch.long and value.ndim == 0  # of batch normalisation
-    return counter or (value.is_floating_point() and bool(value.isfinite().all()))

@@ -20,7 +20,7 @@ class InceptionScore(Metric):
     title = "Inception score"
     direction = "higher"
     format = ".3f"
-    needs_classes = True
+    needs_logits = True
 
     def __init__(self, comparison: Comparison) -> None:
         super().__init__(comparison)

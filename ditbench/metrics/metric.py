@@ -92,7 +92,8 @@ class Metric(ABC):
     depends_on_samples: ClassVar[bool] = True
     # How runs are compared: by ratios (always positive, no upper bound), or by differences.
     scale: ClassVar[Literal["log", "linear"]] = "linear"
-    needs_classes: ClassVar[bool] = False  # whether it needs the logits of a classifier
+    needs_logits: ClassVar[bool] = False  # whether it needs a classifier, of whatever classes
+    needs_classes: ClassVar[bool] = False  # whether it needs a classifier of the data set's classes
 
     def __init__(self, comparison: Comparison) -> None:
         self.comparison = comparison

@@ -1,21 +1,60 @@
-"""Scores generated images: one pass of the extractor per batch, shared by all metrics."""
+"""Scores generated images: one pass of each extractor per batch, shared by its metrics."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.metrics import metric_classes
+from ditbench.metrics.choice import Choice, Versions, choose
 from ditbench.metrics.metric import Comparison, metric_device
 
 if TYPE_CHECKING:
     from ditbench.metrics.extractors import Extractor
     from ditbench.metrics.metric import Metric, RealStatistics
+
+
+class Space(NamedTuple):
+    """An extractor, on the scorer's device, and the statistics of real images in its features."""
+
+    extractor: Extractor
+    real: RealStatistics
+    held_out: RealStatistics | None = None
+
+
+class _Reference(NamedTuple):
+    """What some metrics compare samples with: real images, in the features of an extractor."""
+
+    extractor: Extractor
+    real: RealStatistics
+    kinds: list[type[Metric]]
+
+
+class _Group(NamedTuple):
+    """The metrics of a reference in one evaluation, and what they share."""
+
+    extractor: Extractor
+    comparison: Comparison
+    metrics: list[Metric]
+
+
+def _references(spaces: list[Space], choices: list[Choice]) -> Iterator[_Reference]:
+    """The references that have metrics; those of one extractor follow each other."""
+    for space in spaces:
+        for held_out, real in ((False, space.real), (True, space.held_out)):
+            kinds = [
+                choice.kind
+                for choice in choices
+                if (choice.features, choice.held_out) == (space.extractor.name, held_out)
+            ]
+            if real is not None and kinds:
+                yield _Reference(space.extractor, real, kinds)
 
 
 class Scorer:
@@ -26,26 +65,60 @@ class Scorer:
         real: `real_statistics` of the same extractor.
         device: where samples come from. Metrics are computed there as well, except that MPS has
             no float64: its metrics are computed on the CPU.
+        held_out: the statistics of held-out images. FID and KID compare with them, too.
+        also: further features in which the same samples are scored, without held-out images.
+        extra, begun: see `choose`.
     """
 
-    metrics: list[Metric]
-
     def __init__(
-        self, extractor: Extractor, real: RealStatistics, device: torch.device | str = "cpu"
+        self,
+        extractor: Extractor,
+        real: RealStatistics,
+        device: torch.device | str = "cpu",
+        *,
+        held_out: RealStatistics | None = None,
+        also: Sequence[Space] = (),
+        extra: Sequence[str] = (),
+        begun: Versions | None = None,
     ) -> None:
         self.extractor = extractor
         self.real = real
         self.device = torch.device(device)
         self._metric_device = metric_device(self.device)
-        classifies = extractor.num_classes is not None
-        self._kinds = [kind for kind in metric_classes() if classifies or not kind.needs_classes]
+        self._spaces = [Space(extractor, real, held_out), *also]
+        choices = choose(
+            type(extractor),
+            [type(space.extractor) for space in also],
+            extra,
+            held_out=held_out is not None,
+            begun=begun,
+        )
+        self._references = list(_references(self._spaces, choices))
         self.reset()
 
     def reset(self) -> None:
         """Forget the samples and keep the real statistics."""
         self._count = 0
-        self._comparison = Comparison(self.real, self._metric_device)
-        self.metrics = [kind(self._comparison) for kind in self._kinds]
+        self._groups: list[_Group] = []
+        for reference in self._references:
+            comparison = Comparison(reference.real, self._metric_device)
+            metrics = [kind(comparison) for kind in reference.kinds]
+            self._groups.append(_Group(reference.extractor, comparison, metrics))
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The metrics in the order of their columns."""
+        return [metric for group in self._groups for metric in group.metrics]
+
+    @property
+    def extractors(self) -> list[Extractor]:
+        """Every extractor, each once."""
+        return [space.extractor for space in self._spaces]
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """The version of each metric, by name, for `env.json`."""
+        return {metric.name: metric.version for metric in self.metrics}
 
     def update(
         self, images: Tensor, labels: Tensor, passed: Callable[[int], None] | None = None
@@ -56,18 +129,20 @@ class Scorer:
 
         Raises:
             ValueError: the number of labels is not the number of images.
-            DitbenchError: the extractor does not accept images of this shape.
+            DitbenchError: an extractor does not accept images of this shape.
         """
         if labels.shape != images.shape[:1]:
             raise ValueError(f"{len(images)} images, but labels of shape {tuple(labels.shape)}")
-        features, logits = self.extractor(images.to(self.device), passed)
-        features = features.to(self._metric_device).double()
-        labels = labels.to(self._metric_device)
-        if logits is not None:
-            logits = logits.to(self._metric_device)
-        self._comparison.add(features)
-        for metric in self.metrics:
-            metric.update(features, logits, labels)
+        images, labels = images.to(self.device), labels.to(self._metric_device)
+        for extractor, groups in groupby(self._groups, key=attrgetter("extractor")):
+            features, logits = extractor(images, passed)
+            features = features.to(self._metric_device).double()
+            if logits is not None:
+                logits = logits.to(self._metric_device)
+            for group in groups:
+                group.comparison.add(features)
+                for metric in group.metrics:
+                    metric.update(features, logits, labels)
         self._count += len(images)
 
     def compute(self) -> dict[str, float]:
@@ -91,12 +166,27 @@ class Scorer:
 
     def describe(self, samples: int) -> dict[str, Any]:
         """What the scores of this many samples depend on, for `result.json`."""
-        settings = {kind.name: kind.settings(samples, self.real) for kind in self._kinds}
+        main, *also = self._spaces
+        described: dict[str, Any] = {"samples": samples, "real_images": self.real.count}
+        if main.held_out is not None:
+            described["held_out_images"] = main.held_out.count
+        described |= self._describe(main, samples)
+        if also:
+            described["also"] = [self._describe(space, samples) for space in also]
+        return described
+
+    def _describe(self, space: Space, samples: int) -> dict[str, Any]:
+        """What the scores in some features depend on."""
+        settings = {
+            kind.name: values
+            for extractor, real, kinds in self._references
+            if extractor is space.extractor
+            for kind in kinds
+            if (values := kind.settings(samples, real))
+        }
         return {
-            "features": self.extractor.name,
-            "features_digest": self.extractor.digest,
-            "features_details": dict(self.extractor.details),
-            "samples": samples,
-            "real_images": self.real.count,
-            **{name: values for name, values in settings.items() if values},
+            "features": space.extractor.name,
+            "features_digest": space.extractor.digest,
+            "features_details": dict(space.extractor.details),
+            **settings,
         }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
 
 from ditbench.errors import DitbenchError, unknown_name
 
@@ -17,6 +20,8 @@ SIZES = {
 PATCH_SIZES = (1, 2, 4, 8)
 # Far beyond any DiT, and small enough that no product of them overflows.
 MAX_DIMENSION = 65_536
+# Two models are of equal size if their parameters, or their FLOPs, differ by at most this share.
+TOLERANCE = 0.03
 # Nine digits are more than any size that can be counted.
 _FREE_FORM = re.compile(r"(\d{1,9})x(\d{1,9})x(\d{1,9})/(\d{1,9})", re.ASCII)
 _PATCH = re.compile(r"\d{1,9}", re.ASCII)
@@ -74,6 +79,36 @@ def parse_input(text: str) -> tuple[int, int, int]:
         )
     height, width, channels = map(int, match.groups())
     return height, width, channels
+
+
+def match_width(size: ModelSize, amount: Callable[[ModelSize], float], target: float) -> ModelSize:
+    """The model of the depth and patch size of `size` whose amount is nearest to a target.
+
+    Its width D changes by whole heads of the same width d = D / h. If that is not within
+    `TOLERANCE`, the number of heads h stays and d changes, which are smaller steps. `amount` counts
+    parameters or FLOPs, which increase with D.
+    """
+    h, d = size.num_heads, size.hidden_size // size.num_heads
+    amount = cache(amount)
+    # Most weights and products grow with the square of the width.
+    guess = size.hidden_size * math.sqrt(target / amount(size))
+
+    def error(found: ModelSize) -> float:
+        return abs(amount(found) / target - 1)
+
+    def nearest(of_width: Callable[[int], ModelSize], divisor: int) -> ModelSize:
+        step = math.lcm(divisor, 4)  # 2-D sine-cosine positions need a multiple of 4
+        above = max(1, round(guess / step)) * step
+        while amount(of_width(above)) < target:
+            above += step
+        while above > step and amount(of_width(above - step)) >= target:
+            above -= step
+        return min((of_width(D) for D in (above - step, above) if D), key=error)
+
+    by_heads = nearest(lambda D: replace(size, hidden_size=D, num_heads=D // d), d)
+    if error(by_heads) <= TOLERANCE:
+        return by_heads
+    return min(by_heads, nearest(lambda D: replace(size, hidden_size=D), h), key=error)
 
 
 def check_size(size: ModelSize, height: int, width: int) -> None:

@@ -54,6 +54,7 @@ FACTS = (
     Fact("train_flops", "float64", "eval"),
     Fact("seconds", "float64", "eval"),
     Fact("final", "bool"),
+    Fact("curve", "bool"),
     # What was trained on what.
     Fact("dataset", "str", "config", alike=True, task=True, keys=("data.name",), heading="{}"),
     Fact("source", keys=("data.path",)),
@@ -67,8 +68,10 @@ FACTS = (
     Fact("features_digest", "str", "result", alike=True),
     Fact("samples", "int64", "eval", alike=True, scored=True, keys=("eval.samples",)),
     Fact("sampler", "str", "eval", alike=True, scored=True, keys=("eval.sampler",), heading="{}"),
-    Fact("sampling_steps", "int64", "eval", alike=True, scored=True, keys=("eval.sampling_steps",),
-         heading="{} sampling steps"),
+    Fact("sampling_steps", "int64", "eval", alike=True, scored=True,
+         keys=("eval.final_sampling_steps",), heading="{} sampling steps"),
+    Fact("curve_sampling_steps", "int64", alike=True, keys=("eval.sampling_steps",)),
+    Fact("draws", "int64", keys=("eval.draws",)),
     Fact("cfg_scale", "float64", "eval", alike=True, scored=True, keys=("eval.cfg_scale",),
          heading="guidance {:g}"),
     # How it was trained.
@@ -100,9 +103,10 @@ FACTS = (
     Fact("samples_per_second", "float64", "result"),
     Fact("peak_memory_bytes", "float64", "result", title="Peak mem (MiB)", text=decimals(0, 2**-20),
          best="low"),
+    Fact("skipped_updates", "int64", "result"),
     Fact("loss_spike", "float64"),
     Fact("loss_spike_step", "float64"),
-    Fact("metrics"),
+    Fact("metrics", keys=("metrics.extra", "metrics.also")),
 )  # fmt: skip
 
 BY_NAME = {fact.name: fact for fact in FACTS}

@@ -54,22 +54,25 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
             `check_ready` raises.
     """
     speeds: dict[str, Speed] = {}
-    scoring: dict[str, float] = {}
+    scoring: dict[str, float] = {}  # seconds per image, by features
     extractors = check_ready(plans)
     for run in plans:
-        features, preparation = run.config.metrics.features, 0.0
+        metrics, preparation = run.config.metrics, 0.0
         if complete := run.directory.is_complete():
             expected = {"steps": run.directory.read_result()["steps"], **dict.fromkeys(TIMES)}
         else:
-            if features not in scoring:
-                images, extractor = run.dataset.images, extractors[features]
-                scoring[features] = time_scoring(extractor, images, run.device)
-                preparation = _statistics(run, extractor, scoring[features])
+            features = (metrics.features, *metrics.further)
+            for name in features:
+                if name not in scoring:
+                    new = extractors[name]
+                    scoring[name] = time_scoring([new], run.dataset.images, run.device)
+                    preparation += _statistics(run, new, scoring[name])
+            per_score = sum(scoring[name] for name in features)
             # Speed does not depend on the rate, nor the fingerprint on the seed.
             fingerprint = run.config.with_values(train__lr=1.0).fingerprint
             if fingerprint not in speeds:
                 say(f"calibrating {run.config.block} on {run.device}")
-                speeds[fingerprint] = calibrate(run, scoring[features])
+                speeds[fingerprint] = calibrate(run, per_score)
             expected = _expected(run, speeds[fingerprint], preparation)
         yield {
             "block": run.config.block,
@@ -100,7 +103,8 @@ def _expected(run: Plan, speed: Speed, preparation: float) -> dict[str, Any]:
     if steps is None:
         steps = max(len(run.budget.marks), round(run.budget.amount / speed.per_step))
     train = steps * speed.per_step
-    evaluate = preparation + len(run.budget.marks) * speed.of_evaluation(run)
+    evaluations = len(run.budget.marks) * speed.of_evaluation(run) + speed.of_final(run)
+    evaluate = preparation + evaluations
     times = (speed.per_step, train, evaluate, train + evaluate)
     return {"steps": steps, **dict(zip(TIMES, times, strict=True))}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ditbench.data.dataset import to_uint8
-from ditbench.metrics import create_extractor
+from ditbench.metrics import create_extractor, extractor_class
 from ditbench.metrics.real import real_statistics
 from ditbench.models.dit import DiT
 from ditbench.seeds import generator
@@ -24,7 +24,9 @@ from ditbench.training.stopwatch import synchronize
 
 if TYPE_CHECKING:
     from ditbench.config.schema import EvalConfig
+    from ditbench.data.dataset import ImageDataset
     from ditbench.metrics.extractors import Extractor
+    from ditbench.metrics.metric import RealStatistics
     from ditbench.metrics.score import Scorer
     from ditbench.runs.plan import Plan, Task
 
@@ -43,46 +45,79 @@ class Evaluation:
     sampling_seconds: float
 
 
-def evaluate(run: Plan, scorer: Scorer, model: DiT, stop: StopRequest) -> Evaluation:
+def evaluate(run: Plan, scorer: Scorer, model: DiT, stop: StopRequest, draw: int = 0) -> Evaluation:
     """Sample `eval.samples` images and score them.
 
-    Every model of a run, and every block, gets the same noise, labels and sampler.
+    Every model of a run, and every block, gets the same noise, labels and sampler. Each `draw` has
+    noise of its own; draw 0 is that of the evaluations along the way.
 
     Raises:
         Stopped: between two passes of a network, if a stop was requested.
     """
     started = time.perf_counter()
     labels = balanced_labels(run.config.eval.samples, run.dataset.num_classes)
-    samples = sample_images(model, run, labels, stop)
+    samples = sample_images(model, run, labels, stop, draw)
     synchronize(run.device)
     sampling_seconds = time.perf_counter() - started
     scorer.reset()
     batch = run.config.eval.batch_size
-    stop.begin("scoring", len(samples))
+    stop.begin("scoring", len(samples) * len(scorer.extractors))
     for images, asked in zip(samples.split(batch), labels.split(batch), strict=True):
         scorer.update(images.to(run.device), asked.to(run.device), stop.advance)
     metrics = stop.wait_for(scorer.compute)
     return Evaluation(metrics, samples, labels, time.perf_counter() - started, sampling_seconds)
 
 
-def create_scorer(run: Plan, stop: StopRequest | None = None) -> Scorer:
-    """The scorer of a run.
+def create_scorer(
+    run: Plan, begun: Mapping[str, int] | None = None, stop: StopRequest | None = None
+) -> Scorer:
+    """The scorer of a run; `begun` are the metrics of a run to be resumed, see `choose`.
 
     Raises:
-        Stopped: between two passes of the extractor, if a stop was requested.
-        DitbenchError: the extractor's weights are missing or damaged.
+        Stopped: between two passes of an extractor, if a stop was requested.
+        DitbenchError: an extractor's weights are missing or damaged.
     """
     # Imported here: torchmetrics takes seconds to import, and a dry run does not need it.
-    from ditbench.metrics.score import Scorer
+    from ditbench.metrics.choice import HELD_OUT_SUFFIX, also_of
+    from ditbench.metrics.score import Scorer, Space
+
+    metrics, dataset, device = run.config.metrics, run.dataset, run.device
+    also = metrics.further if begun is None else also_of(begun)
+    extractors = [  # all of them before statistics, which may take minutes
+        create_extractor(name, dataset, metrics.inception_weights, device)
+        for name in (metrics.features, *also)
+    ]
+    stop = StopRequest() if stop is None else stop
+
+    def statistics(images: ImageDataset, extractor: Extractor) -> RealStatistics:
+        stop.begin("real statistics", len(images))
+        return real_statistics(images, extractor, device, stop.advance)
+
+    main, *others = (Space(each, statistics(dataset, each)) for each in extractors)
+    held_out = None
+    wanted = begun is None or any(name.endswith(HELD_OUT_SUFFIX) for name in begun)
+    if wanted and dataset.held_out is not None:
+        held_out = statistics(dataset.held_out, main.extractor)
+    return Scorer(
+        main.extractor,
+        main.real,
+        device,
+        held_out=held_out,
+        also=others,
+        extra=metrics.extra,
+        begun=begun,
+    )
+
+
+def metrics_asked(run: Plan) -> dict[str, int]:
+    """The versions of the metrics that a run has if it begins now, by name. Reads no weights."""
+    from ditbench.metrics.choice import choose
 
     metrics = run.config.metrics
-    extractor = create_extractor(
-        metrics.features, run.dataset, metrics.inception_weights, run.device
-    )
-    stop = StopRequest() if stop is None else stop
-    stop.begin("real statistics", len(run.dataset))
-    real = real_statistics(run.dataset, extractor, run.device, stop.advance)
-    return Scorer(extractor, real, run.device)
+    features, *also = map(extractor_class, (metrics.features, *metrics.further))
+    held_out = run.dataset.load_held_out is not None
+    choices = choose(features, also, metrics.extra, held_out=held_out)
+    return {choice.kind.name: choice.kind.version for choice in choices}
 
 
 def balanced_labels(count: int, num_classes: int) -> Tensor:
@@ -91,7 +126,7 @@ def balanced_labels(count: int, num_classes: int) -> Tensor:
 
 
 def sample_images(
-    model: DiT, task: Task, labels: Tensor, stop: StopRequest | None = None
+    model: DiT, task: Task, labels: Tensor, stop: StopRequest | None = None, draw: int = 0
 ) -> Tensor:
     """Draw one image per label: uint8 (M, C, H, W), on the CPU.
 
@@ -103,8 +138,9 @@ def sample_images(
     """
     config, dataset, device = task.config, task.dataset, next(model.parameters()).device
     shape = (dataset.channels, dataset.height, dataset.width)
-    draws = generator(config.seed, "eval", "noise")
-    ancestral = generator(config.seed, "eval", "ancestral", device=device)
+    number = (draw,) if draw else ()  # draw 0 is that of runs which had no other
+    start = generator(config.seed, "eval", "noise", *number)
+    ancestral = generator(config.seed, "eval", "ancestral", *number, device=device)
     images = []
     stop = StopRequest() if stop is None else stop
     batches = labels.split(config.eval.batch_size)
@@ -112,7 +148,7 @@ def sample_images(
         network = _in_parts(network, device, stop)
         stop.begin("sampling", len(batches) * passes_per_image(config.eval))
         for asked in batches:
-            noise = torch.randn(len(asked), *shape, generator=draws)
+            noise = torch.randn(len(asked), *shape, generator=start)
             x = task.objective.sample(
                 network,
                 noise.to(device, non_blocking=True),
@@ -155,8 +191,12 @@ def time_sampling(model: DiT, task: Task, labels: Tensor, steps: int) -> float:
     return time.perf_counter() - started
 
 
-def time_scoring(extractor: Extractor, images: Tensor, device: torch.device) -> float:
-    """Seconds per image of an extractor, from a few of the images (N, C, H, W) uint8."""
+def time_scoring(extractors: Iterable[Extractor], images: Tensor, device: torch.device) -> float:
+    """Seconds per image of all extractors, from a few of the images (N, C, H, W) uint8."""
+    return sum(_time_extractor(each, images, device) for each in extractors)
+
+
+def _time_extractor(extractor: Extractor, images: Tensor, device: torch.device) -> float:
     few = images[: min(MOST_TIMED, extractor.cpu_batch)].to(device)
     if device.type == "cuda":
         extractor(few)  # loads kernels

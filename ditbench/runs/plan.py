@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from ditbench.data import load_dataset
 from ditbench.data.dataset import ImageDataset
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
-from ditbench.metrics import extractor_class
+from ditbench.metrics import extractor_class, metric_classes
 from ditbench.models.cost import Cost, count
 from ditbench.models.dit import DiT
 from ditbench.models.ops import PLAIN, Ops
@@ -60,7 +60,7 @@ class Plan(Task):
     budget: Budget
     backend: Backend = PLAIN_BACKEND
     begun: str | None = None  # the backend that a run to be resumed was begun with
-    # Further entries of env.json: the origin of a learning rate, or a sweep.
+    # Further entries of env.json: the origin of a learning rate or a width, or a sweep.
     notes: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -75,6 +75,10 @@ class Plan(Task):
         # On a GPU the steps become a CUDA graph.
         first = WARM_UP + 1 if self.device.type == "cuda" else int(self.backend.compiles)
         return max(first, REHEARSAL if self.budget.steps is None else 0)
+
+    def with_notes(self, notes: dict[str, Any]) -> Plan:
+        """The same plan with further entries of env.json."""
+        return replace(self, notes=self.notes | notes)
 
     def train_flops(self, steps: int) -> float:
         """The floating-point operations of training: 3 x forward MACs x 2 x images."""
@@ -99,7 +103,10 @@ def resolve_all(configs: list[RunConfig], device: torch.device) -> list[Task]:
         check_options([each.block for each in configs], config.model.size, config.options)
         dataset = read(config.data.name, config.data.path)
         _check_data(config, dataset)
-        extractor_class(config.metrics.features, dataset)
+        for features in (config.metrics.features, *config.metrics.also):
+            extractor_class(features, dataset)
+        if config.metrics.extra:
+            metric_classes(config.metrics.extra)
         tasks.append(resolve(config, dataset, device))
     return tasks
 
@@ -187,6 +194,10 @@ def resolve(config: RunConfig, dataset: ImageDataset, device: torch.device) -> T
     """
     objective = build_objective(config)
     asked = None if config.eval.sampler == "auto" else config.eval.sampler
+    steps, final_steps = config.eval.sampling_steps, config.eval.final_sampling_steps
+    sampler = objective.check_sampling(asked, steps)
+    if final_steps is not None:
+        objective.check_sampling(asked, final_steps)
     external = external_block(config.block)
     resolved = config.with_values(
         block=check_block(config.block),
@@ -194,7 +205,8 @@ def resolve(config: RunConfig, dataset: ImageDataset, device: torch.device) -> T
         data__digest=dataset.digest,
         options=block_options(config.block, config.model.size, config.options),
         train__precision=resolve_precision(config.train.precision, device),
-        eval__sampler=objective.check_sampling(asked, config.eval.sampling_steps),
+        eval__sampler=sampler,
+        eval__final_sampling_steps=None if final_steps == steps else final_steps,
     )
     return Task(resolved, dataset, objective, device)
 

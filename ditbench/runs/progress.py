@@ -53,6 +53,9 @@ class Reporter:
     def evaluated(self, row: dict[str, Any]) -> None:
         """A row was added to eval.csv."""
 
+    def scoring(self, draws: int, steps: int) -> None:
+        """Training has ended, and so many draws of samples are scored, with so many steps each."""
+
     def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
         """The run is complete; `reused` if it was complete before. `result` is result.json."""
 
@@ -165,6 +168,10 @@ class Lines(_Progress):
         self.remaining.evaluated(row["eval_seconds"])
         self._line(f"{self._place(self._position(row['step'], row['seconds']))}  {describe(row)}")
 
+    def scoring(self, draws: int, steps: int) -> None:
+        """Print what the final score needs."""
+        self._line(f"final score: {_draws(draws, steps)}")
+
     def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
         """Print that a run was complete before."""
         del result
@@ -227,6 +234,10 @@ class Bars(_Progress):
         self.remaining.evaluated(row["eval_seconds"])
         self._update(metrics=fid(row))
 
+    def scoring(self, draws: int, steps: int) -> None:
+        """Say that the final score is being made."""
+        self._update(state=_draws(draws, steps))
+
     def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
         """Leave the bar where it is."""
         if reused:
@@ -255,6 +266,10 @@ def reporter(runs: int, *, quiet: bool) -> Iterator[Reporter]:
     kind = Bars if console.is_terminal else Lines
     with closing(Reporter() if quiet else kind(console, runs)) as chosen:
         yield chosen
+
+
+def _draws(draws: int, steps: int) -> str:
+    return f"{draws} draw{'s' * (draws > 1)} with {steps} sampling steps"
 
 
 def fid(row: dict[str, Any]) -> str:

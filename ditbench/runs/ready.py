@@ -36,10 +36,11 @@ def check_ready(plans: Sequence[Plan]) -> dict[str, Extractor]:
     extractors: dict[str, Extractor] = {}
     for plan in left:
         metrics = plan.config.metrics
-        if metrics.features not in extractors:
-            extractors[metrics.features] = create_extractor(
-                metrics.features, plan.dataset, metrics.inception_weights, plan.device
-            )
+        for name in (metrics.features, *metrics.further):
+            if name not in extractors:
+                extractors[name] = create_extractor(
+                    name, plan.dataset, metrics.inception_weights, plan.device
+                )
     if left:
         sizes = [CHECKPOINT * plan.cost.parameters for plan in left]
         new = [

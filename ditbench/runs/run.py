@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ditbench.config import read_toml
@@ -12,8 +14,8 @@ from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import read_json
 from ditbench.plugins.lookup import external_block, package_of
 from ditbench.rundir import RunDirectory, metric_suffix
-from ditbench.runs import environment
-from ditbench.runs.evaluate import create_scorer, evaluate, time_scoring
+from ditbench.runs import begun, environment
+from ditbench.runs.evaluate import create_scorer, evaluate, metrics_asked, time_scoring
 from ditbench.runs.lock import locked
 from ditbench.runs.memory import PeakMemory
 from ditbench.runs.plan import Plan, build_trainer
@@ -24,7 +26,7 @@ from ditbench.training.checkpoint import Saver, resume
 from ditbench.training.nonfinite import Diverged
 from ditbench.training.repair import repaired
 from ditbench.training.stop import Stopped, StopRequest
-from ditbench.training.trainer import EvaluationDue, Logged, Trainer
+from ditbench.training.trainer import Logged, Trainer
 
 if TYPE_CHECKING:
     from ditbench.metrics.score import Scorer
@@ -52,9 +54,8 @@ def execute(
         stop.show = reporter.working
         reporter.preparing(run)
         with training_errors(run), stop.at_once():
-            scorer = create_scorer(run, stop)
-            images = run.dataset.images
-            reporter.timed_scoring(time_scoring(scorer.extractor, images, run.device))
+            scorer = create_scorer(run, begun.begun_metrics(directory), stop)
+            reporter.timed_scoring(time_scoring(scorer.extractors, run.dataset.images, run.device))
         with locked(directory.lock):
             # Another process may have completed the run in the meantime.
             if not directory.is_complete():
@@ -80,7 +81,7 @@ def _train(run: Plan, scorer: Scorer, reporter: Reporter, stop: StopRequest) -> 
         memory.start()
         trainer = build_trainer(run)
     stop.check()  # before anything is written
-    _open(run, trainer, reporter)
+    _open(run, trainer, scorer, reporter)
     reporter.started(run, trainer.step, trainer.seconds)
     saver = Saver(run.directory, trainer)
     try:
@@ -91,13 +92,14 @@ def _train(run: Plan, scorer: Scorer, reporter: Reporter, stop: StopRequest) -> 
                 saver.save_if_due()
             else:
                 memory.stop()
-                row = _evaluate(run, scorer, trainer, event, stop)
+                row = _evaluate(run, scorer, trainer, stop)
                 # The row comes first: a checkpoint asserts that all rows before it are written.
                 run.directory.append_evaluation(row)
                 trainer.evaluated()
                 saver.save()
                 reporter.evaluated(row)
                 memory.start()
+        _score_final(run, scorer, trainer, reporter, stop)
     except Stopped:
         saver.save()
         raise
@@ -127,7 +129,7 @@ def _update(run: Plan, updates: int, stop: StopRequest) -> None:
         stop.advance()
 
 
-def _open(run: Plan, trainer: Trainer, reporter: Reporter) -> None:
+def _open(run: Plan, trainer: Trainer, scorer: Scorer, reporter: Reporter) -> None:
     """Restore trainer and directory from the last checkpoint, or start from step 0."""
     directory = run.directory
     resumed = resume(directory, trainer, reporter.warned)
@@ -136,17 +138,25 @@ def _open(run: Plan, trainer: Trainer, reporter: Reporter) -> None:
             f"{run.config.block} has changed since {stale.path}, which is not resumed: "
             "this is a new run"
         )
-    if not (resumed and directory.is_described()):
-        _write_description(run, _environment_facts(run), resumed=resumed)
-    elif run.begun not in (None, run.backend.name):
+    if resumed and (difference := begun.changed(scorer.versions, metrics_asked(run))):
+        reporter.warned(f"{directory.path} resumes with the metrics it began with: {difference}")
+    before: dict[str, Any] = {}
+    with suppress(DitbenchError):  # a missing or damaged file is written again
+        before = read_json(directory.environment)
+    if not (resumed and before and directory.is_described()):
+        _write_description(run, _environment_facts(run, scorer), resumed=resumed)
+        return
+    facts: dict[str, Any] = {}
+    if run.begun not in (None, run.backend.name):
         why = f" ({run.backend.fallback})" if run.backend.fallback else ""
         reporter.warned(
             f"{directory.path} resumes with the backend {run.backend.name}{why}; "
             f"it was begun with {run.begun}"
         )
-        facts = read_json(directory.environment) | run.backend.describe()
-        facts["backend_changed_at_step"] = trainer.step
-        _write_description(run, facts, resumed=True)
+        facts = run.backend.describe() | {"backend_changed_at_step": trainer.step}
+    if facts or begun.RECORD not in before:
+        before.setdefault(begun.RECORD, scorer.versions)
+        _write_description(run, before | facts, resumed=True)
 
 
 def stale_run(run: Plan) -> RunDirectory | None:
@@ -165,25 +175,44 @@ def stale_run(run: Plan) -> RunDirectory | None:
     return None
 
 
+def _score_final(
+    run: Plan, scorer: Scorer, trainer: Trainer, reporter: Reporter, stop: StopRequest
+) -> None:
+    """Write final.csv, one row per draw, where the final score is not that of the last evaluation.
+
+    Draws that an interrupted run has made are kept.
+    """
+    config, directory = run.config.eval, run.directory
+    done = len(directory.read_finals())
+    if config.extra_draws <= 0 or done >= config.draws:
+        return
+    steps = config.steps_of_final
+    final = replace(run, config=run.config.with_values(eval__sampling_steps=steps))
+    reporter.scoring(config.draws - done, steps)
+    for draw in range(done, config.draws):
+        if draw == 0 and config.final_sampling_steps is None:
+            row = directory.read_evaluations()[-1]
+        else:
+            row = _evaluate(final, scorer, trainer, stop, draw)
+        directory.append_final({"draw": draw, **row})
+        reporter.evaluated(row)
+
+
 def _evaluate(
-    run: Plan, scorer: Scorer, trainer: Trainer, due: EvaluationDue, stop: StopRequest
+    run: Plan, scorer: Scorer, trainer: Trainer, stop: StopRequest, draw: int = 0
 ) -> dict[str, Any]:
-    """Evaluate, write the sample grid, and return the row of eval.csv."""
-    evaluation = evaluate(run, scorer, trainer.ema.model, stop)
-    path, classes = run.directory.samples(due.step), run.dataset.num_classes
-    save_run_grid(path, evaluation.samples, evaluation.labels, classes)
-    config = run.config
-    suffix = f"_{metric_suffix(config.eval.samples)}"
-    metrics = {
-        metric.name + suffix * metric.depends_on_samples: evaluation.metrics[metric.name]
-        for metric in scorer.metrics
-    }
+    """Evaluate, write the sample grid of draw 0, and return the row of eval.csv."""
+    evaluation = evaluate(run, scorer, trainer.ema.model, stop, draw)
+    if draw == 0:
+        path, classes = run.directory.samples(trainer.step), run.dataset.num_classes
+        save_run_grid(path, evaluation.samples, evaluation.labels, classes)
+    config, columns = run.config, _metric_columns(run, scorer)
     return {
-        "step": due.step,
-        "images": due.images,
-        "train_flops": run.train_flops(due.step),
-        "seconds": due.seconds,
-        **metrics,
+        "step": trainer.step,
+        "images": trainer.images,
+        "train_flops": run.train_flops(trainer.step),
+        "seconds": trainer.seconds,
+        **{column: evaluation.metrics[name] for name, column in columns.items()},
         "features": config.metrics.features,
         "samples": config.eval.samples,
         "sampler": config.eval.sampler,
@@ -195,9 +224,18 @@ def _evaluate(
     }
 
 
-def _environment_facts(run: Plan) -> dict[str, Any]:
+def _metric_columns(run: Plan, scorer: Scorer) -> dict[str, str]:
+    """The column in eval.csv and final.csv of each metric, by its name."""
+    suffix = f"_{metric_suffix(run.config.eval.samples)}"
+    return {
+        metric.name: metric.name + suffix * metric.depends_on_samples for metric in scorer.metrics
+    }
+
+
+def _environment_facts(run: Plan, scorer: Scorer) -> dict[str, Any]:
     """The contents of env.json."""
     facts = environment.describe(run.device) | run.backend.describe() | run.notes
+    facts[begun.RECORD] = scorer.versions
     external = external_block(run.config.block)
     if external and (package := package_of(external.defined_at)):
         facts["strategy_package"] = package
@@ -220,8 +258,15 @@ def _write_description(run: Plan, facts: dict[str, Any], *, resumed: bool) -> No
 
 
 def _result(run: Plan, trainer: Trainer, scorer: Scorer, memory: PeakMemory) -> dict[str, Any]:
-    """The contents of result.json. Sums come from eval.csv: a resumed run has several parts."""
-    rows = run.directory.read_evaluations()
+    """The contents of result.json. Sums come from the tables: a resumed run has several parts."""
+    rows, finals = run.directory.read_evaluations(), run.directory.read_finals()
+    final = dict(finals[0] if finals else rows[-1])
+    if finals:
+        del final["draw"]
+        for column in _metric_columns(run, scorer).values():
+            final[column] = fmean(row[column] for row in finals)
+    # Without steps of its own, draw 0 is the last evaluation.
+    rows += finals if run.config.eval.final_sampling_steps else finals[1:]
     sampling_seconds = sum(row["sampling_seconds"] for row in rows)
     return {
         "preset": run.config.preset,
@@ -242,5 +287,5 @@ def _result(run: Plan, trainer: Trainer, scorer: Scorer, memory: PeakMemory) -> 
         "device": environment.device_name(run.device),
         "metrics": [metric.describe() for metric in scorer.metrics],
         "scoring": scorer.describe(run.config.eval.samples),
-        "final": rows[-1],
+        "final": final,
     }

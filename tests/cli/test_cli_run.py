@@ -304,3 +304,18 @@ def test_a_budget_that_makes_no_sense_is_a_line_and_a_hint(cli, elsewhere, argum
     assert error in first
     assert hint in second
     assert files_below(elsewhere) == []
+
+
+def test_a_dry_run_shows_matched_widths(cli, elsewhere, brief):
+    arguments = ("run", "--block", "adaln-zero,adaln", "--match", "parameters", "--dry-run",
+                 "--device", "cpu")  # fmt: skip
+    result = cli(*arguments)
+    assert result.exit_code == 0, result.stderr
+    assert "adaln: 64 -> 68 wide, 4 heads: 0.332 of 0.329M parameters, +1.0%" in result.stderr
+    assert "matched models on digits" in result.stdout
+    assert "68x4x4/2" in result.stdout
+    rows = json.loads(cli(*arguments, "--quiet", "--json").stdout)
+    assert [row["model"] for row in rows] == ["64x4x4/2", "68x4x4/2"]
+    unknown = cli("run", "--block", "adaln", "--match", "size", "--dry-run")
+    assert unknown.exit_code == 2
+    assert "unknown amount to match 'size'" in unknown.stderr

@@ -26,6 +26,18 @@ def test_the_two_cifar10_presets_differ_only_in_the_patch_size():
     assert large == small
 
 
+def test_with_ddpm_gradients_are_clipped_and_the_final_score_takes_more_steps():
+    flow, ddpm = (load(name).model_dump() for name in ("cifar10", "cifar10-ddpm"))
+    assert (ddpm.pop("preset"), flow.pop("preset")) == ("cifar10-ddpm", "cifar10")
+    assert ddpm["objective"].pop("name") == "ddpm"
+    assert ddpm["train"].pop("grad_clip") == 0.1
+    assert ddpm["eval"].pop("final_sampling_steps") == 250
+    for table, key in (("objective", "name"), ("train", "grad_clip"),
+                       ("eval", "final_sampling_steps")):  # fmt: skip
+        del flow[table][key]
+    assert ddpm == flow
+
+
 def test_data_of_the_user_replace_those_of_the_preset(tmp_path):
     config = Training(preset="cifar10", data=tmp_path / "a.zip").configure()
     assert (config.data.name, config.data.path) == ("folder", tmp_path / "a.zip")

@@ -54,15 +54,19 @@ OTHER = {
     "eval.sampling_steps": 10,
     "eval.cfg_scale": 4.0,
     "eval.batch_size": 100,
+    "eval.final_sampling_steps": 250,
+    "eval.draws": 3,
     "metrics.features": "inception",
     "metrics.inception_weights": "weights.pth",
+    "metrics.extra": ["fid_infinity"],
+    "metrics.also": ["efficientnet-lite0"],
     "options": {"lora_rank": 4},
     "strategy.location": "/home/me/my_block.py:MyBlock",
     "strategy.sha256": "0" * 64,
 }
 OTHER_BUDGETS = ("budget.flops", "budget.seconds")
 LABELS = {"preset", "seed", "data.path", "metrics.inception_weights", "strategy.location",
-          "train.backend"}  # fmt: skip
+          "train.backend", "metrics.extra", "metrics.also", "eval.draws"}  # fmt: skip
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)
 shares = st.floats(0, 1)
@@ -107,6 +111,21 @@ def test_equal_configurations_have_equal_fingerprints_and_text(config):
     assert len(bytes.fromhex(config.fingerprint)) == 32
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [("a", ("a",)), ("a, b", ("a", "b")), ('["a", "b"]', ("a", "b")), ("[]", ()), ("''", ())],
+)
+def test_names_are_a_list_or_a_text_with_commas(text, names):
+    config = load(settings=(f"metrics.also={text}",))
+    assert config.metrics.also == names
+    assert validate(tomllib.loads(config.to_toml())) == config
+
+
+def test_further_features_are_named_once():
+    also = ["inception", "digits", "inception", "dinov2"]
+    assert load(overrides={"metrics.also": also}).metrics.further == ("inception", "dinov2")
+
+
 def test_whole_numbers_of_a_float_key_are_one_value():
     assert load(overrides={"eval.cfg_scale": 4}).fingerprint == (
         load(overrides={"eval.cfg_scale": 4.0}).fingerprint
@@ -144,7 +163,8 @@ def test_the_models_name_is_the_papers_where_it_has_one():
      "budget.flops=1e31", "budget.seconds='1m'", "train.precision=fp8", "train.grad_clip=none",
      "model.qk_norm=1", "model.qk_norm=yes", "model.norm=batch", "model.norm=true",
      "model.registers=-1", "model.registers=65537", "model.registers=true",
-     "model.registers=1.5", "train.backend=triton", "objective.learn_sigma=no"],
+     "model.registers=1.5", "metrics.also=3", "train.backend=triton",
+     "objective.learn_sigma=no"],
 )  # fmt: skip
 def test_a_value_that_makes_no_sense_is_refused_with_its_key(setting):
     key = setting.partition("=")[0]
@@ -161,7 +181,9 @@ def test_no_budget_at_all_is_refused():
 
 
 @pytest.mark.parametrize(
-    "directory", sorted(REFERENCE.glob("*/*/*")), ids=lambda path: "/".join(path.parts[-2:])
+    "directory",
+    sorted(path.parent for path in REFERENCE.rglob("config.toml")),
+    ids=lambda path: "/".join(path.parts[-3:]),
 )
 def test_the_reference_runs_keep_their_fingerprints(directory):
     """Keys that came later must not change what was measured before them."""
@@ -174,7 +196,7 @@ def test_the_reference_runs_keep_their_fingerprints(directory):
 
 
 def test_there_are_reference_runs():
-    assert len(list(REFERENCE.glob("*/*/*/result.json"))) >= 12
+    assert len(list(REFERENCE.rglob("result.json"))) >= 83
 
 
 def test_as_many_evaluations_as_steps_at_most():

@@ -91,3 +91,24 @@ def test_infinite_samples_are_clamped_and_nan_is_refused():
     with pytest.raises(DitbenchError, match="diverged") as caught:
         to_uint8(torch.tensor([0.0, torch.nan]))
     assert caught.value.exit_code == EXIT_FAILED
+
+
+def test_held_out_images_are_loaded_when_they_are_asked_for_and_once():
+    loaded = []
+
+    def load():
+        loaded.append(make(images=torch.zeros(2, 3, 4, 5, dtype=torch.uint8)))
+        return loaded[-1]
+
+    data = make(load_held_out=load)
+    assert data.digest == make().digest
+    assert loaded == []
+    assert data.held_out is data.held_out is loaded[0]
+    assert len(loaded) == 1
+    assert make().held_out is None
+
+
+def test_held_out_images_of_another_shape_are_refused():
+    data = make(load_held_out=lambda: make(images=torch.zeros(2, 1, 4, 5, dtype=torch.uint8)))
+    with pytest.raises(DitbenchError, match=r"shape \(3, 4, 5\), its held-out images \(1, 4, 5\)"):
+        _ = data.held_out

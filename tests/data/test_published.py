@@ -100,6 +100,23 @@ def test_files_on_disk_are_read_without_a_network(root, monkeypatch, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_the_test_split_is_held_out(root, monkeypatch):
+    write_cifar10(root, monkeypatch)
+    write_fashion(root)
+    held_out = load_dataset("cifar10").held_out
+    assert np.array_equal(held_out.images.numpy(), CIFAR_PIXELS[5].reshape(2, 3, 32, 32))
+    assert held_out.labels.tolist() == CIFAR_LABELS[5].tolist()
+    assert load_dataset("fashion-mnist").held_out.labels.tolist() == FASHION_LABELS[:1].tolist()
+
+
+def test_a_damaged_test_split_is_found_when_it_is_asked_for(root):
+    folder = write_fashion(root)
+    (folder / "t10k-images-idx3-ubyte").write_bytes(b"")
+    data = load_dataset("fashion-mnist")
+    with pytest.raises(DitbenchError, match=f"Fashion-MNIST in {folder} is damaged: "):
+        _ = data.held_out
+
+
 def test_another_folder_may_hold_them(tmp_path, monkeypatch):
     write_cifar10(tmp_path / "mine", monkeypatch)
     write_fashion(tmp_path / "mine")

@@ -62,11 +62,14 @@ def test_features_are_torch_fidelitys_and_not_antialiased(network, weights):
     features, logits = network(images)
     assert features.shape == (2, network.num_features) == (2, 2048)
     assert features.dtype == torch.float32
-    assert logits is None
+    assert logits.shape == (2, 1008)
     with torch.random.fork_rng(devices=[]):
-        peer = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(weights))
+        layers = ["2048", "logits_unbiased"]
+        peer = FeatureExtractorInceptionV3("inception-v3-compat", layers, str(weights))
         smooth = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(weights), antialias=True)
-    assert distance(features, peer(images)[0]) < 1e-5
+    expected, unbiased = peer(images)
+    assert distance(features, expected) < 1e-5
+    assert distance(logits, unbiased) < 1e-5
     assert distance(features, smooth(images)) > 0.05
     assert "antialias=False" in network.details["resize"]
 

@@ -8,7 +8,7 @@ from toy_extractor import ToyExtractor, random_images
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.metrics.real import compute_statistics
-from ditbench.metrics.score import Scorer
+from ditbench.metrics.score import Scorer, Space
 
 DEFAULT = ("fid", "kid", "label_accuracy", "precision", "recall", "density", "coverage")
 
@@ -146,3 +146,42 @@ def test_a_score_that_is_not_finite_is_an_error(toy, monkeypatch):
 def test_labels_and_images_have_to_pair(toy):
     with pytest.raises(ValueError, match="3 images"):
         scorer_of(toy, random_images(300, 1)).update(random_images(3, 2), torch.zeros(1))
+
+
+def test_further_features_are_scored_from_one_pass_each(toy):
+    """The same scores as those of a scorer of their own, under other names."""
+    real, fake = random_images(300, 1), random_images(200, 2)
+    other = type("Other", (ToyExtractor,), {"name": "digits"})(seed=1)
+    statistics = compute_statistics(real, other)
+    scorer = Scorer(toy, compute_statistics(real, toy), also=[Space(other, statistics)])
+    toy.calls = other.calls = 0
+    found = feed(scorer, fake).compute()
+    assert (toy.calls, other.calls) == (4, 4)
+    own = feed(scorer_of(toy, real), fake).compute()
+    assert {name: found[name] for name in own} == pytest.approx(own)
+    alone = feed(Scorer(other, statistics), fake).compute()
+    assert {name: found[f"{name}_digits"] for name in alone} == pytest.approx(alone)
+    assert len(found) == len(own) + len(alone)
+    assert scorer.versions == {metric.name: metric.version for metric in scorer.metrics}
+    (described,) = scorer.describe(200)["also"]
+    assert described["features"] == "digits"
+    assert described["features_digest"] == other.digest
+    assert "kid_digits" in described
+
+
+def test_held_out_images_are_a_second_reference(toy):
+    real, held_out, fake = (random_images(count, count) for count in (300, 150, 200))
+    second = compute_statistics(held_out, toy)
+    scorer = Scorer(toy, compute_statistics(real, toy), held_out=second)
+    toy.calls = 0
+    found = feed(scorer, fake).compute()
+    assert toy.calls == 4
+    own = feed(scorer_of(toy, real), fake).compute()
+    assert {name: found[name] for name in own} == pytest.approx(own)
+    against_second = feed(Scorer(toy, second), fake).compute()
+    for name in ("fid", "kid"):
+        assert found[f"{name}_held_out"] == pytest.approx(against_second[name])
+        assert found[f"{name}_held_out"] != pytest.approx(found[name])
+    assert set(found) - set(against_second) == {"fid_held_out", "kid_held_out"}
+    described = scorer.describe(200)
+    assert (described["real_images"], described["held_out_images"]) == (300, 150)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -38,6 +39,7 @@ def write_run(
     peak_memory_bytes: int | None = 200 * 2**20,
     name: str | None = None,
     images: bool = False,
+    draws: tuple[float, ...] = (),
     input_size: str = "8x8x1",
     dataset_digest: str = "d" * 64,
     schema: int = 2,
@@ -45,6 +47,7 @@ def write_run(
 ) -> RunDirectory:
     """A complete run whose evaluations have these FIDs, evenly spaced along the budget.
 
+    `draws` are the FIDs of final.csv, which only runs with draws have.
     A run of schema 1 has no hashes: its files can be edited.
     """
     config = RunConfig().with_values(block=block, seed=seed, eval__points=len(fids), **settings)
@@ -89,6 +92,11 @@ def write_run(
         run.append_evaluation(row)
         if images:
             write_grid(run.samples(step), block, quality=number / len(fids))
+    for number, fid in enumerate(draws):
+        row |= {f"fid_{suffix}": fid, "sampling_steps": config.eval.steps_of_final}
+        run.append_final({"draw": number, **row})
+    if draws:
+        row[f"fid_{suffix}"] = fmean(draws)
     run.finish(
         {
             "preset": config.preset,

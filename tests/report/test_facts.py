@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from ditbench.models.registry import block_names
-from ditbench.report.facts import PAPER_ORDER, in_order
+from ditbench.report.facts import PAPER_ORDER, in_order, is_recipe
 
 
 def test_the_papers_blocks_come_first_in_its_order():
@@ -12,3 +12,9 @@ def test_the_papers_blocks_come_first_in_its_order():
 
 def test_they_are_the_group_of_that_name():
     assert list(PAPER_ORDER) == block_names("paper")
+
+
+def test_further_metrics_keep_no_runs_apart():
+    assert not is_recipe("metrics.also")
+    assert not is_recipe("metrics.extra")
+    assert is_recipe("train.grad_clip")

@@ -113,9 +113,9 @@ def test_the_averaged_weights_are_what_is_evaluated(make_plan, monkeypatch):
     models = []
     original = run_module.evaluate
 
-    def spy(run, scorer, model, stop):
+    def spy(run, scorer, model, stop, draw):
         models.append(model)
-        return original(run, scorer, model, stop)
+        return original(run, scorer, model, stop, draw)
 
     monkeypatch.setattr(run_module, "evaluate", spy)
     execute(plan)

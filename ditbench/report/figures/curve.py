@@ -42,7 +42,7 @@ def curve_figure(df: pd.DataFrame, x: str = "steps", *, paper: bool = False) -> 
     """
     if x not in X_AXES:
         raise unknown_name("x axis", x, X_AXES)
-    groups = panels.groups_to_plot(df)
+    groups = panels.groups_to_plot(df[df["curve"]])
     titles = [panels.title_of(group) for group in groups] + [published.TITLE] * paper
     styles = block_styles(df["block"])
     handles = {style.label: Line2D([], [], **_line(style)) for style in styles.values()}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ditbench.report.facts import ALIKE, SHARED, TASK
+from ditbench.report.reading.equal_size import equal_size, sets_of_equal_size
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,24 +30,33 @@ def groups_of(df: pd.DataFrame) -> list[Group]:
 
     Runs are comparable if they agree in the facts `ALIKE` and in `recipe`. A block that then
     still has several configurations (two learning rates, say) would have them averaged as if they
-    were seeds: such a group is split by them, too.
+    were seeds: such a group is split by them, too. Groups of models of different widths, but of
+    equal size, come last: a run may be in one of them and in a group of its own model.
     """
+    equal = sets_of_equal_size(df)
+    covered = [frozenset(part["path"]) for part in equal]
+    of_one_model = [
+        part
+        for _, part in df.groupby([*ALIKE, "recipe"], sort=False, dropna=False)
+        if not any(paths.issuperset(part["path"]) for paths in covered)
+    ]
     split = [
         (part, at_all_rates)
-        for _, at_all_rates in df.groupby([*ALIKE, "recipe"], sort=False, dropna=False)
+        for at_all_rates in (*of_one_model, *equal)
         for by_rate in _split_if_ambiguous(at_all_rates, "lr")
         for part in _split_if_ambiguous(by_rate, "fingerprint")
     ]
     numbers_of_task: dict[tuple[Any, ...], list[int]] = {}
-    for number, (part, _) in enumerate(split):
-        numbers_of_task.setdefault(tuple(part[list(TASK)].iloc[0]), []).append(number)
+    tasks = [_task(part) for part, _ in split]
+    for number, task in enumerate(tasks):
+        numbers_of_task.setdefault(tuple(task.values()), []).append(number)
     apart: dict[int, dict[str, Any]] = {}
     for numbers in numbers_of_task.values():
         found = distinctions([split[number][0] for number in numbers])
         apart |= zip(numbers, found, strict=True)
-    several = [key for key in TASK if df[key].nunique() > 1]
+    several = [key for key in TASK if len({task[key] for task in tasks}) > 1]
     return [
-        Group(part, {key: part[key].iloc[0] for key in several} | apart[number], at_all_rates)
+        Group(part, {key: tasks[number][key] for key in several} | apart[number], at_all_rates)
         for number, (part, at_all_rates) in enumerate(split)
     ]
 
@@ -55,14 +65,17 @@ def split_groups(df: pd.DataFrame) -> list[pd.DataFrame]:
     """Split results into groups that may be ranked, in the order of their first run.
 
     Comparable runs agree in data, model, objective, budget, evaluation and all else that their
-    configurations say, except for the learning rate: a block may need its own.
+    configurations say, except for the learning rate: a block may need its own. Models of different
+    widths are comparable if they are of equal size.
     """
     return [group.runs for group in groups_of(df)]
 
 
 def differences(df: pd.DataFrame) -> Values:
     """The keys that keep runs from being ranked together, each with its values."""
-    found = _several(_values(df, ALIKE) | _recipe_values(df))
+    found = _several(_values(df, _alike([df])) | _recipe_values(df))
+    if equal_size(df):
+        del found["model"]
     if found:
         return found
     runs = _ambiguous(df)
@@ -75,11 +88,12 @@ def distinctions(parts: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:
     A configuration key that some set leaves unset has the value None there. Fingerprints are named
     only where nothing else distinguishes two sets.
     """
-    keys = (*ALIKE, "lr", "fingerprint")
-    facts = [_common(_values(part, keys) | _recipe_values(part)) for part in parts]
+    alike = _alike(parts)
+    keys = (*alike, "lr", "fingerprint")
+    facts = [_common(_values(part, keys) | _recipe_values(part)) | _size(part) for part in parts]
     recipe_keys = sorted({key for each in facts for key in each if "." in key})
     found: list[dict[str, Any]] = [{} for _ in parts]
-    for key in (*ALIKE, *recipe_keys, "lr", "fingerprint"):
+    for key in (*alike, *recipe_keys, "lr", "fingerprint"):
         if key == "fingerprint" and len(_distinct(found)) == len(found):
             break
         if len(_distinct(each.get(key) for each in facts)) > 1:
@@ -91,12 +105,31 @@ def distinctions(parts: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:
 
 def shared(df: pd.DataFrame) -> dict[str, Any]:
     """The facts `SHARED` that all runs have in common: key to value."""
-    return _common(_values(df, SHARED))
+    return _common(_values(df, SHARED)) | _size(df)
+
+
+def _size(df: pd.DataFrame) -> dict[str, str]:
+    """What stands in place of the model for models of equal size."""
+    name = equal_size(df)
+    return {} if name is None else {"model": f"widths of equal {name}"}
+
+
+def _task(part: pd.DataFrame) -> dict[str, Any]:
+    return {key: part[key].iloc[0] for key in TASK} | _size(part)
 
 
 def devices_differ(group: pd.DataFrame) -> bool:
     """Whether these runs were made on different devices, so that seconds are not comparable."""
     return bool(group["device"].nunique() > 1)
+
+
+def _alike(parts: Sequence[pd.DataFrame]) -> list[str]:
+    """The facts `ALIKE`, without the curve's sampling steps where all final scores have the same.
+
+    They would be named twice.
+    """
+    once = all((part["sampling_steps"] == part["curve_sampling_steps"]).all() for part in parts)
+    return [key for key in ALIKE if not (once and key == "curve_sampling_steps")]
 
 
 def _split_if_ambiguous(df: pd.DataFrame, column: str) -> list[pd.DataFrame]:

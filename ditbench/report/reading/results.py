@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     Run = list[Row]
     Skipped = list[tuple[str, str]]
 
-# Where a clone keeps the project's own runs, below `results`.
+# Where a clone keeps the project's own runs, below `results`, and those of them that later ones
+# replace.
 REFERENCE = "reference"
+PILOT = "pilot"
 _HINT = "`ditbench run --block adaln-zero` makes one"
 
 
@@ -32,8 +35,9 @@ def find_runs(root: Path) -> Iterator[RunDirectory]:
     """Every run directory at or below `root` (those that hold a config.toml), in path order.
 
     The project's own runs in `results/reference` do not mix with those of a user beside them: they
-    are found below `results` only if there are no others. Runs of learning-rate sweeps do not mix
-    with any other runs: they are found only where `root` holds nothing but sweeps.
+    are found below `results` only if there are no others, and those in `results/reference/pilot`
+    only if there are no other reference runs. Runs of learning-rate sweeps do not mix with any
+    other runs: they are found only where `root` holds nothing but sweeps.
     """
     if (root / "config.toml").is_file():
         yield RunDirectory(root)
@@ -41,8 +45,13 @@ def find_runs(root: Path) -> Iterator[RunDirectory]:
     below = [path.relative_to(root) for path in _runs_below(root)]
     # The runs of a sweep are in tune/<preset>/<block>/.
     found = sorted(path for path in below if path.parts[-4:-3] != (TUNING,))
-    own = [path for path in found if path.parts[0] != REFERENCE]
-    yield from (RunDirectory(root / path) for path in own or found)
+    found = [path for path in found if path.parts[0] != REFERENCE] or found
+    found = [path for path in found if not _is_pilot(root / path)] or found
+    yield from (RunDirectory(root / path) for path in found)
+
+
+def _is_pilot(path: Path) -> bool:
+    return (REFERENCE, PILOT) in pairwise(path.absolute().parts)
 
 
 def _runs_below(root: Path) -> Iterator[Path]:
@@ -106,6 +115,14 @@ def metrics_of(texts: Iterable[str]) -> list[MetricFacts]:
     found = {each["name"]: MetricFacts(**each) for each in described}
     first = [metric.name for metric in FIRST_METRICS if metric.name in found]
     return [found[name] for name in dict.fromkeys([*first, *found])]
+
+
+def versions_differ(texts: Iterable[str]) -> list[MetricFacts]:
+    """The metrics that some cells of the column `metrics` have in several versions."""
+    unique = list(dict.fromkeys(texts))
+    versions = {(each.name, each.version) for text in unique for each in metrics_of([text])}
+    names = [name for name, _ in versions]
+    return [metric for metric in metrics_of(unique) if names.count(metric.name) > 1]
 
 
 def _of_blocks(runs: list[Run], names: Iterable[str]) -> list[Run]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -40,18 +41,23 @@ _TYPES: dict[str, TypeAdapter[Any]] = {
 MAX_BYTES = 64 * 2**20
 MAX_CONFIG_BYTES = 2**15
 _MAX_NAME = 40  # characters
+# Where in training a row of eval.csv or final.csv is.
+_PLACE = ("step", "images", "train_flops", "seconds")
 # What a file may lack. The name of a folder does not say which images are in it, nor that of a
 # classifier how it was trained. Memory is null if the device does not report it.
 _DEFAULTS = {
     "dataset_digest": "",
     "features_digest": "",
     "peak_memory_bytes": math.nan,
+    "skipped_updates": 0,
     "eval_seconds": math.nan,
 }
 
 
 def read_run(run: RunDirectory) -> list[Row]:
     """The evaluations of one run, one row each, with the facts of the run; the last is `final`.
+
+    It is the mean over the draws of final.csv where that exists, and then not part of the `curve`.
 
     A DitbenchError if the run is incomplete or damaged: names the file and what is wrong with it.
     """
@@ -92,11 +98,11 @@ def _read_run(run: RunDirectory) -> list[Row]:
         "source_sha256": source,
         "budget": _budget(flat, run.config.name),
         "source": source_of(flat),
-        # The part of the configuration that no other column holds. A metric that is computed in
-        # another way is not comparable.
+        # The part of the configuration that no other column holds. An FID that is computed in
+        # another way is not comparable; of other metrics, tables leave out the values.
         "recipe": json.dumps(
             {key: value for key, value in flat.items() if is_recipe(key)}
-            | {f"{each.name}.version": each.version for each in metrics if each.version != 1},
+            | {f"{each.name}.version": each.version for each in metrics if _is_other_fid(each)},
             sort_keys=True,
             default=str,
         ),
@@ -110,17 +116,30 @@ def _read_run(run: RunDirectory) -> list[Row]:
                 f"{run.result.name} is of {name} {show(facts[name])}, "
                 f"{run.config.name} of {show(config[name])}"
             )
-    evaluations = _read_evaluations(run.evaluations, metrics)
-    last = evaluations[-1]
-    _check_last(result, last, run.evaluations.name)
-    return [facts | evaluation | {"final": evaluation is last} for evaluation in evaluations]
+    curve = _read_evaluations(run.evaluations, metrics)
+    draws = _read_draws(run, metrics, curve[-1], flat.get("eval.final_sampling_steps"))
+    final = draws[0] | {each.name: fmean(row[each.name] for row in draws) for each in metrics}
+    _check_final(result, final, run.finals.name if run.finals.exists() else run.evaluations.name)
+    facts |= {
+        "curve_sampling_steps": curve[-1]["sampling_steps"],
+        "draws": len(draws),
+    }
+    scored = {"sampling_steps": final["sampling_steps"]}  # one value per run
+    rows = [facts | row | scored | {"final": False, "curve": True} for row in curve]
+    if run.finals.exists():
+        return [*rows, facts | final | {"final": True, "curve": False}]
+    return [*rows[:-1], rows[-1] | {"final": True}]
 
 
-def _facts(path: Path, values: Row) -> Row:
+def _is_other_fid(metric: MetricFacts) -> bool:
+    return metric.name == "fid" and metric.version != 1
+
+
+def _facts(path: Path, values: Row, file: str | None = None) -> Row:
     """The facts that one of the files holds. In a configuration they have other names."""
     row: Row = {}
     for fact in FACTS:
-        if fact.file == path.stem:
+        if fact.file == (file or path.stem):
             key = fact.keys[0] if path.suffix == ".toml" else fact.name
             default = _DEFAULTS.get(fact.name)
             row[fact.name] = read_value(values, key, fact.dtype, path.name, default)
@@ -181,6 +200,50 @@ def _of_environment(run: RunDirectory) -> Row:
 
 
 def _read_evaluations(path: Path, metrics: Sequence[MetricFacts]) -> list[Row]:
+    rows = [_evaluation(row, metrics, path) for row in _read_table(path)]
+    for row, following in pairwise(rows):
+        if following["step"] <= row["step"]:
+            raise DitbenchError(f"{path.name}: step {following['step']} comes after {row['step']}")
+        changed = [name for name in SCORED if row[name] != following[name]]
+        if changed:
+            raise DitbenchError(f"{path.name}: {changed[0]} changes along the run")
+    return rows
+
+
+def _read_draws(
+    run: RunDirectory, metrics: Sequence[MetricFacts], last: Row, steps: Any
+) -> list[Row]:
+    """The draws of the final score: the last evaluation, or the rows of final.csv.
+
+    Those are of the same weights as the last evaluation and scored alike, but for the sampling
+    steps, which the configuration may set.
+    """
+    path = run.finals
+    if not path.exists():
+        if steps is not None:
+            raise DitbenchError(f"{path.name} is missing: {run.config.name} has other final steps")
+        return [last]
+    expected = {name: last[name] for name in (*_PLACE, *SCORED)}
+    if steps is not None:
+        expected["sampling_steps"] = steps
+    draws = []
+    for number, cells in enumerate(_read_table(path)):
+        if cells.get("draw") != number:
+            raise DitbenchError(f"{path.name}: draw {show(cells.get('draw'))} is not {number}")
+        row = _evaluation(cells, metrics, path)
+        for name, value in expected.items():
+            if row[name] != value:
+                raise DitbenchError(
+                    f"{path.name}: {name} of draw {number} is {show(row[name])}, not {show(value)}"
+                )
+        draws.append(row)
+    if steps is None and draws[0]["fid"] != last["fid"]:
+        raise DitbenchError(f"{path.name}: draw 0 is not the last row of {run.evaluations.name}")
+    return draws
+
+
+def _read_table(path: Path) -> list[Row]:
+    """The rows of a CSV file, numbers as numbers, empty cells as None; refuses a damaged one."""
     try:
         content = path.read_text("utf-8")
         header, *lines = csv.reader(content.splitlines(), strict=True)
@@ -193,22 +256,14 @@ def _read_evaluations(path: Path, metrics: Sequence[MetricFacts]) -> list[Row]:
         raise DitbenchError(f"{path.name} is truncated or malformed")
     if len(set(header)) != len(header):
         raise DitbenchError(f"{path.name} names a column twice")
-    cells = [
+    return [
         {name: parse_cell(cell) if cell else None for name, cell in zip(header, line, strict=True)}
         for line in lines
     ]
-    rows = [_evaluation(row, metrics, path) for row in cells]
-    for row, following in pairwise(rows):
-        if following["step"] <= row["step"]:
-            raise DitbenchError(f"{path.name}: step {following['step']} comes after {row['step']}")
-        changed = [name for name in SCORED if row[name] != following[name]]
-        if changed:
-            raise DitbenchError(f"{path.name}: {changed[0]} changes along the run")
-    return rows
 
 
 def _evaluation(cells: Row, metrics: Sequence[MetricFacts], path: Path) -> Row:
-    row = _facts(path, cells)
+    row = _facts(path, cells, "eval")
     suffix = f"_{metric_suffix(row['samples'])}"
     for metric in metrics:
         column = metric.name + suffix * metric.depends_on_samples
@@ -218,7 +273,7 @@ def _evaluation(cells: Row, metrics: Sequence[MetricFacts], path: Path) -> Row:
     return row
 
 
-def _check_last(result: Row, last: Row, file: str) -> None:
+def _check_final(result: Row, last: Row, file: str) -> None:
     """Refuse a table that ends elsewhere than the run did, or with another FID."""
     if last["step"] != result["steps"]:
         raise DitbenchError(f"{file} ends at step {last['step']} of {result['steps']}")

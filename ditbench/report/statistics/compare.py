@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ditbench.errors import DitbenchError, unknown_name
-from ditbench.report import verdict_words, words
+from ditbench.report import remark_words, verdict_words, words
 from ditbench.report.facts import ALIKE, INFERRED, in_order
 from ditbench.report.reading import groups
 from ditbench.report.reading.metrics import MetricFacts
-from ditbench.report.reading.results import metrics_of
+from ditbench.report.reading.results import metrics_of, versions_differ
 from ditbench.report.statistics.curves import fid_area, to_target
 from ditbench.report.statistics.looks import SeedPlan, plan_of
 from ditbench.report.statistics.paired import Values, beside, fitting_scale, mean_interval, means
 from ditbench.report.statistics.power import Planning, planning
+from ditbench.report.statistics.remarks import FID_AREA, other_winners, remarks, unequal_sizes
 from ditbench.report.statistics.verdict import Verdict, decide, leaders_by_rate
 
 if TYPE_CHECKING:
@@ -113,6 +114,9 @@ def compare(
         df = df.assign(block=_labels(df))
     blocks = _blocks(df, baseline)
     baseline = baseline or blocks[0]
+    # Of FID's, only a forced ranking has several versions, and says so itself.
+    other_versions = [each for each in versions_differ(df["metrics"]) if each.name != "fid"]
+    df = df.assign(**{each.name: math.nan for each in other_versions})
     final = df[df["final"]]
     fids = by_seed(final, blocks, "fid")
     plan = plan_of(final)
@@ -128,18 +132,25 @@ def compare(
     verdict = further = None
     if unlike:
         table[list(INFERRED)] = math.nan  # an interval around 1 would be a verdict, too
-        text = verdict_words.forced(unlike)
+        sentences = [verdict_words.forced(unlike)]
     else:
         spiked = by_seed(final.assign(spiked=final["loss_spike"].notna()), blocks, "spiked") == 1
-        verdict = decide(blocks, fids, plan=plan, spiked=spiked)
+        rule = partial(decide, blocks, plan=plan, spiked=spiked)
+        verdict = rule(fids)
         further = _planning(verdict, final, blocks, fids)
-        sentence = verdict_words.verdict_sentence(verdict, words.fid_title(group))
-        text = " ".join([sentence, *_remarks(final, group)])
+        by_metric = _by_metric(df, blocks, metrics)
+        sentences = [
+            verdict_words.verdict_sentence(verdict, words.fid_title(group)),
+            remark_words.other_winners(other_winners(by_metric, rule, verdict.leader)),
+            remark_words.unequal_sizes(verdict.leader, unequal_sizes(final, verdict)),
+            *remarks(final, group),
+        ]
+    sentences.append(remark_words.versions(other_versions))
     return Comparison(
         table,
         baseline,
         group,
-        text,
+        " ".join(filter(None, sentences)),
         verdict,
         target_fid=target_fid,
         forced=unlike,
@@ -160,7 +171,7 @@ def compare_groups(
     for group in groups.groups_of(df):
         known = baseline if baseline in set(group.runs["block"]) else None
         comparison = compare(group.runs, known, target_fid=target_fid)
-        order = words.order_by_rate(leaders_by_rate(group.at_all_rates))
+        order = remark_words.order_by_rate(leaders_by_rate(group.at_all_rates))
         text = f"{comparison.sentence} {order}".rstrip()
         comparisons.append(replace(comparison, apart=group.apart, sentence=text))
     return comparisons
@@ -203,9 +214,19 @@ def by_seed(final: pd.DataFrame, blocks: list[str], column: str) -> Values:
     return values.to_numpy(dtype=np.float64)
 
 
+def _by_metric(
+    df: pd.DataFrame, blocks: list[str], metrics: list[MetricFacts]
+) -> list[tuple[MetricFacts, Values]]:
+    """(B, S) final values of each metric, and FID areas."""
+    areas = df["path"].map(fid_area(df[df["curve"]]))
+    final = df.assign(**{FID_AREA.name: areas})[df["final"]]
+    return [(metric, by_seed(final, blocks, metric.name)) for metric in (*metrics, FID_AREA)]
+
+
 def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | None) -> pd.DataFrame:
     """One row per block: means over its seeds, their spread, and what its curves say."""
-    final = df[df["final"]].set_index("path").assign(fid_area=fid_area(df))
+    curve = df[df["curve"]]
+    final = df[df["final"]].set_index("path").assign(fid_area=fid_area(curve))
     grouped = final.groupby("block")
     timed = ["train_seconds", "steps_per_second", "peak_memory_bytes"]
     averaged = ["steps", "train_flops", "fid_area", *(metric.name for metric in metrics), *timed]
@@ -213,6 +234,7 @@ def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | Non
         grouped[averaged]
         .mean()
         .assign(
+            model=grouped["model"].first(),
             seeds=grouped["seed"].nunique(),
             parameters=grouped["parameters"].first(),
             gmacs=grouped["gmacs"].first(),
@@ -220,9 +242,12 @@ def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | Non
             loss_spikes=grouped["loss_spike"].count(),
         )
     )
+    # A mean over the seeds that have a metric would not be of the same runs as its neighbours.
+    names = [metric.name for metric in metrics]
+    table[names] = table[names].where(grouped[names].count().eq(grouped.size(), axis=0))
     table[["fid_low", "fid_high"]] = [mean_interval(fid.to_numpy()) for _, fid in grouped["fid"]]
     if target_fid is not None:
-        reaching = to_target(df, target_fid).groupby(final["block"])
+        reaching = to_target(curve, target_fid).groupby(final["block"])
         reached = reaching["steps_to_target"].count()
         # The mean of those that reached it would favor a block for the seeds that did not.
         means = reaching.mean().where(reached == reaching.size())
@@ -263,32 +288,3 @@ def _planning(
     one = len(devices) == 1
     total = float(seconds.sum(skipna=False)) if one else math.nan
     return planning(verdict, blocks, fids, total, devices[0] if one else "")
-
-
-def _remarks(final: pd.DataFrame, group: dict[str, Any]) -> list[str]:
-    """Notes that qualify the verdict."""
-    remarks = []
-    if final.groupby("block")["seed"].agg(frozenset).nunique() > 1:
-        remarks.append(words.DIFFERENT_SEEDS)
-    if "lr" not in group:
-        remarks.append(words.differ_between_blocks("Learning rates", _by_block(final, "lr")))
-    if "device" not in group:
-        remarks.append(words.DIFFERENT_DEVICES)
-    known = final[final["backend"] != ""]
-    if known["backend"].nunique() > 1:
-        remarks.append(words.differ_between_blocks("Backends", _by_block(known, "backend")))
-    spiked = final[final["loss_spike"].notna()]
-    if not spiked.empty:
-        of_block = spiked.groupby("block")["seed"].agg(list)
-        seeds = {block: of_block[block] for block in in_order(spiked["block"])}
-        clipped = all("train.grad_clip" in json.loads(recipe) for recipe in spiked["recipe"])
-        worst = spiked["loss_spike"].max()
-        remarks.append(words.spikes(seeds, len(final), worst, clipped=clipped))
-    return remarks
-
-
-def _by_block(final: pd.DataFrame, column: str) -> dict[str, str]:
-    """The values of each block's runs, as text."""
-    write = "{:g}".format if column == "lr" else str
-    values = final.groupby("block")[column].unique()
-    return {block: "/".join(map(write, values[block])) for block in in_order(final["block"])}

@@ -53,7 +53,7 @@ class Gate(NamedTuple):
         A row without one of the numbers fails, too: a gate that cannot be checked must not pass.
         The exception is the baseline, which has no p value, beside blocks that have one.
         """
-        table = comparison.table.set_index("block")
+        table = comparison.table.set_index("block").drop(columns="model", errors="ignore")
         for term in self.terms:
             if term.column not in table:
                 raise unknown_name("column", term.column, table.columns)

@@ -107,6 +107,7 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
     return (
         fact_column("block"),
         Column("seeds", "n", "{:d}".format),
+        fact_column("model") if table["model"].nunique() > 1 else Column("model", None),
         fact_column("parameters"),
         fact_column("gmacs"),
         fact_column("steps") if several_budgets else Column("steps", None),
@@ -127,7 +128,8 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
         *_hidden("fid_ratio_high", "p_value"),
         Column("p_bonferroni", "p (Bonferroni)" if tested else None, _p_value),
         *_hidden("equivalent"),
-        *_hidden("baseline", "winner", "forced", *ALIKE, "schema"),
+        *_hidden("baseline", "winner", "forced"),
+        *_hidden(*(key for key in ALIKE if key != "model"), "schema"),
     )
 
 
@@ -141,7 +143,7 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
         **{key: comparison.group.get(key) for key in (*ALIKE, "schema")},
     }
     rows: list[dict[str, Any]] = comparison.table.to_dict("records")  # type: ignore[assignment]
-    return [{**row, "winner": row["block"] == winner, **common} for row in rows]
+    return [{**common, **row, "winner": row["block"] == winner} for row in rows]
 
 
 def _hidden(*names: str) -> tuple[Column, ...]:

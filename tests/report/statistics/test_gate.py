@@ -152,5 +152,11 @@ def test_every_number_of_a_comparison_has_a_name(make_run, results):
     make_run("adaln", 0)
     comparison = compare(load_results(results), target_fid=20.0)
     for name in comparison.table.columns:
-        if name != "block":
+        if name not in ("block", "model"):
             parse_gate(f"{name} > 1e300").check(comparison)
+
+
+def test_a_text_is_no_number(make_run, results):
+    make_run("adaln", 0)
+    with pytest.raises(DitbenchError, match="unknown column 'model'"):
+        parse_gate("model > 1").check(compare(load_results(results)))

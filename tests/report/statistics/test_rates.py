@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from ditbench.report import words
+from ditbench.report import remark_words
 from ditbench.report.reading.results import load_results
 from ditbench.report.statistics.compare import compare_groups
 from ditbench.report.statistics.verdict import leaders_by_rate
@@ -24,7 +24,7 @@ def order_by_rate(fids):
         for seed, fid in by_seed.items()
     ]
     df = pd.DataFrame(rows, columns=["lr", "block", "seed", "fid", "final"])
-    return words.order_by_rate(leaders_by_rate(df))
+    return remark_words.order_by_rate(leaders_by_rate(df))
 
 
 def test_an_order_that_flips_is_reported_with_its_rates():

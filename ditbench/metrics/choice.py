@@ -1,0 +1,113 @@
+"""Which metrics a run has: in the features of each extractor, and against held-out images.
+
+It imports torchmetrics, by the metrics, which takes seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from ditbench.errors import DitbenchError
+from ditbench.metrics import extractor_names, metric_classes
+from ditbench.metrics.extractors import Extractor
+from ditbench.metrics.metric import Metric
+
+# The metrics that also compare with held-out images, in the main features.
+HELD_OUT = ("fid", "kid")
+HELD_OUT_SUFFIX = "_held_out"
+
+Versions = Mapping[str, int]  # name of a metric -> its version, as env.json records them
+
+
+class Choice(NamedTuple):
+    """A metric of a run; its `kind` has the name and title of its column."""
+
+    features: str  # the name of the extractor
+    kind: type[Metric]
+    held_out: bool = False  # compares with held-out images, not with those of training
+
+
+def choose(
+    features: type[Extractor],
+    also: Sequence[type[Extractor]] = (),
+    extra: Sequence[str] = (),
+    *,
+    held_out: bool = False,
+    begun: Versions | None = None,
+) -> list[Choice]:
+    """The metrics of a run, in the order of their columns.
+
+    Args:
+        features: the extractor of the metrics that have plain names.
+        also: further extractors. Their metrics have names like `fid_efficientnet_lite0`.
+        extra: names of metrics beside the default ones.
+        held_out: whether there are held-out images.
+        begun: the metrics that an unfinished run has; these are then chosen, whatever `extra` is.
+
+    Raises:
+        DitbenchError: an unknown name in `extra`, or metrics in `begun` that are not available.
+    """
+    groups = [(features, "", "")]
+    if held_out:
+        groups.append((features, HELD_OUT_SUFFIX, "held-out"))
+    groups += [(other, suffix_of(other.name), other.name) for other in also]
+    found: list[Choice] = []
+    for extractor, suffix, remark in groups:
+        apart = suffix == HELD_OUT_SUFFIX
+        versions = None if begun is None else _versions(suffix, begun)
+        found += [
+            Choice(extractor.name, _renamed(kind, suffix, remark), apart)
+            for kind in _kinds(extractor, extra, versions)
+            if not apart or kind.name in HELD_OUT
+        ]
+    missing = (begun or {}).keys() - {choice.kind.name for choice in found}
+    if missing:
+        raise DitbenchError(
+            f"the run began with metrics that are not available now: {', '.join(sorted(missing))}",
+            "remove the run directory to begin it again, or restore the data set's held-out images",
+        )
+    return found
+
+
+def suffix_of(features: str) -> str:
+    """What the names of metrics in further features end in: `_efficientnet_lite0`."""
+    return "_" + features.replace("-", "_")
+
+
+def also_of(begun: Versions) -> list[str]:
+    """The names of the further features of a run that has these metrics."""
+    return [name for name in extractor_names() if _versions(suffix_of(name), begun)]
+
+
+def _versions(suffix: str, begun: Versions) -> dict[str, int]:
+    """The versions of the metrics whose names have a suffix, by the names without it.
+
+    An empty suffix stands for the names without any.
+    """
+    others = (HELD_OUT_SUFFIX, *map(suffix_of, extractor_names()))
+    return {
+        name.removesuffix(suffix): version
+        for name, version in begun.items()
+        if (name.endswith(suffix) if suffix else not name.endswith(others))
+    }
+
+
+def _kinds(
+    extractor: type[Extractor], extra: Sequence[str], begun: Versions | None
+) -> list[type[Metric]]:
+    """The metrics that the extractor's output suffices for."""
+    return [
+        kind
+        for kind in metric_classes(extra, begun)
+        if (extractor.classifies or not kind.needs_logits)
+        and (extractor.num_classes is not None or not kind.needs_classes)
+    ]
+
+
+def _renamed(kind: type[Metric], suffix: str, remark: str) -> type[Metric]:
+    """The same metric under another name and title."""
+    if not suffix:
+        return kind
+    facts = {"name": kind.name + suffix, "title": f"{kind.title} ({remark})"}
+    return type(kind.__name__, (kind,), facts)

@@ -1,0 +1,106 @@
+"""Extractors that were trained on photographs: they accept images of any size, grey or RGB."""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ditbench.errors import DitbenchError
+from ditbench.metrics.extractors import Extractor
+
+
+class PhotographExtractor(Extractor):
+    """A network and its weights, a state dict in a file of torch's format.
+
+    Raises:
+        DitbenchError: a file is missing, or does not hold such weights.
+    """
+
+    title: ClassVar[str]  # of the network, in messages
+    network: ClassVar[str]  # which features of which network; part of `details`
+    resize: ClassVar[str]  # how images are resized; part of `details`
+    num_classes = None  # its classes, if it has any, are not those of the data set
+    accepts = "grey or RGB, any size"
+
+    def __init__(self, weights: Path | None = None) -> None:
+        super().__init__()
+        path = self.find_weights() if weights is None else Path(weights)
+        try:
+            self.net: Any = self.build(read_state(path))
+        except DitbenchError:
+            raise
+        except OSError as error:
+            what = f"cannot read {self.title} weights {path}: {error.strerror or error}"
+            raise DitbenchError(what, self.weights_hint()) from error
+        except Exception as error:  # a damaged file makes torch raise errors of any type
+            what = f"{path} does not hold {self.title} weights ({type(error).__name__})"
+            raise DitbenchError(what, self.weights_hint()) from error
+        self.details = {"network": self.network, "resize": self.resize, "weights": path.name}
+        self.requires_grad_(False)
+        self.eval()
+
+    @classmethod
+    def find_weights(cls) -> Path:
+        """The default file, after a check that every file that the extractor needs exists."""
+        for path in cls.files():
+            if not path.exists():
+                what = f"{cls.name} features need {path}, which does not exist"
+                raise DitbenchError(what, cls.weights_hint())
+        return cls.weights_file()
+
+    @classmethod
+    def check_shape(cls, shape: tuple[int, ...]) -> None:
+        """Accept grey or RGB images of any size."""
+        if shape[0] not in (1, 3):
+            raise DitbenchError(
+                f"{cls.name} features need grey or RGB images, got {shape[0]} channels",
+                "decode latents to images before they are scored",
+            )
+
+    @abstractmethod
+    def build(self, state: dict[str, Tensor]) -> nn.Module:
+        """The network with these weights; it raises an error if they are not all of them."""
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a state dict. `weights_only` executes nothing in the file.
+
+    Raises:
+        Exception: of any type, because a damaged file makes torch raise errors of any type.
+    """
+    if path.exists() and not path.is_file():  # reading a pipe would wait for a writer
+        raise OSError("it is not a file")
+    with warnings.catch_warnings():  # about the pickle protocol of files that fail anyway
+        warnings.simplefilter("ignore", UserWarning)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    if not all(isinstance(name, str) and _is_valid(value) for name, value in state.items()):
+        raise ValueError("invalid tensors")
+    return dict(state)
+
+
+def _is_valid(value: object) -> bool:
+    """Whether it is a weight: finite floats, or a batch counter."""
+    # Loading would cast integers silently, and NaN would show only in the scores after training.
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta:
+        return False
+    counter = value.dtype == torch.long and value.ndim == 0  # of batch normalisation
+    return counter or (value.is_floating_point() and bool(value.isfinite().all()))
+
+
+def resized(images: Tensor, side: int, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Resize (N, 1 or 3, H, W) uint8 to (N, 3, side, side) float32; mean and std per channel.
+
+    Grey images become RGB images with equal channels. The resizing is bicubic, with antialiasing;
+    its pixels stay in 0..255 and become (pixel - mean) / std.
+    """
+    pixels = images.expand(-1, 3, -1, -1).float()
+    pixels = F.interpolate(pixels, (side, side), mode="bicubic", antialias=True).clamp(0, 255)
+    shift, scale = (pixels.new_tensor(values).view(3, 1, 1) for values in (mean, std))
+    return (pixels - shift) / scale

@@ -1,0 +1,54 @@
+"""The metrics that an unfinished run began with: it ends with them, in the same versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from ditbench.errors import DitbenchError
+from ditbench.files import read_json
+from ditbench.rundir import RunDirectory, metric_suffix
+
+RECORD = "metrics"  # the key in env.json: the version of each metric, by name
+# The metrics of runs without that record, all of version 1.
+FIRST = ("fid", "kid", "label_accuracy")
+
+
+def begun_metrics(directory: RunDirectory) -> dict[str, int] | None:
+    """The versions of the metrics in a run's tables, by name; None if they are free to choose.
+
+    Raises:
+        DitbenchError: eval.csv cannot be read, or the record is damaged.
+    """
+    if not directory.checkpoints:
+        return None
+    facts: dict[str, Any] = {}
+    with suppress(DitbenchError):  # without env.json, what is asked for has to fit the tables
+        facts = read_json(directory.environment)
+    if RECORD in facts:
+        record = facts[RECORD]
+        if isinstance(record, dict) and all(type(value) is int for value in record.values()):
+            return record
+        raise DitbenchError(
+            f"{directory.environment}: {RECORD} is not a table of versions",
+            "remove the run directory and run it again",
+        )
+    rows = directory.read_evaluations() if facts else []
+    if not rows:
+        return None
+    suffix = f"_{metric_suffix(rows[0]['samples'])}"
+    return {name: 1 for name in FIRST if name in rows[0] or name + suffix in rows[0]}
+
+
+def changed(begun: Mapping[str, int], asked: Mapping[str, int]) -> str:
+    """How the metrics of a run differ from those asked for now, in words; empty if they agree."""
+    lacking = [name for name in asked if name not in begun]
+    others = [name for name in begun if name not in asked]
+    versions = [
+        f"{name} of version {begun[name]}"
+        for name in begun
+        if name in asked and begun[name] != asked[name]
+    ]
+    parts = [("without ", lacking), ("with ", others + versions)]
+    return "; ".join(word + ", ".join(names) for word, names in parts if names)
