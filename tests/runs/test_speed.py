@@ -14,6 +14,15 @@ def test_an_evaluation_is_passes_of_the_model_and_of_the_extractor(make_plan):
     assert measured.of_evaluation(heun) == 40 * (7 * 2 * 2 * 0.5 + 3)
 
 
+def test_the_final_score_adds_draws_with_steps_of_their_own(make_plan):
+    measured = Speed(per_step=1.0, per_pass=0.5, per_score=3.0)
+    options = {"eval__samples": 40, "eval__sampling_steps": 7}
+    assert measured.of_final(make_plan(**options)) == 0
+    assert measured.of_final(make_plan(eval__draws=3, **options)) == 2 * 40 * (7 * 0.5 + 3)
+    long = make_plan(eval__draws=3, eval__final_sampling_steps=50, **options)
+    assert measured.of_final(long) == 3 * 40 * (50 * 0.5 + 3)
+
+
 def test_a_guess_from_training_takes_a_third_of_a_step(make_plan):
     guess = Speed.from_training(make_plan(train__batch_size=16), per_step=4.8, per_score=0.0)
     assert guess.per_pass == pytest.approx(4.8 / 3 / 16)
