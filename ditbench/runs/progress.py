@@ -190,6 +190,7 @@ class Bars(_Progress):
     """Draws a live bar per run, in 80 columns; results are printed between two bars."""
 
     progress: Progress
+    training = ""  # the state of training in the last row
 
     def preparing(self, plan: Plan) -> None:
         """Start a new bar."""
@@ -225,14 +226,14 @@ class Bars(_Progress):
     def logged(self, row: Logged) -> None:
         """Move the bar."""
         self.remaining.trained(row.step, row.seconds)
-        state = f"{row.step / row.seconds:.1f} it/s  loss {row.loss:.3f}"
-        self._update(state=state, eta=clock(self.remaining.read()))
+        self.training = f"{row.step / row.seconds:.1f} it/s  loss {row.loss:.3f}"
+        self._update(state=self.training, eta=clock(self.remaining.read()))
         self._reach(row.step, row.seconds)
 
     def evaluated(self, row: dict[str, Any]) -> None:
         """Show FID."""
         self.remaining.evaluated(row["eval_seconds"])
-        self._update(metrics=fid(row))
+        self._update(state=self.training, metrics=fid(row))
 
     def scoring(self, draws: int, steps: int) -> None:
         """Say that the final score is being made."""

@@ -70,7 +70,7 @@ def samples_figure(df: pd.DataFrame, skipped: Callable[[str], object] | None = N
 
 
 def _how_to_draw(final: pd.DataFrame) -> str:
-    """What to do about grids that are missing: those of complete runs are not drawn again by `run`."""
+    """What to do about missing grids: `ditbench run` does not draw those of complete runs again."""
     for path, step in zip(final["path"], final["step"], strict=True):
         run = RunDirectory(Path(path))
         if run.last_samples() is None:
