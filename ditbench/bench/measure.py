@@ -22,7 +22,8 @@ from ditbench.bench.matmul_peak import matmul
 from ditbench.bench.timing import Length, Timed, time_in_turn
 from ditbench.models.dit import DiT
 from ditbench.runs.environment import device_name
-from ditbench.runs.evaluate import balanced_labels, time_sampling
+from ditbench.runs.evaluate import time_sampling
+from ditbench.runs.labels import balanced_labels
 from ditbench.runs.memory import PeakMemory
 from ditbench.runs.runtime_errors import training_errors
 from ditbench.training import graph

@@ -172,6 +172,9 @@ class EvalConfig(Section):
     sampling_steps: Annotated[int, Field(gt=0, le=10**6)] = 25
     cfg_scale: Annotated[float, Field(ge=0, le=1e6)] = 1.0
     batch_size: Annotated[int, Field(gt=0, le=10**6)] = 500
+    # The classes of the samples: equally many of each (`balanced`) or in the proportions of the
+    # data. `auto` is balanced while the largest class has at most 1.5 times the smallest's images.
+    labels: Annotated[Literal["auto", "balanced", "data"], Mark.ADDED_LATER] = "auto"
     # The steps of the final score. Unset, they are those of the evaluations along the way.
     final_sampling_steps: Annotated[int | None, Field(gt=0, le=10**6), Mark.ADDED_LATER] = None
     # More draws measure the same thing more precisely.

@@ -79,7 +79,7 @@ FACTS = (
     Fact("batch_size", "int64", "config", alike=True, keys=("train.batch_size",),
          heading="batches of {}"),
     Fact("ema_decay", "float64", "eval", alike=True, scored=True, keys=("train.ema_decay",)),
-    Fact("precision", "str", "config", alike=True, keys=("train.precision",), heading="{}"),
+    Fact("train_precision", "str", "config", alike=True, keys=("train.precision",), heading="{}"),
     Fact("schema", "int64"),
     Fact("recipe"),
     # What may differ within one ranking, and is then pointed out.

@@ -51,7 +51,7 @@ def facts_in_words(facts: Mapping[str, Any]) -> str:
 
 
 def differences_in_words(differences: Mapping[str, Sequence[Any]]) -> str:
-    """`budget (1,200 steps, 2,400 steps); precision (bf16, fp32)`."""
+    """`budget (1,200 steps, 2,400 steps); train_precision (bf16, fp32)`."""
     return "; ".join(
         f"{key} ({', '.join(brief(key, value) for value in values)})"
         for key, values in differences.items()

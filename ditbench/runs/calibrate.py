@@ -9,7 +9,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from ditbench.metrics.real import cached_file
-from ditbench.runs.evaluate import balanced_labels, passes_per_image, time_sampling, time_scoring
+from ditbench.runs.evaluate import passes_per_image, time_sampling, time_scoring
+from ditbench.runs.labels import balanced_labels
 from ditbench.runs.plan import Plan, build_trainer
 from ditbench.runs.ready import check_ready
 from ditbench.runs.runtime_errors import training_errors

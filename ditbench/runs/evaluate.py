@@ -15,6 +15,7 @@ from ditbench.data.dataset import to_uint8
 from ditbench.metrics import create_extractor, extractor_class
 from ditbench.metrics.real import real_statistics
 from ditbench.models.dit import DiT
+from ditbench.runs.labels import scored_labels
 from ditbench.seeds import generator
 from ditbench.training.backlog import Backlog
 from ditbench.training.graph import GraphPerShape
@@ -55,14 +56,15 @@ def evaluate(run: Plan, scorer: Scorer, model: DiT, stop: StopRequest, draw: int
         Stopped: between two passes of a network, if a stop was requested.
     """
     started = time.perf_counter()
-    labels = balanced_labels(run.config.eval.samples, run.dataset.num_classes)
+    config = run.config.eval
+    labels = scored_labels(config.labels, config.samples, run.dataset)
     samples = sample_images(model, run, labels, stop, draw)
     synchronize(run.device)
     sampling_seconds = time.perf_counter() - started
     scorer.reset()
-    batch = run.config.eval.batch_size
     stop.begin("scoring", len(samples) * len(scorer.extractors))
-    for images, asked in zip(samples.split(batch), labels.split(batch), strict=True):
+    batches = (samples.split(config.batch_size), labels.split(config.batch_size))
+    for images, asked in zip(*batches, strict=True):
         scorer.update(images.to(run.device), asked.to(run.device), stop.advance)
     metrics = stop.wait_for(scorer.compute)
     return Evaluation(metrics, samples, labels, time.perf_counter() - started, sampling_seconds)
@@ -120,17 +122,15 @@ def metrics_asked(run: Plan) -> dict[str, int]:
     return {choice.kind.name: choice.kind.version for choice in choices}
 
 
-def balanced_labels(count: int, num_classes: int) -> Tensor:
-    """Labels (count,) that go through all classes in turn."""
-    return torch.arange(count) % num_classes
-
-
 def sample_images(
     model: DiT, task: Task, labels: Tensor, stop: StopRequest | None = None, draw: int = 0
 ) -> Tensor:
     """Draw one image per label: uint8 (M, C, H, W), on the CPU.
 
-    The noise depends only on the seed of the run and the position in the list.
+    The noise that an image starts from is drawn on the CPU. It depends on the seed of the run, the
+    draw and the position in the list, and on `eval.batch_size` only where C*H*W is not a multiple
+    of 16. The noise that an ancestral sampler adds is drawn on the device, batch by batch: it
+    depends on the device and on `eval.batch_size`, too. Both are the same for every block.
 
     Raises:
         Stopped: between two passes of the model, if a stop was requested.

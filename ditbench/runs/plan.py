@@ -28,6 +28,7 @@ from ditbench.plugins.lookup import (
 )
 from ditbench.rundir import SWEEP, RunDirectory
 from ditbench.runs.environment import device_name, resolve_precision
+from ditbench.runs.labels import check_classes, resolve_labels
 from ditbench.training.backend import BACKENDS, PLAIN_BACKEND, Backend, choose
 from ditbench.training.budget import REHEARSAL, Budget, create_budget
 from ditbench.training.graph import WARM_UP
@@ -164,6 +165,7 @@ def build_trainer(run: Plan) -> Trainer:
 
 def _check_data(config: RunConfig, dataset: ImageDataset) -> None:
     """Raise a DitbenchError unless the configuration was made for these data and fits them."""
+    check_classes(dataset)
     if config.data.digest not in ("auto", dataset.digest):
         raise DitbenchError(
             f"the images of '{dataset.name}' differ from those this configuration was made for",
@@ -206,6 +208,7 @@ def resolve(config: RunConfig, dataset: ImageDataset, device: torch.device) -> T
         options=block_options(config.block, config.model.size, config.options),
         train__precision=resolve_precision(config.train.precision, device),
         eval__sampler=sampler,
+        eval__labels=resolve_labels(config.eval.labels, dataset),
         eval__final_sampling_steps=None if final_steps == steps else final_steps,
     )
     return Task(resolved, dataset, objective, device)

@@ -8,6 +8,8 @@ from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from ditbench.config import read_toml
 from ditbench.data.dataset import NanSamples
 from ditbench.errors import EXIT_FAILED, DitbenchError
@@ -15,13 +17,20 @@ from ditbench.files import read_json
 from ditbench.plugins.lookup import external_block, package_of
 from ditbench.rundir import RunDirectory, metric_suffix
 from ditbench.runs import begun, environment
-from ditbench.runs.evaluate import create_scorer, evaluate, metrics_asked, time_scoring
+from ditbench.runs.evaluate import (
+    Evaluation,
+    create_scorer,
+    evaluate,
+    metrics_asked,
+    sample_images,
+    time_scoring,
+)
 from ditbench.runs.lock import locked
 from ditbench.runs.memory import PeakMemory
 from ditbench.runs.plan import Plan, build_trainer
 from ditbench.runs.progress import Reporter
 from ditbench.runs.runtime_errors import training_errors
-from ditbench.runs.sample import save_run_grid
+from ditbench.runs.sample import GRID_ROWS, first_classes, save_run_grid
 from ditbench.training.checkpoint import Saver, resume
 from ditbench.training.nonfinite import Diverged
 from ditbench.training.repair import repaired
@@ -204,8 +213,7 @@ def _evaluate(
     """Evaluate, write the sample grid of draw 0, and return the row of eval.csv."""
     evaluation = evaluate(run, scorer, trainer.ema.model, stop, draw)
     if draw == 0:
-        path, classes = run.directory.samples(trainer.step), run.dataset.num_classes
-        save_run_grid(path, evaluation.samples, evaluation.labels, classes)
+        _save_grid(run, trainer, evaluation)
     config, columns = run.config, _metric_columns(run, scorer)
     return {
         "step": trainer.step,
@@ -222,6 +230,16 @@ def _evaluate(
         "sampling_seconds": evaluation.sampling_seconds,
         "eval_seconds": evaluation.seconds,
     }
+
+
+def _save_grid(run: Plan, trainer: Trainer, evaluation: Evaluation) -> None:
+    """Write the grid of samples; if few of some class were scored, of images drawn for it."""
+    samples, labels = evaluation.samples, evaluation.labels
+    if run.config.eval.labels == "data":
+        labels = torch.tensor(first_classes(run.dataset.num_classes)).repeat(GRID_ROWS)
+        samples = sample_images(trainer.ema.model, run, labels)
+    path = run.directory.samples(trainer.step)
+    save_run_grid(path, samples, labels, run.dataset.num_classes)
 
 
 def _metric_columns(run: Plan, scorer: Scorer) -> dict[str, str]:

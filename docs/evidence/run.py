@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 # What a run takes besides training, sampling and scoring, in seconds: the first one of a process
 # also compiles kernels and reads the images.
-FIRST, LATER = 90.0, 15.0
+FIRST, LATER = 60.0, 10.0
 
 
 @dataclass(frozen=True)
@@ -108,14 +108,21 @@ def is_done(plan: Plan) -> bool:
 
 
 def expected(plan: Plan, stage: Stage, plans: list[Plan]) -> float:
-    """Seconds of training, sampling and scoring: the most that this block took in this stage."""
-    results = [
-        other.directory.read_result()
-        for other in plans
-        if other.config.block == plan.config.block and other.directory.is_complete()
-    ]
-    seconds = [result["train_seconds"] + result["eval_seconds"] for result in results]
-    return 1.05 * max(seconds) if seconds else stage.expect
+    """Seconds of training, sampling and scoring, from the runs of the stage that are complete.
+
+    It is the most that this block took, or else that others took, by multiply-accumulates.
+    """
+    done = [other for other in plans if other.directory.is_complete()]
+    if own := [_seconds(other) for other in done if other.config.block == plan.config.block]:
+        return 1.05 * max(own)
+    if others := [_seconds(other) / other.cost.gmacs for other in done]:
+        return min(stage.expect, 1.15 * plan.cost.gmacs * max(others))
+    return stage.expect
+
+
+def _seconds(plan: Plan) -> float:
+    result = plan.directory.read_result()
+    return float(result["train_seconds"] + result["eval_seconds"])
 
 
 def check_commit(stage: Stage, plans: list[Plan], commit: str | None, *, dirty: bool) -> None:

@@ -155,14 +155,15 @@ def test_a_gate_that_cannot_be_checked_fails(cli, world):
 
 
 def test_a_verdict_without_a_winner_says_how_many_seeds_it_takes(cli):
-    result = cli("compare", REFERENCE / "cifar10-ddpm")
+    result = cli("compare", REFERENCE / "pilot/cifar10-ddpm")
     *_, verdict, advice = result.stdout.splitlines()
     assert verdict.startswith("No block is significantly best: adaln-zero")
     assert advice.startswith("With this scatter (")
     assert "adaln-zero would be named in 80% of cases with 10 seeds if it is 10% better" in advice
     for kind in ("md", "latex"):
         assert (
-            "would be named" in cli("compare", REFERENCE / "cifar10-ddpm", "--format", kind).stdout
+            "would be named"
+            in cli("compare", REFERENCE / "pilot/cifar10-ddpm", "--format", kind).stdout
         )
     assert "would be named" not in cli("compare", *PAPER).stdout
 

@@ -54,6 +54,7 @@ OTHER = {
     "eval.sampling_steps": 10,
     "eval.cfg_scale": 4.0,
     "eval.batch_size": 100,
+    "eval.labels": "data",
     "eval.final_sampling_steps": 250,
     "eval.draws": 3,
     "metrics.features": "inception",

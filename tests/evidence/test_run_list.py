@@ -113,11 +113,10 @@ def test_the_list_is_made_in_order_and_then_there_is_nothing_left(call, tmp_path
 
 
 def test_no_run_is_started_that_would_not_end(call, tmp_path):
-    code, out, _ = call("--minutes", 3, "--stage", "first")  # 190 s are expected of the first
+    code, out, _ = call("--minutes", 2.6, "--stage", "first")  # the first needs 100 s and 60 more
     assert (code, complete(tmp_path)) == (0, [])
-    assert "next: first, in-context seed 10, about 190 s" in out
-    code, out, _ = call("--minutes", 3.5, "--stage", "first")
-    # The other block has not ended before, and has the default: 100 s, then 15 less than 210.
+    assert "next: first, in-context seed 10, about 160 s" in out
+    code, out, _ = call("--minutes", 2.9, "--stage", "first")
     assert complete(tmp_path) == FIRST
     assert "next" not in out
 
@@ -129,6 +128,12 @@ def test_what_a_run_takes_is_learnt_from_those_of_its_block(evidence, call, tmp_
     results = [plan.directory.read_result() for plan in plans if plan.config.block == "adaln"]
     longest = max(result["train_seconds"] + result["eval_seconds"] for result in results)
     assert evidence.expected(plans[1], stage, plans) == pytest.approx(1.05 * longest)
+    # Of another block, from its multiply-accumulates.
+    for plan in plans:
+        if plan.config.block == "in-context":
+            plan.directory.result.unlink()
+    by_cost = 1.15 * longest * plans[0].cost.gmacs / plans[1].cost.gmacs
+    assert evidence.expected(plans[0], stage, plans) == pytest.approx(by_cost)
 
 
 def test_a_dry_run_makes_nothing(call, tmp_path):

@@ -8,7 +8,8 @@ import torch
 from ditbench.data.dataset import NanSamples
 from ditbench.errors import EXIT_FAILED
 from ditbench.models.registry import block_names
-from ditbench.runs.evaluate import balanced_labels, sample_images
+from ditbench.runs.evaluate import sample_images
+from ditbench.runs.labels import balanced_labels
 from ditbench.runs.plan import build_model
 
 
@@ -22,6 +23,15 @@ def test_every_block_and_step_is_sampled_from_the_same_noise(make_plan):
         samples.append(sample_images(model, plan, labels))
     assert samples[0].float().std() > 50
     assert all(torch.equal(samples[0], other) for other in samples[1:])
+
+
+@pytest.mark.parametrize(("objective", "depends"), [("flow", False), ("ddpm", True)])
+def test_only_ancestral_noise_depends_on_the_batch_size(make_plan, objective, depends):
+    """As `sample_images` says; 64 values per image are a multiple of 16."""
+    settings = {"objective__name": objective, "eval__sampling_steps": 3}  # noise is added twice
+    plans = [make_plan(eval__batch_size=size, **settings) for size in (40, 7)]
+    one, two = (sample_images(build_model(plan), plan, balanced_labels(40, 10)) for plan in plans)
+    assert torch.equal(one, two) != depends
 
 
 @pytest.mark.parametrize("batch", [0, 2])
@@ -43,7 +53,3 @@ def test_samples_that_hold_nan_are_refused_whatever_batch_they_are_in(
     with pytest.raises(NanSamples, match="diverged") as caught:
         sample_images(model, plan, balanced_labels(40, 10))
     assert caught.value.exit_code == EXIT_FAILED
-
-
-def test_balanced_labels_take_every_class_in_turn():
-    assert balanced_labels(7, 3).tolist() == [0, 1, 2, 0, 1, 2, 0]

@@ -11,7 +11,8 @@ from recorder import Recorder
 from ditbench.errors import DitbenchError
 from ditbench.report.reading.results import load_results
 from ditbench.runs import run as run_module
-from ditbench.runs.evaluate import balanced_labels, sample_images
+from ditbench.runs.evaluate import sample_images
+from ditbench.runs.labels import balanced_labels
 from ditbench.runs.plan import build_model
 from ditbench.runs.run import execute
 

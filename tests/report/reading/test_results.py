@@ -57,7 +57,7 @@ def test_every_value_comes_from_its_file(make_run, results):
         "dataset": "digits",
         "batch_size": 128,
         "lr": 2e-3,
-        "precision": "auto",
+        "train_precision": "auto",
         "budget": "1,200 steps",
         "schema": 2,
         "backend": "",

@@ -87,7 +87,7 @@ class Scenario:
 
 def reference_fids(name: str = "digits") -> Values:
     """(B, S) final FIDs of the paper's blocks, of the reference runs in a directory."""
-    places = (REFERENCE / name, REFERENCE / "pilot" / name)
+    places = (REFERENCE / "pilot" / name, REFERENCE / name)
     runs = load_results(next(place for place in places if place.is_dir()), "paper")
     table = runs[runs["final"]].pivot(index="block", columns="seed", values="fid")
     table = table.loc[in_order(table.index)].dropna(axis="columns")
