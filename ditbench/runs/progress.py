@@ -170,6 +170,7 @@ class Lines(_Progress):
 
     def scoring(self, draws: int, steps: int) -> None:
         """Print what the final score needs."""
+        self.remaining.finishing(draws)
         self._line(f"final score: {_draws(draws, steps)}")
 
     def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
@@ -237,6 +238,7 @@ class Bars(_Progress):
 
     def scoring(self, draws: int, steps: int) -> None:
         """Say that the final score is being made."""
+        self.remaining.finishing(draws)
         self._update(state=_draws(draws, steps))
 
     def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:

@@ -49,8 +49,13 @@ class Remaining:
     def __init__(self, run: Plan, step: int, seconds: float, per_score: float = 0.0) -> None:
         self._run, self._per_score = run, per_score
         position = run.budget.position(step, lambda: seconds)
-        self._left = sum(mark > position for mark in run.budget.marks)
-        self._evaluation: float | None = None  # seconds of the last one
+        # What is sampled and scored, in evaluations: a draw of the final score may take longer.
+        guess = Speed.from_training(run, 1.0, per_score)
+        draws = max(1, run.config.eval.extra_draws)
+        self._draw = guess.of_final(run) / draws / guess.of_evaluation(run)
+        marks = [mark for mark in run.budget.marks if mark > position]
+        self._scores = [1.0] * len(marks) + [self._draw] * run.config.eval.extra_draws
+        self._evaluation: float | None = None  # seconds
         self._since: float | None = None  # when the one that is being made began
         self._step, self._seconds = step, seconds
 
@@ -64,8 +69,12 @@ class Remaining:
 
     def evaluated(self, seconds: float) -> None:
         """An evaluation took so many seconds."""
-        self._evaluation, self._since = seconds, None
-        self._left -= 1
+        size = self._scores.pop(0) if self._scores else 1.0
+        self._evaluation, self._since = seconds / size, None
+
+    def finishing(self, draws: int) -> None:
+        """Only the final score is left: so many draws."""
+        self._scores = [self._draw] * draws
 
     def read(self) -> float | None:
         """Seconds of training and of all evaluations to come."""
@@ -74,13 +83,12 @@ class Remaining:
         if not self._step or not position:
             return None
         training = self._seconds * max(0.0, budget.amount / position - 1)
-        guess = Speed.from_training(self._run, self._seconds / self._step, self._per_score)
-        each, final = guess.of_evaluation(self._run), guess.of_final(self._run)
-        if self._evaluation is not None:
-            each, final = self._evaluation, final * self._evaluation / each
+        each = self._evaluation
+        if each is None:
+            guess = Speed.from_training(self._run, self._seconds / self._step, self._per_score)
+            each = guess.of_evaluation(self._run)
         elapsed = 0.0 if self._since is None else time.monotonic() - self._since
-        evaluations = max(0, self._left) * each + final
-        return training + max(0.0, evaluations - min(elapsed, each if self._left > 0 else final))
+        return training + each * sum(self._scores) - min(elapsed, each * sum(self._scores[:1]))
 
 
 def clock(seconds: float | None) -> str:

@@ -49,6 +49,19 @@ def test_evaluations_are_part_of_what_is_left(make_plan, monkeypatch):
     assert left.read() == 0
 
 
+def test_draws_of_the_final_score_are_left_after_the_curve(make_plan):
+    plan = make_plan(eval__draws=3, eval__final_sampling_steps=6)  # 2 steps along the way
+    left = Remaining(plan, 0, 0.0)
+    left.trained(6, 6.0)
+    for _ in range(3):
+        left.evaluated(10.0)
+    assert left.read() == pytest.approx(3 * 30)
+    left.finishing(2)  # one was made before an interruption
+    assert left.read() == pytest.approx(2 * 30)
+    left.evaluated(36.0)
+    assert left.read() == pytest.approx(36.0)
+
+
 def test_a_resumed_run_has_fewer_evaluations_left(make_plan):
     left = Remaining(make_plan(), 4, 8.0)
     left.evaluated(3.0)  # the last
