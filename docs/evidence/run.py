@@ -179,6 +179,18 @@ def _stays(name: str) -> bool:
     return Path(name).name in ("checkpoints", ".lock")
 
 
+def plan_if_tuned(
+    stage: Stage, options: argparse.Namespace, device: torch.device
+) -> tuple[list[Plan], str]:
+    """The runs of a stage, or why its learning rates are not known yet."""
+    try:
+        return stage.plan(options.out, options.data, device), ""
+    except DitbenchError as error:
+        if not stage.tuned:
+            raise
+        return [], f"stage {stage.name} is left: {error.message}"
+
+
 def make(options: argparse.Namespace, ends: float) -> Iterator[str]:
     """Make runs until the list is done or the time is up; yields what to print."""
     device = select_device(options.device)
@@ -191,17 +203,14 @@ def make(options: argparse.Namespace, ends: float) -> Iterator[str]:
     table = [f"{'stage':12} {'runs':>5} {'done':>5} {'left':>5} {'hours left':>10}"]
     stopped = False
     for stage in read_list(options.list, options.stage):
-        try:
-            plans = stage.plan(options.out, options.data, device)
-        except DitbenchError as error:
-            if not stage.tuned:
-                raise
-            yield f"stage {stage.name} is left: {error.message}"  # its sweep is not complete
+        plans, reason = plan_if_tuned(stage, options, device)
+        if reason:
+            yield reason
             continue
         mine, elsewhere = seeds_for(card, plans)
         for seed, other in elsewhere.items():
             yield f"{stage.name}, seed {seed}: begun on {other}, so it is left for such a card"
-        for plan in [] if stopped else mine:
+        for plan in [] if stopped else mine:  # a dry run names the first run only
             if not options.any_commit:
                 check_commit(stage, plans, commit, dirty=bool(dirty))
             needed = expected(plan, stage, plans) + (LATER if new else FIRST)
@@ -216,6 +225,8 @@ def make(options: argparse.Namespace, ends: float) -> Iterator[str]:
         hours = sum(expected(plan, stage, plans) + LATER for plan in left) / 3600
         done = len(plans) - len(left)
         table.append(f"{stage.name:12} {len(plans):5} {done:5} {len(left):5} {hours:10.1f}")
+        if stopped and not options.dry_run:  # planning the other stages would take time, too
+            break
     yield "\n".join(table)
 
 

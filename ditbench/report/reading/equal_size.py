@@ -32,7 +32,7 @@ def sets_of_equal_size(df: pd.DataFrame) -> list[pd.DataFrame]:
     """The largest sets of runs of equal size that differ in width and may differ in block."""
     found: list[pd.DataFrame] = []
     alike = [*(key for key in ALIKE if key != "model"), "recipe"]
-    depths = df["model"].map(_depth_and_patch).rename("depth and patch")
+    depths = df["model"].map(_depth_and_patch).to_numpy()  # labels of rows may be given twice
     for _, runs in df.groupby([*alike, depths], sort=False, dropna=False):
         if runs["model"].nunique() < 2:
             continue

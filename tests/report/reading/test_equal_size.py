@@ -118,3 +118,9 @@ def test_runs_of_one_width_are_grouped_by_their_model(place):
     assert len(groups) == df.groupby(alike).ngroups
     assert sorted(row for group in groups for row in group.index) == list(df.index)
     assert all(group["model"].nunique() == 1 for group in groups)
+
+
+def test_rows_may_have_the_same_label(make):
+    df = make(("adaln-zero", 64, 1000, 1.0), ("in-context", 80, 1010, 1.5), ("adaln", 64, 900, 1.0))
+    again = df.set_axis([0] * len(df))
+    assert contents(again) == contents(df)
