@@ -18,6 +18,7 @@ from ditbench.rundir import RunDirectory
 from ditbench.runs.environment import select_device
 from ditbench.runs.evaluate import sample_images
 from ditbench.runs.plan import Task, build_model, build_objective
+from ditbench.runs.ready import check_writable
 from ditbench.training.checkpoint import load_ema
 
 # The most pixels of a grid: 8192 x 8192.
@@ -73,6 +74,7 @@ def sample_grid(
     sampler = None if config.eval.sampler == "auto" else config.eval.sampler
     objective.check_sampling(sampler, config.eval.sampling_steps)
     task = Task(config, dataset, objective, device)
+    check_writable(output)
     with block_errors(config.block, EXIT_FAILED):
         model = build_model(task).eval()
         load_ema(directory.checkpoint, model)

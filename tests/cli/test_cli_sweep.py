@@ -80,3 +80,22 @@ def test_the_output_of_a_sweep_is_checked_before_it_is_trained(cli, tiny, tmp_pa
     assert result.exit_code == 1
     assert "cannot write" in result.stderr
     assert not (tmp_path / "results").exists()
+
+
+def test_so_are_those_of_bench_and_sample(cli, one_run, tmp_path, monkeypatch):
+    from ditbench.bench import measure
+    from ditbench.runs import sample
+
+    def refuse(*_arguments):
+        raise AssertionError("it computes")
+
+    monkeypatch.setattr(measure, "bench", refuse)
+    monkeypatch.setattr(sample, "sample_images", refuse)
+    (tmp_path / "file").write_text("")
+    for command, name in (
+        (("bench", "--block", "adaln", "--model", "16x1x2/2"), "table.csv"),
+        (("sample", one_run, "--device", "cpu"), "grid.png"),
+    ):
+        result = cli(*command, "-o", tmp_path / "file" / name)
+        assert result.exit_code == 1
+        assert "cannot write" in result.stderr

@@ -57,7 +57,7 @@ def test_a_single_real_image_is_refused_before_training(make_plan, monkeypatch):
 
     def one_image(name, path):
         whole = original(name, path)
-        return data.ImageDataset(whole.name, whole.images[:1], whole.labels[:1], whole.class_names)
+        return data.ImageDataset(whole.name, whole.images[:1], whole.labels[:1], ("0",))
 
     monkeypatch.setattr(planning, "load_dataset", one_image)
     with pytest.raises(DitbenchError, match="has 1 image, and FID needs at least 2"):
