@@ -147,7 +147,9 @@ def _grow(measure: Callable[[int], float], whole: int) -> tuple[float, int]:
     if images < whole:
         seconds = min(seconds, measure(images))  # another process may have disturbed the first
     slope = max(0.0, seconds - before[1]) / (images - before[0])
-    return seconds + slope * (whole - images), images
+    line = seconds + slope * (whole - images)
+    # A disturbed measurement may give too steep a line: an image of a larger batch takes no longer.
+    return min(line, seconds * whole / images), images
 
 
 def _time_updates(trainer: Trainer) -> float:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,6 +21,7 @@ from ditbench.seeds import generator
 from ditbench.training.backlog import Backlog
 from ditbench.training.graph import GraphPerShape
 from ditbench.training.precision import bf16_weights, mixed_precision
+from ditbench.training.repair import repaired
 from ditbench.training.stop import StopRequest
 from ditbench.training.stopwatch import synchronize
 
@@ -58,7 +60,9 @@ def evaluate(run: Plan, scorer: Scorer, model: DiT, stop: StopRequest, draw: int
     started = time.perf_counter()
     config = run.config.eval
     labels = scored_labels(config.labels, config.samples, run.dataset)
-    samples = sample_images(model, run, labels, stop, draw)
+    sample = partial(sample_images, model, run, labels, stop, draw)
+    # The first evaluation compiles the model for its batches.
+    samples = repaired(sample) if run.backend.compiles else sample()
     synchronize(run.device)
     sampling_seconds = time.perf_counter() - started
     scorer.reset()
