@@ -124,7 +124,10 @@ def bench(
     rows = _rows(config, options, names, peer, (*shape, classes))
 
     from ditbench.bench import measure
+    from ditbench.runs.ready import check_writable
 
+    if output is not None:
+        check_writable(output)
     measured: list[dict[str, Any]] = []
     try:
         for row in measure.bench(rows, length, progress(quiet=quiet)):

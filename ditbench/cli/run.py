@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.options import (
     Blocks,
@@ -17,11 +17,11 @@ from ditbench.cli.options import (
     printed,
     what,
 )
-from ditbench.cli.output import echo, load_sweeps, progress
+from ditbench.cli.output import echo, load_sweeps, note, progress
 from ditbench.cli.paths import check_out
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate, takes
 from ditbench.cli.training import interruptible, print_forecast, remark_on_classes
-from ditbench.errors import DitbenchError
+from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.rundir import PLANNED_SEEDS, TUNING
 
 if TYPE_CHECKING:
@@ -137,7 +137,8 @@ def _plan_tuned(tasks: list[Task], out: Path, say: Callable[[str], None]) -> lis
 
 def _execute(plans: list[Plan], say: Callable[[str], None], *, as_json: bool, quiet: bool) -> None:
     from ditbench.runs.progress import reporter, sentence
-    from ditbench.runs.run import execute
+    from ditbench.runs.ready import check_ready
+    from ditbench.runs.sweep import execute_each
 
     left = [plan for plan in plans if not plan.directory.is_complete()]
     remark_on_classes(left)
@@ -146,12 +147,38 @@ def _execute(plans: list[Plan], say: Callable[[str], None], *, as_json: bool, qu
         say(f"{len(plans)} runs: {complete} complete (skipped), {len(left)} to go")
     if compiled := dict.fromkeys(plan.config.block for plan in left if plan.backend.compiles):
         say(f"compiling {', '.join(compiled)}: tens of seconds before training")
-    results = []
-    with interruptible() as stop, reporter(len(plans), quiet=quiet) as shown:
-        for plan in plans:
-            result = execute(plan, shown, stop)
-            results.append({**result, "path": str(plan.directory.path)})
-            if not as_json:
-                shown.say(f"{sentence(result)}\n{plan.directory.path}")
-    if as_json:
-        echo(json.dumps(results, indent=2))
+    check_ready(plans)
+    results: list[dict[str, Any]] = []
+    failed: list[tuple[Plan, DitbenchError]] = []
+    try:
+        with interruptible() as stop, reporter(len(plans), quiet=quiet) as shown:
+            for plan, outcome in execute_each(plans, shown, stop):
+                if isinstance(outcome, DitbenchError):
+                    if len(plans) > 1:
+                        shown.failed(plan, outcome)
+                    failed.append((plan, outcome))
+                    continue
+                results.append({**outcome, "path": str(plan.directory.path)})
+                if not as_json:
+                    shown.say(f"{sentence(outcome)}\n{plan.directory.path}")
+    finally:
+        if as_json and (results or len(plans) > 1):  # also what finished before a signal
+            echo(json.dumps(results, indent=2))
+    if failed:
+        raise _failure(failed, len(plans), quiet=quiet)
+
+
+def _failure(failed: list[tuple[Plan, DitbenchError]], runs: int, *, quiet: bool) -> DitbenchError:
+    """The error at the end of a command: which runs failed and why, and what to do."""
+    first = failed[0][1]
+    if runs == 1:
+        return first
+    if not quiet:  # otherwise nothing was printed since the failures
+        by_reason: dict[str, list[str]] = {}
+        for plan, error in failed:
+            by_reason.setdefault(error.message, []).append(plan.label)
+        for reason, labels in by_reason.items():
+            note("failed", f"{', '.join(labels)}: {reason}")
+    again = "the same command runs these again, and no other"
+    hint = f"{first.hint}; {again}" if first.hint else again
+    return DitbenchError(f"{len(failed)} of {runs} runs failed", hint, EXIT_FAILED)

@@ -33,6 +33,15 @@ def sample(
         int | None, option("N", "The seed of the noise. Default: as in the run.", min=0)
     ] = None,
     device: Annotated[str, option("NAME", DEVICES)] = "auto",
+    trust: Annotated[
+        bool,
+        option(
+            None,
+            "Execute the copy of your own block's file that lies in the run directory. Read it "
+            "first if the run is someone else's.",
+            "--trust",
+        ),
+    ] = False,
     output: Annotated[Path, option("FILE", "The PNG file to write.", "--output", "-o")] = Path(
         "samples.png"
     ),
@@ -55,6 +64,7 @@ def sample(
             "seed": seed,
         },
         device_name=device,
+        trust=trust,
     )
     echo(one_line(f"columns: {', '.join(columns)}"), err=True)
     echo(output)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ditbench.cli.output import echo, note, print_rich, progress
+from ditbench.cli.output import echo, note, print_rich, print_sentence, progress
 from ditbench.errors import EXIT_SIGNAL, one_line
 from ditbench.report.amounts import decimals, duration, significant
 from ditbench.report.tables.columns import Column
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ditbench.runs.plan import Plan
     from ditbench.training.stop import StopRequest
 
-CONVENTION = "Training FLOPs = 3 x 2 x forward MACs x images. Expected times, without scoring."
+CONVENTION = "Training FLOPs = 3 x 2 x forward MACs x images. Total = training and evaluation."
 # Characters of the names of classes in a heading.
 SHOWN_CLASSES = 160
 
@@ -80,6 +80,16 @@ def print_forecast(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
     alike = {key for key in ("lr", "model") if len({row[key] for row in rows}) == 1}
     columns = [column for column in _FORECAST if column.name not in alike]
     print_rich(rich_table([_in_words(row) for row in rows], columns, title))
+    print_sentence(_total(rows))
+
+
+def _total(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How long the whole command would take."""
+    left = [row for row in rows if not row["complete"]]
+    complete = f"; {len(rows) - len(left)} complete" if len(left) < len(rows) else ""
+    seconds = sum(row["expected_total_seconds"] for row in left)
+    runs = f"{len(left)} run{'' if len(left) == 1 else 's'}"
+    return f"About {duration(seconds)} for {runs}{complete}, by a short calibration."
 
 
 def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,6 +81,10 @@ def tune(
     if dry_run:
         print_forecast(plans, as_json=as_json, quiet=quiet)
         return
+    if output is not None:
+        from ditbench.runs.ready import check_writable
+
+        check_writable(output)
     failed = _execute(plans, quiet=quiet)
     # The sweeps of these blocks and this budget, with the runs of earlier commands.
     found = {(sweep.task, sweep.budget): sweep for sweep in load_sweeps(out / TUNING)}
@@ -96,7 +100,8 @@ def tune(
 def _execute(plans: Sequence[Plan], *, quiet: bool) -> list[Plan]:
     """Execute the runs that are left; returns those that failed without diverging."""
     from ditbench.runs.progress import reporter
-    from ditbench.runs.sweep import execute_sweep, has_diverged
+    from ditbench.runs.ready import check_ready
+    from ditbench.runs.sweep import execute_each, has_diverged
 
     diverged = [plan for plan in plans if has_diverged(plan)]
     left = [plan for plan in plans if plan not in diverged and not plan.directory.is_complete()]
@@ -106,8 +111,15 @@ def _execute(plans: Sequence[Plan], *, quiet: bool) -> list[Plan]:
         f"{len(plans)} runs: {complete} complete and {len(diverged)} diverged (skipped), "
         f"{len(left)} to go"
     )
+    check_ready(left)
     with interruptible() as stop, reporter(len(left), quiet=quiet) as shown:
-        return execute_sweep(left, shown, stop)
+        failed = []
+        for plan, outcome in execute_each(left, shown, stop):
+            if isinstance(outcome, DitbenchError):
+                shown.failed(plan, outcome)
+                if not has_diverged(plan):
+                    failed.append(plan)
+    return failed
 
 
 def _check_chosen(plans: Sequence[Plan], sweeps: Sequence[Sweep], failed: Sequence[Plan]) -> None:

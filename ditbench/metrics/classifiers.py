@@ -183,6 +183,7 @@ class Cifar10Classifier(ShippedClassifier):
         *("dog", "frog", "horse", "ship", "truck"),
     )
     accepts = "32x32 RGB"
+    cpu_batch = 50
     shape = (3, 32, 32)
     network = Cifar10Net
     stored = torch.float16

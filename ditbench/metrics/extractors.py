@@ -6,7 +6,7 @@ Legend: N batch, C channels, H, W, F features, K classes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Self
@@ -39,6 +39,7 @@ class Extractor(nn.Module, ABC):
     class_order: ClassVar[tuple[int, ...] | None] = None  # of other logits, see `for_classes`
     classifies: ClassVar[bool] = True  # whether `extract` returns logits, of whatever classes
     accepts: ClassVar[str]  # the images that it accepts, in words
+    cpu_batch: ClassVar[int] = 500  # images that two CPU cores pass in about a second
     details: Mapping[str, str]  # where the features come from; recorded in `result.json`
 
     @classmethod
@@ -80,8 +81,11 @@ class Extractor(nn.Module, ABC):
     def extract(self, images: Tensor) -> Features:
         """The features of (N, C, H, W) uint8 images. Call the module instead of this method."""
 
-    def forward(self, images: Tensor) -> Features:
+    def forward(self, images: Tensor, passed: Callable[[int], None] | None = None) -> Features:
         """Compute the features of (N, C, H, W) uint8 images on the extractor's device.
+
+        `passed` receives the number of images after each pass of the network; on a CPU, a pass is
+        of `cpu_batch` images.
 
         Raises:
             TypeError: the images are not uint8: samples have to be quantised first.
@@ -89,11 +93,19 @@ class Extractor(nn.Module, ABC):
         """
         if images.dtype != torch.uint8:
             raise TypeError(f"features need uint8 images, got {images.dtype}")
+        N = len(images)
         self.check_shape(tuple(images.shape[1:]))
         # Autocast or TF32 of the caller would change these features, but not the cached ones.
         exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False), exact:
-            features, logits = self.extract(images)
+            parts = []
+            for part in images.split(self.cpu_batch if images.device.type == "cpu" else N):
+                parts.append(self.extract(part))
+                if passed is not None:
+                    passed(len(part))
+        features = torch.cat([part.features for part in parts])
+        given = [part.logits for part in parts if part.logits is not None]
+        logits = torch.cat(given) if given else None
         if logits is not None and self.class_order is not None:
             logits = logits[:, list(self.class_order)]
         return Features(features, logits)

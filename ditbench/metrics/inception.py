@@ -37,6 +37,7 @@ class InceptionV3(PhotographExtractor):
     name = "inception"
     title = "torch-fidelity's Inception-v3"
     num_features = 2048
+    cpu_batch = 4
     network = "Inception-v3 (torch-fidelity), layer 2048"
     resize = "299x299, bilinear as in TensorFlow 1, antialias=False"
 

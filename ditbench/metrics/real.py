@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,27 +25,40 @@ NEIGHBOURS = 5  # of precision, recall, density and coverage
 
 
 def real_statistics(
-    dataset: ImageDataset, extractor: Extractor, device: torch.device | str = "cpu"
+    dataset: ImageDataset,
+    extractor: Extractor,
+    device: torch.device | str = "cpu",
+    passed: Callable[[int], None] | None = None,
 ) -> RealStatistics:
     """The statistics of all images of a data set, from the cache if it has them.
 
-    The extractor is on `device`. Only rounding depends on the device.
+    The extractor is on `device`. Only rounding depends on the device. `passed` receives the number
+    of images after each pass of the network.
     """
-    directory = cache_directory()
-    if directory is None:
-        return compute_statistics(dataset.images, extractor, device)
+    path = cached_file(dataset, extractor)
+    if path is None:
+        return compute_statistics(dataset.images, extractor, device, passed=passed)
     key = {"dataset": dataset.digest, "extractor": extractor.digest, "revision": str(REVISION)}
-    name = f"real-{extractor.name}-{key['dataset'][:16]}-{key['extractor'][:16]}-{REVISION}"
-    path = directory / f"{name}.safetensors"
     if cached := read_tensors(path, key):
         return RealStatistics(int(cached.pop("count")), **cached)
-    statistics = compute_statistics(dataset.images, extractor, device)
+    statistics = compute_statistics(dataset.images, extractor, device, passed=passed)
     write_tensors(path, key, {**vars(statistics), "count": torch.tensor(statistics.count)})
     return statistics
 
 
+def cached_file(dataset: ImageDataset, extractor: Extractor) -> Path | None:
+    """The file of the cache for the statistics; None without a cache."""
+    directory = cache_directory()
+    name = f"real-{extractor.name}-{dataset.digest[:16]}-{extractor.digest[:16]}-{REVISION}"
+    return None if directory is None else directory / f"{name}.safetensors"
+
+
 def compute_statistics(
-    images: Tensor, extractor: Extractor, device: torch.device | str = "cpu", batch_size: int = 500
+    images: Tensor,
+    extractor: Extractor,
+    device: torch.device | str = "cpu",
+    batch_size: int = 500,
+    passed: Callable[[int], None] | None = None,
 ) -> RealStatistics:
     """The statistics of (N, C, H, W) uint8 images, without the cache."""
     F = extractor.num_features
@@ -55,7 +70,7 @@ def compute_statistics(
     position[order] = torch.arange(len(order))
     rows = torch.empty(len(order), F)
     for batch, places in zip(images.split(batch_size), position.split(batch_size), strict=True):
-        features = extractor(batch.to(device)).features.cpu()  # (N, F)
+        features = extractor(batch.to(device), passed).features.cpu()  # (N, F)
         rows[places[places >= 0]] = features[places >= 0]
         features = features.double()
         features_sum += features.sum(0)

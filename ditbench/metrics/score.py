@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -111,12 +111,21 @@ class Scorer:
         return [metric for group in self._groups for metric in group.metrics]
 
     @property
+    def extractors(self) -> list[Extractor]:
+        """Every extractor, each once."""
+        return [space.extractor for space in self._spaces]
+
+    @property
     def versions(self) -> dict[str, int]:
         """The version of each metric, by name, for `env.json`."""
         return {metric.name: metric.version for metric in self.metrics}
 
-    def update(self, images: Tensor, labels: Tensor) -> None:
+    def update(
+        self, images: Tensor, labels: Tensor, passed: Callable[[int], None] | None = None
+    ) -> None:
         """Add samples (N, C, H, W), quantised by `to_uint8`, and the requested classes (N,).
+
+        `passed` receives the number of images after each pass of the extractor.
 
         Raises:
             ValueError: the number of labels is not the number of images.
@@ -126,7 +135,7 @@ class Scorer:
             raise ValueError(f"{len(images)} images, but labels of shape {tuple(labels.shape)}")
         images, labels = images.to(self.device), labels.to(self._metric_device)
         for extractor, groups in groupby(self._groups, key=attrgetter("extractor")):
-            features, logits = extractor(images)
+            features, logits = extractor(images, passed)
             features = features.to(self._metric_device).double()
             if logits is not None:
                 logits = logits.to(self._metric_device)
@@ -146,7 +155,7 @@ class Scorer:
         if min(self._count, self.real.count) < 2:  # the fewest that have a covariance
             raise DitbenchError(
                 f"cannot score {self._count} samples against {self.real.count} real images",
-                "at least 2 of each are needed: --set eval.samples=2000",
+                "at least 2 of each are needed",
             )
         scores = {metric.name: metric.compute() for metric in self.metrics}
         for name, score in scores.items():

@@ -92,6 +92,12 @@ class ExternalBlock:
             raise DitbenchError(f"{self.defined_at} does not define forward(self, x, c)", _EXAMPLE)
         return found
 
+    def is_below(self, directory: Path) -> bool:
+        """Whether its location is a file in a directory, or below it."""
+        if not _is_file(self._container):
+            return False
+        return directory.resolve() in Path(self._container).resolve().parents
+
     @cached_property
     def source(self) -> bytes:
         """The file that the class is in, as it was imported.

@@ -17,6 +17,7 @@ from ditbench.plugins.user_traceback import user_traceback
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint  # slow to import
+    from pathlib import Path
 
     from ditbench.models.blocks.base import Block
     from ditbench.models.sizes import ModelSize
@@ -96,17 +97,28 @@ def external_block(name: str) -> ExternalBlock | None:
     return _EXTERNAL.get(check_block(name))
 
 
-def restore_block(name: str, location: str, sha256: str, copy: str) -> None:
+def restore_block(name: str, location: str, sha256: str, copy: Path, *, trust: bool) -> None:
     """Look up the block of a recorded run, whose directory has a copy of its source.
 
+    Without `trust` this is the file that was trained: someone else may have made the run directory,
+    and what lies in it. With `trust` it is the copy.
+
     Raises:
-        DitbenchError: the file is gone or has changed.
+        DitbenchError: the file is gone or has changed; the copy is missing or is not what the run
+            was trained with.
     """
-    hint = f"{copy} is a copy of what it was: put it back there"
+    if trust:
+        hint = "copy the run directory again from where it was made"
+    else:
+        hint = f"{copy} is a copy of what it was: read it, then pass --trust to execute it"
     try:
+        if trust:
+            location = parse_location(f"{copy}:{location.rpartition(':')[2]}")
         if parse_location(location) != location:  # relative to some working directory
             raise DitbenchError(f"{location} is not an absolute path")
         block = ExternalBlock(name, location)
+        if not trust and block.is_below(copy.parent):
+            raise DitbenchError(f"{location} lies in the run directory")
         now = block.sha256
     except DitbenchError as error:
         raise DitbenchError(f"the code of {name} is gone: {error.message}", hint) from error

@@ -103,6 +103,7 @@ FACTS = (
     Fact("samples_per_second", "float64", "result"),
     Fact("peak_memory_bytes", "float64", "result", title="Peak mem (MiB)", text=decimals(0, 2**-20),
          best="low"),
+    Fact("skipped_updates", "int64", "result"),
     Fact("loss_spike", "float64"),
     Fact("loss_spike_step", "float64"),
     Fact("metrics", keys=("metrics.extra", "metrics.also")),

@@ -80,6 +80,15 @@ def spikes(seeds: Mapping[str, Sequence[int]], runs: int, worst: float, *, clipp
     )
 
 
+def skipped_updates(shares: Mapping[str, float], runs: int) -> str:
+    """In how many runs updates were skipped, and the largest share of them by block."""
+    worst = ", ".join(f"{block} up to {share:.2g}" for block, share in shares.items())
+    return (
+        f"{runs} run{'s' * (runs > 1)} skipped updates, because loss or gradient were not finite "
+        f"(share of all updates: {worst}): fewer updates than the budget shaped these models."
+    )
+
+
 def order_by_rate(leaders: Mapping[float, str]) -> str:
     """Which block leads at which learning rate; empty for no leaders."""
     if not leaders:

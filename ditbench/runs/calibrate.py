@@ -1,4 +1,4 @@
-"""An estimate of how long a run takes, from about a second of training and sampling."""
+"""An estimate of how long a run takes, from a few seconds of training, sampling and scoring."""
 
 from __future__ import annotations
 
@@ -6,23 +6,35 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from statistics import median
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from ditbench.runs.evaluate import time_sampling
+from ditbench.metrics.real import cached_file
+from ditbench.runs.evaluate import passes_per_image, time_sampling, time_scoring
 from ditbench.runs.labels import balanced_labels
 from ditbench.runs.plan import Plan, build_trainer
+from ditbench.runs.ready import check_ready
 from ditbench.runs.runtime_errors import training_errors
+from ditbench.runs.speed import Speed
 from ditbench.training import graph
 from ditbench.training.stopwatch import synchronize
-from ditbench.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from ditbench.metrics.extractors import Extractor
+    from ditbench.training.trainer import Trainer
 
 # Updates before the clock starts, so that loading kernels and capturing a graph are not timed.
 WARM_UP = graph.WARM_UP + 2
 # How long to time updates, and the least number of parts of that time.
 SECONDS = 0.8
 LEAST_PARTS = 3
-# Sampling is timed with these numbers of steps; the difference gives the time per step.
-FEW_STEPS, MORE_STEPS = 1, 3
+# On a CPU, where time grows with the images of a batch: the first number of images, which is
+# doubled until a batch of them takes this many seconds.
+FEW_IMAGES = 4
+LONG_ENOUGH = 0.25
+# Sampling on a GPU is timed with these numbers of steps, both of them with CUDA graphs recorded;
+# the difference gives the time per step.
+FEW_STEPS, MORE_STEPS = WARM_UP, 3 * WARM_UP
+CPU_STEPS = 1
 TIMES = (
     "seconds_per_step",
     "expected_train_seconds",
@@ -31,34 +43,38 @@ TIMES = (
 )
 
 
-class Speed(NamedTuple):
-    """The speed of one model on one device."""
-
-    seconds_per_step: float  # of training, the median
-    seconds_per_evaluation: float  # sampling only
-    seconds_of_final: float = 0.0  # the draws that the final score adds
-
-
 def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """Yield cost, amounts and times of each run, from step 0, without compiling and scoring.
+    """Yield cost, amounts and times of each run, from step 0, without compiling.
 
     Seeds and learning rates of one configuration share a calibration, which `say` announces.
-    `estimated`: steps, images and FLOPs follow from it. Times are None for a complete run.
+    `estimated`: steps, images and FLOPs follow from it. Times are None for a complete run. The
+    first run that needs them makes the statistics of the real images.
 
     Raises:
-        DitbenchError: exit code 1, if memory does not suffice or torch cannot compile.
+        DitbenchError: exit code 1, if memory does not suffice or torch cannot compile; what
+            `check_ready` raises.
     """
     speeds: dict[str, Speed] = {}
+    scoring: dict[str, float] = {}  # seconds per image, by features
+    extractors = check_ready(plans)
     for run in plans:
+        metrics, preparation = run.config.metrics, 0.0
         if complete := run.directory.is_complete():
             expected = {"steps": run.directory.read_result()["steps"], **dict.fromkeys(TIMES)}
         else:
+            features = (metrics.features, *metrics.further)
+            for name in features:
+                if name not in scoring:
+                    new = extractors[name]
+                    scoring[name] = time_scoring([new], run.dataset.images, run.device)
+                    preparation += _statistics(run, new, scoring[name])
+            per_score = sum(scoring[name] for name in features)
             # Speed does not depend on the rate, nor the fingerprint on the seed.
             fingerprint = run.config.with_values(train__lr=1.0).fingerprint
             if fingerprint not in speeds:
                 say(f"calibrating {run.config.block} on {run.device}")
-                speeds[fingerprint] = calibrate(run)
-            expected = _expected(run, speeds[fingerprint])
+                speeds[fingerprint] = calibrate(run, per_score)
+            expected = _expected(run, speeds[fingerprint], preparation)
         yield {
             "block": run.config.block,
             **run.cost.as_dict(),
@@ -77,21 +93,63 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
         }
 
 
-def _expected(run: Plan, speed: Speed) -> dict[str, Any]:
+def _statistics(run: Plan, extractor: Extractor, per_score: float) -> float:
+    """Seconds to compute the statistics of the real images, unless they are in the cache."""
+    path = cached_file(run.dataset, extractor)
+    return 0.0 if path is not None and path.is_file() else len(run.dataset) * per_score
+
+
+def _expected(run: Plan, speed: Speed, preparation: float) -> dict[str, Any]:
     steps = run.budget.steps
     if steps is None:
-        steps = max(len(run.budget.marks), round(run.budget.amount / speed.seconds_per_step))
-    train = steps * speed.seconds_per_step
-    evaluate = len(run.budget.marks) * speed.seconds_per_evaluation + speed.seconds_of_final
-    times = (speed.seconds_per_step, train, evaluate, train + evaluate)
+        steps = max(len(run.budget.marks), round(run.budget.amount / speed.per_step))
+    train = steps * speed.per_step
+    evaluations = len(run.budget.marks) * speed.of_evaluation(run) + speed.of_final(run)
+    evaluate = preparation + evaluations
+    times = (speed.per_step, train, evaluate, train + evaluate)
     return {"steps": steps, **dict(zip(TIMES, times, strict=True))}
 
 
-def calibrate(run: Plan) -> Speed:
+def calibrate(run: Plan, per_score: float) -> Speed:
     """Time training and sampling of one planned run, with a model that is discarded."""
     with training_errors(run):
         trainer = build_trainer(run)
-        return Speed(_time_updates(trainer), *_time_evaluations(run, trainer))
+        # What is compiled or recorded has batches of one size.
+        growing = run.device.type == "cpu" and not run.backend.compiles
+        per_step = (_growing_updates if growing else _time_updates)(trainer)
+        return Speed(per_step, _time_pass(run, trainer), per_score)
+
+
+def _growing_updates(trainer: Trainer) -> float:
+    """Seconds per update on a CPU; of slow ones, extrapolated from smaller batches."""
+    whole = trainer.batches.batch_size
+
+    def update(images: int) -> float:
+        trainer.batches.batch_size = images
+        return _time(trainer, 1)
+
+    seconds, images = _grow(update, whole)
+    return seconds if images < whole else _time_updates(trainer)
+
+
+def _grow(measure: Callable[[int], float], whole: int) -> tuple[float, int]:
+    """Seconds of a whole batch, and of how many images the largest that was measured was.
+
+    The time of a batch is taken to be a line through those of the last two numbers of images.
+    """
+    images, before = min(FEW_IMAGES, whole), (0, 0.0)
+    measure(images)  # allocates memory
+    while True:
+        seconds = measure(images)
+        if seconds >= LONG_ENOUGH or images == whole:
+            break
+        before, images = (images, seconds), min(2 * images, whole)
+    if images < whole:
+        seconds = min(seconds, measure(images))  # another process may have disturbed the first
+    slope = max(0.0, seconds - before[1]) / (images - before[0])
+    line = seconds + slope * (whole - images)
+    # A disturbed measurement may give too steep a line: an image of a larger batch takes no longer.
+    return min(line, seconds * whole / images), images
 
 
 def _time_updates(trainer: Trainer) -> float:
@@ -115,20 +173,20 @@ def _time(trainer: Trainer, updates: int) -> float:
     return time.perf_counter() - started
 
 
-def _time_evaluations(run: Plan, trainer: Trainer) -> tuple[float, float]:
-    """Seconds of sampling per evaluation and for the final score.
-
-    They are extrapolated from one batch and a few steps.
-    """
+def _time_pass(run: Plan, trainer: Trainer) -> float:
+    """Seconds of one image and one pass in sampling, from one batch and few steps."""
     config = run.config.eval
     labels = balanced_labels(min(config.batch_size, config.samples), run.dataset.num_classes)
-    sample = partial(time_sampling, trainer.ema.model, run, labels)
-    sample(FEW_STEPS)
-    few, more = sample(FEW_STEPS), sample(MORE_STEPS)
-    slope = max(0.0, more - few) / (MORE_STEPS - FEW_STEPS)
-    batches = config.samples / len(labels)
-
-    def seconds(steps: int) -> float:
-        return batches * (few + slope * (steps - FEW_STEPS))
-
-    return seconds(config.sampling_steps), config.extra_draws * seconds(config.steps_of_final)
+    sample = partial(time_sampling, trainer.ema.model, run)
+    passes = passes_per_image(config) / config.sampling_steps  # of one step
+    passes *= 1 if config.cfg_scale == 1 else 2
+    if run.device.type == "cpu":
+        seconds, _ = _grow(lambda images: sample(labels[:images], CPU_STEPS), len(labels))
+        return seconds / (CPU_STEPS * passes * len(labels))
+    few, more = min(FEW_STEPS, config.sampling_steps), min(MORE_STEPS, config.sampling_steps)
+    sample(labels, few)
+    seconds = sample(labels, few)
+    if more == few:
+        return seconds / (few * passes * len(labels))
+    slope = max(0.0, sample(labels, more) - seconds) / (more - few)
+    return slope / (passes * len(labels))

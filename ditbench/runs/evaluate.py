@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,14 +18,23 @@ from ditbench.metrics.real import real_statistics
 from ditbench.models.dit import DiT
 from ditbench.runs.labels import scored_labels
 from ditbench.seeds import generator
+from ditbench.training.backlog import Backlog
 from ditbench.training.graph import GraphPerShape
 from ditbench.training.precision import bf16_weights, mixed_precision
+from ditbench.training.repair import repaired
+from ditbench.training.stop import StopRequest
 from ditbench.training.stopwatch import synchronize
 
 if TYPE_CHECKING:
+    from ditbench.config.schema import EvalConfig
+    from ditbench.data.dataset import ImageDataset
+    from ditbench.metrics.extractors import Extractor
+    from ditbench.metrics.metric import RealStatistics
     from ditbench.metrics.score import Scorer
     from ditbench.runs.plan import Plan, Task
-    from ditbench.training.stop import StopRequest
+
+# The most images from which the speed of an extractor is estimated.
+MOST_TIMED = 64
 
 
 @dataclass(frozen=True)
@@ -45,27 +55,32 @@ def evaluate(run: Plan, scorer: Scorer, model: DiT, stop: StopRequest, draw: int
     noise of its own; draw 0 is that of the evaluations along the way.
 
     Raises:
-        Stopped: between two batches, if a stop was requested.
+        Stopped: between two passes of a network, if a stop was requested.
     """
     started = time.perf_counter()
     config = run.config.eval
     labels = scored_labels(config.labels, config.samples, run.dataset)
-    samples = sample_images(model, run, labels, stop, draw)
+    sample = partial(sample_images, model, run, labels, stop, draw)
+    # The first evaluation compiles the model for its batches.
+    samples = repaired(sample) if run.backend.compiles else sample()
     synchronize(run.device)
     sampling_seconds = time.perf_counter() - started
     scorer.reset()
+    stop.begin("scoring", len(samples) * len(scorer.extractors))
     batches = (samples.split(config.batch_size), labels.split(config.batch_size))
     for images, asked in zip(*batches, strict=True):
-        stop.check()
-        scorer.update(images.to(run.device), asked.to(run.device))
-    metrics = scorer.compute()
+        scorer.update(images.to(run.device), asked.to(run.device), stop.advance)
+    metrics = stop.wait_for(scorer.compute)
     return Evaluation(metrics, samples, labels, time.perf_counter() - started, sampling_seconds)
 
 
-def create_scorer(run: Plan, begun: Mapping[str, int] | None = None) -> Scorer:
+def create_scorer(
+    run: Plan, begun: Mapping[str, int] | None = None, stop: StopRequest | None = None
+) -> Scorer:
     """The scorer of a run; `begun` are the metrics of a run to be resumed, see `choose`.
 
     Raises:
+        Stopped: between two passes of an extractor, if a stop was requested.
         DitbenchError: an extractor's weights are missing or damaged.
     """
     # Imported here: torchmetrics takes seconds to import, and a dry run does not need it.
@@ -83,13 +98,17 @@ def create_scorer(run: Plan, begun: Mapping[str, int] | None = None) -> Scorer:
         create_extractor(name, named, metrics.inception_weights, device)
         for name in (metrics.features, *also)
     ]
-    main, *others = (
-        Space(extractor, real_statistics(dataset, extractor, device)) for extractor in extractors
-    )
+    stop = StopRequest() if stop is None else stop
+
+    def statistics(images: ImageDataset, extractor: Extractor) -> RealStatistics:
+        stop.begin("real statistics", len(images))
+        return real_statistics(images, extractor, device, stop.advance)
+
+    main, *others = (Space(each, statistics(dataset, each)) for each in extractors)
     held_out = None
     wanted = begun is None or any(name.endswith(HELD_OUT_SUFFIX) for name in begun)
     if wanted and dataset.held_out is not None:
-        held_out = real_statistics(dataset.held_out, main.extractor, device)
+        held_out = statistics(dataset.held_out, main.extractor)
     return Scorer(
         main.extractor,
         main.real,
@@ -130,7 +149,7 @@ def sample_images(
     depends on the device and on `eval.batch_size`, too. Both are the same for every block.
 
     Raises:
-        Stopped: between two batches, if a stop was requested.
+        Stopped: between two passes of the model, if a stop was requested.
         NanSamples: exit code 1, if samples contain NaN.
     """
     config, dataset, device = task.config, task.dataset, next(model.parameters()).device
@@ -139,10 +158,12 @@ def sample_images(
     start = generator(config.seed, "eval", "noise", *number)
     ancestral = generator(config.seed, "eval", "ancestral", *number, device=device)
     images = []
+    stop = StopRequest() if stop is None else stop
+    batches = labels.split(config.eval.batch_size)
     with _network(model, device, config.train.precision) as network:
-        for asked in labels.split(config.eval.batch_size):
-            if stop is not None:
-                stop.check()
+        network = _in_parts(network, device, stop)
+        stop.begin("sampling", len(batches) * passes_per_image(config.eval))
+        for asked in batches:
             noise = torch.randn(len(asked), *shape, generator=start)
             x = task.objective.sample(
                 network,
@@ -158,12 +179,48 @@ def sample_images(
     return torch.cat(images).cpu()
 
 
+def passes_per_image(config: EvalConfig) -> int:
+    """How often the model is called to sample a batch."""
+    return config.sampling_steps * (2 if config.sampler == "heun" else 1)
+
+
+def _in_parts(
+    network: Callable[..., Tensor], device: torch.device, stop: StopRequest
+) -> Callable[..., Tensor]:
+    """A model after each call of which a stop is checked; a GPU's queue stays short."""
+    backlog = Backlog(device)
+
+    def call(*inputs: Tensor) -> Tensor:
+        output = network(*inputs)
+        backlog.launched()
+        stop.advance()
+        return output
+
+    return call
+
+
 def time_sampling(model: DiT, task: Task, labels: Tensor, steps: int) -> float:
     """Seconds of sampling with so many steps. Moving samples to the CPU synchronizes."""
     started = time.perf_counter()
     config = task.config.with_values(eval__sampling_steps=steps)
     sample_images(model, replace(task, config=config), labels)
     return time.perf_counter() - started
+
+
+def time_scoring(extractors: Iterable[Extractor], images: Tensor, device: torch.device) -> float:
+    """Seconds per image of all extractors, from a few of the images (N, C, H, W) uint8."""
+    return sum(_time_extractor(each, images, device) for each in extractors)
+
+
+def _time_extractor(extractor: Extractor, images: Tensor, device: torch.device) -> float:
+    few = images[: min(MOST_TIMED, extractor.cpu_batch)].to(device)
+    if device.type == "cuda":
+        extractor(few)  # loads kernels
+    synchronize(device)
+    started = time.perf_counter()
+    extractor(few)
+    synchronize(device)
+    return (time.perf_counter() - started) / len(few)
 
 
 @contextmanager

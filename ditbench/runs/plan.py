@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from ditbench.config import RunConfig
     from ditbench.objectives.base import Objective
 
+# The fewest real images that have a covariance.
+LEAST_IMAGES = 2
+
 
 @dataclass(frozen=True)
 class Task:
@@ -167,6 +170,11 @@ def _check_data(config: RunConfig, dataset: ImageDataset) -> None:
         raise DitbenchError(
             f"the images of '{dataset.name}' differ from those this configuration was made for",
             "remove data.digest from the configuration to train on other images",
+        )
+    if len(dataset) < LEAST_IMAGES:
+        raise DitbenchError(
+            f"'{dataset.name}' has {len(dataset)} image, and FID needs at least {LEAST_IMAGES}",
+            "add images",
         )
     if config.train.batch_size > len(dataset):
         raise DitbenchError(

@@ -9,11 +9,13 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from ditbench.errors import DitbenchError, one_line
+from ditbench.plugins.user_traceback import BlockError
 from ditbench.rundir import metric_suffix
+from ditbench.runs.speed import Remaining, clock
 from ditbench.training.budget import Budget, plain
 
 if TYPE_CHECKING:
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
 # The least time between two lines of the training log where there is no terminal.
 SECONDS_BETWEEN_LINES = 5.0
+# Other work than training is silent for so long.
+SECONDS_TO_FIRST_LINE = 2.0
+# The work that makes up an evaluation.
+EVALUATION = ("sampling", "scoring")
 
 
 class Reporter:
@@ -29,6 +35,15 @@ class Reporter:
 
     This one prints warnings and failures on stderr, and results on stdout.
     """
+
+    def preparing(self, plan: Plan) -> None:
+        """What a run needs is being made: a feature extractor, statistics, a compiled model."""
+
+    def timed_scoring(self, seconds: float) -> None:
+        """The extractor takes so many seconds per image."""
+
+    def working(self, activity: str, done: int, parts: int) -> None:
+        """So many parts of some work between two steps are done."""
 
     def started(self, plan: Plan, step: int, seconds: float) -> None:
         """A run starts, at step 0 or, with its seconds of training so far, at a checkpoint."""
@@ -52,6 +67,9 @@ class Reporter:
     def failed(self, plan: Plan, error: DitbenchError) -> None:
         """The run ended in an error; the other runs continue."""
         self.close()
+        if isinstance(error, BlockError):
+            for line in error.traceback_text.splitlines():
+                self._print_error(line)
         self._print_error(f"failed: {plan.label}: {error.message}")
 
     def close(self) -> None:
@@ -70,17 +88,31 @@ class _Progress(Reporter):
 
     budget: Budget
     label: str
+    remaining: Remaining
     number = 0
+    _plan: Plan | None = None
+    _per_score = 0.0
 
     def __init__(self, console: Console, runs: int) -> None:
         self.console = console
         self.runs = runs
 
+    def timed_scoring(self, seconds: float) -> None:
+        """Keep it, to know how long evaluations take."""
+        self._per_score = seconds
+
     def _next(self, plan: Plan) -> None:
+        if plan is self._plan:  # it was prepared before it started
+            return
+        self._plan = plan
         self.number += 1
         place = f"[{self.number}/{self.runs}] " if self.runs > 1 else ""
         self.label = place + plan.label
         self.budget = plan.budget
+
+    def _start(self, plan: Plan, step: int, seconds: float) -> None:
+        self._next(plan)
+        self.remaining = Remaining(plan, step, seconds, self._per_score)
 
     def _position(self, step: int, seconds: float) -> float:
         return self.budget.position(step, lambda: seconds)
@@ -91,9 +123,27 @@ class Lines(_Progress):
 
     last_line = 0.0
 
+    def preparing(self, plan: Plan) -> None:
+        """Name the run."""
+        self._next(plan)
+
+    def working(self, activity: str, done: int, parts: int) -> None:
+        """Print how far it is, after two seconds and then every few seconds."""
+        now = time.monotonic()
+        if activity in EVALUATION:
+            self.remaining.evaluating()
+        if not done:  # the first line is nearer than the later ones
+            self.last_line = now - SECONDS_BETWEEN_LINES + SECONDS_TO_FIRST_LINE
+        elif now - self.last_line > SECONDS_BETWEEN_LINES and done < parts:
+            self.last_line = now
+            eta = ""
+            if activity in EVALUATION:
+                eta = f"  ETA {clock(self.remaining.read())}"
+            self._line(f"{activity} {done}/{parts}{eta}")
+
     def started(self, plan: Plan, step: int, seconds: float) -> None:
         """Print what is trained, and for how long."""
-        self._next(plan)
+        self._start(plan, step, seconds)
         self.last_line = time.monotonic()
         unit, position = plan.budget.unit, plain(self._position(step, seconds))
         start = f"from {unit} {position} of" if step else "for"
@@ -104,22 +154,24 @@ class Lines(_Progress):
 
     def logged(self, row: Logged) -> None:
         """Print loss, speed and remaining time, every few seconds."""
+        self.remaining.trained(row.step, row.seconds)
         if time.monotonic() - self.last_line <= SECONDS_BETWEEN_LINES:
             return
         self.last_line = time.monotonic()
         position = self._position(row.step, row.seconds)
-        remaining = row.seconds * max(0.0, self.budget.amount / position - 1)
         self._line(
             f"{self._place(position)}  loss {row.loss:.4f}  "
-            f"{row.step / row.seconds:.1f} it/s  ETA {remaining:.0f} s"
+            f"{row.step / row.seconds:.1f} it/s  ETA {clock(self.remaining.read())}"
         )
 
     def evaluated(self, row: dict[str, Any]) -> None:
         """Print the metrics."""
+        self.remaining.evaluated(row["eval_seconds"])
         self._line(f"{self._place(self._position(row['step'], row['seconds']))}  {describe(row)}")
 
     def scoring(self, draws: int, steps: int) -> None:
         """Print what the final score needs."""
+        self.remaining.finishing(draws)
         self._line(f"final score: {_draws(draws, steps)}")
 
     def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
@@ -141,8 +193,9 @@ class Bars(_Progress):
     """Draws a live bar per run, in 80 columns; results are printed between two bars."""
 
     progress: Progress
+    training = ""  # the state of training in the last row
 
-    def started(self, plan: Plan, step: int, seconds: float) -> None:
+    def preparing(self, plan: Plan) -> None:
         """Start a new bar."""
         self._next(plan)
         self.progress = Progress(
@@ -150,26 +203,49 @@ class Bars(_Progress):
             BarColumn(bar_width=None),
             _column("{task.fields[place]}", "green", justify="right"),
             _column("{task.fields[state]}"),
-            TimeRemainingColumn(compact=True),
+            _column("{task.fields[eta]}", "yellow"),
             _column("{task.fields[metrics]}", "cyan"),
             console=self.console,
         )
-        label = one_line(self.label)
-        self.progress.add_task(label, total=self.budget.amount, place="", state="", metrics="")
-        self._reach(step, seconds)
+        self.progress.add_task(
+            one_line(self.label),
+            total=self.budget.amount,
+            place="",
+            state="",
+            eta="",
+            metrics="",
+        )
         self.progress.start()
+
+    def working(self, activity: str, done: int, parts: int) -> None:
+        """Show how far it is."""
+        self._update(state=f"{activity} {done}/{parts}")
+        if activity in EVALUATION:
+            self.remaining.evaluating()
+            self._update(eta=clock(self.remaining.read()))
+
+    def started(self, plan: Plan, step: int, seconds: float) -> None:
+        """Show where the run starts."""
+        if plan is not self._plan:
+            self.preparing(plan)
+        self._start(plan, step, seconds)
+        self._reach(step, seconds)
 
     def logged(self, row: Logged) -> None:
         """Move the bar."""
-        self._update(state=f"{row.step / row.seconds:.1f} it/s  loss {row.loss:.3f}")
+        self.remaining.trained(row.step, row.seconds)
+        self.training = f"{row.step / row.seconds:.1f} it/s  loss {row.loss:.3f}"
+        self._update(state=self.training, eta=clock(self.remaining.read()))
         self._reach(row.step, row.seconds)
 
     def evaluated(self, row: dict[str, Any]) -> None:
         """Show FID."""
-        self._update(metrics=fid(row))
+        self.remaining.evaluated(row["eval_seconds"])
+        self._update(state=self.training, metrics=fid(row))
 
     def scoring(self, draws: int, steps: int) -> None:
         """Say that the final score is being made."""
+        self.remaining.finishing(draws)
         self._update(state=_draws(draws, steps))
 
     def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
@@ -230,4 +306,13 @@ def sentence(result: dict[str, Any]) -> str:
         f"{result['block']}, seed {result['seed']}: {describe(final)} "
         f"({final['features']} features) after {result['steps']:,} steps, "
         f"{result['train_seconds']:.3g} s of training on {result['device']}."
+        f"{_skipped(result)}"
     )
+
+
+def _skipped(result: dict[str, Any]) -> str:
+    """Which updates of a run with `train.on_nonfinite=skip` were not made; empty for none."""
+    skipped, steps = result.get("skipped_updates", 0), result["steps"]
+    if not skipped:
+        return ""
+    return f" {skipped:,} of {steps:,} updates were skipped: loss or gradient were not finite."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import torch
 from ditbench.config import read_toml
 from ditbench.data import recorded
 from ditbench.data.dataset import NanSamples
-from ditbench.errors import DitbenchError
+from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import read_json
 from ditbench.plugins.lookup import external_block, package_of
 from ditbench.rundir import RunDirectory, metric_suffix
@@ -24,6 +25,7 @@ from ditbench.runs.evaluate import (
     evaluate,
     metrics_asked,
     sample_images,
+    time_scoring,
 )
 from ditbench.runs.lock import locked
 from ditbench.runs.memory import PeakMemory
@@ -33,6 +35,7 @@ from ditbench.runs.runtime_errors import training_errors
 from ditbench.runs.sample import GRID_ROWS, first_classes, save_run_grid
 from ditbench.training.checkpoint import Saver, resume
 from ditbench.training.nonfinite import Diverged
+from ditbench.training.repair import repaired
 from ditbench.training.stop import Stopped, StopRequest
 from ditbench.training.trainer import Logged, Trainer
 
@@ -59,13 +62,20 @@ def execute(
     stop.check()  # between two runs
     if not directory.is_complete():
         # Missing weights of a feature extractor are found before anything is written.
-        with training_errors(run):
-            scorer = create_scorer(run, begun.begun_metrics(directory))
+        stop.show = reporter.working
+        reporter.preparing(run)
+        with training_errors(run), stop.at_once():
+            scorer = create_scorer(run, begun.begun_metrics(directory), stop)
+            reporter.timed_scoring(time_scoring(scorer.extractors, run.dataset.images, run.device))
         with locked(directory.lock):
             # Another process may have completed the run in the meantime.
             if not directory.is_complete():
-                with training_errors(run):
-                    result = _train(run, scorer, reporter, stop)
+                try:
+                    with training_errors(run):
+                        result = _train(run, scorer, reporter, stop)
+                except DitbenchError as error:
+                    error.exit_code = EXIT_FAILED  # 2 would say that nothing was written
+                    raise
                 directory.finish(result)
                 reporter.finished(run, result, reused=False)
                 return result
@@ -76,10 +86,11 @@ def execute(
 
 def _train(run: Plan, scorer: Scorer, reporter: Reporter, stop: StopRequest) -> dict[str, Any]:
     """Train and evaluate, from the last checkpoint if there is one; returns the result."""
-    _rehearse(run)
-    memory = PeakMemory(run.device)
-    memory.start()
-    trainer = build_trainer(run)
+    with stop.at_once():
+        _rehearse(run, stop)
+        memory = PeakMemory(run.device)
+        memory.start()
+        trainer = build_trainer(run)
     stop.check()  # before anything is written
     _open(run, trainer, scorer, reporter)
     reporter.started(run, trainer.step, trainer.seconds)
@@ -111,12 +122,22 @@ def _train(run: Plan, scorer: Scorer, reporter: Reporter, stop: StopRequest) -> 
     return _result(run, trainer, scorer, memory)
 
 
-def _rehearse(run: Plan) -> None:
+def _rehearse(run: Plan, stop: StopRequest) -> None:
     """Make some updates with a model that is discarded: compiling is not counted as training."""
     if updates := run.rehearsal:
-        trainer = build_trainer(run)
-        for _ in range(updates):
-            trainer.update()
+        rehearse = partial(_update, run, updates, stop)
+        if run.backend.compiles:
+            repaired(rehearse)
+        else:
+            rehearse()
+
+
+def _update(run: Plan, updates: int, stop: StopRequest) -> None:
+    trainer = build_trainer(run)
+    stop.begin("compiling" if run.backend.compiles else "warming up", updates)
+    for _ in range(updates):
+        trainer.update()
+        stop.advance()
 
 
 def _open(run: Plan, trainer: Trainer, scorer: Scorer, reporter: Reporter) -> None:

@@ -23,6 +23,7 @@ from ditbench.rundir import RunDirectory
 from ditbench.runs.environment import select_device
 from ditbench.runs.evaluate import sample_images
 from ditbench.runs.plan import Task, build_model, build_objective
+from ditbench.runs.ready import check_writable
 from ditbench.training.checkpoint import load_ema
 
 # The most pixels of a grid: 8192 x 8192.
@@ -44,12 +45,13 @@ def sample_grid(
     per_class: int,
     settings: dict[str, Any],
     device_name: str,
+    trust: bool = False,
 ) -> list[str]:
     """Draw `per_class` images of each class and write them as a PNG grid, one column per class.
 
     Classes are names or labels, see `find_classes`; without any, these are the first ten. A setting
-    (see `RunConfig.with_values`) that is None stays that of the run. Returns the names of the
-    classes.
+    (see `RunConfig.with_values`) that is None stays that of the run. `trust` is needed to execute
+    the copy of an external block in the run. Returns the names of the classes.
 
     Raises:
         DitbenchError: no run or checkpoint; an external block is missing or has changed; the run
@@ -57,7 +59,7 @@ def sample_grid(
     """
     directory = RunDirectory(run)
     given = {key: value for key, value in settings.items() if value is not None}
-    recorded = _read_config(directory)
+    recorded = _read_config(directory, trust=trust)
     config = recorded.with_values(**{"eval__sampling_steps": recorded.eval.steps_of_final} | given)
     device = select_device(device_name)
     dataset, changed = _images(directory, config)
@@ -75,6 +77,7 @@ def sample_grid(
     sampler = None if config.eval.sampler == "auto" else config.eval.sampler
     objective.check_sampling(sampler, config.eval.sampling_steps)
     task = Task(config, dataset, objective, device)
+    check_writable(output)
     with block_errors(config.block, EXIT_FAILED):
         model = build_model(task).eval()
         _load(directory, model, changed)
@@ -114,7 +117,7 @@ def _load(directory: RunDirectory, model: DiT, changed: bool) -> None:  # noqa: 
         ) from error
 
 
-def _read_config(directory: RunDirectory) -> RunConfig:
+def _read_config(directory: RunDirectory, *, trust: bool) -> RunConfig:
     if not directory.config.is_file():
         raise DitbenchError(
             f"{directory.path} is not a run directory: it has no config.toml",
@@ -128,7 +131,8 @@ def _read_config(directory: RunDirectory) -> RunConfig:
     config = validate(read_toml(directory.config))
     origin = config.strategy
     if origin.location is not None and origin.sha256 is not None:
-        restore_block(config.block, origin.location, origin.sha256, str(directory.strategy))
+        copy = directory.strategy
+        restore_block(config.block, origin.location, origin.sha256, copy, trust=trust)
     return config
 
 

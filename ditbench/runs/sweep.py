@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ditbench.config import RunConfig
 from ditbench.errors import DitbenchError
@@ -66,20 +66,18 @@ def has_diverged(plan: Plan) -> bool:
     return plan.directory.failure.is_file() and not plan.directory.is_complete()
 
 
-def execute_sweep(plans: Sequence[Plan], reporter: Reporter, stop: StopRequest) -> list[Plan]:
-    """Train and evaluate each run; a run that fails does not stop the others.
+def execute_each(
+    plans: Sequence[Plan], reporter: Reporter, stop: StopRequest
+) -> Iterator[tuple[Plan, dict[str, Any] | DitbenchError]]:
+    """Train and evaluate each run; yields it with its result, or with the error that ended it.
 
-    Returns the runs that failed and have not diverged, which the next sweep repeats.
+    A run that fails does not stop the others.
 
     Raises:
         Stopped: a stop was requested; the run is saved.
     """
-    failed = []
     for plan in plans:
         try:
-            execute(plan, reporter, stop)
+            yield plan, execute(plan, reporter, stop)
         except DitbenchError as error:
-            reporter.failed(plan, error)
-            if not has_diverged(plan):
-                failed.append(plan)
-    return failed
+            yield plan, error

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ditbench.training.repair import repaired
+
 if TYPE_CHECKING:
     from ditbench.models.dit import DiT
     from ditbench.objectives.base import Objective
@@ -36,7 +38,7 @@ def unavailable_reason(device: torch.device) -> str | None:
     """Why torch cannot compile for a device, in one line; None if it can: it is tried out."""
     try:
         _configure()
-        torch.compile(_increment, dynamic=False)(torch.zeros(8, device=device))
+        repaired(lambda: torch.compile(_increment, dynamic=False)(torch.zeros(8, device=device)))
     except Exception as error:  # whatever a toolchain lacks: headers, room for files ...
         return reason_of(error)
     return None

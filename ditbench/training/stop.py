@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any, TypeVar
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Seconds between two looks for a stop while another thread computes.
+GLANCE = 0.1
+
+
+T = TypeVar("T")
 
 
 class Stopped(Exception):  # noqa: N818 (not an error)
@@ -20,9 +26,16 @@ class Stopped(Exception):  # noqa: N818 (not an error)
 
 
 class StopRequest:
-    """Whether the process was asked to stop. Loops check it between two steps."""
+    """Whether the process was asked to stop. Loops check it between two parts of their work.
+
+    Attributes:
+        show: receives what is being done, how many of its parts are done, and of how many.
+    """
 
     number: int | None = None  # of the first signal
+    show: Callable[[str, int, int], None] | None = None
+    _at_once = False
+    _activity, _done, _parts = "", 0, 0
 
     def __bool__(self) -> bool:
         return self.number is not None
@@ -32,11 +45,53 @@ class StopRequest:
         if self.number is not None:
             raise Stopped(self.number)
 
+    def begin(self, activity: str, parts: int) -> None:
+        """Work of so many parts begins, after a `check`."""
+        self._activity, self._done, self._parts = activity, 0, parts
+        self.advance(0)
+
+    def advance(self, parts: int = 1) -> None:
+        """So many parts of the work are done; `check`."""
+        self._done += parts
+        if self.show is not None and self._activity:
+            self.show(self._activity, self._done, self._parts)
+        self.check()
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Let the first signal raise KeyboardInterrupt: nothing has to be saved."""
+        self.check()
+        before, self._at_once = self._at_once, True
+        try:
+            yield
+        finally:
+            self._at_once = before
+
+    def wait_for(self, compute: Callable[[], T]) -> T:
+        """The result of a computation that cannot be divided; `Stopped` does not wait for it."""
+        outcome: dict[str, Any] = {}
+
+        def run() -> None:
+            try:
+                outcome["result"] = compute()
+            except BaseException as error:
+                outcome["error"] = error
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(GLANCE)
+            self.check()
+        if "error" in outcome:
+            raise outcome["error"]
+        result: T = outcome["result"]
+        return result
+
     def take(self, number: int, _frame: FrameType | None) -> None:
         """Signal handler: note the first signal; raise KeyboardInterrupt at the second."""
-        if self.number is not None:
+        again, self.number = self.number is not None, self.number or number
+        if again or self._at_once:
             raise KeyboardInterrupt
-        self.number = number
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from torch import Tensor
 from ditbench.data.dataset import ImageDataset
 from ditbench.seeds import generator
 from ditbench.training.backend import PLAIN_BACKEND, Backend
+from ditbench.training.backlog import Backlog
 from ditbench.training.batches import Batches, drop_labels
 from ditbench.training.ema import Ema
 from ditbench.training.graph import CudaGraph
@@ -103,6 +104,7 @@ class Trainer:
         self.evaluations = 0
         self.evaluated_step = 0
         self.stopwatch = Stopwatch(device)
+        self.backlog = Backlog(device)
         self.position = 0.0
         self.before = 0.0
         self.lr = 0.0
@@ -196,6 +198,7 @@ class Trainer:
         self._ema_share.fill_(self.ema.share(self.step))
         index, mirrored = self.batches.indices(self.step), self.batches.mirrored(self.step)
         grad_norm = self._on_device(index, mirrored)
+        self.backlog.launched()
         self.loss_count += 1
         self.step += 1
         self.position = self.budget.position(self.step, self.stopwatch.read)

@@ -160,6 +160,9 @@ def test_an_interrupted_grid_prints_what_is_complete_and_resumes(forked, tmp_pat
     assert stdout.startswith("adaln, seed 0: FID-40")
     assert "seed 1" not in stdout + stderr
     assert not list((tmp_path / "out").glob("**/seed1-*"))
+    exit_code, stdout, _ = forked(*arguments, "--json", prepare=at_step(13, signal.SIGINT))
+    assert exit_code == 130
+    assert [row["seed"] for row in json.loads(stdout)] == [0]
     exit_code, stdout, stderr = forked(*arguments)
     assert exit_code == 0
     assert stderr.startswith("2 runs: 1 complete (skipped), 1 to go")

@@ -143,7 +143,12 @@ def test_sampling_needs_the_file_as_it_was(own, example, cli, elsewhere):
     example.write_text("raise SystemExit('executed')")
     clean(cli(*arguments), 2, "has changed: its SHA-256", f"{one_run(own)}/strategy.py is a copy")
     example.unlink()
-    clean(cli(*arguments), 2, f"the code of {NAME} is gone", "strategy.py is a copy")
+    clean(cli(*arguments), 2, f"the code of {NAME} is gone", "pass --trust to execute it")
+    lookup._EXTERNAL.clear()
+    result = cli(*arguments, "--trust")
+    assert (result.exit_code, result.stdout) == (0, "samples.png\n"), result.stderr
+    (one_run(own) / "strategy.py").write_text("raise SystemExit('executed')")
+    clean(cli(*arguments, "--trust"), 2, "strategy.py:ClassGateBlock has changed")
 
 
 def test_reports_execute_nothing_and_import_no_torch(own, example, tmp_path):

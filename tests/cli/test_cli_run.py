@@ -142,7 +142,8 @@ def test_a_dry_run_reports_and_writes_nothing(cli, elsewhere, tiny, brief):
 
 @pytest.mark.parametrize("budget", [(), ("--flops", "3TF"), ("--time", "10m")])
 def test_dry_run_fits_into_120_columns(cli, elsewhere, budget, monkeypatch):
-    monkeypatch.setattr(calibrate, "calibrate", lambda _run: calibrate.Speed(0.05, 2.5))
+    speed = calibrate.Speed(per_step=0.05, per_pass=1e-4, per_score=1e-5)
+    monkeypatch.setattr(calibrate, "calibrate", lambda _run, _per_score: speed)
     result = cli("run", "--block", "all", "--seeds", "2", "--dry-run", *budget, "--device", "cpu")
     assert result.exit_code == 0
     assert "Compiled, which takes" not in result.stdout

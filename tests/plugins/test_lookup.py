@@ -1,6 +1,8 @@
 """Blocks by name and location."""
 
 import hashlib
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -61,16 +63,17 @@ def test_the_block_of_a_recorded_run_is_found_again_or_reported_as_gone(write, r
     path = write()
     expand_all([f"{path}:Mine"])
     block = external_block("Mine")
-    recorded = ("Mine", block.location, block.sha256, "RUN/strategy.py")
+    recorded = ("Mine", block.location, block.sha256, Path("RUN/strategy.py"))
+    restore = partial(restore_block, trust=False)
     lookup._EXTERNAL.clear()
-    restore_block(*recorded)
+    restore(*recorded)
     assert find_block("Mine").__name__ == "Mine"
     path.write_text(path.read_text() + "# edited\n")
-    error = refused(restore_block, *recorded)
+    error = refused(restore, *recorded)
     assert "has changed: its SHA-256 was" in error.message
     assert "RUN/strategy.py is a copy of what it was" in error.hint
     path.unlink()
-    error = refused(restore_block, *recorded)
+    error = refused(restore, *recorded)
     assert f"the code of Mine is gone: there is no file {path}" in error.message
     assert "RUN/strategy.py" in error.hint
 
@@ -79,8 +82,29 @@ def test_a_record_with_a_relative_path_is_refused(write, monkeypatch, tmp_path, 
     path = write()
     monkeypatch.chdir(tmp_path)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    error = refused(restore_block, "Mine", "mine.py:Mine", sha256, "")
+    error = refused(partial(restore_block, trust=False), "Mine", "mine.py:Mine", sha256, Path())
     assert "not an absolute path" in error.message
+
+
+def test_the_copy_in_a_run_is_executed_only_with_consent(write, tmp_path, refused):
+    """Whether or not the record names it as the original."""
+    path = write()
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    run = tmp_path / "run"
+    run.mkdir()
+    copy = run / "strategy.py"
+    path.rename(copy)
+    for location in (path, copy):
+        recorded = ("Mine", f"{location}:Mine", sha256, copy)
+        error = refused(partial(restore_block, trust=False), *recorded)
+        assert "pass --trust to execute it" in error.hint
+        lookup._EXTERNAL.clear()
+        restore_block(*recorded, trust=True)
+        assert find_block("Mine").__name__ == "Mine"
+        assert external_block("Mine").file == str(copy)
+    copy.write_text("raise SystemExit('executed')")
+    error = refused(partial(restore_block, trust=True), *recorded)
+    assert "has changed" in error.message
 
 
 def test_errors_of_an_external_block_name_it_and_its_check(write, refused):

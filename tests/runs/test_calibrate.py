@@ -17,14 +17,16 @@ def brief(monkeypatch):
 
 @pytest.fixture
 def speeds(monkeypatch):
-    """Half a second a step, 3 s an evaluation; the blocks that were calibrated."""
+    """Half a second a step, 3 s an evaluation of 40 samples; the blocks that were calibrated."""
     calibrated = []
 
-    def measure(run):
+    def measure(run, per_score):
         calibrated.append(run.config.block)
-        return Speed(0.5, 3.0)
+        return Speed(0.5, 1 / (40 * 2), per_score)
 
     monkeypatch.setattr(module, "calibrate", measure)
+    monkeypatch.setattr(module, "time_scoring", lambda *_arguments: 2 / 40)
+    monkeypatch.setattr(module, "_statistics", lambda *_arguments: 7.0)
     return calibrated
 
 
@@ -34,45 +36,58 @@ def files_below(path):
 
 def test_a_calibration_measures_and_leaves_no_trace(make_plan, tmp_path, global_stream_untouched):
     run = make_plan()
-    speed = calibrate(run)
-    assert speed.seconds_per_step > 0
-    assert speed.seconds_per_evaluation > 0
+    speed = calibrate(run, per_score=0.5)
+    assert speed.per_step > 0
+    assert speed.per_pass > 0
+    assert speed.per_score == 0.5
     assert files_below(tmp_path) == []
 
 
-def test_a_slower_step_is_measured_as_such(make_plan, monkeypatch):
-    """A clock that moves with updates and sampling steps alone."""
+@pytest.fixture
+def clocked(monkeypatch):
+    """A clock that moves with updates and sampling steps alone: seconds for so many images."""
 
     class Clock:
         now = 0.0
+        per_update = per_pass = staticmethod(lambda images: 0.0)
 
         def perf_counter(self):
             return self.now
 
     clock = Clock()
-    run = make_plan(eval__sampling_steps=10, eval__samples=40, eval__batch_size=16)
     original = module.build_trainer
 
     def build(run):
         trainer = original(run)
 
         def update():
-            clock.now += 0.01
+            clock.now += clock.per_update(trainer.batches.batch_size)
 
         trainer.update = update
         return trainer
 
     def sample(_model, task, labels):
-        assert len(labels) == 16
-        clock.now += 5.0 + 2.0 * task.config.eval.sampling_steps
+        clock.now += task.config.eval.sampling_steps * clock.per_pass(len(labels))
 
     monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(module, "build_trainer", build)
     monkeypatch.setattr(evaluate, "time", clock)
     monkeypatch.setattr(evaluate, "sample_images", sample)
-    speed = calibrate(run)
-    assert speed.seconds_per_step == pytest.approx(0.01)
-    assert speed.seconds_per_evaluation == pytest.approx((5 + 2 * 10) * 40 / 16)
+    return clock
+
+
+@pytest.mark.parametrize("seconds", [0.0001, 0.01, 5.0])  # of one image
+def test_speeds_are_measured_on_few_images_where_many_take_long(make_plan, clocked, seconds):
+    """Right for times that are a line; a calibration stays short however slow a step is."""
+    clocked.per_update = lambda images: 0.02 + seconds * images
+    clocked.per_pass = lambda images: 0.001 + seconds / 3 * images
+    run = make_plan(train__batch_size=512, eval__samples=2_000, eval__batch_size=500)
+    speed = calibrate(run, per_score=0.0)
+    assert speed.per_step == pytest.approx(0.02 + 512 * seconds, rel=2e-3)
+    assert speed.per_pass == pytest.approx((0.001 + 500 * seconds / 3) / 500, rel=2e-3)
+    assert clocked.now < 3 or seconds == 5.0
+    # However slow: a few updates of a few images.
+    assert clocked.now < 3 + 5 * 4 * seconds
 
 
 def test_steps_are_exact_and_times_expected(make_plan, speeds):
@@ -83,8 +98,9 @@ def test_steps_are_exact_and_times_expected(make_plan, speeds):
     assert row["evaluation_steps"] == [2, 4, 6]
     assert row["evaluation_seconds"] is None
     assert row["expected_train_seconds"] == 3.0
-    assert row["expected_eval_seconds"] == 9.0
-    assert row["expected_total_seconds"] == 12.0
+    # Three times 1 s of sampling and 2 s of scoring, after the statistics of the real images.
+    assert row["expected_eval_seconds"] == pytest.approx(7.0 + 3 * (1.0 + 2.0))
+    assert row["expected_total_seconds"] == pytest.approx(3.0 + 16.0)
     assert row["estimated"] is False
     assert len(said) == 1
     assert "adaln-zero" in said[0]
@@ -114,6 +130,8 @@ def test_a_calibration_serves_all_seeds_and_none_is_made_for_what_is_complete(ma
     assert (rows[0]["steps"], rows[0]["estimated"]) == (result["steps"], False)
     assert rows[0]["train_flops"] == result["train_flops"]
     assert rows[0]["expected_total_seconds"] is None
+    first, *others = (row["expected_total_seconds"] for row in rows[1:])
+    assert others == [pytest.approx(first - 7.0)] * 3  # the statistics are made once
     assert [row["complete"] for row in rows[1:]] == [False] * 4
 
 

@@ -6,9 +6,11 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from ditbench.runs import progress
+from ditbench.runs import progress, speed
 from ditbench.runs.progress import Bars, Lines, describe, reporter, sentence
 from ditbench.runs.run import execute
+from ditbench.runs.speed import clock
+from ditbench.training.trainer import Logged
 
 
 class Terminal(io.StringIO):
@@ -72,7 +74,7 @@ def test_a_budget_of_time_is_shown_in_seconds(make_plan, screen, monkeypatch):
     assert lines[0].endswith("flow, for 0.2 seconds")
     logged = [line for line in lines if "loss" in line]
     assert all("second 0" in line and "/0.2  loss" in line for line in logged)
-    assert "ETA 0 s" in logged[-1]
+    assert "ETA 0:0" in logged[-1]
     assert sum("FID-40" in line for line in lines) == 1
     execute(make_plan(seed=1, **options), Bars(screen, runs=1))
     assert "/0.2 s" in screen.file.getvalue()
@@ -83,6 +85,42 @@ def test_a_run_by_the_clock_prints_where_it_resumes(make_plan):
     plan = make_plan(budget__seconds=600.0)
     Lines(pipe, runs=1).started(plan, 812, 42.0)
     assert pipe.file.getvalue().strip().endswith("from second 42 of 600 seconds")
+
+
+def test_long_work_between_steps_is_shown(make_plan, screen, monkeypatch):
+    """After two seconds, then every five; with the time that is left, once training has begun."""
+    now = [1000.0]
+    for module in (progress, speed):
+        monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    plan, pipe = make_plan(), Console(file=io.StringIO(), width=120)
+    for shown in (Lines(pipe, runs=1), Bars(screen, runs=1)):
+        shown.preparing(plan)
+        shown.timed_scoring(1.0)
+        for done in range(121):
+            shown.working("real statistics", done, 120)
+            now[0] += 0.1
+        shown.started(plan, 0, 0.0)
+        shown.logged(Logged(2, 32, 3.0, 1.0, 1e-3, 1.0))
+        for done in range(5):
+            shown.working("sampling", done, 5)
+            now[0] += 3
+        shown.close()
+    lines = [line.split("  ", 1)[1] for line in pipe.file.getvalue().splitlines()]
+    assert lines[0] in [f"real statistics {done}/120" for done in (20, 21)]
+    assert lines[1] in [f"real statistics {done}/120" for done in (70, 71, 72)]
+    # 4 steps of 1.5 s, and 3 evaluations of 40 samples: 2 passes of 1.5 / 48 s, and 1 s each;
+    # 3 s of the first are over.
+    whole = 4 * 1.5 + 3 * 40 * (2 * 1.5 / 48 + 1.0)
+    assert f"sampling 1/5  ETA {clock(whole - 3)}" in lines
+    assert "sampling 3/5" in lines[-1]
+    assert "sampling 4/5" in screen.file.getvalue()
+
+
+def test_skipped_updates_are_part_of_the_sentence(make_plan):
+    result = execute(make_plan())
+    assert "skipped" not in sentence(result)
+    text = sentence({**result, "skipped_updates": 5})
+    assert text.endswith("5 of 6 updates were skipped: loss or gradient were not finite.")
 
 
 @pytest.mark.parametrize("quiet", [True, False])

@@ -266,3 +266,92 @@ def test_a_second_signal_inside_a_checkpoint_leaves_the_one_before(
                 execute(plan)
         step = 2 if nth == 1 else 4
         assert resumes_to_the_same_end(plan, whole, step), nth
+
+
+# Long work
+
+
+def test_where_nothing_has_to_be_saved_the_first_signal_ends_it_at_once():
+    request = StopRequest()
+    with stopping(request):
+        with pytest.raises(KeyboardInterrupt), request.at_once():
+            ask(signal.SIGTERM)
+        assert request.number == signal.SIGTERM
+        with pytest.raises(Stopped), request.at_once():  # not begun
+            raise AssertionError
+
+
+def test_after_such_work_a_signal_is_a_request_again():
+    request = StopRequest()
+    with stopping(request):
+        with request.at_once():
+            pass
+        ask(signal.SIGINT)
+        assert request
+
+
+def test_what_cannot_be_divided_is_left_behind():
+    """The result, the error, or the stop, whichever comes first."""
+    request, release = StopRequest(), threading.Event()
+    assert request.wait_for(lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        request.wait_for(lambda: 1 / 0)
+    timer = threading.Timer(0.2, ask, [signal.SIGINT])
+    with stopping(request):
+        timer.start()
+        with pytest.raises(Stopped):
+            request.wait_for(lambda: release.wait(60))
+    release.set()
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_statistics_of_real_images_are_left_between_two_passes(make_plan, monkeypatch, second):
+    """Nothing is written, and a signal does not wait for the whole data set."""
+    from ditbench.metrics.classifiers import DigitsClassifier
+    from ditbench.metrics.extractors import Extractor
+
+    monkeypatch.setenv("DITBENCH_CACHE", "/proc/nowhere")
+    monkeypatch.setattr(DigitsClassifier, "cpu_batch", 10)
+    plan, stop, passes = make_plan(), StopRequest(), []
+    original = DigitsClassifier.extract
+
+    def extract(self, images):
+        passes.append(len(images))
+        if len(passes) == 3:
+            if second:
+                ask(signal.SIGINT)  # as a signal
+            else:
+                stop.number = signal.SIGTERM  # as a request made elsewhere
+        return original(self, images)
+
+    monkeypatch.setattr(DigitsClassifier, "extract", extract)
+    assert DigitsClassifier.forward is Extractor.forward
+    with stopping(stop), pytest.raises(KeyboardInterrupt if second else Stopped):
+        execute(plan, stop=stop)
+    assert passes == [10, 10, 10]
+    assert not plan.directory.path.exists()
+
+
+@pytest.mark.parametrize("sampler", ["euler", "heun"])
+def test_sampling_is_left_between_two_passes_of_the_model(make_plan, sampler):
+    plan, stop, shown = make_plan(eval__sampling_steps=4, eval__sampler=sampler), StopRequest(), []
+
+    def show(activity, done, parts):
+        shown.append((activity, done, parts))
+        if activity == "sampling" and done == 3:
+            stop.number = signal.SIGINT
+
+    reporter = Recorder()
+    reporter.working = show
+    with pytest.raises(Stopped):
+        execute(plan, reporter, stop)
+    passes = 3 * 4 * (2 if sampler == "heun" else 1)  # three batches
+    sampling = [each for each in shown if each[0] == "sampling"]
+    assert sampling == [("sampling", done, passes) for done in range(4)]
+    assert read_checkpoint(plan.directory.checkpoint)[1]["step"] == 2
+    shown.clear()
+    reporter.working = lambda *work: shown.append(work)
+    execute(plan, reporter)
+    for activity, parts in (("sampling", passes), ("scoring", 40)):
+        counts = [work[1:] for work in shown if work[0] == activity]
+        assert counts[-1] == (parts, parts), activity

@@ -2,6 +2,8 @@
 
 import copy
 import math
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -16,8 +18,10 @@ from ditbench.runs.calibrate import calibrate
 from ditbench.runs.evaluate import sample_images
 from ditbench.runs.plan import build_model, build_trainer, plan_all
 from ditbench.runs.run import execute
+from ditbench.training import backlog
 from ditbench.training.checkpoint import read_checkpoint, resume, save_checkpoint
 from ditbench.training.nonfinite import Diverged
+from ditbench.training.stop import Stopped, StopRequest
 from ditbench.training.trainer import Logged
 
 pytestmark = [
@@ -227,6 +231,50 @@ def test_a_budget_of_time_never_waits_for_the_whole_queue(tmp_path):
         torch.cuda.set_sync_debug_mode("default")
 
 
+def launched_and_waited(run, steps):
+    """Seconds to launch steps, and then until the device has finished them."""
+    trainer = build_trainer(run)
+    for _ in range(16):
+        trainer.update()
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    for _ in range(steps):
+        trainer.update()
+    launched = time.perf_counter()
+    torch.cuda.synchronize()
+    return launched - started, time.perf_counter() - launched
+
+
+def test_the_queue_of_steps_is_short_and_costs_no_time(tmp_path, monkeypatch):
+    """A stop finds at most half a second of work; the steps are as fast as without a bound."""
+    size = {"model__hidden_size": 768, "model__depth": 12, "model__num_heads": 12}
+    run = make_plan(tmp_path, train__batch_size=1024, **size)
+    bounded = launched_and_waited(run, 300)
+    assert bounded[1] < 2 * backlog.SECONDS
+    monkeypatch.setattr(backlog.Backlog, "launched", lambda self: None)
+    unbounded = launched_and_waited(run, 300)
+    assert unbounded[1] > 2 * backlog.SECONDS  # otherwise this test shows nothing
+    assert sum(bounded) < 1.03 * sum(unbounded)
+
+
+def test_a_stop_in_sampling_does_not_wait_for_the_batch(tmp_path):
+    size = {"model__hidden_size": 768, "model__depth": 12, "model__num_heads": 12}
+    run = make_plan(tmp_path, eval__sampling_steps=2_000, eval__batch_size=500, **size)
+    model, stop = build_model(run).eval(), StopRequest()
+    asked = []
+
+    def show(_activity, done, _parts):
+        if done == 400:
+            stop.number = signal.SIGINT
+            asked.append(time.perf_counter())
+
+    stop.show = show
+    with pytest.raises(Stopped):
+        sample_images(model, run, torch.arange(500) % 10, stop)
+    torch.cuda.synchronize()
+    assert time.perf_counter() - asked[0] < 2
+
+
 def test_a_budget_of_time_ends_in_time(tmp_path):
     result = execute(make_plan(tmp_path, budget__seconds=3.0))
     assert 3.0 <= result["train_seconds"] < 3.2
@@ -235,7 +283,7 @@ def test_a_budget_of_time_ends_in_time(tmp_path):
 
 def test_the_calibration_predicts_the_speed(tmp_path):
     run = make_plan(tmp_path, budget__seconds=3.0)
-    steps = round(3.0 / calibrate(run).seconds_per_step)
+    steps = round(3.0 / calibrate(run, per_score=0.0).per_step)
     assert execute(run)["steps"] == pytest.approx(steps, rel=0.25)
 
 

@@ -63,11 +63,19 @@ def samples_figure(df: pd.DataFrame, skipped: Callable[[str], object] | None = N
                 reason = f"no sample grid of {', '.join(without)}"
             reasons.append(f"{', '.join(describe(shared(group.runs), group.apart))}: {reason}")
     if not shown:
-        hint = "run all blocks with one seed: ditbench run --block paper --seeds 1"
-        raise DitbenchError("; ".join(reasons), hint)
+        raise DitbenchError("; ".join(reasons), _how_to_draw(df[df["final"]]))
     if reasons and skipped is not None:
         skipped("; ".join(reasons))
     return _lay_out(shown)
+
+
+def _how_to_draw(final: pd.DataFrame) -> str:
+    """What to do about missing grids: `ditbench run` does not draw those of complete runs again."""
+    for path, step in zip(final["path"], final["step"], strict=True):
+        run = RunDirectory(Path(path))
+        if run.last_samples() is None:
+            return f"draw it from a checkpoint: ditbench sample {path} -o {run.samples(int(step))}"
+    return "run all blocks with one seed: ditbench run --block paper --seeds 1"
 
 
 def _grids(final: pd.DataFrame) -> dict[str, dict[int, Path]]:
@@ -100,7 +108,8 @@ def _read(path: Path) -> Image:
     try:
         image: Image = imread(path)
     except (OSError, SyntaxError, ValueError) as error:  # Pillow: SyntaxError for a damaged PNG
-        raise DitbenchError(f"{path} is not a readable image", "run it again") from error
+        hint = f"draw it from the checkpoint: ditbench sample {path.parents[1]} -o {path}"
+        raise DitbenchError(f"{path} is not a readable image", hint) from error
     return image
 
 

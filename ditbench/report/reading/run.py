@@ -49,6 +49,7 @@ _DEFAULTS = {
     "dataset_digest": "",
     "features_digest": "",
     "peak_memory_bytes": math.nan,
+    "skipped_updates": 0,
     "eval_seconds": math.nan,
 }
 

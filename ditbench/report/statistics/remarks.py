@@ -77,6 +77,11 @@ def remarks(final: pd.DataFrame, group: dict[str, Any]) -> list[str]:
     known = final[final["backend"] != ""]
     if known["backend"].nunique() > 1:
         found.append(remark_words.differ_between_blocks("Backends", _by_block(known, "backend")))
+    skipping = final[final["skipped_updates"] > 0]
+    if not skipping.empty:
+        share = (skipping["skipped_updates"] / skipping["steps"]).groupby(skipping["block"]).max()
+        shares = {block: float(share[block]) for block in in_order(skipping["block"])}
+        found.append(remark_words.skipped_updates(shares, len(skipping)))
     spiked = final[final["loss_spike"].notna()]
     if not spiked.empty:
         of_block = spiked.groupby("block")["seed"].agg(list)

@@ -68,8 +68,14 @@ def test_no_text_of_a_sample_figure_is_clipped_or_overlaps(make_run, results):
 def test_a_block_without_samples_is_named(make_run, results):
     make_run("adaln", 0, images=True)
     make_run("adaln-zero", 0)
-    with pytest.raises(DitbenchError, match="no sample grid of adaln-zero"):
-        samples_figure(load_results(results))
+    runs = load_results(results)
+    with pytest.raises(DitbenchError, match="no sample grid of adaln-zero") as raised:
+        samples_figure(runs)
+    # `ditbench run` would say that the run is complete.
+    path = runs[runs["block"] == "adaln-zero"]["path"].iloc[0]
+    assert raised.value.hint == (
+        f"draw it from a checkpoint: ditbench sample {path} -o {path}/samples/step-001200.png"
+    )
 
 
 def test_samples_of_different_seeds_are_not_put_side_by_side(make_run, results):

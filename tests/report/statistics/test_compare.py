@@ -509,6 +509,17 @@ def test_rows_are_ordered_as_the_verdict_ranks_them(make_run, results):
     assert comparison.verdict.leader == "adaln"
 
 
+def test_skipped_updates_are_said(runs):
+    assert "skipped updates" not in compare(runs).sentence
+    some = (runs["block"] == "adaln") & (runs["seed"] < 2)
+    runs.loc[some, "skipped_updates"] = 58
+    runs.loc[some, "steps"] = 60
+    assert (
+        "2 runs skipped updates, because loss or gradient were not finite "
+        "(share of all updates: adaln up to 0.97)"
+    ) in compare(runs).sentence
+
+
 def test_spikes_of_the_runs_reach_the_verdict(runs):
     spiked = (runs["block"] == "adaln") & (runs["seed"] < 2)
     runs.loc[spiked, "loss_spike"] = 1.5
