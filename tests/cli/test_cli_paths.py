@@ -7,7 +7,7 @@ import pytest
 from pictures import encode, write_folder
 
 TREE = {f"{c}/{n}.png": encode(np.full((8, 8), 20 * c, np.uint8)) for c in range(12) for n in "ab"}
-FEATURES = ("--set", "metrics.features=inception")  # digits features have ten classes
+FEATURES = ("--set", "metrics.features=efficientnet-lite0")  # digits features have ten classes
 ONE = ("--block", "adaln", "--quiet", "--dry-run")
 
 

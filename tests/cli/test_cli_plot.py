@@ -41,7 +41,7 @@ def test_what_does_not_fit_is_a_usage_error(cli, results, elsewhere, options, me
 
 
 def test_groups_without_sample_grids_are_skipped_with_one_note(cli, elsewhere):
-    result = cli("plot", REFERENCE, "--kind", "samples", "-o", "samples.png")
+    result = cli("plot", REFERENCE / "pilot", "--kind", "samples", "-o", "samples.png")
     assert (result.exit_code, result.stdout) == (0, "samples.png\n")
     (note,) = result.stderr.splitlines()
     assert note.startswith("skipped: cifar10-train 32x32x3, S/4, ddpm, ")

@@ -18,7 +18,9 @@ def test_compare_prints_a_table_and_its_conclusion(cli, results):
     assert (result.exit_code, result.stderr) == (0, "")
     assert all(block in result.stdout for block in block_names("paper"))
     assert "20 steps, batches of 16" in result.stdout
-    assert "FID" in result.stdout.splitlines()[-1]
+    verdict, advice = result.stdout.splitlines()[-2:]
+    assert "FID" in verdict
+    assert "`ditbench compare --plan` shows more" in advice
 
 
 def test_compare_as_json_and_csv_prints_the_same_numbers(cli, results):

@@ -49,11 +49,10 @@ SETTINGS = [
     *[(f"data.digest={value}", "") for value in ("x", "5", "true")],
     *[(f"data.horizontal_flip={value}", "horizontal_flip") for value in ("1", "'true'", "maybe")],
     *[(f"metrics.features={value}", "") for value in ("../x", "''", "5", "incepton")],
-    *[(f"metrics.inception_weights={value}", "weights") for value in ("5", "true", "[1]")],
     *[(f"objective.name={value}", "") for value in ("../x", "''", "5", "flo")],
     *[(f"objective.learn_sigma={value}", "learn_sigma") for value in ("1", "'x'", "true")],
     *[(f"preset={value}", "preset") for value in
-      ("../x", "..", ".", "a/b", "/abs", "''", "-x", "5", '"a\\u0000"', "~", "a b", '"a\\\\b"')],
+      ("../x", "..", ".", "a/b", "/abs", "''", "-x", '"a\\u0000"', "~", "a b", '"a\\\\b"')],
     *[(text, "") for text in
       ("=", "=1", ".=1", "..=1", "train..lr=1", "train.=1", ".train=1", "train", "data=1", "train.lr.x=1",
        "unknown=1", "train.LR=1", "\x1b[31m=1", "a\nb=1", "é=1", "x" * 1_000 + "=1", "__class__=1",

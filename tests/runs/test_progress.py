@@ -145,7 +145,8 @@ NAME = "[1/2] a[red]b[/x]:dog:\x1b[31m"
 
 def test_names_are_literal_in_bars_and_lines(make_plan, screen):
     bars = Bars(screen, runs=1)
-    bars.started(SimpleNamespace(label=NAME, budget=make_plan().budget), 0, 0.0)
+    plan = make_plan()
+    bars.started(SimpleNamespace(label=NAME, budget=plan.budget, config=plan.config), 0, 0.0)
     bars.close()
     pipe = Console(file=io.StringIO())
     lines = Lines(pipe, runs=1)
