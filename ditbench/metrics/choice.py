@@ -6,10 +6,11 @@ It imports torchmetrics, by the metrics, which takes seconds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from ditbench.errors import DitbenchError
-from ditbench.metrics import extractor_names, metric_classes
+from ditbench.metrics import extractor_names, find_metrics
 from ditbench.metrics.extractors import Extractor
 from ditbench.metrics.metric import Metric
 
@@ -21,10 +22,10 @@ Versions = Mapping[str, int]  # name of a metric -> its version, as env.json rec
 
 
 class Choice(NamedTuple):
-    """A metric of a run; its `kind` has the name and title of its column."""
+    """A metric of a run, with the name and title of its column."""
 
     features: str  # the name of the extractor
-    kind: type[Metric]
+    metric: Metric
     held_out: bool = False  # compares with held-out images, not with those of training
 
 
@@ -57,11 +58,11 @@ def choose(
         apart = suffix == HELD_OUT_SUFFIX
         versions = None if begun is None else _versions(suffix, begun)
         found += [
-            Choice(extractor.name, _renamed(kind, suffix, remark), apart)
-            for kind in _kinds(extractor, extra, versions)
-            if not apart or kind.name in HELD_OUT
+            Choice(extractor.name, _renamed(metric, suffix, remark), apart)
+            for metric in find_metrics(extra, versions)
+            if _suffices(extractor, metric) and (not apart or metric.name in HELD_OUT)
         ]
-    missing = (begun or {}).keys() - {choice.kind.name for choice in found}
+    missing = (begun or {}).keys() - {choice.metric.name for choice in found}
     if missing:
         raise DitbenchError(
             f"the run began with metrics that are not available now: {', '.join(sorted(missing))}",
@@ -93,21 +94,15 @@ def _versions(suffix: str, begun: Versions) -> dict[str, int]:
     }
 
 
-def _kinds(
-    extractor: type[Extractor], extra: Sequence[str], begun: Versions | None
-) -> list[type[Metric]]:
-    """The metrics that the extractor's output suffices for."""
-    return [
-        kind
-        for kind in metric_classes(extra, begun)
-        if (extractor.classifies or not kind.needs_logits)
-        and (extractor.num_classes is not None or not kind.needs_classes)
-    ]
+def _suffices(extractor: type[Extractor], metric: Metric) -> bool:
+    """Whether the extractor's output is all that the metric needs."""
+    return (extractor.classifies or not metric.needs_logits) and (
+        extractor.num_classes is not None or not metric.needs_classes
+    )
 
 
-def _renamed(kind: type[Metric], suffix: str, remark: str) -> type[Metric]:
+def _renamed(metric: Metric, suffix: str, remark: str) -> Metric:
     """The same metric under another name and title."""
     if not suffix:
-        return kind
-    facts = {"name": kind.name + suffix, "title": f"{kind.title} ({remark})"}
-    return type(kind.__name__, (kind,), facts)
+        return metric
+    return replace(metric, name=metric.name + suffix, title=f"{metric.title} ({remark})")

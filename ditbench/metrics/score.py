@@ -28,33 +28,25 @@ class Space(NamedTuple):
     held_out: RealStatistics | None = None
 
 
-class _Reference(NamedTuple):
-    """What some metrics compare samples with: real images, in the features of an extractor."""
-
-    extractor: Extractor
-    real: RealStatistics
-    kinds: list[type[Metric]]
-
-
 class _Group(NamedTuple):
-    """The metrics of a reference in one evaluation, and what they share."""
+    """The metrics that compare the samples with the same real images, in the same features."""
 
     extractor: Extractor
     comparison: Comparison
     metrics: list[Metric]
 
 
-def _references(spaces: list[Space], choices: list[Choice]) -> Iterator[_Reference]:
-    """The references that have metrics; those of one extractor follow each other."""
+def _groups(spaces: list[Space], choices: list[Choice]) -> Iterator[_Group]:
+    """The groups that have metrics; those of one extractor follow each other."""
     for space in spaces:
         for held_out, real in ((False, space.real), (True, space.held_out)):
-            kinds = [
-                choice.kind
+            metrics = [
+                choice.metric
                 for choice in choices
                 if (choice.features, choice.held_out) == (space.extractor.name, held_out)
             ]
-            if real is not None and kinds:
-                yield _Reference(space.extractor, real, kinds)
+            if real is not None and metrics:
+                yield _Group(space.extractor, Comparison(real), metrics)
 
 
 class Scorer:
@@ -93,17 +85,14 @@ class Scorer:
             held_out=held_out is not None,
             begun=begun,
         )
-        self._references = list(_references(self._spaces, choices))
-        self.reset()
+        self._groups = list(_groups(self._spaces, choices))
+        self._count = 0
 
     def reset(self) -> None:
         """Forget the samples and keep the real statistics."""
         self._count = 0
-        self._groups: list[_Group] = []
-        for reference in self._references:
-            comparison = Comparison(reference.real, self._metric_device)
-            metrics = [kind(comparison) for kind in reference.kinds]
-            self._groups.append(_Group(reference.extractor, comparison, metrics))
+        for group in self._groups:
+            group.comparison.clear()
 
     @property
     def metrics(self) -> list[Metric]:
@@ -140,9 +129,7 @@ class Scorer:
             if logits is not None:
                 logits = logits.to(self._metric_device)
             for group in groups:
-                group.comparison.add(features)
-                for metric in group.metrics:
-                    metric.update(features, logits, labels)
+                group.comparison.add(features, logits, labels)
         self._count += len(images)
 
     def compute(self) -> dict[str, float]:
@@ -157,7 +144,11 @@ class Scorer:
                 f"cannot score {self._count} samples against {self.real.count} real images",
                 "at least 2 of each are needed",
             )
-        scores = {metric.name: metric.compute() for metric in self.metrics}
+        scores = {
+            metric.name: metric.compute(group.comparison)
+            for group in self._groups
+            for metric in group.metrics
+        }
         for name, score in scores.items():
             if not math.isfinite(score):
                 hint = "the samples have no usable statistics"
@@ -178,11 +169,11 @@ class Scorer:
     def _describe(self, space: Space, samples: int) -> dict[str, Any]:
         """What the scores in some features depend on."""
         settings = {
-            kind.name: values
-            for extractor, real, kinds in self._references
+            metric.name: values
+            for extractor, comparison, metrics in self._groups
             if extractor is space.extractor
-            for kind in kinds
-            if (values := kind.settings(samples, real))
+            for metric in metrics
+            if (values := metric.settings(samples, comparison.real))
         }
         return {
             "features": space.extractor.name,

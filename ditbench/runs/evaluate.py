@@ -85,13 +85,13 @@ def create_scorer(
     """
     # Imported here: torchmetrics takes seconds to import, and a dry run does not need it.
     from ditbench.metrics.choice import HELD_OUT_SUFFIX, also_of
-    from ditbench.metrics.label_accuracy import LabelAccuracy
+    from ditbench.metrics.label_accuracy import LABEL_ACCURACY
     from ditbench.metrics.score import Scorer, Space
 
     metrics, dataset, device = run.config.metrics, run.dataset, run.device
     also = metrics.further if begun is None else also_of(begun)
     named = dataset
-    if begun is not None and LabelAccuracy.name in begun and _has_other_classes(run):
+    if begun is not None and LABEL_ACCURACY.name in begun and _has_other_classes(run):
         # Earlier versions did not compare names: such a run keeps its column.
         named = replace(dataset, class_names=tuple(map(str, range(dataset.num_classes))))
     extractors = [  # all of them before statistics, which may take minutes
@@ -135,7 +135,7 @@ def metrics_asked(run: Plan) -> dict[str, int]:
     )
     held_out = run.dataset.load_held_out is not None
     choices = choose(features, also, metrics.extra, held_out=held_out)
-    return {choice.kind.name: choice.kind.version for choice in choices}
+    return {choice.metric.name: choice.metric.version for choice in choices}
 
 
 def sample_images(

@@ -18,27 +18,27 @@ def choices(also=(), **options):
 
 
 def versions(chosen):
-    return {choice.kind.name: choice.kind.version for choice in chosen}
+    return {choice.metric.name: choice.metric.version for choice in chosen}
 
 
 EVERYTHING = versions(choices(ALSO, held_out=True))
 
 
 def test_names_and_titles_say_features_and_held_out_images():
-    chosen = {choice.kind.name: choice for choice in choices(ALSO[:1], held_out=True)}
+    chosen = {choice.metric.name: choice for choice in choices(ALSO[:1], held_out=True)}
     assert list(chosen)[:4] == ["fid", "kid", "label_accuracy", "precision"]
     held_out = {name for name, choice in chosen.items() if choice.held_out}
     assert held_out == {"fid_held_out", "kid_held_out"}
-    assert chosen["fid_held_out"].kind.title == "FID (held-out)"
+    assert chosen["fid_held_out"].metric.title == "FID (held-out)"
     further = chosen["fid_efficientnet_lite0"]
     assert further.features == "efficientnet-lite0"
-    assert further.kind.title == "FID (efficientnet-lite0)"
+    assert further.metric.title == "FID (efficientnet-lite0)"
     assert "label_accuracy_efficientnet_lite0" not in chosen  # its classes are ImageNet's
 
 
 def test_reporting_accepts_every_description():
     for choice in choices(ALSO, held_out=True):
-        MetricFacts(**choice.kind.describe())
+        MetricFacts(**choice.metric.describe())
 
 
 def test_an_unknown_extra_metric_offers_the_nearest():
