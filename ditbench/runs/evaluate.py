@@ -26,7 +26,7 @@ from ditbench.training.stop import StopRequest
 from ditbench.training.stopwatch import synchronize
 
 if TYPE_CHECKING:
-    from ditbench.config.schema import EvalConfig
+    from ditbench.config.sections import EvalConfig
     from ditbench.data.dataset import ImageDataset
     from ditbench.metrics.extractors import Extractor
     from ditbench.metrics.metric import RealStatistics
