@@ -22,11 +22,11 @@ Versions = Mapping[str, int]  # name of a metric -> its version, as env.json rec
 
 
 class Choice(NamedTuple):
-    """A metric of a run, with the name and title of its column."""
+    """Metrics of a run, with the names and titles of their columns."""
 
     features: str  # the name of the extractor
-    metric: Metric
-    held_out: bool = False  # compares with held-out images, not with those of training
+    held_out: bool  # whether they compare with held-out images, not with those of training
+    metrics: list[Metric]
 
 
 def choose(
@@ -49,26 +49,29 @@ def choose(
     Raises:
         DitbenchError: an unknown name in `extra`, or metrics in `begun` that are not available.
     """
-    groups = [(features, "", "")]
-    if held_out:
-        groups.append((features, HELD_OUT_SUFFIX, "held-out"))
-    groups += [(other, suffix_of(other.name), other.name) for other in also]
-    found: list[Choice] = []
-    for extractor, suffix, remark in groups:
-        apart = suffix == HELD_OUT_SUFFIX
-        versions = None if begun is None else _versions(suffix, begun)
-        found += [
-            Choice(extractor.name, _renamed(metric, suffix, remark), apart)
-            for metric in find_metrics(extra, versions)
-            if _suffices(extractor, metric) and (not apart or metric.name in HELD_OUT)
+
+    def choice(extractor: type[Extractor], suffix: str = "", remark: str = "") -> Choice:
+        of_held_out = suffix == HELD_OUT_SUFFIX
+        metrics = [
+            replace(metric, name=metric.name + suffix, title=metric.title + remark)
+            for metric in find_metrics(extra, None if begun is None else _versions(suffix, begun))
+            if (extractor.classifies or not metric.needs_logits)
+            and (extractor.num_classes is not None or not metric.needs_classes)
+            and (metric.name in HELD_OUT or not of_held_out)
         ]
-    missing = (begun or {}).keys() - {choice.metric.name for choice in found}
-    if missing:
+        return Choice(extractor.name, of_held_out, metrics)
+
+    choices = [choice(features)]
+    if held_out:
+        choices.append(choice(features, HELD_OUT_SUFFIX, " (held-out)"))
+    choices += [choice(other, suffix_of(other.name), f" ({other.name})") for other in also]
+    found = {metric.name for each in choices for metric in each.metrics}
+    if missing := (begun or {}).keys() - found:
         raise DitbenchError(
             f"the run began with metrics that are not available now: {', '.join(sorted(missing))}",
             "restore the data set's held-out images, or move the run directory away to begin again",
         )
-    return found
+    return choices
 
 
 def suffix_of(features: str) -> str:
@@ -92,17 +95,3 @@ def _versions(suffix: str, begun: Versions) -> dict[str, int]:
         for name, version in begun.items()
         if (name.endswith(suffix) if suffix else not name.endswith(others))
     }
-
-
-def _suffices(extractor: type[Extractor], metric: Metric) -> bool:
-    """Whether the extractor's output is all that the metric needs."""
-    return (extractor.classifies or not metric.needs_logits) and (
-        extractor.num_classes is not None or not metric.needs_classes
-    )
-
-
-def _renamed(metric: Metric, suffix: str, remark: str) -> Metric:
-    """The same metric under another name and title."""
-    if not suffix:
-        return metric
-    return replace(metric, name=metric.name + suffix, title=f"{metric.title} ({remark})")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.metrics.choice import Choice, Versions, choose
+from ditbench.metrics.choice import Versions, choose
 from ditbench.metrics.metric import Comparison, metric_device
 
 if TYPE_CHECKING:
@@ -34,19 +34,6 @@ class _Group(NamedTuple):
     extractor: Extractor
     comparison: Comparison
     metrics: list[Metric]
-
-
-def _groups(spaces: list[Space], choices: list[Choice]) -> Iterator[_Group]:
-    """The groups that have metrics; those of one extractor follow each other."""
-    for space in spaces:
-        for held_out, real in ((False, space.real), (True, space.held_out)):
-            metrics = [
-                choice.metric
-                for choice in choices
-                if (choice.features, choice.held_out) == (space.extractor.name, held_out)
-            ]
-            if real is not None and metrics:
-                yield _Group(space.extractor, Comparison(real), metrics)
 
 
 class Scorer:
@@ -85,7 +72,13 @@ class Scorer:
             held_out=held_out is not None,
             begun=begun,
         )
-        self._groups = list(_groups(self._spaces, choices))
+        spaces = {space.extractor.name: space for space in self._spaces}
+        self._groups: list[_Group] = []
+        for name, of_held_out, metrics in choices:
+            space = spaces[name]
+            compared = space.held_out if of_held_out else space.real
+            if compared is not None and metrics:
+                self._groups.append(_Group(space.extractor, Comparison(compared), metrics))
         self._count = 0
 
     def reset(self) -> None:

@@ -135,7 +135,7 @@ def metrics_asked(run: Plan) -> dict[str, int]:
     )
     held_out = run.dataset.load_held_out is not None
     choices = choose(features, also, metrics.extra, held_out=held_out)
-    return {choice.metric.name: choice.metric.version for choice in choices}
+    return {metric.name: metric.version for choice in choices for metric in choice.metrics}
 
 
 def sample_images(

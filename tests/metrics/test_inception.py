@@ -127,7 +127,7 @@ def test_a_download_is_kept_where_torch_fidelity_looks(hub, weights, monkeypatch
 def test_cache_that_cannot_be_made(hub):
     hub.parent.parent.joinpath("hub").write_text("in the way")
     with pytest.raises(DitbenchError, match="cannot download") as caught:
-        inception.download_weights()
+        inception.InceptionV3.find_weights()
     assert caught.value.exit_code == EXIT_FAILED
 
 
