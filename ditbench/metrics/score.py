@@ -37,48 +37,34 @@ class _Group(NamedTuple):
 
 
 class Scorer:
-    """Scores samples against real images, by all metrics that fit the extractor.
+    """Scores samples against real images, by all metrics that fit the extractors.
 
     Args:
-        extractor: on `device`.
-        real: `real_statistics` of the same extractor.
+        spaces: the first has the metrics with plain names, and held-out images if there are any.
         device: where samples come from. Metrics are computed there as well, except that MPS has
             no float64: its metrics are computed on the CPU.
-        held_out: the statistics of held-out images. FID and KID compare with them, too.
-        also: further features in which the same samples are scored, without held-out images.
         extra, begun: see `choose`.
     """
 
     def __init__(
         self,
-        extractor: Extractor,
-        real: RealStatistics,
+        spaces: Sequence[Space],
         device: torch.device | str = "cpu",
-        *,
-        held_out: RealStatistics | None = None,
-        also: Sequence[Space] = (),
         extra: Sequence[str] = (),
         begun: Versions | None = None,
     ) -> None:
-        self.extractor = extractor
-        self.real = real
-        self.device = torch.device(device)
-        self._metric_device = metric_device(self.device)
-        self._spaces = [Space(extractor, real, held_out), *also]
-        choices = choose(
-            type(extractor),
-            [type(space.extractor) for space in also],
-            extra,
-            held_out=held_out is not None,
-            begun=begun,
-        )
-        spaces = {space.extractor.name: space for space in self._spaces}
+        self._spaces = {space.extractor.name: space for space in spaces}
+        self._device = torch.device(device)
+        self._metric_device = metric_device(device)
+        self.real_images = spaces[0].real.count
+        main, *also = (type(extractor) for extractor in self.extractors)
+        held_out = spaces[0].held_out is not None
         self._groups: list[_Group] = []
-        for name, of_held_out, metrics in choices:
-            space = spaces[name]
-            compared = space.held_out if of_held_out else space.real
-            if compared is not None and metrics:
-                self._groups.append(_Group(space.extractor, Comparison(compared), metrics))
+        for choice in choose(main, also, extra, held_out=held_out, begun=begun):
+            space = self._spaces[choice.features]
+            real = space.held_out if choice.held_out else space.real
+            if real is not None and choice.metrics:
+                self._groups.append(_Group(space.extractor, Comparison(real), choice.metrics))
         self._count = 0
 
     def reset(self) -> None:
@@ -95,7 +81,7 @@ class Scorer:
     @property
     def extractors(self) -> list[Extractor]:
         """Every extractor, each once."""
-        return [space.extractor for space in self._spaces]
+        return [space.extractor for space in self._spaces.values()]
 
     @property
     def versions(self) -> dict[str, int]:
@@ -115,7 +101,7 @@ class Scorer:
         """
         if labels.shape != images.shape[:1]:
             raise ValueError(f"{len(images)} images, but labels of shape {tuple(labels.shape)}")
-        images, labels = images.to(self.device), labels.to(self._metric_device)
+        images, labels = images.to(self._device), labels.to(self._metric_device)
         for extractor, groups in groupby(self._groups, key=attrgetter("extractor")):
             features, logits = extractor(images, passed)
             features = features.to(self._metric_device).double()
@@ -132,9 +118,9 @@ class Scorer:
             DitbenchError: fewer than two samples or real images; exit code 1, when a score is not
                 a finite number.
         """
-        if min(self._count, self.real.count) < 2:  # the fewest that have a covariance
+        if min(self._count, self.real_images) < 2:  # the fewest that have a covariance
             raise DitbenchError(
-                f"cannot score {self._count} samples against {self.real.count} real images",
+                f"cannot score {self._count} samples against {self.real_images} real images",
                 "at least 2 of each are needed",
             )
         scores = {
@@ -150,8 +136,8 @@ class Scorer:
 
     def describe(self, samples: int) -> dict[str, Any]:
         """What the scores of this many samples depend on, for `result.json`."""
-        main, *also = self._spaces
-        described: dict[str, Any] = {"samples": samples, "real_images": self.real.count}
+        main, *also = self._spaces.values()
+        described: dict[str, Any] = {"samples": samples, "real_images": self.real_images}
         if main.held_out is not None:
             described["held_out_images"] = main.held_out.count
         described |= self._describe(main, samples)

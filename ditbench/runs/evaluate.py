@@ -104,20 +104,11 @@ def create_scorer(
         stop.begin("real statistics", len(images))
         return real_statistics(images, extractor, device, stop.advance)
 
-    main, *others = (Space(each, statistics(dataset, each)) for each in extractors)
-    held_out = None
+    spaces = [Space(each, statistics(dataset, each)) for each in extractors]
     wanted = begun is None or any(name.endswith(HELD_OUT_SUFFIX) for name in begun)
     if wanted and dataset.held_out is not None:
-        held_out = statistics(dataset.held_out, main.extractor)
-    return Scorer(
-        main.extractor,
-        main.real,
-        device,
-        held_out=held_out,
-        also=others,
-        extra=metrics.extra,
-        begun=begun,
-    )
+        spaces[0] = spaces[0]._replace(held_out=statistics(dataset.held_out, extractors[0]))
+    return Scorer(spaces, device, metrics.extra, begun)
 
 
 def _has_other_classes(run: Plan) -> bool:

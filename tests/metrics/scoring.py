@@ -6,7 +6,7 @@ from scipy.linalg import sqrtm
 
 from ditbench.metrics.metric import Comparison
 from ditbench.metrics.real import compute_statistics
-from ditbench.metrics.score import Scorer
+from ditbench.metrics.score import Scorer, Space
 
 
 def scipy_fid(x, y):
@@ -39,7 +39,7 @@ def score(metric, toy, real, fake):
 
 
 def scorer_of(toy, real):
-    return Scorer(toy, compute_statistics(real, toy, batch_size=70))
+    return Scorer([Space(toy, compute_statistics(real, toy, batch_size=70))])
 
 
 def feed(scorer, images, labels=None):

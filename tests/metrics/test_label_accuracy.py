@@ -1,16 +1,14 @@
 import pytest
 import torch
-from scoring import comparison_of, feed
+from scoring import comparison_of, feed, scorer_of
 from torchmetrics.classification import MulticlassAccuracy
 from toy_extractor import random_images
 
 from ditbench.metrics.label_accuracy import LABEL_ACCURACY
-from ditbench.metrics.real import compute_statistics
-from ditbench.metrics.score import Scorer
 
 
 def test_label_accuracy_of_real_digits_is_the_classifiers(digits, classifier):
-    scorer = Scorer(classifier, compute_statistics(digits.images, classifier))
+    scorer = scorer_of(classifier, digits.images)
     found = feed(scorer, digits.images, digits.labels).compute()
     right = (classifier(digits.images).logits.argmax(1) == digits.labels).float().mean().item()
     assert found["label_accuracy"] == pytest.approx(right)
