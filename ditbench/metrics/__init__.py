@@ -49,8 +49,7 @@ def find_metrics(
     """The metrics of a run, in the order of `eval.csv`. Imports torchmetrics, which takes seconds.
 
     A new run has the default metrics and those of `extra`, and records their versions by name. A
-    run that resumes has those of its record, `begun`; `extra` then adds nothing. A run of before
-    there were records began with `{"fid": 1, "kid": 1, "label_accuracy": 1}`.
+    run that resumes has those of its record, `begun`; `extra` then adds nothing.
 
     Raises:
         DitbenchError: a name in `extra` is unknown, or this ditbench has no such version of a

@@ -45,7 +45,7 @@ FID_INFINITY = Metric(
     ".2f",
     fid_infinity,
     settings=lambda _samples, _real: {"splits": SPLITS, "parts": 2, "seed": SEED},
-    depends_on_samples=False,  # what is left of the dependence is not meant
+    depends_on_samples=False,  # the extrapolation removes the dependence, up to an error
 )
 
 

@@ -1,4 +1,4 @@
-"""Memorization: samples that are nearer to a training image than these are to each other."""
+"""Memorization: samples that are closer to a training image than these are to each other."""
 
 from __future__ import annotations
 
