@@ -21,7 +21,7 @@ from ditbench.models.dit import DiT
 from ditbench.plugins.lookup import block_errors, restore_block
 from ditbench.rundir import RunDirectory
 from ditbench.runs.environment import select_device
-from ditbench.runs.evaluate import sample_images
+from ditbench.runs.evaluate import Evaluation, sample_images
 from ditbench.runs.plan import Task, build_model, build_objective
 from ditbench.runs.ready import check_writable
 from ditbench.training.checkpoint import load_ema
@@ -141,9 +141,14 @@ def first_classes(num_classes: int) -> list[int]:
     return list(range(min(num_classes, GRID_COLUMNS)))
 
 
-def save_run_grid(path: Path, samples: Tensor, labels: Tensor, num_classes: int) -> None:
+def save_run_grid(task: Task, model: DiT, evaluation: Evaluation, path: Path) -> None:
     """Write the grid of an evaluation, with as many rows as each class has images."""
-    of_class = [samples[labels == label][:GRID_ROWS] for label in first_classes(num_classes)]
+    samples, labels = evaluation.samples, evaluation.labels
+    classes = first_classes(task.dataset.num_classes)
+    if task.config.eval.labels == "data":  # few of some class may have been scored
+        labels = torch.tensor(classes).repeat(GRID_ROWS)
+        samples = sample_images(model, task, labels)
+    of_class = [samples[labels == label][:GRID_ROWS] for label in classes]
     rows = min(map(len, of_class))
     images = torch.stack([images[:rows] for images in of_class], dim=1)
     save_grid(path, images.flatten(0, 1), columns=len(of_class))
