@@ -43,10 +43,7 @@ class Reporter:
         """So many parts of some work between two steps are done."""
 
     def started(self, plan: Plan, step: int, seconds: float, per_score: float) -> None:
-        """A run starts, at step 0 or, with its seconds of training so far, at a checkpoint.
-
-        `per_score` are the seconds that the extractor takes per image.
-        """
+        """A run starts or resumes at a step; scoring an image takes `per_score` seconds."""
 
     def logged(self, row: Logged) -> None:
         """A row was added to train.csv."""

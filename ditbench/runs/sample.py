@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -80,7 +81,16 @@ def sample_grid(
     check_writable(output)
     with block_errors(config.block, EXIT_FAILED):
         model = build_model(task).eval()
-        _load(directory, model, changed)
+        try:
+            load_ema(directory.checkpoint, model)
+        except DitbenchError as error:
+            if not changed:
+                raise
+            raise DitbenchError(  # changed images are the likely reason
+                f"the images have changed since {directory.path} was trained, and the version that "
+                "trained it did not record their shape and classes",
+                "restore the images at the path in its config.toml",
+            ) from error
         images = sample_images(model, task, torch.tensor(labels).repeat(per_class))
     save_grid(output, images, columns=len(labels))
     return [dataset.class_names[label] for label in labels]
@@ -101,20 +111,6 @@ def _images(directory: RunDirectory, config: RunConfig) -> tuple[ImageDataset, b
     if config.data.digest in ("auto", dataset.digest):
         return dataset, False
     return replace(dataset, class_names=tuple(map(str, range(dataset.num_classes)))), True
-
-
-def _load(directory: RunDirectory, model: DiT, changed: bool) -> None:  # noqa: FBT001
-    """Load the averaged weights. Where they do not fit, changed images are the likely reason."""
-    try:
-        load_ema(directory.checkpoint, model)
-    except DitbenchError as error:
-        if not changed:
-            raise
-        raise DitbenchError(
-            f"the images have changed since {directory.path} was trained, and the version that "
-            "trained it did not record their shape and classes",
-            "restore the images at the path in its config.toml",
-        ) from error
 
 
 def _read_config(directory: RunDirectory, *, trust: bool) -> RunConfig:
@@ -166,7 +162,7 @@ def save_grid(path: Path, images: Tensor, columns: int) -> None:
 
 def _tile(images: Tensor, columns: int) -> Tensor:
     """Arrange images (M, C, H, W) in a grid with gaps: (height, width, 3) uint8."""
-    scale = -(-MIN_TILE // images.shape[-1]) if images.shape[-1] < MIN_TILE else 1
+    scale = math.ceil(MIN_TILE / images.shape[-1])
     images = images.expand(-1, 3, -1, -1)
     images = images.repeat_interleave(scale, dim=-2).repeat_interleave(scale, dim=-1)
     # Each tile includes its gap, so that all rows have the same height in pixels.
