@@ -1,4 +1,4 @@
-"""The file of a block is unchanged, edited or moved after a run stopped."""
+"""Whether a run resumes: the file of its block is unchanged, edited or moved after it stopped."""
 
 from __future__ import annotations
 
