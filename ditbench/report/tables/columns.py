@@ -47,6 +47,11 @@ def fact_column(name: str) -> Column:
     return Column(name, fact.title, fact.text, fact.best)
 
 
+def _hidden(*names: str) -> tuple[Column, ...]:
+    """Columns that are in CSV and JSON only."""
+    return tuple(Column(name, None) for name in names)
+
+
 # The table of `ditbench flops`.
 COST_COLUMNS = tuple(map(fact_column, ("block", "model", "input", "parameters", "gmacs", "gflops")))
 # The table of `ditbench compare --diff`.
@@ -55,18 +60,13 @@ DIFF_COLUMNS = (Column("source", "In"), Column("key", "Key"), Column("a", "A"), 
 
 # The table of `ditbench compare --plan`.
 PLAN_COLUMNS = (
-    Column("group", None),
-    Column("leader", None),
-    Column("rivals", None),
-    Column("noise", None),
-    Column("at_hand", None),
-    Column("effect", None),
+    *_hidden("group", "leader", "rivals", "noise", "at_hand", "effect"),
     Column("better", "Better by"),
     Column("seeds_80", "Seeds for 80% power", "{:d}".format),
     Column("seconds_80", "time", duration),
     Column("seeds_90", "for 90%", "{:d}".format),
     Column("seconds_90", "time", duration),
-    Column("device", None),
+    *_hidden("device"),
 )
 
 
@@ -75,16 +75,14 @@ def plan_rows(comparison: Comparison) -> list[dict[str, Any]]:
     planning = comparison.planning
     if planning is None:
         return []
-    common = {
-        "group": comparison.heading,
-        "leader": planning.leader,
-        "rivals": ", ".join(planning.rivals),
-        "noise": planning.noise,
-        "at_hand": planning.at_hand,
-        "device": planning.device,
-    }
     return [
-        {**common, **row, "better": effect_in_words(planning, row["effect"])}
+        {
+            **vars(planning),
+            **row,
+            "group": comparison.heading,
+            "rivals": ", ".join(planning.rivals),
+            "better": effect_in_words(planning, row["effect"]),
+        }
         for row in planning.rows()
     ]
 
@@ -144,10 +142,6 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
     }
     rows: list[dict[str, Any]] = comparison.table.to_dict("records")  # type: ignore[assignment]
     return [{**common, **row, "winner": row["block"] == winner} for row in rows]
-
-
-def _hidden(*names: str) -> tuple[Column, ...]:
-    return tuple(Column(name, None) for name in names)
 
 
 def _metric_column(
