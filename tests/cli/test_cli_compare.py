@@ -208,13 +208,6 @@ def test_a_run_beside_itself_has_no_differences(cli):
     assert result.stderr == "no difference in configuration or environment\n"
 
 
-def test_the_self_test_says_where_it_is_now(cli):
-    result = cli("compare", "--self-test")
-    assert (result.exit_code, result.stderr) == (0, "")
-    (line,) = result.stdout.splitlines()
-    assert "docs/statistics.md" in line
-
-
 MISTAKES = [
     ("{unlike} --fail-if fid", "is not a condition", "--fail-if"),
     ("{unlike} --fail-if fdi>1", "unknown column 'fdi'", "fid"),

@@ -29,8 +29,6 @@ class Interval(NamedTuple):
     high: float = math.nan
 
 
-
-
 class Paired(NamedTuple):
     """One block beside another, over the `n` seeds that both have.
 

@@ -88,7 +88,8 @@ def planning(
         verdict: that of the same values.
         blocks: B names.
         fids: (B, S), one per block and seed; NaN is a missing one.
-        seconds, device: what one seed of all blocks takes, and on what.
+        seconds: what one seed of all blocks takes.
+        device: the name of the device that took it.
     """
     rivals = [each for each in verdict.rivals if not each.p_value <= verdict.alpha]
     rivals = rivals or list(verdict.rivals)
@@ -131,6 +132,7 @@ def seeds_needed(
     Args:
         log_ratio: the logarithm of each rival's FID over the leader's, above 0.
         noise: residual standard deviation of the logarithm of FID.
+        power: the probability.
         rivals: how many rivals are that close.
         at_hand: the seeds that were looked at.
         looks: the numbers of seeds of earlier looks.
