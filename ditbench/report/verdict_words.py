@@ -90,10 +90,10 @@ def _why_exploratory(found: Unplanned) -> str:
         how = "run the same seeds for all blocks"
     elif found.seeds < found.planned:
         why = f"{found.block} has {found.seeds} of {found.planned} planned seeds"
-        how = "the same `ditbench run` again runs the others"
+        how = "repeat the same `ditbench run` to run the others"
     else:
         why = f"{found.block} has {found.seeds} seeds where {found.planned} were planned"
-        how = f"a larger number at once, such as --seeds {found.seeds + found.planned}, is a plan"
+        how = f"plan a larger number at once, such as --seeds {found.seeds + found.planned}"
     return f"{why} ({how})"
 
 
@@ -127,7 +127,7 @@ def _needed(verdict: Verdict) -> str:
     if len(verdict.looks) < 2:
         return ""
     looks = listed([str(look) for look in verdict.looks])
-    return f" (needed: {verdict.alpha:.2g}, which spends 5% over looks at {looks} seeds)"
+    return f" (needed: {verdict.alpha:.2g}, since looks at {looks} seeds share 5%)"
 
 
 def _no_winner(verdict: Verdict, mean: str) -> str:
@@ -155,8 +155,8 @@ def _spikes(verdict: Verdict, mean: str) -> str:
         for rival in verdict.unequal_spikes
     ]
     return (
-        f"No winner, since loss spikes may have decided: {_leads(verdict, mean)}, which is "
-        f"significant ({_test(verdict)}), but {listed(blocks)}."
+        f"No winner, since loss spikes may have decided: {_leads(verdict, mean)}. The difference "
+        f"is significant ({_test(verdict)}), but {listed(blocks)}."
     )
 
 
@@ -190,15 +190,15 @@ def seeds_sentence(planning: Planning) -> str:
         for effect, number in seeds.items()
     }
     text = (
-        f"With this scatter ({planning.noise:.1%} between runs of a seed), "
-        f"{planning.leader} would be named in 80% of cases with {written[0.1]} seeds if it "
-        f"is 10% better (5%: {written[0.05]}, 20%: {written[0.2]})"
+        f"With this scatter ({planning.noise:.1%} between runs of a seed), {written[0.1]} seeds "
+        f"would name {planning.leader} the winner in 80% of cases if it is 10% better "
+        f"(5% better: {written[0.05]}, 20%: {written[0.2]})"
     )
     seconds = planning.seconds_of(seeds[0.1])
     if seeds[0.1] and math.isfinite(seconds):
         number = seeds[0.1] - planning.at_hand
         text += (
-            f"; 10% takes {number} more seed{'s' * (number > 1)} of {planning.blocks} blocks, "
+            f". For 10%, {number} more seed{'s' * (number > 1)} of {planning.blocks} blocks take "
             f"about {duration(seconds)} on {planning.device}"
         )
     return f"{text}. `ditbench compare --plan` shows more."
@@ -208,13 +208,13 @@ def planning_sentence(planning: Planning) -> str:
     """What the table of `ditbench compare --plan` shows, and what it assumes."""
     looks = [str(look) for look in sorted({*planning.looks, planning.at_hand}) if look > 1]
     text = (
-        f"The number of seeds with which {planning.leader} would be named if it is so much better "
-        f"than {listed(planning.rivals)}, at {planning.noise:.1%} scatter between runs of a seed "
-        f"(– is above {planning.most:,}). 5% are spent over looks at {listed(looks)} seeds and at "
-        "this number."
+        f"Seeds that it takes to name {planning.leader} the winner if its FID is that much better "
+        f"than those of {listed(planning.rivals)}. The scatter is {planning.noise:.1%} between "
+        f"runs of a seed; – is above {planning.most:,} seeds. The 5% are shared by looks at "
+        f"{listed(looks)} seeds and at this number."
     )
     if math.isfinite(planning.seconds):
-        text += f" Times are of the seeds to be added, on {planning.device}."
+        text += f" Times are those of the additional seeds, on {planning.device}."
     return text
 
 
