@@ -92,10 +92,8 @@ def load_results(path: str | Path, blocks: str | Iterable[str] | None = None) ->
             skipped.append((one_line(str(run.path)), one_line(error.message)))
     runs = _newest(runs, skipped)
     if not runs:
-        message = f"no complete run in {root}"
-        if skipped:
-            message += f" ({len(skipped)} skipped; the first, {': '.join(skipped[0])})"
-        raise DitbenchError(message, _HINT)
+        why = f" ({len(skipped)} skipped; the first, {': '.join(skipped[0])})" if skipped else ""
+        raise DitbenchError(f"no complete run in {root}{why}", _HINT)
     _name_versions(runs)
     if blocks is not None:
         runs = _of_blocks(runs, blocks.split(",") if isinstance(blocks, str) else blocks)

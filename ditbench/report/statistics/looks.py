@@ -51,9 +51,11 @@ class SeedPlan:
 
 def plan_of(final: pd.DataFrame) -> SeedPlan:
     """The plan of the final rows of comparable runs, from `block`, `seed` and `planned_seeds`."""
-    by_seed = final.set_index("seed")["planned_seeds"]
-    groups = by_seed.groupby(final["block"].to_numpy(), sort=False)
-    return read_plan({str(block): numbers.to_dict() for block, numbers in groups})
+    planned: dict[str, dict[int, float]] = {}
+    columns = (final[name] for name in ("block", "seed", "planned_seeds"))
+    for block, seed, number in zip(*columns, strict=True):
+        planned.setdefault(block, {})[seed] = number
+    return read_plan(planned)
 
 
 def read_plan(planned: Mapping[str, Mapping[int, float]]) -> SeedPlan:

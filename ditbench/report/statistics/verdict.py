@@ -138,7 +138,7 @@ def decide(
     """
     spiked = np.zeros(values.shape, dtype=np.bool_) if spiked is None else spiked
     there = ~np.isnan(values)
-    known = np.flatnonzero(there.any(axis=1))
+    known = np.flatnonzero(there.any(axis=1)).tolist()
     blocks = [blocks[number] for number in known]
     values, spiked, there = values[known], spiked[known], there[known]
     scale = fitting_scale(values, scale)

@@ -96,10 +96,8 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
     table = comparison.table
     fid = next(metric for metric in comparison.metrics if metric.name == "fid")
     others = [metric for metric in comparison.metrics if metric is not fid]
-    several_budgets = table["steps"].nunique() > 1
     several = bool(table["fid_low"].notna().any())
     tested = bool(table["p_bonferroni"].notna().any())
-    interval = "95% interval"
     level = 1 - comparison.verdict.alpha if comparison.verdict else 0.95
     corrected = f"{percent(level)} interval (Bonferroni)"
     return (
@@ -108,11 +106,11 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
         fact_column("model") if table["model"].nunique() > 1 else Column("model", None),
         fact_column("parameters"),
         fact_column("gmacs"),
-        fact_column("steps") if several_budgets else Column("steps", None),
+        fact_column("steps") if table["steps"].nunique() > 1 else Column("steps", None),
         *_hidden("train_flops", "train_seconds"),
         _metric_column(fid, comparison, spread="fid_std"),
         *_hidden("fid_std", "fid_geometric"),
-        Column("fid_low", interval if several else None, decimals(2), until="fid_high"),
+        Column("fid_low", "95% interval" if several else None, decimals(2), until="fid_high"),
         *_hidden("fid_high"),
         Column("fid_area", "FID area ↓", decimals(1), "low"),
         *(_metric_column(metric, comparison) for metric in others),
