@@ -198,7 +198,7 @@ def seeds_sentence(planning: Planning) -> str:
     if seeds[0.1] and math.isfinite(seconds):
         number = seeds[0.1] - planning.at_hand
         text += (
-            f". For 10%, {number} more seed{'s' * (number > 1)} of {planning.blocks} blocks take "
+            f". For 10%, add {number} seed{'s' * (number > 1)} of {planning.blocks} blocks: "
             f"about {duration(seconds)} on {planning.device}"
         )
     return f"{text}. `ditbench compare --plan` shows more."
