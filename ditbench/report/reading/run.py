@@ -8,7 +8,6 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
@@ -30,6 +29,8 @@ from ditbench.rundir import PLANNED_SEEDS, RunDirectory, metric_suffix
 MAX_BYTES = 64 * 2**20
 MAX_CONFIG_BYTES = 2**15
 _MAX_NAME = 40  # characters
+# Where in training a row of eval.csv or final.csv is.
+_PLACE = ("step", "images", "train_flops", "seconds")
 
 # What a file may lack. The name of a folder does not say which images are in it, nor that of a
 # classifier how it was trained. Memory is null if the device does not report it.
@@ -164,9 +165,10 @@ def _of_environment(run: RunDirectory) -> Row:
 
     Earlier runs record neither, and no number depends on an env.json that cannot be read.
     """
-    facts: Row = {}
-    with suppress(DitbenchError):
+    try:
         facts = read_json(run.environment)
+    except DitbenchError:
+        facts = {}
     backend, planned = facts.get("backend"), facts.get(PLANNED_SEEDS)
     return {
         "backend": backend if isinstance(backend, str) else "",
@@ -196,8 +198,7 @@ def _read_draws(
         if steps is not None:
             raise DitbenchError(f"{path.name} is missing: {run.config.name} has other final steps")
         return [last]
-    place = ("step", "images", "train_flops", "seconds")
-    expected = {name: last[name] for name in (*place, *SCORED)}
+    expected = {name: last[name] for name in (*_PLACE, *SCORED)}
     if steps is not None:
         expected["sampling_steps"] = steps
     draws = []
