@@ -139,12 +139,12 @@ class RunDirectory:
     def append_evaluation(self, row: Mapping[str, Any]) -> None:
         """Add a row to the table of evaluations; the first row's keys are its columns."""
         self._check_exists()
-        append_row(self.evaluations, row, tuple(row))
+        append_row(self.evaluations, row, row)
 
     def append_final(self, row: Mapping[str, Any]) -> None:
         """Add a draw to the table of final scores."""
         self._check_exists()
-        append_row(self.finals, row, tuple(row))
+        append_row(self.finals, row, row)
 
     def write_checkpoint(self, content: bytes) -> None:
         """Replace the latest checkpoint; the one before is kept until the next call."""
