@@ -28,7 +28,8 @@ from ditbench.rundir import PLANNED_SEEDS, RunDirectory, metric_suffix
 # A larger file is not one of ours. The time to parse TOML can grow with the square of its size.
 MAX_BYTES = 64 * 2**20
 MAX_CONFIG_BYTES = 2**15
-_MAX_NAME = 40  # characters
+# Characters.
+_MAX_NAME, _MAX_DEVICE = 40, 80
 # Where in training a row of eval.csv or final.csv is.
 _PLACE = ("step", "images", "train_flops", "seconds")
 
@@ -91,7 +92,7 @@ def _read_run(run: RunDirectory) -> list[Row]:
         "source": source_of(flat),
         "recipe": json.dumps(recipe, sort_keys=True, default=str),
         **read_spike(run.train),
-        **_of_environment(run),
+        **_of_environment(run, result["device"]),
         "metrics": json.dumps([metric.model_dump() for metric in metrics]),
     }
     for name in ("preset", "block", "seed"):
@@ -160,20 +161,35 @@ def _budget(flat: Row, file: str) -> str:
     return amounts.budget(units[0], amount)
 
 
-def _of_environment(run: RunDirectory) -> Row:
+def _of_environment(run: RunDirectory, device: str) -> Row:
     """What computed the steps, and how many seeds were planned: empty and NaN if not recorded.
 
-    Earlier runs record neither, and no number depends on an env.json that cannot be read.
+    Earlier runs record less, and no number depends on an env.json that cannot be read.
     """
     try:
         facts = read_json(run.environment)
     except DitbenchError:
         facts = {}
-    backend, planned = facts.get("backend"), facts.get(PLANNED_SEEDS)
+    planned, packages = facts.get(PLANNED_SEEDS), facts.get("packages")
     return {
-        "backend": backend if isinstance(backend, str) else "",
+        "device": _processor(facts) if device == "cpu" else one_line(device, _MAX_DEVICE),
+        "backend": _text(facts.get("backend")),
+        "ditbench_version": _text(facts.get("ditbench")),
+        "torch_version": _text(packages.get("torch")) if isinstance(packages, dict) else "",
         PLANNED_SEEDS: float(planned) if type(planned) is int and 0 < planned < 2**31 else math.nan,
     }
+
+
+def _processor(facts: Row) -> str:
+    """`AMD EPYC, 2 threads`: a CPU is another device with another number of threads."""
+    name, threads = _text(facts.get("processor"), _MAX_DEVICE) or "cpu", facts.get("threads")
+    if type(threads) is not int:
+        return name
+    return f"{name}, {threads} thread{'s' * (threads != 1)}"
+
+
+def _text(value: Any, most: int = _MAX_NAME) -> str:
+    return one_line(value, most) if isinstance(value, str) else ""
 
 
 def _read_evaluations(path: Path, metrics: Sequence[MetricFacts]) -> list[Row]:

@@ -19,7 +19,13 @@ from ditbench.report.statistics.curves import fid_area, to_target
 from ditbench.report.statistics.looks import SeedPlan, plan_of
 from ditbench.report.statistics.paired import Values, beside, fitting_scale, mean_interval, means
 from ditbench.report.statistics.power import Planning, planning
-from ditbench.report.statistics.remarks import FID_AREA, other_winners, remarks, unequal_sizes
+from ditbench.report.statistics.remarks import (
+    FID_AREA,
+    conditions,
+    other_winners,
+    remarks,
+    unequal_sizes,
+)
 from ditbench.report.statistics.verdict import Verdict, decide, leaders_by_rate
 
 if TYPE_CHECKING:
@@ -136,7 +142,7 @@ def compare(
     verdict = further = None
     if unlike:
         table[list(INFERRED)] = math.nan  # an interval around 1 would be a verdict, too
-        sentences = [verdict_words.forced(unlike)]
+        sentences = [verdict_words.forced(unlike), *conditions(final)]
     else:
         spiked = by_seed(final.assign(spiked=final["loss_spike"].notna()), blocks, "spiked") == 1
         rule = partial(decide, blocks, plan=plan, spiked=spiked)
