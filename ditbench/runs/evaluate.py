@@ -26,7 +26,7 @@ from ditbench.training.stop import StopRequest
 from ditbench.training.stopwatch import synchronize
 
 if TYPE_CHECKING:
-    from ditbench.config.schema import EvalConfig
+    from ditbench.config.sections import EvalConfig
     from ditbench.data.dataset import ImageDataset
     from ditbench.metrics.extractors import Extractor
     from ditbench.metrics.metric import RealStatistics
@@ -85,13 +85,14 @@ def create_scorer(
     """
     # Imported here: torchmetrics takes seconds to import, and a dry run does not need it.
     from ditbench.metrics.choice import HELD_OUT_SUFFIX, also_of
-    from ditbench.metrics.label_accuracy import LabelAccuracy
+    from ditbench.metrics.label_accuracy import LABEL_ACCURACY
     from ditbench.metrics.score import Scorer, Space
 
     metrics, dataset, device = run.config.metrics, run.dataset, run.device
     also = metrics.further if begun is None else also_of(begun)
     named = dataset
-    if begun is not None and LabelAccuracy.name in begun and _has_other_classes(run):
+    other_classes = extractor_class(metrics.features, dataset).num_classes is None
+    if begun is not None and LABEL_ACCURACY.name in begun and other_classes:
         # Earlier versions did not compare names: such a run keeps its column.
         named = replace(dataset, class_names=tuple(map(str, range(dataset.num_classes))))
     extractors = [  # all of them before statistics, which may take minutes
@@ -104,25 +105,11 @@ def create_scorer(
         stop.begin("real statistics", len(images))
         return real_statistics(images, extractor, device, stop.advance)
 
-    main, *others = (Space(each, statistics(dataset, each)) for each in extractors)
-    held_out = None
+    spaces = [Space(each, statistics(dataset, each)) for each in extractors]
     wanted = begun is None or any(name.endswith(HELD_OUT_SUFFIX) for name in begun)
     if wanted and dataset.held_out is not None:
-        held_out = statistics(dataset.held_out, main.extractor)
-    return Scorer(
-        main.extractor,
-        main.real,
-        device,
-        held_out=held_out,
-        also=others,
-        extra=metrics.extra,
-        begun=begun,
-    )
-
-
-def _has_other_classes(run: Plan) -> bool:
-    """Whether the classes of the features are not those of the data set."""
-    return extractor_class(run.config.metrics.features, run.dataset).num_classes is None
+        spaces[0] = spaces[0]._replace(held_out=statistics(dataset.held_out, extractors[0]))
+    return Scorer(spaces, device, metrics.extra, begun)
 
 
 def metrics_asked(run: Plan) -> dict[str, int]:
@@ -135,7 +122,7 @@ def metrics_asked(run: Plan) -> dict[str, int]:
     )
     held_out = run.dataset.load_held_out is not None
     choices = choose(features, also, metrics.extra, held_out=held_out)
-    return {choice.kind.name: choice.kind.version for choice in choices}
+    return {metric.name: metric.version for choice in choices for metric in choice.metrics}
 
 
 def sample_images(
@@ -160,8 +147,7 @@ def sample_images(
     images = []
     stop = StopRequest() if stop is None else stop
     batches = labels.split(config.eval.batch_size)
-    with _network(model, device, config.train.precision) as network:
-        network = _in_parts(network, device, stop)
+    with _network(model, device, config.train.precision, stop) as network:
         stop.begin("sampling", len(batches) * passes_per_image(config.eval))
         for asked in batches:
             noise = torch.randn(len(asked), *shape, generator=start)
@@ -184,21 +170,6 @@ def passes_per_image(config: EvalConfig) -> int:
     return config.sampling_steps * (2 if config.sampler == "heun" else 1)
 
 
-def _in_parts(
-    network: Callable[..., Tensor], device: torch.device, stop: StopRequest
-) -> Callable[..., Tensor]:
-    """A model after each call of which a stop is checked; a GPU's queue stays short."""
-    backlog = Backlog(device)
-
-    def call(*inputs: Tensor) -> Tensor:
-        output = network(*inputs)
-        backlog.launched()
-        stop.advance()
-        return output
-
-    return call
-
-
 def time_sampling(model: DiT, task: Task, labels: Tensor, steps: int) -> float:
     """Seconds of sampling with so many steps. Moving samples to the CPU synchronizes."""
     started = time.perf_counter()
@@ -209,26 +180,37 @@ def time_sampling(model: DiT, task: Task, labels: Tensor, steps: int) -> float:
 
 def time_scoring(extractors: Iterable[Extractor], images: Tensor, device: torch.device) -> float:
     """Seconds per image of all extractors, from a few of the images (N, C, H, W) uint8."""
-    return sum(_time_extractor(each, images, device) for each in extractors)
-
-
-def _time_extractor(extractor: Extractor, images: Tensor, device: torch.device) -> float:
-    few = images[: min(MOST_TIMED, extractor.cpu_batch)].to(device)
-    if device.type == "cuda":
-        extractor(few)  # loads kernels
-    synchronize(device)
-    started = time.perf_counter()
-    extractor(few)
-    synchronize(device)
-    return (time.perf_counter() - started) / len(few)
+    seconds = 0.0
+    for extractor in extractors:
+        few = images[: min(MOST_TIMED, extractor.cpu_batch)].to(device)
+        if device.type == "cuda":
+            extractor(few)  # loads kernels
+        synchronize(device)
+        started = time.perf_counter()
+        extractor(few)
+        synchronize(device)
+        seconds += (time.perf_counter() - started) / len(few)
+    return seconds
 
 
 @contextmanager
 def _network(
-    model: nn.Module, device: torch.device, precision: str
+    model: nn.Module, device: torch.device, precision: str, stop: StopRequest
 ) -> Iterator[Callable[..., Tensor]]:
-    """The model for many passes, in a precision; a DiT on a GPU as CUDA graphs."""
+    """The model for many passes, in a precision; a DiT on a GPU as CUDA graphs.
+
+    After each pass a stop is checked; a GPU's queue stays short.
+    """
+    backlog = Backlog(device)
+
+    def call(*inputs: Tensor) -> Tensor:
+        output = network(*inputs)
+        backlog.launched()
+        stop.advance()
+        return output
+
     graphs = device.type == "cuda" and isinstance(model, DiT)
     bf16 = bf16_weights(model) if graphs and precision == "bf16" else nullcontext()
+    network = GraphPerShape(model) if graphs else model
     with mixed_precision(device, precision), bf16:
-        yield GraphPerShape(model) if graphs else model
+        yield call
