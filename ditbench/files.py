@@ -102,7 +102,7 @@ def check_utf8(path: Path | str) -> None:
     except UnicodeEncodeError as error:
         raise DitbenchError(
             f"the path {one_line(str(path))} is not UTF-8",
-            "rename it, or make a link with another name: ln -s",
+            "rename it, or link to it by another name: ln -s IT NAME",
         ) from error
 
 
