@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ditbench import __version__
-from ditbench.cli import bench, blocks, compare, features, flops, plot, run, sample, tune
+from ditbench.cli import bench, blocks, compare, features, flops, list_, plot, run, sample, tune
 from ditbench.cli.output import echo, note
 from ditbench.cli.paths import expanded
 from ditbench.errors import (
@@ -143,6 +143,7 @@ def _group_of(command: Callable[..., None]) -> typer.Typer:
 for _command in (run.run, tune.tune, compare.compare, plot.plot, flops.flops, sample.sample,
                  bench.bench):  # fmt: skip
     app.command(cls=_Command)(_command)
+app.command("list", cls=_Command)(list_.list_)
 _group_of(blocks.blocks).command(cls=_Command)(blocks.check)
 _group_of(features.features).command(
     cls=_Command, hidden=True, context_settings=features.ANY_OPTIONS
