@@ -55,9 +55,10 @@ class RunTask:
         """Stop the command; returns what a requeued job does, or None if the command had ended."""
         from submitit.helpers import DelayedSubmission
 
-        os.kill(self._child, signal.SIGTERM)
-        if _wait(self._child) not in STOPPED:
-            return None
+        if self._child:  # otherwise the signal came before the command was started
+            os.kill(self._child, signal.SIGTERM)
+            if _wait(self._child) not in STOPPED:
+                return None
         return DelayedSubmission(RunTask(self.command, self.directory, self.marker))
 
 

@@ -218,6 +218,11 @@ def test_a_task_that_has_ended_is_not_requeued(tmp_path, code):
     assert task.checkpoint() is None
 
 
+def test_a_task_that_has_not_begun_is_requeued(tmp_path):
+    task = RunTask(["true"], tmp_path, tmp_path / MARKER)
+    assert task.checkpoint().function.command == ["true"]
+
+
 def test_a_job_has_a_thread_per_cpu(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "3")
     monkeypatch.delenv("OMP_NUM_THREADS")
