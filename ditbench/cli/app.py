@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -15,7 +16,6 @@ from typer.core import TyperCommand, TyperGroup
 from ditbench import __version__
 from ditbench.cli import bench, blocks, compare, features, flops, list_, plot, run, sample, tune
 from ditbench.cli.output import echo, note
-from ditbench.cli.paths import expanded
 from ditbench.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -72,11 +72,19 @@ def _print_error(message: str, hint: str | None) -> None:
         note("help", hint)
 
 
+def _expanded(value: Any) -> Any:
+    """A value of an option with `~` as the home directory: no shell expands it in `--data=~/x`."""
+    if isinstance(value, tuple | list):
+        return type(value)(map(_expanded, value))
+    # os.path, because that of Path raises an error for a user that does not exist.
+    return Path(os.path.expanduser(value)) if isinstance(value, Path) else value  # noqa: PTH111
+
+
 class _Options:
     """Hides `<bool>` for flags in the help page, which take no value; expands `~` in paths."""
 
     def invoke(self, ctx: Any) -> Any:
-        ctx.params = {name: expanded(value) for name, value in ctx.params.items()}
+        ctx.params = {name: _expanded(value) for name, value in ctx.params.items()}
         return super().invoke(ctx)  # type: ignore[misc]
 
     def get_params(self, ctx: Any) -> list[Any]:
@@ -132,22 +140,15 @@ def _options(
     """Compare ways to condition a diffusion transformer on its timestep and its class."""
 
 
-def _group_of(command: Callable[..., None]) -> typer.Typer:
-    """A group whose own command does its work when none of its commands follows."""
-    group = typer.Typer(cls=_Group, invoke_without_command=True)
-    group.callback()(command)
-    app.add_typer(group, name=command.__name__)
-    return group
-
-
 for _command in (run.run, tune.tune, compare.compare, plot.plot, flops.flops, sample.sample,
                  bench.bench):  # fmt: skip
     app.command(cls=_Command)(_command)
 app.command("list", cls=_Command)(list_.list_)
-_group_of(blocks.blocks).command(cls=_Command)(blocks.check)
-_group_of(features.features).command(
-    cls=_Command, hidden=True, context_settings=features.ANY_OPTIONS
-)(features.train)
+_blocks = typer.Typer(cls=_Group, invoke_without_command=True)
+_blocks.callback()(blocks.blocks)
+_blocks.command(cls=_Command)(blocks.check)
+app.add_typer(_blocks, name="blocks")
+app.command(cls=_Command)(features.features)
 
 # New objects between two garbage collections. With Python's default of some hundreds, importing
 # torch triggers many.

@@ -1,8 +1,6 @@
 """`ditbench features`: list the feature extractors, and whether their weights are there."""
 
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from ditbench.cli.options import Format, Output
 from ditbench.cli.output import echo, emit
@@ -10,7 +8,6 @@ from ditbench.errors import DitbenchError, one_line, printable
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import format_of
 
-ANY_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}
 COLUMNS = (
     Column("features", "Features"),
     Column("input", "Input"),
@@ -21,17 +18,14 @@ COLUMNS = (
     Column("path", "Path"),
     Column("help", None),
 )
-SCRIPTS = "docs/classifiers"  # in ditbench's repository, not in the package
 
 
-def features(context: typer.Context, format: Format = None, output: Output = None) -> None:  # noqa: A002
+def features(format: Format = None, output: Output = None) -> None:  # noqa: A002
     """List the feature extractors of the metrics: what they accept, where their weights are.
 
     `--set metrics.features=NAME` chooses one for a run, `--set metrics.also=NAME,NAME` further ones
     in which the same samples are scored.
     """
-    if context.invoked_subcommand is not None:
-        return
     chosen = format_of(output, format)
 
     from ditbench.metrics import extractor_names
@@ -65,11 +59,3 @@ def _row(name: str) -> dict[str, Any]:
         "path": printable(str(path)),
         "help": None if digest else kind.weights_hint(),
     }
-
-
-def train(name: Annotated[str, typer.Argument(metavar="NAME")] = "digits") -> None:
-    """Moved: the training of the shipped classifiers is no longer part of the package."""
-    raise DitbenchError(
-        f"'ditbench features train {name}' is now a script in ditbench's repository",
-        f"run {SCRIPTS}/train_digits.py or train_cifar10.py there; see {SCRIPTS}/README.md",
-    )

@@ -107,11 +107,6 @@ def parse_seeds(text: str, first: int = 0) -> list[int]:
     return list(range(first, first + count))
 
 
-def parse_classes(text: str) -> list[str]:
-    """Split names or labels of classes: `cat,dog` or `0,1,2`; the run says which there are."""
-    return [part.strip() for part in text.split(",")]
-
-
 def parse_count(text: str, name: str) -> int:
     """Parse `20000`, `20k` or `1.5M` to a whole number above 0."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([km]?)", text.strip().lower().replace("_", ""))

@@ -19,10 +19,9 @@ from ditbench.cli.options import (
     what,
 )
 from ditbench.cli.output import echo, load_sweeps, note, progress
-from ditbench.cli.paths import check_out
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate, takes
 from ditbench.cli.slurm import parse_launcher, the_run
-from ditbench.cli.training import interruptible, print_forecast, remark_on_classes
+from ditbench.cli.training import check_out, interruptible, print_forecast, remark_on_classes
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.rundir import PLANNED_SEEDS, TUNING
 

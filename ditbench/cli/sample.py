@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ditbench.cli.options import DEVICES, option, parse_classes
+from ditbench.cli.options import DEVICES, option
 from ditbench.cli.output import echo
 from ditbench.errors import DitbenchError, one_line
 
@@ -49,14 +49,13 @@ def sample(
     """Draw images with the averaged weights of a run, one column per class."""
     if output.suffix.lower() != ".png":
         raise DitbenchError(f"cannot write a grid as '{output}'", "end -o with .png")
-    chosen = None if classes is None else parse_classes(classes)
 
     from ditbench.runs.sample import sample_grid
 
     columns = sample_grid(
         run,
         output,
-        classes=chosen,
+        classes=None if classes is None else [part.strip() for part in classes.split(",")],
         per_class=per_class,
         settings={
             "eval__cfg_scale": cfg_scale,

@@ -1,4 +1,4 @@
-"""What `run` and `tune` share: `--dry-run`, and the end after Ctrl-C or SIGTERM."""
+"""What `run` and `tune` share: checks, `--dry-run`, and the end after Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ditbench.cli.output import echo, note, print_rich, print_sentence, progress
-from ditbench.errors import EXIT_SIGNAL, one_line
+from ditbench.errors import EXIT_SIGNAL, DitbenchError, one_line
+from ditbench.files import check_utf8
 from ditbench.report.amounts import decimals, duration, significant
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import rich_table
 
 if TYPE_CHECKING:
+    from ditbench.config import RunConfig
     from ditbench.runs.plan import Plan
     from ditbench.training.stop import StopRequest
 
@@ -41,6 +44,19 @@ _FORECAST = (
     Column("expected_total_seconds", "Total", _numbers),
     Column("path", "Run directory"),
 )
+
+
+def check_out(out: Path, config: RunConfig) -> None:
+    """Refuse a place for runs where their files would be read as images, or cannot be read back."""
+    from ditbench.data.io.files import contains
+
+    check_utf8(out)
+    data = config.data
+    if data.name == "folder" and data.path is not None and contains(data.path, out):
+        raise DitbenchError(
+            f"the runs would go into {out}, inside of the images' folder {data.path}",
+            f"choose a place outside of it: --out {data.path.parent / (out.name or 'results')}",
+        )
 
 
 def remark_on_classes(plans: Sequence[Plan]) -> None:

@@ -18,9 +18,8 @@ from ditbench.cli.options import (
     what,
 )
 from ditbench.cli.output import emit, load_sweeps, progress
-from ditbench.cli.paths import check_out
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rates, takes
-from ditbench.cli.training import interruptible, print_forecast, remark_on_classes
+from ditbench.cli.training import check_out, interruptible, print_forecast, remark_on_classes
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.render import format_of
 from ditbench.rundir import TUNING

@@ -6,7 +6,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from ditbench.config.schema import RunConfig, Table, is_text, put, validate
+from ditbench.config.schema import RunConfig, is_text, put, validate
+from ditbench.config.sections import Table
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.files import read_text
 

@@ -35,44 +35,41 @@ class _Published:
     def load(self, path: Path | None = None) -> ImageDataset:
         """Load the training images, and the test images as held-out ones, when they are asked for.
 
-        All are downloaded if they are not there.
-
-        `path` is the root that contains `folder`; by default `data` in the cache.
+        `path` is the root that contains `folder`; by default `data` in the cache. What is not there
+        is downloaded.
 
         Raises:
             DitbenchError: exit code 1, if the files cannot be downloaded or are damaged.
         """
+        root = self._root(path)
+        if not self._exists(root):
+            self._download(root)
+        held_out = partial(self._read, root, train=False)
+        return replace(self._read(root, train=True), load_held_out=held_out)
+
+    @property
+    def _kind(self) -> Any:
         import torchvision.datasets  # takes seconds to import
 
-        kind = getattr(torchvision.datasets, self.class_name)
-        root = self._root(path)
-        if not self._exists(kind, root):
-            self._download(kind, root)
-        dataset = self._read(kind, root, train=True)
-        held_out = partial(self._read, kind, root, train=False)
-        return replace(dataset, load_held_out=held_out)
+        return getattr(torchvision.datasets, self.class_name)
 
-    def _read(self, kind: Any, root: Path, *, train: bool) -> ImageDataset:
+    def _read(self, root: Path, *, train: bool) -> ImageDataset:
         """Read the split for training, or the other."""
         try:
             with redirect_stdout(sys.stderr):
-                found = kind(root, train=train, download=False)
-            return self._dataset(found)
+                found = self._kind(root, train=train, download=False)
+            pixels = torch.from_numpy(np.asarray(found.data))  # (N, H, W) or (N, H, W, C)
+            images = pixels.reshape(*pixels.shape[:3], -1).permute(0, 3, 1, 2).contiguous()
+            if images.shape[1:] != self.shape:
+                raise ValueError(f"its images have shape {tuple(images.shape[1:])}")
+            labels = torch.as_tensor(found.targets, dtype=torch.long)
+            return ImageDataset(self.name, images, labels, tuple(found.classes))
         except Exception as error:  # a damaged file raises anything
             raise DitbenchError(
                 f"{self.title} in {shown(root / self.folder)} is damaged: {_reason(error)}",
                 "move that folder away: the next run unpacks or downloads it again",
                 EXIT_FAILED,
             ) from error
-
-    def _dataset(self, found: Any) -> ImageDataset:
-        """Convert a torchvision data set; raises ValueError if its images have another shape."""
-        pixels = torch.from_numpy(np.asarray(found.data))  # (N, H, W) or (N, H, W, C)
-        images = pixels.reshape(*pixels.shape[:3], -1).permute(0, 3, 1, 2).contiguous()
-        if images.shape[1:] != self.shape:
-            raise ValueError(f"its images have shape {tuple(images.shape[1:])}")
-        labels = torch.as_tensor(found.targets, dtype=torch.long)
-        return ImageDataset(self.name, images, labels, tuple(found.classes))
 
     def _root(self, path: Path | None) -> Path:
         if path is not None and path.is_file():
@@ -82,8 +79,7 @@ class _Published:
             )
         if path is not None:
             return path
-        cache = cache_directory()
-        if cache is None:
+        if (cache := cache_directory()) is None:
             raise DitbenchError(
                 f"there is no home directory to store {self.title} in",
                 "name a folder: set DITBENCH_CACHE, or --set data.path=DIR",
@@ -91,21 +87,22 @@ class _Published:
             )
         return cache / "data"
 
-    def _exists(self, kind: Any, root: Path) -> bool:
+    def _exists(self, root: Path) -> bool:
         """Whether all files exist; their content is not checked."""
+        kind = self._kind
         if self is _CIFAR10:
             names = [name for name, _ in kind.train_list + kind.test_list] + [kind.meta["filename"]]
         else:
             names = [name.removesuffix(".gz") for name, _ in kind.resources]
         return all((root / self.folder / name).is_file() for name in names)
 
-    def _download(self, kind: Any, root: Path) -> None:
+    def _download(self, root: Path) -> None:
         """Download and unpack; an archive that is already there is only unpacked."""
         before = socket.getdefaulttimeout()
         socket.setdefaulttimeout(TIMEOUT)  # torchvision sets none
         try:
             with redirect_stdout(sys.stderr):
-                kind(root, download=True)
+                self._kind(root, download=True)
         except Exception as error:  # networks and servers raise anything
             raise DitbenchError(
                 f"cannot download {self.title} to {shown(root)}: {_reason(error)}",

@@ -28,34 +28,28 @@ _EXTRACTORS = {  # name -> module of this package, class; the first is the defau
     "dinov2": ("dinov2", "DinoV2"),
     "dinov2-vits14": ("dinov2", "DinoV2Small"),
 }
-_METRICS = {  # name -> module of this package, class, by default; in the order of the columns
+_METRICS = {  # name -> module of this package, constant, by default; in the order of the columns
     "fid": ("fid", "FID", True),
     "kid": ("kid", "KID", True),
-    "label_accuracy": ("label_accuracy", "LabelAccuracy", True),
-    "precision": ("neighbours", "Precision", True),
-    "recall": ("neighbours", "Recall", True),
-    "density": ("neighbours", "Density", True),
-    "coverage": ("neighbours", "Coverage", True),
-    "inception_score": ("inception_score", "InceptionScore", False),
-    "memorization": ("memorization", "Memorization", False),
-    "fid_infinity": ("fid_infinity", "FIDInfinity", False),
+    "label_accuracy": ("label_accuracy", "LABEL_ACCURACY", True),
+    "precision": ("neighbours", "PRECISION", True),
+    "recall": ("neighbours", "RECALL", True),
+    "density": ("neighbours", "DENSITY", True),
+    "coverage": ("neighbours", "COVERAGE", True),
+    "inception_score": ("inception_score", "INCEPTION_SCORE", False),
+    "memorization": ("memorization", "MEMORIZATION", False),
+    "fid_infinity": ("fid_infinity", "FID_INFINITY", False),
 }
-_EARLIER = {("kid", 1): ("kid", "SubsetKID")}  # name, version -> module, class
+_EARLIER = {("kid", 1): ("kid", "SUBSET_KID")}  # name, version -> module, constant
 
 
-def metric_names() -> tuple[str, ...]:
-    """The names of all metrics, in order."""
-    return tuple(_METRICS)
-
-
-def metric_classes(
+def find_metrics(
     extra: Collection[str] = (), begun: Mapping[str, int] | None = None
-) -> list[type[Metric]]:
+) -> list[Metric]:
     """The metrics of a run, in the order of `eval.csv`. Imports torchmetrics, which takes seconds.
 
     A new run has the default metrics and those of `extra`, and records their versions by name. A
-    run that resumes has those of its record, `begun`; `extra` then adds nothing. A run of before
-    there were records began with `{"fid": 1, "kid": 1, "label_accuracy": 1}`.
+    run that resumes has those of its record, `begun`; `extra` then adds nothing.
 
     Raises:
         DitbenchError: a name in `extra` is unknown, or this ditbench has no such version of a
@@ -67,18 +61,18 @@ def metric_classes(
         if name not in _METRICS:
             raise unknown_name("metric", name, _METRICS)
     return [
-        _load(module, kind)
-        for name, (module, kind, default) in _METRICS.items()
+        _load(module, constant)
+        for name, (module, constant, default) in _METRICS.items()
         if default or name in extra
     ]
 
 
-def _of_version(name: str, version: int) -> type[Metric]:
-    """The class of a metric, in the version that a run was begun with."""
+def _of_version(name: str, version: int) -> Metric:
+    """A metric in the version that a run was begun with."""
     if name in _METRICS:
-        kind: type[Metric] = _load(*_METRICS[name][:2])
-        if kind.version == version:
-            return kind
+        metric: Metric = _load(*_METRICS[name][:2])
+        if metric.version == version:
+            return metric
     if (name, version) in _EARLIER:
         return _load(*_EARLIER[name, version])
     raise DitbenchError(

@@ -6,10 +6,11 @@ It imports torchmetrics, by the metrics, which takes seconds.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from ditbench.errors import DitbenchError
-from ditbench.metrics import extractor_names, metric_classes
+from ditbench.metrics import extractor_names, find_metrics
 from ditbench.metrics.extractors import Extractor
 from ditbench.metrics.metric import Metric
 
@@ -21,11 +22,11 @@ Versions = Mapping[str, int]  # name of a metric -> its version, as env.json rec
 
 
 class Choice(NamedTuple):
-    """A metric of a run; its `kind` has the name and title of its column."""
+    """Metrics of a run, with the names and titles of their columns."""
 
     features: str  # the name of the extractor
-    kind: type[Metric]
-    held_out: bool = False  # compares with held-out images, not with those of training
+    held_out: bool  # whether they compare with held-out images, not with those of training
+    metrics: list[Metric]
 
 
 def choose(
@@ -48,26 +49,29 @@ def choose(
     Raises:
         DitbenchError: an unknown name in `extra`, or metrics in `begun` that are not available.
     """
-    groups = [(features, "", "")]
-    if held_out:
-        groups.append((features, HELD_OUT_SUFFIX, "held-out"))
-    groups += [(other, suffix_of(other.name), other.name) for other in also]
-    found: list[Choice] = []
-    for extractor, suffix, remark in groups:
-        apart = suffix == HELD_OUT_SUFFIX
-        versions = None if begun is None else _versions(suffix, begun)
-        found += [
-            Choice(extractor.name, _renamed(kind, suffix, remark), apart)
-            for kind in _kinds(extractor, extra, versions)
-            if not apart or kind.name in HELD_OUT
+
+    def choice(extractor: type[Extractor], suffix: str = "", remark: str = "") -> Choice:
+        of_held_out = suffix == HELD_OUT_SUFFIX
+        metrics = [
+            replace(metric, name=metric.name + suffix, title=metric.title + remark)
+            for metric in find_metrics(extra, None if begun is None else _versions(suffix, begun))
+            if (extractor.classifies or not metric.needs_logits)
+            and (extractor.num_classes is not None or not metric.needs_classes)
+            and (metric.name in HELD_OUT or not of_held_out)
         ]
-    missing = (begun or {}).keys() - {choice.kind.name for choice in found}
-    if missing:
+        return Choice(extractor.name, of_held_out, metrics)
+
+    choices = [choice(features)]
+    if held_out:
+        choices.append(choice(features, HELD_OUT_SUFFIX, " (held-out)"))
+    choices += [choice(other, suffix_of(other.name), f" ({other.name})") for other in also]
+    found = {metric.name for each in choices for metric in each.metrics}
+    if missing := (begun or {}).keys() - found:
         raise DitbenchError(
             f"the run began with metrics that are not available now: {', '.join(sorted(missing))}",
             "restore the data set's held-out images, or move the run directory away to begin again",
         )
-    return found
+    return choices
 
 
 def suffix_of(features: str) -> str:
@@ -91,23 +95,3 @@ def _versions(suffix: str, begun: Versions) -> dict[str, int]:
         for name, version in begun.items()
         if (name.endswith(suffix) if suffix else not name.endswith(others))
     }
-
-
-def _kinds(
-    extractor: type[Extractor], extra: Sequence[str], begun: Versions | None
-) -> list[type[Metric]]:
-    """The metrics that the extractor's output suffices for."""
-    return [
-        kind
-        for kind in metric_classes(extra, begun)
-        if (extractor.classifies or not kind.needs_logits)
-        and (extractor.num_classes is not None or not kind.needs_classes)
-    ]
-
-
-def _renamed(kind: type[Metric], suffix: str, remark: str) -> type[Metric]:
-    """The same metric under another name and title."""
-    if not suffix:
-        return kind
-    facts = {"name": kind.name + suffix, "title": f"{kind.title} ({remark})"}
-    return type(kind.__name__, (kind,), facts)

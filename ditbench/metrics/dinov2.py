@@ -63,13 +63,8 @@ class DinoV2(PhotographExtractor):
 
     def build(self, state: dict[str, Tensor]) -> nn.Module:
         """The network of the checkout with these weights."""
-        net = self._untrained()
-        net.load_state_dict(state, strict=True)
-        return net
-
-    def _untrained(self) -> nn.Module:
-        """The network as the checkout's code makes it, which draws from the global stream."""
         try:
+            # The checkout's code draws initial weights from the global stream.
             with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
                 warnings.simplefilter("ignore")  # about xFormers, which is optional
                 net: nn.Module = torch.hub.load(
@@ -79,6 +74,7 @@ class DinoV2(PhotographExtractor):
             reason = " ".join(str(error).split()) or type(error).__name__
             what = f"cannot make {self.title} from {self.checkout()}: {reason}"
             raise DitbenchError(what, self.weights_hint()) from error
+        net.load_state_dict(state, strict=True)
         return net
 
     def extract(self, images: Tensor) -> Features:

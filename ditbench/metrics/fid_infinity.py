@@ -6,50 +6,47 @@ import torch
 from torch import Tensor
 
 from ditbench.errors import DitbenchError
-from ditbench.metrics.metric import Metric, RealStatistics
+from ditbench.metrics.metric import Comparison, Metric, RealStatistics
 
 SPLITS = 4
 SEED = 0
 
 
-class FIDInfinity(Metric):
+def fid_infinity(comparison: Comparison) -> float:
     """Where a line through FID over 1 / N meets 1 / N = 0: FID without its bias by sample count.
 
     The line goes through the FID of all samples and the mean FID of halves of them, of four random
     splits. The paper fits 15 sizes from N / 10 to N; but FID bends where samples are not many times
     the features, and halves were nearer to the true value there, and steadier. Real images keep
-    their bias. Samples should be four times the features. Computed in float64.
+    their bias. Samples should be four times the features. The value is around 0, and sometimes
+    below, for ideal samples. Computed in float64.
+
+    Raises:
+        DitbenchError: fewer than four samples.
     """
+    samples = comparison.features
+    if len(samples) < 4:  # the fewest whose halves have a covariance
+        raise DitbenchError(
+            f"cannot extrapolate FID from {len(samples)} samples",
+            "at least 4 are needed: --set eval.samples=2000",
+        )
+    mean, root = _gaussian(comparison.real, samples)
+    generator = torch.Generator().manual_seed(SEED)
+    orders = [torch.randperm(len(samples), generator=generator) for _ in range(SPLITS)]
+    halves = [half for order in orders for half in order.tensor_split(2)]
+    of_halves = sum(_distance(samples[half], mean, root) for half in halves) / len(halves)
+    return 2 * _distance(samples, mean, root) - of_halves
 
-    name = "fid_infinity"
-    title = "FID-inf"
-    direction = "lower"
-    format = ".2f"
-    depends_on_samples = False  # what is left of the dependence is not meant
 
-    def compute(self) -> float:
-        """The extrapolated distance; around 0, and sometimes below, for ideal samples.
-
-        Raises:
-            DitbenchError: fewer than four samples.
-        """
-        samples, real = self.comparison.features, self.comparison.real
-        if len(samples) < 4:  # the fewest whose halves have a covariance
-            raise DitbenchError(
-                f"cannot extrapolate FID from {len(samples)} samples",
-                "at least 4 are needed: --set eval.samples=2000",
-            )
-        mean, root = _gaussian(real, samples)
-        generator = torch.Generator().manual_seed(SEED)
-        orders = [torch.randperm(len(samples), generator=generator) for _ in range(SPLITS)]
-        halves = [half for order in orders for half in order.tensor_split(2)]
-        of_halves = sum(_distance(samples[half], mean, root) for half in halves) / len(halves)
-        return 2 * _distance(samples, mean, root) - of_halves
-
-    @classmethod
-    def settings(cls, samples: int, real: RealStatistics) -> dict[str, int]:  # noqa: ARG003
-        """How the samples are split."""
-        return {"splits": SPLITS, "parts": 2, "seed": SEED}
+FID_INFINITY = Metric(
+    "fid_infinity",
+    "FID-inf",
+    "lower",
+    ".2f",
+    fid_infinity,
+    settings=lambda _samples, _real: {"splits": SPLITS, "parts": 2, "seed": SEED},
+    depends_on_samples=False,  # the extrapolation removes the dependence, up to an error
+)
 
 
 def _gaussian(real: RealStatistics, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -43,8 +43,20 @@ class InceptionV3(PhotographExtractor):
 
     @classmethod
     def find_weights(cls) -> Path:
-        """The file in torch's hub cache, downloaded if it is missing."""
-        return download_weights()
+        """The file in torch's hub cache, downloaded (91 MiB) if it is missing."""
+        path = cls.weights_file()
+        if path.is_file():
+            return path
+        # PyTorch's convention: the file name ends in the beginning of the SHA-256.
+        sha = re.search(r"-([0-9a-f]{8,})\.pth$", path.name)
+        prefix = sha.group(1) if sha else None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), prefix, sys.stderr.isatty())
+        except (OSError, RuntimeError) as error:  # no network, or a wrong hash
+            what = f"no Inception-v3 weights: cannot download {URL_INCEPTION_V3} ({error})"
+            raise DitbenchError(what, cls.weights_hint(), EXIT_FAILED) from error
+        return path
 
     @classmethod
     def weights_file(cls) -> Path:
@@ -74,20 +86,3 @@ class InceptionV3(PhotographExtractor):
         """Features (N, 2048) and logits (N, 1008); a grey image becomes RGB with equal channels."""
         features = self.net(images.expand(-1, 3, -1, -1)).float()
         return Features(features, features @ self.net.fc.weight.T)
-
-
-def download_weights() -> Path:
-    """The weights in torch's hub cache, downloaded (91 MiB) if they are missing."""
-    path = InceptionV3.weights_file()
-    if path.is_file():
-        return path
-    # PyTorch's convention: the file name ends in the beginning of the SHA-256.
-    sha = re.search(r"-([0-9a-f]{8,})\.pth$", path.name)
-    prefix = sha.group(1) if sha else None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), prefix, sys.stderr.isatty())
-    except (OSError, RuntimeError) as error:  # URLError is an OSError, a wrong hash RuntimeError
-        what = f"no Inception-v3 weights: cannot download {URL_INCEPTION_V3} ({error})"
-        raise DitbenchError(what, InceptionV3.weights_hint(), EXIT_FAILED) from error
-    return path

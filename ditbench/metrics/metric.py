@@ -1,21 +1,18 @@
-"""The protocol of a metric: one class per file, one line in the registry of `ditbench.metrics`.
+"""What a metric is. Each has a function and a line in the registry of `ditbench.metrics`.
 
 Legend: N batch, F features, K classes.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-FACTS = (
-    *("name", "title", "direction", "unit", "format", "version", "depends_on_samples", "scale"),
-)
+FACTS = ["name", "title", "direction", "unit", "format", "version", "depends_on_samples", "scale"]
 MAX_SUBSET = 10_000
 T = TypeVar("T")
 
@@ -43,21 +40,26 @@ class RealStatistics:
 
 
 class Comparison:
-    """Samples that are compared with real images: what the metrics of one evaluation share.
+    """Samples that are compared with real images: what the metrics of one evaluation share."""
 
-    Args:
-        real: the statistics of the real images.
-        device: where the metrics compute; it has float64.
-    """
-
-    def __init__(self, real: RealStatistics, device: torch.device) -> None:
+    def __init__(self, real: RealStatistics) -> None:
         self.real = real
-        self.device = device
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the samples."""
+        self.sizes: list[int] = []  # of the batches
+        self.logits: list[Tensor] = []  # (N, K) float32 per batch; none without a classifier
+        self.labels: list[Tensor] = []  # (N,) per batch: the requested classes
         self._batches: list[Tensor] = []
         self._results: dict[Callable[[Comparison], Any], Any] = {}
 
-    def add(self, features: Tensor) -> None:
-        """Add the features (N, F) of a batch of samples."""
+    def add(self, features: Tensor, logits: Tensor | None, labels: Tensor) -> None:
+        """Add a batch of samples: features (N, F) float64 on a device that has float64."""
+        self.sizes.append(len(features))
+        self.labels.append(labels)
+        if logits is not None:
+            self.logits.append(logits)
         self._batches.append(features)
         self._results.clear()
 
@@ -74,50 +76,30 @@ class Comparison:
         return self._results[function]
 
 
-class Metric(ABC):
-    """A score of generated images. Each evaluation makes a new one.
+@dataclass(frozen=True)
+class Metric:
+    """A score of generated images."""
 
-    Args:
-        comparison: with the real images, and with the features of all samples, one and the same
-            for all metrics of the evaluation.
-    """
-
-    name: ClassVar[str]  # the key of the score in `eval.csv` and `result.json`
-    title: ClassVar[str]  # the header of its column in tables
-    direction: ClassVar[Literal["lower", "higher"]]  # which values are better
-    unit: ClassVar[str] = ""  # "" if the value has none
-    format: ClassVar[str]  # how tables print the value: Python's format specification
-    version: ClassVar[int] = 1  # incremented when the same images get another value
+    name: str  # the key of the score in `eval.csv` and `result.json`
+    title: str  # the header of its column in tables
+    direction: Literal["lower", "higher"]  # which values are better
+    format: str  # how tables print the value: Python's format specification
+    compute: Callable[[Comparison], float]  # the score of all samples
+    _: KW_ONLY
+    # What else the score of this many samples depends on; recorded in `result.json`.
+    settings: Callable[[int, RealStatistics], dict[str, int]] = lambda _samples, _real: {}
+    unit: str = ""  # "" if the value has none
+    version: int = 1  # incremented when the same images get another value
     # Whether the value depends on the number of samples: its column is then `fid_1k`, for example.
-    depends_on_samples: ClassVar[bool] = True
+    depends_on_samples: bool = True
     # How runs are compared: by ratios (always positive, no upper bound), or by differences.
-    scale: ClassVar[Literal["log", "linear"]] = "linear"
-    needs_logits: ClassVar[bool] = False  # whether it needs a classifier, of whatever classes
-    needs_classes: ClassVar[bool] = False  # whether it needs a classifier of the data set's classes
+    scale: Literal["log", "linear"] = "linear"
+    needs_logits: bool = False  # whether it needs a classifier, of whatever classes
+    needs_classes: bool = False  # whether it needs a classifier of the data set's classes
 
-    def __init__(self, comparison: Comparison) -> None:
-        self.comparison = comparison
-
-    def update(self, features: Tensor, logits: Tensor | None, labels: Tensor) -> None:  # noqa: B027
-        """Add a batch of samples: features (N, F) float64, and the requested classes (N,).
-
-        Logits are (N, K) float32, or None if the extractor is not a classifier. Metrics that need
-        nothing but the features of all samples leave this out, and read `comparison.features`.
-        """
-
-    @abstractmethod
-    def compute(self) -> float:
-        """The score of all samples so far."""
-
-    @classmethod
-    def settings(cls, samples: int, real: RealStatistics) -> dict[str, int]:  # noqa: ARG003
-        """What else the score of this many samples depends on; recorded in `result.json`."""
-        return {}
-
-    @classmethod
-    def describe(cls) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """The facts that tables need, for `result.json`."""
-        return {fact: getattr(cls, fact) for fact in FACTS}
+        return {fact: getattr(self, fact) for fact in FACTS}
 
 
 class GivenFeatures(nn.Identity):

@@ -7,23 +7,26 @@ same set. Samples are compared with at most 10,000 real images. Distances are in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
-from ditbench.metrics.metric import Comparison, Metric, RealStatistics
+from ditbench.metrics.metric import Comparison, Metric
 from ditbench.metrics.pairs import chunks, kth_distances
 from ditbench.metrics.real import NEIGHBOURS
 
 
-@dataclass(frozen=True)
-class Neighbours:
+class Neighbours(NamedTuple):
     """The four scores of one evaluation."""
 
-    precision: float
+    precision: float  # the share of samples that lie in the ball of a real image: quality
+    # The share of real images that lie in the ball of a sample: variety. The balls of few samples
+    # are large, also those of poor samples: see coverage.
     recall: float
+    # The number of real balls that a sample lies in, divided by 5: around 1 for real images. Unlike
+    # precision, one outlier among the real images, whose ball is large, changes it little.
     density: float
-    coverage: float
+    coverage: float  # the share of real images whose ball holds a sample: variety
 
 
 def neighbours(comparison: Comparison) -> Neighbours:
@@ -49,65 +52,19 @@ def neighbours(comparison: Comparison) -> Neighbours:
     )
 
 
-class _OfNeighbours(Metric):
-    """One of the four."""
-
-    direction = "higher"
-    format = ".3f"
-
-    @classmethod
-    def settings(cls, samples: int, real: RealStatistics) -> dict[str, int]:  # noqa: ARG003
-        """The real images that the samples are compared with, and the k of nearest neighbours."""
-        return {"real_images": len(real.subset), "neighbours": NEIGHBOURS}
-
-
-class Precision(_OfNeighbours):
-    """The share of samples that lie in the ball of a real image: quality."""
-
-    name = "precision"
-    title = "Precision"
-    depends_on_samples = False  # each sample counts by itself
-
-    def compute(self) -> float:
-        """The share."""
-        return self.comparison.once(neighbours).precision
+def _metric(name: str, *, each_sample_by_itself: bool) -> Metric:
+    return Metric(
+        name,
+        name.capitalize(),
+        "higher",
+        ".3f",
+        lambda comparison: getattr(comparison.once(neighbours), name),
+        settings=lambda _samples, real: {"real_images": len(real.subset), "neighbours": NEIGHBOURS},
+        depends_on_samples=not each_sample_by_itself,
+    )
 
 
-class Recall(_OfNeighbours):
-    """The share of real images that lie in the ball of a sample: variety.
-
-    The balls of few samples are large, also those of poor samples: see coverage.
-    """
-
-    name = "recall"
-    title = "Recall"
-
-    def compute(self) -> float:
-        """The share."""
-        return self.comparison.once(neighbours).recall
-
-
-class Density(_OfNeighbours):
-    """The number of real balls that a sample lies in, divided by 5: around 1 for real images.
-
-    Unlike precision, one outlier among the real images, whose ball is large, changes it little.
-    """
-
-    name = "density"
-    title = "Density"
-    depends_on_samples = False  # each sample counts by itself
-
-    def compute(self) -> float:
-        """The number."""
-        return self.comparison.once(neighbours).density
-
-
-class Coverage(_OfNeighbours):
-    """The share of real images whose ball holds a sample: variety."""
-
-    name = "coverage"
-    title = "Coverage"
-
-    def compute(self) -> float:
-        """The share."""
-        return self.comparison.once(neighbours).coverage
+PRECISION = _metric("precision", each_sample_by_itself=True)
+RECALL = _metric("recall", each_sample_by_itself=False)
+DENSITY = _metric("density", each_sample_by_itself=True)
+COVERAGE = _metric("coverage", each_sample_by_itself=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.metrics.choice import Choice, Versions, choose
+from ditbench.metrics.choice import Versions, choose
 from ditbench.metrics.metric import Comparison, metric_device
 
 if TYPE_CHECKING:
@@ -28,82 +28,50 @@ class Space(NamedTuple):
     held_out: RealStatistics | None = None
 
 
-class _Reference(NamedTuple):
-    """What some metrics compare samples with: real images, in the features of an extractor."""
-
-    extractor: Extractor
-    real: RealStatistics
-    kinds: list[type[Metric]]
-
-
 class _Group(NamedTuple):
-    """The metrics of a reference in one evaluation, and what they share."""
+    """The metrics that compare the samples with the same real images, in the same features."""
 
     extractor: Extractor
     comparison: Comparison
     metrics: list[Metric]
 
 
-def _references(spaces: list[Space], choices: list[Choice]) -> Iterator[_Reference]:
-    """The references that have metrics; those of one extractor follow each other."""
-    for space in spaces:
-        for held_out, real in ((False, space.real), (True, space.held_out)):
-            kinds = [
-                choice.kind
-                for choice in choices
-                if (choice.features, choice.held_out) == (space.extractor.name, held_out)
-            ]
-            if real is not None and kinds:
-                yield _Reference(space.extractor, real, kinds)
-
-
 class Scorer:
-    """Scores samples against real images, by all metrics that fit the extractor.
+    """Scores samples against real images, by all metrics that fit the extractors.
 
     Args:
-        extractor: on `device`.
-        real: `real_statistics` of the same extractor.
+        spaces: the first has the metrics with plain names, and held-out images if there are any.
         device: where samples come from. Metrics are computed there as well, except that MPS has
             no float64: its metrics are computed on the CPU.
-        held_out: the statistics of held-out images. FID and KID compare with them, too.
-        also: further features in which the same samples are scored, without held-out images.
         extra, begun: see `choose`.
     """
 
     def __init__(
         self,
-        extractor: Extractor,
-        real: RealStatistics,
+        spaces: Sequence[Space],
         device: torch.device | str = "cpu",
-        *,
-        held_out: RealStatistics | None = None,
-        also: Sequence[Space] = (),
         extra: Sequence[str] = (),
         begun: Versions | None = None,
     ) -> None:
-        self.extractor = extractor
-        self.real = real
-        self.device = torch.device(device)
-        self._metric_device = metric_device(self.device)
-        self._spaces = [Space(extractor, real, held_out), *also]
-        choices = choose(
-            type(extractor),
-            [type(space.extractor) for space in also],
-            extra,
-            held_out=held_out is not None,
-            begun=begun,
-        )
-        self._references = list(_references(self._spaces, choices))
-        self.reset()
+        self._spaces = {space.extractor.name: space for space in spaces}
+        self._device = torch.device(device)
+        self._metric_device = metric_device(device)
+        self.real_images = spaces[0].real.count
+        main, *also = (type(extractor) for extractor in self.extractors)
+        held_out = spaces[0].held_out is not None
+        self._groups: list[_Group] = []
+        for choice in choose(main, also, extra, held_out=held_out, begun=begun):
+            space = self._spaces[choice.features]
+            real = space.held_out if choice.held_out else space.real
+            if real is not None and choice.metrics:
+                self._groups.append(_Group(space.extractor, Comparison(real), choice.metrics))
+        self._count = 0
 
     def reset(self) -> None:
         """Forget the samples and keep the real statistics."""
         self._count = 0
-        self._groups: list[_Group] = []
-        for reference in self._references:
-            comparison = Comparison(reference.real, self._metric_device)
-            metrics = [kind(comparison) for kind in reference.kinds]
-            self._groups.append(_Group(reference.extractor, comparison, metrics))
+        for group in self._groups:
+            group.comparison.clear()
 
     @property
     def metrics(self) -> list[Metric]:
@@ -113,7 +81,7 @@ class Scorer:
     @property
     def extractors(self) -> list[Extractor]:
         """Every extractor, each once."""
-        return [space.extractor for space in self._spaces]
+        return [space.extractor for space in self._spaces.values()]
 
     @property
     def versions(self) -> dict[str, int]:
@@ -133,16 +101,14 @@ class Scorer:
         """
         if labels.shape != images.shape[:1]:
             raise ValueError(f"{len(images)} images, but labels of shape {tuple(labels.shape)}")
-        images, labels = images.to(self.device), labels.to(self._metric_device)
+        images, labels = images.to(self._device), labels.to(self._metric_device)
         for extractor, groups in groupby(self._groups, key=attrgetter("extractor")):
             features, logits = extractor(images, passed)
             features = features.to(self._metric_device).double()
             if logits is not None:
                 logits = logits.to(self._metric_device)
             for group in groups:
-                group.comparison.add(features)
-                for metric in group.metrics:
-                    metric.update(features, logits, labels)
+                group.comparison.add(features, logits, labels)
         self._count += len(images)
 
     def compute(self) -> dict[str, float]:
@@ -152,12 +118,16 @@ class Scorer:
             DitbenchError: fewer than two samples or real images; exit code 1, when a score is not
                 a finite number.
         """
-        if min(self._count, self.real.count) < 2:  # the fewest that have a covariance
+        if min(self._count, self.real_images) < 2:  # the fewest that have a covariance
             raise DitbenchError(
-                f"cannot score {self._count} samples against {self.real.count} real images",
+                f"cannot score {self._count} samples against {self.real_images} real images",
                 "at least 2 of each are needed",
             )
-        scores = {metric.name: metric.compute() for metric in self.metrics}
+        scores = {
+            metric.name: metric.compute(group.comparison)
+            for group in self._groups
+            for metric in group.metrics
+        }
         for name, score in scores.items():
             if not math.isfinite(score):
                 hint = "the samples have no usable statistics"
@@ -166,8 +136,8 @@ class Scorer:
 
     def describe(self, samples: int) -> dict[str, Any]:
         """What the scores of this many samples depend on, for `result.json`."""
-        main, *also = self._spaces
-        described: dict[str, Any] = {"samples": samples, "real_images": self.real.count}
+        main, *also = self._spaces.values()
+        described: dict[str, Any] = {"samples": samples, "real_images": self.real_images}
         if main.held_out is not None:
             described["held_out_images"] = main.held_out.count
         described |= self._describe(main, samples)
@@ -178,11 +148,11 @@ class Scorer:
     def _describe(self, space: Space, samples: int) -> dict[str, Any]:
         """What the scores in some features depend on."""
         settings = {
-            kind.name: values
-            for extractor, real, kinds in self._references
+            metric.name: values
+            for extractor, comparison, metrics in self._groups
             if extractor is space.extractor
-            for kind in kinds
-            if (values := kind.settings(samples, real))
+            for metric in metrics
+            if (values := metric.settings(samples, comparison.real))
         }
         return {
             "features": space.extractor.name,

@@ -14,7 +14,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ditbench.config import read_toml, validate
-from ditbench.config.schema import BudgetConfig, RunConfig
+from ditbench.config.schema import RunConfig
+from ditbench.config.sections import BudgetConfig
 from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
 from ditbench.files import read_json
 from ditbench.report import amounts

@@ -26,7 +26,7 @@ from ditbench.training.stop import StopRequest
 from ditbench.training.stopwatch import synchronize
 
 if TYPE_CHECKING:
-    from ditbench.config.schema import EvalConfig
+    from ditbench.config.sections import EvalConfig
     from ditbench.data.dataset import ImageDataset
     from ditbench.metrics.extractors import Extractor
     from ditbench.metrics.metric import RealStatistics
@@ -85,13 +85,13 @@ def create_scorer(
     """
     # Imported here: torchmetrics takes seconds to import, and a dry run does not need it.
     from ditbench.metrics.choice import HELD_OUT_SUFFIX, also_of
-    from ditbench.metrics.label_accuracy import LabelAccuracy
+    from ditbench.metrics.label_accuracy import LABEL_ACCURACY
     from ditbench.metrics.score import Scorer, Space
 
     metrics, dataset, device = run.config.metrics, run.dataset, run.device
     also = metrics.further if begun is None else also_of(begun)
     named = dataset
-    if begun is not None and LabelAccuracy.name in begun and _has_other_classes(run):
+    if begun is not None and LABEL_ACCURACY.name in begun and _has_other_classes(run):
         # Earlier versions did not compare names: such a run keeps its column.
         named = replace(dataset, class_names=tuple(map(str, range(dataset.num_classes))))
     extractors = [  # all of them before statistics, which may take minutes
@@ -104,20 +104,11 @@ def create_scorer(
         stop.begin("real statistics", len(images))
         return real_statistics(images, extractor, device, stop.advance)
 
-    main, *others = (Space(each, statistics(dataset, each)) for each in extractors)
-    held_out = None
+    spaces = [Space(each, statistics(dataset, each)) for each in extractors]
     wanted = begun is None or any(name.endswith(HELD_OUT_SUFFIX) for name in begun)
     if wanted and dataset.held_out is not None:
-        held_out = statistics(dataset.held_out, main.extractor)
-    return Scorer(
-        main.extractor,
-        main.real,
-        device,
-        held_out=held_out,
-        also=others,
-        extra=metrics.extra,
-        begun=begun,
-    )
+        spaces[0] = spaces[0]._replace(held_out=statistics(dataset.held_out, extractors[0]))
+    return Scorer(spaces, device, metrics.extra, begun)
 
 
 def _has_other_classes(run: Plan) -> bool:
@@ -135,7 +126,7 @@ def metrics_asked(run: Plan) -> dict[str, int]:
     )
     held_out = run.dataset.load_held_out is not None
     choices = choose(features, also, metrics.extra, held_out=held_out)
-    return {choice.kind.name: choice.kind.version for choice in choices}
+    return {metric.name: metric.version for choice in choices for metric in choice.metrics}
 
 
 def sample_images(

@@ -13,7 +13,7 @@ from ditbench.data import load_dataset
 from ditbench.data.dataset import ImageDataset
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
-from ditbench.metrics import extractor_class, metric_classes
+from ditbench.metrics import extractor_class, find_metrics
 from ditbench.models.cost import Cost, count
 from ditbench.models.dit import DiT
 from ditbench.models.ops import PLAIN, Ops
@@ -107,7 +107,7 @@ def resolve_all(configs: list[RunConfig], device: torch.device) -> list[Task]:
         for features in (config.metrics.features, *config.metrics.also):
             extractor_class(features, dataset)
         if config.metrics.extra:
-            metric_classes(config.metrics.extra)
+            find_metrics(config.metrics.extra)
         tasks.append(resolve(config, dataset, device))
     return tasks
 

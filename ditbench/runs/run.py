@@ -300,7 +300,7 @@ def _result(run: Plan, trainer: Trainer, scorer: Scorer, memory: PeakMemory) -> 
         "seed": run.config.seed,
         "fingerprint": run.config.fingerprint,
         "dataset_digest": run.dataset.digest,
-        "features_digest": scorer.extractor.digest,
+        "features_digest": scorer.extractors[0].digest,
         "steps": trainer.step,
         "images": trainer.images,
         "train_flops": run.train_flops(trainer.step),

@@ -10,7 +10,7 @@ from ditbench.models.cost import TRAINING_PASSES
 from ditbench.runs.evaluate import passes_per_image
 
 if TYPE_CHECKING:
-    from ditbench.config.schema import EvalConfig
+    from ditbench.config.sections import EvalConfig
     from ditbench.runs.plan import Plan
 
 

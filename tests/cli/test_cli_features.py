@@ -1,4 +1,4 @@
-"""`ditbench features`: the list of extractors; the training that is no longer part of it."""
+"""`ditbench features`: the list of extractors."""
 
 import json
 
@@ -85,14 +85,3 @@ def test_an_unknown_format_is_refused(cli):
     result = cli("features", "--format", "yaml")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "'yaml'" in result.stderr
-
-
-@pytest.mark.parametrize("arguments", [("digits",), ("cifar10", "--test", "x.zip"), ("x", "y"), ()])
-def test_train_says_where_the_training_is_now(cli, elsewhere, arguments):
-    result = cli("features", "train", *arguments)
-    assert (result.exit_code, result.stdout) == (2, "")
-    error, help_ = result.stderr.splitlines()
-    assert error.startswith("error: 'ditbench features train")
-    assert error.endswith("is now a script in ditbench's repository")
-    assert help_.startswith("help: run docs/classifiers/train_digits.py or train_cifar10.py")
-    assert not list(elsewhere.iterdir())

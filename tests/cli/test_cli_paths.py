@@ -27,11 +27,11 @@ def test_a_tilde_is_expanded_in_every_path_of_the_command_line(
         ("compare", "~/runs", "--format", "md", "--output=~/table.md"),
         ("compare", "--diff", place, place),
         ("sample", place, "--per-class", 1, "-o", "~/grid.png"),
-        ("blocks", "--format", "csv", "--output=~/blocks.csv"),
+        ("flops", "--block", "adaln", "--model", "S/8", "--output=~/cost.csv"),
     ):
         result = cli(*command)
         assert result.exit_code == 0, result.stderr
-    assert {"table.md", "grid.png", "blocks.csv"} <= {path.name for path in tmp_path.iterdir()}
+    assert {"table.md", "grid.png", "cost.csv"} <= {path.name for path in tmp_path.iterdir()}
     assert not list(elsewhere.iterdir())
 
 

@@ -16,7 +16,6 @@ COMMANDS = (
     "blocks check",
     "sample",
     "features",
-    "features train",
 )
 MAIN = (sys.executable, "-m", "ditbench")
 

@@ -6,7 +6,7 @@ from scipy.linalg import sqrtm
 
 from ditbench.metrics.metric import Comparison
 from ditbench.metrics.real import compute_statistics
-from ditbench.metrics.score import Scorer
+from ditbench.metrics.score import Scorer, Space
 
 
 def scipy_fid(x, y):
@@ -26,22 +26,20 @@ def unbiased_mmd(x, y):
 
 
 def comparison_of(toy, real):
-    return Comparison(compute_statistics(real, toy), torch.device("cpu"))
+    return Comparison(compute_statistics(real, toy))
 
 
-def score(kind, toy, real, fake):
+def score(metric, toy, real, fake):
     """The score of one metric, of samples in three batches."""
     comparison = comparison_of(toy, real)
-    metric = kind(comparison)
     for images in fake.tensor_split(3):
         features, logits = toy(images)
-        comparison.add(features.double())
-        metric.update(features.double(), logits, torch.zeros(len(images)))
-    return metric.compute()
+        comparison.add(features.double(), logits, torch.zeros(len(images)))
+    return metric.compute(comparison)
 
 
 def scorer_of(toy, real):
-    return Scorer(toy, compute_statistics(real, toy, batch_size=70))
+    return Scorer([Space(toy, compute_statistics(real, toy, batch_size=70))])
 
 
 def feed(scorer, images, labels=None):

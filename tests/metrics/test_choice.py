@@ -18,27 +18,28 @@ def choices(also=(), **options):
 
 
 def versions(chosen):
-    return {choice.kind.name: choice.kind.version for choice in chosen}
+    return {metric.name: metric.version for choice in chosen for metric in choice.metrics}
 
 
 EVERYTHING = versions(choices(ALSO, held_out=True))
 
 
 def test_names_and_titles_say_features_and_held_out_images():
-    chosen = {choice.kind.name: choice for choice in choices(ALSO[:1], held_out=True)}
-    assert list(chosen)[:4] == ["fid", "kid", "label_accuracy", "precision"]
-    held_out = {name for name, choice in chosen.items() if choice.held_out}
-    assert held_out == {"fid_held_out", "kid_held_out"}
-    assert chosen["fid_held_out"].kind.title == "FID (held-out)"
-    further = chosen["fid_efficientnet_lite0"]
+    main, held_out, further = choices(ALSO[:1], held_out=True)
+    assert [metric.name for metric in main.metrics[:3]] == ["fid", "kid", "label_accuracy"]
+    assert [metric.name for metric in held_out.metrics] == ["fid_held_out", "kid_held_out"]
+    assert [each.held_out for each in (main, held_out, further)] == [False, True, False]
+    assert held_out.metrics[0].title == "FID (held-out)"
     assert further.features == "efficientnet-lite0"
-    assert further.kind.title == "FID (efficientnet-lite0)"
-    assert "label_accuracy_efficientnet_lite0" not in chosen  # its classes are ImageNet's
+    assert further.metrics[0].name == "fid_efficientnet_lite0"
+    assert further.metrics[0].title == "FID (efficientnet-lite0)"
+    assert "label_accuracy_efficientnet_lite0" not in versions([further])  # ImageNet's classes
 
 
 def test_reporting_accepts_every_description():
     for choice in choices(ALSO, held_out=True):
-        MetricFacts(**choice.kind.describe())
+        for metric in choice.metrics:
+            MetricFacts(**metric.describe())
 
 
 def test_an_unknown_extra_metric_offers_the_nearest():

@@ -4,12 +4,11 @@ import dataclasses
 
 import pytest
 import torch
+from scoring import scorer_of
 
 from ditbench.data.class_names import natural
 from ditbench.metrics import class_remark, create_extractor, extractor_class
 from ditbench.metrics.classifiers import Cifar10Classifier, DigitsClassifier
-from ditbench.metrics.real import compute_statistics
-from ditbench.metrics.score import Scorer
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -29,7 +28,7 @@ def named(digits):
 def accuracy(data):
     """The label accuracy of real images, which is that of the classifier; None without it."""
     extractor = create_extractor("digits", data)
-    scorer = Scorer(extractor, compute_statistics(data.images[:200], extractor))
+    scorer = scorer_of(extractor, data.images[:200])
     scorer.update(data.images[:200], data.labels[:200])
     return scorer.compute().get("label_accuracy")
 

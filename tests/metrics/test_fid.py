@@ -35,6 +35,6 @@ def test_fid_is_computed_in_float64(toy):
         features_sum=real.sum(0),
         outer_sum=real.T @ real,
     )
-    fid = FID(Comparison(statistics, torch.device("cpu")))
-    fid.update(fake, None, torch.zeros(200))
-    assert fid.compute() == pytest.approx(scipy_fid(real.numpy(), fake.numpy()), rel=1e-3)
+    comparison = Comparison(statistics)
+    comparison.add(fake, None, torch.zeros(200))
+    assert FID.compute(comparison) == pytest.approx(scipy_fid(real.numpy(), fake.numpy()), rel=1e-3)

@@ -5,7 +5,7 @@ import torch
 from scoring import scipy_fid
 
 from ditbench.errors import DitbenchError
-from ditbench.metrics.fid_infinity import FIDInfinity, _distance, _gaussian
+from ditbench.metrics.fid_infinity import FID_INFINITY, _distance, _gaussian
 from ditbench.metrics.metric import Comparison, RealStatistics
 
 F = 32
@@ -29,9 +29,9 @@ def exact(count=10**6):
 
 
 def compute(features, real):
-    comparison = Comparison(real, torch.device("cpu"))
-    comparison.add(features)
-    return FIDInfinity(comparison).compute()
+    comparison = Comparison(real)
+    comparison.add(features, None, torch.zeros(len(features)))
+    return FID_INFINITY.compute(comparison)
 
 
 def test_the_distance_is_the_frechet_distance():

@@ -7,7 +7,7 @@ from toy_extractor import random_images
 
 from ditbench.metrics import kid as module
 from ditbench.metrics import real as real_module
-from ditbench.metrics.kid import KID, SubsetKID
+from ditbench.metrics.kid import KID, SUBSET_KID
 from ditbench.metrics.real import compute_statistics
 
 
@@ -53,25 +53,25 @@ def test_the_first_version_is_the_mean_over_seeded_subsets(toy):
         of_x = torch.randperm(300, generator=generator)[:100]
         of_y = torch.randperm(200, generator=generator)[:100]
         expected.append(unbiased_mmd(x[of_x], y[of_y]))
-    assert score(SubsetKID, toy, real, fake) == pytest.approx(np.mean(expected), rel=1e-7)
+    assert score(SUBSET_KID, toy, real, fake) == pytest.approx(np.mean(expected), rel=1e-7)
 
 
 def test_the_first_version_has_the_values_of_earlier_versions(digits, classifier):
     """Recorded at 5e29aeb: an unfinished run ends with the same metric that it began with."""
     generator = torch.Generator().manual_seed(11)
     images = torch.randint(0, 256, (1000, 1, 8, 8), generator=generator, dtype=torch.uint8)
-    found = score(SubsetKID, classifier, digits.images, images)
+    found = score(SUBSET_KID, classifier, digits.images, images)
     assert found == pytest.approx(339.9920644865463, rel=1e-6)
 
 
 def test_scores_do_not_depend_on_the_global_stream_nor_move_it(toy):
     real, fake = random_images(300, 1), random_images(200, 2)
     first = feed(scorer_of(toy, real), fake).compute()
-    subsets = score(SubsetKID, toy, real, fake)
+    subsets = score(SUBSET_KID, toy, real, fake)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1234)
         assert feed(scorer_of(toy, real), fake).compute() == first
-        assert score(SubsetKID, toy, real, fake) == subsets
+        assert score(SUBSET_KID, toy, real, fake) == subsets
         moved = torch.rand(3)
         torch.manual_seed(1234)
         assert torch.equal(moved, torch.rand(3))
@@ -80,7 +80,7 @@ def test_scores_do_not_depend_on_the_global_stream_nor_move_it(toy):
 def test_settings_of_the_first_version_say_how_subsets_are_drawn(toy, monkeypatch):
     real = compute_statistics(random_images(300, 1), toy)
     settings = {"real_images": 300, "subsets": 20, "subset_size": 100, "seed": 0}
-    assert SubsetKID.settings(200, real) == settings
-    assert SubsetKID.settings(2, real)["subset_size"] == 2
+    assert SUBSET_KID.settings(200, real) == settings
+    assert SUBSET_KID.settings(2, real)["subset_size"] == 2
     monkeypatch.setattr(module, "MAX_SUBSET_SIZE", 30)
-    assert SubsetKID.settings(200, real)["subset_size"] == 30
+    assert SUBSET_KID.settings(200, real)["subset_size"] == 30

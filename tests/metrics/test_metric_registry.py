@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from ditbench.errors import EXIT_USAGE, DitbenchError
-from ditbench.metrics import create_extractor, metric_classes, metric_names
+from ditbench.metrics import create_extractor, find_metrics
 from ditbench.metrics.classifiers import DigitsClassifier
 
 
@@ -32,36 +32,39 @@ def test_classes_that_do_not_fit(digits):
     assert "metrics.features=inception" in str(caught.value.hint)
 
 
-def names(kinds):
-    return [kind.name for kind in kinds]
+EXTRA = ["inception_score", "memorization", "fid_infinity"]
+
+
+def names(metrics):
+    return [metric.name for metric in metrics]
 
 
 def test_default_metrics_and_extra_ones():
     default = ["fid", "kid", "label_accuracy", "precision", "recall", "density", "coverage"]
-    assert names(metric_classes()) == default
-    assert names(metric_classes(["fid_infinity", "memorization", "kid"])) == [
+    assert names(find_metrics()) == default
+    assert names(find_metrics(["fid_infinity", "memorization", "kid"])) == [
         *default,
         "memorization",
         "fid_infinity",
     ]
-    assert tuple(names(metric_classes(metric_names()))) == metric_names()
+    assert names(find_metrics(EXTRA)) == [*default, *EXTRA]
 
 
 def test_unknown_metric_offers_the_nearest():
     with pytest.raises(DitbenchError, match="unknown metric 'coverag'") as caught:
-        metric_classes(["coverag"])
+        find_metrics(["coverag"])
     assert caught.value.hint == "did you mean coverage?"
 
 
 def test_a_run_keeps_the_metrics_that_it_began_with():
-    kinds = metric_classes(["memorization"], {"fid": 1, "kid": 1, "label_accuracy": 1})
+    kinds = find_metrics(["memorization"], {"fid": 1, "kid": 1, "label_accuracy": 1})
     assert names(kinds) == ["fid", "kid", "label_accuracy"]
     assert [kind.version for kind in kinds] == [1, 1, 1]
-    everything = metric_classes(metric_names())
-    assert metric_classes((), {kind.name: kind.version for kind in everything}) == everything
+    everything = find_metrics(EXTRA)
+    assert find_metrics((), {kind.name: kind.version for kind in everything}) == everything
 
 
 @pytest.mark.parametrize("begun", [{"fid": 1, "kid": 99}, {"elegance": 1}])
 def test_a_version_that_is_not_available(begun):
     with pytest.raises(DitbenchError, match=f"of the metric {list(begun)[-1]}, which is not"):
-        metric_classes((), begun)
+        find_metrics((), begun)

@@ -68,12 +68,12 @@ def test_lost_classes_lower_coverage_and_recall_only(digits, classifier):
 
 def test_results_are_not_kept_for_more_samples(toy):
     comparison = comparison_of(toy, random_images(300, 1))
-    comparison.add(torch.zeros(2, 12, dtype=torch.float64))
+    comparison.add(torch.zeros(2, 12, dtype=torch.float64), None, torch.zeros(2))
     assert comparison.once(lambda c: len(c.features)) == 2
 
     def count(c):
         return len(c.features)
 
     assert comparison.once(count) == 2
-    comparison.add(torch.zeros(3, 12, dtype=torch.float64))
+    comparison.add(torch.zeros(3, 12, dtype=torch.float64), None, torch.zeros(3))
     assert comparison.once(count) == 5

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -44,7 +45,7 @@ def test_scores_tell_real_digits_from_worse_ones(digits, classifier):
     order = torch.randperm(1797, generator=torch.Generator().manual_seed(1))
     real, labels = digits.images[order[:898]], digits.labels[order[898:]]
     half = digits.images[order[898:]]
-    scorer = Scorer(classifier, compute_statistics(real, classifier))
+    scorer = Scorer([Space(classifier, compute_statistics(real, classifier))])
     generator = torch.Generator().manual_seed(2)
     grain = 32 * torch.randn(half.shape, generator=generator)
     means = torch.stack([half[labels == k].float().mean(0) for k in range(10)])[labels]
@@ -77,7 +78,7 @@ def test_scores_are_those_of_earlier_versions(digits, classifier):
     """
     generator = torch.Generator().manual_seed(11)
     images = torch.randint(0, 256, (1000, 1, 8, 8), generator=generator, dtype=torch.uint8)
-    scorer = Scorer(classifier, compute_statistics(digits.images, classifier))
+    scorer = scorer_of(classifier, digits.images)
     found = feed(scorer, images, torch.arange(1000) % 10).compute()
     recorded = {"fid": 357.1499713134042, "kid": 339.5301321277999, "label_accuracy": 0.079}
     assert {name: found[name] for name in recorded} == pytest.approx(recorded, rel=1e-6)
@@ -86,7 +87,7 @@ def test_scores_are_those_of_earlier_versions(digits, classifier):
 
 
 def test_describe_says_what_the_scores_depend_on(digits, classifier):
-    scorer = Scorer(classifier, compute_statistics(digits.images, classifier))
+    scorer = scorer_of(classifier, digits.images)
     described = scorer.describe(samples=500)
     assert described.pop("kid") == {"real_images": 1797}
     for name in ("precision", "recall", "density", "coverage"):
@@ -135,9 +136,9 @@ def test_few_samples_give_finite_scores(toy):
     assert all(math.isfinite(value) for value in scorer.compute().values())
 
 
-def test_a_score_that_is_not_finite_is_an_error(toy, monkeypatch):
+def test_a_score_that_is_not_finite_is_an_error(toy):
     scorer = feed(scorer_of(toy, random_images(300, 1)), random_images(200, 2))
-    monkeypatch.setattr(scorer.metrics[1], "compute", lambda: math.inf)
+    scorer._groups[0].metrics[1] = replace(scorer.metrics[1], compute=lambda _: math.inf)
     with pytest.raises(DitbenchError, match="kid is") as caught:
         scorer.compute()
     assert caught.value.exit_code == EXIT_FAILED
@@ -153,13 +154,13 @@ def test_further_features_are_scored_from_one_pass_each(toy):
     real, fake = random_images(300, 1), random_images(200, 2)
     other = type("Other", (ToyExtractor,), {"name": "digits"})(seed=1)
     statistics = compute_statistics(real, other)
-    scorer = Scorer(toy, compute_statistics(real, toy), also=[Space(other, statistics)])
+    scorer = Scorer([Space(toy, compute_statistics(real, toy)), Space(other, statistics)])
     toy.calls = other.calls = 0
     found = feed(scorer, fake).compute()
     assert (toy.calls, other.calls) == (4, 4)
     own = feed(scorer_of(toy, real), fake).compute()
     assert {name: found[name] for name in own} == pytest.approx(own)
-    alone = feed(Scorer(other, statistics), fake).compute()
+    alone = feed(Scorer([Space(other, statistics)]), fake).compute()
     assert {name: found[f"{name}_digits"] for name in alone} == pytest.approx(alone)
     assert len(found) == len(own) + len(alone)
     assert scorer.versions == {metric.name: metric.version for metric in scorer.metrics}
@@ -172,13 +173,13 @@ def test_further_features_are_scored_from_one_pass_each(toy):
 def test_held_out_images_are_a_second_reference(toy):
     real, held_out, fake = (random_images(count, count) for count in (300, 150, 200))
     second = compute_statistics(held_out, toy)
-    scorer = Scorer(toy, compute_statistics(real, toy), held_out=second)
+    scorer = Scorer([Space(toy, compute_statistics(real, toy), second)])
     toy.calls = 0
     found = feed(scorer, fake).compute()
     assert toy.calls == 4
     own = feed(scorer_of(toy, real), fake).compute()
     assert {name: found[name] for name in own} == pytest.approx(own)
-    against_second = feed(Scorer(toy, second), fake).compute()
+    against_second = feed(Scorer([Space(toy, second)]), fake).compute()
     for name in ("fid", "kid"):
         assert found[f"{name}_held_out"] == pytest.approx(against_second[name])
         assert found[f"{name}_held_out"] != pytest.approx(found[name])

@@ -9,7 +9,7 @@ from PIL import Image
 from recorder import Recorder
 
 from ditbench.errors import DitbenchError
-from ditbench.metrics import metric_classes
+from ditbench.metrics import find_metrics
 from ditbench.models.registry import block_names
 from ditbench.rundir import TRAIN_COLUMNS
 from ditbench.runs import run as run_module
@@ -51,7 +51,7 @@ def test_a_run_leaves_what_the_design_says(make_plan):
             assert grid.width > grid.height
     stored = json.loads(directory.result.read_text())
     assert stored == {**stored, **result}
-    default = [kind.name for kind in metric_classes()]
+    default = [metric.name for metric in find_metrics()]
     assert [metric["name"] for metric in result["metrics"]] == default
     assert result["scoring"]["features"] == "digits"
     assert result["scoring"]["features_digest"] == result["features_digest"]
