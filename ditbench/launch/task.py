@@ -10,6 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ditbench.launch.states import states
+from ditbench.rundir import RunDirectory
+
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
@@ -21,20 +24,20 @@ class RunTask:
     """Run a command, and stop it when Slurm needs its place or its time is over.
 
     submitit pickles the task, calls it in the job, and calls `checkpoint` on SIGUSR2, which Slurm
-    sends before the time limit and before a pre-emption. SIGTERM, which `scancel` sends to all
-    processes of a job, reaches the command by itself.
+    sends before the time limit. SIGTERM, which it sends to all processes of a job that is cancelled
+    or pre-empted, reaches the command by itself.
 
     Args:
         command: the command and its arguments.
         directory: where it is started.
-        marker: a file that exists as long as the run has a job.
+        marker: a file that is removed when the run has ended.
     """
 
     def __init__(self, command: Sequence[str], directory: Path, marker: Path) -> None:
         self.command = list(command)
         self.directory = directory
         self.marker = marker
-        self._child = 0
+        self._child: subprocess.Popen[bytes] | None = None
 
     def __call__(self) -> None:
         """Run the command to its end; exits with its code unless that is 0."""
@@ -42,12 +45,14 @@ class RunTask:
 
         self._child = subprocess.Popen(
             self.command, cwd=self.directory, env=_environment(), preexec_fn=_ignore_preemption
-        ).pid
-        # Raised on a signal, if there is nothing to requeue.
-        with suppress(UncompletedJobError):
-            _wait(self._child)
-        code = _wait(self._child)
-        self.marker.unlink(missing_ok=True)
+        )
+        with suppress(UncompletedJobError):  # a signal came, and there is nothing to requeue
+            # A pre-emption may begin with SIGTERM. Unlike a cancelled job, this one still runs.
+            if _wait(self._child.pid) in STOPPED and self._has_place():
+                signal.raise_signal(signal.SIGUSR2)
+        code = _wait(self._child.pid)
+        if code not in STOPPED:
+            self.marker.unlink(missing_ok=True)
         if code:
             raise SystemExit(code)
 
@@ -56,10 +61,14 @@ class RunTask:
         from submitit.helpers import DelayedSubmission
 
         if self._child:  # otherwise the signal came before the command was started
-            os.kill(self._child, signal.SIGTERM)
-            if _wait(self._child) not in STOPPED:
+            os.kill(self._child.pid, signal.SIGTERM)
+            if _wait(self._child.pid) not in STOPPED:
                 return None
         return DelayedSubmission(RunTask(self.command, self.directory, self.marker))
+
+    def _has_place(self) -> bool:
+        """Whether Slurm lets the job run."""
+        return states([RunDirectory(self.marker.parent)]) == ["running"]
 
 
 def _environment() -> dict[str, str]:

@@ -32,7 +32,10 @@ SlurmdSpoolDir={place}/spool
 SlurmctldPidFile={place}/slurmctld.pid
 SlurmdPidFile={place}/slurmd.pid
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
-PartitionName=slots Nodes={host} Default=YES MaxTime=60 State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=slots Nodes={host} Default=YES MaxTime=60 PriorityTier=1 GraceTime=60
+PartitionName=urgent Nodes={host} MaxTime=60 PriorityTier=2
 """
 
 

@@ -31,13 +31,11 @@ CLOCKS = {"seconds", "train_seconds", "eval_seconds", "sampling_seconds", "steps
 STARTED = 5  # rows of a log, of 200
 
 
-@pytest.fixture
-def daemons(tmp_path, monkeypatch):
-    """A running Slurm."""
-    place = tmp_path / "daemons"
-    place.mkdir()
-    with running_slurm(place, monkeypatch):
-        yield place
+@pytest.fixture(scope="module", autouse=True)
+def _daemons(tmp_path_factory):
+    place = tmp_path_factory.mktemp("slurm")
+    with pytest.MonkeyPatch.context() as patch, running_slurm(place, patch):
+        yield
 
 
 @pytest.fixture
@@ -90,7 +88,7 @@ def queue():
     return dict(line.split() for line in lines)
 
 
-def test_a_sweep_with_a_preempted_and_a_cancelled_run_equals_local_runs(daemons, command, tmp_path):
+def test_a_sweep_with_a_preempted_and_a_cancelled_run_equals_local_runs(command, tmp_path):
     out, local = tmp_path / "jobs", tmp_path / "local"
     script = command(*SWEEP, out, *ON_SLURM, "--dry-run").stdout
     assert not out.exists()
@@ -129,3 +127,15 @@ def test_a_sweep_with_a_preempted_and_a_cancelled_run_equals_local_runs(daemons,
     assert {name: contents(run) for name, run in runs(out).items()} == expected
     logs = [file.read_text() for file in (out / "slurm").glob(f"{array}_0_0_log.*")]
     assert sum(text.count("interrupted, saved") for text in logs) == 1
+
+
+def test_a_job_that_gives_way_to_an_urgent_one_saves_and_waits(command, tmp_path):
+    (submitted,) = command(*SWEEP, tmp_path, *ON_SLURM, "--seeds", "0,", "--block", "adaln",
+                           "--steps", "20k").stdout.splitlines()  # fmt: skip
+    job, run = submitted.split()[1].rstrip(":"), Path(submitted.rsplit(", ", 1)[1])
+    wait_until(lambda: log_rows(run) >= 1)
+    slurm("srun", "--ntasks=2", "--partition=urgent", "true")  # Slurm sends SIGTERM to the job
+    wait_until(lambda: queue().get(job) == "PENDING")
+    assert (run / "checkpoints" / "latest.safetensors").exists()
+    (row,) = json.loads(command("list", tmp_path, "--format", "json").stdout)
+    assert row["state"] == "queued"
