@@ -139,12 +139,12 @@ class RunDirectory:
     def append_evaluation(self, row: Mapping[str, Any]) -> None:
         """Add a row to the table of evaluations; the first row's keys are its columns."""
         self._check_exists()
-        append_row(self.evaluations, row, tuple(row))
+        append_row(self.evaluations, row, row)
 
     def append_final(self, row: Mapping[str, Any]) -> None:
         """Add a draw to the table of final scores."""
         self._check_exists()
-        append_row(self.finals, row, tuple(row))
+        append_row(self.finals, row, row)
 
     def write_checkpoint(self, content: bytes) -> None:
         """Replace the latest checkpoint; the one before is kept until the next call."""
@@ -236,15 +236,13 @@ class RunDirectory:
         """Refuse a run with a file that was edited after it ended. Schema 1 has no hashes."""
         if result["schema"] == 1:
             return
-        recorded, found = result.get("sha256"), self._digests()
+        recorded, found, file = result.get("sha256"), self._digests(), self.result.name
         if not isinstance(recorded, dict):
-            raise DitbenchError(f"{self.result.name}: sha256 is missing or not a table")
+            raise DitbenchError(f"{file}: sha256 is missing or not a table")
         for path in self.recorded:
             if recorded.get(path.name) != found.get(path.name):
-                raise DitbenchError(
-                    f"{path.name} was changed after the run ended: its SHA-256 is not the one in "
-                    f"{self.result.name}"
-                )
+                what = f"{path.name} was changed after the run ended"
+                raise DitbenchError(f"{what}: its SHA-256 is not the one in {file}")
 
     def _digests(self) -> dict[str, str]:
         """The SHA-256 of each recorded file that exists."""

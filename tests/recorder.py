@@ -21,7 +21,7 @@ class Recorder(Reporter):
         if self.then:
             self.then(event)
 
-    def started(self, plan, step, seconds):
+    def started(self, plan, step, seconds, per_score):
         self._keep("started", plan=plan, step=step, seconds=seconds)
 
     def logged(self, row):

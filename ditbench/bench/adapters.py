@@ -14,12 +14,8 @@ from ditbench.runs.plan import Plan, build_trainer
 if TYPE_CHECKING:
     from torch import nn
 
-
-# Name -> adapter. It is imported, and its package with it, when it is asked for.
-PEERS = {
-    "diffusers": "ditbench.bench.diffusers_peer:EAGER",
-    "diffusers-compiled": "ditbench.bench.diffusers_peer:COMPILED",
-}
+# Name -> adapter in `diffusers_peer`, which is imported, and its package with it, when asked for.
+PEERS = {"diffusers": "EAGER", "diffusers-compiled": "COMPILED"}
 
 
 @dataclass(frozen=True)
@@ -56,8 +52,7 @@ class Adapter:
 
 def _build(plan: Plan) -> Candidate:
     trainer = build_trainer(plan)
-    parameters, backend = plan.cost.parameters, plan.backend.name
-    return Candidate(trainer.update, trainer.ema.model, parameters, backend)
+    return Candidate(trainer.update, trainer.ema.model, plan.cost.parameters, plan.backend.name)
 
 
 # The model and the trainer of `ditbench run`.
@@ -72,11 +67,11 @@ def load_peer(name: str) -> Adapter:
     """
     if name not in PEERS:
         raise unknown_name("peer", name, PEERS)
-    module, _, attribute = PEERS[name].partition(":")
     try:
-        adapter: Adapter = getattr(import_module(module), attribute)
+        module = import_module("ditbench.bench.diffusers_peer")
     except ModuleNotFoundError as error:
         raise DitbenchError(
             f"the peer '{name}' needs the package {error.name}", f"pip install {error.name}"
         ) from error
+    adapter: Adapter = getattr(module, PEERS[name])
     return adapter

@@ -18,8 +18,6 @@ from ditbench.errors import DitbenchError
 from ditbench.runs.plan import Plan
 from ditbench.seeds import generator
 
-# Fixed in the transformer block of diffusers.
-MLP_RATIO = 4.0
 EMA_DECAY = 0.9999
 
 
@@ -52,8 +50,7 @@ class DiffusersDiT(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
         """Images (N, C, H, W), timesteps (N,) in 0..999, labels (N,) -> (N, C_out, H, W)."""
-        out: Tensor = self.transformer(x, timestep=t, class_labels=y).sample
-        return out
+        return self.transformer(x, timestep=t, class_labels=y).sample
 
 
 class PlainTrainer:
@@ -106,20 +103,16 @@ def check(plan: Plan) -> None:
             f"the DiT of diffusers takes square images, not {plan.cost.input}",
             "omit --peer, or choose a square --input",
         )
-    if model.mlp_ratio != MLP_RATIO:
-        raise DitbenchError(
-            f"the DiT of diffusers has no model.mlp_ratio = {model.mlp_ratio:g}",
-            f"omit --peer, or pass --set model.mlp_ratio={MLP_RATIO:g}",
-        )
-    for name, value in model.switches.items():
+    for name, value in {"mlp_ratio": model.mlp_ratio, **model.switches}.items():
         if value != type(model).model_fields[name].default:
             raise DitbenchError(
-                f"the DiT of diffusers has no model.{name}", f"omit --peer, or model.{name}"
+                f"the DiT of diffusers has no model.{name} = {value}",
+                f"omit --peer, or leave out model.{name}",
             )
 
 
 def build(plan: Plan, *, compiled: bool = False) -> Candidate:
-    """The model of a plan, in training; compiling takes place when it is first called."""
+    """The model of a plan, in training; it is compiled when it is first called."""
     model = DiffusersDiT(plan).to(plan.device).train()
     trainer = PlainTrainer(model, plan)
     if compiled:

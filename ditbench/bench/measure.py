@@ -14,13 +14,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from statistics import median, quantiles
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ditbench.bench.matmul_peak import matmul
 from ditbench.bench.timing import Length, Timed, time_in_turn
-from ditbench.models.dit import DiT
 from ditbench.runs.environment import device_name
 from ditbench.runs.evaluate import time_sampling
 from ditbench.runs.labels import balanced_labels
@@ -55,7 +54,7 @@ class Row:
 
 @dataclass(frozen=True)
 class _Warm:
-    """A row after its warm-up, and the seconds that it took."""
+    """A row after its warm-up, which took so many seconds."""
 
     row: Row
     candidate: Candidate
@@ -80,7 +79,8 @@ def _one_by_one(rows: list[Row], length: Length, say: Say) -> Iterator[Facts]:
     matmul_speed = _matmul_alone(rows[0].plan)
     for row in rows:
         say(f"measuring {row.name} on {row.plan.device}")
-        _free_compiled()
+        if "torch._dynamo" in sys.modules:  # memory of the previous row is not counted again
+            torch.compiler.reset()
         yield _measure_alone(row, length, matmul_speed)
 
 
@@ -93,12 +93,6 @@ def _matmul_alone(plan: Plan) -> float:
         timed = Length(MATMUL_SECONDS).timed(step, plan.device)
         (seconds,) = time_in_turn([timed], plan.device)
     return flops / median(seconds)
-
-
-def _free_compiled() -> None:
-    """Free what was compiled for the previous row, so that its memory is not counted again."""
-    if "torch._dynamo" in sys.modules:  # otherwise nothing was compiled
-        torch.compiler.reset()
 
 
 def _measure_alone(row: Row, length: Length, matmul_speed: float) -> Facts:
@@ -152,8 +146,7 @@ def _sampling(warm: _Warm, length: Length) -> Facts:
     """The speed of sampling one batch with all steps of the sampler, the median of a few."""
     plan, config = warm.row.plan, warm.row.plan.config.eval
     labels = balanced_labels(config.batch_size, plan.dataset.num_classes)
-    # A DiT, or a model with the same arguments.
-    model = cast("DiT", warm.candidate.average)
+    model: Any = warm.candidate.average  # a DiT, or a model with the same arguments
     sample = partial(time_sampling, model, plan, labels)
     warm_up = sample(min(SAMPLING_WARM_UP, config.sampling_steps))
     seconds: list[float] = []

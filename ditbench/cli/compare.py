@@ -56,7 +56,6 @@ def compare(
     plan: Annotated[
         bool, _instead(None, "Show how many seeds it takes to name a winner.", "--plan")
     ] = False,
-    self_test: Annotated[bool, typer.Option("--self-test", hidden=True)] = False,
     format: Format = None,  # noqa: A002
     output: Output = None,
 ) -> None:
@@ -65,9 +64,6 @@ def compare(
     Runs that are not comparable, because they differ in data, model, budget, evaluation ...,
     get separate tables.
     """
-    if self_test:
-        echo("the calibration of the verdict is in docs/statistics.md, and tested in tests/")
-        return
     # A gate that is not checked must not seem to pass.
     unused = {
         "--baseline": baseline, "--target-fid": target_fid, "--fail-if": fail_if,
@@ -83,12 +79,12 @@ def compare(
         if not rows:
             echo("no difference in configuration or environment", err=True)
         return
+    if plan:
+        _refuse("--plan", unused)
     from ditbench.report.statistics.compare import NotComparableError, compare_groups
     from ditbench.report.statistics.compare import compare as compare_runs
     from ditbench.report.statistics.gate import parse_gate
 
-    if plan:
-        _refuse("--plan", unused)
     chosen = format_of(output, format)
     gate = parse_gate(fail_if) if fail_if is not None else None
     runs = load_runs(directory, block)
@@ -104,7 +100,10 @@ def compare(
         _print_plans(comparisons, chosen, output)
         return
     failures = [] if gate is None else _failures(gate, comparisons)
-    _print(comparisons, chosen, output)
+    if chosen == "rich":
+        _print(comparisons)
+    else:
+        emit_text(render_comparisons(comparisons, chosen), output)
     for failure in failures:
         note("failed", failure)
     if failures:
@@ -129,20 +128,14 @@ def _failures(gate: "Gate", comparisons: "list[Comparison]") -> list[str]:
     return lines
 
 
-def _print(comparisons: "list[Comparison]", chosen: str, output: Path | None) -> None:
-    if chosen != "rich":
-        emit_text(render_comparisons(comparisons, chosen), output)
-        return
+def _print(comparisons: "list[Comparison]") -> None:
     for number, comparison in enumerate(comparisons):
         if number:
             echo()
         rows, columns = comparison_rows(comparison), comparison_columns(comparison)
         print_table(rows, columns, comparison.heading)
-        if comparison.note:
-            print_sentence(comparison.note)
-        print_sentence(comparison.sentence)
-        if comparison.advice:
-            print_sentence(comparison.advice)
+        for text in filter(None, (comparison.note, comparison.sentence, comparison.advice)):
+            print_sentence(text)
 
 
 def _print_plans(comparisons: "list[Comparison]", chosen: str, output: Path | None) -> None:
@@ -154,10 +147,8 @@ def _print_plans(comparisons: "list[Comparison]", chosen: str, output: Path | No
             "run some first: `ditbench run --block paper --seeds 3`",
         )
     if chosen != "rich":
-        emit_text(
-            render([row for each, _ in planned for row in plan_rows(each)], PLAN_COLUMNS, chosen),
-            output,
-        )
+        rows = [row for comparison, _ in planned for row in plan_rows(comparison)]
+        emit_text(render(rows, PLAN_COLUMNS, chosen), output)
         return
     for number, (comparison, planning) in enumerate(planned):
         if number:

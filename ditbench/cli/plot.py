@@ -62,7 +62,7 @@ def plot(
     draw = {
         "curve": lambda: curve_figure(runs, "steps" if x is None else x, paper=paper),
         "pareto": lambda: pareto_figure(runs, paper=paper),
-        "samples": lambda: samples_figure(runs, lambda text: skipped.setdefault(text)),
+        "samples": lambda: samples_figure(runs, skipped.setdefault),
     }
     save_figure(draw[kind], output, partial(note, "warning"))
     for text in skipped:

@@ -92,12 +92,6 @@ class ExternalBlock:
             raise DitbenchError(f"{self.defined_at} does not define forward(self, x, c)", _EXAMPLE)
         return found
 
-    def is_below(self, directory: Path) -> bool:
-        """Whether its location is a file in a directory, or below it."""
-        if not _is_file(self._container):
-            return False
-        return directory.resolve() in Path(self._container).resolve().parents
-
     @cached_property
     def source(self) -> bytes:
         """The file that the class is in, as it was imported.
@@ -142,7 +136,7 @@ class ExternalBlock:
             try:
                 return import_module(container)
             except ModuleNotFoundError as error:
-                if error.name is None or not f"{container}.".startswith(f"{error.name}."):
+                if not f"{container}.".startswith(f"{error.name}."):
                     raise  # another module that this one imports
                 message = f"there is no module '{error.name}'"
                 raise DitbenchError(message, f"is it installed? Otherwise {HOW_TO_NAME}") from error

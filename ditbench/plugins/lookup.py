@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditbench.errors import EXIT_USAGE, DitbenchError, unknown_name
@@ -17,7 +18,6 @@ from ditbench.plugins.user_traceback import user_traceback
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint  # slow to import
-    from pathlib import Path
 
     from ditbench.models.blocks.base import Block
     from ditbench.models.sizes import ModelSize
@@ -89,11 +89,7 @@ def find_block(name: str) -> type[Block]:
 
 
 def external_block(name: str) -> ExternalBlock | None:
-    """A block that is not ditbench's own, given by name or location; None if it is.
-
-    Raises:
-        DitbenchError: see `check_block`.
-    """
+    """A block that is not ditbench's own, or None; see `check_block` for errors."""
     return _EXTERNAL.get(check_block(name))
 
 
@@ -107,24 +103,23 @@ def restore_block(name: str, location: str, sha256: str, copy: Path, *, trust: b
         DitbenchError: the file is gone or has changed; the copy is missing or is not what the run
             was trained with.
     """
-    if trust:
-        hint = "copy the run directory again from where it was made"
-    else:
-        hint = f"{copy} is a copy of what it was: read it, then pass --trust to execute it"
+    hint = f"{copy} is a copy of what it was: read it, then pass --trust to execute it"
+    container, _, class_name = location.rpartition(":")
     try:
         if trust:
-            location = parse_location(f"{copy}:{location.rpartition(':')[2]}")
-        if parse_location(location) != location:  # relative to some working directory
+            hint = "copy the run directory again from where it was made"
+            location = parse_location(f"{copy}:{class_name}")
+        elif parse_location(location) != location:  # relative to some working directory
             raise DitbenchError(f"{location} is not an absolute path")
-        block = ExternalBlock(name, location)
-        if not trust and block.is_below(copy.parent):
+        elif "/" in container and copy.parent.resolve() in Path(container).resolve().parents:
             raise DitbenchError(f"{location} lies in the run directory")
+        block = ExternalBlock(name, location)
         now = block.sha256
     except DitbenchError as error:
         raise DitbenchError(f"the code of {name} is gone: {error.message}", hint) from error
     if now != sha256:
-        message = f"{location} has changed: its SHA-256 was {sha256[:8]} and is {now[:8]}"
-        raise DitbenchError(message, hint)
+        changed = f"its SHA-256 was {sha256[:8]} and is {now[:8]}"
+        raise DitbenchError(f"{location} has changed: {changed}", hint)
     _EXTERNAL[name] = block
 
 

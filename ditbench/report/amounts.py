@@ -11,7 +11,6 @@ from ditbench.rundir import metric_suffix
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 # Numbers beyond these are written with an exponent: as decimals, they are mostly zeros.
 _SMALLEST, _LARGEST = 1e-6, 1e15
-_TIMES = ((3600, "h"), (60, "min"))
 
 
 def budget(unit: str, amount: float) -> str:
@@ -26,7 +25,7 @@ def budget(unit: str, amount: float) -> str:
         while amount >= 1000 and power < len(_PREFIXES) - 1:
             amount, power = amount / 1000, power + 1
         return f"{amount:.12g} {_PREFIXES[power]}FLOPs"
-    size, name = next((each for each in _TIMES if amount >= 2 * each[0]), (1, "s"))
+    size, name = (3600, "h") if amount >= 7200 else (60, "min") if amount >= 120 else (1, "s")
     return f"{amount / size:.12g} {name}"
 
 

@@ -84,8 +84,11 @@ FACTS = (
     Fact("recipe"),
     # What may differ within one ranking, and is then pointed out.
     Fact("lr", "float64", "config", keys=("train.lr",)),
+    # The name of the GPU, or processor and threads.
     Fact("device", "str", "result"),
     Fact("backend", keys=("train.backend",)),
+    Fact("ditbench_version"),
+    Fact("torch_version"),
     # How many seeds the command planned that made the run; NaN if env.json does not say.
     Fact("planned_seeds", "float64"),
     # What it cost. Peebles & Xie call multiply-accumulates Gflops.

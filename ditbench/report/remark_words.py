@@ -16,7 +16,7 @@ SIZES = {"parameters": "parameters", "gmacs": "multiply-accumulates"}
 DIFFERENT_SEEDS = (
     "Blocks have different seeds: each difference is over the seeds that both blocks have."
 )
-DIFFERENT_DEVICES = "Times, speed and memory are left out: the runs were made on different devices."
+_MOST_DEVICES = 3  # are named
 
 
 def other_winners(winners: Mapping[str, Sequence[MetricFacts]]) -> str:
@@ -53,6 +53,23 @@ def unequal_sizes(leader: str, ratios: Mapping[str, tuple[str, float]]) -> str:
         for size, (rival, ratio) in ratios.items()
     ]
     return f"{leader} has {listed(parts)}."
+
+
+def different_devices(devices: Sequence[str]) -> str:
+    """Why times are missing, with the devices of the runs."""
+    named = [*devices[:_MOST_DEVICES]]
+    if len(devices) > len(named):
+        named.append(f"{len(devices) - len(named)} more")
+    return (
+        "Times, speed and memory are left out: the runs were made on different devices "
+        f"({'; '.join(named)})."
+    )
+
+
+def made_with(versions: Mapping[str, Sequence[str]]) -> str:
+    """`Made with ditbench 0.1.0 and 0.2.0, torch 2.11.0 and 2.14.0.`; empty for no packages."""
+    parts = [f"{package} {listed(each)}" for package, each in versions.items()]
+    return f"Made with {', '.join(parts)}." if parts else ""
 
 
 def widths(models: Mapping[str, str]) -> str:

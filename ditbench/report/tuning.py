@@ -7,7 +7,8 @@ rates and seeds of its sweep, so that an unfinished sweep is detected.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -23,7 +24,7 @@ from ditbench.report.reading.results import find_runs
 from ditbench.report.reading.run import read_run
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import BEST_OF_ROW
-from ditbench.report.words import sweep_remark
+from ditbench.report.words import seeds_in_words, sweep_remark
 from ditbench.rundir import SWEEP, RunDirectory
 
 if TYPE_CHECKING:
@@ -71,6 +72,11 @@ class Sweep:
         points = [(rate, seed) for rate in self.rates for seed in self.seeds]
         return [point for point in points if point not in self.fids]
 
+    @property
+    def runs(self) -> int:
+        """The number of runs of the complete sweep."""
+        return len(self.rates) * len(self.seeds)
+
     def mean(self, rate: float) -> float:
         """The mean FID of a rate: infinity if a seed diverged, NaN if one is missing."""
         return fmean(self.fids.get((rate, seed), math.nan) for seed in self.seeds)
@@ -107,14 +113,14 @@ def _sweep(task: str, budget: Budget, runs: Runs, skipped: Skipped) -> Sweep:
     seeds: set[int] = set()
     fids: dict[tuple[float, int], float] = {}
     for run, config in runs:
-        point = (config.train.lr, config.seed)
-        rates |= {point[0], *_grid(run, "rates", float)}
-        seeds |= {point[1], *_grid(run, "seeds", int)}
+        rate, seed = config.train.lr, config.seed
+        rates |= {rate, *_grid(run, "rates", float)}
+        seeds |= {seed, *_grid(run, "seeds", int)}
         try:
             if run.is_complete():
-                fids[point] = float(read_run(run)[-1]["fid"])
+                fids[rate, seed] = float(read_run(run)[-1]["fid"])
             elif run.failure.is_file():
-                fids[point] = math.inf  # training diverged
+                fids[rate, seed] = math.inf  # training diverged
         except DitbenchError as error:
             skipped.append((one_line(str(run.path)), one_line(error.message)))
     block, samples = runs[0][1].block, runs[0][1].eval.samples
@@ -123,16 +129,15 @@ def _sweep(task: str, budget: Budget, runs: Runs, skipped: Skipped) -> Sweep:
 
 def _grid(run: RunDirectory, key: str, kind: type) -> list[Any]:
     """The rates or seeds of the sweep that a run was started in, if env.json has them."""
-    try:
-        # Reading a pipe would block.
-        grid = read_json(run.environment).get(SWEEP) if run.environment.is_file() else None
-    except DitbenchError:
-        grid = None
+    grid: Any = None
+    if run.environment.is_file():  # reading a pipe would block
+        with suppress(DitbenchError):
+            grid = read_json(run.environment).get(SWEEP)
     values = grid.get(key) if isinstance(grid, dict) else None
     return [each for each in values if type(each) is kind] if isinstance(values, list) else []
 
 
-def choose(configs: Iterable[RunConfig], sweeps: list[Sweep], hint: str) -> dict[str, Sweep]:
+def choose(configs: Sequence[RunConfig], sweeps: list[Sweep], hint: str) -> dict[str, Sweep]:
     """For each block the sweep whose `best` is its learning rate.
 
     All blocks must have been tuned alike, with one budget and the same seeds. Of several such
@@ -147,14 +152,13 @@ def choose(configs: Iterable[RunConfig], sweeps: list[Sweep], hint: str) -> dict
         DitbenchError: a block that was not tuned under this configuration, not completely, unlike
             the others or with a seed of the runs; exit code 1 if it diverged at all rates.
     """
-    by_block = {config.block: config for config in configs}
-    wanted = Budget.of(next(iter(by_block.values())).budget)
+    tasks = {config.block: task_of(config) for config in configs}
+    wanted = Budget.of(next(iter(configs)).budget)
     comparable = [sweep for sweep in sweeps if sweep.budget.unit == wanted.unit]
-    tasks = {block: task_of(config) for block, config in by_block.items()}
-    own = {block: [each for each in comparable if each.task == tasks[block]] for block in tasks}
+    own = {block: [s for s in comparable if s.task == task] for block, task in tasks.items()}
     if lacking := [block for block, fitting in own.items() if not fitting]:
         elsewhere = any(sweep.block in lacking for sweep in sweeps)
-        others = " (there are sweeps under another one)" if elsewhere else ""
+        others = " (there are sweeps under another one)" * elsewhere
         names = ",".join(lacking)
         raise DitbenchError(
             f"no learning rate was tuned for {names} under this configuration{others}",
@@ -180,23 +184,18 @@ def choose(configs: Iterable[RunConfig], sweeps: list[Sweep], hint: str) -> dict
 
 
 def _unlike(sweeps: Mapping[str, Sweep], hint: str) -> DitbenchError:
-    listed = "; ".join(
-        f"{block} with {sweep.budget}, seeds {', '.join(map(str, sweep.seeds))}"
-        for block, sweep in sweeps.items()
-    )
-    return DitbenchError(
-        f"these blocks were not tuned alike: {listed}", hint.format(",".join(sweeps))
-    )
+    each = [f"{block} with {s.budget}, {seeds_in_words(s.seeds)}" for block, s in sweeps.items()]
+    message = f"these blocks were not tuned alike: {'; '.join(each)}"
+    return DitbenchError(message, hint.format(",".join(sweeps)))
 
 
 def _check_complete(sweep: Sweep, hint: str) -> None:
     if sweep.missing:
         rate, seed = sweep.missing[0]
-        total = len(sweep.rates) * len(sweep.seeds)
         rates, seeds = (",".join(map(str, each)) for each in (sweep.rates, sweep.seeds))
         raise DitbenchError(
-            f"the sweep of {sweep.block} is not finished: {len(sweep.missing)} of {total} runs are "
-            f"missing, the first has --lr {rate:g}, seed {seed}",
+            f"the sweep of {sweep.block} is not finished: {len(sweep.missing)} of {sweep.runs} "
+            f"runs are missing, the first has --lr {rate:g}, seed {seed}",
             hint.format(f"{sweep.block} --lr {rates} --seeds {seeds},"),
         )
     if sweep.best is None:
@@ -226,23 +225,22 @@ def tuning_columns(sweeps: Sequence[Sweep], *, for_people: bool) -> tuple[Column
 
 def tuning_row(sweep: Sweep) -> dict[str, Any]:
     """The row of a block, with its best rate marked."""
-    means = {rate: sweep.mean(rate) for rate in sweep.rates}
-    runs = len(sweep.rates) * len(sweep.seeds)
-    return {
+    row: dict[str, Any] = {}
+    diverged = []
+    for rate in sweep.rates:
+        mean = row[f"fid_at_{rate}"] = sweep.mean(rate)
+        if math.isinf(mean):
+            diverged.append(str(rate))
+        if not math.isnan(mean):
+            row[f"shown_{rate}"] = "diverged" if math.isinf(mean) else f"{mean:,.2f}"
+    return row | {
         "block": sweep.block,
         "lr": sweep.best,
-        **{f"fid_at_{rate}": mean for rate, mean in means.items()},
-        **{
-            f"shown_{rate}": "diverged" if math.isinf(mean) else f"{mean:,.2f}"
-            for rate, mean in means.items()
-            if not math.isnan(mean)
-        },
-        "diverged": ", ".join(str(rate) for rate, mean in means.items() if math.isinf(mean))
-        or None,
+        "diverged": ", ".join(diverged) or None,
         "missing": len(sweep.missing),
         "seeds": ", ".join(map(str, sweep.seeds)),
         "budget": str(sweep.budget),
         "samples": sweep.samples,
-        "remark": sweep_remark(sweep.rates, sweep.best, len(sweep.missing), runs),
+        "remark": sweep_remark(sweep.rates, sweep.best, len(sweep.missing), sweep.runs),
         BEST_OF_ROW: None if sweep.best is None else f"shown_{sweep.best}",
     }

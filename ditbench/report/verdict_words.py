@@ -10,9 +10,10 @@ from ditbench.report.amounts import duration
 from ditbench.report.words import differences_in_words, listed
 
 if TYPE_CHECKING:
+    from ditbench.report.statistics.looks import Unplanned
     from ditbench.report.statistics.paired import Interval, Paired
     from ditbench.report.statistics.power import Planning
-    from ditbench.report.statistics.verdict import Rival, Verdict
+    from ditbench.report.statistics.verdict import Verdict
 
 # With fewer seeds the verdict says how few they are: a t test assumes normally distributed
 # differences, and so few values cannot confirm it.
@@ -29,21 +30,23 @@ def forced(differences: Mapping[str, Sequence[Any]]) -> str:
 
 def verdict_sentence(verdict: Verdict, title: str) -> str:
     """The verdict in words; `title` is that of the metric, such as `FID-2K`."""
+    mean = f"{'geometric mean' if verdict.scale == 'log' else 'mean'} {title}"
     if not verdict.rivals:
         return (
-            f"Only {verdict.leader} was run ({_mean(verdict, title)} {verdict.value:.2f}); "
+            f"Only {verdict.leader} was run ({mean} {verdict.value:.2f}); "
             "`ditbench run --block paper` adds blocks to compare it with."
         )
     if verdict.unplanned is not None:
-        return _exploratory(verdict, title)
+        why = _why_exploratory(verdict.unplanned)
+        return f"No winner, since this is exploratory: {why}. {_leads(verdict, mean)}."
     if verdict.seeds < 2:
-        return f"{_leads(verdict, title)}. {_too_few_seeds(verdict)}"
+        return f"{_leads(verdict, mean)}. {_too_few_seeds(verdict)}"
     if verdict.best is None:
-        text = _no_winner(verdict, title)
+        text = _no_winner(verdict, mean)
     elif verdict.unequal_spikes:
-        text = _spikes(verdict, title)
+        text = _spikes(verdict, mean)
     else:
-        text = _winner(verdict, title)
+        text = _winner(verdict, mean)
     if verdict.equivalent:
         level = percent(1 - 2 * verdict.alpha)
         text += (
@@ -63,17 +66,13 @@ def percent(level: float) -> str:
     return f"{100 * level:.3g}%"
 
 
-def _leads(verdict: Verdict, title: str) -> str:
+def _leads(verdict: Verdict, mean: str) -> str:
     """Which block leads, and the distance of the next, without a test."""
     second = verdict.rivals[0]
-    lead = f"{verdict.leader} has the lowest {_mean(verdict, title)}, {verdict.value:.2f}"
+    lead = f"{verdict.leader} has the lowest {mean}, {verdict.value:.2f}"
     if second.paired.n:
         lead += f"; the next, {second.block}, {_has_times(second.paired)}"
     return lead
-
-
-def _mean(verdict: Verdict, title: str) -> str:
-    return f"{'geometric mean' if verdict.scale == 'log' else 'mean'} {title}"
 
 
 def _too_few_seeds(verdict: Verdict) -> str:
@@ -85,34 +84,32 @@ def _too_few_seeds(verdict: Verdict) -> str:
     return f"{why}, so no winner is named: run more, --seeds {FEW_SEEDS}."
 
 
-def _exploratory(verdict: Verdict, title: str) -> str:
-    found = verdict.unplanned
-    assert found is not None
+def _why_exploratory(found: Unplanned) -> str:
     if found.other:
         why = f"{found.block} shares {found.seeds} of its {found.planned} seeds with {found.other}"
         how = "run the same seeds for all blocks"
     elif found.seeds < found.planned:
         why = f"{found.block} has {found.seeds} of {found.planned} planned seeds"
-        how = "the same `ditbench run` again runs the others"
+        how = "repeat the same `ditbench run` to run the others"
     else:
         why = f"{found.block} has {found.seeds} seeds where {found.planned} were planned"
-        how = f"a larger number at once, such as --seeds {found.seeds + found.planned}, is a plan"
-    return f"No winner, since this is exploratory: {why} ({how}). {_leads(verdict, title)}."
+        how = f"plan a larger number at once, such as --seeds {found.seeds + found.planned}"
+    return f"{why} ({how})"
 
 
-def _winner(verdict: Verdict, title: str) -> str:
+def _winner(verdict: Verdict, mean: str) -> str:
     second, others = verdict.rivals[0], len(verdict.rivals)
-    ratios = [rival.paired.uncorrected.low for rival in verdict.rivals]
     text = (
-        f"{verdict.leader} leads with a {_mean(verdict, title)} of {verdict.value:.2f}; the next, "
+        f"{verdict.leader} leads with a {mean} of {verdict.value:.2f}; the next, "
         f"{second.block}, {_has_times(second.paired)}"
     )
     if others == 1:
         text += _interval(second.paired.uncorrected, verdict.alpha)
         return f"{text}. The difference is significant: {_test(verdict)}."
     if verdict.scale == "log":
+        least = min(rival.paired.uncorrected.low for rival in verdict.rivals)
         text += (
-            f", and each of the {others} others at least {min(ratios):#.3g} times "
+            f", and each of the {others} others at least {least:#.3g} times "
             f"({percent(1 - verdict.alpha)} confidence)"
         )
     return f"{text}. It is significantly better than each of them: {_test(verdict)}."
@@ -121,10 +118,8 @@ def _winner(verdict: Verdict, title: str) -> str:
 def _test(verdict: Verdict) -> str:
     """What a winner rests on."""
     worst = max(rival.p_value for rival in verdict.rivals)
-    most = "at most " if len(verdict.rivals) > 1 and worst >= 0.001 else ""
-    return (
-        f"paired t test over {verdict.seeds} seeds, p {most}{p_in_words(worst)}{_needed(verdict)}"
-    )
+    p = ("at most " if len(verdict.rivals) > 1 and worst >= 0.001 else "") + p_in_words(worst)
+    return f"paired t test over {verdict.seeds} seeds, p {p}{_needed(verdict)}"
 
 
 def _needed(verdict: Verdict) -> str:
@@ -132,10 +127,10 @@ def _needed(verdict: Verdict) -> str:
     if len(verdict.looks) < 2:
         return ""
     looks = listed([str(look) for look in verdict.looks])
-    return f" (needed: {verdict.alpha:.2g}, which spends 5% over looks at {looks} seeds)"
+    return f" (needed: {verdict.alpha:.2g}, since looks at {looks} seeds share 5%)"
 
 
-def _no_winner(verdict: Verdict, title: str) -> str:
+def _no_winner(verdict: Verdict, mean: str) -> str:
     near = [rival for rival in verdict.rivals if not rival.significant]
     blocks = [
         f"{rival.block} ({_times(rival.paired)}"
@@ -147,25 +142,21 @@ def _no_winner(verdict: Verdict, title: str) -> str:
         blocks.append(f"{len(near) - _MOST_NAMED} more")
     corrected = ", Bonferroni-corrected" if len(verdict.rivals) > 1 else ""
     return (
-        f"No block is significantly best: {verdict.leader} has the lowest {_mean(verdict, title)}, "
+        f"No block is significantly best: {verdict.leader} has the lowest {mean}, "
         f"{verdict.value:.2f}, but it is not significantly better than {listed(blocks)}; "
         f"paired t test over {verdict.seeds} seeds{corrected}{_needed(verdict)}."
     )
 
 
-def _spikes(verdict: Verdict, title: str) -> str:
-    leader = verdict.leader
-    blocks = listed([_spiked(rival, leader) for rival in verdict.unequal_spikes])
+def _spikes(verdict: Verdict, mean: str) -> str:
+    blocks = [
+        f"{rival.block} had spikes in {rival.spiked} of {rival.paired.n} runs, {verdict.leader} in "
+        f"{rival.leader_spiked}"
+        for rival in verdict.unequal_spikes
+    ]
     return (
-        f"No winner, since loss spikes may have decided: {_leads(verdict, title)}, which is "
-        f"significant ({_test(verdict)}), but {blocks}."
-    )
-
-
-def _spiked(rival: Rival, leader: str) -> str:
-    n = rival.paired.n
-    return (
-        f"{rival.block} had spikes in {rival.spiked} of {n} runs, {leader} in {rival.leader_spiked}"
+        f"No winner, since loss spikes may have decided: {_leads(verdict, mean)}. The difference "
+        f"is significant ({_test(verdict)}), but {listed(blocks)}."
     )
 
 
@@ -193,18 +184,22 @@ def p_in_words(value: float) -> str:
 
 def seeds_sentence(planning: Planning) -> str:
     """How many seeds a winner would take, below a verdict that names none."""
-    less, effect, more = (planning.seeds(effect, 0.8) for effect in (0.05, 0.1, 0.2))
-    most = planning.most
+    seeds = {effect: planning.seeds(effect, 0.8) for effect in (0.05, 0.1, 0.2)}
+    written = {
+        effect: f"over {planning.most:,}" if number is None else number
+        for effect, number in seeds.items()
+    }
     text = (
-        f"With this scatter ({planning.noise:.1%} between runs of a seed), "
-        f"{planning.leader} would be named in 80% of cases with {_seeds(effect, most)} seeds if it "
-        f"is 10% better (5%: {_seeds(less, most)}, 20%: {_seeds(more, most)})"
+        f"With this scatter ({planning.noise:.1%} between runs of a seed), {written[0.1]} seeds "
+        f"would name {planning.leader} the winner in 80% of cases if it is 10% better "
+        f"(5% better: {written[0.05]}, 20%: {written[0.2]})"
     )
-    if effect is not None and math.isfinite(planning.seconds_of(effect)):
-        number = effect - planning.at_hand
+    seconds = planning.seconds_of(seeds[0.1])
+    if seeds[0.1] and math.isfinite(seconds):
+        number = seeds[0.1] - planning.at_hand
         text += (
-            f"; 10% takes {number} more seed{'s' * (number > 1)} of {planning.blocks} blocks, "
-            f"about {duration(planning.seconds_of(effect))} on {planning.device}"
+            f". For 10%, add {number} seed{'s' * (number > 1)} of {planning.blocks} blocks: "
+            f"about {duration(seconds)} on {planning.device}"
         )
     return f"{text}. `ditbench compare --plan` shows more."
 
@@ -213,22 +208,18 @@ def planning_sentence(planning: Planning) -> str:
     """What the table of `ditbench compare --plan` shows, and what it assumes."""
     looks = [str(look) for look in sorted({*planning.looks, planning.at_hand}) if look > 1]
     text = (
-        f"The number of seeds with which {planning.leader} would be named if it is so much better "
-        f"than {listed(planning.rivals)}, at {planning.noise:.1%} scatter between runs of a seed "
-        f"(– is above {planning.most:,}). 5% are spent over looks at {listed(looks)} seeds and at "
-        "this number."
+        f"Seeds that it takes to name {planning.leader} the winner if its FID is that much better "
+        f"than those of {listed(planning.rivals)}. The scatter is {planning.noise:.1%} between "
+        f"runs of a seed; – is above {planning.most:,} seeds. The 5% are shared by looks at "
+        f"{listed(looks)} seeds and at this number."
     )
     if math.isfinite(planning.seconds):
-        text += f" Times are of the seeds to be added, on {planning.device}."
+        text += f" Times are those of the additional seeds, on {planning.device}."
     return text
 
 
 def effect_in_words(planning: Planning, effect: float) -> str:
     """`10%`, or `3.1%, the end of the interval`."""
-    return (
-        f"{effect:.1%}, the end of the interval" if effect == planning.nearest else f"{effect:.0%}"
-    )
-
-
-def _seeds(seeds: int | None, most: int) -> str:
-    return f"over {most:,}" if seeds is None else str(seeds)
+    if effect == planning.nearest:
+        return f"{effect:.1%}, the end of the interval"
+    return f"{effect:.0%}"

@@ -45,10 +45,6 @@ def changed(begun: Mapping[str, int], asked: Mapping[str, int]) -> str:
     """How the metrics of a run differ from those asked for now, in words; empty if they agree."""
     lacking = [name for name in asked if name not in begun]
     others = [name for name in begun if name not in asked]
-    versions = [
-        f"{name} of version {begun[name]}"
-        for name in begun
-        if name in asked and begun[name] != asked[name]
-    ]
-    parts = [("without ", lacking), ("with ", others + versions)]
+    others += [f"{name} of version {n}" for name, n in begun.items() if asked.get(name, n) != n]
+    parts = [("without ", lacking), ("with ", others)]
     return "; ".join(word + ", ".join(names) for word, names in parts if names)

@@ -104,8 +104,7 @@ def _expected(run: Plan, speed: Speed, preparation: float) -> dict[str, Any]:
     if steps is None:
         steps = max(len(run.budget.marks), round(run.budget.amount / speed.per_step))
     train = steps * speed.per_step
-    evaluations = len(run.budget.marks) * speed.of_evaluation(run) + speed.of_final(run)
-    evaluate = preparation + evaluations
+    evaluate = preparation + len(run.budget.marks) * speed.of_evaluation(run) + speed.of_final(run)
     times = (speed.per_step, train, evaluate, train + evaluate)
     return {"steps": steps, **dict(zip(TIMES, times, strict=True))}
 
@@ -114,22 +113,7 @@ def calibrate(run: Plan, per_score: float) -> Speed:
     """Time training and sampling of one planned run, with a model that is discarded."""
     with training_errors(run):
         trainer = build_trainer(run)
-        # What is compiled or recorded has batches of one size.
-        growing = run.device.type == "cpu" and not run.backend.compiles
-        per_step = (_growing_updates if growing else _time_updates)(trainer)
-        return Speed(per_step, _time_pass(run, trainer), per_score)
-
-
-def _growing_updates(trainer: Trainer) -> float:
-    """Seconds per update on a CPU; of slow ones, extrapolated from smaller batches."""
-    whole = trainer.batches.batch_size
-
-    def update(images: int) -> float:
-        trainer.batches.batch_size = images
-        return _time(trainer, 1)
-
-    seconds, images = _grow(update, whole)
-    return seconds if images < whole else _time_updates(trainer)
+        return Speed(_time_updates(run, trainer), _time_pass(run, trainer), per_score)
 
 
 def _grow(measure: Callable[[int], float], whole: int) -> tuple[float, int]:
@@ -152,8 +136,22 @@ def _grow(measure: Callable[[int], float], whole: int) -> tuple[float, int]:
     return min(line, seconds * whole / images), images
 
 
-def _time_updates(trainer: Trainer) -> float:
-    """Seconds per update, the median over several parts."""
+def _time_updates(run: Plan, trainer: Trainer) -> float:
+    """Seconds per update: the median over several parts.
+
+    Slow updates on a CPU are extrapolated from smaller batches.
+    """
+
+    def update(images: int) -> float:
+        trainer.batches.batch_size = images
+        return _time(trainer, 1)
+
+    # What is compiled or recorded has batches of one size.
+    if run.device.type == "cpu" and not run.backend.compiles:
+        whole = trainer.batches.batch_size
+        slow, images = _grow(update, whole)
+        if images < whole:
+            return slow
     _time(trainer, WARM_UP)
     # Synchronizing after every update would take longer than short updates.
     part = max(1, round(SECONDS / 10 / _time(trainer, 1)))
@@ -185,8 +183,7 @@ def _time_pass(run: Plan, trainer: Trainer) -> float:
         return seconds / (CPU_STEPS * passes * len(labels))
     few, more = min(FEW_STEPS, config.sampling_steps), min(MORE_STEPS, config.sampling_steps)
     sample(labels, few)
-    seconds = sample(labels, few)
-    if more == few:
-        return seconds / (few * passes * len(labels))
-    slope = max(0.0, sample(labels, more) - seconds) / (more - few)
-    return slope / (passes * len(labels))
+    seconds, steps = sample(labels, few), few
+    if more > few:
+        seconds, steps = max(0.0, sample(labels, more) - seconds), more - few
+    return seconds / (steps * passes * len(labels))

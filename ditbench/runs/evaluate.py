@@ -91,7 +91,8 @@ def create_scorer(
     metrics, dataset, device = run.config.metrics, run.dataset, run.device
     also = metrics.further if begun is None else also_of(begun)
     named = dataset
-    if begun is not None and LABEL_ACCURACY.name in begun and _has_other_classes(run):
+    other_classes = extractor_class(metrics.features, dataset).num_classes is None
+    if begun is not None and LABEL_ACCURACY.name in begun and other_classes:
         # Earlier versions did not compare names: such a run keeps its column.
         named = replace(dataset, class_names=tuple(map(str, range(dataset.num_classes))))
     extractors = [  # all of them before statistics, which may take minutes
@@ -109,11 +110,6 @@ def create_scorer(
     if wanted and dataset.held_out is not None:
         spaces[0] = spaces[0]._replace(held_out=statistics(dataset.held_out, extractors[0]))
     return Scorer(spaces, device, metrics.extra, begun)
-
-
-def _has_other_classes(run: Plan) -> bool:
-    """Whether the classes of the features are not those of the data set."""
-    return extractor_class(run.config.metrics.features, run.dataset).num_classes is None
 
 
 def metrics_asked(run: Plan) -> dict[str, int]:
@@ -151,8 +147,7 @@ def sample_images(
     images = []
     stop = StopRequest() if stop is None else stop
     batches = labels.split(config.eval.batch_size)
-    with _network(model, device, config.train.precision) as network:
-        network = _in_parts(network, device, stop)
+    with _network(model, device, config.train.precision, stop) as network:
         stop.begin("sampling", len(batches) * passes_per_image(config.eval))
         for asked in batches:
             noise = torch.randn(len(asked), *shape, generator=start)
@@ -175,21 +170,6 @@ def passes_per_image(config: EvalConfig) -> int:
     return config.sampling_steps * (2 if config.sampler == "heun" else 1)
 
 
-def _in_parts(
-    network: Callable[..., Tensor], device: torch.device, stop: StopRequest
-) -> Callable[..., Tensor]:
-    """A model after each call of which a stop is checked; a GPU's queue stays short."""
-    backlog = Backlog(device)
-
-    def call(*inputs: Tensor) -> Tensor:
-        output = network(*inputs)
-        backlog.launched()
-        stop.advance()
-        return output
-
-    return call
-
-
 def time_sampling(model: DiT, task: Task, labels: Tensor, steps: int) -> float:
     """Seconds of sampling with so many steps. Moving samples to the CPU synchronizes."""
     started = time.perf_counter()
@@ -200,26 +180,37 @@ def time_sampling(model: DiT, task: Task, labels: Tensor, steps: int) -> float:
 
 def time_scoring(extractors: Iterable[Extractor], images: Tensor, device: torch.device) -> float:
     """Seconds per image of all extractors, from a few of the images (N, C, H, W) uint8."""
-    return sum(_time_extractor(each, images, device) for each in extractors)
-
-
-def _time_extractor(extractor: Extractor, images: Tensor, device: torch.device) -> float:
-    few = images[: min(MOST_TIMED, extractor.cpu_batch)].to(device)
-    if device.type == "cuda":
-        extractor(few)  # loads kernels
-    synchronize(device)
-    started = time.perf_counter()
-    extractor(few)
-    synchronize(device)
-    return (time.perf_counter() - started) / len(few)
+    seconds = 0.0
+    for extractor in extractors:
+        few = images[: min(MOST_TIMED, extractor.cpu_batch)].to(device)
+        if device.type == "cuda":
+            extractor(few)  # loads kernels
+        synchronize(device)
+        started = time.perf_counter()
+        extractor(few)
+        synchronize(device)
+        seconds += (time.perf_counter() - started) / len(few)
+    return seconds
 
 
 @contextmanager
 def _network(
-    model: nn.Module, device: torch.device, precision: str
+    model: nn.Module, device: torch.device, precision: str, stop: StopRequest
 ) -> Iterator[Callable[..., Tensor]]:
-    """The model for many passes, in a precision; a DiT on a GPU as CUDA graphs."""
+    """The model for many passes, in a precision; a DiT on a GPU as CUDA graphs.
+
+    After each pass a stop is checked; a GPU's queue stays short.
+    """
+    backlog = Backlog(device)
+
+    def call(*inputs: Tensor) -> Tensor:
+        output = network(*inputs)
+        backlog.launched()
+        stop.advance()
+        return output
+
     graphs = device.type == "cuda" and isinstance(model, DiT)
     bf16 = bf16_weights(model) if graphs and precision == "bf16" else nullcontext()
+    network = GraphPerShape(model) if graphs else model
     with mixed_precision(device, precision), bf16:
-        yield GraphPerShape(model) if graphs else model
+        yield call

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import unknown_name
@@ -21,45 +20,6 @@ MATCHED: Mapping[str, tuple[str, float, str]] = {
     "parameters": ("parameters", 1e-6, "M parameters"),
     "flops": ("gmacs", 1.0, " GMACs"),
 }
-
-
-@dataclass(frozen=True)
-class Match:
-    """How near a block has come to the reference, and by which width."""
-
-    block: str
-    by: str
-    before: ModelSize
-    after: ModelSize
-    amount: float  # of the block, in the unit of the sentence
-    target: float  # of the reference
-
-    @property
-    def error(self) -> float:
-        """The amount beside the target: 0.02 is 2% above it."""
-        return self.amount / self.target - 1
-
-    @property
-    def sentence(self) -> str:
-        """`in-context: 384 -> 468 wide, 6 heads: 32.0M of 32.5M parameters, -1.6%`."""
-        old, new = self.before, self.after
-        change = f"stays {old.hidden_size} wide"
-        if new != old:
-            change = f"{old.hidden_size} -> {new.hidden_size} wide, {new.num_heads} heads"
-        unit = MATCHED[self.by][2]
-        near = f"{self.amount:#.3g} of {self.target:#.3g}{unit}, {self.error:+.1%}"
-        far = f", which is not within {TOLERANCE:.0%}" if abs(self.error) > TOLERANCE else ""
-        return f"{self.block}: {change}: {near}{far}"
-
-    @property
-    def note(self) -> dict[str, Any]:
-        """What env.json records."""
-        return {
-            "by": self.by,
-            "to": REFERENCE,
-            "from_model": self.before.name,
-            "relative_difference": self.error,
-        }
 
 
 def match_sizes(
@@ -82,26 +42,37 @@ def match_sizes(
         return list(tasks), {}
     if by not in MATCHED:
         raise unknown_name("amount to match", by, MATCHED)
-    matches: dict[str, Match] = {}
-    matched = []
+    widths: dict[str, tuple[ModelSize, dict[str, Any]]] = {}
     for config, task in zip(configs, tasks, strict=True):
-        block = task.config.block
-        if block not in matches:
-            matches[block] = _match(config, task, by)
-        matched.append(_at_size(config, task, matches[block].after))
-    matches.pop(REFERENCE, None)
-    for match in matches.values():
-        say(match.sentence)
-    return matched, {block: {"match": match.note} for block, match in matches.items()}
+        if task.config.block not in widths:
+            widths[task.config.block] = _match(config, task, by, say)
+    matched = [
+        _at_size(config, task, widths[task.config.block][0])
+        for config, task in zip(configs, tasks, strict=True)
+    ]
+    notes = {block: {"match": note} for block, (_, note) in widths.items() if block != REFERENCE}
+    return matched, notes
 
 
-def _match(config: RunConfig, task: Task, by: str) -> Match:
+def _match(
+    config: RunConfig, task: Task, by: str, say: Callable[[str], None]
+) -> tuple[ModelSize, dict[str, Any]]:
+    """The size of a block at which it comes nearest to the reference, and what env.json records."""
     size, block = config.model.size, task.config.block
+    if block == REFERENCE:
+        return size, {}
     target = _amount(config.with_values(block=REFERENCE), task, size, by)
-    found = size
-    if block != REFERENCE:
-        found = match_width(size, lambda tried: _amount(config, task, tried, by), target)
-    return Match(block, by, size, found, _amount(config, task, found, by), target)
+    found = match_width(size, lambda tried: _amount(config, task, tried, by), target)
+    amount = _amount(config, task, found, by)
+    error = amount / target - 1
+    change = f"stays {size.hidden_size} wide"
+    if found != size:
+        change = f"{size.hidden_size} -> {found.hidden_size} wide, {found.num_heads} heads"
+    near = f"{amount:#.3g} of {target:#.3g}{MATCHED[by][2]}, {error:+.1%}"
+    far = f", which is not within {TOLERANCE:.0%}" if abs(error) > TOLERANCE else ""
+    say(f"{block}: {change}: {near}{far}")
+    note = {"by": by, "to": REFERENCE, "from_model": size.name, "relative_difference": error}
+    return found, note
 
 
 def _amount(config: RunConfig, task: Task, size: ModelSize, by: str) -> float:

@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from ditbench.config import RunConfig
     from ditbench.objectives.base import Objective
 
-# The fewest real images that have a covariance.
-LEAST_IMAGES = 2
-
 
 @dataclass(frozen=True)
 class Task:
@@ -157,10 +154,8 @@ def begun_backend(task: Task, directory: RunDirectory) -> str | None:
 
 def build_trainer(run: Plan) -> Trainer:
     """A trainer of a planned run, at step 0."""
-    model = build_model(run, run.backend.ops)
-    return Trainer(
-        run.config, model, run.objective, run.dataset, run.device, run.budget, backend=run.backend
-    )
+    task = (run.objective, run.dataset, run.device, run.budget)
+    return Trainer(run.config, build_model(run, run.backend.ops), *task, backend=run.backend)
 
 
 def _check_data(config: RunConfig, dataset: ImageDataset) -> None:
@@ -171,11 +166,8 @@ def _check_data(config: RunConfig, dataset: ImageDataset) -> None:
             f"the images of '{dataset.name}' differ from those this configuration was made for",
             "remove data.digest from the configuration to train on other images",
         )
-    if len(dataset) < LEAST_IMAGES:
-        raise DitbenchError(
-            f"'{dataset.name}' has {len(dataset)} image, and FID needs at least {LEAST_IMAGES}",
-            "add images",
-        )
+    if len(dataset) == 1:  # which has no covariance
+        raise DitbenchError(f"'{dataset.name}' has 1 image, and FID needs at least 2", "add images")
     if config.train.batch_size > len(dataset):
         raise DitbenchError(
             f"batch size {config.train.batch_size} is larger than the data ({len(dataset)} images)",
@@ -197,9 +189,8 @@ def resolve(config: RunConfig, dataset: ImageDataset, device: torch.device) -> T
     objective = build_objective(config)
     asked = None if config.eval.sampler == "auto" else config.eval.sampler
     steps, final_steps = config.eval.sampling_steps, config.eval.final_sampling_steps
+    objective.check_sampling(asked, config.eval.steps_of_final)
     sampler = objective.check_sampling(asked, steps)
-    if final_steps is not None:
-        objective.check_sampling(asked, final_steps)
     external = external_block(config.block)
     resolved = config.with_values(
         block=check_block(config.block),

@@ -39,14 +39,11 @@ class Reporter:
     def preparing(self, plan: Plan) -> None:
         """What a run needs is being made: a feature extractor, statistics, a compiled model."""
 
-    def timed_scoring(self, seconds: float) -> None:
-        """The extractor takes so many seconds per image."""
-
     def working(self, activity: str, done: int, parts: int) -> None:
         """So many parts of some work between two steps are done."""
 
-    def started(self, plan: Plan, step: int, seconds: float) -> None:
-        """A run starts, at step 0 or, with its seconds of training so far, at a checkpoint."""
+    def started(self, plan: Plan, step: int, seconds: float, per_score: float) -> None:
+        """A run starts or resumes at a step; scoring an image takes `per_score` seconds."""
 
     def logged(self, row: Logged) -> None:
         """A row was added to train.csv."""
@@ -84,35 +81,40 @@ class Reporter:
 
 
 class _Progress(Reporter):
-    """Counts runs and positions."""
+    """Counts runs, and estimates how long the current one still takes."""
 
-    budget: Budget
     label: str
+    budget: Budget
     remaining: Remaining
     number = 0
     _plan: Plan | None = None
-    _per_score = 0.0
 
     def __init__(self, console: Console, runs: int) -> None:
         self.console = console
         self.runs = runs
 
-    def timed_scoring(self, seconds: float) -> None:
-        """Keep it, to know how long evaluations take."""
-        self._per_score = seconds
-
-    def _next(self, plan: Plan) -> None:
-        if plan is self._plan:  # it was prepared before it started
-            return
-        self._plan = plan
+    def preparing(self, plan: Plan) -> None:
+        """Name the run."""
+        self._plan, self.budget = plan, plan.budget
         self.number += 1
         place = f"[{self.number}/{self.runs}] " if self.runs > 1 else ""
         self.label = place + plan.label
-        self.budget = plan.budget
 
-    def _start(self, plan: Plan, step: int, seconds: float) -> None:
-        self._next(plan)
-        self.remaining = Remaining(plan, step, seconds, self._per_score)
+    def started(self, plan: Plan, step: int, seconds: float, per_score: float) -> None:
+        """Show where the run starts."""
+        if plan is not self._plan:
+            self.preparing(plan)
+        self.remaining = Remaining(plan, step, seconds, per_score)
+
+    def _eta(self) -> str:
+        return clock(self.remaining.read())
+
+    def _eta_during(self, activity: str) -> str:
+        """The remaining time during an evaluation; empty during other work."""
+        if activity not in EVALUATION:
+            return ""
+        self.remaining.evaluating()
+        return self._eta()
 
     def _position(self, step: int, seconds: float) -> float:
         return self.budget.position(step, lambda: seconds)
@@ -123,27 +125,9 @@ class Lines(_Progress):
 
     last_line = 0.0
 
-    def preparing(self, plan: Plan) -> None:
-        """Name the run."""
-        self._next(plan)
-
-    def working(self, activity: str, done: int, parts: int) -> None:
-        """Print how far it is, after two seconds and then every few seconds."""
-        now = time.monotonic()
-        if activity in EVALUATION:
-            self.remaining.evaluating()
-        if not done:  # the first line is nearer than the later ones
-            self.last_line = now - SECONDS_BETWEEN_LINES + SECONDS_TO_FIRST_LINE
-        elif now - self.last_line > SECONDS_BETWEEN_LINES and done < parts:
-            self.last_line = now
-            eta = ""
-            if activity in EVALUATION:
-                eta = f"  ETA {clock(self.remaining.read())}"
-            self._line(f"{activity} {done}/{parts}{eta}")
-
-    def started(self, plan: Plan, step: int, seconds: float) -> None:
+    def started(self, plan: Plan, step: int, seconds: float, per_score: float) -> None:
         """Print what is trained, and for how long."""
-        self._start(plan, step, seconds)
+        super().started(plan, step, seconds, per_score)
         self.last_line = time.monotonic()
         unit, position = plan.budget.unit, plain(self._position(step, seconds))
         start = f"from {unit} {position} of" if step else "for"
@@ -152,22 +136,25 @@ class Lines(_Progress):
             f"{start} {plain(plan.budget.amount)} {unit}s"
         )
 
+    def working(self, activity: str, done: int, parts: int) -> None:
+        """Print how far it is, after two seconds and then every few seconds."""
+        eta = self._eta_during(activity)
+        if not done:
+            self.last_line = time.monotonic() - SECONDS_BETWEEN_LINES + SECONDS_TO_FIRST_LINE
+        elif done < parts and self._is_time():
+            self._line(f"{activity} {done}/{parts}" + f"  ETA {eta}" * bool(eta))
+
     def logged(self, row: Logged) -> None:
         """Print loss, speed and remaining time, every few seconds."""
         self.remaining.trained(row.step, row.seconds)
-        if time.monotonic() - self.last_line <= SECONDS_BETWEEN_LINES:
-            return
-        self.last_line = time.monotonic()
-        position = self._position(row.step, row.seconds)
-        self._line(
-            f"{self._place(position)}  loss {row.loss:.4f}  "
-            f"{row.step / row.seconds:.1f} it/s  ETA {clock(self.remaining.read())}"
-        )
+        if self._is_time():
+            speed = f"{row.step / row.seconds:.1f} it/s"
+            self._line_at(row.step, row.seconds, f"loss {row.loss:.4f}  {speed}  ETA {self._eta()}")
 
     def evaluated(self, row: dict[str, Any]) -> None:
         """Print the metrics."""
         self.remaining.evaluated(row["eval_seconds"])
-        self._line(f"{self._place(self._position(row['step'], row['seconds']))}  {describe(row)}")
+        self._line_at(row["step"], row["seconds"], describe(row))
 
     def scoring(self, draws: int, steps: int) -> None:
         """Print what the final score needs."""
@@ -178,11 +165,20 @@ class Lines(_Progress):
         """Print that a run was complete before."""
         del result
         if reused:
-            self._next(plan)
+            if plan is not self._plan:
+                self.preparing(plan)
             self._line("already complete, skipped")
 
-    def _place(self, position: float) -> str:
-        return f"{self.budget.unit} {self.budget.place(position)}"
+    def _is_time(self) -> bool:
+        """Whether the last line is some seconds ago; the next one is then printed now."""
+        now = time.monotonic()
+        due = now - self.last_line > SECONDS_BETWEEN_LINES
+        self.last_line = now if due else self.last_line
+        return due
+
+    def _line_at(self, step: int, seconds: float, text: str) -> None:
+        place = self.budget.place(self._position(step, seconds))
+        self._line(f"{self.budget.unit} {place}  {text}")
 
     def _line(self, text: str) -> None:
         # Text, not str: rich would read names in it as markup, and :dog: as an emoji.
@@ -197,7 +193,7 @@ class Bars(_Progress):
 
     def preparing(self, plan: Plan) -> None:
         """Start a new bar."""
-        self._next(plan)
+        super().preparing(plan)
         self.progress = Progress(
             _column("{task.description}", "bold"),
             BarColumn(bar_width=None),
@@ -208,34 +204,24 @@ class Bars(_Progress):
             console=self.console,
         )
         self.progress.add_task(
-            one_line(self.label),
-            total=self.budget.amount,
-            place="",
-            state="",
-            eta="",
-            metrics="",
+            one_line(self.label), total=self.budget.amount, place="", state="", eta="", metrics=""
         )
         self.progress.start()
 
+    def started(self, plan: Plan, step: int, seconds: float, per_score: float) -> None:
+        """Show where the run starts."""
+        super().started(plan, step, seconds, per_score)
+        self._reach(step, seconds)
+
     def working(self, activity: str, done: int, parts: int) -> None:
         """Show how far it is."""
-        self._update(state=f"{activity} {done}/{parts}")
-        if activity in EVALUATION:
-            self.remaining.evaluating()
-            self._update(eta=clock(self.remaining.read()))
-
-    def started(self, plan: Plan, step: int, seconds: float) -> None:
-        """Show where the run starts."""
-        if plan is not self._plan:
-            self.preparing(plan)
-        self._start(plan, step, seconds)
-        self._reach(step, seconds)
+        self._update(state=f"{activity} {done}/{parts}", eta=self._eta_during(activity))
 
     def logged(self, row: Logged) -> None:
         """Move the bar."""
         self.remaining.trained(row.step, row.seconds)
         self.training = f"{row.step / row.seconds:.1f} it/s  loss {row.loss:.3f}"
-        self._update(state=self.training, eta=clock(self.remaining.read()))
+        self._update(state=self.training, eta=self._eta())
         self._reach(row.step, row.seconds)
 
     def evaluated(self, row: dict[str, Any]) -> None:
@@ -244,14 +230,14 @@ class Bars(_Progress):
         self._update(state=self.training, metrics=fid(row))
 
     def scoring(self, draws: int, steps: int) -> None:
-        """Say that the final score is being made."""
+        """Show that the final score is being made."""
         self.remaining.finishing(draws)
         self._update(state=_draws(draws, steps))
 
     def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
         """Leave the bar where it is."""
         if reused:
-            self.started(plan, result["steps"], result["train_seconds"])
+            self.started(plan, result["steps"], result["train_seconds"], 0.0)
             self._update(state="already complete", metrics=fid(result["final"]))
         self.close()
 
@@ -300,19 +286,13 @@ def describe(row: dict[str, Any]) -> str:
 
 
 def sentence(result: dict[str, Any]) -> str:
-    """The result of a finished run in one sentence."""
-    final = result["final"]
-    return (
+    """The result of a finished run in one sentence, and in another which updates were skipped."""
+    final, steps, skipped = result["final"], result["steps"], result.get("skipped_updates", 0)
+    text = (
         f"{result['block']}, seed {result['seed']}: {describe(final)} "
-        f"({final['features']} features) after {result['steps']:,} steps, "
+        f"({final['features']} features) after {steps:,} steps, "
         f"{result['train_seconds']:.3g} s of training on {result['device']}."
-        f"{_skipped(result)}"
     )
-
-
-def _skipped(result: dict[str, Any]) -> str:
-    """Which updates of a run with `train.on_nonfinite=skip` were not made; empty for none."""
-    skipped, steps = result.get("skipped_updates", 0), result["steps"]
-    if not skipped:
-        return ""
-    return f" {skipped:,} of {steps:,} updates were skipped: loss or gradient were not finite."
+    if skipped:
+        text += f" {skipped:,} of {steps:,} updates were skipped: loss or gradient were not finite."
+    return text

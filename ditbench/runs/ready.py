@@ -42,13 +42,10 @@ def check_ready(plans: Sequence[Plan]) -> dict[str, Extractor]:
                     name, plan.dataset, metrics.inception_weights, plan.device
                 )
     if left:
-        sizes = [CHECKPOINT * plan.cost.parameters for plan in left]
-        new = [
-            size
-            for plan, size in zip(left, sizes, strict=True)
-            if not plan.directory.checkpoints  # what lies there needs no more space
-        ]
-        check_writable(left[0].directory.path, CHECKPOINTS * sum(new) + max(sizes))
+        # Checkpoints of an interrupted run need no more space.
+        kept = sum(plan.cost.parameters for plan in left if not plan.directory.checkpoints)
+        largest = max(plan.cost.parameters for plan in left)
+        check_writable(left[0].directory.path, CHECKPOINT * (CHECKPOINTS * kept + largest))
     return extractors
 
 

@@ -29,18 +29,14 @@ def training_errors(run: Plan) -> Iterator[None]:
             # The CPU allocator has no class for it.
             memory = isinstance(error, torch.OutOfMemoryError)
             if memory or "can't allocate memory" in str(error):
-                raise _out_of_memory(run) from error
+                training, sampling = run.config.train.batch_size, run.config.eval.batch_size
+                raise DitbenchError(
+                    f"{run.device} ran out of memory: batch size {training} in training, "
+                    f"{sampling} in sampling, {run.config.train.precision}",
+                    f"lower one: --batch-size {max(1, training // 2)} or "
+                    f"--set eval.batch_size={max(1, sampling // 2)}",
+                    EXIT_FAILED,
+                ) from error
             if type(error).__module__.startswith(_COMPILER):
                 raise cannot_run("compile", reason_of(error)) from error
             raise
-
-
-def _out_of_memory(run: Plan) -> DitbenchError:
-    training, sampling = run.config.train.batch_size, run.config.eval.batch_size
-    return DitbenchError(
-        f"{run.device} ran out of memory: batch size {training} in training, "
-        f"{sampling} in sampling, {run.config.train.precision}",
-        f"lower one: --batch-size {max(1, training // 2)} or "
-        f"--set eval.batch_size={max(1, sampling // 2)}",
-        EXIT_FAILED,
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from ditbench.models.dit import DiT
 from ditbench.plugins.lookup import block_errors, restore_block
 from ditbench.rundir import RunDirectory
 from ditbench.runs.environment import select_device
-from ditbench.runs.evaluate import sample_images
+from ditbench.runs.evaluate import Evaluation, sample_images
 from ditbench.runs.plan import Task, build_model, build_objective
 from ditbench.runs.ready import check_writable
 from ditbench.training.checkpoint import load_ema
@@ -80,7 +81,16 @@ def sample_grid(
     check_writable(output)
     with block_errors(config.block, EXIT_FAILED):
         model = build_model(task).eval()
-        _load(directory, model, changed)
+        try:
+            load_ema(directory.checkpoint, model)
+        except DitbenchError as error:
+            if not changed:
+                raise
+            raise DitbenchError(  # changed images are the likely reason
+                f"the images have changed since {directory.path} was trained, and the version that "
+                "trained it did not record their shape and classes",
+                "restore the images at the path in its config.toml",
+            ) from error
         images = sample_images(model, task, torch.tensor(labels).repeat(per_class))
     save_grid(output, images, columns=len(labels))
     return [dataset.class_names[label] for label in labels]
@@ -101,20 +111,6 @@ def _images(directory: RunDirectory, config: RunConfig) -> tuple[ImageDataset, b
     if config.data.digest in ("auto", dataset.digest):
         return dataset, False
     return replace(dataset, class_names=tuple(map(str, range(dataset.num_classes)))), True
-
-
-def _load(directory: RunDirectory, model: DiT, changed: bool) -> None:  # noqa: FBT001
-    """Load the averaged weights. Where they do not fit, changed images are the likely reason."""
-    try:
-        load_ema(directory.checkpoint, model)
-    except DitbenchError as error:
-        if not changed:
-            raise
-        raise DitbenchError(
-            f"the images have changed since {directory.path} was trained, and the version that "
-            "trained it did not record their shape and classes",
-            "restore the images at the path in its config.toml",
-        ) from error
 
 
 def _read_config(directory: RunDirectory, *, trust: bool) -> RunConfig:
@@ -141,9 +137,14 @@ def first_classes(num_classes: int) -> list[int]:
     return list(range(min(num_classes, GRID_COLUMNS)))
 
 
-def save_run_grid(path: Path, samples: Tensor, labels: Tensor, num_classes: int) -> None:
+def save_run_grid(task: Task, model: DiT, evaluation: Evaluation, path: Path) -> None:
     """Write the grid of an evaluation, with as many rows as each class has images."""
-    of_class = [samples[labels == label][:GRID_ROWS] for label in first_classes(num_classes)]
+    samples, labels = evaluation.samples, evaluation.labels
+    classes = first_classes(task.dataset.num_classes)
+    if task.config.eval.labels == "data":  # few of some class may have been scored
+        labels = torch.tensor(classes).repeat(GRID_ROWS)
+        samples = sample_images(model, task, labels)
+    of_class = [samples[labels == label][:GRID_ROWS] for label in classes]
     rows = min(map(len, of_class))
     images = torch.stack([images[:rows] for images in of_class], dim=1)
     save_grid(path, images.flatten(0, 1), columns=len(of_class))
@@ -161,7 +162,7 @@ def save_grid(path: Path, images: Tensor, columns: int) -> None:
 
 def _tile(images: Tensor, columns: int) -> Tensor:
     """Arrange images (M, C, H, W) in a grid with gaps: (height, width, 3) uint8."""
-    scale = -(-MIN_TILE // images.shape[-1]) if images.shape[-1] < MIN_TILE else 1
+    scale = math.ceil(MIN_TILE / images.shape[-1])
     images = images.expand(-1, 3, -1, -1)
     images = images.repeat_interleave(scale, dim=-2).repeat_interleave(scale, dim=-1)
     # Each tile includes its gap, so that all rows have the same height in pixels.

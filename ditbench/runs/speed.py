@@ -33,10 +33,8 @@ class Speed(NamedTuple):
     def of_final(self, run: Plan) -> float:
         """Seconds of the draws that the final score adds."""
         config = run.config.eval
-        steps = config.steps_of_final
-        return config.extra_draws * self._of_draw(
-            config.model_copy(update={"sampling_steps": steps})
-        )
+        final = config.model_copy(update={"sampling_steps": config.steps_of_final})
+        return config.extra_draws * self._of_draw(final)
 
     def _of_draw(self, config: EvalConfig) -> float:
         passes = passes_per_image(config) * (1 if config.cfg_scale == 1 else 2)  # guidance: twice

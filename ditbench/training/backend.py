@@ -92,21 +92,17 @@ def choose(
         if reason is not None:
             raise cannot_run(asked, reason)
         return Backend(asked)
-    wanted = begun or _preferred(block, precision, device)
+    wanted = begun
+    if wanted is None:
+        suits = device.type == "cuda" and precision == "bf16"
+        wanted = ("kernels" if block.fused else "compile") if suits else "plain"
     fallback = None
-    for name in BACKENDS[:0:-1]:  # the fastest first
-        if BACKENDS.index(name) <= BACKENDS.index(wanted):
-            reason = _unavailable_reason(name, precision, device)
-            if reason is None:
-                return Backend(name, fallback)
-            fallback = fallback or f"{name}: {reason}"
+    for name in BACKENDS[BACKENDS.index(wanted) : 0 : -1]:  # ever simpler ones
+        reason = _unavailable_reason(name, precision, device)
+        if reason is None:
+            return Backend(name, fallback)
+        fallback = fallback or f"{name}: {reason}"
     raise AssertionError("plain always works")
-
-
-def _preferred(block: type[Block], precision: str, device: torch.device) -> str:
-    if device.type != "cuda" or precision != "bf16":
-        return "plain"
-    return "kernels" if block.fused else "compile"
 
 
 def _unavailable_reason(name: str, precision: str, device: torch.device) -> str | None:

@@ -37,14 +37,13 @@ class Backlog:
         event = self._new_event(enable_timing=True)
         event.record()
         self._ahead.append(event)
-        while self._ahead and self._ahead[0].query():
-            self._reach(self._ahead.popleft())
-        while len(self._ahead) > max(LEAST, SECONDS / self._step_seconds):
-            oldest = self._ahead.popleft()
-            oldest.synchronize()
-            self._reach(oldest)
-
-    def _reach(self, event: Any) -> None:
-        if self._reached is not None:
-            self._step_seconds = max(1e-6, self._reached.elapsed_time(event) / 1e3)
-        self._reached = event
+        while self._ahead:
+            oldest = self._ahead[0]
+            if not oldest.query():
+                if len(self._ahead) <= max(LEAST, SECONDS / self._step_seconds):
+                    return
+                oldest.synchronize()
+            self._ahead.popleft()
+            if self._reached is not None:
+                self._step_seconds = max(1e-6, self._reached.elapsed_time(oldest) / 1e3)
+            self._reached = oldest

@@ -160,10 +160,8 @@ def _state(trainer: Trainer) -> Tensors:
     parts = {"model": trainer.model.state_dict(), "ema": trainer.ema.model.state_dict()}
     for index, weight in enumerate(trainer.parameters):
         parts[f"optimizer.{index}"] = trainer.optimizer.state.get(weight, {})
-    parts["generator"] = {
-        "noise": trainer.noise.get_state(),
-        "dropout": trainer.dropout.get_state(),
-    }
+    generators = {"noise": trainer.noise, "dropout": trainer.dropout}
+    parts["generator"] = {name: each.get_state() for name, each in generators.items()}
     tensors = {"loss_sum": trainer.loss_sum, "skipped": trainer.sentinel.count}
     for part, state in parts.items():
         tensors |= {f"{part}.{name}": value for name, value in state.items()}

@@ -38,7 +38,8 @@ def unavailable_reason(device: torch.device) -> str | None:
     """Why torch cannot compile for a device, in one line; None if it can: it is tried out."""
     try:
         _configure()
-        repaired(lambda: torch.compile(_increment, dynamic=False)(torch.zeros(8, device=device)))
+        increment = torch.compile(lambda x: x + 1, dynamic=False)
+        repaired(lambda: increment(torch.zeros(8, device=device)))
     except Exception as error:  # whatever a toolchain lacks: headers, room for files ...
         return reason_of(error)
     return None
@@ -65,7 +66,3 @@ def _configure() -> None:
     config = torch._dynamo.config
     config.recompile_limit = max(config.recompile_limit, MOST_KEPT)
     config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, 4 * MOST_KEPT)
-
-
-def _increment(x: torch.Tensor) -> torch.Tensor:
-    return x + 1

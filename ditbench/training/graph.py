@@ -46,10 +46,9 @@ class CudaGraph:
         if self._graph is None:
             if self.calls <= WARM_UP:
                 return self._warm_up(inputs)
-            self._record(inputs)
+            self._graph = self._record(inputs)
         for place, given in zip(self._inputs, inputs, strict=True):
             place.copy_(given)
-        assert self._graph is not None
         self._graph.replay()
         return self._output
 
@@ -61,7 +60,7 @@ class CudaGraph:
         torch.cuda.current_stream().wait_stream(self._stream)
         return output
 
-    def _record(self, inputs: tuple[Tensor, ...]) -> None:
+    def _record(self, inputs: tuple[Tensor, ...]) -> torch.cuda.CUDAGraph:
         """Record every kernel of a call without running it."""
         self._inputs = tuple(given.clone() for given in inputs)
         graph = torch.cuda.CUDAGraph()
@@ -69,7 +68,7 @@ class CudaGraph:
             graph.register_generator_state(generator)
         with _first_error(), torch.cuda.graph(graph, stream=self._stream):
             self._output = self.function(*self._inputs)
-        self._graph = graph
+        return graph
 
 
 @cache

@@ -23,31 +23,29 @@ def repaired(compute: Callable[[], T]) -> T:
         try:
             return compute()
         except Exception as error:
-            if not remove_damaged(error):
+            if not _remove_damaged(error):
                 raise
     return compute()
 
 
-def remove_damaged(error: BaseException) -> list[Path]:
-    """Remove the files of the caches that an error names; returns them."""
-    removed = []
-    for key in sorted(_keys(error)):
-        for path in _files_of(key):
-            with suppress(OSError):  # another process may have removed it
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-                removed.append(path)
-    if removed:
-        _forget()
-    return removed
-
-
-def _keys(error: BaseException | None) -> set[str]:
-    """What looks like a key in the messages of an error and of its causes."""
-    found: set[str] = set()
+def _remove_damaged(error: BaseException | None) -> bool:
+    """Remove the files of the caches that an error or its causes name; whether there were any."""
+    keys: set[str] = set()
     while error is not None:
-        found.update(_KEY.findall(str(error)))
+        keys.update(_KEY.findall(str(error)))
         error = error.__cause__ or error.__context__
-    return found
+    removed = False
+    for path in [path for key in sorted(keys) for path in _files_of(key)]:
+        with suppress(OSError):  # another process may have removed it
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            removed = True
+    if removed:  # also what this process has compiled and loaded
+        import torch
+        from torch._inductor.codecache import PyCodeCache
+
+        PyCodeCache.cache_clear()
+        torch._dynamo.reset()
+    return removed
 
 
 def _files_of(key: str) -> list[Path]:
@@ -56,12 +54,3 @@ def _files_of(key: str) -> list[Path]:
     inductor, triton = Path(cache_dir()), Path(triton_cache_dir(0)).parent
     places = [*inductor.glob(f"{key[1:3]}/{key}*"), *triton.glob(f"*/{key}")]
     return [*places, *(Path.home() / ".triton" / "cache").glob(key)]
-
-
-def _forget() -> None:
-    """Forget what this process has compiled and loaded."""
-    import torch
-    from torch._inductor.codecache import PyCodeCache
-
-    PyCodeCache.cache_clear()
-    torch._dynamo.reset()

@@ -127,7 +127,7 @@ def _seconds(plan: Plan) -> float:
 
 def check_commit(stage: Stage, plans: list[Plan], commit: str | None, *, dirty: bool) -> None:
     """Refuse to add runs of another commit to a stage, or of code that no commit holds."""
-    hint = "run the stage from one commit, or pass --any-commit"
+    hint = "README.md beside this script says how to run from one commit; or pass --any-commit"
     if dirty:
         raise DitbenchError("the code differs from its commit", hint)
     begun = {_fact(plan.directory, "git_commit") for plan in plans if is_done(plan)}

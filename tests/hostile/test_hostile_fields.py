@@ -15,7 +15,8 @@ from run_copies import REFERENCE, write_copy
 
 from ditbench.config import read_toml
 from ditbench.errors import DitbenchError, one_line
-from ditbench.report.reading.run import flatten, read_run
+from ditbench.report.reading.run import read_run
+from ditbench.report.reading.values import flatten
 from ditbench.rundir import RunDirectory
 
 SOURCE = min(REFERENCE.glob("digits/cross-attention/seed0-*"))

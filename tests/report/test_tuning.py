@@ -156,11 +156,11 @@ def test_blocks_that_were_tuned_unlike_are_refused(sweep):
     sweep("adaln", (20.0, 12.0, 9.0))
     sweeps = sweep("in-context", (20.0, 12.0, 9.0), steps=600)
     error = refusal([config("adaln"), config("in-context")], sweeps)
-    assert "adaln with 240 steps, seeds 1000; in-context with 600 steps" in error.message
+    assert "adaln with 240 steps, seed 1000; in-context with 600 steps" in error.message
     sweep("joint", (20.0, 12.0, 9.0), first_seed=1005)
     sweeps = sweep("u-vit", (20.0, 12.0, 9.0))
     error = refusal([config("joint"), config("u-vit")], sweeps)
-    assert "joint with 240 steps, seeds 1005; u-vit with 240 steps, seeds 1000" in error.message
+    assert "joint with 240 steps, seed 1005; u-vit with 240 steps, seed 1000" in error.message
 
 
 def test_of_several_budgets_the_nearest_that_all_blocks_have_is_taken(sweep):

@@ -147,7 +147,7 @@ def test_an_interrupted_final_score_keeps_the_draws_that_it_made(
 
 def test_final_scores_of_weights_that_are_trained_again_are_dropped(make_plan, monkeypatch):
     plan = make_plan(eval__draws=3)
-    monkeypatch.setattr(run_module, "_result", None)
+    monkeypatch.setattr(run_module, "result_of", None)
     with pytest.raises(TypeError):
         execute(plan)
     monkeypatch.undo()

@@ -145,7 +145,7 @@ def record_phases(patch, phase_byte):
 
     train_on = Trainer.run
     patch.setattr(Trainer, "run", train)
-    watch(run_module, "_evaluate", "evaluation")
+    watch(run_module._Execution, "_evaluate", "evaluation")
     watch(checkpoint, "save_checkpoint", "checkpoint")
     watch(rundir, "append_row", "rows")
     watch(rundir.RunDirectory, "finish", "result")

@@ -83,7 +83,7 @@ def test_a_budget_of_time_is_shown_in_seconds(make_plan, screen, monkeypatch):
 def test_a_run_by_the_clock_prints_where_it_resumes(make_plan):
     pipe = Console(file=io.StringIO())
     plan = make_plan(budget__seconds=600.0)
-    Lines(pipe, runs=1).started(plan, 812, 42.0)
+    Lines(pipe, runs=1).started(plan, 812, 42.0, 0.0)
     assert pipe.file.getvalue().strip().endswith("from second 42 of 600 seconds")
 
 
@@ -95,11 +95,10 @@ def test_long_work_between_steps_is_shown(make_plan, screen, monkeypatch):
     plan, pipe = make_plan(), Console(file=io.StringIO(), width=120)
     for shown in (Lines(pipe, runs=1), Bars(screen, runs=1)):
         shown.preparing(plan)
-        shown.timed_scoring(1.0)
         for done in range(121):
             shown.working("real statistics", done, 120)
             now[0] += 0.1
-        shown.started(plan, 0, 0.0)
+        shown.started(plan, 0, 0.0, 1.0)
         shown.logged(Logged(2, 32, 3.0, 1.0, 1e-3, 1.0))
         for done in range(5):
             shown.working("sampling", done, 5)
@@ -146,7 +145,7 @@ NAME = "[1/2] a[red]b[/x]:dog:\x1b[31m"
 def test_names_are_literal_in_bars_and_lines(make_plan, screen):
     bars = Bars(screen, runs=1)
     plan = make_plan()
-    bars.started(SimpleNamespace(label=NAME, budget=plan.budget, config=plan.config), 0, 0.0)
+    bars.started(SimpleNamespace(label=NAME, budget=plan.budget, config=plan.config), 0, 0.0, 0.0)
     bars.close()
     pipe = Console(file=io.StringIO())
     lines = Lines(pipe, runs=1)

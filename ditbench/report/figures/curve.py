@@ -90,9 +90,8 @@ def _draw_block(
     fid = runs.pivot(index="number", columns="seed", values="fid").dropna()
     x = runs.pivot(index="number", columns="seed", values="x").loc[fid.index].mean(axis=1)
     if fid.shape[1] > 1:
-        axes.fill_between(
-            x, fid.min(axis=1), fid.max(axis=1), color=style.colour, alpha=0.16, linewidth=0
-        )
+        lowest, highest = fid.min(axis=1), fid.max(axis=1)
+        axes.fill_between(x, lowest, highest, color=style.colour, alpha=0.16, linewidth=0)
         for _, run in runs.groupby("seed"):
             axes.plot(run["x"], run["fid"], color=style.colour, linewidth=0.5, alpha=0.55)
     axes.plot(x, fid.mean(axis=1), **_line(style), label=style.label, zorder=3, clip_on=False)

@@ -28,13 +28,10 @@ def families_with(characters: Set[str]) -> list[str]:
             files.setdefault(font.name, font.fname)
     glyphs = {name: _glyphs(files[name], characters) for name in sorted(files)}
     chosen: list[str] = []
-    left = set(characters)
+    left = set(characters).intersection(set().union(*glyphs.values()))
     while left:
-        name = max(glyphs, key=lambda each: len(glyphs[each] & left))
-        if not glyphs[name] & left:
-            break
-        chosen.append(name)
-        left -= glyphs[name]
+        chosen.append(max(glyphs, key=lambda each: len(glyphs[each] & left)))
+        left -= glyphs[chosen[-1]]
     return chosen
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import pandas as pd
@@ -55,8 +55,8 @@ def panel_grid(
     rows = -(-len(titles) // columns)
     lines = max(title.count("\n") + 1 for title in titles) + extra_lines
     width = WIDTH * columns
-    legend_height = _LINE * -(-len(handles) // _legend_columns(list(handles), width))
-    height = rows * (panel_height + lines * _LINE) + legend_height
+    legend_lines = -(-len(handles) // _legend_columns(handles, width))
+    height = rows * (panel_height + lines * _LINE) + legend_lines * _LINE
     figure = Figure(figsize=(width, height), layout="constrained")
     add_legend(figure, handles, width, "outside upper center", handlelength)
     return figure, rows, columns
@@ -120,7 +120,7 @@ def add_legend(
         list(handles.values()),
         ["label"] * len(handles),  # matplotlib leaves out a label that begins with _
         loc=loc,
-        ncols=_legend_columns(list(handles), width),
+        ncols=_legend_columns(handles, width),
         handlelength=handlelength,
         frameon=False,
         columnspacing=1.6,
@@ -131,7 +131,7 @@ def add_legend(
         text.set_text(label)
 
 
-def _legend_columns(labels: Sequence[str], width: float) -> int:
+def _legend_columns(labels: Collection[str], width: float) -> int:
     """The number of columns that fit into `width` inches, with rows of about equal length."""
     # Besides its text, an entry has a handle, padding, and the space between two columns.
     entry = max(map(text_width, labels)) + 0.55
@@ -141,14 +141,11 @@ def _legend_columns(labels: Sequence[str], width: float) -> int:
 
 def wrap(parts: Sequence[str], width: int) -> str:
     """Join parts by commas, in lines of about `width` characters; no part is broken."""
-    lines = [parts[0]]
-    for part in parts[1:]:
-        if len(lines[-1]) + len(part) > width:
-            lines[-1] += ","
-            lines.append(part)
-        else:
-            lines[-1] += f", {part}"
-    return "\n".join(lines)
+    text, *others = parts
+    for part in others:
+        line = text.rsplit("\n", 1)[-1]
+        text += f",\n{part}" if len(line) + len(part) > width else f", {part}"
+    return text
 
 
 def text_width(text: str) -> float:

@@ -61,10 +61,7 @@ def pareto_front(costs: Sequence[float], fids: Sequence[float]) -> list[bool]:
     lower; equal points do not dominate each other.
     """
     points = list(zip(costs, fids, strict=True))
-    return [
-        not any(a <= cost and b <= fid and (a, b) != (cost, fid) for a, b in points)
-        for cost, fid in points
-    ]
+    return [not any(a <= x and b <= y and (a, b) != (x, y) for a, b in points) for x, y in points]
 
 
 def _draw_group(cell: SubFigure, group: pd.DataFrame, styles: dict[str, BlockStyle]) -> None:
@@ -85,9 +82,8 @@ def _draw_group(cell: SubFigure, group: pd.DataFrame, styles: dict[str, BlockSty
     else:
         right.sharey(left)
         right.tick_params(labelleft=False)
-        label, size = panels.label_with_unit(
-            _SECONDS_LABEL, points["seconds_high"].max(), panels.SECONDS
-        )
+        most = points["seconds_high"].max()
+        label, size = panels.label_with_unit(_SECONDS_LABEL, most, panels.SECONDS)
         points[["seconds", "seconds_low", "seconds_high"]] /= size
         right.set_xlabel(label)
         _draw_points(right, points, "seconds", styles)

@@ -56,12 +56,11 @@ def samples_figure(df: pd.DataFrame, skipped: Callable[[str], object] | None = N
             seed = min(seeds)
             paths = {block: by_seed[seed] for block, by_seed in grids.items()}
             shown.append(_strips(group, final[final["seed"] == seed], paths))
-        else:
-            without = [block for block, by_seed in grids.items() if not by_seed]
-            reason = f"no seed for which each of {', '.join(grids)} has a sample grid"
-            if without:
-                reason = f"no sample grid of {', '.join(without)}"
-            reasons.append(f"{', '.join(describe(shared(group.runs), group.apart))}: {reason}")
+            continue
+        reason = f"no seed for which each of {', '.join(grids)} has a sample grid"
+        if without := [block for block, by_seed in grids.items() if not by_seed]:
+            reason = f"no sample grid of {', '.join(without)}"
+        reasons.append(f"{', '.join(describe(shared(group.runs), group.apart))}: {reason}")
     if not shown:
         raise DitbenchError("; ".join(reasons), _how_to_draw(df[df["final"]]))
     if reasons and skipped is not None:

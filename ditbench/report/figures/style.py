@@ -106,8 +106,8 @@ def block_styles(blocks: Iterable[str]) -> dict[str, BlockStyle]:
             markers = _MARKERS[start:] + _MARKERS[:start]
             pairs = [(marker, style.line) for marker in markers if marker not in used_markers]
             pairs += [(marker, line) for line, marker in product(_LINES, markers)]
-            pairs.append((style.marker, style.line))
-            marker, line = next((pair for pair in pairs if pair not in used), pairs[-1])
+            free = (pair for pair in pairs if pair not in used)
+            marker, line = next(free, (style.marker, style.line))
             style = style._replace(marker=marker, line=line)
         styles[name] = style
     return styles

@@ -15,7 +15,8 @@ from ditbench.files import read_json
 from ditbench.models.registry import block_names, group_names
 from ditbench.report.facts import FACTS
 from ditbench.report.reading.metrics import FIRST_METRICS, MetricFacts
-from ditbench.report.reading.run import Row, flatten, read_run
+from ditbench.report.reading.run import read_run
+from ditbench.report.reading.values import Row, flatten
 from ditbench.rundir import OWN_DIRECTORIES, TUNING, RunDirectory
 
 if TYPE_CHECKING:
@@ -46,12 +47,9 @@ def find_runs(root: Path) -> Iterator[RunDirectory]:
     # The runs of a sweep are in tune/<preset>/<block>/.
     found = sorted(path for path in below if path.parts[-4:-3] != (TUNING,))
     found = [path for path in found if path.parts[0] != REFERENCE] or found
-    found = [path for path in found if not _is_pilot(root / path)] or found
+    pilot = (REFERENCE, PILOT)
+    found = [p for p in found if pilot not in pairwise((root / p).absolute().parts)] or found
     yield from (RunDirectory(root / path) for path in found)
-
-
-def _is_pilot(path: Path) -> bool:
-    return (REFERENCE, PILOT) in pairwise(path.absolute().parts)
 
 
 def _runs_below(root: Path) -> Iterator[Path]:
@@ -94,10 +92,8 @@ def load_results(path: str | Path, blocks: str | Iterable[str] | None = None) ->
             skipped.append((one_line(str(run.path)), one_line(error.message)))
     runs = _newest(runs, skipped)
     if not runs:
-        message = f"no complete run in {root}"
-        if skipped:
-            message += f" ({len(skipped)} skipped; the first, {': '.join(skipped[0])})"
-        raise DitbenchError(message, _HINT)
+        why = f" ({len(skipped)} skipped; the first, {': '.join(skipped[0])})" if skipped else ""
+        raise DitbenchError(f"no complete run in {root}{why}", _HINT)
     _name_versions(runs)
     if blocks is not None:
         runs = _of_blocks(runs, blocks.split(",") if isinstance(blocks, str) else blocks)
@@ -119,10 +115,10 @@ def metrics_of(texts: Iterable[str]) -> list[MetricFacts]:
 
 def versions_differ(texts: Iterable[str]) -> list[MetricFacts]:
     """The metrics that some cells of the column `metrics` have in several versions."""
-    unique = list(dict.fromkeys(texts))
-    versions = {(each.name, each.version) for text in unique for each in metrics_of([text])}
+    texts = list(dict.fromkeys(texts))
+    versions = {(each.name, each.version) for text in texts for each in metrics_of([text])}
     names = [name for name, _ in versions]
-    return [metric for metric in metrics_of(unique) if names.count(metric.name) > 1]
+    return [metric for metric in metrics_of(texts) if names.count(metric.name) > 1]
 
 
 def _of_blocks(runs: list[Run], names: Iterable[str]) -> list[Run]:
@@ -168,10 +164,9 @@ def diff_runs(a: str | Path, b: str | Path) -> list[dict[str, Any]]:
     first, second = _facts(a), _facts(b)
     rows = []
     for key in sorted(first.keys() | second.keys()):
-        if first.get(key) != second.get(key):
-            source, name = key.split(".", 1)
-            rows.append({"source": source, "key": name, "a": first.get(key), "b": second.get(key)})
-    return rows
+        source, name = key.split(".", 1)
+        rows.append({"source": source, "key": name, "a": first.get(key), "b": second.get(key)})
+    return [row for row in rows if row["a"] != row["b"]]
 
 
 def _facts(place: str | Path) -> Row:

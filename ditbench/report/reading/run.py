@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
-from typing import Annotated, Any
-
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from typing import Any
 
 from ditbench.config import read_toml
 from ditbench.errors import DitbenchError, one_line
@@ -22,27 +20,19 @@ from ditbench.report import amounts
 from ditbench.report.facts import BY_NAME, FACTS, SCORED, is_recipe
 from ditbench.report.reading.metrics import FIRST_METRICS, MetricFacts
 from ditbench.report.reading.spikes import read_spike
+from ditbench.report.reading.values import Row, flatten, read_value, show
 from ditbench.report.words import PUBLISHED
 from ditbench.rows import parse_cell
 from ditbench.rundir import PLANNED_SEEDS, RunDirectory, metric_suffix
 
-Row = dict[str, Any]
-
-_STRICT = ConfigDict(strict=True)
-# By the type that a fact has in pandas.
-_TYPES: dict[str, TypeAdapter[Any]] = {
-    "str": TypeAdapter(Annotated[str, Field(min_length=1)], config=_STRICT),
-    "int64": TypeAdapter(Annotated[int, Field(ge=0, lt=2**63)], config=_STRICT),
-    "float64": TypeAdapter(Annotated[float, Field(allow_inf_nan=False)], config=_STRICT),
-    "sha256": TypeAdapter(Annotated[str, Field(pattern="^[0-9a-f]{64}$")], config=_STRICT),
-    "metrics": TypeAdapter(list[MetricFacts]),
-}
 # A larger file is not one of ours. The time to parse TOML can grow with the square of its size.
 MAX_BYTES = 64 * 2**20
 MAX_CONFIG_BYTES = 2**15
-_MAX_NAME = 40  # characters
+# Characters.
+_MAX_NAME, _MAX_DEVICE = 40, 80
 # Where in training a row of eval.csv or final.csv is.
 _PLACE = ("step", "images", "train_flops", "seconds")
+
 # What a file may lack. The name of a folder does not say which images are in it, nor that of a
 # classifier how it was trained. Memory is null if the device does not report it.
 _DEFAULTS = {
@@ -58,7 +48,6 @@ def read_run(run: RunDirectory) -> list[Row]:
     """The evaluations of one run, one row each, with the facts of the run; the last is `final`.
 
     It is the mean over the draws of final.csv where that exists, and then not part of the `curve`.
-
     A DitbenchError if the run is incomplete or damaged: names the file and what is wrong with it.
     """
     try:
@@ -66,8 +55,8 @@ def read_run(run: RunDirectory) -> list[Row]:
     except RecursionError as error:  # from JSON and TOML
         raise DitbenchError("one of its files is nested too deeply to be read") from error
     except OSError as error:
-        name = Path(error.filename or "it").name
-        raise DitbenchError(f"cannot read {name}: {error.strerror or error}") from error
+        file = Path(error.filename or "it").name
+        raise DitbenchError(f"cannot read {file}: {error.strerror or error}") from error
 
 
 def _read_run(run: RunDirectory) -> list[Row]:
@@ -80,13 +69,16 @@ def _read_run(run: RunDirectory) -> list[Row]:
     config = read_toml(run.config)
     flat = flatten(config)
     source = read_value(flat, "strategy.sha256", "str", run.config.name, "")
-    if source and run.strategy.exists():
-        copy = hashlib.sha256(run.strategy.read_bytes()).hexdigest()
-        if copy != source:
-            raise DitbenchError(
-                f"{run.strategy.name} is not the source that {run.config.name} names"
-            )
+    copied = source and run.strategy.exists()
+    if copied and hashlib.sha256(run.strategy.read_bytes()).hexdigest() != source:
+        raise DitbenchError(f"{run.strategy.name} is not the source that {run.config.name} names")
     metrics = _metrics(result, run.result.name)
+    recipe = {key: value for key, value in flat.items() if is_recipe(key)}
+    # An FID that is computed in another way is not comparable; of other metrics, tables leave out
+    # the values.
+    fid = next(metric for metric in metrics if metric.name == "fid")
+    if fid.version != 1:
+        recipe["fid.version"] = fid.version
     facts = {
         "path": str(run.path),
         "written": run.result.stat().st_mtime_ns,
@@ -98,41 +90,28 @@ def _read_run(run: RunDirectory) -> list[Row]:
         "source_sha256": source,
         "budget": _budget(flat, run.config.name),
         "source": source_of(flat),
-        # The part of the configuration that no other column holds. An FID that is computed in
-        # another way is not comparable; of other metrics, tables leave out the values.
-        "recipe": json.dumps(
-            {key: value for key, value in flat.items() if is_recipe(key)}
-            | {f"{each.name}.version": each.version for each in metrics if _is_other_fid(each)},
-            sort_keys=True,
-            default=str,
-        ),
+        "recipe": json.dumps(recipe, sort_keys=True, default=str),
         **read_spike(run.train),
-        **_of_environment(run),
+        **_of_environment(run, result["device"]),
         "metrics": json.dumps([metric.model_dump() for metric in metrics]),
     }
     for name in ("preset", "block", "seed"):
         if name in config and config[name] != facts[name]:
+            found, other = show(facts[name]), show(config[name])
             raise DitbenchError(
-                f"{run.result.name} is of {name} {show(facts[name])}, "
-                f"{run.config.name} of {show(config[name])}"
+                f"{run.result.name} is of {name} {found}, {run.config.name} of {other}"
             )
     curve = _read_evaluations(run.evaluations, metrics)
     draws = _read_draws(run, metrics, curve[-1], flat.get("eval.final_sampling_steps"))
     final = draws[0] | {each.name: fmean(row[each.name] for row in draws) for each in metrics}
     _check_final(result, final, run.finals.name if run.finals.exists() else run.evaluations.name)
-    facts |= {
-        "curve_sampling_steps": curve[-1]["sampling_steps"],
-        "draws": len(draws),
-    }
-    scored = {"sampling_steps": final["sampling_steps"]}  # one value per run
-    rows = [facts | row | scored | {"final": False, "curve": True} for row in curve]
+    facts |= {"curve_sampling_steps": curve[-1]["sampling_steps"], "draws": len(draws)}
+    # One number of sampling steps per run.
+    marks = {"sampling_steps": final["sampling_steps"], "final": False, "curve": True}
+    rows = [facts | row | marks for row in curve]
     if run.finals.exists():
         return [*rows, facts | final | {"final": True, "curve": False}]
     return [*rows[:-1], rows[-1] | {"final": True}]
-
-
-def _is_other_fid(metric: MetricFacts) -> bool:
-    return metric.name == "fid" and metric.version != 1
 
 
 def _facts(path: Path, values: Row, file: str | None = None) -> Row:
@@ -175,28 +154,42 @@ def source_of(flat: Row) -> str:
 
 
 def _budget(flat: Row, file: str) -> str:
-    given = {key: value for key, value in flat.items() if key.startswith("budget.")}
-    if len(given) != 1 or not given.keys() <= {"budget.steps", "budget.flops", "budget.seconds"}:
+    units = [key.removeprefix("budget.") for key in flat if key.startswith("budget.")]
+    if len(units) != 1 or units[0] not in ("steps", "flops", "seconds"):
         raise DitbenchError(f"{file}: [budget] is not one of steps, flops and seconds")
-    (key,) = given
-    amount = read_value(given, key, "float64", file)
-    return amounts.budget(key.removeprefix("budget."), amount)
+    amount = read_value(flat, f"budget.{units[0]}", "float64", file)
+    return amounts.budget(units[0], amount)
 
 
-def _of_environment(run: RunDirectory) -> Row:
+def _of_environment(run: RunDirectory, device: str) -> Row:
     """What computed the steps, and how many seeds were planned: empty and NaN if not recorded.
 
-    Earlier runs record neither, and no number depends on an env.json that cannot be read.
+    Earlier runs record less, and no number depends on an env.json that cannot be read.
     """
     try:
         facts = read_json(run.environment)
     except DitbenchError:
         facts = {}
-    backend, planned = facts.get("backend"), facts.get(PLANNED_SEEDS)
+    planned, packages = facts.get(PLANNED_SEEDS), facts.get("packages")
     return {
-        "backend": backend if isinstance(backend, str) else "",
+        "device": _processor(facts) if device == "cpu" else one_line(device, _MAX_DEVICE),
+        "backend": _text(facts.get("backend")),
+        "ditbench_version": _text(facts.get("ditbench")),
+        "torch_version": _text(packages.get("torch")) if isinstance(packages, dict) else "",
         PLANNED_SEEDS: float(planned) if type(planned) is int and 0 < planned < 2**31 else math.nan,
     }
+
+
+def _processor(facts: Row) -> str:
+    """`AMD EPYC, 2 threads`: a CPU is another device with another number of threads."""
+    name, threads = _text(facts.get("processor"), _MAX_DEVICE) or "cpu", facts.get("threads")
+    if type(threads) is not int:
+        return name
+    return f"{name}, {threads} thread{'s' * (threads != 1)}"
+
+
+def _text(value: Any, most: int = _MAX_NAME) -> str:
+    return one_line(value, most) if isinstance(value, str) else ""
 
 
 def _read_evaluations(path: Path, metrics: Sequence[MetricFacts]) -> list[Row]:
@@ -204,8 +197,7 @@ def _read_evaluations(path: Path, metrics: Sequence[MetricFacts]) -> list[Row]:
     for row, following in pairwise(rows):
         if following["step"] <= row["step"]:
             raise DitbenchError(f"{path.name}: step {following['step']} comes after {row['step']}")
-        changed = [name for name in SCORED if row[name] != following[name]]
-        if changed:
+        if changed := [name for name in SCORED if row[name] != following[name]]:
             raise DitbenchError(f"{path.name}: {changed[0]} changes along the run")
     return rows
 
@@ -215,8 +207,7 @@ def _read_draws(
 ) -> list[Row]:
     """The draws of the final score: the last evaluation, or the rows of final.csv.
 
-    Those are of the same weights as the last evaluation and scored alike, but for the sampling
-    steps, which the configuration may set.
+    Those are of the same weights and scored alike, except for the sampling steps.
     """
     path = run.finals
     if not path.exists():
@@ -233,9 +224,8 @@ def _read_draws(
         row = _evaluation(cells, metrics, path)
         for name, value in expected.items():
             if row[name] != value:
-                raise DitbenchError(
-                    f"{path.name}: {name} of draw {number} is {show(row[name])}, not {show(value)}"
-                )
+                is_not = f"is {show(row[name])}, not {show(value)}"
+                raise DitbenchError(f"{path.name}: {name} of draw {number} {is_not}")
         draws.append(row)
     if steps is None and draws[0]["fid"] != last["fid"]:
         raise DitbenchError(f"{path.name}: draw 0 is not the last row of {run.evaluations.name}")
@@ -256,10 +246,8 @@ def _read_table(path: Path) -> list[Row]:
         raise DitbenchError(f"{path.name} is truncated or malformed")
     if len(set(header)) != len(header):
         raise DitbenchError(f"{path.name} names a column twice")
-    return [
-        {name: parse_cell(cell) if cell else None for name, cell in zip(header, line, strict=True)}
-        for line in lines
-    ]
+    rows = ((parse_cell(cell) if cell else None for cell in line) for line in lines)
+    return [dict(zip(header, row, strict=True)) for row in rows]
 
 
 def _evaluation(cells: Row, metrics: Sequence[MetricFacts], path: Path) -> Row:
@@ -283,44 +271,3 @@ def _check_final(result: Row, last: Row, file: str) -> None:
     fid = final.get(f"fid_{metric_suffix(last['samples'])}")
     if fid != last["fid"]:
         raise DitbenchError(f"fid is {last['fid']} in {file}, {show(fid)} in result.json")
-
-
-def read_value(values: Row, key: str, dtype: str, file: str, default: Any = None) -> Any:
-    """A value of a type in `_TYPES`, or a DitbenchError that names the file, the key and the value.
-
-    A key whose value is None counts as missing.
-    """
-    value = values.get(key)
-    if value is None and default is None:
-        raise DitbenchError(f"{file}: {key} is missing")
-    if value in (None, default):
-        return default
-    try:
-        return _TYPES[dtype].validate_python(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, (key, *first["loc"])))
-        reason = f"{first['msg']}, not {show(first['input'])}"
-        raise DitbenchError(f"{file}: {where}: {reason}") from error
-
-
-def show(value: Any) -> str:
-    """A value as Python writes it, cut to fit a line."""
-    try:
-        text = repr(value)
-    except ValueError:  # Python does not write integers of thousands of digits
-        text = f"a number of {value.bit_length():,} bits"
-    except RecursionError:
-        text = f"a {type(value).__name__} that is nested too deeply"
-    return one_line(text, 60)
-
-
-def flatten(table: Row, prefix: str = "") -> Row:
-    """Nested tables as one with dotted keys: `{"train": {"lr": 1}}` -> `{"train.lr": 1}`."""
-    flat: Row = {}
-    for key, value in table.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat

@@ -29,7 +29,7 @@ def read_spike(path: Path) -> dict[str, float]:
     `loss_spike` is how many times the loss around it the worst spike is, `loss_spike_step` the last
     step of its row; NaN if there is none. A DitbenchError if the file is damaged.
     """
-    found = {"loss_spike": math.nan, "loss_spike_step": math.nan}
+    times = step = math.nan
     try:
         text = read_text(path)
         header, *lines = text.splitlines()
@@ -41,13 +41,13 @@ def read_spike(path: Path) -> dict[str, float]:
         loss = names.index("loss")
         worst = worst_spike([float(line.split(",", loss + 1)[loss]) for line in lines])
         if worst is not None:
-            row, found["loss_spike"] = worst
-            found["loss_spike_step"] = float(lines[row].split(",")[names.index("step")])
+            row, times = worst
+            step = float(lines[row].split(",")[names.index("step")])
     except FileNotFoundError:
         pass
     except (ValueError, IndexError) as error:  # not UTF-8, no such column or cell, or no number
         raise DitbenchError(f"{path.name} is truncated or malformed") from error
-    return found
+    return {"loss_spike": times, "loss_spike_step": step}
 
 
 def worst_spike(losses: Sequence[float]) -> tuple[int, float] | None:

@@ -19,7 +19,13 @@ from ditbench.report.statistics.curves import fid_area, to_target
 from ditbench.report.statistics.looks import SeedPlan, plan_of
 from ditbench.report.statistics.paired import Values, beside, fitting_scale, mean_interval, means
 from ditbench.report.statistics.power import Planning, planning
-from ditbench.report.statistics.remarks import FID_AREA, other_winners, remarks, unequal_sizes
+from ditbench.report.statistics.remarks import (
+    FID_AREA,
+    conditions,
+    other_winners,
+    remarks,
+    unequal_sizes,
+)
 from ditbench.report.statistics.verdict import Verdict, decide, leaders_by_rate
 
 if TYPE_CHECKING:
@@ -136,7 +142,7 @@ def compare(
     verdict = further = None
     if unlike:
         table[list(INFERRED)] = math.nan  # an interval around 1 would be a verdict, too
-        sentences = [verdict_words.forced(unlike)]
+        sentences = [verdict_words.forced(unlike), *conditions(final)]
     else:
         spiked = by_seed(final.assign(spiked=final["loss_spike"].notna()), blocks, "spiked") == 1
         rule = partial(decide, blocks, plan=plan, spiked=spiked)
@@ -151,16 +157,9 @@ def compare(
         ]
     sentences.append(remark_words.versions(other_versions))
     return Comparison(
-        table,
-        baseline,
-        group,
-        " ".join(filter(None, sentences)),
-        verdict,
-        target_fid=target_fid,
-        forced=unlike,
-        metrics=tuple(metrics),
-        planning=further,
-    )
+        table, baseline, group, " ".join(filter(None, sentences)), verdict,
+        target_fid=target_fid, forced=unlike, metrics=tuple(metrics), planning=further,
+    )  # fmt: skip
 
 
 def compare_groups(
@@ -234,21 +233,13 @@ def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | Non
     final = df[df["final"]].set_index("path").assign(fid_area=fid_area(curve))
     grouped = final.groupby("block")
     timed = ["train_seconds", "steps_per_second", "peak_memory_bytes"]
-    averaged = ["steps", "train_flops", "fid_area", *(metric.name for metric in metrics), *timed]
-    table = (
-        grouped[averaged]
-        .mean()
-        .assign(
-            model=grouped["model"].first(),
-            seeds=grouped["seed"].nunique(),
-            parameters=grouped["parameters"].first(),
-            gmacs=grouped["gmacs"].first(),
-            fid_std=grouped["fid"].std(),
-            loss_spikes=grouped["loss_spike"].count(),
-        )
-    )
-    # A mean over the seeds that have a metric would not be of the same runs as its neighbours.
     names = [metric.name for metric in metrics]
+    table = grouped[["steps", "train_flops", "fid_area", *names, *timed]].mean()
+    table[["model", "parameters", "gmacs"]] = grouped[["model", "parameters", "gmacs"]].first()
+    table["seeds"] = grouped["seed"].nunique()
+    table["fid_std"] = grouped["fid"].std()
+    table["loss_spikes"] = grouped["loss_spike"].count()
+    # A mean over the seeds that have a metric would not be of the same runs as its neighbours.
     table[names] = table[names].where(grouped[names].count().eq(grouped.size(), axis=0))
     table[["fid_low", "fid_high"]] = [mean_interval(fid.to_numpy()) for _, fid in grouped["fid"]]
     if target_fid is not None:
@@ -268,17 +259,14 @@ def _beside(blocks: list[str], fids: Values, baseline: str, plan: SeedPlan) -> p
     import pandas as pd
 
     pairs = beside(fids, blocks.index(baseline), fitting_scale(fids, "log"), plan.alpha)
-    table = pd.DataFrame({"pairs": [pair.n for pair in pairs]}, index=blocks)
-    table["fid_difference"] = [pair.difference for pair in pairs]
-    table["fid_ratio"] = [pair.ratio for pair in pairs]
-    table["p_value"] = [pair.p_value for pair in pairs]
-    table["p_bonferroni"] = [pair.p_bonferroni for pair in pairs]
-    known = [not math.isnan(pair.uncorrected.low) for pair in pairs]
-    table["equivalent"] = [float(pair.equivalent) for pair in pairs]
-    table.loc[~np.array(known), "equivalent"] = math.nan
-    for name in ("difference", "ratio"):
-        ends = [getattr(pair, f"{name}_interval") for pair in pairs]
-        table[[f"fid_{name}_low", f"fid_{name}_high"]] = ends
+    table = pd.DataFrame(pairs, blocks)[["n", "difference", "ratio", "p_value", "p_bonferroni"]]
+    names = {"n": "pairs", "difference": "fid_difference", "ratio": "fid_ratio"}
+    table = table.rename(columns=names)
+    # Without an interval, equivalence is unknown.
+    known = np.isfinite([pair.uncorrected.low for pair in pairs])
+    table["equivalent"] = np.where(known, [pair.equivalent for pair in pairs], math.nan)
+    ends = [(*pair.difference_interval, *pair.ratio_interval) for pair in pairs]
+    table[list(INFERRED[:4])] = ends
     # Nothing is inferred about a block beside itself.
     table.loc[baseline, list(INFERRED)] = math.nan
     return table
@@ -288,8 +276,8 @@ def _planning(
     verdict: Verdict, final: pd.DataFrame, blocks: list[str], fids: Values
 ) -> Planning | None:
     """What to plan further seeds from. A seed takes unknown time if devices differ."""
+    if groups.devices_differ(final):
+        return planning(verdict, blocks, fids, math.nan, "")
     seconds = (final["train_seconds"] + final["eval_seconds"]).groupby(final["block"]).mean()
-    devices = final["device"].unique()
-    one = len(devices) == 1
-    total = float(seconds.sum(skipna=False)) if one else math.nan
-    return planning(verdict, blocks, fids, total, devices[0] if one else "")
+    total = float(seconds.sum(skipna=False))
+    return planning(verdict, blocks, fids, total, final["device"].iloc[0])

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import operator
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ditbench.errors import DitbenchError, one_line, unknown_name
 from ditbench.report.facts import INFERRED
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ditbench.report.statistics.compare import Comparison
 
 _SIGNS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
@@ -25,7 +23,7 @@ _TERM = re.compile(
 
 
 class Failure(NamedTuple):
-    """A row of which the condition is true, or that lacks a value that it needs."""
+    """A row for which the condition is true, or that lacks a value that it needs."""
 
     block: str
     values: dict[str, float]
@@ -61,21 +59,20 @@ class Gate(NamedTuple):
         baseline = rows[comparison.baseline]
         if len(rows) > 1 and any(term.column in INFERRED for term in self.terms):
             del rows[comparison.baseline]
-        failures = (self._check_row(row, baseline) for row in rows.values())
-        return [failure for failure in failures if failure is not None]
-
-    def _check_row(self, row: pd.Series[Any], baseline: pd.Series[Any]) -> Failure | None:
-        values = {term.column: float(row[term.column]) for term in self.terms}
-        is_true = True
-        for column, sign, amount, relative in self.terms:
-            if relative:
-                values[f"baseline.{column}"] = float(baseline[column])
-                amount *= values[f"baseline.{column}"]
-            is_true = is_true and _SIGNS[sign](values[column], amount)
-        for name, value in values.items():
-            if math.isnan(value):
-                return Failure(str(row.name), values, f"{name} is unknown")
-        return Failure(str(row.name), values, self.text) if is_true else None
+        failures = []
+        for block, row in rows.items():
+            values = {term.column: float(row[term.column]) for term in self.terms}
+            is_true = True
+            for column, sign, amount, relative in self.terms:
+                if relative:
+                    values[f"baseline.{column}"] = float(baseline[column])
+                    amount *= values[f"baseline.{column}"]
+                is_true = is_true and _SIGNS[sign](values[column], amount)
+            unknown = [name for name, value in values.items() if math.isnan(value)]
+            if unknown or is_true:
+                reason = f"{unknown[0]} is unknown" if unknown else self.text
+                failures.append(Failure(str(block), values, reason))
+        return failures
 
 
 def parse_gate(text: str) -> Gate:

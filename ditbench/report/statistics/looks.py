@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 _SEQUENCES = 2**17
 
 
-@dataclass(frozen=True)
-class Unplanned:
+class Unplanned(NamedTuple):
     """Why a comparison is exploratory: `block` has another number of seeds than was planned.
 
     If `other` is a name, both have their numbers, but share fewer seeds than the smaller one.
@@ -53,9 +52,8 @@ class SeedPlan:
 def plan_of(final: pd.DataFrame) -> SeedPlan:
     """The plan of the final rows of comparable runs, from `block`, `seed` and `planned_seeds`."""
     planned: dict[str, dict[int, float]] = {}
-    for block, seed, number in zip(
-        final["block"], final["seed"], final["planned_seeds"], strict=True
-    ):
+    columns = (final[name] for name in ("block", "seed", "planned_seeds"))
+    for block, seed, number in zip(*columns, strict=True):
         planned.setdefault(block, {})[seed] = number
     return read_plan(planned)
 
@@ -78,11 +76,11 @@ def read_plan(planned: Mapping[str, Mapping[int, float]]) -> SeedPlan:
             unplanned = Unplanned(block, len(by_seed), last)
     some = any(number == number for by_seed in planned.values() for number in by_seed.values())
     if some and unplanned is None:
-        ascending = sorted(planned, key=lambda block: len(planned[block]))
-        for fewer, more in pairwise(ascending):
+        for fewer, more in pairwise(sorted(planned, key=lambda block: len(planned[block]))):
             number = len(planned[fewer].keys() & planned[more].keys())
-            if number < len(planned[fewer]) and unplanned is None:
+            if number < len(planned[fewer]):
                 unplanned = Unplanned(fewer, number, len(planned[fewer]), more)
+                break
     return SeedPlan(tuple(sorted(looks)), unplanned)
 
 

@@ -28,10 +28,6 @@ class Interval(NamedTuple):
     low: float = math.nan
     high: float = math.nan
 
-    def within(self, low: float, high: float) -> bool:
-        """Whether it lies between two numbers; False if there is none."""
-        return low <= self.low and self.high <= high
-
 
 class Paired(NamedTuple):
     """One block beside another, over the `n` seeds that both have.
@@ -114,18 +110,19 @@ def paired(
     found = Paired(n, float(differences.mean()), ratio=ratio)
     if n == 1:
         return found
-    p = _p_value(compared)
+    p, tests = _p_value(compared), max(1, tests)
     found = found._replace(
-        difference_interval=mean_interval(differences, alpha / max(1, tests)),
+        difference_interval=mean_interval(differences, alpha / tests),
         p_value=p,
-        p_bonferroni=min(1.0, p * max(1, tests)),
+        p_bonferroni=min(1.0, p * tests),
     )
     if scale == "linear":
         return found
+    low, high = _of_ratio(compared, 2 * alpha)
     return found._replace(
-        ratio_interval=_of_ratio(compared, alpha / max(1, tests)),
+        ratio_interval=_of_ratio(compared, alpha / tests),
         uncorrected=_of_ratio(compared, alpha),
-        equivalent=_of_ratio(compared, 2 * alpha).within(*EQUIVALENT),
+        equivalent=low >= EQUIVALENT[0] and high <= EQUIVALENT[1],
     )
 
 

@@ -9,7 +9,9 @@ misses with a probability of at most (1 - power) / k, all of them succeed with `
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,14 +69,14 @@ class Planning:
 
     def rows(self) -> list[dict[str, Any]]:
         """The table of `ditbench compare --plan`: one row per effect, the nearest last."""
-        found = []
+        rows = []
         for effect in (*EFFECTS, self.nearest):
             row: dict[str, Any] = {"effect": effect}
             for power in POWERS:
                 name, seeds = f"{100 * power:.0f}", self.seeds(effect, power)
                 row |= {f"seeds_{name}": seeds, f"seconds_{name}": self.seconds_of(seeds)}
-            found.append(row)
-        return found
+            rows.append(row)
+        return rows
 
 
 def planning(
@@ -125,14 +127,14 @@ def seeds_needed(
     at_hand: int = 0,
     looks: tuple[int, ...] = (),
 ) -> int | None:
-    """The number of seeds at which a leader is named with at least this probability.
+    """The number of seeds, above `at_hand`, at which a leader is named with probability `power`.
 
     Args:
         log_ratio: the logarithm of each rival's FID over the leader's, above 0.
         noise: residual standard deviation of the logarithm of FID.
         power: the probability.
         rivals: how many rivals are that close.
-        at_hand: the seeds that were looked at. The answer is larger.
+        at_hand: the seeds that were looked at.
         looks: the numbers of seeds of earlier looks.
 
     Returns:
@@ -140,28 +142,18 @@ def seeds_needed(
     """
     each = 1 - (1 - power) / rivals
     earlier = {look for look in (*looks, at_hand) if look >= 2}
-    seeds, found = MOST_SEEDS, None
+    candidates = range(max(at_hand + 1, 2), MOST_SEEDS + 1)
+    seeds = MOST_SEEDS
     for _ in range(10):  # the level depends on the number of seeds, but little
         level = nominal_level(tuple(sorted({*earlier, seeds})))
-        found = _smallest(log_ratio, noise, each, level, max(at_hand + 1, 2))
-        if found is None or found == seeds:
+        power_of = partial(power_of_test, log_ratio=log_ratio, noise=noise, level=level)
+        place = bisect_left(candidates, each, key=power_of)
+        if place == len(candidates):
+            return None
+        if candidates[place] == seeds:
             break
-        seeds = found
-    return found
-
-
-def _smallest(log_ratio: float, noise: float, power: float, level: float, least: int) -> int | None:
-    """The smallest number of seeds of one test at a given level, by bisection."""
-    low, high = least - 1, MOST_SEEDS
-    if power_of_test(high, log_ratio, noise, level) < power:
-        return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        if power_of_test(middle, log_ratio, noise, level) < power:
-            low = middle
-        else:
-            high = middle
-    return high
+        seeds = candidates[place]
+    return seeds
 
 
 def power_of_test(seeds: int, log_ratio: float, noise: float, level: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from ditbench.models.sizes import TOLERANCE
 from ditbench.report import remark_words
 from ditbench.report.facts import in_order
 from ditbench.report.reading.equal_size import equal_size
+from ditbench.report.reading.groups import devices_differ
 from ditbench.report.reading.metrics import MetricFacts
 from ditbench.report.statistics.paired import Values
 from ditbench.report.statistics.verdict import Verdict
@@ -72,8 +74,7 @@ def remarks(final: pd.DataFrame, group: dict[str, Any]) -> list[str]:
         found.append(remark_words.differ_between_blocks("Learning rates", _by_block(final, "lr")))
     if equal_size(final):
         found.append(remark_words.widths(_by_block(final, "model")))
-    if "device" not in group:
-        found.append(remark_words.DIFFERENT_DEVICES)
+    found += conditions(final)
     known = final[final["backend"] != ""]
     if known["backend"].nunique() > 1:
         found.append(remark_words.differ_between_blocks("Backends", _by_block(known, "backend")))
@@ -90,6 +91,23 @@ def remarks(final: pd.DataFrame, group: dict[str, Any]) -> list[str]:
         worst = spiked["loss_spike"].max()
         found.append(remark_words.spikes(seeds, len(final), worst, clipped=clipped))
     return found
+
+
+def conditions(final: pd.DataFrame) -> list[str]:
+    """In which devices and versions the runs differ; also said of a forced ranking."""
+    found = []
+    if devices_differ(final):
+        found.append(remark_words.different_devices(_distinct(final, "device")))
+    versions = {name: _distinct(final, f"{name}_version") for name in ("ditbench", "torch")}
+    found.append(remark_words.made_with({k: v for k, v in versions.items() if len(v) > 1}))
+    return found
+
+
+def _distinct(final: pd.DataFrame, column: str) -> list[str]:
+    """The known values of a column in natural order: 2.9 before 2.11."""
+    values = set(final[column]) - {""}
+    padded = {value: re.sub(r"\d+", lambda number: number[0].zfill(9), value) for value in values}
+    return sorted(values, key=padded.__getitem__)
 
 
 def _by_block(final: pd.DataFrame, column: str) -> dict[str, str]:

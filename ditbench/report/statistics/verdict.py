@@ -19,14 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ditbench.report.statistics.looks import SeedPlan, Unplanned
-from ditbench.report.statistics.paired import (
-    Paired,
-    Scale,
-    Values,
-    beside,
-    fitting_scale,
-    means,
-)
+from ditbench.report.statistics.paired import Paired, Scale, Values, beside, fitting_scale, means
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,35 +137,28 @@ def decide(
         spiked: (B, S), whether the loss of a run had a spike. None: there were none.
     """
     spiked = np.zeros(values.shape, dtype=np.bool_) if spiked is None else spiked
-    known = np.atleast_1d(~np.isnan(values).all(axis=1))
-    blocks = [block for block, is_known in zip(blocks, known, strict=True) if is_known]
-    values, spiked = values[known], spiked[known]
+    there = ~np.isnan(values)
+    known = np.flatnonzero(there.any(axis=1)).tolist()
+    blocks = [blocks[number] for number in known]
+    values, spiked, there = values[known], spiked[known], there[known]
     scale = fitting_scale(values, scale)
     plan = SeedPlan() if plan is None else plan
     centres, sign = means(values, scale), 1 if direction == "lower" else -1
     first, *others = np.argsort(sign * centres, kind="stable").tolist()
     pairs = beside(values, first, scale, plan.alpha)
-    there = ~np.isnan(values)
     rivals = []
     for other in others:
         pair = pairs[other]
+        p, corrected = pair.p_value, pair.p_bonferroni
         # If blocks have different seeds, the best mean may be due to seeds that others lack.
         behind = sign * (pair.ratio - 1 if scale == "log" else pair.difference)
-        worse = behind < 0 and pair.n > 1
-        p = 1.0 if worse else pair.p_value
-        corrected = 1.0 if worse else pair.p_bonferroni
+        if behind < 0 and pair.n > 1:
+            p = corrected = 1.0
         shared = there[other] & there[first]
-        counts = (int(spiked[each][shared].sum()) for each in (other, first))
+        counts = (int(spiked[each, shared].sum()) for each in (other, first))
         rivals.append(Rival(blocks[other], pair, p, corrected, corrected <= plan.alpha, *counts))
-    return Verdict(
-        blocks[first],
-        float(centres[first]),
-        tuple(rivals),
-        plan.alpha,
-        plan.looks,
-        plan.unplanned,
-        scale,
-    )
+    value, found = float(centres[first]), tuple(rivals)
+    return Verdict(blocks[first], value, found, plan.alpha, plan.looks, plan.unplanned, scale)
 
 
 def leaders_by_rate(df: pd.DataFrame) -> dict[float, str]:
@@ -190,11 +176,11 @@ def leaders_by_rate(df: pd.DataFrame) -> dict[float, str]:
             if (table > 0).all(axis=None):
                 table = table.apply(np.log)  # as in the verdict
             leaders[rate], fids[rate] = str(table.mean().idxmin()), table  # type: ignore[index]
-    swaps = any(
-        _is_better(leaders[a], leaders[b], fids[a]) and _is_better(leaders[b], leaders[a], fids[b])
-        for a, b in combinations(leaders, 2)
-    )
-    return leaders if swaps else {}
+    for a, b in combinations(leaders, 2):
+        first, second = leaders[a], leaders[b]
+        if _is_better(first, second, fids[a]) and _is_better(second, first, fids[b]):
+            return leaders
+    return {}
 
 
 def _is_better(block: str, other: str, fids: pd.DataFrame) -> bool:

@@ -47,6 +47,11 @@ def fact_column(name: str) -> Column:
     return Column(name, fact.title, fact.text, fact.best)
 
 
+def _hidden(*names: str) -> tuple[Column, ...]:
+    """Columns that are in CSV and JSON only."""
+    return tuple(Column(name, None) for name in names)
+
+
 # The table of `ditbench flops`.
 COST_COLUMNS = tuple(map(fact_column, ("block", "model", "input", "parameters", "gmacs", "gflops")))
 # The table of `ditbench compare --diff`.
@@ -55,18 +60,13 @@ DIFF_COLUMNS = (Column("source", "In"), Column("key", "Key"), Column("a", "A"), 
 
 # The table of `ditbench compare --plan`.
 PLAN_COLUMNS = (
-    Column("group", None),
-    Column("leader", None),
-    Column("rivals", None),
-    Column("noise", None),
-    Column("at_hand", None),
-    Column("effect", None),
+    *_hidden("group", "leader", "rivals", "noise", "at_hand", "effect"),
     Column("better", "Better by"),
     Column("seeds_80", "Seeds for 80% power", "{:d}".format),
     Column("seconds_80", "time", duration),
     Column("seeds_90", "for 90%", "{:d}".format),
     Column("seconds_90", "time", duration),
-    Column("device", None),
+    *_hidden("device"),
 )
 
 
@@ -75,16 +75,14 @@ def plan_rows(comparison: Comparison) -> list[dict[str, Any]]:
     planning = comparison.planning
     if planning is None:
         return []
-    common = {
-        "group": comparison.heading,
-        "leader": planning.leader,
-        "rivals": ", ".join(planning.rivals),
-        "noise": planning.noise,
-        "at_hand": planning.at_hand,
-        "device": planning.device,
-    }
     return [
-        {**common, **row, "better": effect_in_words(planning, row["effect"])}
+        {
+            **vars(planning),
+            **row,
+            "group": comparison.heading,
+            "rivals": ", ".join(planning.rivals),
+            "better": effect_in_words(planning, row["effect"]),
+        }
         for row in planning.rows()
     ]
 
@@ -98,10 +96,8 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
     table = comparison.table
     fid = next(metric for metric in comparison.metrics if metric.name == "fid")
     others = [metric for metric in comparison.metrics if metric is not fid]
-    several_budgets = table["steps"].nunique() > 1
     several = bool(table["fid_low"].notna().any())
     tested = bool(table["p_bonferroni"].notna().any())
-    interval = "95% interval"
     level = 1 - comparison.verdict.alpha if comparison.verdict else 0.95
     corrected = f"{percent(level)} interval (Bonferroni)"
     return (
@@ -110,11 +106,11 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
         fact_column("model") if table["model"].nunique() > 1 else Column("model", None),
         fact_column("parameters"),
         fact_column("gmacs"),
-        fact_column("steps") if several_budgets else Column("steps", None),
+        fact_column("steps") if table["steps"].nunique() > 1 else Column("steps", None),
         *_hidden("train_flops", "train_seconds"),
         _metric_column(fid, comparison, spread="fid_std"),
         *_hidden("fid_std", "fid_geometric"),
-        Column("fid_low", interval if several else None, decimals(2), until="fid_high"),
+        Column("fid_low", "95% interval" if several else None, decimals(2), until="fid_high"),
         *_hidden("fid_high"),
         Column("fid_area", "FID area ↓", decimals(1), "low"),
         *(_metric_column(metric, comparison) for metric in others),
@@ -144,10 +140,6 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
     }
     rows: list[dict[str, Any]] = comparison.table.to_dict("records")  # type: ignore[assignment]
     return [{**common, **row, "winner": row["block"] == winner} for row in rows]
-
-
-def _hidden(*names: str) -> tuple[Column, ...]:
-    return tuple(Column(name, None) for name in names)
 
 
 def _metric_column(

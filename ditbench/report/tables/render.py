@@ -38,8 +38,7 @@ def render_comparisons(comparisons: Sequence[Comparison], format: str) -> str:  
     for comparison in comparisons:
         columns = comparison_columns(comparison)
         table = render(comparison_rows(comparison), columns, format)
-        parts_of = (comparison.note, comparison.sentence, comparison.advice)
-        lines = (comparison.heading, *parts_of)
+        lines = comparison.heading, comparison.note, comparison.sentence, comparison.advice
         heading, *below = (literal(text) for text in lines if text)
         if format == "latex":  # as comments: a paper has a caption of its own
             if comparison.forced:
@@ -120,17 +119,13 @@ def _best_text(rows: Rows, column: Column) -> str | None:
     return column.text(min(values) if column.best == "low" else max(values))
 
 
-def _plain_rows(rows: Rows, columns: Sequence[Column]) -> list[dict[str, Any]]:
-    return [{column.name: _plain(row.get(column.name)) for column in columns} for row in rows]
-
-
 def _csv(rows: Rows, columns: Sequence[Column]) -> str:
-    lines = [row.values() for row in _plain_rows(rows, columns)]
-    return "".join(map(csv_line, [[column.name for column in columns], *lines]))
+    names = [column.name for column in columns]
+    return "".join(map(csv_line, [names, *([_plain(row.get(n)) for n in names] for row in rows)]))
 
 
 def _json(rows: Rows, columns: Sequence[Column]) -> str:
-    plain = _plain_rows(rows, columns)
+    plain = [{column.name: _plain(row.get(column.name)) for column in columns} for row in rows]
     text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     return text.encode(errors="backslashreplace").decode()  # names that are not UTF-8
 

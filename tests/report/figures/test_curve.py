@@ -208,7 +208,7 @@ MANY = (
 
 
 @pytest.mark.parametrize("make", [curve_figure, pareto_figure])
-@pytest.mark.parametrize("models", [("S/8",), ("S/8", "S/4", "S/2", "B/8", "B/4", "B/2", "L/8")])
+@pytest.mark.parametrize("models", [("S/8",), ("S/8", "S/4", "B/4", "B/2")])
 def test_nothing_overlaps_however_many_groups_and_blocks(runs, make, models):
     base = runs[runs["block"] == "adaln-zero"]
     frames = [

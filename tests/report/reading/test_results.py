@@ -61,6 +61,8 @@ def test_every_value_comes_from_its_file(make_run, results):
         "budget": "1,200 steps",
         "schema": 2,
         "backend": "",
+        "ditbench_version": "",
+        "torch_version": "",
         "features_digest": "",
         "dataset_digest": "d" * 64,
     }
@@ -293,6 +295,54 @@ def test_backends_that_differ_are_pointed_out(make_run, results):
         run.finish(json.loads(run.result.read_text()))
     sentence = compare(load_results(results)).sentence
     assert "Backends differ: in-context plain, adaln kernels." in sentence
+
+
+def _record(run, **facts):
+    run.environment.write_text(json.dumps(facts))
+    run.finish(json.loads(run.result.read_text()))
+
+
+def test_versions_that_differ_are_pointed_out_in_natural_order(make_run, results):
+    versions = {"adaln": ("0.2.0", "2.11.0"), "in-context": ("0.10.0", "2.9.1")}
+    for block, (ditbench, torch) in versions.items():
+        _record(make_run(block, 0), ditbench=ditbench, packages={"torch": torch})
+    make_run("joint", 0)  # an older run that records neither
+    remark = "Made with ditbench 0.2.0 and 0.10.0, torch 2.9.1 and 2.11.0."
+    runs = load_results(results)
+    assert remark in compare(runs).sentence
+    assert "Made with" not in compare(load_results(results, "adaln,joint")).sentence
+    runs.loc[runs["block"] == "joint", "budget"] = "7 steps"
+    assert compare(runs, force=True).sentence.endswith(remark)
+
+
+@pytest.mark.parametrize(
+    ("facts", "device"),
+    [
+        ({"processor": "AMD EPYC", "threads": 2}, "AMD EPYC, 2 threads"),
+        ({"processor": "AMD EPYC", "threads": 1}, "AMD EPYC, 1 thread"),
+        ({"processor": "", "threads": 2}, "cpu, 2 threads"),
+        ({"processor": "AMD EPYC"}, "AMD EPYC"),
+        ({"processor": 7, "threads": True, "packages": [], "ditbench": None}, "cpu"),
+        ({}, "cpu"),
+    ],
+)
+def test_the_device_of_a_cpu_is_its_processor_and_threads(make_run, results, facts, device):
+    _record(make_run("adaln", 0), **facts)
+    assert set(load_results(results)["device"]) == {device}
+
+
+def test_the_device_of_a_gpu_is_its_name(make_run, results):
+    _record(make_run("adaln", 0, device="NVIDIA H200"), processor="Xeon", threads=16)
+    assert set(load_results(results)["device"]) == {"NVIDIA H200"}
+
+
+def test_threads_that_differ_leave_times_out_and_name_the_devices(make_run, results):
+    for seed, threads in enumerate((2, 1, 1)):
+        _record(make_run("adaln", seed), processor="Xeon", threads=threads)
+    comparison = compare(load_results(results))
+    timed = ["train_seconds", "steps_per_second", "peak_memory_bytes"]
+    assert comparison.table[timed].isna().all(axis=None)
+    assert comparison.sentence.endswith("different devices (Xeon, 1 thread; Xeon, 2 threads).")
 
 
 def test_blocks_are_selected_by_name_and_by_group(make_run, results):

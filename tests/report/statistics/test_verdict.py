@@ -189,16 +189,16 @@ def test_a_level_below_5_percent_is_explained():
     verdict = decide(["zero", "ada"], FIVE, plan=SeedPlan((3, 5)))
     text = verdict_sentence(verdict, "FID")
     assert verdict.winner == "zero"
-    assert "(needed: 0.028, which spends 5% over looks at 3 and 5 seeds)" in text
+    assert "(needed: 0.028, since looks at 3 and 5 seeds share 5%)" in text
     assert "97.2% interval" in text
 
 
 @pytest.mark.parametrize(
     ("unplanned", "why"),
     [
-        (Unplanned("ada", 3, 5), "ada has 3 of 5 planned seeds (the same `ditbench run` again"),
-        (Unplanned("ada", 5, 3), "ada has 5 seeds where 3 were planned (a larger number at once, "
-                                 "such as --seeds 8, is a plan)"),
+        (Unplanned("ada", 3, 5), "ada has 3 of 5 planned seeds (repeat the same `ditbench run`"),
+        (Unplanned("ada", 5, 3), "ada has 5 seeds where 3 were planned (plan a larger number "
+                                 "at once, such as --seeds 8)"),
         (Unplanned("ada", 2, 3, "zero"), "ada shares 2 of its 3 seeds with zero (run the same"),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The file of a block is unchanged, edited or moved after a run stopped."""
+"""Whether a run resumes: the file of its block is unchanged, edited or moved after it stopped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import shutil
 import pytest
 from recorder import Recorder
 
-from ditbench.runs.run import execute, stale_run
+from ditbench.runs.opening import left_behind
+from ditbench.runs.run import execute
 from ditbench.training.stop import Stopped, StopRequest
 
 PLAIN = "from ditbench.models.blocks.in_context import InContextBlock\n"
@@ -46,14 +47,14 @@ def test_a_plan_takes_the_place_of_a_class(make_plan, path):
 def test_only_an_edit_leaves_a_run_behind(make_plan, path, tmp_path):
     first = make_plan(block=f"{path}:Mine")
     stop_half_way(first)
-    assert stale_run(make_plan(block=f"{path}:Mine")) is None
+    assert left_behind(make_plan(block=f"{path}:Mine")) is None
     moved = shutil.copy(path, tmp_path / "moved.py")
     assert make_plan(block=f"{moved}:Mine").config.fingerprint == first.config.fingerprint
     path.write_text(PLAIN + "# edited")
     edited = make_plan(block=f"{path}:Mine")
     assert edited.config.fingerprint != first.config.fingerprint
-    assert stale_run(edited).path == first.directory.path
-    assert stale_run(make_plan(block=f"{path}:Mine", seed=1)) is None
+    assert left_behind(edited) == f"Mine has changed since {first.directory.path}"
+    assert left_behind(make_plan(block=f"{path}:Mine", seed=1)) is None
     recorder = Recorder()
     execute(edited, recorder)
     events = recorder.events

@@ -1,0 +1,61 @@
+"""Values of the files of a run: their types, and errors that name them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from ditbench.errors import DitbenchError, one_line
+from ditbench.report.reading.metrics import MetricFacts
+
+Row = dict[str, Any]
+
+_STRICT = ConfigDict(strict=True)
+# By the type that a fact has in pandas.
+_TYPES: dict[str, TypeAdapter[Any]] = {
+    "str": TypeAdapter(Annotated[str, Field(min_length=1)], config=_STRICT),
+    "int64": TypeAdapter(Annotated[int, Field(ge=0, lt=2**63)], config=_STRICT),
+    "float64": TypeAdapter(Annotated[float, Field(allow_inf_nan=False)], config=_STRICT),
+    "sha256": TypeAdapter(Annotated[str, Field(pattern="^[0-9a-f]{64}$")], config=_STRICT),
+    "metrics": TypeAdapter(list[MetricFacts]),
+}
+
+
+def read_value(values: Row, key: str, dtype: str, file: str, default: Any = None) -> Any:
+    """A value of a type in `_TYPES`; None counts as missing.
+
+    A DitbenchError names the file, the key and the value.
+    """
+    value = values.get(key)
+    if value is None and default is None:
+        raise DitbenchError(f"{file}: {key} is missing")
+    if value in (None, default):
+        return default
+    try:
+        return _TYPES[dtype].validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, (key, *first["loc"])))
+        reason = f"{first['msg']}, not {show(first['input'])}"
+        raise DitbenchError(f"{file}: {where}: {reason}") from error
+
+
+def show(value: Any) -> str:
+    """A value as Python writes it, cut to fit a line."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write integers of thousands of digits
+        text = f"a number of {value.bit_length():,} bits"
+    return one_line(text, 60)
+
+
+def flatten(table: Row, prefix: str = "") -> Row:
+    """Nested tables as one with dotted keys: `{"train": {"lr": 1}}` -> `{"train.lr": 1}`."""
+    flat: Row = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

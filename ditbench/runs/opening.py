@@ -1,0 +1,94 @@
+"""The run directory before training: resumed from a checkpoint, or started and described."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ditbench.config import read_toml, validate
+from ditbench.data import recorded
+from ditbench.errors import DitbenchError
+from ditbench.files import read_json
+from ditbench.plugins.lookup import external_block, package_of
+from ditbench.rundir import RunDirectory
+from ditbench.runs import begun, environment
+from ditbench.runs.evaluate import metrics_asked
+from ditbench.training.checkpoint import resume
+
+if TYPE_CHECKING:
+    from ditbench.metrics.score import Scorer
+    from ditbench.runs.plan import Plan
+    from ditbench.runs.progress import Reporter
+    from ditbench.training.trainer import Trainer
+
+
+def open_directory(run: Plan, trainer: Trainer, scorer: Scorer, reporter: Reporter) -> None:
+    """Restore trainer and directory from the last checkpoint, or start from step 0."""
+    directory = run.directory
+    if not resume(directory, trainer, reporter.warned):
+        if reason := left_behind(run):
+            reporter.warned(f"{reason}, which is not resumed: this is a new run")
+        directory.start(*_description(run, _environment_facts(run, scorer)))
+        return
+    if difference := begun.changed(scorer.versions, metrics_asked(run)):
+        reporter.warned(f"{directory.path} resumes with the metrics it began with: {difference}")
+    before: dict[str, Any] = {}
+    with suppress(DitbenchError):  # a missing or damaged file is written again
+        before = read_json(directory.environment)
+    facts = dict(before) or _environment_facts(run, scorer)
+    if run.begun not in (None, run.backend.name):
+        why = f" ({run.backend.fallback})" if run.backend.fallback else ""
+        reporter.warned(
+            f"{directory.path} resumes with the backend {run.backend.name}{why}; "
+            f"it was begun with {run.begun}"
+        )
+        facts |= run.backend.describe() | {"backend_changed_at_step": trainer.step}
+    facts.setdefault(begun.RECORD, scorer.versions)
+    if facts != before or not directory.is_described():
+        directory.describe(*_description(run, facts))
+
+
+def left_behind(run: Plan) -> str | None:
+    """An unfinished run of the same seed whose block or images have changed since, in words."""
+    config = run.config
+    for path in sorted(run.directory.path.parent.glob(f"seed{config.seed}-*")):
+        other = RunDirectory(path)
+        if path == run.directory.path or other.is_complete() or not other.config.is_file():
+            continue
+        with suppress(DitbenchError):  # a damaged file is reported where that run is read
+            then = validate(read_toml(other.config))
+            now, before = config.strategy, then.strategy
+            if now.location and now.location == before.location and now.sha256 != before.sha256:
+                return f"{config.block} has changed since {path}"
+            if then.with_values(data__digest=config.data.digest).fingerprint == config.fingerprint:
+                name = run.dataset.name
+                return (
+                    f"the images of '{name}', or the order of their classes, have changed since "
+                    f"{path}"
+                )
+    return None
+
+
+def _environment_facts(run: Plan, scorer: Scorer) -> dict[str, Any]:
+    """The contents of env.json."""
+    facts = environment.describe(run.device) | run.backend.describe() | run.notes
+    facts[recorded.RECORD] = recorded.facts_of(run.dataset)
+    facts[begun.RECORD] = scorer.versions
+    external = external_block(run.config.block)
+    if external and (package := package_of(external.defined_at)):
+        facts["strategy_package"] = package
+    return facts
+
+
+def _description(run: Plan, facts: dict[str, Any]) -> tuple[Any, ...]:
+    """What is known before training: the arguments of `RunDirectory.describe`."""
+    steps = run.budget.steps
+    cost = {
+        "block": run.config.block,
+        **run.cost.as_dict(),
+        "train_flops_per_image": run.cost.train_flops_per_image,
+        # Under a time budget, only the result says how many steps were made.
+        "train_flops": None if steps is None else run.train_flops(steps),
+    }
+    external = external_block(run.config.block)
+    return run.config.to_toml(), facts, cost, external.source if external else None
