@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.options import (
     Blocks,
+    how,
     option,
     parse_blocks,
     parse_count,
@@ -19,6 +20,7 @@ from ditbench.cli.options import (
 )
 from ditbench.cli.output import echo, load_sweeps, note, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate, takes
+from ditbench.cli.slurm import parse_launcher, the_run
 from ditbench.cli.training import check_out, interruptible, print_forecast, remark_on_classes
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.rundir import PLANNED_SEEDS, TUNING
@@ -58,6 +60,18 @@ def run(
             "for each block.",
         ),
     ] = None,
+    launcher: Annotated[
+        str, how("NAME", "local, or slurm: one job for each run that is incomplete and has none.")
+    ] = "local",
+    slurm: Annotated[
+        str | None,
+        how(
+            "KEY=VALUE,...",
+            "What each job asks of Slurm: partition=gpu,time=4h,gpus=1,cpus=8,mem=32G, or any "
+            "other option of sbatch.",
+        ),
+    ] = None,
+    task: Annotated[Path | None, option("DIR", "The only run to make.", hidden=True)] = None,
     out: Annotated[Path, printed("DIR", "Where run directories go.")] = Path("results"),
     dry_run: DryRun = False,
     as_json: Annotated[
@@ -75,7 +89,9 @@ def run(
     seed_list = None if seeds is None else parse_seeds(seeds)
     planned = _planned(planned_seeds, len(seed_list or [0]))
     rate = None if lr is None or lr == TUNED else parse_rate(lr)
-    base, device = options.place(options.configure({"train.lr": rate}))
+    jobs = parse_launcher(launcher, slurm, options.device)
+    base = options.configure({"train.lr": rate})
+    base, device = jobs.place(base) if jobs else options.place(base)
     check_out(out, base)
     configs = [
         base.with_values(block=name, seed=seed)
@@ -91,7 +107,11 @@ def run(
     plans = _plan_tuned(tasks, out, say) if lr == TUNED else plan_tasks(tasks, out)
     common = {PLANNED_SEEDS: planned}
     plans = [plan.with_notes(common | notes.get(plan.config.block, {})) for plan in plans]
-    if dry_run:
+    if task is not None:
+        plans = the_run(task, plans)
+    if jobs:
+        jobs.launch(plans, out, say, dry_run=dry_run, as_json=as_json)
+    elif dry_run:
         print_forecast(plans, as_json=as_json, quiet=quiet)
     else:
         _execute(plans, say, as_json=as_json, quiet=quiet)

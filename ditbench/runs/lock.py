@@ -42,6 +42,25 @@ def locked(path: Path) -> Iterator[None]:
                 path.unlink()
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds a lock file; the file that a killed process left is not held."""
+    if not HAS_LOCKS:
+        return False
+    try:
+        file = path.open(encoding="utf-8")
+    except OSError:  # none: its holder removes it
+        return False
+    with file:
+        try:
+            # Held for microseconds. Only a file that no process has locked can be taken here.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # a file system without locks
+            return False
+    return False
+
+
 def _acquire(path: Path) -> IO[str]:
     while True:
         try:
