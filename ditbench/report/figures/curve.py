@@ -44,7 +44,8 @@ def curve_figure(df: pd.DataFrame, x: str = "steps", *, paper: bool = False) -> 
         raise unknown_name("x axis", x, X_AXES)
     check_columns(df)
     groups = panels.groups_to_plot(df[df["curve"]])
-    titles = [panels.title_of(group) for group in groups] + [published.TITLE] * paper
+    titles = [panels.title_of(group, *_own_steps(group.runs)) for group in groups]
+    titles += [published.TITLE] * paper
     styles = block_styles(df["block"])
     handles = {style.label: Line2D([], [], **_line(style)) for style in styles.values()}
     figure, rows, columns = panels.panel_grid(titles, handles, _HEIGHT)
@@ -58,6 +59,12 @@ def curve_figure(df: pd.DataFrame, x: str = "steps", *, paper: bool = False) -> 
     for unused in axes[len(titles) :]:
         unused.remove()
     return figure
+
+
+def _own_steps(curve: pd.DataFrame) -> list[str]:
+    """The sampling steps of a curve, where tables and verdict use others."""
+    steps = curve["curve_sampling_steps"]
+    return [] if (steps == curve["sampling_steps"]).all() else [f"{steps.iloc[0]} sampling steps"]
 
 
 def _draw_panel(axes: Axes, group: pd.DataFrame, x: str, styles: dict[str, BlockStyle]) -> None:

@@ -71,9 +71,9 @@ def label_with_unit(label: str, largest: float, units: Units) -> tuple[str, floa
     return f"{label} ({unit})" if unit else label, size
 
 
-def title_of(group: Group) -> str:
-    """The description of a group: its task, and its differences from the other groups."""
-    return wrap(describe(shared(group.runs), group.apart), _TITLE_WIDTH)
+def title_of(group: Group, *more: str) -> str:
+    """The description of a group: its task, its differences from the other groups, and more."""
+    return wrap([*describe(shared(group.runs), group.apart), *more], _TITLE_WIDTH)
 
 
 def fid_label(group: pd.DataFrame) -> str:
