@@ -42,8 +42,10 @@ CASES = {
         "assert expand_all(['mine.py:Mine']) == ['Mine']",
         {"torch"},
     ),
-    "features without the metrics": ("import ditbench.metrics.classifiers, ditbench.metrics.real",
-                                     {"torchmetrics"}),
+    "features without the metrics": (
+        "import ditbench.metrics.features.classifiers, ditbench.metrics.real",
+        {"torchmetrics"},
+    ),
 }  # fmt: skip
 
 

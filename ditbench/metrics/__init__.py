@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import torch
 
     from ditbench.data.dataset import ImageDataset
-    from ditbench.metrics.extractors import Extractor
+    from ditbench.metrics.features.extractors import Extractor
     from ditbench.metrics.metric import Metric
 
-_EXTRACTORS = {  # name -> module of this package, class; the first is the default
+_EXTRACTORS = {  # name -> module of `features`, class; the first is the default
     "digits": ("classifiers", "DigitsClassifier"),
     "cifar10": ("classifiers", "Cifar10Classifier"),
     "inception": ("inception", "InceptionV3"),
@@ -95,7 +95,8 @@ def extractor_class(name: str, dataset: ImageDataset | None = None) -> type[Extr
     """
     if name not in _EXTRACTORS:
         raise unknown_name("features", name, _EXTRACTORS)
-    kind: type[Extractor] = _load(*_EXTRACTORS[name])
+    module, class_name = _EXTRACTORS[name]
+    kind: type[Extractor] = _load(f"features.{module}", class_name)
     if dataset is None:
         return kind
     kind.check_shape(tuple(dataset.images.shape[1:]))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ditbench.errors import DitbenchError
 from ditbench.metrics import extractor_names, find_metrics
-from ditbench.metrics.extractors import Extractor
+from ditbench.metrics.features.extractors import Extractor
 from ditbench.metrics.metric import Metric
 
 # The metrics that also compare with held-out images, in the main features.

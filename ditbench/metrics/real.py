@@ -16,7 +16,7 @@ from ditbench.metrics.pairs import kth_distances, mean_kernel_within, nearest_ot
 
 if TYPE_CHECKING:
     from ditbench.data.dataset import ImageDataset
-    from ditbench.metrics.extractors import Extractor
+    from ditbench.metrics.features.extractors import Extractor
 
 REVISION = 2  # incremented when the same images and extractor give other statistics
 MAX_ROWS = 50_000

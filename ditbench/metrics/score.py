@@ -16,7 +16,7 @@ from ditbench.metrics.choice import Versions, choose
 from ditbench.metrics.metric import Comparison, metric_device
 
 if TYPE_CHECKING:
-    from ditbench.metrics.extractors import Extractor
+    from ditbench.metrics.features.extractors import Extractor
     from ditbench.metrics.metric import Metric, RealStatistics
 
 

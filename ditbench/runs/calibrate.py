@@ -19,7 +19,7 @@ from ditbench.training import graph
 from ditbench.training.stopwatch import synchronize
 
 if TYPE_CHECKING:
-    from ditbench.metrics.extractors import Extractor
+    from ditbench.metrics.features.extractors import Extractor
     from ditbench.training.trainer import Trainer
 
 # Updates before the clock starts, so that loading kernels and capturing a graph are not timed.

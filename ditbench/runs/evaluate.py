@@ -28,7 +28,7 @@ from ditbench.training.stopwatch import synchronize
 if TYPE_CHECKING:
     from ditbench.config.sections import EvalConfig
     from ditbench.data.dataset import ImageDataset
-    from ditbench.metrics.extractors import Extractor
+    from ditbench.metrics.features.extractors import Extractor
     from ditbench.metrics.metric import RealStatistics
     from ditbench.metrics.score import Scorer
     from ditbench.runs.plan import Plan, Task

@@ -13,7 +13,7 @@ from ditbench.files import cannot_write
 from ditbench.metrics import create_extractor
 
 if TYPE_CHECKING:
-    from ditbench.metrics.extractors import Extractor
+    from ditbench.metrics.features.extractors import Extractor
     from ditbench.runs.plan import Plan
 
 # Bytes per parameter of a checkpoint in float32: weights, their average, AdamW's two moments.

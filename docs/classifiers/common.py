@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ditbench.files import write_atomically
-from ditbench.metrics.classifiers import METADATA
+from ditbench.metrics.features.classifiers import METADATA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

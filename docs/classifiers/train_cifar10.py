@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from ditbench.data import load_dataset, loader_of
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import cannot_write, make_directory
-from ditbench.metrics.classifiers import Cifar10Classifier, Cifar10Net
+from ditbench.metrics.features.classifiers import Cifar10Classifier, Cifar10Net
 from ditbench.seeds import generator
 
 if TYPE_CHECKING:

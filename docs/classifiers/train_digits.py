@@ -23,7 +23,7 @@ from torch import Tensor
 from ditbench.data.dataset import to_model
 from ditbench.data.digits import load_digits
 from ditbench.errors import DitbenchError
-from ditbench.metrics.classifiers import DigitsNet
+from ditbench.metrics.features.classifiers import DigitsNet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from train_cifar10 import RECIPE, main, train_cifar10
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.npz import load_npz
 from ditbench.errors import EXIT_FAILED, EXIT_USAGE, DitbenchError
-from ditbench.metrics.classifiers import Cifar10Classifier, Cifar10Net
+from ditbench.metrics.features.classifiers import Cifar10Classifier, Cifar10Net
 
 CPU = torch.device("cpu")
 NAMES = tuple("abcdefghij")

@@ -3,7 +3,7 @@ import torch
 from train_digits import augment, held_out_mask, main, train_digits
 
 from ditbench.data.digits import load_digits
-from ditbench.metrics.classifiers import DigitsClassifier
+from ditbench.metrics.features.classifiers import DigitsClassifier
 
 
 def test_twice_the_same_bits_on_any_number_of_threads(tmp_path):

@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from ditbench.metrics import efficientnet
-from ditbench.metrics.classifiers import DigitsClassifier
+from ditbench.metrics.features import efficientnet
+from ditbench.metrics.features.classifiers import DigitsClassifier
 
 NAMES = ["digits", "cifar10", "inception", "efficientnet-lite0", "dinov2", "dinov2-vits14"]
 

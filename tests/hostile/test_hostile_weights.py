@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from ditbench.errors import DitbenchError
-from ditbench.metrics.classifiers import METADATA, Cifar10Classifier, DigitsClassifier
+from ditbench.metrics.features.classifiers import METADATA, Cifar10Classifier, DigitsClassifier
 from ditbench.training.checkpoint import _digest, read_checkpoint
 
 LATEST = "checkpoints/latest.safetensors"

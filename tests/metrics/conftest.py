@@ -6,7 +6,7 @@ from toy_extractor import ToyExtractor, random_images
 
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.digits import load_digits
-from ditbench.metrics.classifiers import DigitsClassifier
+from ditbench.metrics.features.classifiers import DigitsClassifier
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from ditbench.errors import EXIT_USAGE, DitbenchError
 from ditbench.metrics import create_extractor, find_metrics
-from ditbench.metrics.classifiers import DigitsClassifier
+from ditbench.metrics.features.classifiers import DigitsClassifier
 
 
 def test_creates_by_name(digits):

@@ -2,7 +2,7 @@
 
 import torch
 
-from ditbench.metrics.extractors import Extractor, Features
+from ditbench.metrics.features.extractors import Extractor, Features
 
 
 class ToyExtractor(Extractor):

@@ -7,7 +7,8 @@ import pytest
 from recorder import Recorder
 
 from ditbench.errors import EXIT_USAGE, DitbenchError
-from ditbench.metrics import create_extractor, efficientnet
+from ditbench.metrics import create_extractor
+from ditbench.metrics.features import efficientnet
 from ditbench.rundir import RunDirectory
 from ditbench.runs import begun as module
 from ditbench.runs import evaluate

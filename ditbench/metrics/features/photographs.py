@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ditbench.errors import DitbenchError
-from ditbench.metrics.extractors import Extractor
+from ditbench.metrics.features.extractors import Extractor
 
 
 class PhotographExtractor(Extractor):

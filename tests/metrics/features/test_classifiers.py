@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save
 
 from ditbench.data import load_dataset, loader_of
 from ditbench.errors import EXIT_USAGE, DitbenchError
-from ditbench.metrics.classifiers import METADATA, Cifar10Classifier, DigitsClassifier
+from ditbench.metrics.features.classifiers import METADATA, Cifar10Classifier, DigitsClassifier
 
 TEST_IMAGES = os.environ.get("DITBENCH_CIFAR10_TEST")
 

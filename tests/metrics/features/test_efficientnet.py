@@ -8,8 +8,9 @@ from sklearn.datasets import load_sample_images
 from sklearn.linear_model import LogisticRegression
 
 from ditbench.errors import EXIT_USAGE, DitbenchError
-from ditbench.metrics import create_extractor, efficientnet
-from ditbench.metrics.efficientnet import EfficientNetLite0
+from ditbench.metrics import create_extractor
+from ditbench.metrics.features import efficientnet
+from ditbench.metrics.features.efficientnet import EfficientNetLite0
 
 SIDE = 85  # pixels of a patch: 5 x 7 of them in a photograph
 DAISY, MONASTERY = 985, 663  # ImageNet's classes

@@ -8,7 +8,7 @@ from scoring import scorer_of
 
 from ditbench.data.class_names import natural
 from ditbench.metrics import class_remark, create_extractor, extractor_class
-from ditbench.metrics.classifiers import Cifar10Classifier, DigitsClassifier
+from ditbench.metrics.features.classifiers import Cifar10Classifier, DigitsClassifier
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 

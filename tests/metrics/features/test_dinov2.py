@@ -5,7 +5,7 @@ import torch
 
 from ditbench.errors import EXIT_USAGE, DitbenchError
 from ditbench.metrics import create_extractor
-from ditbench.metrics.dinov2 import MEAN, STD, DinoV2Small
+from ditbench.metrics.features.dinov2 import MEAN, STD, DinoV2Small
 
 HUBCONF = """
 import torch

@@ -1,0 +1,1 @@
+"""Feature extractors: frozen networks from uint8 images to features."""
