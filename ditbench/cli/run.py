@@ -138,16 +138,10 @@ def _plan_tuned(tasks: list[Task], out: Path, say: Callable[[str], None]) -> lis
     rates = {block: sweep.best for block, sweep in chosen.items()}
     configs = [task.config.with_values(train__lr=rates[task.config.block]) for task in tasks]
     tuned = [replace(task, config=config) for task, config in zip(tasks, configs, strict=True)]
-    plans = []
-    for plan in plan_tasks(tuned, out):
-        sweep = chosen[plan.config.block]
-        origin = {
-            "from": str(place),
-            "rates": list(sweep.rates),
-            "seeds": list(sweep.seeds),
-            "budget": str(sweep.budget),
-        }
-        plans.append(plan.with_notes({"tuned_lr": origin}))
+    plans = [
+        plan.with_notes(chosen[plan.config.block].origin(str(place)))
+        for plan in plan_tasks(tuned, out)
+    ]
     best = ", ".join(f"{block} {rate:g}" for block, rate in rates.items())
     budget = next(iter(chosen.values())).budget
     say(f"learning rates, tuned with {budget} per run in {place}: {best}")

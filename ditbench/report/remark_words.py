@@ -102,7 +102,7 @@ def skipped_updates(shares: Mapping[str, float], runs: int) -> str:
     worst = ", ".join(f"{block} up to {share:.2g}" for block, share in shares.items())
     return (
         f"{runs} run{'s' * (runs > 1)} skipped updates, because loss or gradient were not finite "
-        f"(share of all updates: {worst}): fewer updates than the budget shaped these models."
+        f"(share of all updates: {worst}): these models had fewer updates than the budget."
     )
 
 

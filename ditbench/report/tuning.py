@@ -87,6 +87,11 @@ class Sweep:
         best = min(self.rates, key=self.mean)
         return best if not self.missing and math.isfinite(self.mean(best)) else None
 
+    def origin(self, place: str) -> dict[str, Any]:
+        """What env.json of a run records of the sweep, found at `place`, that chose its rate."""
+        grid = {"rates": list(self.rates), "seeds": list(self.seeds)}
+        return {"tuned_lr": {"from": place, **grid, "budget": str(self.budget)}}
+
 
 def task_of(config: RunConfig) -> str:
     """What a learning rate is tuned for: all but rate, budget, number of evaluations and seed."""

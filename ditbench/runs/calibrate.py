@@ -9,12 +9,12 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from ditbench.metrics.real import cached_file
-from ditbench.runs.evaluate import passes_per_image, time_sampling, time_scoring
+from ditbench.runs.evaluate import time_sampling, time_scoring
 from ditbench.runs.labels import balanced_labels
 from ditbench.runs.plan import Plan, build_trainer
 from ditbench.runs.ready import check_ready
 from ditbench.runs.runtime_errors import training_errors
-from ditbench.runs.speed import Speed
+from ditbench.runs.speed import Speed, image_passes
 from ditbench.training import graph
 from ditbench.training.stopwatch import synchronize
 
@@ -176,8 +176,7 @@ def _time_pass(run: Plan, trainer: Trainer) -> float:
     config = run.config.eval
     labels = balanced_labels(min(config.batch_size, config.samples), run.dataset.num_classes)
     sample = partial(time_sampling, trainer.ema.model, run)
-    passes = passes_per_image(config) / config.sampling_steps  # of one step
-    passes *= 1 if config.cfg_scale == 1 else 2
+    passes = image_passes(config) / config.sampling_steps  # of one step
     if run.device.type == "cpu":
         seconds, _ = _grow(lambda images: sample(labels[:images], CPU_STEPS), len(labels))
         return seconds / (CPU_STEPS * passes * len(labels))

@@ -60,8 +60,8 @@ def sample_grid(
     """
     directory = RunDirectory(run)
     given = {key: value for key, value in settings.items() if value is not None}
-    recorded = _read_config(directory, trust=trust)
-    config = recorded.with_values(**{"eval__sampling_steps": recorded.eval.steps_of_final} | given)
+    trained = _read_config(directory, trust=trust)
+    config = trained.with_values(**{"eval__sampling_steps": trained.eval.steps_of_final} | given)
     device = select_device(device_name)
     dataset, changed = _images(directory, config)
     if classes is None:

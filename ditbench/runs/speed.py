@@ -37,8 +37,12 @@ class Speed(NamedTuple):
         return config.extra_draws * self._of_draw(final)
 
     def _of_draw(self, config: EvalConfig) -> float:
-        passes = passes_per_image(config) * (1 if config.cfg_scale == 1 else 2)  # guidance: twice
-        return config.samples * (passes * self.per_pass + self.per_score)
+        return config.samples * (image_passes(config) * self.per_pass + self.per_score)
+
+
+def image_passes(config: EvalConfig) -> int:
+    """How many images pass through the model for one sample; guidance doubles each batch."""
+    return passes_per_image(config) * (1 if config.cfg_scale == 1 else 2)
 
 
 class Remaining:

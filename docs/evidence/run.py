@@ -77,7 +77,7 @@ class Stage:
         if self.tuned:
             sweeps = choose([task.config for task in tasks], read_sweeps(out / TUNING)[0], "{}")
             rates = {block: sweep.best for block, sweep in sweeps.items()}
-            notes = {block: {"tuned_lr": _origin(sweep)} for block, sweep in sweeps.items()}
+            notes = {block: sweep.origin(TUNING) for block, sweep in sweeps.items()}
             tasks = [
                 replace(task, config=task.config.with_values(train__lr=rates[task.config.block]))
                 for task in tasks
@@ -87,11 +87,6 @@ class Stage:
             replace(plan, notes=planned | notes[plan.config.block])
             for plan in plan_tasks(tasks, out)
         ]
-
-
-def _origin(sweep: Any) -> dict[str, Any]:
-    grid = {"rates": list(sweep.rates), "seeds": list(sweep.seeds)}
-    return {"from": TUNING, **grid, "budget": str(sweep.budget)}
 
 
 def read_list(path: Path, name: str | None = None) -> list[Stage]:

@@ -186,6 +186,15 @@ def pair(reference, tmp_path_factory, cli):
     return results, table
 
 
+def assert_skipped(cli, results, expected, run, reason):
+    """A run is named with the reason, and the table of the others is the expected one."""
+    result = cli("compare", results, "--format", "csv")
+    assert (result.exit_code, result.stdout) == (0, expected), result.stderr
+    (line,) = skipped_lines(result.stderr)
+    assert line.startswith(f"skipped: {run}: ")
+    assert reason in line
+
+
 @pytest.mark.parametrize("name", DAMAGE)
 def test_a_damaged_run_is_named_and_changes_nothing_else(cli, pair, reference, tmp_path, name):
     damage, reason = DAMAGE[name]
@@ -194,11 +203,7 @@ def test_a_damaged_run_is_named_and_changes_nothing_else(cli, pair, reference, t
     run = write_copy(reference, results, "damaged", 1)
     damage(run)
     before = tree(tmp_path)
-    result = cli("compare", results, "--format", "csv")
-    assert (result.exit_code, result.stdout) == (0, expected), result.stderr
-    (line,) = skipped_lines(result.stderr)
-    assert line.startswith(f"skipped: {run}: ")
-    assert reason in line
+    assert_skipped(cli, results, expected, run, reason)
     assert tree(tmp_path) == before
 
 
@@ -290,11 +295,7 @@ def test_a_damaged_final_score_is_named(cli, pair, reference, tmp_path, name):
     results = shutil.copytree(kept, tmp_path / "results")
     run = with_draws(reference, results, "damaged", 1)
     damage(run)
-    result = cli("compare", results, "--format", "csv")
-    assert (result.exit_code, result.stdout) == (0, expected), result.stderr
-    (line,) = skipped_lines(result.stderr)
-    assert line.startswith(f"skipped: {run}: ")
-    assert reason in line
+    assert_skipped(cli, results, expected, run, reason)
 
 
 # Ten that differ in file and kind.
