@@ -75,10 +75,9 @@ class Batches:
         return self._permutation
 
 
-def drop_labels(y: Tensor, probability: float, null_class: int, draws: torch.Generator) -> Tensor:
-    """Replace labels y (N,) by the null class, each with the given probability, in training.
+def drop(count: int, probability: float, draws: torch.Generator) -> Tensor:
+    """Which of `count` labels to replace by the null class in training: (count,) bool.
 
     The model learns both the conditional and the unconditional prediction (Ho & Salimans 2022).
     """
-    dropped = torch.rand(y.shape, generator=draws, device=draws.device) < probability
-    return torch.where(dropped.to(y.device), null_class, y)
+    return torch.rand(count, generator=draws, device=draws.device) < probability

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
+from ditbench.world import World
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Seconds between two looks for a stop while another thread computes.
 GLANCE = 0.1
@@ -92,6 +94,28 @@ class StopRequest:
         again, self.number = self.number is not None, self.number or number
         if again or self._at_once:
             raise KeyboardInterrupt
+
+
+class SharedStop(StopRequest):
+    """A request that all processes of a world see at the same step: each look is an exchange.
+
+    Args:
+        own: the request of this process, which its signals set.
+        world: the processes.
+    """
+
+    def __init__(self, own: StopRequest, world: World) -> None:
+        self.own = own
+        self.world = world
+
+    def __bool__(self) -> bool:
+        self.number = int(self.world.most(self.own.number or 0)) or None
+        return self.number is not None
+
+    def check(self) -> None:
+        """Raise `Stopped` if a stop was requested of any process."""
+        if self:
+            super().check()
 
 
 @contextmanager

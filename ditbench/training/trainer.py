@@ -14,13 +14,14 @@ from ditbench.data.dataset import ImageDataset
 from ditbench.seeds import generator
 from ditbench.training.backend import PLAIN_BACKEND, Backend
 from ditbench.training.backlog import Backlog
-from ditbench.training.batches import Batches, drop_labels
+from ditbench.training.batches import Batches, drop
 from ditbench.training.ema import Ema
 from ditbench.training.graph import CudaGraph
 from ditbench.training.nonfinite import Sentinel
 from ditbench.training.precision import mixed_precision
 from ditbench.training.stop import StopRequest
 from ditbench.training.stopwatch import Stopwatch
+from ditbench.world import ALONE, GradientSum, World
 
 if TYPE_CHECKING:
     from ditbench.config import RunConfig
@@ -57,7 +58,7 @@ class Trainer:
     """One model, its EMA and optimizer, and everything that the next step depends on.
 
     The precision of the configuration is resolved. The model is initialised, on the device, and
-    built for the backend.
+    built for the backend. In a `world` of several processes, each computes its part of every batch.
     """
 
     def __init__(
@@ -70,12 +71,14 @@ class Trainer:
         budget: Budget,
         *,
         backend: Backend = PLAIN_BACKEND,
+        world: World = ALONE,
     ) -> None:
         self.config = config
         self.model = model
         self.objective = objective
         self.device = device
         self.budget = budget
+        self.world = world
         self.ema = Ema(model, config.train.ema_decay)
         self.parameters = list(model.parameters())
         on_cuda = device.type == "cuda"
@@ -112,6 +115,7 @@ class Trainer:
         self.loss_sum = torch.zeros((), device=device)
         self.loss_count = 0
         self.skipped = 0
+        self._sum = None if world.alone else GradientSum(self.parameters)
         backend.prepare([model, self.ema.model], objective)
         step = self._device_step
         self._on_device = CudaGraph(step, (self.noise, self.dropout)) if on_cuda else step
@@ -196,25 +200,35 @@ class Trainer:
         else:
             self.optimizer.param_groups[0]["lr"] = self.lr
         self._ema_share.fill_(self.ema.share(self.step))
+        part = self.world.part(self.config.train.batch_size)
         index, mirrored = self.batches.indices(self.step), self.batches.mirrored(self.step)
-        grad_norm = self._on_device(index, mirrored)
+        grad_norm = self._on_device(index[part], mirrored[part])
         self.backlog.launched()
         self.loss_count += 1
         self.step += 1
         self.position = self.budget.position(self.step, self.stopwatch.read)
+        if self.budget.steps is None:  # clocks differ
+            self.position = self.world.most(self.position)
         return grad_norm
 
     def _device_step(self, index: Tensor, mirrored: Tensor) -> Tensor:
         """The part of an update on the device; nothing in it depends on the step's number."""
-        train = self.config.train
+        train, part = self.config.train, self.world.part(self.config.train.batch_size)
         x, y = self.batches.take(index, mirrored)
-        dropout = self.config.model.class_dropout_prob
-        y = drop_labels(y, dropout, self.model.null_class, self.dropout)
-        t, noise = self.objective.draw(x, self.noise)
+        # Drawn for the whole batch: the numbers do not depend on how it is divided.
+        probability = self.config.model.class_dropout_prob
+        dropped = drop(train.batch_size, probability, self.dropout)[part]
+        y = torch.where(dropped, self.model.null_class, y)
+        t, noise = self.objective.draw(x.new_empty(train.batch_size, *x.shape[1:]), self.noise)
         with mixed_precision(self.device, train.precision):
-            loss = self.objective.loss_at(self.model, x, y, t, noise)
+            loss = self.objective.loss_at(self.model, x, y, t[part], noise[part])
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        if self._sum is None:
+            loss.backward()
+        else:  # a mean over the whole batch is the sum of weighted means over its parts
+            loss = loss * self.world.share(train.batch_size)
+            loss.backward()
+            loss = self._sum(loss.detach())
         grad_norm = torch.nn.utils.get_total_norm(
             [weight.grad for weight in self.parameters if weight.grad is not None]
         )
