@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ditbench.cli.meter import meter
 from ditbench.cli.options import DEVICES, Format, Output, option, parse_count
 from ditbench.cli.output import echo, emit_text, note, print_sentence, print_table, progress
 from ditbench.cli.run_options import Quiet
@@ -16,8 +17,12 @@ from ditbench.report.tables.render import format_of, render
 from ditbench.rundir import RunDirectory
 
 if TYPE_CHECKING:
+    from ditbench.cli.meter import Meter
     from ditbench.report.reading.metrics import MetricFacts
     from ditbench.runs.rescore import Rescoring
+
+# The work that makes up nearly all time of a draw.
+SAMPLING = "sampling"
 
 
 def eval_(
@@ -147,23 +152,54 @@ def _directories(places: Sequence[Path]) -> Iterator[RunDirectory]:
                 yield run
 
 
+class _Shown:
+    """Shows what `rescore` reports. Draws count by the passes of the model that they take."""
+
+    def __init__(self, left: Sequence[Rescoring], meter: Meter) -> None:
+        self.meter = meter
+        self.draws = sum(job.left for job in left)
+        self.total = sum(job.left * job.passes for job in left)
+        self.number, self.complete = 1, 0
+        self.label, self.passes = "", 0
+
+    def begin(self, job: Rescoring) -> None:
+        self.label, self.passes = job.label, job.passes
+
+    def working(self, activity: str, done: int, parts: int) -> None:
+        share = done / max(parts, 1) if activity == SAMPLING else 0
+        reached = self.complete + self.passes * share
+        state = f"{activity} {done}/{parts}"
+        self.meter.show(f"{self._place} {self.label}", reached, self.total, state)
+
+    def scored(self, job: Rescoring, row: dict[str, Any]) -> None:
+        from ditbench.runs.progress import fid
+
+        draw = f"  draw {row['draw']}:" if job.draws > 1 else ""
+        self.meter.say(f"{self._place} {self.label}{draw}  {fid(row)}")
+        self.number += 1
+        self.complete += job.passes
+
+    @property
+    def _place(self) -> str:
+        return f"[{self.number}/{self.draws}]"
+
+
 def _execute(
     jobs: Sequence[Rescoring], *, quiet: bool
 ) -> tuple[list[tuple[Rescoring, dict[str, Any]]], list[DitbenchError]]:
     """Score what is missing; returns what is complete, and the errors of the others."""
-    from ditbench.cli.eval_progress import showing
     from ditbench.cli.training import interruptible
     from ditbench.runs.rescore import rescore
 
     left = [job for job in jobs if job.left]
-    if not left:
-        progress(quiet=quiet)(f"{len(jobs)} evaluation{'s' * (len(jobs) > 1)}: already complete")
+    if len(left) < len(jobs):
+        progress(quiet=quiet)(f"{len(jobs) - len(left)} of {len(jobs)} are already complete")
     done, failed = [], []
-    with interruptible() as stop, showing(left, quiet=quiet) as shown:
-        for job, outcome in rescore(jobs, shown, stop):
+    with interruptible() as stop, meter(quiet=quiet) as shown:
+        for job, outcome in rescore(jobs, _Shown(left, shown), stop):
             if isinstance(outcome, DitbenchError):
                 if len(jobs) > 1:
-                    shown.failed(job, outcome)
+                    note("failed", f"{job.label}: {outcome.message}")
                 failed.append(outcome)
             else:
                 done.append((job, outcome))

@@ -17,11 +17,13 @@ COMMON_FEATURES = "inception"
 def heading(group: Mapping[str, Any]) -> str:
     """A group in one line. What its runs do not share is left out."""
     group = {**group, "dataset": images_of(group)} if images_of(group) else group
-    shown = [fact for fact in FACTS if fact.heading and group.get(fact.name, "") != ""]
+    shown = [fact for fact in FACTS if fact.heading and fact.name in group]
     trained, scored = (
         [str(fact.heading).format(group[fact.name]) for fact in shown if fact.scored == is_scored]
         for is_scored in (False, True)
     )
+    if group.get("evaluation"):
+        scored.append(f"evaluation {group['evaluation']}")
     return f"{', '.join(trained)}; {', '.join([fid_title(group), *scored])}"
 
 
