@@ -133,7 +133,8 @@ class RunDirectory:
         """Create the directory, or empty an incomplete one, and `describe` the run."""
         remove_leftovers(self.path)
         grids = self.path.glob("samples/step-*.png")
-        for path in (self.train, self.evaluations, self.finals, self.failure, *grids):
+        evals = map(self.eval, self.evals())  # of a model that is trained again
+        for path in (self.train, self.evaluations, self.finals, self.failure, *grids, *evals):
             _remove(path)
         self.describe(*description)
 

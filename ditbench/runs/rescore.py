@@ -184,9 +184,14 @@ def rescore(
 
     Raises:
         Stopped: a stop was requested; the draws so far are written.
+        DitbenchError: an extractor's weights are missing or damaged.
     """
     stop.show = reporter.working
     scorers: dict[tuple[Any, ...], Scorer] = {}
+    for job in jobs:  # before any draw
+        if job.left:
+            reporter.begin(job)
+            _scorer(job.plan, scorers, stop)
     model: DiT | None = None
     of: Plan | None = None  # the run that the model is of
     for job in jobs:

@@ -20,10 +20,10 @@ from ditbench.training.stop import Stopped, StopRequest
 SETTINGS = {"eval__cfg_scale": None, "seed": None}
 
 
-def export(plan, path, *, count=None, classes=None, stop=None, **settings):
+def export(plan, path, *, count=None, classes=None, stop=None, device="cpu", **settings):
     return export_samples(
         plan.directory.path, path, count=count, classes=classes, settings=SETTINGS | settings,
-        device="cpu", trust=False, stop=StopRequest() if stop is None else stop,
+        device=device, trust=False, stop=StopRequest() if stop is None else stop,
     )  # fmt: skip
 
 
@@ -67,10 +67,11 @@ def test_scoring_what_was_exported_gives_the_scores_of_the_run(run, tmp_path, na
     assert scorer.compute()["label_accuracy"] == pytest.approx(final["label_accuracy"])
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("name", ["images", "images.npz"])
-def test_an_export_that_was_stopped_ends_with_the_same_pixels(run, tmp_path, name):
+def test_an_export_that_was_stopped_ends_with_the_same_pixels(run, tmp_path, name, device):
     whole, parts = tmp_path / "whole" / name, tmp_path / "parts" / name
-    export(run, whole)
+    export(run, whole, device=device)
     stops = 0
     for _ in range(5):
         stop = StopRequest()
@@ -81,7 +82,7 @@ def test_an_export_that_was_stopped_ends_with_the_same_pixels(run, tmp_path, nam
 
         stop.show = ask
         try:
-            export(run, parts, stop=stop)
+            export(run, parts, stop=stop, device=device)
         except Stopped:
             stops += 1
     assert stops == 2  # 40 images in batches of 16

@@ -174,6 +174,23 @@ def test_an_error_of_one_setting_leaves_the_others(run, monkeypatch):
     assert run.directory.evals() == ["cfg3-ddpm2-40-digits"]
 
 
+def test_missing_weights_are_found_before_any_draw(run, monkeypatch):
+    def missing(*_arguments):
+        raise DitbenchError("the weights are missing")
+
+    monkeypatch.setattr(module, "create_scorer", missing)
+    monkeypatch.setattr(module, "evaluate", None)
+    jobs = planned(run.directory, {}, {"eval__cfg_scale": 2.0})
+    with pytest.raises(DitbenchError, match="the weights are missing"):
+        list(rescore(jobs, Silent(), StopRequest()))
+
+
+def test_a_run_that_is_trained_again_loses_them(run):
+    score(planned(run.directory))
+    run.directory.start("", {}, {})
+    assert not run.directory.evals()
+
+
 def test_incomplete_runs_and_runs_without_a_checkpoint_are_skipped(run, make_plan):
     unfinished = make_plan(seed=1).directory
     unfinished.start("", {}, {})
