@@ -67,6 +67,11 @@ class World:
         """Whether the condition is true in every process."""
         return not self.most(not condition)
 
+    def add(self, numbers: Tensor) -> None:
+        """Replace numbers by their sum over processes, in place, where they are."""
+        if not self.alone:
+            dist.all_reduce(numbers)
+
     def gather(self, part: Tensor, count: int) -> Tensor:
         """The parts of all processes (see `part`), concatenated: (count, ...) on the same device.
 
@@ -94,9 +99,11 @@ class GradientSum:
 
     Args:
         weights: the parameters, in the same order in every process.
+        world: the processes.
     """
 
-    def __init__(self, weights: Iterable[nn.Parameter]) -> None:
+    def __init__(self, weights: Iterable[nn.Parameter], world: World) -> None:
+        self.world = world
         self.weights = list(weights)
         sizes = [-(-weight.numel() // ALIGNMENT) * ALIGNMENT for weight in self.weights]
         example = self.weights[0]
@@ -118,7 +125,7 @@ class GradientSum:
         gradients = [weight.grad for weight, _ in used]
         torch._foreach_copy_([view for _, view in used], gradients)  # type: ignore[arg-type]
         self._flat[-1] = number
-        dist.all_reduce(self._flat)
+        self.world.add(self._flat)
         for weight, view in used:
             weight.grad = view
         return self._flat[-1].clone()

@@ -115,7 +115,7 @@ class Trainer:
         self.loss_sum = torch.zeros((), device=device)
         self.loss_count = 0
         self.skipped = 0
-        self._sum = None if world.alone else GradientSum(self.parameters)
+        self._sum = None if world.alone else GradientSum(self.parameters, world)
         backend.prepare([model, self.ema.model], objective)
         step = self._device_step
         self._on_device = CudaGraph(step, (self.noise, self.dropout)) if on_cuda else step
