@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
@@ -88,6 +90,7 @@ def _work(
     arguments: tuple[Any, ...],
 ) -> None:
     """The life of one process."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     own, all_ = str(rank), str(number)
     os.environ.update(
         RANK=own,
@@ -105,4 +108,13 @@ def _work(
             sender.send(error)
         sender.close()
         if dist.is_initialized():
+            gc.collect()  # recorded graphs, which use what is destroyed
             dist.destroy_process_group()
+
+
+def _end_with_parent() -> None:
+    """End this process, whatever it waits for, when the one that started it was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(EXIT_FAILED)

@@ -5,8 +5,8 @@ Each number of GPUs is measured in processes of its own, one per GPU; the other 
 
 from __future__ import annotations
 
+import gc
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ditbench.config import RunConfig
+    from ditbench.models.dit import DiT
     from ditbench.runs.plan import Plan
 
     Facts = dict[str, Any]
@@ -138,30 +139,20 @@ def _plans(
     return [plan_on(images, config, device) for config in configs]
 
 
-@dataclass(frozen=True)
-class _Step:
-    """A training step that was timed.
-
-    Attributes:
-        seconds: of a step in each part, in the slowest process.
-        steps: in each part.
-        peak: bytes, in the process that needs most.
-    """
-
-    seconds: list[float]
-    steps: int
-    peak: int | None
-
-
 def _measure(plan: Plan, world: World, length: Length) -> Facts:
     """The facts of a model's training step in a world."""
-    step = _time_step(plan, world, length)
-    tenths = quantiles(step.seconds, n=10, method="inclusive")
-    typical, flops, size = median(step.seconds), plan.train_flops(1), plan.config.train.batch_size
-    apart = typical
+    memory = PeakMemory(plan.device)
+    memory.start()
+    model = build_model(plan, plan.backend.ops)
+    seconds, steps = _time_step(plan, model, world, length)
+    memory.stop()
+    tenths = quantiles(seconds, n=10, method="inclusive")
+    typical, flops, size = median(seconds), plan.train_flops(1), plan.config.train.batch_size
+    without = typical
     if not world.alone:
-        same = Length(length.seconds, step.steps * len(step.seconds))
-        apart = median(_time_step(plan, Apart(world.rank, world.size), same).seconds)
+        same = Length(length.seconds, steps * len(seconds))
+        apart = Apart(world.rank, world.size)
+        without = median(_time_step(plan, model, apart, same)[0])
     return {
         "block": plan.config.block,
         "model": plan.cost.model,
@@ -179,23 +170,23 @@ def _measure(plan: Plan, world: World, length: Length) -> Facts:
         "step_ms_median": 1e3 * typical,
         "step_ms_p10": 1e3 * tenths[0],
         "step_ms_p90": 1e3 * tenths[-1],
-        "step_ms_without_all_reduce": 1e3 * apart,
-        "all_reduce_share": 1 - apart / typical,
-        "parts": len(step.seconds),
-        "steps_per_part": step.steps,
+        "step_ms_without_all_reduce": 1e3 * without,
+        "all_reduce_share": 1 - without / typical,
+        "parts": len(seconds),
+        "steps_per_part": steps,
         "images_per_second": size / typical,
         "train_tflops_per_second": flops / typical / 1e12,
-        "peak_memory_bytes": step.peak,
+        "peak_memory_bytes": memory.bytes and int(world.most(memory.bytes)),
     }
 
 
-def _time_step(plan: Plan, world: World, length: Length) -> _Step:
-    """Train a new model of the plan, until the length is over."""
-    memory = PeakMemory(plan.device)
-    if "torch._dynamo" in sys.modules:
-        torch.compiler.reset()
-    memory.start()
-    model = build_model(plan, plan.backend.ops)
+def _time_step(plan: Plan, model: DiT, world: World, length: Length) -> tuple[list[float], int]:
+    """Train a model until the length is over.
+
+    Returns:
+        The seconds of a step in each part, in the slowest process; and the steps of a part.
+    """
+    gc.collect()  # a trainer and its graph refer to each other
     task = (plan.objective, plan.dataset, plan.device, plan.budget)
     update = Trainer(plan.config, model, *task, backend=plan.backend, world=world).update
     for _ in range(WARM_UP):
@@ -203,9 +194,7 @@ def _time_step(plan: Plan, world: World, length: Length) -> _Step:
     timed = length.timed(update, plan.device, world)
     world.most(0.0)  # all begin together
     (seconds,) = time_in_turn([timed], plan.device)
-    memory.stop()
-    peak = None if memory.bytes is None else int(world.most(memory.bytes))
-    return _Step([world.most(part) for part in seconds], timed.steps, peak)
+    return [world.most(part) for part in seconds], timed.steps
 
 
 def with_efficiency(rows: Sequence[Facts]) -> list[Facts]:
