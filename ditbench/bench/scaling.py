@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
@@ -117,15 +118,19 @@ def work(send: Send, jobs: Sequence[Job], conditions: Conditions) -> None:
     world = join(device)
     send = send if world.first else lambda _message: None
     plans = _plans([job.on(world.size) for job in jobs], conditions.shape, device)
-    measured, facts = None, {}
+    before: Job | None = None
     for job, plan in zip(jobs, plans, strict=True):
-        if plan.config != measured:  # on one GPU, the scalings are one measurement
+        with training_errors(plan):
+            if before is None or job.config != before.config:
+                model = build_model(plan, plan.backend.ops)  # XL/2 takes ten seconds
+            elif world.alone:  # the scalings are one measurement
+                send(facts | {"scaling": job.scaling})
+                continue
             size, number = plan.config.train.batch_size, f"{world.size} x {device_name(device)}"
             send(f"measuring {plan.config.block} {plan.cost.model}, batch {size}, on {number}")
-            with training_errors(plan):
-                facts = _measure(plan, world, conditions.length)
-            measured = plan.config
-        send({"scaling": job.scaling, **facts})
+            facts = {"scaling": job.scaling, **_measure(plan, model, world, conditions.length)}
+        before = job
+        send(facts)
 
 
 def _plans(
@@ -139,11 +144,10 @@ def _plans(
     return [plan_on(images, config, device) for config in configs]
 
 
-def _measure(plan: Plan, world: World, length: Length) -> Facts:
-    """The facts of a model's training step in a world."""
+def _measure(plan: Plan, model: DiT, world: World, length: Length) -> Facts:
+    """The facts of a training step in a world, of copies of a model."""
     memory = PeakMemory(plan.device)
     memory.start()
-    model = build_model(plan, plan.backend.ops)
     seconds, steps = _time_step(plan, model, world, length)
     memory.stop()
     tenths = quantiles(seconds, n=10, method="inclusive")
@@ -181,14 +185,14 @@ def _measure(plan: Plan, world: World, length: Length) -> Facts:
 
 
 def _time_step(plan: Plan, model: DiT, world: World, length: Length) -> tuple[list[float], int]:
-    """Train a model until the length is over.
+    """Train a copy of a model until the length is over.
 
     Returns:
         The seconds of a step in each part, in the slowest process; and the steps of a part.
     """
     gc.collect()  # a trainer and its graph refer to each other
     task = (plan.objective, plan.dataset, plan.device, plan.budget)
-    update = Trainer(plan.config, model, *task, backend=plan.backend, world=world).update
+    update = Trainer(plan.config, deepcopy(model), *task, backend=plan.backend, world=world).update
     for _ in range(WARM_UP):
         update()
     timed = length.timed(update, plan.device, world)

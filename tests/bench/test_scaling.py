@@ -58,7 +58,8 @@ def weights(world):
 
 
 def step(world):
-    facts = scaling._measure(make_plan(), world, TEN_STEPS)
+    plan = make_plan()
+    facts = scaling._measure(plan, build_model(plan), world, TEN_STEPS)
     return {"facts": facts, "apart": weights(Apart(world.rank, world.size)), "sum": weights(world)}
 
 
