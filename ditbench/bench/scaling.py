@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import groupby
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 
@@ -118,19 +119,17 @@ def work(send: Send, jobs: Sequence[Job], conditions: Conditions) -> None:
     world = join(device)
     send = send if world.first else lambda _message: None
     plans = _plans([job.on(world.size) for job in jobs], conditions.shape, device)
-    before: Job | None = None
-    for job, plan in zip(jobs, plans, strict=True):
-        with training_errors(plan):
-            if before is None or job.config != before.config:
-                model = build_model(plan, plan.backend.ops)  # XL/2 takes ten seconds
-            elif world.alone:  # the scalings are one measurement
-                send(facts | {"scaling": job.scaling})
-                continue
-            size, number = plan.config.train.batch_size, f"{world.size} x {device_name(device)}"
-            send(f"measuring {plan.config.block} {plan.cost.model}, batch {size}, on {number}")
-            facts = {"scaling": job.scaling, **_measure(plan, model, world, conditions.length)}
-        before = job
-        send(facts)
+    for _, group in groupby(zip(jobs, plans, strict=True), lambda pair: pair[0].config):
+        model, facts = None, {}
+        for job, plan in group:
+            if model is None or not world.alone:  # on one GPU, the scalings are one measurement
+                size, number = plan.config.train.batch_size, f"{world.size} x {device_name(device)}"
+                send(f"measuring {plan.config.block} {plan.cost.model}, batch {size}, on {number}")
+                with training_errors(plan):
+                    if model is None:
+                        model = build_model(plan, plan.backend.ops)  # ten seconds for XL/2
+                    facts = _measure(plan, model, world, conditions.length)
+            send({**facts, "scaling": job.scaling})
 
 
 def _plans(
