@@ -6,6 +6,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,6 +17,7 @@ from typing import Any, cast
 import torch.distributed as dist
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.world import EXIT_LOST, RUN_ID, ProcessLost
 
 # Seconds after which a process that has done its work, but does not end, is killed.
 PATIENCE = 20
@@ -62,11 +64,11 @@ def _received(running: dict[Connection, tuple[int, SpawnProcess]], number: int) 
         except EOFError:
             rank, process = running[receiver]
             process.join(PATIENCE)
-            if process.exitcode:
-                raise _ended(rank, number, process.exitcode) from None
             if process.exitcode is None:
                 process.kill()
             del running[receiver]
+            if process.exitcode and (process.exitcode != EXIT_LOST or not running):
+                raise _ended(rank, number, process.exitcode) from None
         else:
             if isinstance(message, DitbenchError):
                 raise message
@@ -99,11 +101,14 @@ def _work(
         LOCAL_WORLD_SIZE=all_,
         MASTER_ADDR=HOST,
         MASTER_PORT=str(port),
+        TORCHELASTIC_RUN_ID=f"{RUN_ID}{port}",
         TORCHELASTIC_USE_AGENT_STORE="True",  # process 0 does not open the port itself
     )
     with suppress(KeyboardInterrupt):  # the process that started this one says so
         try:
             function(sender.send, *arguments)
+        except ProcessLost:
+            sys.exit(EXIT_LOST)
         except DitbenchError as error:
             sender.send(error)
         sender.close()

@@ -6,7 +6,6 @@ Each number of GPUs is measured in processes of its own, one per GPU; the other 
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -78,8 +77,9 @@ class Conditions:
 class Apart(World):
     """The same processes, which do not exchange their gradients: each trains a model of its own."""
 
-    def add(self, numbers: Tensor) -> None:
+    def add(self, numbers: Tensor) -> Callable[[], None]:  # noqa: ARG002
         """Leave the numbers as they are."""
+        return lambda: None
 
 
 def bench(
@@ -111,10 +111,8 @@ def bench(
 
 def work(send: Send, jobs: Sequence[Job], conditions: Conditions) -> None:
     """One of the processes: measure with the others. The first sends lines of text, and facts."""
-    if conditions.device == "cuda":
-        device = select_device(f"cuda:{os.environ['LOCAL_RANK']}")
-    else:
-        device = select_device("cpu")
+    device = select_device(conditions.device)
+    if device.type == "cpu":
         torch.set_num_threads(conditions.threads)
     world = join(device)
     send = send if world.first else lambda _message: None

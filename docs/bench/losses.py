@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,8 +33,7 @@ def work(
     send: Callable[[Any], None], config: RunConfig, shape: tuple[int, ...], device: str, steps: int
 ) -> None:
     """One of the processes. The first sends the device's name and the losses."""
-    rank = os.environ["LOCAL_RANK"]
-    place = select_device(f"cuda:{rank}" if device == "cuda" else device)
+    place = select_device(device)
     world = join(place)
     height, width, channels = shape
     images = random_images(height, width, channels, 10, least=config.train.batch_size)
