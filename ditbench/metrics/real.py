@@ -42,6 +42,7 @@ def real_statistics(
     if cached := read_tensors(path, key):
         return RealStatistics(int(cached.pop("count")), **cached)
     statistics = compute_statistics(dataset.images, extractor, device, passed=passed)
+    dataset.forget()
     write_tensors(path, key, {**vars(statistics), "count": torch.tensor(statistics.count)})
     return statistics
 
