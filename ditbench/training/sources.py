@@ -112,7 +112,7 @@ class Streamed:
 class Reader:
     """A thread that reads batches into free slots, in order. It ends when this object is deleted.
 
-    It calls nothing of CUDA, which would disturb the recording of a CUDA graph.
+    It reads without calling CUDA, which could disturb the recording of a CUDA graph.
     """
 
     def __init__(self, dataset: ImageDataset, indices: Iterator[Tensor], slots: list[Slot]) -> None:
