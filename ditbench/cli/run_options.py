@@ -148,6 +148,15 @@ class Training(Model):
         how("TIME", "The budget in training time, without evaluation: 10m, 1h30m or 600 (s)."),
     ] = None
 
+    workers: Annotated[
+        str | None,
+        how(
+            "N",
+            "How many runs at a time, each in a process of its own: as many as there are GPUs, or "
+            "1 on a CPU, by default. On a CPU, workers divide the threads.",
+        ),
+    ] = None
+
     def overrides(self) -> dict[str, Any]:
         """The keys of the configuration that the options set; see `Model.overrides`."""
         overrides = super().overrides() | parse_budget(self.steps, self.flops, self.time)

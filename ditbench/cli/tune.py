@@ -19,7 +19,14 @@ from ditbench.cli.options import (
 )
 from ditbench.cli.output import emit, load_sweeps, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rates, takes
-from ditbench.cli.training import check_out, interruptible, print_forecast, remark_on_classes
+from ditbench.cli.training import (
+    at_a_time,
+    check_out,
+    executing,
+    parse_workers,
+    print_forecast,
+    remark_on_classes,
+)
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.render import format_of
 from ditbench.rundir import TUNING
@@ -66,6 +73,7 @@ def tune(
     chosen = format_of(output, "json" if as_json else format)
     blocks, rates = parse_blocks(block), parse_rates(lr)
     seed_list = parse_seeds(seeds, FIRST_SEED)
+    workers = parse_workers(options.workers)
     base, device = options.place(options.configure())
     check_out(out, base)
 
@@ -78,13 +86,13 @@ def tune(
         match=options.match, say=progress(quiet=quiet),
     )  # fmt: skip
     if dry_run:
-        print_forecast(plans, as_json=as_json, quiet=quiet)
+        print_forecast(plans, workers, as_json=as_json, quiet=quiet)
         return
     if output is not None:
         from ditbench.runs.ready import check_writable
 
         check_writable(output)
-    failed = _execute(plans, quiet=quiet)
+    failed = _execute(plans, workers, quiet=quiet)
     # The sweeps of these blocks and this budget, with the runs of earlier commands.
     found = {(sweep.task, sweep.budget): sweep for sweep in load_sweeps(out / TUNING)}
     keys = dict.fromkeys((task_of(p.config), Budget.of(p.config.budget)) for p in plans)
@@ -96,24 +104,25 @@ def tune(
     _check_chosen(plans, sweeps, failed)
 
 
-def _execute(plans: Sequence[Plan], *, quiet: bool) -> list[Plan]:
+def _execute(plans: Sequence[Plan], workers: int | None, *, quiet: bool) -> list[Plan]:
     """Execute the runs that are left; returns those that failed without diverging."""
-    from ditbench.runs.progress import reporter
+    from ditbench.launch.pool import environments
     from ditbench.runs.ready import check_ready
-    from ditbench.runs.sweep import execute_each, has_diverged
+    from ditbench.runs.sweep import has_diverged
 
     diverged = [plan for plan in plans if has_diverged(plan)]
     left = [plan for plan in plans if plan not in diverged and not plan.directory.is_complete()]
+    pool = environments(workers, len(left), plans[0].device)
     remark_on_classes(left)
     complete = len(plans) - len(diverged) - len(left)
     progress(quiet=quiet)(
         f"{len(plans)} runs: {complete} complete and {len(diverged)} diverged (skipped), "
-        f"{len(left)} to go"
+        f"{len(left)} to go{at_a_time(pool)}"
     )
     check_ready(left)
-    with interruptible() as stop, reporter(len(left), quiet=quiet) as shown:
-        failed = []
-        for plan, outcome in execute_each(left, shown, stop):
+    failed = []
+    with executing(left, pool, quiet=quiet) as (shown, outcomes):
+        for plan, outcome in outcomes:
             if isinstance(outcome, DitbenchError):
                 shown.failed(plan, outcome)
                 if not has_diverged(plan):

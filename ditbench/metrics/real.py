@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ditbench.data.io.tensors import read_tensors, write_tensors
-from ditbench.files import cache_directory
+from ditbench.files import cache_directory, one_at_a_time
 from ditbench.metrics.metric import MAX_SUBSET, RealStatistics, metric_device
 from ditbench.metrics.pairs import kth_distances, mean_kernel_within, nearest_other
 
@@ -39,10 +39,11 @@ def real_statistics(
     if path is None:
         return compute_statistics(dataset.images, extractor, device, passed=passed)
     key = {"dataset": dataset.digest, "extractor": extractor.digest, "revision": str(REVISION)}
-    if cached := read_tensors(path, key):
-        return RealStatistics(int(cached.pop("count")), **cached)
-    statistics = compute_statistics(dataset.images, extractor, device, passed=passed)
-    write_tensors(path, key, {**vars(statistics), "count": torch.tensor(statistics.count)})
+    with one_at_a_time(path.with_suffix(".lock")):  # the other processes then read the cache
+        if cached := read_tensors(path, key):
+            return RealStatistics(int(cached.pop("count")), **cached)
+        statistics = compute_statistics(dataset.images, extractor, device, passed=passed)
+        write_tensors(path, key, {**vars(statistics), "count": torch.tensor(statistics.count)})
     return statistics
 
 

@@ -10,7 +10,7 @@ from ditbench.data import recorded
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.plugins.lookup import external_block, package_of
-from ditbench.rundir import RunDirectory
+from ditbench.rundir import SHARED_CPU, RunDirectory
 from ditbench.runs import begun, environment
 from ditbench.runs.evaluate import metrics_asked
 from ditbench.training.checkpoint import resume
@@ -43,6 +43,8 @@ def open_directory(run: Plan, trainer: Trainer, scorer: Scorer, reporter: Report
             f"it was begun with {run.begun}"
         )
         facts |= run.backend.describe() | {"backend_changed_at_step": trainer.step}
+    if SHARED_CPU in run.notes:  # perhaps only from here on
+        facts[SHARED_CPU] = run.notes[SHARED_CPU]
     facts.setdefault(begun.RECORD, scorer.versions)
     if facts != before or not directory.is_described():
         directory.describe(*_description(run, facts))
