@@ -238,12 +238,15 @@ class _Pool:
 @contextmanager
 def _inherited(environment: Environment) -> Iterator[None]:
     """Let new processes have these variables, and ignore Ctrl-C: the pool stops them."""
-    before = dict(os.environ)
+    before = {name: os.environ.get(name) for name in environment}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     os.environ.update(environment)
     try:
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -65,11 +65,11 @@ class LiveTable(Reporter):
         shown = [row for row in self.rows if not row.ended]
         waiting = self.runs - len(self.rows)
         caption = f"{len(self.rows) - len(shown)} of {self.runs} runs ended, {waiting} waiting"
-        table = Table(
-            box=None, caption=caption, caption_justify="left", width=min(WIDTH, self.console.width)
-        )
+        width = min(WIDTH, self.console.width)
+        table = Table(box=None, pad_edge=False, caption=caption, caption_justify="left", width=width)
         table.add_column("Block", no_wrap=True, ratio=3)
-        for name in ("Seed", "Steps", "Loss", "FID", "ETA"):
+        position = f"{self.rows[0].plan.budget.unit}s".title()
+        for name in ("Seed", position, "Loss", "FID", "ETA"):
             table.add_column(name, no_wrap=True, justify="right")
         table.add_column("", no_wrap=True, ratio=2)
         for row in shown:

@@ -1,0 +1,248 @@
+"""Several runs at a time: equal to one after the other, whatever happens to one of them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from contents import contents, runs
+from recorder import Recorder
+from slurm_daemons import wait_until
+from typer.testing import CliRunner
+
+from ditbench.cli import app
+from ditbench.errors import DitbenchError
+from ditbench.launch.pool import environments, execute_at_once, work_of
+from ditbench.runs.lock import is_held
+from ditbench.training.checkpoint import read_checkpoint
+from ditbench.training.stop import Stopped, StopRequest
+
+CPU = torch.device("cpu")
+TINY = ("--model", "16x1x2/2", "--batch-size", "16", "--device", "cpu", "--set", "eval.points=2",
+        "--set", "eval.samples=40", "--set", "eval.sampling_steps=3")  # fmt: skip
+ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
+
+# Which GPUs and threads
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Pretend that there are so many GPUs, by the given names."""
+
+    def have(count, names=None):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if names is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", names)
+
+    return have
+
+
+def visible(*arguments):
+    return [each["CUDA_VISIBLE_DEVICES"] for each in environments(*arguments)]
+
+
+@pytest.mark.parametrize(
+    ("count", "names", "workers", "device", "per_run", "expected"),
+    [
+        (3, None, None, "cuda", 1, ["0", "1", "2"]),
+        (3, "4, 5,7", None, "cuda", 1, ["4", "5", "7"]),
+        (2, "GPU-8932f937,GPU-d23cf12c", None, "cuda", 1, ["GPU-8932f937", "GPU-d23cf12c"]),
+        (2, "6,3,-1,4", None, "cuda", 1, ["6", "3"]),  # CUDA ignores what follows -1
+        (4, None, 2, "cuda", 1, ["0", "1"]),
+        (5, "1,2,3,4,5", None, "cuda", 2, ["1,2", "3,4"]),
+        (4, "4,5,6,7", None, "cuda:2", 1, ["6"]),
+    ],
+)
+def test_each_worker_has_gpus_of_its_own(gpus, count, names, workers, device, per_run, expected):
+    gpus(count, names)
+    assert visible(workers, 10, torch.device(device), per_run) == expected
+
+
+def test_more_workers_than_gpus_are_refused(gpus):
+    gpus(2)
+    with pytest.raises(DitbenchError, match="--workers 3 needs 3 GPUs, and there are 2") as raised:
+        environments(3, 12, torch.device("cuda"))
+    assert raised.value.hint.startswith("pass --workers 2")
+
+
+def test_workers_divide_the_threads_unless_the_user_has_set_them(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    assert environments(None, 12, CPU) == [{"OMP_NUM_THREADS": "8"}]
+    assert environments(3, 12, CPU) == [{"OMP_NUM_THREADS": "2"}] * 3
+    assert environments(9, 12, CPU) == [{"OMP_NUM_THREADS": "1"}] * 9
+    assert environments(3, 2, CPU) == [{"OMP_NUM_THREADS": "4"}] * 2  # two runs
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert environments(3, 12, CPU) == [{"OMP_NUM_THREADS": "5"}] * 3
+
+
+def test_the_work_of_a_run_grows_with_steps_evaluations_and_the_cost_of_its_block(make_plan):
+    plan = make_plan()
+    training = plan.train_flops(6)
+    # A forward pass is a third of the arithmetic of a step; 3 evaluations of 40 samples.
+    evaluations = 3 * 40 * 2 * plan.cost.train_flops_per_image / 3
+    assert work_of(plan) == pytest.approx(training + evaluations)
+    assert work_of(make_plan(block="cross-attention")) > work_of(plan)
+    assert work_of(make_plan(budget__seconds=5.0)) == pytest.approx(evaluations)
+
+
+# The runs
+
+
+@pytest.fixture
+def cli():
+    """Call `ditbench` with arguments."""
+    return lambda *arguments: CliRunner().invoke(app, [str(part) for part in arguments])
+
+
+def compare_with_serial(cli, tmp_path, blocks, seeds, steps):
+    sweep = ("run", "--block", blocks, "--seeds", seeds, *TINY, "--steps", steps, "--out")
+    at_once = cli(*sweep, tmp_path / "pool", "--workers", 2, "--json")
+    assert at_once.exit_code == 0, at_once.stderr
+    serial = cli(*sweep, tmp_path / "serial", "--json")
+    expected = {name: contents(run) for name, run in runs(tmp_path / "serial").items()}
+    for files in expected.values():
+        files["env.json"]["shared_cpu_workers"] = 2
+    assert {name: contents(run) for name, run in runs(tmp_path / "pool").items()} == expected
+    return at_once, serial
+
+
+def test_runs_of_two_workers_equal_those_of_one(cli, tmp_path):
+    at_once, serial = compare_with_serial(cli, tmp_path, "adaln,none", "2", 20)
+    lines = at_once.stderr.splitlines()
+    assert lines[0] == "4 runs: 0 complete (skipped), 4 to go, 2 at a time"
+    for label in ("adaln seed 0", "adaln seed 1", "none seed 0", "none seed 1"):
+        of_run = [line for line in lines if f"] {label}  " in line]
+        assert sum("step 20/20  FID-40" in line for line in of_run) == 1
+    # The longest first; both lists are in the order of the command.
+    assert lines[1].split("] ")[1].startswith("adaln seed ")
+    places = [
+        [(row["block"], row["seed"]) for row in json.loads(result.stdout)]
+        for result in (at_once, serial)
+    ]
+    assert places[0] == places[1]
+
+
+@pytest.mark.slow
+def test_the_four_blocks_of_the_paper_by_two_workers_equal_serial_ones(cli, tmp_path):
+    compare_with_serial(cli, tmp_path, "paper", "3", 600)
+
+
+OWN = """import multiprocessing
+import os
+import signal
+
+import torch
+
+from ditbench.models.blocks.adaln import AdaLNBlock
+
+
+class Mine(AdaLNBlock):
+    def forward(self, x, c):
+        if multiprocessing.parent_process() is not None and torch.is_grad_enabled():
+            print("it is called")
+            {what}
+        return super().forward(x, c)
+"""
+
+
+@pytest.fixture
+def block(tmp_path):
+    """Write a block whose training fails in a worker; returns its location."""
+
+    def write(name, what):
+        path = tmp_path / f"{name.lower()}.py"
+        path.write_text(OWN.replace("Mine", name).replace("{what}", what))
+        return f"{path}:{name}"
+
+    return write
+
+
+def test_a_run_that_fails_or_is_killed_stops_no_other(cli, block, tmp_path):
+    dies = block("Dies", "os.kill(os.getpid(), signal.SIGKILL)")
+    fails = block("Fails", "raise RuntimeError('no such luck')")
+    out = ("--steps", 4, "--out", tmp_path / "results")
+    blocks = f"{dies},{fails},none,adaln"
+    result = cli("run", "--block", blocks, *TINY, *out, "--workers", 2)
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    assert lines.count("failed: Dies seed 0: its process was ended by SIGKILL") == 2
+    (_, failed) = [line for line in lines if line.startswith("failed: Fails seed 0: ")]
+    assert "RuntimeError: no such luck" in failed
+    assert lines[-2] == "error: 2 of 4 runs failed"
+    assert any(line.startswith("  File ") and "fails.py" in line for line in lines)
+    assert "it is called" in result.stdout
+    done = [line.split(",")[0] for line in result.stdout.splitlines() if ", seed 0: FID" in line]
+    assert sorted(done) == ["adaln", "none"]
+
+
+def test_a_stop_saves_all_runs_and_begins_no_other(make_plan, tmp_path):
+    plans = [make_plan(seed=seed, budget__steps=20_000) for seed in range(3)]
+    stop, logged = StopRequest(), set()
+
+    class Shown(Recorder):
+        def of(self, plan):
+            return Recorder(lambda event: self.note(event, plan))
+
+        def note(self, event, plan):
+            if event.kind == "logged":
+                logged.add(plan.config.seed)
+            if len(logged) == 2:
+                stop.number = signal.SIGINT
+
+    with pytest.raises(Stopped) as stopped:
+        list(execute_at_once(plans, Shown(), stop, [ENVIRONMENT] * 2))
+    assert stopped.value.number == signal.SIGINT
+    for plan in plans:
+        started = plan.config.seed in logged
+        assert bool(plan.directory.checkpoints) == started
+        assert not plan.directory.lock.exists()
+        if started:
+            assert read_checkpoint(plan.directory.checkpoint)[1]["step"] >= 100
+
+
+# The whole command
+
+
+@pytest.fixture
+def started(tmp_path):
+    """A command with two runs at a time, in a process group of its own, once both have trained."""
+    sweep = ["run", "--block", "adaln,none", "--seeds", "2", *TINY, "--steps", "100k"]
+    command = [sys.executable, "-m", "ditbench", *sweep, "--out", tmp_path, "--workers", "2"]
+    with subprocess.Popen(
+        command, start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        wait_until(lambda: len(list(tmp_path.rglob("train.csv"))) == 2)
+        yield process
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def saved(out):
+    """The run directories with a checkpoint and without a process."""
+    places = [path.parents[1] for path in out.rglob("latest.safetensors")]
+    return [place for place in places if not is_held(place / ".lock")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("send", [os.kill, os.killpg])
+def test_a_signal_to_the_command_or_to_all_its_processes_saves_all(
+    started, tmp_path, number, code, send
+):
+    send(started.pid, number)
+    stdout, stderr = started.communicate(timeout=120)
+    assert (started.returncode, stdout) == (code, "")
+    assert stderr.splitlines()[-1].startswith("interrupted, saved; to resume: ")
+    assert "failed" not in stderr
+    assert len(saved(tmp_path)) == 2
+
+
+@pytest.mark.slow
+def test_runs_of_a_command_that_is_killed_are_saved(started, tmp_path):
+    started.kill()
+    wait_until(lambda: len(saved(tmp_path)) == 2)
