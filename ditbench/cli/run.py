@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ditbench.cli.gpus import in_processes
 from ditbench.cli.options import (
     Blocks,
     how,
@@ -122,7 +123,9 @@ def run(
     elif dry_run:
         print_forecast(plans, workers, as_json=as_json, quiet=quiet)
     else:
-        _execute(plans, workers, say, as_json=as_json, quiet=quiet)
+        plans = in_processes(plans, options)
+        quiet = quiet or not plans[0].world.first
+        _execute(plans, workers, progress(quiet=quiet), as_json=as_json, quiet=quiet)
 
 
 def _planned(text: str | None, seeds: int) -> int:

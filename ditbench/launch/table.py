@@ -66,11 +66,15 @@ class LiveTable(Reporter):
         waiting = self.runs - len(self.rows)
         caption = f"{len(self.rows) - len(shown)} of {self.runs} runs ended, {waiting} waiting"
         width = min(WIDTH, self.console.width)
-        table = Table(box=None, pad_edge=False, caption=caption, caption_justify="left", width=width)
+        table = Table(
+            box=None, pad_edge=False, caption=caption, caption_justify="left", width=width
+        )
         table.add_column("Block", no_wrap=True, ratio=3)
-        position = f"{self.rows[0].plan.budget.unit}s".title()
-        for name in ("Seed", position, "Loss", "FID", "ETA"):
-            table.add_column(name, no_wrap=True, justify="right")
+        unit = self.rows[0].plan.budget.unit if self.rows else "step"
+        # Wide enough for most numbers, so that columns do not move.
+        widths = {"Seed": 4, f"{unit.title()}s": 13, "Loss": 5, "FID": 6, "ETA": 5}
+        for name, least in widths.items():
+            table.add_column(name, no_wrap=True, justify="right", min_width=least)
         table.add_column("", no_wrap=True, ratio=2)
         for row in shown:
             table.add_row(*(Text(one_line(cell), overflow="ellipsis") for cell in row.cells()))

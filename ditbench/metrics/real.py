@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,11 +40,15 @@ def real_statistics(
     if path is None:
         return compute_statistics(dataset.images, extractor, device, passed=passed)
     key = {"dataset": dataset.digest, "extractor": extractor.digest, "revision": str(REVISION)}
-    with one_at_a_time(path.with_suffix(".lock")):  # the other processes then read the cache
-        if cached := read_tensors(path, key):
+    # The processes that wait here then read the cache.
+    with one_at_a_time(path.with_suffix(".lock")) if extractor.world.first else nullcontext():
+        cached = read_tensors(path, key)
+        # Either all processes of the world compute them together, or none does.
+        if extractor.world.all(cached is not None) and cached is not None:
             return RealStatistics(int(cached.pop("count")), **cached)
         statistics = compute_statistics(dataset.images, extractor, device, passed=passed)
-        write_tensors(path, key, {**vars(statistics), "count": torch.tensor(statistics.count)})
+        if extractor.world.first:
+            write_tensors(path, key, {**vars(statistics), "count": torch.tensor(statistics.count)})
     return statistics
 
 
