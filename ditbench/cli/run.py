@@ -29,11 +29,13 @@ from ditbench.cli.training import (
     parse_workers,
     print_forecast,
     remark_on_classes,
+    workers_for,
 )
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.rundir import PLANNED_SEEDS, TUNING
 
 if TYPE_CHECKING:
+    from ditbench.launch.pool import Workers
     from ditbench.runs.plan import Plan, Task
 
 TUNED = "tuned"  # as a value of --lr
@@ -98,7 +100,7 @@ def run(
     planned = _planned(planned_seeds, len(seed_list or [0]))
     rate = None if lr is None or lr == TUNED else parse_rate(lr)
     jobs = parse_launcher(launcher, slurm, options.device)
-    workers = parse_workers(options.workers, launcher)
+    parse_workers(options.workers, launcher)  # before anything else is read
     base = options.configure({"train.lr": rate})
     base, device = jobs.place(base) if jobs else options.place(base)
     check_out(out, base)
@@ -120,12 +122,14 @@ def run(
         plans = the_run(task, plans)
     if jobs:
         jobs.launch(plans, out, say, dry_run=dry_run, as_json=as_json)
-    elif dry_run:
+        return
+    workers = workers_for(plans, options)
+    if dry_run:
         print_forecast(plans, workers, as_json=as_json, quiet=quiet)
-    else:
-        plans = in_processes(plans, options)
-        quiet = quiet or not plans[0].world.first
-        _execute(plans, workers, progress(quiet=quiet), as_json=as_json, quiet=quiet)
+        return
+    plans = in_processes(plans, options, len(workers))
+    quiet = quiet or not plans[0].world.first
+    _execute(plans, workers, progress(quiet=quiet), as_json=as_json, quiet=quiet)
 
 
 def _planned(text: str | None, seeds: int) -> int:
@@ -161,29 +165,28 @@ def _plan_tuned(tasks: list[Task], out: Path, say: Callable[[str], None]) -> lis
 
 def _execute(
     plans: list[Plan],
-    workers: int | None,
+    workers: Workers,
     say: Callable[[str], None],
     *,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    from ditbench.launch.pool import environments
     from ditbench.runs.progress import sentence
     from ditbench.runs.ready import check_ready
 
     left = [plan for plan in plans if not plan.directory.is_complete()]
-    pool = environments(workers, len(left), plans[0].device)
     remark_on_classes(left)
     if len(plans) > 1:
         complete = len(plans) - len(left)
-        say(f"{len(plans)} runs: {complete} complete (skipped), {len(left)} to go{at_a_time(pool)}")
+        to_go = f"{len(left)} to go{at_a_time(workers)}"
+        say(f"{len(plans)} runs: {complete} complete (skipped), {to_go}")
     if compiled := dict.fromkeys(plan.config.block for plan in left if plan.backend.compiles):
         say(f"compiling {', '.join(compiled)}: tens of seconds before training")
     check_ready(plans)
     results: list[dict[str, Any]] = []
     failed: list[tuple[Plan, DitbenchError]] = []
     try:
-        with executing(plans, pool, quiet=quiet) as (shown, outcomes):
+        with executing(plans, workers, quiet=quiet) as (shown, outcomes):
             for plan, outcome in outcomes:
                 if isinstance(outcome, DitbenchError):
                     if len(plans) > 1:

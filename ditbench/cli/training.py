@@ -24,8 +24,9 @@ from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import rich_table
 
 if TYPE_CHECKING:
+    from ditbench.cli.run_options import Training
     from ditbench.config import RunConfig
-    from ditbench.launch.pool import Environment, Outcome
+    from ditbench.launch.pool import Outcome, Workers
     from ditbench.runs.plan import Plan
     from ditbench.runs.progress import Reporter
     from ditbench.training.stop import StopRequest
@@ -89,22 +90,28 @@ def parse_workers(text: str | None, launcher: str = "local") -> int | None:
     return None if text is None else parse_count(text, "--workers")
 
 
-def at_a_time(workers: Sequence[Environment]) -> str:
+def workers_for(plans: Sequence[Plan], options: Training) -> Workers:
+    """The workers for the runs that are left."""
+    from ditbench.launch.pool import choose_workers
+
+    left = [plan for plan in plans if not plan.directory.is_complete()]
+    number = parse_workers(options.workers)
+    return choose_workers(number, len(left), plans[0].device, options.gpus)
+
+
+def at_a_time(workers: Workers) -> str:
     """`, 4 at a time`; empty for one after the other."""
     return f", {len(workers)} at a time" if len(workers) > 1 else ""
 
 
-def print_forecast(plans: list[Plan], workers: int | None, *, as_json: bool, quiet: bool) -> None:
+def print_forecast(plans: list[Plan], workers: Workers, *, as_json: bool, quiet: bool) -> None:
     """Print what would be run, and how long it would take. Nothing is written."""
     import torch
 
-    from ditbench.launch.pool import environments
     from ditbench.runs.calibrate import forecast
 
-    left = [plan for plan in plans if not plan.directory.is_complete()]
-    pool = environments(workers, len(left), plans[0].device)
-    if len(pool) > 1 and plans[0].device.type == "cpu":  # as a worker will have
-        torch.set_num_threads(int(pool[0]["OMP_NUM_THREADS"]))
+    if len(workers) > 1 and plans[0].device.type == "cpu":  # as a worker will have
+        torch.set_num_threads(int(workers.environments[0]["OMP_NUM_THREADS"]))
     rows = list(forecast(plans, progress(quiet=quiet)))
     if as_json:
         echo(json.dumps(rows, indent=2))
@@ -124,7 +131,7 @@ def print_forecast(plans: list[Plan], workers: int | None, *, as_json: bool, qui
     alike = {key for key in ("lr", "model") if len({row[key] for row in rows}) == 1}
     columns = [column for column in _FORECAST if column.name not in alike]
     print_rich(rich_table([_in_words(row) for row in rows], columns, title))
-    print_sentence(_total(rows, len(pool)))
+    print_sentence(_total(rows, len(workers)))
 
 
 def _total(rows: Sequence[Mapping[str, Any]], workers: int) -> str:
@@ -163,7 +170,7 @@ def _ends(marks: list[float], write: Callable[[float], str]) -> str:
 
 @contextmanager
 def executing(
-    plans: Sequence[Plan], workers: Sequence[Environment], *, quiet: bool
+    plans: Sequence[Plan], workers: Workers, *, quiet: bool
 ) -> Iterator[tuple[Reporter, Iterator[Outcome]]]:
     """Execute runs in this process, or in workers if there are several.
 

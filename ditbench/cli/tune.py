@@ -24,15 +24,16 @@ from ditbench.cli.training import (
     at_a_time,
     check_out,
     executing,
-    parse_workers,
     print_forecast,
     remark_on_classes,
+    workers_for,
 )
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.render import format_of
 from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
+    from ditbench.launch.pool import Workers
     from ditbench.report.tuning import Sweep
     from ditbench.runs.plan import Plan
 
@@ -74,7 +75,6 @@ def tune(
     chosen = format_of(output, "json" if as_json else format)
     blocks, rates = parse_blocks(block), parse_rates(lr)
     seed_list = parse_seeds(seeds, FIRST_SEED)
-    workers = parse_workers(options.workers)
     base, device = options.place(options.configure())
     check_out(out, base)
 
@@ -86,6 +86,7 @@ def tune(
         base, blocks, out, device, rates=rates, seeds=seed_list, fraction=budget_fraction,
         match=options.match, say=progress(quiet=quiet),
     )  # fmt: skip
+    workers = workers_for(plans, options)
     if dry_run:
         print_forecast(plans, workers, as_json=as_json, quiet=quiet)
         return
@@ -93,7 +94,7 @@ def tune(
         from ditbench.runs.ready import check_writable
 
         check_writable(output)
-    plans = in_processes(plans, options)
+    plans = in_processes(plans, options, len(workers))
     first = plans[0].world.first
     failed = _execute(plans, workers, quiet=quiet or not first)
     if not first:
@@ -109,24 +110,22 @@ def tune(
     _check_chosen(plans, sweeps, failed)
 
 
-def _execute(plans: Sequence[Plan], workers: int | None, *, quiet: bool) -> list[Plan]:
+def _execute(plans: Sequence[Plan], workers: Workers, *, quiet: bool) -> list[Plan]:
     """Execute the runs that are left; returns those that failed without diverging."""
-    from ditbench.launch.pool import environments
     from ditbench.runs.ready import check_ready
     from ditbench.runs.sweep import has_diverged
 
     diverged = [plan for plan in plans if has_diverged(plan)]
     left = [plan for plan in plans if plan not in diverged and not plan.directory.is_complete()]
-    pool = environments(workers, len(left), plans[0].device)
     remark_on_classes(left)
     complete = len(plans) - len(diverged) - len(left)
     progress(quiet=quiet)(
         f"{len(plans)} runs: {complete} complete and {len(diverged)} diverged (skipped), "
-        f"{len(left)} to go{at_a_time(pool)}"
+        f"{len(left)} to go{at_a_time(workers)}"
     )
     check_ready(left)
     failed = []
-    with executing(left, pool, quiet=quiet) as (shown, outcomes):
+    with executing(left, workers, quiet=quiet) as (shown, outcomes):
         for plan, outcome in outcomes:
             if isinstance(outcome, DitbenchError):
                 shown.failed(plan, outcome)

@@ -9,6 +9,7 @@ import sys
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +31,24 @@ Outcome = tuple["Plan", "dict[str, Any] | DitbenchError"]
 Environment = Mapping[str, str]
 
 
-def environments(
-    workers: int | None, runs: int, device: torch.device, gpus: int = 1
-) -> list[Environment]:
-    """The variables of each worker: its GPUs, and its share of the threads.
+@dataclass(frozen=True)
+class Workers:
+    """The worker processes of a command. A single one is the command's own process.
 
-    There are no more workers than runs. A single one needs no process of its own.
+    Attributes:
+        environments: the variables of each: its GPUs, and its share of the threads.
+        gpus: how many compute each run together.
+    """
+
+    environments: Sequence[Environment]
+    gpus: int = 1
+
+    def __len__(self) -> int:
+        return len(self.environments)
+
+
+def choose_workers(workers: int | None, runs: int, device: torch.device, gpus: int = 1) -> Workers:
+    """The workers for so many runs, of which there are no more than runs.
 
     Args:
         workers: how many; None is as many as there are GPUs for, and 1 on a CPU.
@@ -46,7 +59,9 @@ def environments(
     Raises:
         DitbenchError: there are too few GPUs.
     """
-    places = [] if launched() else _visible(device)
+    if launched():  # the processes of all workers
+        return Workers([{}], gpus)
+    places = _visible(device)
     most = max(1, len(places) // gpus)
     if places and workers is not None and workers > most:
         raise DitbenchError(
@@ -56,12 +71,14 @@ def environments(
         )
     workers = max(1, min(workers or most, runs))
     # A user may set the number of threads per run.
-    threads = os.environ.get("OMP_NUM_THREADS") or max(1, torch.get_num_threads() // workers)
+    share = max(1, torch.get_num_threads() // (workers * gpus))
+    threads = os.environ.get("OMP_NUM_THREADS") or share
     common = {"OMP_NUM_THREADS": str(threads)}
     if not places:
-        return [common] * workers
+        return Workers([common] * workers, gpus)
     of_worker = [places[gpus * number : gpus * (number + 1)] for number in range(workers)]
-    return [common | {"CUDA_VISIBLE_DEVICES": ",".join(each)} for each in of_worker]
+    variables = [common | {"CUDA_VISIBLE_DEVICES": ",".join(each)} for each in of_worker]
+    return Workers(variables, gpus)
 
 
 def _visible(device: torch.device) -> list[str]:
@@ -91,7 +108,7 @@ def execute_at_once(
     plans: Sequence[Plan],
     reporter: Reporter,
     stop: StopRequest,
-    workers: Sequence[Environment],
+    workers: Workers,
 ) -> Generator[Outcome]:
     """Train and evaluate runs in worker processes, the longest first; yields each when it ends.
 
@@ -107,8 +124,9 @@ def execute_at_once(
         else:
             left.append(plan)
     if left and left[0].device.type == "cpu":
-        left = [plan.with_notes({SHARED_CPU: len(workers)}) for plan in left]
-    yield from _Pool(left, reporter, stop).outcomes(workers)
+        at_a_time = min(len(workers), len(left))
+        left = [plan.with_notes({SHARED_CPU: at_a_time}) for plan in left]
+    yield from _Pool(left, reporter, stop, workers).outcomes()
 
 
 class _Worker:
@@ -117,12 +135,12 @@ class _Worker:
     plan: Plan
     reporter: Reporter
 
-    def __init__(self, environment: Environment, device: str) -> None:
+    def __init__(self, environment: Environment, device: str, gpus: int) -> None:
         self.environment = environment
         # Neither torch's threads nor CUDA survive a fork.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=work, args=(theirs, device))
+        self.process = context.Process(target=work, args=(theirs, device, gpus))
         with _inherited(environment):
             self.process.start()
         theirs.close()
@@ -174,17 +192,19 @@ class _Worker:
 class _Pool:
     """Workers, and the runs that wait for one."""
 
-    def __init__(self, plans: Sequence[Plan], reporter: Reporter, stop: StopRequest) -> None:
+    def __init__(
+        self, plans: Sequence[Plan], reporter: Reporter, stop: StopRequest, workers: Workers
+    ) -> None:
         self.waiting = deque(sorted(plans, key=work_of, reverse=True))
-        self.reporter, self.stop = reporter, stop
+        self.reporter, self.stop, self.places = reporter, stop, workers
         self.workers: dict[Any, _Worker] = {}  # by connection
         self.stopping = self.unfinished = False
 
-    def outcomes(self, environments: Sequence[Environment]) -> Iterator[Outcome]:
+    def outcomes(self) -> Iterator[Outcome]:
         """Execute all runs; see `execute_at_once`."""
         self.stop.check()
         try:
-            for environment in environments:
+            for environment in self.places.environments:
                 self._start(environment)
             while self.workers:
                 for connection in wait(list(self.workers), GLANCE):
@@ -200,7 +220,7 @@ class _Pool:
     def _start(self, environment: Environment) -> None:
         """Start a worker if a run waits for one."""
         if self.waiting:
-            worker = _Worker(environment, self.waiting[0].device.type)
+            worker = _Worker(environment, self.waiting[0].device.type, self.places.gpus)
             self.workers[worker.connection] = worker
             self._give(worker)
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from ditbench.cli import app
 from ditbench.errors import DitbenchError
-from ditbench.launch.pool import environments, execute_at_once, work_of
+from ditbench.launch.pool import Workers, choose_workers, execute_at_once, work_of
 from ditbench.runs.lock import is_held
 from ditbench.training.checkpoint import read_checkpoint
 from ditbench.training.stop import Stopped, StopRequest
@@ -42,7 +42,7 @@ def gpus(monkeypatch):
 
 
 def visible(*arguments):
-    return [each["CUDA_VISIBLE_DEVICES"] for each in environments(*arguments)]
+    return [each["CUDA_VISIBLE_DEVICES"] for each in choose_workers(*arguments).environments]
 
 
 @pytest.mark.parametrize(
@@ -65,19 +65,19 @@ def test_each_worker_has_gpus_of_its_own(gpus, count, names, workers, device, pe
 def test_more_workers_than_gpus_are_refused(gpus):
     gpus(2)
     with pytest.raises(DitbenchError, match="--workers 3 needs 3 GPUs, and there are 2") as raised:
-        environments(3, 12, torch.device("cuda"))
+        choose_workers(3, 12, torch.device("cuda"))
     assert raised.value.hint.startswith("pass --workers 2")
 
 
 def test_workers_divide_the_threads_unless_the_user_has_set_them(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    assert environments(None, 12, CPU) == [{"OMP_NUM_THREADS": "8"}]
-    assert environments(3, 12, CPU) == [{"OMP_NUM_THREADS": "2"}] * 3
-    assert environments(9, 12, CPU) == [{"OMP_NUM_THREADS": "1"}] * 9
-    assert environments(3, 2, CPU) == [{"OMP_NUM_THREADS": "4"}] * 2  # two runs
+    assert choose_workers(None, 12, CPU).environments == [{"OMP_NUM_THREADS": "8"}]
+    assert choose_workers(3, 12, CPU).environments == [{"OMP_NUM_THREADS": "2"}] * 3
+    assert choose_workers(9, 12, CPU).environments == [{"OMP_NUM_THREADS": "1"}] * 9
+    assert choose_workers(3, 2, CPU).environments == [{"OMP_NUM_THREADS": "4"}] * 2  # two runs
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    assert environments(3, 12, CPU) == [{"OMP_NUM_THREADS": "5"}] * 3
+    assert choose_workers(3, 12, CPU).environments == [{"OMP_NUM_THREADS": "5"}] * 3
 
 
 def test_the_work_of_a_run_grows_with_steps_evaluations_and_the_cost_of_its_block(make_plan):
@@ -130,6 +130,21 @@ def test_runs_of_two_workers_equal_those_of_one(cli, tmp_path):
 @pytest.mark.slow
 def test_the_four_blocks_of_the_paper_by_two_workers_equal_serial_ones(cli, tmp_path):
     compare_with_serial(cli, tmp_path, "paper", "3", 600)
+
+
+@pytest.mark.slow
+def test_runs_at_a_time_by_several_processes_each_equal_those_of_one(cli, tmp_path):
+    sweep = ("run", "--block", "adaln,none", *TINY, "--steps", 20, "--out")
+    assert cli(*sweep, tmp_path / "serial").exit_code == 0
+    result = cli(*sweep, tmp_path / "pool", "--workers", 2, "--gpus", 2)
+    assert result.exit_code == 0, result.stderr
+    for name, run in runs(tmp_path / "serial").items():
+        alone, together = (contents(run), contents(tmp_path / "pool" / name))
+        assert together["env.json"]["world_size"] == 2
+        losses = [[float(row["loss"]) for row in each["train.csv"]] for each in (alone, together)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+        fids = [float(each["eval.csv"][-1]["fid_40"]) for each in (alone, together)]
+        assert fids[0] == pytest.approx(fids[1], rel=1e-3)
 
 
 OWN = """import multiprocessing
@@ -195,7 +210,7 @@ def test_a_stop_saves_all_runs_and_begins_no_other(make_plan, tmp_path):
                 stop.number = signal.SIGINT
 
     with pytest.raises(Stopped) as stopped:
-        list(execute_at_once(plans, Shown(), stop, [ENVIRONMENT] * 2))
+        list(execute_at_once(plans, Shown(), stop, Workers([ENVIRONMENT] * 2)))
     assert stopped.value.number == signal.SIGINT
     for plan in plans:
         started = plan.config.seed in logged
@@ -208,11 +223,15 @@ def test_a_stop_saves_all_runs_and_begins_no_other(make_plan, tmp_path):
 # The whole command
 
 
-@pytest.fixture
-def started(tmp_path):
-    """A command with two runs at a time, in a process group of its own, once both have trained."""
+@pytest.fixture(params=["1", "2"])
+def started(request, tmp_path):
+    """A command with two runs at a time, in a process group of its own, once both have trained.
+
+    Each run has one process or two.
+    """
     sweep = ["run", "--block", "adaln,none", "--seeds", "2", *TINY, "--steps", "100k"]
-    command = [sys.executable, "-m", "ditbench", *sweep, "--out", tmp_path, "--workers", "2"]
+    command = [sys.executable, "-m", "ditbench", *sweep, "--out", tmp_path]
+    command += ["--workers", "2", "--gpus", request.param]
     with subprocess.Popen(
         command, start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
