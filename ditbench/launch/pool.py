@@ -126,6 +126,8 @@ def execute_at_once(
     if left and left[0].device.type == "cpu":
         at_a_time = min(len(workers), len(left))
         left = [plan.with_notes({SHARED_CPU: at_a_time}) for plan in left]
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()  # a worker has the same GPU
     yield from _Pool(left, reporter, stop, workers).outcomes()
 
 

@@ -13,7 +13,7 @@ from recorder import Recorder
 from slurm_daemons import wait_until
 from typer.testing import CliRunner
 
-from ditbench.cli import app
+from ditbench.cli import app, training
 from ditbench.errors import DitbenchError
 from ditbench.launch.pool import Workers, choose_workers, execute_at_once, work_of
 from ditbench.runs.lock import is_held
@@ -39,6 +39,12 @@ def gpus(monkeypatch):
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", names)
 
     return have
+
+
+@pytest.fixture
+def cli():
+    """Call `ditbench` with arguments."""
+    return lambda *arguments: CliRunner().invoke(app, [str(part) for part in arguments])
 
 
 def visible(*arguments):
@@ -90,13 +96,38 @@ def test_the_work_of_a_run_grows_with_steps_evaluations_and_the_cost_of_its_bloc
     assert work_of(make_plan(budget__seconds=5.0)) == pytest.approx(evaluations)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--workers", "0"), "--workers '0' is not a whole number above 0"),
+        (("--workers", "2", "--launcher", "slurm"), "--workers and --launcher slurm are given"),
+    ],
+)
+def test_wrong_numbers_of_workers_are_usage_errors(cli, tmp_path, options, message):
+    result = cli("run", "--block", "adaln", *TINY, "--out", tmp_path / "results", *options)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {message}")
+
+
+def test_a_forecast_gives_the_time_of_all_workers(cli, tmp_path, monkeypatch):
+    rows = [{"complete": False, "expected_total_seconds": each} for each in (60, 240, 120, 180)]
+    assert training._total(rows, 1).startswith("About 10m for 4 runs, by")
+    # The longest first: 240 + 60 and 180 + 120 seconds.
+    assert training._total(rows, 2).startswith("About 5m for 4 runs, 2 at a time, by")
+    rows.append({"complete": True, "expected_total_seconds": None})
+    assert training._total(rows, 4).startswith("About 4m for 4 runs, 4 at a time; 1 complete, by")
+    # Calibration has the threads of a worker.
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    threads = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    sweep = ("run", "--block", "none", "--seeds", "2", *TINY, "--steps", 4, "--out", tmp_path)
+    result = cli(*sweep, "--workers", 3, "--dry-run")
+    assert "for 2 runs, 2 at a time" in result.stdout
+    assert threads == [3]
+
+
 # The runs
-
-
-@pytest.fixture
-def cli():
-    """Call `ditbench` with arguments."""
-    return lambda *arguments: CliRunner().invoke(app, [str(part) for part in arguments])
 
 
 def compare_with_serial(cli, tmp_path, blocks, seeds, steps):
@@ -130,6 +161,16 @@ def test_runs_of_two_workers_equal_those_of_one(cli, tmp_path):
 @pytest.mark.slow
 def test_the_four_blocks_of_the_paper_by_two_workers_equal_serial_ones(cli, tmp_path):
     compare_with_serial(cli, tmp_path, "paper", "3", 600)
+
+
+@pytest.mark.slow
+def test_a_sweep_of_rates_by_two_workers_chooses_as_one_does(cli, tmp_path):
+    sweep = ("tune", "--block", "adaln,none", "--lr", "1e-3,1e9", *TINY, "--steps", 40, "--json")
+    found = [cli(*sweep, "--out", tmp_path / name, "--workers", name) for name in ("1", "2")]
+    assert [each.exit_code for each in found] == [0, 0], found[1].stderr
+    assert found[0].stdout == found[1].stdout
+    for label in ("adaln lr 1e+09 seed 1000", "none lr 1e+09 seed 1000"):
+        assert f"failed: {label}: diverged" in found[1].stderr
 
 
 @pytest.mark.slow
