@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 import torch
@@ -130,8 +131,8 @@ def test_a_forecast_gives_the_time_of_all_workers(cli, tmp_path, monkeypatch):
 # The runs
 
 
-def compare_with_serial(cli, tmp_path, blocks, seeds, steps):
-    sweep = ("run", "--block", blocks, "--seeds", seeds, *TINY, "--steps", steps, "--out")
+def compare_with_serial(cli, tmp_path, *sweep):
+    sweep = ("run", *sweep, "--out")
     at_once = cli(*sweep, tmp_path / "pool", "--workers", 2, "--json")
     assert at_once.exit_code == 0, at_once.stderr
     serial = cli(*sweep, tmp_path / "serial", "--json")
@@ -143,7 +144,9 @@ def compare_with_serial(cli, tmp_path, blocks, seeds, steps):
 
 
 def test_runs_of_two_workers_equal_those_of_one(cli, tmp_path):
-    at_once, serial = compare_with_serial(cli, tmp_path, "adaln,none", "2", 20)
+    at_once, serial = compare_with_serial(
+        cli, tmp_path, "--block", "adaln,none", "--seeds", "2", *TINY, "--steps", 20
+    )
     lines = at_once.stderr.splitlines()
     assert lines[0] == "4 runs: 0 complete (skipped), 4 to go, 2 at a time"
     for label in ("adaln seed 0", "adaln seed 1", "none seed 0", "none seed 1"):
@@ -159,8 +162,10 @@ def test_runs_of_two_workers_equal_those_of_one(cli, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_four_blocks_of_the_paper_by_two_workers_equal_serial_ones(cli, tmp_path):
-    compare_with_serial(cli, tmp_path, "paper", "3", 600)
+def test_the_digits_preset_by_two_workers_equals_serial_runs(cli, tmp_path):
+    few = ("--steps", "60", "--set", "eval.points=2", "--set", "eval.samples=200")
+    sweep = ("--block", "paper", "--seeds", "3", "--preset", "digits", "--device", "cpu", *few)
+    compare_with_serial(cli, tmp_path, *sweep, "--set", "eval.sampling_steps=5")
 
 
 @pytest.mark.slow
@@ -264,22 +269,33 @@ def test_a_stop_saves_all_runs_and_begins_no_other(make_plan, tmp_path):
 # The whole command
 
 
-@pytest.fixture(params=["1", "2"])
-def started(request, tmp_path):
-    """A command with two runs at a time, in a process group of its own, once both have trained.
+@pytest.fixture
+def start(tmp_path):
+    """Start a command with two runs at a time, each of so many processes; wait for their steps.
 
-    Each run has one process or two.
+    It has a process group of its own.
     """
     sweep = ["run", "--block", "adaln,none", "--seeds", "2", *TINY, "--steps", "100k"]
-    command = [sys.executable, "-m", "ditbench", *sweep, "--out", tmp_path]
-    command += ["--workers", "2", "--gpus", request.param]
-    with subprocess.Popen(
-        command, start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        wait_until(lambda: len(list(tmp_path.rglob("train.csv"))) == 2)
-        yield process
-        if process.poll() is None:
+    command = [sys.executable, "-m", "ditbench", *sweep, "--out", tmp_path, "--workers", "2"]
+    processes = []
+
+    def call(gpus):
+        process = subprocess.Popen(
+            [*command, "--gpus", str(gpus)],
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        wait_until(lambda: len(list(tmp_path.rglob("train.csv"))) == 2, 300)
+        return process
+
+    yield call
+    for process in processes:
+        with suppress(ProcessLookupError):  # also what outlived the command
             os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def saved(out):
@@ -290,19 +306,21 @@ def saved(out):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("send", [os.kill, os.killpg])
+@pytest.mark.parametrize(("send", "gpus"), [(os.kill, 1), (os.killpg, 2)])
 def test_a_signal_to_the_command_or_to_all_its_processes_saves_all(
-    started, tmp_path, number, code, send
+    start, tmp_path, number, code, send, gpus
 ):
-    send(started.pid, number)
-    stdout, stderr = started.communicate(timeout=120)
-    assert (started.returncode, stdout) == (code, "")
+    command = start(gpus)
+    send(command.pid, number)
+    stdout, stderr = command.communicate(timeout=300)
+    assert (command.returncode, stdout) == (code, "")
     assert stderr.splitlines()[-1].startswith("interrupted, saved; to resume: ")
     assert "failed" not in stderr
     assert len(saved(tmp_path)) == 2
 
 
 @pytest.mark.slow
-def test_runs_of_a_command_that_is_killed_are_saved(started, tmp_path):
-    started.kill()
-    wait_until(lambda: len(saved(tmp_path)) == 2)
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_runs_of_a_command_that_is_killed_are_saved(start, tmp_path, gpus):
+    start(gpus).kill()
+    wait_until(lambda: len(saved(tmp_path)) == 2, 300)
