@@ -131,6 +131,14 @@ class RunDirectory:
             _remove(path)
         self.describe(*description)
 
+    def copy_tables(self, parent: RunDirectory) -> None:
+        """Begin with the rows of train.csv and eval.csv and the sample grids of a parent."""
+        self._check_exists()
+        grids = [path.name for path in parent.path.glob("samples/step-*.png")]
+        for name in ("train.csv", "eval.csv", *(f"samples/{grid}" for grid in grids)):
+            content = (parent.path / name).read_bytes()
+            write_atomically(self.path / name, lambda file, content=content: file.write(content))
+
     def append_train(self, row: Mapping[str, Any]) -> None:
         """Add a row to the training log."""
         self._check_exists()
