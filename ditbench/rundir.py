@@ -136,8 +136,7 @@ class RunDirectory:
         self._check_exists()
         grids = [path.name for path in parent.path.glob("samples/step-*.png")]
         for name in ("train.csv", "eval.csv", *(f"samples/{grid}" for grid in grids)):
-            content = (parent.path / name).read_bytes()
-            write_atomically(self.path / name, lambda file, content=content: file.write(content))
+            _copy(parent.path / name, self.path / name)
 
     def append_train(self, row: Mapping[str, Any]) -> None:
         """Add a row to the training log."""
@@ -259,6 +258,11 @@ class RunDirectory:
             for path in self.recorded
             if path.is_file()
         }
+
+
+def _copy(source: Path, target: Path) -> None:
+    content = source.read_bytes()
+    write_atomically(target, lambda file: file.write(content))
 
 
 def _remove(path: Path) -> None:

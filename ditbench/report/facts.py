@@ -44,7 +44,8 @@ _FEATURES = ("metrics.features", "metrics.inception_weights")
 FACTS = (
     # Which run. The options, the source and the parent of a block's run belong to the block.
     Fact("preset", "str", "result", keys=("preset",)),
-    Fact("block", "str", "result", keys=("block", "options.", "strategy.", "parent."), title="Block"),
+    Fact("block", "str", "result", keys=("block", "options.", "strategy.", "parent."),
+         title="Block"),
     Fact("seed", "int64", "result", keys=("seed",)),
     Fact("fingerprint", "str", "result"),
     Fact("path"),

@@ -28,8 +28,8 @@ from ditbench.plugins.lookup import (
 )
 from ditbench.rundir import SWEEP, RunDirectory
 from ditbench.runs.environment import device_name, resolve_precision
-from ditbench.runs.parent import origin_of
 from ditbench.runs.labels import check_classes, resolve_labels
+from ditbench.runs.parent import origin_of
 from ditbench.training.backend import BACKENDS, PLAIN_BACKEND, Backend, choose
 from ditbench.training.budget import REHEARSAL, Budget, create_budget
 from ditbench.training.graph import WARM_UP
