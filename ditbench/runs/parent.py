@@ -1,8 +1,8 @@
 """Training longer: a run that continues a finished one, its parent.
 
-The child is a run of its own, in a directory of its own. Its tables and sample grids begin with those
-of the parent, and its steps, images, compute and seconds include the parent's: curves and tables show
-what a run shows that was trained so long at once.
+The child is a run in a directory of its own. Its tables and sample grids begin with those of the
+parent, and its steps, images, compute and seconds include the parent's: curves and tables show what
+they show of a run that was trained so long at once.
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ def child_of(parent: RunDirectory, steps: int) -> RunConfig:
             f"{path} is not complete", "resume it first: the command that began it, once more"
         )
     result = parent.read_result()
-    parent.check_recorded(result)
+    try:
+        parent.check_recorded(result)
+    except DitbenchError as error:
+        raise DitbenchError(f"{path}: {error.message}", "restore the file") from error
     config, done = validate(read_toml(parent.config)), result["steps"]
     if config.budget.seconds is not None:
         raise DitbenchError(
@@ -85,7 +88,7 @@ def notes_of(parent: RunDirectory, config: RunConfig) -> dict[str, Any]:
 
 
 def origin_of(config: RunConfig, directory: RunDirectory) -> RunDirectory:
-    """The directory that a run starts from: its own, or before its first checkpoint its parent's."""
+    """The directory that a run starts from: its parent's before its first checkpoint, or its own."""
     if directory.checkpoints or config.parent.path is None:
         return directory
     return RunDirectory(config.parent.path)

@@ -73,7 +73,8 @@ OTHER = {
 PARENT = ("parent.fingerprint", "parent.steps", "parent.points")
 OTHER_BUDGETS = ("budget.flops", "budget.seconds")
 LABELS = {"preset", "seed", "data.path", "metrics.inception_weights", "strategy.location",
-          "train.backend", "metrics.extra", "metrics.also", "eval.draws", "parent.path"}  # fmt: skip
+          "train.backend", "metrics.extra", "metrics.also", "eval.draws",
+          "parent.path"}  # fmt: skip
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)
 shares = st.floats(0, 1)

@@ -1,4 +1,4 @@
-"""Training longer: a child equals a run that was trained so long at once, and needs its parent once."""
+"""Training longer: a child equals a run that was trained so long at once."""
 
 from __future__ import annotations
 
