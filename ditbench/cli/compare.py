@@ -29,7 +29,7 @@ _instead = partial(option, rich_help_panel="Instead of a comparison")
 
 
 def compare(
-    directory: Results = None,
+    directories: Results = None,
     block: Only = None,
     baseline: Annotated[
         str | None,
@@ -70,7 +70,7 @@ def compare(
         "--force": force or None,
     }  # fmt: skip
     if diff is not None:
-        only = {"a directory": directory, "--block": block, "--together": together or None}
+        only = {"a directory": directories or None, "--block": block, "--together": together or None}
         _refuse("--diff", {**only, "--plan": plan or None, **unused})
         from ditbench.report.reading.results import diff_runs
 
@@ -87,7 +87,7 @@ def compare(
 
     chosen = format_of(output, format)
     gate = parse_gate(fail_if) if fail_if is not None else None
-    runs = load_runs(directory, block)
+    runs = load_runs(directories, block)
     if together or force:
         try:
             comparisons = [compare_runs(runs, baseline, target_fid=target_fid, force=force)]

@@ -32,10 +32,10 @@ BLOCKS = (
 )
 Blocks = Annotated[str, option("NAMES", BLOCKS)]
 Results = Annotated[
-    Path | None,
+    list[Path] | None,
     typer.Argument(
         metavar="DIR",
-        help="A directory that contains runs, at any depth. Default: `results`, or the reference "
+        help="Directories that contain runs, at any depth. Default: `results`, or the reference "
         "runs that come with ditbench.",
     ),
 ]

@@ -88,7 +88,7 @@ def notes_of(parent: RunDirectory, config: RunConfig) -> dict[str, Any]:
 
 
 def origin_of(config: RunConfig, directory: RunDirectory) -> RunDirectory:
-    """The directory that a run starts from: its parent's before its first checkpoint, or its own."""
+    """The directory that a run starts from: its parent's before its first checkpoint."""
     if directory.checkpoints or config.parent.path is None:
         return directory
     return RunDirectory(config.parent.path)

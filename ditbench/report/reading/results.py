@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # replace.
 REFERENCE = "reference"
 PILOT = "pilot"
+# How the reason begins why a run was left out that is the same as a newer one.
+DUPLICATE = "duplicate: "
 _HINT = "`ditbench run --block adaln-zero` makes one"
 
 
@@ -60,11 +62,13 @@ def _runs_below(root: Path) -> Iterator[Path]:
             yield Path(place)
 
 
-def load_results(path: str | Path, blocks: str | Iterable[str] | None = None) -> pd.DataFrame:
+def load_results(
+    path: str | Path | Iterable[str | Path], blocks: str | Iterable[str] | None = None
+) -> pd.DataFrame:
     """Read every complete run at or below a directory, except for learning-rate sweeps below it.
 
     Args:
-        path: a results directory, or one run directory.
+        path: a results directory, one run directory, or several of them.
         blocks: names of blocks, or of groups of blocks such as `paper`; a text may hold several,
             separated by commas. None reads all.
 
@@ -79,13 +83,10 @@ def load_results(path: str | Path, blocks: str | Iterable[str] | None = None) ->
     """
     import pandas as pd
 
-    root = Path(path)
-    if not root.is_dir():
-        what = "is not a directory" if root.exists() else "does not exist"
-        raise DitbenchError(f"{root} {what}", _HINT)
+    roots = [Path(each) for each in ([path] if isinstance(path, str | Path) else path)]
     runs: list[Run] = []
     skipped: Skipped = []
-    for run in find_runs(root):
+    for run in _runs_in(roots):
         try:
             runs.append(read_run(run))
         except DitbenchError as error:
@@ -93,7 +94,8 @@ def load_results(path: str | Path, blocks: str | Iterable[str] | None = None) ->
     runs = _newest(runs, skipped)
     if not runs:
         why = f" ({len(skipped)} skipped; the first, {': '.join(skipped[0])})" if skipped else ""
-        raise DitbenchError(f"no complete run in {root}{why}", _HINT)
+        places = ", ".join(map(str, roots)) or "no directory"
+        raise DitbenchError(f"no complete run in {places}{why}", _HINT)
     _name_versions(runs)
     if blocks is not None:
         runs = _of_blocks(runs, blocks.split(",") if isinstance(blocks, str) else blocks)
@@ -103,6 +105,20 @@ def load_results(path: str | Path, blocks: str | Iterable[str] | None = None) ->
     frame = pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes)
     frame.attrs["skipped"] = skipped
     return frame
+
+
+def _runs_in(roots: Iterable[Path]) -> Iterator[RunDirectory]:
+    """The runs in several directories, each place once, although one may lie in another."""
+    seen: set[Path] = set()
+    for root in roots:
+        if not root.is_dir():
+            what = "is not a directory" if root.exists() else "does not exist"
+            raise DitbenchError(f"{root} {what}", _HINT)
+        for run in find_runs(root):
+            place = run.path.resolve()
+            if place not in seen:
+                seen.add(place)
+                yield run
 
 
 def metrics_of(texts: Iterable[str]) -> list[MetricFacts]:
@@ -149,7 +165,7 @@ def _newest(runs: list[Run], skipped: Skipped) -> list[Run]:
     for run in sorted(runs, key=lambda run: run[0]["written"]):
         key = (run[0]["block"], run[0]["seed"], run[0]["fingerprint"])
         if older := kept.get(key):
-            reason = f"duplicate: {run[0]['path']} is newer"
+            reason = f"{DUPLICATE}{run[0]['path']} is newer"
             skipped.append((one_line(older[0]["path"]), one_line(reason)))
         kept[key] = run
     return sorted(kept.values(), key=lambda run: run[0]["path"])
