@@ -70,7 +70,11 @@ def compare(
         "--force": force or None,
     }  # fmt: skip
     if diff is not None:
-        only = {"a directory": directories or None, "--block": block, "--together": together or None}
+        only = {
+            "a directory": directories or None,
+            "--block": block,
+            "--together": together or None,
+        }
         _refuse("--diff", {**only, "--plan": plan or None, **unused})
         from ditbench.report.reading.results import diff_runs
 

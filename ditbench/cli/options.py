@@ -52,6 +52,7 @@ Format = Annotated[
 Output = Annotated[
     Path | None, option("FILE", "Write to a file instead of stdout.", "--output", "-o")
 ]
+AsJson = Annotated[bool, option(None, "The same as --format json.", "--json")]
 DEVICES = "auto, cpu, cuda, cuda:1 ..."
 
 # torch's generators take a signed 64-bit seed.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ditbench.config import read_toml
 from ditbench.errors import DitbenchError, one_line, unknown_name
-from ditbench.files import read_json
+from ditbench.files import TEMPORARY, read_json
 from ditbench.models.registry import block_names, group_names
 from ditbench.report.facts import FACTS
 from ditbench.report.reading.metrics import FIRST_METRICS, MetricFacts
@@ -60,6 +60,8 @@ def _runs_below(root: Path) -> Iterator[Path]:
         if "config.toml" in files:
             directories[:] = [name for name in directories if name not in OWN_DIRECTORIES]
             yield Path(place)
+        # A run that `ditbench rm` was removing when it was killed.
+        directories[:] = [name for name in directories if not name.startswith(TEMPORARY)]
 
 
 def load_results(
@@ -177,7 +179,7 @@ def diff_runs(a: str | Path, b: str | Path) -> list[dict[str, Any]]:
     Rows of `source` (`config` or `environment`), `key` (dotted), and the values `a` and `b`; None
     if the run does not have the key. A DitbenchError for a directory that does not hold one run.
     """
-    first, second = _facts(a), _facts(b)
+    first, second = _facts(one_run(a)), _facts(one_run(b))
     rows = []
     for key in sorted(first.keys() | second.keys()):
         source, name = key.split(".", 1)
@@ -185,13 +187,17 @@ def diff_runs(a: str | Path, b: str | Path) -> list[dict[str, Any]]:
     return [row for row in rows if row["a"] != row["b"]]
 
 
-def _facts(place: str | Path) -> Row:
+def one_run(place: str | Path) -> RunDirectory:
+    """The run at or below a directory. A DitbenchError if that holds none or several."""
     runs = list(find_runs(Path(place)))
     if len(runs) != 1:
         what = f"holds {len(runs)} runs, not one" if runs else "is not a run directory"
         raise DitbenchError(
-            f"{place} {what}",
-            "name two run directories: --diff results/digits/adaln/seed0-... results/digits/...",
+            f"{place} {what}", "name a run directory, such as results/digits/adaln/seed0-..."
         )
-    config, environment = read_toml(runs[0].config), read_json(runs[0].environment)
+    return runs[0]
+
+
+def _facts(run: RunDirectory) -> Row:
+    config, environment = read_toml(run.config), read_json(run.environment)
     return flatten({"config": config, "environment": environment})

@@ -145,13 +145,16 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
 def _metric_column(
     metric: MetricFacts, comparison: Comparison, spread: str | None = None
 ) -> Column:
-    samples = comparison.group.get("samples") if metric.depends_on_samples else None
-    number = "" if samples is None else f"-{suffix(samples)}"
-    unit = f" ({metric.unit})" if metric.unit else ""
-    lower = metric.direction == "lower"
-    header = f"{metric.title}{number}{unit} {'↓' if lower else '↑'}"
-    best: Literal["low", "high"] = "low" if lower else "high"
+    header = metric_title(metric, comparison.group.get("samples"))
+    best: Literal["low", "high"] = "low" if metric.direction == "lower" else "high"
     return Column(metric.name, header, writer(metric.format), best, spread)
+
+
+def metric_title(metric: MetricFacts, samples: int | None) -> str:
+    """The title of a metric with its number of samples and its better end: `FID-2K ↓`."""
+    number = f"-{suffix(samples)}" if metric.depends_on_samples and samples is not None else ""
+    unit = f" ({metric.unit})" if metric.unit else ""
+    return f"{metric.title}{number}{unit} {'↓' if metric.direction == 'lower' else '↑'}"
 
 
 def _target_columns(target: float) -> tuple[Column, ...]:
