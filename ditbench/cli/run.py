@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli import continued
+from ditbench.cli.gpus import in_processes
 from ditbench.cli.options import (
     BLOCKS,
     how,
@@ -123,7 +124,8 @@ def run(
     tasks, notes = match_sizes(configs, resolve_all(configs, device), options.match, say)
     plans = _plan_tuned(tasks, out, say) if lr == TUNED else plan_tasks(tasks, out)
     plans = [plan.with_notes(own_notes | notes.get(plan.config.block, {})) for plan in plans]
-    continued.remark_on_shorter(plans, say)
+    if jobs or dry_run:
+        continued.remark_on_shorter(plans, say)
     if task is not None:
         plans = the_run(task, plans)
     if jobs:
@@ -131,7 +133,9 @@ def run(
     elif dry_run:
         print_forecast(plans, as_json=as_json, quiet=quiet)
     else:
-        _execute(plans, say, as_json=as_json, quiet=quiet)
+        plans = in_processes(plans, options)
+        quiet = quiet or not plans[0].world.first
+        _execute(plans, progress(quiet=quiet), as_json=as_json, quiet=quiet)
 
 
 def _planned(text: str | None, seeds: int) -> int:
@@ -172,6 +176,7 @@ def _execute(plans: list[Plan], say: Callable[[str], None], *, as_json: bool, qu
 
     left = [plan for plan in plans if not plan.directory.is_complete()]
     remark_on_classes(left)
+    continued.remark_on_shorter(left, say)
     if len(plans) > 1:
         complete = len(plans) - len(left)
         say(f"{len(plans)} runs: {complete} complete (skipped), {len(left)} to go")
@@ -181,7 +186,7 @@ def _execute(plans: list[Plan], say: Callable[[str], None], *, as_json: bool, qu
     results: list[dict[str, Any]] = []
     failed: list[tuple[Plan, DitbenchError]] = []
     try:
-        with interruptible() as stop, reporter(len(plans), quiet=quiet) as shown:
+        with interruptible(plans[0].world) as stop, reporter(len(plans), quiet=quiet) as shown:
             for plan, outcome in execute_each(plans, shown, stop):
                 if isinstance(outcome, DitbenchError):
                     if len(plans) > 1:

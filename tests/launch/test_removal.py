@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -149,7 +148,7 @@ def test_an_interrupted_removal_leaves_no_part_of_a_run(run, monkeypatch):
         remove(check_removable(run))
     monkeypatch.setattr(removal.shutil, "rmtree", original)
     assert list(find_runs(run.parents[1])) == []
-    assert len(os.listdir(run.parent)) == 1
+    assert len(list(run.parent.iterdir())) == 1
     shutil.copytree(whole, run)
     remove(check_removable(run))
     assert list(run.parent.iterdir()) == []
