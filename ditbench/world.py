@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -94,6 +94,17 @@ class World:
         """Whether the condition is true in every process."""
         return not self.most(not condition)
 
+    def add(self, numbers: Tensor) -> Callable[[], None]:
+        """Begin to replace numbers by their sum over processes; returns what waits for the end."""
+        with _peers():
+            work = dist.all_reduce(numbers, async_op=True)
+
+        def wait() -> None:
+            with _peers():
+                work.wait()
+
+        return wait
+
     def decided(self, value: T) -> T:
         """The value that process 0 passes, which can be pickled."""
         if self.alone:
@@ -157,13 +168,18 @@ class GradientSum:
 
     Args:
         weights: the parameters, in the same order in every process.
+        world: the processes, of which there are several.
         ready: called before the gradients of a bucket are read, which may still be computed on
             another stream.
     """
 
     def __init__(
-        self, weights: Sequence[nn.Parameter], ready: Callable[[], None] = lambda: None
+        self,
+        weights: Sequence[nn.Parameter],
+        world: World,
+        ready: Callable[[], None] = lambda: None,
     ) -> None:
+        self.world = world
         self.ready = ready
         self._buckets: list[_Bucket] = []
         self._bucket_of: dict[nn.Parameter, _Bucket] = {}
@@ -180,8 +196,7 @@ class GradientSum:
             for bucket in self._buckets:
                 self._start(bucket)
         total = loss.detach().clone()
-        with _peers():
-            dist.all_reduce(total)
+        self.world.add(total)()
         for bucket in self._buckets:
             bucket.finish()
         return total
@@ -194,7 +209,7 @@ class GradientSum:
 
     def _start(self, bucket: _Bucket) -> None:
         self.ready()
-        bucket.start()
+        bucket.start(self.world)
 
     def _divide(self, weights: Sequence[nn.Parameter]) -> None:
         """Divide the weights that have gradients, in this order, into buckets."""
@@ -220,24 +235,22 @@ class _Bucket:
             for weight, place in zip(weights, self._flat.split(sizes), strict=True)
         ]
         self._missing = len(weights)
-        self._work: Any = None
+        self._wait: Callable[[], None]
 
     def is_complete(self) -> bool:
         """Whether each gradient was computed, after one more call for each."""
         self._missing -= 1
         return not self._missing
 
-    def start(self) -> None:
+    def start(self, world: World) -> None:
         """Begin to add the gradients of all processes."""
         gradients = [weight.grad for weight in self.weights if weight.grad is not None]
         torch._foreach_copy_(self._views, gradients)
-        with _peers():
-            self._work = dist.all_reduce(self._flat, async_op=True)
+        self._wait = world.add(self._flat)
 
     def finish(self) -> None:
         """Wait for the sum, and replace the gradients by it."""
-        with _peers():
-            self._work.wait()
+        self._wait()
         self._missing = len(self.weights)
         for weight, view in zip(self.weights, self._views, strict=True):
             weight.grad = view

@@ -116,7 +116,7 @@ class Trainer:
         self.loss_count = 0
         self.skipped = 0
         ready = backend.gradients_ready
-        self._sum = None if world.alone else GradientSum(self.parameters, ready)
+        self._sum = None if world.alone else GradientSum(self.parameters, world, ready)
         backend.prepare([model, self.ema.model], objective)
         step = self._device_step
         self._on_device = CudaGraph(step, (self.noise, self.dropout)) if on_cuda else step
