@@ -53,7 +53,7 @@ def configure(
         before, after = flatten(config.model_dump()), flatten(changed.model_dump())
         key = next(key for key in before if before[key] != after.get(key))
         raise DitbenchError(f"{key} is {before[key]} in {run}, not {after.get(key)}", HINT)
-    return changed, notes_of(parent, changed)
+    return changed, notes_of(parent)
 
 
 def place(config: RunConfig, run: Path) -> Path:
@@ -71,9 +71,10 @@ def remark_on_shorter(plans: Sequence[Plan], say: Callable[[str], None]) -> None
     found = [(plan, path) for plan in plans if (path := shorter(plan)) is not None]
     if found:
         plan, path = found[0]
-        many = f"{len(found)} of these runs exist" if len(found) > 1 else "this run exists"
-        say(
-            f"{many} with fewer steps: {path}; "
-            f"to train that one longer: ditbench run --continue {path} "
-            f"--steps {plan.config.budget.steps}"
-        )
+        command = f"ditbench run --continue {path} --steps {plan.config.budget.steps}"
+        if len(found) == 1:
+            say(f"{path} is this run with fewer steps; to continue it: {command}")
+        else:
+            say(
+                f"{len(found)} of these runs exist with fewer steps; to continue the first: {command}"
+            )

@@ -59,8 +59,9 @@ def show(run: Annotated[Path, _RUN(metavar="RUN")], as_json: AsJson = False) -> 
     if problem:
         note("warning", f"this run is in no table: {problem}")
     echo()
-    print_table(_written(score), (Column("name", "Metric"), Column("text", "Value", "{}".format)))
-    echo()
+    if written := _written(score):
+        print_table(written, (Column("name", "Metric"), Column("text", "Value", "{}".format)))
+        echo()
     title = f"Settings that differ from the preset {preset}" if preset else "Settings"
     columns = [Column("key", "Key"), Column("value", "Value")]
     _print_texts(settings, [*columns, *[Column("preset", "Preset")] * bool(preset)], title)
@@ -94,7 +95,8 @@ def diff(
     echo()
     alike = all(scores[0].get(key) == scores[1].get(key) for key in _OF_METRICS)
     rows = _side_by_side(*map(_written, scores))
-    print_table(rows, _SCORES if alike else _SCORES[:-1])
+    if rows:
+        print_table(rows, _SCORES if alike else _SCORES[:-1])
     if not alike:
         echo("Metrics of other images or features have another scale: they are not comparable.")
     echo()
@@ -130,7 +132,8 @@ def _sentence(score: Mapping[str, Any]) -> str:
     samples, features = score.get("samples"), score.get("features")
     title = f"FID-{suffix(samples)}" if samples else "FID"
     of = f" ({features} features)" if features else ""
-    return f"{name}: {title} {score['fid']:.2f}{of} after {score['step']:,} steps"
+    after = "" if score["step"] is None else f" after {score['step']:,} steps"
+    return f"{name}: {title} {score['fid']:.2f}{of}{after}"
 
 
 def _metrics(score: Mapping[str, Any]) -> list[Any]:
@@ -171,8 +174,8 @@ def _side_by_side(a: list[Row], b: list[Row]) -> list[Row]:
     rows = []
     for name in dict.fromkeys([*first, *second]):
         one, two = first.get(name, {}), second.get(name, {})
-        same = one.get("version") == two.get("version") and one.get("value")
-        ratio = two["value"] / one["value"] if same else None
+        same = one and two and one.get("version") == two.get("version")
+        ratio = two["value"] / one["value"] if same and one["value"] else None
         rows.append({"name": name, "a": one.get("text"), "b": two.get("text"), "ratio": ratio})
     return rows
 

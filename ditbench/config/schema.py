@@ -152,7 +152,10 @@ def validate(table: Table) -> RunConfig:
         raise unknown_name("key", key, keys())
     if first["type"] == "model_type":
         raise DitbenchError(f"{key} is a section, not a value", f"name a key: {key}.KEY=VALUE")
-    given = "a table" if isinstance(first["input"], dict) else repr(first["input"])
+    try:
+        given = "a table" if isinstance(first["input"], dict) else repr(first["input"])
+    except ValueError:  # Python does not write integers of thousands of digits
+        given = "a number of thousands of digits"
     reason = _IN_WORDS.get(first["type"], first["msg"].removeprefix("Input "))
     raise DitbenchError(f"{key} = {given}: {reason}", f"give another value: --set {key}=VALUE")
 

@@ -77,14 +77,17 @@ def child_of(parent: RunDirectory, steps: int) -> RunConfig:
     )
 
 
-def notes_of(parent: RunDirectory, config: RunConfig) -> dict[str, Any]:
-    """What env.json of a child records of its parent, and the parent's own notes."""
+def notes_of(parent: RunDirectory) -> dict[str, Any]:
+    """What env.json of a child records of its parent, and the parent's own notes.
+
+    The parent's fingerprint and steps are in config.toml.
+    """
     before: dict[str, Any] = {}
     with suppress(DitbenchError):  # no number depends on it
         before = read_json(parent.environment)
     inherited = {key: before[key] for key in INHERITED if key in before}
     names = {"path": str(parent.path.absolute()), "device": before.get("device")}
-    return inherited | {"parent": config.parent.model_dump(mode="json") | names}
+    return inherited | {"parent": names}
 
 
 def origin_of(config: RunConfig, directory: RunDirectory) -> RunDirectory:

@@ -37,7 +37,7 @@ def test_the_child_lies_beside_its_parent_and_says_where_it_starts(finished):
     assert config.eval.points == 4
     environment = json.loads((child / "env.json").read_text())
     assert environment["planned_seeds"] == 1
-    assert environment["parent"]["steps"] == 20
+    assert environment["parent"] == {"path": str(parent), "device": "cpu"}
 
 
 def test_the_same_command_says_that_it_is_complete(finished, cli, tmp_path, monkeypatch):
@@ -114,8 +114,12 @@ def test_a_longer_run_from_the_start_says_that_a_shorter_one_exists(finished, cl
     assert longer.stderr == ""
     fourfold = cli(*command, "--steps", "80")
     (line,) = (line for line in fourfold.stderr.splitlines() if "--continue" in line)
-    assert line.startswith("this run exists with fewer steps: ")
+    assert " is this run with fewer steps; to continue it: ditbench run --continue " in line
     assert line.endswith(" --steps 80")
+    command = (*command, "--seeds", "3,4", "--dry-run", "--steps")
+    cli(*command[:-2], "--steps", "30", "--quiet")
+    two = cli(*command, "80")
+    assert "2 of these runs exist with fewer steps; to continue the first: " in two.stderr
     assert "--continue" not in cli(*command).stderr
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from ditbench.config import load, presets, read_toml, validate
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
-from ditbench.report.reading.run import read_run
-from ditbench.report.reading.values import Row, flatten
+from ditbench.report.reading.run import check_files, read_run
+from ditbench.report.reading.values import Row, flatten, read_value
 from ditbench.rows import read_rows
 from ditbench.rundir import RunDirectory, metric_suffix
 
@@ -32,10 +32,11 @@ def summary(run: RunDirectory) -> Row:
     Raises:
         DitbenchError: a file is damaged.
     """
+    check_files(run)
     place = run.path.absolute()
     seed = re.match(r"seed(\d+)-", place.name)
     logged = read_rows(run.train)
-    last = logged[-1] if logged else {}
+    last = _facts_of(logged[-1], run.train.name) if logged else {}
     steps, share = _progress(run, last)
     return {
         "block": place.parent.name,
@@ -58,9 +59,9 @@ def _progress(run: RunDirectory, last: Row) -> tuple[int | None, float | None]:
     if budget.seconds is not None:
         return None, min(1.0, last.get("seconds", 0) / budget.seconds)
     if budget.flops is not None:
-        cost = read_json(run.cost)
-        per_step = cost.get("train_flops_per_image", 0) * config.train.batch_size
-        steps = round(cost["train_flops"] / per_step) if per_step else None
+        cost, names = read_json(run.cost), ("train_flops", "train_flops_per_image")
+        whole, of_image = (read_value(cost, name, "float64", run.cost.name) for name in names)
+        steps = round(whole / (of_image * config.train.batch_size)) if of_image else None
     return steps, step / steps if steps else None
 
 
@@ -84,9 +85,15 @@ def last_score(run: RunDirectory) -> Row:
     """
     if run.is_complete():
         return read_run(run)[-1]
-    last = (run.read_evaluations() or [{}])[-1]
-    scored = {key: last.get(key) for key in ("step", "samples", "features")}
-    return summary(run) | scored
+    facts = summary(run)
+    rows = run.read_evaluations()
+    return facts | _facts_of(rows[-1], run.evaluations.name) if rows else facts
+
+
+def _facts_of(row: Row, file: str) -> Row:
+    """Those cells of a row of train.csv or eval.csv that are used here, with their types."""
+    types = {"step": "int64", "seconds": "float64", "samples": "int64", "features": "str"}
+    return {key: read_value(row, key, types[key], file) for key in types if key in row}
 
 
 def settings(run: RunDirectory) -> tuple[str, list[Row]]:

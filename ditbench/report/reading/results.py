@@ -48,7 +48,7 @@ def find_runs(root: Path) -> Iterator[RunDirectory]:
     below = [path.relative_to(root) for path in _runs_below(root)]
     # The runs of a sweep are in tune/<preset>/<block>/.
     found = sorted(path for path in below if path.parts[-4:-3] != (TUNING,))
-    found = [path for path in found if path.parts[0] != REFERENCE] or found
+    found = [path for path in found if path.parts[:1] != (REFERENCE,)] or found
     pilot = (REFERENCE, PILOT)
     found = [p for p in found if pilot not in pairwise((root / p).absolute().parts)] or found
     yield from (RunDirectory(root / path) for path in found)
