@@ -18,6 +18,7 @@ from ditbench.cli import (
     bench,
     blocks,
     compare,
+    eval_,
     features,
     flops,
     list_,
@@ -163,6 +164,7 @@ for _command in (run.run, tune.tune, compare.compare, plot.plot, flops.flops, sa
 app.command("list", cls=_Command)(list_.list_)
 for _command in (show.show, show.diff, rm.rm):
     app.command(cls=_Command)(_command)
+app.command("eval", cls=_Command)(eval_.eval_)
 _blocks = typer.Typer(cls=_Group, invoke_without_command=True)
 _blocks.callback()(blocks.blocks)
 _blocks.command(cls=_Command)(blocks.check)

@@ -75,6 +75,5 @@ def remark_on_shorter(plans: Sequence[Plan], say: Callable[[str], None]) -> None
         if len(found) == 1:
             say(f"{path} is this run with fewer steps; to continue it: {command}")
         else:
-            say(
-                f"{len(found)} of these runs exist with fewer steps; to continue the first: {command}"
-            )
+            many = f"{len(found)} of these runs exist with fewer steps"
+            say(f"{many}; to continue the first: {command}")

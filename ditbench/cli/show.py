@@ -16,7 +16,7 @@ from ditbench.cli.output import echo, note, print_rich, print_sentence, print_ta
 from ditbench.errors import DitbenchError, one_line
 from ditbench.report.amounts import file_size, suffix, writer
 from ditbench.report.facts import BY_NAME
-from ditbench.report.tables.columns import DIFF_COLUMNS, Column, metric_title
+from ditbench.report.tables.columns import DIFF_COLUMNS, Column, metric_column
 from ditbench.report.tables.render import rich_table
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _values(score: Mapping[str, Any]) -> Row:
 def _written(score: Mapping[str, Any]) -> list[Row]:
     """The metrics and costs of a score: rows of `name`, `value`, `text`, and a metric's version."""
     rows = [
-        {"name": metric_title(each, score.get("samples")), "value": score[each.name],
+        {"name": metric_column(each, score.get("samples")).header, "value": score[each.name],
          "text": writer(each.format)(score[each.name]), "version": each.version}
         for each in _metrics(score)
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Damaged run directories: `list`, `show`, `diff` and `run --continue` say what is wrong, in time."""
+"""Damaged run directories: `list`, `show`, `diff` and `run --continue` say what is wrong."""
 
 import shutil
 

@@ -14,6 +14,7 @@ from ditbench.errors import DitbenchError, one_line, unknown_name
 from ditbench.files import TEMPORARY, read_json
 from ditbench.models.registry import block_names, group_names
 from ditbench.report.facts import FACTS
+from ditbench.report.reading.evals import scored_again, unknown_evaluation
 from ditbench.report.reading.metrics import FIRST_METRICS, MetricFacts
 from ditbench.report.reading.run import read_run
 from ditbench.report.reading.values import Row, flatten
@@ -65,7 +66,10 @@ def _runs_below(root: Path) -> Iterator[Path]:
 
 
 def load_results(
-    path: str | Path | Iterable[str | Path], blocks: str | Iterable[str] | None = None
+    path: str | Path | Iterable[str | Path],
+    blocks: str | Iterable[str] | None = None,
+    *,
+    evaluation: str | None = None,
 ) -> pd.DataFrame:
     """Read every complete run at or below a directory, except for learning-rate sweeps below it.
 
@@ -73,6 +77,8 @@ def load_results(
         path: a results directory, one run directory, or several of them.
         blocks: names of blocks, or of groups of blocks such as `paper`; a text may hold several,
             separated by commas. None reads all.
+        evaluation: the name of a later evaluation (`ditbench eval`), such as
+            `cfg1.5-ddim250-50k-inception`: each run then has one row, with the scores of that one.
 
     Returns:
         One row per evaluation, ordered by run path, then step. The columns are the `FACTS` of
@@ -88,12 +94,18 @@ def load_results(
     roots = [Path(each) for each in ([path] if isinstance(path, str | Path) else path)]
     runs: list[Run] = []
     skipped: Skipped = []
-    for run in _runs_in(roots):
+    found = list(_runs_in(roots))
+    for run in found:
         try:
-            runs.append(read_run(run))
+            rows = read_run(run)
+            runs.append(rows if evaluation is None else [scored_again(run, evaluation, rows[-1])])
         except DitbenchError as error:
             skipped.append((one_line(str(run.path)), one_line(error.message)))
     runs = _newest(runs, skipped)
+    if not runs and evaluation is not None:
+        whole = [run for run in found if run.is_complete()]
+        if not any(evaluation in run.evals() for run in whole):
+            raise unknown_evaluation(evaluation, whole)
     if not runs:
         why = f" ({len(skipped)} skipped; the first, {': '.join(skipped[0])})" if skipped else ""
         places = ", ".join(map(str, roots)) or "no directory"
