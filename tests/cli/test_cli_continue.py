@@ -118,7 +118,7 @@ def test_a_longer_run_from_the_start_says_that_a_shorter_one_exists(finished, cl
     assert line.endswith(" --steps 80")
     command = (*command, "--seeds", "3,4", "--dry-run", "--steps")
     cli(*command[:-2], "--steps", "30", "--quiet")
-    two = cli(*command, "80")
+    two = cli(*command, "90")
     assert "2 of these runs exist with fewer steps; to continue the first: " in two.stderr
     assert "--continue" not in cli(*command).stderr
 
