@@ -118,7 +118,7 @@ class Model:
 class Training(Model):
     """A whole training run; None where an option is not given."""
 
-    preset: Annotated[str, what("NAME", "The settings to start from.")] = "digits"
+    preset: Annotated[str | None, what("NAME", "The settings to start from.")] = None
     config: Annotated[
         Path | None, what("FILE", "TOML that overrides the preset, such as a run's config.toml.")
     ] = None
@@ -171,7 +171,7 @@ class Training(Model):
         return overrides
 
     def _base(self) -> tuple[str, Path | None]:
-        return self.preset, self.config
+        return self.preset or "digits", self.config
 
 
 def takes(options: type[Model]) -> Callable[[Callable[..., None]], Callable[..., None]]:

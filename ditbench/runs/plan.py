@@ -30,6 +30,7 @@ from ditbench.plugins.lookup import (
 from ditbench.rundir import SWEEP, RunDirectory
 from ditbench.runs.environment import device_name, resolve_precision
 from ditbench.runs.labels import check_classes, resolve_labels
+from ditbench.runs.parent import origin_of
 from ditbench.training.backend import BACKENDS, PLAIN_BACKEND, Backend, choose
 from ditbench.training.budget import REHEARSAL, Budget, create_budget
 from ditbench.training.graph import WARM_UP
@@ -138,7 +139,8 @@ def plan_tasks(tasks: list[Task], out: Path) -> list[Plan]:
 
 def plan_run(task: Task, directory: RunDirectory, cost: Cost) -> Plan:
     """The plan of one run; see `create_budget` and `choose` for its errors."""
-    budget, begun = create_budget(task.config, cost), begun_backend(task, directory)
+    begun = begun_backend(task, origin_of(task.config, directory))
+    budget = create_budget(task.config, cost)
     backend = PLAIN_BACKEND
     if not directory.is_complete():  # a complete run needs no backend
         block, train = find_block(task.config.block), task.config.train

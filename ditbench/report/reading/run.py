@@ -62,8 +62,7 @@ def read_run(run: RunDirectory) -> list[Row]:
 def _read_run(run: RunDirectory) -> list[Row]:
     if not run.is_complete():
         raise DitbenchError(f"incomplete: no {run.result.name}")
-    for path in (run.result, *run.recorded, run.strategy):
-        check_file(path)
+    check_files(run)
     result = run.read_result()
     run.check_recorded(result)
     config = read_toml(run.config)
@@ -119,6 +118,12 @@ def _facts(path: Path, values: Row, file: str | None = None) -> Row:
             default = _DEFAULTS.get(fact.name)
             row[fact.name] = read_value(values, key, fact.dtype, path.name, default)
     return row
+
+
+def check_files(run: RunDirectory) -> None:
+    """Refuse a run with a file that would block a reader, or fill the memory."""
+    for path in (run.result, *run.recorded, run.strategy):
+        check_file(path)
 
 
 def check_file(path: Path) -> None:
