@@ -17,6 +17,7 @@ from ditbench.cli.output import echo, note, print_rich, print_sentence, progress
 from ditbench.errors import EXIT_SIGNAL, DitbenchError, one_line
 from ditbench.files import check_utf8
 from ditbench.report.amounts import decimals, duration, significant
+from ditbench.report.few import are_few, few_images
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import rich_table
 
@@ -70,15 +71,19 @@ def with_features(config: RunConfig, out: Path, say: Callable[[str], None]) -> R
     return config.with_values(metrics__features=name)
 
 
-def remark_on_classes(plans: Sequence[Plan]) -> None:
-    """Print what label accuracy makes of the names of classes, where it is worth a line.
+def remark_on_scores(plans: Sequence[Plan]) -> None:
+    """Print what label accuracy makes of the names of classes, and whether images are few for FID.
 
     Runs that were begun keep the metrics that they began with.
     """
     from ditbench.metrics import class_remark
 
     new = [plan for plan in plans if not plan.directory.checkpoints]
-    remarks = (class_remark(plan.config.metrics.features, plan.dataset) for plan in new)
+    remarks = [class_remark(plan.config.metrics.features, plan.dataset) for plan in new]
+    for plan in plans:
+        features, samples = plan.config.metrics.features, plan.config.eval.samples
+        if are_few(features, len(plan.dataset), samples):
+            remarks.append(few_images(features, len(plan.dataset), samples))
     for text in dict.fromkeys(remarks):
         if text:
             note("warning", text)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from ditbench.report.amounts import decimals, duration, significant, suffix, writer
+from ditbench.report.amounts import decimals, duration, significant, writer
 from ditbench.report.facts import ALIKE, BY_NAME
 from ditbench.report.verdict_words import effect_in_words, percent
+from ditbench.report.words import metric_title
 
 if TYPE_CHECKING:
     from ditbench.report.reading.metrics import MetricFacts
@@ -96,6 +97,8 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
     table = comparison.table
     fid = next(metric for metric in comparison.metrics if metric.name == "fid")
     others = [metric for metric in comparison.metrics if metric is not fid]
+    decisive = [metric for metric in others if metric.name == comparison.decided_by]
+    others = [metric for metric in others if metric not in decisive]
     several = bool(table["fid_low"].notna().any())
     tested = bool(table["p_bonferroni"].notna().any())
     level = 1 - comparison.verdict.alpha if comparison.verdict else 0.95
@@ -108,6 +111,8 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
         fact_column("gmacs"),
         fact_column("steps") if table["steps"].nunique() > 1 else Column("steps", None),
         *_hidden("train_flops", "train_seconds"),
+        *(_metric_column(each, comparison, spread=f"{each.name}_std") for each in decisive),
+        *_hidden(*(f"{each.name}_std" for each in decisive)),
         _metric_column(fid, comparison, spread="fid_std"),
         *_hidden("fid_std", "fid_geometric"),
         Column("fid_low", "95% interval" if several else None, decimals(2), until="fid_high"),
@@ -124,7 +129,7 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
         *_hidden("fid_ratio_high", "p_value"),
         Column("p_bonferroni", "p (Bonferroni)" if tested else None, _p_value),
         *_hidden("equivalent"),
-        *_hidden("baseline", "winner", "forced"),
+        *_hidden("baseline", "winner", "decided_by", "forced"),
         *_hidden(*(key for key in ALIKE if key != "model"), "schema"),
     )
 
@@ -135,6 +140,7 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
     common = {
         "baseline": comparison.baseline,
         "forced": ", ".join(comparison.forced) or None,
+        "decided_by": comparison.decided_by,
         "target_fid": comparison.target_fid,
         **{key: comparison.group.get(key) for key in (*ALIKE, "schema")},
     }
@@ -146,10 +152,10 @@ def _metric_column(
     metric: MetricFacts, comparison: Comparison, spread: str | None = None
 ) -> Column:
     samples = comparison.group.get("samples") if metric.depends_on_samples else None
-    number = "" if samples is None else f"-{suffix(samples)}"
     unit = f" ({metric.unit})" if metric.unit else ""
     lower = metric.direction == "lower"
-    header = f"{metric.title}{number}{unit} {'↓' if lower else '↑'}"
+    title = metric_title(metric.title, comparison.group, samples)
+    header = f"{title}{unit} {'↓' if lower else '↑'}"
     best: Literal["low", "high"] = "low" if lower else "high"
     return Column(metric.name, header, writer(metric.format), best, spread)
 
