@@ -143,6 +143,7 @@ def _time_updates(run: Plan, trainer: Trainer) -> float:
     """
 
     def update(images: int) -> float:
+        trainer.config = run.config.with_values(train__batch_size=images)
         trainer.batches.batch_size = images
         return _time(trainer, 1)
 

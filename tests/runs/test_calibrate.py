@@ -90,6 +90,13 @@ def test_speeds_are_measured_on_few_images_where_many_take_long(make_plan, clock
     assert clocked.now < 3 + 5 * 4 * seconds
 
 
+def test_a_real_trainer_updates_on_few_images(make_plan, monkeypatch):
+    """The batch of the calibration is smaller than that of the run."""
+    monkeypatch.setattr(module, "LONG_ENOUGH", 0.0)  # the first number of images is enough
+    speed = calibrate(make_plan(train__batch_size=32, objective__name="ddpm"), per_score=0.0)
+    assert 0 < speed.per_step < 60
+
+
 def test_steps_are_exact_and_times_expected(make_plan, speeds):
     said = []
     (row,) = forecast([make_plan()], said.append)
