@@ -23,6 +23,8 @@ def heading(group: Mapping[str, Any]) -> str:
         [str(fact.heading).format(group[fact.name]) for fact in shown if fact.scored == is_scored]
         for is_scored in (False, True)
     )
+    if group.get("evaluation"):
+        scored.append(f"evaluation {group['evaluation']}")
     return f"{', '.join(trained)}; {', '.join([fid_title(group), *scored])}"
 
 
@@ -31,7 +33,7 @@ def fid_title(group: Mapping[str, Any]) -> str:
     return f"FID-{suffix(group['samples'])}" if "samples" in group else "FID"
 
 
-def metric_title(title: str, group: Mapping[str, Any], samples: int | None = None) -> str:
+def metric_title(title: str, features: str | None, samples: int | None = None) -> str:
     """The title of a metric with the number of samples and the main features that it needs.
 
     `FID-2K`, `FID-2K (efficientnet-lite0)`, `KID-2K (held-out)`. FID and KID in the features of
@@ -39,7 +41,6 @@ def metric_title(title: str, group: Mapping[str, Any], samples: int | None = Non
     """
     name, bracket, remark = title.partition(" (")
     number = "" if samples is None else f"-{suffix(samples)}"
-    features = group.get("features")
     if title in ("FID", "KID") and features not in (None, COMMON_FEATURES, *OWN_CLASSIFIERS):
         bracket, remark = " (", f"{features})"
     return f"{name}{number}{bracket}{remark}"
@@ -75,11 +76,13 @@ def differences_in_words(differences: Mapping[str, Sequence[Any]]) -> str:
 
 def describe(group: Mapping[str, Any], apart: Mapping[str, Any]) -> list[str]:
     """A group in a few words, for a panel: its task and what distinguishes it from others."""
-    shown = (*TASK, "features", "samples")  # the last two on the y axis
+    shown = (*TASK, "evaluation", "features", "samples")  # the last two on the y axis
+    again = group.get("evaluation")
     return [
         f"{images_of(group)} {group['input']}",
         group["model"],
         group["objective"],
+        *([f"evaluation {again}"] if again else []),
         *(name_and_value(key, value) for key, value in apart.items() if key not in shown),
     ]
 

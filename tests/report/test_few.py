@@ -63,7 +63,7 @@ def test_the_words_name_what_is_few():
     ],
 )
 def test_fid_and_kid_name_general_features_other_than_inceptions(title, features, samples, written):
-    assert metric_title(title, {"features": features}, samples) == written
+    assert metric_title(title, features, samples) == written
 
 
 @pytest.fixture

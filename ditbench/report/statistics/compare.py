@@ -161,7 +161,7 @@ def compare(
         sentences = [
             verdict_words.verdict_sentence(
                 verdict,
-                words.metric_title(decisive.title, group, group.get("samples")),
+                words.metric_title(decisive.title, group.get("features"), group.get("samples")),
                 writer(decisive.format),
             ),
             few,

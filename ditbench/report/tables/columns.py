@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from ditbench.report.amounts import decimals, duration, significant, writer
@@ -99,6 +100,9 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
     others = [metric for metric in comparison.metrics if metric is not fid]
     decisive = [metric for metric in others if metric.name == comparison.decided_by]
     others = [metric for metric in others if metric not in decisive]
+    samples, features = (comparison.group.get(key) for key in ("samples", "features"))
+    column = partial(metric_column, samples=samples, features=features)
+    has_curve = not comparison.group.get("evaluation")
     several = bool(table["fid_low"].notna().any())
     tested = bool(table["p_bonferroni"].notna().any())
     level = 1 - comparison.verdict.alpha if comparison.verdict else 0.95
@@ -111,14 +115,14 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
         fact_column("gmacs"),
         fact_column("steps") if table["steps"].nunique() > 1 else Column("steps", None),
         *_hidden("train_flops", "train_seconds"),
-        *(_metric_column(each, comparison, spread=f"{each.name}_std") for each in decisive),
+        *(column(each, spread=f"{each.name}_std") for each in decisive),
         *_hidden(*(f"{each.name}_std" for each in decisive)),
-        _metric_column(fid, comparison, spread="fid_std"),
+        column(fid, spread="fid_std"),
         *_hidden("fid_std", "fid_geometric"),
         Column("fid_low", "95% interval" if several else None, decimals(2), until="fid_high"),
         *_hidden("fid_high"),
-        Column("fid_area", "FID area ↓", decimals(1), "low"),
-        *(_metric_column(metric, comparison) for metric in others),
+        Column("fid_area", "FID area ↓" if has_curve else None, decimals(1), "low"),
+        *map(column, others),
         fact_column("steps_per_second"),
         fact_column("peak_memory_bytes"),
         *_hidden("loss_spikes"),
@@ -148,13 +152,17 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
     return [{**common, **row, "winner": row["block"] == winner} for row in rows]
 
 
-def _metric_column(
-    metric: MetricFacts, comparison: Comparison, spread: str | None = None
+def metric_column(
+    metric: MetricFacts,
+    samples: int | None,
+    features: str | None = None,
+    spread: str | None = None,
 ) -> Column:
-    samples = comparison.group.get("samples") if metric.depends_on_samples else None
+    """The column of a metric of so many samples, in features; None if rows differ in them."""
+    number = samples if metric.depends_on_samples else None
     unit = f" ({metric.unit})" if metric.unit else ""
     lower = metric.direction == "lower"
-    title = metric_title(metric.title, comparison.group, samples)
+    title = metric_title(metric.title, features, number)
     header = f"{title}{unit} {'↓' if lower else '↑'}"
     best: Literal["low", "high"] = "low" if lower else "high"
     return Column(metric.name, header, writer(metric.format), best, spread)
