@@ -30,8 +30,8 @@ LEAST_PARTS = 3
 # After so many seconds, models that were not timed yet are estimated from one that was, by cost.
 MOST_SECONDS = 6.0
 # On a CPU, where time grows with the images of a batch: the first number of images, which is
-# doubled until a batch of them takes this many seconds.
-FEW_IMAGES = 4
+# doubled, at least once, until a batch of them takes this many seconds.
+FEW_IMAGES = 1
 LONG_ENOUGH = 0.25
 # Sampling on a GPU is timed with these numbers of steps, both of them with CUDA graphs recorded;
 # the difference gives the time per step.
@@ -136,11 +136,13 @@ def _grow(measure: Callable[[int], float], whole: int) -> tuple[float, int]:
     measure(images)  # allocates memory
     while True:
         seconds = measure(images)
-        if seconds >= LONG_ENOUGH or images == whole:
+        if (seconds >= LONG_ENOUGH and before[0]) or images == whole:
             break
         before, images = (images, seconds), min(2 * images, whole)
     if images < whole:
-        seconds = min(seconds, measure(images))  # another process may have disturbed the first
+        # Another process may have disturbed the first measurements.
+        seconds = min(seconds, measure(images))
+        before = (before[0], min(before[1], measure(before[0])))
     slope = max(0.0, seconds - before[1]) / (images - before[0])
     line = seconds + slope * (whole - images)
     # A disturbed measurement may give too steep a line: an image of a larger batch takes no longer.
