@@ -29,7 +29,8 @@ from ditbench.cli.training import (
     executing,
     parse_workers,
     print_forecast,
-    remark_on_classes,
+    remark_on_scores,
+    with_features,
     workers_for,
 )
 from ditbench.errors import EXIT_FAILED, DitbenchError
@@ -122,6 +123,7 @@ def run(
     blocks = blocks or parse_blocks(base.block)
     base, device = jobs.place(base) if jobs else options.place(base)
     check_out(out, base)
+    base = with_features(base, out, say)
     configs = [
         base.with_values(block=name, seed=seed)
         for seed in seed_list or [base.seed]
@@ -193,7 +195,7 @@ def _execute(
     from ditbench.runs.ready import check_ready
 
     left = [plan for plan in plans if not plan.directory.is_complete()]
-    remark_on_classes(left)
+    remark_on_scores(left)
     continued.remark_on_shorter(left, say)
     if len(plans) > 1:
         complete = len(plans) - len(left)
