@@ -99,7 +99,7 @@ def resolve_all(configs: list[RunConfig], device: torch.device) -> list[Task]:
     tasks = []
     for config in configs:
         check_options([each.block for each in configs], config.model.size, config.options)
-        dataset = read(config.data.name, config.data.path)
+        dataset = read(config.data.name, config.data.path, config.data.settings)
         _check_data(config, dataset)
         for features in (config.metrics.features, *config.metrics.also):
             extractor_class(features, dataset)
