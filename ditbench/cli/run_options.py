@@ -126,6 +126,13 @@ class Training(Model):
         Path | None,
         what("PATH", "A folder or zip of class folders of images, or an .npz of images."),
     ] = None
+    image_size: Annotated[
+        int | None,
+        what("N", "Resize the pictures of --data to squares of N pixels, cut out of the centre."),
+    ] = None
+    background: Annotated[
+        str | None, what("COLOUR", "Shown where pictures are transparent; white by default.")
+    ] = None
     match: Annotated[
         str | None,
         what(
@@ -155,6 +162,7 @@ class Training(Model):
     def overrides(self) -> dict[str, Any]:
         """The keys of the configuration that the options set; see `Model.overrides`."""
         overrides = super().overrides() | parse_budget(self.steps, self.flops, self.time)
+        overrides |= {"data.image_size": self.image_size, "data.background": self.background}
         if self.data is not None:
             from ditbench.data import loader_of
 
