@@ -43,7 +43,13 @@ def prepared(path: Path, settings: Settings = DEFAULTS) -> ImageDataset:
         if layout.problems:
             raise layout.problems[0]
         later = None if layout.held_out is None else partial(_held_out, path, settings)
-        return load_part(FilePictures(files), layout.train, settings, later, layout.notes)
+        dataset = load_part(FilePictures(files), layout.train, settings, later, layout.notes)
+    sizes = dataset.labels.bincount(minlength=dataset.num_classes).tolist()
+    if 0 in sizes:
+        name = shown(dataset.class_names[sizes.index(0)])
+        what = f"{shown(path)}: class {name} holds no pictures"
+        raise DitbenchError(what, "add pictures to it, or remove it")
+    return dataset
 
 
 def _held_out(path: Path, settings: Settings, channels: int) -> ImageDataset:
@@ -86,11 +92,6 @@ def load_part(
         problems: Sequence[str],
     ) -> ImageDataset:
         labels = torch.from_numpy(np.delete(np.array(part.labels, np.int64), skipped))
-        sizes = labels.bincount(minlength=len(part.classes)).tolist()
-        if 0 in sizes:
-            name = shown(part.classes[sizes.index(0)])
-            what = f"{shown(pictures.path)}: class {name} holds no pictures"
-            raise DitbenchError(what, "add pictures to it, or remove it")
         held_out = None if later is None else partial(later, images.shape[1])
         return ImageDataset(
             pictures.path.name.removesuffix(".zip"),
