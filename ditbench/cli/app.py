@@ -14,7 +14,19 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ditbench import __version__
-from ditbench.cli import bench, blocks, compare, features, flops, list_, plot, run, sample, tune
+from ditbench.cli import (
+    bench,
+    blocks,
+    compare,
+    eval_,
+    features,
+    flops,
+    list_,
+    plot,
+    run,
+    sample,
+    tune,
+)
 from ditbench.cli.output import echo, note
 from ditbench.errors import (
     EXIT_FAILED,
@@ -146,6 +158,7 @@ for _command in (run.run, tune.tune, compare.compare, plot.plot, flops.flops, sa
                  bench.bench):  # fmt: skip
     app.command(cls=_Command)(_command)
 app.command("list", cls=_Command)(list_.list_)
+app.command("eval", cls=_Command)(eval_.eval_)
 _blocks = typer.Typer(cls=_Group, invoke_without_command=True)
 _blocks.callback()(blocks.blocks)
 _blocks.command(cls=_Command)(blocks.check)
