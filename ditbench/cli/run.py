@@ -22,11 +22,20 @@ from ditbench.cli.options import (
 from ditbench.cli.output import echo, load_sweeps, note, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate, takes
 from ditbench.cli.slurm import parse_launcher, the_run
-from ditbench.cli.training import check_out, interruptible, print_forecast, remark_on_classes
+from ditbench.cli.training import (
+    at_a_time,
+    check_out,
+    executing,
+    parse_workers,
+    print_forecast,
+    remark_on_classes,
+    workers_for,
+)
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.rundir import PLANNED_SEEDS, TUNING
 
 if TYPE_CHECKING:
+    from ditbench.launch.pool import Workers
     from ditbench.runs.plan import Plan, Task
 
 TUNED = "tuned"  # as a value of --lr
@@ -91,6 +100,7 @@ def run(
     planned = _planned(planned_seeds, len(seed_list or [0]))
     rate = None if lr is None or lr == TUNED else parse_rate(lr)
     jobs = parse_launcher(launcher, slurm, options.device)
+    parse_workers(options.workers, launcher)  # before anything else is read
     base = options.configure({"train.lr": rate})
     base, device = jobs.place(base) if jobs else options.place(base)
     check_out(out, base)
@@ -112,12 +122,14 @@ def run(
         plans = the_run(task, plans)
     if jobs:
         jobs.launch(plans, out, say, dry_run=dry_run, as_json=as_json)
-    elif dry_run:
-        print_forecast(plans, as_json=as_json, quiet=quiet)
-    else:
-        plans = in_processes(plans, options)
-        quiet = quiet or not plans[0].world.first
-        _execute(plans, progress(quiet=quiet), as_json=as_json, quiet=quiet)
+        return
+    workers = workers_for(plans, options)
+    if dry_run:
+        print_forecast(plans, workers, as_json=as_json, quiet=quiet)
+        return
+    plans = in_processes(plans, options, len(workers))
+    quiet = quiet or not plans[0].world.first
+    _execute(plans, workers, progress(quiet=quiet), as_json=as_json, quiet=quiet)
 
 
 def _planned(text: str | None, seeds: int) -> int:
@@ -151,24 +163,31 @@ def _plan_tuned(tasks: list[Task], out: Path, say: Callable[[str], None]) -> lis
     return plans
 
 
-def _execute(plans: list[Plan], say: Callable[[str], None], *, as_json: bool, quiet: bool) -> None:
-    from ditbench.runs.progress import reporter, sentence
+def _execute(
+    plans: list[Plan],
+    workers: Workers,
+    say: Callable[[str], None],
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    from ditbench.runs.progress import sentence
     from ditbench.runs.ready import check_ready
-    from ditbench.runs.sweep import execute_each
 
     left = [plan for plan in plans if not plan.directory.is_complete()]
     remark_on_classes(left)
     if len(plans) > 1:
         complete = len(plans) - len(left)
-        say(f"{len(plans)} runs: {complete} complete (skipped), {len(left)} to go")
+        to_go = f"{len(left)} to go{at_a_time(workers)}"
+        say(f"{len(plans)} runs: {complete} complete (skipped), {to_go}")
     if compiled := dict.fromkeys(plan.config.block for plan in left if plan.backend.compiles):
         say(f"compiling {', '.join(compiled)}: tens of seconds before training")
     check_ready(plans)
     results: list[dict[str, Any]] = []
     failed: list[tuple[Plan, DitbenchError]] = []
     try:
-        with interruptible(plans[0].world) as stop, reporter(len(plans), quiet=quiet) as shown:
-            for plan, outcome in execute_each(plans, shown, stop):
+        with executing(plans, workers, quiet=quiet) as (shown, outcomes):
+            for plan, outcome in outcomes:
                 if isinstance(outcome, DitbenchError):
                     if len(plans) > 1:
                         shown.failed(plan, outcome)
@@ -179,7 +198,8 @@ def _execute(plans: list[Plan], say: Callable[[str], None], *, as_json: bool, qu
                     shown.say(f"{sentence(outcome)}\n{plan.directory.path}")
     finally:
         if as_json and (results or len(plans) > 1):  # also what finished before a signal
-            echo(json.dumps(results, indent=2))
+            order = [str(plan.directory.path) for plan in plans]
+            echo(json.dumps(sorted(results, key=lambda row: order.index(row["path"])), indent=2))
     if failed:
         raise _failure(failed, len(plans), quiet=quiet)
 

@@ -90,6 +90,8 @@ FACTS = (
     Fact("backend", keys=("train.backend",)),
     Fact("ditbench_version"),
     Fact("torch_version"),
+    # How many runs at a time shared the CPU.
+    Fact("shared_cpu_workers", "int64"),
     # How many seeds the command planned that made the run; NaN if env.json does not say.
     Fact("planned_seeds", "float64"),
     # What it cost. Peebles & Xie call multiply-accumulates Gflops.

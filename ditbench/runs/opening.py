@@ -10,7 +10,7 @@ from ditbench.data import recorded
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.plugins.lookup import external_block, package_of
-from ditbench.rundir import WORLD_SIZE, RunDirectory
+from ditbench.rundir import SHARED_CPU, WORLD_SIZE, RunDirectory
 from ditbench.runs import begun, environment
 from ditbench.runs.evaluate import metrics_asked
 from ditbench.training.checkpoint import resume
@@ -54,6 +54,8 @@ def _open(run: Plan, trainer: Trainer, scorer: Scorer, reporter: Reporter) -> No
             f"it was begun with {run.begun}"
         )
         facts |= run.backend.describe() | {"backend_changed_at_step": trainer.step}
+    if SHARED_CPU in run.notes:  # perhaps only from here on
+        facts[SHARED_CPU] = run.notes[SHARED_CPU]
     if facts.get(WORLD_SIZE, 1) != run.world.size:
         reporter.warned(
             f"{directory.path} resumes with {run.world.size} processes; it was begun with "

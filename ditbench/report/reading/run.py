@@ -23,7 +23,7 @@ from ditbench.report.reading.spikes import read_spike
 from ditbench.report.reading.values import Row, flatten, read_value, show
 from ditbench.report.words import PUBLISHED
 from ditbench.rows import parse_cell
-from ditbench.rundir import PLANNED_SEEDS, RunDirectory, metric_suffix
+from ditbench.rundir import PLANNED_SEEDS, SHARED_CPU, RunDirectory, metric_suffix
 
 # A larger file is not one of ours. The time to parse TOML can grow with the square of its size.
 MAX_BYTES = 64 * 2**20
@@ -178,7 +178,9 @@ def _of_environment(run: RunDirectory, device: str) -> Row:
     except DitbenchError:
         facts = {}
     planned, packages = facts.get(PLANNED_SEEDS), facts.get("packages")
+    workers = facts.get(SHARED_CPU)
     return {
+        SHARED_CPU: workers if type(workers) is int and 0 < workers < 2**31 else 1,
         "device": _processor(facts) if device == "cpu" else one_line(device, _MAX_DEVICE),
         "backend": _text(facts.get("backend")),
         "ditbench_version": _text(facts.get("ditbench")),
