@@ -33,7 +33,8 @@ def test_a_nasty_folder_is_trained_on_and_says_what_was_done(cli, tiny, tmp_path
 def test_mixed_sizes_name_the_option(cli, tiny, tmp_path):
     files = {"cat/1.png": grey(1), "cat/2.png": grey(2, 8, 8)}
     data = write_folder(tmp_path / "data", files)
-    result = cli("run", "--block", "adaln", *tiny, "--data", data, "--out", tmp_path / "out")
+    options = ("--preset", "digits", "--data", data, "--out", tmp_path / "out")
+    result = cli("run", "--block", "adaln", *tiny, *options)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "cat/2.png is 8x8, but cat/1.png is 6x4" in result.stderr
     assert "--image-size N" in result.stderr
@@ -49,5 +50,5 @@ def test_a_flat_folder_without_dropped_labels(cli, tiny, tmp_path, scale, code):
     if code:
         assert "model.class_dropout_prob is 0" in result.stderr
     else:
-        assert result.stderr == ""
+        assert "label accuracy" not in result.stderr
         assert "label_accuracy" not in next((tmp_path / "out").glob("**/eval.csv")).read_text()
