@@ -79,12 +79,15 @@ def with_features(config: RunConfig, out: Path, say: Callable[[str], None]) -> R
 
 
 def remark_on_scores(plans: Sequence[Plan]) -> None:
-    """Print what label accuracy makes of the names of classes, and whether images are few for FID.
+    """Print what was done to pictures, what label accuracy makes of classes, and if images are few.
 
     Runs that were begun keep the metrics that they began with.
     """
     from ditbench.metrics import class_remark
 
+    for dataset in {plan.dataset for plan in plans if plan.world.first}:
+        if dataset.notes:
+            note("pictures", one_line(", ".join(dataset.notes)))
     new = [plan for plan in plans if plan.world.first and not plan.directory.checkpoints]
     remarks = [class_remark(plan.config.metrics.features, plan.dataset) for plan in new]
     for plan in plans:

@@ -115,7 +115,7 @@ def resolve_all(
     tasks = []
     for config in configs:
         check_options([each.block for each in configs], config.model.size, config.options)
-        dataset = read(config.data.name, config.data.path)
+        dataset = read(config.data.name, config.data.path, config.data.settings)
         _check_data(config, dataset)
         if config.metrics.extra:
             find_metrics(config.metrics.extra)
