@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 EXIT_OK = 0
@@ -32,6 +32,16 @@ class DitbenchError(Exception):
         self.message = message
         self.hint = hint
         self.exit_code = exit_code
+
+
+def together(errors: Sequence[DitbenchError]) -> DitbenchError:
+    """One error for one or more, so that all can be removed at once."""
+    if len(errors) == 1:
+        return errors[0]
+    message = "; ".join(f"({number}) {error.message}" for number, error in enumerate(errors, 1))
+    hints = dict.fromkeys(error.hint for error in errors if error.hint)
+    code = max(error.exit_code for error in errors)
+    return DitbenchError(f"{len(errors)} problems: {message}", "; ".join(hints) or None, code)
 
 
 def printable(text: str) -> str:

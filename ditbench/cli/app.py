@@ -14,7 +14,19 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ditbench import __version__
-from ditbench.cli import bench, blocks, compare, features, flops, list_, plot, run, sample, tune
+from ditbench.cli import (
+    bench,
+    blocks,
+    compare,
+    features,
+    flops,
+    init,
+    list_,
+    plot,
+    run,
+    sample,
+    tune,
+)
 from ditbench.cli.output import echo, note
 from ditbench.errors import (
     EXIT_FAILED,
@@ -140,8 +152,8 @@ def _options(
     """Compare ways to condition a diffusion transformer on its timestep and its class."""
 
 
-for _command in (run.run, tune.tune, compare.compare, plot.plot, flops.flops, sample.sample,
-                 bench.bench):  # fmt: skip
+for _command in (run.run, init.init, tune.tune, compare.compare, plot.plot, flops.flops,
+                 sample.sample, bench.bench):  # fmt: skip
     app.command(cls=_Command)(_command)
 app.command("list", cls=_Command)(list_.list_)
 _blocks = typer.Typer(cls=_Group, invoke_without_command=True)

@@ -26,14 +26,11 @@ what = partial(option, rich_help_panel="What is trained")
 how = partial(option, rich_help_panel="How long, and on what")
 printed = partial(option, rich_help_panel="What is printed and written")
 
-Blocks = Annotated[
-    str,
-    option(
-        "NAMES",
-        "Blocks (see `ditbench blocks`), classes of your own (./my_block.py:MyBlock) or "
-        f"groups, joined by commas. Groups: {', '.join(group_names())}.",
-    ),
-]
+BLOCKS = (
+    "Blocks (see `ditbench blocks`), classes of your own (./my_block.py:MyBlock) or groups, joined "
+    f"by commas. Groups: {', '.join(group_names())}."
+)
+Blocks = Annotated[str, option("NAMES", BLOCKS)]
 Results = Annotated[
     Path | None,
     typer.Argument(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.options import (
-    Blocks,
+    BLOCKS,
     how,
     option,
     parse_blocks,
@@ -34,8 +34,8 @@ HINT = "`ditbench tune --block {}` with this command's other options"
 
 @takes(Training)
 def run(
-    block: Blocks,
     options: Training,
+    block: Annotated[str | None, option("NAMES", f"{BLOCKS} Default: paper.")] = None,
     seeds: Annotated[
         str | None,
         option(
@@ -85,12 +85,14 @@ def run(
     from the preset, then the file of --config, then --set, then the other options; the last wins.
     The budget is one of --steps, --flops and --time, or the budget of the preset.
     """
-    blocks = parse_blocks(block)
+    blocks = None if block is None else parse_blocks(block)
     seed_list = None if seeds is None else parse_seeds(seeds)
     planned = _planned(planned_seeds, len(seed_list or [0]))
     rate = None if lr is None or lr == TUNED else parse_rate(lr)
     jobs = parse_launcher(launcher, slurm, options.device)
-    base = options.configure({"train.lr": rate})
+    say = progress(quiet=quiet)
+    base = options.configure({"train.lr": rate}, say=say)
+    blocks = blocks or parse_blocks(base.block)
     base, device = jobs.place(base) if jobs else options.place(base)
     check_out(out, base)
     configs = [
@@ -102,7 +104,6 @@ def run(
     from ditbench.runs.match import match_sizes
     from ditbench.runs.plan import plan_tasks, resolve_all
 
-    say = progress(quiet=quiet)
     tasks, notes = match_sizes(configs, resolve_all(configs, device), options.match, say)
     plans = _plan_tuned(tasks, out, say) if lr == TUNED else plan_tasks(tasks, out)
     common = {PLANNED_SEEDS: planned}

@@ -86,21 +86,34 @@ class Model:
             raise unknown_name("choice for --compile", self.compile, COMPILE)
         return "compile" if self.compile == "on" else None
 
-    def configure(self, more: Mapping[str, Any] = {}, defaults: tuple[str, ...] = ()) -> RunConfig:
+    def configure(
+        self,
+        more: Mapping[str, Any] = {},
+        defaults: tuple[str, ...] = (),
+        say: Callable[[str], None] = lambda _text: None,
+    ) -> RunConfig:
         """The configuration of the options and of `more` keys, where values are not None.
 
-        Settings in `defaults` are weaker than --set.
+        Settings in `defaults` are weaker than --set. `say` announces where settings are from that
+        no option names.
         """
-        from ditbench.config import load
+        from ditbench.config.load import load, parse_settings
 
-        preset, file = self._base()
-        given = {**self.overrides(), **more}.items()
-        overrides = {key: value for key, value in given if value is not None}
-        return load(preset, file, (*defaults, *(self.set_ or ())), overrides)
+        options = {**self.overrides(), **more}
+        overrides = {key: value for key, value in options.items() if value is not None}
+        settings = (*defaults, *(self.set_ or ()))
+        base = self._base(parse_settings(settings) | overrides, say)
+        return load(file=self._file(), settings=settings, overrides=overrides, base=base)
 
-    def _base(self) -> tuple[str, Path | None]:
-        """The preset and the file that the options override."""
-        return "digits", None
+    def _base(self, _given: dict[str, Any], _say: Callable[[str], None]) -> dict[str, Any]:
+        """The settings that all others override."""
+        from ditbench.config.load import read_preset
+
+        return read_preset("digits")
+
+    def _file(self) -> Path | None:
+        """The file that overrides the base."""
+        return None
 
     def place(self, config: RunConfig) -> tuple[RunConfig, torch.device]:
         """The device, and the configuration with the backend of `--compile off` on that device."""
@@ -118,7 +131,14 @@ class Model:
 class Training(Model):
     """A whole training run; None where an option is not given."""
 
-    preset: Annotated[str, what("NAME", "The settings to start from.")] = "digits"
+    preset: Annotated[
+        str | None,
+        what(
+            "NAME",
+            "The settings to start from. Default: those of ./ditbench.toml, those derived from "
+            "the images of --data, or digits.",
+        ),
+    ] = None
     config: Annotated[
         Path | None, what("FILE", "TOML that overrides the preset, such as a run's config.toml.")
     ] = None
@@ -157,8 +177,18 @@ class Training(Model):
             overrides |= {"data.name": loader_of(self.data), "data.path": str(self.data)}
         return overrides
 
-    def _base(self) -> tuple[str, Path | None]:
-        return self.preset, self.config
+    def _base(self, given: dict[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
+        """A preset, `./ditbench.toml`, or settings from the images: see `find_base`."""
+        from ditbench.config.project import find_base
+        from ditbench.data.survey import survey
+
+        base = find_base(self.preset, self.config, given, survey)
+        if base.origin:
+            say(base.origin)
+        return {"block": "paper"} | base.table
+
+    def _file(self) -> Path | None:
+        return self.config
 
 
 def takes(options: type[Model]) -> Callable[[Callable[..., None]], Callable[..., None]]:

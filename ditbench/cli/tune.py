@@ -66,7 +66,7 @@ def tune(
     chosen = format_of(output, "json" if as_json else format)
     blocks, rates = parse_blocks(block), parse_rates(lr)
     seed_list = parse_seeds(seeds, FIRST_SEED)
-    base, device = options.place(options.configure())
+    base, device = options.place(options.configure(say=progress(quiet=quiet)))
     check_out(out, base)
 
     from ditbench.report.tuning import Budget, task_of, tuning_columns, tuning_row

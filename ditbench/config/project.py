@@ -1,0 +1,181 @@
+"""`./ditbench.toml`, and what the settings of a command start from. Torch-free."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import tomli_w
+
+from ditbench import __version__
+from ditbench.config.derive import Setting, derive, safe_name
+from ditbench.config.load import overlay, presets, read_preset, read_toml
+from ditbench.config.schema import put, validate
+from ditbench.config.sections import Table
+from ditbench.errors import DitbenchError, printable, together
+
+if TYPE_CHECKING:
+    from ditbench.data.survey import Survey
+
+PROJECT = Path("ditbench.toml")
+BY_PATH = ("folder", "npz")  # values of data.name whose images lie at data.path
+# The form of the file, as its key `schema`. Incremented when keys change their meaning.
+SCHEMA = 1
+# Keys without which a file does not determine a run; those that it lacks are derived.
+NEEDED = (
+    "model.hidden_size", "model.depth", "model.num_heads", "model.patch_size",
+    "train.batch_size", "train.lr", "eval.samples",
+)  # fmt: skip
+
+
+class Base(NamedTuple):
+    """The weakest layer of a configuration, and a line that says where it is from, if not known."""
+
+    table: Table
+    origin: str | None = None
+
+
+def find_base(
+    preset: str | None, file: Path | None, given: Table, look: Callable[[Path], Survey]
+) -> Base:
+    """What the settings of a command start from.
+
+    An explicit preset; or `./ditbench.toml`, unless there is a file or other images are given; or
+    settings that are derived from the images. Those are also the values of keys that a file lacks.
+    The images digits and cifar10 have presets, which are not derived.
+
+    Args:
+        preset: a name from `presets()`.
+        file: a TOML file that overrides the base.
+        given: dotted keys and values that override the base and the file.
+        look: surveys a folder or file of images, or a data set by its name.
+
+    Raises:
+        DitbenchError: a file that cannot be used, or images with which no run can start.
+    """
+    if preset is not None:
+        return Base(read_preset(preset))
+    own, origin = ({}, None) if file is None else (_without_schema(file, read_toml(file)), None)
+    if file is None and PROJECT.exists():
+        own = read_project()
+        if other_images(own, given):
+            own, origin = {}, f"./{PROJECT} is not read: it is for other images"
+        else:
+            origin = f"settings: ./{PROJECT}"
+    chosen = flat(own) | given
+    pictures = _pictures(chosen)
+    if pictures is None:
+        name = chosen.get("data.name")
+        start = read_preset(name if name in presets() else "digits")
+    elif not needs_pictures(own):
+        start = {**read_preset("digits"), "preset": safe_name(pictures.stem)}
+    else:
+        survey = look(pictures)
+        check_problems(survey)
+        start = nested(derive(survey, chosen))
+        line = f"settings derived from {survey.images:,} images of {survey.name}"
+        origin = "; ".join(filter(None, (origin, line)))
+    if file is None:
+        overlay(start, own)
+    return Base(start, origin)
+
+
+def check_problems(survey: Survey) -> None:
+    """Raise a DitbenchError with everything that keeps a run from starting."""
+    if survey.problems:
+        raise together(survey.problems)
+
+
+def read_project() -> Table:
+    """The table of `./ditbench.toml`.
+
+    Raises:
+        DitbenchError: it cannot be read, is of another version, or has a wrong key or value.
+    """
+    table = _without_schema(PROJECT, read_toml(PROJECT))
+    try:
+        validate(table)
+    except DitbenchError as error:
+        raise DitbenchError(f"./{PROJECT}: {error.message}", error.hint) from error
+    return table
+
+
+def _without_schema(file: Path, table: Table) -> Table:
+    """A table without its key `schema`, which must be the one that this version reads."""
+    schema = table.pop("schema", SCHEMA)
+    if type(schema) is not int or schema != SCHEMA:
+        raise DitbenchError(
+            f"{file} has schema {schema!r}, this version of ditbench reads {SCHEMA}",
+            "use the ditbench that wrote it, or write it anew: `ditbench init PICTURES --force`",
+        )
+    return table
+
+
+def _pictures(keys: Mapping[str, Any]) -> Path | None:
+    """The path or the name of the images; None where nothing is derived from them.
+
+    Those are the data sets that have presets, and values that are refused later.
+    """
+    name, path = keys.get("data.name", "digits"), keys.get("data.path")
+    if not isinstance(name, str) or name in presets():
+        return None
+    if name not in BY_PATH:
+        return Path(name)
+    return Path(os.path.expanduser(path)) if isinstance(path, str | Path) else None  # noqa: PTH111
+
+
+def other_images(table: Table, given: Mapping[str, Any]) -> bool:
+    """Whether the given keys name other images than a table."""
+    own = flat(table)
+    if "data.name" not in given and "data.path" not in given:
+        return False
+    return _images(own) != _images({**own, **given})
+
+
+def _images(keys: Mapping[str, Any]) -> tuple[str, str | None]:
+    path = keys.get("data.path")
+    return keys.get("data.name", "digits"), path and os.path.realpath(os.path.expanduser(path))  # noqa: PTH111
+
+
+def needs_pictures(table: Table) -> bool:
+    """Whether settings have to be derived from the images: keys are missing.
+
+    The config.toml of a run has the digest of its images, and is complete.
+    """
+    keys = flat(table)
+    return "data.digest" not in keys and not all(key in keys for key in NEEDED)
+
+
+def flat(table: Table) -> Table:
+    """A nested table with dotted keys."""
+    found: Table = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            found |= {f"{key}.{below}": each for below, each in value.items()}
+        else:
+            found[key] = value
+    return found
+
+
+def nested(settings: list[Setting]) -> Table:
+    """Settings as a table."""
+    table: Table = {}
+    put(table, {key: value for key, value, _ in settings})
+    return table
+
+
+def to_toml(settings: list[Setting], heading: list[str]) -> str:
+    """The text of a `ditbench.toml`: settings with their reasons as comments."""
+    lines = [f"# {printable(line)}".rstrip() for line in heading]
+    lines += ["", f"schema = {SCHEMA}  # of this file; written by ditbench {__version__}"]
+    section = ""
+    for key, value, why in settings:
+        above, _, name = key.rpartition(".")
+        if above != section:
+            lines += ["", f"[{above}]"]
+            section = above
+        line = tomli_w.dumps({name: value}).rstrip()
+        lines.append(f"{line}  # {printable(why)}" if why else line)
+    return "\n".join(lines) + "\n"
