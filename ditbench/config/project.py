@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,10 +12,11 @@ from ditbench import __version__
 from ditbench.config.derive import Setting, derive, safe_name
 from ditbench.config.load import overlay, presets, read_preset, read_toml
 from ditbench.config.schema import put, validate
-from ditbench.config.sections import Table
+from ditbench.config.sections import DataConfig, Table
 from ditbench.errors import DitbenchError, printable, together
 
 if TYPE_CHECKING:
+    from ditbench.data.settings import Settings
     from ditbench.data.survey import Survey
 
 PROJECT = Path("ditbench.toml")
@@ -38,7 +38,7 @@ class Base(NamedTuple):
 
 
 def find_base(
-    preset: str | None, file: Path | None, given: Table, look: Callable[[Path], Survey]
+    preset: str | None, file: Path | None, given: Table, look: Callable[[Path, Settings], Survey]
 ) -> Base:
     """What the settings of a command start from.
 
@@ -50,7 +50,7 @@ def find_base(
         preset: a name from `presets()`.
         file: a TOML file that overrides the base.
         given: dotted keys and values that override the base and the file.
-        look: surveys a folder or file of images, or a data set by its name.
+        look: surveys a folder or file of images, or a data set by its name, read in this way.
 
     Raises:
         DitbenchError: a file that cannot be used, or images with which no run can start.
@@ -65,27 +65,22 @@ def find_base(
         else:
             origin = f"settings: ./{PROJECT}"
     chosen = flat(own) | given
-    pictures = _pictures(chosen)
-    if pictures is None:
-        name = chosen.get("data.name")
-        start = read_preset(name if name in presets() else "digits")
+    data = _data(chosen)
+    pictures = data.path if data.name in BY_PATH else Path(data.name)
+    if pictures is None or data.name in presets():
+        start = read_preset(data.name if data.name in presets() else "digits")
     elif not needs_pictures(own):
         start = {**read_preset("digits"), "preset": safe_name(pictures.stem)}
     else:
-        survey = look(pictures)
-        check_problems(survey)
+        survey = look(pictures, data.settings)
+        if survey.problems:
+            raise together(survey.problems)
         start = nested(derive(survey, chosen))
         line = f"settings derived from {survey.images:,} images of {survey.name}"
         origin = "; ".join(filter(None, (origin, line)))
     if file is None:
         overlay(start, own)
     return Base(start, origin)
-
-
-def check_problems(survey: Survey) -> None:
-    """Raise a DitbenchError with everything that keeps a run from starting."""
-    if survey.problems:
-        raise together(survey.problems)
 
 
 def read_project() -> Table:
@@ -113,30 +108,19 @@ def _without_schema(file: Path, table: Table) -> Table:
     return table
 
 
-def _pictures(keys: Mapping[str, Any]) -> Path | None:
-    """The path or the name of the images; None where nothing is derived from them.
-
-    Those are the data sets that have presets, and values that are refused later.
-    """
-    name, path = keys.get("data.name", "digits"), keys.get("data.path")
-    if not isinstance(name, str) or name in presets():
-        return None
-    if name not in BY_PATH:
-        return Path(name)
-    return Path(os.path.expanduser(path)) if isinstance(path, str | Path) else None  # noqa: PTH111
+def _data(keys: Mapping[str, Any]) -> DataConfig:
+    """The section `[data]` of dotted keys, checked: paths and settings are used before the rest."""
+    table: Table = {}
+    put(table, {key: value for key, value in keys.items() if key.startswith("data.")})
+    return validate(table).data
 
 
 def other_images(table: Table, given: Mapping[str, Any]) -> bool:
     """Whether the given keys name other images than a table."""
     own = flat(table)
-    if "data.name" not in given and "data.path" not in given:
-        return False
-    return _images(own) != _images({**own, **given})
-
-
-def _images(keys: Mapping[str, Any]) -> tuple[str, str | None]:
-    path = keys.get("data.path")
-    return keys.get("data.name", "digits"), path and os.path.realpath(os.path.expanduser(path))  # noqa: PTH111
+    of_table, chosen = _data(own), _data(own | given)
+    paths = (each.path and each.path.resolve() for each in (of_table, chosen))
+    return of_table.name != chosen.name or len({*paths}) > 1
 
 
 def needs_pictures(table: Table) -> bool:

@@ -1,27 +1,123 @@
-"""Pictures of any size and mode as one array of pixels, which is cached on disk.
-
-The cache of a folder or zip is two files: `prepared-<key>.npy`, uint8 (N, C, H, W), and
-`prepared-<key>.json`, which says what it was made from, and is written last.
-"""
+"""A folder or zip of pictures as people have them: of any size, mode and layout."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ditbench.data.dataset import ImageDataset
+from ditbench.data.decode import FilePictures, Pictures, decode_all
+from ditbench.data.io.files import open_files, shown
+from ditbench.data.io.pixel_cache import Entry, worth_it
+from ditbench.data.layout import Part, find_layout
+from ditbench.data.prepare import check_background
 from ditbench.data.settings import DEFAULTS, Settings
+from ditbench.errors import DitbenchError
 
 
 def prepared(path: Path, settings: Settings = DEFAULTS) -> ImageDataset:
-    """The images of a folder or a zip; decoded, or read from the cache."""
-    raise NotImplementedError
+    """The images of a folder or a zip, see `ditbench.data.layout`; decoded, or from the cache.
+
+    Equal trees are equal data sets, zipped or not. The name of the folder or zip names it.
+    Held-out pictures are read when they are asked for.
+
+    Raises:
+        DitbenchError: no such path, not a zip, no pictures; an empty class; a picture in no class
+            folder; without an image size, pictures of several sizes; more unreadable ones than
+            the settings allow; more than memory holds; a file that changes meanwhile.
+    """
+    path = Path(path)
+    with open_files(path) as files:
+        layout = find_layout(files, settings)
+        if layout.problems:
+            raise layout.problems[0]
+        later = None if layout.held_out is None else partial(_held_out, path, settings)
+        return load_part(FilePictures(files), layout.train, settings, later, layout.notes)
 
 
-def open_pixels(path: Path, *, mapped: bool) -> Tensor:
-    """The pixels in an .npy file, uint8 (N, C, H, W): in memory, or mapped (private, not written)."""
-    pixels = np.load(path, mmap_mode="c" if mapped else None, allow_pickle=False)
-    return torch.from_numpy(pixels)
+def _held_out(path: Path, settings: Settings, channels: int) -> ImageDataset:
+    with open_files(path) as files:
+        part = find_layout(files, settings).held_out
+        if part is None:
+            what = f"the held-out images of {shown(path)} are gone"
+            raise DitbenchError(what, "do not change the folder while it is used")
+        return load_part(FilePictures(files), part, settings, channels=channels)
+
+
+def load_part(
+    pictures: Pictures,
+    part: Part,
+    settings: Settings,
+    later: Callable[[int], ImageDataset] | None = None,
+    more: Sequence[str] = (),
+    channels: int | None = None,
+) -> ImageDataset:
+    """The images of one part of a data set, decoded or from the cache.
+
+    Args:
+        pictures: where they come from.
+        part: their names and classes.
+        settings: how they are read.
+        later: loads the held-out images, for the number of channels of these.
+        more: further notes.
+        channels: 1 makes them grey and 3 RGB; otherwise they are grey if all pictures are.
+
+    Raises:
+        DitbenchError: see `prepared`.
+    """
+    check_background(settings.background)
+
+    def build(
+        images: Tensor, skipped: Sequence[int], notes: Sequence[str], problems: Sequence[str]
+    ) -> ImageDataset:
+        labels = torch.from_numpy(np.delete(np.array(part.labels, np.int64), skipped))
+        sizes = labels.bincount(minlength=len(part.classes)).tolist()
+        if 0 in sizes:
+            name = shown(part.classes[sizes.index(0)])
+            what = f"{shown(pictures.path)}: class {name} holds no pictures"
+            raise DitbenchError(what, "add pictures to it, or remove it")
+        held_out = None if later is None else partial(later, images.shape[1])
+        said = ((*more, *notes), tuple(problems))
+        name = pictures.path.name.removesuffix(".zip")
+        return ImageDataset(name, images, labels, part.classes, held_out, *said)
+
+    # The entry is made before the files are read: a change meanwhile is noticed.
+    entry = _entry(pictures, part, settings, channels)
+    if entry and (cached := entry.read(build)):
+        return cached
+    started = time.perf_counter()
+    read = decode_all(pictures, part.names, settings, channels)
+    if entry and entry != _entry(pictures, part, settings, channels):
+        what = f"{shown(pictures.path)} changed while it was read"
+        raise DitbenchError(what, "wait until it is complete")
+    facts: dict[str, Any] = {
+        "skipped": read.skipped,
+        "notes": read.notes,
+        "problems": read.problems,
+    }
+    dataset = build(torch.from_numpy(read.pixels), **facts)
+    if entry and worth_it(dataset.images, time.perf_counter() - started):
+        try:
+            entry.write(dataset, facts)
+        except DitbenchError as error:
+            return replace(dataset, notes=(*dataset.notes, f"not cached: {error.message}"))
+    return dataset
+
+
+def _entry(
+    pictures: Pictures, part: Part, settings: Settings, channels: int | None
+) -> Entry | None:
+    try:
+        stamps = pictures.stamps(part.names)
+    except OSError:
+        return None
+    place = [str(pictures.path.absolute()), asdict(settings), channels]
+    return Entry.of(place, part.names, stamps)

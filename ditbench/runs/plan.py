@@ -99,7 +99,7 @@ def resolve_all(configs: list[RunConfig], device: torch.device) -> list[Task]:
     tasks = []
     for config in configs:
         check_options([each.block for each in configs], config.model.size, config.options)
-        dataset = read(config.data.name, config.data.path)
+        dataset = read(config.data.name, config.data.path, config.data.settings)
         check_fit(config, dataset)
         tasks.append(resolve(config, dataset, device))
     return tasks

@@ -107,7 +107,7 @@ def _images(directory: RunDirectory, config: RunConfig) -> tuple[ImageDataset, b
         facts = read_json(directory.environment)
     if recorded.RECORD in facts:
         return recorded.stand_in(config.data.name, facts[recorded.RECORD]), False
-    dataset = load_dataset(config.data.name, config.data.path)
+    dataset = load_dataset(config.data.name, config.data.path, config.data.settings)
     if config.data.digest in ("auto", dataset.digest):
         return dataset, False
     return replace(dataset, class_names=tuple(map(str, range(dataset.num_classes)))), True

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ditbench.config import load, put
+from ditbench.config import load
 from ditbench.config.derive import derive
 from ditbench.config.project import find_base, flat, nested, read_project, to_toml
 from ditbench.data.survey import Survey
@@ -17,11 +17,11 @@ PICTURES = Survey(
 OWN = {"data.name": "folder", "data.path": "my animals"}
 
 
-def look(_path):
+def look(_path, _settings):
     return PICTURES
 
 
-def unasked(path):
+def unasked(path, _settings):
     raise AssertionError(f"looks at {path}")
 
 
@@ -38,12 +38,11 @@ def project():
 
 
 def test_the_file_is_read_back_to_what_run_derives(project):
-    given = put({}, {}) or OWN
     of_file = find_base(None, None, {}, unasked)
     derived = find_base(None, None, OWN, unasked)
     assert load(base=of_file.table) == load(base=derived.table)
     project.unlink()
-    without = find_base(None, None, given, look)
+    without = find_base(None, None, OWN, look)
     assert load(base=without.table) == load(base=of_file.table)
     assert load(base=without.table).preset == "my-animals"
     assert of_file.origin == "settings: ./ditbench.toml"
@@ -122,13 +121,15 @@ def test_all_problems_of_the_images_are_one_message():
     problems = (DitbenchError("a", "do b"), DitbenchError("c", "do d"))
     survey = Survey("x", "folder", Path("x"), 0, {}, 3, {}, problems=problems)
     with pytest.raises(DitbenchError, match=r"2 problems: \(1\) a; \(2\) c") as caught:
-        find_base(None, None, OWN, lambda _path: survey)
+        find_base(None, None, OWN, lambda _path, _settings: survey)
     assert caught.value.hint == "do b; do d"
 
 
-def test_what_is_no_path_is_refused_later():
-    for keys in ({"data.path": 1.5, "data.name": "folder"}, {"data.name": 1}, {"data.name": "npz"}):
-        assert find_base(None, None, keys, unasked).table["preset"] == "digits"
+def test_what_is_no_path_is_refused():
+    assert find_base(None, None, {"data.name": "npz"}, unasked).table["preset"] == "digits"
+    for keys in ({"data.path": 1.5, "data.name": "folder"}, {"data.name": 1}):
+        with pytest.raises(DitbenchError, match=r"^data\.(path|name) = "):
+            find_base(None, None, keys, unasked)
 
 
 def test_flat_tables():

@@ -1,0 +1,90 @@
+"""Decoded pixels cached on disk. A cache only saves time: no fault of what it holds is an error.
+
+An entry is two files: `prepared-<name>.npy`, uint8 (N, C, H, W), and `prepared-<name>.json`, which
+says what it was made from, and is written last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL
+import torch
+from torch import Tensor
+
+from ditbench.data.dataset import ImageDataset
+from ditbench.errors import DitbenchError
+from ditbench.files import cache_directory, read_json, write_atomically, write_json
+
+# Incremented when the same files give other pixels than before.
+REVISION = 2
+# For fewer files, fewer bytes of pixels and less time, a cache saves too little.
+MIN_FILES = 4_000
+MIN_BYTES = 64 * 2**20
+MIN_SECONDS = 5.0
+# A larger cache could fill a home directory.
+MAX_BYTES = 8 * 2**30
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where pixels are cached, and a SHA-256 over what they depend on."""
+
+    path: Path
+    key: str
+
+    @staticmethod
+    def of(place: Sequence[Any], names: Sequence[str], stamps: Sequence[object]) -> Entry | None:
+        """The entry of a place, of which there is one; None without a cache.
+
+        Args:
+            place: the path of the pictures and how they are read.
+            names: the names of the pictures, in their order.
+            stamps: what changes when a picture does.
+        """
+        directory = cache_directory()
+        if directory is None:
+            return None
+        facts = json.dumps([REVISION, PIL.__version__, place, names, stamps])
+        name = hashlib.sha256(json.dumps(place).encode()).hexdigest()[:16]
+        key = hashlib.sha256(facts.encode()).hexdigest()
+        return Entry(directory / f"prepared-{name}.npy", key)
+
+    def read(self, build: Callable[..., ImageDataset]) -> ImageDataset | None:
+        """The data set that `build` makes of what is cached; None unless it is the one written."""
+        try:
+            record = read_json(self.path.with_suffix(".json"))
+            # Opening a pipe waits for a writer.
+            if record["key"] != self.key or not self.path.is_file():
+                return None
+            found = build(open_pixels(self.path, mapped=False), **record["facts"])
+            return found if found.digest == record["digest"] else None
+        except (OSError, DitbenchError, ValueError, KeyError, TypeError, IndexError, EOFError):
+            return None
+
+    def write(self, dataset: ImageDataset, facts: dict[str, Any]) -> None:
+        """Cache a data set that `build` makes of its pixels and the facts.
+
+        Raises:
+            DitbenchError: it cannot be written.
+        """
+        record = {"key": self.key, "digest": dataset.digest, "facts": facts}
+        write_atomically(self.path, lambda file: np.save(file, dataset.images.numpy()))
+        write_json(self.path.with_suffix(".json"), record)
+
+
+def worth_it(images: Tensor, seconds: float) -> bool:
+    """Whether images that took so long to decode are cached."""
+    many = len(images) >= MIN_FILES or (len(images) > 1 and images.nbytes >= MIN_BYTES)
+    return (many or seconds >= MIN_SECONDS) and images.nbytes <= MAX_BYTES
+
+
+def open_pixels(path: Path, *, mapped: bool) -> Tensor:
+    """The pixels in an .npy file, uint8 (N, C, H, W): in memory, or mapped and never written."""
+    return torch.from_numpy(np.load(path, "c" if mapped else None, allow_pickle=False))
