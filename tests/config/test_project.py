@@ -72,7 +72,7 @@ def test_keys_that_are_missing_are_derived(project):
     project.write_text("\n".join(x for x in text.splitlines() if "patch_size" not in x))
     base = find_base(None, None, {}, look)
     assert base.table["model"]["patch_size"] == nested(derive(PICTURES))["model"]["patch_size"]
-    project.write_text(text.replace("steps = ", "flops = 1e12 # "))
+    project.write_text(text.replace("\nsteps = ", "\nflops = 1e12 # "))
     assert find_base(None, None, {}, unasked).table["budget"] == {"flops": 1e12}
 
 
@@ -96,7 +96,7 @@ def test_the_bound_of_the_ema_is_lifted_under_another_budget(project):
     base = find_base(None, None, {}, unasked).table
     assert load(base=base).train.ema_decay == 0.999
     assert load(base=base, overrides={"budget.seconds": 60.0}).train.ema_decay == 1
-    project.write_text(project.read_text().replace("steps = ", "seconds = 60.0 # "))
+    project.write_text(project.read_text().replace("\nsteps = ", "\nseconds = 60.0 # "))
     chosen = find_base(None, None, {}, unasked).table
     assert load(base=chosen).train.ema_decay == 0.999
 
