@@ -21,7 +21,13 @@ from ditbench.cli.options import (
 from ditbench.cli.output import echo, load_sweeps, note, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate, takes
 from ditbench.cli.slurm import parse_launcher, the_run
-from ditbench.cli.training import check_out, interruptible, print_forecast, remark_on_classes
+from ditbench.cli.training import (
+    check_out,
+    interruptible,
+    print_forecast,
+    remark_on_classes,
+    with_features,
+)
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.rundir import PLANNED_SEEDS, TUNING
 
@@ -95,6 +101,8 @@ def run(
     blocks = blocks or parse_blocks(base.block)
     base, device = jobs.place(base) if jobs else options.place(base)
     check_out(out, base)
+    say = progress(quiet=quiet)
+    base = with_features(base, out, say)
     configs = [
         base.with_values(block=name, seed=seed)
         for seed in seed_list or [base.seed]

@@ -146,6 +146,14 @@ class Training(Model):
         Path | None,
         what("PATH", "A folder or zip of class folders of images, or an .npz of images."),
     ] = None
+    features: Annotated[
+        str | None,
+        what(
+            "NAME",
+            "The network in whose features samples are scored, see `ditbench features`; auto: "
+            "the best at hand.",
+        ),
+    ] = None
     match: Annotated[
         str | None,
         what(
@@ -171,6 +179,7 @@ class Training(Model):
     def overrides(self) -> dict[str, Any]:
         """The keys of the configuration that the options set; see `Model.overrides`."""
         overrides = super().overrides() | parse_budget(self.steps, self.flops, self.time)
+        overrides["metrics.features"] = self.features
         if self.data is not None:
             from ditbench.data import loader_of
 

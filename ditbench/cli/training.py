@@ -59,6 +59,17 @@ def check_out(out: Path, config: RunConfig) -> None:
         )
 
 
+def with_features(config: RunConfig, out: Path, say: Callable[[str], None]) -> RunConfig:
+    """The configuration with the name of its features, where it asks for those at hand."""
+    from ditbench.runs.features import choose_features
+
+    name, why = choose_features(config, out)
+    if not why:
+        return config
+    say(f"features: {name}, {why}")
+    return config.with_values(metrics__features=name)
+
+
 def remark_on_classes(plans: Sequence[Plan]) -> None:
     """Print what label accuracy makes of the names of classes, where it is worth a line.
 

@@ -19,7 +19,13 @@ from ditbench.cli.options import (
 )
 from ditbench.cli.output import emit, load_sweeps, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rates, takes
-from ditbench.cli.training import check_out, interruptible, print_forecast, remark_on_classes
+from ditbench.cli.training import (
+    check_out,
+    interruptible,
+    print_forecast,
+    remark_on_classes,
+    with_features,
+)
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.render import format_of
 from ditbench.rundir import TUNING
@@ -68,6 +74,8 @@ def tune(
     seed_list = parse_seeds(seeds, FIRST_SEED)
     base, device = options.place(options.configure(say=progress(quiet=quiet)))
     check_out(out, base)
+    say = progress(quiet=quiet)
+    base = with_features(base, out, say)
 
     from ditbench.report.tuning import Budget, task_of, tuning_columns, tuning_row
     from ditbench.report.words import sweep_title
@@ -75,7 +83,7 @@ def tune(
 
     plans = plan_sweep(
         base, blocks, out, device, rates=rates, seeds=seed_list, fraction=budget_fraction,
-        match=options.match, say=progress(quiet=quiet),
+        match=options.match, say=say,
     )  # fmt: skip
     if dry_run:
         print_forecast(plans, as_json=as_json, quiet=quiet)

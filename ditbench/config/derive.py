@@ -90,7 +90,7 @@ def derive(survey: Survey, given: Mapping[str, Any] = {}) -> list[Setting]:
         Setting("eval.points", min(POINTS, steps), "evaluations, the last one at the end"),
         Setting("eval.samples", max(scale.samples, K), "per evaluation"),
         Setting("eval.sampling_steps", scale.sampling_steps, "per sample"),
-        Setting("metrics.features", "efficientnet-lite0", ""),
+        Setting("metrics.features", "auto", "the best that this machine has"),
     ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ditbench.errors import DitbenchError, together
 from ditbench.metrics import extractor_class, find_metrics
 from ditbench.models.sizes import check_size
+from ditbench.runs.features import choose_features
 from ditbench.runs.labels import check_classes
 
 if TYPE_CHECKING:
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
 def check_fit(config: RunConfig, dataset: ImageDataset) -> None:
     """Raise one DitbenchError with everything in which a configuration does not fit its images."""
     metrics = config.metrics
-    checks = [
+    checks: list[Callable[[], object]] = [
         partial(check_classes, dataset),
         partial(check_size, config.model.size, dataset.height, dataset.width),
-        *(partial(extractor_class, name, dataset) for name in (metrics.features, *metrics.also)),
+        lambda: extractor_class(choose_features(config)[0], dataset),
+        *(partial(extractor_class, name, dataset) for name in metrics.also),
     ]
     if metrics.extra:  # it imports torchmetrics
         checks.append(partial(find_metrics, metrics.extra))

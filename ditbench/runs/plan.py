@@ -27,6 +27,7 @@ from ditbench.plugins.lookup import (
 )
 from ditbench.rundir import SWEEP, RunDirectory
 from ditbench.runs.environment import device_name, resolve_precision
+from ditbench.runs.features import choose_features
 from ditbench.runs.fit import check_fit
 from ditbench.runs.labels import resolve_labels
 from ditbench.training.backend import BACKENDS, PLAIN_BACKEND, Backend, choose
@@ -170,6 +171,7 @@ def resolve(config: RunConfig, dataset: ImageDataset, device: torch.device) -> T
         block=check_block(config.block),
         strategy={"location": external.location, "sha256": external.sha256} if external else {},
         data__digest=dataset.digest,
+        metrics__features=choose_features(config)[0],
         options=block_options(config.block, config.model.size, config.options),
         train__precision=resolve_precision(config.train.precision, device),
         eval__sampler=sampler,

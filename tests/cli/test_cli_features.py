@@ -9,7 +9,18 @@ from safetensors.torch import save
 from ditbench.metrics.features import efficientnet
 from ditbench.metrics.features.classifiers import DigitsClassifier
 
-NAMES = ["digits", "cifar10", "inception", "efficientnet-lite0", "dinov2", "dinov2-vits14"]
+NAMES = [
+    "digits",
+    "cifar10",
+    "inception",
+    "resnet50",
+    "resnet50-v1",
+    "efficientnet-b0",
+    "resnet18",
+    "efficientnet-lite0",
+    "dinov2",
+    "dinov2-vits14",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -45,8 +56,11 @@ def test_the_list_says_what_each_accepts_and_where_its_weights_are(cli, hub):
     assert (inception["weights"], inception["digest"]) == ("missing", None)
     assert inception["path"].startswith(str(hub))
     assert f"inception: {inception['help']}\n" in result.stderr
-    assert "download https://github.com/toshas/torch-fidelity/" in inception["help"]
-    assert f"to {inception['path']}, or name the file" in inception["help"]
+    assert (
+        f"curl -L --create-dirs -o {inception['path']} https://github.com/toshas/torch-"
+        in (inception["help"])
+    )
+    assert "or name the file" in inception["help"]
     general = found["efficientnet-lite0"]
     assert (general["weights"], general["dimension"], general["classes"]) == ("found", 1280, None)
     assert len(general["digest"]) == 64
@@ -85,3 +99,14 @@ def test_an_unknown_format_is_refused(cli):
     result = cli("features", "--format", "yaml")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "'yaml'" in result.stderr
+
+
+def test_auto_is_resolved_and_recorded(cli, tmp_path):
+    result = cli(
+        *("run", "--block", "adaln", "--features", "auto", "--steps", "2", "--out", tmp_path),
+        *("--set", "eval.points=1", "--set", "eval.samples=20", "--set", "eval.sampling_steps=1"),
+    )
+    assert result.exit_code == 0
+    assert "features: digits, the classifier of this data set\n" in result.stderr
+    (config,) = tmp_path.glob("digits/adaln/*/config.toml")
+    assert 'features = "digits"' in config.read_text()
