@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ditbench import __version__
 from ditbench.cli.options import DEVICES, option
 from ditbench.cli.output import echo, note, print_sentence, progress
-from ditbench.cli.run_options import Quiet
+from ditbench.cli.run_options import Quiet, Training
 from ditbench.errors import DitbenchError, one_line
 from ditbench.models.sizes import parse_model
 from ditbench.report.amounts import duration
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ditbench.runs.plan import Plan
 
 SEEDS = 5
+RESULTS = Path("results")  # the default of `ditbench run`
 # A paper's comparison that takes longer than this gets advice.
 LONG = 1800.0
 SMALLEST = 16  # side of images that advice makes smaller
@@ -39,6 +41,10 @@ def init(
         int | None,
         option("N", "Both sides of the images. Default: from the pictures.", min=1, max=4096),
     ] = None,
+    set_: Annotated[
+        list[str] | None,
+        option("KEY=VALUE", "Any setting, written into the file; repeatable.", "--set"),
+    ] = None,
     device: Annotated[str, option("NAME", f"Where to measure: {DEVICES}")] = "auto",
     force: Annotated[
         bool, option(None, "Replace the ditbench.toml that exists.", "--force")
@@ -50,8 +56,9 @@ def init(
     `ditbench run` in the same directory uses that file. The settings depend on the pictures alone;
     the rules are in docs/your-images.md. The time of a run is then measured on this machine.
     """
-    from ditbench.config.derive import derive
-    from ditbench.config.project import PROJECT, to_toml
+    from ditbench.config.derive import choose, derive
+    from ditbench.config.load import parse_settings
+    from ditbench.config.project import PROJECT, data_of, to_toml
     from ditbench.data.survey import survey
     from ditbench.files import write_text
 
@@ -59,33 +66,72 @@ def init(
         raise DitbenchError(
             f"./{PROJECT} exists", "add --force to replace it, or work in another directory"
         )
-    found = survey(pictures)
+    say = progress(quiet=quiet)
+    given = parse_settings(set_ or ())
+    if image_size is not None:
+        given["data.image_size"] = image_size
+    found = survey(pictures, data_of(given).settings)
     facts = describe(found)
-    for line in facts:
-        echo(one_line(line))
-    for line in found.notes:
-        echo(one_line(f"  {line}"))
-    if found.problems:
-        for line in found.problems:
-            note("failed", line)
-        problems = f"{len(found.problems)} problem{'s' if len(found.problems) > 1 else ''}"
-        raise DitbenchError(
-            f"{problems} in '{found.name}'; no ditbench.toml is written",
-            "remove what is listed above, then repeat the command",
-        )
-    settings = derive(found, {} if image_size is None else {"data.image_size": image_size})
-    write_text(PROJECT, to_toml(settings, [*facts, *found.notes, *USAGE]))
+    echo("\n".join(map(one_line, facts)))
+    _refuse(found)
+    settings = choose(derive(found, given), given)
+    say("reading the pictures")
+    notes = _read(settings)  # before the file is written: damage is found here
+    echo("\n".join(one_line(f"  {line}") for line in notes))
+    settings, missing = choose_features(settings)
+    write_text(PROJECT, to_toml(settings, [WRITTEN, *facts, *notes, *USAGE]))
     echo(f"{PROJECT}: {in_short(settings)}")
-    try:
-        for line in forecast(device, quiet=quiet):
+    if missing is None:
+        for line in forecast(device, say):
             print_sentence(line)
-    except DitbenchError as error:  # the file is written, and of use elsewhere
-        note("warning", f"no time is measured: {error.message}")
-        if error.hint:
-            note("help", error.hint)
+    else:  # the file is of use as soon as there are features
+        note("warning", f"no run can start yet: {missing.message}")
+        note("help", missing.hint or "ditbench features")
     echo(f"next: ditbench run, or ditbench run --seeds {SEEDS}; then ditbench compare")
 
 
+def _refuse(found: Survey) -> None:
+    """List everything that keeps a run from starting, if anything does, and end the command."""
+    if not found.problems:
+        return
+    for line in found.notes:
+        echo(one_line(f"  {line}"))
+    for problem in found.problems:
+        note("failed", problem.message)
+        if problem.hint:
+            note("help", problem.hint)
+    number = len(found.problems)
+    raise DitbenchError(
+        f"{number} problem{'s' if number > 1 else ''} in '{found.name}': nothing is written",
+        "remove what is listed above, then repeat the command",
+    )
+
+
+def _read(settings: Sequence[Setting]) -> tuple[str, ...]:
+    """What is done with the pictures, one line per kind; a DitbenchError if it cannot be done."""
+    from ditbench.config.load import load
+    from ditbench.config.project import nested
+    from ditbench.data import load_dataset
+
+    data = load(base=nested(settings)).data
+    return load_dataset(data.name, data.path, data.settings).notes
+
+
+def choose_features(settings: list[Setting]) -> tuple[list[Setting], DitbenchError | None]:
+    """The settings with the features that this machine has, or why it has none."""
+    from ditbench.config.load import load
+    from ditbench.config.project import nested
+    from ditbench.runs import features
+
+    try:
+        name, why = features.choose_features(load(base=nested(settings)), RESULTS)
+    except DitbenchError as error:
+        return settings, error
+    chosen = settings[0]._replace(key="metrics.features", value=name, why=why)
+    return [chosen if each.key == chosen.key else each for each in settings], None
+
+
+WRITTEN = f"Written by ditbench {__version__}: `ditbench init`."
 USAGE = (
     "",
     "  ditbench run            the paper's four blocks; --seeds 5 for a verdict",
@@ -134,15 +180,14 @@ def in_short(settings: Sequence[Setting]) -> str:
         f"{side}x{side} pixels" if side else "pixels as they are",
         f"model {model}/{of['model.patch_size']} ({why['model.patch_size']})",
         f"batches of {of['train.batch_size']}",
-        f"{of['budget.steps']:,} steps ({why['budget.steps']})",
+        *(f"{of[key]:,} steps ({why[key]})" for key in ["budget.steps"] if key in of),
         f"{of['metrics.features']} features",
     ]
     return ", ".join(parts)
 
 
-def forecast(device_name: str, *, quiet: bool) -> list[str]:
+def forecast(device_name: str, say: Callable[[str], None]) -> list[str]:
     """What one run, and the paper's blocks with several seeds, would take on this machine."""
-    from ditbench.cli.run_options import Training
     from ditbench.models.registry import block_names
     from ditbench.runs import calibrate
     from ditbench.runs.plan import plan_all
@@ -150,19 +195,17 @@ def forecast(device_name: str, *, quiet: bool) -> list[str]:
     options = Training(device=device_name)
     base, device = options.place(options.configure())
     configs = [base.with_values(block=block) for block in block_names("paper")]
-    plans = plan_all(configs, Path("results"), device)
-    rows = list(calibrate.forecast(plans, progress(quiet=quiet)))
-    seconds = [row["expected_total_seconds"] for row in rows if not row["complete"]]
-    if not seconds:
-        return ["the paper's four blocks are complete for seed 0"]
-    total = sum(seconds) / len(seconds) * len(rows) * SEEDS
-    lines = [
+    plans = plan_all(configs, RESULTS, device)
+    rows = [row for row in calibrate.forecast(plans, say) if not row["complete"]]
+    if not rows:
+        return [f"The paper's four blocks are complete for seed 0, in {RESULTS / base.preset}."]
+    seconds = [row["expected_total_seconds"] for row in rows]
+    total = sum(seconds) / len(rows) * len(plans) * SEEDS
+    first = (
         f"On {device}, by a short calibration: about {duration(max(seconds))} for one block, "
-        f"{duration(total)} for the paper's four with {SEEDS} seeds"
-    ]
-    if total > LONG:
-        lines += [f"  faster: {line}" for line in advice(plans[-1])]
-    return lines
+        f"{duration(total)} for the paper's four with {SEEDS} seeds."
+    )
+    return [first, *(f"  faster: {line}" for line in advice(plans[-1]) if total > LONG)]
 
 
 def advice(plan: Plan) -> list[str]:

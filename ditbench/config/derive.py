@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ditbench.config.load import presets
@@ -26,6 +26,7 @@ MOST_TOKENS = 256
 LEAST_EPOCHS, MOST_EPOCHS = 10, 400
 LEAST_BATCHES = 4  # per epoch
 POINTS = 6
+LEAST_SAMPLES = 100
 EMA, LONG_EMA, LONG = 0.999, 0.9999, 100_000
 # Names of directories below results that are something else.
 RESERVED = {*presets(), TUNING, "reference"}
@@ -75,6 +76,10 @@ def derive(survey: Survey, given: Mapping[str, Any] = {}) -> list[Setting]:
     scale = scale_of(N)
     batch = given.get("train.batch_size", batch_size(N, scale.batch_size))
     steps = bounded_steps(scale.steps, N, batch)
+    points = min(POINTS, steps)
+    # Sampling takes no more passes through the model than training: a step is about three.
+    affordable = 3 * steps * batch // (points * scale.sampling_steps)
+    samples = max(K, LEAST_SAMPLES, min(scale.samples, affordable // 100 * 100))
     name, epochs = safe_name(survey.name), steps * batch / N
     return [
         Setting("preset", name, f"results go to results/{name}/"),
@@ -87,11 +92,23 @@ def derive(survey: Survey, given: Mapping[str, Any] = {}) -> list[Setting]:
         Setting("train.lr", scale.lr, "`ditbench tune` finds one for each block"),
         Setting("train.warmup", 0.04, "a share of the steps"),
         Setting("train.ema_decay", LONG_EMA if steps >= LONG else EMA, "of the averaged weights"),
-        Setting("eval.points", min(POINTS, steps), "evaluations, the last one at the end"),
-        Setting("eval.samples", max(scale.samples, K), "per evaluation"),
+        Setting("eval.points", points, "evaluations, the last one at the end"),
+        Setting("eval.samples", samples, "per evaluation"),
         Setting("eval.sampling_steps", scale.sampling_steps, "per sample"),
         Setting("metrics.features", "auto", "the best that this machine has"),
     ]  # fmt: skip
+
+
+def choose(settings: Sequence[Setting], given: Mapping[str, Any]) -> list[Setting]:
+    """Settings with values that the user gives, and further ones, each in its section."""
+    chosen = {setting.key: setting for setting in settings}
+    chosen |= {key: Setting(key, value, "chosen") for key, value in given.items()}
+    if any(key.startswith("budget.") for key in given):
+        chosen = {
+            key: s for key, s in chosen.items() if key in given or not key.startswith("budget.")
+        }
+    sections = list(dict.fromkeys(key.rpartition(".")[0] for key in chosen))
+    return sorted(chosen.values(), key=lambda s: sections.index(s.key.rpartition(".")[0]))
 
 
 def _pictures(survey: Survey, given: Mapping[str, Any]) -> Iterator[Setting]:

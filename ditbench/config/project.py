@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tomli_w
 
-from ditbench import __version__
 from ditbench.config.derive import Setting, derive, safe_name
 from ditbench.config.load import overlay, presets, read_preset, read_toml
 from ditbench.config.schema import put, validate
@@ -65,7 +64,7 @@ def find_base(
         else:
             origin = f"settings: ./{PROJECT}"
     chosen = flat(own) | given
-    data = _data(chosen)
+    data = data_of(chosen)
     pictures = data.path if data.name in BY_PATH else Path(data.name)
     if pictures is None or data.name in presets():
         start = read_preset(data.name if data.name in presets() else "digits")
@@ -108,7 +107,7 @@ def _without_schema(file: Path, table: Table) -> Table:
     return table
 
 
-def _data(keys: Mapping[str, Any]) -> DataConfig:
+def data_of(keys: Mapping[str, Any]) -> DataConfig:
     """The section `[data]` of dotted keys, checked: paths and settings are used before the rest."""
     table: Table = {}
     put(table, {key: value for key, value in keys.items() if key.startswith("data.")})
@@ -118,7 +117,7 @@ def _data(keys: Mapping[str, Any]) -> DataConfig:
 def other_images(table: Table, given: Mapping[str, Any]) -> bool:
     """Whether the given keys name other images than a table."""
     own = flat(table)
-    of_table, chosen = _data(own), _data(own | given)
+    of_table, chosen = data_of(own), data_of({**own, **given})
     paths = (each.path and each.path.resolve() for each in (of_table, chosen))
     return of_table.name != chosen.name or len({*paths}) > 1
 
@@ -143,17 +142,17 @@ def flat(table: Table) -> Table:
     return found
 
 
-def nested(settings: list[Setting]) -> Table:
+def nested(settings: Sequence[Setting]) -> Table:
     """Settings as a table."""
     table: Table = {}
     put(table, {key: value for key, value, _ in settings})
     return table
 
 
-def to_toml(settings: list[Setting], heading: list[str]) -> str:
+def to_toml(settings: Sequence[Setting], heading: Sequence[str]) -> str:
     """The text of a `ditbench.toml`: settings with their reasons as comments."""
     lines = [f"# {printable(line)}".rstrip() for line in heading]
-    lines += ["", f"schema = {SCHEMA}  # of this file; written by ditbench {__version__}"]
+    lines += ["", f"schema = {SCHEMA}  # the version of this file's form"]
     section = ""
     for key, value, why in settings:
         above, _, name = key.rpartition(".")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ditbench.config import validate
 from ditbench.config.derive import (
     are_symbols,
+    choose,
     derive,
     image_size,
     patch_size,
@@ -121,6 +122,25 @@ def test_pictures_in_colour_are_mirrored_unless_their_classes_are_symbols(channe
     found = values(survey)
     assert found["data.horizontal_flip"] is flip
     assert found["model.class_dropout_prob"] == (0.1 if len(survey.classes) > 1 else 0)
+
+
+@given(SURVEYS)
+def test_sampling_takes_no_more_passes_than_training_where_samples_are_not_few(survey):
+    config = validate(nested(derive(survey)))
+    trained = 3 * config.budget.steps * config.train.batch_size
+    sampled = config.eval.points * config.eval.samples * config.eval.sampling_steps
+    assert sampled <= trained or config.eval.samples in (100, len(survey.classes))
+
+
+def test_values_that_are_given_take_the_place_of_derived_ones():
+    given = {"data.image_size": 32, "budget.flops": 1e12, "data.max_unreadable": 0.5}
+    settings = choose(derive(pictures(), given), given)
+    assert [setting.key for setting in settings].count("data.image_size") == 1
+    config = validate(nested(settings))
+    assert config.budget.model_dump(exclude_none=True) == {"flops": 1e12}
+    assert (config.data.image_size, config.data.max_unreadable) == (32, 0.5)
+    sections = [setting.key.rpartition(".")[0] for setting in settings]
+    assert sections == sorted(sections, key=sections.index)
 
 
 def test_symbols():
