@@ -38,6 +38,8 @@ SCHEMA = 2
 SWEEP = "sweep"
 # The key in env.json for the number of seeds of the command that planned a run.
 PLANNED_SEEDS = "planned_seeds"
+# The key in env.json for the number of processes that trained a run together.
+WORLD_SIZE = "world_size"
 # The directory of the sweeps of `ditbench tune`, below a directory of results.
 TUNING = "tune"
 OWN_DIRECTORIES = ("samples", "checkpoints")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ditbench.training.stopwatch import synchronize
+from ditbench.world import ALONE, World
 
 if TYPE_CHECKING:
     Mark = torch.cuda.Event | float
@@ -50,12 +51,14 @@ class Length:
     seconds: float
     steps: int | None = None
 
-    def timed(self, step: Callable[[], object], device: torch.device) -> Timed:
-        """As many steps as given, or as are estimated to fill the seconds."""
+    def timed(
+        self, step: Callable[[], object], device: torch.device, world: World = ALONE
+    ) -> Timed:
+        """As many steps as given, or as are estimated to fill the seconds; alike in a world."""
         if self.steps is not None:
             return Timed.of(step, self.steps)
         (estimates,) = time_in_turn([Timed(step, parts=ESTIMATES, steps=1)], device)
-        return Timed.of(step, max(LEAST_PARTS, round(self.seconds / min(estimates))))
+        return Timed.of(step, max(LEAST_PARTS, round(self.seconds / world.most(min(estimates)))))
 
 
 def time_in_turn(timed: Sequence[Timed], device: torch.device) -> list[list[float]]:

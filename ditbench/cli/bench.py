@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.options import (
-    Blocks,
     Format,
     Output,
     how,
+    option,
     parse_blocks,
     parse_count,
     parse_seconds,
@@ -17,6 +18,7 @@ from ditbench.cli.options import (
 )
 from ditbench.cli.output import emit, print_table, progress
 from ditbench.cli.run_options import Model, Quiet, takes
+from ditbench.cli.scaling import Several, measure_gpus
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_input
 from ditbench.plugins.lookup import check_options
@@ -82,7 +84,14 @@ _TERMINAL_COLUMNS = [column for column in COLUMNS if column.name not in _CONDITI
 @takes(Model)
 def bench(
     options: Model,
-    block: Blocks = "paper",
+    block: Annotated[
+        str | None,
+        option(
+            "NAMES",
+            "Blocks or groups, joined by commas; see `ditbench blocks`. Default: paper; "
+            "adaln-zero with --gpus.",
+        ),
+    ] = None,
     input: Annotated[  # noqa: A002 (the option's name)
         str, what("HxWxC", "Height x width x channels of the random images.")
     ] = "32x32x4",
@@ -91,6 +100,22 @@ def bench(
         str | None,
         what("NAMES", "Also measure adaLN-Zero of others: diffusers, diffusers-compiled or both."),
     ] = None,
+    gpus: Annotated[
+        str | None,
+        how(
+            "NUMBERS",
+            "Measure training on 1,2,4 ... GPUs of this machine instead; --model may then be a "
+            "list, too.",
+        ),
+    ] = None,
+    scaling: Annotated[
+        str,
+        how(
+            "NAME",
+            "With --gpus: weak keeps the batch per GPU, strong the global batch; or both. On one "
+            "GPU it is --batch-size.",
+        ),
+    ] = "weak",
     seconds: Annotated[
         str | None, how("TIME", "Seconds of timing per row: 10, 1m. Default: 3.")
     ] = None,
@@ -112,22 +137,35 @@ def bench(
     How to read the table: docs/bench.md.
     """
     chosen = format_of(output, format)
-    names, shape = parse_blocks(block), parse_input(input)
+    names = parse_blocks(block or ("paper" if gpus is None else REFERENCE))
     overrides = {
         "eval.sampling_steps": sampling_steps,
         "budget.steps": 10**6,  # never reached, and needs no clock
     }
     sampled = min(options.batch_size or BATCH_SIZE, MOST_SAMPLED)
     defaults = (*DEFAULTS, f"train.batch_size={BATCH_SIZE}", f"eval.batch_size={sampled}")
+    shape, length = (*parse_input(input), classes), _length(seconds, steps)
+    if output is not None:
+        from ditbench.runs.ready import check_writable
+
+        check_writable(output)
+    if gpus is not None:
+        if peer is not None:
+            raise DitbenchError("--peer does not fit --gpus", "omit one of them")
+        models = [None] if options.model is None else options.model.split(",")
+        configs = [
+            replace(options, model=model).configure({**overrides, "block": name}, defaults)
+            for model in models
+            for name in names
+        ]
+        several = Several.parse(gpus, scaling, options.device)
+        measure_gpus(configs, several, shape, length, chosen, output, quiet=quiet)
+        return
     config = options.configure(overrides, defaults)
-    length = _length(seconds, steps)
-    rows = _rows(config, options, names, peer, (*shape, classes))
+    rows = _rows(config, options, names, peer, shape)
 
     from ditbench.bench import measure
-    from ditbench.runs.ready import check_writable
 
-    if output is not None:
-        check_writable(output)
     measured: list[dict[str, Any]] = []
     try:
         for row in measure.bench(rows, length, progress(quiet=quiet)):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ditbench.cli.gpus import in_processes
 from ditbench.cli.options import (
     BLOCKS,
     how,
@@ -123,7 +124,9 @@ def run(
     elif dry_run:
         print_forecast(plans, as_json=as_json, quiet=quiet)
     else:
-        _execute(plans, say, as_json=as_json, quiet=quiet)
+        plans = in_processes(plans, options)
+        quiet = quiet or not plans[0].world.first
+        _execute(plans, progress(quiet=quiet), as_json=as_json, quiet=quiet)
 
 
 def _planned(text: str | None, seeds: int) -> int:
@@ -173,7 +176,7 @@ def _execute(plans: list[Plan], say: Callable[[str], None], *, as_json: bool, qu
     results: list[dict[str, Any]] = []
     failed: list[tuple[Plan, DitbenchError]] = []
     try:
-        with interruptible() as stop, reporter(len(plans), quiet=quiet) as shown:
+        with interruptible(plans[0].world) as stop, reporter(len(plans), quiet=quiet) as shown:
             for plan, outcome in execute_each(plans, shown, stop):
                 if isinstance(outcome, DitbenchError):
                     if len(plans) > 1:

@@ -47,7 +47,7 @@ class Model:
         str | None, what("SIZE", "S/4, or 256x8x4/2 (hidden x depth x heads / patch).")
     ] = None
     objective: Annotated[str | None, what("NAME", "ddpm or flow.")] = None
-    batch_size: Annotated[int | None, what("N", "Images per step.")] = None
+    batch_size: Annotated[int | None, what("N", "Images per step, on all GPUs together.")] = None
     device: Annotated[str, how("NAME", DEVICES)] = "auto"
     precision: Annotated[str | None, how("NAME", "auto, fp32 or bf16.")] = None
     backend: Annotated[
@@ -175,6 +175,10 @@ class Training(Model):
         str | None,
         how("TIME", "The budget in training time, without evaluation: 10m, 1h30m or 600 (s)."),
     ] = None
+    gpus: Annotated[
+        int,
+        how("N", "GPUs that compute each run together. The result does not depend on it.", min=1),
+    ] = 1
 
     def overrides(self) -> dict[str, Any]:
         """The keys of the configuration that the options set; see `Model.overrides`."""

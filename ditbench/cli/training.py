@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ditbench.config import RunConfig
     from ditbench.runs.plan import Plan
     from ditbench.training.stop import StopRequest
+    from ditbench.world import World
 
 CONVENTION = "Training FLOPs = 3 x 2 x forward MACs x images. Total = training and evaluation."
 # Characters of the names of classes in a heading.
@@ -77,7 +78,7 @@ def remark_on_classes(plans: Sequence[Plan]) -> None:
     """
     from ditbench.metrics import class_remark
 
-    new = [plan for plan in plans if not plan.directory.checkpoints]
+    new = [plan for plan in plans if plan.world.first and not plan.directory.checkpoints]
     remarks = (class_remark(plan.config.metrics.features, plan.dataset) for plan in new)
     for text in dict.fromkeys(remarks):
         if text:
@@ -142,11 +143,14 @@ def _ends(marks: list[float], write: Callable[[float], str]) -> str:
 
 
 @contextmanager
-def interruptible() -> Iterator[StopRequest]:
-    """Turn signals into a request to stop, and leave with the signal's exit code."""
-    from ditbench.training.stop import Stopped, StopRequest, stopping
+def interruptible(world: World | None = None) -> Iterator[StopRequest]:
+    """Turn signals into a request to stop, and leave with the signal's exit code.
 
-    stop = StopRequest()
+    The processes of a world stop together.
+    """
+    from ditbench.training.stop import SharedStop, Stopped, StopRequest, stopping
+
+    stop = StopRequest() if world is None or world.alone else SharedStop(world)
     try:
         with stopping(stop):
             yield stop
@@ -154,5 +158,7 @@ def interruptible() -> Iterator[StopRequest]:
         saved = isinstance(ended, Stopped)
         state = "saved" if saved else "stopped at once, the last checkpoint is kept"
         command = shlex.join(["ditbench", *sys.argv[1:]])  # the same command resumes
-        echo(f"interrupted, {state}; to resume: {command}", err=True)
-        raise typer.Exit(EXIT_SIGNAL + (stop.number or signal.SIGINT)) from None
+        if world is None or world.first:
+            echo(f"interrupted, {state}; to resume: {command}", err=True)
+        number = ended.number if isinstance(ended, Stopped) else stop.number
+        raise typer.Exit(EXIT_SIGNAL + (number or signal.SIGINT)) from None

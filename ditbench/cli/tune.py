@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from ditbench.cli.gpus import in_processes
 from ditbench.cli.options import (
     Blocks,
     Format,
@@ -92,7 +93,11 @@ def tune(
         from ditbench.runs.ready import check_writable
 
         check_writable(output)
-    failed = _execute(plans, quiet=quiet)
+    plans = in_processes(plans, options)
+    first = plans[0].world.first
+    failed = _execute(plans, quiet=quiet or not first)
+    if not first:
+        return
     # The sweeps of these blocks and this budget, with the runs of earlier commands.
     found = {(sweep.task, sweep.budget): sweep for sweep in load_sweeps(out / TUNING)}
     keys = dict.fromkeys((task_of(p.config), Budget.of(p.config.budget)) for p in plans)
@@ -119,7 +124,7 @@ def _execute(plans: Sequence[Plan], *, quiet: bool) -> list[Plan]:
         f"{len(left)} to go"
     )
     check_ready(left)
-    with interruptible() as stop, reporter(len(left), quiet=quiet) as shown:
+    with interruptible(plans[0].world) as stop, reporter(len(left), quiet=quiet) as shown:
         failed = []
         for plan, outcome in execute_each(left, shown, stop):
             if isinstance(outcome, DitbenchError):

@@ -44,6 +44,14 @@ def compile_ops() -> Ops:
     return Ops(attention=_half_attention, cross_attention=_half_cross_attention)
 
 
+def wait_for_gradients() -> None:
+    """Let the current stream wait for the gradients that a second one computes."""
+    from ditbench.kernels.side_stream import side_stream
+
+    if torch.cuda.is_available():  # not in Triton's interpreter
+        side_stream(torch.device("cuda", torch.cuda.current_device())).wait()
+
+
 def _half_attention(qkv: Tensor, num_heads: int) -> Tensor:
     in_half = qkv.is_cuda and qkv.dtype != torch.float32
     return (attention if in_half else ops.attention)(qkv, num_heads)

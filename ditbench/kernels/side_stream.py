@@ -54,11 +54,11 @@ class SideStream:
             gradients = compute()
             event = self.stream.record_event()
         # One computation at a time: the tensors that it reads cannot be freed before it is done.
-        self._wait()
+        self.wait()
         self._pending = event, reads
         return gradients
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
         """Let the current stream wait for the pending computation, and free what it read."""
         if self._pending is not None:
             torch.cuda.current_stream().wait_event(self._pending[0])

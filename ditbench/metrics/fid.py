@@ -14,7 +14,9 @@ def fid(comparison: Comparison) -> float:
     Compares the samples with all real images; 0 for equal statistics. Computed in float64.
     """
     real, samples = comparison.real, comparison.features
-    metric = FrechetInceptionDistance(GivenFeatures(samples.shape[1])).to(samples.device)
+    # Each process of a world has all features: there is nothing to add up.
+    metric = FrechetInceptionDistance(GivenFeatures(samples.shape[1]), sync_on_compute=False)
+    metric = metric.to(samples.device)
     # The sums that `update(..., real=True)` of torchmetrics would have accumulated.
     metric.real_features_sum = real.features_sum.to(samples)
     metric.real_features_cov_sum = real.outer_sum.to(samples)

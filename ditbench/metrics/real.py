@@ -39,10 +39,13 @@ def real_statistics(
     if path is None:
         return compute_statistics(dataset.images, extractor, device, passed=passed)
     key = {"dataset": dataset.digest, "extractor": extractor.digest, "revision": str(REVISION)}
-    if cached := read_tensors(path, key):
+    cached = read_tensors(path, key)
+    # Either all processes of the world compute them together, or none does.
+    if extractor.world.all(cached is not None) and cached is not None:
         return RealStatistics(int(cached.pop("count")), **cached)
     statistics = compute_statistics(dataset.images, extractor, device, passed=passed)
-    write_tensors(path, key, {**vars(statistics), "count": torch.tensor(statistics.count)})
+    if extractor.world.first:
+        write_tensors(path, key, {**vars(statistics), "count": torch.tensor(statistics.count)})
     return statistics
 
 

@@ -15,6 +15,7 @@ import torch
 from ditbench import __version__
 from ditbench.errors import DitbenchError
 from ditbench.training.backend import package_version
+from ditbench.world import local_rank
 
 PACKAGES = ("torch", "torchvision", "torchmetrics", "numpy", "scipy", "scikit-learn")
 
@@ -29,6 +30,8 @@ def select_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and (rank := local_rank()) is not None:
+        name = f"cuda:{rank}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about deprecated devices

@@ -69,7 +69,8 @@ def evaluate(run: Plan, scorer: Scorer, model: DiT, stop: StopRequest, draw: int
     stop.begin("scoring", len(samples) * len(scorer.extractors))
     batches = (samples.split(config.batch_size), labels.split(config.batch_size))
     for images, asked in zip(*batches, strict=True):
-        scorer.update(images.to(run.device), asked.to(run.device), stop.advance)
+        scorer.update(images.to(run.device), asked.to(run.device), stop.passed)
+        stop.check()
     metrics = stop.wait_for(scorer.compute)
     return Evaluation(metrics, samples, labels, time.perf_counter() - started, sampling_seconds)
 
@@ -99,11 +100,13 @@ def create_scorer(
         create_extractor(name, named, metrics.inception_weights, device)
         for name in (metrics.features, *also)
     ]
+    for extractor in extractors:
+        extractor.world = run.world
     stop = StopRequest() if stop is None else stop
 
     def statistics(images: ImageDataset, extractor: Extractor) -> RealStatistics:
         stop.begin("real statistics", len(images))
-        return real_statistics(images, extractor, device, stop.advance)
+        return real_statistics(images, extractor, device, stop.passed)
 
     spaces = [Space(each, statistics(dataset, each)) for each in extractors]
     wanted = begun is None or any(name.endswith(HELD_OUT_SUFFIX) for name in begun)
@@ -147,7 +150,7 @@ def sample_images(
     images = []
     stop = StopRequest() if stop is None else stop
     batches = labels.split(config.eval.batch_size)
-    with _network(model, device, config.train.precision, stop) as network:
+    with _network(model, task, device, stop) as network:
         stop.begin("sampling", len(batches) * passes_per_image(config.eval))
         for asked in batches:
             noise = torch.randn(len(asked), *shape, generator=start)
@@ -195,16 +198,17 @@ def time_scoring(extractors: Iterable[Extractor], images: Tensor, device: torch.
 
 @contextmanager
 def _network(
-    model: nn.Module, device: torch.device, precision: str, stop: StopRequest
+    model: nn.Module, task: Task, device: torch.device, stop: StopRequest
 ) -> Iterator[Callable[..., Tensor]]:
-    """The model for many passes, in a precision; a DiT on a GPU as CUDA graphs.
+    """The model for many passes, in the task's precision; a DiT on a GPU as CUDA graphs.
 
+    Each process of the world passes a part of the images, and receives the output for all of them.
     After each pass a stop is checked; a GPU's queue stays short.
     """
-    backlog = Backlog(device)
+    backlog, precision = Backlog(device), task.config.train.precision
 
     def call(*inputs: Tensor) -> Tensor:
-        output = network(*inputs)
+        output = task.world.divide(network, *inputs)
         backlog.launched()
         stop.advance()
         return output

@@ -10,7 +10,7 @@ from ditbench.data import recorded
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.plugins.lookup import external_block, package_of
-from ditbench.rundir import RunDirectory
+from ditbench.rundir import WORLD_SIZE, RunDirectory
 from ditbench.runs import begun, environment
 from ditbench.runs.evaluate import metrics_asked
 from ditbench.training.checkpoint import resume
@@ -23,7 +23,18 @@ if TYPE_CHECKING:
 
 
 def open_directory(run: Plan, trainer: Trainer, scorer: Scorer, reporter: Reporter) -> None:
-    """Restore trainer and directory from the last checkpoint, or start from step 0."""
+    """Restore trainer and directory from the last checkpoint, or start from step 0.
+
+    Process 0 of several does it first: it may remove damaged files.
+    """
+    if not run.world.first:
+        run.world.decided(None)
+    _open(run, trainer, scorer, reporter)
+    if run.world.first:
+        run.world.decided(None)
+
+
+def _open(run: Plan, trainer: Trainer, scorer: Scorer, reporter: Reporter) -> None:
     directory = run.directory
     if not resume(directory, trainer, reporter.warned):
         if reason := left_behind(run):
@@ -43,6 +54,12 @@ def open_directory(run: Plan, trainer: Trainer, scorer: Scorer, reporter: Report
             f"it was begun with {run.begun}"
         )
         facts |= run.backend.describe() | {"backend_changed_at_step": trainer.step}
+    if facts.get(WORLD_SIZE, 1) != run.world.size:
+        reporter.warned(
+            f"{directory.path} resumes with {run.world.size} processes; it was begun with "
+            f"{facts.get(WORLD_SIZE, 1)}: its times are those of both"
+        )
+        facts |= {WORLD_SIZE: run.world.size, "world_size_changed_at_step": trainer.step}
     facts.setdefault(begun.RECORD, scorer.versions)
     if facts != before or not directory.is_described():
         directory.describe(*_description(run, facts))
@@ -74,6 +91,7 @@ def _environment_facts(run: Plan, scorer: Scorer) -> dict[str, Any]:
     facts = environment.describe(run.device) | run.backend.describe() | run.notes
     facts[recorded.RECORD] = recorded.facts_of(run.dataset)
     facts[begun.RECORD] = scorer.versions
+    facts[WORLD_SIZE] = run.world.size
     external = external_block(run.config.block)
     if external and (package := package_of(external.defined_at)):
         facts["strategy_package"] = package

@@ -34,6 +34,7 @@ from ditbench.training.backend import BACKENDS, PLAIN_BACKEND, Backend, choose
 from ditbench.training.budget import REHEARSAL, Budget, create_budget
 from ditbench.training.graph import WARM_UP
 from ditbench.training.trainer import Trainer
+from ditbench.world import ALONE, World
 
 if TYPE_CHECKING:
     from ditbench.config import RunConfig
@@ -48,6 +49,7 @@ class Task:
     dataset: ImageDataset
     objective: Objective
     device: torch.device
+    world: World = field(default=ALONE, kw_only=True)  # the processes that execute it
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,8 @@ def begun_backend(task: Task, directory: RunDirectory) -> str | None:
 def build_trainer(run: Plan) -> Trainer:
     """A trainer of a planned run, at step 0."""
     task = (run.objective, run.dataset, run.device, run.budget)
-    return Trainer(run.config, build_model(run, run.backend.ops), *task, backend=run.backend)
+    model = build_model(run, run.backend.ops)
+    return Trainer(run.config, model, *task, backend=run.backend, world=run.world)
 
 
 def resolve(config: RunConfig, dataset: ImageDataset, device: torch.device) -> Task:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from ditbench.rundir import metric_suffix
+from ditbench.rundir import RunDirectory, metric_suffix
 from ditbench.runs.environment import device_name
 
 if TYPE_CHECKING:
@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from ditbench.runs.evaluate import Evaluation
     from ditbench.runs.plan import Plan
     from ditbench.training.trainer import Trainer
+
+
+class ReadOnly(RunDirectory):
+    """The run directory for a process of several that is not the first: nothing is written."""
+
+    def _nothing(self, *_: Any) -> None:
+        """Process 0 does it."""
+
+    describe = start = write_failure = finish = keep_checkpoint = rewind = _nothing  # type: ignore[assignment]
+    append_train = append_evaluation = append_final = write_checkpoint = _nothing  # type: ignore[assignment]
 
 
 def evaluation_row(

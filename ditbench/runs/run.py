@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ditbench.data.dataset import NanSamples
-from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.errors import EXIT_FAILED, EXIT_USAGE, DitbenchError
 from ditbench.runs import begun
 from ditbench.runs.evaluate import create_scorer, evaluate, time_scoring
 from ditbench.runs.lock import locked
@@ -15,7 +15,7 @@ from ditbench.runs.memory import PeakMemory
 from ditbench.runs.opening import open_directory
 from ditbench.runs.plan import Plan, build_trainer
 from ditbench.runs.progress import Reporter
-from ditbench.runs.records import evaluation_row, result_of
+from ditbench.runs.records import ReadOnly, evaluation_row, result_of
 from ditbench.runs.runtime_errors import training_errors
 from ditbench.runs.sample import save_run_grid
 from ditbench.training.checkpoint import Saver
@@ -43,25 +43,29 @@ def execute(
     reporter = Reporter() if reporter is None else reporter
     stop = StopRequest() if stop is None else stop
     stop.check()  # between two runs
-    if not run.directory.is_complete():
+    world = run.world
+    if not world.first:
+        run = replace(run, directory=ReadOnly(run.directory.path))
+    if not world.decided(run.directory.is_complete()):
         stop.show = reporter.working
         reporter.preparing(run)
         # Missing weights of a feature extractor are found before anything is written.
         with training_errors(run), stop.at_once():
             scorer = create_scorer(run, begun.begun_metrics(run.directory), stop)
-        with locked(run.directory.lock):
+        with locked(run.directory.lock) if world.first else nullcontext():
             # Another process may have completed the run in the meantime.
-            if not run.directory.is_complete():
+            if not world.decided(run.directory.is_complete()):
                 try:
                     with training_errors(run):
                         result = _Execution(run, scorer, reporter, stop).result()
                 except DitbenchError as error:
-                    error.exit_code = EXIT_FAILED  # 2 would say that nothing was written
+                    if error.exit_code == EXIT_USAGE:  # it would say that nothing was written
+                        error.exit_code = EXIT_FAILED
                     raise
                 run.directory.finish(result)
                 reporter.finished(run, result, reused=False)
                 return result
-    result = run.directory.read_result()
+    result = world.decided(run.directory.read_result() if world.first else {})
     reporter.finished(run, result, reused=True)
     return result
 
@@ -96,7 +100,9 @@ class _Execution:
             with suppress(DitbenchError):  # a full disk must not hide the divergence
                 run.directory.write_failure({"reason": error.message, **facts})
             raise
-        return result_of(run, trainer, self.scorer, self.memory.bytes)
+        world, memory = run.world, self.memory.bytes
+        result = result_of(run, trainer, self.scorer, memory) if world.first else {}
+        return world.decided(result)
 
     def _rehearse(self) -> None:
         """Make updates with a model that is discarded: compiling does not count as training."""
@@ -135,7 +141,7 @@ class _Execution:
         Draws that an interrupted run has made are kept.
         """
         config, directory = self.run.config.eval, self.run.directory
-        done = len(directory.read_finals())
+        done = self.run.world.decided(len(directory.read_finals()))
         if not config.extra_draws or done >= config.draws:
             return
         steps = config.steps_of_final
@@ -143,7 +149,7 @@ class _Execution:
         self.reporter.scoring(config.draws - done, steps)
         for draw in range(done, config.draws):
             if draw == 0 and config.final_sampling_steps is None:
-                row = directory.read_evaluations()[-1]
+                row = self.run.world.decided((directory.read_evaluations() or [{}])[-1])
             else:
                 row = self._evaluate(final, draw)
             directory.append_final({"draw": draw, **row})

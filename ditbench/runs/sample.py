@@ -147,7 +147,8 @@ def save_run_grid(task: Task, model: DiT, evaluation: Evaluation, path: Path) ->
     of_class = [samples[labels == label][:GRID_ROWS] for label in classes]
     rows = min(map(len, of_class))
     images = torch.stack([images[:rows] for images in of_class], dim=1)
-    save_grid(path, images.flatten(0, 1), columns=len(of_class))
+    if task.world.first:
+        save_grid(path, images.flatten(0, 1), columns=len(of_class))
 
 
 def save_grid(path: Path, images: Tensor, columns: int) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditbench.config import RunConfig
+from ditbench.data.dataset import NanSamples
 from ditbench.errors import DitbenchError
 from ditbench.rundir import SWEEP, TUNING
 from ditbench.runs.match import match_sizes
 from ditbench.runs.plan import Plan, plan_tasks, resolve_all
 from ditbench.runs.progress import Reporter
 from ditbench.runs.run import execute
+from ditbench.training.nonfinite import Diverged
 from ditbench.training.stop import StopRequest
 
 if TYPE_CHECKING:
@@ -71,13 +73,17 @@ def execute_each(
 ) -> Iterator[tuple[Plan, dict[str, Any] | DitbenchError]]:
     """Train and evaluate each run; yields it with its result, or with the error that ended it.
 
-    A run that fails does not stop the others.
+    A run that fails does not stop the others. Where several processes execute it together, that
+    needs a failure which all of them see.
 
     Raises:
         Stopped: a stop was requested; the run is saved.
+        DitbenchError: a failure that other processes of the world may not see.
     """
     for plan in plans:
         try:
             yield plan, execute(plan, reporter, stop)
         except DitbenchError as error:
+            if not (plan.world.alone or isinstance(error, Diverged | NanSamples)):
+                raise
             yield plan, error

@@ -57,6 +57,11 @@ class Backend:
         if self.compiles:
             compiler.compile_loss(objective)
 
+    def gradients_ready(self) -> None:
+        """Let the current stream wait for gradients that are computed on another one."""
+        if self.name == "kernels":
+            kernels.wait_for_gradients()
+
     def describe(self) -> dict[str, Any]:
         """What env.json says about it."""
         return {

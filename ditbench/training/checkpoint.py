@@ -44,7 +44,10 @@ def save_checkpoint(directory: RunDirectory, trainer: Trainer) -> None:
 
 
 class Saver:
-    """Saves a trainer at intervals that keep the cost of saving low."""
+    """Saves a trainer, at intervals that keep the cost of saving low.
+
+    Of the processes of a world, the first one does.
+    """
 
     def __init__(self, directory: RunDirectory, trainer: Trainer) -> None:
         self.directory, self.trainer = directory, trainer
@@ -52,6 +55,8 @@ class Saver:
 
     def save(self) -> None:
         """Save now."""
+        if not self.trainer.world.first:
+            return
         started = time.monotonic()
         save_checkpoint(self.directory, self.trainer)
         self.saved = time.monotonic()

@@ -66,7 +66,12 @@ class CudaGraph:
         graph = torch.cuda.CUDAGraph()
         for generator in self.generators:
             graph.register_generator_state(generator)
-        with _first_error(), torch.cuda.graph(graph, stream=self._stream):
+        # Other threads use the GPU, too: NCCL's, and one that copies batches.
+        mode = "thread_local"
+        with (
+            _first_error(),
+            torch.cuda.graph(graph, stream=self._stream, capture_error_mode=mode),
+        ):
             self._output = self.function(*self._inputs)
         return graph
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -9,11 +10,14 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
+from ditbench.errors import EXIT_FAILED
 from ditbench.world import World
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # Seconds between two looks for a stop while another thread computes.
 GLANCE = 0.1
+# Seconds in which a process of several acts on a stop, if the others are there.
+PATIENCE = 30.0
 
 
 T = TypeVar("T")
@@ -54,10 +58,17 @@ class StopRequest:
 
     def advance(self, parts: int = 1) -> None:
         """So many parts of the work are done; `check`."""
-        self._done += parts
+        self._show(parts)
+        self.check()
+
+    def passed(self, parts: int) -> None:
+        """The same, where the number of calls may differ between the processes of a world."""
+        self.advance(parts)
+
+    def _show(self, parts: int) -> None:
+        self._done = min(self._done + parts, self._parts)
         if self.show is not None and self._activity:
             self.show(self._activity, self._done, self._parts)
-        self.check()
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
@@ -97,25 +108,50 @@ class StopRequest:
 
 
 class SharedStop(StopRequest):
-    """A request that all processes of a world see at the same step: each look is an exchange.
+    """A request that the processes of a world act on together: each check is an exchange.
 
-    Args:
-        own: the request of this process, which its signals set.
-        world: the processes.
+    `number` is the signal that this process received. A process that cannot act on it, because it
+    waits for one that has ended, leaves after some seconds.
     """
 
-    def __init__(self, own: StopRequest, world: World) -> None:
-        self.own = own
+    def __init__(self, world: World) -> None:
         self.world = world
+        self._acted = threading.Event()
+        threading.Thread(target=self._leave_if_stuck, args=(_wakeup(),), daemon=True).start()
 
     def __bool__(self) -> bool:
-        self.number = int(self.world.most(self.own.number or 0)) or None
-        return self.number is not None
+        return self._agreed() > 0
 
     def check(self) -> None:
         """Raise `Stopped` if a stop was requested of any process."""
-        if self:
-            super().check()
+        if number := self._agreed():
+            self._acted.set()
+            raise Stopped(number)
+
+    def passed(self, parts: int) -> None:
+        """Show that so many parts are done."""
+        self._show(parts * self.world.size)  # about as many as in this process
+
+    def wait_for(self, compute: Callable[[], T]) -> T:
+        """The result of the computation. A stop waits for it."""
+        return compute()
+
+    def _agreed(self) -> int:
+        return int(self.world.most(self.number or 0))
+
+    def _leave_if_stuck(self, signals: int) -> None:
+        # Python's handler cannot run while the main thread waits for a GPU.
+        os.read(signals, 1)
+        if not self._acted.wait(PATIENCE):
+            os._exit(EXIT_FAILED)
+
+
+def _wakeup() -> int:
+    """A file descriptor with a byte for each signal that the process receives."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    return reading
 
 
 @contextmanager

@@ -115,7 +115,8 @@ class Trainer:
         self.loss_sum = torch.zeros((), device=device)
         self.loss_count = 0
         self.skipped = 0
-        self._sum = None if world.alone else GradientSum(self.parameters)
+        ready = backend.gradients_ready
+        self._sum = None if world.alone else GradientSum(self.parameters, world, ready)
         backend.prepare([model, self.ema.model], objective)
         step = self._device_step
         self._on_device = CudaGraph(step, (self.noise, self.dropout)) if on_cuda else step
@@ -226,9 +227,7 @@ class Trainer:
         if self._sum is None:
             loss.backward()
         else:  # a mean over the whole batch is the sum of weighted means over its parts
-            loss = loss * self.world.share(train.batch_size)
-            loss.backward()
-            loss = self._sum(loss.detach())
+            loss = self._sum.backward(loss * self.world.share(train.batch_size))
         grad_norm = torch.nn.utils.get_total_norm(
             [weight.grad for weight in self.parameters if weight.grad is not None]
         )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ditbench.data.class_names import match_classes
 from ditbench.data.io.tensors import digest_of
+from ditbench.world import ALONE, World
 
 
 class Features(NamedTuple):
@@ -41,6 +42,7 @@ class Extractor(nn.Module, ABC):
     accepts: ClassVar[str]  # the images that it accepts, in words
     cpu_batch: ClassVar[int] = 500  # images that two CPU cores pass in about a second
     details: Mapping[str, str]  # where the features come from; recorded in `result.json`
+    world: World = ALONE  # the processes that share the images
 
     @classmethod
     @abstractmethod
@@ -89,8 +91,9 @@ class Extractor(nn.Module, ABC):
     def forward(self, images: Tensor, passed: Callable[[int], None] | None = None) -> Features:
         """Compute the features of (N, C, H, W) uint8 images on the extractor's device.
 
-        `passed` receives the number of images after each pass of the network; on a CPU, a pass is
-        of `cpu_batch` images.
+        Each process of the world computes a part of them, and receives all. `passed` receives the
+        number of images after each pass of this process's network; on a CPU, a pass is of
+        `cpu_batch` images.
 
         Raises:
             TypeError: the images are not uint8: samples have to be quantised first.
@@ -98,8 +101,16 @@ class Extractor(nn.Module, ABC):
         """
         if images.dtype != torch.uint8:
             raise TypeError(f"features need uint8 images, got {images.dtype}")
-        N = len(images)
         self.check_shape(tuple(images.shape[1:]))
+        N = len(images)
+        if self.world.alone or self.world.size > N:
+            return self._pass(images, passed)
+        features, logits = self._pass(images[self.world.part(N)], passed)
+        features = self.world.gather(features, N)
+        return Features(features, None if logits is None else self.world.gather(logits, N))
+
+    def _pass(self, images: Tensor, passed: Callable[[int], None] | None) -> Features:
+        N = len(images)
         # Autocast or TF32 of the caller would change these features, but not the cached ones.
         exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False), exact:

@@ -1,0 +1,222 @@
+"""The speed of training on several GPUs of a machine, against one of them.
+
+Each number of GPUs is measured in processes of its own, one per GPU; the other GPUs are idle.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import median, quantiles
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ditbench.bench.measure import WARM_UP
+from ditbench.bench.processes import Send, in_processes
+from ditbench.bench.synthetic import MAX_BYTES, plan_on, random_images
+from ditbench.bench.timing import Length, time_in_turn
+from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.runs.environment import device_name, select_device
+from ditbench.runs.memory import PeakMemory
+from ditbench.runs.plan import build_model
+from ditbench.runs.runtime_errors import training_errors
+from ditbench.training.trainer import Trainer
+from ditbench.world import World, join
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ditbench.config import RunConfig
+    from ditbench.models.dit import DiT
+    from ditbench.runs.plan import Plan
+
+    Facts = dict[str, Any]
+
+# The batch per GPU is kept, or the global batch.
+SCALINGS = ("weak", "strong")
+# Steps per epoch on any number of GPUs: the host draws the order of each epoch.
+EPOCH = 64
+# Rows that are alike in these differ in the number of GPUs only.
+_SERIES = ("model", "input", "block", "scaling")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one row measures: a model with the batch of one GPU, and how the batch grows."""
+
+    config: RunConfig
+    scaling: str
+
+    def on(self, number: int) -> RunConfig:
+        """The settings on so many GPUs, with the global batch."""
+        growth = number if self.scaling == "weak" else 1
+        return self.config.with_values(train__batch_size=self.config.train.batch_size * growth)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What all rows share.
+
+    Attributes:
+        shape: of the random images: height, width, channels; and the number of classes.
+        device: `cuda`, each process with the GPU of its rank, or `cpu`.
+        threads: of each process on a CPU.
+        length: how long a step is timed.
+    """
+
+    shape: tuple[int, int, int, int]
+    device: str
+    threads: int
+    length: Length
+
+
+class Apart(World):
+    """The same processes, which do not exchange their gradients: each trains a model of its own."""
+
+    def add(self, numbers: Tensor) -> Callable[[], None]:  # noqa: ARG002
+        """Leave the numbers as they are."""
+        return lambda: None
+
+
+def bench(
+    jobs: Sequence[Job], numbers: Sequence[int], conditions: Conditions, say: Callable[[str], None]
+) -> Iterator[Facts | DitbenchError]:
+    """Measure all jobs on each number of GPUs; yield the columns of docs/bench.md for each.
+
+    Yields the error of a job that fails, because its batch does not fit into memory for example.
+
+    Raises:
+        DitbenchError: a mistake in the settings.
+    """
+    for number in numbers:
+        left = list(jobs)
+        while left:  # a failure ends the processes
+            try:
+                for found in in_processes(number, work, tuple(left), conditions):
+                    if isinstance(found, str):
+                        say(found)
+                    else:
+                        del left[0]
+                        yield found
+            except DitbenchError as error:
+                if error.exit_code != EXIT_FAILED:
+                    raise
+                del left[0]
+                yield error
+
+
+def work(send: Send, jobs: Sequence[Job], conditions: Conditions) -> None:
+    """One of the processes: measure with the others. The first sends lines of text, and facts."""
+    device = select_device(conditions.device)
+    if device.type == "cpu":
+        torch.set_num_threads(conditions.threads)
+    world = join(device)
+    send = send if world.first else lambda _message: None
+    plans = _plans([job.on(world.size) for job in jobs], conditions.shape, device)
+    for _, group in groupby(zip(jobs, plans, strict=True), lambda pair: pair[0].config):
+        model, facts = None, {}
+        for job, plan in group:
+            if model is None or not world.alone:  # on one GPU, the scalings are one measurement
+                size, number = plan.config.train.batch_size, f"{world.size} x {device_name(device)}"
+                send(f"measuring {plan.config.block} {plan.cost.model}, batch {size}, on {number}")
+                with training_errors(plan):
+                    if model is None:
+                        model = build_model(plan, plan.backend.ops)  # ten seconds for XL/2
+                    facts = _measure(plan, model, world, conditions.length)
+            send({**facts, "scaling": job.scaling})
+
+
+def _plans(
+    configs: Sequence[RunConfig], shape: tuple[int, int, int, int], device: torch.device
+) -> list[Plan]:
+    """Plans on one set of random images, of `EPOCH` of the largest batches if memory allows."""
+    height, width, channels, _ = shape
+    batch = max(config.train.batch_size for config in configs)
+    most = 8 * MAX_BYTES // (height * width * channels)
+    images = random_images(*shape, least=max(batch, min(EPOCH * batch, most)))
+    return [plan_on(images, config, device) for config in configs]
+
+
+def _measure(plan: Plan, model: DiT, world: World, length: Length) -> Facts:
+    """The facts of a training step in a world, of copies of a model."""
+    memory = PeakMemory(plan.device)
+    memory.start()
+    seconds, steps = _time_step(plan, model, world, length)
+    memory.stop()
+    tenths = quantiles(seconds, n=10, method="inclusive")
+    typical, flops, size = median(seconds), plan.train_flops(1), plan.config.train.batch_size
+    without = typical
+    if not world.alone:
+        same = Length(length.seconds, steps * len(seconds))
+        apart = Apart(world.rank, world.size)
+        without = median(_time_step(plan, model, apart, same)[0])
+    return {
+        "block": plan.config.block,
+        "model": plan.cost.model,
+        "input": plan.cost.input,
+        "gpus": world.size,
+        "batch_size": size,
+        "objective": plan.config.objective.name,
+        "precision": plan.config.train.precision,
+        "device": device_name(plan.device),
+        "threads": torch.get_num_threads() if plan.device.type == "cpu" else None,
+        "torch": torch.__version__,
+        "backend": plan.backend.name,
+        "parameters": plan.cost.parameters,
+        "train_flops_per_step": flops,
+        "step_ms_median": 1e3 * typical,
+        "step_ms_p10": 1e3 * tenths[0],
+        "step_ms_p90": 1e3 * tenths[-1],
+        "step_ms_without_all_reduce": 1e3 * without,
+        "all_reduce_share": 1 - without / typical,
+        "parts": len(seconds),
+        "steps_per_part": steps,
+        "images_per_second": size / typical,
+        "train_tflops_per_second": flops / typical / 1e12,
+        "peak_memory_bytes": memory.bytes and int(world.most(memory.bytes)),
+    }
+
+
+def _time_step(plan: Plan, model: DiT, world: World, length: Length) -> tuple[list[float], int]:
+    """Train a copy of a model until the length is over.
+
+    Returns:
+        The seconds of a step in each part, in the slowest process; and the steps of a part.
+    """
+    gc.collect()  # a trainer and its graph refer to each other
+    task = (plan.objective, plan.dataset, plan.device, plan.budget)
+    update = Trainer(plan.config, deepcopy(model), *task, backend=plan.backend, world=world).update
+    for _ in range(WARM_UP):
+        update()
+    timed = length.timed(update, plan.device, world)
+    world.most(0.0)  # all begin together
+    (seconds,) = time_in_turn([timed], plan.device)
+    return [world.most(part) for part in seconds], timed.steps
+
+
+def with_efficiency(rows: Sequence[Facts]) -> list[Facts]:
+    """Add `efficiency`: images/s per GPU, divided by those of the fewest GPUs, `efficiency_to`.
+
+    Rows are compared within one model, block and scaling, and are brought into that order.
+    """
+    series: dict[tuple[Any, ...], list[Facts]] = {}
+    for row in sorted(rows, key=lambda row: row["gpus"]):
+        series.setdefault(tuple(row[name] for name in _SERIES), []).append(row)
+    return [
+        {
+            **row,
+            "efficiency": _per_gpu(row) / _per_gpu(group[0]),
+            "efficiency_to": group[0]["gpus"],
+        }
+        for group in series.values()
+        for row in group
+    ]
+
+
+def _per_gpu(row: Facts) -> float:
+    speed: float = row["images_per_second"] / row["gpus"]
+    return speed

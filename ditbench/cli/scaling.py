@@ -1,0 +1,157 @@
+"""`ditbench bench --gpus`: the speed of training on several GPUs, against one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ditbench.cli.options import parse_count
+from ditbench.cli.output import emit, note, print_table, progress
+from ditbench.errors import DitbenchError, unknown_name
+from ditbench.plugins.lookup import check_options
+from ditbench.report.amounts import decimals, significant
+from ditbench.report.tables.columns import Column
+
+if TYPE_CHECKING:
+    from ditbench.bench.timing import Length
+    from ditbench.config import RunConfig
+
+# What `--scaling` keeps: the batch per GPU, or the global batch.
+SCALINGS = {"weak": ("weak",), "strong": ("strong",), "both": ("weak", "strong")}
+
+_whole, _percent = decimals(0), "{:.1%}".format
+# The columns of the rows of `ditbench.bench.scaling.with_efficiency`.
+COLUMNS = (
+    Column("block", "Block"),
+    Column("model", "Model"),
+    Column("input", "Input"),
+    Column("scaling", "Scaling"),
+    Column("gpus", "GPUs", _whole),
+    Column("batch_size", "Batch", _whole),
+    Column("objective", None),
+    Column("precision", "Precision"),
+    Column("device", "Device"),
+    Column("threads", None),
+    Column("torch", None),
+    Column("backend", "Backend"),
+    Column("parameters", None),
+    Column("train_flops_per_step", None),
+    Column("step_ms_median", "Step (ms)", significant(3)),
+    Column("step_ms_p10", None, significant(3)),
+    Column("step_ms_p90", None, significant(3)),
+    Column("step_ms_without_all_reduce", None),
+    Column("all_reduce_share", "All-reduce", _percent),
+    Column("parts", None),
+    Column("steps_per_part", None),
+    Column("images_per_second", "Images/s", significant(3)),
+    Column("efficiency", "Efficiency", _percent),
+    Column("efficiency_to", None),
+    Column("train_tflops_per_second", None),
+    Column("peak_memory_bytes", "MiB/GPU", decimals(0, 2**-20)),
+)
+# Equal in all rows: on a terminal, they are in the title.
+_CONDITIONS = ("input", "precision", "device", "backend")
+
+
+@dataclass(frozen=True)
+class Several:
+    """The values of --gpus (ascending), --scaling and --device (`cuda` or `cpu`)."""
+
+    numbers: tuple[int, ...]
+    scalings: tuple[str, ...]
+    device: str
+
+    @classmethod
+    def parse(cls, gpus: str, scaling: str, device: str) -> Several:
+        """Read the options; a DitbenchError if this machine has fewer GPUs."""
+        if scaling not in SCALINGS:
+            raise unknown_name("scaling", scaling, SCALINGS)
+        numbers = sorted({parse_count(part, "--gpus") for part in gpus.split(",")})
+        if device != "cpu":
+            device = _check_gpus(device, numbers[-1])
+        return cls(tuple(numbers), SCALINGS[scaling], device)
+
+
+def _check_gpus(device: str, most: int) -> str:
+    if device not in ("auto", "cuda"):
+        raise DitbenchError(
+            f"--device {device} does not fit --gpus, which takes the first GPUs",
+            "omit it; CUDA_VISIBLE_DEVICES chooses and orders GPUs",
+        )
+    import torch
+
+    found = torch.cuda.device_count()
+    if found < most:
+        hint = f"pass --gpus {','.join(str(2**power) for power in range(found.bit_length()))}"
+        raise DitbenchError(
+            f"--gpus {most}, and this machine has {found or 'none'}",
+            hint if found else "pass --device cpu to measure as many processes on its CPU",
+        )
+    return "cuda"
+
+
+def measure_gpus(
+    configs: Sequence[RunConfig],
+    several: Several,
+    shape: tuple[int, int, int, int],
+    length: Length,
+    chosen: str,
+    output: Path | None,
+    *,
+    quiet: bool,
+) -> None:
+    """Measure each configuration on each number of GPUs, and print or write the table."""
+    most = several.numbers[-1]
+    for config in configs:
+        check_options([config.block], config.model.size, config.options)
+        batch = config.train.batch_size
+        if batch < most and "strong" in several.scalings:
+            raise DitbenchError(
+                f"a batch of {batch} cannot be divided over {most} GPUs",
+                f"pass --batch-size {most} or more",
+            )
+    import torch
+
+    from ditbench.bench import scaling
+
+    jobs = [scaling.Job(config, each) for config in configs for each in several.scalings]
+    # A process on a CPU has the same number of threads, whatever their number.
+    threads = max(1, torch.get_num_threads() // most)
+    conditions = scaling.Conditions(shape, several.device, threads, length)
+    rows: list[dict[str, Any]] = []
+    failures: list[DitbenchError] = []
+    try:
+        for found in scaling.bench(jobs, several.numbers, conditions, progress(quiet=quiet)):
+            if isinstance(found, DitbenchError):
+                note("skipped", found.message)
+                failures.append(found)
+            else:
+                rows.append(found)
+    finally:
+        if rows:
+            _print(scaling.with_efficiency(rows), chosen, output)
+    if failures:
+        raise failures[0]
+
+
+def _print(rows: list[dict[str, Any]], chosen: str, output: Path | None) -> None:
+    if chosen != "rich":
+        emit(rows, COLUMNS, chosen, output)
+        return
+    one_block = len({row["block"] for row in rows}) == 1
+    hidden = (*_CONDITIONS, *(["block"] if one_block else []))
+    columns = [column for column in COLUMNS if column.name not in hidden]
+    print_table(rows, columns, _title(rows[0]))
+
+
+def _title(row: Mapping[str, Any]) -> str:
+    """What is equal in all rows, from one of them."""
+    threads = "" if row["threads"] is None else f", {row['threads']} threads per process"
+    return (
+        f"Training on random {row['input']}, {row['objective']}, {row['precision']}, "
+        f"{row['device']}{threads}, torch {row['torch']}, backend {row['backend']}. "
+        f"Batch: of all GPUs together. All-reduce: its share of a step. "
+        f"Efficiency: images/s per GPU, against {row['efficiency_to']} GPU."
+    )
