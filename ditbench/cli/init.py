@@ -66,6 +66,7 @@ def init(
         raise DitbenchError(
             f"./{PROJECT} exists", "add --force to replace it, or work in another directory"
         )
+    _check_place(pictures)
     say = progress(quiet=quiet)
     given = parse_settings(set_ or ())
     if image_size is not None:
@@ -88,6 +89,18 @@ def init(
         note("warning", f"no run can start yet: {missing.message}")
         note("help", missing.hint or "ditbench features")
     echo(f"next: ditbench run, or ditbench run --seeds {SEEDS}; then ditbench compare")
+
+
+def _check_place(pictures: Path) -> None:
+    """Refuse to work among the pictures, where results would be read as pictures."""
+    from ditbench.data.io.files import contains
+
+    if pictures.is_dir() and contains(pictures, RESULTS):
+        place = pictures.absolute().resolve()
+        raise DitbenchError(
+            "this directory is among the pictures, where runs cannot be written",
+            f"work beside them: cd {place.parent}, then ditbench init {place.name}",
+        )
 
 
 def _refuse(found: Survey) -> None:

@@ -23,7 +23,6 @@ from ditbench.cli.output import echo, load_sweeps, note, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate, takes
 from ditbench.cli.slurm import parse_launcher, the_run
 from ditbench.cli.training import (
-    check_out,
     interruptible,
     print_forecast,
     remark_on_classes,
@@ -98,10 +97,9 @@ def run(
     rate = None if lr is None or lr == TUNED else parse_rate(lr)
     jobs = parse_launcher(launcher, slurm, options.device)
     say = progress(quiet=quiet)
-    base = options.configure({"train.lr": rate}, say=say)
+    base = options.configure({"train.lr": rate}, say=say, out=out)
     blocks = blocks or parse_blocks(base.block)
     base, device = jobs.place(base) if jobs else options.place(base)
-    check_out(out, base)
     say = progress(quiet=quiet)
     base = with_features(base, out, say)
     configs = [

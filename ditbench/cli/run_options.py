@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.options import DEVICES, how, parse_budget, printed, what
+from ditbench.cli.training import check_out
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.models.sizes import parse_model
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import torch
 
     from ditbench.config import RunConfig
+    from ditbench.data.settings import Settings
+    from ditbench.data.survey import Survey
 
 COMPILE = ("auto", "on", "off")
 
@@ -91,21 +94,27 @@ class Model:
         more: Mapping[str, Any] = {},
         defaults: tuple[str, ...] = (),
         say: Callable[[str], None] = lambda _text: None,
+        out: Path | None = None,
     ) -> RunConfig:
         """The configuration of the options and of `more` keys, where values are not None.
 
         Settings in `defaults` are weaker than --set. `say` announces where settings are from that
-        no option names.
+        no option names. Runs go to `out`, which must not be among the images.
         """
         from ditbench.config.load import load, parse_settings
 
         options = {**self.overrides(), **more}
         overrides = {key: value for key, value in options.items() if value is not None}
         settings = (*defaults, *(self.set_ or ()))
-        base = self._base(parse_settings(settings) | overrides, say)
-        return load(file=self._file(), settings=settings, overrides=overrides, base=base)
+        base = self._base(parse_settings(settings) | overrides, say, out)
+        config = load(file=self._file(), settings=settings, overrides=overrides, base=base)
+        if out is not None:
+            check_out(out, config.data.path if config.data.name == "folder" else None)
+        return config
 
-    def _base(self, _given: dict[str, Any], _say: Callable[[str], None]) -> dict[str, Any]:
+    def _base(
+        self, _given: dict[str, Any], _say: Callable[[str], None], _out: Path | None
+    ) -> dict[str, Any]:
         """The settings that all others override."""
         from ditbench.config.load import read_preset
 
@@ -190,12 +199,19 @@ class Training(Model):
             overrides |= {"data.name": loader_of(self.data), "data.path": str(self.data)}
         return overrides
 
-    def _base(self, given: dict[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
+    def _base(
+        self, given: dict[str, Any], say: Callable[[str], None], out: Path | None
+    ) -> dict[str, Any]:
         """A preset, `./ditbench.toml`, or settings from the images: see `find_base`."""
         from ditbench.config.project import find_base
         from ditbench.data.survey import survey
 
-        base = find_base(self.preset, self.config, given, survey)
+        def look(path: Path, settings: Settings) -> Survey:
+            if out is not None:  # before the images are read
+                check_out(out, path)
+            return survey(path, settings)
+
+        base = find_base(self.preset, self.config, given, look)
         if base.origin:
             say(base.origin)
         return {"block": "paper"} | base.table

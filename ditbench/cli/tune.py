@@ -21,7 +21,6 @@ from ditbench.cli.options import (
 from ditbench.cli.output import emit, load_sweeps, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rates, takes
 from ditbench.cli.training import (
-    check_out,
     interruptible,
     print_forecast,
     remark_on_classes,
@@ -73,9 +72,8 @@ def tune(
     chosen = format_of(output, "json" if as_json else format)
     blocks, rates = parse_blocks(block), parse_rates(lr)
     seed_list = parse_seeds(seeds, FIRST_SEED)
-    base, device = options.place(options.configure(say=progress(quiet=quiet)))
-    check_out(out, base)
     say = progress(quiet=quiet)
+    base, device = options.place(options.configure(say=say, out=out))
     base = with_features(base, out, say)
 
     from ditbench.report.tuning import Budget, task_of, tuning_columns, tuning_row
