@@ -7,6 +7,7 @@ Only this file knows the names and formats inside it:
         strategy.py   the source of a block that is not ditbench's own
         failure.json  why it stopped, until it resumes
         final.csv     the draws of the final score, if it is not the last row of eval.csv
+        evals/        later evaluations of the final model, one JSON file per setting
         result.json   written last: a run without it is not complete. It holds the SHA-256 of
                       config.toml, env.json, cost.json and the three .csv files
 """
@@ -42,7 +43,10 @@ PLANNED_SEEDS = "planned_seeds"
 WORLD_SIZE = "world_size"
 # The directory of the sweeps of `ditbench tune`, below a directory of results.
 TUNING = "tune"
-OWN_DIRECTORIES = ("samples", "checkpoints")
+EVALS = "evals"
+OWN_DIRECTORIES = ("samples", "checkpoints", EVALS)
+# The schema of the files in evals/.
+EVAL_SCHEMA = 1
 TRAIN_COLUMNS = ("step", "images", "seconds", "loss", "lr", "grad_norm")
 
 
@@ -129,7 +133,8 @@ class RunDirectory:
         """Create the directory, or empty an incomplete one, and `describe` the run."""
         remove_leftovers(self.path)
         grids = self.path.glob("samples/step-*.png")
-        for path in (self.train, self.evaluations, self.finals, self.failure, *grids):
+        evals = map(self.eval, self.evals())  # of a model that is trained again
+        for path in (self.train, self.evaluations, self.finals, self.failure, *grids, *evals):
             _remove(path)
         self.describe(*description)
 
@@ -187,6 +192,33 @@ class RunDirectory:
     def read_finals(self) -> list[dict[str, Any]]:
         """The rows of final.csv, numbers as numbers; none if there is no such file."""
         return read_rows(self.finals)
+
+    def evals(self) -> list[str]:
+        """The names of the later evaluations, in order."""
+        return sorted(path.stem for path in (self.path / EVALS).glob("*.json"))
+
+    def eval(self, name: str) -> Path:
+        """The file of a later evaluation."""
+        return self.path / EVALS / f"{name}.json"
+
+    def read_eval(self, name: str) -> dict[str, Any]:
+        """A later evaluation; a DitbenchError if its file is damaged or of an unknown schema."""
+        path = self.eval(name)
+        hint = "move that file away and evaluate the run again"
+        content = read_json(path, hint)
+        schema, draws = content.get("schema"), content.get("draws")
+        if type(schema) is not int or schema != EVAL_SCHEMA:
+            raise DitbenchError(
+                f"{path} has schema {schema!r}, this version reads {EVAL_SCHEMA}", hint
+            )
+        if not isinstance(draws, list) or not all(isinstance(row, dict) for row in draws):
+            raise DitbenchError(f"{path}: draws is not a list of tables", hint)
+        return content
+
+    def write_eval(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a later evaluation, with the draws that it has so far."""
+        self._check_exists()
+        write_json(self.eval(name), {"schema": EVAL_SCHEMA, **content})
 
     def check_tables(self, logged: int, evaluated: int) -> None:
         """Refuse tables that cannot be read, or that lack rows that a checkpoint counts."""

@@ -18,6 +18,7 @@ from ditbench.cli import (
     bench,
     blocks,
     compare,
+    eval_,
     features,
     flops,
     init,
@@ -158,6 +159,7 @@ for _command in (run.run, init.init, tune.tune, compare.compare, plot.plot, flop
                  sample.sample, bench.bench):  # fmt: skip
     app.command(cls=_Command)(_command)
 app.command("list", cls=_Command)(list_.list_)
+app.command("eval", cls=_Command)(eval_.eval_)
 _blocks = typer.Typer(cls=_Group, invoke_without_command=True)
 _blocks.callback()(blocks.blocks)
 _blocks.command(cls=_Command)(blocks.check)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ditbench.cli.options import Format, Only, Output, Results, option
+from ditbench.cli.options import Evaluation, Format, Only, Output, Results, option
 from ditbench.cli.output import echo, emit, emit_text, load_runs, note, print_sentence, print_table
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.columns import (
@@ -31,6 +31,7 @@ _instead = partial(option, rich_help_panel="Instead of a comparison")
 def compare(
     directory: Results = None,
     block: Only = None,
+    evaluation: Evaluation = None,
     baseline: Annotated[
         str | None,
         _what("NAME", "The block that differences refer to. Default: in-context, if it was run."),
@@ -70,7 +71,10 @@ def compare(
         "--force": force or None,
     }  # fmt: skip
     if diff is not None:
-        only = {"a directory": directory, "--block": block, "--together": together or None}
+        only = {
+            "a directory": directory, "--block": block, "--eval": evaluation,
+            "--together": together or None,
+        }  # fmt: skip
         _refuse("--diff", {**only, "--plan": plan or None, **unused})
         from ditbench.report.reading.results import diff_runs
 
@@ -81,13 +85,15 @@ def compare(
         return
     if plan:
         _refuse("--plan", unused)
+    # An evaluation has scores of the final model only.
+    _refuse("--eval", {} if evaluation is None else {"--target-fid": target_fid})
     from ditbench.report.statistics.compare import NotComparableError, compare_groups
     from ditbench.report.statistics.compare import compare as compare_runs
     from ditbench.report.statistics.gate import parse_gate
 
     chosen = format_of(output, format)
     gate = parse_gate(fail_if) if fail_if is not None else None
-    runs = load_runs(directory, block)
+    runs = load_runs(directory, block, evaluation)
     if together or force:
         try:
             comparisons = [compare_runs(runs, baseline, target_fid=target_fid, force=force)]

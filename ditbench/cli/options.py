@@ -45,6 +45,15 @@ Only = Annotated[
         "NAMES", "Only these blocks or groups, joined by commas: paper, adaln-zero,none.", "--block"
     ),
 ]
+Evaluation = Annotated[
+    str | None,
+    option(
+        "NAME",
+        "Scores of `ditbench eval`, such as cfg1.5-ddim250-50k-inception, in place of those of "
+        "the runs.",
+        "--eval",
+    ),
+]
 Format = Annotated[
     str | None,
     option("NAME", "rich, csv, md, latex or json. Default: by the suffix of -o, or rich."),

@@ -98,10 +98,13 @@ def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
-def load_runs(given: Path | None, blocks: str | None = None) -> pd.DataFrame:
+def load_runs(
+    given: Path | None, blocks: str | None = None, evaluation: str | None = None
+) -> pd.DataFrame:
     """Read the runs of some or all blocks; stderr names those that could not be used, and why.
 
-    Without a directory, they are in `results`, or are the reference runs if it has no complete run.
+    With the name of a later `evaluation`, their scores are of that one; see `load_results`. Without
+    a directory, they are in `results`, or are the reference runs if it has no complete run.
 
     Raises:
         DitbenchError: no run, or none of a requested block.
@@ -113,7 +116,7 @@ def load_runs(given: Path | None, blocks: str | None = None) -> pd.DataFrame:
         if not any(run.is_complete() for run in find_runs(given)):
             own, given = given, reference_results()
             echo(f"no complete run in {own}/: these are the reference runs, {given}", err=True)
-    runs = load_results(given, blocks)
+    runs = load_results(given, blocks, evaluation=evaluation)
     _note_skipped(runs.attrs.get("skipped", []))
     return runs
 

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from ditbench.cli.options import Only, Results, option
+from ditbench.cli.options import Evaluation, Only, Results, option
 from ditbench.cli.output import echo, load_runs, note
 from ditbench.errors import DitbenchError, unknown_name
 
@@ -14,6 +14,7 @@ KINDS = ("curve", "pareto", "samples")
 def plot(
     directory: Results = None,
     block: Only = None,
+    evaluation: Evaluation = None,
     output: Annotated[Path, option("FILE", "A .png, .svg or .pdf file.", "--output", "-o")] = Path(
         "ditbench.png"
     ),
@@ -51,13 +52,18 @@ def plot(
             "--paper does not fit --kind samples: the published numbers are FIDs",
             "leave out --paper, or use --kind curve or pareto",
         )
+    if evaluation is not None and kind != "pareto":
+        raise DitbenchError(
+            f"--eval does not fit --kind {kind}: it has scores of the final model only",
+            "leave out --eval, or use --kind pareto",
+        )
 
     from ditbench.report.figures.curve import curve_figure
     from ditbench.report.figures.pareto import pareto_figure
     from ditbench.report.figures.samples import samples_figure
     from ditbench.report.figures.save import save_figure
 
-    runs = load_runs(directory, block)
+    runs = load_runs(directory, block, evaluation)
     skipped: dict[str, None] = {}  # once each, although a figure may be drawn twice
     draw = {
         "curve": lambda: curve_figure(runs, "steps" if x is None else x, paper=paper),

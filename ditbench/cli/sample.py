@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ditbench.cli.options import DEVICES, option
+from ditbench.cli.options import DEVICES, option, parse_count
 from ditbench.cli.output import echo
 from ditbench.errors import DitbenchError, one_line
 
@@ -21,10 +21,28 @@ def sample(
             "The classes, one column each, by name or by number from 0. Default: the first ten.",
         ),
     ] = None,
-    per_class: Annotated[int, option("N", "Images per class.", min=1)] = 8,
+    per_class: Annotated[
+        int | None, option("N", "Images per class of a grid. Default: 8.", min=1)
+    ] = None,
+    export: Annotated[
+        Path | None,
+        option(
+            "DIR|FILE.npz",
+            "Instead of a grid, write each image: PNGs named after index and class, or an .npz of "
+            "arr_0 (uint8, NHWC) and arr_1 (labels). Default: the samples of the run's final "
+            "score. The same command again resumes.",
+        ),
+    ] = None,
+    count: Annotated[
+        str | None, option("N", "How many images to export: 50000 or 50k. Default: as in the run.")
+    ] = None,
     cfg_scale: Annotated[
         float | None,
         option("X", "Guidance scale; 1 is no guidance. Default: as in the run.", min=0),
+    ] = None,
+    sampler: Annotated[
+        str | None,
+        option("NAME", "euler or heun for flow, ddpm or ddim for ddpm. Default: as in the run."),
     ] = None,
     sampling_steps: Annotated[
         int | None, option("N", "Steps of the sampler. Default: as in the run.", min=1)
@@ -42,11 +60,28 @@ def sample(
             "--trust",
         ),
     ] = False,
-    output: Annotated[Path, option("FILE", "The PNG file to write.", "--output", "-o")] = Path(
-        "samples.png"
-    ),
+    output: Annotated[
+        Path | None,
+        option("FILE", "The PNG file of the grid. Default: samples.png.", "--output", "-o"),
+    ] = None,
 ) -> None:
-    """Draw images with the averaged weights of a run, one column per class."""
+    """Draw images with the averaged weights of a run: a grid with one column per class.
+
+    --export writes each image to a file of its own instead.
+    """
+    names = None if classes is None else [part.strip() for part in classes.split(",")]
+    settings = {
+        "eval__cfg_scale": cfg_scale,
+        "eval__sampler": sampler,
+        "eval__sampling_steps": sampling_steps,
+        "seed": seed,
+    }
+    if export is not None:
+        _refuse("--export", {"--per-class": per_class, "-o": output})
+        _export(run, export, count, names, settings, device, trust=trust)
+        return
+    _refuse("a grid", {"--count": count})
+    output = Path("samples.png") if output is None else output
     if output.suffix.lower() != ".png":
         raise DitbenchError(f"cannot write a grid as '{output}'", "end -o with .png")
 
@@ -55,15 +90,45 @@ def sample(
     columns = sample_grid(
         run,
         output,
-        classes=None if classes is None else [part.strip() for part in classes.split(",")],
-        per_class=per_class,
-        settings={
-            "eval__cfg_scale": cfg_scale,
-            "eval__sampling_steps": sampling_steps,
-            "seed": seed,
-        },
+        classes=names,
+        per_class=8 if per_class is None else per_class,
+        settings=settings,
         device_name=device,
         trust=trust,
     )
     echo(one_line(f"columns: {', '.join(columns)}"), err=True)
     echo(output)
+
+
+def _refuse(what: str, unused: dict[str, object]) -> None:
+    """A DitbenchError if an option is given that is not used."""
+    for name, value in unused.items():
+        if value is not None:
+            raise DitbenchError(f"{what} does not use {name}", f"leave {name} out")
+
+
+def _export(
+    run: Path,
+    path: Path,
+    count: str | None,
+    classes: list[str] | None,
+    settings: dict[str, Any],
+    device: str,
+    *,
+    trust: bool,
+) -> None:
+    from ditbench.cli.meter import meter
+    from ditbench.cli.training import interruptible
+    from ditbench.runs.export import export_samples
+
+    number = None if count is None else parse_count(count, "--count")
+    with interruptible() as stop, meter() as shown:
+        stop.show = lambda activity, done, parts: shown.show(
+            activity, done, parts, f"{done}/{parts} passes"
+        )
+        written, before = export_samples(
+            run, path, count=number, classes=classes, settings=settings, device=device,
+            trust=trust, stop=stop,
+        )  # fmt: skip
+    echo(f"{written:,} images" + ", already complete" * before, err=True)
+    echo(path)

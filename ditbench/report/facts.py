@@ -63,7 +63,8 @@ FACTS = (
     Fact("model", "str", "cost", alike=True, task=True, keys=_MODEL, heading="{}", title="Model"),
     Fact("objective", "str", "config", alike=True, task=True, keys=("objective.name",),
          heading="{}"),
-    # How it was scored.
+    # How it was scored. The name of a later evaluation (`ditbench eval`), empty for the run's own.
+    Fact("evaluation", alike=True),
     Fact("features", "str", "eval", alike=True, scored=True, keys=_FEATURES, heading="{} features"),
     Fact("features_digest", "str", "result", alike=True),
     Fact("samples", "int64", "eval", alike=True, scored=True, keys=("eval.samples",)),

@@ -22,6 +22,8 @@ def heading(group: Mapping[str, Any]) -> str:
         [str(fact.heading).format(group[fact.name]) for fact in shown if fact.scored == is_scored]
         for is_scored in (False, True)
     )
+    if group.get("evaluation"):
+        scored.append(f"evaluation {group['evaluation']}")
     return f"{', '.join(trained)}; {', '.join([fid_title(group), *scored])}"
 
 
@@ -60,11 +62,13 @@ def differences_in_words(differences: Mapping[str, Sequence[Any]]) -> str:
 
 def describe(group: Mapping[str, Any], apart: Mapping[str, Any]) -> list[str]:
     """A group in a few words, for a panel: its task and what distinguishes it from others."""
-    shown = (*TASK, "features", "samples")  # the last two on the y axis
+    shown = (*TASK, "evaluation", "features", "samples")  # the last two on the y axis
+    again = group.get("evaluation")
     return [
         f"{images_of(group)} {group['input']}",
         group["model"],
         group["objective"],
+        *([f"evaluation {again}"] if again else []),
         *(name_and_value(key, value) for key, value in apart.items() if key not in shown),
     ]
 

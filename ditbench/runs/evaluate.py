@@ -128,15 +128,42 @@ def metrics_asked(run: Plan) -> dict[str, int]:
     return {metric.name: metric.version for choice in choices for metric in choice.metrics}
 
 
+@dataclass(frozen=True)
+class Noise:
+    """The noise of one draw of samples. It advances from batch to batch.
+
+    `start` is what images start from, drawn on the CPU; `ancestral` is what an ancestral sampler
+    adds, drawn on the device.
+    """
+
+    start: torch.Generator
+    ancestral: torch.Generator
+
+    @classmethod
+    def of(cls, seed: int, device: torch.device, draw: int = 0) -> Noise:
+        """The noise of a draw of a run, at its first batch."""
+        number = (draw,) if draw else ()  # draw 0 is that of runs which had no other
+        start = generator(seed, "eval", "noise", *number)
+        return cls(start, generator(seed, "eval", "ancestral", *number, device=device))
+
+
 def sample_images(
     model: DiT, task: Task, labels: Tensor, stop: StopRequest | None = None, draw: int = 0
 ) -> Tensor:
-    """Draw one image per label: uint8 (M, C, H, W), on the CPU.
+    """Draw one image per label: uint8 (M, C, H, W), on the CPU; see `sample_batches`."""
+    noise = Noise.of(task.config.seed, next(model.parameters()).device, draw)
+    return torch.cat([*sample_batches(model, task, labels, noise, stop)])
 
-    The noise that an image starts from is drawn on the CPU. It depends on the seed of the run, the
-    draw and the position in the list, and on `eval.batch_size` only where C*H*W is not a multiple
-    of 16. The noise that an ancestral sampler adds is drawn on the device, batch by batch: it
-    depends on the device and on `eval.batch_size`, too. Both are the same for every block.
+
+def sample_batches(
+    model: DiT, task: Task, labels: Tensor, noise: Noise, stop: StopRequest | None = None
+) -> Iterator[Tensor]:
+    """Draw one image per label, in batches of `eval.batch_size`: uint8 (N, C, H, W), on the CPU.
+
+    The noise that an image starts from depends on the seed of the run, the draw and the position in
+    the list, and on `eval.batch_size` only where C*H*W is not a multiple of 16. The noise that an
+    ancestral sampler adds depends on the device and on `eval.batch_size`, too. Both are the same
+    for every block.
 
     Raises:
         Stopped: between two passes of the model, if a stop was requested.
@@ -144,28 +171,23 @@ def sample_images(
     """
     config, dataset, device = task.config, task.dataset, next(model.parameters()).device
     shape = (dataset.channels, dataset.height, dataset.width)
-    number = (draw,) if draw else ()  # draw 0 is that of runs which had no other
-    start = generator(config.seed, "eval", "noise", *number)
-    ancestral = generator(config.seed, "eval", "ancestral", *number, device=device)
-    images = []
     stop = StopRequest() if stop is None else stop
     batches = labels.split(config.eval.batch_size)
     with _network(model, task, device, stop) as network:
         stop.begin("sampling", len(batches) * passes_per_image(config.eval))
         for asked in batches:
-            noise = torch.randn(len(asked), *shape, generator=start)
+            start = torch.randn(len(asked), *shape, generator=noise.start)
             x = task.objective.sample(
                 network,
-                noise.to(device, non_blocking=True),
+                start.to(device, non_blocking=True),
                 asked.to(device, non_blocking=True),
                 config.eval.sampling_steps,
                 config.eval.cfg_scale,
                 null_class=model.null_class,
                 sampler=config.eval.sampler,
-                generator=ancestral,
+                generator=noise.ancestral,
             )
-            images.append(to_uint8(x))
-    return torch.cat(images).cpu()
+            yield to_uint8(x).cpu()
 
 
 def passes_per_image(config: EvalConfig) -> int:

@@ -29,12 +29,19 @@ def evaluation_row(
     run: Plan, trainer: Trainer, scorer: Scorer, evaluation: Evaluation
 ) -> dict[str, Any]:
     """The row of one evaluation."""
-    config, columns = run.config, _metric_columns(run, scorer)
     return {
         "step": trainer.step,
         "images": trainer.images,
         "train_flops": run.train_flops(trainer.step),
         "seconds": trainer.seconds,
+        **scores(run, scorer, evaluation),
+    }
+
+
+def scores(run: Plan, scorer: Scorer, evaluation: Evaluation) -> dict[str, Any]:
+    """The part of the row that does not depend on where in training the model is."""
+    config, columns = run.config, _metric_columns(run, scorer)
+    return {
         **{column: evaluation.metrics[name] for name, column in columns.items()},
         "features": config.metrics.features,
         "samples": config.eval.samples,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +10,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ditbench.config import RunConfig, read_toml, validate
-from ditbench.data import load_dataset, recorded
 from ditbench.data.class_names import find_classes
-from ditbench.data.dataset import ImageDataset
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.files import read_json, write_atomically
+from ditbench.files import write_atomically
 from ditbench.models.dit import DiT
-from ditbench.plugins.lookup import block_errors, restore_block
+from ditbench.plugins.lookup import block_errors
 from ditbench.rundir import RunDirectory
-from ditbench.runs.environment import select_device
 from ditbench.runs.evaluate import Evaluation, sample_images
-from ditbench.runs.plan import Task, build_model, build_objective
+from ditbench.runs.plan import Task
 from ditbench.runs.ready import check_writable
-from ditbench.training.checkpoint import load_ema
+from ditbench.runs.trained import averaged_model, sampling_task
 
 # The most pixels of a grid: 8192 x 8192.
 MAX_PIXELS = 2**26
@@ -59,11 +53,8 @@ def sample_grid(
             does not have a class; the grid is too large; the output cannot be written.
     """
     directory = RunDirectory(run)
-    given = {key: value for key, value in settings.items() if value is not None}
-    trained = _read_config(directory, trust=trust)
-    config = trained.with_values(**{"eval__sampling_steps": trained.eval.steps_of_final} | given)
-    device = select_device(device_name)
-    dataset, changed = _images(directory, config)
+    task, changed = sampling_task(directory, settings, device_name, trust=trust)
+    dataset = task.dataset
     if classes is None:
         labels = first_classes(dataset.num_classes)
     else:
@@ -74,62 +65,12 @@ def sample_grid(
             f"{count} images of {dataset.width}x{dataset.height} are too many for one grid",
             "draw fewer images: --per-class 8, or --classes 0,1,2",
         )
-    objective = build_objective(config)
-    sampler = None if config.eval.sampler == "auto" else config.eval.sampler
-    objective.check_sampling(sampler, config.eval.sampling_steps)
-    task = Task(config, dataset, objective, device)
     check_writable(output)
-    with block_errors(config.block, EXIT_FAILED):
-        model = build_model(task).eval()
-        try:
-            load_ema(directory.checkpoint, model)
-        except DitbenchError as error:
-            if not changed:
-                raise
-            raise DitbenchError(  # changed images are the likely reason
-                f"the images have changed since {directory.path} was trained, and the version that "
-                "trained it did not record their shape and classes",
-                "restore the images at the path in its config.toml",
-            ) from error
+    with block_errors(task.config.block, EXIT_FAILED):
+        model, _ = averaged_model(task, directory, changed=changed)
         images = sample_images(model, task, torch.tensor(labels).repeat(per_class))
     save_grid(output, images, columns=len(labels))
     return [dataset.class_names[label] for label in labels]
-
-
-def _images(directory: RunDirectory, config: RunConfig) -> tuple[ImageDataset, bool]:
-    """A data set with the shape and classes of a run: from env.json, so that images may be gone.
-
-    Earlier versions did not record them: the images are then loaded. The second value is whether
-    these have changed since; their classes then have numbers for names.
-    """
-    facts: dict[str, Any] = {}
-    with suppress(DitbenchError):  # a missing or damaged file
-        facts = read_json(directory.environment)
-    if recorded.RECORD in facts:
-        return recorded.stand_in(config.data.name, facts[recorded.RECORD]), False
-    dataset = load_dataset(config.data.name, config.data.path, config.data.settings)
-    if config.data.digest in ("auto", dataset.digest):
-        return dataset, False
-    return replace(dataset, class_names=tuple(map(str, range(dataset.num_classes)))), True
-
-
-def _read_config(directory: RunDirectory, *, trust: bool) -> RunConfig:
-    if not directory.config.is_file():
-        raise DitbenchError(
-            f"{directory.path} is not a run directory: it has no config.toml",
-            "give a directory that `ditbench run` printed",
-        )
-    if not directory.checkpoint.is_file():
-        raise DitbenchError(
-            f"{directory.path} has no checkpoint",
-            "reference runs have none; train your own with `ditbench run`",
-        )
-    config = validate(read_toml(directory.config))
-    origin = config.strategy
-    if origin.location is not None and origin.sha256 is not None:
-        copy = directory.strategy
-        restore_block(config.block, origin.location, origin.sha256, copy, trust=trust)
-    return config
 
 
 def first_classes(num_classes: int) -> list[int]:

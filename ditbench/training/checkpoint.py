@@ -137,6 +137,17 @@ def read_checkpoint(path: Path) -> tuple[Tensors, Counters]:
         return tensors, counters
 
 
+def checkpoint_digest(path: Path) -> str:
+    """The checksum in a checkpoint, which identifies its contents; they are not read.
+
+    Raises:
+        DitbenchError: the file cannot be read, or has none.
+    """
+    check_utf8(path)
+    with _damage_named(path), safe_open(path, framework="pt", device="cpu") as file:
+        return str((file.metadata() or {})["sha256"])
+
+
 @contextmanager
 def _damage_named(path: Path) -> Iterator[None]:
     """Raise a DitbenchError that names the file and what is wrong with it."""

@@ -15,6 +15,7 @@ COMMANDS = (
     "blocks",
     "blocks check",
     "sample",
+    "eval",
     "features",
 )
 MAIN = (sys.executable, "-m", "ditbench")

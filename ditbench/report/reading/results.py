@@ -14,6 +14,7 @@ from ditbench.errors import DitbenchError, one_line, unknown_name
 from ditbench.files import read_json
 from ditbench.models.registry import block_names, group_names
 from ditbench.report.facts import FACTS
+from ditbench.report.reading.evals import scored_again, unknown_evaluation
 from ditbench.report.reading.metrics import FIRST_METRICS, MetricFacts
 from ditbench.report.reading.run import read_run
 from ditbench.report.reading.values import Row, flatten
@@ -60,13 +61,20 @@ def _runs_below(root: Path) -> Iterator[Path]:
             yield Path(place)
 
 
-def load_results(path: str | Path, blocks: str | Iterable[str] | None = None) -> pd.DataFrame:
+def load_results(
+    path: str | Path,
+    blocks: str | Iterable[str] | None = None,
+    *,
+    evaluation: str | None = None,
+) -> pd.DataFrame:
     """Read every complete run at or below a directory, except for learning-rate sweeps below it.
 
     Args:
         path: a results directory, or one run directory.
         blocks: names of blocks, or of groups of blocks such as `paper`; a text may hold several,
             separated by commas. None reads all.
+        evaluation: the name of a later evaluation (`ditbench eval`), such as
+            `cfg1.5-ddim250-50k-inception`: each run then has one row, with the scores of that one.
 
     Returns:
         One row per evaluation, ordered by run path, then step. The columns are the `FACTS` of
@@ -85,12 +93,18 @@ def load_results(path: str | Path, blocks: str | Iterable[str] | None = None) ->
         raise DitbenchError(f"{root} {what}", _HINT)
     runs: list[Run] = []
     skipped: Skipped = []
-    for run in find_runs(root):
+    found = list(find_runs(root))
+    for run in found:
         try:
-            runs.append(read_run(run))
+            rows = read_run(run)
+            runs.append(rows if evaluation is None else [scored_again(run, evaluation, rows[-1])])
         except DitbenchError as error:
             skipped.append((one_line(str(run.path)), one_line(error.message)))
     runs = _newest(runs, skipped)
+    if not runs and evaluation is not None:
+        whole = [run for run in found if run.is_complete()]
+        if not any(evaluation in run.evals() for run in whole):
+            raise unknown_evaluation(evaluation, whole)
     if not runs:
         why = f" ({len(skipped)} skipped; the first, {': '.join(skipped[0])})" if skipped else ""
         raise DitbenchError(f"no complete run in {root}{why}", _HINT)

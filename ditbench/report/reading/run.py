@@ -63,7 +63,7 @@ def _read_run(run: RunDirectory) -> list[Row]:
     if not run.is_complete():
         raise DitbenchError(f"incomplete: no {run.result.name}")
     for path in (run.result, *run.recorded, run.strategy):
-        _check_file(path)
+        check_file(path)
     result = run.read_result()
     run.check_recorded(result)
     config = read_toml(run.config)
@@ -72,15 +72,11 @@ def _read_run(run: RunDirectory) -> list[Row]:
     copied = source and run.strategy.exists()
     if copied and hashlib.sha256(run.strategy.read_bytes()).hexdigest() != source:
         raise DitbenchError(f"{run.strategy.name} is not the source that {run.config.name} names")
-    metrics = _metrics(result, run.result.name)
+    metrics = read_metrics(result, run.result.name)
     recipe = {key: value for key, value in flat.items() if is_recipe(key)}
-    # An FID that is computed in another way is not comparable; of other metrics, tables leave out
-    # the values.
-    fid = next(metric for metric in metrics if metric.name == "fid")
-    if fid.version != 1:
-        recipe["fid.version"] = fid.version
     facts = {
         "path": str(run.path),
+        "evaluation": "",
         "written": run.result.stat().st_mtime_ns,
         "schema": result["schema"],
         **_facts(run.result, result),
@@ -90,7 +86,7 @@ def _read_run(run: RunDirectory) -> list[Row]:
         "source_sha256": source,
         "budget": _budget(flat, run.config.name),
         "source": source_of(flat),
-        "recipe": json.dumps(recipe, sort_keys=True, default=str),
+        "recipe": write_recipe(recipe, metrics),
         **read_spike(run.train),
         **_of_environment(run, result["device"]),
         "metrics": json.dumps([metric.model_dump() for metric in metrics]),
@@ -125,7 +121,7 @@ def _facts(path: Path, values: Row, file: str | None = None) -> Row:
     return row
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
     """Refuse a file that would block (a pipe) or fill the memory (a device)."""
     if path.is_file():
         size = path.stat().st_size
@@ -135,13 +131,24 @@ def _check_file(path: Path) -> None:
         raise DitbenchError(f"{path.name} is not a file, but a pipe, a socket or a device")
 
 
-def _metrics(result: Row, file: str) -> Sequence[MetricFacts]:
+def read_metrics(result: Row, file: str) -> Sequence[MetricFacts]:
     """The metrics of a run. Runs of schema 1 do not describe theirs."""
     metrics: Sequence[MetricFacts] = read_value(result, "metrics", "metrics", file, FIRST_METRICS)
     names = [metric.name for metric in metrics]
     if "fid" not in names or len(set(names)) < len(names) or BY_NAME.keys() & set(names):
         raise DitbenchError(f"{file}: metrics lacks fid, or a name in it is taken")
     return metrics
+
+
+def write_recipe(recipe: Row, metrics: Sequence[MetricFacts]) -> str:
+    """The configuration keys without a column of their own, as JSON.
+
+    An FID that is computed in another way is not comparable; of other metrics, tables leave out the
+    values.
+    """
+    fid = next(metric for metric in metrics if metric.name == "fid")
+    version = {} if fid.version == 1 else {"fid.version": fid.version}
+    return json.dumps(recipe | version, sort_keys=True, default=str)
 
 
 def source_of(flat: Row) -> str:
@@ -193,7 +200,7 @@ def _text(value: Any, most: int = _MAX_NAME) -> str:
 
 
 def _read_evaluations(path: Path, metrics: Sequence[MetricFacts]) -> list[Row]:
-    rows = [_evaluation(row, metrics, path) for row in _read_table(path)]
+    rows = [read_evaluation(row, metrics, path) for row in _read_table(path)]
     for row, following in pairwise(rows):
         if following["step"] <= row["step"]:
             raise DitbenchError(f"{path.name}: step {following['step']} comes after {row['step']}")
@@ -221,7 +228,7 @@ def _read_draws(
     for number, cells in enumerate(_read_table(path)):
         if cells.get("draw") != number:
             raise DitbenchError(f"{path.name}: draw {show(cells.get('draw'))} is not {number}")
-        row = _evaluation(cells, metrics, path)
+        row = read_evaluation(cells, metrics, path)
         for name, value in expected.items():
             if row[name] != value:
                 is_not = f"is {show(row[name])}, not {show(value)}"
@@ -250,7 +257,8 @@ def _read_table(path: Path) -> list[Row]:
     return [dict(zip(header, row, strict=True)) for row in rows]
 
 
-def _evaluation(cells: Row, metrics: Sequence[MetricFacts], path: Path) -> Row:
+def read_evaluation(cells: Row, metrics: Sequence[MetricFacts], path: Path) -> Row:
+    """The facts and the metrics of one evaluation."""
     row = _facts(path, cells, "eval")
     suffix = f"_{metric_suffix(row['samples'])}"
     for metric in metrics:

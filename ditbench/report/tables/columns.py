@@ -96,6 +96,8 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
     table = comparison.table
     fid = next(metric for metric in comparison.metrics if metric.name == "fid")
     others = [metric for metric in comparison.metrics if metric is not fid]
+    samples = comparison.group.get("samples")
+    has_curve = not comparison.group.get("evaluation")
     several = bool(table["fid_low"].notna().any())
     tested = bool(table["p_bonferroni"].notna().any())
     level = 1 - comparison.verdict.alpha if comparison.verdict else 0.95
@@ -108,12 +110,12 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
         fact_column("gmacs"),
         fact_column("steps") if table["steps"].nunique() > 1 else Column("steps", None),
         *_hidden("train_flops", "train_seconds"),
-        _metric_column(fid, comparison, spread="fid_std"),
+        metric_column(fid, samples, spread="fid_std"),
         *_hidden("fid_std", "fid_geometric"),
         Column("fid_low", "95% interval" if several else None, decimals(2), until="fid_high"),
         *_hidden("fid_high"),
-        Column("fid_area", "FID area ↓", decimals(1), "low"),
-        *(_metric_column(metric, comparison) for metric in others),
+        Column("fid_area", "FID area ↓" if has_curve else None, decimals(1), "low"),
+        *(metric_column(metric, samples) for metric in others),
         fact_column("steps_per_second"),
         fact_column("peak_memory_bytes"),
         *_hidden("loss_spikes"),
@@ -142,11 +144,9 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
     return [{**common, **row, "winner": row["block"] == winner} for row in rows]
 
 
-def _metric_column(
-    metric: MetricFacts, comparison: Comparison, spread: str | None = None
-) -> Column:
-    samples = comparison.group.get("samples") if metric.depends_on_samples else None
-    number = "" if samples is None else f"-{suffix(samples)}"
+def metric_column(metric: MetricFacts, samples: int | None, spread: str | None = None) -> Column:
+    """The column of a metric of so many samples; None if rows differ in their number."""
+    number = f"-{suffix(samples)}" if samples is not None and metric.depends_on_samples else ""
     unit = f" ({metric.unit})" if metric.unit else ""
     lower = metric.direction == "lower"
     header = f"{metric.title}{number}{unit} {'↓' if lower else '↑'}"

@@ -1,0 +1,229 @@
+"""`ditbench eval`: complete runs scored again, without training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ditbench.cli.meter import meter
+from ditbench.cli.options import DEVICES, Format, Output, option, parse_count
+from ditbench.cli.output import echo, emit_text, note, print_sentence, print_table, progress
+from ditbench.cli.run_options import Quiet
+from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.report.tables.render import format_of, render
+from ditbench.rundir import RunDirectory
+
+if TYPE_CHECKING:
+    from ditbench.cli.meter import Meter
+    from ditbench.report.reading.metrics import MetricFacts
+    from ditbench.runs.rescore import Rescoring
+
+# The work that makes up nearly all time of a draw.
+SAMPLING = "sampling"
+
+
+def eval_(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Run directories, or directories that contain complete runs."
+        ),
+    ],
+    cfg_scale: Annotated[
+        str | None,
+        option("X,Y,...", "Guidance scales; 1 is no guidance. Default: as in the run."),
+    ] = None,
+    sampler: Annotated[
+        str | None,
+        option("NAME", "euler or heun for flow, ddpm or ddim for ddpm. Default: as in the run."),
+    ] = None,
+    sampling_steps: Annotated[
+        int | None, option("N", "Steps of the sampler. Default: as in the final score.", min=1)
+    ] = None,
+    samples: Annotated[
+        str | None, option("N", "How many samples: 50000 or 50k. Default: as in the run.")
+    ] = None,
+    features: Annotated[
+        str | None,
+        option("NAME", "The features of the metrics, see `ditbench features`. Default: the run's."),
+    ] = None,
+    draws: Annotated[
+        int, option("N", "Score so many draws of noise, and take their mean.", min=1, max=10_000)
+    ] = 1,
+    batch_size: Annotated[
+        int | None, option("N", "Images per batch of sampling. Default: as in the run.", min=1)
+    ] = None,
+    data: Annotated[
+        Path | None, option("PATH", "Where the images are now. Default: where they were.")
+    ] = None,
+    device: Annotated[str, option("NAME", DEVICES)] = "auto",
+    trust: Annotated[
+        bool,
+        option(
+            None,
+            "Execute the copy of your own block's file that lies in a run directory. Read it "
+            "first if the run is someone else's.",
+            "--trust",
+        ),
+    ] = False,
+    as_json: Annotated[bool, option(None, "The same as --format json.", "--json")] = False,
+    format: Format = None,  # noqa: A002
+    output: Output = None,
+    quiet: Quiet = False,
+) -> None:
+    """Score complete runs again with other settings: guidance, sampler, samples, features.
+
+    Nothing is trained. Scores go into `evals/` of each run; `ditbench compare --eval NAME` ranks
+    by them. The same command again resumes, or says that it is complete.
+    """
+    if as_json and format not in (None, "json"):
+        raise DitbenchError(f"--json and --format {format} are given together", "omit one")
+    chosen = format_of(output, "json" if as_json else format)
+    count = None if samples is None else parse_count(samples, "--samples")
+    settings = [
+        {
+            "eval__cfg_scale": scale,
+            "eval__sampler": sampler,
+            "eval__sampling_steps": sampling_steps,
+            "eval__samples": count,
+            "eval__batch_size": batch_size,
+            "metrics__features": features,
+        }
+        for scale in ([None] if cfg_scale is None else _parse_scales(cfg_scale))
+    ]
+    directories = list(_directories(runs))
+
+    from ditbench.runs.environment import select_device
+    from ditbench.runs.rescore import plan_rescoring
+
+    jobs, skipped = plan_rescoring(
+        directories, settings, draws, select_device(device), data=data, trust=trust
+    )
+    if not jobs:
+        path, error = skipped[0]
+        more = f" ({len(skipped) - 1} more skipped)" if len(skipped) > 1 else ""
+        raise DitbenchError(f"{path}: {error.message}{more}", error.hint, error.exit_code)
+    for path, error in skipped:
+        note("skipped", f"{path}: {error.message}")
+    done, failed = _execute(jobs, quiet=quiet)
+    _print(done, chosen, output)
+    if failed:
+        raise failed[0] if len(jobs) == 1 else DitbenchError(
+            f"{len(failed)} of {len(jobs)} evaluations failed, the first: {failed[0].message}",
+            failed[0].hint,
+            EXIT_FAILED,
+        )  # fmt: skip
+
+
+def _parse_scales(text: str) -> list[float]:
+    """`1,1.5,4` as guidance scales, each once, in order."""
+    try:
+        scales = [float(part) for part in text.split(",")]
+    except ValueError:
+        scales = [-1.0]
+    if not all(0 <= scale <= 1e6 for scale in scales):
+        raise DitbenchError(
+            f"--cfg-scale '{text}' is not a list of guidance scales from 0 on",
+            "write --cfg-scale 1,1.5,4",
+        )
+    return list(dict.fromkeys(scales))
+
+
+def _directories(places: Sequence[Path]) -> Iterator[RunDirectory]:
+    """Every run at or below some places, once."""
+    from ditbench.report.reading.results import find_runs
+
+    seen: set[Path] = set()
+    for place in places:
+        if not place.is_dir():
+            what = "is not a directory" if place.exists() else "does not exist"
+            raise DitbenchError(f"{place} {what}", "name a directory that `ditbench run` printed")
+        found = list(find_runs(place))
+        if not found:
+            raise DitbenchError(
+                f"no run in {place}", "name a directory that `ditbench run` printed"
+            )
+        for run in found:
+            if (real := run.path.resolve()) not in seen:
+                seen.add(real)
+                yield run
+
+
+class _Shown:
+    """Shows what `rescore` reports. Draws count by the passes of the model that they take."""
+
+    def __init__(self, left: Sequence[Rescoring], meter: Meter) -> None:
+        self.meter = meter
+        self.draws = sum(job.left for job in left)
+        self.total = sum(job.left * job.passes for job in left)
+        self.number, self.complete = 1, 0
+        self.label, self.passes = "", 0
+
+    def begin(self, job: Rescoring) -> None:
+        self.label, self.passes = job.label, job.passes
+
+    def working(self, activity: str, done: int, parts: int) -> None:
+        share = done / max(parts, 1) if activity == SAMPLING else 0
+        reached = self.complete + self.passes * share
+        state = f"{activity} {done}/{parts}"
+        self.meter.show(f"{self._place} {self.label}", reached, self.total, state)
+
+    def scored(self, job: Rescoring, row: dict[str, Any]) -> None:
+        from ditbench.runs.progress import fid
+
+        draw = f"  draw {row['draw']}:" if job.draws > 1 else ""
+        self.meter.say(f"{self._place} {self.label}{draw}  {fid(row)}")
+        self.number += 1
+        self.complete += job.passes
+
+    @property
+    def _place(self) -> str:
+        return f"[{self.number}/{self.draws}]"
+
+
+def _execute(
+    jobs: Sequence[Rescoring], *, quiet: bool
+) -> tuple[list[tuple[Rescoring, dict[str, Any]]], list[DitbenchError]]:
+    """Score what is missing; returns what is complete, and the errors of the others."""
+    from ditbench.cli.training import interruptible
+    from ditbench.runs.rescore import rescore
+
+    left = [job for job in jobs if job.left]
+    if len(left) < len(jobs):
+        progress(quiet=quiet)(f"{len(jobs) - len(left)} of {len(jobs)} are already complete")
+    done, failed = [], []
+    with interruptible() as stop, meter(quiet=quiet) as shown:
+        for job, outcome in rescore(jobs, _Shown(left, shown), stop):
+            if isinstance(outcome, DitbenchError):
+                if len(jobs) > 1:
+                    note("failed", f"{job.label}: {outcome.message}")
+                failed.append(outcome)
+            else:
+                done.append((job, outcome))
+    return done, failed
+
+
+def _print(
+    done: Sequence[tuple[Rescoring, dict[str, Any]]], chosen: str, output: Path | None
+) -> None:
+    """A table per run for people, one table of all for programs."""
+    from ditbench.report.tables.rescored import rescored_columns, rescored_row, sentence
+
+    tables: dict[str, list[dict[str, Any]]] = {}
+    metrics: dict[str, MetricFacts] = {}
+    for job, content in done:
+        row, found = rescored_row(job.path, content)
+        tables.setdefault(row["path"], []).append(row)
+        metrics |= {metric.name: metric for metric in found}
+    rows = [row for table in tables.values() for row in table]
+    if chosen != "rich":
+        columns = rescored_columns(rows, list(metrics.values())) if rows else ()
+        emit_text(render(rows, columns, chosen), output)
+        return
+    for path, table in tables.items():
+        print_sentence(sentence(table))
+        print_table(table, rescored_columns(table, list(metrics.values())))
+        echo(path)

@@ -1,0 +1,70 @@
+"""How far some work is, on stderr: a live bar on a terminal, a line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from ditbench.errors import one_line
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Meter:
+    """Shows how much of the work of a command is done. This one shows nothing."""
+
+    def show(self, label: str, done: float, total: float, state: str) -> None:
+        """So much of it is done; `state` says what is being done now."""
+
+    def say(self, text: str) -> None:
+        """A part is complete."""
+
+
+class _Lines(Meter):
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.last = time.monotonic()
+
+    def show(self, label: str, done: float, total: float, state: str) -> None:
+        if done < total and time.monotonic() - self.last > SECONDS_BETWEEN_LINES:
+            self.say(f"{label}  {state}")
+
+    def say(self, text: str) -> None:
+        self.last = time.monotonic()
+        # Text, not str: rich would read names in it as markup.
+        self.console.print(Text(one_line(text)), soft_wrap=True)
+
+
+class _Bar(_Lines):
+    def __init__(self, bars: Progress) -> None:
+        super().__init__(bars.console)
+        self.bars = bars
+        self.task = bars.add_task("", total=None, state="")
+
+    def show(self, label: str, done: float, total: float, state: str) -> None:
+        text = one_line(label)
+        self.bars.update(self.task, description=text, completed=done, total=total, state=state)
+
+
+@contextmanager
+def meter(*, quiet: bool = False) -> Iterator[Meter]:
+    """The meter for stderr; it shows nothing if quiet."""
+    console = Console(stderr=True)
+    if quiet:
+        yield Meter()
+    elif console.is_interactive and console.file.isatty():
+        columns = (
+            TextColumn("{task.description}", "bold", markup=False),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[state]}", markup=False),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console) as bars:
+            yield _Bar(bars)
+    else:
+        yield _Lines(console)

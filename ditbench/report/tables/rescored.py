@@ -1,0 +1,70 @@
+"""The table of `ditbench eval`: one row per run and setting, means over draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from ditbench.report.amounts import suffix
+from ditbench.report.reading.evals import read_draws
+from ditbench.report.reading.metrics import MetricFacts
+from ditbench.report.tables.columns import Column, metric_column
+
+# How a setting samples and scores; of these, people see what differs within a table.
+SETTING = ("cfg_scale", "sampler", "sampling_steps", "samples", "features")
+
+
+def rescored_row(
+    path: Path, content: Mapping[str, Any]
+) -> tuple[dict[str, Any], Sequence[MetricFacts]]:
+    """The row of one file in `evals/`, and the metrics that it has.
+
+    Raises:
+        DitbenchError: the file is damaged.
+    """
+    metrics, draws = read_draws(dict(content), path)
+    fids = [row["fid"] for row in draws]
+    row = {
+        "block": content["block"],
+        "seed": content["seed"],
+        "evaluation": path.stem,
+        **{key: draws[0][key] for key in (*SETTING, "step")},
+        "draws": len(draws),
+        **{each.name: fmean(row[each.name] for row in draws) for each in metrics},
+        "fid_std": stdev(fids) if len(fids) > 1 else None,
+        "path": str(path.parents[1]),
+    }
+    return row, metrics
+
+
+def rescored_columns(
+    rows: Sequence[Mapping[str, Any]], metrics: Sequence[MetricFacts]
+) -> tuple[Column, ...]:
+    """The columns of such rows. People see guidance, draws and metrics; programs see all."""
+    counts = {row["samples"] for row in rows}
+    samples = counts.pop() if len(counts) == 1 else None
+    fid = next(metric for metric in metrics if metric.name == "fid")
+    several = any(row["draws"] > 1 for row in rows)
+    return (
+        *(Column(name, None) for name in ("block", "seed", "evaluation")),
+        Column("cfg_scale", "Guidance", "{:g}".format),
+        *(Column(name, None) for name in (*SETTING[1:], "step")),
+        Column("draws", "Draws" if several else None, "{:d}".format),
+        metric_column(fid, samples, spread="fid_std"),
+        Column("fid_std", None),
+        *(metric_column(metric, samples) for metric in metrics if metric is not fid),
+        Column("path", None),
+    )
+
+
+def sentence(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What the rows of one run say: the lowest FID, at which guidance."""
+    best = min(rows, key=lambda row: row["fid"])
+    setting = f"{best['sampler']}, {best['sampling_steps']} steps, {best['features']} features"
+    name = f"{best['block']}, seed {best['seed']}: FID-{suffix(best['samples'])}"
+    scale = f"guidance {best['cfg_scale']:g}"
+    if len(rows) == 1:
+        return f"{name} {best['fid']:.2f} at {scale} ({setting})."
+    return f"{name} is lowest at {scale}: {best['fid']:.2f} ({setting})."

@@ -1,0 +1,129 @@
+"""`ditbench eval`, `compare --eval` and `sample --export`, as a user calls them."""
+
+import json
+import shutil
+
+import pytest
+from PIL import Image
+
+NAME = "cfg2-euler3-40-digits"
+
+
+@pytest.fixture
+def own_results(results, tmp_path):
+    """A copy of the results, to be written to."""
+    return shutil.copytree(results, tmp_path / "results")
+
+
+def test_scores_are_printed_written_and_ranked_by(cli, own_results):
+    result = cli("eval", own_results, "--cfg-scale", "1,2", "--draws", 2, "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.count("FID-40 is lowest at guidance") == 8  # four blocks, two seeds
+    assert result.stderr.count("draw 1:") == 16
+    assert "[32/32]" in result.stderr
+    assert len(list(own_results.rglob(f"evals/{NAME}.json"))) == 8
+    again = cli("eval", own_results, "--cfg-scale", "1,2", "--draws", 2, "--device", "cpu")
+    assert again.stdout == result.stdout
+    assert again.stderr == "16 of 16 are already complete\n"
+    ranked = cli("compare", own_results, "--eval", NAME)
+    assert ranked.exit_code == 0, ranked.stderr
+    assert f"guidance 2, evaluation {NAME}" in ranked.stdout.splitlines()[0]
+    plotted = cli("plot", own_results, "--eval", NAME, "--kind", "pareto", "-o",
+                  own_results / "p.png")  # fmt: skip
+    assert plotted.exit_code == 0, plotted.stderr
+    # The runs' own scores are as they were.
+    assert cli("compare", own_results).exit_code == 0
+
+
+def test_one_run_as_json(cli, one_run):
+    result = cli("eval", one_run, "--cfg-scale", "2", "--json", "--quiet")
+    assert (result.exit_code, result.stderr) == (0, "")
+    (row,) = json.loads(result.stdout)
+    assert (row["evaluation"], row["cfg_scale"], row["draws"]) == (NAME, 2.0, 1)
+    assert row["path"] == str(one_run)
+    content = json.loads((one_run / "evals" / f"{NAME}.json").read_text())
+    assert row["fid"] == content["draws"][0]["fid_40"]
+    assert row["fid_std"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--cfg-scale", "x"), "is not a list of guidance scales"),
+        (("--cfg-scale", "1,nan"), "is not a list of guidance scales"),
+        (("--cfg-scale", "-1"), "is not a list of guidance scales"),
+        (("--samples", "many"), "--samples 'many'"),
+        (("--sampler", "ddim"), "ddim"),
+        (("--features", "inceptoin"), "unknown features 'inceptoin'"),
+        (("--format", "cvs"), "unknown format 'cvs'"),
+        (("--json", "--format", "csv"), "are given together"),
+        (("--data", "gone"), "takes no path"),
+        (("--draws", "0"), "--draws"),
+    ],
+)
+def test_wrong_options_write_nothing(cli, one_run, options, reason):
+    result = cli("eval", one_run, *options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert reason in result.stderr
+    assert not (one_run / "evals").exists()
+
+
+def test_places_without_runs(cli, tmp_path):
+    for place, reason in ((tmp_path / "gone", "does not exist"), (tmp_path, "no run in")):
+        result = cli("eval", place)
+        assert result.exit_code == 2
+        assert reason in result.stderr
+
+
+def test_a_run_without_a_checkpoint_is_skipped_if_there_are_others(cli, own_results):
+    one, *_ = sorted(own_results.glob("digits/adaln/*"))
+    (one / "checkpoints" / "latest.safetensors").unlink()
+    result = cli("eval", own_results / "digits" / "adaln", "--quiet", "--json")
+    assert result.exit_code == 0
+    assert len(json.loads(result.stdout)) == 1
+    assert f"skipped: {one}" in result.stderr
+    result = cli("eval", one)
+    assert result.exit_code == 2
+    assert "has no checkpoint" in result.stderr
+
+
+def test_compare_refuses_what_an_evaluation_does_not_have(cli, one_run):
+    result = cli("compare", one_run, "--eval", "x", "--target-fid", "3")
+    assert "--eval does not use --target-fid" in result.stderr
+    result = cli("plot", one_run, "--eval", "x")
+    assert "--eval does not fit --kind curve" in result.stderr
+    result = cli("compare", one_run, "--eval", "x")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "has an evaluation 'x'" in result.stderr
+
+
+def test_samples_are_exported(cli, one_run, tmp_path):
+    options = ("--export", tmp_path / "out", "--count", "12", "--classes", "3,7")
+    result = cli("sample", one_run, *options)
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'out'}\n")
+    assert result.stderr == "12 images\n"
+    files = sorted(file.name for file in (tmp_path / "out").glob("*.png"))
+    assert files[:2] == ["000000-3.png", "000001-7.png"]
+    assert len(files) == 12
+    assert Image.open(tmp_path / "out" / files[0]).size == (8, 8)
+    assert cli("sample", one_run, *options).stderr == "12 images, already complete\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--count", "3"), "a grid does not use --count"),
+        (("--export", "x", "-o", "x.png"), "--export does not use -o"),
+        (("--export", "x", "--per-class", "3"), "--export does not use --per-class"),
+        (("--export", "x.png"), "cannot export to x.png"),
+        (("--export", "x", "--count", "0"), "--count '0'"),
+        (("--export", "x", "--count", "1000M"), "above 10,000,000"),
+        (("--export", "x", "--classes", "cat"), "there is no class 'cat'"),
+        (("--export", "x", "--sampler", "ddim"), "ddim"),
+    ],
+)
+def test_wrong_options_of_an_export_write_nothing(cli, one_run, elsewhere, options, reason):
+    result = cli("sample", one_run, *options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert reason in result.stderr
+    assert not list(elsewhere.iterdir())
