@@ -59,9 +59,11 @@ class Entry:
     def read(self, build: Callable[..., ImageDataset]) -> ImageDataset | None:
         """The data set that `build` makes of what is cached; None unless it is the one written."""
         try:
-            record = read_json(self.path.with_suffix(".json"))
-            # Opening a pipe waits for a writer.
-            if record["key"] != self.key or not self.path.is_file():
+            facts = self.path.with_suffix(".json")
+            if not (facts.is_file() and self.path.is_file()):  # opening a pipe waits for a writer
+                return None
+            record = read_json(facts)
+            if record["key"] != self.key:
                 return None
             found = build(open_pixels(self.path, mapped=False), **record["facts"])
             return found if found.digest == record["digest"] else None
