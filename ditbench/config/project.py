@@ -12,7 +12,8 @@ from ditbench.config.derive import Setting, derive, safe_name
 from ditbench.config.load import overlay, presets, read_preset, read_toml
 from ditbench.config.schema import put, validate
 from ditbench.config.sections import DataConfig, Table
-from ditbench.errors import DitbenchError, printable, together
+from ditbench.data import SOURCES, is_known
+from ditbench.errors import DitbenchError, printable, together, unknown_name
 
 if TYPE_CHECKING:
     from ditbench.data.settings import Settings
@@ -70,6 +71,8 @@ def find_base(
         start = read_preset(data.name if data.name in presets() else "digits")
     elif not needs_pictures(own):
         start = {**read_preset("digits"), "preset": safe_name(pictures.stem)}
+    elif data.name not in BY_PATH and not is_known(data.name):
+        raise unknown_name("data set", data.name, SOURCES)
     else:
         survey = look(pictures, data.settings)
         if survey.problems:
