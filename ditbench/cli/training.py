@@ -71,12 +71,15 @@ def with_features(config: RunConfig, out: Path, say: Callable[[str], None]) -> R
 
 
 def remark_on_classes(plans: Sequence[Plan]) -> None:
-    """Print what label accuracy makes of the names of classes, where it is worth a line.
+    """Print what was done to the pictures, and what label accuracy makes of the names of classes.
 
     Runs that were begun keep the metrics that they began with.
     """
     from ditbench.metrics import class_remark
 
+    for dataset in {plan.dataset for plan in plans if plan.world.first}:
+        if dataset.notes:
+            note("pictures", one_line(", ".join(dataset.notes)))
     new = [plan for plan in plans if plan.world.first and not plan.directory.checkpoints]
     remarks = (class_remark(plan.config.metrics.features, plan.dataset) for plan in new)
     for text in dict.fromkeys(remarks):

@@ -85,9 +85,15 @@ def load_part(
             what = f"{shown(pictures.path)}: class {name} holds no pictures"
             raise DitbenchError(what, "add pictures to it, or remove it")
         held_out = None if later is None else partial(later, images.shape[1])
-        said = ((*more, *notes), tuple(problems))
-        name = pictures.path.name.removesuffix(".zip")
-        return ImageDataset(name, images, labels, part.classes, held_out, *said)
+        return ImageDataset(
+            pictures.path.name.removesuffix(".zip"),
+            images,
+            labels,
+            part.classes,
+            held_out,
+            notes=(*more, *notes),
+            problems=tuple(problems),
+        )
 
     # The entry is made before the files are read: a change meanwhile is noticed.
     entry = _entry(pictures, part, settings, channels)
