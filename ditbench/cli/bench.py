@@ -104,16 +104,16 @@ def bench(
         str | None,
         how(
             "NUMBERS",
-            "Measure training on 1,2,4 ... GPUs of this machine instead; --model may then be a "
-            "list, too.",
+            "Measure training on 1, 2, 4 ... GPUs of this machine instead (1,2,4). --model may "
+            "then be a list.",
         ),
     ] = None,
     scaling: Annotated[
         str,
         how(
             "NAME",
-            "With --gpus: weak keeps the batch per GPU, strong the global batch; or both. On one "
-            "GPU it is --batch-size.",
+            "With --gpus: weak (--batch-size images per GPU), strong (--batch-size images on all "
+            "GPUs together) or both.",
         ),
     ] = "weak",
     seconds: Annotated[

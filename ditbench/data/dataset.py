@@ -1,4 +1,4 @@
-"""A data set in memory, and the two maps between its pixels and the range of a model."""
+"""A data set, and the two maps between its pixels and the range of a model."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ditbench.data.mapped import MappedFile
 from ditbench.errors import EXIT_FAILED, DitbenchError
+
+# Bytes that are hashed at once: between two parts, Ctrl-C is noticed.
+HASHED = 2**26
 
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
     """Images and the class of each, on the CPU; the tensors must not be modified.
+
+    The images are in memory or in a mapped file.
 
     Raises:
         DitbenchError: wrong type or shape, no images, a label out of range.
@@ -29,6 +35,8 @@ class ImageDataset:
     load_held_out: Callable[[], ImageDataset] | None = None
     notes: tuple[str, ...] = ()  # what was converted or left out: `312 CMYK made RGB`
     problems: tuple[str, ...] = ()  # the pictures that were skipped, each with the reason
+    # The file that `images` is the tensor of, if they are not in memory.
+    file: MappedFile | None = None
 
     def __post_init__(self) -> None:
         images, labels, K = self.images, self.labels, len(self.class_names)
@@ -87,9 +95,27 @@ class ImageDataset:
     def digest(self) -> str:
         """SHA-256 (hex) over shape, number of classes, pixels and labels; names do not matter."""
         sha = hashlib.sha256(repr((tuple(self.images.shape), self.num_classes)).encode())
-        sha.update(self.images.contiguous().numpy().data)
+        for images in self.images.split(max(1, HASHED // self.images[0].nbytes)):
+            sha.update(images.contiguous().numpy().data)
         sha.update(self.labels.contiguous().numpy().data)
+        self.forget()
         return sha.hexdigest()
+
+    def read(self, index: Tensor, into: Tensor) -> None:
+        """Copy the images of `index` (M,) to `into` (M, C, H, W), contiguous and on the CPU.
+
+        Raises:
+            DitbenchError: exit code 1, if they are in a file that cannot be read any more.
+        """
+        if self.file is None:
+            torch.index_select(self.images, 0, index, out=into)
+        else:
+            self.file.read(index, into)
+
+    def forget(self) -> None:
+        """Let images that were read from a file no longer count as this process's memory."""
+        if self.file is not None:
+            self.file.forget()
 
 
 def _describe(tensor: Tensor) -> str:

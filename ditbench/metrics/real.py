@@ -44,6 +44,7 @@ def real_statistics(
     if extractor.world.all(cached is not None) and cached is not None:
         return RealStatistics(int(cached.pop("count")), **cached)
     statistics = compute_statistics(dataset.images, extractor, device, passed=passed)
+    dataset.forget()
     if extractor.world.first:
         write_tensors(path, key, {**vars(statistics), "count": torch.tensor(statistics.count)})
     return statistics

@@ -6,14 +6,21 @@ import torch
 from torch import Tensor
 
 from ditbench.data.dataset import ImageDataset, to_model
+from ditbench.data.io.files import machine_memory
 from ditbench.seeds import generator
+from ditbench.training.sources import OnDevice, Streamed
+
+# The share of the free memory of a device that images may take.
+SHARE = 0.25
+WHOLE = slice(None)
 
 
 class Batches:
     """Endless random permutations of the dataset, split into batches. No image is skipped.
 
-    The images stay on the device as uint8. A batch is a function of the seed and the step: every
-    block sees the same batches, and a resumed run needs no state.
+    A batch is a function of the seed and the step: every block sees the same batches, and a resumed
+    run needs no state. It does not depend on where the images are: on the device, or read ahead of
+    each step if they would take more than `SHARE` of the device's free memory.
 
     A batch has at most as many images as the dataset. With `horizontal_flip`, each image is
     mirrored with probability 1/2.
@@ -28,28 +35,36 @@ class Batches:
         horizontal_flip: bool,
         device: torch.device,
     ) -> None:
-        self.images = dataset.images.to(device)
-        self.labels = dataset.labels.to(device)
+        source = OnDevice if _fits(dataset, device) else Streamed
+        self.source = source(dataset, seed, device)
         self.batch_size = batch_size
         self.seed = seed
         self.horizontal_flip = horizontal_flip
         self.device = device
         self._none = torch.zeros(batch_size, dtype=torch.bool, device=device)
-        self._epoch = -1
-        self._permutation = torch.empty(0, dtype=torch.long)
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Images (N, C, H, W) float32 in [-1, 1] and labels (N,) of one step, counted from 0."""
-        return self.take(self.indices(step), self.mirrored(step))
+        return self.take(*self.inputs(step))
 
-    def take(self, index: Tensor, mirrored: Tensor) -> tuple[Tensor, Tensor]:
-        """The images and labels of `indices`, flipped where `mirrored`; on the device."""
-        x = to_model(self.images[index])
+    def inputs(self, step: int, part: slice = WHOLE) -> tuple[Tensor, ...]:
+        """What `take` needs of a part of a step's batch, on the device.
+
+        Raises:
+            DitbenchError: exit code 1, if the images are in a file that cannot be read any more.
+        """
+        return *self.source.inputs(step, self.batch_size, part), self._mirrored(step)[part]
+
+    def take(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """The images and labels of the inputs; it may be recorded in a CUDA graph."""
+        *given, mirrored = inputs
+        images, labels = self.source.take(*given)
+        x = to_model(images)
         if self.horizontal_flip:
             x = torch.where(mirrored[:, None, None, None], x.flip(-1), x)
-        return x, self.labels[index]
+        return x, labels
 
-    def mirrored(self, step: int) -> Tensor:
+    def _mirrored(self, step: int) -> Tensor:
         """Whether each image of a step is mirrored, (N,) bool."""
         if not self.horizontal_flip:
             return self._none
@@ -58,21 +73,18 @@ class Batches:
         # A copy to CUDA may be asynchronous: the source is staged before the call returns.
         return mirrored.to(self.device, non_blocking=True)
 
-    def indices(self, step: int) -> Tensor:
-        """The positions of the images of a step, (N,)."""
-        epoch, start = divmod(step * self.batch_size, len(self.images))
-        index = self._order(epoch)[start : start + self.batch_size]
-        if rest := self.batch_size - len(index):
-            index = torch.cat([index, self._order(epoch + 1)[:rest]])
-        return index
 
-    def _order(self, epoch: int) -> Tensor:
-        """The permutation of one epoch; the latest is cached."""
-        if epoch != self._epoch:
-            draws = generator(self.seed, "data", epoch)
-            self._permutation = torch.randperm(len(self.images), generator=draws).to(self.device)
-            self._epoch = epoch
-        return self._permutation
+def _fits(dataset: ImageDataset, device: torch.device) -> bool:
+    """Whether the images may stay on the device; those in memory are already there on a CPU."""
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+        # What torch keeps for later allocations is free, too.
+        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    elif dataset.file is None:
+        return True
+    else:
+        free = machine_memory()
+    return dataset.images.nbytes <= SHARE * free
 
 
 def drop(count: int, probability: float, draws: torch.Generator) -> Tensor:

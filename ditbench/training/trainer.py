@@ -202,8 +202,7 @@ class Trainer:
             self.optimizer.param_groups[0]["lr"] = self.lr
         self._ema_share.fill_(self.ema.share(self.step))
         part = self.world.part(self.config.train.batch_size)
-        index, mirrored = self.batches.indices(self.step), self.batches.mirrored(self.step)
-        grad_norm = self._on_device(index[part], mirrored[part])
+        grad_norm = self._on_device(*self.batches.inputs(self.step, part))
         self.backlog.launched()
         self.loss_count += 1
         self.step += 1
@@ -212,10 +211,10 @@ class Trainer:
             self.position = self.world.most(self.position)
         return grad_norm
 
-    def _device_step(self, index: Tensor, mirrored: Tensor) -> Tensor:
+    def _device_step(self, *inputs: Tensor) -> Tensor:
         """The part of an update on the device; nothing in it depends on the step's number."""
         train, part = self.config.train, self.world.part(self.config.train.batch_size)
-        x, y = self.batches.take(index, mirrored)
+        x, y = self.batches.take(*inputs)
         # Drawn for the whole batch: the numbers do not depend on how it is divided.
         probability = self.config.model.class_dropout_prob
         dropped = drop(train.batch_size, probability, self.dropout)[part]

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--gpus", default="1,2", help="numbers of GPUs, ascending")
-    parser.add_argument("--samples", type=int, default=50_000)
+    parser.add_argument("--samples", type=int, default=20_000)
     parser.add_argument("-o", "--output", type=Path)
     options, more = parser.parse_known_args(arguments)
     rows = []

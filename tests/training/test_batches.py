@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 from ditbench.data.dataset import ImageDataset, to_model
 from ditbench.seeds import generator
 from ditbench.training.batches import Batches, drop
+from ditbench.training.sources import Order
+
+CPU = torch.device("cpu")
 
 
 def dataset(count):
@@ -16,34 +19,34 @@ def dataset(count):
 
 
 def batches(count, size, seed=0, flip=False):
-    return Batches(dataset(count), size, seed, horizontal_flip=flip, device=torch.device("cpu"))
+    return Batches(dataset(count), size, seed, horizontal_flip=flip, device=CPU)
 
 
 @given(count=st.integers(1, 50), size=st.integers(1, 50), seed=st.integers(0, 5))
 @settings(deadline=None)
 def test_every_epoch_holds_every_image_once(count, size, seed):
     size = min(count, size)
-    data = batches(count, size, seed)
+    order = Order(count, seed, CPU)
     steps = -(-3 * count // size)
-    seen = torch.cat([data.indices(step) for step in range(steps)])[: 3 * count]
+    seen = torch.cat([order.indices(step, size) for step in range(steps)])[: 3 * count]
     for epoch in seen.view(3, count):
         assert sorted(epoch.tolist()) == list(range(count))
 
 
 def test_a_batch_depends_on_seed_and_step_alone():
-    ahead, back = batches(20, 8), batches(20, 8)
-    forward = [ahead.indices(step) for step in range(9)]
-    backward = [back.indices(step) for step in reversed(range(9))][::-1]
+    ahead, back = Order(20, 0, CPU), Order(20, 0, CPU)
+    forward = [ahead.indices(step, 8) for step in range(9)]
+    backward = [back.indices(step, 8) for step in reversed(range(9))][::-1]
     assert all(torch.equal(one, two) for one, two in zip(forward, backward, strict=True))
-    assert not torch.equal(batches(20, 8, seed=1).indices(0), forward[0])
+    assert not torch.equal(Order(20, 1, CPU).indices(0, 8), forward[0])
 
 
 def test_images_come_with_their_labels_in_the_model_s_range():
     data = batches(20, 8)
     x, y = data.batch(4)
-    index = data.indices(4)
-    assert torch.equal(x, to_model(data.images[index]))
-    assert torch.equal(y, data.labels[index])
+    index = Order(20, 0, CPU).indices(4, 8)
+    assert torch.equal(x, to_model(dataset(20).images[index]))
+    assert torch.equal(y, dataset(20).labels[index])
     assert x.dtype == torch.float32
     assert -1 <= x.min() < x.max() <= 1
 

@@ -234,8 +234,8 @@ def test_a_budget_of_time_never_waits_for_the_whole_queue(tmp_path):
 def launched_and_waited(run, steps):
     """Seconds to launch steps, and then until the device has finished them."""
     trainer = build_trainer(run)
-    index = trainer.batches.indices(0)
-    trainer.batches.indices = lambda step: index  # a new epoch would wait for the device
+    given = trainer.batches.inputs(0)
+    trainer.batches.inputs = lambda *_: given  # a new epoch would wait for the device
     for _ in range(16):
         trainer.update()
     torch.cuda.synchronize()

@@ -1,0 +1,93 @@
+"""An array in an .npy file that may be larger than memory."""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import threading
+import warnings
+import weakref
+from pathlib import Path
+
+import torch
+from numpy.lib import format as npy
+from torch import Tensor
+
+from ditbench.data.io.files import reason, shown
+from ditbench.errors import EXIT_FAILED, DitbenchError
+
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+_DTYPES = {"uint8": torch.uint8, "float16": torch.float16, "float32": torch.float32}
+
+
+class MappedFile:
+    """The rows of an array (N, ...) in an .npy file, in C order.
+
+    The file stays open: the rows remain available when it is removed or replaced.
+
+    Attributes:
+        tensor: all rows, (N, ...). The system reads pages of the file at their first use, and may
+            drop them again. It must not be written to, which would end the process.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ValueError: it is not a complete .npy file, or its numbers are of another type.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("rb", buffering=0)
+        weakref.finalize(self, self._file.close)
+        self._lock = threading.Lock()  # of the position in the file
+        shape, fortran_order, dtype = _HEADERS[npy.read_magic(self._file)](self._file)
+        self._offset = self._file.tell()
+        self._row_bytes = math.prod(shape[1:]) * dtype.itemsize
+        length = self._offset + shape[0] * self._row_bytes
+        size = os.fstat(self._file.fileno()).st_size
+        if fortran_order or dtype.name not in _DTYPES or size != length:
+            raise ValueError(f"{path} is not a complete array of pixels")
+        # Shared and read-only: of a private mapping, the system refuses more than its memory.
+        self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch has no read-only tensors
+            flat = torch.frombuffer(self._map, dtype=_DTYPES[dtype.name], offset=self._offset)
+        self.tensor = flat.view(shape)
+
+    def read(self, index: Tensor, into: Tensor) -> None:
+        """Copy the rows of `index` (M,) to `into` (M, ...), contiguous and on the CPU.
+
+        It reads the file rather than the mapping: where a mapped file has become shorter, the
+        system ends the process without a message.
+
+        Raises:
+            DitbenchError: exit code 1, if the file cannot be read or has become shorter.
+        """
+        places = [self._offset + row * self._row_bytes for row in index.tolist()]
+        buffers = into.reshape(len(into), -1).view(torch.uint8).numpy()
+        try:
+            with self._lock:
+                self._announce(places)
+                for place, buffer in zip(places, buffers, strict=True):
+                    self._file.seek(place)
+                    if self._file.readinto(buffer) != self._row_bytes:
+                        raise OSError("it has become shorter")
+        except OSError as error:
+            raise DitbenchError(
+                f"the prepared images in {shown(self.path)} cannot be read: {reason(error)}",
+                "run the same command again: it prepares them again and resumes",
+                EXIT_FAILED,
+            ) from error
+
+    def _announce(self, places: list[int]) -> None:
+        """Let the disk read all of the rows at once, where the system has a call for it."""
+        if hasattr(os, "posix_fadvise"):
+            for place in places:
+                os.posix_fadvise(
+                    self._file.fileno(), place, self._row_bytes, os.POSIX_FADV_WILLNEED
+                )
+
+    def forget(self) -> None:
+        """Let what was read through `tensor` no longer count as this process's memory."""
+        if hasattr(self._map, "madvise"):
+            self._map.madvise(mmap.MADV_DONTNEED)

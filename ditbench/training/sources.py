@@ -1,0 +1,195 @@
+"""Where the images of a batch come from: the device, or memory or a file, read ahead of the step.
+
+A source has two methods. `inputs(step, batch_size, part)` returns tensors of fixed shapes on the
+device, for a part of a step's batch; `take(*inputs)` returns its images (M, C, H, W) and labels
+(M,) without a wait, so that it may be recorded in a CUDA graph.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import count
+from queue import SimpleQueue
+from threading import Thread
+
+import torch
+from torch import Tensor
+
+from ditbench.data.dataset import ImageDataset
+from ditbench.seeds import generator
+
+# Batches in memory: one that the device copies or trains on, the others read ahead of it.
+AHEAD = 4
+
+
+class Order:
+    """Endless random permutations of the images, divided into batches; no image is skipped."""
+
+    def __init__(self, images: int, seed: int, device: torch.device) -> None:
+        self.images = images
+        self.seed = seed
+        self.device = device
+        self._epoch = -1
+        self._permutation = torch.empty(0, dtype=torch.long)
+
+    def indices(self, step: int, batch_size: int) -> Tensor:
+        """The positions of the images of a step, (N,)."""
+        epoch, start = divmod(step * batch_size, self.images)
+        index = self._of_epoch(epoch)[start : start + batch_size]
+        if rest := batch_size - len(index):
+            index = torch.cat([index, self._of_epoch(epoch + 1)[:rest]])
+        return index
+
+    def _of_epoch(self, epoch: int) -> Tensor:
+        """The permutation of one epoch; the latest is cached."""
+        if epoch != self._epoch:
+            draws = generator(self.seed, "data", epoch)
+            self._permutation = torch.randperm(self.images, generator=draws).to(self.device)
+            self._epoch = epoch
+        return self._permutation
+
+
+class OnDevice:
+    """All images are on the device; a batch is gathered there."""
+
+    def __init__(self, dataset: ImageDataset, seed: int, device: torch.device) -> None:
+        self.images = dataset.images.to(device)
+        self.labels = dataset.labels.to(device)
+        self.order = Order(len(dataset), seed, device)
+
+    def inputs(self, step: int, batch_size: int, part: slice) -> tuple[Tensor, ...]:
+        """The positions of the images."""
+        return (self.order.indices(step, batch_size)[part],)
+
+    def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The images at these positions, and their labels."""
+        return self.images[index], self.labels[index]
+
+
+class Streamed:
+    """The images are in memory or in a file; a thread reads the batches of the next steps."""
+
+    def __init__(self, dataset: ImageDataset, seed: int, device: torch.device) -> None:
+        self.dataset = dataset
+        self.seed = seed
+        self.device = device
+        self._next: tuple[int, int, slice] | None = None  # the arguments that are read ahead for
+        self._reader: Reader
+        self._slot: Slot | None = None  # of the step before
+
+    def inputs(self, step: int, batch_size: int, part: slice) -> tuple[Tensor, ...]:
+        """The images and labels; what was read ahead for another step is discarded.
+
+        Raises:
+            DitbenchError: exit code 1, if the images cannot be read.
+        """
+        if self._next != (step, batch_size, part):
+            self._reader = self._read_from(step, batch_size, part)
+        elif self._slot is not None:
+            self._slot.left()
+            self._reader.free.put(self._slot)
+        self._next = None  # until the batch has arrived
+        labels, self._slot = self._reader.batch()
+        self._next = (step + 1, batch_size, part)
+        return self._slot.arrive(), labels.to(self.device, non_blocking=True)
+
+    def take(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The inputs."""
+        return images, labels
+
+    def _read_from(self, step: int, batch_size: int, part: slice) -> Reader:
+        """A reader of the batches from this step on."""
+        dataset, order = self.dataset, Order(len(self.dataset), self.seed, torch.device("cpu"))
+        shape = (len(range(batch_size)[part]), *dataset.images.shape[1:])
+        kind = PinnedSlot if self.device.type == "cuda" else Slot
+        slots = [kind(shape, dataset.images.dtype, self.device) for _ in range(AHEAD)]
+        indices = (order.indices(each, batch_size)[part] for each in count(step))
+        return Reader(dataset, indices, slots)
+
+
+class Reader:
+    """A thread that reads batches into free slots, in order. It ends when this object is deleted.
+
+    It reads without calling CUDA, which could disturb the recording of a CUDA graph.
+    """
+
+    def __init__(self, dataset: ImageDataset, indices: Iterator[Tensor], slots: list[Slot]) -> None:
+        self.free: SimpleQueue[Slot | None] = SimpleQueue()
+        self._ready: SimpleQueue[tuple[Tensor, Slot] | Exception] = SimpleQueue()
+        for slot in slots:
+            self.free.put(slot)
+        weakref.finalize(self, self.free.put, None)
+        arguments = (dataset, indices, self.free, self._ready.put)
+        Thread(target=_read, args=arguments, name="read-ahead", daemon=True).start()
+
+    def batch(self) -> tuple[Tensor, Slot]:
+        """The labels of the next batch, and the slot with its images; waits for them."""
+        found = self._ready.get()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def _read(
+    dataset: ImageDataset,
+    indices: Iterator[Tensor],
+    free: SimpleQueue[Slot | None],
+    ready: Callable[[tuple[Tensor, Slot] | Exception], None],
+) -> None:
+    """The work of a reader's thread."""
+    try:
+        while slot := free.get():
+            index = next(indices)
+            dataset.read(index, slot.host)
+            ready((dataset.labels[index], slot))
+    except Exception as error:
+        ready(error)  # raised where the batch is asked for
+
+
+class Slot:
+    """Memory for the images of a batch."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
+        self.device = device
+        self.host = torch.empty(shape, dtype=dtype, pin_memory=device.type == "cuda")
+
+    def arrive(self) -> Tensor:
+        """The images, on the device; valid until the next step's are asked for."""
+        return self.host.to(self.device)
+
+    def left(self) -> None:
+        """The step that uses the images has been launched; waits until they may be replaced."""
+
+
+class PinnedSlot(Slot):
+    """Pinned memory, and memory on a GPU that it is copied to on another stream than the steps'."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__(shape, dtype, device)
+        self._images = torch.empty(shape, dtype=dtype, device=device)
+        self._stream = _copy_stream(device)
+        self._images.record_stream(self._stream)  # not reused before a copy has ended
+        self._copied, self._used = torch.cuda.Event(), torch.cuda.Event()
+        self._used.record()  # after whatever this memory was used for before
+
+    def arrive(self) -> Tensor:
+        """The images; the current stream waits for them, the host does not."""
+        with torch.cuda.stream(self._stream):
+            self._used.wait()
+            self._images.copy_(self.host, non_blocking=True)
+            self._copied.record()
+        self._copied.wait()
+        return self._images
+
+    def left(self) -> None:
+        """Wait for the copy: the host may be as many steps ahead of the GPU as there are slots."""
+        self._used.record()
+        self._copied.synchronize()
+
+
+@cache
+def _copy_stream(device: torch.device) -> torch.cuda.Stream:
+    """One stream per device and process."""
+    return torch.cuda.Stream(device)
