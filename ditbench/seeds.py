@@ -6,6 +6,7 @@ torch's global stream is never used.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -24,11 +25,26 @@ def generator(
     return torch.Generator(device=device).manual_seed(derive_seed(seed, *purpose))
 
 
-def normal_like(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Float32 standard normal noise of x's shape, on x's device.
+@dataclass(frozen=True)
+class PartOf:
+    """A generator whose draws are for `count` items, of which this process needs a part."""
+
+    generator: torch.Generator
+    count: int
+    part: slice
+
+
+Draws = torch.Generator | PartOf
+
+
+def normal_like(x: Tensor, generator: Draws) -> Tensor:
+    """Float32 standard normal noise of x's shape (N, ...), on x's device.
 
     It is drawn on the generator's device: a CPU generator gives the same noise for every device.
     """
+    if isinstance(generator, PartOf):
+        whole = x.new_empty(generator.count, *x.shape[1:])
+        return normal_like(whole, generator.generator)[generator.part]
     noise = torch.randn(x.shape, generator=generator, device=generator.device)
     # The copy to CUDA may overlap: the source is staged before the call returns.
     return noise.to(x.device, non_blocking=x.is_cuda)

@@ -135,17 +135,6 @@ class World:
             [each[: place.stop - place.start] for each, place in zip(parts, places, strict=True)]
         )
 
-    def divide(self, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-        """`function(*inputs)` for inputs (N, ...), of which each process computes its part.
-
-        The function computes each of the N items independently of the others.
-        """
-        count = len(inputs[0])
-        if self.alone or count < self.size:
-            return function(*inputs)
-        part = self.part(count)
-        return self.gather(function(*(each[part] for each in inputs)), count)
-
 
 ALONE = World()
 

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.objectives.guidance import Model, guided
+from ditbench.seeds import Draws
 
 # A guided model with fixed labels: `denoise(x, t)` is its output, float32, at one model time t.
 Denoise = Callable[[Tensor, float], Tensor]
@@ -91,7 +92,7 @@ class Objective(ABC):
         *,
         null_class: int | None = None,
         sampler: str | None = None,
-        generator: Generator | None = None,
+        generator: Draws | None = None,
         clip: bool = True,
     ) -> Tensor:
         """Turn noise into images.
@@ -125,6 +126,6 @@ class Objective(ABC):
 
     @abstractmethod
     def _sample(
-        self, denoise: Denoise, x: Tensor, steps: int, by: str, rng: Generator | None, *, clip: bool
+        self, denoise: Denoise, x: Tensor, steps: int, by: str, rng: Draws | None, *, clip: bool
     ) -> Tensor:
         """`sample` by the sampler `by`; x is the noise, float32, rng the generator."""

@@ -13,7 +13,7 @@ from ditbench.objectives.base import Denoise, Objective
 from ditbench.objectives.guidance import Model
 from ditbench.objectives.samplers import ancestral, ddim
 from ditbench.objectives.schedule import Schedule
-from ditbench.seeds import normal_like
+from ditbench.seeds import Draws, normal_like
 
 # The first and the last beta (Ho et al. 2020, section 4).
 BETAS = (1e-4, 0.02)
@@ -100,7 +100,7 @@ class DDPM(Objective):
         return torch.where(t.view(-1, 1, 1, 1) == 0, nll, kl) / log(2)
 
     def _sample(
-        self, denoise: Denoise, x: Tensor, steps: int, by: str, rng: Generator | None, *, clip: bool
+        self, denoise: Denoise, x: Tensor, steps: int, by: str, rng: Draws | None, *, clip: bool
     ) -> Tensor:
         def noise(x: Tensor, t: int) -> tuple[Tensor, Tensor | None]:
             return self.split(denoise(x, t))

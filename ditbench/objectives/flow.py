@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from ditbench.objectives.base import Denoise, Objective
 from ditbench.objectives.guidance import Model
 from ditbench.objectives.samplers import euler, heun
-from ditbench.seeds import normal_like
+from ditbench.seeds import Draws, normal_like
 
 # Model time of t = 1, so that flow and DDPM use the same range of the time embedding.
 TIME_SCALE = 1000.0
@@ -50,7 +50,7 @@ class Flow(Objective):
         return F.mse_loss(out.float(), noise - x)
 
     def _sample(
-        self, denoise: Denoise, x: Tensor, steps: int, by: str, rng: Generator | None, *, clip: bool
+        self, denoise: Denoise, x: Tensor, steps: int, by: str, rng: Draws | None, *, clip: bool
     ) -> Tensor:
         del rng  # both samplers are deterministic
         integrate = heun if by == "heun" else euler

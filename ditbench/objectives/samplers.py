@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ditbench.seeds import normal_like
+from ditbench.seeds import Draws, normal_like
 
 if TYPE_CHECKING:
     from ditbench.objectives.schedule import Schedule
@@ -45,7 +45,7 @@ def heun(denoise: Velocity, x: Tensor, steps: int) -> Tensor:
 
 
 def ancestral(
-    denoise: Noise, x: Tensor, schedule: Schedule, generator: torch.Generator, *, clip: bool
+    denoise: Noise, x: Tensor, schedule: Schedule, generator: Draws, *, clip: bool
 ) -> Tensor:
     """Draw x_{t-1} from the model's estimate of q(x_{t-1} | x_t, x_0), step by step.
 

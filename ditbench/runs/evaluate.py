@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,7 +18,7 @@ from ditbench.metrics import create_extractor, extractor_class
 from ditbench.metrics.real import real_statistics
 from ditbench.models.dit import DiT
 from ditbench.runs.labels import scored_labels
-from ditbench.seeds import generator
+from ditbench.seeds import PartOf, generator
 from ditbench.training.backlog import Backlog
 from ditbench.training.graph import GraphPerShape
 from ditbench.training.precision import bf16_weights, mixed_precision
@@ -152,13 +153,18 @@ def sample_images(
 ) -> Tensor:
     """Draw one image per label: uint8 (M, C, H, W), on the CPU; see `sample_batches`."""
     noise = Noise.of(task.config.seed, next(model.parameters()).device, draw)
-    return torch.cat([*sample_batches(model, task, labels, noise, stop)])
+    batches = chain(sample_batches(model, task, labels, noise, stop), (None,))
+    # Quantising waits for the device. By then, the next batch is in its queue.
+    images = [to_uint8(x) for x, _next in pairwise(batches) if x is not None]
+    return torch.cat(images).cpu()
 
 
 def sample_batches(
     model: DiT, task: Task, labels: Tensor, noise: Noise, stop: StopRequest | None = None
 ) -> Iterator[Tensor]:
-    """Draw one image per label, in batches of `eval.batch_size`: uint8 (N, C, H, W), on the CPU.
+    """Draw one image per label, in batches of `eval.batch_size`: (N, C, H, W), on the device.
+
+    Each process of the world samples a part of every batch, and receives all of it.
 
     The noise that an image starts from depends on the seed of the run, the draw and the position in
     the list, and on `eval.batch_size` only where C*H*W is not a multiple of 16. The noise that an
@@ -176,18 +182,21 @@ def sample_batches(
     with _network(model, task, device, stop) as network:
         stop.begin("sampling", len(batches) * passes_per_image(config.eval))
         for asked in batches:
-            start = torch.randn(len(asked), *shape, generator=noise.start)
+            count = len(asked)
+            start = torch.randn(count, *shape, generator=noise.start)
+            divides = count >= task.world.size
+            part = task.world.part(count) if divides else slice(count)
             x = task.objective.sample(
                 network,
-                start.to(device, non_blocking=True),
-                asked.to(device, non_blocking=True),
+                start[part].to(device, non_blocking=True),
+                asked[part].to(device, non_blocking=True),
                 config.eval.sampling_steps,
                 config.eval.cfg_scale,
                 null_class=model.null_class,
                 sampler=config.eval.sampler,
-                generator=noise.ancestral,
+                generator=PartOf(noise.ancestral, count, part),
             )
-            yield to_uint8(x).cpu()
+            yield task.world.gather(x, count) if divides else x
 
 
 def passes_per_image(config: EvalConfig) -> int:
@@ -224,13 +233,12 @@ def _network(
 ) -> Iterator[Callable[..., Tensor]]:
     """The model for many passes, in the task's precision; a DiT on a GPU as CUDA graphs.
 
-    Each process of the world passes a part of the images, and receives the output for all of them.
     After each pass a stop is checked; a GPU's queue stays short.
     """
     backlog, precision = Backlog(device), task.config.train.precision
 
     def call(*inputs: Tensor) -> Tensor:
-        output = task.world.divide(network, *inputs)
+        output = network(*inputs)
         backlog.launched()
         stop.advance()
         return output

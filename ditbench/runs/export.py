@@ -27,6 +27,7 @@ from torch import Tensor
 
 from ditbench.data import load_dataset
 from ditbench.data.class_names import find_classes
+from ditbench.data.dataset import to_uint8
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import cannot_write, read_json, write_atomically, write_json
 from ditbench.plugins.lookup import block_errors
@@ -98,9 +99,9 @@ def export_samples(
             if done:
                 _restore(noise, state, export.place / RECORD)
             if done < count:
-                for images in sample_batches(model, task, labels[done:], noise, stop):
-                    export.add(done, images, noise)
-                    done += len(images)
+                for x in sample_batches(model, task, labels[done:], noise, stop):
+                    export.add(done, to_uint8(x).cpu(), noise)
+                    done += len(x)
             export.finish()
     return count, False
 

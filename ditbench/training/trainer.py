@@ -201,7 +201,7 @@ class Trainer:
         else:
             self.optimizer.param_groups[0]["lr"] = self.lr
         self._ema_share.fill_(self.ema.share(self.step))
-        part = self.world.part(self.config.train.batch_size)
+        part = self.world.part(self.batches.batch_size)
         grad_norm = self._on_device(*self.batches.inputs(self.step, part))
         self.backlog.launched()
         self.loss_count += 1
@@ -213,20 +213,21 @@ class Trainer:
 
     def _device_step(self, *inputs: Tensor) -> Tensor:
         """The part of an update on the device; nothing in it depends on the step's number."""
-        train, part = self.config.train, self.world.part(self.config.train.batch_size)
+        train, count = self.config.train, self.batches.batch_size
+        part = self.world.part(count)
         x, y = self.batches.take(*inputs)
         # Drawn for the whole batch: the numbers do not depend on how it is divided.
         probability = self.config.model.class_dropout_prob
-        dropped = drop(train.batch_size, probability, self.dropout)[part]
+        dropped = drop(count, probability, self.dropout)[part]
         y = torch.where(dropped, self.model.null_class, y)
-        t, noise = self.objective.draw(x.new_empty(train.batch_size, *x.shape[1:]), self.noise)
+        t, noise = self.objective.draw(x.new_empty(count, *x.shape[1:]), self.noise)
         with mixed_precision(self.device, train.precision):
             loss = self.objective.loss_at(self.model, x, y, t[part], noise[part])
         self.optimizer.zero_grad(set_to_none=True)
         if self._sum is None:
             loss.backward()
         else:  # a mean over the whole batch is the sum of weighted means over its parts
-            loss = self._sum.backward(loss * self.world.share(train.batch_size))
+            loss = self._sum.backward(loss * self.world.share(count))
         grad_norm = torch.nn.utils.get_total_norm(
             [weight.grad for weight in self.parameters if weight.grad is not None]
         )

@@ -5,17 +5,7 @@ import torch
 
 from ditbench.runs import environment
 
-OPTIONS = [
-    "run",
-    "--block",
-    "adaln-zero",
-    "--model",
-    "16x1x2/2",
-    "--batch-size",
-    "16",
-    "--steps",
-    "40",
-]
+OPTIONS = ("run", "--block", "adaln-zero", "--model", "16x1x2/2", "--batch-size", "16")
 
 
 @pytest.mark.parametrize(

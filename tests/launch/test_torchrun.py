@@ -7,27 +7,16 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+import torch
+
 from ditbench.rundir import RunDirectory
 
-OPTIONS = [
-    "run",
-    "--block",
-    "adaln-zero",
-    "--model",
-    "16x1x2/2",
-    "--batch-size",
-    "16",
-    "--steps",
-    "40",
-    "--device",
-    "cpu",
-    "--set",
-    "eval.points=20",
-    "--set",
-    "eval.samples=20",
-    "--set",
-    "eval.sampling_steps=2",
-]
+OPTIONS = (
+    *("run", "--block", "adaln-zero", "--model", "16x1x2/2", "--batch-size", "16"),
+    *("--steps", "40", "--set", "eval.points=20", "--set", "eval.samples=20"),
+    *("--set", "eval.sampling_steps=2"),
+)
 
 
 def start(*arguments, cwd, launcher=("-m", "ditbench")):
@@ -55,8 +44,15 @@ def wait_for_checkpoint(process, path):
         time.sleep(0.05)
 
 
-def test_a_killed_process_ends_the_run_in_one_line_and_another_number_resumes(tmp_path):
-    process = start(*OPTIONS, "--gpus", "2", cwd=tmp_path)
+TWO_GPUS = (
+    pytest.mark.gpu,
+    pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two GPUs"),
+)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=TWO_GPUS)])
+def test_a_killed_process_ends_the_run_in_one_line_and_another_number_resumes(tmp_path, device):
+    process = start(*OPTIONS, "--gpus", "2", "--device", device, cwd=tmp_path)
     wait_for_checkpoint(process, tmp_path)
     os.kill(max(children(process)), signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
@@ -69,7 +65,9 @@ def test_a_killed_process_ends_the_run_in_one_line_and_another_number_resumes(tm
 
     # torchrun itself, and another number of processes
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3")
-    process = start("-m", "ditbench", *OPTIONS, cwd=tmp_path, launcher=launcher)
+    if device == "cuda":  # one GPU
+        launcher = ()
+    process = start("-m", "ditbench", *OPTIONS, "--device", device, cwd=tmp_path, launcher=launcher)
     output, errors = process.communicate(timeout=180)
     assert process.returncode == 0, errors
     assert output.count("FID") == 1

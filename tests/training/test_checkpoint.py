@@ -6,6 +6,7 @@ import random
 import shutil
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -28,6 +29,7 @@ from ditbench.training.checkpoint import (
 )
 from ditbench.training.stop import Stopped, StopRequest
 from ditbench.training.trainer import EvaluationDue
+from ditbench.world import ALONE
 
 
 @pytest.fixture
@@ -391,7 +393,7 @@ def test_a_checkpoint_is_due_by_the_clock_and_by_what_it_costs(make_plan, monkey
 
     monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(module, "save_checkpoint", save)
-    saver = Saver(None, None)
+    saver = Saver(None, SimpleNamespace(world=ALONE))
     for second in range(500):
         clock.now = max(clock.now, second)
         saver.save_if_due()
