@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ditbench.data.io.files import Files, check_memory, shown
+from ditbench.data.io.files import Files, shown, too_large_for_memory
+from ditbench.data.io.pixel_file import PixelFile
 from ditbench.data.layout import looks_like_an_image, passed_over
 from ditbench.data.prepare import Picture, Unreadable, open_picture, prepare
 from ditbench.data.settings import DEFAULTS, Settings
@@ -71,6 +72,7 @@ class Decoded:
     """The pixels of the pictures that could be read, and what was done to them."""
 
     pixels: NDArray[np.uint8]  # (N, C, H, W)
+    file: PixelFile | None = None  # where they are, if memory is too small
     skipped: tuple[int, ...] = ()  # positions of the names without pixels
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()  # the unreadable ones, a line each
@@ -92,6 +94,16 @@ def decode_all(
             several sizes; more than memory holds.
     """
     stack = _Stack(pictures, names, channels)
+    try:
+        return _decode_into(stack, pictures, names, settings)
+    except BaseException:
+        stack.discard()
+        raise
+
+
+def _decode_into(
+    stack: _Stack, pictures: Pictures, names: Sequence[str], settings: Settings
+) -> Decoded:
     unreadable: list[Unreadable] = []
     skipped, others = [], []
     with warnings.catch_warnings():
@@ -112,7 +124,7 @@ def decode_all(
         raise DitbenchError(f"{shown(pictures.path)} holds no pictures", passed_over(names))
     notes = notes_of(stack.done, len(unreadable), others)
     problems = tuple(_below(pictures, error) for error in unreadable)
-    return Decoded(stack.pixels[: stack.count], tuple(skipped), notes, problems)
+    return Decoded(stack.pixels[: stack.count], stack.file, tuple(skipped), notes, problems)
 
 
 def is_other(name: str, error: Unreadable) -> bool:
@@ -134,6 +146,7 @@ class _Stack:
     def __init__(self, pictures: Pictures, names: Sequence[str], channels: int | None) -> None:
         self.pictures, self.names, self.channels = pictures, names, channels
         self.pixels = np.empty((0, channels or 1, 0, 0), np.uint8)
+        self.file: PixelFile | None = None
         self.count = 0
         self.first = ""  # the name of the first picture
         self.grey = 0  # the number of grey pictures
@@ -164,11 +177,22 @@ class _Stack:
             return self._done + Counter({"grey made RGB": self.grey})
         return self._done
 
+    def discard(self) -> None:
+        """Remove the file of the pixels, if there is one."""
+        if self.file is not None:
+            self.file.remove()
+
     def _allocate(self, *shape: int) -> None:
-        check_memory(shown(self.pictures.path), len(self.names), shape)
-        before, self.pixels = self.pixels, np.empty((len(self.names), *shape), np.uint8)
+        before, old, size = self.pixels, self.file, (len(self.names), *shape)
+        if too_large_for_memory(len(self.names), shape):
+            self.file = PixelFile(shown(self.pictures.path), size)
+            self.pixels = self.file.pixels
+        else:
+            self.pixels = np.empty(size, np.uint8)
         if self.count:
             self.pixels[: self.count] = before[: self.count]
+        if old is not None:
+            old.remove()
 
     def _unlike(self, name: str, image: NDArray[np.uint8]) -> DitbenchError:
         """The error for a picture whose size is not that of the first one."""

@@ -17,10 +17,13 @@ from ditbench.data.dataset import ImageDataset
 from ditbench.data.decode import FilePictures, Pictures, decode_all
 from ditbench.data.io.files import open_files, shown
 from ditbench.data.io.pixel_cache import Entry, worth_it
+from ditbench.data.io.pixel_file import PixelFile
 from ditbench.data.layout import Part, find_layout
+from ditbench.data.mapped import MappedFile
 from ditbench.data.prepare import check_background
 from ditbench.data.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError
+from ditbench.files import cannot_write
 
 
 def prepared(path: Path, settings: Settings = DEFAULTS) -> ImageDataset:
@@ -40,7 +43,13 @@ def prepared(path: Path, settings: Settings = DEFAULTS) -> ImageDataset:
         if layout.problems:
             raise layout.problems[0]
         later = None if layout.held_out is None else partial(_held_out, path, settings)
-        return load_part(FilePictures(files), layout.train, settings, later, layout.notes)
+        dataset = load_part(FilePictures(files), layout.train, settings, later, layout.notes)
+    sizes = dataset.labels.bincount(minlength=dataset.num_classes).tolist()
+    if 0 in sizes:
+        name = shown(dataset.class_names[sizes.index(0)])
+        what = f"{shown(path)}: class {name} holds no pictures"
+        raise DitbenchError(what, "add pictures to it, or remove it")
+    return dataset
 
 
 def _held_out(path: Path, settings: Settings, channels: int) -> ImageDataset:
@@ -76,14 +85,13 @@ def load_part(
     check_background(settings.background)
 
     def build(
-        images: Tensor, skipped: Sequence[int], notes: Sequence[str], problems: Sequence[str]
+        images: Tensor,
+        file: MappedFile | None,
+        skipped: Sequence[int],
+        notes: Sequence[str],
+        problems: Sequence[str],
     ) -> ImageDataset:
         labels = torch.from_numpy(np.delete(np.array(part.labels, np.int64), skipped))
-        sizes = labels.bincount(minlength=len(part.classes)).tolist()
-        if 0 in sizes:
-            name = shown(part.classes[sizes.index(0)])
-            what = f"{shown(pictures.path)}: class {name} holds no pictures"
-            raise DitbenchError(what, "add pictures to it, or remove it")
         held_out = None if later is None else partial(later, images.shape[1])
         return ImageDataset(
             pictures.path.name.removesuffix(".zip"),
@@ -91,6 +99,7 @@ def load_part(
             labels,
             part.classes,
             held_out,
+            file=file,
             notes=(*more, *notes),
             problems=tuple(problems),
         )
@@ -102,6 +111,8 @@ def load_part(
     started = time.perf_counter()
     read = decode_all(pictures, part.names, settings, channels)
     if entry and entry != _entry(pictures, part, settings, channels):
+        if read.file is not None:
+            read.file.remove()
         what = f"{shown(pictures.path)} changed while it was read"
         raise DitbenchError(what, "wait until it is complete")
     facts: dict[str, Any] = {
@@ -109,12 +120,36 @@ def load_part(
         "notes": read.notes,
         "problems": read.problems,
     }
-    dataset = build(torch.from_numpy(read.pixels), **facts)
+    if read.file is not None:
+        return _keep(read.file, len(read.pixels), entry, build, facts)
+    dataset = build(torch.from_numpy(read.pixels), None, **facts)
     if entry and worth_it(dataset.images, time.perf_counter() - started):
         try:
             entry.write(dataset, facts)
         except DitbenchError as error:
             return replace(dataset, notes=(*dataset.notes, f"not cached: {error.message}"))
+    return dataset
+
+
+def _keep(
+    file: PixelFile,
+    count: int,
+    entry: Entry | None,
+    build: Callable[..., ImageDataset],
+    facts: dict[str, Any],
+) -> ImageDataset:
+    """A data set whose pixels stay in a file of the cache."""
+    try:
+        if entry is None:
+            raise OSError("the pictures cannot be listed")
+        file.finish(count, entry.path)
+        mapped = MappedFile(entry.path)
+    except OSError as error:
+        raise cannot_write(file.path, error) from error
+    finally:
+        file.remove()
+    dataset = build(mapped.tensor, mapped, **facts)
+    entry.write(dataset, facts)
     return dataset
 
 

@@ -5,6 +5,7 @@ import os
 import socket
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -194,24 +195,26 @@ def test_a_path_without_data_is_one_line(refused, path):
     refused(*of_data(path))
 
 
-def test_more_images_than_memory_holds_are_refused_before_they_are_read(
+def test_more_images_than_memory_and_disk_hold_are_refused_before_they_are_read(
     refused, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(limits, "machine_memory", lambda: 2 * 2 * 64 - 1)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2 * 64 - 1))
     path = write_zip(tmp_path / "data.zip", GOOD)
-    refused(*of_data(path), parts=("is too large: 2 images of 8x8",))
+    refused(*of_data(path), code=1, parts=("is too large: 2 images of 8x8", "too little space"))
     monkeypatch.setattr(limits, "machine_memory", lambda: 2 * 2 * 64)
     assert len(prepared(path)) == 2
 
 
 def test_a_small_zip_that_expands_to_gigabytes_is_refused(refused, tmp_path, monkeypatch):
-    side, count = 1_024, 1_000  # 2 x 3 GB
+    side, count = 1_024, 1_000  # 3 GB
     monkeypatch.setattr(limits, "machine_memory", lambda: 2**32)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2**31))
     one = forged_png(side, side, colour=2, body=bytes(side * (3 * side + 1)))
     files = {"x/00000.png": one} | {f"x/{n:05}.png": b"" for n in range(1, count)}
     path = write_zip(tmp_path / "bomb.zip", files)
     assert path.stat().st_size < 2**20
-    refused(*of_data(path), parts=("is too large: 1000 images of 1024x1024",))
+    refused(*of_data(path), code=1, parts=("is too large: 1000 images of 1024x1024",))
 
 
 def test_warnings_and_logs_of_pillow_are_not_printed(refused, tmp_path, recwarn, caplog):

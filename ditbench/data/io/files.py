@@ -237,13 +237,18 @@ def too_large(where: str, size: str) -> DitbenchError:
     )
 
 
+def too_large_for_memory(count: int, shape: tuple[int, ...]) -> bool:
+    """Whether uint8 images of one shape do not fit into memory twice: they are copied once."""
+    return 2 * count * math.prod(shape) > machine_memory()
+
+
 def check_memory(where: str, count: int, shape: tuple[int, ...]) -> None:
     """Raise a DitbenchError if images of one uint8 shape (..., H, W) do not fit into memory.
 
     Small files can expand to any size.
     """
-    needed, available = 2 * count * math.prod(shape), machine_memory()  # they are copied once
-    if needed > available:
+    needed, available = 2 * count * math.prod(shape), machine_memory()
+    if too_large_for_memory(count, shape):
         raise DitbenchError(
             f"{where} is too large: {count} images of {shape[-1]}x{shape[-2]} need "
             f"{needed / 2**30:.1f} GiB, this machine has {available / 2**30:.1f} GiB",

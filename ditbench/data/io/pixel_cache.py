@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 
 from ditbench.data.dataset import ImageDataset
+from ditbench.data.io.files import too_large_for_memory
+from ditbench.data.mapped import MappedFile
 from ditbench.errors import DitbenchError
 from ditbench.files import cache_directory, read_json, write_atomically, write_json
 
@@ -65,19 +67,20 @@ class Entry:
             record = read_json(facts)
             if record["key"] != self.key:
                 return None
-            found = build(open_pixels(self.path, mapped=False), **record["facts"])
+            found = build(*open_pixels(self.path), **record["facts"])
             return found if found.digest == record["digest"] else None
         except (OSError, DitbenchError, ValueError, KeyError, TypeError, IndexError, EOFError):
             return None
 
     def write(self, dataset: ImageDataset, facts: dict[str, Any]) -> None:
-        """Cache a data set that `build` makes of its pixels and the facts.
+        """Cache a data set that `build` makes of its pixels and the facts; a file is there already.
 
         Raises:
             DitbenchError: it cannot be written.
         """
         record = {"key": self.key, "digest": dataset.digest, "facts": facts}
-        write_atomically(self.path, lambda file: np.save(file, dataset.images.numpy()))
+        if dataset.file is None:
+            write_atomically(self.path, lambda file: np.save(file, dataset.images.numpy()))
         write_json(self.path.with_suffix(".json"), record)
 
 
@@ -87,6 +90,14 @@ def worth_it(images: Tensor, seconds: float) -> bool:
     return (many or seconds >= MIN_SECONDS) and images.nbytes <= MAX_BYTES
 
 
-def open_pixels(path: Path, *, mapped: bool) -> Tensor:
-    """The pixels in an .npy file, uint8 (N, C, H, W): in memory, or mapped and never written."""
-    return torch.from_numpy(np.load(path, "c" if mapped else None, allow_pickle=False))
+def open_pixels(path: Path) -> tuple[Tensor, MappedFile | None]:
+    """The pixels in an .npy file, uint8 (N, C, H, W): in memory, or mapped if that is too small.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ValueError: it is not a complete .npy file.
+    """
+    file = MappedFile(path)
+    if too_large_for_memory(len(file.tensor), tuple(file.tensor.shape[1:])):
+        return file.tensor, file
+    return torch.from_numpy(np.load(path, allow_pickle=False)), None
