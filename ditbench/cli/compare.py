@@ -147,6 +147,11 @@ def _print(comparisons: "list[Comparison]") -> None:
 def _print_plans(comparisons: "list[Comparison]", chosen: str, output: Path | None) -> None:
     """How many seeds each group needs. Groups that do not show their scatter are left out."""
     planned = [(each, each.planning) for each in comparisons if each.planning is not None]
+    if not planned and any(each.decided_by != "fid" for each in comparisons):
+        raise DitbenchError(
+            "seeds are planned by FID, for which these images are few",
+            "more seeds: --seeds; more samples: --set eval.samples=10000",
+        )
     if not planned:
         raise DitbenchError(
             "no two blocks share two seeds, which would show how much their FID scatters",

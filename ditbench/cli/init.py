@@ -78,7 +78,8 @@ def init(
     settings = choose(derive(found, given), given)
     say("reading the pictures")
     notes = _read(settings)  # before the file is written: damage is found here
-    echo("\n".join(one_line(f"  {line}") for line in notes))
+    for line in notes:
+        echo(one_line(f"  {line}"))
     settings, missing = choose_features(settings)
     write_text(PROJECT, to_toml(settings, [WRITTEN, *facts, *notes, *USAGE]))
     echo(f"{PROJECT}: {in_short(settings)}")
@@ -169,11 +170,9 @@ def _sizes(found: Survey) -> str:
     if found.common_size:
         width, height = found.common_size
         return f"all {width}x{height}"
-    sides = [min(size) for size in found.sizes]
-    return (
-        f"{len(found.sizes):,} sizes, the shorter side {min(sides)} to {max(sides)} pixels, "
-        f"median {found.shorter_side}"
-    )
+    sides = sorted({min(size) for size in found.sizes})
+    among = f"{sides[0]} to {sides[-1]}, median " if len(sides) > 1 else ""
+    return f"{len(found.sizes):,} sizes, the shorter side {among}{found.shorter_side} pixels"
 
 
 def _classes(found: Survey) -> str:

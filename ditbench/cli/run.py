@@ -25,7 +25,7 @@ from ditbench.cli.slurm import parse_launcher, the_run
 from ditbench.cli.training import (
     interruptible,
     print_forecast,
-    remark_on_classes,
+    remark_on_scores,
     with_features,
 )
 from ditbench.errors import EXIT_FAILED, DitbenchError
@@ -164,7 +164,7 @@ def _execute(plans: list[Plan], say: Callable[[str], None], *, as_json: bool, qu
     from ditbench.runs.sweep import execute_each
 
     left = [plan for plan in plans if not plan.directory.is_complete()]
-    remark_on_classes(left)
+    remark_on_scores(left)
     if len(plans) > 1:
         complete = len(plans) - len(left)
         say(f"{len(plans)} runs: {complete} complete (skipped), {len(left)} to go")

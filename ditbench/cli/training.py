@@ -17,6 +17,7 @@ from ditbench.cli.output import echo, note, print_rich, print_sentence, progress
 from ditbench.errors import EXIT_SIGNAL, DitbenchError, one_line
 from ditbench.files import check_utf8
 from ditbench.report.amounts import decimals, duration, significant
+from ditbench.report.few import are_few, few_images
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import rich_table
 
@@ -70,8 +71,9 @@ def with_features(config: RunConfig, out: Path, say: Callable[[str], None]) -> R
     return config.with_values(metrics__features=name)
 
 
-def remark_on_classes(plans: Sequence[Plan]) -> None:
-    """Print what was done to the pictures, and what label accuracy makes of the names of classes.
+def remark_on_scores(plans: Sequence[Plan]) -> None:
+    """Print what was done to the pictures, what label accuracy makes of the names of classes, and
+    whether images are few for FID.
 
     Runs that were begun keep the metrics that they began with.
     """
@@ -81,7 +83,11 @@ def remark_on_classes(plans: Sequence[Plan]) -> None:
         if dataset.notes:
             note("pictures", one_line(", ".join(dataset.notes)))
     new = [plan for plan in plans if plan.world.first and not plan.directory.checkpoints]
-    remarks = (class_remark(plan.config.metrics.features, plan.dataset) for plan in new)
+    remarks = [class_remark(plan.config.metrics.features, plan.dataset) for plan in new]
+    for plan in plans:
+        features, samples = plan.config.metrics.features, plan.config.eval.samples
+        if plan.world.first and are_few(features, len(plan.dataset), samples):
+            remarks.append(few_images(features, len(plan.dataset), samples))
     for text in dict.fromkeys(remarks):
         if text:
             note("warning", text)

@@ -23,7 +23,7 @@ from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rates, takes
 from ditbench.cli.training import (
     interruptible,
     print_forecast,
-    remark_on_classes,
+    remark_on_scores,
     with_features,
 )
 from ditbench.errors import EXIT_FAILED, DitbenchError
@@ -115,7 +115,7 @@ def _execute(plans: Sequence[Plan], *, quiet: bool) -> list[Plan]:
 
     diverged = [plan for plan in plans if has_diverged(plan)]
     left = [plan for plan in plans if plan not in diverged and not plan.directory.is_complete()]
-    remark_on_classes(left)
+    remark_on_scores(left)
     complete = len(plans) - len(diverged) - len(left)
     progress(quiet=quiet)(
         f"{len(plans)} runs: {complete} complete and {len(diverged)} diverged (skipped), "

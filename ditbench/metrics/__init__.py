@@ -104,7 +104,7 @@ def extractor_class(name: str, dataset: ImageDataset | None = None) -> type[Extr
             not accept the data set's image shape or has another number of classes.
     """
     if name not in _EXTRACTORS:
-        raise unknown_name("features", name, (AUTO, *_EXTRACTORS))
+        raise unknown_name("features", name, _EXTRACTORS)
     module, class_name = _EXTRACTORS[name]
     kind: type[Extractor] = _load(f"features.{module}", class_name)
     if dataset is None:

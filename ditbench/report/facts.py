@@ -67,6 +67,8 @@ FACTS = (
     Fact("evaluation", alike=True),
     Fact("features", "str", "eval", alike=True, scored=True, keys=_FEATURES, heading="{} features"),
     Fact("features_digest", "str", "result", alike=True),
+    # NaN for runs that do not record it.
+    Fact("real_images", "float64"),
     Fact("samples", "int64", "eval", alike=True, scored=True, keys=("eval.samples",)),
     Fact("sampler", "str", "eval", alike=True, scored=True, keys=("eval.sampler",), heading="{}"),
     Fact("sampling_steps", "int64", "eval", alike=True, scored=True,

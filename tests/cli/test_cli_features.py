@@ -1,7 +1,9 @@
 """`ditbench features`: the list of extractors."""
 
 import json
+from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
@@ -25,10 +27,15 @@ NAMES = [
 
 @pytest.fixture(autouse=True)
 def hub(tmp_path, monkeypatch):
-    """An empty cache of torch."""
+    """An empty cache of torch, and no network."""
     path = tmp_path / "hub" / "checkpoints"
     path.mkdir(parents=True)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(path.parent))
+
+    def offline(*args, **kwargs):
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr(torch.hub, "urlopen", offline)
     return path
 
 
@@ -110,3 +117,37 @@ def test_auto_is_resolved_and_recorded(cli, tmp_path):
     assert "features: digits, the classifier of this data set\n" in result.stderr
     (config,) = tmp_path.glob("digits/adaln/*/config.toml")
     assert 'features = "digits"' in config.read_text()
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """24 random pictures of two classes."""
+    images = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3), dtype=np.uint8)
+    path = tmp_path / "pictures.npz"
+    np.savez(path, images=images, labels=np.repeat([0, 1], 12))
+    return path
+
+
+def test_few_pictures_are_pointed_out_once_and_kid_comes_first(cli, tiny, pictures, tmp_path):
+    out = tmp_path / "results"
+    settings = ("--set", "eval.points=1", "--set", "eval.samples=4", "--steps", "2")
+    # Torch's cache is empty, and nothing is downloaded: the installed package remains.
+    command = ("run", "--block", "adaln,adaln-zero", *tiny, *settings, "--data", pictures)
+    result = cli(*command, "--features", "auto", "--out", out)
+    assert result.exit_code == 0
+    few = "24 real images and 4 samples are few for FID in efficientnet-lite0 features"
+    assert result.stderr.count(few) == 1
+    assert result.stderr.index(few) < result.stderr.index("[1/2]")
+    assert "features: efficientnet-lite0, since Inception is not at hand" in result.stderr
+    again = cli(*command, "--features", "auto", "--out", out)
+    assert "features: efficientnet-lite0, as in earlier runs" in again.stderr
+    assert few not in again.stderr
+    table = cli("compare", out, "--format", "md").stdout
+    header = next(line for line in table.splitlines() if line.startswith("| Block"))
+    kid, fid = (f"{name}-4 (efficientnet-lite0) ↓" for name in ("KID", "FID"))
+    assert 0 < header.index(kid) < header.index(fid)
+    assert few in table
+    assert "has the lowest mean KID-4 (efficientnet-lite0)" in table
+    assert "not with published FIDs" in table
+    with_paper = cli("plot", out, "--paper", "-o", tmp_path / "figure.png")
+    assert with_paper.exit_code == 0

@@ -4,7 +4,7 @@ import math
 import unicodedata
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from ditbench.config import validate
@@ -20,6 +20,10 @@ from ditbench.config.load import presets
 from ditbench.config.project import nested
 from ditbench.data.survey import Survey
 from ditbench.models.sizes import check_size
+
+
+# The first text that is drawn takes a second.
+slowly = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 
 
 def pictures(images=100, sizes=None, classes=None, channels=3, name="animals"):
@@ -45,6 +49,7 @@ SURVEYS = st.builds(
 )
 
 
+@slowly
 @given(SURVEYS)
 def test_every_set_of_pictures_has_a_valid_configuration_within_the_bounds(survey):
     config = validate(nested(derive(survey)))
@@ -61,6 +66,7 @@ def test_every_set_of_pictures_has_a_valid_configuration_within_the_bounds(surve
     assert config.eval.points <= steps
 
 
+@slowly
 @given(SURVEYS, st.integers(1, 4096))
 def test_a_batch_size_that_is_given_keeps_the_epochs(survey, batch):
     assume(batch <= survey.images)
@@ -69,6 +75,7 @@ def test_a_batch_size_that_is_given_keeps_the_epochs(survey, batch):
     assert 10 <= found["budget.steps"] * batch / survey.images <= 400
 
 
+@slowly
 @given(SIZES)
 def test_the_side_is_the_largest_not_above_the_median_of_the_shorter_sides(sizes):
     survey = pictures(sum(sizes.values()), sizes)
@@ -95,6 +102,7 @@ def test_sides_and_patches_of_pictures_of_one_size(size, side, patch):
     assert (found.get("data.image_size"), found["model.patch_size"]) == (side, patch)
 
 
+@slowly
 @given(SIDES, SIDES)
 def test_a_patch_divides_both_sides(width, height):
     P = patch_size(width, height)
@@ -124,6 +132,7 @@ def test_pictures_in_colour_are_mirrored_unless_their_classes_are_symbols(channe
     assert found["model.class_dropout_prob"] == (0.1 if len(survey.classes) > 1 else 0)
 
 
+@slowly
 @given(SURVEYS)
 def test_sampling_takes_no_more_passes_than_training_where_samples_are_not_few(survey):
     config = validate(nested(derive(survey)))
@@ -148,6 +157,7 @@ def test_symbols():
     assert not are_symbols({"0": 1, "dog": 1})
 
 
+@slowly
 @given(st.text())
 def test_a_safe_name_is_a_directory_of_results_and_stays_itself(text):
     name = safe_name(text)

@@ -68,7 +68,19 @@ FILES = {
 
 
 def of_data(path):
-    return ("run", "--block", "adaln", "--device", "cpu", "--data", path, "--batch-size", "1")
+    return (
+        "run",
+        "--preset",
+        "digits",
+        "--block",
+        "adaln",
+        "--device",
+        "cpu",
+        "--data",
+        path,
+        "--batch-size",
+        "1",
+    )
 
 
 @pytest.mark.parametrize("pack", [write_folder, write_zip], ids=["folder", "zip"])

@@ -145,7 +145,19 @@ FILES = {
 
 
 def run_on(path):
-    return ("run", "--block", "adaln", "--device", "cpu", "--data", path, "--batch-size", "1")
+    return (
+        "run",
+        "--preset",
+        "digits",
+        "--block",
+        "adaln",
+        "--device",
+        "cpu",
+        "--data",
+        path,
+        "--batch-size",
+        "1",
+    )
 
 
 @pytest.mark.parametrize("name", FILES)
