@@ -88,8 +88,9 @@ def run(
     """Train each block with each seed under one budget, and evaluate it along the way.
 
     The same command again resumes where it stopped, and skips complete runs. Settings come
-    from the preset, then the file of --config, then --set, then the other options; the last wins.
-    The budget is one of --steps, --flops and --time, or the budget of the preset.
+    from the preset, from ./ditbench.toml (see `ditbench init`) or from the images of --data; then
+    from the file of --config, then --set, then the other options; the last wins. The budget is one
+    of --steps, --flops and --time, or the budget of those settings.
     """
     blocks = None if block is None else parse_blocks(block)
     seed_list = None if seeds is None else parse_seeds(seeds)

@@ -21,7 +21,6 @@ from ditbench.config.project import nested
 from ditbench.data.survey import Survey
 from ditbench.models.sizes import check_size
 
-
 # The first text that is drawn takes a second.
 slowly = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 
