@@ -25,12 +25,9 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 1000
 # The labels of a line on stderr, and their colours on a terminal.
 LABELS = {
-    "error": "red",
-    "failed": "red",
-    "warning": "yellow",
-    "skipped": "yellow",
-    "help": "cyan",
-    "pictures": "cyan",
+    **dict.fromkeys(("error", "failed"), "red"),
+    **dict.fromkeys(("warning", "skipped"), "yellow"),
+    **dict.fromkeys(("help", "pictures"), "cyan"),
 }
 
 
