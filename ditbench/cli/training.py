@@ -15,9 +15,9 @@ import typer
 
 from ditbench.cli.output import echo, note, print_rich, print_sentence, progress
 from ditbench.errors import EXIT_SIGNAL, DitbenchError, one_line
+from ditbench.few import are_few, few_images
 from ditbench.files import check_utf8
 from ditbench.report.amounts import decimals, duration, significant
-from ditbench.report.few import are_few, few_images
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import rich_table
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ditbench.few import OWN_CLASSIFIERS
 from ditbench.report.amounts import suffix
 from ditbench.report.facts import FACTS, TASK
-from ditbench.report.few import OWN_CLASSIFIERS
 
 # Data sets whose name alone identifies the images that papers use.
 PUBLISHED = ("cifar10", "fashion-mnist")

@@ -89,4 +89,4 @@ def test_general_features_take_photographs_of_any_size():
         kind = extractor_class(name)
         kind.check_shape((3, 100, 70))
         assert kind.num_classes is None
-        assert kind.num_features < 10_000  # the number below which `report.few` gives advice
+        assert kind.num_features < 10_000  # the number below which `ditbench.few` gives advice

@@ -7,8 +7,8 @@ import math
 
 import pytest
 
+from ditbench.few import ENOUGH, OWN_CLASSIFIERS, are_few, few_images
 from ditbench.metrics import AUTO, GENERAL, extractor_class, extractor_names
-from ditbench.report.few import ENOUGH, OWN_CLASSIFIERS, are_few, few_images
 from ditbench.report.reading.results import load_results
 from ditbench.report.statistics.compare import compare
 from ditbench.report.tables.columns import comparison_columns
