@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from ditbench.config import RunConfig
-    from ditbench.data.settings import Settings
+    from ditbench.config.sections import DataConfig
     from ditbench.data.survey import Survey
 
 COMPILE = ("auto", "on", "off")
@@ -215,13 +215,17 @@ class Training(Model):
         self, given: dict[str, Any], say: Callable[[str], None], out: Path | None
     ) -> dict[str, Any]:
         """A preset, `./ditbench.toml`, or settings from the images: see `find_base`."""
-        from ditbench.config.project import find_base
+        from ditbench.config.project import BY_PATH, find_base
+        from ditbench.data import SOURCES, is_known
         from ditbench.data.survey import survey
 
-        def look(path: Path, settings: Settings) -> Survey:
+        def look(data: DataConfig) -> Survey:
+            named = data.path if data.name in BY_PATH else None
             if out is not None:  # before the images are read
-                check_out(out, path)
-            return survey(path, settings)
+                check_out(out, named)
+            if not is_known(data.name):
+                raise unknown_name("data set", data.name, SOURCES)
+            return survey(named or Path(data.name), data.settings)
 
         base = find_base(self.preset, self.config, given, look)
         if base.origin:

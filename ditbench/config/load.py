@@ -13,6 +13,8 @@ from ditbench.config.sections import Table
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.files import read_text
 
+# The form of a `ditbench.toml`. Incremented when keys change their meaning.
+SCHEMA = 1
 PRESETS = Path(__file__).parent / "presets"
 
 
@@ -45,7 +47,7 @@ def load(
             cannot be read or parsed, or a value of the wrong type or out of range.
     """
     table = read_preset(preset) if base is None else deepcopy(base)
-    given = {} if file is None else read_toml(file)
+    given = {} if file is None else read_settings(file)
     for_steps = "steps" in table.get("budget", {})  # what the EMA of the base was chosen for
     overlay(table, given)
     for layer in (parse_settings(settings), overrides or {}):
@@ -65,6 +67,18 @@ def read_preset(name: str) -> Table:
     if name not in presets():
         raise unknown_name("preset", name, presets())
     return {**tomllib.loads((PRESETS / f"{name}.toml").read_text("utf-8")), "preset": name}
+
+
+def read_settings(file: Path) -> Table:
+    """Parse a file of settings. Its key `schema`, if it has one, is checked and left out."""
+    table = read_toml(file)
+    schema = table.pop("schema", SCHEMA)
+    if type(schema) is not int or schema != SCHEMA:
+        raise DitbenchError(
+            f"{file} has schema {schema!r}, this version of ditbench reads {SCHEMA}",
+            "use the ditbench that wrote it, or write it anew: `ditbench init PICTURES --force`",
+        )
+    return table
 
 
 def read_toml(path: Path) -> Table:

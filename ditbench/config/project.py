@@ -9,20 +9,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import tomli_w
 
 from ditbench.config.derive import Setting, derive, safe_name
-from ditbench.config.load import overlay, presets, read_preset, read_toml
+from ditbench.config.load import SCHEMA, overlay, presets, read_preset, read_settings
 from ditbench.config.schema import put, validate
 from ditbench.config.sections import DataConfig, Table
-from ditbench.data import SOURCES, is_known
-from ditbench.errors import DitbenchError, printable, together, unknown_name
+from ditbench.errors import DitbenchError, printable, together
 
 if TYPE_CHECKING:
-    from ditbench.data.settings import Settings
     from ditbench.data.survey import Survey
 
 PROJECT = Path("ditbench.toml")
 BY_PATH = ("folder", "npz")  # values of data.name whose images lie at data.path
-# The form of the file, as its key `schema`. Incremented when keys change their meaning.
-SCHEMA = 1
 # Keys without which a file does not determine a run; those that it lacks are derived.
 NEEDED = (
     "model.hidden_size", "model.depth", "model.num_heads", "model.patch_size",
@@ -38,7 +34,7 @@ class Base(NamedTuple):
 
 
 def find_base(
-    preset: str | None, file: Path | None, given: Table, look: Callable[[Path, Settings], Survey]
+    preset: str | None, file: Path | None, given: Table, look: Callable[[DataConfig], Survey]
 ) -> Base:
     """What the settings of a command start from.
 
@@ -50,14 +46,14 @@ def find_base(
         preset: a name from `presets()`.
         file: a TOML file that overrides the base.
         given: dotted keys and values that override the base and the file.
-        look: surveys a folder or file of images, or a data set by its name, read in this way.
+        look: surveys the images that a section `[data]` names.
 
     Raises:
         DitbenchError: a file that cannot be used, or images with which no run can start.
     """
     if preset is not None:
         return Base(read_preset(preset))
-    own, origin = ({}, None) if file is None else (_without_schema(file, read_toml(file)), None)
+    own, origin = {} if file is None else read_settings(file), None
     if file is None and PROJECT.exists():
         own = read_project()
         if other_images(own, given):
@@ -70,11 +66,9 @@ def find_base(
     if pictures is None or data.name in presets():
         start = read_preset(data.name if data.name in presets() else "digits")
     elif not needs_pictures(own):
-        start = {**read_preset("digits"), "preset": safe_name(pictures.stem)}
-    elif data.name not in BY_PATH and not is_known(data.name):
-        raise unknown_name("data set", data.name, SOURCES)
+        start = {**read_preset("digits"), "preset": safe_name(name_of(pictures))}
     else:
-        survey = look(pictures, data.settings)
+        survey = look(data)
         if survey.problems:
             raise together(survey.problems)
         start = nested(derive(survey, chosen))
@@ -85,28 +79,22 @@ def find_base(
     return Base(start, origin)
 
 
+def name_of(pictures: Path) -> str:
+    """The name of a folder or file of images, or of a data set."""
+    return pictures.name.removesuffix(".zip").removesuffix(".npz")
+
+
 def read_project() -> Table:
     """The table of `./ditbench.toml`.
 
     Raises:
         DitbenchError: it cannot be read, is of another version, or has a wrong key or value.
     """
-    table = _without_schema(PROJECT, read_toml(PROJECT))
+    table = read_settings(PROJECT)
     try:
         validate(table)
     except DitbenchError as error:
         raise DitbenchError(f"./{PROJECT}: {error.message}", error.hint) from error
-    return table
-
-
-def _without_schema(file: Path, table: Table) -> Table:
-    """A table without its key `schema`, which must be the one that this version reads."""
-    schema = table.pop("schema", SCHEMA)
-    if type(schema) is not int or schema != SCHEMA:
-        raise DitbenchError(
-            f"{file} has schema {schema!r}, this version of ditbench reads {SCHEMA}",
-            "use the ditbench that wrote it, or write it anew: `ditbench init PICTURES --force`",
-        )
     return table
 
 

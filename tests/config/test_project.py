@@ -17,12 +17,12 @@ PICTURES = Survey(
 OWN = {"data.name": "folder", "data.path": "my animals"}
 
 
-def look(_path, _settings):
+def look(_data):
     return PICTURES
 
 
-def unasked(path, _settings):
-    raise AssertionError(f"looks at {path}")
+def unasked(data):
+    raise AssertionError(f"looks at {data}")
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +56,14 @@ def test_an_explicit_preset_or_file_leaves_it_unread(project):
     assert find_base(None, Path("mine.toml"), {}, unasked).table["preset"] == "digits"
     with pytest.raises(DitbenchError, match=r"ditbench\.toml is not valid TOML"):
         find_base(None, None, {}, unasked)
+
+
+def test_the_file_may_be_given_as_a_configuration(project):
+    file = project.rename("mine.toml")
+    base = find_base(None, file, {}, unasked)
+    config = load(file=file, base=base.table)
+    file.rename("ditbench.toml")
+    assert config == load(base=find_base(None, None, {}, unasked).table)
 
 
 def test_other_images_leave_it_unread_and_say_so(project):
@@ -121,7 +129,7 @@ def test_all_problems_of_the_images_are_one_message():
     problems = (DitbenchError("a", "do b"), DitbenchError("c", "do d"))
     survey = Survey("x", "folder", Path("x"), 0, {}, 3, {}, problems=problems)
     with pytest.raises(DitbenchError, match=r"2 problems: \(1\) a; \(2\) c") as caught:
-        find_base(None, None, OWN, lambda _path, _settings: survey)
+        find_base(None, None, OWN, lambda _data: survey)
     assert caught.value.hint == "do b; do d"
 
 
