@@ -99,7 +99,7 @@ CASES = [
     # What the parser itself refuses
     ("rum", "no such command 'rum'", "ditbench --help"),
     ("--blok", "no such option: --blok", "ditbench --help"),
-    ("run", "missing option '--block'", "ditbench run --help"),
+    ("tune", "missing option '--block'", "ditbench tune --help"),
     (RUN + "--batch-size many", "'--batch-size'", "ditbench run --help"),
     (RUN + "--lr", "option '--lr' requires an argument", "ditbench --help"),
     (RUN + "more", "more", "ditbench run --help"),
