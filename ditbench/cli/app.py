@@ -95,7 +95,7 @@ def _expanded(value: Any) -> Any:
 
 
 class _Options:
-    """Hides `<bool>` for flags in the help page, which take no value; expands `~` in paths."""
+    """Types of the help page: none for flags, `<path>` for several paths. Expands `~` in paths."""
 
     def invoke(self, ctx: Any) -> Any:
         ctx.params = {name: _expanded(value) for name, value in ctx.params.items()}
@@ -106,6 +106,8 @@ class _Options:
         for parameter in parameters:
             if getattr(parameter, "is_flag", False):
                 parameter.metavar = ""
+            if parameter.nargs == -1:  # an argument; typer would show <list[Path]>
+                parameter.bare_type = lambda: "path"
         return parameters
 
 
