@@ -23,8 +23,10 @@ from ditbench.cli import (
     flops,
     list_,
     plot,
+    rm,
     run,
     sample,
+    show,
     tune,
 )
 from ditbench.cli.output import echo, note
@@ -160,6 +162,8 @@ for _command in (run.run, tune.tune, compare.compare, plot.plot, flops.flops, sa
                  bench.bench):  # fmt: skip
     app.command(cls=_Command)(_command)
 app.command("list", cls=_Command)(list_.list_)
+for _command in (show.show, show.diff, rm.rm):
+    app.command(cls=_Command)(_command)
 app.command("eval", cls=_Command)(eval_.eval_)
 _blocks = typer.Typer(cls=_Group, invoke_without_command=True)
 _blocks.callback()(blocks.blocks)

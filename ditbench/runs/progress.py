@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from ditbench.errors import DitbenchError, one_line
+from ditbench.few import are_few
 from ditbench.plugins.user_traceback import BlockError
 from ditbench.rundir import metric_suffix
 from ditbench.runs.speed import Remaining, clock
@@ -35,6 +37,11 @@ class Reporter:
 
     This one prints warnings and failures on stderr, and results on stdout.
     """
+
+    def of(self, plan: Plan) -> Reporter:
+        """The reporter of one of several runs that are executed at the same time."""
+        del plan
+        return self
 
     def preparing(self, plan: Plan) -> None:
         """What a run needs is being made: a feature extractor, statistics, a compiled model."""
@@ -80,7 +87,7 @@ class Reporter:
         print(one_line(text), file=sys.stderr, flush=True)
 
 
-class _Progress(Reporter):
+class RunProgress(Reporter):
     """Counts runs, and estimates how long the current one still takes."""
 
     label: str
@@ -120,14 +127,23 @@ class _Progress(Reporter):
         return self.budget.position(step, lambda: seconds)
 
 
-class Lines(_Progress):
+class Lines(RunProgress):
     """Prints one plain line at a time on stderr."""
 
     last_line = 0.0
+    real_images = math.nan
+
+    def of(self, plan: Plan) -> Lines:
+        """Lines of one run; runs are counted together."""
+        del plan
+        lines = Lines(self.console, self.runs)
+        lines.number, self.number = self.number, self.number + 1
+        return lines
 
     def started(self, plan: Plan, step: int, seconds: float, per_score: float) -> None:
         """Print what is trained, and for how long."""
         super().started(plan, step, seconds, per_score)
+        self.real_images = len(plan.dataset)
         self.last_line = time.monotonic()
         unit, position = plan.budget.unit, plain(self._position(step, seconds))
         start = f"from {unit} {position} of" if step else "for"
@@ -154,12 +170,12 @@ class Lines(_Progress):
     def evaluated(self, row: dict[str, Any]) -> None:
         """Print the metrics."""
         self.remaining.evaluated(row["eval_seconds"])
-        self._line_at(row["step"], row["seconds"], describe(row))
+        self._line_at(row["step"], row["seconds"], describe(row, self.real_images))
 
     def scoring(self, draws: int, steps: int) -> None:
         """Print what the final score needs."""
         self.remaining.finishing(draws)
-        self._line(f"final score: {_draws(draws, steps)}")
+        self._line(f"final score: {draws_in_words(draws, steps)}")
 
     def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
         """Print that a run was complete before."""
@@ -185,7 +201,7 @@ class Lines(_Progress):
         self.console.print(Text(one_line(f"{self.label}  {text}")), soft_wrap=True)
 
 
-class Bars(_Progress):
+class Bars(RunProgress):
     """Draws a live bar per run, in 80 columns; results are printed between two bars."""
 
     progress: Progress
@@ -232,7 +248,7 @@ class Bars(_Progress):
     def scoring(self, draws: int, steps: int) -> None:
         """Show that the final score is being made."""
         self.remaining.finishing(draws)
-        self._update(state=_draws(draws, steps))
+        self._update(state=draws_in_words(draws, steps))
 
     def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
         """Leave the bar where it is."""
@@ -256,11 +272,13 @@ class Bars(_Progress):
 
 
 @contextmanager
-def reporter(runs: int, *, quiet: bool) -> Iterator[Reporter]:
-    """The reporter for stderr: bars on a terminal, lines in a pipe, warnings only if quiet."""
+def reporter(
+    runs: int, *, quiet: bool, live: Callable[[Console, int], Reporter] = Bars
+) -> Iterator[Reporter]:
+    """The reporter for stderr: live on a terminal, lines in a pipe, warnings only if quiet."""
     console = Console(stderr=True)
     # FORCE_COLOR makes a pipe a terminal for rich. A terminal with TERM=dumb cannot draw.
-    kind = Bars if console.is_interactive and console.file.isatty() else Lines
+    kind = live if console.is_interactive and console.file.isatty() else Lines
     with closing(Reporter() if quiet else kind(console, runs)) as chosen:
         yield chosen
 
@@ -269,7 +287,8 @@ def _column(text: str, style: str = "none", **options: Any) -> TextColumn:
     return TextColumn(text, style, markup=False, **options)
 
 
-def _draws(draws: int, steps: int) -> str:
+def draws_in_words(draws: int, steps: int) -> str:
+    """`5 draws with 250 sampling steps`."""
     return f"{draws} draw{'s' * (draws > 1)} with {steps} sampling steps"
 
 
@@ -279,17 +298,21 @@ def fid(row: dict[str, Any]) -> str:
     return f"FID-{suffix.upper()} {row[f'fid_{suffix}']:.2f}"
 
 
-def describe(row: dict[str, Any]) -> str:
-    """The main metrics of one evaluation in a few words."""
+def describe(row: dict[str, Any], real_images: float = math.nan) -> str:
+    """The main metrics of one evaluation in a few words; KID first where images are few for FID."""
+    suffix = metric_suffix(row["samples"])
+    few = are_few(row.get("features"), real_images, row["samples"]) and f"kid_{suffix}" in row
+    kid = f"KID-{suffix.upper()} {row[f'kid_{suffix}']:.3g}, " if few else ""
     accuracy = f", accuracy {row['label_accuracy']:.3f}" if "label_accuracy" in row else ""
-    return fid(row) + accuracy
+    return kid + fid(row) + accuracy
 
 
 def sentence(result: dict[str, Any]) -> str:
     """The result of a finished run in one sentence, and in another which updates were skipped."""
     final, steps, skipped = result["final"], result["steps"], result.get("skipped_updates", 0)
+    scores = describe(final, result.get("scoring", {}).get("real_images", math.nan))
     text = (
-        f"{result['block']}, seed {result['seed']}: {describe(final)} "
+        f"{result['block']}, seed {result['seed']}: {scores} "
         f"({final['features']} features) after {steps:,} steps, "
         f"{result['train_seconds']:.3g} s of training on {result['device']}."
     )
