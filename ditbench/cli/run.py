@@ -196,7 +196,6 @@ def _execute(
     from ditbench.runs.ready import check_ready
 
     left = [plan for plan in plans if not plan.directory.is_complete()]
-    remark_on_scores(left)
     continued.remark_on_shorter(left, say)
     if len(plans) > 1:
         complete = len(plans) - len(left)
@@ -205,6 +204,7 @@ def _execute(
     if compiled := dict.fromkeys(plan.config.block for plan in left if plan.backend.compiles):
         say(f"compiling {', '.join(compiled)}: tens of seconds before training")
     check_ready(plans)
+    remark_on_scores(left)
     results: list[dict[str, Any]] = []
     failed: list[tuple[Plan, DitbenchError]] = []
     try:

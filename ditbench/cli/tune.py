@@ -118,13 +118,13 @@ def _execute(plans: Sequence[Plan], workers: Workers, *, quiet: bool) -> list[Pl
 
     diverged = [plan for plan in plans if has_diverged(plan)]
     left = [plan for plan in plans if plan not in diverged and not plan.directory.is_complete()]
-    remark_on_scores(left)
     complete = len(plans) - len(diverged) - len(left)
     progress(quiet=quiet)(
         f"{len(plans)} runs: {complete} complete and {len(diverged)} diverged (skipped), "
         f"{len(left)} to go{at_a_time(workers)}"
     )
     check_ready(left)
+    remark_on_scores(left)
     failed = []
     with executing(left, workers, quiet=quiet) as (shown, outcomes):
         for plan, outcome in outcomes:
