@@ -140,6 +140,13 @@ class RunDirectory:
             _remove(path)
         self.describe(*description)
 
+    def copy_tables(self, parent: RunDirectory) -> None:
+        """Begin with the rows of train.csv and eval.csv and the sample grids of a parent."""
+        self._check_exists()
+        grids = [path.name for path in parent.path.glob("samples/step-*.png")]
+        for name in ("train.csv", "eval.csv", *(f"samples/{grid}" for grid in grids)):
+            _copy(parent.path / name, self.path / name)
+
     def append_train(self, row: Mapping[str, Any]) -> None:
         """Add a row to the training log."""
         self._check_exists()
@@ -287,6 +294,11 @@ class RunDirectory:
             for path in self.recorded
             if path.is_file()
         }
+
+
+def _copy(source: Path, target: Path) -> None:
+    content = source.read_bytes()
+    write_atomically(target, lambda file: file.write(content))
 
 
 def _remove(path: Path) -> None:

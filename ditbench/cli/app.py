@@ -23,8 +23,10 @@ from ditbench.cli import (
     flops,
     list_,
     plot,
+    rm,
     run,
     sample,
+    show,
     tune,
 )
 from ditbench.cli.output import echo, note
@@ -95,7 +97,7 @@ def _expanded(value: Any) -> Any:
 
 
 class _Options:
-    """Hides `<bool>` for flags in the help page, which take no value; expands `~` in paths."""
+    """Types of the help page: none for flags, `<path>` for several paths. Expands `~` in paths."""
 
     def invoke(self, ctx: Any) -> Any:
         ctx.params = {name: _expanded(value) for name, value in ctx.params.items()}
@@ -106,6 +108,8 @@ class _Options:
         for parameter in parameters:
             if getattr(parameter, "is_flag", False):
                 parameter.metavar = ""
+            if parameter.nargs == -1:  # an argument; typer would show <list[Path]>
+                parameter.bare_type = lambda: "path"
         return parameters
 
 
@@ -158,6 +162,8 @@ for _command in (run.run, tune.tune, compare.compare, plot.plot, flops.flops, sa
                  bench.bench):  # fmt: skip
     app.command(cls=_Command)(_command)
 app.command("list", cls=_Command)(list_.list_)
+for _command in (show.show, show.diff, rm.rm):
+    app.command(cls=_Command)(_command)
 app.command("eval", cls=_Command)(eval_.eval_)
 _blocks = typer.Typer(cls=_Group, invoke_without_command=True)
 _blocks.callback()(blocks.blocks)

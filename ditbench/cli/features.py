@@ -23,8 +23,8 @@ COLUMNS = (
 def features(format: Format = None, output: Output = None) -> None:  # noqa: A002
     """List the feature extractors of the metrics: what they accept, where their weights are.
 
-    `--set metrics.features=NAME` chooses one for a run, `--set metrics.also=NAME,NAME` further ones
-    in which the same samples are scored.
+    `--features NAME` chooses one for a run, `--set metrics.also=NAME,NAME` further ones in which
+    the same samples are scored. Below the table: how to get what is missing.
     """
     chosen = format_of(output, format)
 

@@ -26,19 +26,16 @@ what = partial(option, rich_help_panel="What is trained")
 how = partial(option, rich_help_panel="How long, and on what")
 printed = partial(option, rich_help_panel="What is printed and written")
 
-Blocks = Annotated[
-    str,
-    option(
-        "NAMES",
-        "Blocks (see `ditbench blocks`), classes of your own (./my_block.py:MyBlock) or "
-        f"groups, joined by commas. Groups: {', '.join(group_names())}.",
-    ),
-]
+BLOCKS = (
+    "Blocks (see `ditbench blocks`), classes of your own (./my_block.py:MyBlock) or groups, joined "
+    f"by commas. Groups: {', '.join(group_names())}."
+)
+Blocks = Annotated[str, option("NAMES", BLOCKS)]
 Results = Annotated[
-    Path | None,
+    list[Path] | None,
     typer.Argument(
         metavar="DIR",
-        help="A directory that contains runs, at any depth. Default: `results`, or the reference "
+        help="Directories that contain runs, at any depth. Default: `results`, or the reference "
         "runs that come with ditbench.",
     ),
 ]
@@ -64,6 +61,7 @@ Format = Annotated[
 Output = Annotated[
     Path | None, option("FILE", "Write to a file instead of stdout.", "--output", "-o")
 ]
+AsJson = Annotated[bool, option(None, "The same as --format json.", "--json")]
 DEVICES = "auto, cpu, cuda, cuda:1 ..."
 
 # torch's generators take a signed 64-bit seed.

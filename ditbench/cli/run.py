@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ditbench.cli import continued
 from ditbench.cli.gpus import in_processes
 from ditbench.cli.options import (
-    Blocks,
+    BLOCKS,
     how,
     option,
     parse_blocks,
@@ -28,7 +29,8 @@ from ditbench.cli.training import (
     executing,
     parse_workers,
     print_forecast,
-    remark_on_classes,
+    remark_on_scores,
+    with_features,
     workers_for,
 )
 from ditbench.errors import EXIT_FAILED, DitbenchError
@@ -44,8 +46,8 @@ HINT = "`ditbench tune --block {}` with this command's other options"
 
 @takes(Training)
 def run(
-    block: Blocks,
     options: Training,
+    block: Annotated[str | None, option("NAMES", f"{BLOCKS} Default: paper.")] = None,
     seeds: Annotated[
         str | None,
         option(
@@ -70,6 +72,10 @@ def run(
             "for each block.",
         ),
     ] = None,
+    continue_: Annotated[
+        Path | None,
+        how("RUN", "Train a finished run longer, to --steps in total, as a new run.", "--continue"),
+    ] = None,
     launcher: Annotated[
         str, how("NAME", "local, or slurm: one job for each run that is incomplete and has none.")
     ] = "local",
@@ -82,7 +88,10 @@ def run(
         ),
     ] = None,
     task: Annotated[Path | None, option("DIR", "The only run to make.", hidden=True)] = None,
-    out: Annotated[Path, printed("DIR", "Where run directories go.")] = Path("results"),
+    out: Annotated[
+        Path | None,
+        printed("DIR", "Where run directories go. Default: results; with --continue, beside RUN."),
+    ] = None,
     dry_run: DryRun = False,
     as_json: Annotated[
         bool, printed(None, "Print results as JSON: a list, one object per run.", "--json")
@@ -95,15 +104,26 @@ def run(
     from the preset, then the file of --config, then --set, then the other options; the last wins.
     The budget is one of --steps, --flops and --time, or the budget of the preset.
     """
-    blocks = parse_blocks(block)
+    blocks = None if block is None else parse_blocks(block)
     seed_list = None if seeds is None else parse_seeds(seeds)
     planned = _planned(planned_seeds, len(seed_list or [0]))
     rate = None if lr is None or lr == TUNED else parse_rate(lr)
     jobs = parse_launcher(launcher, slurm, options.device)
     parse_workers(options.workers, launcher)  # before anything else is read
-    base = options.configure({"train.lr": rate})
+    say = progress(quiet=quiet)
+    own_notes: dict[str, Any] = {PLANNED_SEEDS: planned}
+    if continue_ is None:
+        base = options.configure({"train.lr": rate})
+    else:
+        other = {"--block": block, "--seeds": seeds, "--lr": lr, "--planned-seeds": planned_seeds}
+        base, notes_of_parent = continued.configure(continue_, options, other)
+        own_notes |= notes_of_parent
+        out = out or continued.place(base, continue_)
+    out = out or Path("results")
+    blocks = blocks or parse_blocks(base.block)
     base, device = jobs.place(base) if jobs else options.place(base)
     check_out(out, base)
+    base = with_features(base, out, say)
     configs = [
         base.with_values(block=name, seed=seed)
         for seed in seed_list or [base.seed]
@@ -113,11 +133,11 @@ def run(
     from ditbench.runs.match import match_sizes
     from ditbench.runs.plan import plan_tasks, resolve_all
 
-    say = progress(quiet=quiet)
     tasks, notes = match_sizes(configs, resolve_all(configs, device), options.match, say)
     plans = _plan_tuned(tasks, out, say) if lr == TUNED else plan_tasks(tasks, out)
-    common = {PLANNED_SEEDS: planned}
-    plans = [plan.with_notes(common | notes.get(plan.config.block, {})) for plan in plans]
+    plans = [plan.with_notes(own_notes | notes.get(plan.config.block, {})) for plan in plans]
+    if jobs or dry_run:
+        continued.remark_on_shorter(plans, say)
     if task is not None:
         plans = the_run(task, plans)
     if jobs:
@@ -175,7 +195,8 @@ def _execute(
     from ditbench.runs.ready import check_ready
 
     left = [plan for plan in plans if not plan.directory.is_complete()]
-    remark_on_classes(left)
+    remark_on_scores(left)
+    continued.remark_on_shorter(left, say)
     if len(plans) > 1:
         complete = len(plans) - len(left)
         to_go = f"{len(left)} to go{at_a_time(workers)}"

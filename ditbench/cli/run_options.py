@@ -118,13 +118,31 @@ class Model:
 class Training(Model):
     """A whole training run; None where an option is not given."""
 
-    preset: Annotated[str, what("NAME", "The settings to start from.")] = "digits"
+    preset: Annotated[str | None, what("NAME", "The settings to start from.")] = None
     config: Annotated[
         Path | None, what("FILE", "TOML that overrides the preset, such as a run's config.toml.")
     ] = None
     data: Annotated[
         Path | None,
-        what("PATH", "A folder or zip of class folders of images, or an .npz of images."),
+        what(
+            "PATH",
+            "A folder or zip of images, an .npz, or the name of a data set of torchvision.",
+        ),
+    ] = None
+    features: Annotated[
+        str | None,
+        what(
+            "NAME",
+            "The network in whose features samples are scored, see `ditbench features`; auto: "
+            "the best at hand.",
+        ),
+    ] = None
+    image_size: Annotated[
+        int | None,
+        what("N", "Resize the pictures of --data to squares of N pixels, cut out of the centre."),
+    ] = None
+    background: Annotated[
+        str | None, what("COLOUR", "Shown where pictures are transparent; white by default.")
     ] = None
     match: Annotated[
         str | None,
@@ -164,14 +182,17 @@ class Training(Model):
     def overrides(self) -> dict[str, Any]:
         """The keys of the configuration that the options set; see `Model.overrides`."""
         overrides = super().overrides() | parse_budget(self.steps, self.flops, self.time)
+        overrides["metrics.features"] = self.features
+        overrides |= {"data.image_size": self.image_size, "data.background": self.background}
         if self.data is not None:
-            from ditbench.data import loader_of
+            from ditbench.data import find_source
 
-            overrides |= {"data.name": loader_of(self.data), "data.path": str(self.data)}
+            name, path = find_source(self.data)
+            overrides |= {"data.name": name, "data.path": None if path is None else str(path)}
         return overrides
 
     def _base(self) -> tuple[str, Path | None]:
-        return self.preset, self.config
+        return self.preset or "digits", self.config
 
 
 def takes(options: type[Model]) -> Callable[[Callable[..., None]], Callable[..., None]]:

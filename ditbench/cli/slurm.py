@@ -104,6 +104,7 @@ class Jobs:
             "--slurm": "",
             "--device": self.device,
             "--precision": plan.config.train.precision,
+            "--features": plan.config.metrics.features,
             "--task": str(plan.directory.path),
         }
         given = [part for pair in once.items() for part in pair]

@@ -18,6 +18,7 @@ import typer
 from ditbench.cli.options import parse_count
 from ditbench.cli.output import echo, note, print_rich, print_sentence, progress
 from ditbench.errors import EXIT_SIGNAL, DitbenchError, one_line
+from ditbench.few import are_few, few_images
 from ditbench.files import check_utf8
 from ditbench.report.amounts import decimals, duration, significant
 from ditbench.report.tables.columns import Column
@@ -66,15 +67,33 @@ def check_out(out: Path, config: RunConfig) -> None:
         )
 
 
-def remark_on_classes(plans: Sequence[Plan]) -> None:
-    """Print what label accuracy makes of the names of classes, where it is worth a line.
+def with_features(config: RunConfig, out: Path, say: Callable[[str], None]) -> RunConfig:
+    """The configuration with the name of its features, where it asks for those at hand."""
+    from ditbench.runs.features import choose_features
+
+    name, why = choose_features(config, out)
+    if not why:
+        return config
+    say(f"features: {name}, {why}")
+    return config.with_values(metrics__features=name)
+
+
+def remark_on_scores(plans: Sequence[Plan]) -> None:
+    """Print what was done to pictures, what label accuracy makes of classes, and if images are few.
 
     Runs that were begun keep the metrics that they began with.
     """
     from ditbench.metrics import class_remark
 
+    for dataset in {plan.dataset for plan in plans if plan.world.first}:
+        if dataset.notes:
+            note("pictures", one_line(", ".join(dataset.notes)))
     new = [plan for plan in plans if plan.world.first and not plan.directory.checkpoints]
-    remarks = (class_remark(plan.config.metrics.features, plan.dataset) for plan in new)
+    remarks = [class_remark(plan.config.metrics.features, plan.dataset) for plan in new]
+    for plan in plans:
+        features, samples = plan.config.metrics.features, plan.config.eval.samples
+        if plan.world.first and are_few(features, len(plan.dataset), samples):
+            remarks.append(few_images(features, len(plan.dataset), samples))
     for text in dict.fromkeys(remarks):
         if text:
             note("warning", text)

@@ -25,7 +25,8 @@ from ditbench.cli.training import (
     check_out,
     executing,
     print_forecast,
-    remark_on_classes,
+    remark_on_scores,
+    with_features,
     workers_for,
 )
 from ditbench.errors import EXIT_FAILED, DitbenchError
@@ -77,6 +78,8 @@ def tune(
     seed_list = parse_seeds(seeds, FIRST_SEED)
     base, device = options.place(options.configure())
     check_out(out, base)
+    say = progress(quiet=quiet)
+    base = with_features(base, out, say)
 
     from ditbench.report.tuning import Budget, task_of, tuning_columns, tuning_row
     from ditbench.report.words import sweep_title
@@ -84,7 +87,7 @@ def tune(
 
     plans = plan_sweep(
         base, blocks, out, device, rates=rates, seeds=seed_list, fraction=budget_fraction,
-        match=options.match, say=progress(quiet=quiet),
+        match=options.match, say=say,
     )  # fmt: skip
     workers = workers_for(plans, options)
     if dry_run:
@@ -117,7 +120,7 @@ def _execute(plans: Sequence[Plan], workers: Workers, *, quiet: bool) -> list[Pl
 
     diverged = [plan for plan in plans if has_diverged(plan)]
     left = [plan for plan in plans if plan not in diverged and not plan.directory.is_complete()]
-    remark_on_classes(left)
+    remark_on_scores(left)
     complete = len(plans) - len(diverged) - len(left)
     progress(quiet=quiet)(
         f"{len(plans)} runs: {complete} complete and {len(diverged)} diverged (skipped), "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def load(
     if given.get("budget"):
         table.pop("budget", None)
     _merge(table, given)
-    for layer in (dict(map(_parse_setting, settings)), overrides or {}):
+    for layer in (parse_settings(settings), overrides or {}):
         put(table, layer)
         put(given, layer)
     config = validate(table)
@@ -76,6 +77,11 @@ def read_toml(path: Path) -> Table:
     except ValueError as error:  # not TOML, not UTF-8, or a number of thousands of digits
         hint = "save it as UTF-8" if isinstance(error, UnicodeDecodeError) else "https://toml.io"
         raise DitbenchError(f"{path} is not valid TOML: {error}", hint) from error
+
+
+def parse_settings(settings: Iterable[str]) -> Table:
+    """Texts `section.key=value` as dotted keys and values."""
+    return dict(map(_parse_setting, settings))
 
 
 def _parse_setting(setting: str) -> tuple[str, Any]:

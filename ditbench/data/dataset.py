@@ -31,8 +31,10 @@ class ImageDataset:
     images: Tensor  # (N, C, H, W) uint8
     labels: Tensor  # (N,) int64, each in [0, len(class_names))
     class_names: tuple[str, ...]  # one name per class; a class may have no images
-    # Loads images that are not trained on, of the same shape and classes. They are not in `digest`.
+    # Loads images that are not trained on, of the same shape. They are not in `digest`.
     load_held_out: Callable[[], ImageDataset] | None = None
+    notes: tuple[str, ...] = ()  # what was converted or left out: `312 CMYK made RGB`
+    problems: tuple[str, ...] = ()  # the pictures that were skipped, each with the reason
     # The file that `images` is the tensor of, if they are not in memory.
     file: MappedFile | None = None
 
@@ -145,4 +147,9 @@ def to_uint8(x: Tensor) -> Tensor:
     """
     if x.isnan().any():
         raise NanSamples
+    return quantised(x)
+
+
+def quantised(x: Tensor) -> Tensor:
+    """`to_uint8` without its check, for which a host has to wait for the device."""
     return ((x.to(torch.float32).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

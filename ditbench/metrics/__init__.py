@@ -24,10 +24,20 @@ _EXTRACTORS = {  # name -> module of `features`, class; the first is the default
     "digits": ("classifiers", "DigitsClassifier"),
     "cifar10": ("classifiers", "Cifar10Classifier"),
     "inception": ("inception", "InceptionV3"),
+    "resnet50": ("imagenet", "ResNet50"),
+    "resnet50-v1": ("imagenet", "ResNet50First"),
+    "efficientnet-b0": ("imagenet", "EfficientNetB0"),
+    "resnet18": ("imagenet", "ResNet18"),
     "efficientnet-lite0": ("efficientnet", "EfficientNetLite0"),
     "dinov2": ("dinov2", "DinoV2"),
     "dinov2-vits14": ("dinov2", "DinoV2Small"),
 }
+AUTO = "auto"  # stands for the features that `at_hand` chooses
+# Of those, the general ones, the preferred first. Only Inception is downloaded unasked.
+GENERAL = (
+    *("inception", "resnet50", "resnet50-v1", "efficientnet-b0", "resnet18"),
+    "efficientnet-lite0",
+)
 _METRICS = {  # name -> module of this package, constant, by default; in the order of the columns
     "fid": ("fid", "FID", True),
     "kid": ("kid", "KID", True),
@@ -104,15 +114,45 @@ def extractor_class(name: str, dataset: ImageDataset | None = None) -> type[Extr
         raise DitbenchError(
             f"{name} features have {kind.num_classes} classes, the data set has "
             f"{dataset.num_classes}",
-            "use features without a classifier: --set metrics.features=inception",
+            "use general features: --features auto",
         )
     return kind.for_classes(dataset.class_names)
+
+
+def at_hand(data_name: str, inception_weights: Path | None = None) -> tuple[str, str]:
+    """The name of the features for a data set by what this machine has, and why, in words.
+
+    A data set that has a classifier of its own name gets that. Other images get general features:
+    Inception, if its weights are given, in torch's cache or downloaded now; or else the first of
+    `GENERAL` whose files are all there.
+
+    Raises:
+        DitbenchError: none are at hand; the hint is the command that fetches some.
+    """
+    if data_name in _EXTRACTORS:
+        return data_name, "the classifier of this data set"
+    first, *others = GENERAL
+    inception = extractor_class(first)
+    if inception_weights is not None:
+        return first, f"with the weights in {inception_weights}"
+    try:
+        return first, f"with the weights in {inception.find_weights()}"
+    except DitbenchError as error:
+        missing = error
+    for name in others:
+        kind = extractor_class(name)
+        if all(file.exists() for file in kind.files()):
+            return name, "since Inception is not at hand (`ditbench features` shows how to get it)"
+    raise DitbenchError(
+        f"no features for these images are at hand: {missing.message}",
+        extractor_class(others[-1]).weights_hint(),
+    ) from missing
 
 
 def class_remark(name: str, dataset: ImageDataset) -> str | None:
     """What label accuracy makes of the names of a data set's classes, if it is worth a line."""
     own, kind = extractor_class(name).class_names, extractor_class(name, dataset)
-    if own is None:
+    if own is None or dataset.num_classes == 1:
         return None
     if kind.num_classes is None:
         return (

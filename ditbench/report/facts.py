@@ -42,9 +42,10 @@ _FEATURES = ("metrics.features", "metrics.inception_weights")
 
 # Compute is a float because an XL/2 run passes 2**63 FLOPs, peak memory because it may be unknown.
 FACTS = (
-    # Which run. The options and the source of a block belong to the block.
+    # Which run. The options, the source and the parent of a block's run belong to the block.
     Fact("preset", "str", "result", keys=("preset",)),
-    Fact("block", "str", "result", keys=("block", "options.", "strategy."), title="Block"),
+    Fact("block", "str", "result", keys=("block", "options.", "strategy.", "parent."),
+         title="Block"),
     Fact("seed", "int64", "result", keys=("seed",)),
     Fact("fingerprint", "str", "result"),
     Fact("path"),
@@ -67,6 +68,8 @@ FACTS = (
     Fact("evaluation", alike=True),
     Fact("features", "str", "eval", alike=True, scored=True, keys=_FEATURES, heading="{} features"),
     Fact("features_digest", "str", "result", alike=True),
+    # NaN for runs that do not record it.
+    Fact("real_images", "float64"),
     Fact("samples", "int64", "eval", alike=True, scored=True, keys=("eval.samples",)),
     Fact("sampler", "str", "eval", alike=True, scored=True, keys=("eval.sampler",), heading="{}"),
     Fact("sampling_steps", "int64", "eval", alike=True, scored=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ditbench.report.amounts import duration
@@ -28,25 +28,34 @@ def forced(differences: Mapping[str, Sequence[Any]]) -> str:
     return f"Forced: these runs differ in {differ}, so no winner is named."
 
 
-def verdict_sentence(verdict: Verdict, title: str) -> str:
-    """The verdict in words; `title` is that of the metric, such as `FID-2K`."""
+def verdict_sentence(
+    verdict: Verdict, title: str, write: Callable[[float], str] = "{:.2f}".format
+) -> str:
+    """The verdict in words.
+
+    Args:
+        verdict: of a metric of which lower values are better.
+        title: that of the metric, such as `FID-2K`.
+        write: how its values are written.
+    """
     mean = f"{'geometric mean' if verdict.scale == 'log' else 'mean'} {title}"
+    value = write(verdict.value)
     if not verdict.rivals:
         return (
-            f"Only {verdict.leader} was run ({mean} {verdict.value:.2f}); "
+            f"Only {verdict.leader} was run ({mean} {value}); "
             "`ditbench run --block paper` adds blocks to compare it with."
         )
     if verdict.unplanned is not None:
         why = _why_exploratory(verdict.unplanned)
-        return f"No winner, since this is exploratory: {why}. {_leads(verdict, mean)}."
+        return f"No winner, since this is exploratory: {why}. {_leads(verdict, mean, value)}."
     if verdict.seeds < 2:
-        return f"{_leads(verdict, mean)}. {_too_few_seeds(verdict)}"
+        return f"{_leads(verdict, mean, value)}. {_too_few_seeds(verdict)}"
     if verdict.best is None:
-        text = _no_winner(verdict, mean)
+        text = _no_winner(verdict, mean, value)
     elif verdict.unequal_spikes:
-        text = _spikes(verdict, mean)
+        text = _spikes(verdict, mean, value)
     else:
-        text = _winner(verdict, mean)
+        text = _winner(verdict, mean, value)
     if verdict.equivalent:
         level = percent(1 - 2 * verdict.alpha)
         text += (
@@ -66,10 +75,10 @@ def percent(level: float) -> str:
     return f"{100 * level:.3g}%"
 
 
-def _leads(verdict: Verdict, mean: str) -> str:
+def _leads(verdict: Verdict, mean: str, value: str) -> str:
     """Which block leads, and the distance of the next, without a test."""
     second = verdict.rivals[0]
-    lead = f"{verdict.leader} has the lowest {mean}, {verdict.value:.2f}"
+    lead = f"{verdict.leader} has the lowest {mean}, {value}"
     if second.paired.n:
         lead += f"; the next, {second.block}, {_has_times(second.paired)}"
     return lead
@@ -97,10 +106,10 @@ def _why_exploratory(found: Unplanned) -> str:
     return f"{why} ({how})"
 
 
-def _winner(verdict: Verdict, mean: str) -> str:
+def _winner(verdict: Verdict, mean: str, value: str) -> str:
     second, others = verdict.rivals[0], len(verdict.rivals)
     text = (
-        f"{verdict.leader} leads with a {mean} of {verdict.value:.2f}; the next, "
+        f"{verdict.leader} leads with a {mean} of {value}; the next, "
         f"{second.block}, {_has_times(second.paired)}"
     )
     if others == 1:
@@ -130,7 +139,7 @@ def _needed(verdict: Verdict) -> str:
     return f" (needed: {verdict.alpha:.2g}, since looks at {looks} seeds share 5%)"
 
 
-def _no_winner(verdict: Verdict, mean: str) -> str:
+def _no_winner(verdict: Verdict, mean: str, value: str) -> str:
     near = [rival for rival in verdict.rivals if not rival.significant]
     blocks = [
         f"{rival.block} ({_times(rival.paired)}"
@@ -143,20 +152,20 @@ def _no_winner(verdict: Verdict, mean: str) -> str:
     corrected = ", Bonferroni-corrected" if len(verdict.rivals) > 1 else ""
     return (
         f"No block is significantly best: {verdict.leader} has the lowest {mean}, "
-        f"{verdict.value:.2f}, but it is not significantly better than {listed(blocks)}; "
+        f"{value}, but it is not significantly better than {listed(blocks)}; "
         f"paired t test over {verdict.seeds} seeds{corrected}{_needed(verdict)}."
     )
 
 
-def _spikes(verdict: Verdict, mean: str) -> str:
+def _spikes(verdict: Verdict, mean: str, value: str) -> str:
     blocks = [
         f"{rival.block} had spikes in {rival.spiked} of {rival.paired.n} runs, {verdict.leader} in "
         f"{rival.leader_spiked}"
         for rival in verdict.unequal_spikes
     ]
     return (
-        f"No winner, since loss spikes may have decided: {_leads(verdict, mean)}. The difference "
-        f"is significant ({_test(verdict)}), but {listed(blocks)}."
+        f"No winner, since loss spikes may have decided: {_leads(verdict, mean, value)}. The "
+        f"difference is significant ({_test(verdict)}), but {listed(blocks)}."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ditbench.few import OWN_CLASSIFIERS
 from ditbench.report.amounts import suffix
 from ditbench.report.facts import FACTS, TASK
 
@@ -30,6 +31,19 @@ def heading(group: Mapping[str, Any]) -> str:
 def fid_title(group: Mapping[str, Any]) -> str:
     """`FID-2K`, or `FID` if the runs differ in their number of samples."""
     return f"FID-{suffix(group['samples'])}" if "samples" in group else "FID"
+
+
+def metric_title(title: str, features: str | None, samples: int | None = None) -> str:
+    """The title of a metric with the number of samples and the main features that it needs.
+
+    `FID-2K`, `FID-2K (efficientnet-lite0)`, `KID-2K (held-out)`. FID and KID in the features of
+    Inception and of the data set's own classifier do not name them.
+    """
+    name, bracket, remark = title.partition(" (")
+    number = "" if samples is None else f"-{suffix(samples)}"
+    if title in ("FID", "KID") and features not in (None, COMMON_FEATURES, *OWN_CLASSIFIERS):
+        bracket, remark = " (", f"{features})"
+    return f"{name}{number}{bracket}{remark}"
 
 
 def name_and_value(key: str, value: Any) -> str:

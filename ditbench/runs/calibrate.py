@@ -27,9 +27,11 @@ WARM_UP = graph.WARM_UP + 2
 # How long to time updates, and the least number of parts of that time.
 SECONDS = 0.8
 LEAST_PARTS = 3
+# After so many seconds, models that were not timed yet are estimated from one that was, by cost.
+MOST_SECONDS = 6.0
 # On a CPU, where time grows with the images of a batch: the first number of images, which is
-# doubled until a batch of them takes this many seconds.
-FEW_IMAGES = 4
+# doubled, at least once, until a batch of them takes this many seconds.
+FEW_IMAGES = 1
 LONG_ENOUGH = 0.25
 # Sampling on a GPU is timed with these numbers of steps, both of them with CUDA graphs recorded;
 # the difference gives the time per step.
@@ -44,9 +46,10 @@ TIMES = (
 
 
 def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """Yield cost, amounts and times of each run, from step 0, without compiling.
+    """Yield cost, amounts and times of each run, from its first step, without compiling.
 
-    Seeds and learning rates of one configuration share a calibration, which `say` announces.
+    Seeds and learning rates of one configuration share a calibration, which `say` announces. When
+    calibrations have taken `MOST_SECONDS`, the other models are estimated from the first by cost.
     `estimated`: steps, images and FLOPs follow from it. Times are None for a complete run. The
     first run that needs them makes the statistics of the real images.
 
@@ -57,6 +60,7 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
     speeds: dict[str, Speed] = {}
     scoring: dict[str, float] = {}  # seconds per image, by features
     extractors = check_ready(plans)
+    ends: float | None = None  # of calibrations
     for run in plans:
         metrics, preparation = run.config.metrics, 0.0
         if complete := run.directory.is_complete():
@@ -72,8 +76,15 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
             # Speed does not depend on the rate, nor the fingerprint on the seed.
             fingerprint = run.config.with_values(train__lr=1.0).fingerprint
             if fingerprint not in speeds:
-                say(f"calibrating {run.config.block} on {run.device}")
-                speeds[fingerprint] = calibrate(run, per_score)
+                if ends is None:
+                    first, ends = run, time.perf_counter() + MOST_SECONDS
+                if time.perf_counter() <= ends:
+                    say(f"calibrating {run.config.block} on {run.device}")
+                    speeds[fingerprint] = calibrate(run, per_score)
+                else:
+                    say(f"{run.config.block} is estimated from {first.config.block}, by cost")
+                    ratio = run.cost.train_flops_per_image / first.cost.train_flops_per_image
+                    speeds[fingerprint] = next(iter(speeds.values())).times(ratio)
             expected = _expected(run, speeds[fingerprint], preparation)
         yield {
             "block": run.config.block,
@@ -103,8 +114,10 @@ def _expected(run: Plan, speed: Speed, preparation: float) -> dict[str, Any]:
     steps = run.budget.steps
     if steps is None:
         steps = max(len(run.budget.marks), round(run.budget.amount / speed.per_step))
-    train = steps * speed.per_step
-    evaluate = preparation + len(run.budget.marks) * speed.of_evaluation(run) + speed.of_final(run)
+    before = run.config.parent
+    train = (steps - (before.steps or 0)) * speed.per_step
+    points = len(run.budget.marks) - (before.points or 0)
+    evaluate = preparation + points * speed.of_evaluation(run) + speed.of_final(run)
     times = (speed.per_step, train, evaluate, train + evaluate)
     return {"steps": steps, **dict(zip(TIMES, times, strict=True))}
 
@@ -125,11 +138,13 @@ def _grow(measure: Callable[[int], float], whole: int) -> tuple[float, int]:
     measure(images)  # allocates memory
     while True:
         seconds = measure(images)
-        if seconds >= LONG_ENOUGH or images == whole:
+        if (seconds >= LONG_ENOUGH and before[0]) or images == whole:
             break
         before, images = (images, seconds), min(2 * images, whole)
     if images < whole:
-        seconds = min(seconds, measure(images))  # another process may have disturbed the first
+        # Another process may have disturbed the first measurements.
+        seconds = min(seconds, measure(images))
+        before = (before[0], min(before[1], measure(before[0])))
     slope = max(0.0, seconds - before[1]) / (images - before[0])
     line = seconds + slope * (whole - images)
     # A disturbed measurement may give too steep a line: an image of a larger batch takes no longer.
@@ -143,6 +158,7 @@ def _time_updates(run: Plan, trainer: Trainer) -> float:
     """
 
     def update(images: int) -> float:
+        trainer.config = run.config.with_values(train__batch_size=images)
         trainer.batches.batch_size = images
         return _time(trainer, 1)
 

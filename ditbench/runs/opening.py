@@ -11,7 +11,7 @@ from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.plugins.lookup import external_block, package_of
 from ditbench.rundir import SHARED_CPU, WORLD_SIZE, RunDirectory
-from ditbench.runs import begun, environment
+from ditbench.runs import begun, environment, parent
 from ditbench.runs.evaluate import metrics_asked
 from ditbench.training.checkpoint import resume
 
@@ -39,7 +39,10 @@ def _open(run: Plan, trainer: Trainer, scorer: Scorer, reporter: Reporter) -> No
     if not resume(directory, trainer, reporter.warned):
         if reason := left_behind(run):
             reporter.warned(f"{reason}, which is not resumed: this is a new run")
+        inherited = parent.inherit(run, trainer)  # before anything is written
         directory.start(*_description(run, _environment_facts(run, scorer)))
+        if inherited is not None:
+            parent.begin(run, trainer, inherited)
         return
     if difference := begun.changed(scorer.versions, metrics_asked(run)):
         reporter.warned(f"{directory.path} resumes with the metrics it began with: {difference}")

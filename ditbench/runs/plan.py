@@ -29,7 +29,9 @@ from ditbench.plugins.lookup import (
 )
 from ditbench.rundir import SWEEP, RunDirectory
 from ditbench.runs.environment import device_name, resolve_precision
+from ditbench.runs.features import choose_features
 from ditbench.runs.labels import check_classes, resolve_labels
+from ditbench.runs.parent import origin_of
 from ditbench.training.backend import BACKENDS, PLAIN_BACKEND, Backend, choose
 from ditbench.training.budget import REHEARSAL, Budget, create_budget
 from ditbench.training.graph import WARM_UP
@@ -113,13 +115,14 @@ def resolve_all(
     tasks = []
     for config in configs:
         check_options([each.block for each in configs], config.model.size, config.options)
-        dataset = read(config.data.name, config.data.path)
+        dataset = read(config.data.name, config.data.path, config.data.settings)
         _check_data(config, dataset)
-        for features in (config.metrics.features, *config.metrics.also):
-            extractor_class(features, dataset)
         if config.metrics.extra:
             find_metrics(config.metrics.extra)
-        tasks.append(resolve(config, dataset, device))
+        task = resolve(config, dataset, device)
+        for features in (task.config.metrics.features, *config.metrics.also):
+            extractor_class(features, dataset)
+        tasks.append(task)
     return tasks
 
 
@@ -138,7 +141,8 @@ def plan_tasks(tasks: list[Task], out: Path) -> list[Plan]:
 
 def plan_run(task: Task, directory: RunDirectory, cost: Cost) -> Plan:
     """The plan of one run; see `create_budget` and `choose` for its errors."""
-    budget, begun = create_budget(task.config, cost), begun_backend(task, directory)
+    begun = begun_backend(task, origin_of(task.config, directory))
+    budget = create_budget(task.config, cost)
     backend = PLAIN_BACKEND
     if not directory.is_complete():  # a complete run needs no backend
         block, train = find_block(task.config.block), task.config.train
@@ -211,6 +215,7 @@ def resolve(config: RunConfig, dataset: ImageDataset, device: torch.device) -> T
         block=check_block(config.block),
         strategy={"location": external.location, "sha256": external.sha256} if external else {},
         data__digest=dataset.digest,
+        metrics__features=choose_features(config)[0],
         options=block_options(config.block, config.model.size, config.options),
         train__precision=resolve_precision(config.train.precision, device),
         eval__sampler=sampler,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from ditbench.errors import DitbenchError, one_line
+from ditbench.few import are_few
 from ditbench.plugins.user_traceback import BlockError
 from ditbench.rundir import metric_suffix
 from ditbench.runs.speed import Remaining, clock
@@ -129,6 +131,7 @@ class Lines(RunProgress):
     """Prints one plain line at a time on stderr."""
 
     last_line = 0.0
+    real_images = math.nan
 
     def of(self, plan: Plan) -> Lines:
         """Lines of one run; runs are counted together."""
@@ -140,6 +143,7 @@ class Lines(RunProgress):
     def started(self, plan: Plan, step: int, seconds: float, per_score: float) -> None:
         """Print what is trained, and for how long."""
         super().started(plan, step, seconds, per_score)
+        self.real_images = len(plan.dataset)
         self.last_line = time.monotonic()
         unit, position = plan.budget.unit, plain(self._position(step, seconds))
         start = f"from {unit} {position} of" if step else "for"
@@ -166,7 +170,7 @@ class Lines(RunProgress):
     def evaluated(self, row: dict[str, Any]) -> None:
         """Print the metrics."""
         self.remaining.evaluated(row["eval_seconds"])
-        self._line_at(row["step"], row["seconds"], describe(row))
+        self._line_at(row["step"], row["seconds"], describe(row, self.real_images))
 
     def scoring(self, draws: int, steps: int) -> None:
         """Print what the final score needs."""
@@ -294,17 +298,21 @@ def fid(row: dict[str, Any]) -> str:
     return f"FID-{suffix.upper()} {row[f'fid_{suffix}']:.2f}"
 
 
-def describe(row: dict[str, Any]) -> str:
-    """The main metrics of one evaluation in a few words."""
+def describe(row: dict[str, Any], real_images: float = math.nan) -> str:
+    """The main metrics of one evaluation in a few words; KID first where images are few for FID."""
+    suffix = metric_suffix(row["samples"])
+    few = are_few(row.get("features"), real_images, row["samples"]) and f"kid_{suffix}" in row
+    kid = f"KID-{suffix.upper()} {row[f'kid_{suffix}']:.3g}, " if few else ""
     accuracy = f", accuracy {row['label_accuracy']:.3f}" if "label_accuracy" in row else ""
-    return fid(row) + accuracy
+    return kid + fid(row) + accuracy
 
 
 def sentence(result: dict[str, Any]) -> str:
     """The result of a finished run in one sentence, and in another which updates were skipped."""
     final, steps, skipped = result["final"], result["steps"], result.get("skipped_updates", 0)
+    scores = describe(final, result.get("scoring", {}).get("real_images", math.nan))
     text = (
-        f"{result['block']}, seed {result['seed']}: {describe(final)} "
+        f"{result['block']}, seed {result['seed']}: {scores} "
         f"({final['features']} features) after {steps:,} steps, "
         f"{result['train_seconds']:.3g} s of training on {result['device']}."
     )

@@ -26,6 +26,10 @@ class Speed(NamedTuple):
         """Before samples were drawn: a forward pass is a third of the arithmetic of a step."""
         return cls(per_step, per_step / (TRAINING_PASSES * run.config.train.batch_size), per_score)
 
+    def times(self, ratio: float) -> Speed:
+        """The speed of a model with `ratio` times the arithmetic, on the same device."""
+        return Speed(ratio * self.per_step, ratio * self.per_pass, self.per_score)
+
     def of_evaluation(self, run: Plan) -> float:
         """Seconds of one evaluation: sampling and features; the metrics themselves are not in."""
         return self._of_draw(run.config.eval)

@@ -1,7 +1,9 @@
 """`ditbench features`: the list of extractors."""
 
 import json
+from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
@@ -9,15 +11,31 @@ from safetensors.torch import save
 from ditbench.metrics.features import efficientnet
 from ditbench.metrics.features.classifiers import DigitsClassifier
 
-NAMES = ["digits", "cifar10", "inception", "efficientnet-lite0", "dinov2", "dinov2-vits14"]
+NAMES = [
+    "digits",
+    "cifar10",
+    "inception",
+    "resnet50",
+    "resnet50-v1",
+    "efficientnet-b0",
+    "resnet18",
+    "efficientnet-lite0",
+    "dinov2",
+    "dinov2-vits14",
+]
 
 
 @pytest.fixture(autouse=True)
 def hub(tmp_path, monkeypatch):
-    """An empty cache of torch."""
+    """An empty cache of torch, and no network."""
     path = tmp_path / "hub" / "checkpoints"
     path.mkdir(parents=True)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(path.parent))
+
+    def offline(*args, **kwargs):
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr(torch.hub, "urlopen", offline)
     return path
 
 
@@ -45,8 +63,11 @@ def test_the_list_says_what_each_accepts_and_where_its_weights_are(cli, hub):
     assert (inception["weights"], inception["digest"]) == ("missing", None)
     assert inception["path"].startswith(str(hub))
     assert f"inception: {inception['help']}\n" in result.stderr
-    assert "download https://github.com/toshas/torch-fidelity/" in inception["help"]
-    assert f"to {inception['path']}, or name the file" in inception["help"]
+    assert (
+        f"curl -L --create-dirs -o {inception['path']} https://github.com/toshas/torch-"
+        in (inception["help"])
+    )
+    assert "or name the file" in inception["help"]
     general = found["efficientnet-lite0"]
     assert (general["weights"], general["dimension"], general["classes"]) == ("found", 1280, None)
     assert len(general["digest"]) == 64
@@ -85,3 +106,48 @@ def test_an_unknown_format_is_refused(cli):
     result = cli("features", "--format", "yaml")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "'yaml'" in result.stderr
+
+
+def test_auto_is_resolved_and_recorded(cli, tmp_path):
+    result = cli(
+        *("run", "--block", "adaln", "--features", "auto", "--steps", "2", "--out", tmp_path),
+        *("--set", "eval.points=1", "--set", "eval.samples=20", "--set", "eval.sampling_steps=1"),
+    )
+    assert result.exit_code == 0
+    assert "features: digits, the classifier of this data set\n" in result.stderr
+    (config,) = tmp_path.glob("digits/adaln/*/config.toml")
+    assert 'features = "digits"' in config.read_text()
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """24 random pictures of two classes."""
+    images = np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3), dtype=np.uint8)
+    path = tmp_path / "pictures.npz"
+    np.savez(path, images=images, labels=np.repeat([0, 1], 12))
+    return path
+
+
+def test_few_pictures_are_pointed_out_once_and_kid_comes_first(cli, tiny, pictures, tmp_path):
+    out = tmp_path / "results"
+    settings = ("--set", "eval.points=1", "--set", "eval.samples=4", "--steps", "2")
+    # Torch's cache is empty, and nothing is downloaded: the installed package remains.
+    command = ("run", "--block", "adaln,adaln-zero", *tiny, *settings, "--data", pictures)
+    result = cli(*command, "--features", "auto", "--out", out)
+    assert result.exit_code == 0
+    few = "24 real images and 4 samples are few for FID in efficientnet-lite0 features"
+    assert result.stderr.count(few) == 1
+    assert result.stderr.index(few) < result.stderr.index("[1/2]")
+    assert "features: efficientnet-lite0, since Inception is not at hand" in result.stderr
+    again = cli(*command, "--features", "auto", "--out", out)
+    assert "features: efficientnet-lite0, as in earlier runs" in again.stderr
+    assert few not in again.stderr
+    table = cli("compare", out, "--format", "md").stdout
+    header = next(line for line in table.splitlines() if line.startswith("| Block"))
+    kid, fid = (f"{name}-4 (efficientnet-lite0) ↓" for name in ("KID", "FID"))
+    assert 0 < header.index(kid) < header.index(fid)
+    assert few in table
+    assert "has the lowest mean KID-4 (efficientnet-lite0)" in table
+    assert "not with published FIDs" in table
+    with_paper = cli("plot", out, "--paper", "-o", tmp_path / "figure.png")
+    assert with_paper.exit_code == 0

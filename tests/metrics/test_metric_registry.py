@@ -29,7 +29,7 @@ def test_classes_that_do_not_fit(digits):
     names = (*digits.class_names, "eleven")
     with pytest.raises(DitbenchError, match="have 10 classes, the data set has 11") as caught:
         create_extractor("digits", dataclasses.replace(digits, class_names=names))
-    assert "metrics.features=inception" in str(caught.value.hint)
+    assert "--features auto" in str(caught.value.hint)
 
 
 EXTRA = ["inception_score", "memorization", "fid_infinity"]

@@ -33,6 +33,8 @@ def write_run(
     seed: int = 0,
     fids: tuple[float, ...] = (200.0, 50.0, 8.0),
     *,
+    kid: float | None = None,
+    real_images: int | None = None,
     label_accuracy: float | None = 0.9,
     rate: float = 50.0,
     device: str = "cpu",
@@ -47,7 +49,8 @@ def write_run(
 ) -> RunDirectory:
     """A complete run whose evaluations have these FIDs, evenly spaced along the budget.
 
-    `draws` are the FIDs of final.csv, which only runs with draws have.
+    `kid` is that of all evaluations, by default a thousandth of FID; `draws` are the FIDs of
+    final.csv, which only runs with draws have; `real_images` is recorded if it is given.
     A run of schema 1 has no hashes: its files can be edited.
     """
     config = RunConfig().with_values(block=block, seed=seed, eval__points=len(fids), **settings)
@@ -80,7 +83,7 @@ def write_run(
             "train_flops": step * flops_per_step,
             "seconds": step / rate,
             f"fid_{suffix}": fid,
-            f"kid_{suffix}": fid / 1000,
+            f"kid_{suffix}": fid / 1000 if kid is None else kid,
             "label_accuracy": label_accuracy,
             "features": config.metrics.features,
             "samples": config.eval.samples,
@@ -114,6 +117,7 @@ def write_run(
             "peak_memory_bytes": peak_memory_bytes,
             "device": device,
             "final": row,
+            **({} if real_images is None else {"scoring": {"real_images": real_images}}),
         }
     )
     if schema == 1:

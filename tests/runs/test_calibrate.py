@@ -90,6 +90,13 @@ def test_speeds_are_measured_on_few_images_where_many_take_long(make_plan, clock
     assert clocked.now < 3 + 5 * 4 * seconds
 
 
+def test_a_real_trainer_updates_on_few_images(make_plan, monkeypatch):
+    """The batch of the calibration is smaller than that of the run."""
+    monkeypatch.setattr(module, "LONG_ENOUGH", 0.0)  # the first number of images is enough
+    speed = calibrate(make_plan(train__batch_size=32, objective__name="ddpm"), per_score=0.0)
+    assert 0 < speed.per_step < 60
+
+
 def test_steps_are_exact_and_times_expected(make_plan, speeds):
     said = []
     (row,) = forecast([make_plan()], said.append)
@@ -142,3 +149,27 @@ def test_what_does_not_fit_says_what_to_lower(make_plan, monkeypatch):
     monkeypatch.setattr(module, "build_trainer", no_room)
     with pytest.raises(DitbenchError, match="ran out of memory: batch size 16"):
         list(forecast([make_plan()], lambda _text: None))
+
+
+def test_models_that_would_take_too_long_to_time_are_estimated_by_cost(
+    make_plan, speeds, clocked, monkeypatch
+):
+    """A calibration of the first takes all the time that there is."""
+    measure = module.calibrate
+
+    def slow(run, per_score):
+        clocked.now += module.MOST_SECONDS + 1
+        return measure(run, per_score)
+
+    monkeypatch.setattr(module, "calibrate", slow)
+    plans = [make_plan(block=block) for block in ("adaln", "adaln-zero", "cross-attention")]
+    said = []
+    rows = list(forecast(plans, said.append))
+    assert speeds == ["adaln"]
+    assert said[1:] == [
+        "adaln-zero is estimated from adaln, by cost",
+        "cross-attention is estimated from adaln, by cost",
+    ]
+    for plan, row in zip(plans, rows, strict=True):
+        ratio = plan.cost.gmacs / plans[0].cost.gmacs
+        assert row["seconds_per_step"] == pytest.approx(0.5 * ratio)

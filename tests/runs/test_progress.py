@@ -122,6 +122,15 @@ def test_skipped_updates_are_part_of_the_sentence(make_plan):
     assert text.endswith("5 of 6 updates were skipped: loss or gradient were not finite.")
 
 
+def test_kid_comes_first_where_images_are_few_for_fid():
+    row = {"samples": 2_000, "fid_2k": 12.345, "kid_2k": 0.001234, "features": "digits"}
+    assert describe(row, 180) == "FID-2K 12.35"
+    assert describe(row | {"features": "inception"}) == "KID-2K 0.00123, FID-2K 12.35"
+    many = {**row, "samples": 10_000, "fid_10k": 12.345, "kid_10k": 0.1, "features": "inception"}
+    assert describe(many) == describe(many, 50_000) == "FID-10K 12.35"
+    assert describe(many, 180) == "KID-10K 0.1, FID-10K 12.35"
+
+
 @pytest.mark.parametrize("quiet", [True, False])
 def test_a_warning_is_printed_on_stderr_even_if_quiet(capsys, quiet):
     with reporter(1, quiet=quiet) as progress:

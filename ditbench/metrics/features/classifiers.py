@@ -128,7 +128,7 @@ class ShippedClassifier(Extractor):
             wanted, given = (f"{H}x{W}x{C}" for C, H, W in (cls.shape, shape))
             raise DitbenchError(
                 f"{cls.name} features need {wanted} images, got {given}",
-                "use features for images of any size: --set metrics.features=inception",
+                "use general features: --features auto",
             )
 
     def extract(self, images: Tensor) -> Features:

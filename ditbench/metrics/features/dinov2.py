@@ -7,6 +7,7 @@ cache of torch.hub, and the weights are in the file that torch.hub would put bes
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from pathlib import Path
 from typing import ClassVar
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ditbench.errors import DitbenchError
+from ditbench.metrics.features.downloads import cached, command
 from ditbench.metrics.features.extractors import Features
 from ditbench.metrics.features.photographs import PhotographExtractor, resized
 
@@ -46,7 +48,7 @@ class DinoV2(PhotographExtractor):
     @classmethod
     def weights_file(cls) -> Path:
         """The file in torch's hub cache, under its published name."""
-        return Path(torch.hub.get_dir()) / "checkpoints" / f"{cls.architecture}_pretrain.pth"
+        return cached(f"{cls.architecture}_pretrain.pth")
 
     @classmethod
     def files(cls) -> tuple[Path, ...]:
@@ -55,11 +57,10 @@ class DinoV2(PhotographExtractor):
 
     @classmethod
     def weights_hint(cls) -> str:
-        """What to download, and where to put it."""
+        """The command that downloads both."""
         url = f"{URL}/{cls.architecture}/{cls.weights_file().name}"
-        return (
-            f"git clone {REPOSITORY} {cls.checkout()}, and download {url} to {cls.weights_file()}"
-        )
+        code = f"git clone {REPOSITORY} {shlex.quote(str(cls.checkout()))}"
+        return f"{code} && {command(url, cls.weights_file())}"
 
     def build(self, state: dict[str, Tensor]) -> nn.Module:
         """The network of the checkout with these weights."""

@@ -30,6 +30,7 @@ class EfficientNetLite0(PhotographExtractor):
     name = "efficientnet-lite0"
     title = "EfficientNet-Lite0"
     num_features = 1280
+    cpu_batch = BATCH
     network = "EfficientNet-Lite0 (efficientnet_lite_pytorch), pooled features"
     resize = f"{SIDE}x{SIDE}, bicubic, antialias=True"
 

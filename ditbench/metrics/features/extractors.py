@@ -50,6 +50,11 @@ class Extractor(nn.Module, ABC):
         """Where the weights are expected by default; the file may be missing."""
 
     @classmethod
+    def find_weights(cls) -> Path:
+        """The default file of weights; some extractors download it if it is missing."""
+        return cls.weights_file()
+
+    @classmethod
     def files(cls) -> tuple[Path, ...]:
         """Every file that it needs, the weights included; they may be missing."""
         return (cls.weights_file(),)

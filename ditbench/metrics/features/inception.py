@@ -7,8 +7,6 @@ The FID of torchmetrics antialiases by default since version 1.8, which gives ot
 from __future__ import annotations
 
 import io
-import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +15,12 @@ from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 from torchmetrics.image.fid import NoTrainInceptionV3
 
-from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.metrics.features.downloads import cached, command, fetch
 from ditbench.metrics.features.extractors import Features
 from ditbench.metrics.features.photographs import PhotographExtractor
+
+# The same file under the name that pytorch-fid gives it: it ends in the same digits of the SHA-256.
+COPY = "pt_inception-2015-12-05-6726825d.pth"
 
 
 class InceptionV3(PhotographExtractor):
@@ -45,29 +46,21 @@ class InceptionV3(PhotographExtractor):
     def find_weights(cls) -> Path:
         """The file in torch's hub cache, downloaded (91 MiB) if it is missing."""
         path = cls.weights_file()
-        if path.is_file():
-            return path
-        # PyTorch's convention: the file name ends in the beginning of the SHA-256.
-        sha = re.search(r"-([0-9a-f]{8,})\.pth$", path.name)
-        prefix = sha.group(1) if sha else None
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), prefix, sys.stderr.isatty())
-        except (OSError, RuntimeError) as error:  # no network, or a wrong hash
-            what = f"no Inception-v3 weights: cannot download {URL_INCEPTION_V3} ({error})"
-            raise DitbenchError(what, cls.weights_hint(), EXIT_FAILED) from error
+        if not path.is_file():
+            fetch(URL_INCEPTION_V3, path, "Inception-v3", cls.weights_hint())
         return path
 
     @classmethod
     def weights_file(cls) -> Path:
-        """The file in torch's hub cache, where torch-fidelity expects it."""
-        return Path(torch.hub.get_dir()) / "checkpoints" / Path(URL_INCEPTION_V3).name
+        """The file in torch's hub cache: that of torch-fidelity, or pytorch-fid's copy of it."""
+        path, copy = cached(URL_INCEPTION_V3), cached(COPY)
+        return copy if copy.is_file() and not path.is_file() else path
 
     @classmethod
     def weights_hint(cls) -> str:
-        """The file to download, and where to put it."""
+        """The command that downloads the file, or what to do with a copy."""
         return (
-            f"download {URL_INCEPTION_V3} to {cls.weights_file()}, "
+            f"{command(URL_INCEPTION_V3, cls.weights_file())}, "
             "or name the file: --set metrics.inception_weights=PATH"
         )
 

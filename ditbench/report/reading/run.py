@@ -62,8 +62,7 @@ def read_run(run: RunDirectory) -> list[Row]:
 def _read_run(run: RunDirectory) -> list[Row]:
     if not run.is_complete():
         raise DitbenchError(f"incomplete: no {run.result.name}")
-    for path in (run.result, *run.recorded, run.strategy):
-        check_file(path)
+    check_files(run)
     result = run.read_result()
     run.check_recorded(result)
     config = read_toml(run.config)
@@ -90,6 +89,7 @@ def _read_run(run: RunDirectory) -> list[Row]:
         **read_spike(run.train),
         **_of_environment(run, result["device"]),
         "metrics": json.dumps([metric.model_dump() for metric in metrics]),
+        "real_images": _real_images(result),
     }
     for name in ("preset", "block", "seed"):
         if name in config and config[name] != facts[name]:
@@ -121,6 +121,12 @@ def _facts(path: Path, values: Row, file: str | None = None) -> Row:
     return row
 
 
+def check_files(run: RunDirectory) -> None:
+    """Refuse a run with a file that would block a reader, or fill the memory."""
+    for path in (run.result, *run.recorded, run.strategy):
+        check_file(path)
+
+
 def check_file(path: Path) -> None:
     """Refuse a file that would block (a pipe) or fill the memory (a device)."""
     if path.is_file():
@@ -138,6 +144,13 @@ def read_metrics(result: Row, file: str) -> Sequence[MetricFacts]:
     if "fid" not in names or len(set(names)) < len(names) or BY_NAME.keys() & set(names):
         raise DitbenchError(f"{file}: metrics lacks fid, or a name in it is taken")
     return metrics
+
+
+def _real_images(result: Row) -> float:
+    """The number of real images that samples were compared with; NaN if it is not recorded."""
+    scoring = result.get("scoring")
+    number = scoring.get("real_images") if isinstance(scoring, dict) else None
+    return float(number) if type(number) is int and 0 < number < 2**53 else math.nan
 
 
 def write_recipe(recipe: Row, metrics: Sequence[MetricFacts]) -> str:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ditbench.errors import DitbenchError, unknown_name
+from ditbench.few import few_in_group
 from ditbench.report import remark_words, verdict_words, words
+from ditbench.report.amounts import writer
 from ditbench.report.facts import ALIKE, INFERRED, in_order
 from ditbench.report.reading import groups
 from ditbench.report.reading.metrics import MetricFacts
@@ -41,7 +43,8 @@ class Comparison:
     """The comparison of a group of comparable runs.
 
     Attributes:
-        table: one row per block, ascending in geometric mean FID; docs/api.md has its columns.
+        table: one row per block, ascending in the mean of the metric that decides (of FID, the
+            geometric one); docs/api.md has its columns.
         baseline: the block that differences and ratios refer to.
         group: the facts that all runs share: key to value.
         sentence: the conclusion, in words.
@@ -50,6 +53,8 @@ class Comparison:
         forced: the keys in which the runs differ, if one ranking was forced.
         apart: what distinguishes this group from the others of several: key to value.
         metrics: the metrics that the table has means of.
+        decided_by: the metric of the verdict and of the order of the table: `fid`, or `kid` where
+            images are few.
         planning: what to plan further seeds from; None if forced, or if no two seeds are shared.
     """
 
@@ -63,6 +68,7 @@ class Comparison:
     apart: dict[str, Any] = field(default_factory=dict)
     metrics: tuple[MetricFacts, ...] = ()
     planning: Planning | None = None
+    decided_by: str = "fid"
 
     @property
     def advice(self) -> str:
@@ -132,13 +138,16 @@ def compare(
     plan = plan_of(final)
     metrics = metrics_of(final["metrics"])
     table = _means(df, metrics, target_fid).loc[blocks]
-    scale = fitting_scale(fids, "log")
-    centres = means(fids, scale)
-    table["fid_geometric"] = centres if scale == "log" else math.nan
+    geometric = fitting_scale(fids, "log") == "log"
+    table["fid_geometric"] = means(fids, "log") if geometric else math.nan
     table = table.assign(**_beside(blocks, fids, baseline, plan))
-    # The order of the verdict.
-    table = table.iloc[np.lexsort((np.array(blocks), centres))].rename_axis("block").reset_index()
     group = groups.shared(final)
+    few = "" if unlike else few_in_group(group, final["real_images"].min())
+    decisive, values = _decisive(final, blocks, metrics, few=bool(few))
+    table[f"{decisive.name}_std"] = final.groupby("block")[decisive.name].std()
+    # The order of the verdict.
+    centres = means(values, fitting_scale(values, decisive.scale))
+    table = table.iloc[np.lexsort((np.array(blocks), centres))].rename_axis("block").reset_index()
     verdict = further = None
     if unlike:
         table[list(INFERRED)] = math.nan  # an interval around 1 would be a verdict, too
@@ -146,11 +155,16 @@ def compare(
     else:
         spiked = by_seed(final.assign(spiked=final["loss_spike"].notna()), blocks, "spiked") == 1
         rule = partial(decide, blocks, plan=plan, spiked=spiked)
-        verdict = rule(fids)
-        further = _planning(verdict, final, blocks, fids)
+        verdict = rule(values, scale=decisive.scale)
+        further = _planning(verdict, final, blocks, values)
         by_metric = _by_metric(df, blocks, metrics)
         sentences = [
-            verdict_words.verdict_sentence(verdict, words.fid_title(group)),
+            verdict_words.verdict_sentence(
+                verdict,
+                words.metric_title(decisive.title, group.get("features"), group.get("samples")),
+                writer(decisive.format),
+            ),
+            few,
             remark_words.other_winners(other_winners(by_metric, rule, verdict.leader)),
             remark_words.unequal_sizes(verdict.leader, unequal_sizes(final, verdict)),
             *remarks(final, group),
@@ -159,6 +173,7 @@ def compare(
     return Comparison(
         table, baseline, group, " ".join(filter(None, sentences)), verdict,
         target_fid=target_fid, forced=unlike, metrics=tuple(metrics), planning=further,
+        decided_by=decisive.name,
     )  # fmt: skip
 
 
@@ -216,6 +231,16 @@ def by_seed(final: pd.DataFrame, blocks: list[str], column: str) -> Values:
         )
     values = final.pivot(index="block", columns="seed", values=column).loc[blocks]
     return values.to_numpy(dtype=np.float64)
+
+
+def _decisive(
+    final: pd.DataFrame, blocks: list[str], metrics: list[MetricFacts], *, few: bool
+) -> tuple[MetricFacts, Values]:
+    """The metric that decides, and its (B, S) final values: FID, or KID where images are few."""
+    by_name = {metric.name: metric for metric in metrics}
+    if few and "kid" in by_name and final["kid"].notna().all():
+        return by_name["kid"], by_seed(final, blocks, "kid")
+    return by_name["fid"], by_seed(final, blocks, "fid")
 
 
 def _by_metric(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from ditbench.report.amounts import decimals, duration, significant, suffix, writer
+from ditbench.report.amounts import decimals, duration, significant, writer
 from ditbench.report.facts import ALIKE, BY_NAME
 from ditbench.report.verdict_words import effect_in_words, percent
+from ditbench.report.words import metric_title
 
 if TYPE_CHECKING:
     from ditbench.report.reading.metrics import MetricFacts
@@ -96,7 +98,10 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
     table = comparison.table
     fid = next(metric for metric in comparison.metrics if metric.name == "fid")
     others = [metric for metric in comparison.metrics if metric is not fid]
-    samples = comparison.group.get("samples")
+    decisive = [metric for metric in others if metric.name == comparison.decided_by]
+    others = [metric for metric in others if metric not in decisive]
+    samples, features = (comparison.group.get(key) for key in ("samples", "features"))
+    column = partial(metric_column, samples=samples, features=features)
     has_curve = not comparison.group.get("evaluation")
     several = bool(table["fid_low"].notna().any())
     tested = bool(table["p_bonferroni"].notna().any())
@@ -110,12 +115,14 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
         fact_column("gmacs"),
         fact_column("steps") if table["steps"].nunique() > 1 else Column("steps", None),
         *_hidden("train_flops", "train_seconds"),
-        metric_column(fid, samples, spread="fid_std"),
+        *(column(each, spread=f"{each.name}_std") for each in decisive),
+        *_hidden(*(f"{each.name}_std" for each in decisive)),
+        column(fid, spread="fid_std"),
         *_hidden("fid_std", "fid_geometric"),
         Column("fid_low", "95% interval" if several else None, decimals(2), until="fid_high"),
         *_hidden("fid_high"),
         Column("fid_area", "FID area ↓" if has_curve else None, decimals(1), "low"),
-        *(metric_column(metric, samples) for metric in others),
+        *map(column, others),
         fact_column("steps_per_second"),
         fact_column("peak_memory_bytes"),
         *_hidden("loss_spikes"),
@@ -126,7 +133,7 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
         *_hidden("fid_ratio_high", "p_value"),
         Column("p_bonferroni", "p (Bonferroni)" if tested else None, _p_value),
         *_hidden("equivalent"),
-        *_hidden("baseline", "winner", "forced"),
+        *_hidden("baseline", "winner", "decided_by", "forced"),
         *_hidden(*(key for key in ALIKE if key != "model"), "schema"),
     )
 
@@ -137,6 +144,7 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
     common = {
         "baseline": comparison.baseline,
         "forced": ", ".join(comparison.forced) or None,
+        "decided_by": comparison.decided_by,
         "target_fid": comparison.target_fid,
         **{key: comparison.group.get(key) for key in (*ALIKE, "schema")},
     }
@@ -144,12 +152,18 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
     return [{**common, **row, "winner": row["block"] == winner} for row in rows]
 
 
-def metric_column(metric: MetricFacts, samples: int | None, spread: str | None = None) -> Column:
-    """The column of a metric of so many samples; None if rows differ in their number."""
-    number = f"-{suffix(samples)}" if samples is not None and metric.depends_on_samples else ""
+def metric_column(
+    metric: MetricFacts,
+    samples: int | None,
+    features: str | None = None,
+    spread: str | None = None,
+) -> Column:
+    """The column of a metric of so many samples, in features; None if rows differ in them."""
+    number = samples if metric.depends_on_samples else None
     unit = f" ({metric.unit})" if metric.unit else ""
     lower = metric.direction == "lower"
-    header = f"{metric.title}{number}{unit} {'↓' if lower else '↑'}"
+    title = metric_title(metric.title, features, number)
+    header = f"{title}{unit} {'↓' if lower else '↑'}"
     best: Literal["low", "high"] = "low" if lower else "high"
     return Column(metric.name, header, writer(metric.format), best, spread)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -43,8 +44,8 @@ def rescored_columns(
     rows: Sequence[Mapping[str, Any]], metrics: Sequence[MetricFacts]
 ) -> tuple[Column, ...]:
     """The columns of such rows. People see guidance, draws and metrics; programs see all."""
-    counts = {row["samples"] for row in rows}
-    samples = counts.pop() if len(counts) == 1 else None
+    samples, features = (_common(rows, key) for key in ("samples", "features"))
+    column = partial(metric_column, samples=samples, features=features)
     fid = next(metric for metric in metrics if metric.name == "fid")
     several = any(row["draws"] > 1 for row in rows)
     return (
@@ -52,11 +53,17 @@ def rescored_columns(
         Column("cfg_scale", "Guidance", "{:g}".format),
         *(Column(name, None) for name in (*SETTING[1:], "step")),
         Column("draws", "Draws" if several else None, "{:d}".format),
-        metric_column(fid, samples, spread="fid_std"),
+        column(fid, spread="fid_std"),
         Column("fid_std", None),
-        *(metric_column(metric, samples) for metric in metrics if metric is not fid),
+        *(column(metric) for metric in metrics if metric is not fid),
         Column("path", None),
     )
+
+
+def _common(rows: Sequence[Mapping[str, Any]], key: str) -> Any:
+    """The value that all rows have; None if they differ."""
+    first, *others = dict.fromkeys(row[key] for row in rows)
+    return None if others else first
 
 
 def sentence(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -70,7 +70,7 @@ def test_other_shapes_are_refused(shipped, shape):
     given = f"{shape[1]}x{shape[2]}x{shape[0]}"
     wanted = {"digits": "8x8x1", "cifar10": "32x32x3"}[shipped.name]
     assert caught.value.message == f"{shipped.name} features need {wanted} images, got {given}"
-    assert "--set metrics.features=inception" in caught.value.hint
+    assert "--features auto" in caught.value.hint
     assert caught.value.exit_code == EXIT_USAGE
 
 

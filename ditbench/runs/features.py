@@ -1,0 +1,50 @@
+"""The features of a run that asks for `auto`."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ditbench.config import read_toml
+from ditbench.errors import DitbenchError
+from ditbench.metrics import AUTO, GENERAL, at_hand
+from ditbench.rundir import TUNING
+
+if TYPE_CHECKING:
+    from ditbench.config import RunConfig
+
+
+def choose_features(config: RunConfig, out: Path | None = None) -> tuple[str, str]:
+    """The name of a run's features, and why these, in words; empty if the configuration has it.
+
+    `auto` stands for those of the earliest run of the same data set and preset in `out`: weights
+    that arrive later must not turn the same command into other runs. Without such a run, it is
+    what this machine has. The features are part of what identifies a run, because scores in other
+    features are other numbers; so the name is recorded, never `auto`.
+
+    Raises:
+        DitbenchError: no features are at hand.
+    """
+    if config.metrics.features != AUTO:
+        return config.metrics.features, ""
+    if out is not None and (name := _features_before(config, out)):
+        return name, f"as in earlier runs in {out / config.preset}"
+    return at_hand(config.data.name, config.metrics.inception_weights)
+
+
+def _features_before(config: RunConfig, out: Path) -> str | None:
+    places = (out / config.preset, out / TUNING / config.preset)
+    files = [file for place in places for file in place.glob("*/*/config.toml")]
+    for file in sorted(files, key=lambda file: (file.stat().st_mtime, file)):
+        with suppress(DitbenchError):  # a damaged file is reported where that run is read
+            table: dict[str, Any] = read_toml(file)
+            name = _get(table, "metrics", "features")
+            if _get(table, "data", "name") == config.data.name and name in GENERAL:
+                return str(name)
+    return None
+
+
+def _get(table: dict[str, Any], section: str, key: str) -> Any:
+    found = table.get(section)
+    return found.get(key) if isinstance(found, dict) else None
