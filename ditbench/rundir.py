@@ -43,6 +43,8 @@ PLANNED_SEEDS = "planned_seeds"
 SHARED_CPU = "shared_cpu_workers"
 # The key in env.json for the number of processes that trained a run together.
 WORLD_SIZE = "world_size"
+# And for the step from which it is that number.
+WORLD_SIZE_CHANGED = "world_size_changed_at_step"
 # The directory of the sweeps of `ditbench tune`, below a directory of results.
 TUNING = "tune"
 EVALS = "evals"

@@ -10,7 +10,7 @@ from ditbench.data import recorded
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.plugins.lookup import external_block, package_of
-from ditbench.rundir import SHARED_CPU, WORLD_SIZE, RunDirectory
+from ditbench.rundir import SHARED_CPU, WORLD_SIZE, WORLD_SIZE_CHANGED, RunDirectory
 from ditbench.runs import begun, environment, parent
 from ditbench.runs.evaluate import metrics_asked
 from ditbench.training.checkpoint import resume
@@ -64,7 +64,7 @@ def _open(run: Plan, trainer: Trainer, scorer: Scorer, reporter: Reporter) -> No
             f"{directory.path} resumes with {run.world.size} processes; it was begun with "
             f"{facts.get(WORLD_SIZE, 1)}: its times are those of both"
         )
-        facts |= {WORLD_SIZE: run.world.size, "world_size_changed_at_step": trainer.step}
+        facts |= {WORLD_SIZE: run.world.size, WORLD_SIZE_CHANGED: trainer.step}
     facts.setdefault(begun.RECORD, scorer.versions)
     if facts != before or not directory.is_described():
         directory.describe(*_description(run, facts))

@@ -23,7 +23,14 @@ from ditbench.report.reading.spikes import read_spike
 from ditbench.report.reading.values import Row, flatten, read_value, show
 from ditbench.report.words import PUBLISHED
 from ditbench.rows import parse_cell
-from ditbench.rundir import PLANNED_SEEDS, SHARED_CPU, RunDirectory, metric_suffix
+from ditbench.rundir import (
+    PLANNED_SEEDS,
+    SHARED_CPU,
+    WORLD_SIZE,
+    WORLD_SIZE_CHANGED,
+    RunDirectory,
+    metric_suffix,
+)
 
 # A larger file is not one of ours. The time to parse TOML can grow with the square of its size.
 MAX_BYTES = 64 * 2**20
@@ -194,12 +201,20 @@ def _of_environment(run: RunDirectory, device: str) -> Row:
     workers = facts.get(SHARED_CPU)
     return {
         SHARED_CPU: workers if type(workers) is int and 0 < workers < 2**31 else 1,
-        "device": _processor(facts) if device == "cpu" else one_line(device, _MAX_DEVICE),
+        "device": _devices(facts, device),
         "backend": _text(facts.get("backend")),
         "ditbench_version": _text(facts.get("ditbench")),
         "torch_version": _text(packages.get("torch")) if isinstance(packages, dict) else "",
         PLANNED_SEEDS: float(planned) if type(planned) is int and 0 < planned < 2**31 else math.nan,
     }
+
+
+def _devices(facts: Row, device: str) -> str:
+    """`2 x NVIDIA H200`: several GPUs are another device, and so is a change of their number."""
+    name = _processor(facts) if device == "cpu" else one_line(device, _MAX_DEVICE)
+    number, changed = facts.get(WORLD_SIZE), facts.get(WORLD_SIZE_CHANGED)
+    several = f"{number} x " if type(number) is int and number > 1 else ""
+    return several + name + (f" from step {changed}" if type(changed) is int else "")
 
 
 def _processor(facts: Row) -> str:
