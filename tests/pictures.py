@@ -55,3 +55,42 @@ def write_zip(path, files):
     """Write files as a zip."""
     path.write_bytes(packed(files))
     return path
+
+
+def nasty(root, count=120):
+    """A folder as people have them: `train/` and `val/`, and every kind of picture and file.
+
+    `count` pictures to train on in the classes `class 2` and `class 10`; one cannot be read.
+    """
+    draws = np.random.default_rng(0)
+
+    def pixels(*channels):
+        height, width = draws.integers(30, 301, 2)
+        return draws.integers(0, 256, (height, width, *channels), np.uint8)
+
+    turned = Image.Exif()
+    turned[0x0112] = 6  # shown after a quarter turn to the right
+    rgb, grey_ = pixels(3), pixels()
+    frames = [Image.fromarray(grey_), Image.fromarray(255 - grey_)]
+    moving = io.BytesIO()
+    frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])
+    odd = {
+        "rgba.png": encode(pixels(4)),
+        "exif.jpg": encode(rgb, "JPEG", exif=turned),
+        "grey.png": encode(grey_),
+        "cmyk.jpg": encode(rgb, "JPEG", "CMYK"),
+        "palette.png": encode(rgb, mode="P"),
+        "la.png": encode(pixels(4), mode="LA"),
+        "16.png": encode(pixels().astype(np.uint16) * 257),
+        "1.png": encode(rgb, mode="1"),
+        "moving.gif": moving.getvalue(),
+        "small.png": encode(pixels(3)[:1, :1]),
+        "a\nb.png": encode(rgb),
+        "broken.png": encode(rgb)[:-200],
+        "caption.txt": b"a picture",
+    }
+    plain = {f"{n:03}.png": encode(pixels(3)) for n in range(count - len(odd) + 2)}
+    files = {f"train/class 2/{name}": data for name, data in odd.items()}
+    files |= {f"train/class 10/{name}": data for name, data in plain.items()}
+    files |= {f"val/class {2 + 8 * (n % 2)}/{n}.png": encode(pixels(3)) for n in range(8)}
+    return write_folder(root, files | {"README.md": b"pictures"})

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 # Wide enough for any table: a pipe does not wrap lines.
 PIPE_WIDTH = 1000
 # The labels of a line on stderr, and their colours on a terminal.
-LABELS = {"error": "red", "failed": "red", "warning": "yellow", "skipped": "yellow", "help": "cyan"}
+LABELS = {
+    **dict.fromkeys(("error", "failed"), "red"),
+    **dict.fromkeys(("warning", "skipped"), "yellow"),
+    **dict.fromkeys(("help", "pictures"), "cyan"),
+}
 
 
 def note(label: str, text: str) -> None:

@@ -54,16 +54,15 @@ _FORECAST = (
 )
 
 
-def check_out(out: Path, config: RunConfig) -> None:
+def check_out(out: Path, images: Path | None) -> None:
     """Refuse a place for runs where their files would be read as images, or cannot be read back."""
     from ditbench.data.io.files import contains
 
     check_utf8(out)
-    data = config.data
-    if data.name == "folder" and data.path is not None and contains(data.path, out):
+    if images is not None and contains(images, out):
         raise DitbenchError(
-            f"the runs would go into {out}, inside of the images' folder {data.path}",
-            f"choose a place outside of it: --out {data.path.parent / (out.name or 'results')}",
+            f"the runs would go into {out}, inside of the images' folder {images}",
+            f"choose a place outside of it: --out {images.parent / (out.name or 'results')}",
         )
 
 
@@ -79,12 +78,15 @@ def with_features(config: RunConfig, out: Path, say: Callable[[str], None]) -> R
 
 
 def remark_on_scores(plans: Sequence[Plan]) -> None:
-    """Print what label accuracy makes of the names of classes, and whether images are few for FID.
+    """Print what was done to pictures, what label accuracy makes of classes, and if images are few.
 
     Runs that were begun keep the metrics that they began with.
     """
     from ditbench.metrics import class_remark
 
+    for dataset in {plan.dataset for plan in plans if plan.world.first}:
+        if dataset.notes:
+            note("pictures", one_line(", ".join(dataset.notes)))
     new = [plan for plan in plans if plan.world.first and not plan.directory.checkpoints]
     remarks = [class_remark(plan.config.metrics.features, plan.dataset) for plan in new]
     for plan in plans:

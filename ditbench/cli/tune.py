@@ -22,7 +22,6 @@ from ditbench.cli.output import emit, load_sweeps, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rates, takes
 from ditbench.cli.training import (
     at_a_time,
-    check_out,
     executing,
     print_forecast,
     remark_on_scores,
@@ -76,9 +75,8 @@ def tune(
     chosen = format_of(output, "json" if as_json else format)
     blocks, rates = parse_blocks(block), parse_rates(lr)
     seed_list = parse_seeds(seeds, FIRST_SEED)
-    base, device = options.place(options.configure())
-    check_out(out, base)
     say = progress(quiet=quiet)
+    base, device = options.place(options.configure(say=say, out=out))
     base = with_features(base, out, say)
 
     from ditbench.report.tuning import Budget, task_of, tuning_columns, tuning_row

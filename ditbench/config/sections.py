@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from ditbench.data.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError
 from ditbench.files import check_utf8
 from ditbench.models.sizes import ModelSize
@@ -74,6 +76,22 @@ class DataConfig(Section):
     # Filled in when the data are read, because a path does not identify its contents.
     digest: str = "auto"
     horizontal_flip: bool = False
+    # How pictures of any size and mode are read. The digest covers the pixels that result.
+    image_size: Annotated[
+        int | None, Field(gt=0, le=4_096), Mark.NOT_IDENTITY, Mark.ADDED_LATER
+    ] = None
+    background: Annotated[str, Mark.NOT_IDENTITY, Mark.ADDED_LATER] = DEFAULTS.background
+    random_crop: Annotated[bool, Mark.NOT_IDENTITY, Mark.ADDED_LATER] = DEFAULTS.random_crop
+    max_unreadable: Annotated[float, Field(ge=0, le=1), Mark.NOT_IDENTITY, Mark.ADDED_LATER] = (
+        DEFAULTS.max_unreadable
+    )
+    label_column: Annotated[str | None, Mark.NOT_IDENTITY, Mark.ADDED_LATER] = None
+
+    @property
+    def settings(self) -> Settings:
+        """How pictures are read."""
+        names = (field.name for field in fields(Settings))
+        return Settings(**{name: getattr(self, name) for name in names})
 
 
 class ModelConfig(Section):
@@ -89,7 +107,7 @@ class ModelConfig(Section):
     num_heads: Annotated[int, Field(gt=0)] = 4
     patch_size: Annotated[int, Field(gt=0)] = 2
     mlp_ratio: Annotated[float, Field(gt=0, le=64)] = 4.0
-    class_dropout_prob: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    class_dropout_prob: Annotated[float, Field(ge=0, lt=1)] = 0.1
     qk_norm: Annotated[bool, Mark.ADDED_LATER] = False
     norm: Annotated[Literal["layer", "rms"], Mark.ADDED_LATER] = "layer"
     registers: Annotated[int, Field(ge=0, le=65_536), Mark.ADDED_LATER] = 0

@@ -6,11 +6,13 @@ and a line in `SOURCES`. Torch is imported when a data set is loaded: names are 
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ditbench.data.io.files import shown
+from ditbench.data.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError, unknown_name
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ SOURCES = {  # name -> module of this package, function, and whether it takes a 
     "digits": ("digits", "load_digits", "none"),
     "cifar10": ("published", "load_cifar10", "optional"),
     "fashion-mnist": ("published", "load_fashion_mnist", "optional"),
-    "folder": ("folder", "load_folder", "required"),
+    "folder": ("prepared", "prepared", "required"),
     "npz": ("npz", "load_npz", "required"),
 }
 
@@ -30,23 +32,48 @@ def loader_of(path: Path) -> str:
     return "npz" if path.suffix.lower() == ".npz" else "folder"
 
 
-def load_dataset(name: str, path: Path | None = None) -> ImageDataset:
-    """Load a data set by name.
+def find_source(text: Path) -> tuple[str, Path | None]:
+    """The data set and path that a text stands for: a path, or the name of a data set.
 
-    `path` is the folder or zip of `folder`, or the file of `npz`; for `cifar10` and `fashion-mnist`
-    the folder with their files, by default in the cache; None for `digits`.
+    What exists is a path. What does not is a name if it is one, of torchvision's, too.
+    """
+    name = str(text)
+    if len(text.parts) != 1 or text.suffix or os.path.exists(text):  # noqa: PTH110 (see must_exist)
+        return loader_of(text), text
+    if name in SOURCES and SOURCES[name][2] != "required":
+        return name, None
+    return (name, None) if _by_name().find(name) else (loader_of(text), text)
+
+
+def is_known(name: str) -> bool:
+    """Whether there is a data set of this name."""
+    return name in SOURCES or _by_name().find(name) is not None
+
+
+def load_dataset(
+    name: str, path: Path | None = None, settings: Settings = DEFAULTS
+) -> ImageDataset:
+    """Load a data set by name: one of `SOURCES`, or of torchvision's.
+
+    `path` is the folder or zip of `folder`, or the file of `npz`; for published data sets the
+    folder with their files, by default in the cache; None for `digits`. `settings` say how
+    pictures are read; `image_size` also resizes images that are in memory.
 
     Raises:
         DitbenchError: `name` is unknown (the hint suggests the nearest one); a path is missing or
             not accepted; or the data cannot be loaded.
     """
     if name not in SOURCES:
-        raise unknown_name("data set", name, SOURCES)
+        by_name = _by_name()
+        if by_name.find(name) is None:
+            raise unknown_name("data set", name, SOURCES)
+        found: ImageDataset = by_name.load_by_name(name, path, settings)
+        return found
     module, function, takes_path = SOURCES[name]
     if path is None and takes_path == "required":
         raise DitbenchError(
             f"data set '{name}' needs a path",
-            "pass a folder or zip of class folders of images, or an .npz: --data PATH",
+            "pass a folder or zip of pictures, or an .npz: --data PATH",
         )
     if path is not None and takes_path == "none":
         raise DitbenchError(
@@ -54,5 +81,18 @@ def load_dataset(name: str, path: Path | None = None) -> ImageDataset:
             "for images of your own: --data PATH, or --set data.name=folder with data.path",
         )
     load = getattr(import_module(f"{__name__}.{module}"), function)
+    if name == "folder":
+        prepared: ImageDataset = load(path, settings)
+        return prepared
     dataset: ImageDataset = load() if path is None else load(path)
-    return dataset
+    if settings.image_size is None:
+        return dataset
+    resized: ImageDataset = import_module(f"{__name__}.resized").resized(
+        dataset, settings.image_size
+    )
+    return resized
+
+
+def _by_name() -> Any:
+    """The module of torchvision's data sets, which takes seconds to import."""
+    return import_module(f"{__name__}.by_name")

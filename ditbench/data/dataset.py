@@ -31,8 +31,10 @@ class ImageDataset:
     images: Tensor  # (N, C, H, W) uint8
     labels: Tensor  # (N,) int64, each in [0, len(class_names))
     class_names: tuple[str, ...]  # one name per class; a class may have no images
-    # Loads images that are not trained on, of the same shape and classes. They are not in `digest`.
+    # Loads images that are not trained on, of the same shape. They are not in `digest`.
     load_held_out: Callable[[], ImageDataset] | None = None
+    notes: tuple[str, ...] = ()  # what was converted or left out: `312 CMYK made RGB`
+    problems: tuple[str, ...] = ()  # the pictures that were skipped, each with the reason
     # The file that `images` is the tensor of, if they are not in memory.
     file: MappedFile | None = None
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -41,7 +42,7 @@ class _Published:
         Raises:
             DitbenchError: exit code 1, if the files cannot be downloaded or are damaged.
         """
-        root = self._root(path)
+        root = find_root(self.name, self.title, path)
         if not self._exists(root):
             self._download(root)
         held_out = partial(self._read, root, train=False)
@@ -66,26 +67,10 @@ class _Published:
             return ImageDataset(self.name, images, labels, tuple(found.classes))
         except Exception as error:  # a damaged file raises anything
             raise DitbenchError(
-                f"{self.title} in {shown(root / self.folder)} is damaged: {_reason(error)}",
+                f"{self.title} in {shown(root / self.folder)} is damaged: {reason(error)}",
                 "move that folder away: the next run unpacks or downloads it again",
                 EXIT_FAILED,
             ) from error
-
-    def _root(self, path: Path | None) -> Path:
-        if path is not None and path.is_file():
-            raise DitbenchError(
-                f"{shown(path)} is a file, but '{self.name}' is read from a folder",
-                f"to train on the images in the file: --data {shown(path)}",
-            )
-        if path is not None:
-            return path
-        if (cache := cache_directory()) is None:
-            raise DitbenchError(
-                f"there is no home directory to store {self.title} in",
-                "name a folder: set DITBENCH_CACHE, or --set data.path=DIR",
-                EXIT_FAILED,
-            )
-        return cache / "data"
 
     def _exists(self, root: Path) -> bool:
         """Whether all files exist; their content is not checked."""
@@ -98,23 +83,54 @@ class _Published:
 
     def _download(self, root: Path) -> None:
         """Download and unpack; an archive that is already there is only unpacked."""
-        before = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(TIMEOUT)  # torchvision sets none
         try:
-            with redirect_stdout(sys.stderr):
+            with downloading():
                 self._kind(root, download=True)
         except Exception as error:  # networks and servers raise anything
             raise DitbenchError(
-                f"cannot download {self.title} to {shown(root)}: {_reason(error)}",
+                f"cannot download {self.title} to {shown(root)}: {reason(error)}",
                 f"put {self.by_hand} from {self.source} into {shown(root)}, or use images of "
                 "your own: --data PATH",
                 EXIT_FAILED,
             ) from error
-        finally:
-            socket.setdefaulttimeout(before)
 
 
-def _reason(error: Exception) -> str:
+def find_root(name: str, title: str, path: Path | None) -> Path:
+    """Where torchvision keeps a data set: `path`, by default `data` in the cache.
+
+    Raises:
+        DitbenchError: the path is a file; exit code 1, there is no cache.
+    """
+    if path is not None and path.is_file():
+        raise DitbenchError(
+            f"{shown(path)} is a file, but '{name}' is read from a folder",
+            f"to train on the images in the file: --data {shown(path)}",
+        )
+    if path is not None:
+        return path
+    if (cache := cache_directory()) is None:
+        raise DitbenchError(
+            f"there is no home directory to store {title} in",
+            "name a folder: set DITBENCH_CACHE, or --set data.path=DIR",
+            EXIT_FAILED,
+        )
+    return cache / "data"
+
+
+@contextmanager
+def downloading() -> Iterator[None]:
+    """What torchvision prints goes to stderr, and no server is waited for without end."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT)  # torchvision sets none
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def reason(error: Exception) -> str:
+    """What torchvision says, as a message shows it."""
     if "download=True" in str(error):  # torchvision's advice is for programmers
         return "the checksum of a file differs from the published one"
     return shown(" ".join((str(error) or type(error).__name__).split()))

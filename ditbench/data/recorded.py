@@ -11,12 +11,21 @@ from ditbench.data.io.files import MAX_SIDE
 from ditbench.errors import DitbenchError
 
 RECORD = "data"  # the key in env.json
+MAX_SKIPPED = 1_000  # pictures that are listed
 
 
 def facts_of(dataset: ImageDataset) -> dict[str, Any]:
-    """The shape (C, H, W) of the images, the names of the classes, and the number of images."""
+    """The shape (C, H, W) of the images, the names of the classes, and the number of images.
+
+    Where pictures were converted or skipped, what was done, and the first of those skipped.
+    """
     shape, classes = list(dataset.images.shape[1:]), list(dataset.class_names)
-    return {"shape": shape, "classes": classes, "images": len(dataset)}
+    facts = {"shape": shape, "classes": classes, "images": len(dataset)}
+    if dataset.notes:
+        facts["notes"] = list(dataset.notes)
+    if dataset.problems:
+        facts["skipped"] = list(dataset.problems[:MAX_SKIPPED])
+    return facts
 
 
 def stand_in(name: str, facts: Any) -> ImageDataset:

@@ -59,7 +59,7 @@ def choose_workers(workers: int | None, runs: int, device: torch.device, gpus: i
     Raises:
         DitbenchError: there are too few GPUs.
     """
-    if launched():  # the processes of all workers
+    if launched():  # torchrun says which processes and GPUs there are
         return Workers([{}], gpus)
     places = _visible(device)
     most = max(1, len(places) // gpus)

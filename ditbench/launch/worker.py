@@ -115,15 +115,17 @@ def _execute_together(
 
 def _part(send: Callable[[Any], None], order: Order, device: str) -> None:
     """What each process of a run does; the first one reports."""
+
+    def emit(*message: Any) -> None:
+        if message[0] == PRINTED or plan.world.first:
+            send(message)
+
+    sys.stdout, sys.stderr = (_stream(emit, is_error=is_error) for is_error in (False, True))
     plan = _plan(order, device)
     plan = replace(plan, world=join(plan.device))
-    stop, reporter = _SharedStop(plan.world), Reporter()
-    if plan.world.first:
-        reporter = _Sent(lambda *message: send(message))
+    stop = _SharedStop(plan.world)
     with suppress(Stopped), stopping(stop):
-        result = execute(plan, reporter, stop)
-        if plan.world.first:
-            send((OUTCOME, result))
+        emit(OUTCOME, execute(plan, _Sent(emit), stop))
 
 
 def _receive(connection: Connection, stop: StopRequest) -> Order | None:

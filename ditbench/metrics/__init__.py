@@ -152,7 +152,7 @@ def at_hand(data_name: str, inception_weights: Path | None = None) -> tuple[str,
 def class_remark(name: str, dataset: ImageDataset) -> str | None:
     """What label accuracy makes of the names of a data set's classes, if it is worth a line."""
     own, kind = extractor_class(name).class_names, extractor_class(name, dataset)
-    if own is None:
+    if own is None or dataset.num_classes == 1:
         return None
     if kind.num_classes is None:
         return (

@@ -113,7 +113,7 @@ def _labels(task: Task, count: int, classes: list[str] | None) -> Tensor:
         chosen = torch.tensor(find_classes(classes, dataset.class_names))
         return chosen[torch.arange(count) % len(chosen)]
     if config.eval.labels == "data":  # the sizes of the classes are not recorded
-        dataset = load_dataset(config.data.name, config.data.path)
+        dataset = load_dataset(config.data.name, config.data.path, config.data.settings)
     return scored_labels(config.eval.labels, count, dataset)
 
 

@@ -135,7 +135,7 @@ def plan_rescoring(
                 raise DitbenchError("incomplete: only complete runs are scored again", hint)
             trained = read_config(directory, trust=trust)
             location = trained.data.path if data is None else data
-            dataset = read(_source(trained, data), location)
+            dataset = read(_source(trained, data), location, trained.data.settings)
             if dataset.digest != trained.data.digest:
                 raise DitbenchError(
                     f"the images of '{dataset.name}' are not those that it was trained on",
@@ -191,7 +191,8 @@ def rescore(
     for job in jobs:  # before any draw
         if job.left:
             reporter.begin(job)
-            _scorer(job.plan, scorers, stop)
+            with training_errors(job.plan):
+                _scorer(job.plan, scorers, stop)
     model: DiT | None = None
     of: Plan | None = None  # the run that the model is of
     for job in jobs:

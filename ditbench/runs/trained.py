@@ -57,7 +57,7 @@ def recorded_images(directory: RunDirectory, config: RunConfig) -> tuple[ImageDa
         facts = read_json(directory.environment)
     if recorded.RECORD in facts:
         return recorded.stand_in(config.data.name, facts[recorded.RECORD]), False
-    dataset = load_dataset(config.data.name, config.data.path)
+    dataset = load_dataset(config.data.name, config.data.path, config.data.settings)
     if config.data.digest in ("auto", dataset.digest):
         return dataset, False
     return replace(dataset, class_names=tuple(map(str, range(dataset.num_classes)))), True

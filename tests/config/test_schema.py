@@ -25,6 +25,11 @@ OTHER = {
     "data.path": "cats",
     "data.digest": "0" * 64,
     "data.horizontal_flip": True,
+    "data.image_size": 64,
+    "data.background": "black",
+    "data.random_crop": True,
+    "data.max_unreadable": 0.5,
+    "data.label_column": "kind",
     "model.hidden_size": 128,
     "model.depth": 5,
     "model.num_heads": 8,
@@ -74,7 +79,8 @@ PARENT = ("parent.fingerprint", "parent.steps", "parent.points")
 OTHER_BUDGETS = ("budget.flops", "budget.seconds")
 LABELS = {"preset", "seed", "data.path", "metrics.inception_weights", "strategy.location",
           "train.backend", "metrics.extra", "metrics.also", "eval.draws",
-          "parent.path"}  # fmt: skip
+          "parent.path", "data.image_size", "data.background", "data.random_crop",
+          "data.max_unreadable", "data.label_column"}  # fmt: skip
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)
 shares = st.floats(0, 1)

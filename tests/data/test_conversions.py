@@ -8,8 +8,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from ditbench.data.io import conversions
-from ditbench.data.io.decode import MODES
 from ditbench.data.npz import load_npz
+from ditbench.data.prepare import MODES
 from ditbench.errors import DitbenchError
 
 PIXELS = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)  # N, H, W: every value

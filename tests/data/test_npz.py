@@ -12,8 +12,8 @@ from hypothesis.extra import numpy as hnp
 from pictures import encode, write_folder
 
 from ditbench.data import load_dataset
-from ditbench.data.folder import load_folder
 from ditbench.data.npz import load_npz
+from ditbench.data.prepared import prepared
 
 SHAPES = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5)).flatmap(
     lambda shape: st.sampled_from([shape, (*shape, 1), (*shape, 3)])
@@ -52,7 +52,7 @@ def test_the_same_images_in_folders_and_in_an_npz_are_one_data_set(tmp_path):
     write_folder(tmp_path / "mine", dict(zip(names, map(encode, images), strict=True)))
     path = tmp_path / "mine.npz"
     np.savez(path, images=images, labels=[0, 0, 1, 2], class_names=["cat", "dog", "eel"])
-    by_npz, by_folder = load_dataset("npz", path), load_folder(tmp_path / "mine")
+    by_npz, by_folder = load_dataset("npz", path), prepared(tmp_path / "mine")
     assert by_npz.digest == by_folder.digest
     assert by_npz.class_names == by_folder.class_names
 

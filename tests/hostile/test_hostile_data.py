@@ -5,6 +5,7 @@ import os
 import socket
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,19 +15,12 @@ from hypothesis import strategies as st
 from pictures import encode, forged_png, write_folder, write_zip
 from PIL import Image
 
-from ditbench.data.folder import load_folder
 from ditbench.data.io import files as limits
 from ditbench.data.io.files import shown
+from ditbench.data.prepared import prepared
 
 GREY = np.arange(64, dtype=np.uint8).reshape(8, 8)
 RGB = np.stack([GREY, GREY + 1, GREY + 2], axis=-1)
-
-
-def moving(kind):
-    frames = [Image.fromarray(GREY + shift) for shift in (0, 60, 120)]
-    buffer = io.BytesIO()
-    frames[0].save(buffer, kind, save_all=True, append_images=frames[1:])
-    return buffer.getvalue()
 
 
 GOOD = {"cat/1.png": encode(GREY), "dog/1.png": encode(GREY + 9)}
@@ -45,18 +39,18 @@ FILES = {
     "a pickle": (b"\x80\x04\x95cos\nsystem\n(S'touch pwned'\ntR.", "is not an image"),
     "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n", "is not an image"),
     "SVG": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not an image"),
-    "a PNG's signature alone": (encode(GREY)[:8], "1.img is "),
-    "a PNG without pixels": (encode(GREY)[:33], "1.img is "),
-    "a PNG cut in its pixels": (encode(GREY)[:45], "1.img is "),
+    "a PNG's signature alone": (encode(GREY)[:8], "1.png is "),
+    "a PNG without pixels": (encode(GREY)[:33], "1.png is "),
+    "a PNG cut in its pixels": (encode(GREY)[:45], "1.png is "),
     "a PNG of half its rows": (forged_png(8, 8, body=b"\0" * 30), "damaged or cut short"),
-    "a PNG of no width": (forged_png(0, 8), "1.img is "),
+    "a PNG of no width": (forged_png(0, 8), "1.png is "),
     "a JPEG cut short": (encode(NOISE, "JPEG")[:-300], "damaged or cut short"),
-    "a JPEG's header": (encode(RGB, "JPEG")[:20], "1.img"),
-    "a WebP cut short": (encode(NOISE, "WEBP")[:-50], "1.img"),
+    "a JPEG's header": (encode(RGB, "JPEG")[:20], "1.png"),
+    "a WebP cut short": (encode(NOISE, "WEBP")[:-50], "1.png"),
     "a BMP cut short": (encode(RGB, "BMP")[:-20], "damaged or cut short"),
-    "a TIFF cut short": (encode(RGB, "TIFF")[:-80], "1.img"),
+    "a TIFF cut short": (encode(RGB, "TIFF")[:-80], "1.png"),
     "a PPM without pixels": (b"P6 4096 4096 255\n", "damaged or cut short"),
-    "a PPM of negative size": (b"P5 -4 4 255\n", "1.img"),
+    "a PPM of negative size": (b"P5 -4 4 255\n", "1.png"),
     "a PNG of 4097 pixels": (forged_png(4_097, 1), "too large: 4097x1"),
     "a PNG of 100 million pixels": (forged_png(10_000, 10_000), "too large"),
     "a PNG of 3.6 billion pixels": (forged_png(60_000, 60_000), "too large"),
@@ -66,32 +60,25 @@ FILES = {
         encode(GREY, "BMP")[:18] + struct.pack("<ii", 2**30, 2**30) + encode(GREY, "BMP")[26:],
         "too large",
     ),
-    "a palette": (encode(RGB, mode="P"), "mode P"),
-    "an alpha channel": (encode(RGB, mode="RGBA"), "mode RGBA"),
-    "grey with alpha": (encode(RGB, mode="LA"), "mode LA"),
-    "black and white": (encode(RGB, mode="1"), "mode 1"),
-    "CMYK": (encode(RGB, "JPEG", "CMYK"), "mode CMYK"),
-    "16 bits": (encode(GREY.astype(np.uint16)), "mode I;16"),
-    "32 bits": (encode(GREY.astype(np.int32), "TIFF"), "mode I"),
+    "32 bits": (encode(GREY.astype(np.int32) + 2**17, "TIFF"), "32 bits per pixel"),
     "floats": (encode(GREY.astype(np.float32), "TIFF"), "mode F"),
     "Lab": (LAB, "mode LAB"),
-    "a moving GIF": (moving("GIF"), "3 images in one file"),
-    "a moving PNG": (moving("PNG"), "3 images in one file"),
-    "a TIFF of three pages": (moving("TIFF"), "3 images in one file"),
-    "another size": (encode(GREY[:7]), "1.img is 8x7, but cat/1.png is 8x8"),
-    "another mode": (encode(RGB), "1.img is RGB, but cat/1.png is L"),
+    "another size": (encode(GREY[:7]), "1.png is 8x7, but cat/1.png is 8x8"),
 }
 
 
+RUN = ("run", "--preset", "digits", "--block", "adaln", "--device", "cpu")
+
+
 def of_data(path):
-    return ("run", "--block", "adaln", "--device", "cpu", "--data", path, "--batch-size", "1")
+    return (*RUN, "--data", path, "--batch-size", "1")
 
 
 @pytest.mark.parametrize("pack", [write_folder, write_zip], ids=["folder", "zip"])
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_that_is_not_a_supported_image_is_one_line(refused, tmp_path, name, pack):
     data, reason = FILES[name]
-    path = pack(tmp_path / "data.zip", {**GOOD, "eel/1.img": data})
+    path = pack(tmp_path / "data.zip", {**GOOD, "eel/1.png": data})
     refused(*of_data(path), parts=(reason,))
 
 
@@ -127,12 +114,29 @@ FOLDERS = {
         "class folder eel is empty",
     ),
     "only empty classes": (empty_classes, "no class folders"),
-    "images but no classes": (
+    "an image of no suffix alone": (
         lambda root: write_folder(root, {"one": encode(GREY)}),
         "no class folders",
     ),
     "an image beside the classes": (named("stray.png"), "is not in a class folder"),
-    "a text beside images": (named("cat/notes.txt"), "notes.txt is not an image"),
+    "a class of texts": (named("eel/notes.txt"), "class eel holds no pictures"),
+    "a train folder and an image beside it": (
+        lambda root: (
+            write_folder(root, {"train/" + name: data for name, data in GOOD.items()})
+            and named("stray.png")(root)
+        ),
+        "is not in a class folder",
+    ),
+    "a table of files that are not there": (
+        named("metadata.csv", b"file_name,label\ncat/9.png,1\n"),
+        "metadata.csv names cat/9.png, which is not there",
+    ),
+    "a table without a label": (
+        named("metadata.csv", b"file_name,label\ncat/1.png,\n"),
+        "metadata.csv gives cat/1.png no label",
+    ),
+    "a table of no text": (named("metadata.csv", b"\xff\xfe\xfd"), "is not a table"),
+    "a table of another form": (named("metadata.jsonl", b"[1, 2]\n"), "is not a table"),
     "many levels": (named("a/" * 60 + "1.png", encode(GREY)), "is not in a class folder"),
     "a pipe": (as_pipe, "is a pipe"),
     "a socket": (as_socket, "is a pipe, a socket"),
@@ -174,13 +178,13 @@ def test_a_link_to_a_class_folder_elsewhere_is_followed(tmp_path):
     write_folder(tmp_path / "far", GOOD)
     (tmp_path / "data").mkdir()
     (tmp_path / "data/lynx").symlink_to(tmp_path / "far/cat")
-    data = load_folder(tmp_path / "data")
+    data = prepared(tmp_path / "data")
     assert (data.class_names, len(data)) == (("lynx",), 1)
 
 
 def test_a_repository_in_the_folder_is_ignored(tmp_path):
     files = {**GOOD, ".git/objects/ab/cd": b"x", "cat/.thumbs/x/1.png": b"x"}
-    assert len(load_folder(write_folder(tmp_path, files))) == 2
+    assert len(prepared(write_folder(tmp_path, files))) == 2
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -194,24 +198,26 @@ def test_a_path_without_data_is_one_line(refused, path):
     refused(*of_data(path))
 
 
-def test_more_images_than_memory_holds_are_refused_before_they_are_read(
+def test_more_images_than_memory_and_disk_hold_are_refused_before_they_are_read(
     refused, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(limits, "machine_memory", lambda: 2 * 2 * 64 - 1)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2 * 64 - 1))
     path = write_zip(tmp_path / "data.zip", GOOD)
-    refused(*of_data(path), parts=("is too large: 2 images of 8x8",))
+    refused(*of_data(path), code=1, parts=("is too large: 2 images of 8x8", "too little space"))
     monkeypatch.setattr(limits, "machine_memory", lambda: 2 * 2 * 64)
-    assert len(load_folder(path)) == 2
+    assert len(prepared(path)) == 2
 
 
 def test_a_small_zip_that_expands_to_gigabytes_is_refused(refused, tmp_path, monkeypatch):
-    side, count = 1_024, 1_000  # 2 x 3 GB
+    side, count = 1_024, 1_000  # 3 GB
     monkeypatch.setattr(limits, "machine_memory", lambda: 2**32)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=2**31))
     one = forged_png(side, side, colour=2, body=bytes(side * (3 * side + 1)))
     files = {"x/00000.png": one} | {f"x/{n:05}.png": b"" for n in range(1, count)}
     path = write_zip(tmp_path / "bomb.zip", files)
     assert path.stat().st_size < 2**20
-    refused(*of_data(path), parts=("is too large: 1000 images of 1024x1024",))
+    refused(*of_data(path), code=1, parts=("is too large: 1000 images of 1024x1024",))
 
 
 def test_warnings_and_logs_of_pillow_are_not_printed(refused, tmp_path, recwarn, caplog):
@@ -241,8 +247,8 @@ def test_a_damaged_image_loads_or_is_one_line(tmp_path_factory, kind, cut, flips
     for place, flip in flips:
         data[int(place * (len(data) - 1))] ^= flip
     path = tmp_path_factory.mktemp("fuzz")
-    write_folder(path, {"x/1.img": bytes(data[: round(len(data) * cut)])})
-    load_or_refuse(lambda: load_folder(path))
+    write_folder(path, {"x/1.png": bytes(data[: round(len(data) * cut)])})
+    load_or_refuse(lambda: prepared(path))
 
 
 def test_assert_one_line_can_fail():

@@ -64,7 +64,7 @@ def test_runs_on_the_same_images_read_them_once(make_plan, tmp_path, monkeypatch
     ]
     read = []
 
-    def load_dataset(name, path):
+    def load_dataset(name, path, settings):
         read.append((name, path))
         return load_digits()
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import struct
 import zipfile
 from collections import Counter
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Self
+from typing import IO, Self
 
 from ditbench.errors import DitbenchError, one_line
 
@@ -73,6 +74,14 @@ class Files:
 
     def read(self, name: str) -> bytes:
         """The content of one file, at most `MAX_FILE_BYTES + 1` bytes of it."""
+        with self.open(name) as file:
+            try:
+                return file.read(MAX_FILE_BYTES + 1)
+            except OSError as error:
+                raise cannot_read(self.path / name, error) from error
+
+    def open(self, name: str) -> IO[bytes]:
+        """One file, open for reading."""
         path = self.path / name
         try:
             # Opening a pipe waits for a writer, and reading a device may never end.
@@ -81,8 +90,7 @@ class Files:
                     f"{shown(path)} is a pipe, a socket or a device, expected an image file",
                     "remove it from the class folder",
                 )
-            with path.open("rb") as file:
-                return file.read(MAX_FILE_BYTES + 1)
+            return path.open("rb")
         except OSError as error:
             raise cannot_read(path, error) from error
 
@@ -149,6 +157,10 @@ class ZipFiles(Files):
             what = f"{self.where(name)} cannot be unpacked: {reason(error)}"
             raise DitbenchError(what, "pack the class folders again") from error
 
+    def open(self, name: str) -> IO[bytes]:
+        """The content of one member."""
+        return io.BytesIO(self.read(name))
+
     def __exit__(self, *error: object) -> None:
         self.zip.close()
 
@@ -195,6 +207,12 @@ def contains(folder: Path, path: Path) -> bool:
     return inner.is_relative_to(outer) and not ignored(str(inner.relative_to(outer)))
 
 
+def open_files(path: Path) -> Files:
+    """The files of a folder or a zip. Raises a DitbenchError if it is neither."""
+    must_exist(path)
+    return Files(path) if path.is_dir() else ZipFiles(path)
+
+
 def must_exist(path: Path) -> None:
     """Raise a DitbenchError if nothing exists at `path`."""
     if not os.path.exists(path):  # noqa: PTH110 (`Path.exists` raises for a name that is too long)
@@ -214,8 +232,14 @@ def too_large(where: str, size: str) -> DitbenchError:
     """The error for an image, or a file, beyond the limits; `size` is what was found."""
     return DitbenchError(
         f"{where} is too large: {size}",
-        f"scale it down: images may have up to {MAX_SIDE}x{MAX_SIDE} pixels",
+        f"scale it down: images may have up to {MAX_SIDE}x{MAX_SIDE} pixels; pass --image-size N "
+        "to read larger ones",
     )
+
+
+def too_large_for_memory(count: int, shape: tuple[int, ...]) -> bool:
+    """Whether uint8 images of one shape do not fit into memory twice: they are copied once."""
+    return 2 * count * math.prod(shape) > machine_memory()
 
 
 def check_memory(where: str, count: int, shape: tuple[int, ...]) -> None:
@@ -223,8 +247,8 @@ def check_memory(where: str, count: int, shape: tuple[int, ...]) -> None:
 
     Small files can expand to any size.
     """
-    needed, available = 2 * count * math.prod(shape), machine_memory()  # they are copied once
-    if needed > available:
+    needed, available = 2 * count * math.prod(shape), machine_memory()
+    if too_large_for_memory(count, shape):
         raise DitbenchError(
             f"{where} is too large: {count} images of {shape[-1]}x{shape[-2]} need "
             f"{needed / 2**30:.1f} GiB, this machine has {available / 2**30:.1f} GiB",

@@ -5,20 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from safetensors.torch import load_file
 
-from ditbench.data.folder import load_folder
-from ditbench.data.io import decode
-from ditbench.data.io.decode import decode_all
+from ditbench.data import prepared as module
+from ditbench.data.decode import decode_all
+from ditbench.data.io import pixel_cache
+from ditbench.data.settings import Settings
+from ditbench.errors import DitbenchError
+from ditbench.files import cannot_write
 
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """An empty cache, into which two images go."""
     monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(decode, "MIN_FILES", 2)
+    monkeypatch.setattr(pixel_cache, "MIN_FILES", 2)
     return tmp_path / "cache"
 
 
@@ -41,36 +42,37 @@ def packed(folder):
 
 
 def values(path):
-    return load_folder(path).images[:, 0, 0, 0].tolist()
+    return module.prepared(path).images[:, 0, 0, 0].tolist()
 
 
 def nothing_is_decoded(monkeypatch):
-    monkeypatch.setattr(decode, "decode_all", None)
+    monkeypatch.setattr(module, "decode_all", None)
 
 
 @pytest.mark.parametrize("kind", ["folder", "packed"])
 def test_the_second_time_nothing_is_decoded(cache, request, monkeypatch, kind):
     path = request.getfixturevalue(kind)
-    first = load_folder(path)
+    first = module.prepared(path)
     nothing_is_decoded(monkeypatch)
-    second = load_folder(path)
+    second = module.prepared(path)
     assert second.digest == first.digest
     assert (second.name, second.class_names) == (first.name, first.class_names)
     assert second.labels.tolist() == first.labels.tolist() == [0, 0, 1]
-    assert len(list(cache.iterdir())) == 1
+    assert len(list(cache.iterdir())) == 2
 
 
-def test_it_is_a_safetensors_file(cache, folder):
-    expected = load_folder(folder).images
-    (path,) = cache.iterdir()
-    assert torch.equal(load_file(path)["images"], expected)
+def test_the_pixels_are_an_npy_file_that_can_be_mapped(cache, folder):
+    expected = module.prepared(folder).images.numpy()
+    (path,) = cache.glob("*.npy")
+    assert np.array_equal(np.load(path, "r"), expected)
 
 
 @pytest.mark.parametrize(
     ("limits", "count"),
     [
         ({"MIN_FILES": 4}, 0),
-        ({"MIN_FILES": 4, "MIN_BYTES": 3 * 6 * 5 * 3}, 1),
+        ({"MIN_FILES": 4, "MIN_BYTES": 3 * 6 * 5 * 3}, 2),
+        ({"MIN_FILES": 4, "MIN_SECONDS": 0.0}, 2),
         ({"MAX_BYTES": 9}, 0),
     ],
 )
@@ -78,7 +80,7 @@ def test_images_are_cached_if_they_are_many_or_large_but_not_without_limit(
     cache, folder, monkeypatch, limits, count
 ):
     for name, value in limits.items():
-        monkeypatch.setattr(decode, name, value)
+        monkeypatch.setattr(pixel_cache, name, value)
     values(folder)
     assert len(list(cache.glob("*"))) == count
 
@@ -138,44 +140,49 @@ def test_any_change_of_the_folder_is_noticed(cache, folder, change, expected):
     values(folder)
     change(folder)
     assert values(folder) == expected
-    assert len(list(cache.iterdir())) == 1  # it replaced the one before
+    assert len(list(cache.iterdir())) == 2  # it replaced the one before
 
 
 def test_the_pixels_of_another_folder_are_not_used(cache, folder, tmp_path):
     values(folder)
-    (mine,) = cache.iterdir()
+    mine = {*cache.iterdir()}
     for number, name in enumerate(("cat/1.bmp", "cat/2.bmp", "dog/1.bmp")):
         write_image(tmp_path / "other" / name, 50 + number)
     values(tmp_path / "other")
-    (theirs,) = set(cache.iterdir()) - {mine}
-    theirs.replace(mine)
+    theirs = {*cache.iterdir()} - mine
+    for one, other in zip(sorted(mine), sorted(theirs), strict=True):
+        assert one.suffix == other.suffix
+        other.replace(one)
     assert values(folder) == [0, 1, 2]
 
 
-def test_a_change_of_any_byte_is_noticed(cache, folder):
-    expected = load_folder(folder).digest
-    (path,) = cache.iterdir()
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+def test_a_change_of_any_byte_is_noticed(cache, folder, suffix):
+    expected = module.prepared(folder).digest
+    (path,) = cache.glob(f"*{suffix}")
     whole = path.read_bytes()
     for place in range(0, len(whole), 11):
         data = bytearray(whole)
         data[place] ^= 0x41
         path.write_bytes(bytes(data))
-        assert load_folder(folder).digest == expected
+        assert module.prepared(folder).digest == expected
 
 
-def test_a_truncated_file_is_not_used(cache, folder):
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+def test_a_truncated_file_is_not_used(cache, folder, suffix):
     values(folder)
-    (path,) = cache.iterdir()
+    (path,) = cache.glob(f"*{suffix}")
     whole = path.read_bytes()
     for length in range(0, len(whole), 29):
         path.write_bytes(whole[:length])
         assert values(folder) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir], ids=["pipe", "folder"])
-def test_a_pipe_or_folder_in_its_place_is_ignored(cache, folder, make):
+def test_a_pipe_or_folder_in_its_place_is_ignored(cache, folder, make, suffix):
     values(folder)
-    (path,) = cache.iterdir()
+    (path,) = cache.glob(f"*{suffix}")
     path.unlink()
     make(path)
     assert values(folder) == [0, 1, 2]
@@ -184,20 +191,55 @@ def test_a_pipe_or_folder_in_its_place_is_ignored(cache, folder, make):
 def test_without_a_writable_cache_the_images_are_decoded(cache, folder, monkeypatch):
     cache.write_text("a file")
     assert values(folder) == values(folder) == [0, 1, 2]
-    monkeypatch.setattr(decode, "cache_directory", lambda: None)
+    monkeypatch.setattr(pixel_cache, "cache_directory", lambda: None)
     assert values(folder) == [0, 1, 2]
 
 
-def test_a_file_that_changes_while_it_is_read_is_decoded_again(cache, folder, monkeypatch):
-    def decode_and_change(files, names):
-        images = decode_all(files, names)
+def test_a_file_that_changes_while_it_is_read_is_one_message(cache, folder, monkeypatch):
+    def decode_and_change(*arguments):
+        read = decode_all(*arguments)
         write_image(folder / "cat/1.bmp", 9)
-        return images
+        return read
 
-    monkeypatch.setattr(decode, "decode_all", decode_and_change)
-    assert values(folder) == [0, 1, 2]
-    monkeypatch.setattr(decode, "decode_all", decode_all)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "decode_all", decode_and_change)
+        with pytest.raises(DitbenchError, match="animals changed while it was read"):
+            values(folder)
     assert values(folder) == [9, 1, 2]
+
+
+def test_no_space_is_a_note_and_nothing_is_lost(cache, folder, monkeypatch):
+    def full(path, write):
+        raise cannot_write(path, OSError(28, "No space left on device"))
+
+    monkeypatch.setattr(pixel_cache, "write_atomically", full)
+    data = module.prepared(folder)
+    assert len(data) == 3
+    (note,) = data.notes
+    assert note.startswith("not cached: cannot write ")
+    assert note.endswith("No space left on device")
+
+
+def test_each_way_of_reading_has_an_entry_of_its_own(cache, folder, monkeypatch):
+    plain, small = module.prepared(folder), module.prepared(folder, Settings(image_size=4))
+    nothing_is_decoded(monkeypatch)
+    assert module.prepared(folder).digest == plain.digest
+    assert module.prepared(folder, Settings(image_size=4)).digest == small.digest
+    assert small.images.shape == (3, 3, 4, 4)
+
+
+def test_notes_and_skipped_files_come_back(cache, folder, monkeypatch):
+    (folder / "cat/0.bmp").write_bytes(b"x")
+    (folder / "cat/a.txt").write_bytes(b"a cat")
+    settings = Settings(max_unreadable=0.5)
+    first = module.prepared(folder, settings)
+    assert first.notes == ("1 unreadable skipped",
+                           "1 files that are not pictures passed over (1 .txt)")  # fmt: skip
+    assert first.problems == ("cat/0.bmp is not an image",)
+    nothing_is_decoded(monkeypatch)
+    second = module.prepared(folder, settings)
+    assert (second.notes, second.problems) == (first.notes, first.problems)
+    assert second.labels.tolist() == [0, 0, 1]
 
 
 def test_another_version_of_pillow_decodes_again(cache, folder, monkeypatch):

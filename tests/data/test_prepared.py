@@ -10,7 +10,7 @@ from pictures import encode, grey, write_folder, write_zip
 
 from ditbench.config import load
 from ditbench.data import load_dataset
-from ditbench.data.folder import load_folder
+from ditbench.data.prepared import prepared
 from ditbench.errors import DitbenchError
 
 TREE = {"dog/b.png": grey(3), "cat/2.png": grey(2), "cat/1.png": grey(1)}
@@ -21,7 +21,7 @@ TREE = {"dog/b.png": grey(3), "cat/2.png": grey(2), "cat/1.png": grey(1)}
 def test_classes_and_files_in_the_order_of_their_names(tmp_path, pack, wrap):
     extras = {"README.txt": b"hello", "cat/.DS_Store": b"x", "__MACOSX/cat/._1.png": b"x"}
     files = {wrap + name: data for name, data in (TREE | extras).items()}
-    data = load_folder(pack(tmp_path / "animals.zip", files))
+    data = prepared(pack(tmp_path / "animals.zip", files))
     assert data.name == "animals"
     assert data.class_names == ("cat", "dog")
     assert data.labels.tolist() == [0, 0, 1]
@@ -33,7 +33,7 @@ def test_classes_and_files_in_the_order_of_their_names(tmp_path, pack, wrap):
 @pytest.mark.parametrize(("file", "name"), [("set.v1.5", "set.v1.5"), ("set.v1.5.zip", "set.v1.5")])
 @pytest.mark.parametrize("pack", [write_folder, write_zip], ids=["folder", "zip"])
 def test_a_name_with_dots_stays_whole(tmp_path, pack, file, name):
-    assert load_folder(pack(tmp_path / file, TREE)).name == name
+    assert prepared(pack(tmp_path / file, TREE)).name == name
 
 
 def test_the_digest_of_a_tree_never_changes(tmp_path):
@@ -45,32 +45,32 @@ def test_the_digest_of_a_tree_never_changes(tmp_path):
 
 @pytest.mark.parametrize("pack", [write_folder, write_zip], ids=["folder", "zip"])
 def test_numbered_classes_are_in_order_of_their_numbers(tmp_path, pack):
-    data = load_folder(pack(tmp_path / "n.zip", {f"{n}/x.png": grey(n) for n in range(12)}))
+    data = prepared(pack(tmp_path / "n.zip", {f"{n}/x.png": grey(n) for n in range(12)}))
     assert data.class_names == tuple(map(str, range(12)))
     assert data.images[:, 0, 0, 0].tolist() == data.labels.tolist() == list(range(12))
 
 
 def test_files_stay_in_the_order_of_their_names(tmp_path):
-    data = load_folder(write_folder(tmp_path, {f"c/{n}.png": grey(n) for n in (2, 10, 1)}))
+    data = prepared(write_folder(tmp_path, {f"c/{n}.png": grey(n) for n in (2, 10, 1)}))
     assert data.images[:, 0, 0, 0].tolist() == [1, 10, 2]
 
 
 def test_the_current_folder_names_the_data_set(tmp_path, monkeypatch):
     monkeypatch.chdir(write_folder(tmp_path / "here", TREE))
     config = load(overrides={"data.name": "folder", "data.path": "."})
-    assert load_folder(config.data.path).name == "here"
+    assert prepared(config.data.path).name == "here"
 
 
 def test_backslashes_in_a_zip_are_named_as_the_cause(tmp_path):
     path = write_zip(tmp_path / "data.zip", {"cat\\1.png": grey(1)})
     with pytest.raises(DitbenchError, match="has a backslash in its name") as raised:
-        load_folder(path)
+        prepared(path)
     assert "as Windows does" in raised.value.message
     assert "pack the class folders again" in raised.value.hint
 
 
 def test_one_class_is_enough(tmp_path):
-    data = load_folder(write_folder(tmp_path, {"only/1.png": grey(1)}))
+    data = prepared(write_folder(tmp_path, {"only/1.png": grey(1)}))
     assert (data.class_names, len(data)) == (("only",), 1)
 
 
@@ -92,7 +92,7 @@ def test_every_pixel_and_label_comes_back(classes, height, width):
         for index, value in enumerate(values)
     }
     with tempfile.TemporaryDirectory() as directory:
-        data = load_folder(write_zip(Path(directory) / "data.zip", tree))
+        data = prepared(write_zip(Path(directory) / "data.zip", tree))
     assert set(data.class_names) == set(classes)
     assert (data.height, data.width) == (height, width)
     expected = [(name, value) for name in data.class_names for value in classes[name]]
@@ -104,5 +104,5 @@ def test_every_pixel_and_label_comes_back(classes, height, width):
 
 def test_rgb_channels_are_in_order(tmp_path):
     pixels = np.arange(3 * 2 * 3, dtype=np.uint8).reshape(3, 2, 3)  # H, W, C
-    data = load_folder(write_folder(tmp_path, {"x/1.png": encode(pixels)}))
+    data = prepared(write_folder(tmp_path, {"x/1.png": encode(pixels)}))
     assert torch.equal(data.images[0], torch.from_numpy(pixels).permute(2, 0, 1))
