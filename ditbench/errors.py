@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -37,6 +37,16 @@ class DitbenchError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         """Let other processes receive it, whatever arguments a subclass takes."""
         return Exception.__new__, (type(self), *self.args), vars(self)
+
+
+def together(errors: Sequence[DitbenchError]) -> DitbenchError:
+    """One error for one or more, so that all can be removed at once."""
+    if len(errors) == 1:
+        return errors[0]
+    message = "; ".join(f"({number}) {error.message}" for number, error in enumerate(errors, 1))
+    hints = dict.fromkeys(error.hint for error in errors if error.hint)
+    code = max(error.exit_code for error in errors)
+    return DitbenchError(f"{len(errors)} problems: {message}", "; ".join(hints) or None, code)
 
 
 def printable(text: str) -> str:

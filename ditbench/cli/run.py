@@ -101,8 +101,9 @@ def run(
     """Train each block with each seed under one budget, and evaluate it along the way.
 
     The same command again resumes where it stopped, and skips complete runs. Settings come
-    from the preset, then the file of --config, then --set, then the other options; the last wins.
-    The budget is one of --steps, --flops and --time, or the budget of the preset.
+    from the preset, from ./ditbench.toml (see `ditbench init`) or from the images of --data; then
+    from the file of --config, then --set, then the other options; the last wins. The budget is one
+    of --steps, --flops and --time, or the budget of those settings.
     """
     blocks = None if block is None else parse_blocks(block)
     seed_list = None if seeds is None else parse_seeds(seeds)
@@ -113,16 +114,16 @@ def run(
     say = progress(quiet=quiet)
     own_notes: dict[str, Any] = {PLANNED_SEEDS: planned}
     if continue_ is None:
-        base = options.configure({"train.lr": rate})
+        out = out or Path("results")
+        base = options.configure({"train.lr": rate}, say=say, out=out)
     else:
         other = {"--block": block, "--seeds": seeds, "--lr": lr, "--planned-seeds": planned_seeds}
         base, notes_of_parent = continued.configure(continue_, options, other)
         own_notes |= notes_of_parent
         out = out or continued.place(base, continue_)
-    out = out or Path("results")
+        check_out(out, base.data.path if base.data.name == "folder" else None)
     blocks = blocks or parse_blocks(base.block)
     base, device = jobs.place(base) if jobs else options.place(base)
-    check_out(out, base)
     base = with_features(base, out, say)
     configs = [
         base.with_values(block=name, seed=seed)
@@ -195,7 +196,6 @@ def _execute(
     from ditbench.runs.ready import check_ready
 
     left = [plan for plan in plans if not plan.directory.is_complete()]
-    remark_on_scores(left)
     continued.remark_on_shorter(left, say)
     if len(plans) > 1:
         complete = len(plans) - len(left)
@@ -204,6 +204,7 @@ def _execute(
     if compiled := dict.fromkeys(plan.config.block for plan in left if plan.backend.compiles):
         say(f"compiling {', '.join(compiled)}: tens of seconds before training")
     check_ready(plans)
+    remark_on_scores(left)
     results: list[dict[str, Any]] = []
     failed: list[tuple[Plan, DitbenchError]] = []
     try:

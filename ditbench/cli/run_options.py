@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.options import DEVICES, how, parse_budget, printed, what
+from ditbench.cli.training import check_out
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.models.sizes import parse_model
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import torch
 
     from ditbench.config import RunConfig
+    from ditbench.config.sections import DataConfig
+    from ditbench.data.survey import Survey
 
 COMPILE = ("auto", "on", "off")
 
@@ -86,21 +89,40 @@ class Model:
             raise unknown_name("choice for --compile", self.compile, COMPILE)
         return "compile" if self.compile == "on" else None
 
-    def configure(self, more: Mapping[str, Any] = {}, defaults: tuple[str, ...] = ()) -> RunConfig:
+    def configure(
+        self,
+        more: Mapping[str, Any] = {},
+        defaults: tuple[str, ...] = (),
+        say: Callable[[str], None] = lambda _text: None,
+        out: Path | None = None,
+    ) -> RunConfig:
         """The configuration of the options and of `more` keys, where values are not None.
 
-        Settings in `defaults` are weaker than --set.
+        Settings in `defaults` are weaker than --set. `say` announces where settings are from that
+        no option names. Runs go to `out`, which must not be among the images.
         """
-        from ditbench.config import load
+        from ditbench.config.load import load, parse_settings
 
-        preset, file = self._base()
-        given = {**self.overrides(), **more}.items()
-        overrides = {key: value for key, value in given if value is not None}
-        return load(preset, file, (*defaults, *(self.set_ or ())), overrides)
+        options = {**self.overrides(), **more}
+        overrides = {key: value for key, value in options.items() if value is not None}
+        settings = (*defaults, *(self.set_ or ()))
+        base = self._base(parse_settings(settings) | overrides, say, out)
+        config = load(file=self._file(), settings=settings, overrides=overrides, base=base)
+        if out is not None:
+            check_out(out, config.data.path if config.data.name == "folder" else None)
+        return config
 
-    def _base(self) -> tuple[str, Path | None]:
-        """The preset and the file that the options override."""
-        return "digits", None
+    def _base(
+        self, _given: dict[str, Any], _say: Callable[[str], None], _out: Path | None
+    ) -> dict[str, Any]:
+        """The settings that all others override."""
+        from ditbench.config.load import read_preset
+
+        return read_preset("digits")
+
+    def _file(self) -> Path | None:
+        """The file that overrides the base."""
+        return None
 
     def place(self, config: RunConfig) -> tuple[RunConfig, torch.device]:
         """The device, and the configuration with the backend of `--compile off` on that device."""
@@ -118,7 +140,14 @@ class Model:
 class Training(Model):
     """A whole training run; None where an option is not given."""
 
-    preset: Annotated[str | None, what("NAME", "The settings to start from.")] = None
+    preset: Annotated[
+        str | None,
+        what(
+            "NAME",
+            "The settings to start from. Default: those of ./ditbench.toml, those derived from "
+            "the images of --data, or digits.",
+        ),
+    ] = None
     config: Annotated[
         Path | None, what("FILE", "TOML that overrides the preset, such as a run's config.toml.")
     ] = None
@@ -191,8 +220,29 @@ class Training(Model):
             overrides |= {"data.name": name, "data.path": None if path is None else str(path)}
         return overrides
 
-    def _base(self) -> tuple[str, Path | None]:
-        return self.preset or "digits", self.config
+    def _base(
+        self, given: dict[str, Any], say: Callable[[str], None], out: Path | None
+    ) -> dict[str, Any]:
+        """A preset, `./ditbench.toml`, or settings from the images: see `find_base`."""
+        from ditbench.config.project import BY_PATH, find_base
+        from ditbench.data import SOURCES, is_known
+        from ditbench.data.survey import survey
+
+        def look(data: DataConfig) -> Survey:
+            named = data.path if data.name in BY_PATH else None
+            if out is not None:  # before the images are read
+                check_out(out, named)
+            if not is_known(data.name):
+                raise unknown_name("data set", data.name, SOURCES)
+            return survey(named or Path(data.name), data.settings)
+
+        base = find_base(self.preset, self.config, given, look)
+        if base.origin:
+            say(base.origin)
+        return {"block": "paper"} | base.table
+
+    def _file(self) -> Path | None:
+        return self.config
 
 
 def takes(options: type[Model]) -> Callable[[Callable[..., None]], Callable[..., None]]:

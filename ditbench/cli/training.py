@@ -54,16 +54,15 @@ _FORECAST = (
 )
 
 
-def check_out(out: Path, config: RunConfig) -> None:
+def check_out(out: Path, images: Path | None) -> None:
     """Refuse a place for runs where their files would be read as images, or cannot be read back."""
     from ditbench.data.io.files import contains
 
     check_utf8(out)
-    data = config.data
-    if data.name == "folder" and data.path is not None and contains(data.path, out):
+    if images is not None and contains(images, out):
         raise DitbenchError(
-            f"the runs would go into {out}, inside of the images' folder {data.path}",
-            f"choose a place outside of it: --out {data.path.parent / (out.name or 'results')}",
+            f"the runs would go into {out}, inside of the images' folder {images}",
+            f"choose a place outside of it: --out {images.parent / (out.name or 'results')}",
         )
 
 

@@ -22,7 +22,6 @@ from ditbench.cli.output import emit, load_sweeps, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rates, takes
 from ditbench.cli.training import (
     at_a_time,
-    check_out,
     executing,
     print_forecast,
     remark_on_scores,
@@ -76,9 +75,8 @@ def tune(
     chosen = format_of(output, "json" if as_json else format)
     blocks, rates = parse_blocks(block), parse_rates(lr)
     seed_list = parse_seeds(seeds, FIRST_SEED)
-    base, device = options.place(options.configure())
-    check_out(out, base)
     say = progress(quiet=quiet)
+    base, device = options.place(options.configure(say=say, out=out))
     base = with_features(base, out, say)
 
     from ditbench.report.tuning import Budget, task_of, tuning_columns, tuning_row
@@ -120,13 +118,13 @@ def _execute(plans: Sequence[Plan], workers: Workers, *, quiet: bool) -> list[Pl
 
     diverged = [plan for plan in plans if has_diverged(plan)]
     left = [plan for plan in plans if plan not in diverged and not plan.directory.is_complete()]
-    remark_on_scores(left)
     complete = len(plans) - len(diverged) - len(left)
     progress(quiet=quiet)(
         f"{len(plans)} runs: {complete} complete and {len(diverged)} diverged (skipped), "
         f"{len(left)} to go{at_a_time(workers)}"
     )
     check_ready(left)
+    remark_on_scores(left)
     failed = []
     with executing(left, workers, quiet=quiet) as (shown, outcomes):
         for plan, outcome in outcomes:

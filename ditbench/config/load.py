@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from ditbench.config.sections import Table
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.files import read_text
 
+# The form of a `ditbench.toml`. Incremented when keys change their meaning.
+SCHEMA = 1
 PRESETS = Path(__file__).parent / "presets"
 
 
@@ -25,6 +28,8 @@ def load(
     file: Path | None = None,
     settings: tuple[str, ...] = (),
     overrides: Table | None = None,
+    *,
+    base: Table | None = None,
 ) -> RunConfig:
     """Build a configuration from its layers; later layers override earlier ones.
 
@@ -35,29 +40,45 @@ def load(
         file: a TOML file whose keys replace the preset's, `preset` included.
         settings: `section.key=value`; a value that is not TOML is a plain string.
         overrides: dotted keys and values that replace everything before.
+        base: a table in the place of the preset's.
 
     Raises:
         DitbenchError: an unknown preset or key (the hint offers the nearest names), a file that
             cannot be read or parsed, or a value of the wrong type or out of range.
     """
-    if preset not in presets():
-        raise unknown_name("preset", preset, presets())
-    table = tomllib.loads((PRESETS / f"{preset}.toml").read_text("utf-8"))
-    table["preset"] = preset
-    given = {} if file is None else read_toml(file)
-    if given.get("budget"):
-        table.pop("budget", None)
-    _merge(table, given)
+    table = read_preset(preset) if base is None else deepcopy(base)
+    given = {} if file is None else read_settings(file)
+    for_steps = "steps" in table.get("budget", {})  # what the EMA of the base was chosen for
+    overlay(table, given)
     for layer in (parse_settings(settings), overrides or {}):
         put(table, layer)
         put(given, layer)
     config = validate(table)
-    if config.budget.steps is not None or "ema_decay" in given.get("train", {}):
+    if config.budget.steps or not for_steps or "ema_decay" in given.get("train", {}):
         return config
     # Under a budget that is not in steps, the preset's bound of the EMA's decay is lifted. Without
     # it, the average covers about the last ninth of the updates. With it, the average would cover
     # a fixed number of updates, and so a different share of training for each block.
     return config.with_values(train__ema_decay=1.0)
+
+
+def read_preset(name: str) -> Table:
+    """The table of a preset. Raises a DitbenchError for an unknown name."""
+    if name not in presets():
+        raise unknown_name("preset", name, presets())
+    return {**tomllib.loads((PRESETS / f"{name}.toml").read_text("utf-8")), "preset": name}
+
+
+def read_settings(file: Path) -> Table:
+    """Parse a file of settings. Its key `schema`, if it has one, is checked and left out."""
+    table = read_toml(file)
+    schema = table.pop("schema", SCHEMA)
+    if type(schema) is not int or schema != SCHEMA:
+        raise DitbenchError(
+            f"{file} has schema {schema!r}, this version of ditbench reads {SCHEMA}",
+            "use the ditbench that wrote it, or write it anew: `ditbench init PICTURES --force`",
+        )
+    return table
 
 
 def read_toml(path: Path) -> Table:
@@ -97,6 +118,13 @@ def _parse_setting(setting: str) -> tuple[str, Any]:
         return key, text
     except (RecursionError, ValueError) as error:  # thousands of brackets, or of digits
         raise DitbenchError(f"'{text[:40]}...' is not a value of a setting", hint) from error
+
+
+def overlay(table: Table, other: Table) -> None:
+    """Put the keys of a nested table over another's; a budget replaces the one before."""
+    if other.get("budget"):
+        table.pop("budget", None)
+    _merge(table, other)
 
 
 def _merge(table: Table, other: Table) -> None:

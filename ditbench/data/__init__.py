@@ -45,6 +45,11 @@ def find_source(text: Path) -> tuple[str, Path | None]:
     return (name, None) if _by_name().find(name) else (loader_of(text), text)
 
 
+def is_known(name: str) -> bool:
+    """Whether there is a data set of this name."""
+    return name in SOURCES or _by_name().find(name) is not None
+
+
 def load_dataset(
     name: str, path: Path | None = None, settings: Settings = DEFAULTS
 ) -> ImageDataset:

@@ -158,8 +158,8 @@ def _time_updates(run: Plan, trainer: Trainer) -> float:
     """
 
     def update(images: int) -> float:
-        trainer.config = run.config.with_values(train__batch_size=images)
         trainer.batches.batch_size = images
+        trainer.config = run.config.with_values(train__batch_size=images)
         return _time(trainer, 1)
 
     # What is compiled or recorded has batches of one size.

@@ -14,7 +14,6 @@ from ditbench.data import load_dataset
 from ditbench.data.dataset import ImageDataset
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
-from ditbench.metrics import extractor_class, find_metrics
 from ditbench.models.cost import Cost, count
 from ditbench.models.dit import DiT
 from ditbench.models.ops import PLAIN, Ops
@@ -30,7 +29,8 @@ from ditbench.plugins.lookup import (
 from ditbench.rundir import SWEEP, RunDirectory
 from ditbench.runs.environment import device_name, resolve_precision
 from ditbench.runs.features import choose_features
-from ditbench.runs.labels import check_classes, resolve_labels
+from ditbench.runs.fit import check_fit
+from ditbench.runs.labels import resolve_labels
 from ditbench.runs.parent import origin_of
 from ditbench.training.backend import BACKENDS, PLAIN_BACKEND, Backend, choose
 from ditbench.training.budget import REHEARSAL, Budget, create_budget
@@ -116,13 +116,8 @@ def resolve_all(
     for config in configs:
         check_options([each.block for each in configs], config.model.size, config.options)
         dataset = read(config.data.name, config.data.path, config.data.settings)
-        _check_data(config, dataset)
-        if config.metrics.extra:
-            find_metrics(config.metrics.extra)
-        task = resolve(config, dataset, device)
-        for features in (task.config.metrics.features, *config.metrics.also):
-            extractor_class(features, dataset)
-        tasks.append(task)
+        check_fit(config, dataset)
+        tasks.append(resolve(config, dataset, device))
     return tasks
 
 
@@ -175,28 +170,6 @@ def build_trainer(run: Plan) -> Trainer:
     task = (run.objective, run.dataset, run.device, run.budget)
     model = build_model(run, run.backend.ops)
     return Trainer(run.config, model, *task, backend=run.backend, world=run.world)
-
-
-def _check_data(config: RunConfig, dataset: ImageDataset) -> None:
-    """Raise a DitbenchError unless the configuration was made for these data and fits them."""
-    check_classes(dataset)
-    if config.data.digest not in ("auto", dataset.digest):
-        raise DitbenchError(
-            f"the images of '{dataset.name}' differ from those this configuration was made for",
-            "remove data.digest from the configuration to train on other images",
-        )
-    if len(dataset) == 1:  # which has no covariance
-        raise DitbenchError(f"'{dataset.name}' has 1 image, and FID needs at least 2", "add images")
-    if config.train.batch_size > len(dataset):
-        raise DitbenchError(
-            f"batch size {config.train.batch_size} is larger than the data ({len(dataset)} images)",
-            f"pass --batch-size {len(dataset)} or less",
-        )
-    if config.eval.samples < dataset.num_classes:
-        raise DitbenchError(
-            f"eval.samples = {config.eval.samples} is fewer than the {dataset.num_classes} classes",
-            f"pass --set eval.samples={dataset.num_classes} or more",
-        )
 
 
 def resolve(config: RunConfig, dataset: ImageDataset, device: torch.device) -> Task:

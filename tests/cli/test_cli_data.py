@@ -9,13 +9,16 @@ import pytest
 from pictures import encode, write_folder
 from sklearn.datasets import load_digits
 
+# The settings and the features of the digits that come with ditbench.
+DIGITS = ("--preset", "digits", "--quiet")
+
 
 def test_an_npz_is_trained_on_scored_and_named(cli, tiny, tmp_path):
     digits = load_digits()
     path = tmp_path / "my digits.npz"
     np.savez(path, images=(digits.images * 15).astype(np.uint8), labels=digits.target)
     out = tmp_path / "out"
-    result = cli("run", "--block", "adaln", *tiny, "--data", path, "--out", out, "--quiet")
+    result = cli("run", "--block", "adaln", *tiny, *DIGITS, "--data", path, "--out", out)
     assert result.exit_code == 0, result.stderr
     (config,) = out.glob("**/config.toml")
     assert tomllib.loads(config.read_text())["data"]["name"] == "npz"
@@ -53,7 +56,7 @@ def run_on(cli, tiny, tmp_path):
             for number, (image, label) in enumerate(zip(images, digits.target, strict=False))
         }
         data, out = write_folder(tmp_path / "imgs", files), tmp_path / "out"
-        options = ("--data", data, "--out", out, "--quiet")
+        options = (*DIGITS, "--data", data, "--out", out)
         result = cli("run", "--block", "adaln", *tiny, *options)
         assert result.exit_code == 0, result.stderr
         return result, next(out.glob("digits/adaln/*"))
@@ -90,7 +93,7 @@ def test_an_unfinished_run_keeps_the_label_accuracy_that_it_began_with(cli, tiny
     images, out = run.parents[3] / "imgs", run.parents[3] / "out"
     for name in "0123456789":
         (images / name).rename(images / f"c{name}")
-    result = cli("run", "--block", "adaln", *tiny, "--data", images, "--out", out, "--quiet")
+    result = cli("run", "--block", "adaln", *tiny, *DIGITS, "--data", images, "--out", out)
     assert result.exit_code == 0, result.stderr
     assert (run / "eval.csv").read_text() == before
     assert "accuracy" in result.stdout
@@ -131,7 +134,7 @@ def test_an_unfinished_run_on_images_that_changed_is_named(cli, tiny, run_on):
     (run / "result.json").unlink()
     images, out = run.parents[3] / "imgs", run.parents[3] / "out"
     next(images.glob("0/*.png")).unlink()
-    result = cli("run", "--block", "adaln", *tiny, "--data", images, "--out", out, "--quiet")
+    result = cli("run", "--block", "adaln", *tiny, *DIGITS, "--data", images, "--out", out)
     assert result.exit_code == 0, result.stderr
     assert result.stderr == (
         "warning: the images of 'imgs', or the order of their classes, have changed since "

@@ -45,7 +45,7 @@ def test_data_at_home(cli, tiny, images, tmp_path, monkeypatch):
         assert result.exit_code == 0, result.stderr
         assert "animals 8x8x1" in result.stdout
         assert "12 classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11" in result.stdout
-        assert f"{tmp_path}/runs/digits/adaln" in " ".join(result.stdout.split())
+        assert f"{tmp_path}/runs/animals/adaln" in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize("command", ["run", "tune"])

@@ -67,8 +67,11 @@ FILES = {
 }
 
 
+RUN = ("run", "--preset", "digits", "--block", "adaln", "--device", "cpu")
+
+
 def of_data(path):
-    return ("run", "--block", "adaln", "--device", "cpu", "--data", path, "--batch-size", "1")
+    return (*RUN, "--data", path, "--batch-size", "1")
 
 
 @pytest.mark.parametrize("pack", [write_folder, write_zip], ids=["folder", "zip"])

@@ -144,8 +144,11 @@ FILES = {
 }  # fmt: skip
 
 
+RUN = ("run", "--preset", "digits", "--block", "adaln", "--device", "cpu")
+
+
 def run_on(path):
-    return ("run", "--block", "adaln", "--device", "cpu", "--data", path, "--batch-size", "1")
+    return (*RUN, "--data", path, "--batch-size", "1")
 
 
 @pytest.mark.parametrize("name", FILES)

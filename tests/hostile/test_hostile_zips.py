@@ -146,7 +146,8 @@ def test_a_zip_that_is_not_a_data_set_is_one_line(refused, tmp_path, name):
     build, reason = ZIPS[name]
     (tmp_path / "data.zip").write_bytes(build())
     path = tmp_path / "data.zip"
-    refused(*("run", "--block", "adaln", "--device", "cpu"), "--data", path, parts=(reason,))
+    options = ("--preset", "digits", "--block", "adaln", "--device", "cpu")
+    refused("run", *options, "--data", path, parts=(reason,))
 
 
 PLAIN = packed(GOOD)
