@@ -67,7 +67,7 @@ def test_the_subset_is_what_fewer_rows_would_be(toy, toy_data, monkeypatch):
 
 def test_second_time_comes_from_the_cache(toy, toy_data, own_cache):
     first = real_statistics(toy_data, toy)
-    (file,) = own_cache.iterdir()
+    (file,) = own_cache.glob("*.safetensors")
     assert file.suffix == ".safetensors"
     calls = toy.calls
     assert_same(real_statistics(toy_data, toy), first)
@@ -86,13 +86,13 @@ def test_other_extractor_other_data_other_revision_are_computed(
     monkeypatch.setattr(module, "REVISION", 99)
     real_statistics(toy_data, toy)
     assert toy.calls > calls
-    assert len(list(own_cache.iterdir())) == 4
+    assert len(list(own_cache.glob("*.safetensors"))) == 4
 
 
 def test_a_cache_file_under_anothers_name_is_not_trusted(toy, toy_data, own_cache):
     first = real_statistics(toy_data, toy)
-    (file,) = own_cache.iterdir()
+    (file,) = own_cache.glob("*.safetensors")
     real_statistics(toy_data, ToyExtractor(seed=1))
-    (foreign,) = set(own_cache.iterdir()) - {file}
+    (foreign,) = set(own_cache.glob("*.safetensors")) - {file}
     file.write_bytes(foreign.read_bytes())
     assert_same(real_statistics(toy_data, toy), first)
