@@ -168,7 +168,7 @@ def test_dry_run_fits_into_120_columns(cli, elsewhere, budget, monkeypatch):
 
 def test_dry_run_of_a_budget_of_time_marks_what_it_estimates(cli, elsewhere, brief):
     arguments = ("run", "--block", "adaln", "--model", "16x1x2/2", "--time", "1h30m", "--dry-run",
-                 "--compile", "off")  # fmt: skip
+                 "--backend", "plain")  # fmt: skip
     result = cli(*arguments, "--quiet")
     assert result.stderr == ""
     assert result.stdout.count("~") == 4
