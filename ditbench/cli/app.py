@@ -24,6 +24,7 @@ from ditbench.cli import (
     init,
     list_,
     plot,
+    report,
     rm,
     run,
     sample,
@@ -159,8 +160,8 @@ def _options(
     """Compare ways to condition a diffusion transformer on its timestep and its class."""
 
 
-for _command in (run.run, init.init, tune.tune, compare.compare, plot.plot, flops.flops,
-                 sample.sample, bench.bench):  # fmt: skip
+for _command in (run.run, init.init, tune.tune, compare.compare, plot.plot, report.report,
+                 flops.flops, sample.sample, bench.bench):  # fmt: skip
     app.command(cls=_Command)(_command)
 app.command("list", cls=_Command)(list_.list_)
 for _command in (show.show, show.diff, rm.rm):
