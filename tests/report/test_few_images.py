@@ -12,7 +12,8 @@ from ditbench.metrics import AUTO, GENERAL, extractor_class, extractor_names
 from ditbench.report.reading.results import load_results
 from ditbench.report.statistics.compare import compare
 from ditbench.report.tables.columns import comparison_columns
-from ditbench.report.tables.render import render_comparisons, shown
+from ditbench.report.tables.comparisons import render_comparisons
+from ditbench.report.tables.render import shown
 from ditbench.report.words import metric_title
 
 LITE0 = "efficientnet-lite0"

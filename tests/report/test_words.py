@@ -12,7 +12,7 @@ from ditbench.report.reading.groups import groups_of
 from ditbench.report.reading.results import load_results
 from ditbench.report.reading.run import source_of
 from ditbench.report.statistics.compare import compare, compare_groups
-from ditbench.report.tables.render import render_comparisons
+from ditbench.report.tables.comparisons import render_comparisons
 from ditbench.report.words import note
 
 

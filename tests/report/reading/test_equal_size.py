@@ -11,7 +11,7 @@ from ditbench.report.reading.groups import differences, groups_of, split_groups
 from ditbench.report.reading.results import load_results
 from ditbench.report.statistics.compare import compare, compare_groups
 from ditbench.report.tables.columns import comparison_rows
-from ditbench.report.tables.render import render_comparisons
+from ditbench.report.tables.comparisons import render_comparisons
 
 REFERENCE = Path(__file__).parents[3] / "results" / "reference"
 

@@ -8,7 +8,7 @@ from ditbench.errors import DitbenchError
 from ditbench.report.reading.groups import split_groups
 from ditbench.report.reading.results import load_results
 from ditbench.report.statistics.compare import compare, compare_groups
-from ditbench.report.tables.render import render_comparisons
+from ditbench.report.tables.comparisons import render_comparisons
 
 NAME = "cfg1.5-ddim250-50k-digits"
 METRICS = [

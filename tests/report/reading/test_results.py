@@ -15,7 +15,7 @@ from ditbench.report.reading.groups import differences, split_groups
 from ditbench.report.reading.results import load_results
 from ditbench.report.statistics.compare import compare
 from ditbench.report.statistics.gate import parse_gate
-from ditbench.report.tables.render import render_comparisons
+from ditbench.report.tables.comparisons import render_comparisons
 
 
 def test_every_value_comes_from_its_file(make_run, results):
@@ -419,7 +419,7 @@ def test_making_a_table_and_a_figure_does_not_import_torch(make_run, results):
         "import sys\n"
         "from ditbench.report.reading.results import load_results\n"
         "from ditbench.report.statistics.compare import compare\n"
-        "from ditbench.report.tables.render import render_comparisons\n"
+        "from ditbench.report.tables.comparisons import render_comparisons\n"
         "from ditbench.report.figures.curve import curve_figure\n"
         "from ditbench.report.figures.save import save_figure\n"
         f"frame = load_results({str(results)!r})\n"

@@ -17,7 +17,7 @@ from ditbench.report.reading.groups import differences, split_groups
 from ditbench.report.reading.results import load_results
 from ditbench.report.statistics.compare import compare, compare_groups
 from ditbench.report.statistics.looks import nominal_level
-from ditbench.report.tables.render import render_comparisons
+from ditbench.report.tables.comparisons import render_comparisons
 
 FINAL = {
     "in-context": (16.0, 15.0, 18.0),

@@ -23,7 +23,8 @@ from ditbench.report.tables.columns import (
     comparison_columns,
     comparison_rows,
 )
-from ditbench.report.tables.render import bands, format_of, render, render_comparisons, rich_table
+from ditbench.report.tables.comparisons import render_comparisons
+from ditbench.report.tables.render import bands, format_of, render, rich_table
 
 ROWS = [
     {"block": "a", "gmacs": 119.35, "fid": 9.0, "fid_std": 0.5, "acc": 0.91},
