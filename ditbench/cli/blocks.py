@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ditbench.cli.completion import complete_blocks
 from ditbench.cli.options import Format, Output
 from ditbench.cli.output import echo, emit, note, print_rich
 from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
@@ -108,6 +109,7 @@ def check(
         typer.Argument(
             metavar="BLOCK",
             help="The name of a block, ./my_block.py:MyBlock or package.module:MyBlock.",
+            autocompletion=complete_blocks,
         ),
     ],
     format: Format = None,  # noqa: A002

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli import continued
+from ditbench.cli.completion import complete_blocks, complete_runs
 from ditbench.cli.gpus import in_processes
 from ditbench.cli.options import (
     BLOCKS,
@@ -47,7 +48,10 @@ HINT = "`ditbench tune --block {}` with this command's other options"
 @takes(Training)
 def run(
     options: Training,
-    block: Annotated[str | None, option("NAMES", f"{BLOCKS} Default: paper.")] = None,
+    block: Annotated[
+        str | None,
+        option("NAMES", f"{BLOCKS} Default: paper.", autocompletion=complete_blocks),
+    ] = None,
     seeds: Annotated[
         str | None,
         option(
@@ -74,7 +78,12 @@ def run(
     ] = None,
     continue_: Annotated[
         Path | None,
-        how("RUN", "Train a finished run longer, to --steps in total, as a new run.", "--continue"),
+        how(
+            "RUN",
+            "Train a finished run longer, to --steps in total, as a new run.",
+            "--continue",
+            autocompletion=complete_runs,
+        ),
     ] = None,
     launcher: Annotated[
         str, how("NAME", "local, or slurm: one job for each run that is incomplete and has none.")

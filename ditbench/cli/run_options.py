@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ditbench.cli.completion import complete_assignments, complete_presets
 from ditbench.cli.options import DEVICES, how, parse_budget, printed, what
 from ditbench.cli.training import check_out
 from ditbench.errors import DitbenchError, unknown_name
@@ -44,7 +45,13 @@ class Model:
     """What is trained, and on what; None where an option is not given."""
 
     set_: Annotated[
-        list[str] | None, what("KEY=VALUE", "Any setting: eval.cfg_scale=4; repeatable.", "--set")
+        list[str] | None,
+        what(
+            "KEY=VALUE",
+            "Any setting: eval.cfg_scale=4; repeatable. See `ditbench settings`.",
+            "--set",
+            autocompletion=complete_assignments,
+        ),
     ] = None
     model: Annotated[
         str | None, what("SIZE", "S/4, or 256x8x4/2 (hidden x depth x heads / patch).")
@@ -144,8 +151,9 @@ class Training(Model):
         str | None,
         what(
             "NAME",
-            "The settings to start from. Default: those of ./ditbench.toml, those derived from "
-            "the images of --data, or digits.",
+            "The settings to start from, see `ditbench presets`. Default: those of "
+            "./ditbench.toml, those derived from the images of --data, or digits.",
+            autocompletion=complete_presets,
         ),
     ] = None
     config: Annotated[
