@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 import typer
 
 from ditbench.cli.app import app
+from ditbench.config.describe import sections
+from ditbench.config.describe import settings as all_settings
 from ditbench.config.schema import RunConfig
 
 HERE = Path(__file__).parent
@@ -71,25 +74,21 @@ def command_page() -> str:
 # --- Settings
 
 
-def settings() -> Iterator[tuple[str, str, list[tuple[str, ...]]]]:
-    """Each section: its name, what it is, and a row per key."""
-    for section, field in RunConfig.model_fields.items():
-        kind: Any = field.annotation
-        if not hasattr(kind, "model_fields"):
-            continue
-        rows = []
-        for key, value in kind.model_fields.items():
-            default = "" if value.default is None else f"`{value.default}`"
-            rows.append((f"`{section}.{key}`", default, cell(value.description or "")))
-        yield section, (kind.__doc__ or "").strip(), rows
-
-
 def settings_page() -> str:
     parts = [f"# Settings\n\n{MADE}"]
-    parts.append("Every key of a run's configuration.")
-    for section, meaning, rows in settings():
-        parts.append(f"## {section}\n\n{meaning}")
-        parts.append(table(("key", "default", "meaning"), rows).rstrip())
+    parts.append(
+        "Every key of a run's configuration, with its default where no preset is given. `--set "
+        "KEY=VALUE` sets one for a command, a file of `--config` or `./ditbench.toml` several: "
+        "[layers](../your-images.md#ditbenchtoml). `ditbench settings` prints the same."
+    )
+    for section in [None, *sections()]:
+        chosen = [each for each in all_settings() if section == (each.key.rpartition(".")[0] or None)]
+        if section:
+            kind: Any = RunConfig.model_fields[section].annotation
+            parts.append(f"## {section}\n\n{inspect.cleandoc(kind.__doc__)}")
+        rows = [(f"`{s.key}`", s.type, f"`{cell(s.default)}`", cell(s.meaning)) for s in chosen]
+        if rows:
+            parts.append(table(("key", "type", "default", "meaning"), rows).rstrip())
     return "\n\n".join(parts) + "\n"
 
 
