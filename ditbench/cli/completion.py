@@ -7,6 +7,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+# A shell waits: a search that begins at / stops here.
+MOST_DIRECTORIES = 3_000
+
 
 def _beginning(incomplete: str, names: Iterable[str]) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
@@ -46,18 +49,22 @@ def complete_assignments(incomplete: str) -> list[str]:
 
 
 def complete_runs(incomplete: str) -> list[str]:
-    """Run directories, below the directory that is typed, or in `results`."""
-    from ditbench.report.reading.results import find_runs
-
+    """Run directories below the directory that is typed, or in `results`."""
     typed = os.path.dirname(incomplete)  # noqa: PTH120 (Path would drop a leading ./)
-    paths = [str(run.path) for run in find_runs(Path(typed or "results"))]
-    # What is typed stays as it is: `./` is not part of a path.
-    prefix = "./" if incomplete.startswith("./") else ""
-    return _beginning(incomplete, (prefix + path for path in paths))
+    found = []
+    for number, (place, below, files) in enumerate(os.walk(typed or "results")):
+        if number == MOST_DIRECTORIES:
+            break
+        below.sort()
+        if "config.toml" in files:
+            found.append(place)
+            below.clear()
+    return _beginning(incomplete, found)
 
 
 def complete_places(incomplete: str) -> list[str]:
     """Run directories and the directories above them."""
+    prefix = "./" if incomplete.startswith("./") else ""  # which Path drops
     runs = map(Path, complete_runs(incomplete))
-    above = dict.fromkeys(str(place) for run in runs for place in (*reversed(run.parents), run))
-    return _beginning(incomplete, (place for place in above if place != "."))
+    above = dict.fromkeys(place for run in runs for place in (*reversed(run.parents), run))
+    return _beginning(incomplete, (f"{prefix}{place}" for place in above if place.name))

@@ -40,7 +40,7 @@ def presets(
     """
     chosen = format_of(output, "json" if as_json else format)
 
-    from ditbench.report.presets import BLOCK, describe_presets
+    from ditbench.report.measured import BLOCK, describe_presets
     from ditbench.report.reading.results import PILOT
 
     reference = reference_results()

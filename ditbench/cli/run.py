@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli import continued
 from ditbench.cli.completion import complete_blocks, complete_runs
+from ditbench.cli.conclusion import conclude
 from ditbench.cli.gpus import in_processes
 from ditbench.cli.options import (
     BLOCKS,
@@ -233,6 +234,8 @@ def _execute(
             echo(json.dumps(sorted(results, key=lambda row: order.index(row["path"])), indent=2))
     if failed:
         raise _failure(failed, len(plans), quiet=quiet)
+    if not as_json and plans[0].world.first:
+        conclude(plans, quiet=quiet)
 
 
 def _failure(failed: list[tuple[Plan, DitbenchError]], runs: int, *, quiet: bool) -> DitbenchError:

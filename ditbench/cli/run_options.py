@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.completion import complete_assignments, complete_presets
 from ditbench.cli.options import DEVICES, how, parse_budget, printed, what
+from ditbench.cli.output import note
 from ditbench.cli.training import check_out
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.models.sizes import parse_model
@@ -69,11 +70,7 @@ class Model:
     ] = None
     compile: Annotated[
         str | None,
-        how(
-            "NAME",
-            "The old spelling of --backend: on is compile; off is plain on a CPU and kernels on "
-            "a GPU; auto.",
-        ),
+        how("NAME", "The old spelling of --backend.", hidden=True),
     ] = None
 
     def overrides(self) -> dict[str, Any]:
@@ -94,6 +91,8 @@ class Model:
             raise DitbenchError("--backend and --compile are given together", "omit --compile")
         if self.compile not in COMPILE:
             raise unknown_name("choice for --compile", self.compile, COMPILE)
+        meant = {"auto": "auto", "on": "compile", "off": "plain, or kernels on a GPU"}[self.compile]
+        note("help", f"--compile {self.compile} is the old spelling of --backend {meant}")
         return "compile" if self.compile == "on" else None
 
     def configure(
