@@ -57,11 +57,12 @@ def option(parameter: Any) -> tuple[str, str, str]:
 
 
 def command_page() -> str:
+    """A section per command: what it does, and a row per option."""
     parts = [f"# Commands\n\n{MADE}"]
     parts.append(
         "`ditbench COMMAND --help` shows the same. Results go to stdout, progress and warnings to "
-        "stderr; [exit codes](../how-it-works.md#exit-codes). Settings that have no option of their "
-        "own: `--set section.key=value`, see [settings](settings.md)."
+        "stderr; [exit codes](../how-it-works.md#exit-codes). Settings that have no option of "
+        "their own: `--set section.key=value`, see [settings](settings.md)."
     )
     for name, command in commands(typer.main.get_command(app)):
         rows = [option(p) for p in command.params if not p.hidden and p.help]
@@ -75,6 +76,7 @@ def command_page() -> str:
 
 
 def settings_page() -> str:
+    """A section per table of the configuration, and a row per key."""
     parts = [f"# Settings\n\n{MADE}"]
     parts.append(
         "Every key of a run's configuration, with its default where no preset is given. `--set "
@@ -82,7 +84,9 @@ def settings_page() -> str:
         "[layers](../your-images.md#ditbenchtoml). `ditbench settings` prints the same."
     )
     for section in [None, *sections()]:
-        chosen = [each for each in all_settings() if section == (each.key.rpartition(".")[0] or None)]
+        chosen = [
+            each for each in all_settings() if section == (each.key.rpartition(".")[0] or None)
+        ]
         if section:
             kind: Any = RunConfig.model_fields[section].annotation
             parts.append(f"## {section}\n\n{inspect.cleandoc(kind.__doc__)}")

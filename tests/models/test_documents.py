@@ -92,7 +92,9 @@ def test_links_between_documents_lead_somewhere(document):
 
 def test_every_page_is_in_the_navigation_once():
     """The builder does not complain about a page that is missing there."""
-    entries = re.findall(r"^ +- .*: ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    entries = re.findall(
+        r"^ +- .*: ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE
+    )
     assert sorted(entries) == [page.relative_to(DOCS).as_posix() for page in PAGES]
 
 
