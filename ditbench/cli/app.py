@@ -25,6 +25,7 @@ from ditbench.cli import (
     list_,
     plot,
     presets,
+    report,
     rm,
     run,
     sample,
@@ -172,7 +173,7 @@ def _options(
 # The groups of the help page. `list` and `eval` are names of Python's own.
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     "Train": {"run": run.run, "init": init.init, "tune": tune.tune},
-    "Read the results": {"compare": compare.compare, "plot": plot.plot},
+    "Read the results": {"compare": compare.compare, "plot": plot.plot, "report": report.report},
     "Look after runs": {
         "list": list_.list_,
         "show": show.show,
