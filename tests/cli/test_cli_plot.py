@@ -28,7 +28,7 @@ def test_paper_changes_the_figure(cli, results, elsewhere):
     [
         ("--kind pareto --x flops", "--x flops does not fit --kind pareto", "--kind curve"),
         ("--kind samples --x steps", "--x steps does not fit --kind samples", "leave out --x"),
-        ("--kind samples --paper", "--paper does not fit --kind samples", "--kind curve or pareto"),
+        ("--kind samples --paper", "--paper does not fit --kind samples", "--kind curve, ranking or pareto"),
         ("--kind paretto", "unknown kind of plot 'paretto'", "did you mean pareto?"),
     ],
 )
