@@ -66,11 +66,12 @@ def plot(
     from ditbench.report.figures.ranking import ranking_figure
     from ditbench.report.figures.samples import samples_figure
     from ditbench.report.figures.save import save_figure
+    from ditbench.report.reading.groups import split_groups
 
     runs = load_runs(directories, block, evaluation)
-    blocks = runs["block"].nunique()
-    if kind is None and x is None and (evaluation is not None or blocks > MOST_CURVES):
-        kind = "ranking"
+    if kind is None and x is None:
+        most = max((group["block"].nunique() for group in split_groups(runs)), default=0)
+        kind = "ranking" if evaluation is not None or most > MOST_CURVES else "curve"
     skipped: dict[str, None] = {}  # once each, although a figure may be drawn twice
     skip = skipped.setdefault
     draw = {

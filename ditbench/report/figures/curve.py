@@ -68,7 +68,8 @@ def curve_figure(
     titles = [panels.title_of(group, *_own_steps(group.runs)) for group in groups]
     titles += [published.TITLE] * paper
     styles = block_styles(df["block"])
-    beside = labels.fit_beside_lines([style.label for style in styles.values()])
+    blocks = [set(group.runs["block"]) for group in groups]
+    beside = all(labels.fit_beside_lines([styles[name].label for name in each]) for each in blocks)
     handles = {style.label: Line2D([], [], **_line(style)) for style in styles.values()}
     figure, rows, columns = panels.panel_grid(titles, {} if beside else handles, _HEIGHT)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()

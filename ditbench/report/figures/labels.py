@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,7 +42,9 @@ def at_line_ends(axes: Axes, ends: Sequence[Named], height: float) -> None:
     low, high = (axes.transScale.transform((1, y))[1] for y in axes.get_ylim())
     places = spread([(y - low) / (high - low) for y in wanted], 1.1 * FONT / _POINTS / height)
     for each, place in zip(ends, places, strict=True):
-        ends_early = each.x < 0.98 * axes.get_xlim()[1]
+        leader = {"arrowstyle": "-", "color": each.colour, "linewidth": 0.6, "relpos": (0, 0.5)}
+        if each.x < 0.98 * axes.get_xlim()[1]:
+            leader["linestyle"] = ":"  # a solid one would look like more of the line
         axes.annotate(
             each.text,
             (each.x, each.y),
@@ -51,11 +53,7 @@ def at_line_ends(axes: Axes, ends: Sequence[Named], height: float) -> None:
             va="center",
             fontsize=FONT,
             color=ink(each.colour),
-            arrowprops={
-                **{"arrowstyle": "-", "color": each.colour, "linewidth": 0.6},
-                "linestyle": ":" if ends_early else "-",  # it would look like more of the line
-                **{"shrinkA": 0, "shrinkB": 2, "relpos": (0, 0.5)},
-            },
+            arrowprops=leader | {"shrinkA": 0, "shrinkB": 2},
         )
 
 
@@ -75,41 +73,40 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
     return places
 
 
+# Where a name stands: right or left of its point (1, -1), above or below (1, -1). Best first.
+_SIDES = ((1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1))
+
+
 def beside_points(axes: Axes, points: Sequence[Named], obstacles: Sequence[Bbox]) -> None:
     """Write a name beside each point, where it covers least: other names, then obstacles.
 
     The layout of the figure must be final. Obstacles are in pixels.
     """
-    size = axes.figure.dpi / _POINTS  # pixels of a point
     taken: list[Bbox] = []
+
+    def cost(box: Bbox) -> float:
+        outside = box.x0 < axes.bbox.x0 or box.x1 > axes.bbox.x1 or box.y0 < axes.bbox.y0
+        return 9 * outside + 5 * _overlaps(box, taken) + _overlaps(box, obstacles)
+
     for point in points:
-        x, y = axes.transData.transform((point.x, point.y))
-        wide, high = text_width(point.text) * _POINTS * size, FONT * size
-
-        def box(
-            side: tuple[int, int], x: float = x, y: float = y, wide: float = wide, high: float = high
-        ) -> Bbox:
-            dx, dy = _offset(side)
-            left, bottom = x + dx * size - wide * (1 - side[0]) / 2, y + dy * size
-            return Bbox.from_bounds(left, bottom - high * (1 - side[1]) / 2, wide, high)
-
-        side = min(_SIDES, key=_cost(box, taken, obstacles, axes.bbox))
-        taken.append(box(side))
+        boxes = {side: _box(axes, point, side) for side in _SIDES}
+        side = min(boxes, key=lambda each: cost(boxes[each]))
+        taken.append(boxes[side])
         axes.annotate(
             point.text,
             (point.x, point.y),
             _offset(side),
             textcoords="offset points",
-            ha=("right", "center", "left")[side[0] + 1],
-            va=("top", "center", "bottom")[side[1] + 1],
+            ha=("center", "left", "right")[side[0]],
+            va=("center", "bottom", "top")[side[1]],
             fontsize=FONT,
             color=ink(point.colour),
             zorder=4,
         ).set_in_layout(False)
 
 
-# Where a name stands: right or left of its point (1, -1), above or below (1, -1). Best first.
-_SIDES = ((1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1))
+def _overlaps(box: Bbox, others: Sequence[Bbox]) -> int:
+    return sum(box.overlaps(other) for other in others)
 
 
 def _offset(side: tuple[int, int]) -> tuple[float, float]:
@@ -117,16 +114,14 @@ def _offset(side: tuple[int, int]) -> tuple[float, float]:
     return 5.5 * side[0] if side[1] == 0 else 2.0 * side[0], 5.5 * side[1]
 
 
-def _cost(
-    box: Callable[[Any], Bbox], names: Sequence[Bbox], obstacles: Sequence[Bbox], axes: Bbox
-) -> Callable[[tuple[int, int]], float]:
-    def cost(side: tuple[int, int]) -> float:
-        found = box(side)
-        outside = found.x0 < axes.x0 or found.x1 > axes.x1 or found.y0 < axes.y0
-        over = found.count_overlaps(list(obstacles)) if obstacles else 0
-        return 9.0 * outside + 5.0 * (found.count_overlaps(names) if names else 0) + over
-
-    return cost
+def _box(axes: Axes, point: Named, side: tuple[int, int]) -> Bbox:
+    """The pixels that a name covers at one side of its point."""
+    dots = axes.figure.dpi
+    wide, high = text_width(point.text) * dots, FONT / _POINTS * dots
+    x, y = axes.transData.transform((point.x, point.y))
+    dx, dy = np.array(_offset(side)) / _POINTS * dots
+    left, bottom = x + dx - wide * (1 - side[0]) / 2, y + dy - high * (1 - side[1]) / 2
+    return Bbox.from_bounds(left, bottom, wide, high)
 
 
 def ink(colour: str) -> str:
@@ -134,7 +129,7 @@ def ink(colour: str) -> str:
     rgb = np.array(to_rgb(colour))
     while 1.05 / (_luminance(rgb) + 0.05) < 4.5:
         rgb = rgb * 0.95
-    return to_hex(rgb)
+    return to_hex(tuple(rgb.tolist()))
 
 
 def _luminance(rgb: np.ndarray[Any, Any]) -> float:

@@ -48,7 +48,7 @@ def groups_to_plot(df: pd.DataFrame) -> list[Group]:
 def with_comparable_times(
     groups: Sequence[Group], skipped: Callable[[str], object] | None
 ) -> list[Group]:
-    """Those groups whose seconds are comparable; `skipped` is called with each other one and why."""
+    """The groups whose seconds are comparable; `skipped` is called with each other one and why."""
     found = []
     for group in groups:
         if why := why_times_differ(group.runs):

@@ -60,7 +60,9 @@ def pareto_figure(
         drawn += _draw_group(cell, _points(group.runs), label, 2 if timed else 1)
     if paper:
         points = published.RESULTS.assign(low=np.nan, high=np.nan)
-        drawn += _draw_group(cells[len(groups)], points, published.FID_LABEL.replace(" (", "\n("), 2 if timed else 1)
+        drawn += _draw_group(
+            cells[len(groups)], points, published.FID_LABEL.replace(" (", "\n("), 2 if timed else 1
+        )
     first = drawn[0][0]
     first.set_ylabel(f"{first.get_ylabel()}\n({panels.BETTER})")
     for cell, title in zip(cells, titles, strict=False):
@@ -137,7 +139,7 @@ def _name_points(axes: Axes, points: pd.DataFrame, cost: str) -> None:
     styles = block_styles(points.index)
     front = pareto_front(points[cost].tolist(), points["fid"].tolist())
     few = len(points) <= labels.MOST_LINES
-    named = []
+    named: list[labels.Named] = []
     for block, point in [*points[front].iterrows(), *points[~np.array(front)].iterrows()]:
         style, on_front = styles[str(block)], len(named) < sum(front)
         colour = style.colour if on_front else _GREY

@@ -39,10 +39,11 @@ PAPER_BLOCKS = {
 }
 # How a text writes the names of ditbench's other blocks; users' are written as they are.
 TITLES = {
-    **{"adaln-gate": "adaLN-Gate", "adaln-lora": "adaLN-LoRA", "adaln-single": "adaLN-Single"},
-    **{"adaln-zero-init": "adaLN-Zero-Init", "in-context-class": "In-Context-Class"},
-    **{"hybrid": "Hybrid", "joint": "Joint", "no-time": "No-Time", "none": "None"},
-    **{"u-vit": "U-ViT"},
+    title.lower(): title
+    for title in (
+        *("adaLN-Gate", "adaLN-LoRA", "adaLN-Single", "adaLN-Zero-Init", "Hybrid"),
+        *("In-Context-Class", "Joint", "No-Time", "None", "U-ViT"),
+    )
 }
 # For all other names: the rest of Okabe and Ito without yellow (too light on white), some of Tol's
 # muted and vibrant colours, and colours in between; all pairs differ by at least 25 in CIE Lab.

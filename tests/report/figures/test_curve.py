@@ -167,7 +167,9 @@ def test_a_name_that_is_too_long_for_the_end_of_a_line_is_in_a_legend(make_run, 
     assert len(figure.axes[0].texts) == (name == "adaln")
 
 
-@pytest.mark.parametrize("ends", [(9.0, 9.0, 9.0, 9.0), (9.0, 9.1, 60.0, 61.0), (9.0, 50.0, 52.0, 8.9)])
+@pytest.mark.parametrize(
+    "ends", [(9.0, 9.0, 9.0, 9.0), (9.0, 9.1, 60.0, 61.0), (9.0, 50.0, 52.0, 8.9)]
+)
 def test_nothing_overlaps_and_nothing_is_clipped(make_run, results, ends):
     for block, end in zip(PAPER_BLOCKS, ends, strict=True):
         make_run(block, 0, (70.0, end))
