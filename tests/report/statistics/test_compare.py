@@ -221,7 +221,7 @@ UNLIKE = {
     "train.weight_decay": {"train__weight_decay": 0.1},
     "model.class_dropout_prob": {"model__class_dropout_prob": 0.2},
 }
-BY_HAND = {"features_digest": "e" * 64, "curve_sampling_steps": 7}
+BY_HAND = {"features_digest": "e" * 64, "curve_sampling_steps": 7, "evaluation": "cfg4"}
 
 
 def test_each_key_that_must_be_alike_is_tested():
