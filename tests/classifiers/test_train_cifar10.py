@@ -96,7 +96,7 @@ def other(**changes):
 @pytest.mark.parametrize(
     ("train", "test", "error", "hint"),
     [
-        (easy(10, 1), other(images=torch.zeros(10, 1, 8, 8, dtype=torch.uint8)), "8x8x1", "any"),
+        (easy(10, 1), other(images=torch.zeros(10, 1, 8, 8, dtype=torch.uint8)), "8x8x1", "auto"),
         (other(class_names=(*NAMES, "k")), easy(10, 2), "has 11", "--data cifar10-train.zip"),
         (easy(10, 1), other(class_names=NAMES[::-1]), "are not those of 'easy'", "--test"),
     ],

@@ -55,8 +55,8 @@ def test_missing_weights_are_found_by_a_dry_run(make_plan, tmp_path):
 def test_a_single_real_image_is_refused_before_training(make_plan, monkeypatch):
     original = planning.load_dataset
 
-    def one_image(name, path):
-        whole = original(name, path)
+    def one_image(*arguments):
+        whole = original(*arguments)
         return data.ImageDataset(whole.name, whole.images[:1], whole.labels[:1], ("0",))
 
     monkeypatch.setattr(planning, "load_dataset", one_image)
