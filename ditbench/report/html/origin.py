@@ -40,8 +40,8 @@ class Origin:
     """How the runs of a group were made.
 
     Attributes:
-        settings: the configuration, by section; keys that differ follow with all their values.
-        environment: versions and devices.
+        settings: the configuration, by section.
+        environment: versions and devices, the same way.
         toml: what all runs share of their configuration, as a file for `--config`.
         commands: what repeats the runs with that file.
         own_sources: blocks of the user's own, whose source is in the run directory.
@@ -49,7 +49,7 @@ class Origin:
     """
 
     settings: dict[str, list[Setting]]
-    environment: list[Setting]
+    environment: dict[str, list[Setting]]
     toml: str
     commands: list[str]
     own_sources: list[str]
@@ -62,15 +62,11 @@ def origin(final: pd.DataFrame) -> Origin:
     configs = [flatten(read_toml(run.config)) for run in runs]
     settings = [_without(config, _NAMES, _BLOCKS_OWN) for config in configs]
     shared = _shared(settings)
-    sections: dict[str, list[Setting]] = {}
-    for each in _in_words(settings):
-        section, _, key = each.key.rpartition(".")
-        sections.setdefault(section, []).append(each._replace(key=key))
     table: dict[str, Any] = {"preset": configs[0]["preset"]} if "preset" in configs[0] else {}
     put(table, shared)
     return Origin(
-        sections,
-        _in_words(_environments(runs)),
+        _sections(settings),
+        _sections(_environments(runs)),
         tomli_w.dumps(table),
         _commands(final, configs, settings, shared),
         in_order(c["block"] for c in configs if c.get("strategy.sha256")),
@@ -97,6 +93,15 @@ def _shared(tables: Sequence[Row]) -> Row:
     return {k: v for k, v in first.items() if all(k in t and t[k] == v for t in tables)}
 
 
+def _sections(tables: Sequence[Row]) -> dict[str, list[Setting]]:
+    """The keys of some tables by section: `train` has `lr`."""
+    sections: dict[str, list[Setting]] = {}
+    for each in _in_words(tables):
+        section, _, key = each.key.rpartition(".")
+        sections.setdefault(section, []).append(each._replace(key=key))
+    return sections
+
+
 def _in_words(tables: Sequence[Row]) -> list[Setting]:
     """Every key with its value, or with the values that it has and the number of runs of each."""
     keys = dict.fromkeys(key for table in tables for key in table)
@@ -106,7 +111,10 @@ def _in_words(tables: Sequence[Row]) -> list[Setting]:
         if len(values) == 1:
             found.append(Setting(key, next(iter(values))))
             continue
-        parts = [f"{text} ({count} runs)" for text, count in values.most_common(_MOST_VALUES)]
+        parts = [
+            f"{text} ({count} run{'s' * (count > 1)})"
+            for text, count in values.most_common(_MOST_VALUES)
+        ]
         if len(values) > _MOST_VALUES:
             parts.append(f"{len(values) - _MOST_VALUES} other values")
         found.append(Setting(key, "; ".join(parts), is_shared=False))

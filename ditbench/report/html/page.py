@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from ditbench import __version__
-from ditbench.errors import printable
+from ditbench.errors import DitbenchError, printable
 from ditbench.report.figures.curve import curve_figure
 from ditbench.report.figures.pareto import pareto_figure
 from ditbench.report.figures.samples import strips_of
@@ -32,11 +31,6 @@ from ditbench.report.tables.render import cells, shown
 
 # The groups with most runs are shown with figures and samples, the others as tables.
 MOST_WHOLE = 3
-# The columns of the first table. The second table has the other metrics and the costs.
-_RANKING = (
-    *("block", "seeds", "model", "parameters", "gmacs", "steps", "fid"),
-    *("fid_ratio", "fid_ratio_low", "p_bonferroni"),
-)
 
 
 @dataclass(frozen=True)
@@ -94,12 +88,12 @@ def report_html(df: pd.DataFrame, baseline: str | None = None) -> str:
         lstrip_blocks=True,
         finalize=_visible,
     )
-    environment.filters["prose"] = _prose
+    environment.filters.update(prose=_prose, verdict=_verdict, header=_header)
     text = environment.get_template("page.html.j2").render(
         parts=parts,
         skipped=df.attrs.get("skipped", []),
         runs=df["path"].nunique(),
-        css=Markup((place / "page.css").read_text("utf-8")),  # noqa: S704 (ditbench's own)
+        css=Markup((place / "page.css").read_text("utf-8")),
         palette=[(colour, svg.dark_twin(colour)) for colour in used],
         colours=styles,
         version=__version__,
@@ -108,41 +102,61 @@ def report_html(df: pd.DataFrame, baseline: str | None = None) -> str:
 
 
 def _part(anchor: str, comparison: Comparison, group: Group, *, is_whole: bool) -> Part:
-    columns, rows = comparison_columns(comparison), comparison_rows(comparison)
-    ranked = {*_RANKING, comparison.decided_by}
-    first = [each for each in columns if each.name in ranked]
-    second = [each for each in columns if each.name not in ranked - {"block"}]
+    rows = comparison_rows(comparison)
+    first = shown(comparison_columns(comparison))
+    ranked = {each.name for each in first}
+    wide = comparison_columns(comparison, wide=True)
+    others = [each for each in wide if each.name not in ranked]
     final = group.runs[group.runs["final"]]
     part = partial(
         Part, anchor, comparison, final.sort_values(["block", "seed"]), _table(rows, first),
-        _table(rows, second), forest(comparison.verdict), is_whole,
+        _table(rows, [first[0], *others]), forest(comparison.verdict), is_whole,
     )  # fmt: skip
     if not is_whole:
         return part()
     has_curve = bool(group.runs["curve"].any())
-    title, strips = strips_of(group) or ("", {})
+    title, images = _samples(group)
     return part(
-        curve=_figure(partial(curve_figure, group.runs), "FID along training") if has_curve else None,
-        cost=_figure(partial(pareto_figure, group.runs), "FID against cost"),
-        samples_title=title.replace("\n", " "),
-        samples=pictures(strips),
+        curve=_figure(curve_figure, group, "FID along training", anchor) if has_curve else None,
+        cost=_figure(pareto_figure, group, "FID against cost", anchor),
+        samples_title=title,
+        samples=images,
         origin=origin(final),
     )
 
 
-def _figure(draw: Callable[[], Figure], label: str) -> Markup:
+def _figure(
+    draw: Callable[[pd.DataFrame], Figure], group: Group, label: str, anchor: str
+) -> Markup:
     def wide() -> Figure:
-        figure = draw()
+        figure = draw(group.runs)
         figure.set_size_inches(svg.WIDTH, figure.get_figheight())
         return figure
 
-    return svg.inline_svg(wide, label)
+    return svg.inline_svg(wide, label, f"{anchor} {label}")
+
+
+def _samples(group: Group) -> tuple[str, list[Picture]]:
+    """The samples of a group, with what they are of; or none, and why if grids are damaged."""
+    try:
+        title, strips = strips_of(group) or ("", {})
+    except DitbenchError as error:
+        return error.message, []
+    return title.replace("\n", " "), pictures(strips)
 
 
 def _table(rows: Sequence[dict[str, Any]], columns: Sequence[Column]) -> Table:
+    """The shown columns in which some row has a value."""
     visible = shown(columns)
-    blocks = [str(row["block"]) for row in rows]
-    return Table(visible, list(zip(blocks, cells(rows, visible), strict=True)))
+    texts = cells(rows, visible)
+    kept = [number for number in range(len(visible)) if any(row[number][0] != "–" for row in texts)]
+    return Table(
+        [visible[number] for number in kept],
+        [
+            (str(row["block"]), [line[number] for number in kept])
+            for row, line in zip(rows, texts, strict=True)
+        ],
+    )
 
 
 def _visible(value: Any) -> Any:
@@ -154,4 +168,14 @@ def _visible(value: Any) -> Any:
 
 def _prose(text: str) -> Markup:
     """A sentence with its commands, between backticks, as code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(_visible(text)))))  # noqa: S704
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(_visible(text)))))
+
+
+def _verdict(sentence: str) -> Markup:
+    """A verdict, with what it rests on, in the brackets at its end, set apart."""
+    return Markup(re.sub(r" (\([^()]*\))\.$", r" <small>\1</small>", str(_prose(sentence))))
+
+
+def _header(text: str) -> Markup:
+    """A table's header, whose arrow stays on the line of the word before it."""
+    return Markup(re.sub(" (?=[↓↑]$)", "&nbsp;", str(escape(_visible(text)))))

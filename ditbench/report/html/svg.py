@@ -34,16 +34,20 @@ _TAG = re.compile(r"<[^>]*>")
 _COLOUR = re.compile(r"#([0-9a-f]{6})\b")
 
 
-def inline_svg(draw: Callable[[], Figure], label: str) -> Markup:
-    """Call `draw` and return its figure as an `<svg>` element without ids of its groups.
+def inline_svg(draw: Callable[[], Figure], label: str, place: str) -> Markup:
+    """Call `draw` and return its figure as an `<svg>` element.
 
-    Each colour becomes a variable of the page, `var(--c-0072b2)`; `palette` defines them. `label`
-    describes the figure to readers who do not see it.
+    Each colour becomes a variable of the page, such as `var(--c-0072b2)`, which the page defines.
+
+    Args:
+        draw: is called with ditbench's style in effect.
+        label: describes the figure to readers who do not see it.
+        place: the figure's own name in the page, which makes its ids unique.
     """
     with mpl.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about glyphs: the browser has its own fonts
         mpl.rcdefaults()  # not the style of a user
-        mpl.rcParams.update({**RC, **_STYLE, "svg.hashsalt": label})
+        mpl.rcParams.update({**RC, **_STYLE, "svg.hashsalt": place})
         file = io.BytesIO()
         draw().savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     svg = file.getvalue().decode()
@@ -52,7 +56,7 @@ def inline_svg(draw: Callable[[], Figure], label: str) -> Markup:
     svg = _TAG.sub(lambda tag: _themed(tag[0]), svg)
     _, viewbox, body = re.split(r'viewBox="([\d. ]+)"[^>]*>', svg, maxsplit=1)
     opening = f'<svg class="figure" viewBox="{viewbox}" role="img" aria-label="{escape(label)}">'
-    return Markup(opening + re.sub(r"\n+\s*", "\n", body))  # noqa: S704 (texts are escaped)
+    return Markup(opening + re.sub(r"\n+\s*", "\n", body))
 
 
 def _themed(tag: str) -> str:
