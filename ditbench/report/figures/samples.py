@@ -15,8 +15,8 @@ from matplotlib.image import imread
 
 from ditbench.errors import DitbenchError
 from ditbench.report.facts import in_order
-from ditbench.report.figures.panels import groups_to_plot, text_width, wrap
-from ditbench.report.figures.style import DPI, FONT, block_style
+from ditbench.report.figures.panels import groups_to_plot, wrap
+from ditbench.report.figures.style import DPI, FONT, block_style, text_width
 from ditbench.report.reading.groups import Group, shared
 from ditbench.report.words import describe
 from ditbench.rundir import RunDirectory
