@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from ditbench.data.settings import DEFAULTS, Settings
+from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError
 from ditbench.files import check_utf8
 from ditbench.models.sizes import ModelSize

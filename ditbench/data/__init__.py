@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditbench.data.io.files import shown
-from ditbench.data.settings import DEFAULTS, Settings
+from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError, unknown_name
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ SOURCES = {  # name -> module of this package, function, and whether it takes a 
     "digits": ("digits", "load_digits", "none"),
     "cifar10": ("published", "load_cifar10", "optional"),
     "fashion-mnist": ("published", "load_fashion_mnist", "optional"),
-    "folder": ("prepared", "prepared", "required"),
+    "folder": ("pictures.prepared", "prepared", "required"),
     "npz": ("npz", "load_npz", "required"),
 }
 

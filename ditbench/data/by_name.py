@@ -17,11 +17,11 @@ from torch import Tensor
 
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.files import shown
-from ditbench.data.layout import Part
-from ditbench.data.prepare import Unreadable
-from ditbench.data.prepared import load_part
+from ditbench.data.pictures.layout import Part
+from ditbench.data.pictures.prepare import Unreadable
+from ditbench.data.pictures.prepared import load_part
+from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.data.published import downloading, find_root, reason
-from ditbench.data.settings import DEFAULTS, Settings
 from ditbench.errors import EXIT_FAILED, DitbenchError
 
 TRAIN = ("train", "trainval")

@@ -9,7 +9,7 @@ from PIL import Image, ImageCms
 
 from ditbench.data.io import conversions
 from ditbench.data.npz import load_npz
-from ditbench.data.prepare import MODES
+from ditbench.data.pictures.prepare import MODES
 from ditbench.errors import DitbenchError
 
 PIXELS = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)  # N, H, W: every value

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ditbench.data import prepared as module
-from ditbench.data.decode import decode_all
 from ditbench.data.io import pixel_cache
-from ditbench.data.settings import Settings
+from ditbench.data.pictures import prepared as module
+from ditbench.data.pictures.decode import decode_all
+from ditbench.data.pictures.settings import Settings
 from ditbench.errors import DitbenchError
 from ditbench.files import cannot_write
 

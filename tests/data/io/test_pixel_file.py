@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from pictures import encode, grey, write_folder
 
-from ditbench.data import decode
-from ditbench.data import prepared as module
 from ditbench.data.io import files as limits
-from ditbench.data.prepared import prepared
-from ditbench.data.settings import Settings
+from ditbench.data.pictures import decode
+from ditbench.data.pictures import prepared as module
+from ditbench.data.pictures.prepared import prepared
+from ditbench.data.pictures.settings import Settings
 from ditbench.errors import EXIT_FAILED, DitbenchError
 
 RGB = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)

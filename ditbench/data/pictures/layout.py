@@ -18,7 +18,7 @@ from pathlib import PurePosixPath
 
 from ditbench.data.class_names import natural
 from ditbench.data.io.files import Files, ignored, shown
-from ditbench.data.settings import Settings
+from ditbench.data.pictures.settings import Settings
 from ditbench.errors import DitbenchError, one_line
 
 IMAGE_SUFFIXES = (

@@ -20,9 +20,9 @@ from PIL import Image
 
 from ditbench.data.io.files import Files, shown, too_large_for_memory
 from ditbench.data.io.pixel_file import PixelFile
-from ditbench.data.layout import looks_like_an_image, passed_over
-from ditbench.data.prepare import Picture, Unreadable, open_picture, prepare
-from ditbench.data.settings import DEFAULTS, Settings
+from ditbench.data.pictures.layout import looks_like_an_image, passed_over
+from ditbench.data.pictures.prepare import Picture, Unreadable, open_picture, prepare
+from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError, one_line
 
 T = TypeVar("T")

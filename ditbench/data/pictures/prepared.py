@@ -14,20 +14,20 @@ import torch
 from torch import Tensor
 
 from ditbench.data.dataset import ImageDataset
-from ditbench.data.decode import FilePictures, Pictures, decode_all
 from ditbench.data.io.files import open_files, shown
 from ditbench.data.io.pixel_cache import Entry, worth_it
 from ditbench.data.io.pixel_file import PixelFile
-from ditbench.data.layout import Part, find_layout
 from ditbench.data.mapped import MappedFile
-from ditbench.data.prepare import check_background
-from ditbench.data.settings import DEFAULTS, Settings
+from ditbench.data.pictures.decode import FilePictures, Pictures, decode_all
+from ditbench.data.pictures.layout import Part, find_layout
+from ditbench.data.pictures.prepare import check_background
+from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError
 from ditbench.files import cannot_write
 
 
 def prepared(path: Path, settings: Settings = DEFAULTS) -> ImageDataset:
-    """The images of a folder or a zip, see `ditbench.data.layout`; decoded, or from the cache.
+    """The images of a folder or a zip, see `ditbench.data.pictures.layout`; decoded, or from the cache.
 
     Equal trees are equal data sets, zipped or not. The name of the folder or zip names it.
     Held-out pictures are read when they are asked for.

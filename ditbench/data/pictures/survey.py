@@ -11,11 +11,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ditbench.data.decode import FilePictures, check_unreadable, in_threads, is_other, notes_of
 from ditbench.data.io.files import Files, open_files, shown
-from ditbench.data.layout import Part, find_layout
-from ditbench.data.prepare import GREY_MODES, Unreadable, conversions_of, opened, turn_of
-from ditbench.data.settings import DEFAULTS, Settings
+from ditbench.data.pictures.decode import (
+    FilePictures,
+    check_unreadable,
+    in_threads,
+    is_other,
+    notes_of,
+)
+from ditbench.data.pictures.layout import Part, find_layout
+from ditbench.data.pictures.prepare import GREY_MODES, Unreadable, conversions_of, opened, turn_of
+from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError
 
 SIDEWAYS = range(5, 9)  # EXIF orientations that exchange width and height

@@ -11,8 +11,14 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
-from ditbench.data.prepare import Unreadable, check_background, open_picture, prepare, square
-from ditbench.data.settings import Settings
+from ditbench.data.pictures.prepare import (
+    Unreadable,
+    check_background,
+    open_picture,
+    prepare,
+    square,
+)
+from ditbench.data.pictures.settings import Settings
 from ditbench.errors import DitbenchError
 
 DRAWS = np.random.default_rng(0)

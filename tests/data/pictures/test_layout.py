@@ -1,8 +1,8 @@
 import pytest
 from pictures import grey, nasty, write_folder, write_zip
 
-from ditbench.data.prepared import prepared
-from ditbench.data.settings import Settings
+from ditbench.data.pictures.prepared import prepared
+from ditbench.data.pictures.settings import Settings
 from ditbench.errors import DitbenchError
 
 ANY = Settings(max_unreadable=1.0)
