@@ -67,8 +67,7 @@ def load_dataset(
         by_name = _by_name()
         if by_name.find(name) is None:
             raise unknown_name("data set", name, SOURCES)
-        found: ImageDataset = by_name.load_by_name(name, path, settings)
-        return found
+        return by_name.load_by_name(name, path, settings)  # type: ignore[no-any-return]
     module, function, takes_path = SOURCES[name]
     if path is None and takes_path == "required":
         raise DitbenchError(
@@ -82,15 +81,13 @@ def load_dataset(
         )
     load = getattr(import_module(f"{__name__}.{module}"), function)
     if name == "folder":
-        prepared: ImageDataset = load(path, settings)
-        return prepared
+        return load(path, settings)  # type: ignore[no-any-return]
     dataset: ImageDataset = load() if path is None else load(path)
-    if settings.image_size is None:
-        return dataset
-    resized: ImageDataset = import_module(f"{__name__}.resized").resized(
-        dataset, settings.image_size
-    )
-    return resized
+    if settings.image_size is not None:
+        from ditbench.data.resized import resized
+
+        dataset = resized(dataset, settings.image_size)
+    return dataset
 
 
 def _by_name() -> Any:

@@ -5,9 +5,9 @@ from scoring import feed, score, scorer_of, unbiased_mmd
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 from toy_extractor import random_images
 
-from ditbench.metrics.scores import kid as module
 from ditbench.metrics import real as real_module
 from ditbench.metrics.real import compute_statistics
+from ditbench.metrics.scores import kid as module
 from ditbench.metrics.scores.kid import KID, SUBSET_KID
 
 
