@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ditbench.cli.completion import complete_places
 from ditbench.cli.meter import meter
 from ditbench.cli.options import DEVICES, Format, Output, option, parse_count
 from ditbench.cli.output import echo, emit_text, note, print_sentence, print_table, progress
@@ -29,7 +30,9 @@ def eval_(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN...", help="Run directories, or directories that contain complete runs."
+            metavar="RUN...",
+            help="Run directories, or directories that contain complete runs.",
+            autocompletion=complete_places,
         ),
     ],
     cfg_scale: Annotated[

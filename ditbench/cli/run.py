@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli import continued
+from ditbench.cli.completion import complete_blocks, complete_runs
+from ditbench.cli.conclusion import conclude
 from ditbench.cli.gpus import in_processes
 from ditbench.cli.options import (
     BLOCKS,
@@ -47,7 +49,10 @@ HINT = "`ditbench tune --block {}` with this command's other options"
 @takes(Training)
 def run(
     options: Training,
-    block: Annotated[str | None, option("NAMES", f"{BLOCKS} Default: paper.")] = None,
+    block: Annotated[
+        str | None,
+        option("NAMES", f"{BLOCKS} Default: paper.", autocompletion=complete_blocks),
+    ] = None,
     seeds: Annotated[
         str | None,
         option(
@@ -74,7 +79,12 @@ def run(
     ] = None,
     continue_: Annotated[
         Path | None,
-        how("RUN", "Train a finished run longer, to --steps in total, as a new run.", "--continue"),
+        how(
+            "RUN",
+            "Train a finished run longer, to --steps in total, as a new run.",
+            "--continue",
+            autocompletion=complete_runs,
+        ),
     ] = None,
     launcher: Annotated[
         str, how("NAME", "local, or slurm: one job for each run that is incomplete and has none.")
@@ -224,6 +234,8 @@ def _execute(
             echo(json.dumps(sorted(results, key=lambda row: order.index(row["path"])), indent=2))
     if failed:
         raise _failure(failed, len(plans), quiet=quiet)
+    if not as_json and plans[0].world.first:
+        conclude(plans, quiet=quiet)
 
 
 def _failure(failed: list[tuple[Plan, DitbenchError]], runs: int, *, quiet: bool) -> DitbenchError:

@@ -7,13 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
+from ditbench.cli.completion import complete_runs
 from ditbench.cli.options import DEVICES, option, parse_count
 from ditbench.cli.output import echo
 from ditbench.errors import DitbenchError, one_line
 
 
 def sample(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory with a checkpoint.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", help="A run directory with a checkpoint.", autocompletion=complete_runs
+        ),
+    ],
     classes: Annotated[
         str | None,
         option(

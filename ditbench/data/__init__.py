@@ -67,7 +67,7 @@ def load_dataset(
         by_name = _by_name()
         if by_name.find(name) is None:
             raise unknown_name("data set", name, SOURCES)
-        return by_name.load_by_name(name, path, settings)  # type: ignore[no-any-return]
+        return by_name.load_by_name(name, path, settings)
     module, function, takes_path = SOURCES[name]
     if path is None and takes_path == "required":
         raise DitbenchError(
@@ -81,7 +81,7 @@ def load_dataset(
         )
     load = getattr(import_module(f"{__name__}.{module}"), function)
     if name == "folder":
-        return load(path, settings)  # type: ignore[no-any-return]
+        return load(path, settings)
     dataset: ImageDataset = load() if path is None else load(path)
     if settings.image_size is not None:
         from ditbench.data.resized import resized

@@ -90,7 +90,7 @@ def test_a_run_without_a_checkpoint_is_skipped_if_there_are_others(cli, own_resu
 def test_compare_refuses_what_an_evaluation_does_not_have(cli, one_run):
     result = cli("compare", one_run, "--eval", "x", "--target-fid", "3")
     assert "--eval does not use --target-fid" in result.stderr
-    result = cli("plot", one_run, "--eval", "x")
+    result = cli("plot", one_run, "--eval", "x", "--kind", "curve")
     assert "--eval does not fit --kind curve" in result.stderr
     result = cli("compare", one_run, "--eval", "x")
     assert (result.exit_code, result.stdout) == (2, "")

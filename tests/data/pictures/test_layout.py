@@ -167,5 +167,5 @@ def test_held_out_pictures_that_are_gone_are_one_message(tmp_path):
 )
 def test_a_row_of_a_table_that_is_unlike_the_first_is_one_message(read, row):
     table = '{"file_name": "1.png", "label": "cat"}\n' + row
-    with pytest.raises(DitbenchError, match="metadata.jsonl"):
+    with pytest.raises(DitbenchError, match=r"metadata\.jsonl"):
         read({"1.png": 1, "2.png": 2, "metadata.jsonl": table.encode()})
