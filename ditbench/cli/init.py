@@ -19,7 +19,7 @@ from ditbench.report.amounts import duration
 
 if TYPE_CHECKING:
     from ditbench.config.derive import Setting
-    from ditbench.data.survey import Survey
+    from ditbench.data.pictures.survey import Survey
     from ditbench.runs.plan import Plan
 
 SEEDS = 5
@@ -59,7 +59,7 @@ def init(
     from ditbench.config.derive import choose, derive
     from ditbench.config.load import parse_settings
     from ditbench.config.project import PROJECT, data_of, to_toml
-    from ditbench.data.survey import survey
+    from ditbench.data.pictures.survey import survey
     from ditbench.files import write_text
 
     if PROJECT.exists() and not force:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ditbench.data.dataset import ImageDataset
     from ditbench.metrics.features.extractors import Extractor
     from ditbench.metrics.metric import RealStatistics
-    from ditbench.metrics.score import Scorer
+    from ditbench.metrics.scorer import Scorer
     from ditbench.runs.plan import Plan, Task
 
 # The most images from which the speed of an extractor is estimated.
@@ -86,8 +86,8 @@ def create_scorer(
     """
     # Imported here: torchmetrics takes seconds to import, and a dry run does not need it.
     from ditbench.metrics.choice import HELD_OUT_SUFFIX, also_of
-    from ditbench.metrics.label_accuracy import LABEL_ACCURACY
-    from ditbench.metrics.score import Scorer, Space
+    from ditbench.metrics.scorer import Scorer, Space
+    from ditbench.metrics.scores.label_accuracy import LABEL_ACCURACY
 
     metrics, dataset, device = run.config.metrics, run.dataset, run.device
     also = metrics.further if begun is None else also_of(begun)

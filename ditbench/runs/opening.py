@@ -16,7 +16,7 @@ from ditbench.runs.evaluate import metrics_asked
 from ditbench.training.checkpoint import resume
 
 if TYPE_CHECKING:
-    from ditbench.metrics.score import Scorer
+    from ditbench.metrics.scorer import Scorer
     from ditbench.runs.plan import Plan
     from ditbench.runs.progress import Reporter
     from ditbench.training.trainer import Trainer

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from ditbench.config import RunConfig
     from ditbench.data.dataset import ImageDataset
-    from ditbench.metrics.score import Scorer
+    from ditbench.metrics.scorer import Scorer
     from ditbench.models.dit import DiT
     from ditbench.training.stop import StopRequest
 

@@ -26,7 +26,7 @@ from ditbench.training.stop import Stopped, StopRequest
 from ditbench.training.trainer import Logged
 
 if TYPE_CHECKING:
-    from ditbench.metrics.score import Scorer
+    from ditbench.metrics.scorer import Scorer
 
 
 def execute(

@@ -62,7 +62,7 @@ def test_a_single_run_that_fails_is_one_error(cli, one_diverges, tiny, tmp_path)
 def test_an_error_after_files_were_written_has_exit_code_1(cli, tiny, tmp_path, monkeypatch):
     """2 says that nothing was written."""
     from ditbench.errors import DitbenchError
-    from ditbench.metrics.score import Scorer
+    from ditbench.metrics.scorer import Scorer
 
     def refuse(_scorer):
         raise DitbenchError("no score", "none")

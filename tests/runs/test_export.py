@@ -12,7 +12,7 @@ from PIL import Image
 from ditbench.errors import DitbenchError
 from ditbench.metrics import create_extractor
 from ditbench.metrics.real import compute_statistics
-from ditbench.metrics.score import Scorer, Space
+from ditbench.metrics.scorer import Scorer, Space
 from ditbench.runs.export import RECORD, export_samples
 from ditbench.runs.run import execute
 from ditbench.training.stop import Stopped, StopRequest

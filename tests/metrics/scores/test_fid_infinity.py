@@ -5,8 +5,8 @@ import torch
 from scoring import scipy_fid
 
 from ditbench.errors import DitbenchError
-from ditbench.metrics.fid_infinity import FID_INFINITY, _distance, _gaussian
 from ditbench.metrics.metric import Comparison, RealStatistics
+from ditbench.metrics.scores.fid_infinity import FID_INFINITY, _distance, _gaussian
 
 F = 32
 

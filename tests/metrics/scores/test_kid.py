@@ -5,10 +5,10 @@ from scoring import feed, score, scorer_of, unbiased_mmd
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 from toy_extractor import random_images
 
-from ditbench.metrics import kid as module
 from ditbench.metrics import real as real_module
-from ditbench.metrics.kid import KID, SUBSET_KID
 from ditbench.metrics.real import compute_statistics
+from ditbench.metrics.scores import kid as module
+from ditbench.metrics.scores.kid import KID, SUBSET_KID
 
 
 @pytest.mark.parametrize("high", [256, 200])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from ditbench.data.io.files import MAX_FILE_BYTES, MAX_SIDE, too_large
-from ditbench.data.settings import Settings
+from ditbench.data.pictures.settings import Settings
 from ditbench.errors import DitbenchError
 
 MODES = ("L", "RGB")
@@ -20,15 +20,14 @@ GREY_MODES = ("L", "1", "LA", "I", "I;16", "I;16B", "I;16L", "I;16N")
 ALPHA_MODES = ("LA", "PA", "RGBA", "RGBa")
 # Only formats that Pillow decodes itself: for EPS it would start Ghostscript on the file.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "TIFF", "AVIF")
+REPLACE = f"replace it, or move it out of the folder; supported formats: {', '.join(FORMATS)}"
 # Without a handler, Pillow's log messages about unusual files would be printed, too.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 RESAMPLE = Image.Resampling.BICUBIC  # antialiased: Pillow widens the filter when it shrinks
 
 
-class Unreadable(DitbenchError):  # noqa: N818 (named by what is known of the picture)
-    """A file that is not a picture that can be used."""
-
-    unknown = False  # whether Pillow recognizes no format in it
+class NotAPicture(DitbenchError):  # noqa: N818 (named by what is known of the file)
+    """Pillow recognizes no format in a file."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def prepare(image: Image.Image, where: str, settings: Settings, place: float = 0
     largest square is cut out at `place`, from 0 (left or top) to 1, and resized.
 
     Raises:
-        Unreadable: it is damaged, has more than 8 bits and no known range, or is larger than
+        DitbenchError: it is damaged, has more than 8 bits and no known range, or is larger than
             `MAX_SIDE` and no image size is given.
     """
     done, N = conversions_of(image, where, settings), settings.image_size
@@ -67,9 +66,9 @@ def prepare(image: Image.Image, where: str, settings: Settings, place: float = 0
 
 
 def open_picture(data: bytes, where: str) -> Image.Image:
-    """The picture in the bytes of a file, at most `MAX_FILE_BYTES`. Raises `Unreadable`."""
+    """The picture in the bytes of a file, at most `MAX_FILE_BYTES`; raises as `opened`."""
     if len(data) > MAX_FILE_BYTES:
-        raise _too_large(where, f"more than {MAX_FILE_BYTES} bytes")
+        raise too_large(where, f"more than {MAX_FILE_BYTES} bytes")
     return opened(BytesIO(data), where)
 
 
@@ -77,19 +76,15 @@ def opened(file: IO[bytes], where: str) -> Image.Image:
     """A picture of which only the header is read.
 
     Raises:
-        Unreadable: it is not a picture, or has more pixels than Pillow takes for harmless.
+        NotAPicture: it is not a picture.
+        DitbenchError: it is damaged, or has more pixels than Pillow takes for harmless.
     """
     try:
         return Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise _too_large(where, "a decompression bomb") from error
+        raise too_large(where, "a decompression bomb") from error
     except UnidentifiedImageError as error:
-        unreadable = Unreadable(
-            f"{where} is not an image",
-            f"replace it, or move it out of the folder; supported formats: {', '.join(FORMATS)}",
-        )
-        unreadable.unknown = True
-        raise unreadable from error
+        raise NotAPicture(f"{where} is not an image", REPLACE) from error
     except Exception as error:
         raise _damaged(where) from error
 
@@ -98,11 +93,11 @@ def conversions_of(image: Image.Image, where: str, settings: Settings) -> tuple[
     """What has to be done to a picture, from its header: words that follow a number.
 
     Raises:
-        Unreadable: it is beyond the limits.
+        DitbenchError: it is beyond the limits, or damaged.
     """
     resized, mode = settings.image_size is not None, image.mode
     if not resized and max(image.size) > MAX_SIDE:
-        raise _too_large(where, f"{image.width}x{image.height} pixels")
+        raise too_large(where, f"{image.width}x{image.height} pixels")
     try:
         done = [_of_mode(mode)] if mode not in MODES else []
         if transparent(image, resized=resized):
@@ -159,11 +154,11 @@ def to_8_bits(image: Image.Image, where: str, settings: Settings) -> Image.Image
     if mode == "I" or mode.startswith("I;16"):
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65_535:
-            raise Unreadable(f"{where} has 32 bits per pixel", "save it with 8 or 16 bits")
+            raise DitbenchError(f"{where} has 32 bits per pixel", "save it with 8 or 16 bits")
         return Image.fromarray(np.rint(values * (255 / 65_535)).astype(np.uint8))
     if mode in ("F", "LAB"):
         what = "floats" if mode == "F" else "Lab colours"
-        raise Unreadable(f"{where} holds {what}: mode {mode}", "save it as RGB with 8 bits")
+        raise DitbenchError(f"{where} holds {what}: mode {mode}", "save it as RGB with 8 bits")
     return image.convert("L" if grey else "RGB")
 
 
@@ -185,13 +180,5 @@ def check_background(background: str) -> None:
         ) from error
 
 
-def _too_large(where: str, size: str) -> Unreadable:
-    error = too_large(where, size)
-    return Unreadable(error.message, error.hint)
-
-
-def _damaged(where: str) -> Unreadable:
-    return Unreadable(
-        f"{where} is damaged or cut short",
-        f"replace it, or move it out of the folder; supported formats: {', '.join(FORMATS)}",
-    )
+def _damaged(where: str) -> DitbenchError:
+    return DitbenchError(f"{where} is damaged or cut short", REPLACE)

@@ -7,9 +7,9 @@ import pytest
 from pictures import encode, grey, nasty, write_folder, write_zip
 from PIL import Image
 
-from ditbench.data.prepared import prepared
-from ditbench.data.settings import Settings
-from ditbench.data.survey import survey
+from ditbench.data.pictures.prepared import prepared
+from ditbench.data.pictures.settings import Settings
+from ditbench.data.pictures.survey import survey
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_a_data_set_by_name(monkeypatch, tmp_path):
 
 def test_torch_is_not_imported(folder):
     program = (
-        "import sys; from pathlib import Path; from ditbench.data.survey import survey; "
+        "import sys; from pathlib import Path; from ditbench.data.pictures.survey import survey; "
         f"survey(Path({str(folder)!r})); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -6,8 +6,8 @@ from scoring import score
 from torchmetrics.image.inception import InceptionScore as Peer
 from toy_extractor import random_images
 
-from ditbench.metrics.inception_score import INCEPTION_SCORE
 from ditbench.metrics.metric import GivenFeatures
+from ditbench.metrics.scores.inception_score import INCEPTION_SCORE
 
 
 def test_it_is_torchmetrics_with_one_split(toy):

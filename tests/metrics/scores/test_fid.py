@@ -10,9 +10,9 @@ from torch_fidelity.metric_fid import (
 )
 from toy_extractor import random_images
 
-from ditbench.metrics.fid import FID
 from ditbench.metrics.metric import Comparison
 from ditbench.metrics.real import compute_statistics
+from ditbench.metrics.scores.fid import FID
 
 
 @pytest.mark.parametrize("high", [256, 200])

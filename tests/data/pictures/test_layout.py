@@ -1,8 +1,8 @@
 import pytest
 from pictures import grey, nasty, write_folder, write_zip
 
-from ditbench.data.prepared import prepared
-from ditbench.data.settings import Settings
+from ditbench.data.pictures.prepared import prepared
+from ditbench.data.pictures.settings import Settings
 from ditbench.errors import DitbenchError
 
 ANY = Settings(max_unreadable=1.0)
@@ -158,3 +158,14 @@ def test_held_out_pictures_that_are_gone_are_one_message(tmp_path):
     (tmp_path / "data/val/1.png").unlink()
     with pytest.raises(DitbenchError, match=r"the held-out images of .* are gone"):
         _ = data.held_out
+
+
+@pytest.mark.parametrize(
+    "row",
+    ['{"file_name": "2.png"}', '{"label": "cat"}', "[" * 100_000],
+    ids=["no label", "no name", "nested"],
+)
+def test_a_row_of_a_table_that_is_unlike_the_first_is_one_message(read, row):
+    table = '{"file_name": "1.png", "label": "cat"}\n' + row
+    with pytest.raises(DitbenchError, match=r"metadata\.jsonl"):
+        read({"1.png": 1, "2.png": 2, "metadata.jsonl": table.encode()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -14,20 +15,20 @@ import torch
 from torch import Tensor
 
 from ditbench.data.dataset import ImageDataset
-from ditbench.data.decode import FilePictures, Pictures, decode_all
 from ditbench.data.io.files import open_files, shown
 from ditbench.data.io.pixel_cache import Entry, worth_it
 from ditbench.data.io.pixel_file import PixelFile
-from ditbench.data.layout import Part, find_layout
 from ditbench.data.mapped import MappedFile
-from ditbench.data.prepare import check_background
-from ditbench.data.settings import DEFAULTS, Settings
+from ditbench.data.pictures.decode import FilePictures, Pictures, decode_all
+from ditbench.data.pictures.layout import Part, find_layout
+from ditbench.data.pictures.prepare import check_background
+from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError
-from ditbench.files import cannot_write
+from ditbench.files import cannot_write, one_at_a_time
 
 
 def prepared(path: Path, settings: Settings = DEFAULTS) -> ImageDataset:
-    """The images of a folder or a zip, see `ditbench.data.layout`; decoded, or from the cache.
+    """The images of a folder or a zip as `layout` finds them; decoded, or from the cache.
 
     Equal trees are equal data sets, zipped or not. The name of the folder or zip names it.
     Held-out pictures are read when they are asked for.
@@ -104,61 +105,45 @@ def load_part(
             problems=tuple(problems),
         )
 
-    # The entry is made before the files are read: a change meanwhile is noticed.
-    entry = _entry(pictures, part, settings, channels)
-    if entry and (cached := entry.read(build)):
-        return cached
-    started = time.perf_counter()
-    read = decode_all(pictures, part.names, settings, channels)
-    if entry and entry != _entry(pictures, part, settings, channels):
-        if read.file is not None:
-            read.file.remove()
-        what = f"{shown(pictures.path)} changed while it was read"
-        raise DitbenchError(what, "wait until it is complete")
-    facts: dict[str, Any] = {
-        "skipped": read.skipped,
-        "notes": read.notes,
-        "problems": read.problems,
-    }
-    if read.file is not None:
-        return _keep(read.file, len(read.pixels), entry, build, facts)
-    dataset = build(torch.from_numpy(read.pixels), None, **facts)
-    if entry and worth_it(dataset.images, time.perf_counter() - started):
-        try:
-            entry.write(dataset, facts)
-        except DitbenchError as error:
-            return replace(dataset, notes=(*dataset.notes, f"not cached: {error.message}"))
-    return dataset
+    def find_entry() -> Entry | None:
+        place = [str(pictures.path.absolute()), asdict(settings), channels]
+        return Entry.of(place, part.names, pictures.stamps(part.names))
+
+    entry = find_entry()
+    # The processes that wait here then read the cache.
+    with one_at_a_time(entry.path.with_suffix(".lock")) if entry else nullcontext():
+        if entry and (cached := entry.read(build)):
+            return cached
+        started = time.perf_counter()
+        read = decode_all(pictures, part.names, settings, channels)
+        if entry != find_entry():
+            read.discard()
+            what = f"{shown(pictures.path)} changed while it was read"
+            raise DitbenchError(what, "wait until it is complete")
+        images, file = torch.from_numpy(read.pixels), None
+        if entry and read.file is not None:
+            file = _moved(read.file, len(images), entry.path)
+            images = file.tensor
+        facts: dict[str, Any] = {
+            "skipped": read.skipped,
+            "notes": read.notes,
+            "problems": read.problems,
+        }
+        dataset = build(images, file, **facts)
+        if entry and (file or worth_it(images, time.perf_counter() - started)):
+            try:
+                entry.write(dataset, facts)
+            except DitbenchError as error:
+                return replace(dataset, notes=(*dataset.notes, f"not cached: {error.message}"))
+        return dataset
 
 
-def _keep(
-    file: PixelFile,
-    count: int,
-    entry: Entry | None,
-    build: Callable[..., ImageDataset],
-    facts: dict[str, Any],
-) -> ImageDataset:
-    """A data set whose pixels stay in a file of the cache."""
+def _moved(file: PixelFile, count: int, path: Path) -> MappedFile:
+    """The first pixels of a file, which becomes that of an entry of the cache."""
     try:
-        if entry is None:
-            raise OSError("the pictures cannot be listed")
-        file.finish(count, entry.path)
-        mapped = MappedFile(entry.path)
+        file.finish(count, path)
+        return MappedFile(path)
     except OSError as error:
-        raise cannot_write(file.path, error) from error
+        raise cannot_write(path, error) from error
     finally:
         file.remove()
-    dataset = build(mapped.tensor, mapped, **facts)
-    entry.write(dataset, facts)
-    return dataset
-
-
-def _entry(
-    pictures: Pictures, part: Part, settings: Settings, channels: int | None
-) -> Entry | None:
-    try:
-        stamps = pictures.stamps(part.names)
-    except OSError:
-        return None
-    place = [str(pictures.path.absolute()), asdict(settings), channels]
-    return Entry.of(place, part.names, stamps)

@@ -9,7 +9,7 @@ from toy_extractor import ToyExtractor, random_images
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.metrics.real import compute_statistics
-from ditbench.metrics.score import Scorer, Space
+from ditbench.metrics.scorer import Scorer, Space
 
 DEFAULT = ("fid", "kid", "label_accuracy", "precision", "recall", "density", "coverage")
 

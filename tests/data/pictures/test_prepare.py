@@ -11,8 +11,13 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
-from ditbench.data.prepare import Unreadable, check_background, open_picture, prepare, square
-from ditbench.data.settings import Settings
+from ditbench.data.pictures.prepare import (
+    check_background,
+    open_picture,
+    prepare,
+    square,
+)
+from ditbench.data.pictures.settings import Settings
 from ditbench.errors import DitbenchError
 
 DRAWS = np.random.default_rng(0)
@@ -150,13 +155,13 @@ def test_any_shape_becomes_a_square(height, width, size, place):
 
 def test_a_photograph_beyond_4096_needs_a_size():
     data = encode(np.zeros((1, 5_000), np.uint8))
-    with pytest.raises(Unreadable, match="too large: 5000x1"):
+    with pytest.raises(DitbenchError, match="too large: 5000x1"):
         read(data)
     assert read(data, 1)[0] == 0
 
 
 def test_a_bomb_is_refused_before_it_is_decoded():
-    with pytest.raises(Unreadable, match="a decompression bomb"):
+    with pytest.raises(DitbenchError, match="a decompression bomb"):
         read(forged_png(20_000, 20_000), 64)
 
 

@@ -11,11 +11,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ditbench.data.decode import FilePictures, check_unreadable, in_threads, is_other, notes_of
 from ditbench.data.io.files import Files, open_files, shown
-from ditbench.data.layout import Part, find_layout
-from ditbench.data.prepare import GREY_MODES, Unreadable, conversions_of, opened, turn_of
-from ditbench.data.settings import DEFAULTS, Settings
+from ditbench.data.pictures.decode import (
+    check_unreadable,
+    in_threads,
+    is_other,
+    notes_of,
+)
+from ditbench.data.pictures.layout import Part, find_layout
+from ditbench.data.pictures.prepare import GREY_MODES, conversions_of, opened, turn_of
+from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError
 
 SIDEWAYS = range(5, 9)  # EXIF orientations that exchange width and height
@@ -128,7 +133,7 @@ class _Header:
 def _look_at(files: Files, part: Part, settings: Settings) -> _Found:
     sizes, modes, done = Counter[tuple[int, int]](), Counter[str](), Counter[str]()
     classes = dict.fromkeys(part.classes, 0)
-    unreadable: list[Unreadable] = []
+    unreadable: list[DitbenchError] = []
     others: list[str] = []
     if settings.image_size is None:  # as if pictures will be resized, but to no known size
         settings = replace(settings, image_size=1)
@@ -146,7 +151,7 @@ def _look_at(files: Files, part: Part, settings: Settings) -> _Found:
     problems: list[DitbenchError] = []
     try:
         count = len(part.names) - len(others)
-        check_unreadable(FilePictures(files), unreadable, count, settings)
+        check_unreadable(files.path, unreadable, count, settings)
     except DitbenchError as error:
         problems.append(error)
     if empty := [name for name, count in classes.items() if not count]:
@@ -158,14 +163,12 @@ def _look_at(files: Files, part: Part, settings: Settings) -> _Found:
     return _Found(classes, sizes, modes, notes, tuple(problems))
 
 
-def _header(files: Files, settings: Settings, name: str) -> _Header | Unreadable:
+def _header(files: Files, settings: Settings, name: str) -> _Header | DitbenchError:
     where = files.where(name)
     try:
         with files.open(name) as file, opened(file, where) as image:
             done = conversions_of(image, where, settings)
             size = image.size[::-1] if turn_of(image) in SIDEWAYS else image.size
             return _Header(size, image.mode, done)
-    except Unreadable as error:
+    except DitbenchError as error:
         return error
-    except DitbenchError as error:  # the file cannot be read
-        return Unreadable(error.message, error.hint)

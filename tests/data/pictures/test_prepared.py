@@ -10,7 +10,7 @@ from pictures import encode, grey, write_folder, write_zip
 
 from ditbench.config import load
 from ditbench.data import load_dataset
-from ditbench.data.prepared import prepared
+from ditbench.data.pictures.prepared import prepared
 from ditbench.errors import DitbenchError
 
 TREE = {"dog/b.png": grey(3), "cat/2.png": grey(2), "cat/1.png": grey(1)}

@@ -18,7 +18,7 @@ from pathlib import PurePosixPath
 
 from ditbench.data.class_names import natural
 from ditbench.data.io.files import Files, ignored, shown
-from ditbench.data.settings import Settings
+from ditbench.data.pictures.settings import Settings
 from ditbench.errors import DitbenchError, one_line
 
 IMAGE_SUFFIXES = (
@@ -134,7 +134,7 @@ class _Finder:
     def _by_table(self, tree: Tree, table: str) -> dict[str, list[str]] | None:
         """Classes by a column of the table; None if it has no such column."""
         where, rows = self.files.where(table), read_table(self.files, table)
-        columns = list(rows[0]) if rows else []
+        columns = [str(column) for column in rows[0]] if rows else []
         wanted = self.settings.label_column
         if wanted is not None and wanted not in columns:
             raise DitbenchError(
@@ -150,7 +150,7 @@ class _Finder:
         known = {"/".join(parts): name for parts, name in tree}
         classes: dict[str, list[str]] = {}
         for row in rows:
-            file, label = str(row["file_name"]), row[column]
+            file, label = str(row.get("file_name")), row.get(column)
             if file not in known:
                 raise DitbenchError(
                     f"{where} names {shown(file)}, which is not there",
@@ -176,7 +176,7 @@ def read_table(files: Files, name: str) -> list[dict[str, object]]:
         if name.lower().endswith(".csv"):
             return [dict(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
         return [dict(json.loads(line)) for line in text.splitlines() if line.strip()]
-    except (ValueError, TypeError, csv.Error) as error:
+    except (ValueError, TypeError, RecursionError, csv.Error) as error:
         what = f"{files.where(name)} is not a table: {shown(error)}"
         raise DitbenchError(what, "correct it, or remove it") from error
 

@@ -8,10 +8,10 @@ from scoring import comparison_of, feed, scorer_of
 from toy_extractor import random_images
 
 from ditbench.metrics import metric as metric_module
-from ditbench.metrics import neighbours as module
 from ditbench.metrics import pairs
 from ditbench.metrics import real as real_module
 from ditbench.metrics.real import compute_statistics
+from ditbench.metrics.scores import neighbours as module
 
 NAMES = ("precision", "recall", "density", "coverage")
 

@@ -5,9 +5,9 @@ import pytest
 from pictures import encode, write_folder, write_zip
 from PIL import Image
 
-from ditbench.data import prepare
-from ditbench.data.decode import FilePictures, decode_all
 from ditbench.data.io.files import open_files
+from ditbench.data.pictures import prepare
+from ditbench.data.pictures.decode import FilePictures, decode_all
 from ditbench.errors import DitbenchError
 
 NAMES = [f"x/{number:03}.png" for number in range(20)]

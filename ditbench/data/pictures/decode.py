@@ -20,9 +20,9 @@ from PIL import Image
 
 from ditbench.data.io.files import Files, shown, too_large_for_memory
 from ditbench.data.io.pixel_file import PixelFile
-from ditbench.data.layout import looks_like_an_image, passed_over
-from ditbench.data.prepare import Picture, Unreadable, open_picture, prepare
-from ditbench.data.settings import DEFAULTS, Settings
+from ditbench.data.pictures.layout import looks_like_an_image, passed_over
+from ditbench.data.pictures.prepare import NotAPicture, Picture, open_picture, prepare
+from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError, one_line
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class Pictures(Protocol):
         """A picture whose header is read, at least. Raises a DitbenchError."""
 
     def stamps(self, names: Sequence[str]) -> list[object]:
-        """What changes with the pictures. Raises an OSError."""
+        """What changes with the pictures."""
 
 
 class FilePictures:
@@ -60,11 +60,18 @@ class FilePictures:
         return open_picture(self.files.read(name), self.where(name))
 
     def stamps(self, names: Sequence[str]) -> list[object]:
-        """Size and times of each file, or of the zip."""
+        """Size and times of each file, or of the zip; None for one that is not there."""
         paths = [self.path / name for name in names] if self.path.is_dir() else [self.path]
-        found = [path.stat() for path in paths]
-        # Programs can set the modification time, but not the time of the last change.
-        return [(status.st_size, status.st_mtime_ns, status.st_ctime_ns) for status in found]
+        return [*map(_stamp, paths)]
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    # Programs can set the modification time, but not the time of the last change.
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,11 @@ class Decoded:
     skipped: tuple[int, ...] = ()  # positions of the names without pixels
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()  # the unreadable ones, a line each
+
+    def discard(self) -> None:
+        """Remove the file, if there is one."""
+        if self.file is not None:
+            self.file.remove()
 
 
 def decode_all(
@@ -104,7 +116,7 @@ def decode_all(
 def _decode_into(
     stack: _Stack, pictures: Pictures, names: Sequence[str], settings: Settings
 ) -> Decoded:
-    unreadable: list[Unreadable] = []
+    unreadable: list[DitbenchError] = []
     skipped, others = [], []
     with warnings.catch_warnings():
         # Of metadata, which does not change pixels, and of large images.
@@ -119,17 +131,17 @@ def _decode_into(
                 others.append(names[index])
             else:
                 unreadable.append(picture)
-    check_unreadable(pictures, unreadable, len(names) - len(others), settings)
+    check_unreadable(pictures.path, unreadable, len(names) - len(others), settings)
     if stack.count == 0:
         raise DitbenchError(f"{shown(pictures.path)} holds no pictures", passed_over(names))
     notes = notes_of(stack.done, len(unreadable), others)
-    problems = tuple(_below(pictures, error) for error in unreadable)
+    problems = tuple(_below(pictures.path, error) for error in unreadable)
     return Decoded(stack.pixels[: stack.count], stack.file, tuple(skipped), notes, problems)
 
 
-def is_other(name: str, error: Unreadable) -> bool:
+def is_other(name: str, error: DitbenchError) -> bool:
     """Whether a file is no picture, rather than one that cannot be read."""
-    return error.unknown and not looks_like_an_image(name)
+    return isinstance(error, NotAPicture) and not looks_like_an_image(name)
 
 
 def notes_of(done: Counter[str], unreadable: int, others: Sequence[str]) -> tuple[str, ...]:
@@ -216,7 +228,7 @@ def in_threads(read: Callable[[str], T], names: Sequence[str]) -> Iterator[T]:
             yield from each.result()
 
 
-def _read(pictures: Pictures, settings: Settings, name: str) -> Picture | Unreadable:
+def _read(pictures: Pictures, settings: Settings, name: str) -> Picture | DitbenchError:
     place = 0.5
     if settings.random_crop:  # the same in every run and on every machine
         digest = hashlib.sha256(name.encode(errors="surrogateescape")).digest()
@@ -224,14 +236,12 @@ def _read(pictures: Pictures, settings: Settings, name: str) -> Picture | Unread
     try:
         with pictures.open(name) as image:
             return prepare(image, pictures.where(name), settings, place)
-    except Unreadable as error:
+    except DitbenchError as error:
         return error
-    except DitbenchError as error:  # the file cannot be read
-        return Unreadable(error.message, error.hint)
 
 
 def check_unreadable(
-    pictures: Pictures, unreadable: Sequence[Unreadable], count: int, settings: Settings
+    path: Path, unreadable: Sequence[DitbenchError], count: int, settings: Settings
 ) -> None:
     """Raise a DitbenchError if more of `count` pictures are unreadable than may be skipped."""
     if len(unreadable) <= settings.max_unreadable * count:
@@ -241,15 +251,14 @@ def check_unreadable(
     if len(unreadable) == 1:
         error = unreadable[0]
         raise DitbenchError(error.message, f"{error.hint}; or {skip}")
-    named = "; ".join(one_line(_below(pictures, error), 70) for error in unreadable[:NAMED])
+    named = "; ".join(one_line(_below(path, error), 70) for error in unreadable[:NAMED])
     more = "; ..." if len(unreadable) > NAMED else ""
     raise DitbenchError(
-        f"{shown(pictures.path)}: {len(unreadable)} of {count} pictures cannot be read: "
-        f"{named}{more}",
+        f"{shown(path)}: {len(unreadable)} of {count} pictures cannot be read: {named}{more}",
         f"replace or remove them, or {skip}",
     )
 
 
-def _below(pictures: Pictures, error: Unreadable) -> str:
+def _below(path: Path, error: DitbenchError) -> str:
     """What is wrong with a file, which is named without the path of the folder."""
-    return error.message.removeprefix(f"{shown(pictures.path)}: ")
+    return error.message.removeprefix(f"{shown(path)}: ")

@@ -4,7 +4,7 @@ from scoring import comparison_of, feed, scorer_of
 from torchmetrics.classification import MulticlassAccuracy
 from toy_extractor import random_images
 
-from ditbench.metrics.label_accuracy import LABEL_ACCURACY
+from ditbench.metrics.scores.label_accuracy import LABEL_ACCURACY
 
 
 def test_label_accuracy_of_real_digits_is_the_classifiers(digits, classifier):

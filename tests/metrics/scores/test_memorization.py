@@ -4,8 +4,8 @@ from scoring import score
 from sklearn.neighbors import NearestNeighbors
 from toy_extractor import random_images
 
-from ditbench.metrics.memorization import MEMORIZATION
 from ditbench.metrics.real import compute_statistics
+from ditbench.metrics.scores.memorization import MEMORIZATION
 
 
 def test_it_is_the_share_below_the_quantile(digits, classifier):
