@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditbench.bench.measure import WARM_UP
-from ditbench.bench.processes import Send, in_processes
 from ditbench.bench.synthetic import MAX_BYTES, plan_on, random_images
 from ditbench.bench.timing import Length, time_in_turn
 from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.processes import Send, in_processes
 from ditbench.runs.environment import device_name, select_device
 from ditbench.runs.memory import PeakMemory
 from ditbench.runs.plan import build_model

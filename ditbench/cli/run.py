@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ditbench.cli import continued
 from ditbench.cli.completion import complete_blocks, complete_runs
 from ditbench.cli.conclusion import conclude
-from ditbench.cli.gpus import in_processes
+from ditbench.cli.gpus import divided
 from ditbench.cli.options import (
     BLOCKS,
     how,
@@ -158,7 +158,7 @@ def run(
     if dry_run:
         print_forecast(plans, workers, as_json=as_json, quiet=quiet)
         return
-    plans = in_processes(plans, options, len(workers))
+    plans = divided(plans, options)
     quiet = quiet or not plans[0].world.first
     _execute(plans, workers, progress(quiet=quiet), as_json=as_json, quiet=quiet)
 

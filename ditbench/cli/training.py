@@ -190,7 +190,7 @@ def _ends(marks: list[float], write: Callable[[float], str]) -> str:
 def executing(
     plans: Sequence[Plan], workers: Workers, *, quiet: bool
 ) -> Iterator[tuple[Reporter, Iterator[Outcome]]]:
-    """Execute runs in this process, or in workers if there are several.
+    """Execute runs in this process; in workers if there are several, or several GPUs for each run.
 
     Yields what reports them, and each run with its outcome as soon as it ends.
     """
@@ -199,11 +199,11 @@ def executing(
     from ditbench.runs.progress import Bars, reporter
     from ditbench.runs.sweep import execute_each
 
-    several = len(workers) > 1
-    live = LiveTable if several else Bars
+    live = LiveTable if len(workers) > 1 else Bars
+    elsewhere = len(workers) > 1 or workers.gpus > 1
     world = plans[0].world if plans else None
     with interruptible(world) as stop, reporter(len(plans), quiet=quiet, live=live) as shown:
-        run_all = partial(execute_at_once, workers=workers) if several else execute_each
+        run_all = partial(execute_at_once, workers=workers) if elsewhere else execute_each
         with closing(run_all(plans, shown, stop)) as outcomes:
             yield shown, outcomes
 

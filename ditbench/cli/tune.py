@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from ditbench.cli.gpus import in_processes
+from ditbench.cli.gpus import divided
 from ditbench.cli.options import (
     Blocks,
     Format,
@@ -95,7 +95,7 @@ def tune(
         from ditbench.runs.ready import check_writable
 
         check_writable(output)
-    plans = in_processes(plans, options, len(workers))
+    plans = divided(plans, options)
     first = plans[0].world.first
     failed = _execute(plans, workers, quiet=quiet or not first)
     if not first:

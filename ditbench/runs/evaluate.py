@@ -60,9 +60,7 @@ def evaluate(run: Plan, scorer: Scorer, model: DiT, stop: StopRequest, draw: int
     started = time.perf_counter()
     config = run.config.eval
     labels = scored_labels(config.labels, config.samples, run.dataset)
-    sample = partial(sample_images, model, run, labels, stop, draw)
-    # The first evaluation compiles the model for its batches.
-    samples = repaired(sample) if run.backend.compiles else sample()
+    samples = sample_images(model, run, labels, stop, draw)
     synchronize(run.device)
     sampling_seconds = time.perf_counter() - started
     scorer.reset()
@@ -240,7 +238,8 @@ def _network(
     backlog, precision = Backlog(device), task.config.train.precision
 
     def call(*inputs: Tensor) -> Tensor:
-        output = network(*inputs)
+        # The first pass compiles. Repeated by itself, as the processes of a world exchange samples.
+        output = repaired(partial(network, *inputs))
         backlog.launched()
         stop.advance()
         return output

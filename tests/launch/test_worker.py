@@ -28,9 +28,10 @@ def start(*arguments, cwd, launcher=("-m", "ditbench")):
     )  # fmt: skip
 
 
-def children(process):
-    found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True)
-    return [int(line) for line in found.stdout.split()]
+def descendants(pid):
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True)
+    children = [int(line) for line in found.stdout.split()]
+    return [*children, *(each for child in children for each in descendants(child))]
 
 
 def the_run(path):
@@ -55,7 +56,7 @@ TWO_GPUS = (
 def test_a_killed_process_ends_the_run_in_one_line_and_another_number_resumes(tmp_path, device):
     process = start(*OPTIONS, "--gpus", "2", "--device", device, cwd=tmp_path)
     wait_for_checkpoint(process, tmp_path)
-    os.kill(max(children(process)), signal.SIGKILL)
+    os.kill(max(descendants(process.pid)), signal.SIGKILL)  # the last that was started
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     error, hint = errors.splitlines()[-2:]

@@ -1,4 +1,4 @@
-"""Several processes of this machine, each with a GPU of its own, for one measurement."""
+"""Several processes of this machine, each with a GPU of its own, that compute together."""
 
 from __future__ import annotations
 
@@ -79,7 +79,9 @@ def _ended(rank: int, number: int, code: int) -> DitbenchError:
     """The error for a process that failed without a DitbenchError."""
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     return DitbenchError(
-        f"process {rank} of {number} {how}", "what it printed is above", EXIT_FAILED
+        f"process {rank} of {number} {how}",
+        "what it printed is above; the same command again resumes",
+        EXIT_FAILED,
     )
 
 

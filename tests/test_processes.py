@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from ditbench.bench.processes import in_processes
 from ditbench.errors import DitbenchError
+from ditbench.processes import in_processes
 
 
 def kill_the_second(send):
