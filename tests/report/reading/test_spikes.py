@@ -234,7 +234,7 @@ def test_a_run_with_a_damaged_log_is_skipped_by_name(make_run, results):
 
 
 def test_of_the_reference_runs_some_of_ddpm_had_spikes():
-    """Those that docs/appendix/cifar10-pilot.md names; the bounds lie between them and all other runs."""
+    """Those that docs/appendix/cifar10-pilot.md names; the bounds keep them from all other runs."""
     final = load_results(REFERENCE / "pilot").query("final and loss_spike.notna()")
     found = [
         (*Path(path).relative_to(REFERENCE / "pilot").parts[:2], seed, step)
