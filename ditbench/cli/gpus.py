@@ -12,7 +12,7 @@ from ditbench.errors import DitbenchError
 
 if TYPE_CHECKING:
     from ditbench.cli.run_options import Training
-    from ditbench.runs.plan import Plan
+    from ditbench.runs.planning.plan import Plan
 
 
 def divided(plans: Sequence[Plan], options: Training) -> list[Plan]:

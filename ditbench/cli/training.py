@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ditbench.cli.run_options import Training
     from ditbench.config import RunConfig
     from ditbench.launch.pool import Outcome, Workers
-    from ditbench.runs.plan import Plan
+    from ditbench.runs.planning.plan import Plan
     from ditbench.runs.progress import Reporter
     from ditbench.training.stop import StopRequest
     from ditbench.world import World
@@ -68,7 +68,7 @@ def check_out(out: Path, images: Path | None) -> None:
 
 def with_features(config: RunConfig, out: Path, say: Callable[[str], None]) -> RunConfig:
     """The configuration with the name of its features, where it asks for those at hand."""
-    from ditbench.runs.features import choose_features
+    from ditbench.runs.planning.features import choose_features
 
     name, why = choose_features(config, out)
     if not why:
@@ -126,7 +126,7 @@ def print_forecast(plans: list[Plan], workers: Workers, *, as_json: bool, quiet:
     """Print what would be run, and how long it would take. Nothing is written."""
     import torch
 
-    from ditbench.runs.calibrate import forecast
+    from ditbench.runs.planning.calibrate import forecast
 
     if len(workers) > 1 and plans[0].device.type == "cpu":  # as a worker will have
         torch.set_num_threads(int(workers.environments[0]["OMP_NUM_THREADS"]))

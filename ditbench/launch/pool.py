@@ -18,13 +18,13 @@ import torch
 from ditbench.errors import EXIT_FAILED, EXIT_SIGNAL, DitbenchError
 from ditbench.launch.worker import OUTCOME, PRINTED, Order, work
 from ditbench.rundir import SHARED_CPU
+from ditbench.runs.planning.speed import Speed
 from ditbench.runs.run import execute
-from ditbench.runs.speed import Speed
 from ditbench.training.stop import GLANCE, StopRequest
 from ditbench.world import launched
 
 if TYPE_CHECKING:
-    from ditbench.runs.plan import Plan
+    from ditbench.runs.planning.plan import Plan
     from ditbench.runs.progress import Reporter
 
 Outcome = tuple["Plan", "dict[str, Any] | DitbenchError"]

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 from ditbench.data.dataset import NanSamples
 from ditbench.errors import EXIT_FAILED, EXIT_USAGE, DitbenchError
 from ditbench.runs.begun import begun_metrics
-from ditbench.runs.evaluate import create_scorer, evaluate, time_scoring
 from ditbench.runs.lock import locked
 from ditbench.runs.memory import PeakMemory
 from ditbench.runs.opening import open_directory
 from ditbench.runs.parent import origin_of
-from ditbench.runs.plan import Plan, build_trainer
+from ditbench.runs.planning.plan import Plan, build_trainer
 from ditbench.runs.progress import Reporter
 from ditbench.runs.records import ReadOnly, evaluation_row, result_of
 from ditbench.runs.runtime_errors import training_errors
-from ditbench.runs.sample import save_run_grid
+from ditbench.runs.scoring.evaluate import create_scorer, evaluate, time_scoring
+from ditbench.runs.scoring.sample import save_run_grid
 from ditbench.training.checkpoint import Saver
+from ditbench.training.device.repair import repaired
 from ditbench.training.nonfinite import Diverged
-from ditbench.training.repair import repaired
 from ditbench.training.stop import Stopped, StopRequest
 from ditbench.training.trainer import Logged, Trainer
 

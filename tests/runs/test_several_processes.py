@@ -34,7 +34,7 @@ SETTINGS = {
 
 def plan(out, world):
     from ditbench.config import load
-    from ditbench.runs.plan import plan_all
+    from ditbench.runs.planning.plan import plan_all
 
     (run,) = plan_all([load("digits", None, (), SETTINGS)], out, torch.device("cpu"))
     return replace(run, world=world)
@@ -158,7 +158,7 @@ def test_a_process_that_waits_for_one_that_has_ended_leaves_after_a_signal():
 def repaired_run(world, out):
     """One process finds damaged compiled code, in training and in sampling."""
     from ditbench.models.dit import DiT
-    from ditbench.runs.plan import Plan
+    from ditbench.runs.planning.plan import Plan
     from ditbench.runs.run import execute
 
     Plan.rehearsal = 2
@@ -193,7 +193,7 @@ def different_run(world, out):
     """What is said where the processes would not do the same."""
     from ditbench.errors import DitbenchError
     from ditbench.runs.run import execute
-    from ditbench.training.backend import Backend
+    from ditbench.training.device.backend import Backend
 
     run = plan(out, world)
     with pytest.raises(DitbenchError) as raised:
