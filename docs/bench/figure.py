@@ -17,9 +17,8 @@ from matplotlib.lines import Line2D
 
 from ditbench.errors import DitbenchError
 from ditbench.report.figures.labels import Named, at_line_ends, ink
-from ditbench.report.figures.panels import WIDTH
 from ditbench.report.figures.save import save_figure
-from ditbench.report.figures.style import FONT, PAPER_BLOCKS
+from ditbench.report.figures.style import FONT, PAPER_BLOCKS, WIDTH
 
 LINES = {"weak": "-", "strong": (0, (4, 1.5))}
 WORDS = {"weak": "batch per GPU kept", "strong": "global batch kept"}

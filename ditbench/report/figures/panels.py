@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
@@ -17,7 +18,6 @@ from ditbench.report.figures.style import text_width
 from ditbench.report.reading.groups import Group, groups_of, shared, why_times_differ
 from ditbench.report.words import describe, fid_title
 
-WIDTH = 3.3  # inches: one column of a paper
 _LINE = 0.16  # inches: one line of a legend or a title
 BETTER = "lower is better"  # said once per figure, on the first panel
 _TITLE_WIDTH = 54  # characters that fit above a panel
@@ -69,12 +69,13 @@ def panel_grid(
 ) -> tuple[Figure, int, int]:
     """A figure for one panel per title, with a legend if there are handles; its rows and columns.
 
-    The height is that of a panel, in inches, without its title and the extra lines of text.
+    The height is that of a panel, in inches, without its title and the extra lines of text. Its
+    width is that of the style.
     """
     columns = min(len(titles), 2 if len(titles) <= 4 else 3)
     rows = -(-len(titles) // columns)
     lines = max(title.count("\n") + 1 for title in titles) + extra_lines
-    width = WIDTH * columns
+    width = mpl.rcParams["figure.figsize"][0] * columns
     legend_lines = -(-len(handles) // _legend_columns(handles, width)) if handles else 0
     height = rows * (panel_height + lines * _LINE) + legend_lines * _LINE
     figure = Figure(figsize=(width, height), layout="constrained")

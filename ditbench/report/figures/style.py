@@ -15,6 +15,7 @@ from matplotlib.markers import MarkerStyle
 from ditbench.report.facts import in_order
 
 DPI = 200
+WIDTH = 3.3  # inches of a panel: one column of a paper
 FONT = 8.0  # points, of legends and of the text beside sample grids
 
 Marker = str | tuple[int, Literal[0, 1, 2], int]  # matplotlib's two notations
@@ -61,6 +62,7 @@ _HASH_START = 126_008
 
 # For one column of a paper: 3.3 inches wide, no text below 6 points.
 RC: dict[Any, Any] = {
+    "figure.figsize": (WIDTH, WIDTH),  # a figure chooses its height
     "font.family": ["STIXGeneral"],  # comes with matplotlib: the same figure on every machine
     "text.parse_math": False,  # a $ in a name is a $
     "mathtext.fontset": "stix",

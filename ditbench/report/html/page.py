@@ -116,24 +116,17 @@ def _part(anchor: str, comparison: Comparison, group: Group, *, is_whole: bool) 
         return part()
     has_curve = bool(group.runs["curve"].any())
     title, images = _samples(group)
+
+    def draw(figure: Callable[[pd.DataFrame], Figure], label: str) -> Markup:
+        return svg.inline_svg(partial(figure, group.runs), label, f"{anchor} {label}")
+
     return part(
-        curve=_figure(curve_figure, group, "FID along training", anchor) if has_curve else None,
-        cost=_figure(pareto_figure, group, "FID against cost", anchor),
+        curve=draw(curve_figure, "FID along training") if has_curve else None,
+        cost=draw(pareto_figure, "FID against cost"),
         samples_title=title,
         samples=images,
         origin=origin(final),
     )
-
-
-def _figure(
-    draw: Callable[[pd.DataFrame], Figure], group: Group, label: str, anchor: str
-) -> Markup:
-    def wide() -> Figure:
-        figure = draw(group.runs)
-        figure.set_size_inches(svg.WIDTH, figure.get_figheight())
-        return figure
-
-    return svg.inline_svg(wide, label, f"{anchor} {label}")
 
 
 def _samples(group: Group) -> tuple[str, list[Picture]]:

@@ -14,13 +14,14 @@ from matplotlib.figure import Figure
 
 from ditbench.report.figures.style import RC
 
-WIDTH = 6.4  # inches; the page scales it to its own width
+_WIDTH = 6.4  # inches; the page scales it to its own width
 # Verdana has the widths of DejaVu Sans, which comes with matplotlib: one of the two is installed
 # almost everywhere, so texts take the space that they were laid out with.
 _FONTS = "DejaVu Sans, Verdana, sans-serif"
 _STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],
     "svg.fonttype": "none",  # texts stay texts: small, and any script that the browser has
+    "figure.figsize": (_WIDTH, _WIDTH),
     "figure.facecolor": "none",
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
