@@ -84,7 +84,7 @@ def test_the_output_of_a_sweep_is_checked_before_it_is_trained(cli, tiny, tmp_pa
 
 def test_so_are_those_of_bench_and_sample(cli, one_run, tmp_path, monkeypatch):
     from ditbench.bench import measure
-    from ditbench.runs import sample
+    from ditbench.runs.scoring import sample
 
     def refuse(*_arguments):
         raise AssertionError("it computes")

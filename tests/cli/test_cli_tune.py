@@ -7,7 +7,8 @@ import signal
 
 import pytest
 
-from ditbench.runs import calibrate, run
+from ditbench.runs import run
+from ditbench.runs.planning import calibrate
 from ditbench.training.trainer import Trainer
 
 RATES = ("--lr", "1e-3,1e-2", "--budget-fraction", "0.5")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ditbench.cli import init
 from ditbench.cli.run_options import Training
-from ditbench.runs import calibrate
+from ditbench.runs.planning import calibrate
 
 # Written into the file by `init`, so that no later command needs an option.
 TINY = {
