@@ -32,6 +32,7 @@ from ditbench.cli.training import (
     parse_workers,
     print_forecast,
     remark_on_scores,
+    trackers_of,
     with_features,
     workers_for,
 )
@@ -121,6 +122,7 @@ def run(
     rate = None if lr is None or lr == TUNED else parse_rate(lr)
     jobs = parse_launcher(launcher, slurm, options.device)
     parse_workers(options.workers, launcher)  # before anything else is read
+    trackers = trackers_of(options)
     say = progress(quiet=quiet)
     own_notes: dict[str, Any] = {PLANNED_SEEDS: planned}
     if continue_ is None:
@@ -147,6 +149,7 @@ def run(
     tasks, notes = match_sizes(configs, resolve_all(configs, device), options.match, say)
     plans = _plan_tuned(tasks, out, say) if lr == TUNED else plan_tasks(tasks, out)
     plans = [plan.with_notes(own_notes | notes.get(plan.config.block, {})) for plan in plans]
+    plans = [replace(plan, trackers=trackers) for plan in plans]
     if jobs or dry_run:
         continued.remark_on_shorter(plans, say)
     if task is not None:

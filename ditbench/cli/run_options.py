@@ -214,6 +214,10 @@ class Training(Model):
             "1 on a CPU, by default. On a CPU, workers divide the threads.",
         ),
     ] = None
+    log: Annotated[
+        str | None,
+        printed("NAMES", "Also log to tensorboard, wandb or trackio; several joined by commas."),
+    ] = None
 
     def overrides(self) -> dict[str, Any]:
         """The keys of the configuration that the options set; see `Model.overrides`."""

@@ -108,6 +108,15 @@ def parse_workers(text: str | None, launcher: str = "local") -> int | None:
     return None if text is None else parse_count(text, "--workers")
 
 
+def trackers_of(options: Training) -> tuple[str, ...]:
+    """The names in --log, whose packages are installed."""
+    if options.log is None:
+        return ()
+    from ditbench.runs.trackers import parse_trackers
+
+    return parse_trackers(options.log)
+
+
 def workers_for(plans: Sequence[Plan], options: Training) -> Workers:
     """The workers for the runs that are left."""
     from ditbench.launch.pool import choose_workers

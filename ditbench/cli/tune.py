@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +26,7 @@ from ditbench.cli.training import (
     executing,
     print_forecast,
     remark_on_scores,
+    trackers_of,
     with_features,
     workers_for,
 )
@@ -75,6 +77,7 @@ def tune(
     chosen = format_of(output, "json" if as_json else format)
     blocks, rates = parse_blocks(block), parse_rates(lr)
     seed_list = parse_seeds(seeds, FIRST_SEED)
+    trackers = trackers_of(options)
     say = progress(quiet=quiet)
     base, device = options.place(options.configure(say=say, out=out))
     base = with_features(base, out, say)
@@ -87,6 +90,7 @@ def tune(
         base, blocks, out, device, rates=rates, seeds=seed_list, fraction=budget_fraction,
         match=options.match, say=say,
     )  # fmt: skip
+    plans = [replace(plan, trackers=trackers) for plan in plans]
     workers = workers_for(plans, options)
     if dry_run:
         print_forecast(plans, workers, as_json=as_json, quiet=quiet)

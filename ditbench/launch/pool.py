@@ -152,7 +152,7 @@ class _Worker:
         self.plan, self.reporter = plan, reporter
         reporter.preparing(plan)
         with suppress(OSError):  # it has died, which is noticed later
-            self.connection.send(Order(plan.config, plan.directory, plan.notes))
+            self.connection.send(Order(plan.config, plan.directory, plan.notes, plan.trackers))
 
     def receive(self) -> dict[str, Any] | DitbenchError | None:
         """Pass the next message on; returns the outcome of the run once it has ended.

@@ -49,6 +49,7 @@ class Order(NamedTuple):
     config: RunConfig
     directory: RunDirectory
     notes: Mapping[str, Any]
+    trackers: tuple[str, ...]
 
 
 class _Stop(StopRequest):
@@ -148,7 +149,8 @@ def _plan(order: Order, device: str) -> Plan:
         restore_block(config.block, source.location, source.sha256, copy, trust=False)
     (task,) = resolve_all([config], select_device(device), _read)
     assert task.config.fingerprint == config.fingerprint  # the data are the same, too
-    return plan_run(task, order.directory, count_cost(task)).with_notes(dict(order.notes))
+    plan = plan_run(task, order.directory, count_cost(task))
+    return replace(plan, notes=dict(order.notes), trackers=order.trackers)
 
 
 def _sender(connection: Connection) -> Callable[..., None]:

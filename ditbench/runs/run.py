@@ -19,6 +19,7 @@ from ditbench.runs.records import ReadOnly, evaluation_row, result_of
 from ditbench.runs.runtime_errors import training_errors
 from ditbench.runs.scoring.evaluate import create_scorer, evaluate, time_scoring
 from ditbench.runs.scoring.sample import save_run_grid
+from ditbench.runs.trackers import tracked
 from ditbench.training.checkpoint import Saver
 from ditbench.training.device.repair import repaired
 from ditbench.training.nonfinite import Diverged
@@ -41,8 +42,11 @@ def execute(
         DitbenchError: exit code 1, if training diverges, memory does not suffice, torch cannot
             compile, the directory cannot be written or another process is writing to it.
     """
-    reporter = Reporter() if reporter is None else reporter
-    stop = StopRequest() if stop is None else stop
+    with tracked(run, Reporter() if reporter is None else reporter) as shown:
+        return _execute(run, shown, StopRequest() if stop is None else stop)
+
+
+def _execute(run: Plan, reporter: Reporter, stop: StopRequest) -> dict[str, Any]:
     stop.check()  # between two runs
     world = run.world
     _check_same(run)
