@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -24,9 +24,12 @@ from ditbench.cli import (
     init,
     list_,
     plot,
+    presets,
+    report,
     rm,
     run,
     sample,
+    settings,
     show,
     tune,
 )
@@ -136,7 +139,6 @@ class _Group(_Options, TyperGroup):
 app = typer.Typer(
     name="ditbench",
     cls=_Group,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -149,28 +151,54 @@ def _show_version(show: bool) -> None:  # noqa: FBT001 (typer's callbacks take t
         raise typer.Exit
 
 
-@app.callback()
+# A backslash ends a line in Markdown.
+HELP = """Compare ways to condition a diffusion transformer on its timestep and its class.
+
+`ditbench run                   # four blocks on built-in digits, 6 minutes`\\
+`ditbench compare               # which one is best, and how certain that is`\\
+`ditbench run --data PICTURES/  # the same on your own pictures`
+"""
+
+
+@app.callback(help=HELP)
 def _options(
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Compare ways to condition a diffusion transformer on its timestep and its class."""
+    """The options of ditbench itself."""
 
 
-for _command in (run.run, init.init, tune.tune, compare.compare, plot.plot, flops.flops,
-                 sample.sample, bench.bench):  # fmt: skip
-    app.command(cls=_Command)(_command)
-app.command("list", cls=_Command)(list_.list_)
-for _command in (show.show, show.diff, rm.rm):
-    app.command(cls=_Command)(_command)
-app.command("eval", cls=_Command)(eval_.eval_)
-_blocks = typer.Typer(cls=_Group, invoke_without_command=True)
-_blocks.callback()(blocks.blocks)
-_blocks.command(cls=_Command)(blocks.check)
-app.add_typer(_blocks, name="blocks")
-app.command(cls=_Command)(features.features)
+# The groups of the help page. `list` and `eval` are names of Python's own.
+COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+    "Train": {"run": run.run, "init": init.init, "tune": tune.tune},
+    "Read the results": {"compare": compare.compare, "plot": plot.plot, "report": report.report},
+    "Look after runs": {
+        "list": list_.list_,
+        "show": show.show,
+        "diff": show.diff,
+        "eval": eval_.eval_,
+        "sample": sample.sample,
+        "rm": rm.rm,
+    },
+    "What there is to choose": {
+        "blocks": blocks.blocks,
+        "presets": presets.presets,
+        "settings": settings.settings,
+        "features": features.features,
+    },
+    "What it costs": {"flops": flops.flops, "bench": bench.bench},
+}
+for _panel, _commands in COMMANDS.items():
+    for _name, _command in _commands.items():
+        if _command is blocks.blocks:
+            _blocks = typer.Typer(cls=_Group, invoke_without_command=True)
+            _blocks.callback()(_command)
+            _blocks.command(cls=_Command)(blocks.check)
+            app.add_typer(_blocks, name=_name, rich_help_panel=_panel)
+        else:
+            app.command(_name, cls=_Command, rich_help_panel=_panel)(_command)
 
 # New objects between two garbage collections. With Python's default of some hundreds, importing
 # torch triggers many.

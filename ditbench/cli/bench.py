@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ditbench.cli.completion import complete_blocks
 from ditbench.cli.options import (
     Format,
     Output,
@@ -90,6 +91,7 @@ def bench(
             "NAMES",
             "Blocks or groups, joined by commas; see `ditbench blocks`. Default: paper; "
             "adaln-zero with --gpus.",
+            autocompletion=complete_blocks,
         ),
     ] = None,
     input: Annotated[  # noqa: A002 (the option's name)
@@ -146,7 +148,7 @@ def bench(
     defaults = (*DEFAULTS, f"train.batch_size={BATCH_SIZE}", f"eval.batch_size={sampled}")
     shape, length = (*parse_input(input), classes), _length(seconds, steps)
     if output is not None:
-        from ditbench.runs.ready import check_writable
+        from ditbench.runs.planning.ready import check_writable
 
         check_writable(output)
     if gpus is not None:

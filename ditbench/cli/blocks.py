@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ditbench.cli.completion import complete_blocks
 from ditbench.cli.options import Format, Output
 from ditbench.cli.output import echo, emit, note, print_rich
 from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
@@ -108,6 +109,7 @@ def check(
         typer.Argument(
             metavar="BLOCK",
             help="The name of a block, ./my_block.py:MyBlock or package.module:MyBlock.",
+            autocompletion=complete_blocks,
         ),
     ],
     format: Format = None,  # noqa: A002
@@ -126,7 +128,11 @@ def check(
         outcomes.append(outcome)
         if on_terminal:
             _print(outcome)
-    if not on_terminal:
+    if on_terminal:
+        for outcome in outcomes:
+            if outcome.help:  # a failure that is not the same as an earlier one
+                _explain(outcome)
+    else:
         columns = [Column(name, name.capitalize()) for name in Outcome._fields]
         emit([outcome._asdict() for outcome in outcomes], columns, format, output)
     failed = [outcome.check for outcome in outcomes if not outcome.ok]
@@ -139,10 +145,16 @@ def check(
 
 
 def _print(outcome: "Outcome") -> None:
-    """One line for a check, more for a long reason, and its hint. Paths stay whole."""
+    """One line per check; `_explain` prints the rest of a long reason."""
+    line = f"{outcome.result:7} {outcome.check:13} {one_line(outcome.detail)}"
+    echo(line if len(line) <= WIDTH else f"{line[: WIDTH - 1].rstrip()}…")
+
+
+def _explain(outcome: "Outcome") -> None:
+    """The whole reason of a failure, and its hint. Paths stay whole."""
     wrap = textwrap.TextWrapper(
-        WIDTH, subsequent_indent=" " * 22, break_long_words=False, break_on_hyphens=False
+        WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
     )
-    echo(wrap.fill(f"{outcome.result:7} {outcome.check:13} {one_line(outcome.detail)}"))
-    if outcome.help:
-        echo(wrap.fill(f"{'':21} help: {one_line(outcome.help)}"))
+    echo()
+    echo(wrap.fill(f"{outcome.check}: {one_line(outcome.detail)}"))
+    echo(wrap.fill(f"  help: {one_line(outcome.help)}"))

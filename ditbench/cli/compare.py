@@ -7,25 +7,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ditbench.cli.comparison import choose_group, print_comparisons
 from ditbench.cli.options import Evaluation, Format, Only, Output, Results, option
 from ditbench.cli.output import echo, emit, emit_text, load_runs, note, print_sentence, print_table
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.report.tables.columns import (
-    DIFF_COLUMNS,
-    PLAN_COLUMNS,
-    comparison_columns,
-    comparison_rows,
-    plan_rows,
-)
-from ditbench.report.tables.render import format_of, render, render_comparisons
+from ditbench.report.tables.columns import DIFF_COLUMNS, PLAN_COLUMNS, parse_columns, plan_rows
+from ditbench.report.tables.comparisons import render_comparisons
+from ditbench.report.tables.render import format_of, render
 from ditbench.report.verdict_words import planning_sentence
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ditbench.report.statistics.compare import Comparison
     from ditbench.report.statistics.gate import Gate
 
 _what = partial(option, rich_help_panel="What is compared")
-_instead = partial(option, rich_help_panel="Instead of a comparison")
+_shown = partial(option, rich_help_panel="What is shown")
 
 
 def compare(
@@ -43,6 +41,17 @@ def compare(
         str | None,
         _what("CONDITION", "Exit with 1 if it is true of a block: 'fid > 1.05 * baseline'."),
     ] = None,
+    group: Annotated[
+        str | None, _shown("N|NAME", "This group of comparable runs, if there are several.")
+    ] = None,
+    columns: Annotated[
+        str | None,
+        _shown("NAMES", "These columns, joined by commas: fid,kid,precision,memory,train_seconds."),
+    ] = None,
+    wide: Annotated[bool, _shown(None, "All columns that say something.", "--wide")] = False,
+    plan: Annotated[
+        bool, _shown(None, "How many seeds it takes to name a winner, instead.", "--plan")
+    ] = False,
     together: Annotated[
         bool, _what(None, "One ranking; an error if the runs are not comparable.", "--together")
     ] = False,
@@ -51,65 +60,53 @@ def compare(
         _what(None, "One ranking, marked as forced if the runs are not comparable.", "--force"),
     ] = False,
     diff: Annotated[
-        tuple[Path, Path] | None,
-        _instead("A B", "Show what differs between two run directories."),
+        tuple[Path, Path] | None, option("A B", "The old spelling of `ditbench diff`.", hidden=True)
     ] = None,
-    plan: Annotated[
-        bool, _instead(None, "Show how many seeds it takes to name a winner.", "--plan")
-    ] = False,
     format: Format = None,  # noqa: A002
     output: Output = None,
 ) -> None:
-    """Compare blocks over seeds: cost, FID and other metrics, and which block is best.
+    """Compare blocks over seeds: which block is best, its cost, FID and other metrics.
 
     Runs that are not comparable, because they differ in data, model, budget, evaluation ...,
-    get separate tables.
+    form groups: the one of most runs is shown, the others are listed.
     """
     # A gate that is not checked must not seem to pass.
     unused = {
         "--baseline": baseline, "--target-fid": target_fid, "--fail-if": fail_if,
         "--force": force or None,
     }  # fmt: skip
+    shown = {"--group": group, "--columns": columns, "--wide": wide or None}
     if diff is not None:
         only = {
             "a directory": directories or None, "--block": block, "--eval": evaluation,
             "--together": together or None,
         }  # fmt: skip
-        _refuse("--diff", {**only, "--plan": plan or None, **unused})
-        from ditbench.report.reading.results import diff_runs
-
-        rows = diff_runs(*diff)
-        emit(rows, DIFF_COLUMNS, format, output)
-        if not rows:
-            echo("no difference in configuration or environment", err=True)
+        _refuse("--diff", {**only, "--plan": plan or None, **unused, **shown})
+        _print_differences(*diff, format, output)
         return
+    chosen = format_of(output, format)
     if plan:
-        _refuse("--plan", unused)
+        _refuse("--plan", {**unused, "--columns": columns, "--wide": wide or None})
+    if chosen in ("csv", "json"):  # they hold every column
+        _refuse(f"--format {chosen}", {"--columns": columns})
     # An evaluation has scores of the final model only.
     _refuse("--eval", {} if evaluation is None else {"--target-fid": target_fid})
-    from ditbench.report.statistics.compare import NotComparableError, compare_groups
-    from ditbench.report.statistics.compare import compare as compare_runs
     from ditbench.report.statistics.gate import parse_gate
 
-    chosen = format_of(output, format)
     gate = parse_gate(fail_if) if fail_if is not None else None
     runs = load_runs(directories, block, evaluation)
-    if together or force:
-        try:
-            comparisons = [compare_runs(runs, baseline, target_fid=target_fid, force=force)]
-        except NotComparableError as error:  # its hint is for Python
-            hint = "leave out --together for a table per group, or use --force"
-            raise DitbenchError(error.message, hint) from error
-    else:
-        comparisons = compare_groups(runs, baseline, target_fid=target_fid)
+    comparisons = _comparisons(runs, baseline, target_fid, together=together, force=force)
+    if group is not None:
+        comparisons = [choose_group(comparisons, group)]
     if plan:
         _print_plans(comparisons, chosen, output)
         return
     failures = [] if gate is None else _failures(gate, comparisons)
+    names = [] if columns is None else parse_columns(columns, comparisons)
     if chosen == "rich":
-        _print(comparisons)
+        print_comparisons(comparisons, names, wide=wide)
     else:
-        emit_text(render_comparisons(comparisons, chosen), output)
+        emit_text(render_comparisons(comparisons, chosen, names, wide=wide), output)
     for failure in failures:
         note("failed", failure)
     if failures:
@@ -123,6 +120,25 @@ def _refuse(option: str, unused: Mapping[str, object]) -> None:
             raise DitbenchError(f"{option} does not use {name}", f"leave {name} out")
 
 
+def _comparisons(
+    runs: "pd.DataFrame",
+    baseline: str | None,
+    target_fid: float | None,
+    *,
+    together: bool,
+    force: bool,
+) -> "list[Comparison]":
+    from ditbench.report.statistics.compare import NotComparableError, compare, compare_groups
+
+    if not (together or force):
+        return compare_groups(runs, baseline, target_fid=target_fid)
+    try:
+        return [compare(runs, baseline, target_fid=target_fid, force=force)]
+    except NotComparableError as error:  # its hint is for Python
+        hint = "leave out --together for a table per group, or use --force"
+        raise DitbenchError(error.message, hint) from error
+
+
 def _failures(gate: "Gate", comparisons: "list[Comparison]") -> list[str]:
     """The rows that fail the gate, one line each."""
     lines = []
@@ -134,14 +150,14 @@ def _failures(gate: "Gate", comparisons: "list[Comparison]") -> list[str]:
     return lines
 
 
-def _print(comparisons: "list[Comparison]") -> None:
-    for number, comparison in enumerate(comparisons):
-        if number:
-            echo()
-        rows, columns = comparison_rows(comparison), comparison_columns(comparison)
-        print_table(rows, columns, comparison.heading)
-        for text in filter(None, (comparison.note, comparison.sentence, comparison.advice)):
-            print_sentence(text)
+def _print_differences(a: Path, b: Path, format: str | None, output: Path | None) -> None:  # noqa: A002
+    from ditbench.report.reading.results import diff_runs
+
+    rows = diff_runs(a, b)
+    note("help", "`ditbench diff A B` is the new spelling of `compare --diff A B`")
+    emit(rows, DIFF_COLUMNS, format, output)
+    if not rows:
+        echo("no difference in configuration or environment", err=True)
 
 
 def _print_plans(comparisons: "list[Comparison]", chosen: str, output: Path | None) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ditbench.cli.completion import complete_places
 from ditbench.cli.options import AsJson, Format, Output
 from ditbench.cli.output import echo, emit, note, print_table
 from ditbench.errors import DitbenchError
@@ -36,7 +37,9 @@ def list_(
     directories: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="DIR", help="Directories that contain runs, at any depth. Default: results."
+            metavar="DIR",
+            help="Directories that contain runs, at any depth. Default: results.",
+            autocompletion=complete_places,
         ),
     ] = None,
     format: Format = None,  # noqa: A002

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ditbench.cli.completion import complete_blocks, complete_places
 from ditbench.cli.output import note
 from ditbench.errors import DitbenchError
 from ditbench.models.registry import group_names
@@ -30,19 +31,23 @@ BLOCKS = (
     "Blocks (see `ditbench blocks`), classes of your own (./my_block.py:MyBlock) or groups, joined "
     f"by commas. Groups: {', '.join(group_names())}."
 )
-Blocks = Annotated[str, option("NAMES", BLOCKS)]
+Blocks = Annotated[str, option("NAMES", BLOCKS, autocompletion=complete_blocks)]
 Results = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="DIR",
         help="Directories that contain runs, at any depth. Default: `results`, or the reference "
         "runs that come with ditbench.",
+        autocompletion=complete_places,
     ),
 ]
 Only = Annotated[
     str | None,
     option(
-        "NAMES", "Only these blocks or groups, joined by commas: paper, adaln-zero,none.", "--block"
+        "NAMES",
+        "Only these blocks or groups, joined by commas: paper, adaln-zero,none.",
+        "--block",
+        autocompletion=complete_blocks,
     ),
 ]
 Evaluation = Annotated[

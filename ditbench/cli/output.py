@@ -84,10 +84,10 @@ def print_table(
         console.print(rich_table(rows, band))
 
 
-def print_sentence(text: str) -> None:
+def print_sentence(text: str, style: str = "") -> None:
     """Print a sentence on stdout: wrapped between words on a terminal, as one line in a pipe."""
     if sys.stdout.isatty():
-        _console().print(Text(text))
+        _console().print(Text(text, style))
     else:
         echo(text)
 

@@ -8,7 +8,9 @@ from ditbench.cli.options import Evaluation, Only, Results, option
 from ditbench.cli.output import echo, load_runs, note
 from ditbench.errors import DitbenchError, unknown_name
 
-KINDS = ("curve", "pareto", "samples")
+KINDS = ("curve", "ranking", "pareto", "samples")
+# More blocks than these are drawn as a ranking: their curves would cover each other.
+MOST_CURVES = 6
 
 
 def plot(
@@ -19,13 +21,14 @@ def plot(
         "ditbench.png"
     ),
     kind: Annotated[
-        str,
+        str | None,
         option(
             "NAME",
-            "curve (FID along training), pareto (FID against cost) or samples (one row of "
-            "images per block).",
+            "curve (FID along training), ranking (final scores, sorted), pareto (FID against "
+            f"cost) or samples (images of each block). Default: curve, or above {MOST_CURVES} "
+            "blocks ranking.",
         ),
-    ] = "curve",
+    ] = None,
     x: Annotated[
         str | None, option("NAME", "The x axis of a curve: steps, flops or time. Default: steps.")
     ] = None,
@@ -40,9 +43,9 @@ def plot(
     ] = False,
 ) -> None:
     """Draw FID against training or cost for each block, or the samples of all blocks."""
-    if kind not in KINDS:
+    if kind is not None and kind not in KINDS:
         raise unknown_name("kind of plot", kind, KINDS)
-    if x is not None and kind != "curve":
+    if x is not None and kind not in (None, "curve"):
         raise DitbenchError(
             f"--x {x} does not fit --kind {kind}: only a curve has an x axis to choose",
             "leave out --x, or use --kind curve",
@@ -50,27 +53,34 @@ def plot(
     if paper and kind == "samples":
         raise DitbenchError(
             "--paper does not fit --kind samples: the published numbers are FIDs",
-            "leave out --paper, or use --kind curve or pareto",
+            "leave out --paper, or use --kind curve, ranking or pareto",
         )
-    if evaluation is not None and kind != "pareto":
+    if evaluation is not None and (kind in ("curve", "samples") or x is not None):
         raise DitbenchError(
-            f"--eval does not fit --kind {kind}: it has scores of the final model only",
-            "leave out --eval, or use --kind pareto",
+            f"--eval does not fit --kind {kind or 'curve'}: it has scores of the final model only",
+            "leave out --eval, or use --kind ranking or pareto",
         )
 
     from ditbench.report.figures.curve import curve_figure
     from ditbench.report.figures.pareto import pareto_figure
+    from ditbench.report.figures.ranking import ranking_figure
     from ditbench.report.figures.samples import samples_figure
     from ditbench.report.figures.save import save_figure
+    from ditbench.report.reading.groups import split_groups
 
     runs = load_runs(directories, block, evaluation)
+    if kind is None and x is None:
+        most = max((group["block"].nunique() for group in split_groups(runs)), default=0)
+        kind = "ranking" if evaluation is not None or most > MOST_CURVES else "curve"
     skipped: dict[str, None] = {}  # once each, although a figure may be drawn twice
+    skip = skipped.setdefault
     draw = {
-        "curve": lambda: curve_figure(runs, "steps" if x is None else x, paper=paper),
-        "pareto": lambda: pareto_figure(runs, paper=paper),
-        "samples": lambda: samples_figure(runs, skipped.setdefault),
+        "curve": lambda: curve_figure(runs, x or "steps", paper=paper, skipped=skip),
+        "ranking": lambda: ranking_figure(runs, paper=paper),
+        "pareto": lambda: pareto_figure(runs, paper=paper, skipped=skip),
+        "samples": lambda: samples_figure(runs, skip),
     }
-    save_figure(draw[kind], output, partial(note, "warning"))
+    save_figure(draw[kind or "curve"], output, partial(note, "warning"))
     for text in skipped:
         note("skipped", text)
     echo(output)

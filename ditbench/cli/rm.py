@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ditbench.cli.completion import complete_runs
 from ditbench.cli.options import option
 from ditbench.cli.output import echo
 from ditbench.errors import EXIT_FAILED, DitbenchError
@@ -14,7 +15,10 @@ from ditbench.report.amounts import file_size
 
 
 def rm(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run directories.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN", help="Run directories.", autocompletion=complete_runs),
+    ],
     yes: Annotated[bool, option(None, "Do not ask.", "--yes", "-y")] = False,
 ) -> None:
     """Remove runs and all their files, after asking.

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli import continued
-from ditbench.cli.gpus import in_processes
+from ditbench.cli.completion import complete_blocks, complete_runs
+from ditbench.cli.conclusion import conclude
+from ditbench.cli.gpus import divided
 from ditbench.cli.options import (
     BLOCKS,
     how,
@@ -39,7 +41,7 @@ from ditbench.rundir import PLANNED_SEEDS, TUNING
 
 if TYPE_CHECKING:
     from ditbench.launch.pool import Workers
-    from ditbench.runs.plan import Plan, Task
+    from ditbench.runs.planning.plan import Plan, Task
 
 TUNED = "tuned"  # as a value of --lr
 HINT = "`ditbench tune --block {}` with this command's other options"
@@ -48,7 +50,10 @@ HINT = "`ditbench tune --block {}` with this command's other options"
 @takes(Training)
 def run(
     options: Training,
-    block: Annotated[str | None, option("NAMES", f"{BLOCKS} Default: paper.")] = None,
+    block: Annotated[
+        str | None,
+        option("NAMES", f"{BLOCKS} Default: paper.", autocompletion=complete_blocks),
+    ] = None,
     seeds: Annotated[
         str | None,
         option(
@@ -75,7 +80,12 @@ def run(
     ] = None,
     continue_: Annotated[
         Path | None,
-        how("RUN", "Train a finished run longer, to --steps in total, as a new run.", "--continue"),
+        how(
+            "RUN",
+            "Train a finished run longer, to --steps in total, as a new run.",
+            "--continue",
+            autocompletion=complete_runs,
+        ),
     ] = None,
     launcher: Annotated[
         str, how("NAME", "local, or slurm: one job for each run that is incomplete and has none.")
@@ -133,8 +143,8 @@ def run(
         for name in blocks
     ]
 
-    from ditbench.runs.match import match_sizes
-    from ditbench.runs.plan import plan_tasks, resolve_all
+    from ditbench.runs.planning.match import match_sizes
+    from ditbench.runs.planning.plan import plan_tasks, resolve_all
 
     tasks, notes = match_sizes(configs, resolve_all(configs, device), options.match, say)
     plans = _plan_tuned(tasks, out, say) if lr == TUNED else plan_tasks(tasks, out)
@@ -151,7 +161,7 @@ def run(
     if dry_run:
         print_forecast(plans, workers, as_json=as_json, quiet=quiet)
         return
-    plans = in_processes(plans, options, len(workers))
+    plans = divided(plans, options)
     quiet = quiet or not plans[0].world.first
     _execute(plans, workers, progress(quiet=quiet), as_json=as_json, quiet=quiet)
 
@@ -170,7 +180,7 @@ def _planned(text: str | None, seeds: int) -> int:
 def _plan_tuned(tasks: list[Task], out: Path, say: Callable[[str], None]) -> list[Plan]:
     """Plans with the rates that the sweeps of `ditbench tune` chose; env.json says from which."""
     from ditbench.report.tuning import choose
-    from ditbench.runs.plan import plan_tasks
+    from ditbench.runs.planning.plan import plan_tasks
 
     place = out / TUNING
     chosen = choose([task.config for task in tasks], load_sweeps(place), HINT)
@@ -195,8 +205,8 @@ def _execute(
     as_json: bool,
     quiet: bool,
 ) -> None:
+    from ditbench.runs.planning.ready import check_ready
     from ditbench.runs.progress import sentence
-    from ditbench.runs.ready import check_ready
 
     left = [plan for plan in plans if not plan.directory.is_complete()]
     continued.remark_on_shorter(left, say)
@@ -227,6 +237,8 @@ def _execute(
             echo(json.dumps(sorted(results, key=lambda row: order.index(row["path"])), indent=2))
     if failed:
         raise _failure(failed, len(plans), quiet=quiet)
+    if not as_json and plans[0].world.first:
+        conclude(plans, quiet=quiet)
 
 
 def _failure(failed: list[tuple[Plan, DitbenchError]], runs: int, *, quiet: bool) -> DitbenchError:

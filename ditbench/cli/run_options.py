@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ditbench.cli.completion import complete_assignments, complete_presets
 from ditbench.cli.options import DEVICES, how, parse_budget, printed, what
+from ditbench.cli.output import note
 from ditbench.cli.training import check_out
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.models.sizes import parse_model
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from ditbench.config import RunConfig
     from ditbench.config.sections import DataConfig
-    from ditbench.data.survey import Survey
+    from ditbench.data.pictures.survey import Survey
 
 COMPILE = ("auto", "on", "off")
 
@@ -44,7 +46,13 @@ class Model:
     """What is trained, and on what; None where an option is not given."""
 
     set_: Annotated[
-        list[str] | None, what("KEY=VALUE", "Any setting: eval.cfg_scale=4; repeatable.", "--set")
+        list[str] | None,
+        what(
+            "KEY=VALUE",
+            "Any setting: eval.cfg_scale=4; repeatable. See `ditbench settings`.",
+            "--set",
+            autocompletion=complete_assignments,
+        ),
     ] = None
     model: Annotated[
         str | None, what("SIZE", "S/4, or 256x8x4/2 (hidden x depth x heads / patch).")
@@ -62,11 +70,7 @@ class Model:
     ] = None
     compile: Annotated[
         str | None,
-        how(
-            "NAME",
-            "The old spelling of --backend: on is compile; off is plain on a CPU and kernels on "
-            "a GPU; auto.",
-        ),
+        how("NAME", "The old spelling of --backend.", hidden=True),
     ] = None
 
     def overrides(self) -> dict[str, Any]:
@@ -87,6 +91,8 @@ class Model:
             raise DitbenchError("--backend and --compile are given together", "omit --compile")
         if self.compile not in COMPILE:
             raise unknown_name("choice for --compile", self.compile, COMPILE)
+        meant = {"auto": "auto", "on": "compile", "off": "plain, or kernels on a GPU"}[self.compile]
+        note("help", f"--compile {self.compile} is the old spelling of --backend {meant}")
         return "compile" if self.compile == "on" else None
 
     def configure(
@@ -144,8 +150,9 @@ class Training(Model):
         str | None,
         what(
             "NAME",
-            "The settings to start from. Default: those of ./ditbench.toml, those derived from "
-            "the images of --data, or digits.",
+            "The settings to start from, see `ditbench presets`. Default: those of "
+            "./ditbench.toml, those derived from the images of --data, or digits.",
+            autocompletion=complete_presets,
         ),
     ] = None
     config: Annotated[
@@ -230,7 +237,7 @@ class Training(Model):
         """A preset, `./ditbench.toml`, or settings from the images: see `find_base`."""
         from ditbench.config.project import BY_PATH, find_base
         from ditbench.data import SOURCES, is_known
-        from ditbench.data.survey import survey
+        from ditbench.data.pictures.survey import survey
 
         def look(data: DataConfig) -> Survey:
             named = data.path if data.name in BY_PATH else None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ditbench.cli.completion import complete_runs
 from ditbench.cli.options import AsJson
 from ditbench.cli.output import echo, note, print_rich, print_sentence, print_table
 from ditbench.errors import DitbenchError, one_line
@@ -31,7 +32,11 @@ _OF_METRICS = ("dataset_digest", "features", "features_digest")
 # Characters of a value in a table.
 _MOST = 150
 
-_RUN = partial(typer.Argument, help="A run directory, or a directory that holds one run.")
+_RUN = partial(
+    typer.Argument,
+    help="A run directory, or a directory that holds one run.",
+    autocompletion=complete_runs,
+)
 
 
 def show(run: Annotated[Path, _RUN(metavar="RUN")], as_json: AsJson = False) -> None:

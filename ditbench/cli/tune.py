@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from ditbench.cli.gpus import in_processes
+from ditbench.cli.gpus import divided
 from ditbench.cli.options import (
     Blocks,
     Format,
@@ -37,7 +37,7 @@ from ditbench.rundir import TUNING
 if TYPE_CHECKING:
     from ditbench.launch.pool import Workers
     from ditbench.report.tuning import Sweep
-    from ditbench.runs.plan import Plan
+    from ditbench.runs.planning.plan import Plan
 
 # Comparisons use seeds 0, 1, 2, ... They must not use those of a sweep.
 FIRST_SEED = 1000
@@ -96,10 +96,10 @@ def tune(
         print_forecast(plans, workers, as_json=as_json, quiet=quiet)
         return
     if output is not None:
-        from ditbench.runs.ready import check_writable
+        from ditbench.runs.planning.ready import check_writable
 
         check_writable(output)
-    plans = in_processes(plans, options, len(workers))
+    plans = divided(plans, options)
     first = plans[0].world.first
     failed = _execute(plans, workers, quiet=quiet or not first)
     if not first:
@@ -117,7 +117,7 @@ def tune(
 
 def _execute(plans: Sequence[Plan], workers: Workers, *, quiet: bool) -> list[Plan]:
     """Execute the runs that are left; returns those that failed without diverging."""
-    from ditbench.runs.ready import check_ready
+    from ditbench.runs.planning.ready import check_ready
     from ditbench.runs.sweep import has_diverged
 
     diverged = [plan for plan in plans if has_diverged(plan)]

@@ -8,8 +8,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from ditbench.config.base import Table
 from ditbench.config.schema import RunConfig, is_text, put, validate
-from ditbench.config.sections import Table
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.files import read_text
 
@@ -67,6 +67,11 @@ def read_preset(name: str) -> Table:
     if name not in presets():
         raise unknown_name("preset", name, presets())
     return {**tomllib.loads((PRESETS / f"{name}.toml").read_text("utf-8")), "preset": name}
+
+
+def preset_summary(name: str) -> str:
+    """What a preset is for: the first line of its comment."""
+    return (PRESETS / f"{name}.toml").read_text("utf-8").splitlines()[0].removeprefix("# ")
 
 
 def read_settings(file: Path) -> Table:

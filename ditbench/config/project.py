@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tomli_w
 
+from ditbench.config.base import Table
 from ditbench.config.derive import Setting, derive, safe_name
 from ditbench.config.load import SCHEMA, overlay, presets, read_preset, read_settings
 from ditbench.config.schema import put, validate
-from ditbench.config.sections import DataConfig, Table
+from ditbench.config.sections import DataConfig
 from ditbench.errors import DitbenchError, printable, together
 
 if TYPE_CHECKING:
-    from ditbench.data.survey import Survey
+    from ditbench.data.pictures.survey import Survey
 
 PROJECT = Path("ditbench.toml")
 BY_PATH = ("folder", "npz")  # values of data.name whose images lie at data.path

@@ -12,19 +12,16 @@ import tomli_w
 from pydantic import Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
+from ditbench.config.base import Mark, Option, Section, Table
 from ditbench.config.sections import (
     BudgetConfig,
     DataConfig,
     EvalConfig,
     ExternalBlockConfig,
-    Mark,
     MetricsConfig,
     ModelConfig,
     ObjectiveConfig,
-    Option,
     ParentConfig,
-    Section,
-    Table,
     TrainConfig,
 )
 from ditbench.errors import DitbenchError, unknown_name
@@ -41,9 +38,12 @@ class RunConfig(Section):
     """All keys that determine the result of one run, and the labels that name it."""
 
     preset: Annotated[str, Mark.NOT_IDENTITY] = "digits"
+    """The name of the experiment, and of its folder in the results; --preset sets it."""
     block: str = "adaln-zero"
+    """The conditioning block; --block sets it: see `ditbench blocks`."""
     # The seeds of one experiment share a fingerprint; run directories name both.
     seed: Annotated[int, Field(ge=0, lt=2**63), Mark.NOT_IDENTITY] = 0
+    """The seed of the weights, batches, noise and samples; --seeds sets it."""
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
@@ -51,8 +51,8 @@ class RunConfig(Section):
     train: TrainConfig = TrainConfig()
     eval: EvalConfig = EvalConfig()
     metrics: MetricsConfig = MetricsConfig()
-    # Options that the block defines; the plan of a run adds their defaults.
     options: Annotated[dict[str, Option], Mark.ADDED_LATER] = {}  # noqa: RUF012 (pydantic copies it)
+    """Options that the block defines, such as options.lora_rank: see `ditbench blocks`."""
     strategy: ExternalBlockConfig = ExternalBlockConfig()
     parent: ParentConfig = ParentConfig()
 
@@ -122,12 +122,12 @@ def _in_use(section: Section, *, labels: bool) -> Table:
     return include
 
 
-def _fields(section: type[Section] = RunConfig, prefix: str = "") -> dict[str, FieldInfo]:
+def fields(section: type[Section] = RunConfig, prefix: str = "") -> dict[str, FieldInfo]:
     """Every key of the configuration, dotted, with what pydantic knows of it."""
     found: dict[str, FieldInfo] = {}
     for name, field in section.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            found |= _fields(field.annotation, f"{prefix}{name}.")
+            found |= fields(field.annotation, f"{prefix}{name}.")
         else:
             found[prefix + name] = field
     return found
@@ -135,12 +135,12 @@ def _fields(section: type[Section] = RunConfig, prefix: str = "") -> dict[str, F
 
 def keys() -> list[str]:
     """Every key of the configuration, dotted: `train.lr`, `model.depth`, ..."""
-    return list(_fields())
+    return list(fields())
 
 
 def is_text(key: str) -> bool:
     """Whether every value of a dotted key is a text or a path."""
-    field = _fields().get(key)
+    field = fields().get(key)
     return field is not None and field.annotation in (str, str | None, Path | None)
 
 

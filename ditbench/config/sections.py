@@ -2,90 +2,43 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import fields
-from enum import Enum
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from ditbench.data.settings import DEFAULTS, Settings
+from ditbench.config.base import Location, Mark, Names, Section, Table
+from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError
-from ditbench.files import check_utf8
 from ditbench.models.sizes import ModelSize
-
-Table = dict[str, Any]
-
-
-class Mark(Enum):
-    """How a key is treated in the fingerprint and in config.toml; without a mark it is in both.
-
-    NOT_IDENTITY: a name, a location or a choice of implementation. It does not change what is
-    computed, so it is not part of the fingerprint.
-    ADDED_LATER: a key that was added after runs had been made. Its default is what those runs did.
-    At its default it is left out of both, so that those runs keep their fingerprint.
-    """
-
-    NOT_IDENTITY = "not identity"
-    ADDED_LATER = "added later"
-
-
-def _location(value: Any) -> Any:
-    """A path of a user: `~` is the home directory, and `.` gets the name of its folder."""
-    if not isinstance(value, str | Path):
-        return value
-    path = Path(os.path.expanduser(value))  # noqa: PTH111 (that of Path raises for unknown users)
-    check_utf8(path)
-    # Tables name the images by the last part of their path.
-    return path if path.name not in ("", "..") else Path(os.path.abspath(path))  # noqa: PTH100
-
-
-# A path is text in TOML.
-Location = Annotated[
-    Path | None, Field(strict=False), BeforeValidator(_location), Mark.NOT_IDENTITY
-]
-# A number that a block defines: a rank, a count of tokens.
-Option = Annotated[int, Field(gt=0, le=65_536)]
-
-
-def _split_names(given: Any) -> Any:
-    """The names in a text that separates them by commas; anything else as it is."""
-    if not isinstance(given, str):
-        return given
-    return [name for part in given.split(",") if (name := part.strip())]
-
-
-# A list of names in TOML, or one text with commas: `--set metrics.also=a,b`.
-Names = Annotated[
-    tuple[str, ...], Field(strict=False), BeforeValidator(_split_names), Mark.NOT_IDENTITY
-]
-
-
-class Section(BaseModel):
-    """A table of the configuration: immutable, without unknown keys; `true` is not a number."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class DataConfig(Section):
     """The images: a data set by name, or the folder, zip or .npz at `path`."""
 
     name: str = "digits"
+    """The data set: digits, cifar10, fashion-mnist, folder, npz, or a name of torchvision's."""
     path: Location = None
-    # Filled in when the data are read, because a path does not identify its contents.
+    """The folder, zip or .npz with the images. --data sets it, and the name."""
     digest: str = "auto"
+    """The SHA-256 of the images, filled in when they are read: a path does not identify them."""
     horizontal_flip: bool = False
+    """Mirror each image with probability 1/2 while training."""
     # How pictures of any size and mode are read. The digest covers the pixels that result.
     image_size: Annotated[
         int | None, Field(gt=0, le=4_096), Mark.NOT_IDENTITY, Mark.ADDED_LATER
     ] = None
+    """Resize pictures to squares of this many pixels. Unset, they must have one size."""
     background: Annotated[str, Mark.NOT_IDENTITY, Mark.ADDED_LATER] = DEFAULTS.background
+    """The colour behind transparent pictures: a name or #rrggbb."""
     random_crop: Annotated[bool, Mark.NOT_IDENTITY, Mark.ADDED_LATER] = DEFAULTS.random_crop
+    """Crop each picture at a place that depends on its name, not in the centre."""
     max_unreadable: Annotated[float, Field(ge=0, le=1), Mark.NOT_IDENTITY, Mark.ADDED_LATER] = (
         DEFAULTS.max_unreadable
     )
+    """The largest share of unreadable pictures, which are skipped. With more, nothing is run."""
     label_column: Annotated[str | None, Mark.NOT_IDENTITY, Mark.ADDED_LATER] = None
+    """The column of metadata.csv or metadata.jsonl with the classes. Unset, it is found by name."""
 
     @property
     def settings(self) -> Settings:
@@ -97,20 +50,27 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """The transformer around the blocks (Peebles & Xie 2022, section 3.2).
 
-    The last three keys are not in the paper's model, and are off by default: `qk_norm` normalizes
-    queries and keys per head, `norm = "rms"` replaces LayerNorm by RMSNorm (both without a gain),
-    and `registers` is a number of learned tokens in addition to the image's.
+    `--model` sets the first four keys. The last three are not in the paper's model.
     """
 
     hidden_size: Annotated[int, Field(gt=0)] = 64
+    """The width D of each token."""
     depth: Annotated[int, Field(gt=0)] = 4
+    """The number of blocks."""
     num_heads: Annotated[int, Field(gt=0)] = 4
+    """Attention heads per block; a divisor of hidden_size."""
     patch_size: Annotated[int, Field(gt=0)] = 2
+    """The side of the square patches, in pixels; one token each."""
     mlp_ratio: Annotated[float, Field(gt=0, le=64)] = 4.0
+    """The hidden width of the MLPs, as a multiple of hidden_size."""
     class_dropout_prob: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """The probability that an image is trained without its class, which guidance needs."""
     qk_norm: Annotated[bool, Mark.ADDED_LATER] = False
+    """Normalize queries and keys per head, by RMSNorm with learned gains."""
     norm: Annotated[Literal["layer", "rms"], Mark.ADDED_LATER] = "layer"
+    """LayerNorm, or RMSNorm in its place; both without gains."""
     registers: Annotated[int, Field(ge=0, le=65_536), Mark.ADDED_LATER] = 0
+    """Learned tokens in addition to those of the image."""
 
     @model_validator(mode="after")
     def _check_width(self) -> ModelConfig:
@@ -133,23 +93,24 @@ class ModelConfig(Section):
 
 
 class ObjectiveConfig(Section):
-    """The training objective; `learn_sigma` is an option of `ddpm`, on by default."""
+    """The training objective."""
 
     name: str = "flow"
+    """flow: rectified flow; ddpm: the paper's. --objective sets it."""
     learn_sigma: bool | None = None
+    """Learn the variances of ddpm, too; on for ddpm if unset. flow does not have it."""
 
 
 class BudgetConfig(Section):
-    """How long to train: exactly one of these keys.
-
-    `steps` counts updates. `flops` counts floating-point operations of training: 3 x 2 x forward
-    MACs x images. `seconds` is training time without evaluation.
-    """
+    """How long to train: exactly one of these keys."""
 
     # Larger values have no use, and what is derived from them could overflow a float.
     steps: Annotated[int | None, Field(gt=0, le=10**15)] = None
+    """Updates; --steps."""
     flops: Annotated[float | None, Field(gt=0, le=1e30), Mark.ADDED_LATER] = None
+    """Floating-point operations of training, 3 x 2 x forward MACs x images; --flops."""
     seconds: Annotated[float | None, Field(gt=0, le=1e9), Mark.ADDED_LATER] = None
+    """Seconds of training, without evaluation; --time."""
 
     @model_validator(mode="after")
     def _check(self) -> BudgetConfig:
@@ -162,48 +123,61 @@ class BudgetConfig(Section):
 
 
 class TrainConfig(Section):
-    """The optimizer, and how a step is computed.
-
-    `warmup` is a share of the budget. `ema_decay` is the upper bound of a decay that rises during
-    training; with 1 there is no bound, and the average covers about the last ninth of all updates.
-    """
+    """The optimizer, and how a step is computed."""
 
     batch_size: Annotated[int, Field(gt=0)] = 128
+    """Images per update, on all GPUs together."""
     lr: Annotated[float, Field(gt=0)] = 1e-3
+    """The learning rate after the warm-up; constant from there on."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """The weight decay of AdamW."""
     warmup: Annotated[float, Field(ge=0, le=1)] = 0.04
+    """The share of the budget in which the learning rate rises from 0."""
     ema_decay: Annotated[float, Field(ge=0, le=1)] = 0.999
+    """The upper bound of the decay of the averaged weights, which rises during training.
+
+    With 1 there is no bound: the average covers about the last ninth of all updates.
+    """
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    # The largest 2-norm of a gradient. Unset, as in the paper, gradients are not clipped.
+    """The number type of a step; auto is bf16 on GPUs that have it, and fp32 elsewhere."""
     grad_clip: Annotated[float | None, Field(gt=0), Mark.ADDED_LATER] = None
-    # What happens at a loss or gradient that is not finite.
+    """The largest 2-norm of a gradient. Unset, as in the paper, gradients are not clipped."""
     on_nonfinite: Annotated[Literal["stop", "skip"], Mark.ADDED_LATER] = "stop"
-    # The implementation of a training step; all agree up to rounding.
+    """At a loss or gradient that is not finite: stop the run, or skip the update and count it."""
     backend: Annotated[
         Literal["auto", "plain", "compile", "kernels"], Mark.NOT_IDENTITY, Mark.ADDED_LATER
     ] = "auto"
+    """The implementation of a training step; all agree up to rounding."""
 
 
 class EvalConfig(Section):
-    """Sampling for the metrics: `points` evaluations, evenly spaced, the last one at the end.
+    """Sampling for the metrics.
 
-    The final model may be scored more often: with another number of steps, and with `draws` draws
+    The final model may be scored more often: with another number of steps, and with several draws
     of noise, whose mean is the final score. The curve along training stays as it is.
     """
 
     points: Annotated[int, Field(gt=0)] = 6
+    """How often a run is evaluated, evenly spaced, the last time at the end."""
     samples: Annotated[int, Field(gt=1, le=10**7)] = 2_000
+    """Generated images per evaluation."""
     sampler: str = "auto"
+    """euler or heun for flow; ddpm or ddim for ddpm; auto is the first of them."""
     sampling_steps: Annotated[int, Field(gt=0, le=10**6)] = 25
+    """Steps of the sampler per image."""
     cfg_scale: Annotated[float, Field(ge=0, le=1e6)] = 1.0
+    """The scale of classifier-free guidance. 1 is none; others take two forward passes per step."""
     batch_size: Annotated[int, Field(gt=0, le=10**6)] = 500
-    # The classes of the samples: equally many of each (`balanced`) or in the proportions of the
-    # data. `auto` is balanced while the largest class has at most 1.5 times the smallest's images.
+    """Images that are sampled at a time; limited by memory."""
     labels: Annotated[Literal["auto", "balanced", "data"], Mark.ADDED_LATER] = "auto"
-    # The steps of the final score. Unset, they are those of the evaluations along the way.
+    """The classes of the samples: equally many of each, or in the proportions of the data.
+
+    auto is balanced while the largest class has at most 1.5 times the smallest's images.
+    """
     final_sampling_steps: Annotated[int | None, Field(gt=0, le=10**6), Mark.ADDED_LATER] = None
-    # More draws measure the same thing more precisely.
+    """The steps of the final score. Unset, they are those of the evaluations along the way."""
     draws: Annotated[int, Field(gt=0, le=10**4), Mark.NOT_IDENTITY, Mark.ADDED_LATER] = 1
+    """How many draws of noise the final score averages. More measure the same more precisely."""
 
     @property
     def steps_of_final(self) -> int:
@@ -217,16 +191,16 @@ class EvalConfig(Section):
 
 
 class MetricsConfig(Section):
-    """The network whose features the metrics use, and further metrics.
-
-    `extra` names metrics beside the default ones. `also` names further features: the same samples
-    are scored in them, too. Neither changes what is trained or sampled.
-    """
+    """The network whose features the metrics use, and further metrics."""
 
     features: str = "digits"
+    """The network in whose features samples are scored: see `ditbench features`."""
     inception_weights: Location = None
+    """The file of Inception's weights. Unset, it is torch's cache or a download."""
     extra: Annotated[Names, Mark.ADDED_LATER] = ()
+    """Metrics in addition to the default ones: inception_score, memorization, fid_infinity."""
     also: Annotated[Names, Mark.ADDED_LATER] = ()
+    """Further features in which the same samples are scored, too."""
 
     @property
     def further(self) -> tuple[str, ...]:
@@ -235,15 +209,16 @@ class MetricsConfig(Section):
 
 
 class ParentConfig(Section):
-    """The finished run that a run continues, see `ditbench run --continue`; empty for others.
-
-    `steps` and `points` are its updates and evaluations, which count as those of the run.
-    """
+    """The finished run that a run continues, see `ditbench run --continue`; empty for others."""
 
     path: Annotated[Location, Mark.ADDED_LATER] = None
+    """The directory of that run."""
     fingerprint: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$"), Mark.ADDED_LATER] = None
+    """Its fingerprint, which identifies its settings."""
     steps: Annotated[int | None, Field(gt=0, le=10**15), Mark.ADDED_LATER] = None
+    """Its updates, which count as those of the run."""
     points: Annotated[int | None, Field(gt=0), Mark.ADDED_LATER] = None
+    """Its evaluations, which count as those of the run."""
 
     @model_validator(mode="after")
     def _check(self) -> ParentConfig:
@@ -256,10 +231,9 @@ class ParentConfig(Section):
 
 
 class ExternalBlockConfig(Section):
-    """Where a block that is not ditbench's own comes from, and the SHA-256 of its file.
-
-    The plan of a run fills it in; it is empty for ditbench's own blocks.
-    """
+    """Where a block comes from that is not ditbench's own: the plan of a run fills it in."""
 
     location: Annotated[str | None, Mark.NOT_IDENTITY, Mark.ADDED_LATER] = None
+    """The block's class: FILE.py:CLASS or MODULE:CLASS."""
     sha256: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$"), Mark.ADDED_LATER] = None
+    """The SHA-256 of its file."""

@@ -20,12 +20,12 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ditbench.bench.processes import in_processes
 from ditbench.data import load_dataset
-from ditbench.errors import EXIT_SIGNAL, DitbenchError
+from ditbench.errors import EXIT_FAILED, EXIT_SIGNAL, DitbenchError
 from ditbench.plugins.lookup import restore_block
+from ditbench.processes import in_processes
 from ditbench.runs.environment import select_device
-from ditbench.runs.plan import Plan, count_cost, plan_run, resolve_all
+from ditbench.runs.planning.plan import Plan, count_cost, plan_run, resolve_all
 from ditbench.runs.progress import Reporter
 from ditbench.runs.run import execute
 from ditbench.training.stop import SharedStop, Stopped, StopRequest, stopping
@@ -111,6 +111,9 @@ def _execute_together(
         raise
     if not result:
         stop.check()
+        raise DitbenchError(
+            "its processes were stopped", "the same command again resumes", EXIT_FAILED
+        )
     return result
 
 

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 # Columns of sizes that blocks may differ in, and their names.
 SIZES = {"parameters": "parameters", "gmacs": "multiply-accumulates"}
 
-DIFFERENT_SEEDS = (
-    "Blocks have different seeds: each difference is over the seeds that both blocks have."
-)
+DIFFERENT_SEEDS = "Blocks have different seeds: each difference is over the seeds that both have."
 _MOST_DEVICES = 3  # are named
 
 

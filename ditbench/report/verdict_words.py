@@ -1,9 +1,9 @@
-"""The sentences of a verdict: the answer first, then what it rests on."""
+"""The words of a verdict: the answer in one sentence, then what it rests on."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ditbench.report.amounts import duration
@@ -11,15 +11,13 @@ from ditbench.report.words import differences_in_words, listed
 
 if TYPE_CHECKING:
     from ditbench.report.statistics.looks import Unplanned
-    from ditbench.report.statistics.paired import Interval, Paired
+    from ditbench.report.statistics.paired import Paired
     from ditbench.report.statistics.power import Planning
     from ditbench.report.statistics.verdict import Verdict
 
 # With fewer seeds the verdict says how few they are: a t test assumes normally distributed
 # differences, and so few values cannot confirm it.
 FEW_SEEDS = 5
-# A list of blocks that the leader is not significantly better than names so many.
-_MOST_NAMED = 4
 
 
 def forced(differences: Mapping[str, Sequence[Any]]) -> str:
@@ -28,46 +26,87 @@ def forced(differences: Mapping[str, Sequence[Any]]) -> str:
     return f"Forced: these runs differ in {differ}, so no winner is named."
 
 
-def verdict_sentence(
-    verdict: Verdict, title: str, write: Callable[[float], str] = "{:.2f}".format
-) -> str:
-    """The verdict in words.
+def verdict_sentence(verdict: Verdict, title: str, value: str) -> str:
+    """The verdict in one sentence.
 
     Args:
         verdict: of a metric of which lower values are better.
         title: that of the metric, such as `FID-2K`.
-        write: how its values are written.
+        value: the leader's mean.
     """
-    mean = f"{'geometric mean' if verdict.scale == 'log' else 'mean'} {title}"
-    value = write(verdict.value)
     if not verdict.rivals:
-        return (
-            f"Only {verdict.leader} was run ({mean} {value}); "
-            "`ditbench run --block paper` adds blocks to compare it with."
-        )
+        return f"Only {verdict.leader} was run: {title} {value}."
+    nearest = verdict.rivals[0]
+    if verdict.winner is not None:
+        facts = ", ".join([*_interval(nearest.paired, verdict.alpha), *_test(nearest.paired)])
+        return f"{verdict.leader} wins: {title} {value}, {_ahead(verdict)} ({facts})."
+    leads = f"No winner: {verdict.leader} leads with {title} {value}"
+    ahead = f", {_ahead(verdict)}" if nearest.paired.n else ""
     if verdict.unplanned is not None:
-        why = _why_exploratory(verdict.unplanned)
-        return f"No winner, since this is exploratory: {why}. {_leads(verdict, mean, value)}."
+        return f"{leads}{ahead}, but this is exploratory: {_why_exploratory(verdict.unplanned)[0]}."
     if verdict.seeds < 2:
-        return f"{_leads(verdict, mean, value)}. {_too_few_seeds(verdict)}"
-    if verdict.best is None:
-        text = _no_winner(verdict, mean, value)
-    elif verdict.unequal_spikes:
-        text = _spikes(verdict, mean, value)
-    else:
-        text = _winner(verdict, mean, value)
+        return f"{leads}{ahead}, but {_too_few_seeds(verdict)}."
+    if verdict.best is not None:
+        return f"{leads}{ahead}, but loss spikes may have decided."
+    near = [rival for rival in verdict.rivals if not rival.significant]
+    several = len(verdict.rivals) > 1
+    of = f"{len(near)} of {len(verdict.rivals)}, nearest " if several else ""
+    facts = ", ".join([_relative(near[0].paired), *_test(near[0].paired, near[0].p_bonferroni)])
+    return f"{leads}, not distinguishable from {of}{near[0].block} ({facts})."
+
+
+def verdict_notes(verdict: Verdict, baseline: str = "") -> list[str]:
+    """What the sentence of a verdict rests on, and what to do where it names no winner.
+
+    The `baseline` is that of the table.
+    """
+    if not verdict.rivals:
+        return ["`ditbench run --block paper` adds blocks to compare it with."]
+    if verdict.unplanned is not None:
+        return [f"To decide, {_why_exploratory(verdict.unplanned)[1]}."]
+    if verdict.seeds < 2:
+        return [f"`--seeds {FEW_SEEDS}` runs more seeds."]
+    found = []
+    worst = p_in_words(max(rival.p_value for rival in verdict.rivals))
+    if verdict.best is None and verdict.leader != baseline:
+        found.append(f"`--baseline {verdict.leader}` shows each block beside {verdict.leader}.")
+    if verdict.best is not None and len(verdict.rivals) > 1:
+        least = min(rival.paired.uncorrected.low for rival in verdict.rivals)
+        by = f", by at least {_digits(1 - 1 / least)}%" if verdict.scale == "log" else ""
+        found.append(
+            f"Significantly better than each of the {len(verdict.rivals)}{by} "
+            f"({percent(1 - verdict.alpha)} confidence): paired t tests over {verdict.seeds} "
+            f"seeds, largest p {worst}."
+        )
+    if verdict.best is not None:
+        found += [
+            f"{rival.block} had loss spikes in {rival.spiked} of {rival.paired.n} runs, "
+            f"{verdict.leader} in {rival.leader_spiked}."
+            for rival in verdict.unequal_spikes
+        ]
+    if len(verdict.looks) > 1:
+        looks = listed([str(look) for look in verdict.looks])
+        found.append(
+            f"A difference is significant at p <= {verdict.alpha:.2g}: looks at {looks} seeds "
+            "share 5%."
+        )
     if verdict.equivalent:
         level = percent(1 - 2 * verdict.alpha)
-        text += (
-            f" Equivalent to {verdict.leader}: {listed(verdict.equivalent)} "
+        found.append(
+            f"Equivalent to {verdict.leader}: {listed(verdict.equivalent)} "
             f"({level} interval of the ratio within 0.95 to 1.05)."
         )
     if verdict.seeds < FEW_SEEDS:
-        text += (
-            f" With {verdict.seeds} seeds, the t test assumes normally distributed differences, "
-            f"which so few cannot confirm: use --seeds {FEW_SEEDS} for a firmer result."
+        found.append(
+            f"{verdict.seeds} seeds are few for t tests, which assume normally distributed "
+            f"differences: `--seeds {FEW_SEEDS}` is firmer."
         )
-    return text
+    return found
+
+
+def table_note(baseline: str) -> str:
+    """What the intervals and p values of a table are."""
+    return f"Ratios to {baseline} are paired by seed, intervals and p Bonferroni-corrected."
 
 
 def percent(level: float) -> str:
@@ -75,120 +114,79 @@ def percent(level: float) -> str:
     return f"{100 * level:.3g}%"
 
 
-def _leads(verdict: Verdict, mean: str, value: str) -> str:
-    """Which block leads, and the distance of the next, without a test."""
-    second = verdict.rivals[0]
-    lead = f"{verdict.leader} has the lowest {mean}, {value}"
-    if second.paired.n:
-        lead += f"; the next, {second.block}, {_has_times(second.paired)}"
-    return lead
+def _digits(share: float) -> str:
+    """A share in percent, without the sign: `25`, `6.1`, `0.63`."""
+    text = f"{100 * share:.2g}"
+    return text if "e" not in text else f"{100 * share:.0f}"
+
+
+def _ahead(verdict: Verdict) -> str:
+    """How far the leader is from the next: `25% below adaln, the nearest of 3`."""
+    nearest, others = verdict.rivals[0], len(verdict.rivals)
+    pair = nearest.paired
+    ratio, difference = 1 / pair.ratio if pair.ratio else math.nan, -pair.difference
+    far = _relation(ratio, difference)
+    return f"{far} {nearest.block}" + (f", the nearest of {others}" if others > 1 else "")
+
+
+def _relative(pair: Paired) -> str:
+    """How far a block is from the leader: `26% above`."""
+    return _relation(pair.ratio, pair.difference).removesuffix(" to")
+
+
+def _relation(ratio: float, difference: float) -> str:
+    """`25% below`, `6.1% above` or `equal to`; a mean of 0 or less has no ratio."""
+    if difference == 0 or ratio == 1:
+        return "equal to"
+    far = f"{abs(difference):.3g}" if math.isnan(ratio) else f"{_digits(abs(ratio - 1))}%"
+    above = difference > 0 if math.isnan(ratio) else ratio > 1
+    return f"{far} {'above' if above else 'below'}"
+
+
+def _interval(pair: Paired, alpha: float) -> list[str]:
+    """The interval of how far a winner is below another block: `95% CI 18 to 31%`."""
+    low, high = pair.uncorrected
+    if not math.isfinite(low):
+        return []
+    ends = f"{_digits(1 - 1 / low)} to {_digits(1 - 1 / high)}%"
+    return [f"{percent(1 - alpha)} CI {ends}"]
+
+
+def _test(pair: Paired, p_value: float | None = None) -> tuple[str, str]:
+    """The p value of the pair (or a corrected one) and its seeds: `p = 0.004`, `5 seeds`."""
+    p = p_in_words(pair.p_value if p_value is None else p_value)
+    return f"p {'' if p.startswith('<') else '= '}{p}", f"{pair.n} seeds"
 
 
 def _too_few_seeds(verdict: Verdict) -> str:
     alone = [rival for rival in verdict.rivals if rival.paired.n < 2]
-    why = "One seed cannot separate a difference from noise"
     if len(alone) < len(verdict.rivals) or any(rival.paired.n == 0 for rival in alone):
         blocks = ", ".join(f"{rival.block} ({rival.paired.n})" for rival in alone)
-        why = f"It shares fewer than two seeds with {blocks}"
-    return f"{why}, so no winner is named: run more, --seeds {FEW_SEEDS}."
+        return f"it shares fewer than two seeds with {blocks}"
+    return "one seed cannot separate a difference from noise"
 
 
-def _why_exploratory(found: Unplanned) -> str:
+def _why_exploratory(found: Unplanned) -> tuple[str, str]:
+    """Why a comparison is exploratory, and what to do."""
     if found.other:
-        why = f"{found.block} shares {found.seeds} of its {found.planned} seeds with {found.other}"
-        how = "run the same seeds for all blocks"
-    elif found.seeds < found.planned:
-        why = f"{found.block} has {found.seeds} of {found.planned} planned seeds"
-        how = "repeat the same `ditbench run` to run the others"
-    else:
-        why = f"{found.block} has {found.seeds} seeds where {found.planned} were planned"
-        how = f"plan a larger number at once, such as --seeds {found.seeds + found.planned}"
-    return f"{why} ({how})"
-
-
-def _winner(verdict: Verdict, mean: str, value: str) -> str:
-    second, others = verdict.rivals[0], len(verdict.rivals)
-    text = (
-        f"{verdict.leader} leads with a {mean} of {value}; the next, "
-        f"{second.block}, {_has_times(second.paired)}"
-    )
-    if others == 1:
-        text += _interval(second.paired.uncorrected, verdict.alpha)
-        return f"{text}. The difference is significant: {_test(verdict)}."
-    if verdict.scale == "log":
-        least = min(rival.paired.uncorrected.low for rival in verdict.rivals)
-        text += (
-            f", and each of the {others} others at least {least:#.3g} times "
-            f"({percent(1 - verdict.alpha)} confidence)"
+        return (
+            f"{found.block} shares {found.seeds} of its {found.planned} seeds with {found.other}",
+            "run the same seeds for all blocks",
         )
-    return f"{text}. It is significantly better than each of them: {_test(verdict)}."
-
-
-def _test(verdict: Verdict) -> str:
-    """What a winner rests on."""
-    worst = max(rival.p_value for rival in verdict.rivals)
-    p = ("at most " if len(verdict.rivals) > 1 and worst >= 0.001 else "") + p_in_words(worst)
-    return f"paired t test over {verdict.seeds} seeds, p {p}{_needed(verdict)}"
-
-
-def _needed(verdict: Verdict) -> str:
-    """The level of the test, if it is not 5%."""
-    if len(verdict.looks) < 2:
-        return ""
-    looks = listed([str(look) for look in verdict.looks])
-    return f" (needed: {verdict.alpha:.2g}, since looks at {looks} seeds share 5%)"
-
-
-def _no_winner(verdict: Verdict, mean: str, value: str) -> str:
-    near = [rival for rival in verdict.rivals if not rival.significant]
-    blocks = [
-        f"{rival.block} ({_times(rival.paired)}"
-        f"{_interval(rival.paired.ratio_interval, verdict.alpha)}, "
-        f"p {p_in_words(rival.p_bonferroni)})"
-        for rival in near[:_MOST_NAMED]
-    ]
-    if len(near) > _MOST_NAMED:
-        blocks.append(f"{len(near) - _MOST_NAMED} more")
-    corrected = ", Bonferroni-corrected" if len(verdict.rivals) > 1 else ""
+    if found.seeds < found.planned:
+        return (
+            f"{found.block} has {found.seeds} of {found.planned} planned seeds",
+            "repeat the same `ditbench run`: it runs the others",
+        )
     return (
-        f"No block is significantly best: {verdict.leader} has the lowest {mean}, "
-        f"{value}, but it is not significantly better than {listed(blocks)}; "
-        f"paired t test over {verdict.seeds} seeds{corrected}{_needed(verdict)}."
+        f"{found.block} has {found.seeds} seeds where {found.planned} were planned",
+        f"plan a larger number at once, such as `--seeds {found.seeds + found.planned}`",
     )
-
-
-def _spikes(verdict: Verdict, mean: str, value: str) -> str:
-    blocks = [
-        f"{rival.block} had spikes in {rival.spiked} of {rival.paired.n} runs, {verdict.leader} in "
-        f"{rival.leader_spiked}"
-        for rival in verdict.unequal_spikes
-    ]
-    return (
-        f"No winner, since loss spikes may have decided: {_leads(verdict, mean, value)}. The "
-        f"difference is significant ({_test(verdict)}), but {listed(blocks)}."
-    )
-
-
-def _times(pair: Paired) -> str:
-    if math.isnan(pair.ratio):  # a mean of 0 or less has no ratio
-        return f"{pair.difference:+.3g}"
-    return "the same" if pair.ratio == 1 else f"{pair.ratio:#.3g} times that"
-
-
-def _has_times(pair: Paired) -> str:
-    return f"{'differs by' if math.isnan(pair.ratio) else 'has'} {_times(pair)}"
-
-
-def _interval(interval: Interval, alpha: float) -> str:
-    low, high = interval
-    if not math.isfinite(low):
-        return ""
-    return f", {percent(1 - alpha)} interval {low:#.3g} to {high:#.3g}"
 
 
 def p_in_words(value: float) -> str:
     """Two digits, and never zero."""
-    return "unknown" if math.isnan(value) else f"{value:.2g}" if value >= 0.001 else "below 0.001"
+    return "unknown" if math.isnan(value) else f"{value:.2g}" if value >= 0.001 else "< 0.001"
 
 
 def seeds_sentence(planning: Planning) -> str:
@@ -199,16 +197,15 @@ def seeds_sentence(planning: Planning) -> str:
         for effect, number in seeds.items()
     }
     text = (
-        f"With this scatter ({planning.noise:.1%} between runs of a seed), {written[0.1]} seeds "
-        f"would name {planning.leader} the winner in 80% of cases if it is 10% better "
-        f"(5% better: {written[0.05]}, 20%: {written[0.2]})"
+        f"{written[0.1]} seeds would name {planning.leader} the winner in 80% of cases if it is "
+        f"10% better (5%: {written[0.05]}, 20%: {written[0.2]})"
     )
     seconds = planning.seconds_of(seeds[0.1])
     if seeds[0.1] and math.isfinite(seconds):
         number = seeds[0.1] - planning.at_hand
         text += (
-            f". For 10%, add {number} seed{'s' * (number > 1)} of {planning.blocks} blocks: "
-            f"about {duration(seconds)} on {planning.device}"
+            f": {number} more of {planning.blocks} blocks, about {duration(seconds)} on "
+            f"{planning.device}"
         )
     return f"{text}. `ditbench compare --plan` shows more."
 

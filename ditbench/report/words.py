@@ -66,6 +66,15 @@ def facts_in_words(facts: Mapping[str, Any]) -> str:
     return ", ".join(name_and_value(key, value) for key, value in facts.items())
 
 
+def apart_in_words(group: Mapping[str, Any], apart: Mapping[str, Any]) -> str:
+    """What distinguishes a group from others: `digits, 8x8x1, lr 0.001`."""
+    images = {"dataset": images_of(group)} if "dataset" in apart else {}
+    return ", ".join(
+        str(value) if key in TASK else name_and_value(key, value)
+        for key, value in {**apart, **images}.items()
+    )
+
+
 def differences_in_words(differences: Mapping[str, Sequence[Any]]) -> str:
     """`budget (1,200 steps, 2,400 steps); train_precision (bf16, fp32)`."""
     return "; ".join(

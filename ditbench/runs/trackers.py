@@ -24,7 +24,7 @@ from ditbench.rows import read_rows
 from ditbench.runs.progress import Reporter
 
 if TYPE_CHECKING:
-    from ditbench.runs.plan import Plan
+    from ditbench.runs.planning.plan import Plan
     from ditbench.training.trainer import Logged
 
 PROJECT = "ditbench"

@@ -27,7 +27,7 @@ def test_scores_are_printed_written_and_ranked_by(cli, own_results):
     assert again.stderr == "16 of 16 are already complete\n"
     ranked = cli("compare", own_results, "--eval", NAME)
     assert ranked.exit_code == 0, ranked.stderr
-    assert f"guidance 2, evaluation {NAME}" in ranked.stdout.splitlines()[0]
+    assert f"guidance 2, evaluation {NAME}" in ranked.stdout.splitlines()[-1]
     plotted = cli("plot", own_results, "--eval", NAME, "--kind", "pareto", "-o",
                   own_results / "p.png")  # fmt: skip
     assert plotted.exit_code == 0, plotted.stderr
@@ -90,7 +90,7 @@ def test_a_run_without_a_checkpoint_is_skipped_if_there_are_others(cli, own_resu
 def test_compare_refuses_what_an_evaluation_does_not_have(cli, one_run):
     result = cli("compare", one_run, "--eval", "x", "--target-fid", "3")
     assert "--eval does not use --target-fid" in result.stderr
-    result = cli("plot", one_run, "--eval", "x")
+    result = cli("plot", one_run, "--eval", "x", "--kind", "curve")
     assert "--eval does not fit --kind curve" in result.stderr
     result = cli("compare", one_run, "--eval", "x")
     assert (result.exit_code, result.stdout) == (2, "")

@@ -126,7 +126,10 @@ def test_an_edited_file_is_another_run_and_another_row(own, example, cli, tiny, 
     runs = cli("compare", own, "--format", "json")
     names = [f"{NAME}@{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
              for path in (one_run(own, 1) / "strategy.py", example)]  # fmt: skip
-    assert {row["block"] for row in json.loads(runs.stdout)} == {"adaln", *names}
+    assert {row["block"] for row in json.loads(runs.stdout)["groups"][0]["rows"]} == {
+        "adaln",
+        *names,
+    }
     assert cli("compare", own, "--baseline", names[0]).exit_code == 0
     assert cli("plot", own).exit_code == 0
     new = next(path for path in (own / "digits" / NAME).glob("seed0-*")
@@ -234,6 +237,13 @@ def test_check_prints_one_line_per_check(cli, tmp_path):
     assert rows[0]["result"] == "failed"
     assert "forward returns tuple, expected (5, 26, 32)" in rows[0]["detail"]
     assert rows[0]["help"]
+    lines = cli("blocks", "check", f"{tmp_path}/mine.py:Mine").stdout.split("\n\n")
+    assert len(lines[0].splitlines()) == len(rows)
+    assert max(map(len, lines[0].splitlines())) <= 80
+    failures = [row for row in rows if row["help"]]
+    assert [text.partition(": ")[0] for text in lines[1:]] == [row["check"] for row in failures]
+    assert all(" ".join(text.split()).startswith(f"{row['check']}: {row['detail']} help: ")
+               for text, row in zip(lines[1:], failures, strict=True))  # fmt: skip
     clean(cli("blocks", "check", "adlan"), 2, "unknown block 'adlan'", "adaln")
     clean(cli("blocks", "check", "adaln", "--format", "cvs"), 2, "unknown format")
     clean(cli("blocks", "--format", "csv", "check", "adaln"), 2, "options must follow 'check'")

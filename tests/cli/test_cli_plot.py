@@ -28,7 +28,11 @@ def test_paper_changes_the_figure(cli, results, elsewhere):
     [
         ("--kind pareto --x flops", "--x flops does not fit --kind pareto", "--kind curve"),
         ("--kind samples --x steps", "--x steps does not fit --kind samples", "leave out --x"),
-        ("--kind samples --paper", "--paper does not fit --kind samples", "--kind curve or pareto"),
+        (
+            "--kind samples --paper",
+            "--paper does not fit --kind samples",
+            "--kind curve, ranking or pareto",
+        ),
         ("--kind paretto", "unknown kind of plot 'paretto'", "did you mean pareto?"),
     ],
 )
@@ -38,6 +42,35 @@ def test_what_does_not_fit_is_a_usage_error(cli, results, elsewhere, options, me
     assert f"error: {message}" in result.stderr
     assert hint in result.stderr.splitlines()[-1]
     assert not list(elsewhere.iterdir())
+
+
+def _figure_of(cli, elsewhere, *options):
+    result = cli("plot", *options, "-o", "figure.svg")
+    assert (result.exit_code, result.stdout) == (0, "figure.svg\n")
+    return (elsewhere / "figure.svg").read_bytes()
+
+
+def test_more_than_six_blocks_are_a_ranking_by_default(cli, elsewhere):
+    digits = REFERENCE / "digits"
+    ranking = _figure_of(cli, elsewhere, digits, "--kind", "ranking")
+    curve = _figure_of(cli, elsewhere, digits, "--kind", "curve")
+    assert _figure_of(cli, elsewhere, digits) == ranking
+    assert _figure_of(cli, elsewhere, digits, "--x", "steps") == curve
+    paper = (digits, "--block", "paper")
+    assert _figure_of(cli, elsewhere, *paper) == _figure_of(
+        cli, elsewhere, *paper, "--kind", "curve"
+    )
+
+
+def test_times_of_different_devices_are_left_out_with_one_note(cli, elsewhere):
+    result = cli("plot", REFERENCE / "digits", "--kind", "pareto")
+    assert (result.exit_code, result.stdout) == (0, "ditbench.png\n")
+    (note,) = result.stderr.splitlines()
+    assert note.startswith("skipped: training time of digits 8x8x1")
+    assert "different devices" in note
+    result = cli("plot", REFERENCE / "digits", "--x", "time")
+    assert result.exit_code == 2
+    assert "--x steps" in result.stderr
 
 
 def test_groups_without_sample_grids_are_skipped_with_one_note(cli, elsewhere):

@@ -17,6 +17,8 @@ COMMANDS = (
     "sample",
     "eval",
     "features",
+    "settings",
+    "presets",
 )
 MAIN = (sys.executable, "-m", "ditbench")
 

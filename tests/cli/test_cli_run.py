@@ -6,9 +6,11 @@ import sys
 import pytest
 
 from ditbench.models.registry import block_names
-from ditbench.runs import calibrate, progress, run
-from ditbench.training.backend import Backend
+from ditbench.runs import progress, run
+from ditbench.runs.planning import calibrate
+from ditbench.training.device.backend import Backend
 
+POINTER = "help: --compile on is the old spelling of --backend compile"
 WALL_CLOCK = {
     "seconds",
     "sampling_seconds",
@@ -56,7 +58,8 @@ def test_every_block_and_seed_leaves_a_run(experiment):
     result, out = experiment
     assert result.exit_code == 0, result.stderr
     assert len(list(out.glob("digits/*/seed[01]-*/result.json"))) == 8
-    sentences, paths = result.stdout.splitlines()[::2], result.stdout.splitlines()[1::2]
+    lines = result.stdout.splitlines()[:16]
+    sentences, paths = lines[::2], lines[1::2]
     assert [line.split(",")[0] for line in sentences] == block_names("paper") * 2
     assert all("FID-40" in line and "20 steps" in line for line in sentences)
     assert paths == [str(next(out.glob(f"*/{block}/seed{seed}-*")))
@@ -64,6 +67,20 @@ def test_every_block_and_seed_leaves_a_run(experiment):
     assert result.stderr.startswith("8 runs: 0 complete (skipped), 8 to go\n")
     assert "[1/8] in-context seed 0" in result.stderr
     assert "step 10/20  FID-40" in result.stderr
+
+
+def test_a_run_of_several_blocks_ends_with_their_comparison(cli, experiment, tiny, no_training):
+    """Of its own runs only, as `compare` prints them, and with the next command."""
+    result, out = experiment
+    assert result.stdout.endswith(f"\n\n{cli('compare', out).stdout}")
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("next: ")]
+    assert line == f"next: ditbench plot {out}/digits -o curve.png"
+    arguments = ("run", *tiny, "--out", out)
+    two = cli(*arguments, "--block", "adaln,adaln-zero").stdout.partition("\n\n")[2]
+    assert two == cli("compare", *out.glob("digits/adaln*/seed0-*")).stdout
+    one = cli(*arguments, "--block", "adaln", "--seeds", "2")
+    assert len(one.stdout.splitlines()) == 4
+    assert "next:" not in one.stderr
 
 
 def test_a_complete_run_is_reported_and_not_trained(cli, experiment, tiny, no_training):
@@ -152,7 +169,7 @@ def test_dry_run_fits_into_120_columns(cli, elsewhere, budget, monkeypatch):
 
 def test_dry_run_of_a_budget_of_time_marks_what_it_estimates(cli, elsewhere, brief):
     arguments = ("run", "--block", "adaln", "--model", "16x1x2/2", "--time", "1h30m", "--dry-run",
-                 "--compile", "off")  # fmt: skip
+                 "--backend", "plain")  # fmt: skip
     result = cli(*arguments, "--quiet")
     assert result.stderr == ""
     assert result.stdout.count("~") == 4
@@ -168,11 +185,14 @@ def test_dry_run_of_a_budget_of_time_marks_what_it_estimates(cli, elsewhere, bri
 def test_what_cannot_be_compiled_is_refused_before_anything_is_written(
     cli, elsewhere, tiny, monkeypatch
 ):
-    monkeypatch.setattr("ditbench.training.compile.unavailable_reason", lambda _device: "no g++")
+    monkeypatch.setattr(
+        "ditbench.training.device.compile.unavailable_reason", lambda _device: "no g++"
+    )
     for option in (("--compile", "on"), ("--backend", "compile")):
         result = cli("run", "--block", "all", *tiny, *option)
         assert (result.exit_code, result.stdout) == (1, "")
-        first, second = result.stderr.splitlines()
+        *pointer, first, second = result.stderr.splitlines()
+        assert pointer == [POINTER] * (option[0] == "--compile")
         assert first == "error: the backend compile does not work here: no g++"
         assert second.startswith("help: compile needs a C++ compiler on a CPU")
         assert "--backend auto" in second
@@ -190,11 +210,12 @@ def test_what_cannot_be_compiled_is_refused_before_anything_is_written(
 
 @pytest.mark.parametrize("option", [("--compile", "on"), ("--backend", "compile")])
 def test_a_compiled_run_says_so(cli, elsewhere, tiny, monkeypatch, option):
-    monkeypatch.setattr("ditbench.training.compile.unavailable_reason", lambda _device: None)
+    monkeypatch.setattr("ditbench.training.device.compile.unavailable_reason", lambda _device: None)
     monkeypatch.setattr(Backend, "prepare", lambda *_: None)
     result = cli("run", "--block", "adaln", *tiny, *option)
     assert result.exit_code == 0, result.stderr
-    assert result.stderr.startswith("compiling adaln: tens of seconds before training\n")
+    pointer = f"{POINTER}\n" * (option[0] == "--compile")
+    assert result.stderr.startswith(f"{pointer}compiling adaln: tens of seconds before training\n")
     facts = json.loads(next(elsewhere.glob("results/*/*/*/env.json")).read_text())
     assert (facts["backend"], facts["backend_fallback"]) == ("compile", None)
 

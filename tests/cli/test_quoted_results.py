@@ -1,4 +1,4 @@
-"""README.md and docs/results.md quote what `ditbench compare` prints for the reference runs."""
+"""The documents quote what `ditbench compare` prints for the reference runs."""
 
 import re
 from pathlib import Path
@@ -6,19 +6,24 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = {name: (ROOT / name).read_text("utf-8") for name in ("README.md", "docs/results.md")}
+TABLES = {
+    "README.md": 2,
+    "docs/reading-a-result.md": 1,
+    "docs/results.md": 3,
+    "docs/appendix/digits.md": 1,
+    "docs/appendix/cifar10-pilot.md": 1,
+}
+DOCUMENTS = {name: (ROOT / name).read_text("utf-8") for name in TABLES}
 
 
 @pytest.fixture
 def printed(cli, monkeypatch):
-    """The tables and the other lines of the commands in docs/results.md, as Markdown."""
+    """The tables and the other lines of the commands in the documents, as Markdown."""
     monkeypatch.chdir(ROOT)
-    text = DOCUMENTS["docs/results.md"]
-    commands = re.findall(r"^    ditbench (compare results/reference/.*)$", text, re.MULTILINE)
-    assert len(commands) == 7
-    # README.md leaves out the target.
-    commands.append(commands[0].partition(" --target-fid")[0])
-    outputs = [cli(*command.split(), "--format", "md").stdout for command in commands]
+    command = re.compile(r"^    ditbench (compare results/reference/.*)$", re.MULTILINE)
+    commands = {found for text in DOCUMENTS.values() for found in command.findall(text)}
+    assert len(commands) == 8
+    outputs = [cli(*command.split(), "--format", "md").stdout for command in sorted(commands)]
     tables = [table for output in outputs for table in quoted_tables(output)]
     return tables, {line for output in outputs for line in output.splitlines()}
 
@@ -31,7 +36,7 @@ def test_quoted_tables_and_sentences_are_those_of_the_reference_runs(printed):
     tables, lines = printed
     for name, text in DOCUMENTS.items():
         quoted = quoted_tables(text)
-        assert len(quoted) == {"README.md": 2, "docs/results.md": 4}[name]
+        assert len(quoted) == TABLES[name]
         assert [table for table in quoted if table not in tables] == []
         sentences = re.findall(r"^> (.+)$", text, re.MULTILINE)
         assert [sentence for sentence in sentences if sentence not in lines] == []

@@ -15,6 +15,7 @@ from ditbench.models.sizes import ModelSize, parse_model
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "ditbench"
 DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
 BLOCKS = (DOCS / "strategies.md").read_text("utf-8")
 HOW_IT_WORKS = (DOCS / "how-it-works.md").read_text("utf-8")
 
@@ -77,7 +78,9 @@ def anchors(text):
 
 
 @pytest.mark.parametrize(
-    "document", [ROOT / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda path: path.name
+    "document",
+    [ROOT / "README.md", *PAGES],
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
 )
 def test_links_between_documents_lead_somewhere(document):
     links = re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([\w-]+))?\)", document.read_text("utf-8"))
@@ -85,6 +88,18 @@ def test_links_between_documents_lead_somewhere(document):
         target = document.parent / path if path else document
         assert target.exists(), path
         assert not anchor or anchor in anchors(target.read_text("utf-8")), f"{path}#{anchor}"
+
+
+def test_every_page_is_in_the_navigation_once():
+    """The builder does not complain about a page that is missing there."""
+    entries = re.findall(
+        r"^ +- .*: ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE
+    )
+    assert sorted(entries) == [page.relative_to(DOCS).as_posix() for page in PAGES]
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text("utf-8").split()) <= 900
 
 
 def examples():

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ditbench.errors import unknown_name
-from ditbench.report.figures import panels, published
-from ditbench.report.figures.style import BlockStyle, block_style, block_styles, marker_size
-from ditbench.report.reading.groups import check_columns, why_times_differ
+from ditbench.errors import DitbenchError, unknown_name
+from ditbench.report.figures import labels, panels, published, ranking
+from ditbench.report.figures.style import BlockStyle, block_styles, marker_size
+from ditbench.report.reading.groups import check_columns
+from ditbench.report.statistics.paired import mean_interval
 
 # Values of `--x`: the column, the axis's label, the units.
 X_AXES: dict[str, tuple[str, str, panels.Units]] = {
@@ -21,39 +24,60 @@ X_AXES: dict[str, tuple[str, str, panels.Units]] = {
     "time": ("seconds", "Training time", panels.SECONDS),
 }
 _HEIGHT = 2.3  # inches of a panel, without its title
+_AXES = 1.6  # inches at least, of its axes
 _MARKER = 3.0  # points: the side of a square marker
-_PUBLISHED_MARKER = 5.0
+# Seeds are drawn beside their mean if they are few, and so are the blocks.
+_MOST_BLOCKS, _MOST_SEEDS = labels.MOST_LINES, 4
+# Of fewer seeds, the interval of the mean is wider than all that they show.
+_BAND_FROM = 3
 
 
-def curve_figure(df: pd.DataFrame, x: str = "steps", *, paper: bool = False) -> Figure:
-    """Draw FID along training: the mean over seeds, each seed, and the range of the seeds.
+def curve_figure(
+    df: pd.DataFrame,
+    x: str = "steps",
+    *,
+    paper: bool = False,
+    skipped: Callable[[str], object] | None = None,
+) -> Figure:
+    """Draw FID along training: the mean over seeds with its 95% interval, from three seeds on.
 
     Seeds are averaged per evaluation: the first with the first, and so on. Under a budget of
     seconds, the seeds have made different numbers of steps by then; x is averaged, too. Nothing
-    is interpolated.
+    is interpolated. Up to four seeds of up to six blocks are drawn as thin lines, too.
 
     Args:
         df: rows of `load_results`; each group of comparable runs gets its own panel.
         x: `steps`, `flops` (training compute) or `time` (training seconds, without evaluation).
         paper: add a panel with the published FIDs of DiT-XL/2 (Peebles & Xie 2022, Table 4).
+        skipped: is called with each group that is left out and why: over time, those whose seconds
+            are not comparable.
 
     Raises:
-        DitbenchError: unknown x axis, or no runs.
+        DitbenchError: unknown x axis, or nothing to draw.
     """
     if x not in X_AXES:
         raise unknown_name("x axis", x, X_AXES)
     check_columns(df)
     groups = panels.groups_to_plot(df[df["curve"]])
+    if x == "time" and not (groups := panels.with_comparable_times(groups, skipped)):
+        raise DitbenchError(
+            "the seconds of these runs are not comparable: they were made on different devices, or "
+            "shared a CPU",
+            "use --x steps or --x flops",
+        )
     titles = [panels.title_of(group, *_own_steps(group.runs)) for group in groups]
     titles += [published.TITLE] * paper
     styles = block_styles(df["block"])
+    blocks = [set(group.runs["block"]) for group in groups]
+    beside = all(labels.fit_beside_lines([styles[name].label for name in each]) for each in blocks)
     handles = {style.label: Line2D([], [], **_line(style)) for style in styles.values()}
-    figure, rows, columns = panels.panel_grid(titles, handles, _HEIGHT)
+    figure, rows, columns = panels.panel_grid(titles, {} if beside else handles, _HEIGHT)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, group in zip(axes, groups, strict=False):
-        _draw_panel(panel, group.runs, x, styles)
+        _draw_panel(panel, group.runs, x, styles, beside=beside)
+    axes[0].set_ylabel(f"{axes[0].get_ylabel()}\n({panels.BETTER})")
     if paper:
-        _draw_published(axes[len(groups)])
+        ranking.draw_published(axes[len(groups)])
     for panel, title in zip(axes, titles, strict=False):
         panel.set_title(title, loc="left")
     for unused in axes[len(titles) :]:
@@ -67,41 +91,44 @@ def _own_steps(curve: pd.DataFrame) -> list[str]:
     return [] if (steps == curve["sampling_steps"]).all() else [f"{steps.iloc[0]} sampling steps"]
 
 
-def _draw_panel(axes: Axes, group: pd.DataFrame, x: str, styles: dict[str, BlockStyle]) -> None:
-    column, label, units = X_AXES[x]
-    axes.set_ylabel(panels.fid_label(group))
-    if x == "time" and (why := why_times_differ(group)):
-        axes.set_xlabel(label)
-        panels.write_instead(axes, f"{why}:\ntheir seconds are not comparable")
-        return
-    label, size = panels.label_with_unit(label, group[column].max(), units)
-    for block, style in styles.items():
-        if (group["block"] == block).any():
-            _draw_block(axes, group[group["block"] == block], column, size, style)
-    axes.set_xlabel(label)
-    axes.set_xlim(left=0)
-    axes.margins(y=0.06)
-    lowest, highest = group["fid"].min(), group["fid"].max()
-    if not panels.set_log_scale(axes, "y", lowest, highest):
-        axes.set_ylim(bottom=min(0, lowest))
-
-
-def _draw_block(
-    axes: Axes, runs: pd.DataFrame, column: str, size: float, style: BlockStyle
+def _draw_panel(
+    axes: Axes, group: pd.DataFrame, x: str, styles: dict[str, BlockStyle], *, beside: bool
 ) -> None:
+    column, label, units = X_AXES[x]
+    label, size = panels.label_with_unit(label, group[column].max(), units)
+    group = group.assign(x=group[column] / size)
+    axes.set(xlabel=label, ylabel=panels.metric_label(group), xlim=(0, group["x"].max()))
+    panels.set_scale(axes, "y", group["fid"].min(), group["fid"].max())
+    if x == "steps":
+        panels.count_steps(axes, group["x"].max())
+    ends = [
+        _draw_block(axes, runs, style, few=group["block"].nunique() <= _MOST_BLOCKS)
+        for block, style in styles.items()
+        if not (runs := group[group["block"] == block]).empty
+    ]
+    if beside:
+        labels.at_line_ends(axes, ends, _AXES)
+
+
+def _draw_block(axes: Axes, runs: pd.DataFrame, style: BlockStyle, *, few: bool) -> labels.Named:
+    """Draw the runs of a block; its name and where its line ends."""
     # Indexed by the evaluation's number, not its step: steps may differ between seeds.
     runs = runs.sort_values("step").assign(
-        number=lambda ordered: ordered.groupby("seed").cumcount(),
-        x=lambda all_: all_[column] / size,
+        number=lambda ordered: ordered.groupby("seed").cumcount()
     )
     fid = runs.pivot(index="number", columns="seed", values="fid").dropna()
     x = runs.pivot(index="number", columns="seed", values="x").loc[fid.index].mean(axis=1)
-    if fid.shape[1] > 1:
-        lowest, highest = fid.min(axis=1), fid.max(axis=1)
-        axes.fill_between(x, lowest, highest, color=style.colour, alpha=0.16, linewidth=0)
+    if fid.shape[1] >= _BAND_FROM:
+        # Only what can be seen of it: an interval of a mean may go below 0.
+        ends = np.clip([mean_interval(row) for row in fid.to_numpy()], *axes.get_ylim())
+        alpha = 0.2 if few else 0.08
+        axes.fill_between(x, *ends.T, color=style.colour, alpha=alpha, linewidth=0)
+    if few and 1 < fid.shape[1] <= _MOST_SEEDS:
         for _, run in runs.groupby("seed"):
             axes.plot(run["x"], run["fid"], color=style.colour, linewidth=0.5, alpha=0.55)
-    axes.plot(x, fid.mean(axis=1), **_line(style), label=style.label, zorder=3, clip_on=False)
+    mean = fid.mean(axis=1)
+    axes.plot(x, mean, **_line(style), label=style.label, zorder=3, clip_on=False)
+    return labels.Named(style.label, x.iloc[-1], mean.iloc[-1], style.colour)
 
 
 def _line(style: BlockStyle) -> dict[str, Any]:
@@ -113,20 +140,3 @@ def _line(style: BlockStyle) -> dict[str, Any]:
         "markeredgecolor": "white",
         "markeredgewidth": 0.4,
     }
-
-
-def _draw_published(axes: Axes) -> None:
-    """Draw each published FID as a marker with its value. Measured FIDs never share these axes."""
-    labels = []
-    for place, (block, fid) in enumerate(published.RESULTS["fid"].items()):
-        style = block_style(str(block))
-        # Two lines each, even if the second is empty: matplotlib would align one line differently.
-        first, hyphen, second = style.label.partition("-")
-        labels.append(f"{first}{hyphen}\n{second}")
-        size = _PUBLISHED_MARKER * marker_size(style.marker)
-        marks: dict[str, Any] = {"marker": style.marker, "markersize": size, "color": style.colour}
-        axes.plot(place, fid, **marks, linestyle="none", clip_on=False)
-        axes.annotate(f"{fid:.2f}", (place, fid), (7, 0), textcoords="offset points", va="center")
-    axes.set_xticks(range(len(labels)), labels)
-    axes.grid(visible=False, axis="x")
-    axes.set(xlim=(-0.4, len(labels) - 0.3), ylim=(0, 40), ylabel=published.FID_LABEL)

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
+import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from ditbench.errors import DitbenchError
-from ditbench.report.figures.style import DPI, FONT
-from ditbench.report.reading.groups import Group, groups_of, shared
+from ditbench.report.figures.style import text_width
+from ditbench.report.reading.groups import Group, groups_of, shared, why_times_differ
 from ditbench.report.words import describe, fid_title
 
-WIDTH = 3.3  # inches: one column of a paper
 _LINE = 0.16  # inches: one line of a legend or a title
+BETTER = "lower is better"  # said once per figure, on the first panel
 _TITLE_WIDTH = 54  # characters that fit above a panel
 
+# From this ratio of the largest to the smallest value on, an axis is logarithmic.
+_LOG_FROM = 4.0
 # Units by size: the smallest amount that is shown in the unit, its name, and its value.
 Units = tuple[tuple[float, str, float], ...]
-STEPS: Units = ((1e6, "millions", 1e6), (1e4, "thousands", 1e3), (0, "", 1.0))
+STEPS: Units = ((0, "", 1.0),)
 FLOPS: Units = (
     (1e18, "EFLOPs", 1e18),
     (1e15, "PFLOPs", 1e15),
     (1e12, "TFLOPs", 1e12),
     (0, "GFLOPs", 1e9),
 )
+GMACS: Units = ((1000, "TMACs", 1e3), (0.1, "GMACs, the paper's Gflops", 1.0), (0, "MMACs", 1e-3))
 SECONDS: Units = ((7200, "hours", 3600.0), (300, "minutes", 60.0), (0, "seconds", 1.0))
 
 
@@ -40,6 +45,21 @@ def groups_to_plot(df: pd.DataFrame) -> list[Group]:
     return groups
 
 
+def with_comparable_times(
+    groups: Sequence[Group], skipped: Callable[[str], object] | None
+) -> list[Group]:
+    """The groups whose seconds are comparable; `skipped` is called with each other one and why."""
+    found = []
+    for group in groups:
+        if why := why_times_differ(group.runs):
+            text = f"training time of {' '.join(title_of(group).split())}: {why.lower()}"
+            if skipped is not None:
+                skipped(text)
+        else:
+            found.append(group)
+    return found
+
+
 def panel_grid(
     titles: Sequence[str],
     handles: Mapping[str, Artist],
@@ -47,18 +67,20 @@ def panel_grid(
     extra_lines: int = 0,
     handlelength: float = 2.8,
 ) -> tuple[Figure, int, int]:
-    """A figure for one panel per title, with a legend, and its numbers of rows and columns.
+    """A figure for one panel per title, with a legend if there are handles; its rows and columns.
 
-    The height is that of a panel, in inches, without its title and the extra lines of text.
+    The height is that of a panel, in inches, without its title and the extra lines of text. Its
+    width is that of the style.
     """
     columns = min(len(titles), 2 if len(titles) <= 4 else 3)
     rows = -(-len(titles) // columns)
     lines = max(title.count("\n") + 1 for title in titles) + extra_lines
-    width = WIDTH * columns
-    legend_lines = -(-len(handles) // _legend_columns(handles, width))
+    width = mpl.rcParams["figure.figsize"][0] * columns
+    legend_lines = -(-len(handles) // _legend_columns(handles, width)) if handles else 0
     height = rows * (panel_height + lines * _LINE) + legend_lines * _LINE
     figure = Figure(figsize=(width, height), layout="constrained")
-    add_legend(figure, handles, width, "outside upper center", handlelength)
+    if handles:
+        add_legend(figure, handles, width, "outside upper center", handlelength)
     return figure, rows, columns
 
 
@@ -76,36 +98,72 @@ def title_of(group: Group, *more: str) -> str:
     return wrap([*describe(shared(group.runs), group.apart), *more], _TITLE_WIDTH)
 
 
-def fid_label(group: pd.DataFrame) -> str:
-    """The y axis's label: FID with its number of samples and its features."""
+def metric_label(group: pd.DataFrame, title: str | None = None) -> str:
+    """An axis's label: a metric, FID by default, with its number of samples and its features."""
     facts = shared(group)
-    return f"{fid_title(facts)}, {facts['features']} features"
+    return f"{title or fid_title(facts)}, {facts['features']} features"
 
 
-def set_log_scale(
-    axes: Axes, axis: Literal["x", "y"], lowest: float, highest: float, room: float = 1.15
-) -> bool:
-    """Make an axis logarithmic when its values span more than a factor of 10.
+def set_scale(
+    axes: Axes,
+    axis: Literal["x", "y"],
+    lowest: float,
+    highest: float,
+    *,
+    room: float = 0.06,
+    log: bool = False,
+) -> None:
+    """Set the limits of an axis around its extreme values, its scale, and its ticks.
 
-    Limits are beyond the extreme values by the factor `room`. Returns whether it is logarithmic.
+    It is logarithmic if the values span a factor of 4, or with `log` if it can be. `room` is that
+    beyond either extreme, as a share of the distance between them.
     """
-    if not 0 < 10 * lowest < highest:
-        return False
-    axes.set(**{f"{axis}scale": "log", f"{axis}lim": (lowest / room, highest * room)})
+    spans = 0 < _LOG_FROM * lowest <= highest
+    log = spans or (log and lowest > 0)
     scale = axes.xaxis if axis == "x" else axes.yaxis
-    # Ticks at 1, 2 and 5, written as plain numbers.
-    subs = (1.0, 2.0, 5.0) if highest < 1000 * lowest else (1.0,)
-    scale.set_major_locator(LogLocator(subs=subs, numticks=20))
+    if log:
+        factor = (highest / lowest) ** room if highest > lowest else 1.1
+        limits = lowest / factor, highest * factor
+        axes.set(**{f"{axis}scale": "log"})
+        scale.set_minor_locator(NullLocator())
+    else:
+        beyond = room * (highest - lowest) or 0.1 * abs(highest) or 1.0
+        limits = lowest - beyond, highest + beyond
+    axes.set(**{f"{axis}lim": limits})
+    if spans:
+        # Few of 1, 2, 3, ... per decade: names on x are wider than they are high.
+        close = highest < 10 * lowest and axis == "y"
+        subs = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0) if close else (1.0, 2.0, 5.0)
+        scale.set_major_locator(LogLocator(subs=subs if highest < 1000 * lowest else (1.0,)))
+    else:
+        scale.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]))
     scale.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.12g}"))
-    scale.set_minor_locator(NullLocator())
-    return True
 
 
-def write_instead(axes: Axes, reason: str) -> None:
-    """Write into an empty panel why it shows no data."""
-    axes.grid(visible=False)
-    axes.set(xticks=[], yticks=[])
-    axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center")
+def visible(means: pd.Series[float], others: Iterable[float]) -> tuple[float, float]:
+    """The range of means and other values; of the latter, not what is far outside of the means.
+
+    Far is further than the means are from each other: an interval of few seeds would squeeze them.
+    """
+    low, high = float(means.min()), float(means.max())
+    if 0 < _LOG_FROM * low <= high:
+        furthest = low * low / high, high * high / low
+    else:
+        beyond = (high - low) or 0.2 * abs(high)
+        furthest = low - beyond, high + beyond
+    shown = np.clip([low, high, *(each for each in others if np.isfinite(each))], *furthest)
+    return float(shown.min()), float(shown.max())
+
+
+def count_steps(axes: Axes, largest: float) -> None:
+    """Ticks of an x axis of training steps: 400 and 800, but 5k and 10k, 1M and 2M."""
+    unit, size = next(each for each in (("M", 1e6), ("k", 1e3), ("", 1)) if largest >= 2 * each[1])
+    if largest < 1e4:
+        unit, size = "", 1
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 4, 5, 10], integer=True))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value / size:,.12g}{unit if value else ''}")
+    )
 
 
 def add_legend(
@@ -146,9 +204,3 @@ def wrap(parts: Sequence[str], width: int) -> str:
         line = text.rsplit("\n", 1)[-1]
         text += f",\n{part}" if len(line) + len(part) > width else f", {part}"
     return text
-
-
-def text_width(text: str) -> float:
-    """Inches of the longest line of a text, in the font of legends."""
-    figure = Figure(dpi=DPI)
-    return float(figure.text(0, 0, text, fontsize=FONT).get_window_extent().width) / DPI

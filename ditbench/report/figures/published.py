@@ -3,7 +3,7 @@
 import pandas as pd
 
 TITLE = "Peebles & Xie 2022, Table 4:\nDiT-XL/2, ImageNet 256x256, 400K steps"
-FID_LABEL = "FID-50K, Inception features\n(the paper's)"
+FID_LABEL = "FID-50K, Inception features (the paper's)"
 # Peebles & Xie, "Scalable Diffusion Models with Transformers", arXiv:2212.09748, Table 4, in the
 # order of its section 3.2: billions of multiply-accumulates of a forward pass (the paper calls
 # them Gflops), parameters rounded to millions, and FID of 50,000 samples in Inception features

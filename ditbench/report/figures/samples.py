@@ -15,15 +15,15 @@ from matplotlib.image import imread
 
 from ditbench.errors import DitbenchError
 from ditbench.report.facts import in_order
-from ditbench.report.figures.panels import groups_to_plot, text_width, wrap
-from ditbench.report.figures.style import DPI, FONT, block_style
+from ditbench.report.figures.panels import groups_to_plot, wrap
+from ditbench.report.figures.style import DPI, FONT, block_style, text_width
 from ditbench.report.reading.groups import Group, shared
 from ditbench.report.words import describe
 from ditbench.rundir import RunDirectory
 
 Image = np.ndarray[Any, Any]  # H x W, H x W x 3 or H x W x 4; values in 0..1
 
-# How runs write their grids (ditbench.runs.sample, which reporting must not import): images
+# How runs write their grids (ditbench.runs.scoring.sample, which reporting must not import): images
 # narrower than this are enlarged by a whole number; this many pixels follow each image at its
 # right and at its bottom.
 _MIN_TILE = 48
@@ -50,13 +50,10 @@ def samples_figure(df: pd.DataFrame, skipped: Callable[[str], object] | None = N
     """
     shown, reasons = [], []
     for group in groups_to_plot(df):
-        final = group.runs[group.runs["final"]]
-        grids = _grids(final)
-        if seeds := set.intersection(*map(set, grids.values())):
-            seed = min(seeds)
-            paths = {block: by_seed[seed] for block, by_seed in grids.items()}
-            shown.append(_strips(group, final[final["seed"] == seed], paths))
+        if found := strips_of(group):
+            shown.append(found)
             continue
+        grids = _grids(group.runs[group.runs["final"]])
         reason = f"no seed for which each of {', '.join(grids)} has a sample grid"
         if without := [block for block, by_seed in grids.items() if not by_seed]:
             reason = f"no sample grid of {', '.join(without)}"
@@ -66,6 +63,21 @@ def samples_figure(df: pd.DataFrame, skipped: Callable[[str], object] | None = N
     if reasons and skipped is not None:
         skipped("; ".join(reasons))
     return _lay_out(shown)
+
+
+def strips_of(group: Group) -> tuple[str, dict[str, Image]] | None:
+    """The title of a group, and the first rows of each block's grid, all of one seed.
+
+    None if there is no seed for which every block has a sample grid.
+    """
+    final = group.runs[group.runs["final"]]
+    grids = _grids(final)
+    seeds = set.intersection(*map(set, grids.values()))
+    if not seeds:
+        return None
+    seed = min(seeds)
+    paths = {block: by_seed[seed] for block, by_seed in grids.items()}
+    return _strips(group, final[final["seed"] == seed], paths)
 
 
 def _how_to_draw(final: pd.DataFrame) -> str:
@@ -89,7 +101,7 @@ def _grids(final: pd.DataFrame) -> dict[str, dict[int, Path]]:
 def _strips(
     group: Group, final: pd.DataFrame, grids: dict[str, Path]
 ) -> tuple[str, dict[str, Image]]:
-    """The title of a group, and the first rows of each block's grid, all of one seed."""
+    """What `strips_of` returns, from the grids of one seed."""
     facts = shared(group.runs)
     size = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})x\d+", facts["input"], re.ASCII)
     if size is None:

@@ -9,11 +9,13 @@ from typing import Any, Literal, NamedTuple
 from zlib import crc32
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 
 from ditbench.report.facts import in_order
 
 DPI = 200
+WIDTH = 3.3  # inches of a panel: one column of a paper
 FONT = 8.0  # points, of legends and of the text beside sample grids
 
 Marker = str | tuple[int, Literal[0, 1, 2], int]  # matplotlib's two notations
@@ -36,6 +38,14 @@ PAPER_BLOCKS = {
     "adaln": BlockStyle("adaLN", "#0072B2", "^", (0, (4, 1.5))),
     "adaln-zero": BlockStyle("adaLN-Zero", "#D55E00", "D", "-"),
 }
+# How a text writes the names of ditbench's other blocks; users' are written as they are.
+TITLES = {
+    title.lower(): title
+    for title in (
+        *("adaLN-Gate", "adaLN-LoRA", "adaLN-Single", "adaLN-Zero-Init", "Hybrid"),
+        *("In-Context-Class", "Joint", "No-Time", "None", "U-ViT"),
+    )
+}
 # For all other names: the rest of Okabe and Ito without yellow (too light on white), some of Tol's
 # muted and vibrant colours, and colours in between; all pairs differ by at least 25 in CIE Lab.
 _COLOURS = (
@@ -52,6 +62,7 @@ _HASH_START = 126_008
 
 # For one column of a paper: 3.3 inches wide, no text below 6 points.
 RC: dict[Any, Any] = {
+    "figure.figsize": (WIDTH, WIDTH),  # a figure chooses its height
     "font.family": ["STIXGeneral"],  # comes with matplotlib: the same figure on every machine
     "text.parse_math": False,  # a $ in a name is a $
     "mathtext.fontset": "stix",
@@ -87,7 +98,8 @@ def block_style(name: str) -> BlockStyle:
     number = crc32(name.encode(), _HASH_START)  # unlike hash(), the same in every process
     number, colour = divmod(number, len(_COLOURS))
     number, marker = divmod(number, len(_MARKERS))
-    return BlockStyle(name, _COLOURS[colour], _MARKERS[marker], _LINES[number % len(_LINES)])
+    label = TITLES.get(name, name)
+    return BlockStyle(label, _COLOURS[colour], _MARKERS[marker], _LINES[number % len(_LINES)])
 
 
 def block_styles(blocks: Iterable[str]) -> dict[str, BlockStyle]:
@@ -124,3 +136,9 @@ def marker_size(marker: Marker) -> float:
     x, y = np.asarray(outline).T
     area = abs(x[:-1] @ y[1:] - x[1:] @ y[:-1]) / 2  # the shoelace formula
     return float(area**-0.5)
+
+
+def text_width(text: str) -> float:
+    """Inches of the longest line of a text, in the font of legends."""
+    figure = Figure(dpi=DPI)
+    return float(figure.text(0, 0, text, fontsize=FONT).get_window_extent().width) / DPI

@@ -17,9 +17,10 @@ from ditbench.report.facts import ALIKE, INFERRED, in_order
 from ditbench.report.reading import groups
 from ditbench.report.reading.metrics import MetricFacts
 from ditbench.report.reading.results import metrics_of, versions_differ
-from ditbench.report.statistics.curves import fid_area, to_target
-from ditbench.report.statistics.looks import SeedPlan, plan_of
-from ditbench.report.statistics.paired import Values, beside, fitting_scale, mean_interval, means
+from ditbench.report.statistics.block_table import beside_baseline, block_means, by_seed
+from ditbench.report.statistics.curves import fid_area
+from ditbench.report.statistics.looks import plan_of
+from ditbench.report.statistics.paired import Values, fitting_scale, means
 from ditbench.report.statistics.power import Planning, planning
 from ditbench.report.statistics.remarks import (
     FID_AREA,
@@ -47,8 +48,9 @@ class Comparison:
             geometric one); docs/api.md has its columns.
         baseline: the block that differences and ratios refer to.
         group: the facts that all runs share: key to value.
-        sentence: the conclusion, in words.
-        verdict: the same for programs; None if the ranking was forced.
+        sentence: the verdict in one sentence.
+        notes: what it rests on and what qualifies it, a line each.
+        verdict: the verdict for programs; None if the ranking was forced.
         target_fid: the FID of the columns `..._to_target`, or None.
         forced: the keys in which the runs differ, if one ranking was forced.
         apart: what distinguishes this group from the others of several: key to value.
@@ -62,6 +64,7 @@ class Comparison:
     baseline: str
     group: dict[str, Any]
     sentence: str
+    notes: tuple[str, ...] = ()
     verdict: Verdict | None = None
     target_fid: float | None = None
     forced: dict[str, list[Any]] = field(default_factory=dict)
@@ -71,30 +74,23 @@ class Comparison:
     decided_by: str = "fid"
 
     @property
-    def advice(self) -> str:
-        """How many seeds a winner would take; empty unless seeds are what is missing."""
-        verdict = self.verdict
-        if self.planning is None or verdict is None or verdict.best or verdict.unplanned:
-            return ""
-        return verdict_words.seeds_sentence(self.planning)
+    def settings(self) -> str:
+        """What all runs share, in one line."""
+        return words.heading(self.group)
 
     @property
     def heading(self) -> str:
-        """`group` in one line, for the title of a table or a figure."""
-        text = words.heading(self.group)
+        """What distinguishes this group from the others; of a single group, its settings."""
         if self.forced:
-            return f"FORCED, runs differ in {words.differences_in_words(self.forced)}: {text}"
-        return f"{self.apart_in_words}: {text}" if self.apart else text
-
-    @property
-    def note(self) -> str:
-        """What these FIDs must not be compared with, or an empty text."""
-        return words.note(self.group)
+            return (
+                f"FORCED, runs differ in {words.differences_in_words(self.forced)}: {self.settings}"
+            )
+        return self.apart_in_words or self.settings
 
     @property
     def apart_in_words(self) -> str:
         """What distinguishes this group from the others, or an empty text."""
-        return words.facts_in_words(self.apart)
+        return words.apart_in_words(self.group, self.apart)
 
 
 def compare(
@@ -137,10 +133,10 @@ def compare(
     fids = by_seed(final, blocks, "fid")
     plan = plan_of(final)
     metrics = metrics_of(final["metrics"])
-    table = _means(df, metrics, target_fid).loc[blocks]
+    table = block_means(df, metrics, target_fid).loc[blocks]
     geometric = fitting_scale(fids, "log") == "log"
     table["fid_geometric"] = means(fids, "log") if geometric else math.nan
-    table = table.assign(**_beside(blocks, fids, baseline, plan))
+    table = table.assign(**beside_baseline(blocks, fids, baseline, plan))
     group = groups.shared(final)
     few = "" if unlike else few_in_group(group, final["real_images"].min())
     decisive, values = _decisive(final, blocks, metrics, few=bool(few))
@@ -151,30 +147,43 @@ def compare(
     verdict = further = None
     if unlike:
         table[list(INFERRED)] = math.nan  # an interval around 1 would be a verdict, too
-        sentences = [verdict_words.forced(unlike), *conditions(final)]
+        sentence = verdict_words.forced(unlike)
+        notes = conditions(final)
     else:
         spiked = by_seed(final.assign(spiked=final["loss_spike"].notna()), blocks, "spiked") == 1
         rule = partial(decide, blocks, plan=plan, spiked=spiked)
         verdict = rule(values, scale=decisive.scale)
         further = _planning(verdict, final, blocks, values)
         by_metric = _by_metric(df, blocks, metrics)
-        sentences = [
-            verdict_words.verdict_sentence(
-                verdict,
-                words.metric_title(decisive.title, group.get("features"), group.get("samples")),
-                writer(decisive.format),
-            ),
+        leader = table.set_index("block")[decisive.name][verdict.leader]
+        sentence = verdict_words.verdict_sentence(
+            verdict,
+            words.metric_title(decisive.title, group.get("features"), group.get("samples")),
+            writer(decisive.format)(leader),
+        )
+        notes = [
+            *verdict_words.verdict_notes(verdict, baseline),
             few,
             remark_words.other_winners(other_winners(by_metric, rule, verdict.leader)),
             remark_words.unequal_sizes(verdict.leader, unequal_sizes(final, verdict)),
             *remarks(final, group),
+            _advice(verdict, further),
         ]
-    sentences.append(remark_words.versions(other_versions))
+    if decisive.name == "fid" and table["p_bonferroni"].notna().any():
+        notes.append(verdict_words.table_note(baseline))
+    notes += [remark_words.versions(other_versions), words.note(group)]
     return Comparison(
-        table, baseline, group, " ".join(filter(None, sentences)), verdict,
+        table, baseline, group, sentence, tuple(filter(None, notes)), verdict,
         target_fid=target_fid, forced=unlike, metrics=tuple(metrics), planning=further,
         decided_by=decisive.name,
     )  # fmt: skip
+
+
+def _advice(verdict: Verdict, further: Planning | None) -> str:
+    """How many seeds a winner would take; empty unless seeds are what is missing."""
+    if further is None or verdict.best or verdict.unplanned:
+        return ""
+    return verdict_words.seeds_sentence(further)
 
 
 def compare_groups(
@@ -191,8 +200,8 @@ def compare_groups(
         known = baseline if baseline in set(group.runs["block"]) else None
         comparison = compare(group.runs, known, target_fid=target_fid)
         order = remark_words.order_by_rate(leaders_by_rate(group.at_all_rates))
-        text = f"{comparison.sentence} {order}".rstrip()
-        comparisons.append(replace(comparison, apart=group.apart, sentence=text))
+        notes = (*comparison.notes, *filter(None, [order]))
+        comparisons.append(replace(comparison, apart=group.apart, notes=notes))
     return comparisons
 
 
@@ -220,19 +229,6 @@ def _labels(df: pd.DataFrame) -> pd.Series[str]:
     return labels
 
 
-def by_seed(final: pd.DataFrame, blocks: list[str], column: str) -> Values:
-    """(B, S) final values of a column; NaN if a block lacks a seed."""
-    twice = final[final.duplicated(["block", "seed"], keep=False)]
-    if not twice.empty:
-        first = twice.iloc[0]
-        raise DitbenchError(
-            f"two runs of {first['block']}, seed {first['seed']}: {', '.join(twice['path'])}",
-            "load_results keeps the newest of each: give compare what it returns",
-        )
-    values = final.pivot(index="block", columns="seed", values=column).loc[blocks]
-    return values.to_numpy(dtype=np.float64)
-
-
 def _decisive(
     final: pd.DataFrame, blocks: list[str], metrics: list[MetricFacts], *, few: bool
 ) -> tuple[MetricFacts, Values]:
@@ -250,54 +246,6 @@ def _by_metric(
     areas = df["path"].map(fid_area(df[df["curve"]]))
     final = df.assign(**{FID_AREA.name: areas})[df["final"]]
     return [(metric, by_seed(final, blocks, metric.name)) for metric in (*metrics, FID_AREA)]
-
-
-def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | None) -> pd.DataFrame:
-    """One row per block: means over its seeds, their spread, and what its curves say."""
-    curve = df[df["curve"]]
-    final = df[df["final"]].set_index("path").assign(fid_area=fid_area(curve))
-    grouped = final.groupby("block")
-    timed = ["train_seconds", "steps_per_second"]
-    names = [metric.name for metric in metrics]
-    means = ["steps", "train_flops", "fid_area", *names, *timed, "peak_memory_bytes"]
-    table = grouped[means].mean()
-    table[["model", "parameters", "gmacs"]] = grouped[["model", "parameters", "gmacs"]].first()
-    table["seeds"] = grouped["seed"].nunique()
-    table["fid_std"] = grouped["fid"].std()
-    table["loss_spikes"] = grouped["loss_spike"].count()
-    # A mean over the seeds that have a metric would not be of the same runs as its neighbours.
-    table[names] = table[names].where(grouped[names].count().eq(grouped.size(), axis=0))
-    table[["fid_low", "fid_high"]] = [mean_interval(fid.to_numpy()) for _, fid in grouped["fid"]]
-    if target_fid is not None:
-        reaching = to_target(curve, target_fid).groupby(final["block"])
-        reached = reaching["steps_to_target"].count()
-        # The mean of those that reached it would favor a block for the seeds that did not.
-        mean = reaching.mean().where(reached == reaching.size())
-        table = table.assign(**mean, reached_target=reached)
-        timed.append("seconds_to_target")
-    if groups.why_times_differ(final):
-        table[timed] = math.nan  # a mean over different conditions means nothing
-    if groups.devices_differ(final):
-        table["peak_memory_bytes"] = math.nan
-    return table
-
-
-def _beside(blocks: list[str], fids: Values, baseline: str, plan: SeedPlan) -> pd.DataFrame:
-    """Each block beside the baseline: difference, ratio and test, paired by seed."""
-    import pandas as pd
-
-    pairs = beside(fids, blocks.index(baseline), fitting_scale(fids, "log"), plan.alpha)
-    table = pd.DataFrame(pairs, blocks)[["n", "difference", "ratio", "p_value", "p_bonferroni"]]
-    names = {"n": "pairs", "difference": "fid_difference", "ratio": "fid_ratio"}
-    table = table.rename(columns=names)
-    # Without an interval, equivalence is unknown.
-    known = np.isfinite([pair.uncorrected.low for pair in pairs])
-    table["equivalent"] = np.where(known, [pair.equivalent for pair in pairs], math.nan)
-    ends = [(*pair.difference_interval, *pair.ratio_interval) for pair in pairs]
-    table[list(INFERRED[:4])] = ends
-    # Nothing is inferred about a block beside itself.
-    table.loc[baseline, list(INFERRED)] = math.nan
-    return table
 
 
 def _planning(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from ditbench.errors import unknown_name
 from ditbench.report.amounts import decimals, duration, significant, writer
 from ditbench.report.facts import ALIKE, BY_NAME
 from ditbench.report.verdict_words import effect_in_words, percent
@@ -28,6 +29,7 @@ class Column:
         best: which end is highlighted.
         spread: the name of a column whose value follows after ±.
         until: the name of a column that holds the other end of an interval.
+        interval: the names of the columns whose interval follows in brackets.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Column:
     best: Literal["low", "high"] | None = None
     spread: str | None = None
     until: str | None = None
+    interval: tuple[str, str] | None = None
 
     @property
     def is_number(self) -> bool:
@@ -89,12 +92,66 @@ def plan_rows(comparison: Comparison) -> list[dict[str, Any]]:
     ]
 
 
-def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
-    """The columns of `comparison_rows`.
+# What people see of a comparison unless they ask for more: it fits 80 characters.
+_DEFAULT = ("block", "seeds", "model", "parameters", "gmacs", "steps", "fid")
+_RATIO = ("fid_ratio", "p_bonferroni")
+# Short names of columns for --columns.
+_SHORT = {
+    "n": "seeds", "params": "parameters", "ratio": "fid_ratio", "p": "p_bonferroni",
+    "memory": "peak_memory_bytes",
+}  # fmt: skip
 
-    People see those that say something: intervals and p values if there are two seeds, steps if
-    blocks differ in them, a target if one was named. CSV and JSON always have all.
+
+def parse_columns(text: str, comparisons: Sequence[Comparison]) -> list[str]:
+    """The names of columns of some of these comparisons, joined by commas.
+
+    Raises:
+        DitbenchError: a name that no comparison has.
     """
+    known = {each.name for comparison in comparisons for each in comparison_columns(comparison)}
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if _SHORT.get(name, name) not in known:
+            raise unknown_name("column", name, [*sorted(known), *_SHORT])
+    return list(dict.fromkeys(_SHORT.get(name, name) for name in names))
+
+
+def comparison_columns(
+    comparison: Comparison, names: Sequence[str] = (), *, wide: bool = False
+) -> tuple[Column, ...]:
+    """The columns of `comparison_rows`. CSV and JSON always have all.
+
+    People see the named ones beside the block, or else the default ones, or all that say something
+    if `wide`: intervals and p values if there are two seeds, steps if blocks differ in them.
+    """
+    columns = {column.name: column for column in _all_columns(comparison)}
+    if names:
+        chosen = dict.fromkeys(["block", *(name for name in names if name in columns)])
+        first = [_with_header(columns.pop(name)) for name in chosen]
+        return (*first, *(replace(column, header=None) for column in columns.values()))
+    if wide:
+        return tuple(columns.values())
+    targets = [name for name in columns if "target" in name]
+    # The ratio is that of FID.
+    ratio = _RATIO if comparison.decided_by == "fid" else ()
+    default = {*_DEFAULT, comparison.decided_by, *targets, *ratio}
+    return tuple(
+        column if column.name in default else replace(column, header=None)
+        for column in columns.values()
+    )
+
+
+def _with_header(column: Column) -> Column:
+    """A column that people can see, also if it is for programs otherwise."""
+    return column if column.header else replace(column, header=column.name, text=_plain)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _all_columns(comparison: Comparison) -> tuple[Column, ...]:
+    """All columns, with headers if they say something."""
     table = comparison.table
     fid = next(metric for metric in comparison.metrics if metric.name == "fid")
     others = [metric for metric in comparison.metrics if metric is not fid]
@@ -106,7 +163,7 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
     several = bool(table["fid_low"].notna().any())
     tested = bool(table["p_bonferroni"].notna().any())
     level = 1 - comparison.verdict.alpha if comparison.verdict else 0.95
-    corrected = f"{percent(level)} interval (Bonferroni)"
+    ratio = f"FID / {comparison.baseline}" + (f" [{percent(level)} CI]" if tested else "")
     return (
         fact_column("block"),
         Column("seeds", "n", "{:d}".format),
@@ -119,7 +176,7 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
         *_hidden(*(f"{each.name}_std" for each in decisive)),
         column(fid, spread="fid_std"),
         *_hidden("fid_std", "fid_geometric"),
-        Column("fid_low", "95% interval" if several else None, decimals(2), until="fid_high"),
+        Column("fid_low", "95% CI of FID" if several else None, decimals(2), until="fid_high"),
         *_hidden("fid_high"),
         Column("fid_area", "FID area ↓" if has_curve else None, decimals(1), "low"),
         *map(column, others),
@@ -128,14 +185,16 @@ def comparison_columns(comparison: Comparison) -> tuple[Column, ...]:
         *_hidden("loss_spikes"),
         *(_target_columns(comparison.target_fid) if comparison.target_fid is not None else ()),
         *_hidden("pairs", "fid_difference", "fid_difference_low", "fid_difference_high"),
-        Column("fid_ratio", f"FID / {comparison.baseline}", decimals(3), "low"),
-        Column("fid_ratio_low", corrected if tested else None, decimals(2), until="fid_ratio_high"),
-        *_hidden("fid_ratio_high", "p_value"),
-        Column("p_bonferroni", "p (Bonferroni)" if tested else None, _p_value),
+        Column(
+            "fid_ratio", ratio if len(table) > 1 else None, decimals(2), "low",
+            interval=("fid_ratio_low", "fid_ratio_high"),
+        ),
+        *_hidden("fid_ratio_low", "fid_ratio_high", "p_value"),
+        Column("p_bonferroni", "p" if tested else None, _p_value),
         *_hidden("equivalent"),
         *_hidden("baseline", "winner", "decided_by", "forced"),
         *_hidden(*(key for key in ALIKE if key != "model"), "schema"),
-    )
+    )  # fmt: skip
 
 
 def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:

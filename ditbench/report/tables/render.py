@@ -12,45 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import DitbenchError, printable, unknown_name
-from ditbench.report.tables.columns import Column, comparison_columns, comparison_rows
+from ditbench.report.tables.columns import Column
 from ditbench.rows import csv_line
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ditbench.report.statistics.compare import Comparison
-
     Rows = Sequence[Mapping[str, Any]]
 
 FORMATS = ("rich", "csv", "md", "latex", "json")
+# Characters of a block's name in a line of a table.
+_NAME = 32
 _SUFFIXES = {".csv": "csv", ".md": "md", ".tex": "latex", ".json": "json"}
 # The key with which a row names its best column, in tables that compare columns and not rows.
 BEST_OF_ROW = "best of row"
-
-
-def render_comparisons(comparisons: Sequence[Comparison], format: str) -> str:  # noqa: A002
-    """Comparisons as text: one table in CSV and JSON, one table per group in Markdown and LaTeX."""
-    if format in ("csv", "json"):
-        rows = [row for comparison in comparisons for row in comparison_rows(comparison)]
-        every = [column for each in comparisons for column in comparison_columns(each)]
-        return render(rows, list({column.name: column for column in every}.values()), format)
-    parts = []
-    for comparison in comparisons:
-        columns = comparison_columns(comparison)
-        table = render(comparison_rows(comparison), columns, format)
-        lines = comparison.heading, comparison.note, comparison.sentence, comparison.advice
-        heading, *below = (literal(text) for text in lines if text)
-        if format == "latex":  # as comments: a paper has a caption of its own
-            if comparison.forced:
-                mark = _escape_latex(f"Forced: runs differ in {', '.join(comparison.forced)}")
-                row = rf"\multicolumn{{{len(shown(columns))}}}{{l}}{{{mark}}} \\"
-                table = table.replace(r"\end{tabular}", f"{row}\n\\end{{tabular}}")
-            comments = "".join(f"% {text}\n" for text in below)
-            parts.append(f"% {heading}\n{table}{comments}")
-        else:
-            paragraphs = "\n".join(f"{_escape_markdown(text)}\n" for text in below)
-            parts.append(f"**{_escape_markdown(heading)}**\n\n{table}\n{paragraphs}")
-    return "\n".join(parts)
 
 
 def render(rows: Rows, columns: Sequence[Column], format: str) -> str:  # noqa: A002
@@ -88,7 +63,7 @@ def shown(columns: Sequence[Column]) -> list[Column]:
     return [column for column in columns if column.header is not None]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A plain Python value; None for a number that is not one."""
     value = value.item() if hasattr(value, "item") else value
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -101,18 +76,23 @@ def cells(rows: Rows, columns: Sequence[Column]) -> list[list[tuple[str, bool]]]
 
 
 def _cell(row: Mapping[str, Any], column: Column, best: str | None) -> tuple[str, bool]:
-    value = _plain(row.get(column.name))
+    value = plain(row.get(column.name))
     text = "–" if value is None else literal(column.text(value))
     is_best = text == best or row.get(BEST_OF_ROW) == column.name
-    for name, form in ((column.spread, "{} ± {}"), (column.until, "[{}, {}]")):
-        if name and (other := _plain(row.get(name))) is not None:
-            text = form.format(text, column.text(other))
+    for names, form in (
+        ((column.spread,), "{} ± {}"),
+        ((column.until,), "[{}, {}]"),
+        (column.interval or (None,), "{} [{}, {}]"),
+    ):
+        others = [plain(row.get(name)) for name in names if name]
+        if others and None not in others:
+            text = form.format(text, *map(column.text, others))
     return text, is_best
 
 
 def _best_text(rows: Rows, column: Column) -> str | None:
     """The text of the best value. Equal texts share the mark; if all are equal, none has it."""
-    values = [_plain(row.get(column.name)) for row in rows]
+    values = [plain(row.get(column.name)) for row in rows]
     values = [value for value in values if isinstance(value, numbers.Real)]
     if column.best is None or len({column.text(value) for value in values}) < 2:
         return None
@@ -121,23 +101,32 @@ def _best_text(rows: Rows, column: Column) -> str | None:
 
 def _csv(rows: Rows, columns: Sequence[Column]) -> str:
     names = [column.name for column in columns]
-    return "".join(map(csv_line, [names, *([_plain(row.get(n)) for n in names] for row in rows)]))
+    return "".join(map(csv_line, [names, *([plain(row.get(n)) for n in names] for row in rows)]))
+
+
+def plain_rows(rows: Rows, columns: Sequence[Column]) -> list[dict[str, Any]]:
+    """Rows with all columns, and plain Python values."""
+    return [{column.name: plain(row.get(column.name)) for column in columns} for row in rows]
 
 
 def _json(rows: Rows, columns: Sequence[Column]) -> str:
-    plain = [{column.name: _plain(row.get(column.name)) for column in columns} for row in rows]
-    text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(plain_rows(rows, columns))
+
+
+def json_text(value: object) -> str:
+    """Plain values as JSON, in UTF-8 whatever they contain."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     return text.encode(errors="backslashreplace").decode()  # names that are not UTF-8
 
 
 def _markdown(rows: Rows, columns: Sequence[Column]) -> str:
     visible = shown(columns)
     lines = [
-        [_escape_markdown(column.header or "") for column in visible],
+        [escape_markdown(column.header or "") for column in visible],
         ["---:" if column.is_number else ":---" for column in visible],
     ]
     for line in cells(rows, visible):
-        escaped = [(_escape_markdown(text), best) for text, best in line]
+        escaped = [(escape_markdown(text), best) for text, best in line]
         lines.append([f"**{text}**" if best else text for text, best in escaped])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -145,10 +134,10 @@ def _markdown(rows: Rows, columns: Sequence[Column]) -> str:
 def _latex(rows: Rows, columns: Sequence[Column]) -> str:
     visible = shown(columns)
     spec = "".join("r" if column.is_number else "l" for column in visible)
-    headers = (_escape_latex(column.header or "") for column in visible)
+    headers = (escape_latex(column.header or "") for column in visible)
     lines = [" & ".join(headers) + r" \\", r"\midrule"]
     for line in cells(rows, visible):
-        escaped = [(_escape_latex(text), best) for text, best in line]
+        escaped = [(escape_latex(text), best) for text, best in line]
         texts = (rf"\textbf{{{text}}}" if best else text for text, best in escaped)
         lines.append(" & ".join(texts) + r" \\")
     body = "\n".join(lines)
@@ -160,7 +149,8 @@ def literal(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
-def _escape_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """A text on one line without the meaning of Markdown."""
     # $ is mathematics and # an issue, where GitHub shows it.
     return re.sub(r"([\\`*_|<>\[\]~&$#])", r"\\\1", literal(text))
 
@@ -183,7 +173,8 @@ _LATEX = {
 }
 
 
-def _escape_latex(text: str) -> str:
+def escape_latex(text: str) -> str:
+    """A text on one line without the meaning of LaTeX."""
     apart = re.sub("-(?=-)", "-\v", literal(text))  # -- would become a dash
     escaped = "".join(_LATEX.get(character, character) for character in apart)
     # After the end of a row, [ and * are arguments of the command that ended it.
@@ -213,7 +204,7 @@ def rich_table(rows: Rows, columns: Sequence[Column], title: str | None = None) 
         column_texts = [line[number][0] for line in texts]
         header = _fold(literal(column.header or ""), max(map(len, column_texts), default=0))
         words = [word for text in column_texts for word in text.split()]
-        has_two = bool(column.spread or column.until)
+        has_two = bool(column.spread or column.until or column.interval)
         # Text, not str: rich would read a name in square brackets as markup. A narrow terminal
         # wraps texts and ±. A number is never wrapped; if one is cut, it ends in ….
         table.add_column(
@@ -223,6 +214,9 @@ def rich_table(rows: Rows, columns: Sequence[Column], title: str | None = None) 
             min_width=max(map(len, words), default=1) if has_two else None,
         )
     for line in texts:
+        if visible[0].name == "block":  # of a forced ranking, it says what the runs differ in
+            name, best = line[0]
+            line[0] = "\n".join(textwrap.wrap(name, _NAME, break_on_hyphens=False)), best
         table.add_row(*(Text(text, "bold green" if best else "") for text, best in line))
     return table
 

@@ -7,10 +7,13 @@ import pandas as pd
 import pytest
 from boxes import assert_apart
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
+from scipy import stats
 
 from ditbench.errors import DitbenchError
 from ditbench.report.figures.curve import X_AXES, curve_figure
 from ditbench.report.figures.pareto import pareto_figure
+from ditbench.report.figures.ranking import ranking_figure
 from ditbench.report.figures.style import PAPER_BLOCKS, block_style
 from ditbench.report.reading.results import load_results
 
@@ -46,21 +49,35 @@ def test_lines_are_the_data(runs):
     assert drawn == sorted(fids for curves in CURVES.values() for fids in curves)
 
 
-def test_the_band_spans_the_seeds(runs):
+def test_the_band_is_the_95_percent_interval_of_the_mean(runs):
     (axes,) = curve_figure(runs).axes
     for band, block in zip(axes.collections, ("in-context", "adaln-zero"), strict=True):
         corners = band.get_paths()[0].vertices
         for n, step in enumerate((400, 800, 1200)):
-            at_step = corners[corners[:, 0] == step][:, 1]
             fids = [curve[n] for curve in CURVES[block]]
-            assert at_step.min() == min(fids)
-            assert at_step.max() == max(fids)
+            interval = stats.t.interval(0.95, 2, np.mean(fids), stats.sem(fids))
+            at_step = corners[corners[:, 0] == step][:, 1]
+            expected = np.clip(interval, *axes.get_ylim())
+            np.testing.assert_allclose((at_step.min(), at_step.max()), expected, rtol=1e-9)
 
 
-def test_one_seed_has_no_band(runs):
-    (axes,) = curve_figure(runs[runs["seed"] == 0]).axes
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_an_interval_of_few_seeds_is_not_drawn(runs, seeds):
+    (axes,) = curve_figure(runs[runs["seed"] < seeds]).axes
     assert len(axes.collections) == 0
-    assert len(axes.lines) == 2
+    assert len(axes.lines) == (2 if seeds == 1 else 6)
+
+
+def test_seeds_are_drawn_if_they_and_the_blocks_are_few(make_run, results):
+    blocks = ["adaln", *"abcdef"]
+    for block in blocks:
+        for seed in range(5 if block == "adaln" else 3):
+            make_run(block, seed, (80.0, 30.0 + seed))
+    frame = load_results(results)
+    (six,) = curve_figure(frame[frame["block"] != "f"]).axes
+    assert len(six.lines) == 6 + 5 * 3  # of adaLN, the mean of five seeds only
+    (seven,) = curve_figure(frame).axes
+    assert len(seven.lines) == 7
 
 
 @pytest.mark.parametrize(
@@ -77,13 +94,29 @@ def test_the_x_axis_says_what_it_counts(runs, x, expected, label):
     assert label in axes.get_xlabel()
 
 
-def test_long_training_is_counted_in_larger_units(make_run, results):
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (1200, ["0", "400", "800", "1,200"]),
+        (20_000, ["0", "5k", "10k", "15k", "20k"]),
+        (400_000, ["0", "100k", "200k", "300k", "400k"]),
+        (4_000_000, ["0", "1M", "2M", "3M", "4M"]),
+    ],
+)
+def test_steps_are_counted_in_thousands_and_millions(make_run, results, steps, expected):
+    make_run(budget__steps=steps)
+    figure = curve_figure(load_results(results))
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    assert _means(axes)["adaLN-Zero"].get_xdata()[-1] == steps
+    assert [label.get_text() for label in axes.get_xticklabels()] == expected
+
+
+def test_long_training_is_counted_in_hours(make_run, results):
     make_run(budget__steps=400_000, rate=10.0)
-    frame = load_results(results)
-    for x, label, last in (("steps", "thousands", 400), ("time", "hours", 4e4 / 3600)):
-        (axes,) = curve_figure(frame, x).axes
-        assert label in axes.get_xlabel()
-        assert _means(axes)["adaLN-Zero"].get_xdata()[-1] == pytest.approx(last)
+    (axes,) = curve_figure(load_results(results), "time").axes
+    assert "hours" in axes.get_xlabel()
+    assert _means(axes)["adaLN-Zero"].get_xdata()[-1] == pytest.approx(4e4 / 3600)
 
 
 def test_an_unknown_x_axis_names_the_nearest(runs):
@@ -95,43 +128,58 @@ def test_an_unknown_x_axis_names_the_nearest(runs):
 
 def test_the_axes_say_which_fid_and_of_what(runs):
     (axes,) = curve_figure(runs).axes
-    assert axes.get_ylabel() == "FID-2K, digits features"
+    assert axes.get_ylabel() == "FID-2K, digits features\n(lower is better)"
     assert axes.get_title(loc="left") == "digits 8x8x1, 64x4x4/2, flow"
 
 
-def test_more_than_a_decade_is_drawn_on_a_log_scale(make_run, results):
-    make_run("adaln", 0, (80.0, 9.0))
-    assert curve_figure(load_results(results)).axes[0].get_yscale() == "linear"
-    make_run("adaln", 1, (91.0, 9.0))
-    assert curve_figure(load_results(results)).axes[0].get_yscale() == "log"
+def test_a_spread_of_four_is_drawn_on_a_log_scale(make_run, results):
+    make_run("adaln", 0, (35.9, 9.0))
+    (axes,) = curve_figure(load_results(results)).axes
+    assert axes.get_yscale() == "linear"
+    assert axes.get_ylim() == pytest.approx((9 - 0.06 * 26.9, 35.9 + 0.06 * 26.9))
+    make_run("adaln", 1, (36.0, 9.0))
+    figure = curve_figure(load_results(results))
+    assert figure.axes[0].get_yscale() == "log"
+    figure.draw_without_rendering()
+    low, high = figure.axes[0].get_ylim()
+    shown = [tick for tick in figure.axes[0].get_yticks() if low <= tick <= high]
+    assert shown == [10, 20, 30]
 
 
-def test_a_panel_for_each_group_and_one_legend(make_run, results):
+def test_a_panel_for_each_group_and_lower_is_better_once(make_run, results):
     for objective in ("flow", "ddpm"):
         for block in ("in-context", "adaln-zero"):
             make_run(block, 0, objective__name=objective)
     figure = curve_figure(load_results(results))
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert sorted(titles) == ["digits 8x8x1, 64x4x4/2, ddpm", "digits 8x8x1, 64x4x4/2, flow"]
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["In-Context", "adaLN-Zero"]
+    assert sum("lower is better" in axes.get_ylabel() for axes in figure.axes) == 1
+    assert not figure.legends
+    for axes in figure.axes:
+        assert [text.get_text() for text in axes.texts] == ["In-Context", "adaLN-Zero"]
 
 
-def test_nothing_overlaps_and_nothing_is_clipped(runs):
-    figure = curve_figure(runs)
+@pytest.mark.parametrize("name", ["adaln", "x" * 30])
+def test_a_name_that_is_too_long_for_the_end_of_a_line_is_in_a_legend(make_run, results, name):
+    make_run(name, 0)
+    figure = curve_figure(load_results(results))
+    assert len(figure.legends) == (name != "adaln")
+    assert len(figure.axes[0].texts) == (name == "adaln")
+
+
+@pytest.mark.parametrize(
+    "ends", [(9.0, 9.0, 9.0, 9.0), (9.0, 9.1, 60.0, 61.0), (9.0, 50.0, 52.0, 8.9)]
+)
+def test_nothing_overlaps_and_nothing_is_clipped(make_run, results, ends):
+    for block, end in zip(PAPER_BLOCKS, ends, strict=True):
+        make_run(block, 0, (70.0, end))
+    figure = curve_figure(load_results(results))
     figure.draw_without_rendering()
     (axes,) = figure.axes
-    (legend,) = figure.legends
-    legend_box = legend.get_window_extent()
-    assert not legend_box.overlaps(axes.get_window_extent())
     # The title is set at the left: Axes.title is the centred one, which is empty.
-    assert not legend_box.overlaps(axes._left_title.get_window_extent())
-    for text in (axes.xaxis.label, axes.yaxis.label, axes._left_title, legend):
-        box = text.get_window_extent()
-        assert box.x0 >= 0
-        assert box.y0 >= 0
-        assert box.x1 <= figure.bbox.x1
-        assert box.y1 <= figure.bbox.y1
+    parts = [axes.xaxis.label, axes.yaxis.label, axes._left_title]
+    names = [Text.get_window_extent(text) for text in axes.texts]  # without their leaders
+    assert_apart([axes.bbox, *names, *(part.get_window_extent() for part in parts)], figure)
 
 
 def test_colours_belong_to_names(make_run, results):
@@ -195,10 +243,14 @@ def test_seconds_of_different_devices_are_left_out(make_run, results):
     make_run("adaln", 1, device="H100")
     frame = load_results(results)
     assert len(curve_figure(frame, "steps").axes[0].lines) == 3
-    (axes,) = curve_figure(frame, "time").axes
-    assert not axes.lines
-    (text,) = axes.texts
-    assert "different devices" in text.get_text()
+    with pytest.raises(DitbenchError, match="different devices") as caught:
+        curve_figure(frame, "time")
+    assert "--x steps" in caught.value.hint
+    make_run("adaln", 0, objective__name="ddpm")
+    skipped = []
+    (axes,) = curve_figure(load_results(results), "time", skipped=skipped.append).axes
+    assert axes.get_title(loc="left").endswith("ddpm")
+    assert skipped == ["training time of digits 8x8x1, 64x4x4/2, flow: runs on different devices"]
 
 
 MANY = (
@@ -207,7 +259,7 @@ MANY = (
 )
 
 
-@pytest.mark.parametrize("make", [curve_figure, pareto_figure])
+@pytest.mark.parametrize("make", [curve_figure, pareto_figure, ranking_figure])
 @pytest.mark.parametrize("models", [("S/8",), ("S/8", "S/4", "B/4", "B/2")])
 def test_nothing_overlaps_however_many_groups_and_blocks(runs, make, models):
     base = runs[runs["block"] == "adaln-zero"]
@@ -220,11 +272,10 @@ def test_nothing_overlaps_however_many_groups_and_blocks(runs, make, models):
     figure.draw_without_rendering()
     of_group = 2 if make is pareto_figure else 1
     assert len(figure.axes) == len(models) * of_group + (len(models) > 1)
-    (names,) = figure.legends
-    assert len(names.get_texts()) == len(MANY) + (2 if make is pareto_figure else 0)
-    keys = [legend for cell in figure.subfigs for legend in cell.legends]
+    if make is curve_figure:
+        assert len(figure.legends[0].get_texts()) == len(MANY)
     titles = [text for cell in figure.subfigs for text in cell.texts]
-    boxes = [artist.get_window_extent() for artist in (names, *keys, *titles)]
+    boxes = [artist.get_window_extent() for artist in (*figure.legends, *titles)]
     boxes += [axes.get_tightbbox() for axes in figure.axes]  # with labels and titles
     assert_apart(boxes, figure)
     for axes in figure.axes:

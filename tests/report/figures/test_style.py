@@ -20,6 +20,13 @@ def test_the_papers_blocks_have_styles():
     assert tuple(PAPER_BLOCKS) == PAPER_ORDER
 
 
+def test_a_title_is_the_name_with_capitals():
+    for name in block_names():
+        title = block_style(name).label
+        assert title != name
+        assert title.lower() == name
+
+
 def test_an_unknown_block_has_its_own_style():
     unknown = block_style("my-own")
     assert unknown == block_style("my-own")

@@ -11,7 +11,7 @@ from ditbench.report.reading.groups import differences, groups_of, split_groups
 from ditbench.report.reading.results import load_results
 from ditbench.report.statistics.compare import compare, compare_groups
 from ditbench.report.tables.columns import comparison_rows
-from ditbench.report.tables.render import render_comparisons
+from ditbench.report.tables.comparisons import render_comparisons
 
 REFERENCE = Path(__file__).parents[3] / "results" / "reference"
 
@@ -43,14 +43,15 @@ def test_matched_runs_are_one_group_that_says_so(make):
     assert differences(df) == {}
     (comparison,) = compare_groups(df)
     assert "digits, 8x8x1, widths of equal parameters, flow" in comparison.heading
-    assert comparison.sentence.count("share draws, but not initial weights") == 1
-    assert "(in-context 80x4x4/2 and adaln-zero 64x4x4/2)" in comparison.sentence
-    assert "times the parameters" not in comparison.sentence
-    assert "the multiply-accumulates of" in comparison.sentence
+    notes = " ".join(comparison.notes)
+    assert notes.count("share draws, but not initial weights") == 1
+    assert "(in-context 80x4x4/2 and adaln-zero 64x4x4/2)" in notes
+    assert "times the parameters" not in notes
+    assert "the multiply-accumulates of" in notes
     rows = {row["block"]: row["model"] for row in comparison_rows(comparison)}
     assert rows == {"adaln-zero": "64x4x4/2", "in-context": "80x4x4/2"}
     assert "| Model |" in render_comparisons([comparison], "md")
-    assert comparison.sentence == compare(df).sentence
+    assert comparison.notes == compare(df).notes
 
 
 def test_equal_flops_are_an_equal_size(make):

@@ -8,7 +8,7 @@ from ditbench.errors import DitbenchError
 from ditbench.report.reading.groups import split_groups
 from ditbench.report.reading.results import load_results
 from ditbench.report.statistics.compare import compare, compare_groups
-from ditbench.report.tables.render import render_comparisons
+from ditbench.report.tables.comparisons import render_comparisons
 
 NAME = "cfg1.5-ddim250-50k-digits"
 METRICS = [
@@ -80,10 +80,10 @@ def test_blocks_are_ranked_by_it_and_the_heading_names_it(runs, results):
         f"FID-50K, digits features, ddim, 250 sampling steps, guidance 1.5, evaluation {NAME}"
     )
     assert "evaluation" not in compare(load_results(results)).heading
-    table = render_comparisons([comparison], "md")
+    table = render_comparisons([comparison], "md", wide=True)
     assert "FID area" not in table
     assert "Coverage-50K" in table
-    rows = json.loads(render_comparisons([comparison], "json"))
+    rows = json.loads(render_comparisons([comparison], "json"))["groups"][0]["rows"]
     assert {row["evaluation"] for row in rows} == {NAME}
 
 

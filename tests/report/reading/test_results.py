@@ -15,7 +15,7 @@ from ditbench.report.reading.groups import differences, split_groups
 from ditbench.report.reading.results import load_results
 from ditbench.report.statistics.compare import compare
 from ditbench.report.statistics.gate import parse_gate
-from ditbench.report.tables.render import render_comparisons
+from ditbench.report.tables.comparisons import render_comparisons
 
 
 def test_every_value_comes_from_its_file(make_run, results):
@@ -254,8 +254,8 @@ def test_a_new_metric_is_read_and_shown_without_being_listed_anywhere(make_run, 
     assert recall["adaln"] == 0.9
     assert np.isnan(recall["in-context"])
     comparison = compare(frame)
-    assert "| Recall ↑ |" in render_comparisons([comparison], "md")
-    rows = json.loads(render_comparisons([comparison], "json"))
+    assert "| Recall ↑ |" in render_comparisons([comparison], "md", wide=True)
+    rows = json.loads(render_comparisons([comparison], "json"))["groups"][0]["rows"]
     assert {row["block"]: row["recall"] for row in rows} == {"in-context": None, "adaln": 0.9}
     assert [f.reason for f in parse_gate("recall < 0.95").check(comparison)] == [
         "recall < 0.95", "recall is unknown"]  # fmt: skip
@@ -285,7 +285,7 @@ def test_a_metric_named_like_a_column_of_the_comparison_does_no_harm(make_run, r
     _describe(make_run("adaln", 0), FID, {**RECALL, "name": name})
     comparison = compare(load_results(results))
     assert comparison.sentence.startswith("Only adaln was run")
-    render_comparisons([comparison], "md")
+    render_comparisons([comparison], "md", wide=True)
 
 
 def test_backends_that_differ_are_pointed_out(make_run, results):
@@ -293,8 +293,8 @@ def test_backends_that_differ_are_pointed_out(make_run, results):
         run = make_run(block, 0)
         run.environment.write_text(json.dumps({"backend": backend}))
         run.finish(json.loads(run.result.read_text()))
-    sentence = compare(load_results(results)).sentence
-    assert "Backends differ: in-context plain, adaln kernels." in sentence
+    notes = compare(load_results(results)).notes
+    assert "Backends differ: in-context plain, adaln kernels." in notes
 
 
 def _record(run, **facts):
@@ -309,10 +309,10 @@ def test_versions_that_differ_are_pointed_out_in_natural_order(make_run, results
     make_run("joint", 0)  # an older run that records neither
     remark = "Made with ditbench 0.2.0 and 0.10.0, torch 2.9.1 and 2.11.0."
     runs = load_results(results)
-    assert remark in compare(runs).sentence
-    assert "Made with" not in compare(load_results(results, "adaln,joint")).sentence
+    assert remark in compare(runs).notes
+    assert "Made with" not in " ".join(compare(load_results(results, "adaln,joint")).notes)
     runs.loc[runs["block"] == "joint", "budget"] = "7 steps"
-    assert compare(runs, force=True).sentence.endswith(remark)
+    assert remark in compare(runs, force=True).notes
 
 
 @pytest.mark.parametrize(
@@ -342,7 +342,7 @@ def test_threads_that_differ_leave_times_out_and_name_the_devices(make_run, resu
     comparison = compare(load_results(results))
     timed = ["train_seconds", "steps_per_second", "peak_memory_bytes"]
     assert comparison.table[timed].isna().all(axis=None)
-    assert comparison.sentence.endswith("different devices (Xeon, 1 thread; Xeon, 2 threads).")
+    assert "different devices (Xeon, 1 thread; Xeon, 2 threads)." in " ".join(comparison.notes)
 
 
 def test_blocks_are_selected_by_name_and_by_group(make_run, results):
@@ -419,7 +419,7 @@ def test_making_a_table_and_a_figure_does_not_import_torch(make_run, results):
         "import sys\n"
         "from ditbench.report.reading.results import load_results\n"
         "from ditbench.report.statistics.compare import compare\n"
-        "from ditbench.report.tables.render import render_comparisons\n"
+        "from ditbench.report.tables.comparisons import render_comparisons\n"
         "from ditbench.report.figures.curve import curve_figure\n"
         "from ditbench.report.figures.save import save_figure\n"
         f"frame = load_results({str(results)!r})\n"

@@ -22,8 +22,10 @@ from ditbench.report.tables.columns import (
     Column,
     comparison_columns,
     comparison_rows,
+    parse_columns,
 )
-from ditbench.report.tables.render import bands, format_of, render, render_comparisons, rich_table
+from ditbench.report.tables.comparisons import render_comparisons
+from ditbench.report.tables.render import bands, format_of, render, rich_table, shown
 
 ROWS = [
     {"block": "a", "gmacs": 119.35, "fid": 9.0, "fid_std": 0.5, "acc": 0.91},
@@ -177,11 +179,11 @@ def comparison(make_run, results):
 
 @pytest.mark.parametrize("width", [44, 60, 80, 100, 120, 200])
 def test_a_comparison_fits_a_terminal_uncut_in_as_many_tables_as_it_takes(comparison, width):
-    rows, columns = comparison_rows(comparison), comparison_columns(comparison)
+    rows, columns = comparison_rows(comparison), comparison_columns(comparison, wide=True)
     parts = bands(rows, columns, width)
-    shown = [column for column in columns if column.header is not None]
-    assert [column for part in parts for column in part[1:]] == shown[1:]
-    assert all(part[0] is shown[0] for part in parts)
+    visible = shown(columns)
+    assert [column for part in parts for column in part[1:]] == visible[1:]
+    assert all(part[0] is visible[0] for part in parts)
     printed = ""
     for part in parts:
         console = Console(width=width, file=io.StringIO())
@@ -194,12 +196,26 @@ def test_a_comparison_fits_a_terminal_uncut_in_as_many_tables_as_it_takes(compar
     for row in rows:
         assert f"{row['fid']:.2f} ±{row['fid_std']:.2f}" in printed
         assert f"[{row['fid_low']:.2f}, {row['fid_high']:.2f}]" in printed
-        assert f"{row['fid_ratio']:.3f}" in printed
+        assert f"{row['fid_ratio']:.2f}" in printed
         assert f"{row['steps_to_target']:,.0f}" in printed
 
 
-def test_a_table_that_fits_is_one_table(comparison):
+def test_a_long_name_of_a_forced_ranking_is_folded(make_run, results):
+    for steps in (1200, 2400):
+        make_run("adaln-zero", 0, budget__steps=steps, eval__samples=steps)
+    comparison = compare(load_results(results), force=True)
     rows, columns = comparison_rows(comparison), comparison_columns(comparison)
+    (whole,) = bands(rows, columns, 80)
+    console = Console(width=80, file=io.StringIO())
+    console.print(rich_table(rows, whole))
+    text = console.file.getvalue()
+    assert "…" not in text
+    for part in ("adaln-zero (samples 1200, 1,200", "steps)"):
+        assert part in text
+
+
+def test_a_table_that_fits_is_one_table(comparison):
+    rows, columns = comparison_rows(comparison), comparison_columns(comparison, wide=True)
     assert len(bands(rows, columns, 80)) > 1
     (whole,) = bands(rows, columns, 10_000)
     natural = Console(width=10_000).measure(rich_table(rows, whole)).maximum
@@ -209,10 +225,53 @@ def test_a_table_that_fits_is_one_table(comparison):
 
 def test_an_interval_stays_beside_what_it_is_the_interval_of(comparison):
     for width in range(40, 160, 7):
-        for part in bands(comparison_rows(comparison), comparison_columns(comparison), width):
+        columns = comparison_columns(comparison, wide=True)
+        for part in bands(comparison_rows(comparison), columns, width):
             names = [column.name for column in part]
-            for name, interval in (("fid", "fid_low"), ("fid_ratio", "fid_ratio_low")):
-                assert (name in names) == (interval in names)
+            assert ("fid" in names) == ("fid_low" in names)
+
+
+def test_by_default_people_see_seven_columns_that_fit_80_characters(make_run, results):
+    for block in ("in-context", "in-context-class", "adaln-zero"):
+        for seed in range(12):
+            make_run(block, seed, (200.0, 111.0 + seed * 1.25 + len(block)))
+    comparison = compare(load_results(results))
+    rows, columns = comparison_rows(comparison), comparison_columns(comparison)
+    assert [column.name for column in shown(columns)] == [
+        "block", "seeds", "parameters", "gmacs", "fid", "fid_ratio", "p_bonferroni",
+    ]  # fmt: skip
+    assert len(bands(rows, columns, 80)) == 1
+    every = {column.name for column in columns}
+    assert every == {column.name for column in comparison_columns(comparison, wide=True)}
+
+
+def test_one_block_has_no_ratio_and_one_seed_no_interval(make_run, results):
+    make_run("adaln", 0)
+    comparison = compare(load_results(results))
+    for wide in (False, True):
+        names = {each.name for each in shown(comparison_columns(comparison, wide=wide))}
+        assert names.isdisjoint({"fid_ratio", "p_bonferroni", "fid_low"})
+    make_run("adaln-zero", 0)
+    table = render_comparisons([compare(load_results(results))], "md")
+    assert "| FID / adaln |" in table
+    assert "CI" not in table
+
+
+def test_columns_are_those_that_are_asked_for_in_their_order(comparison):
+    names = parse_columns("ratio, kid,train_seconds,n", [comparison])
+    columns = comparison_columns(comparison, names)
+    assert [(each.name, each.header) for each in shown(columns)] == [
+        ("block", "Block"),
+        ("fid_ratio", "FID / in-context [95% CI]"),
+        ("kid", "KID-2K ↓"),
+        ("train_seconds", "train_seconds"),
+        ("seeds", "n"),
+    ]
+    (line,) = render(comparison_rows(comparison)[:1], columns, "md").splitlines()[2:]
+    assert line.endswith("| 24 | 2 |")  # 1,200 steps at 50 steps/s
+    with pytest.raises(DitbenchError, match="unknown column 'kdi'") as caught:
+        parse_columns("fid,kdi", [comparison])
+    assert "kid" in caught.value.hint
 
 
 def test_a_comparison_in_every_format(make_run, results):
@@ -220,7 +279,18 @@ def test_a_comparison_in_every_format(make_run, results):
         for seed in (0, 1):
             make_run(block, seed, (200.0, fid + seed))
     comparison = compare(load_results(results))
-    (zero, in_context) = json.loads(render_comparisons([comparison], "json"))
+    document = json.loads(render_comparisons([comparison], "json"))
+    assert document["schema"] == 2
+    (group,) = document["groups"]
+    assert set(group) == {"heading", "verdict", "notes", "rows"}
+    verdict = group["verdict"]
+    assert (verdict["leader"], verdict["winner"]) == ("adaln-zero", "adaln-zero")
+    assert verdict["sentence"] == comparison.sentence
+    (rival,) = verdict["rivals"]
+    assert (rival["block"], rival["seeds"], rival["significant"]) == ("in-context", 2, True)
+    assert rival["ratio"] == pytest.approx((16 * 17 / (8 * 9)) ** 0.5)
+    assert group["notes"] == list(comparison.notes)
+    (zero, in_context) = group["rows"]
     assert zero["fid"] == 8.5
     assert zero["fid_std"] == pytest.approx(np.std([8, 9], ddof=1))
     assert zero["peak_memory_bytes"] == 200 * 2**20
@@ -229,7 +299,10 @@ def test_a_comparison_in_every_format(make_run, results):
     (first, _) = csv.DictReader(io.StringIO(render_comparisons([comparison], "csv")))
     assert float(first["gmacs"]) == 0.0035
     assert float(first["fid_ratio"]) == pytest.approx((8 * 9 / (16 * 17)) ** 0.5)
-    markdown = render_comparisons([comparison], "md")
+    assert first["sentence"] == comparison.sentence
+    assert first["notes"] == " ".join(comparison.notes)
+    assert first["group"] == comparison.heading
+    markdown = render_comparisons([comparison], "md", wide=True)
     start = "| adaln-zero | 2 | 0.345 | **0.00350** | **8.50 ± 0.71** | \\[2.15, 14.85\\] |"
     assert f"{start} **104.2** | **0.00850** |" in markdown
     for header in (
@@ -240,10 +313,11 @@ def test_a_comparison_in_every_format(make_run, results):
         "Label acc. ↑",
         "steps/s",
         "Peak mem (MiB)",
-        "FID / in-context",
+        r"FID / in-context \[95% CI\]",
+        "p",
     ):
         assert f"| {header} |" in markdown
-    assert "geometric mean FID-2K of 8.49" in markdown
+    assert markdown.splitlines()[2].startswith("**adaln-zero wins: FID-2K 8.50, 49% below in-con")
 
 
 def test_groups_share_one_csv_and_have_a_table_each_in_markdown(make_run, results):

@@ -1,0 +1,64 @@
+"""How a comparison is printed on a terminal: the verdict, the table, and what qualifies it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ditbench.cli.output import echo, print_sentence, print_table
+from ditbench.errors import DitbenchError
+from ditbench.report.tables.columns import comparison_columns, comparison_rows
+from ditbench.report.tables.render import literal
+
+if TYPE_CHECKING:
+    from ditbench.report.statistics.compare import Comparison
+
+
+def print_comparisons(
+    comparisons: Sequence[Comparison], names: Sequence[str] = (), *, wide: bool = False
+) -> None:
+    """Print the comparison of most runs; several are listed first."""
+    shown = max(comparisons, key=_runs)
+    if len(comparisons) > 1:
+        _print_list(comparisons, shown)
+        echo()
+    print_sentence(literal(shown.sentence), "bold")
+    echo()
+    print_table(comparison_rows(shown), comparison_columns(shown, names, wide=wide))
+    echo()
+    for note in (*shown.notes, shown.settings):
+        print_sentence(literal(note), "dim")
+
+
+def choose_group(comparisons: Sequence[Comparison], text: str) -> Comparison:
+    """The comparison of this number in the list, or with this text in its name.
+
+    Raises:
+        DitbenchError: no comparison, or several.
+    """
+    if text.isdecimal() and 1 <= int(text) <= len(comparisons):
+        return comparisons[int(text) - 1]
+    found = [each for each in comparisons if text.casefold() in each.heading.casefold()]
+    exact = [each for each in found if text.casefold() == each.heading.casefold()]
+    found = exact or found
+    if len(found) != 1:
+        headings = (f"{number} ({each.heading})" for number, each in enumerate(comparisons, 1))
+        raise DitbenchError(
+            f"--group '{text}' names {len(found) or 'no'} group{'s' * bool(found)}",
+            f"name one by its number, or by a part of its name: {'; '.join(headings)}",
+        )
+    return found[0]
+
+
+def _runs(comparison: Comparison) -> int:
+    return int(comparison.table["seeds"].sum())
+
+
+def _print_list(comparisons: Sequence[Comparison], shown: Comparison) -> None:
+    echo(f"{len(comparisons)} groups of runs; > is shown, --group N or NAME shows another:")
+    for number, each in enumerate(comparisons, 1):
+        blocks, runs = len(each.table), _runs(each)
+        size = f"{blocks} block{'s' * (blocks > 1)}, {runs} run{'s' * (runs > 1)}"
+        mark = ">" if each is shown else " "
+        line = f"{mark} {number}  {literal(each.heading)}: {size}"
+        print_sentence(line, "bold" if each is shown else "")

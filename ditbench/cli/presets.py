@@ -1,0 +1,57 @@
+"""`ditbench presets`: what each preset trains, how long it takes and what it scores."""
+
+from __future__ import annotations
+
+from ditbench.cli.options import AsJson, Format, Output
+from ditbench.cli.output import emit, print_rich, print_sentence, reference_results
+from ditbench.report.amounts import decimals
+from ditbench.report.tables.columns import Column
+from ditbench.report.tables.render import format_of, rich_table
+
+COLUMNS = (
+    Column("preset", "Preset"),
+    Column("summary", None),
+    Column("data", "Data"),
+    Column("model", "Model"),
+    Column("objective", None),
+    Column("steps", "Steps", decimals(0)),
+    Column("batch_size", None),
+    Column("features", None),
+    Column("samples", None),
+    Column("block", None),
+    Column("minutes", "Min", decimals(1)),
+    Column("fid", "FID", decimals(2), spread="fid_sd"),
+    Column("fid_sd", None, decimals(2)),
+    Column("seeds", "n", "{:d}".format),
+    Column("device", "Device"),
+    Column("images", None),
+)
+WIDTH = 80
+
+
+def presets(
+    format: Format = None,  # noqa: A002
+    as_json: AsJson = False,
+    output: Output = None,
+) -> None:
+    """List the presets: data, model, minutes per run and score, as measured on a device.
+
+    Minutes and FID are means over n reference runs of adaln-zero with the preset's settings.
+    """
+    chosen = format_of(output, "json" if as_json else format)
+
+    from ditbench.report.measured import BLOCK, describe_presets
+    from ditbench.report.reading.results import PILOT
+
+    reference = reference_results()
+    rows = describe_presets([reference, reference / PILOT])
+    if chosen != "rich":
+        emit(rows, COLUMNS, chosen, output)
+        return
+    table = rich_table(rows, COLUMNS)
+    table.width = WIDTH
+    print_rich(table)
+    print_sentence(f"Minutes (training and evaluation) and FID: n reference runs of {BLOCK}.")
+    for row in rows:
+        if row.get("images"):
+            print_sentence(f"{row['preset']}: measured on the images of {row['images']}.")

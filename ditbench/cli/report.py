@@ -1,0 +1,30 @@
+"""`ditbench report`: everything about a comparison in one HTML file."""
+
+from pathlib import Path
+from typing import Annotated
+
+from ditbench.cli.options import Evaluation, Only, Results, option
+from ditbench.cli.output import echo, load_runs
+from ditbench.files import write_text
+
+
+def report(
+    directories: Results = None,
+    block: Only = None,
+    evaluation: Evaluation = None,
+    baseline: Annotated[
+        str | None,
+        option("NAME", "The block that ratios refer to. Default: in-context, if it was run."),
+    ] = None,
+    output: Annotated[Path, option("FILE", "The file to write.", "--output", "-o")] = Path(
+        "report.html"
+    ),
+) -> None:
+    """Write an HTML page of the comparison: verdict, ranking, figures, samples, how to repeat it.
+
+    It is one file, which opens offline and prints.
+    """
+    from ditbench.report.html.page import report_html
+
+    write_text(output, report_html(load_runs(directories, block, evaluation), baseline))
+    echo(output)

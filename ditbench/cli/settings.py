@@ -1,0 +1,56 @@
+"""`ditbench settings`: every key of the configuration, its type, default and meaning."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Annotated
+
+import typer
+
+from ditbench.cli.completion import complete_keys
+from ditbench.cli.options import AsJson, Format, Output
+from ditbench.cli.output import echo, emit
+from ditbench.report.tables.columns import Column
+from ditbench.report.tables.render import format_of
+
+COLUMNS = (
+    Column("key", "Key"),
+    Column("type", "Type"),
+    Column("default", "Default"),
+    Column("meaning", "Meaning"),
+)
+WIDTH = 80
+
+
+def settings(
+    key: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="KEY",
+            help="Only this key, or the keys of this section: train.lr, train.",
+            autocompletion=complete_keys,
+        ),
+    ] = None,
+    format: Format = None,  # noqa: A002
+    as_json: AsJson = False,
+    output: Output = None,
+) -> None:
+    """List every setting: its type, its default and what it means.
+
+    `--set KEY=VALUE` sets one for a command, a file of `--config` or ./ditbench.toml several.
+    Defaults are those without a preset; presets set some of them.
+    """
+    chosen = format_of(output, "json" if as_json else format)
+
+    from ditbench.config.describe import settings as find
+
+    found = find(key)
+    if chosen != "rich":
+        emit([each._asdict() for each in found], COLUMNS, chosen, output)
+        return
+    wrap = textwrap.TextWrapper(
+        WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 4, break_on_hyphens=False
+    )
+    for each in found:
+        echo(f"{each.key} = {each.default}  ({each.type})")
+        echo(wrap.fill(each.meaning))

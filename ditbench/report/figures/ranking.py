@@ -1,0 +1,131 @@
+"""The final scores of many blocks, sorted, with intervals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ditbench.report.amounts import decimals, writer
+from ditbench.report.figures import panels, published
+from ditbench.report.figures.style import RC, BlockStyle, block_styles, marker_size
+from ditbench.report.statistics.compare import Comparison, compare
+from ditbench.report.statistics.paired import mean_interval
+from ditbench.report.words import metric_title
+
+_ROW, _AXIS = 0.165, 0.62  # inches: a block's row, and the axis below the rows
+_MARKER = 4.5  # points: the side of a square marker
+_GREY = "#8A8A8A"
+
+
+def ranking_figure(df: pd.DataFrame, *, paper: bool = False) -> Figure:
+    """Draw the final score of each block with the 95% interval of its mean, the best at the top.
+
+    The score is that of the verdict: FID, or KID where images are few. Small ticks are single
+    seeds. A hollow marker is a block that is significantly worse than the leader, seed by seed: a
+    paired comparison finds differences that the intervals of two means do not show.
+
+    Args:
+        df: rows of `load_results`; each group of comparable runs gets its own panel.
+        paper: add a panel with the published FIDs of DiT-XL/2 (Peebles & Xie 2022, Table 4).
+
+    Raises:
+        DitbenchError: no runs.
+    """
+    groups = panels.groups_to_plot(df)
+    found = [(group, compare(group.runs)) for group in groups]
+    titles = [panels.title_of(group) for group in groups] + [published.TITLE] * paper
+    worse = any(_significantly_worse(comparison) for _, comparison in found)
+    most = max(len(each.table) for _, each in found)
+    figure, rows, columns = panels.panel_grid(
+        titles, _key() if worse else {}, _ROW * (most + 1) + _AXIS, handlelength=1.4
+    )
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for panel, (group, comparison) in zip(axes, found, strict=False):
+        _draw_group(panel, group.runs[group.runs["final"]], comparison)
+        panel.set_ylim(most - 0.4, -0.6)  # rows of equal height in all panels
+    axes[0].set_xlabel(f"{axes[0].get_xlabel()} ({panels.BETTER})")
+    if paper:
+        draw_published(axes[len(groups)])
+    for panel, title in zip(axes, titles, strict=False):
+        panel.set_title(title, loc="left")
+    for unused in axes[len(titles) :]:
+        unused.remove()
+    return figure
+
+
+def _significantly_worse(comparison: Comparison) -> set[str]:
+    """The blocks over which the leader is significantly better: all others if it is the winner."""
+    verdict = comparison.verdict
+    if verdict is None or verdict.exploratory:
+        return set()
+    found = [each for each in verdict.rivals if verdict.winner or each.significant]
+    return {each.block for each in found if not each.unequal_spikes}
+
+
+def _draw_group(axes: Axes, final: pd.DataFrame, comparison: Comparison) -> None:
+    metric = next(each for each in comparison.metrics if each.name == comparison.decided_by)
+    by_block = final.groupby("block")[metric.name]
+    means = by_block.mean().sort_values(kind="stable")
+    worse = _significantly_worse(comparison)
+    facts = comparison.group
+    title = metric_title(metric.title, None, facts.get("samples"))
+    axes.set_xlabel(panels.metric_label(final, title))
+    intervals = {block: mean_interval(values.to_numpy()) for block, values in by_block}
+    values = [*final[metric.name], *np.ravel([*intervals.values()])]
+    panels.set_scale(axes, "x", *panels.visible(means, values))
+    styles = block_styles(means.index)
+    _draw_points(axes, means, styles, worse, writer(metric.format))
+    for row, block in enumerate(means.index):
+        colour = styles[str(block)].colour
+        seeds = by_block.get_group(block)
+        ticks: dict[str, Any] = {"marker": "|", "markersize": 4, "linestyle": "none"}
+        axes.plot(seeds, [row] * len(seeds), color=colour, alpha=0.5, zorder=2, **ticks)
+        if np.isfinite(intervals[block]).all():
+            ends = np.clip(intervals[block], *axes.get_xlim())
+            axes.plot(ends, [row, row], color=colour, linewidth=1.0, zorder=2)
+
+
+def _draw_points(
+    axes: Axes,
+    means: pd.Series[Any],
+    styles: dict[str, BlockStyle],
+    hollow: set[str],
+    text: Any,
+) -> None:
+    """One row per block: its name, its mean as a marker, and as a number at the right."""
+    for row, (block, mean) in enumerate(means.items()):
+        style = styles[str(block)]
+        look: dict[str, Any] = {"marker": style.marker, "color": style.colour, "zorder": 3}
+        look |= {"markersize": _MARKER * marker_size(style.marker), "linestyle": "none"}
+        if block in hollow:
+            look |= {"markerfacecolor": "white"}
+        axes.plot(mean, row, label=style.label, clip_on=False, **look)
+        place: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "va": "center_baseline"}
+        place |= {"fontsize": RC["ytick.labelsize"]}
+        axes.annotate(text(mean), (1.0, row), (4, 0), textcoords="offset points", **place)
+    axes.set_yticks(range(len(means)), [styles[str(block)].label for block in means.index])
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(visible=False, axis="y")
+
+
+def draw_published(axes: Axes) -> None:
+    """Draw the published FIDs. Measured ones never share these axes."""
+    fids = published.RESULTS["fid"].sort_values()
+    axes.set_xlabel(published.FID_LABEL)
+    panels.set_scale(axes, "x", fids.min(), fids.max())
+    _draw_points(axes, fids, block_styles(fids.index), set(), decimals(2))
+    axes.set_ylim(len(fids) - 0.4, -0.6)
+
+
+def _key() -> dict[str, Any]:
+    look: dict[str, Any] = {"marker": "o", "color": _GREY, "linestyle": "none", "markersize": 5}
+    return {
+        "leads, or is not significantly worse": Line2D([], [], **look),
+        "significantly worse": Line2D([], [], markerfacecolor="white", **look),
+    }

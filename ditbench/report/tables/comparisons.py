@@ -1,0 +1,108 @@
+"""Comparisons as text, in every format: heading, verdict, table and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ditbench.report.tables.columns import Column, comparison_columns, comparison_rows
+from ditbench.report.tables.render import (
+    escape_latex,
+    escape_markdown,
+    json_text,
+    literal,
+    plain,
+    plain_rows,
+    render,
+    shown,
+)
+
+if TYPE_CHECKING:
+    from ditbench.report.statistics.compare import Comparison
+    from ditbench.report.statistics.verdict import Rival
+
+# Of the JSON; 1 was a list of rows.
+SCHEMA = 2
+
+
+def render_comparisons(
+    comparisons: Sequence[Comparison],
+    format: str,  # noqa: A002
+    names: Sequence[str] = (),
+    *,
+    wide: bool = False,
+) -> str:
+    """Comparisons as text: one table in CSV, one per group elsewhere.
+
+    CSV and JSON hold everything, Markdown and LaTeX the columns of `comparison_columns`.
+    """
+    if format == "json":
+        groups = [_json_group(comparison) for comparison in comparisons]
+        return json_text({"schema": SCHEMA, "groups": groups})
+    if format == "csv":
+        return _csv_of_groups(comparisons)
+    parts = []
+    for comparison in comparisons:
+        columns = comparison_columns(comparison, names, wide=wide)
+        table = render(comparison_rows(comparison), columns, format)
+        settings = [comparison.settings] if comparison.apart else []
+        heading, sentence, *below = map(
+            literal, (comparison.heading, comparison.sentence, *comparison.notes, *settings)
+        )
+        if format == "latex":  # as comments: a paper has a caption of its own
+            if comparison.forced:
+                mark = escape_latex(f"Forced: runs differ in {', '.join(comparison.forced)}")
+                row = rf"\multicolumn{{{len(shown(columns))}}}{{l}}{{{mark}}} \\"
+                table = table.replace(r"\end{tabular}", f"{row}\n\\end{{tabular}}")
+            comments = "".join(f"% {text}\n" for text in below)
+            parts.append(f"% {heading}\n% {sentence}\n{table}{comments}")
+        else:
+            title, answer, *notes = map(escape_markdown, (heading, sentence, *below))
+            lines = "".join(f"- {text}\n" for text in notes)
+            parts.append(f"**{title}**\n\n**{answer}**\n\n{table}\n{lines}")
+    return "\n".join(parts)
+
+
+def _json_group(comparison: Comparison) -> dict[str, Any]:
+    verdict = comparison.verdict
+    rivals = [] if verdict is None else [_rival(rival) for rival in verdict.rivals]
+    return {
+        "heading": comparison.heading,
+        "verdict": {
+            "leader": verdict and verdict.leader,
+            "winner": verdict and verdict.winner,
+            "sentence": comparison.sentence,
+            "rivals": rivals,
+        },
+        "notes": list(comparison.notes),
+        "rows": plain_rows(comparison_rows(comparison), comparison_columns(comparison)),
+    }
+
+
+def _rival(rival: Rival) -> dict[str, Any]:
+    """A rival beside the leader: its ratio and difference with intervals, and the tests."""
+    pair = rival.paired
+    values = {
+        "block": rival.block, "seeds": pair.n,
+        "ratio": pair.ratio, "ratio_low": pair.uncorrected.low, "ratio_high": pair.uncorrected.high,
+        "difference": pair.difference, "p_value": rival.p_value,
+        "p_bonferroni": rival.p_bonferroni, "significant": rival.significant,
+        "equivalent": pair.equivalent,
+    }  # fmt: skip
+    return {key: plain(value) for key, value in values.items()}
+
+
+def _csv_of_groups(comparisons: Sequence[Comparison]) -> str:
+    rows = [
+        {
+            **row,
+            "group": comparison.heading,
+            "sentence": comparison.sentence,
+            "notes": " ".join(comparison.notes),
+        }
+        for comparison in comparisons
+        for row in comparison_rows(comparison)
+    ]
+    every = {column.name: column for each in comparisons for column in comparison_columns(each)}
+    words = (Column(name, None) for name in ("group", "sentence", "notes"))
+    return render(rows, [*every.values(), *words], "csv")
