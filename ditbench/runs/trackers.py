@@ -180,7 +180,12 @@ class _Tracking(Reporter):
         # By tracker: the id of its run, and the step of the last row of each table that it has.
         self.state: dict[str, dict[str, Any]] = {}
         with suppress(DitbenchError):  # missing, or damaged: the trackers get new runs
-            self.state = read_json(run.directory.tracking)
+            kept = read_json(run.directory.tracking)
+            self.state = {
+                name: facts
+                for name, facts in kept.items()
+                if isinstance(facts, dict) and "id" in facts
+            }
         self.trackers: dict[str, Tracker] = {}
         self.curve, self.complete = True, False
 
@@ -211,9 +216,8 @@ class _Tracking(Reporter):
     def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
         self.complete = True
         if reused:
-            self._open(
-                name for name in self.run.trackers if "final" not in self.state.get(name, {})
-            )
+            names = self.run.trackers
+            self._open([name for name in names if "final" not in self.state.get(name, {})])
         self._send("final", result["final"])
         self.close()
         self.reporter.finished(plan, result, reused=reused)
@@ -223,40 +227,40 @@ class _Tracking(Reporter):
 
     def close(self) -> None:
         """Close the trackers, and keep how far they are."""
-        self._each(lambda _, tracker: tracker.close(complete=self.complete))
-        self._keep()
-        self.trackers.clear()
+        if self.trackers:
+            self._each(lambda _, tracker: tracker.close(complete=self.complete))
+            self._keep()
+            self.trackers.clear()
 
     def _open(self, names: Iterable[str]) -> None:
         """Open trackers, and send the rows that they lack."""
         for name in names:
-            resumed = name in self.state
             with self._continuing(name):
-                identity = self.state.setdefault(name, {"id": secrets.token_hex(4)})["id"]
-                self.trackers[name] = TRACKERS[name](self.run, identity, resumed=resumed)
+                known = self.state.get(name, {"id": secrets.token_hex(4)})
+                tracker = TRACKERS[name](self.run, known["id"], resumed=name in self.state)
+                self.trackers[name], self.state[name] = tracker, known
+                for row in read_rows(self.run.directory.train):
+                    self._send_to(name, tracker, "train", row)
+                for row in self.run.directory.read_evaluations():
+                    self._send_to(name, tracker, "eval", row)
         self._keep()
-        for row in read_rows(self.run.directory.train):
-            self._send("train", row)
-        for row in self.run.directory.read_evaluations():
-            self._send("eval", row)
 
     def _send(self, table: str, row: Mapping[str, Any]) -> None:
-        """Send a row to the trackers that lack it."""
-        step = row["step"]
+        self._each(lambda name, tracker: self._send_to(name, tracker, table, row))
+
+    def _send_to(self, name: str, tracker: Tracker, table: str, row: Mapping[str, Any]) -> None:
+        """Send a row of a table, and its sample grid, to a tracker that lacks it."""
+        step, known = row["step"], self.state[name]
+        if step <= known.get(table, -1):
+            return
         scalars = {
-            f"{table}/{name}": float(value)
-            for name, value in row.items()
-            if isinstance(value, int | float) and name not in NOT_SCALARS
+            f"{table}/{column}": float(value)
+            for column, value in row.items()
+            if isinstance(value, int | float) and column not in NOT_SCALARS
         }
-        grid = self.run.directory.samples(step) if table == "eval" else None
-        grid = grid if grid and grid.is_file() else None
-
-        def send(name: str, tracker: Tracker) -> None:
-            if step > self.state[name].get(table, -1):
-                tracker.log(step, scalars, grid)
-                self.state[name][table] = step
-
-        self._each(send)
+        grid = self.run.directory.samples(step)
+        tracker.log(step, scalars, grid if table == "eval" and grid.is_file() else None)
+        known[table] = step
 
     def _each(self, action: Callable[[str, Tracker], None]) -> None:
         for name, tracker in list(self.trackers.items()):
@@ -279,8 +283,10 @@ class _Tracking(Reporter):
             self.reporter.warned(f"--log {name} failed, the run continues without it: {reason}")
 
     def _keep(self) -> None:
-        with suppress(DitbenchError):  # rows are sent again
-            write_json(self.run.directory.tracking, self.state)
+        directory = self.run.directory
+        if directory.is_described():  # not removed in the meantime
+            with suppress(DitbenchError):  # rows are sent again
+                write_json(directory.tracking, self.state)
 
 
 def _name(run: Plan) -> str:
