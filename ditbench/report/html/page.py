@@ -98,7 +98,8 @@ def report_html(df: pd.DataFrame, baseline: str | None = None) -> str:
         colours=styles,
         version=__version__,
     )
-    return text.encode(errors="backslashreplace").decode()  # names that are not UTF-8
+    # Names may not be UTF-8.
+    return text.lstrip().encode(errors="backslashreplace").decode() + "\n"
 
 
 def _part(anchor: str, comparison: Comparison, group: Group, *, is_whole: bool) -> Part:
