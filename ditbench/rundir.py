@@ -7,6 +7,7 @@ Only this file knows the names and formats inside it:
         strategy.py   the source of a block that is not ditbench's own
         failure.json  why it stopped, until it resumes
         final.csv     the draws of the final score, if it is not the last row of eval.csv
+        tracking.json the runs of trackers (--log), and what they have
         evals/        later evaluations of the final model, one JSON file per setting
         result.json   written last: a run without it is not complete. It holds the SHA-256 of
                       config.toml, env.json, cost.json and the three .csv files
@@ -82,6 +83,7 @@ class RunDirectory:
         self.finals = path / "final.csv"
         self.result = path / "result.json"
         self.failure = path / "failure.json"
+        self.tracking = path / "tracking.json"
         tables = (self.train, self.evaluations, self.finals)
         self.recorded = (self.config, self.environment, self.cost, *tables)
         self.lock = path / ".lock"

@@ -63,7 +63,7 @@ def make_plan(tmp_path):
         import torch
 
         from ditbench.config import load
-        from ditbench.runs.plan import plan_all
+        from ditbench.runs.planning.plan import plan_all
 
         tiny = TINY
         if any(key.startswith("budget__") for key in values):  # one budget only

@@ -37,4 +37,4 @@ def test_the_example_of_the_documentation_runs():
     runs = runs[runs["block"].isin(PAPER)]
     assert len(runs) == 20 * runs.groupby("path").size().iloc[0]
     assert [group.baseline for group in ditbench.compare_groups(runs)] == ["in-context"]
-    assert "adaln-zero leads" in ditbench.compare(runs).sentence
+    assert "adaln-zero wins" in ditbench.compare(runs).sentence

@@ -49,7 +49,7 @@ TASK = {
 def losses(world, values, steps=5):
     """The losses of the first steps, the norms of their gradients, and the sum of each weight."""
     from ditbench.config import load
-    from ditbench.runs.plan import build_model, plan_all
+    from ditbench.runs.planning.plan import build_model, plan_all
     from ditbench.training.trainer import Trainer
 
     config = load("digits", None, (), {**TASK, **values})

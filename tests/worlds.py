@@ -17,7 +17,7 @@ def in_world(size, function, *arguments):
     """What `function(world, *arguments)` returns in each of `size` new processes, by rank."""
     # torch is imported once, in the server that new processes are forked from.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ditbench.runs.plan"])
+    context.set_forkserver_preload(["ditbench.runs.planning.plan"])
     answers = context.Queue()
     port = free_port()
     processes = [

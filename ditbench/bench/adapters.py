@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ditbench import __version__
 from ditbench.errors import DitbenchError, unknown_name
-from ditbench.runs.plan import Plan, build_trainer
+from ditbench.runs.planning.plan import Plan, build_trainer
 
 if TYPE_CHECKING:
     from torch import nn

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ditbench.bench.adapters import Adapter, Candidate
 from ditbench.data.dataset import to_model
 from ditbench.errors import DitbenchError
-from ditbench.runs.plan import Plan
+from ditbench.runs.planning.plan import Plan
 from ditbench.seeds import generator
 
 EMA_DECAY = 0.9999

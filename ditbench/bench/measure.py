@@ -21,15 +21,15 @@ import torch
 from ditbench.bench.matmul_peak import matmul
 from ditbench.bench.timing import Length, Timed, time_in_turn
 from ditbench.runs.environment import device_name
-from ditbench.runs.evaluate import time_sampling
-from ditbench.runs.labels import balanced_labels
 from ditbench.runs.memory import PeakMemory
 from ditbench.runs.runtime_errors import training_errors
-from ditbench.training import graph
+from ditbench.runs.scoring.evaluate import time_sampling
+from ditbench.runs.scoring.labels import balanced_labels
+from ditbench.training.device import graph
 
 if TYPE_CHECKING:
     from ditbench.bench.adapters import Adapter, Candidate
-    from ditbench.runs.plan import Plan
+    from ditbench.runs.planning.plan import Plan
 
     Facts = dict[str, Any]
     Say = Callable[[str], None]

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditbench.bench.measure import WARM_UP
-from ditbench.bench.processes import Send, in_processes
 from ditbench.bench.synthetic import MAX_BYTES, plan_on, random_images
 from ditbench.bench.timing import Length, time_in_turn
 from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.processes import Send, in_processes
 from ditbench.runs.environment import device_name, select_device
 from ditbench.runs.memory import PeakMemory
-from ditbench.runs.plan import build_model
+from ditbench.runs.planning.plan import build_model
 from ditbench.runs.runtime_errors import training_errors
 from ditbench.training.trainer import Trainer
 from ditbench.world import World, join
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from ditbench.config import RunConfig
     from ditbench.models.dit import DiT
-    from ditbench.runs.plan import Plan
+    from ditbench.runs.planning.plan import Plan
 
     Facts = dict[str, Any]
 

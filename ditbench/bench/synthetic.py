@@ -10,7 +10,7 @@ import torch
 from ditbench.data.dataset import ImageDataset
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.rundir import RunDirectory
-from ditbench.runs.plan import Plan, count_cost, plan_run, resolve
+from ditbench.runs.planning.plan import Plan, count_cost, plan_run, resolve
 from ditbench.seeds import generator
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ditbench.training.stopwatch import synchronize
+from ditbench.training.device.stopwatch import synchronize
 from ditbench.world import ALONE, World
 
 if TYPE_CHECKING:

@@ -148,7 +148,7 @@ def bench(
     defaults = (*DEFAULTS, f"train.batch_size={BATCH_SIZE}", f"eval.batch_size={sampled}")
     shape, length = (*parse_input(input), classes), _length(seconds, steps)
     if output is not None:
-        from ditbench.runs.ready import check_writable
+        from ditbench.runs.planning.ready import check_writable
 
         check_writable(output)
     if gpus is not None:

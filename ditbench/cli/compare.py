@@ -153,8 +153,8 @@ def _failures(gate: "Gate", comparisons: "list[Comparison]") -> list[str]:
 def _print_differences(a: Path, b: Path, format: str | None, output: Path | None) -> None:  # noqa: A002
     from ditbench.report.reading.results import diff_runs
 
-    note("help", "`ditbench diff A B` is the new spelling of `compare --diff A B`")
     rows = diff_runs(a, b)
+    note("help", "`ditbench diff A B` is the new spelling of `compare --diff A B`")
     emit(rows, DIFF_COLUMNS, format, output)
     if not rows:
         echo("no difference in configuration or environment", err=True)

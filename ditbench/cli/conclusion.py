@@ -11,7 +11,7 @@ from ditbench.cli.comparison import print_comparisons
 from ditbench.cli.output import echo, note
 
 if TYPE_CHECKING:
-    from ditbench.runs.plan import Plan
+    from ditbench.runs.planning.plan import Plan
 
 
 def conclude(plans: Sequence[Plan], *, quiet: bool) -> None:

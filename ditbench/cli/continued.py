@@ -12,7 +12,7 @@ from ditbench.errors import DitbenchError
 if TYPE_CHECKING:
     from ditbench.cli.run_options import Training
     from ditbench.config import RunConfig
-    from ditbench.runs.plan import Plan
+    from ditbench.runs.planning.plan import Plan
 
 HINT = "leave it out: a continued run keeps the settings of its parent"
 

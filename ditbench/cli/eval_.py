@@ -20,7 +20,7 @@ from ditbench.rundir import RunDirectory
 if TYPE_CHECKING:
     from ditbench.cli.meter import Meter
     from ditbench.report.reading.metrics import MetricFacts
-    from ditbench.runs.rescore import Rescoring
+    from ditbench.runs.scoring.rescore import Rescoring
 
 # The work that makes up nearly all time of a draw.
 SAMPLING = "sampling"
@@ -100,7 +100,7 @@ def eval_(
     directories = list(_directories(runs))
 
     from ditbench.runs.environment import select_device
-    from ditbench.runs.rescore import plan_rescoring
+    from ditbench.runs.scoring.rescore import plan_rescoring
 
     jobs, skipped = plan_rescoring(
         directories, settings, draws, select_device(device), data=data, trust=trust
@@ -192,7 +192,7 @@ def _execute(
 ) -> tuple[list[tuple[Rescoring, dict[str, Any]]], list[DitbenchError]]:
     """Score what is missing; returns what is complete, and the errors of the others."""
     from ditbench.cli.training import interruptible
-    from ditbench.runs.rescore import rescore
+    from ditbench.runs.scoring.rescore import rescore
 
     left = [job for job in jobs if job.left]
     if len(left) < len(jobs):

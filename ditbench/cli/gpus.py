@@ -1,4 +1,4 @@
-"""`--gpus N`: this command again, in several processes that compute each run together."""
+"""`--gpus N` and torchrun: several processes compute each run together."""
 
 from __future__ import annotations
 
@@ -8,45 +8,35 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import typer
-
 from ditbench.errors import DitbenchError
 
 if TYPE_CHECKING:
     from ditbench.cli.run_options import Training
-    from ditbench.runs.plan import Plan
+    from ditbench.runs.planning.plan import Plan
 
 
-def in_processes(plans: Sequence[Plan], options: Training, workers: int = 1) -> list[Plan]:
-    """The plans, for this process alone or as one of several that execute them together.
+def divided(plans: Sequence[Plan], options: Training) -> list[Plan]:
+    """The plans, for this process or as one of several that torchrun started.
 
-    With --gpus, the processes are started here, and this one exits when they have ended. A process
-    that torchrun started joins the others. Only the first one prints on stdout. Several `workers`
-    start the processes of their runs themselves.
+    Those join each other, and only the first one prints on stdout. For --gpus, it is checked
+    whether the runs can be divided: workers start the processes.
 
     Raises:
-        DitbenchError: the machine has too few GPUs, or a batch too few images; exit code 1, a
-            process failed.
+        DitbenchError: the machine has too few GPUs, or a batch too few images.
     """
     from ditbench.world import join, launched
 
-    batch = min((plan.config.train.batch_size for plan in plans), default=options.gpus)
+    batch = min(plan.config.train.batch_size for plan in plans)
     if launched():
-        world = join(plans[0].device if plans else None)
+        world = join(plans[0].device)
         _check_batch(batch, world.size)
         if not world.first:
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
         return [replace(plan, world=world) for plan in plans]
-    if options.gpus == 1 or all(plan.directory.is_complete() for plan in plans):
-        return list(plans)
-    _check_gpus(options)
-    _check_batch(batch, options.gpus)
-    if workers > 1:
-        return list(plans)
-
-    from ditbench.launch.torchrun import run_processes
-
-    raise typer.Exit(run_processes(options.gpus, sys.argv[1:]))
+    if options.gpus > 1 and not all(plan.directory.is_complete() for plan in plans):
+        _check_gpus(options)
+        _check_batch(batch, options.gpus)
+    return list(plans)
 
 
 def _check_gpus(options: Training) -> None:

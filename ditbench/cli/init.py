@@ -19,8 +19,8 @@ from ditbench.report.amounts import duration
 
 if TYPE_CHECKING:
     from ditbench.config.derive import Setting
-    from ditbench.data.survey import Survey
-    from ditbench.runs.plan import Plan
+    from ditbench.data.pictures.survey import Survey
+    from ditbench.runs.planning.plan import Plan
 
 SEEDS = 5
 RESULTS = Path("results")  # the default of `ditbench run`
@@ -59,7 +59,7 @@ def init(
     from ditbench.config.derive import choose, derive
     from ditbench.config.load import parse_settings
     from ditbench.config.project import PROJECT, data_of, to_toml
-    from ditbench.data.survey import survey
+    from ditbench.data.pictures.survey import survey
     from ditbench.files import write_text
 
     if PROJECT.exists() and not force:
@@ -135,7 +135,7 @@ def choose_features(settings: list[Setting]) -> tuple[list[Setting], DitbenchErr
     """The settings with the features that this machine has, or why it has none."""
     from ditbench.config.load import load
     from ditbench.config.project import nested
-    from ditbench.runs import features
+    from ditbench.runs.planning import features
 
     try:
         name, why = features.choose_features(load(base=nested(settings)), RESULTS)
@@ -201,8 +201,8 @@ def in_short(settings: Sequence[Setting]) -> str:
 def forecast(device_name: str, say: Callable[[str], None]) -> list[str]:
     """What one run, and the paper's blocks with several seeds, would take on this machine."""
     from ditbench.models.registry import block_names
-    from ditbench.runs import calibrate
-    from ditbench.runs.plan import plan_all
+    from ditbench.runs.planning import calibrate
+    from ditbench.runs.planning.plan import plan_all
 
     options = Training(device=device_name)
     base, device = options.place(options.configure())
@@ -223,7 +223,7 @@ def forecast(device_name: str, say: Callable[[str], None]) -> list[str]:
 def advice(plan: Plan) -> list[str]:
     """What would make a run faster, and the share of the compute that it would leave."""
     from ditbench.config.derive import SCALES
-    from ditbench.runs.plan import count_cost
+    from ditbench.runs.planning.plan import count_cost
 
     config, size = plan.config, plan.config.model.size
     P, side = size.patch_size, config.data.image_size

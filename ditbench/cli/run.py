@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ditbench.cli import continued
 from ditbench.cli.completion import complete_blocks, complete_runs
 from ditbench.cli.conclusion import conclude
-from ditbench.cli.gpus import in_processes
+from ditbench.cli.gpus import divided
 from ditbench.cli.options import (
     BLOCKS,
     how,
@@ -32,6 +32,7 @@ from ditbench.cli.training import (
     parse_workers,
     print_forecast,
     remark_on_scores,
+    trackers_of,
     with_features,
     workers_for,
 )
@@ -40,7 +41,7 @@ from ditbench.rundir import PLANNED_SEEDS, TUNING
 
 if TYPE_CHECKING:
     from ditbench.launch.pool import Workers
-    from ditbench.runs.plan import Plan, Task
+    from ditbench.runs.planning.plan import Plan, Task
 
 TUNED = "tuned"  # as a value of --lr
 HINT = "`ditbench tune --block {}` with this command's other options"
@@ -121,6 +122,7 @@ def run(
     rate = None if lr is None or lr == TUNED else parse_rate(lr)
     jobs = parse_launcher(launcher, slurm, options.device)
     parse_workers(options.workers, launcher)  # before anything else is read
+    trackers = trackers_of(options)
     say = progress(quiet=quiet)
     own_notes: dict[str, Any] = {PLANNED_SEEDS: planned}
     if continue_ is None:
@@ -141,12 +143,13 @@ def run(
         for name in blocks
     ]
 
-    from ditbench.runs.match import match_sizes
-    from ditbench.runs.plan import plan_tasks, resolve_all
+    from ditbench.runs.planning.match import match_sizes
+    from ditbench.runs.planning.plan import plan_tasks, resolve_all
 
     tasks, notes = match_sizes(configs, resolve_all(configs, device), options.match, say)
     plans = _plan_tuned(tasks, out, say) if lr == TUNED else plan_tasks(tasks, out)
     plans = [plan.with_notes(own_notes | notes.get(plan.config.block, {})) for plan in plans]
+    plans = [replace(plan, trackers=trackers) for plan in plans]
     if jobs or dry_run:
         continued.remark_on_shorter(plans, say)
     if task is not None:
@@ -158,7 +161,7 @@ def run(
     if dry_run:
         print_forecast(plans, workers, as_json=as_json, quiet=quiet)
         return
-    plans = in_processes(plans, options, len(workers))
+    plans = divided(plans, options)
     quiet = quiet or not plans[0].world.first
     _execute(plans, workers, progress(quiet=quiet), as_json=as_json, quiet=quiet)
 
@@ -177,7 +180,7 @@ def _planned(text: str | None, seeds: int) -> int:
 def _plan_tuned(tasks: list[Task], out: Path, say: Callable[[str], None]) -> list[Plan]:
     """Plans with the rates that the sweeps of `ditbench tune` chose; env.json says from which."""
     from ditbench.report.tuning import choose
-    from ditbench.runs.plan import plan_tasks
+    from ditbench.runs.planning.plan import plan_tasks
 
     place = out / TUNING
     chosen = choose([task.config for task in tasks], load_sweeps(place), HINT)
@@ -202,8 +205,8 @@ def _execute(
     as_json: bool,
     quiet: bool,
 ) -> None:
+    from ditbench.runs.planning.ready import check_ready
     from ditbench.runs.progress import sentence
-    from ditbench.runs.ready import check_ready
 
     left = [plan for plan in plans if not plan.directory.is_complete()]
     continued.remark_on_shorter(left, say)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ditbench.config import RunConfig
     from ditbench.config.sections import DataConfig
-    from ditbench.data.survey import Survey
+    from ditbench.data.pictures.survey import Survey
 
 COMPILE = ("auto", "on", "off")
 
@@ -214,6 +214,10 @@ class Training(Model):
             "1 on a CPU, by default. On a CPU, workers divide the threads.",
         ),
     ] = None
+    log: Annotated[
+        str | None,
+        printed("NAMES", "Also log to tensorboard, wandb or trackio; several joined by commas."),
+    ] = None
 
     def overrides(self) -> dict[str, Any]:
         """The keys of the configuration that the options set; see `Model.overrides`."""
@@ -233,7 +237,7 @@ class Training(Model):
         """A preset, `./ditbench.toml`, or settings from the images: see `find_base`."""
         from ditbench.config.project import BY_PATH, find_base
         from ditbench.data import SOURCES, is_known
-        from ditbench.data.survey import survey
+        from ditbench.data.pictures.survey import survey
 
         def look(data: DataConfig) -> Survey:
             named = data.path if data.name in BY_PATH else None

@@ -91,7 +91,7 @@ def sample(
     if output.suffix.lower() != ".png":
         raise DitbenchError(f"cannot write a grid as '{output}'", "end -o with .png")
 
-    from ditbench.runs.sample import sample_grid
+    from ditbench.runs.scoring.sample import sample_grid
 
     columns = sample_grid(
         run,
@@ -125,7 +125,7 @@ def _export(
 ) -> None:
     from ditbench.cli.meter import meter
     from ditbench.cli.training import interruptible
-    from ditbench.runs.export import export_samples
+    from ditbench.runs.scoring.export import export_samples
 
     number = None if count is None else parse_count(count, "--count")
     with interruptible() as stop, meter() as shown:

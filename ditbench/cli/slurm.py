@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from ditbench.config import RunConfig
-    from ditbench.runs.plan import Plan
+    from ditbench.runs.planning.plan import Plan
 
 LAUNCHERS = ("local", "slurm")
 # Slurm sends a signal 90 s before the time limit, and may be late by a minute.
@@ -69,7 +69,7 @@ class Jobs:
         """Submit the runs that are incomplete, not running and not queued; print all jobs."""
         from ditbench.launch.slurm import script, submit
         from ditbench.launch.states import IDLE, states
-        from ditbench.runs.ready import check_ready
+        from ditbench.runs.planning.ready import check_ready
 
         found = states(plan.directory for plan in plans)
         left = [plan for plan, state in zip(plans, found, strict=True) if state in IDLE]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ditbench.cli.run_options import Training
     from ditbench.config import RunConfig
     from ditbench.launch.pool import Outcome, Workers
-    from ditbench.runs.plan import Plan
+    from ditbench.runs.planning.plan import Plan
     from ditbench.runs.progress import Reporter
     from ditbench.training.stop import StopRequest
     from ditbench.world import World
@@ -68,7 +68,7 @@ def check_out(out: Path, images: Path | None) -> None:
 
 def with_features(config: RunConfig, out: Path, say: Callable[[str], None]) -> RunConfig:
     """The configuration with the name of its features, where it asks for those at hand."""
-    from ditbench.runs.features import choose_features
+    from ditbench.runs.planning.features import choose_features
 
     name, why = choose_features(config, out)
     if not why:
@@ -108,6 +108,15 @@ def parse_workers(text: str | None, launcher: str = "local") -> int | None:
     return None if text is None else parse_count(text, "--workers")
 
 
+def trackers_of(options: Training) -> tuple[str, ...]:
+    """The names in --log, whose packages are installed."""
+    if options.log is None:
+        return ()
+    from ditbench.runs.trackers import parse_trackers
+
+    return parse_trackers(options.log)
+
+
 def workers_for(plans: Sequence[Plan], options: Training) -> Workers:
     """The workers for the runs that are left."""
     from ditbench.launch.pool import choose_workers
@@ -126,7 +135,7 @@ def print_forecast(plans: list[Plan], workers: Workers, *, as_json: bool, quiet:
     """Print what would be run, and how long it would take. Nothing is written."""
     import torch
 
-    from ditbench.runs.calibrate import forecast
+    from ditbench.runs.planning.calibrate import forecast
 
     if len(workers) > 1 and plans[0].device.type == "cpu":  # as a worker will have
         torch.set_num_threads(int(workers.environments[0]["OMP_NUM_THREADS"]))
@@ -190,7 +199,7 @@ def _ends(marks: list[float], write: Callable[[float], str]) -> str:
 def executing(
     plans: Sequence[Plan], workers: Workers, *, quiet: bool
 ) -> Iterator[tuple[Reporter, Iterator[Outcome]]]:
-    """Execute runs in this process, or in workers if there are several.
+    """Execute runs in this process; in workers if there are several, or several GPUs for each run.
 
     Yields what reports them, and each run with its outcome as soon as it ends.
     """
@@ -199,11 +208,11 @@ def executing(
     from ditbench.runs.progress import Bars, reporter
     from ditbench.runs.sweep import execute_each
 
-    several = len(workers) > 1
-    live = LiveTable if several else Bars
+    live = LiveTable if len(workers) > 1 else Bars
+    elsewhere = len(workers) > 1 or workers.gpus > 1
     world = plans[0].world if plans else None
     with interruptible(world) as stop, reporter(len(plans), quiet=quiet, live=live) as shown:
-        run_all = partial(execute_at_once, workers=workers) if several else execute_each
+        run_all = partial(execute_at_once, workers=workers) if elsewhere else execute_each
         with closing(run_all(plans, shown, stop)) as outcomes:
             yield shown, outcomes
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from ditbench.cli.gpus import in_processes
+from ditbench.cli.gpus import divided
 from ditbench.cli.options import (
     Blocks,
     Format,
@@ -25,6 +26,7 @@ from ditbench.cli.training import (
     executing,
     print_forecast,
     remark_on_scores,
+    trackers_of,
     with_features,
     workers_for,
 )
@@ -35,7 +37,7 @@ from ditbench.rundir import TUNING
 if TYPE_CHECKING:
     from ditbench.launch.pool import Workers
     from ditbench.report.tuning import Sweep
-    from ditbench.runs.plan import Plan
+    from ditbench.runs.planning.plan import Plan
 
 # Comparisons use seeds 0, 1, 2, ... They must not use those of a sweep.
 FIRST_SEED = 1000
@@ -75,6 +77,7 @@ def tune(
     chosen = format_of(output, "json" if as_json else format)
     blocks, rates = parse_blocks(block), parse_rates(lr)
     seed_list = parse_seeds(seeds, FIRST_SEED)
+    trackers = trackers_of(options)
     say = progress(quiet=quiet)
     base, device = options.place(options.configure(say=say, out=out))
     base = with_features(base, out, say)
@@ -87,15 +90,16 @@ def tune(
         base, blocks, out, device, rates=rates, seeds=seed_list, fraction=budget_fraction,
         match=options.match, say=say,
     )  # fmt: skip
+    plans = [replace(plan, trackers=trackers) for plan in plans]
     workers = workers_for(plans, options)
     if dry_run:
         print_forecast(plans, workers, as_json=as_json, quiet=quiet)
         return
     if output is not None:
-        from ditbench.runs.ready import check_writable
+        from ditbench.runs.planning.ready import check_writable
 
         check_writable(output)
-    plans = in_processes(plans, options, len(workers))
+    plans = divided(plans, options)
     first = plans[0].world.first
     failed = _execute(plans, workers, quiet=quiet or not first)
     if not first:
@@ -113,7 +117,7 @@ def tune(
 
 def _execute(plans: Sequence[Plan], workers: Workers, *, quiet: bool) -> list[Plan]:
     """Execute the runs that are left; returns those that failed without diverging."""
-    from ditbench.runs.ready import check_ready
+    from ditbench.runs.planning.ready import check_ready
     from ditbench.runs.sweep import has_diverged
 
     diverged = [plan for plan in plans if has_diverged(plan)]

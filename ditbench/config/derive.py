@@ -17,7 +17,7 @@ from ditbench.models.sizes import parse_model
 from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
-    from ditbench.data.survey import Survey
+    from ditbench.data.pictures.survey import Survey
 
 # Sides of images. Pictures of one common size up to the first of them keep it.
 SIDES = (32, 64, 128, 256)

@@ -16,7 +16,7 @@ from ditbench.config.sections import DataConfig
 from ditbench.errors import DitbenchError, printable, together
 
 if TYPE_CHECKING:
-    from ditbench.data.survey import Survey
+    from ditbench.data.pictures.survey import Survey
 
 PROJECT = Path("ditbench.toml")
 BY_PATH = ("folder", "npz")  # values of data.name whose images lie at data.path

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ditbench.config.base import Location, Mark, Names, Section, Table
-from ditbench.data.settings import DEFAULTS, Settings
+from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import ModelSize
 

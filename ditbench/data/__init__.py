@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditbench.data.io.files import shown
-from ditbench.data.settings import DEFAULTS, Settings
+from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError, unknown_name
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ SOURCES = {  # name -> module of this package, function, and whether it takes a 
     "digits": ("digits", "load_digits", "none"),
     "cifar10": ("published", "load_cifar10", "optional"),
     "fashion-mnist": ("published", "load_fashion_mnist", "optional"),
-    "folder": ("prepared", "prepared", "required"),
+    "folder": ("pictures.prepared", "prepared", "required"),
     "npz": ("npz", "load_npz", "required"),
 }
 
@@ -67,8 +67,7 @@ def load_dataset(
         by_name = _by_name()
         if by_name.find(name) is None:
             raise unknown_name("data set", name, SOURCES)
-        found: ImageDataset = by_name.load_by_name(name, path, settings)
-        return found
+        return by_name.load_by_name(name, path, settings)
     module, function, takes_path = SOURCES[name]
     if path is None and takes_path == "required":
         raise DitbenchError(
@@ -82,15 +81,13 @@ def load_dataset(
         )
     load = getattr(import_module(f"{__name__}.{module}"), function)
     if name == "folder":
-        prepared: ImageDataset = load(path, settings)
-        return prepared
+        return load(path, settings)
     dataset: ImageDataset = load() if path is None else load(path)
-    if settings.image_size is None:
-        return dataset
-    resized: ImageDataset = import_module(f"{__name__}.resized").resized(
-        dataset, settings.image_size
-    )
-    return resized
+    if settings.image_size is not None:
+        from ditbench.data.resized import resized
+
+        dataset = resized(dataset, settings.image_size)
+    return dataset
 
 
 def _by_name() -> Any:

@@ -13,16 +13,15 @@ from typing import Any
 
 import torchvision
 from PIL import Image
-from torch import Tensor
 
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.files import shown
-from ditbench.data.layout import Part
-from ditbench.data.prepare import Unreadable
-from ditbench.data.prepared import load_part
+from ditbench.data.pictures.layout import Part
+from ditbench.data.pictures.prepared import load_part
+from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.data.published import downloading, find_root, reason
-from ditbench.data.settings import DEFAULTS, Settings
 from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.files import one_at_a_time
 
 TRAIN = ("train", "trainval")
 HELD_OUT = ("test", "val")
@@ -45,7 +44,7 @@ def find(name: str) -> Any | None:
 
 
 def load_by_name(name: str, path: Path | None, settings: Settings = DEFAULTS) -> ImageDataset:
-    """The training pictures of a data set of torchvision; its test pictures are held out.
+    """The training pictures of a data set that `find` finds; its test pictures are held out.
 
     It is downloaded to `path`, by default `data` in the cache, if torchvision can do that.
 
@@ -54,8 +53,6 @@ def load_by_name(name: str, path: Path | None, settings: Settings = DEFAULTS) ->
             picture and its class; and what `prepared` raises.
     """
     kind = find(name)
-    if kind is None:
-        raise DitbenchError(f"torchvision has no data set '{name}'", "check the name")
     root = find_root(name, name, path)
     load = partial(_load, kind, root, name, settings)
     later = partial(_held_out, load) if _splits(kind, HELD_OUT) else None
@@ -93,7 +90,7 @@ def _create(kind: Any, root: Path, wanted: Sequence[str]) -> Any:
     download = {"download": True} if "download" in inspect.signature(kind).parameters else {}
     for split in _splits(kind, wanted) or [{}]:
         try:
-            with downloading():
+            with one_at_a_time(root / f".{kind.__name__}.lock"), downloading():
                 root.mkdir(parents=True, exist_ok=True)
                 return kind(root, **split, **download)
         except ValueError as error:  # there is no such split
@@ -131,9 +128,9 @@ class _Items:
         try:
             picture = self.items[int(name)][0]
         except Exception as error:  # a damaged file raises anything
-            raise Unreadable(f"{self.where(name)} is damaged", "download it again") from error
-        if isinstance(picture, Tensor) or not isinstance(picture, Image.Image):
-            raise Unreadable(f"{self.where(name)} is not a picture", "use another data set")
+            raise DitbenchError(f"{self.where(name)} is damaged", "download it again") from error
+        if not isinstance(picture, Image.Image):
+            raise DitbenchError(f"{self.where(name)} is not a picture", "use another data set")
         return picture
 
     def stamps(self, names: Sequence[str]) -> list[object]:

@@ -17,7 +17,7 @@ import torch
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.files import shown
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.files import cache_directory
+from ditbench.files import cache_directory, one_at_a_time
 
 # Seconds to wait for an answer of a server.
 TIMEOUT = 30
@@ -43,8 +43,9 @@ class _Published:
             DitbenchError: exit code 1, if the files cannot be downloaded or are damaged.
         """
         root = find_root(self.name, self.title, path)
-        if not self._exists(root):
-            self._download(root)
+        with one_at_a_time(root / f".{self.name}.lock"):
+            if not self._exists(root):
+                self._download(root)
         held_out = partial(self._read, root, train=False)
         return replace(self._read(root, train=True), load_held_out=held_out)
 
@@ -119,9 +120,9 @@ def find_root(name: str, title: str, path: Path | None) -> Path:
 
 @contextmanager
 def downloading() -> Iterator[None]:
-    """What torchvision prints goes to stderr, and no server is waited for without end."""
+    """What libraries print goes to stderr, and no server is waited for without end."""
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT)  # torchvision sets none
+    socket.setdefaulttimeout(TIMEOUT)  # torch and torchvision set none
     try:
         with redirect_stdout(sys.stderr):
             yield

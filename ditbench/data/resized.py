@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from ditbench.data.dataset import ImageDataset
-from ditbench.data.prepare import square
+from ditbench.data.pictures.prepare import square
 
 
 def resized(dataset: ImageDataset, size: int) -> ImageDataset:

@@ -1,1 +1,1 @@
-"""Where runs execute, other than in the process of the command: workers, torchrun, Slurm."""
+"""Where runs execute, other than in the process of the command: workers, Slurm."""

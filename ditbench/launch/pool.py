@@ -18,13 +18,13 @@ import torch
 from ditbench.errors import EXIT_FAILED, EXIT_SIGNAL, DitbenchError
 from ditbench.launch.worker import OUTCOME, PRINTED, Order, work
 from ditbench.rundir import SHARED_CPU
+from ditbench.runs.planning.speed import Speed
 from ditbench.runs.run import execute
-from ditbench.runs.speed import Speed
 from ditbench.training.stop import GLANCE, StopRequest
 from ditbench.world import launched
 
 if TYPE_CHECKING:
-    from ditbench.runs.plan import Plan
+    from ditbench.runs.planning.plan import Plan
     from ditbench.runs.progress import Reporter
 
 Outcome = tuple["Plan", "dict[str, Any] | DitbenchError"]
@@ -33,7 +33,7 @@ Environment = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Workers:
-    """The worker processes of a command. A single one is the command's own process.
+    """The worker processes of a command. A single one for one GPU is the command's own process.
 
     Attributes:
         environments: the variables of each: its GPUs, and its share of the threads.
@@ -60,7 +60,7 @@ def choose_workers(workers: int | None, runs: int, device: torch.device, gpus: i
         DitbenchError: there are too few GPUs.
     """
     if launched():  # torchrun says which processes and GPUs there are
-        return Workers([{}], gpus)
+        return Workers([{}])
     places = _visible(device)
     most = max(1, len(places) // gpus)
     if places and workers is not None and workers > most:
@@ -123,8 +123,8 @@ def execute_at_once(
             yield plan, execute(plan, reporter.of(plan), stop)
         else:
             left.append(plan)
-    if left and left[0].device.type == "cpu":
-        at_a_time = min(len(workers), len(left))
+    at_a_time = min(len(workers), len(left))
+    if at_a_time > 1 and left[0].device.type == "cpu":
         left = [plan.with_notes({SHARED_CPU: at_a_time}) for plan in left]
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()  # a worker has the same GPU
@@ -152,7 +152,7 @@ class _Worker:
         self.plan, self.reporter = plan, reporter
         reporter.preparing(plan)
         with suppress(OSError):  # it has died, which is noticed later
-            self.connection.send(Order(plan.config, plan.directory, plan.notes))
+            self.connection.send(Order(plan.config, plan.directory, plan.notes, plan.trackers))
 
     def receive(self) -> dict[str, Any] | DitbenchError | None:
         """Pass the next message on; returns the outcome of the run once it has ended.

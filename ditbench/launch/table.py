@@ -15,7 +15,7 @@ from ditbench.errors import DitbenchError, one_line
 from ditbench.runs.progress import Reporter, RunProgress, draws_in_words, fid
 
 if TYPE_CHECKING:
-    from ditbench.runs.plan import Plan
+    from ditbench.runs.planning.plan import Plan
     from ditbench.training.trainer import Logged
 
 WIDTH = 80

@@ -20,12 +20,12 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ditbench.bench.processes import in_processes
 from ditbench.data import load_dataset
-from ditbench.errors import EXIT_SIGNAL, DitbenchError
+from ditbench.errors import EXIT_FAILED, EXIT_SIGNAL, DitbenchError
 from ditbench.plugins.lookup import restore_block
+from ditbench.processes import in_processes
 from ditbench.runs.environment import select_device
-from ditbench.runs.plan import Plan, count_cost, plan_run, resolve_all
+from ditbench.runs.planning.plan import Plan, count_cost, plan_run, resolve_all
 from ditbench.runs.progress import Reporter
 from ditbench.runs.run import execute
 from ditbench.training.stop import SharedStop, Stopped, StopRequest, stopping
@@ -49,6 +49,7 @@ class Order(NamedTuple):
     config: RunConfig
     directory: RunDirectory
     notes: Mapping[str, Any]
+    trackers: tuple[str, ...]
 
 
 class _Stop(StopRequest):
@@ -110,6 +111,9 @@ def _execute_together(
         raise
     if not result:
         stop.check()
+        raise DitbenchError(
+            "its processes were stopped", "the same command again resumes", EXIT_FAILED
+        )
     return result
 
 
@@ -145,7 +149,8 @@ def _plan(order: Order, device: str) -> Plan:
         restore_block(config.block, source.location, source.sha256, copy, trust=False)
     (task,) = resolve_all([config], select_device(device), _read)
     assert task.config.fingerprint == config.fingerprint  # the data are the same, too
-    return plan_run(task, order.directory, count_cost(task)).with_notes(dict(order.notes))
+    plan = plan_run(task, order.directory, count_cost(task))
+    return replace(plan, notes=dict(order.notes), trackers=order.trackers)
 
 
 def _sender(connection: Connection) -> Callable[..., None]:

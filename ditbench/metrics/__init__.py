@@ -1,7 +1,7 @@
 """Metrics of generated images: feature extractors, and the scores computed from their features.
 
 This file holds the registries. It imports torch only when an entry is loaded, so that names are
-listed and checked fast. `ditbench.metrics.score` computes the scores.
+listed and checked fast. `ditbench.metrics.scorer` computes the scores.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ GENERAL = (
     "efficientnet-lite0",
 )
 _METRICS = {  # name -> module of this package, constant, by default; in the order of the columns
-    "fid": ("fid", "FID", True),
-    "kid": ("kid", "KID", True),
-    "label_accuracy": ("label_accuracy", "LABEL_ACCURACY", True),
-    "precision": ("neighbours", "PRECISION", True),
-    "recall": ("neighbours", "RECALL", True),
-    "density": ("neighbours", "DENSITY", True),
-    "coverage": ("neighbours", "COVERAGE", True),
-    "inception_score": ("inception_score", "INCEPTION_SCORE", False),
-    "memorization": ("memorization", "MEMORIZATION", False),
-    "fid_infinity": ("fid_infinity", "FID_INFINITY", False),
+    "fid": ("scores.fid", "FID", True),
+    "kid": ("scores.kid", "KID", True),
+    "label_accuracy": ("scores.label_accuracy", "LABEL_ACCURACY", True),
+    "precision": ("scores.neighbours", "PRECISION", True),
+    "recall": ("scores.neighbours", "RECALL", True),
+    "density": ("scores.neighbours", "DENSITY", True),
+    "coverage": ("scores.neighbours", "COVERAGE", True),
+    "inception_score": ("scores.inception_score", "INCEPTION_SCORE", False),
+    "memorization": ("scores.memorization", "MEMORIZATION", False),
+    "fid_infinity": ("scores.fid_infinity", "FID_INFINITY", False),
 }
-_EARLIER = {("kid", 1): ("kid", "SUBSET_KID")}  # name, version -> module, constant
+_EARLIER = {("kid", 1): ("scores.kid", "SUBSET_KID")}  # name, version -> module, constant
 
 
 def find_metrics(

@@ -14,7 +14,7 @@ import torch
 
 from ditbench import __version__
 from ditbench.errors import DitbenchError
-from ditbench.training.backend import package_version
+from ditbench.training.device.backend import package_version
 from ditbench.world import local_rank
 
 PACKAGES = ("torch", "torchvision", "torchmetrics", "numpy", "scipy", "scikit-learn")

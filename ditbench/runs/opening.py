@@ -12,12 +12,12 @@ from ditbench.files import read_json
 from ditbench.plugins.lookup import external_block, package_of
 from ditbench.rundir import SHARED_CPU, WORLD_SIZE, WORLD_SIZE_CHANGED, RunDirectory
 from ditbench.runs import begun, environment, parent
-from ditbench.runs.evaluate import metrics_asked
+from ditbench.runs.scoring.evaluate import metrics_asked
 from ditbench.training.checkpoint import resume
 
 if TYPE_CHECKING:
-    from ditbench.metrics.score import Scorer
-    from ditbench.runs.plan import Plan
+    from ditbench.metrics.scorer import Scorer
+    from ditbench.runs.planning.plan import Plan
     from ditbench.runs.progress import Reporter
     from ditbench.training.trainer import Trainer
 

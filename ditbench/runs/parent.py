@@ -20,7 +20,7 @@ from ditbench.training.checkpoint import identity, restore_from, save_checkpoint
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ditbench.runs.plan import Plan
+    from ditbench.runs.planning.plan import Plan
     from ditbench.training.trainer import Trainer
 
 # Entries of env.json that say how the settings of a run were chosen: a child has its parent's.

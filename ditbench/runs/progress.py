@@ -17,11 +17,11 @@ from ditbench.errors import DitbenchError, one_line
 from ditbench.few import are_few
 from ditbench.plugins.user_traceback import BlockError
 from ditbench.rundir import metric_suffix
-from ditbench.runs.speed import Remaining, clock
+from ditbench.runs.planning.speed import Remaining, clock
 from ditbench.training.budget import Budget, plain
 
 if TYPE_CHECKING:
-    from ditbench.runs.plan import Plan
+    from ditbench.runs.planning.plan import Plan
     from ditbench.training.trainer import Logged
 
 # The least time between two lines of the training log where there is no terminal.

@@ -9,9 +9,9 @@ from ditbench.rundir import RunDirectory, metric_suffix
 from ditbench.runs.environment import device_name
 
 if TYPE_CHECKING:
-    from ditbench.metrics.score import Scorer
-    from ditbench.runs.evaluate import Evaluation
-    from ditbench.runs.plan import Plan
+    from ditbench.metrics.scorer import Scorer
+    from ditbench.runs.planning.plan import Plan
+    from ditbench.runs.scoring.evaluate import Evaluation
     from ditbench.training.trainer import Trainer
 
 

@@ -8,25 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 from ditbench.data.dataset import NanSamples
 from ditbench.errors import EXIT_FAILED, EXIT_USAGE, DitbenchError
-from ditbench.runs import begun
-from ditbench.runs.evaluate import create_scorer, evaluate, time_scoring
+from ditbench.runs.begun import begun_metrics
 from ditbench.runs.lock import locked
 from ditbench.runs.memory import PeakMemory
 from ditbench.runs.opening import open_directory
 from ditbench.runs.parent import origin_of
-from ditbench.runs.plan import Plan, build_trainer
+from ditbench.runs.planning.plan import Plan, build_trainer
 from ditbench.runs.progress import Reporter
 from ditbench.runs.records import ReadOnly, evaluation_row, result_of
 from ditbench.runs.runtime_errors import training_errors
-from ditbench.runs.sample import save_run_grid
+from ditbench.runs.scoring.evaluate import create_scorer, evaluate, time_scoring
+from ditbench.runs.scoring.sample import save_run_grid
+from ditbench.runs.trackers import tracked
 from ditbench.training.checkpoint import Saver
+from ditbench.training.device.repair import repaired
 from ditbench.training.nonfinite import Diverged
-from ditbench.training.repair import repaired
 from ditbench.training.stop import Stopped, StopRequest
-from ditbench.training.trainer import Logged
+from ditbench.training.trainer import Logged, Trainer
 
 if TYPE_CHECKING:
-    from ditbench.metrics.score import Scorer
+    from ditbench.metrics.scorer import Scorer
 
 
 def execute(
@@ -41,19 +42,23 @@ def execute(
         DitbenchError: exit code 1, if training diverges, memory does not suffice, torch cannot
             compile, the directory cannot be written or another process is writing to it.
     """
-    reporter = Reporter() if reporter is None else reporter
-    stop = StopRequest() if stop is None else stop
+    with tracked(run, Reporter() if reporter is None else reporter) as shown:
+        return _execute(run, shown, StopRequest() if stop is None else stop)
+
+
+def _execute(run: Plan, reporter: Reporter, stop: StopRequest) -> dict[str, Any]:
     stop.check()  # between two runs
     world = run.world
+    _check_same(run)
     if not world.first:
         run = replace(run, directory=ReadOnly(run.directory.path))
     if not world.decided(run.directory.is_complete()):
         stop.show = reporter.working
         reporter.preparing(run)
-        origin = origin_of(run.config, run.directory)
+        begun = world.decided(begun_metrics(origin_of(run.config, run.directory)))
         # Missing weights of a feature extractor are found before anything is written.
         with training_errors(run), stop.at_once():
-            scorer = create_scorer(run, begun.begun_metrics(origin), stop)
+            scorer = create_scorer(run, begun, stop)
         with locked(run.directory.lock) if world.first else nullcontext():
             # Another process may have completed the run in the meantime.
             if not world.decided(run.directory.is_complete()):
@@ -70,6 +75,18 @@ def execute(
     result = world.decided(run.directory.read_result() if world.first else {})
     reporter.finished(run, result, reused=True)
     return result
+
+
+def _check_same(run: Plan) -> None:
+    """Raise a DitbenchError if the processes of a world would not do the same."""
+    own = (run.directory.path.name, run.backend.name)
+    if not run.world.all(own == run.world.decided(own)):
+        raise DitbenchError(
+            f"{run.label}: images, versions or compilers differ between the processes of this run",
+            "give all machines the same images, results and packages; --backend plain needs no "
+            "compiler",
+            EXIT_FAILED,
+        )
 
 
 class _Execution:
@@ -108,17 +125,21 @@ class _Execution:
 
     def _rehearse(self) -> None:
         """Make updates with a model that is discarded: compiling does not count as training."""
-        updates, compiles = self.run.rehearsal, self.run.backend.compiles
+        updates = self.run.rehearsal
 
-        def rehearse() -> None:
+        def begin() -> Trainer:
             trainer = build_trainer(self.run)
-            self.stop.begin("compiling" if compiles else "warming up", updates)
-            for _ in range(updates):
-                trainer.update()
-                self.stop.advance()
+            trainer.update()  # the processes of a world exchange nothing before it is compiled
+            return trainer
 
         if updates:
-            repaired(rehearse) if compiles else rehearse()
+            compiles = self.run.backend.compiles
+            self.stop.begin("compiling" if compiles else "warming up", updates)
+            trainer = repaired(begin)
+            self.stop.advance()
+            for _ in range(updates - 1):
+                trainer.update()
+                self.stop.advance()
 
     def _train(self, saver: Saver) -> None:
         """Train to the end of the budget, and evaluate along the way."""

@@ -10,11 +10,11 @@ import torch
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.plugins.lookup import block_errors
-from ditbench.training.backend import cannot_run
-from ditbench.training.compile import reason_of
+from ditbench.training.device.backend import cannot_run
+from ditbench.training.device.compile import reason_of
 
 if TYPE_CHECKING:
-    from ditbench.runs.plan import Plan
+    from ditbench.runs.planning.plan import Plan
 
 _COMPILER = ("torch._dynamo", "torch._inductor")
 

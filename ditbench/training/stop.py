@@ -52,9 +52,9 @@ class StopRequest:
             raise Stopped(self.number)
 
     def begin(self, activity: str, parts: int) -> None:
-        """Work of so many parts begins, after a `check`."""
+        """Work of so many parts begins."""
         self._activity, self._done, self._parts = activity, 0, parts
-        self.advance(0)
+        self._show(0)
 
     def advance(self, parts: int = 1) -> None:
         """So many parts of the work are done; `check`."""

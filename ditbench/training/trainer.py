@@ -12,15 +12,15 @@ from torch import Tensor
 
 from ditbench.data.dataset import ImageDataset
 from ditbench.seeds import generator
-from ditbench.training.backend import PLAIN_BACKEND, Backend
-from ditbench.training.backlog import Backlog
 from ditbench.training.batches import Batches, drop
+from ditbench.training.device.backend import PLAIN_BACKEND, Backend
+from ditbench.training.device.backlog import Backlog
+from ditbench.training.device.graph import CudaGraph
+from ditbench.training.device.precision import mixed_precision
+from ditbench.training.device.stopwatch import Stopwatch
 from ditbench.training.ema import Ema
-from ditbench.training.graph import CudaGraph
 from ditbench.training.nonfinite import Sentinel
-from ditbench.training.precision import mixed_precision
 from ditbench.training.stop import StopRequest
-from ditbench.training.stopwatch import Stopwatch
 from ditbench.world import ALONE, GradientSum, World
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from ditbench.bench.scaling import Apart, Conditions, Job, with_efficiency
 from ditbench.bench.timing import Length
 from ditbench.config import load
 from ditbench.errors import EXIT_FAILED, EXIT_USAGE, DitbenchError
-from ditbench.runs.plan import build_model
+from ditbench.runs.planning.plan import build_model
 from ditbench.training.trainer import Trainer
 
 TEN_STEPS = Length(seconds=0.01, steps=10)

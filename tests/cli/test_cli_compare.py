@@ -16,6 +16,11 @@ RUNS = REFERENCE / "digits"
 PAPER = (RUNS, "--block", "paper")
 
 
+def rows_of(result):
+    (group,) = json.loads(result.stdout)["groups"]
+    return group["rows"]
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     """By name: runs with one seed; runs of two weight decays; a damaged run."""
@@ -42,26 +47,26 @@ def world(tmp_path_factory):
 def test_the_reference_runs_have_a_leader_with_ratio_interval_and_p(cli):
     result = cli("compare", *PAPER)
     assert (result.exit_code, result.stderr) == (0, "")
-    *_, note, last = result.stdout.splitlines()
+    first, *_, note, settings = result.stdout.splitlines()
+    assert first.startswith("adaln-zero wins: FID-1K 7.26, 25% below cross-attention, the nearest ")
+    assert first.endswith("of 3 (95% CI 19 to 30%, p < 0.001, 5 seeds).")
     assert note.startswith("FID and KID are in digits features, on images of digits: ")
-    assert last.startswith("adaln-zero leads with a geometric mean FID-1K of 7.16")
-    for part in ("at least 1.18 times (95% confidence)", "paired t test over 5 seeds, p at most"):
-        assert part in last
+    assert settings.startswith("digits, 8x8x1, 64x4x4/2, flow, 1,200 steps, ")
 
 
 def test_a_narrow_terminal_is_given_all_numbers(cli, monkeypatch):
     monkeypatch.setattr("ditbench.cli.output.PIPE_WIDTH", 80)
-    result = cli("compare", *PAPER, "--target-fid", "20").stdout
-    *table, _note, _sentence = result.splitlines()
+    result = cli("compare", *PAPER, "--target-fid", "20", "--wide").stdout
+    table = result.split("\n\n", 1)[1].rpartition("\n\n")[0].splitlines()
     assert max(map(len, table)) <= 80
     assert "…" not in result
-    for number in ("7.26 ±1.24", "[5.71, 8.80]", "0.738", "[0.64, 0.85]", "0.003", "759"):
+    for number in ("7.26 ±1.24", "[5.71, 8.80]", "0.74 [0.64, 0.85]", "0.003", "759"):
         assert number in result
 
 
 def test_a_target_adds_what_it_took(cli):
     result = cli("compare", *PAPER, "--target-fid", "20", "--format", "json")
-    for row in json.loads(result.stdout):
+    for row in rows_of(result):
         assert row["target_fid"] == 20
         assert row["reached_target"] == 5
         assert 0 < row["steps_to_target"] < 1200
@@ -70,17 +75,51 @@ def test_a_target_adds_what_it_took(cli):
         )
 
 
-def test_unlike_runs_have_a_table_and_a_heading_each(cli, world):
-    result = cli("compare", world / "unlike")
+def test_of_unlike_runs_groups_are_listed_and_the_one_of_most_runs_is_shown(cli, world, tmp_path):
+    copy = shutil.copytree(world / "unlike", tmp_path / "copy")
+    shutil.rmtree(next(copy.glob("adaln/seed2-*")))
+    result = cli("compare", copy)
     assert result.exit_code == 0
-    headings = [
-        line for line in result.stdout.splitlines() if line.startswith("train.weight_decay")
+    assert result.stdout.splitlines()[:4] == [
+        "2 groups of runs; > is shown, --group N or NAME shows another:",
+        "  1  train.weight_decay 0.0: 2 blocks, 5 runs",
+        "> 2  train.weight_decay 0.1: 2 blocks, 6 runs",
+        "",
     ]
-    assert [line.split(":")[0] for line in headings] == [
+    assert result.stdout.count("Params") == 1
+    second = cli("compare", copy, "--group", "2").stdout
+    assert result.stdout.endswith(second)
+    assert cli("compare", copy, "--group", "DECAY 0.1").stdout == second
+    assert cli("compare", copy, "--group", "1").stdout not in ("", second)
+    both = json.loads(cli("compare", copy, "--format", "json").stdout)["groups"]
+    assert [group["heading"] for group in both] == [
         "train.weight_decay 0.0",
         "train.weight_decay 0.1",
     ]
-    assert result.stdout.count("Params") == 2
+    (one,) = json.loads(cli("compare", copy, "--group", "2", "--format", "json").stdout)["groups"]
+    assert one == both[1]
+
+
+def test_the_reference_runs_fit_a_screen_of_80_columns(cli, monkeypatch):
+    monkeypatch.setattr("ditbench.cli.output.PIPE_WIDTH", 80)
+    lines = cli("compare", REFERENCE).stdout.splitlines()
+    assert len(lines) < 40
+
+    blocks = [line for line in lines if line.startswith(("joint  ", "none  "))]
+    assert len(blocks) == 2  # one table
+    assert max(map(len, blocks)) <= 80
+
+
+def test_columns_can_be_chosen(cli):
+    def header(*options):
+        text = cli("compare", *PAPER, *options, "--format", "md").stdout
+        return next(line for line in text.splitlines() if line.startswith("| Block"))
+
+    assert header("--columns", "kid,n,label_accuracy") == (
+        "| Block | KID-1K ↓ | n | Label acc. ↑ |"
+    )
+    assert header().count("|") == 8
+    assert header("--wide").count("|") > 12
 
 
 def test_one_ranking_of_unlike_runs_is_refused_by_name(cli, world):
@@ -102,11 +141,10 @@ def test_a_forced_ranking_is_marked_in_every_format(cli, world, arguments):
         assert (answer.exit_code, answer.stderr) == (0, "")
         return answer.stdout
 
-    assert printed().startswith("FORCED, runs differ in train.weight_decay")
-    assert "Forced: these runs differ in train.weight_decay" in printed()
+    assert printed().startswith("Forced: these runs differ in train.weight_decay")
     assert printed("--format", "md").startswith("**FORCED")
     assert "{Forced: runs differ in train.weight\\_decay}" in printed("--format", "latex")
-    rows = json.loads(printed("--format", "json"))
+    rows = json.loads(printed("--format", "json"))["groups"][0]["rows"]
     assert {row["forced"] for row in rows} == {"train.weight_decay"}
     assert len({row["block"] for row in rows}) == len(rows) == 4
     for row in csv.DictReader(io.StringIO(printed("--format", "csv"))):
@@ -119,8 +157,8 @@ def test_a_forced_ranking_is_marked_in_every_format(cli, world, arguments):
 
 def test_with_one_seed_nothing_is_claimed(cli, world):
     result = cli("compare", world / "one").stdout
-    assert "One seed cannot separate a difference from noise" in result
-    for word in ("signific", "interval", "Bonferroni", "±", "t test"):
+    assert "one seed cannot separate a difference from noise" in result
+    for word in ("signific", "interval", "CI", "Bonferroni", "±", "t test"):
         assert word not in result
 
 
@@ -155,10 +193,12 @@ def test_a_gate_that_cannot_be_checked_fails(cli, world):
 
 def test_a_verdict_without_a_winner_says_how_many_seeds_it_takes(cli):
     result = cli("compare", REFERENCE / "pilot/cifar10-ddpm")
-    *_, verdict, advice = result.stdout.splitlines()
-    assert verdict.startswith("No block is significantly best: adaln-zero")
-    assert advice.startswith("With this scatter (")
-    assert "10 seeds would name adaln-zero the winner in 80% of cases if it is 10% better" in advice
+    verdict, *notes = result.stdout.splitlines()
+    assert verdict.startswith("No winner: adaln-zero leads with FID-10K 16.10, not distinguishable")
+    (advice,) = (line for line in notes if "would name" in line)
+    assert advice.startswith(
+        "10 seeds would name adaln-zero the winner in 80% of cases if it is 10"
+    )
     for kind in ("md", "latex"):
         assert (
             "would name"
@@ -194,6 +234,7 @@ def test_differences_of_two_runs(cli, world):
     a, b = next(RUNS.glob("adaln/seed0-*")), next(RUNS.glob("adaln-zero/seed1-*"))
     result = cli("compare", "--diff", a, b, "--format", "json")
     assert result.exit_code == 0
+    assert result.stderr.startswith("help: `ditbench diff A B` is the new spelling")
     rows = {(row["source"], row["key"]): (row["a"], row["b"]) for row in json.loads(result.stdout)}
     assert rows["config", "block"] == ("adaln", "adaln-zero")
     assert rows["config", "seed"] == (0, 1)
@@ -205,7 +246,7 @@ def test_a_run_beside_itself_has_no_differences(cli):
     run = next(RUNS.glob("adaln/seed0-*"))
     result = cli("compare", "--diff", run, run, "--format", "json")
     assert (result.exit_code, json.loads(result.stdout)) == (0, [])
-    assert result.stderr == "no difference in configuration or environment\n"
+    assert result.stderr.endswith("\nno difference in configuration or environment\n")
 
 
 MISTAKES = [
@@ -217,6 +258,11 @@ MISTAKES = [
     ("{unlike} --force --baseline adaln-zreo", "unknown baseline", "adaln-zero"),
     ("--diff {damaged} {damaged} --fail-if fid>1", "--diff does not use --fail-if", "leave"),
     ("{one} --plan --fail-if fid>1", "--plan does not use --fail-if", "leave"),
+    ("{unlike} --columns fid,kdi", "unknown column 'kdi'", "kid"),
+    ("{unlike} --format csv --columns fid", "--format csv does not use --columns", "leave"),
+    ("{unlike} --group 3", "--group '3' names no group", "2 (train.weight_decay 0.1)"),
+    ("{unlike} --group decay", "--group 'decay' names 2 groups", "by its number"),
+    ("{unlike} --plan --wide", "--plan does not use --wide", "leave"),
     ("{one} --plan --force", "--plan does not use --force", "leave"),
     ("--plan --diff {damaged} {damaged}", "--diff does not use --plan", "leave"),
     ("{one} --diff {damaged} {damaged}", "--diff does not use a directory", "leave"),
@@ -244,7 +290,7 @@ def test_some_blocks_of_many(cli):
     def rows(*names):
         result = cli("compare", RUNS, "--block", ",".join(names), "--format", "json")
         assert result.exit_code == 0
-        return {row["block"] for row in json.loads(result.stdout)}
+        return {row["block"] for row in rows_of(result)}
 
     assert rows("adaln", "adaln-zero") == {"adaln", "adaln-zero"}
     assert rows("paper") == {"in-context", "cross-attention", "adaln", "adaln-zero"}

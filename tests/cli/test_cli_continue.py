@@ -54,7 +54,8 @@ def test_the_same_command_says_that_it_is_complete(finished, cli, tmp_path, monk
 
 def test_compare_and_plot_rank_the_child_apart_and_draw_all_of_its_curve(finished, cli, tmp_path):
     parent, _ = finished
-    rows = json.loads(cli("compare", parent.parents[2], "--format", "json").stdout)
+    result = cli("compare", parent.parents[2], "--format", "json")
+    rows = [row for group in json.loads(result.stdout)["groups"] for row in group["rows"]]
     assert sorted(row["steps"] for row in rows) == [20, 40]
     assert all(row["fid_area"] is not None for row in rows)
     figure = tmp_path / "curve.svg"

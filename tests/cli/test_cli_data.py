@@ -22,8 +22,8 @@ def test_an_npz_is_trained_on_scored_and_named(cli, tiny, tmp_path):
     assert result.exit_code == 0, result.stderr
     (config,) = out.glob("**/config.toml")
     assert tomllib.loads(config.read_text())["data"]["name"] == "npz"
-    heading, *_, note, _ = cli("compare", out).stdout.splitlines()
-    assert heading.startswith("my digits.npz, 8x8x1, ")
+    *_, note, settings = cli("compare", out).stdout.splitlines()
+    assert settings.startswith("my digits.npz, 8x8x1, ")
     assert note.startswith("FID and KID are in digits features, on images of my digits.npz: ")
 
 
@@ -80,7 +80,7 @@ def test_other_classes_have_no_label_accuracy(cli, run_on):
     assert result.stderr.startswith("warning: no label accuracy: the classes of 'imgs' are a, b, c")
     assert "accuracy" not in result.stdout
     assert "label_accuracy" not in (run / "eval.csv").read_text()
-    compared = cli("compare", run)
+    compared = cli("compare", run, "--wide")
     assert compared.exit_code == 0, compared.stderr
     assert "acc." not in compared.stdout
 

@@ -27,7 +27,7 @@ def test_scores_are_printed_written_and_ranked_by(cli, own_results):
     assert again.stderr == "16 of 16 are already complete\n"
     ranked = cli("compare", own_results, "--eval", NAME)
     assert ranked.exit_code == 0, ranked.stderr
-    assert f"guidance 2, evaluation {NAME}" in ranked.stdout.splitlines()[0]
+    assert f"guidance 2, evaluation {NAME}" in ranked.stdout.splitlines()[-1]
     plotted = cli("plot", own_results, "--eval", NAME, "--kind", "pareto", "-o",
                   own_results / "p.png")  # fmt: skip
     assert plotted.exit_code == 0, plotted.stderr

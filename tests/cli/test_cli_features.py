@@ -147,7 +147,7 @@ def test_few_pictures_are_pointed_out_once_and_kid_comes_first(cli, tiny, pictur
     kid, fid = (f"{name}-4 (efficientnet-lite0) ↓" for name in ("KID", "FID"))
     assert 0 < header.index(kid) < header.index(fid)
     assert few in table
-    assert "has the lowest mean KID-4 (efficientnet-lite0)" in table
+    assert " leads with KID-4 (efficientnet-lite0) " in table
     assert "not with published FIDs" in table
     with_paper = cli("plot", out, "--paper", "-o", tmp_path / "figure.png")
     assert with_paper.exit_code == 0

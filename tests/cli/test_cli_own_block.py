@@ -126,7 +126,10 @@ def test_an_edited_file_is_another_run_and_another_row(own, example, cli, tiny, 
     runs = cli("compare", own, "--format", "json")
     names = [f"{NAME}@{hashlib.sha256(path.read_bytes()).hexdigest()[:8]}"
              for path in (one_run(own, 1) / "strategy.py", example)]  # fmt: skip
-    assert {row["block"] for row in json.loads(runs.stdout)} == {"adaln", *names}
+    assert {row["block"] for row in json.loads(runs.stdout)["groups"][0]["rows"]} == {
+        "adaln",
+        *names,
+    }
     assert cli("compare", own, "--baseline", names[0]).exit_code == 0
     assert cli("plot", own).exit_code == 0
     new = next(path for path in (own / "digits" / NAME).glob("seed0-*")

@@ -6,8 +6,9 @@ import sys
 import pytest
 
 from ditbench.models.registry import block_names
-from ditbench.runs import calibrate, progress, run
-from ditbench.training.backend import Backend
+from ditbench.runs import progress, run
+from ditbench.runs.planning import calibrate
+from ditbench.training.device.backend import Backend
 
 POINTER = "help: --compile on is the old spelling of --backend compile"
 WALL_CLOCK = {
@@ -184,7 +185,9 @@ def test_dry_run_of_a_budget_of_time_marks_what_it_estimates(cli, elsewhere, bri
 def test_what_cannot_be_compiled_is_refused_before_anything_is_written(
     cli, elsewhere, tiny, monkeypatch
 ):
-    monkeypatch.setattr("ditbench.training.compile.unavailable_reason", lambda _device: "no g++")
+    monkeypatch.setattr(
+        "ditbench.training.device.compile.unavailable_reason", lambda _device: "no g++"
+    )
     for option in (("--compile", "on"), ("--backend", "compile")):
         result = cli("run", "--block", "all", *tiny, *option)
         assert (result.exit_code, result.stdout) == (1, "")
@@ -207,7 +210,7 @@ def test_what_cannot_be_compiled_is_refused_before_anything_is_written(
 
 @pytest.mark.parametrize("option", [("--compile", "on"), ("--backend", "compile")])
 def test_a_compiled_run_says_so(cli, elsewhere, tiny, monkeypatch, option):
-    monkeypatch.setattr("ditbench.training.compile.unavailable_reason", lambda _device: None)
+    monkeypatch.setattr("ditbench.training.device.compile.unavailable_reason", lambda _device: None)
     monkeypatch.setattr(Backend, "prepare", lambda *_: None)
     result = cli("run", "--block", "adaln", *tiny, *option)
     assert result.exit_code == 0, result.stderr

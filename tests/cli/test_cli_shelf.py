@@ -41,7 +41,7 @@ def run_of(root, pattern):
 def test_several_directories_are_one_comparison(cli, shelf):
     result = cli("compare", shelf / "ann", shelf / "bob", "--format", "json")
     assert result.exit_code == 0
-    rows = {row["block"]: row for row in json.loads(result.stdout)}
+    rows = {row["block"]: row for row in json.loads(result.stdout)["groups"][0]["rows"]}
     assert {block: row["seeds"] for block, row in rows.items()} == {"adaln": 1, "adaln-zero": 2}
     skipped = [line for line in result.stderr.splitlines() if line.startswith("skipped")]
     assert len(skipped) == 2  # the incomplete one, and one of the duplicates

@@ -62,7 +62,7 @@ def test_a_single_run_that_fails_is_one_error(cli, one_diverges, tiny, tmp_path)
 def test_an_error_after_files_were_written_has_exit_code_1(cli, tiny, tmp_path, monkeypatch):
     """2 says that nothing was written."""
     from ditbench.errors import DitbenchError
-    from ditbench.metrics.score import Scorer
+    from ditbench.metrics.scorer import Scorer
 
     def refuse(_scorer):
         raise DitbenchError("no score", "none")
@@ -84,7 +84,7 @@ def test_the_output_of_a_sweep_is_checked_before_it_is_trained(cli, tiny, tmp_pa
 
 def test_so_are_those_of_bench_and_sample(cli, one_run, tmp_path, monkeypatch):
     from ditbench.bench import measure
-    from ditbench.runs import sample
+    from ditbench.runs.scoring import sample
 
     def refuse(*_arguments):
         raise AssertionError("it computes")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ditbench.cli import init
 from ditbench.cli.run_options import Training
-from ditbench.runs import calibrate
+from ditbench.runs.planning import calibrate
 
 # Written into the file by `init`, so that no later command needs an option.
 TINY = {
@@ -94,7 +94,7 @@ def test_from_a_folder_to_exported_samples(cli, animals, brief):
     succeed(cli, "eval", runs[0])
     assert any((runs[0] / "evals").iterdir())
     table = succeed(cli, "compare").stdout
-    assert table.startswith("my animals, 16x16x3, ")
+    assert table.splitlines()[-1].startswith("my animals, 16x16x3, ")
     assert all(name in table for name in names)
     succeed(cli, "plot")
     assert Path("ditbench.png").is_file()

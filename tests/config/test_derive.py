@@ -18,7 +18,7 @@ from ditbench.config.derive import (
 )
 from ditbench.config.load import presets
 from ditbench.config.project import nested
-from ditbench.data.survey import Survey
+from ditbench.data.pictures.survey import Survey
 from ditbench.models.sizes import check_size
 
 # The first text that is drawn takes a second.

@@ -7,7 +7,7 @@ import pytest
 from ditbench.config import load
 from ditbench.config.derive import derive
 from ditbench.config.project import find_base, flat, nested, read_project, to_toml
-from ditbench.data.survey import Survey
+from ditbench.data.pictures.survey import Survey
 from ditbench.errors import DitbenchError
 
 PICTURES = Survey(

@@ -9,7 +9,7 @@ import torchvision.datasets
 from PIL import Image
 
 from ditbench.data import by_name, find_source, load_dataset
-from ditbench.data.settings import Settings
+from ditbench.data.pictures.settings import Settings
 from ditbench.errors import EXIT_FAILED, DitbenchError
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 3, 32, 32), np.uint8)

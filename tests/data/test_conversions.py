@@ -1,15 +1,12 @@
 """Hints of conversions: their code is executed, and the result is compared with the original."""
 
-import io
 import re
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from ditbench.data.io import conversions
 from ditbench.data.npz import load_npz
-from ditbench.data.prepare import MODES
 from ditbench.errors import DitbenchError
 
 PIXELS = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)  # N, H, W: every value
@@ -113,62 +110,3 @@ def test_the_hint_for_names_keeps_the_names(tmp_path, kind):
 @pytest.mark.parametrize("labels", [[0.5, 1, 0, 1], [0, 1], [[["x"]]]])
 def test_labels_that_are_no_classes_are_not_truncated(tmp_path, labels):
     assert "astype('int64')" not in hint_of(tmp_path, labels=np.array(labels))
-
-
-GREY = PIXELS.reshape(16, 16)
-RGB = np.stack([GREY, 255 - GREY, GREY // 2], axis=-1)
-
-
-def opened(image, kind):
-    buffer = io.BytesIO()
-    image.save(buffer, kind)
-    return Image.open(io.BytesIO(buffer.getvalue()))
-
-
-def palette(transparent):
-    image = Image.fromarray(RGB).quantize(16)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", **({"transparency": 0} if transparent else {}))
-    return Image.open(io.BytesIO(buffer.getvalue()))
-
-
-def alpha(mode):
-    image = Image.fromarray(RGB).convert(mode)
-    image.putalpha(Image.fromarray(np.where(GREY < 128, 255, 0).astype(np.uint8)))
-    return opened(image, "PNG")
-
-
-BLACK_WHITE = Image.fromarray(np.where(GREY > 127, 255, 0).astype(np.uint8))
-MODE_IMAGES = {
-    "1": (opened(BLACK_WHITE.convert("1"), "PNG"), np.asarray(BLACK_WHITE)),
-    "I;16": (opened(Image.fromarray(GREY.astype(np.uint16) * 257), "PNG"), GREY),
-    "I": (opened(Image.fromarray(GREY.astype(np.int32) * 3), "TIFF"), GREY),
-    "F": (opened(Image.fromarray(GREY.astype(np.float32) * 3), "TIFF"), GREY),
-    "RGBA": (alpha("RGB"), np.where((GREY < 128)[..., None], RGB, 255)),
-    "P": (palette(transparent=False), np.asarray(Image.fromarray(RGB).quantize(16).convert("RGB"))),
-    "CMYK": (opened(Image.fromarray(RGB).convert("CMYK"), "TIFF"), RGB),
-}
-
-
-@pytest.mark.parametrize("mode", MODE_IMAGES)
-def test_the_hint_for_a_mode_gives_what_the_image_shows(mode):
-    image, shown = MODE_IMAGES[mode]
-    assert image.mode == mode
-    converted = carried_out(conversions.of_mode(mode), image=image, low=0, high=3 * 255)
-    assert np.array_equal(np.asarray(converted), shown)
-    kind = Image.fromarray(converted) if isinstance(converted, np.ndarray) else converted
-    assert kind.mode in MODES
-
-
-@pytest.mark.parametrize("mode", ["LA", "LAB", "YCbCr", "PA"])
-def test_the_hint_for_other_modes_can_be_carried_out(mode):
-    image = Image.new(mode, (2, 2))
-    assert carried_out(conversions.of_mode(mode), image=image).mode in MODES
-
-
-def test_a_transparent_colour_of_a_palette_becomes_the_background():
-    image = palette(transparent=True)
-    converted = np.asarray(carried_out(conversions.of_mode("P"), image=image))
-    hidden = np.asarray(image) == 0
-    assert hidden.any()
-    assert (converted[hidden] == 255).all()

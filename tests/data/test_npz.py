@@ -13,7 +13,7 @@ from pictures import encode, write_folder
 
 from ditbench.data import load_dataset
 from ditbench.data.npz import load_npz
-from ditbench.data.prepared import prepared
+from ditbench.data.pictures.prepared import prepared
 
 SHAPES = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5)).flatmap(
     lambda shape: st.sampled_from([shape, (*shape, 1), (*shape, 3)])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ditbench.data import load_dataset
-from ditbench.data.settings import Settings
+from ditbench.data.pictures.settings import Settings
 
 
 def test_images_in_memory_are_resized_and_the_digest_follows(tmp_path):

@@ -17,7 +17,7 @@ from PIL import Image
 
 from ditbench.data.io import files as limits
 from ditbench.data.io.files import shown
-from ditbench.data.prepared import prepared
+from ditbench.data.pictures.prepared import prepared
 
 GREY = np.arange(64, dtype=np.uint8).reshape(8, 8)
 RGB = np.stack([GREY, GREY + 1, GREY + 2], axis=-1)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pictures import grey, packed
 
 from ditbench.data.io.files import MAX_FILE_BYTES
-from ditbench.data.prepared import prepared
+from ditbench.data.pictures.prepared import prepared
 from ditbench.errors import DitbenchError
 
 

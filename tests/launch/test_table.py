@@ -7,7 +7,7 @@ from rich.console import Console
 
 from ditbench.errors import DitbenchError
 from ditbench.launch.table import LiveTable
-from ditbench.runs.speed import clock
+from ditbench.runs.planning.speed import clock
 from ditbench.training.trainer import Logged
 
 

@@ -6,7 +6,7 @@ from scipy.linalg import sqrtm
 
 from ditbench.metrics.metric import Comparison
 from ditbench.metrics.real import compute_statistics
-from ditbench.metrics.score import Scorer, Space
+from ditbench.metrics.scorer import Scorer, Space
 
 
 def scipy_fid(x, y):

@@ -8,8 +8,8 @@ from recorder import Recorder
 from ditbench.errors import DitbenchError
 from ditbench.runs import run as run_module
 from ditbench.runs.run import execute
-from ditbench.training import backend
-from ditbench.training.backend import Backend
+from ditbench.training.device import backend
+from ditbench.training.device.backend import Backend
 from ditbench.training.stop import Stopped, StopRequest
 
 

@@ -11,10 +11,10 @@ from recorder import Recorder
 from ditbench.errors import DitbenchError
 from ditbench.report.reading.results import load_results
 from ditbench.runs import run as run_module
-from ditbench.runs.evaluate import sample_images
-from ditbench.runs.labels import balanced_labels
-from ditbench.runs.plan import build_model
+from ditbench.runs.planning.plan import build_model
 from ditbench.runs.run import execute
+from ditbench.runs.scoring.evaluate import sample_images
+from ditbench.runs.scoring.labels import balanced_labels
 
 CLOCKS = {"seconds", "sampling_seconds", "eval_seconds"}
 

@@ -24,8 +24,8 @@ import pytest
 from ditbench import rundir
 from ditbench.models.registry import block_names
 from ditbench.runs import run as run_module
-from ditbench.runs import sample
 from ditbench.runs.run import execute
+from ditbench.runs.scoring import sample
 from ditbench.training import budget, checkpoint
 from ditbench.training.checkpoint import read_checkpoint
 from ditbench.training.trainer import Trainer

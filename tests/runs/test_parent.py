@@ -15,7 +15,7 @@ from ditbench.errors import DitbenchError
 from ditbench.report.reading.results import load_results
 from ditbench.runs import parent as parent_module
 from ditbench.runs.parent import child_of, notes_of, shorter
-from ditbench.runs.plan import plan_all
+from ditbench.runs.planning.plan import plan_all
 from ditbench.runs.run import execute
 from ditbench.training.checkpoint import read_checkpoint
 from ditbench.training.stop import Stopped, StopRequest

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from ditbench.runs import progress, speed
+from ditbench.runs import progress
+from ditbench.runs.planning import speed
+from ditbench.runs.planning.speed import clock
 from ditbench.runs.progress import Bars, Lines, describe, reporter, sentence
 from ditbench.runs.run import execute
-from ditbench.runs.speed import clock
 from ditbench.training.trainer import Logged
 
 

@@ -13,7 +13,7 @@ from ditbench.metrics import find_metrics
 from ditbench.models.registry import block_names
 from ditbench.rundir import TRAIN_COLUMNS
 from ditbench.runs import run as run_module
-from ditbench.runs.plan import build_model
+from ditbench.runs.planning.plan import build_model
 from ditbench.runs.run import execute
 from ditbench.training.checkpoint import load_ema
 from ditbench.training.trainer import Trainer

@@ -34,7 +34,7 @@ SETTINGS = {
 
 def plan(out, world):
     from ditbench.config import load
-    from ditbench.runs.plan import plan_all
+    from ditbench.runs.planning.plan import plan_all
 
     (run,) = plan_all([load("digits", None, (), SETTINGS)], out, torch.device("cpu"))
     return replace(run, world=world)
@@ -153,3 +153,57 @@ def test_a_process_that_waits_for_one_that_has_ended_leaves_after_a_signal():
         assert process.stdout.readline() == "waiting\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=30) == 1
+
+
+def repaired_run(world, out):
+    """One process finds damaged compiled code, in training and in sampling."""
+    from ditbench.models.dit import DiT
+    from ditbench.runs.planning.plan import Plan
+    from ditbench.runs.run import execute
+
+    Plan.rehearsal = 2
+    run = plan(out, world)
+    key = "c" + "a2" * 25 + "b"
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(out)
+    place = out / key[1:3]
+    damaged = {place / f"{key}.train.so": True, place / f"{key[:-1]}d.sample.so": False}
+    passes = DiT.forward
+
+    def forward(self, *inputs):
+        for file, training in damaged.items():
+            if self.training == training and file.exists():
+                raise ImportError(f"{file}: file too short")
+        return passes(self, *inputs)
+
+    if world.rank == 1:
+        for file in damaged:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+        DiT.forward = forward
+    result = execute(run)
+    return result["steps"], [file.exists() for file in damaged]
+
+
+def test_a_process_that_has_to_compile_again_is_waited_for(tmp_path):
+    found = in_world(2, repaired_run, tmp_path)
+    assert found == [(SETTINGS["budget.steps"], [False, False])] * 2
+
+
+def different_run(world, out):
+    """What is said where the processes would not do the same."""
+    from ditbench.errors import DitbenchError
+    from ditbench.runs.run import execute
+    from ditbench.training.device.backend import Backend
+
+    run = plan(out, world)
+    with pytest.raises(DitbenchError) as raised:
+        execute(replace(run, backend=Backend("compile")) if world.rank else run)
+    return raised.value.message, out.exists()
+
+
+def test_processes_that_would_do_different_things_are_refused(tmp_path):
+    found = in_world(2, different_run, tmp_path / "results")
+    said = "adaln-zero seed 0: images, versions or compilers differ between the processes"
+    assert [(message.startswith(said), written) for message, written in found] == [
+        (True, False)
+    ] * 2

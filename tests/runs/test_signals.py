@@ -181,7 +181,7 @@ def test_a_stop_after_the_last_evaluation_comes_too_late(make_plan):
 @pytest.mark.parametrize("place", ["sample", "update"])
 def test_an_evaluation_is_left_between_two_batches(make_plan, whole, monkeypatch, place):
     """In sampling and in scoring; it is made anew, and never twice at one step."""
-    from ditbench.metrics.score import Scorer
+    from ditbench.metrics.scorer import Scorer
     from ditbench.objectives.flow import Flow
 
     owner = Flow if place == "sample" else Scorer

@@ -11,7 +11,7 @@ def compile_with(monkeypatch):
     """Let torch compile with another of its backends, from a clean state."""
     from torch._dynamo.utils import counters
 
-    from ditbench.training import compile as compiler
+    from ditbench.training.device import compile as compiler
 
     def forget():
         torch._dynamo.reset()

@@ -11,8 +11,8 @@ from ditbench.config import load
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.models.registry import block_class, block_names
-from ditbench.runs import plan as plan_module
-from ditbench.runs.plan import build_trainer, plan_all
+from ditbench.runs.planning import plan as plan_module
+from ditbench.runs.planning.plan import build_trainer, plan_all
 from ditbench.runs.run import execute
 from ditbench.training.batches import Batches
 from ditbench.training.budget import evaluation_steps, step_budget, time_budget
@@ -93,7 +93,7 @@ def clock(monkeypatch):
         clock.now += clock.step
         return original(self, *chosen)
 
-    monkeypatch.setattr("ditbench.training.stopwatch.time", clock)
+    monkeypatch.setattr("ditbench.training.device.stopwatch.time", clock)
     monkeypatch.setattr(Batches, "take", take)
     return clock
 

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from ditbench.errors import DitbenchError
 from ditbench.rows import read_rows
-from ditbench.runs.plan import build_model, build_trainer
+from ditbench.runs.planning.plan import build_model, build_trainer
 from ditbench.runs.run import execute
 from ditbench.training import budget
 from ditbench.training import checkpoint as module

@@ -14,12 +14,12 @@ from ditbench.config import load
 from ditbench.errors import DitbenchError
 from ditbench.models.registry import block_names
 from ditbench.rows import read_rows
-from ditbench.runs.calibrate import calibrate
-from ditbench.runs.evaluate import sample_images
-from ditbench.runs.plan import build_model, build_trainer, plan_all
+from ditbench.runs.planning.calibrate import calibrate
+from ditbench.runs.planning.plan import build_model, build_trainer, plan_all
 from ditbench.runs.run import execute
-from ditbench.training import backlog
+from ditbench.runs.scoring.evaluate import sample_images
 from ditbench.training.checkpoint import read_checkpoint, resume, save_checkpoint
+from ditbench.training.device import backlog
 from ditbench.training.nonfinite import Diverged
 from ditbench.training.stop import Stopped, StopRequest
 from ditbench.training.trainer import Logged
@@ -185,7 +185,7 @@ def test_replayed_steps_are_those_that_they_replay(tmp_path, monkeypatch, block)
     replayed = build_trainer(run)
     for _ in range(12):
         replayed.update()
-    monkeypatch.setattr("ditbench.training.graph.WARM_UP", 100)
+    monkeypatch.setattr("ditbench.training.device.graph.WARM_UP", 100)
     launched = build_trainer(run)
     for _ in range(12):
         launched.update()
@@ -210,7 +210,7 @@ def test_replayed_samples_are_those_that_are_launched(tmp_path, monkeypatch, obj
     labels = torch.arange(50) % 10
     args = (model, run, labels)
     replayed = sample_images(*args)
-    monkeypatch.setattr("ditbench.runs.evaluate.GraphPerShape", lambda model: model)
+    monkeypatch.setattr("ditbench.runs.scoring.evaluate.GraphPerShape", lambda model: model)
     launched = sample_images(*args)
     assert replayed.shape == launched.shape
     assert (replayed.int() - launched.int()).abs().float().mean() < 0.5  # of 255 grey levels
@@ -329,7 +329,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one_within_the_tolerance(
 
 
 def test_after_a_resume_data_times_and_noise_are_equal_on_the_gpu(tmp_path, monkeypatch):
-    monkeypatch.setattr("ditbench.training.graph.WARM_UP", 100)  # a replay runs no hook
+    monkeypatch.setattr("ditbench.training.device.graph.WARM_UP", 100)  # a replay runs no hook
     run = make_plan(tmp_path)
     trainer, resumed = build_trainer(run), build_trainer(run)
     for _ in range(5):

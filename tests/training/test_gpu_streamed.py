@@ -13,7 +13,7 @@ from mapped import in_file
 
 from ditbench.config import load
 from ditbench.data.dataset import ImageDataset
-from ditbench.runs.plan import build_trainer, plan_all
+from ditbench.runs.planning.plan import build_trainer, plan_all
 from ditbench.runs.run import execute
 from ditbench.training import batches as module
 from ditbench.training.batches import Batches

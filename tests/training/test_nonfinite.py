@@ -12,7 +12,7 @@ from recorder import Recorder
 from ditbench.config import load, read_toml, validate
 from ditbench.errors import DitbenchError
 from ditbench.rows import read_rows
-from ditbench.runs.plan import build_trainer, plan_all
+from ditbench.runs.planning.plan import build_trainer, plan_all
 from ditbench.runs.run import execute
 from ditbench.training.checkpoint import read_checkpoint
 from ditbench.training.ema import warmed_up

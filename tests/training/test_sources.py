@@ -14,7 +14,7 @@ from mapped import in_file
 
 from ditbench.data.dataset import ImageDataset
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.runs.plan import build_trainer
+from ditbench.runs.planning.plan import build_trainer
 from ditbench.runs.run import execute
 from ditbench.training import batches as module
 from ditbench.training.batches import Batches

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from ditbench.models.registry import block_names
-from ditbench.runs.plan import build_trainer
-from ditbench.training import stopwatch as stopwatch_module
+from ditbench.runs.planning.plan import build_trainer
+from ditbench.training.device import stopwatch as stopwatch_module
 from ditbench.training.ema import Ema, warmed_up
 from ditbench.training.nonfinite import Diverged
 from ditbench.training.trainer import EvaluationDue, Logged

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Pillow's modes, by what has to be done.
-_TRANSPARENT = ("P", "PA", "LA", "La", "RGBA", "RGBa")  # a palette may have a transparent colour
 RGBA = (
     "blend RGBA with one background: numpy.rint(images[..., :3] * (images[..., 3:] / 255) "
     "+ (255 - images[..., 3:])).astype('uint8')"
@@ -21,35 +19,6 @@ RGBA = (
 _TOLERANCE = 1e-3
 # Common ranges of floats, and what gives 0 to 255.
 _RANGES = ((0, 1, "255 * images"), (-1, 1, "127.5 * (images + 1)"), (0, 255, "images"))
-
-
-def of_mode(mode: str) -> str:
-    """How to convert images of a mode of Pillow; `image` is one of them."""
-    if mode == "1":
-        return "convert them to grey, with Pillow: image.convert('L')"
-    if mode in _TRANSPARENT:
-        return (
-            "blend them with one background, with Pillow: Image.alpha_composite("
-            "Image.new('RGBA', image.size, 'white'), image.convert('RGBA')).convert('RGB')"
-        )
-    if mode == "LAB":
-        return (
-            "convert them to RGB, with Pillow: ImageCms.profileToProfile(image, ImageCms."
-            "createProfile('LAB'), ImageCms.createProfile('sRGB'), outputMode='RGB')"
-        )
-    if mode.startswith("I;16"):
-        return (
-            "scale them to 8 bits, with numpy: "
-            "numpy.rint(numpy.asarray(image) * (255 / 65535)).astype('uint8')"
-            "; with the largest possible value for 65535, if it is smaller, the same for all"
-        )
-    if mode in ("I", "F"):
-        return (
-            "scale them to 8 bits, with numpy: "
-            "numpy.rint((numpy.asarray(image) - low) * (255 / (high - low))).astype('uint8')"
-            "; with the lowest and highest possible value as low and high, the same for all"
-        )
-    return "convert them to RGB, with Pillow: image.convert('RGB')"
 
 
 def of_pixels(images: NDArray[Any]) -> str:

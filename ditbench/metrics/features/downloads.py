@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-import socket
 import sys
 from pathlib import Path
 
 import torch
 
+from ditbench.data.published import downloading
 from ditbench.errors import EXIT_FAILED, DitbenchError
-
-# Seconds to wait for an answer of a server; torch sets no limit.
-TIMEOUT = 20
 
 
 def cached(name: str) -> Path:
@@ -33,14 +30,11 @@ def fetch(url: str, path: Path, title: str, hint: str) -> None:
         DitbenchError: exit code 1, without a network, or if the file is another one.
     """
     sha = re.search(r"-([0-9a-f]{8,})\.pth$", url)
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(TIMEOUT)
+    prefix = sha.group(1) if sha else None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        prefix = sha.group(1) if sha else None
-        torch.hub.download_url_to_file(url, str(path), prefix, sys.stderr.isatty())
+        with downloading():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), prefix, sys.stderr.isatty())
     except (OSError, RuntimeError) as error:  # no network, or a wrong hash
         what = f"no {title} weights: cannot download {url} ({error})"
         raise DitbenchError(what, hint, EXIT_FAILED) from error
-    finally:
-        socket.setdefaulttimeout(before)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ditbench.metrics.features.downloads import cached, command, fetch
+from ditbench.metrics.features.downloads import cached, command
 from ditbench.metrics.features.extractors import Features
 from ditbench.metrics.features.photographs import PhotographExtractor
 
@@ -33,22 +33,19 @@ class ImageNetClassifier(PhotographExtractor):
         return get_model_weights(cls.architecture)[cls.version]
 
     @classmethod
-    def find_weights(cls) -> Path:
-        """The file in torch's hub cache, downloaded if it is missing."""
-        path = cls.weights_file()
-        if not path.is_file():
-            fetch(cls.published().url, path, cls.title, cls.weights_hint())
-        return path
+    def url(cls) -> str:
+        """Where torchvision's weights are."""
+        return str(cls.published().url)
 
     @classmethod
     def weights_file(cls) -> Path:
         """The file in torch's hub cache, where torchvision puts it."""
-        return cached(cls.published().url)
+        return cached(cls.url())
 
     @classmethod
     def weights_hint(cls) -> str:
         """The command that downloads the file."""
-        return command(cls.published().url, cls.weights_file())
+        return command(cls.url(), cls.weights_file())
 
     def build(self, state: dict[str, Tensor]) -> nn.Module:
         """The network without its last linear layer, `body`, and that layer, `head`."""

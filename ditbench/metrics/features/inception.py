@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 from torchmetrics.image.fid import NoTrainInceptionV3
 
-from ditbench.metrics.features.downloads import cached, command, fetch
+from ditbench.metrics.features.downloads import cached, command
 from ditbench.metrics.features.extractors import Features
 from ditbench.metrics.features.photographs import PhotographExtractor
 
@@ -43,12 +43,9 @@ class InceptionV3(PhotographExtractor):
     resize = "299x299, bilinear as in TensorFlow 1, antialias=False"
 
     @classmethod
-    def find_weights(cls) -> Path:
-        """The file in torch's hub cache, downloaded (91 MiB) if it is missing."""
-        path = cls.weights_file()
-        if not path.is_file():
-            fetch(URL_INCEPTION_V3, path, "Inception-v3", cls.weights_hint())
-        return path
+    def url(cls) -> str:
+        """Where torch-fidelity's file is (91 MiB)."""
+        return str(URL_INCEPTION_V3)
 
     @classmethod
     def weights_file(cls) -> Path:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ditbench.errors import DitbenchError
+from ditbench.metrics.features.downloads import fetch
 from ditbench.metrics.features.extractors import Extractor
 
 
@@ -47,8 +48,15 @@ class PhotographExtractor(Extractor):
         self.eval()
 
     @classmethod
+    def url(cls) -> str | None:
+        """Where the file of weights is downloaded from if it is missing; None if it is not."""
+        return None
+
+    @classmethod
     def find_weights(cls) -> Path:
-        """The default file, after a check that every file that the extractor needs exists."""
+        """The default file, downloaded if need be; every file that the extractor needs exists."""
+        if (url := cls.url()) and not (path := cls.weights_file()).is_file():
+            fetch(url, path, cls.title, cls.weights_hint())
         for path in cls.files():
             if not path.exists():
                 what = f"{cls.name} features need {path}, which does not exist"

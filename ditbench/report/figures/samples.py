@@ -23,7 +23,7 @@ from ditbench.rundir import RunDirectory
 
 Image = np.ndarray[Any, Any]  # H x W, H x W x 3 or H x W x 4; values in 0..1
 
-# How runs write their grids (ditbench.runs.sample, which reporting must not import): images
+# How runs write their grids (ditbench.runs.scoring.sample, which reporting must not import): images
 # narrower than this are enlarged by a whole number; this many pixels follow each image at its
 # right and at its bottom.
 _MIN_TILE = 48

@@ -169,7 +169,7 @@ def compare(
             *remarks(final, group),
             _advice(verdict, further),
         ]
-    if table["p_bonferroni"].notna().any():
+    if decisive.name == "fid" and table["p_bonferroni"].notna().any():
         notes.append(verdict_words.table_note(baseline))
     notes += [remark_words.versions(other_versions), words.note(group)]
     return Comparison(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     Rows = Sequence[Mapping[str, Any]]
 
 FORMATS = ("rich", "csv", "md", "latex", "json")
+# Characters of a block's name in a line of a table.
+_NAME = 32
 _SUFFIXES = {".csv": "csv", ".md": "md", ".tex": "latex", ".json": "json"}
 # The key with which a row names its best column, in tables that compare columns and not rows.
 BEST_OF_ROW = "best of row"
@@ -212,6 +214,9 @@ def rich_table(rows: Rows, columns: Sequence[Column], title: str | None = None) 
             min_width=max(map(len, words), default=1) if has_two else None,
         )
     for line in texts:
+        if visible[0].name == "block":  # of a forced ranking, it says what the runs differ in
+            name, best = line[0]
+            line[0] = "\n".join(textwrap.wrap(name, _NAME, break_on_hyphens=False)), best
         table.add_row(*(Text(text, "bold green" if best else "") for text, best in line))
     return table
 

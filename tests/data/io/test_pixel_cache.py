@@ -1,16 +1,18 @@
 import os
 import shutil
 import zipfile
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ditbench.data import prepared as module
-from ditbench.data.decode import decode_all
 from ditbench.data.io import pixel_cache
-from ditbench.data.settings import Settings
+from ditbench.data.pictures import prepared as module
+from ditbench.data.pictures.decode import decode_all
+from ditbench.data.pictures.settings import Settings
 from ditbench.errors import DitbenchError
 from ditbench.files import cannot_write
 
@@ -21,6 +23,11 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(pixel_cache, "MIN_FILES", 2)
     return tmp_path / "cache"
+
+
+def entries(cache):
+    """The files of the cache without locks, which stay."""
+    return [path for path in cache.iterdir() if path.suffix != ".lock"]
 
 
 def write_image(path, value):
@@ -58,7 +65,7 @@ def test_the_second_time_nothing_is_decoded(cache, request, monkeypatch, kind):
     assert second.digest == first.digest
     assert (second.name, second.class_names) == (first.name, first.class_names)
     assert second.labels.tolist() == first.labels.tolist() == [0, 0, 1]
-    assert len(list(cache.iterdir())) == 2
+    assert len(entries(cache)) == 2
 
 
 def test_the_pixels_are_an_npy_file_that_can_be_mapped(cache, folder):
@@ -82,7 +89,7 @@ def test_images_are_cached_if_they_are_many_or_large_but_not_without_limit(
     for name, value in limits.items():
         monkeypatch.setattr(pixel_cache, name, value)
     values(folder)
-    assert len(list(cache.glob("*"))) == count
+    assert len(entries(cache)) == count
 
 
 def test_a_file_changed_under_its_size_and_time_is_noticed(cache, folder):
@@ -140,16 +147,16 @@ def test_any_change_of_the_folder_is_noticed(cache, folder, change, expected):
     values(folder)
     change(folder)
     assert values(folder) == expected
-    assert len(list(cache.iterdir())) == 2  # it replaced the one before
+    assert len(entries(cache)) == 2  # it replaced the one before
 
 
 def test_the_pixels_of_another_folder_are_not_used(cache, folder, tmp_path):
     values(folder)
-    mine = {*cache.iterdir()}
+    mine = {*entries(cache)}
     for number, name in enumerate(("cat/1.bmp", "cat/2.bmp", "dog/1.bmp")):
         write_image(tmp_path / "other" / name, 50 + number)
     values(tmp_path / "other")
-    theirs = {*cache.iterdir()} - mine
+    theirs = {*entries(cache)} - mine
     for one, other in zip(sorted(mine), sorted(theirs), strict=True):
         assert one.suffix == other.suffix
         other.replace(one)
@@ -248,3 +255,29 @@ def test_another_version_of_pillow_decodes_again(cache, folder, monkeypatch):
     nothing_is_decoded(monkeypatch)
     with pytest.raises(TypeError):
         values(folder)
+
+
+def count_and_decode(path):
+    decode = module.decode_all
+
+    def counted(*arguments):
+        with (path.parent / "decoded").open("a") as file:
+            file.write("once\n")
+        return decode(*arguments)
+
+    module.decode_all, pixel_cache.MIN_FILES = counted, 2
+    return module.prepared(path).digest
+
+
+def test_one_process_decodes_and_the_others_wait(cache, folder):
+    with ProcessPoolExecutor(3, mp_context=get_context("fork")) as pool:
+        digests = {*pool.map(count_and_decode, [folder] * 3)}
+    assert digests == {module.prepared(folder).digest}
+    assert (folder.parent / "decoded").read_text() == "once\n"
+
+
+def test_a_link_to_nothing_does_not_keep_others_from_the_cache(cache, folder, monkeypatch):
+    (folder / "cat/0.bmp").symlink_to("nowhere")
+    expected = module.prepared(folder, Settings(max_unreadable=0.5)).digest
+    nothing_is_decoded(monkeypatch)
+    assert module.prepared(folder, Settings(max_unreadable=0.5)).digest == expected

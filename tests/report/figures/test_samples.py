@@ -129,7 +129,7 @@ def test_the_grids_that_training_writes_are_understood(
     make_run, results, rows, channels, height, width, gap
 ):
     torch = pytest.importorskip("torch")
-    from ditbench.runs.sample import save_grid
+    from ditbench.runs.scoring.sample import save_grid
 
     size = f"{height}x{width}x{channels}"
     images = torch.randint(0, 256, (rows * 10, channels, height, width), dtype=torch.uint8)

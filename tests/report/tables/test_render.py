@@ -200,6 +200,20 @@ def test_a_comparison_fits_a_terminal_uncut_in_as_many_tables_as_it_takes(compar
         assert f"{row['steps_to_target']:,.0f}" in printed
 
 
+def test_a_long_name_of_a_forced_ranking_is_folded(make_run, results):
+    for steps in (1200, 2400):
+        make_run("adaln-zero", 0, budget__steps=steps, eval__samples=steps)
+    comparison = compare(load_results(results), force=True)
+    rows, columns = comparison_rows(comparison), comparison_columns(comparison)
+    (whole,) = bands(rows, columns, 80)
+    console = Console(width=80, file=io.StringIO())
+    console.print(rich_table(rows, whole))
+    text = console.file.getvalue()
+    assert "…" not in text
+    for part in ("adaln-zero (samples 1200, 1,200", "steps)"):
+        assert part in text
+
+
 def test_a_table_that_fits_is_one_table(comparison):
     rows, columns = comparison_rows(comparison), comparison_columns(comparison, wide=True)
     assert len(bands(rows, columns, 80)) > 1

@@ -1,0 +1,62 @@
+"""Whether settings fit the images and the metrics; everything that does not is reported at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ditbench.errors import DitbenchError, together
+from ditbench.metrics import extractor_class, find_metrics
+from ditbench.models.sizes import check_size
+from ditbench.runs.planning.features import choose_features
+from ditbench.runs.scoring.labels import check_classes
+
+if TYPE_CHECKING:
+    from ditbench.config import RunConfig
+    from ditbench.data.dataset import ImageDataset
+
+
+def check_fit(config: RunConfig, dataset: ImageDataset) -> None:
+    """Raise one DitbenchError with everything in which a configuration does not fit its images."""
+    metrics = config.metrics
+    checks: list[Callable[[], object]] = [
+        partial(check_classes, dataset),
+        partial(check_size, config.model.size, dataset.height, dataset.width),
+        lambda: extractor_class(choose_features(config)[0], dataset),
+        *(partial(extractor_class, name, dataset) for name in metrics.also),
+    ]
+    if metrics.extra:  # it imports torchmetrics
+        checks.append(partial(find_metrics, metrics.extra))
+    errors = [*_misfits(config, dataset), *filter(None, map(_error_of, checks))]
+    if errors:
+        raise together(errors)
+
+
+def _error_of(check: Callable[[], object]) -> DitbenchError | None:
+    try:
+        check()
+    except DitbenchError as error:
+        return error
+    return None
+
+
+def _misfits(config: RunConfig, dataset: ImageDataset) -> Iterator[DitbenchError]:
+    """What the numbers of images and classes exclude."""
+    if config.data.digest not in ("auto", dataset.digest):
+        yield DitbenchError(
+            f"the images of '{dataset.name}' differ from those this configuration was made for",
+            "remove data.digest from the configuration to train on other images",
+        )
+    if len(dataset) == 1:  # which has no covariance
+        yield DitbenchError(f"'{dataset.name}' has 1 image, and FID needs at least 2", "add images")
+    if config.train.batch_size > len(dataset):
+        yield DitbenchError(
+            f"batch size {config.train.batch_size} is larger than the data ({len(dataset)} images)",
+            f"pass --batch-size {len(dataset)} or less",
+        )
+    if config.eval.samples < dataset.num_classes:
+        yield DitbenchError(
+            f"eval.samples = {config.eval.samples} is fewer than the {dataset.num_classes} classes",
+            f"pass --set eval.samples={dataset.num_classes} or more",
+        )

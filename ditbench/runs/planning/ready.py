@@ -1,0 +1,74 @@
+"""What can be known before the first run trains, and would otherwise end a later one."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.files import cannot_write
+from ditbench.metrics import create_extractor
+
+if TYPE_CHECKING:
+    from ditbench.metrics.features.extractors import Extractor
+    from ditbench.runs.planning.plan import Plan
+
+# Bytes per parameter of a checkpoint in float32: weights, their average, AdamW's two moments.
+CHECKPOINT = 4 * 4
+# A run keeps two checkpoints; a third one exists while it is written.
+CHECKPOINTS = 2
+
+
+def check_ready(plans: Sequence[Plan]) -> dict[str, Extractor]:
+    """Check weights of features and the place of results; returns the extractors by name.
+
+    Complete runs need nothing. Nothing is written, except that missing weights are downloaded into
+    the cache where that is possible.
+
+    Raises:
+        DitbenchError: weights are missing or damaged; exit code 1, a directory cannot be written
+            or has too little space.
+    """
+    left = [plan for plan in plans if not plan.directory.is_complete()]
+    extractors: dict[str, Extractor] = {}
+    for plan in left:
+        metrics = plan.config.metrics
+        for name in (metrics.features, *metrics.further):
+            if name not in extractors:
+                extractors[name] = create_extractor(
+                    name, plan.dataset, metrics.inception_weights, plan.device
+                )
+    if left:
+        # Checkpoints of an interrupted run need no more space.
+        kept = sum(plan.cost.parameters for plan in left if not plan.directory.checkpoints)
+        largest = max(plan.cost.parameters for plan in left)
+        check_writable(left[0].directory.path, CHECKPOINT * (CHECKPOINTS * kept + largest))
+    return extractors
+
+
+def check_writable(path: Path, size: int = 0) -> None:
+    """Check that a file or directory can be created at a path and that its disk has room.
+
+    Raises:
+        DitbenchError: exit code 1, if not.
+    """
+    place = path
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if place == path and path.is_file():
+        place = path.parent
+    try:
+        with tempfile.TemporaryFile(dir=place):  # permissions alone do not tell of a file system
+            free = shutil.disk_usage(place).free
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    if free < size:
+        needed, there = (f"{number / 1e9:.3g} GB" for number in (size, free))
+        raise DitbenchError(
+            f"too little space for checkpoints in {place}: {needed} are needed, {there} are free",
+            "free some, or write elsewhere: --out DIR",
+            EXIT_FAILED,
+        )

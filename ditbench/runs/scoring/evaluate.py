@@ -1,0 +1,251 @@
+"""Sampling with the averaged weights, and scoring of the samples."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ditbench.data.dataset import NanSamples, quantised
+from ditbench.metrics import create_extractor, extractor_class
+from ditbench.metrics.real import real_statistics
+from ditbench.models.dit import DiT
+from ditbench.runs.scoring.labels import scored_labels
+from ditbench.seeds import PartOf, generator
+from ditbench.training.device.backlog import Backlog
+from ditbench.training.device.graph import GraphPerShape
+from ditbench.training.device.precision import bf16_weights, mixed_precision
+from ditbench.training.device.repair import repaired
+from ditbench.training.device.stopwatch import synchronize
+from ditbench.training.stop import StopRequest
+
+if TYPE_CHECKING:
+    from ditbench.config.sections import EvalConfig
+    from ditbench.data.dataset import ImageDataset
+    from ditbench.metrics.features.extractors import Extractor
+    from ditbench.metrics.metric import RealStatistics
+    from ditbench.metrics.scorer import Scorer
+    from ditbench.runs.planning.plan import Plan, Task
+
+# The most images from which the speed of an extractor is estimated.
+MOST_TIMED = 64
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The outcome of one evaluation."""
+
+    metrics: dict[str, float]
+    samples: Tensor  # all scored images, uint8 (M, C, H, W)
+    labels: Tensor  # the requested class of each, (M,)
+    seconds: float  # of sampling and scoring
+    sampling_seconds: float
+
+
+def evaluate(run: Plan, scorer: Scorer, model: DiT, stop: StopRequest, draw: int = 0) -> Evaluation:
+    """Sample `eval.samples` images and score them.
+
+    Every model of a run, and every block, gets the same noise, labels and sampler. Each `draw` has
+    noise of its own; draw 0 is that of the evaluations along the way.
+
+    Raises:
+        Stopped: between two passes of a network, if a stop was requested.
+    """
+    started = time.perf_counter()
+    config = run.config.eval
+    labels = scored_labels(config.labels, config.samples, run.dataset)
+    samples = sample_images(model, run, labels, stop, draw)
+    synchronize(run.device)
+    sampling_seconds = time.perf_counter() - started
+    scorer.reset()
+    stop.begin("scoring", len(samples) * len(scorer.extractors))
+    batches = (samples.split(config.batch_size), labels.split(config.batch_size))
+    for images, asked in zip(*batches, strict=True):
+        scorer.update(images.to(run.device), asked.to(run.device), stop.passed)
+        stop.check()
+    metrics = stop.wait_for(scorer.compute)
+    return Evaluation(metrics, samples, labels, time.perf_counter() - started, sampling_seconds)
+
+
+def create_scorer(
+    run: Plan, begun: Mapping[str, int] | None = None, stop: StopRequest | None = None
+) -> Scorer:
+    """The scorer of a run; `begun` are the metrics of a run to be resumed, see `choose`.
+
+    Raises:
+        Stopped: between two passes of an extractor, if a stop was requested.
+        DitbenchError: an extractor's weights are missing or damaged.
+    """
+    # Imported here: torchmetrics takes seconds to import, and a dry run does not need it.
+    from ditbench.metrics.choice import HELD_OUT_SUFFIX, also_of
+    from ditbench.metrics.scorer import Scorer, Space
+    from ditbench.metrics.scores.label_accuracy import LABEL_ACCURACY
+
+    metrics, dataset, device = run.config.metrics, run.dataset, run.device
+    also = metrics.further if begun is None else also_of(begun)
+    named = dataset
+    other_classes = extractor_class(metrics.features, dataset).num_classes is None
+    if begun is not None and LABEL_ACCURACY.name in begun and other_classes:
+        # Earlier versions did not compare names: such a run keeps its column.
+        named = replace(dataset, class_names=tuple(map(str, range(dataset.num_classes))))
+    extractors = [  # all of them before statistics, which may take minutes
+        create_extractor(name, named, metrics.inception_weights, device)
+        for name in (metrics.features, *also)
+    ]
+    for extractor in extractors:
+        extractor.world = run.world
+    stop = StopRequest() if stop is None else stop
+
+    def statistics(images: ImageDataset, extractor: Extractor) -> RealStatistics:
+        stop.begin("real statistics", len(images))
+        return real_statistics(images, extractor, device, stop.passed)
+
+    spaces = [Space(each, statistics(dataset, each)) for each in extractors]
+    wanted = begun is None or any(name.endswith(HELD_OUT_SUFFIX) for name in begun)
+    if wanted and dataset.held_out is not None:
+        spaces[0] = spaces[0]._replace(held_out=statistics(dataset.held_out, extractors[0]))
+    return Scorer(spaces, device, metrics.extra, begun)
+
+
+def metrics_asked(run: Plan) -> dict[str, int]:
+    """The versions of the metrics that a run has if it begins now, by name. Reads no weights."""
+    from ditbench.metrics.choice import choose
+
+    metrics = run.config.metrics
+    features, *also = (
+        extractor_class(name, run.dataset) for name in (metrics.features, *metrics.further)
+    )
+    held_out = run.dataset.load_held_out is not None
+    choices = choose(features, also, metrics.extra, held_out=held_out)
+    return {metric.name: metric.version for choice in choices for metric in choice.metrics}
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The noise of one draw of samples. It advances from batch to batch.
+
+    `start` is what images start from, drawn on the CPU; `ancestral` is what an ancestral sampler
+    adds, drawn on the device.
+    """
+
+    start: torch.Generator
+    ancestral: torch.Generator
+
+    @classmethod
+    def of(cls, seed: int, device: torch.device, draw: int = 0) -> Noise:
+        """The noise of a draw of a run, at its first batch."""
+        number = (draw,) if draw else ()  # draw 0 is that of runs which had no other
+        start = generator(seed, "eval", "noise", *number)
+        return cls(start, generator(seed, "eval", "ancestral", *number, device=device))
+
+
+def sample_images(
+    model: DiT, task: Task, labels: Tensor, stop: StopRequest | None = None, draw: int = 0
+) -> Tensor:
+    """Draw one image per label: uint8 (M, C, H, W), on the CPU; see `sample_batches`."""
+    noise = Noise.of(task.config.seed, next(model.parameters()).device, draw)
+    images, wrong = [], []
+    for x in sample_batches(model, task, labels, noise, stop):
+        wrong.append(x.isnan().any())  # read at the end: the noise of the next batch is drawn now
+        images.append(quantised(x))
+    if torch.stack(wrong).any():
+        raise NanSamples
+    return torch.cat(images).cpu()
+
+
+def sample_batches(
+    model: DiT, task: Task, labels: Tensor, noise: Noise, stop: StopRequest | None = None
+) -> Iterator[Tensor]:
+    """Draw one image per label, in batches of `eval.batch_size`: (N, C, H, W), on the device.
+
+    Each process of the world samples a part of every batch, and receives all of it.
+
+    The noise that an image starts from depends on the seed of the run, the draw and the position in
+    the list, and on `eval.batch_size` only where C*H*W is not a multiple of 16. The noise that an
+    ancestral sampler adds depends on the device and on `eval.batch_size`, too. Both are the same
+    for every block.
+
+    Raises:
+        Stopped: between two passes of the model, if a stop was requested.
+        NanSamples: exit code 1, if samples contain NaN.
+    """
+    config, dataset, device = task.config, task.dataset, next(model.parameters()).device
+    shape = (dataset.channels, dataset.height, dataset.width)
+    stop = StopRequest() if stop is None else stop
+    batches = labels.split(config.eval.batch_size)
+    with _network(model, task, device, stop) as network:
+        stop.begin("sampling", len(batches) * passes_per_image(config.eval))
+        for asked in batches:
+            count = len(asked)
+            start = torch.randn(count, *shape, generator=noise.start)
+            divides = count >= task.world.size
+            part = task.world.part(count) if divides else slice(count)
+            x = task.objective.sample(
+                network,
+                start[part].to(device, non_blocking=True),
+                asked[part].to(device, non_blocking=True),
+                config.eval.sampling_steps,
+                config.eval.cfg_scale,
+                null_class=model.null_class,
+                sampler=config.eval.sampler,
+                generator=PartOf(noise.ancestral, count, part),
+            )
+            yield task.world.gather(x, count) if divides else x
+
+
+def passes_per_image(config: EvalConfig) -> int:
+    """How often the model is called to sample a batch."""
+    return config.sampling_steps * (2 if config.sampler == "heun" else 1)
+
+
+def time_sampling(model: DiT, task: Task, labels: Tensor, steps: int) -> float:
+    """Seconds of sampling with so many steps. Moving samples to the CPU synchronizes."""
+    started = time.perf_counter()
+    config = task.config.with_values(eval__sampling_steps=steps)
+    sample_images(model, replace(task, config=config), labels)
+    return time.perf_counter() - started
+
+
+def time_scoring(extractors: Iterable[Extractor], images: Tensor, device: torch.device) -> float:
+    """Seconds per image of all extractors, from a few of the images (N, C, H, W) uint8."""
+    seconds = 0.0
+    for extractor in extractors:
+        few = images[: min(MOST_TIMED, extractor.cpu_batch)].to(device)
+        if device.type == "cuda":
+            extractor(few)  # loads kernels
+        synchronize(device)
+        started = time.perf_counter()
+        extractor(few)
+        synchronize(device)
+        seconds += (time.perf_counter() - started) / len(few)
+    return seconds
+
+
+@contextmanager
+def _network(
+    model: nn.Module, task: Task, device: torch.device, stop: StopRequest
+) -> Iterator[Callable[..., Tensor]]:
+    """The model for many passes, in the task's precision; a DiT on a GPU as CUDA graphs.
+
+    After each pass a stop is checked; a GPU's queue stays short.
+    """
+    backlog, precision = Backlog(device), task.config.train.precision
+
+    def call(*inputs: Tensor) -> Tensor:
+        # The first pass compiles. Repeated by itself, as the processes of a world exchange samples.
+        output = repaired(partial(network, *inputs))
+        backlog.launched()
+        stop.advance()
+        return output
+
+    graphs = device.type == "cuda" and isinstance(model, DiT)
+    bf16 = bf16_weights(model) if graphs and precision == "bf16" else nullcontext()
+    network = GraphPerShape(model) if graphs else model
+    with mixed_precision(device, precision), bf16:
+        yield call

@@ -1,0 +1,291 @@
+"""Complete runs scored again, with other settings of sampling and scoring. Nothing is trained.
+
+Each setting has a file in the run's `evals/`, named after it. It is written after each draw, so an
+evaluation that was stopped resumes. No other file of the run changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ditbench.data import load_dataset, loader_of
+from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.metrics import extractor_class
+from ditbench.rundir import EVALS, RunDirectory, metric_suffix
+from ditbench.runs.environment import device_name
+from ditbench.runs.lock import locked
+from ditbench.runs.planning.plan import Plan, Task, build_objective, count_cost, plan_run
+from ditbench.runs.records import scores
+from ditbench.runs.runtime_errors import training_errors
+from ditbench.runs.scoring.evaluate import create_scorer, evaluate, passes_per_image
+from ditbench.runs.scoring.trained import averaged_model, backend_for, read_config
+
+if TYPE_CHECKING:
+    import torch
+
+    from ditbench.config import RunConfig
+    from ditbench.data.dataset import ImageDataset
+    from ditbench.metrics.scorer import Scorer
+    from ditbench.models.dit import DiT
+    from ditbench.training.stop import StopRequest
+
+# Where in training the final model is: columns of eval.csv.
+_PLACE = ("step", "images", "train_flops", "seconds")
+# What the draws of one file have in common.
+_ALIKE = ("fingerprint", "seed", "steps", "dataset_digest", "batch_size", "features_digest")
+
+
+@dataclass(frozen=True)
+class Rescoring:
+    """One run to be scored with one setting. The plan's configuration has the setting."""
+
+    plan: Plan
+    draws: int  # that are asked for
+
+    @property
+    def name(self) -> str:
+        """The name of the setting: `cfg1.5-ddim250-50k-inception`."""
+        return evaluation_name(self.plan.config)
+
+    @property
+    def label(self) -> str:
+        """The run and the setting in a few words."""
+        return f"{self.plan.label} {self.name}"
+
+    @property
+    def path(self) -> Path:
+        """The file of the draws."""
+        return self.plan.directory.eval(self.name)
+
+    def read(self) -> dict[str, Any] | None:
+        """The contents of that file, or None without one."""
+        return self.plan.directory.read_eval(self.name) if self.path.exists() else None
+
+    @property
+    def left(self) -> int:
+        """How many draws are missing."""
+        content = self.read()
+        return self.draws if content is None else max(0, self.draws - len(content["draws"]))
+
+    @property
+    def passes(self) -> int:
+        """How many images pass through the model for one draw."""
+        config = self.plan.config.eval
+        rows = 1 if config.cfg_scale == 1 else 2  # see `guided`
+        return config.samples * passes_per_image(config) * rows
+
+
+class Reporter(Protocol):
+    """Receives what happens in `rescore`."""
+
+    def begin(self, job: Rescoring) -> None:
+        """A setting begins."""
+
+    def working(self, activity: str, done: int, parts: int) -> None:
+        """So many parts of some work are done."""
+
+    def scored(self, job: Rescoring, row: dict[str, Any]) -> None:
+        """A draw was scored and written."""
+
+
+def evaluation_name(config: RunConfig) -> str:
+    """The name of a setting, which is also that of its file: `cfg1.5-ddim250-50k-inception`."""
+    scored = config.eval
+    scale = repr(scored.cfg_scale).removesuffix(".0")
+    return (
+        f"cfg{scale}-{scored.sampler}{scored.sampling_steps}-{metric_suffix(scored.samples)}-"
+        f"{config.metrics.features}"
+    )
+
+
+def plan_rescoring(
+    directories: Sequence[RunDirectory],
+    settings: Sequence[Mapping[str, Any]],
+    draws: int,
+    device: torch.device,
+    *,
+    data: Path | None = None,
+    trust: bool = False,
+) -> tuple[list[Rescoring], list[tuple[Path, DitbenchError]]]:
+    """Check what would be scored: every run with every setting. Nothing is written.
+
+    Args:
+        directories: complete runs; others are skipped.
+        settings: see `RunConfig.with_values`; a value that is None stays that of the final score.
+        draws: how many draws each setting has in the end.
+        device: where models and extractors compute.
+        data: where the images are now; by default, where they were.
+        trust: execute the copies of external blocks in the runs.
+
+    Returns:
+        The work, and the runs that are skipped: path and reason.
+    """
+    read = cache(load_dataset)  # runs on the same images share them
+    jobs: list[Rescoring] = []
+    skipped: list[tuple[Path, DitbenchError]] = []
+    for directory in directories:
+        try:
+            if not directory.is_complete():
+                hint = "`ditbench run` with its options resumes it"
+                raise DitbenchError("incomplete: only complete runs are scored again", hint)
+            trained = read_config(directory, trust=trust)
+            location = trained.data.path if data is None else data
+            dataset = read(_source(trained, data), location, trained.data.settings)
+            if dataset.digest != trained.data.digest:
+                raise DitbenchError(
+                    f"the images of '{dataset.name}' are not those that it was trained on",
+                    "name those, at the place where they are now: --data PATH",
+                )
+            jobs += [
+                Rescoring(_plan(directory, trained, each, dataset, device), draws)
+                for each in settings
+            ]
+        except DitbenchError as error:
+            skipped.append((directory.path, error))
+    return jobs, skipped
+
+
+def _source(config: RunConfig, data: Path | None) -> str:
+    """The name of the data set; a folder of images may have become an .npz."""
+    own = config.data.name in ("folder", "npz")
+    return loader_of(data) if own and data is not None else config.data.name
+
+
+def _plan(
+    directory: RunDirectory,
+    trained: RunConfig,
+    settings: Mapping[str, Any],
+    dataset: ImageDataset,
+    device: torch.device,
+) -> Plan:
+    given = {key: value for key, value in settings.items() if value is not None}
+    if "metrics__features" in given:  # further features were those of the run
+        given["metrics__also"] = ()
+    as_final = {"eval__sampling_steps": trained.eval.steps_of_final}
+    config = trained.with_values(**as_final | {"eval__final_sampling_steps": None} | given)
+    extractor_class(config.metrics.features, dataset)
+    objective = build_objective(config)
+    asked = None if config.eval.sampler == "auto" else config.eval.sampler
+    sampler = objective.check_sampling(asked, config.eval.sampling_steps)
+    task = Task(config.with_values(eval__sampler=sampler), dataset, objective, device)
+    plan = plan_run(task, directory, count_cost(task))
+    return replace(plan, backend=backend_for(task, directory))
+
+
+def rescore(
+    jobs: Sequence[Rescoring], reporter: Reporter, stop: StopRequest
+) -> Iterator[tuple[Rescoring, dict[str, Any] | DitbenchError]]:
+    """Score what is missing; yields each piece of work with its file's contents, or its error.
+
+    Raises:
+        Stopped: a stop was requested; the draws so far are written.
+        DitbenchError: an extractor's weights are missing or damaged.
+    """
+    stop.show = reporter.working
+    scorers: dict[tuple[Any, ...], Scorer] = {}
+    for job in jobs:  # before any draw
+        if job.left:
+            reporter.begin(job)
+            with training_errors(job.plan):
+                _scorer(job.plan, scorers, stop)
+    model: DiT | None = None
+    of: Plan | None = None  # the run that the model is of
+    for job in jobs:
+        plan = job.plan
+        try:
+            content = job.read()
+            if job.left:
+                reporter.begin(job)
+                with training_errors(plan):
+                    scorer = _scorer(plan, scorers, stop)
+                    if model is None or of is None or of.directory.path != plan.directory.path:
+                        model, of = None, plan  # the one before makes room
+                        model = _final_model(plan)
+                    content = _draw(job, scorer, model, reporter, stop)
+            assert content is not None
+            yield job, content
+        except DitbenchError as error:
+            error.exit_code = EXIT_FAILED
+            yield job, error
+
+
+def _scorer(plan: Plan, known: dict[tuple[Any, ...], Scorer], stop: StopRequest) -> Scorer:
+    """The scorer of a plan; runs on the same images share it."""
+    metrics = plan.config.metrics
+    names = (metrics.features, *metrics.further, "", *metrics.extra, metrics.inception_weights)
+    key = (plan.dataset.digest, plan.dataset.class_names, names)
+    if key not in known:
+        with stop.at_once():
+            known[key] = create_scorer(plan, None, stop)
+    return known[key]
+
+
+def _final_model(plan: Plan) -> DiT:
+    """The averaged weights at the end of a run."""
+    model, step = averaged_model(plan, plan.directory, plan.backend)
+    steps = plan.directory.read_result().get("steps")
+    if step != steps:
+        raise DitbenchError(
+            f"{plan.directory.checkpoint} is of step {step}, but the run ended at step {steps}",
+            "copy the file again from where it is whole",
+        )
+    return model
+
+
+def _draw(
+    job: Rescoring, scorer: Scorer, model: DiT, reporter: Reporter, stop: StopRequest
+) -> dict[str, Any]:
+    """Make the draws that are missing, and write the file after each."""
+    plan = job.plan
+    directory = plan.directory
+    with locked(directory.path / EVALS / f".{job.name}.lock"):
+        content = _begin(job, scorer)
+        for draw in range(len(content["draws"]), job.draws):
+            evaluation = evaluate(plan, scorer, model, stop, draw)
+            last = directory.read_evaluations()[-1]
+            row = {
+                "draw": draw,
+                **{name: last[name] for name in _PLACE},
+                **scores(plan, scorer, evaluation),
+                "device": device_name(plan.device),
+            }
+            content["draws"].append(row)
+            directory.write_eval(job.name, content)
+            reporter.scored(job, row)
+    return content
+
+
+def _begin(job: Rescoring, scorer: Scorer) -> dict[str, Any]:
+    """The contents of the file before the next draw; refuses a file whose draws are not alike."""
+    plan, result = job.plan, job.plan.directory.read_result()
+    new: dict[str, Any] = {
+        **{key: result.get(key) for key in ("block", "seed", "fingerprint", "steps")},
+        "dataset_digest": plan.dataset.digest,
+        "batch_size": plan.config.eval.batch_size,
+        "features_digest": scorer.extractors[0].digest,
+        "metrics": [metric.describe() for metric in scorer.metrics],
+        "scoring": scorer.describe(plan.config.eval.samples),
+        "draws": [],
+    }
+    before = job.read()
+    if before is None:
+        return new
+    with suppress(KeyError, TypeError):  # of a damaged file
+        versions = {each["name"]: each["version"] for each in before["metrics"]}
+        if versions == scorer.versions:
+            changed = [key for key in _ALIKE if before[key] != new[key]]
+            if not changed:
+                return before
+            raise DitbenchError(
+                f"{job.path} was made with another {changed[0].replace('_', ' ')}",
+                "move that file away to score the run again",
+            )
+    raise DitbenchError(
+        f"{job.path} has other metrics than this version computes, or is damaged",
+        "move that file away to score the run again",
+    )

@@ -1,0 +1,115 @@
+"""Grids of samples as PNG files, one column per class; `ditbench sample`."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ditbench.data.class_names import find_classes
+from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.files import write_atomically
+from ditbench.models.dit import DiT
+from ditbench.plugins.lookup import block_errors
+from ditbench.rundir import RunDirectory
+from ditbench.runs.planning.plan import Task
+from ditbench.runs.planning.ready import check_writable
+from ditbench.runs.scoring.evaluate import Evaluation, sample_images
+from ditbench.runs.scoring.trained import averaged_model, sampling_task
+
+# The most pixels of a grid: 8192 x 8192.
+MAX_PIXELS = 2**26
+# Smaller images are enlarged to at least this width, in pixels.
+MIN_TILE = 48
+GAP = 2
+WHITE = 255
+# The grid of an evaluation: images per class, and classes.
+GRID_ROWS = 8
+GRID_COLUMNS = 10
+
+
+def sample_grid(
+    run: Path,
+    output: Path,
+    *,
+    classes: list[str] | None,
+    per_class: int,
+    settings: dict[str, Any],
+    device_name: str,
+    trust: bool = False,
+) -> list[str]:
+    """Draw `per_class` images of each class and write them as a PNG grid, one column per class.
+
+    Classes are names or labels, see `find_classes`; without any, these are the first ten. A setting
+    (see `RunConfig.with_values`) that is None stays that of the run. `trust` is needed to execute
+    the copy of an external block in the run. Returns the names of the classes.
+
+    Raises:
+        DitbenchError: no run or checkpoint; an external block is missing or has changed; the run
+            does not have a class; the grid is too large; the output cannot be written.
+    """
+    directory = RunDirectory(run)
+    task, changed = sampling_task(directory, settings, device_name, trust=trust)
+    dataset = task.dataset
+    if classes is None:
+        labels = first_classes(dataset.num_classes)
+    else:
+        labels = find_classes(classes, dataset.class_names)
+    count = per_class * len(labels)
+    if count * dataset.height * dataset.width > MAX_PIXELS:  # before memory is allocated
+        raise DitbenchError(
+            f"{count} images of {dataset.width}x{dataset.height} are too many for one grid",
+            "draw fewer images: --per-class 8, or --classes 0,1,2",
+        )
+    check_writable(output)
+    with block_errors(task.config.block, EXIT_FAILED):
+        model, _ = averaged_model(task, directory, changed=changed)
+        images = sample_images(model, task, torch.tensor(labels).repeat(per_class))
+    save_grid(output, images, columns=len(labels))
+    return [dataset.class_names[label] for label in labels]
+
+
+def first_classes(num_classes: int) -> list[int]:
+    """The classes that a grid shows by default: the first ten, or all."""
+    return list(range(min(num_classes, GRID_COLUMNS)))
+
+
+def save_run_grid(task: Task, model: DiT, evaluation: Evaluation, path: Path) -> None:
+    """Write the grid of an evaluation, with as many rows as each class has images."""
+    samples, labels = evaluation.samples, evaluation.labels
+    classes = first_classes(task.dataset.num_classes)
+    if task.config.eval.labels == "data":  # few of some class may have been scored
+        labels = torch.tensor(classes).repeat(GRID_ROWS)
+        samples = sample_images(model, task, labels)
+    of_class = [samples[labels == label][:GRID_ROWS] for label in classes]
+    rows = min(map(len, of_class))
+    images = torch.stack([images[:rows] for images in of_class], dim=1)
+    if task.world.first:
+        save_grid(path, images.flatten(0, 1), columns=len(of_class))
+
+
+def save_grid(path: Path, images: Tensor, columns: int) -> None:
+    """Write uint8 images (M, C, H, W), with C 1 or 3, as a PNG with so many columns.
+
+    Raises:
+        DitbenchError: exit code 1, if the file cannot be written.
+    """
+    picture = Image.fromarray(_tile(images, columns).numpy())
+    write_atomically(path, lambda file: picture.save(file, format="PNG"))
+
+
+def _tile(images: Tensor, columns: int) -> Tensor:
+    """Arrange images (M, C, H, W) in a grid with gaps: (height, width, 3) uint8."""
+    scale = math.ceil(MIN_TILE / images.shape[-1])
+    images = images.expand(-1, 3, -1, -1)
+    images = images.repeat_interleave(scale, dim=-2).repeat_interleave(scale, dim=-1)
+    # Each tile includes its gap, so that all rows have the same height in pixels.
+    images = torch.nn.functional.pad(images, (0, GAP, 0, GAP), value=WHITE)
+    M, C, H, W = images.shape
+    rows = M // columns
+    grid = images[: rows * columns].view(rows, columns, C, H, W).permute(0, 3, 1, 4, 2)
+    return grid.reshape(rows * H, columns * W, C).contiguous()

@@ -1,0 +1,288 @@
+"""`--log tensorboard,wandb,trackio`: what a run reports, sent to trackers of experiments as well.
+
+The packages are optional and imported when a run opens a tracker. `tracking.json` in the run
+directory keeps the id of each tracker's run and the last steps that it has: a resumed run continues
+there, and rows that a tracker lacks are sent from train.csv and eval.csv.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout, suppress
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ditbench.errors import DitbenchError, one_line, unknown_name
+from ditbench.files import read_json, write_json
+from ditbench.rows import read_rows
+from ditbench.runs.progress import Reporter
+
+if TYPE_CHECKING:
+    from ditbench.runs.planning.plan import Plan
+    from ditbench.training.trainer import Logged
+
+PROJECT = "ditbench"
+# Seconds that a tracker may take to open, and to send what is left.
+PATIENCE = 60
+# Columns that are the axis, or settings: constant over a run.
+NOT_SCALARS = ("step", "samples", "sampling_steps", "cfg_scale", "ema_decay")
+
+
+class Tracker(Protocol):
+    """One run of one tracker.
+
+    Args:
+        run: the planned run.
+        identity: unique to the run directory.
+        resumed: whether it was opened before.
+    """
+
+    def __init__(self, run: Plan, identity: str, *, resumed: bool) -> None: ...
+
+    def log(self, step: int, scalars: Mapping[str, float], grid: Path | None) -> None:
+        """Add scalars and a sample grid (PNG) at a step."""
+
+    def close(self, *, complete: bool) -> None:
+        """Send what is left; the run is complete, or was interrupted or failed."""
+
+
+class _TensorBoard:
+    """Event files in the run directory: `tensorboard --logdir results` shows all runs."""
+
+    def __init__(self, run: Plan, identity: str, *, resumed: bool) -> None:
+        del identity
+        module = import_module("torch.utils.tensorboard")
+        self.writer = module.SummaryWriter(str(run.directory.path), flush_secs=10)
+        if not resumed:
+            self.writer.add_text("config", f"```toml\n{run.config.to_toml()}```")
+
+    def log(self, step: int, scalars: Mapping[str, float], grid: Path | None) -> None:
+        for name, value in scalars.items():
+            self.writer.add_scalar(name, value, step)
+        if grid:
+            picture = import_module("torchvision.io").decode_image(str(grid), mode="RGB")
+            self.writer.add_image("samples", picture, step)
+
+    def close(self, *, complete: bool) -> None:
+        del complete
+        self.writer.close()
+
+
+class _Wandb:
+    """A run of Weights & Biases; its variables, such as WANDB_MODE, apply."""
+
+    def __init__(self, run: Plan, identity: str, *, resumed: bool) -> None:
+        del resumed
+        self.wandb = import_module("wandb")
+        # Silent: it neither prints among progress nor asks for a key.
+        quiet = {"silent": True, "console": "off"}
+        patience = {"init_timeout": PATIENCE, "finish_timeout": PATIENCE}
+        self.run = self.wandb.init(
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            id=identity,
+            name=_name(run),
+            dir=str(run.directory.path),
+            config=run.config.model_dump(mode="json"),
+            resume="allow",
+            settings=self.wandb.Settings(**quiet, **patience, finish_timeout_raises=True),
+        )
+        # Its own steps must increase. After a crash, rows may come again.
+        self.run.define_metric("*", step_metric="step")
+
+    def log(self, step: int, scalars: Mapping[str, float], grid: Path | None) -> None:
+        pictures = {"samples": self.wandb.Image(str(grid))} if grid else {}
+        self.run.log({**scalars, **pictures, "step": step})
+
+    def close(self, *, complete: bool) -> None:
+        self.run.finish(exit_code=0 if complete else 1)
+
+
+class _Trackio:
+    """A run of trackio; its variables, such as TRACKIO_SPACE_ID, apply."""
+
+    def __init__(self, run: Plan, identity: str, *, resumed: bool) -> None:
+        self.trackio = import_module("trackio")
+        self.run = self.trackio.init(
+            project=PROJECT,
+            name=f"{_name(run)}-{identity}",  # trackio resumes by name
+            config=run.config.model_dump(mode="json"),
+            resume="allow" if resumed else "never",
+            embed=False,
+            auto_log_cpu=False,
+            auto_log_gpu=False,
+        )
+
+    def log(self, step: int, scalars: Mapping[str, float], grid: Path | None) -> None:
+        pictures = {"samples": self.trackio.Image(str(grid))} if grid else {}
+        self.run.log({**scalars, **pictures}, step)
+
+    def close(self, *, complete: bool) -> None:
+        del complete
+        self.trackio.finish()
+
+
+TRACKERS: dict[str, type[Tracker]] = {
+    "tensorboard": _TensorBoard,
+    "wandb": _Wandb,
+    "trackio": _Trackio,
+}
+
+
+def parse_trackers(text: str) -> tuple[str, ...]:
+    """`tensorboard,wandb` as names of trackers whose packages are installed.
+
+    Raises:
+        DitbenchError: an unknown name, or a package that is not installed.
+    """
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise DitbenchError("--log names no tracker", f"write --log {','.join(TRACKERS)}")
+    for name in names:
+        if name not in TRACKERS:
+            raise unknown_name("tracker", name, tuple(TRACKERS))
+        spec = find_spec(name)
+        # A directory of that name in the working directory has no origin.
+        if spec is None or spec.origin is None:
+            raise DitbenchError(
+                f"--log {name}: the package {name} is not installed",
+                f"pip install 'ditbench[{name}]'",
+            )
+    return names
+
+
+@contextmanager
+def tracked(run: Plan, reporter: Reporter) -> Iterator[Reporter]:
+    """A reporter that also sends the events of a run to its trackers, which are closed in the end.
+
+    Of several processes that compute a run together, the first one does.
+    """
+    if not run.trackers or not run.world.first:
+        yield reporter
+        return
+    tracking = _Tracking(run, reporter)
+    try:
+        yield tracking
+    finally:
+        tracking.close()
+
+
+class _Tracking(Reporter):
+    """Passes events on, and sends what was measured to trackers. One that fails is left out."""
+
+    def __init__(self, run: Plan, reporter: Reporter) -> None:
+        self.run, self.reporter = run, reporter
+        # By tracker: the id of its run, and the step of the last row of each table that it has.
+        self.state: dict[str, dict[str, Any]] = {}
+        with suppress(DitbenchError):  # missing, or damaged: the trackers get new runs
+            self.state = read_json(run.directory.tracking)
+        self.trackers: dict[str, Tracker] = {}
+        self.curve, self.complete = True, False
+
+    def preparing(self, plan: Plan) -> None:
+        self.reporter.preparing(plan)
+
+    def working(self, activity: str, done: int, parts: int) -> None:
+        self.reporter.working(activity, done, parts)
+
+    def started(self, plan: Plan, step: int, seconds: float, per_score: float) -> None:
+        self.reporter.started(plan, step, seconds, per_score)
+        self._open(self.run.trackers)
+
+    def logged(self, row: Logged) -> None:
+        self.reporter.logged(row)
+        self._send("train", vars(row))
+
+    def evaluated(self, row: dict[str, Any]) -> None:
+        self.reporter.evaluated(row)
+        if self.curve:  # not a draw of the final score
+            self._send("eval", row)
+            self._keep()
+
+    def scoring(self, draws: int, steps: int) -> None:
+        self.reporter.scoring(draws, steps)
+        self.curve = False
+
+    def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
+        self.complete = True
+        if reused:
+            self._open(
+                name for name in self.run.trackers if "final" not in self.state.get(name, {})
+            )
+        self._send("final", result["final"])
+        self.close()
+        self.reporter.finished(plan, result, reused=reused)
+
+    def warned(self, text: str) -> None:
+        self.reporter.warned(text)
+
+    def close(self) -> None:
+        """Close the trackers, and keep how far they are."""
+        self._each(lambda _, tracker: tracker.close(complete=self.complete))
+        self._keep()
+        self.trackers.clear()
+
+    def _open(self, names: Iterable[str]) -> None:
+        """Open trackers, and send the rows that they lack."""
+        for name in names:
+            resumed = name in self.state
+            with self._continuing(name):
+                identity = self.state.setdefault(name, {"id": secrets.token_hex(4)})["id"]
+                self.trackers[name] = TRACKERS[name](self.run, identity, resumed=resumed)
+        self._keep()
+        for row in read_rows(self.run.directory.train):
+            self._send("train", row)
+        for row in self.run.directory.read_evaluations():
+            self._send("eval", row)
+
+    def _send(self, table: str, row: Mapping[str, Any]) -> None:
+        """Send a row to the trackers that lack it."""
+        step = row["step"]
+        scalars = {
+            f"{table}/{name}": float(value)
+            for name, value in row.items()
+            if isinstance(value, int | float) and name not in NOT_SCALARS
+        }
+        grid = self.run.directory.samples(step) if table == "eval" else None
+        grid = grid if grid and grid.is_file() else None
+
+        def send(name: str, tracker: Tracker) -> None:
+            if step > self.state[name].get(table, -1):
+                tracker.log(step, scalars, grid)
+                self.state[name][table] = step
+
+        self._each(send)
+
+    def _each(self, action: Callable[[str, Tracker], None]) -> None:
+        for name, tracker in list(self.trackers.items()):
+            with self._continuing(name):
+                action(name, tracker)
+
+    @contextmanager
+    def _continuing(self, name: str) -> Iterator[None]:
+        """Whatever happens to a tracker, the run continues: without it, and with a warning.
+
+        What it prints is dropped: stdout is for results.
+        """
+        try:
+            with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        except Exception as error:
+            self.trackers.pop(name, None)
+            reason = one_line(f"{type(error).__name__}: {error}")
+            self.reporter.warned(f"--log {name} failed, the run continues without it: {reason}")
+
+    def _keep(self) -> None:
+        with suppress(DitbenchError):  # rows are sent again
+            write_json(self.run.directory.tracking, self.state)
+
+
+def _name(run: Plan) -> str:
+    """`digits/adaln-zero/seed0-1a2b3c4d`."""
+    return "/".join(run.directory.path.parts[-3:])

@@ -1,0 +1,1 @@
+"""How a step is computed: backends, precision, CUDA graphs, and the clock of a device."""
