@@ -164,12 +164,24 @@ def _sampling(warm: _Warm, length: Length) -> Facts:
 
 def _training(warm: _Warm, seconds: list[float], matmul: float, peak: int | None) -> Facts:
     """Conditions and speed of training. FLOPs are those of ditbench's model, also for a peer."""
-    plan = warm.row.plan
+    facts = training_facts(warm.row.plan, seconds, warm.timed.steps)
+    return {
+        **facts,
+        "block": warm.row.name,
+        "implementation": warm.row.adapter.implementation,
+        "backend": warm.candidate.backend,
+        "parameters": warm.candidate.parameters,
+        "matmul_tflops_per_second": matmul / 1e12,
+        "share_of_matmul": facts["train_tflops_per_second"] * 1e12 / matmul,
+        "peak_memory_bytes": peak,
+    }
+
+
+def training_facts(plan: Plan, seconds: list[float], steps: int) -> Facts:
+    """Conditions and speed of training, from the seconds of a step in parts of so many steps."""
     tenths = quantiles(seconds, n=10, method="inclusive")
     typical, flops = median(seconds), plan.train_flops(1)
     return {
-        "block": warm.row.name,
-        "implementation": warm.row.adapter.implementation,
         "model": plan.cost.model,
         "input": plan.cost.input,
         "batch_size": plan.config.train.batch_size,
@@ -178,19 +190,14 @@ def _training(warm: _Warm, seconds: list[float], matmul: float, peak: int | None
         "device": device_name(plan.device),
         "threads": torch.get_num_threads() if plan.device.type == "cpu" else None,
         "torch": torch.__version__,
-        "backend": warm.candidate.backend,
-        "parameters": warm.candidate.parameters,
         "train_flops_per_step": flops,
         "step_ms_median": 1e3 * typical,
         "step_ms_p10": 1e3 * tenths[0],
         "step_ms_p90": 1e3 * tenths[-1],
-        "parts": warm.timed.parts,
-        "steps_per_part": warm.timed.steps,
+        "parts": len(seconds),
+        "steps_per_part": steps,
         "images_per_second": plan.config.train.batch_size / typical,
         "train_tflops_per_second": flops / typical / 1e12,
-        "matmul_tflops_per_second": matmul / 1e12,
-        "share_of_matmul": flops / typical / matmul,
-        "peak_memory_bytes": peak,
     }
 
 

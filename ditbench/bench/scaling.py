@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import groupby
-from statistics import median, quantiles
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ditbench.bench.measure import WARM_UP
+from ditbench.bench.measure import WARM_UP, training_facts
 from ditbench.bench.synthetic import MAX_BYTES, plan_on, random_images
 from ditbench.bench.timing import Length, time_in_turn
 from ditbench.errors import EXIT_FAILED, DitbenchError
@@ -147,36 +147,20 @@ def _measure(plan: Plan, model: DiT, world: World, length: Length) -> Facts:
     memory.start()
     seconds, steps = _time_step(plan, model, world, length)
     memory.stop()
-    tenths = quantiles(seconds, n=10, method="inclusive")
-    typical, flops, size = median(seconds), plan.train_flops(1), plan.config.train.batch_size
+    typical = median(seconds)
     without = typical
     if not world.alone:
         same = Length(length.seconds, steps * len(seconds))
         apart = Apart(world.rank, world.size)
         without = median(_time_step(plan, model, apart, same)[0])
     return {
+        **training_facts(plan, seconds, steps),
         "block": plan.config.block,
-        "model": plan.cost.model,
-        "input": plan.cost.input,
         "gpus": world.size,
-        "batch_size": size,
-        "objective": plan.config.objective.name,
-        "precision": plan.config.train.precision,
-        "device": device_name(plan.device),
-        "threads": torch.get_num_threads() if plan.device.type == "cpu" else None,
-        "torch": torch.__version__,
         "backend": plan.backend.name,
         "parameters": plan.cost.parameters,
-        "train_flops_per_step": flops,
-        "step_ms_median": 1e3 * typical,
-        "step_ms_p10": 1e3 * tenths[0],
-        "step_ms_p90": 1e3 * tenths[-1],
         "step_ms_without_all_reduce": 1e3 * without,
         "all_reduce_share": 1 - without / typical,
-        "parts": len(seconds),
-        "steps_per_part": steps,
-        "images_per_second": size / typical,
-        "train_tflops_per_second": flops / typical / 1e12,
         "peak_memory_bytes": memory.bytes and int(world.most(memory.bytes)),
     }
 

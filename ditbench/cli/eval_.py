@@ -10,9 +10,10 @@ import typer
 
 from ditbench.cli.completion import complete_places
 from ditbench.cli.meter import meter
-from ditbench.cli.options import DEVICES, Format, Output, option, parse_count
+from ditbench.cli.options import Format, Output, option, parse_count
 from ditbench.cli.output import echo, emit_text, note, print_sentence, print_table, progress
 from ditbench.cli.run_options import Quiet
+from ditbench.cli.sampling import Device, Sampler, SamplingSteps, Trust
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.render import format_of, render
 from ditbench.rundir import RunDirectory
@@ -39,13 +40,8 @@ def eval_(
         str | None,
         option("X,Y,...", "Guidance scales; 1 is no guidance. Default: as in the run."),
     ] = None,
-    sampler: Annotated[
-        str | None,
-        option("NAME", "euler or heun for flow, ddpm or ddim for ddpm. Default: as in the run."),
-    ] = None,
-    sampling_steps: Annotated[
-        int | None, option("N", "Steps of the sampler. Default: as in the final score.", min=1)
-    ] = None,
+    sampler: Sampler = None,
+    sampling_steps: SamplingSteps = None,
     samples: Annotated[
         str | None, option("N", "How many samples: 50000 or 50k. Default: as in the run.")
     ] = None,
@@ -62,16 +58,8 @@ def eval_(
     data: Annotated[
         Path | None, option("PATH", "Where the images are now. Default: where they were.")
     ] = None,
-    device: Annotated[str, option("NAME", DEVICES)] = "auto",
-    trust: Annotated[
-        bool,
-        option(
-            None,
-            "Execute the copy of your own block's file that lies in a run directory. Read it "
-            "first if the run is someone else's.",
-            "--trust",
-        ),
-    ] = False,
+    device: Device = "auto",
+    trust: Trust = False,
     as_json: Annotated[bool, option(None, "The same as --format json.", "--json")] = False,
     format: Format = None,  # noqa: A002
     output: Output = None,

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from ditbench.cli.completion import complete_runs
-from ditbench.cli.options import DEVICES, option, parse_count
+from ditbench.cli.options import option, parse_count
 from ditbench.cli.output import echo
+from ditbench.cli.sampling import Device, Sampler, SamplingSteps, Trust
 from ditbench.errors import DitbenchError, one_line
 
 
@@ -46,26 +47,13 @@ def sample(
         float | None,
         option("X", "Guidance scale; 1 is no guidance. Default: as in the run.", min=0),
     ] = None,
-    sampler: Annotated[
-        str | None,
-        option("NAME", "euler or heun for flow, ddpm or ddim for ddpm. Default: as in the run."),
-    ] = None,
-    sampling_steps: Annotated[
-        int | None, option("N", "Steps of the sampler. Default: as in the run.", min=1)
-    ] = None,
+    sampler: Sampler = None,
+    sampling_steps: SamplingSteps = None,
     seed: Annotated[
         int | None, option("N", "The seed of the noise. Default: as in the run.", min=0)
     ] = None,
-    device: Annotated[str, option("NAME", DEVICES)] = "auto",
-    trust: Annotated[
-        bool,
-        option(
-            None,
-            "Execute the copy of your own block's file that lies in the run directory. Read it "
-            "first if the run is someone else's.",
-            "--trust",
-        ),
-    ] = False,
+    device: Device = "auto",
+    trust: Trust = False,
     output: Annotated[
         Path | None,
         option("FILE", "The PNG file of the grid. Default: samples.png.", "--output", "-o"),

@@ -144,9 +144,8 @@ def _receive(connection: Connection, stop: StopRequest) -> Order | None:
 def _plan(order: Order, device: str) -> Plan:
     """The plan of the pool, with the data and the device of this process."""
     config, source = order.config, order.config.strategy
-    if source.location and source.sha256:
-        copy = order.directory.strategy
-        restore_block(config.block, source.location, source.sha256, copy, trust=False)
+    copy = order.directory.strategy
+    restore_block(config.block, source.location, source.sha256, copy, trust=False)
     (task,) = resolve_all([config], select_device(device), _read)
     assert task.config.fingerprint == config.fingerprint  # the data are the same, too
     plan = plan_run(task, order.directory, count_cost(task))

@@ -165,8 +165,6 @@ def shorter(run: Plan) -> Path | None:
 def _restore_own_block(parent: RunDirectory, config: RunConfig) -> None:
     """Look up the block of a run if it is not ditbench's own: the file that was trained."""
     origin = config.strategy
-    if origin.location is None or origin.sha256 is None:
-        return
     copy = parent.strategy
     try:
         restore_block(config.block, origin.location, origin.sha256, copy, trust=False)

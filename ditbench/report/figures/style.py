@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any, Literal, NamedTuple
 from zlib import crc32
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
@@ -140,5 +141,10 @@ def marker_size(marker: Marker) -> float:
 
 def text_width(text: str) -> float:
     """Inches of the longest line of a text, in the font of legends."""
+    return _text_width(text, tuple(mpl.rcParams["font.family"]))
+
+
+@cache
+def _text_width(text: str, _family: tuple[str, ...]) -> float:
     figure = Figure(dpi=DPI)
     return float(figure.text(0, 0, text, fontsize=FONT).get_window_extent().width) / DPI

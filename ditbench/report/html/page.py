@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from ditbench import __version__
-from ditbench.errors import DitbenchError, printable
+from ditbench.errors import DitbenchError
 from ditbench.report.figures.curve import curve_figure
 from ditbench.report.figures.pareto import pareto_figure
 from ditbench.report.figures.samples import strips_of
@@ -98,7 +98,8 @@ def report_html(df: pd.DataFrame, baseline: str | None = None) -> str:
         colours=styles,
         version=__version__,
     )
-    return text.encode(errors="backslashreplace").decode()  # names that are not UTF-8
+    # Names may not be UTF-8.
+    return text.lstrip().encode(errors="backslashreplace").decode() + "\n"
 
 
 def _part(anchor: str, comparison: Comparison, group: Group, *, is_whole: bool) -> Part:
@@ -153,10 +154,9 @@ def _table(rows: Sequence[dict[str, Any]], columns: Sequence[Column]) -> Table:
 
 
 def _visible(value: Any) -> Any:
-    """What `{{ }}` writes: control characters of names are shown, and cannot reorder the text."""
-    if isinstance(value, Markup) or not isinstance(value, str):
-        return value
-    return "\n".join(map(printable, value.split("\n")))
+    """What `{{ }}` writes: texts without hidden characters, and what is markup already."""
+    is_text = isinstance(value, str) and not isinstance(value, Markup)
+    return svg.visible(value) if is_text else value
 
 
 def _prose(text: str) -> Markup:

@@ -12,6 +12,7 @@ import matplotlib as mpl
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
+from ditbench.errors import printable
 from ditbench.report.figures.style import RC
 
 _WIDTH = 6.4  # inches; the page scales it to its own width
@@ -31,7 +32,7 @@ _STYLE: dict[Any, Any] = {
 # What a page's background and text are when it is dark, 0..255 each.
 _DARK_PAGE, _DARK_INK = (22, 24, 29), (230, 231, 235)
 _LEAST_CONTRAST = 4.5  # WCAG 2.2, level AA
-_TAG = re.compile(r"<[^>]*>")
+_PIECE = re.compile(r"<[^>]*>|[^<]+")  # a tag, or the text between two
 _COLOUR = re.compile(r"#([0-9a-f]{6})\b")
 
 
@@ -54,7 +55,7 @@ def inline_svg(draw: Callable[[], Figure], label: str, place: str) -> Markup:
     svg = file.getvalue().decode()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = _TAG.sub(lambda tag: _themed(tag[0]), svg)
+    svg = _PIECE.sub(lambda each: _themed(each[0]) if each[0][0] == "<" else visible(each[0]), svg)
     _, viewbox, body = re.split(r'viewBox="([\d. ]+)"[^>]*>', svg, maxsplit=1)
     opening = f'<svg class="figure" viewBox="{viewbox}" role="img" aria-label="{escape(label)}">'
     return Markup(opening + re.sub(r"\n+\s*", "\n", body))
@@ -65,6 +66,11 @@ def _themed(tag: str) -> str:
     tag = re.sub(r'<g id="[^"]*"', "<g", tag)
     tag = re.sub(r"font-family: [^;\"]*", f"font-family: {_FONTS}", tag)
     return _COLOUR.sub(r"var(--c-\1)", tag)
+
+
+def visible(text: str) -> str:
+    """A text whose control characters are shown: those of names could reorder others."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def colours_in(svgs: str) -> list[str]:

@@ -196,11 +196,15 @@ def compare_groups(
     groups.check_columns(df)
     _blocks(df, baseline)
     comparisons = []
+    orders: dict[int, str] = {}  # many groups may have the same runs at all rates
     for group in groups.groups_of(df):
         known = baseline if baseline in set(group.runs["block"]) else None
         comparison = compare(group.runs, known, target_fid=target_fid)
-        order = remark_words.order_by_rate(leaders_by_rate(group.at_all_rates))
-        notes = (*comparison.notes, *filter(None, [order]))
+        at_all_rates = id(group.at_all_rates)
+        if at_all_rates not in orders:
+            found = leaders_by_rate(group.at_all_rates)
+            orders[at_all_rates] = remark_words.order_by_rate(found)
+        notes = (*comparison.notes, *filter(None, [orders[at_all_rates]]))
         comparisons.append(replace(comparison, apart=group.apart, notes=notes))
     return comparisons
 

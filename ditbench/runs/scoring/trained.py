@@ -40,9 +40,7 @@ def read_config(directory: RunDirectory, *, trust: bool) -> RunConfig:
         )
     config = validate(read_toml(directory.config))
     origin = config.strategy
-    if origin.location is not None and origin.sha256 is not None:
-        copy = directory.strategy
-        restore_block(config.block, origin.location, origin.sha256, copy, trust=trust)
+    restore_block(config.block, origin.location, origin.sha256, directory.strategy, trust=trust)
     return config
 
 

@@ -16,7 +16,7 @@ from ditbench.report.html.svg import _DARK_PAGE, colours_in, dark_twin, inline_s
 def draw():
     figure = Figure(figsize=(3, 2))
     axes = figure.subplots()
-    axes.plot([0, 1], [1, 2], "o-", color="#0072B2", label="<b> & #d55e00")
+    axes.plot([0, 1], [1, 2], "o-", color="#0072B2", label="<b> & #d55e00 \u202ex")
     axes.legend()
     return figure
 
@@ -36,7 +36,7 @@ def test_a_figure_is_one_element_with_a_label():
 def test_texts_are_texts_and_are_not_themed():
     root = parsed(inline_svg(draw, "label", "a"))
     texts = ["".join(each.itertext()) for each in root.iter("text")]
-    assert "<b> & #d55e00" in texts
+    assert "<b> & #d55e00 \\u202ex" in texts
 
 
 def test_every_colour_is_a_variable():
