@@ -10,7 +10,7 @@ from ditbench.errors import EXIT_USAGE, DitbenchError
 from ditbench.metrics import create_extractor
 from ditbench.metrics.features import efficientnet
 from ditbench.rundir import RunDirectory
-from ditbench.runs import begun as module
+from ditbench.runs import run as module
 from ditbench.runs.begun import begun_metrics, changed
 from ditbench.runs.run import execute
 from ditbench.runs.scoring import evaluate
