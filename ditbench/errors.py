@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from typing import Any
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -32,6 +33,10 @@ class DitbenchError(Exception):
         self.message = message
         self.hint = hint
         self.exit_code = exit_code
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let other processes receive it, whatever arguments a subclass takes."""
+        return Exception.__new__, (type(self), *self.args), vars(self)
 
 
 def together(errors: Sequence[DitbenchError]) -> DitbenchError:

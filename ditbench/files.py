@@ -7,8 +7,8 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -55,6 +55,22 @@ def cache_directory() -> Path | None:
         return (Path(shared).expanduser() if shared else Path.home() / ".cache") / "ditbench"
     except RuntimeError:
         return None
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Hold a lock file; wait as long as another process holds it. The empty file is kept.
+
+    Nothing waits on a system or a file system without locks, or where no file can be made.
+    """
+    with ExitStack() as stack:
+        with suppress(ImportError, OSError, DitbenchError):
+            import fcntl
+
+            make_directory(path.parent)
+            file = stack.enter_context(path.open("a", encoding="utf-8"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def make_directory(path: Path) -> None:

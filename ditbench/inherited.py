@@ -46,7 +46,9 @@ def _ignore_settings() -> None:
             del os.environ[name]
     # PYTHONWARNINGS=error is meant for the tests of a package, and dependencies do warn.
     warnings.filters[:] = [each for each in warnings.filters if each[0] != "error"]  # type: ignore[index]
-    if "error" in os.environ.get("PYTHONWARNINGS", ""):  # processes of torch.compile
+    # Processes of torch.compile, and workers.
+    sys.warnoptions[:] = [each for each in sys.warnoptions if not each.startswith("error")]
+    if "error" in os.environ.get("PYTHONWARNINGS", ""):
         del os.environ["PYTHONWARNINGS"]
 
 

@@ -39,6 +39,8 @@ SCHEMA = 2
 SWEEP = "sweep"
 # The key in env.json for the number of seeds of the command that planned a run.
 PLANNED_SEEDS = "planned_seeds"
+# The key in env.json for the number of runs that shared a CPU, if there were several.
+SHARED_CPU = "shared_cpu_workers"
 # The key in env.json for the number of processes that trained a run together.
 WORLD_SIZE = "world_size"
 # The directory of the sweeps of `ditbench tune`, below a directory of results.
@@ -137,6 +139,13 @@ class RunDirectory:
         for path in (self.train, self.evaluations, self.finals, self.failure, *grids, *evals):
             _remove(path)
         self.describe(*description)
+
+    def copy_tables(self, parent: RunDirectory) -> None:
+        """Begin with the rows of train.csv and eval.csv and the sample grids of a parent."""
+        self._check_exists()
+        grids = [path.name for path in parent.path.glob("samples/step-*.png")]
+        for name in ("train.csv", "eval.csv", *(f"samples/{grid}" for grid in grids)):
+            _copy(parent.path / name, self.path / name)
 
     def append_train(self, row: Mapping[str, Any]) -> None:
         """Add a row to the training log."""
@@ -285,6 +294,11 @@ class RunDirectory:
             for path in self.recorded
             if path.is_file()
         }
+
+
+def _copy(source: Path, target: Path) -> None:
+    content = source.read_bytes()
+    write_atomically(target, lambda file: file.write(content))
 
 
 def _remove(path: Path) -> None:

@@ -1,5 +1,7 @@
 """The error class that users see, and its suggestions for unknown names."""
 
+import pickle
+
 import pytest
 
 from ditbench.errors import EXIT_FAILED, EXIT_USAGE, DitbenchError, unknown_name
@@ -33,3 +35,20 @@ def test_the_hint_suggests_the_nearest_names_or_lists_all(name, known, hint):
 
 def test_at_most_three_names_are_suggested():
     assert unknown_name("thing", "ab", ["ab1", "ab2", "ab3", "ab4"]).hint.count("ab") == 3
+
+
+class _DivergedError(DitbenchError):
+    """An error that is made from something else than a message, and has a fact more."""
+
+    def __init__(self, step: int, *, loss: float) -> None:
+        super().__init__(f"diverged at step {step}", "lower the rate", EXIT_FAILED)
+        self.loss = loss
+
+
+def test_another_process_can_receive_any_such_error():
+    error = _DivergedError(3, loss=7.0)
+    error.exit_code = 9
+    received = pickle.loads(pickle.dumps(error))
+    assert type(received) is _DivergedError
+    assert str(received) == "diverged at step 3"
+    assert vars(received) == vars(error)

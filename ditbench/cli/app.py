@@ -24,8 +24,10 @@ from ditbench.cli import (
     init,
     list_,
     plot,
+    rm,
     run,
     sample,
+    show,
     tune,
 )
 from ditbench.cli.output import echo, note
@@ -96,7 +98,7 @@ def _expanded(value: Any) -> Any:
 
 
 class _Options:
-    """Hides `<bool>` for flags in the help page, which take no value; expands `~` in paths."""
+    """Types of the help page: none for flags, `<path>` for several paths. Expands `~` in paths."""
 
     def invoke(self, ctx: Any) -> Any:
         ctx.params = {name: _expanded(value) for name, value in ctx.params.items()}
@@ -107,6 +109,8 @@ class _Options:
         for parameter in parameters:
             if getattr(parameter, "is_flag", False):
                 parameter.metavar = ""
+            if parameter.nargs == -1:  # an argument; typer would show <list[Path]>
+                parameter.bare_type = lambda: "path"
         return parameters
 
 
@@ -159,6 +163,8 @@ for _command in (run.run, init.init, tune.tune, compare.compare, plot.plot, flop
                  sample.sample, bench.bench):  # fmt: skip
     app.command(cls=_Command)(_command)
 app.command("list", cls=_Command)(list_.list_)
+for _command in (show.show, show.diff, rm.rm):
+    app.command(cls=_Command)(_command)
 app.command("eval", cls=_Command)(eval_.eval_)
 _blocks = typer.Typer(cls=_Group, invoke_without_command=True)
 _blocks.callback()(blocks.blocks)

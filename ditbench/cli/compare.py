@@ -29,7 +29,7 @@ _instead = partial(option, rich_help_panel="Instead of a comparison")
 
 
 def compare(
-    directory: Results = None,
+    directories: Results = None,
     block: Only = None,
     evaluation: Evaluation = None,
     baseline: Annotated[
@@ -72,7 +72,7 @@ def compare(
     }  # fmt: skip
     if diff is not None:
         only = {
-            "a directory": directory, "--block": block, "--eval": evaluation,
+            "a directory": directories or None, "--block": block, "--eval": evaluation,
             "--together": together or None,
         }  # fmt: skip
         _refuse("--diff", {**only, "--plan": plan or None, **unused})
@@ -93,7 +93,7 @@ def compare(
 
     chosen = format_of(output, format)
     gate = parse_gate(fail_if) if fail_if is not None else None
-    runs = load_runs(directory, block, evaluation)
+    runs = load_runs(directories, block, evaluation)
     if together or force:
         try:
             comparisons = [compare_runs(runs, baseline, target_fid=target_fid, force=force)]

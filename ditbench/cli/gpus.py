@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from ditbench.runs.plan import Plan
 
 
-def in_processes(plans: Sequence[Plan], options: Training) -> list[Plan]:
+def in_processes(plans: Sequence[Plan], options: Training, workers: int = 1) -> list[Plan]:
     """The plans, for this process alone or as one of several that execute them together.
 
     With --gpus, the processes are started here, and this one exits when they have ended. A process
-    that torchrun started joins the others. Only the first one prints on stdout.
+    that torchrun started joins the others. Only the first one prints on stdout. Several `workers`
+    start the processes of their runs themselves.
 
     Raises:
         DitbenchError: the machine has too few GPUs, or a batch too few images; exit code 1, a
@@ -40,6 +41,8 @@ def in_processes(plans: Sequence[Plan], options: Training) -> list[Plan]:
         return list(plans)
     _check_gpus(options)
     _check_batch(batch, options.gpus)
+    if workers > 1:
+        return list(plans)
 
     from ditbench.launch.torchrun import run_processes
 

@@ -2,54 +2,73 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ditbench.cli.options import Format, Output
-from ditbench.cli.output import emit, note
+from ditbench.cli.options import AsJson, Format, Output
+from ditbench.cli.output import echo, emit, note, print_table
 from ditbench.errors import DitbenchError
-from ditbench.report.amounts import decimals
+from ditbench.report.amounts import decimals, file_size
 from ditbench.report.tables.columns import Column
-from ditbench.rows import read_rows
-from ditbench.rundir import RunDirectory, metric_suffix
+from ditbench.report.tables.render import format_of
+from ditbench.rundir import RunDirectory
 
 COLUMNS = (
     Column("block", "Block"),
     Column("seed", "Seed", "{}".format),
     Column("state", "State"),
     Column("step", "Step", decimals(0)),
+    Column("steps", "of", decimals(0)),
+    Column("done", "Done", "{:.0%}".format),
     Column("fid", "FID", decimals(2)),
+    Column("bytes", "Size", file_size),
     Column("path", "Run directory"),
 )
+# For a terminal of 80 columns: the directory that the runs share is in the heading.
+NARROW = (Column("run", "Run"), *COLUMNS[2:-1])
 
 
 def list_(
-    directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A directory that contains runs, at any depth.")
-    ] = Path("results"),
+    directories: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="DIR", help="Directories that contain runs, at any depth. Default: results."
+        ),
+    ] = None,
     format: Format = None,  # noqa: A002
+    as_json: AsJson = False,
     output: Output = None,
 ) -> None:
     """List runs: done, running, queued (a job of Slurm waits), failed or stopped.
 
-    The step is the last one in the log, the FID that of the last evaluation.
+    The step is the last one in the log, the FID that of the last evaluation, the size that of all
+    files of a run.
     """
-    if not directory.is_dir():
-        raise DitbenchError(f"{directory} is not a directory", "name one that contains runs")
     from ditbench.launch.states import states
+    from ditbench.report.reading.one_run import summary
 
-    runs = list(_runs(directory))
+    places = directories or [Path("results")]
+    for place in places:
+        if not place.is_dir():
+            raise DitbenchError(f"{place} is not a directory", "name one that contains runs")
+    runs = list({run.path.resolve(): run for place in places for run in _runs(place)}.values())
     rows = []
     for run, state in zip(runs, states(runs), strict=True):
         try:
-            rows.append(_row(run, state))
+            rows.append({**summary(run), "state": state})
         except DitbenchError as error:
             note("skipped", f"{run.path}: {error.message}")
-    emit(rows, COLUMNS, format, output)
+    chosen = "json" if as_json else format_of(output, format)
+    if chosen != "rich":
+        emit(rows, COLUMNS, chosen, output)
+    elif rows:
+        _print(rows)
+    elif not runs:
+        echo(f"no run in {', '.join(map(str, places))}", err=True)
 
 
 def _runs(root: Path) -> Iterator[RunDirectory]:
@@ -61,20 +80,17 @@ def _runs(root: Path) -> Iterator[RunDirectory]:
     yield from map(RunDirectory, sorted(paths))
 
 
-def _row(run: RunDirectory, state: str) -> dict[str, Any]:
-    place = run.path.absolute()
-    seed = re.match(r"seed(\d+)-", place.name)
-    logged, evaluations = read_rows(run.train), run.read_evaluations()
-    step = logged[-1]["step"] if logged else None
-    fid = None
-    if evaluations:
-        last = evaluations[-1]
-        fid = last[f"fid_{metric_suffix(last['samples'])}"]
-    return {
-        "block": place.parent.name,
-        "seed": int(seed[1]) if seed else None,
-        "state": state,
-        "step": step,
-        "fid": fid,
-        "path": str(run.path),
-    }
+def _print(rows: Sequence[dict[str, Any]]) -> None:
+    """One table for each directory of blocks."""
+
+    def place(row: dict[str, Any]) -> Path:
+        return Path(row["path"]).parent.parent
+
+    for number, (above, group) in enumerate(groupby(sorted(rows, key=place), key=place)):
+        inside = list(group)
+        size = file_size(sum(row["bytes"] for row in inside))
+        many = f"{len(inside)} run{'s' * (len(inside) > 1)}"
+        if number:
+            echo()
+        shown = [{**row, "run": str(Path(row["path"]).relative_to(above))} for row in inside]
+        print_table(shown, NARROW, f"{above}: {many}, {size}")

@@ -32,10 +32,10 @@ BLOCKS = (
 )
 Blocks = Annotated[str, option("NAMES", BLOCKS)]
 Results = Annotated[
-    Path | None,
+    list[Path] | None,
     typer.Argument(
         metavar="DIR",
-        help="A directory that contains runs, at any depth. Default: `results`, or the reference "
+        help="Directories that contain runs, at any depth. Default: `results`, or the reference "
         "runs that come with ditbench.",
     ),
 ]
@@ -61,6 +61,7 @@ Format = Annotated[
 Output = Annotated[
     Path | None, option("FILE", "Write to a file instead of stdout.", "--output", "-o")
 ]
+AsJson = Annotated[bool, option(None, "The same as --format json.", "--json")]
 DEVICES = "auto, cpu, cuda, cuda:1 ..."
 
 # torch's generators take a signed 64-bit seed.

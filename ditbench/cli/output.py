@@ -103,23 +103,23 @@ def _console() -> Console:
 
 
 def load_runs(
-    given: Path | None, blocks: str | None = None, evaluation: str | None = None
+    given: Sequence[Path] | None, blocks: str | None = None, evaluation: str | None = None
 ) -> pd.DataFrame:
     """Read the runs of some or all blocks; stderr names those that could not be used, and why.
 
     With the name of a later `evaluation`, their scores are of that one; see `load_results`. Without
-    a directory, they are in `results`, or are the reference runs if it has no complete run.
+    directories, they are in `results`, or are the reference runs if it has no complete run.
 
     Raises:
         DitbenchError: no run, or none of a requested block.
     """
     from ditbench.report.reading.results import find_runs, load_results
 
-    if given is None:
-        given = Path("results")
-        if not any(run.is_complete() for run in find_runs(given)):
-            own, given = given, reference_results()
-            echo(f"no complete run in {own}/: these are the reference runs, {given}", err=True)
+    if not given:
+        given = [Path("results")]
+        if not any(run.is_complete() for run in find_runs(given[0])):
+            own, given = given[0], [reference_results()]
+            echo(f"no complete run in {own}/: these are the reference runs, {given[0]}", err=True)
     runs = load_results(given, blocks, evaluation=evaluation)
     _note_skipped(runs.attrs.get("skipped", []))
     return runs
@@ -135,8 +135,14 @@ def load_sweeps(place: Path) -> list[Sweep]:
 
 
 def _note_skipped(skipped: Sequence[tuple[Any, str]]) -> None:
-    for path, reason in skipped:
+    from ditbench.report.reading.results import DUPLICATE
+
+    older = [each for each in skipped if each[1].startswith(DUPLICATE)]
+    for path, reason in skipped if len(older) == 1 else [s for s in skipped if s not in older]:
         note("skipped", f"{path}: {reason}")
+    if len(older) > 1:
+        path, reason = older[0]
+        note("skipped", f"{len(older)} duplicates of newer runs, the first, {path}: {reason}")
 
 
 def reference_results() -> Path:

@@ -12,7 +12,7 @@ KINDS = ("curve", "pareto", "samples")
 
 
 def plot(
-    directory: Results = None,
+    directories: Results = None,
     block: Only = None,
     evaluation: Evaluation = None,
     output: Annotated[Path, option("FILE", "A .png, .svg or .pdf file.", "--output", "-o")] = Path(
@@ -63,7 +63,7 @@ def plot(
     from ditbench.report.figures.samples import samples_figure
     from ditbench.report.figures.save import save_figure
 
-    runs = load_runs(directory, block, evaluation)
+    runs = load_runs(directories, block, evaluation)
     skipped: dict[str, None] = {}  # once each, although a figure may be drawn twice
     draw = {
         "curve": lambda: curve_figure(runs, "steps" if x is None else x, paper=paper),

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ditbench.cli import continued
 from ditbench.cli.gpus import in_processes
 from ditbench.cli.options import (
     BLOCKS,
@@ -23,15 +24,20 @@ from ditbench.cli.output import echo, load_sweeps, note, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate, takes
 from ditbench.cli.slurm import parse_launcher, the_run
 from ditbench.cli.training import (
-    interruptible,
+    at_a_time,
+    check_out,
+    executing,
+    parse_workers,
     print_forecast,
     remark_on_scores,
     with_features,
+    workers_for,
 )
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.rundir import PLANNED_SEEDS, TUNING
 
 if TYPE_CHECKING:
+    from ditbench.launch.pool import Workers
     from ditbench.runs.plan import Plan, Task
 
 TUNED = "tuned"  # as a value of --lr
@@ -66,6 +72,10 @@ def run(
             "for each block.",
         ),
     ] = None,
+    continue_: Annotated[
+        Path | None,
+        how("RUN", "Train a finished run longer, to --steps in total, as a new run.", "--continue"),
+    ] = None,
     launcher: Annotated[
         str, how("NAME", "local, or slurm: one job for each run that is incomplete and has none.")
     ] = "local",
@@ -78,7 +88,10 @@ def run(
         ),
     ] = None,
     task: Annotated[Path | None, option("DIR", "The only run to make.", hidden=True)] = None,
-    out: Annotated[Path, printed("DIR", "Where run directories go.")] = Path("results"),
+    out: Annotated[
+        Path | None,
+        printed("DIR", "Where run directories go. Default: results; with --continue, beside RUN."),
+    ] = None,
     dry_run: DryRun = False,
     as_json: Annotated[
         bool, printed(None, "Print results as JSON: a list, one object per run.", "--json")
@@ -97,11 +110,20 @@ def run(
     planned = _planned(planned_seeds, len(seed_list or [0]))
     rate = None if lr is None or lr == TUNED else parse_rate(lr)
     jobs = parse_launcher(launcher, slurm, options.device)
+    parse_workers(options.workers, launcher)  # before anything else is read
     say = progress(quiet=quiet)
-    base = options.configure({"train.lr": rate}, say=say, out=out)
+    own_notes: dict[str, Any] = {PLANNED_SEEDS: planned}
+    if continue_ is None:
+        out = out or Path("results")
+        base = options.configure({"train.lr": rate}, say=say, out=out)
+    else:
+        other = {"--block": block, "--seeds": seeds, "--lr": lr, "--planned-seeds": planned_seeds}
+        base, notes_of_parent = continued.configure(continue_, options, other)
+        own_notes |= notes_of_parent
+        out = out or continued.place(base, continue_)
+        check_out(out, base.data.path if base.data.name == "folder" else None)
     blocks = blocks or parse_blocks(base.block)
     base, device = jobs.place(base) if jobs else options.place(base)
-    say = progress(quiet=quiet)
     base = with_features(base, out, say)
     configs = [
         base.with_values(block=name, seed=seed)
@@ -114,18 +136,21 @@ def run(
 
     tasks, notes = match_sizes(configs, resolve_all(configs, device), options.match, say)
     plans = _plan_tuned(tasks, out, say) if lr == TUNED else plan_tasks(tasks, out)
-    common = {PLANNED_SEEDS: planned}
-    plans = [plan.with_notes(common | notes.get(plan.config.block, {})) for plan in plans]
+    plans = [plan.with_notes(own_notes | notes.get(plan.config.block, {})) for plan in plans]
+    if jobs or dry_run:
+        continued.remark_on_shorter(plans, say)
     if task is not None:
         plans = the_run(task, plans)
     if jobs:
         jobs.launch(plans, out, say, dry_run=dry_run, as_json=as_json)
-    elif dry_run:
-        print_forecast(plans, as_json=as_json, quiet=quiet)
-    else:
-        plans = in_processes(plans, options)
-        quiet = quiet or not plans[0].world.first
-        _execute(plans, progress(quiet=quiet), as_json=as_json, quiet=quiet)
+        return
+    workers = workers_for(plans, options)
+    if dry_run:
+        print_forecast(plans, workers, as_json=as_json, quiet=quiet)
+        return
+    plans = in_processes(plans, options, len(workers))
+    quiet = quiet or not plans[0].world.first
+    _execute(plans, workers, progress(quiet=quiet), as_json=as_json, quiet=quiet)
 
 
 def _planned(text: str | None, seeds: int) -> int:
@@ -159,24 +184,32 @@ def _plan_tuned(tasks: list[Task], out: Path, say: Callable[[str], None]) -> lis
     return plans
 
 
-def _execute(plans: list[Plan], say: Callable[[str], None], *, as_json: bool, quiet: bool) -> None:
-    from ditbench.runs.progress import reporter, sentence
+def _execute(
+    plans: list[Plan],
+    workers: Workers,
+    say: Callable[[str], None],
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    from ditbench.runs.progress import sentence
     from ditbench.runs.ready import check_ready
-    from ditbench.runs.sweep import execute_each
 
     left = [plan for plan in plans if not plan.directory.is_complete()]
     remark_on_scores(left)
+    continued.remark_on_shorter(left, say)
     if len(plans) > 1:
         complete = len(plans) - len(left)
-        say(f"{len(plans)} runs: {complete} complete (skipped), {len(left)} to go")
+        to_go = f"{len(left)} to go{at_a_time(workers)}"
+        say(f"{len(plans)} runs: {complete} complete (skipped), {to_go}")
     if compiled := dict.fromkeys(plan.config.block for plan in left if plan.backend.compiles):
         say(f"compiling {', '.join(compiled)}: tens of seconds before training")
     check_ready(plans)
     results: list[dict[str, Any]] = []
     failed: list[tuple[Plan, DitbenchError]] = []
     try:
-        with interruptible(plans[0].world) as stop, reporter(len(plans), quiet=quiet) as shown:
-            for plan, outcome in execute_each(plans, shown, stop):
+        with executing(plans, workers, quiet=quiet) as (shown, outcomes):
+            for plan, outcome in outcomes:
                 if isinstance(outcome, DitbenchError):
                     if len(plans) > 1:
                         shown.failed(plan, outcome)
@@ -187,7 +220,8 @@ def _execute(plans: list[Plan], say: Callable[[str], None], *, as_json: bool, qu
                     shown.say(f"{sentence(outcome)}\n{plan.directory.path}")
     finally:
         if as_json and (results or len(plans) > 1):  # also what finished before a signal
-            echo(json.dumps(results, indent=2))
+            order = [str(plan.directory.path) for plan in plans]
+            echo(json.dumps(sorted(results, key=lambda row: order.index(row["path"])), indent=2))
     if failed:
         raise _failure(failed, len(plans), quiet=quiet)
 

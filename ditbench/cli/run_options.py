@@ -199,6 +199,15 @@ class Training(Model):
         how("N", "GPUs that compute each run together. The result does not depend on it.", min=1),
     ] = 1
 
+    workers: Annotated[
+        str | None,
+        how(
+            "N",
+            "How many runs at a time, each in a process of its own: as many as there are GPUs, or "
+            "1 on a CPU, by default. On a CPU, workers divide the threads.",
+        ),
+    ] = None
+
     def overrides(self) -> dict[str, Any]:
         """The keys of the configuration that the options set; see `Model.overrides`."""
         overrides = super().overrides() | parse_budget(self.steps, self.flops, self.time)

@@ -7,12 +7,15 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
+from heapq import heapreplace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ditbench.cli.options import parse_count
 from ditbench.cli.output import echo, note, print_rich, print_sentence, progress
 from ditbench.errors import EXIT_SIGNAL, DitbenchError, one_line
 from ditbench.few import are_few, few_images
@@ -22,8 +25,11 @@ from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import rich_table
 
 if TYPE_CHECKING:
+    from ditbench.cli.run_options import Training
     from ditbench.config import RunConfig
+    from ditbench.launch.pool import Outcome, Workers
     from ditbench.runs.plan import Plan
+    from ditbench.runs.progress import Reporter
     from ditbench.training.stop import StopRequest
     from ditbench.world import World
 
@@ -93,10 +99,38 @@ def remark_on_scores(plans: Sequence[Plan]) -> None:
             note("warning", text)
 
 
-def print_forecast(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
+def parse_workers(text: str | None, launcher: str = "local") -> int | None:
+    """The value of --workers; None where it is not given."""
+    if text is not None and launcher != "local":
+        raise DitbenchError(
+            f"--workers and --launcher {launcher} are given together",
+            "with --launcher slurm, --slurm parallel=N is how many jobs run at a time",
+        )
+    return None if text is None else parse_count(text, "--workers")
+
+
+def workers_for(plans: Sequence[Plan], options: Training) -> Workers:
+    """The workers for the runs that are left."""
+    from ditbench.launch.pool import choose_workers
+
+    left = [plan for plan in plans if not plan.directory.is_complete()]
+    number = parse_workers(options.workers)
+    return choose_workers(number, len(left), plans[0].device, options.gpus)
+
+
+def at_a_time(workers: Workers) -> str:
+    """`, 4 at a time`; empty for one after the other."""
+    return f", {len(workers)} at a time" if len(workers) > 1 else ""
+
+
+def print_forecast(plans: list[Plan], workers: Workers, *, as_json: bool, quiet: bool) -> None:
     """Print what would be run, and how long it would take. Nothing is written."""
+    import torch
+
     from ditbench.runs.calibrate import forecast
 
+    if len(workers) > 1 and plans[0].device.type == "cpu":  # as a worker will have
+        torch.set_num_threads(int(workers.environments[0]["OMP_NUM_THREADS"]))
     rows = list(forecast(plans, progress(quiet=quiet)))
     if as_json:
         echo(json.dumps(rows, indent=2))
@@ -116,16 +150,19 @@ def print_forecast(plans: list[Plan], *, as_json: bool, quiet: bool) -> None:
     alike = {key for key in ("lr", "model") if len({row[key] for row in rows}) == 1}
     columns = [column for column in _FORECAST if column.name not in alike]
     print_rich(rich_table([_in_words(row) for row in rows], columns, title))
-    print_sentence(_total(rows))
+    print_sentence(_total(rows, len(workers)))
 
 
-def _total(rows: Sequence[Mapping[str, Any]]) -> str:
+def _total(rows: Sequence[Mapping[str, Any]], workers: int) -> str:
     """How long the whole command would take."""
     left = [row for row in rows if not row["complete"]]
     complete = f"; {len(rows) - len(left)} complete" if len(left) < len(rows) else ""
-    seconds = sum(row["expected_total_seconds"] for row in left)
+    busy = [0.0] * workers  # until when
+    for seconds in sorted((row["expected_total_seconds"] for row in left), reverse=True):
+        heapreplace(busy, busy[0] + seconds)
     runs = f"{len(left)} run{'' if len(left) == 1 else 's'}"
-    return f"About {duration(seconds)} for {runs}{complete}, by a short calibration."
+    runs += f", {workers} at a time" if workers > 1 else ""
+    return f"About {duration(max(busy))} for {runs}{complete}, by a short calibration."
 
 
 def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,6 +185,28 @@ def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
 def _ends(marks: list[float], write: Callable[[float], str]) -> str:
     """The first and the last of evenly spaced marks."""
     return " … ".join(write(mark) for mark in dict.fromkeys((marks[0], marks[-1])))
+
+
+@contextmanager
+def executing(
+    plans: Sequence[Plan], workers: Workers, *, quiet: bool
+) -> Iterator[tuple[Reporter, Iterator[Outcome]]]:
+    """Execute runs in this process, or in workers if there are several.
+
+    Yields what reports them, and each run with its outcome as soon as it ends.
+    """
+    from ditbench.launch.pool import execute_at_once
+    from ditbench.launch.table import LiveTable
+    from ditbench.runs.progress import Bars, reporter
+    from ditbench.runs.sweep import execute_each
+
+    several = len(workers) > 1
+    live = LiveTable if several else Bars
+    world = plans[0].world if plans else None
+    with interruptible(world) as stop, reporter(len(plans), quiet=quiet, live=live) as shown:
+        run_all = partial(execute_at_once, workers=workers) if several else execute_each
+        with closing(run_all(plans, shown, stop)) as outcomes:
+            yield shown, outcomes
 
 
 @contextmanager

@@ -21,16 +21,19 @@ from ditbench.cli.options import (
 from ditbench.cli.output import emit, load_sweeps, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rates, takes
 from ditbench.cli.training import (
-    interruptible,
+    at_a_time,
+    executing,
     print_forecast,
     remark_on_scores,
     with_features,
+    workers_for,
 )
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.render import format_of
 from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
+    from ditbench.launch.pool import Workers
     from ditbench.report.tuning import Sweep
     from ditbench.runs.plan import Plan
 
@@ -84,16 +87,17 @@ def tune(
         base, blocks, out, device, rates=rates, seeds=seed_list, fraction=budget_fraction,
         match=options.match, say=say,
     )  # fmt: skip
+    workers = workers_for(plans, options)
     if dry_run:
-        print_forecast(plans, as_json=as_json, quiet=quiet)
+        print_forecast(plans, workers, as_json=as_json, quiet=quiet)
         return
     if output is not None:
         from ditbench.runs.ready import check_writable
 
         check_writable(output)
-    plans = in_processes(plans, options)
+    plans = in_processes(plans, options, len(workers))
     first = plans[0].world.first
-    failed = _execute(plans, quiet=quiet or not first)
+    failed = _execute(plans, workers, quiet=quiet or not first)
     if not first:
         return
     # The sweeps of these blocks and this budget, with the runs of earlier commands.
@@ -107,11 +111,10 @@ def tune(
     _check_chosen(plans, sweeps, failed)
 
 
-def _execute(plans: Sequence[Plan], *, quiet: bool) -> list[Plan]:
+def _execute(plans: Sequence[Plan], workers: Workers, *, quiet: bool) -> list[Plan]:
     """Execute the runs that are left; returns those that failed without diverging."""
-    from ditbench.runs.progress import reporter
     from ditbench.runs.ready import check_ready
-    from ditbench.runs.sweep import execute_each, has_diverged
+    from ditbench.runs.sweep import has_diverged
 
     diverged = [plan for plan in plans if has_diverged(plan)]
     left = [plan for plan in plans if plan not in diverged and not plan.directory.is_complete()]
@@ -119,12 +122,12 @@ def _execute(plans: Sequence[Plan], *, quiet: bool) -> list[Plan]:
     complete = len(plans) - len(diverged) - len(left)
     progress(quiet=quiet)(
         f"{len(plans)} runs: {complete} complete and {len(diverged)} diverged (skipped), "
-        f"{len(left)} to go"
+        f"{len(left)} to go{at_a_time(workers)}"
     )
     check_ready(left)
-    with interruptible(plans[0].world) as stop, reporter(len(left), quiet=quiet) as shown:
-        failed = []
-        for plan, outcome in execute_each(left, shown, stop):
+    failed = []
+    with executing(left, workers, quiet=quiet) as (shown, outcomes):
+        for plan, outcome in outcomes:
             if isinstance(outcome, DitbenchError):
                 shown.failed(plan, outcome)
                 if not has_diverged(plan):

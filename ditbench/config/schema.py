@@ -22,6 +22,7 @@ from ditbench.config.sections import (
     ModelConfig,
     ObjectiveConfig,
     Option,
+    ParentConfig,
     Section,
     Table,
     TrainConfig,
@@ -53,6 +54,7 @@ class RunConfig(Section):
     # Options that the block defines; the plan of a run adds their defaults.
     options: Annotated[dict[str, Option], Mark.ADDED_LATER] = {}  # noqa: RUF012 (pydantic copies it)
     strategy: ExternalBlockConfig = ExternalBlockConfig()
+    parent: ParentConfig = ParentConfig()
 
     @model_validator(mode="after")
     def _check(self) -> RunConfig:
@@ -69,6 +71,15 @@ class RunConfig(Section):
                 "and model.class_dropout_prob is 0",
                 "guide nothing, --set eval.cfg_scale=1, or train with model.class_dropout_prob=0.1",
             )
+        before = self.parent
+        if before.steps and before.points:
+            steps = (self.budget.steps or 0) - before.steps
+            if not 0 < self.eval.points - before.points <= steps:
+                raise DitbenchError(
+                    f"nothing is left to train or to evaluate after the {before.steps} steps and "
+                    f"{before.points} evaluations of [parent]",
+                    "give a budget with more steps: --steps",
+                )
         # The preset names a directory, which must lie below --out.
         if not re.fullmatch(r"\w[\w.-]*", self.preset) or not self.preset.isprintable():
             raise DitbenchError(
@@ -148,7 +159,10 @@ def validate(table: Table) -> RunConfig:
         raise unknown_name("key", key, keys())
     if first["type"] == "model_type":
         raise DitbenchError(f"{key} is a section, not a value", f"name a key: {key}.KEY=VALUE")
-    given = "a table" if isinstance(first["input"], dict) else repr(first["input"])
+    try:
+        given = "a table" if isinstance(first["input"], dict) else repr(first["input"])
+    except ValueError:  # Python does not write integers of thousands of digits
+        given = "a number of thousands of digits"
     reason = _IN_WORDS.get(first["type"], first["msg"].removeprefix("Input "))
     raise DitbenchError(f"{key} = {given}: {reason}", f"give another value: --set {key}=VALUE")
 

@@ -234,6 +234,27 @@ class MetricsConfig(Section):
         return tuple(name for name in dict.fromkeys(self.also) if name != self.features)
 
 
+class ParentConfig(Section):
+    """The finished run that a run continues, see `ditbench run --continue`; empty for others.
+
+    `steps` and `points` are its updates and evaluations, which count as those of the run.
+    """
+
+    path: Annotated[Location, Mark.ADDED_LATER] = None
+    fingerprint: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$"), Mark.ADDED_LATER] = None
+    steps: Annotated[int | None, Field(gt=0, le=10**15), Mark.ADDED_LATER] = None
+    points: Annotated[int | None, Field(gt=0), Mark.ADDED_LATER] = None
+
+    @model_validator(mode="after")
+    def _check(self) -> ParentConfig:
+        if len({value is None for value in (self.fingerprint, self.steps, self.points)}) > 1:
+            raise DitbenchError(
+                "of parent.fingerprint, parent.steps and parent.points only some are given",
+                "leave all of [parent] out, and train on by `ditbench run --continue RUN`",
+            )
+        return self
+
+
 class ExternalBlockConfig(Section):
     """Where a block that is not ditbench's own comes from, and the SHA-256 of its file.
 

@@ -147,4 +147,9 @@ def to_uint8(x: Tensor) -> Tensor:
     """
     if x.isnan().any():
         raise NanSamples
+    return quantised(x)
+
+
+def quantised(x: Tensor) -> Tensor:
+    """`to_uint8` without its check, for which a host has to wait for the device."""
     return ((x.to(torch.float32).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

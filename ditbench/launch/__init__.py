@@ -1,1 +1,1 @@
-"""Where runs execute, other than in the process of the command: jobs of a cluster."""
+"""Where runs execute, other than in the process of the command: workers, torchrun, Slurm."""

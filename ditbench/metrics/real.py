@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ditbench.data.io.tensors import read_tensors, write_tensors
-from ditbench.files import cache_directory
+from ditbench.files import cache_directory, one_at_a_time
 from ditbench.metrics.metric import MAX_SUBSET, RealStatistics, metric_device
 from ditbench.metrics.pairs import kth_distances, mean_kernel_within, nearest_other
 
@@ -39,14 +40,16 @@ def real_statistics(
     if path is None:
         return compute_statistics(dataset.images, extractor, device, passed=passed)
     key = {"dataset": dataset.digest, "extractor": extractor.digest, "revision": str(REVISION)}
-    cached = read_tensors(path, key)
-    # Either all processes of the world compute them together, or none does.
-    if extractor.world.all(cached is not None) and cached is not None:
-        return RealStatistics(int(cached.pop("count")), **cached)
-    statistics = compute_statistics(dataset.images, extractor, device, passed=passed)
-    dataset.forget()
-    if extractor.world.first:
-        write_tensors(path, key, {**vars(statistics), "count": torch.tensor(statistics.count)})
+    # The processes that wait here then read the cache.
+    with one_at_a_time(path.with_suffix(".lock")) if extractor.world.first else nullcontext():
+        cached = read_tensors(path, key)
+        # Either all processes of the world compute them together, or none does.
+        if extractor.world.all(cached is not None) and cached is not None:
+            return RealStatistics(int(cached.pop("count")), **cached)
+        statistics = compute_statistics(dataset.images, extractor, device, passed=passed)
+        dataset.forget()
+        if extractor.world.first:
+            write_tensors(path, key, {**vars(statistics), "count": torch.tensor(statistics.count)})
     return statistics
 
 

@@ -42,9 +42,10 @@ _FEATURES = ("metrics.features", "metrics.inception_weights")
 
 # Compute is a float because an XL/2 run passes 2**63 FLOPs, peak memory because it may be unknown.
 FACTS = (
-    # Which run. The options and the source of a block belong to the block.
+    # Which run. The options, the source and the parent of a block's run belong to the block.
     Fact("preset", "str", "result", keys=("preset",)),
-    Fact("block", "str", "result", keys=("block", "options.", "strategy."), title="Block"),
+    Fact("block", "str", "result", keys=("block", "options.", "strategy.", "parent."),
+         title="Block"),
     Fact("seed", "int64", "result", keys=("seed",)),
     Fact("fingerprint", "str", "result"),
     Fact("path"),
@@ -92,6 +93,8 @@ FACTS = (
     Fact("backend", keys=("train.backend",)),
     Fact("ditbench_version"),
     Fact("torch_version"),
+    # How many runs at a time shared the CPU.
+    Fact("shared_cpu_workers", "int64"),
     # How many seeds the command planned that made the run; NaN if env.json does not say.
     Fact("planned_seeds", "float64"),
     # What it cost. Peebles & Xie call multiply-accumulates Gflops.

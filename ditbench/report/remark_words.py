@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ditbench.report.words import listed, seeds_in_words
@@ -63,6 +63,15 @@ def different_devices(devices: Sequence[str]) -> str:
     return (
         "Times, speed and memory are left out: the runs were made on different devices "
         f"({'; '.join(named)})."
+    )
+
+
+def shared_cpu(workers: Iterable[int]) -> str:
+    """Why times are missing, with how many runs at a time shared the CPU of each run."""
+    several = sorted({number for number in workers if number > 1})
+    return (
+        "Times and speed are left out: runs shared a CPU "
+        f"({listed(list(map(str, several)))} at a time)."
     )
 
 

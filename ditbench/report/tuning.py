@@ -95,7 +95,7 @@ class Sweep:
 
 def task_of(config: RunConfig) -> str:
     """What a learning rate is tuned for: all but rate, budget, number of evaluations and seed."""
-    return config.with_values(train__lr=1.0, budget__steps=1, eval__points=1).fingerprint
+    return config.with_values(parent={}, train__lr=1.0, budget__steps=1, eval__points=1).fingerprint
 
 
 def read_sweeps(root: Path) -> tuple[list[Sweep], Skipped]:

@@ -46,7 +46,7 @@ TIMES = (
 
 
 def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """Yield cost, amounts and times of each run, from step 0, without compiling.
+    """Yield cost, amounts and times of each run, from its first step, without compiling.
 
     Seeds and learning rates of one configuration share a calibration, which `say` announces. When
     calibrations have taken `MOST_SECONDS`, the other models are estimated from the first by cost.
@@ -114,8 +114,10 @@ def _expected(run: Plan, speed: Speed, preparation: float) -> dict[str, Any]:
     steps = run.budget.steps
     if steps is None:
         steps = max(len(run.budget.marks), round(run.budget.amount / speed.per_step))
-    train = steps * speed.per_step
-    evaluate = preparation + len(run.budget.marks) * speed.of_evaluation(run) + speed.of_final(run)
+    before = run.config.parent
+    train = (steps - (before.steps or 0)) * speed.per_step
+    points = len(run.budget.marks) - (before.points or 0)
+    evaluate = preparation + points * speed.of_evaluation(run) + speed.of_final(run)
     times = (speed.per_step, train, evaluate, train + evaluate)
     return {"steps": steps, **dict(zip(TIMES, times, strict=True))}
 

@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from ditbench.data.dataset import to_uint8
+from ditbench.data.dataset import NanSamples, quantised
 from ditbench.metrics import create_extractor, extractor_class
 from ditbench.metrics.real import real_statistics
 from ditbench.models.dit import DiT
@@ -153,9 +152,12 @@ def sample_images(
 ) -> Tensor:
     """Draw one image per label: uint8 (M, C, H, W), on the CPU; see `sample_batches`."""
     noise = Noise.of(task.config.seed, next(model.parameters()).device, draw)
-    batches = chain(sample_batches(model, task, labels, noise, stop), (None,))
-    # Quantising waits for the device. By then, the next batch is in its queue.
-    images = [to_uint8(x) for x, _next in pairwise(batches) if x is not None]
+    images, wrong = [], []
+    for x in sample_batches(model, task, labels, noise, stop):
+        wrong.append(x.isnan().any())  # read at the end: the noise of the next batch is drawn now
+        images.append(quantised(x))
+    if torch.stack(wrong).any():
+        raise NanSamples
     return torch.cat(images).cpu()
 
 

@@ -10,8 +10,8 @@ from ditbench.data import recorded
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.plugins.lookup import external_block, package_of
-from ditbench.rundir import WORLD_SIZE, RunDirectory
-from ditbench.runs import begun, environment
+from ditbench.rundir import SHARED_CPU, WORLD_SIZE, RunDirectory
+from ditbench.runs import begun, environment, parent
 from ditbench.runs.evaluate import metrics_asked
 from ditbench.training.checkpoint import resume
 
@@ -39,7 +39,10 @@ def _open(run: Plan, trainer: Trainer, scorer: Scorer, reporter: Reporter) -> No
     if not resume(directory, trainer, reporter.warned):
         if reason := left_behind(run):
             reporter.warned(f"{reason}, which is not resumed: this is a new run")
+        inherited = parent.inherit(run, trainer)  # before anything is written
         directory.start(*_description(run, _environment_facts(run, scorer)))
+        if inherited is not None:
+            parent.begin(run, trainer, inherited)
         return
     if difference := begun.changed(scorer.versions, metrics_asked(run)):
         reporter.warned(f"{directory.path} resumes with the metrics it began with: {difference}")
@@ -54,6 +57,8 @@ def _open(run: Plan, trainer: Trainer, scorer: Scorer, reporter: Reporter) -> No
             f"it was begun with {run.begun}"
         )
         facts |= run.backend.describe() | {"backend_changed_at_step": trainer.step}
+    if SHARED_CPU in run.notes:  # perhaps only from here on
+        facts[SHARED_CPU] = run.notes[SHARED_CPU]
     if facts.get(WORLD_SIZE, 1) != run.world.size:
         reporter.warned(
             f"{directory.path} resumes with {run.world.size} processes; it was begun with "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -30,6 +31,7 @@ from ditbench.runs.environment import device_name, resolve_precision
 from ditbench.runs.features import choose_features
 from ditbench.runs.fit import check_fit
 from ditbench.runs.labels import resolve_labels
+from ditbench.runs.parent import origin_of
 from ditbench.training.backend import BACKENDS, PLAIN_BACKEND, Backend, choose
 from ditbench.training.budget import REHEARSAL, Budget, create_budget
 from ditbench.training.graph import WARM_UP
@@ -65,10 +67,15 @@ class Plan(Task):
     notes: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def name(self) -> str:
+        """What distinguishes the run from the others of one command, except for the seed."""
+        rate = f" lr {self.config.train.lr:g}" if SWEEP in self.notes else ""
+        return self.config.block + rate
+
+    @property
     def label(self) -> str:
         """A name that is unique among the runs of one command."""
-        rate = f" lr {self.config.train.lr:g}" if SWEEP in self.notes else ""
-        return f"{self.config.block}{rate} seed {self.config.seed}"
+        return f"{self.name} seed {self.config.seed}"
 
     @property
     def rehearsal(self) -> int:
@@ -91,14 +98,20 @@ def plan_all(configs: list[RunConfig], out: Path, device: torch.device) -> list[
     return plan_tasks(resolve_all(configs, device), out)
 
 
-def resolve_all(configs: list[RunConfig], device: torch.device) -> list[Task]:
+def resolve_all(
+    configs: list[RunConfig],
+    device: torch.device,
+    read: Callable[..., ImageDataset] | None = None,
+) -> list[Task]:
     """Check configurations against everything that they name. Nothing is written.
+
+    `read` loads data, by default `load_dataset`, once for all runs on the same images.
 
     Raises:
         DitbenchError: an unknown name; an option that no block has; settings that do not fit the
             data or each other.
     """
-    read = cache(load_dataset)  # runs on the same images share them
+    read = read or cache(load_dataset)
     tasks = []
     for config in configs:
         check_options([each.block for each in configs], config.model.size, config.options)
@@ -123,7 +136,8 @@ def plan_tasks(tasks: list[Task], out: Path) -> list[Plan]:
 
 def plan_run(task: Task, directory: RunDirectory, cost: Cost) -> Plan:
     """The plan of one run; see `create_budget` and `choose` for its errors."""
-    budget, begun = create_budget(task.config, cost), begun_backend(task, directory)
+    begun = begun_backend(task, origin_of(task.config, directory))
+    budget = create_budget(task.config, cost)
     backend = PLAIN_BACKEND
     if not directory.is_complete():  # a complete run needs no backend
         block, train = find_block(task.config.block), task.config.train

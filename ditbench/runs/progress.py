@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,11 @@ class Reporter:
 
     This one prints warnings and failures on stderr, and results on stdout.
     """
+
+    def of(self, plan: Plan) -> Reporter:
+        """The reporter of one of several runs that are executed at the same time."""
+        del plan
+        return self
 
     def preparing(self, plan: Plan) -> None:
         """What a run needs is being made: a feature extractor, statistics, a compiled model."""
@@ -82,7 +87,7 @@ class Reporter:
         print(one_line(text), file=sys.stderr, flush=True)
 
 
-class _Progress(Reporter):
+class RunProgress(Reporter):
     """Counts runs, and estimates how long the current one still takes."""
 
     label: str
@@ -122,11 +127,18 @@ class _Progress(Reporter):
         return self.budget.position(step, lambda: seconds)
 
 
-class Lines(_Progress):
+class Lines(RunProgress):
     """Prints one plain line at a time on stderr."""
 
     last_line = 0.0
     real_images = math.nan
+
+    def of(self, plan: Plan) -> Lines:
+        """Lines of one run; runs are counted together."""
+        del plan
+        lines = Lines(self.console, self.runs)
+        lines.number, self.number = self.number, self.number + 1
+        return lines
 
     def started(self, plan: Plan, step: int, seconds: float, per_score: float) -> None:
         """Print what is trained, and for how long."""
@@ -163,7 +175,7 @@ class Lines(_Progress):
     def scoring(self, draws: int, steps: int) -> None:
         """Print what the final score needs."""
         self.remaining.finishing(draws)
-        self._line(f"final score: {_draws(draws, steps)}")
+        self._line(f"final score: {draws_in_words(draws, steps)}")
 
     def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
         """Print that a run was complete before."""
@@ -189,7 +201,7 @@ class Lines(_Progress):
         self.console.print(Text(one_line(f"{self.label}  {text}")), soft_wrap=True)
 
 
-class Bars(_Progress):
+class Bars(RunProgress):
     """Draws a live bar per run, in 80 columns; results are printed between two bars."""
 
     progress: Progress
@@ -236,7 +248,7 @@ class Bars(_Progress):
     def scoring(self, draws: int, steps: int) -> None:
         """Show that the final score is being made."""
         self.remaining.finishing(draws)
-        self._update(state=_draws(draws, steps))
+        self._update(state=draws_in_words(draws, steps))
 
     def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
         """Leave the bar where it is."""
@@ -260,11 +272,13 @@ class Bars(_Progress):
 
 
 @contextmanager
-def reporter(runs: int, *, quiet: bool) -> Iterator[Reporter]:
-    """The reporter for stderr: bars on a terminal, lines in a pipe, warnings only if quiet."""
+def reporter(
+    runs: int, *, quiet: bool, live: Callable[[Console, int], Reporter] = Bars
+) -> Iterator[Reporter]:
+    """The reporter for stderr: live on a terminal, lines in a pipe, warnings only if quiet."""
     console = Console(stderr=True)
     # FORCE_COLOR makes a pipe a terminal for rich. A terminal with TERM=dumb cannot draw.
-    kind = Bars if console.is_interactive and console.file.isatty() else Lines
+    kind = live if console.is_interactive and console.file.isatty() else Lines
     with closing(Reporter() if quiet else kind(console, runs)) as chosen:
         yield chosen
 
@@ -273,7 +287,8 @@ def _column(text: str, style: str = "none", **options: Any) -> TextColumn:
     return TextColumn(text, style, markup=False, **options)
 
 
-def _draws(draws: int, steps: int) -> str:
+def draws_in_words(draws: int, steps: int) -> str:
+    """`5 draws with 250 sampling steps`."""
     return f"{draws} draw{'s' * (draws > 1)} with {steps} sampling steps"
 
 

@@ -13,6 +13,7 @@ from ditbench.runs.evaluate import create_scorer, evaluate, time_scoring
 from ditbench.runs.lock import locked
 from ditbench.runs.memory import PeakMemory
 from ditbench.runs.opening import open_directory
+from ditbench.runs.parent import origin_of
 from ditbench.runs.plan import Plan, build_trainer
 from ditbench.runs.progress import Reporter
 from ditbench.runs.records import ReadOnly, evaluation_row, result_of
@@ -49,9 +50,10 @@ def execute(
     if not world.decided(run.directory.is_complete()):
         stop.show = reporter.working
         reporter.preparing(run)
+        origin = origin_of(run.config, run.directory)
         # Missing weights of a feature extractor are found before anything is written.
         with training_errors(run), stop.at_once():
-            scorer = create_scorer(run, begun.begun_metrics(run.directory), stop)
+            scorer = create_scorer(run, begun.begun_metrics(origin), stop)
         with locked(run.directory.lock) if world.first else nullcontext():
             # Another process may have completed the run in the meantime.
             if not world.decided(run.directory.is_complete()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +70,7 @@ def has_diverged(plan: Plan) -> bool:
 
 def execute_each(
     plans: Sequence[Plan], reporter: Reporter, stop: StopRequest
-) -> Iterator[tuple[Plan, dict[str, Any] | DitbenchError]]:
+) -> Generator[tuple[Plan, dict[str, Any] | DitbenchError]]:
     """Train and evaluate each run; yields it with its result, or with the error that ended it.
 
     A run that fails does not stop the others. Where several processes execute it together, that

@@ -75,9 +75,14 @@ class Budget:
         return f"{plain(position)}/{plain(self.amount)}"
 
 
-def step_budget(steps: int, points: int, warmup: float) -> Budget:
-    """A number of updates, with evaluations and a warm-up as a fraction of the budget."""
-    marks = evaluation_steps(steps, points)
+def step_budget(steps: int, points: int, warmup: float, before: tuple[int, int] = (0, 0)) -> Budget:
+    """A number of updates, with evaluations and a warm-up as a fraction of the budget.
+
+    Of a run that continues another, `before` are the steps and the evaluations of that one.
+    """
+    done, scored = before
+    marks = evaluation_steps(done, scored)
+    marks += [done + mark for mark in evaluation_steps(steps - done, points - scored)]
     return Budget(steps, steps, marks, max(1, steps // LOG_ROWS), warmup * steps)
 
 
@@ -97,7 +102,8 @@ def create_budget(config: RunConfig, cost: Cost) -> Budget:
     if config.budget.seconds is not None:
         return time_budget(config.budget.seconds, points, warmup)
     if config.budget.flops is None:
-        return step_budget(config.budget.steps or 0, points, warmup)
+        before = (config.parent.steps or 0, config.parent.points or 0)
+        return step_budget(config.budget.steps or 0, points, warmup, before)
     flops_per_step = cost.train_flops_per_image * config.train.batch_size
     steps = max(1, round(config.budget.flops / flops_per_step))
     if points > steps:

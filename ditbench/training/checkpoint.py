@@ -80,7 +80,7 @@ def resume(directory: RunDirectory, trainer: Trainer, on_damage: Callable[[str],
     reasons = []
     for path in directory.checkpoints:
         try:
-            _restore(trainer, path)
+            _restore(trainer, path, _identity(trainer))
             directory.check_tables(trainer.logged, trainer.evaluations)
         except DitbenchError as error:
             reasons.append(error.message)
@@ -95,6 +95,19 @@ def resume(directory: RunDirectory, trainer: Trainer, on_damage: Callable[[str],
             "; ".join(reasons), "move the run directory away and run it again", EXIT_FAILED
         )
     return False
+
+
+def restore_from(directory: RunDirectory, trainer: Trainer, run: str) -> None:
+    """Restore a trainer at step 0 from the latest checkpoint of another run, see `identity`.
+
+    Raises:
+        DitbenchError: exit code 1, if it is damaged or of another run.
+    """
+    try:
+        _restore(trainer, directory.checkpoint, run)
+    except DitbenchError as error:
+        error.exit_code = EXIT_FAILED
+        raise
 
 
 def load_ema(path: Path, model: DiT) -> int:
@@ -184,15 +197,19 @@ def _state(trainer: Trainer) -> Tensors:
     return tensors
 
 
+def identity(fingerprint: str, seed: int) -> str:
+    """Identifies a run: tensors of other runs may have the same names and shapes."""
+    return f"{fingerprint}/{seed}"
+
+
 def _identity(trainer: Trainer) -> str:
-    """Identifies the run: tensors of other runs may have the same names and shapes."""
-    return f"{trainer.config.fingerprint}/{trainer.config.seed}"
+    return identity(trainer.config.fingerprint, trainer.config.seed)
 
 
-def _restore(trainer: Trainer, path: Path) -> None:
+def _restore(trainer: Trainer, path: Path, run: str) -> None:
     tensors, counters = read_checkpoint(path)
     with _damage_named(path):
-        if counters["run"] != _identity(trainer):
+        if counters["run"] != run:
             raise ValueError("it belongs to another run")
         _load_weights(trainer.model, _below("model.", tensors))
         _load_weights(trainer.ema.model, _below("ema.", tensors))

@@ -170,8 +170,9 @@ def test_rows_measured_before_an_error_are_printed(
     assert [(row["block"], row["step_ratio"]) for row in rows] == [("adaln", 1.0)] * measured
 
 
-def test_the_help_page_is_in_words(cli):
-    result = cli("bench", "--help")
+@pytest.mark.parametrize("command", ["bench", "compare", "list", "rm"])
+def test_the_help_page_is_in_words(cli, command):
+    result = cli(command, "--help")
     assert (result.exit_code, result.stderr) == (0, "")
     for word in ("<bool>", "<str>...", "list[", "range>", "None", "Annotated", "DitbenchError"):
         assert word not in result.stdout

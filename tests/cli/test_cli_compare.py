@@ -221,8 +221,8 @@ MISTAKES = [
     ("--plan --diff {damaged} {damaged}", "--diff does not use --plan", "leave"),
     ("{one} --diff {damaged} {damaged}", "--diff does not use a directory", "leave"),
     ("--diff {damaged} {damaged}", "config.toml is not valid TOML", "toml.io"),
-    ("--diff {none} {damaged}", "none is not a run directory", "--diff"),
-    ("--diff {unlike} {damaged}", "unlike holds 12 runs, not one", "--diff"),
+    ("--diff {none} {damaged}", "none is not a run directory", "name a run directory"),
+    ("--diff {unlike} {damaged}", "unlike holds 12 runs, not one", "name a run directory"),
     ("{damaged}", "1 skipped", "ditbench run"),
 ]
 

@@ -69,12 +69,18 @@ OTHER = {
     "options": {"lora_rank": 4},
     "strategy.location": "/home/me/my_block.py:MyBlock",
     "strategy.sha256": "0" * 64,
+    "parent.path": "results/digits/adaln/seed0-00000000",
+    "parent.fingerprint": "0" * 64,
+    "parent.steps": 600,
+    "parent.points": 2,
 }
+# Of these, all are given or none.
+PARENT = ("parent.fingerprint", "parent.steps", "parent.points")
 OTHER_BUDGETS = ("budget.flops", "budget.seconds")
 LABELS = {"preset", "seed", "data.path", "metrics.inception_weights", "strategy.location",
           "train.backend", "metrics.extra", "metrics.also", "eval.draws",
-          "data.image_size", "data.background",
-          "data.random_crop", "data.max_unreadable", "data.label_column"}  # fmt: skip
+          "data.image_size", "data.background", "data.random_crop", "data.max_unreadable",
+          "data.label_column", "parent.path"}  # fmt: skip
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)
 shares = st.floats(0, 1)
@@ -105,7 +111,8 @@ def test_this_test_knows_every_key():
 
 @pytest.mark.parametrize("key", OTHER)
 def test_the_fingerprint_follows_what_determines_the_result(key):
-    preset, changed = load(), load(overrides={key: OTHER[key]})
+    together = PARENT if key in PARENT else (key,)
+    preset, changed = load(), load(overrides={each: OTHER[each] for each in together})
     assert attrgetter(key)(changed) != attrgetter(key)(preset)
     assert (changed.fingerprint == preset.fingerprint) == (key in LABELS)
 
@@ -227,3 +234,18 @@ def test_the_text_is_a_file_that_load_reads_back(tmp_path):
     config = load(overrides=one_budget)
     file.write_text(config.to_toml(), "utf-8")
     assert load("digits", file) == config
+
+
+@pytest.mark.parametrize("key", PARENT)
+def test_a_parent_is_given_as_a_whole(key):
+    with pytest.raises(DitbenchError, match="only some are given"):
+        load(overrides={key: OTHER[key]})
+
+
+@pytest.mark.parametrize("change", [{"budget.steps": 600}, {"eval.points": 2},
+                                    {"budget.flops": 1e12}, {"budget.steps": 602}])  # fmt: skip
+def test_after_a_parent_something_is_left_to_do(change):
+    parent = {key: OTHER[key] for key in PARENT}
+    assert load(overrides=parent).parent.steps == 600
+    with pytest.raises(DitbenchError, match="nothing is left"):
+        load(overrides=parent | change)

@@ -1,6 +1,5 @@
 """A sweep on a real Slurm: one run pre-empted, one cancelled, all equal to local ones."""
 
-import csv
 import json
 import os
 import subprocess
@@ -8,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from contents import contents, runs
 from slurm_daemons import is_installed, running_slurm, slurm, wait_until
 from typer.testing import CliRunner
 
@@ -25,9 +25,6 @@ SWEEP = ("run", "--block", "adaln,adaln-zero", "--seeds", "2", "--device", "cpu"
          "16x1x2/2", "--batch-size", "16", "--steps", "600", "--set", "eval.points=2",
          "--set", "eval.samples=40", "--set", "eval.sampling_steps=3", "--out")  # fmt: skip
 ON_SLURM = ("--launcher", "slurm", "--slurm", "time=10m,cpus=1,partition=slots")
-# Times, what depends on them, and what a process needs.
-CLOCKS = {"seconds", "train_seconds", "eval_seconds", "sampling_seconds", "steps_per_second",
-          "samples_per_second", "peak_memory_bytes", "sha256"}  # fmt: skip
 STARTED = 5  # rows of a log, of 200
 
 
@@ -51,30 +48,6 @@ def command(monkeypatch):
         return result
 
     return call
-
-
-def without_clocks(value):
-    if isinstance(value, dict):
-        return {key: without_clocks(item) for key, item in value.items() if key not in CLOCKS}
-    return value
-
-
-def contents(run):
-    """What a run leaves except for its clocks, by file; checkpoints hold a clock."""
-    found = {}
-    for path in sorted(run.rglob("*")):
-        name = str(path.relative_to(run))
-        if path.suffix == ".csv":
-            found[name] = [without_clocks(row) for row in csv.DictReader(path.open())]
-        elif path.suffix == ".json":
-            found[name] = without_clocks(json.loads(path.read_text()))
-        elif path.is_file():
-            found[name] = path.suffix == ".safetensors" or path.read_bytes()
-    return found
-
-
-def runs(out):
-    return {str(path.relative_to(out)): path for path in sorted(out.glob("digits/*/seed*"))}
 
 
 def log_rows(run):

@@ -20,7 +20,8 @@ OPTIONS = (
 
 
 def start(*arguments, cwd, launcher=("-m", "ditbench")):
-    place = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    search = (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", ""))
+    place = {**os.environ, "PYTHONPATH": os.pathsep.join(search)}
     return subprocess.Popen(
         [sys.executable, *launcher, *arguments],
         cwd=cwd, env=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -146,7 +146,8 @@ with stop.stopping(stop.SharedStop(World())):
 
 
 def test_a_process_that_waits_for_one_that_has_ended_leaves_after_a_signal():
-    place = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    search = (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", ""))
+    place = {**os.environ, "PYTHONPATH": os.pathsep.join(search)}
     command = [sys.executable, "-c", STUCK]
     with subprocess.Popen(command, env=place, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "waiting\n"

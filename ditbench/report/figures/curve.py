@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from ditbench.errors import unknown_name
 from ditbench.report.figures import panels, published
 from ditbench.report.figures.style import BlockStyle, block_style, block_styles, marker_size
-from ditbench.report.reading.groups import check_columns, devices_differ
+from ditbench.report.reading.groups import check_columns, why_times_differ
 
 # Values of `--x`: the column, the axis's label, the units.
 X_AXES: dict[str, tuple[str, str, panels.Units]] = {
@@ -70,9 +70,9 @@ def _own_steps(curve: pd.DataFrame) -> list[str]:
 def _draw_panel(axes: Axes, group: pd.DataFrame, x: str, styles: dict[str, BlockStyle]) -> None:
     column, label, units = X_AXES[x]
     axes.set_ylabel(panels.fid_label(group))
-    if x == "time" and devices_differ(group):
+    if x == "time" and (why := why_times_differ(group)):
         axes.set_xlabel(label)
-        panels.write_instead(axes, "Runs on different devices:\ntheir seconds are not comparable")
+        panels.write_instead(axes, f"{why}:\ntheir seconds are not comparable")
         return
     label, size = panels.label_with_unit(label, group[column].max(), units)
     for block, style in styles.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any, Literal
 
 import pandas as pd
@@ -15,7 +16,7 @@ from matplotlib.lines import Line2D
 from ditbench.report.amounts import significant
 from ditbench.report.figures import panels, published
 from ditbench.report.figures.style import RC, BlockStyle, Marker, block_styles, marker_size
-from ditbench.report.reading.groups import devices_differ
+from ditbench.report.reading.groups import why_times_differ
 
 _GMACS_LABEL = "Forward GMACs\n(the paper's Gflops)"
 _SECONDS_LABEL = "Measured training\ntime"
@@ -30,7 +31,7 @@ def pareto_figure(df: pd.DataFrame, *, paper: bool = False) -> Figure:
 
     A marker is the mean over seeds; its bars show the range of the seeds; its area is proportional
     to the block's parameters. Filled markers are on the Pareto front of the means. Seconds are
-    left out where the runs of a group were made on different devices.
+    left out where those of a group are not comparable: on different devices, or on a shared CPU.
 
     Args:
         df: rows of `load_results`; each group of comparable runs gets its own pair of panels.
@@ -76,9 +77,9 @@ def _draw_group(cell: SubFigure, group: pd.DataFrame, styles: dict[str, BlockSty
     left.set_ylabel(panels.fid_label(group).replace(", ", ",\n"))
     left.set_xlabel(_GMACS_LABEL)
     _draw_points(left, points, "gmacs", styles)
-    if devices_differ(group):
+    if why := why_times_differ(group):
         right.set_xlabel(_SECONDS_LABEL)
-        panels.write_instead(right, "Runs on different\ndevices: their seconds\nare not comparable")
+        panels.write_instead(right, fill(f"{why}: their seconds are not comparable", 22))
     else:
         right.sharey(left)
         right.tick_params(labelleft=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ditbench.errors import DitbenchError
 from ditbench.report.facts import ALIKE, FACTS, SHARED, TASK
 from ditbench.report.reading.equal_size import equal_size, sets_of_equal_size
+from ditbench.rundir import SHARED_CPU
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,8 +138,15 @@ def _task(part: pd.DataFrame) -> dict[str, Any]:
 
 
 def devices_differ(group: pd.DataFrame) -> bool:
-    """Whether these runs were made on different devices, so that seconds are not comparable."""
+    """Whether these runs were made on different devices."""
     return bool(group["device"].nunique() > 1)
+
+
+def why_times_differ(group: pd.DataFrame) -> str:
+    """Why the seconds of these runs are not comparable; empty if they are."""
+    if devices_differ(group):
+        return "Runs on different devices"
+    return "Runs that shared a CPU" if (group[SHARED_CPU] > 1).any() else ""
 
 
 def _alike(parts: Sequence[pd.DataFrame]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ditbench.config import read_toml
 from ditbench.errors import DitbenchError, one_line, unknown_name
-from ditbench.files import read_json
+from ditbench.files import TEMPORARY, read_json
 from ditbench.models.registry import block_names, group_names
 from ditbench.report.facts import FACTS
 from ditbench.report.reading.evals import scored_again, unknown_evaluation
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 # replace.
 REFERENCE = "reference"
 PILOT = "pilot"
+# How the reason begins why a run was left out that is the same as a newer one.
+DUPLICATE = "duplicate: "
 _HINT = "`ditbench run --block adaln-zero` makes one"
 
 
@@ -47,7 +49,7 @@ def find_runs(root: Path) -> Iterator[RunDirectory]:
     below = [path.relative_to(root) for path in _runs_below(root)]
     # The runs of a sweep are in tune/<preset>/<block>/.
     found = sorted(path for path in below if path.parts[-4:-3] != (TUNING,))
-    found = [path for path in found if path.parts[0] != REFERENCE] or found
+    found = [path for path in found if path.parts[:1] != (REFERENCE,)] or found
     pilot = (REFERENCE, PILOT)
     found = [p for p in found if pilot not in pairwise((root / p).absolute().parts)] or found
     yield from (RunDirectory(root / path) for path in found)
@@ -59,10 +61,12 @@ def _runs_below(root: Path) -> Iterator[Path]:
         if "config.toml" in files:
             directories[:] = [name for name in directories if name not in OWN_DIRECTORIES]
             yield Path(place)
+        # A run that `ditbench rm` was removing when it was killed.
+        directories[:] = [name for name in directories if not name.startswith(TEMPORARY)]
 
 
 def load_results(
-    path: str | Path,
+    path: str | Path | Iterable[str | Path],
     blocks: str | Iterable[str] | None = None,
     *,
     evaluation: str | None = None,
@@ -70,7 +74,7 @@ def load_results(
     """Read every complete run at or below a directory, except for learning-rate sweeps below it.
 
     Args:
-        path: a results directory, or one run directory.
+        path: a results directory, one run directory, or several of them.
         blocks: names of blocks, or of groups of blocks such as `paper`; a text may hold several,
             separated by commas. None reads all.
         evaluation: the name of a later evaluation (`ditbench eval`), such as
@@ -87,13 +91,10 @@ def load_results(
     """
     import pandas as pd
 
-    root = Path(path)
-    if not root.is_dir():
-        what = "is not a directory" if root.exists() else "does not exist"
-        raise DitbenchError(f"{root} {what}", _HINT)
+    roots = [Path(each) for each in ([path] if isinstance(path, str | Path) else path)]
     runs: list[Run] = []
     skipped: Skipped = []
-    found = list(find_runs(root))
+    found = list(_runs_in(roots))
     for run in found:
         try:
             rows = read_run(run)
@@ -107,7 +108,8 @@ def load_results(
             raise unknown_evaluation(evaluation, whole)
     if not runs:
         why = f" ({len(skipped)} skipped; the first, {': '.join(skipped[0])})" if skipped else ""
-        raise DitbenchError(f"no complete run in {root}{why}", _HINT)
+        places = ", ".join(map(str, roots)) or "no directory"
+        raise DitbenchError(f"no complete run in {places}{why}", _HINT)
     _name_versions(runs)
     if blocks is not None:
         runs = _of_blocks(runs, blocks.split(",") if isinstance(blocks, str) else blocks)
@@ -117,6 +119,20 @@ def load_results(
     frame = pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes)
     frame.attrs["skipped"] = skipped
     return frame
+
+
+def _runs_in(roots: Iterable[Path]) -> Iterator[RunDirectory]:
+    """The runs in several directories, each place once, although one may lie in another."""
+    seen: set[Path] = set()
+    for root in roots:
+        if not root.is_dir():
+            what = "is not a directory" if root.exists() else "does not exist"
+            raise DitbenchError(f"{root} {what}", _HINT)
+        for run in find_runs(root):
+            place = run.path.resolve()
+            if place not in seen:
+                seen.add(place)
+                yield run
 
 
 def metrics_of(texts: Iterable[str]) -> list[MetricFacts]:
@@ -163,7 +179,7 @@ def _newest(runs: list[Run], skipped: Skipped) -> list[Run]:
     for run in sorted(runs, key=lambda run: run[0]["written"]):
         key = (run[0]["block"], run[0]["seed"], run[0]["fingerprint"])
         if older := kept.get(key):
-            reason = f"duplicate: {run[0]['path']} is newer"
+            reason = f"{DUPLICATE}{run[0]['path']} is newer"
             skipped.append((one_line(older[0]["path"]), one_line(reason)))
         kept[key] = run
     return sorted(kept.values(), key=lambda run: run[0]["path"])
@@ -175,7 +191,7 @@ def diff_runs(a: str | Path, b: str | Path) -> list[dict[str, Any]]:
     Rows of `source` (`config` or `environment`), `key` (dotted), and the values `a` and `b`; None
     if the run does not have the key. A DitbenchError for a directory that does not hold one run.
     """
-    first, second = _facts(a), _facts(b)
+    first, second = _facts(one_run(a)), _facts(one_run(b))
     rows = []
     for key in sorted(first.keys() | second.keys()):
         source, name = key.split(".", 1)
@@ -183,13 +199,17 @@ def diff_runs(a: str | Path, b: str | Path) -> list[dict[str, Any]]:
     return [row for row in rows if row["a"] != row["b"]]
 
 
-def _facts(place: str | Path) -> Row:
+def one_run(place: str | Path) -> RunDirectory:
+    """The run at or below a directory. A DitbenchError if that holds none or several."""
     runs = list(find_runs(Path(place)))
     if len(runs) != 1:
         what = f"holds {len(runs)} runs, not one" if runs else "is not a run directory"
         raise DitbenchError(
-            f"{place} {what}",
-            "name two run directories: --diff results/digits/adaln/seed0-... results/digits/...",
+            f"{place} {what}", "name a run directory, such as results/digits/adaln/seed0-..."
         )
-    config, environment = read_toml(runs[0].config), read_json(runs[0].environment)
+    return runs[0]
+
+
+def _facts(run: RunDirectory) -> Row:
+    config, environment = read_toml(run.config), read_json(run.environment)
     return flatten({"config": config, "environment": environment})

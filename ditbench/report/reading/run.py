@@ -23,7 +23,7 @@ from ditbench.report.reading.spikes import read_spike
 from ditbench.report.reading.values import Row, flatten, read_value, show
 from ditbench.report.words import PUBLISHED
 from ditbench.rows import parse_cell
-from ditbench.rundir import PLANNED_SEEDS, RunDirectory, metric_suffix
+from ditbench.rundir import PLANNED_SEEDS, SHARED_CPU, RunDirectory, metric_suffix
 
 # A larger file is not one of ours. The time to parse TOML can grow with the square of its size.
 MAX_BYTES = 64 * 2**20
@@ -62,8 +62,7 @@ def read_run(run: RunDirectory) -> list[Row]:
 def _read_run(run: RunDirectory) -> list[Row]:
     if not run.is_complete():
         raise DitbenchError(f"incomplete: no {run.result.name}")
-    for path in (run.result, *run.recorded, run.strategy):
-        check_file(path)
+    check_files(run)
     result = run.read_result()
     run.check_recorded(result)
     config = read_toml(run.config)
@@ -120,6 +119,12 @@ def _facts(path: Path, values: Row, file: str | None = None) -> Row:
             default = _DEFAULTS.get(fact.name)
             row[fact.name] = read_value(values, key, fact.dtype, path.name, default)
     return row
+
+
+def check_files(run: RunDirectory) -> None:
+    """Refuse a run with a file that would block a reader, or fill the memory."""
+    for path in (run.result, *run.recorded, run.strategy):
+        check_file(path)
 
 
 def check_file(path: Path) -> None:
@@ -186,7 +191,9 @@ def _of_environment(run: RunDirectory, device: str) -> Row:
     except DitbenchError:
         facts = {}
     planned, packages = facts.get(PLANNED_SEEDS), facts.get("packages")
+    workers = facts.get(SHARED_CPU)
     return {
+        SHARED_CPU: workers if type(workers) is int and 0 < workers < 2**31 else 1,
         "device": _processor(facts) if device == "cpu" else one_line(device, _MAX_DEVICE),
         "backend": _text(facts.get("backend")),
         "ditbench_version": _text(facts.get("ditbench")),

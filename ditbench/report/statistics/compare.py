@@ -257,9 +257,10 @@ def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | Non
     curve = df[df["curve"]]
     final = df[df["final"]].set_index("path").assign(fid_area=fid_area(curve))
     grouped = final.groupby("block")
-    timed = ["train_seconds", "steps_per_second", "peak_memory_bytes"]
+    timed = ["train_seconds", "steps_per_second"]
     names = [metric.name for metric in metrics]
-    table = grouped[["steps", "train_flops", "fid_area", *names, *timed]].mean()
+    means = ["steps", "train_flops", "fid_area", *names, *timed, "peak_memory_bytes"]
+    table = grouped[means].mean()
     table[["model", "parameters", "gmacs"]] = grouped[["model", "parameters", "gmacs"]].first()
     table["seeds"] = grouped["seed"].nunique()
     table["fid_std"] = grouped["fid"].std()
@@ -271,11 +272,13 @@ def _means(df: pd.DataFrame, metrics: list[MetricFacts], target_fid: float | Non
         reaching = to_target(curve, target_fid).groupby(final["block"])
         reached = reaching["steps_to_target"].count()
         # The mean of those that reached it would favor a block for the seeds that did not.
-        means = reaching.mean().where(reached == reaching.size())
-        table = table.assign(**means, reached_target=reached)
+        mean = reaching.mean().where(reached == reaching.size())
+        table = table.assign(**mean, reached_target=reached)
         timed.append("seconds_to_target")
+    if groups.why_times_differ(final):
+        table[timed] = math.nan  # a mean over different conditions means nothing
     if groups.devices_differ(final):
-        table[timed] = math.nan  # the mean speed of different devices means nothing
+        table["peak_memory_bytes"] = math.nan
     return table
 
 
@@ -300,8 +303,8 @@ def _beside(blocks: list[str], fids: Values, baseline: str, plan: SeedPlan) -> p
 def _planning(
     verdict: Verdict, final: pd.DataFrame, blocks: list[str], fids: Values
 ) -> Planning | None:
-    """What to plan further seeds from. A seed takes unknown time if devices differ."""
-    if groups.devices_differ(final):
+    """What to plan further seeds from. A seed takes unknown time if times differ."""
+    if groups.why_times_differ(final):
         return planning(verdict, blocks, fids, math.nan, "")
     seconds = (final["train_seconds"] + final["eval_seconds"]).groupby(final["block"]).mean()
     total = float(seconds.sum(skipna=False))

@@ -14,7 +14,7 @@ from ditbench.models.sizes import TOLERANCE
 from ditbench.report import remark_words
 from ditbench.report.facts import in_order
 from ditbench.report.reading.equal_size import equal_size
-from ditbench.report.reading.groups import devices_differ
+from ditbench.report.reading.groups import devices_differ, why_times_differ
 from ditbench.report.reading.metrics import MetricFacts
 from ditbench.report.statistics.paired import Values
 from ditbench.report.statistics.verdict import Verdict
@@ -98,6 +98,8 @@ def conditions(final: pd.DataFrame) -> list[str]:
     found = []
     if devices_differ(final):
         found.append(remark_words.different_devices(_distinct(final, "device")))
+    elif why_times_differ(final):
+        found.append(remark_words.shared_cpu(final["shared_cpu_workers"]))
     versions = {name: _distinct(final, f"{name}_version") for name in ("ditbench", "torch")}
     found.append(remark_words.made_with({k: v for k, v in versions.items() if len(v) > 1}))
     return found

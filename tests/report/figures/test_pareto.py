@@ -156,6 +156,13 @@ def test_seconds_of_different_devices_are_left_out_with_the_reason(runs):
     assert len(left.get_yticks()) > 0
 
 
+def test_so_are_those_of_runs_that_shared_a_cpu(runs):
+    runs.loc[runs["block"] == "adaln", "shared_cpu_workers"] = 2
+    _, right = pareto_figure(runs).axes
+    (text,) = right.texts
+    assert text.get_text().replace("\n", " ").startswith("Runs that shared a CPU: their seconds")
+
+
 def test_costs_that_pass_a_factor_of_ten_are_logarithmic(runs):
     runs.loc[runs["block"] == "cross-attention", "gmacs"] *= 20
     left, right = pareto_figure(runs).axes

@@ -62,7 +62,7 @@ def test_what_is_not_one_run_is_an_error_with_a_hint(make_run, results, place, r
     for pair in ((a.path, results / place), (results / place, a.path)):
         with pytest.raises(DitbenchError, match=reason) as caught:
             diff_runs(*pair)
-        assert "--diff" in caught.value.hint
+        assert "name a run directory" in caught.value.hint
 
 
 @pytest.mark.parametrize(

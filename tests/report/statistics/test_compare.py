@@ -454,6 +454,24 @@ def test_the_speed_of_different_devices_is_not_averaged(make_run, results):
     assert comparison.table["fid"].item() == 8.0
 
 
+def test_times_of_runs_that_shared_a_cpu_are_left_out(make_run, results):
+    for seed, workers in enumerate((1, 2, 4)):
+        run = make_run("adaln", seed, rate=40.0)
+        run.environment.write_text(json.dumps({"shared_cpu_workers": workers}))
+        run.finish(json.loads(run.result.read_text()))
+    runs = load_results(results)
+    assert sorted(runs["shared_cpu_workers"].unique()) == [1, 2, 4]
+    comparison = compare(runs, target_fid=50.0)
+    times = ["train_seconds", "steps_per_second", "seconds_to_target"]
+    assert comparison.table[times].isna().all(axis=None)
+    assert comparison.table["peak_memory_bytes"].item() == 200 * 2**20
+    said = "Times and speed are left out: runs shared a CPU (2 and 4 at a time)."
+    assert comparison.sentence.count(said) == 1
+    alone = compare(runs[runs["shared_cpu_workers"] == 1])
+    assert alone.table["steps_per_second"].item() == 40.0
+    assert "shared" not in alone.sentence
+
+
 def test_the_heading_says_what_was_compared(runs):
     heading = compare(runs).heading
     for part in ("digits, 8x8x1", "64x4x4/2", "flow", "1,200 steps", "batches of 128",

@@ -1,0 +1,216 @@
+"""A worker of the pool: a process that executes one run after the other, and reports by messages.
+
+It is imported by that process: torch then reads the variables that the pool has set.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache
+from multiprocessing.connection import Connection
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ditbench.bench.processes import in_processes
+from ditbench.data import load_dataset
+from ditbench.errors import EXIT_SIGNAL, DitbenchError
+from ditbench.plugins.lookup import restore_block
+from ditbench.runs.environment import select_device
+from ditbench.runs.plan import Plan, count_cost, plan_run, resolve_all
+from ditbench.runs.progress import Reporter
+from ditbench.runs.run import execute
+from ditbench.training.stop import SharedStop, Stopped, StopRequest, stopping
+from ditbench.world import join
+
+if TYPE_CHECKING:
+    from ditbench.config import RunConfig
+    from ditbench.rundir import RunDirectory
+    from ditbench.training.trainer import Logged
+
+_read = cache(load_dataset)  # runs on the same images share them
+# Kinds of messages beside the methods of `Reporter`.
+OUTCOME, PRINTED = "outcome", "printed"
+# The least seconds between two messages about work that is in progress.
+SECONDS_BETWEEN = 0.2
+
+
+class Order(NamedTuple):
+    """A run for a worker: what its plan is made from. The worker loads the data itself."""
+
+    config: RunConfig
+    directory: RunDirectory
+    notes: Mapping[str, Any]
+
+
+class _Stop(StopRequest):
+    """A stop that a second signal does not hasten: a group of processes may receive it twice."""
+
+    def take(self, number: int, frame: FrameType | None) -> None:
+        """Signal handler: note the first signal, and pass it on to processes of this one."""
+        for child in multiprocessing.active_children():
+            child.terminate()
+        if self.number is None:
+            super().take(number, frame)
+
+
+class _SharedStop(_Stop, SharedStop): ...
+
+
+def work(connection: Connection, device: str, gpus: int) -> None:
+    """Execute the runs that are received, until the pool closes the connection.
+
+    SIGTERM saves the run and ends the process. With several GPUs, further processes compute each
+    run together.
+    """
+    stop = _Stop()
+    send = _sender(connection)
+    sys.stdout, sys.stderr = (_stream(send, is_error=is_error) for is_error in (False, True))
+    run = _execute_together if gpus > 1 else _execute_here
+    try:
+        with stopping(stop):
+            while order := _receive(connection, stop):
+                outcome: dict[str, Any] | DitbenchError
+                try:
+                    outcome = run(order, device, gpus, send, stop)
+                except DitbenchError as error:
+                    outcome = error
+                send(OUTCOME, outcome)
+    except (Stopped, KeyboardInterrupt):
+        os._exit(EXIT_SIGNAL + signal.SIGTERM)
+
+
+def _execute_here(
+    order: Order, device: str, gpus: int, send: Callable[..., None], stop: StopRequest
+) -> dict[str, Any]:
+    del gpus
+    return execute(_plan(order, device), _Sent(send), stop)
+
+
+def _execute_together(
+    order: Order, device: str, gpus: int, send: Callable[..., None], stop: StopRequest
+) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    try:
+        for kind, *values in in_processes(gpus, _part, order, device):
+            if kind == OUTCOME:
+                (result,) = values
+            else:
+                send(kind, *values)
+    except DitbenchError:  # if it is being stopped, processes may end in any way
+        stop.check()
+        raise
+    if not result:
+        stop.check()
+    return result
+
+
+def _part(send: Callable[[Any], None], order: Order, device: str) -> None:
+    """What each process of a run does; the first one reports."""
+    plan = _plan(order, device)
+    plan = replace(plan, world=join(plan.device))
+    stop, reporter = _SharedStop(plan.world), Reporter()
+    if plan.world.first:
+        reporter = _Sent(lambda *message: send(message))
+    with suppress(Stopped), stopping(stop):
+        result = execute(plan, reporter, stop)
+        if plan.world.first:
+            send((OUTCOME, result))
+
+
+def _receive(connection: Connection, stop: StopRequest) -> Order | None:
+    """The next run; None if there is none."""
+    with stop.at_once():
+        try:
+            return Order(*connection.recv())
+        except EOFError:
+            return None
+
+
+def _plan(order: Order, device: str) -> Plan:
+    """The plan of the pool, with the data and the device of this process."""
+    config, source = order.config, order.config.strategy
+    if source.location and source.sha256:
+        copy = order.directory.strategy
+        restore_block(config.block, source.location, source.sha256, copy, trust=False)
+    (task,) = resolve_all([config], select_device(device), _read)
+    assert task.config.fingerprint == config.fingerprint  # the data are the same, too
+    return plan_run(task, order.directory, count_cost(task)).with_notes(dict(order.notes))
+
+
+def _sender(connection: Connection) -> Callable[..., None]:
+    """A function that sends a message: its kind, and what belongs to it."""
+    lock = threading.Lock()  # a block may print in a thread of its own
+
+    def send(*message: Any) -> None:
+        try:
+            with lock:
+                connection.send(message)
+        except OSError:  # the command was killed: save the run
+            signal.raise_signal(signal.SIGTERM)
+
+    return send
+
+
+class _Sent(Reporter):
+    """Sends the events of a run. The pool knows its plan, for which None is sent."""
+
+    def __init__(self, send: Callable[..., None]) -> None:
+        self.send = send
+        self.last = 0.0
+
+    def preparing(self, plan: Plan) -> None:
+        """Nothing: the pool knows that it has begun."""
+
+    def working(self, activity: str, done: int, parts: int) -> None:
+        now = time.monotonic()
+        if done in (0, parts) or now - self.last > SECONDS_BETWEEN:
+            self.last = now
+            self.send("working", activity, done, parts)
+
+    def started(self, plan: Plan, step: int, seconds: float, per_score: float) -> None:
+        del plan
+        self.send("started", None, step, seconds, per_score)
+
+    def logged(self, row: Logged) -> None:
+        self.send("logged", row)
+
+    def evaluated(self, row: dict[str, Any]) -> None:
+        self.send("evaluated", row)
+
+    def scoring(self, draws: int, steps: int) -> None:
+        self.send("scoring", draws, steps)
+
+    def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
+        """Nothing: the outcome of the run is sent."""
+
+    def warned(self, text: str) -> None:
+        self.send("warned", text)
+
+
+class _Printed(io.RawIOBase):
+    """Sends what is printed: lines of several processes are not mixed."""
+
+    def __init__(self, send: Callable[..., None], *, is_error: bool) -> None:
+        self.send = send
+        self.is_error = is_error
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        self.send(PRINTED, bytes(content).decode(errors="replace"), self.is_error)
+        return len(content)
+
+
+def _stream(send: Callable[..., None], *, is_error: bool) -> io.TextIOWrapper:
+    buffer = io.BufferedWriter(_Printed(send, is_error=is_error))
+    return io.TextIOWrapper(buffer, "utf-8", errors="backslashreplace", line_buffering=True)

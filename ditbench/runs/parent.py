@@ -1,0 +1,175 @@
+"""Training longer: a run that continues a finished one, its parent.
+
+The child is a run in a directory of its own. Its tables and sample grids begin with those of the
+parent, and its steps, images, compute and seconds include the parent's: curves and tables show what
+they show of a run that was trained so long at once.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ditbench.config import RunConfig, read_toml, validate
+from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.files import read_json
+from ditbench.plugins.lookup import restore_block
+from ditbench.rundir import PLANNED_SEEDS, RunDirectory
+from ditbench.training.checkpoint import identity, restore_from, save_checkpoint
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ditbench.runs.plan import Plan
+    from ditbench.training.trainer import Trainer
+
+# Entries of env.json that say how the settings of a run were chosen: a child has its parent's.
+INHERITED = (PLANNED_SEEDS, "match", "tuned_lr")
+
+
+def child_of(parent: RunDirectory, steps: int) -> RunConfig:
+    """The configuration of a run that trains a finished one to so many steps in total.
+
+    All settings are the parent's. The warm-up keeps its length in steps; evaluations continue at
+    the parent's distance, and the last one is at the end.
+
+    Raises:
+        DitbenchError: the parent is not complete, has a budget of time, at least as many steps or
+            no checkpoint; its block, which is not ditbench's own, is missing or has changed.
+    """
+    path = parent.path
+    if not parent.config.is_file():
+        raise DitbenchError(f"{path} is not a run directory: it has no config.toml", "name a run")
+    if not parent.is_complete():
+        raise DitbenchError(
+            f"{path} is not complete", "resume it first: the command that began it, once more"
+        )
+    result = parent.read_result()
+    try:
+        parent.check_recorded(result)
+    except DitbenchError as error:
+        raise DitbenchError(f"{path}: {error.message}", "restore the file") from error
+    config, done = validate(read_toml(parent.config)), result["steps"]
+    if config.budget.seconds is not None:
+        raise DitbenchError(
+            f"{path} has a budget of time, whose warm-up has no length in steps",
+            "train longer from the start: the command that began it, with a longer --time",
+        )
+    if steps <= done:
+        raise DitbenchError(
+            f"--steps {steps} is not above the {done} steps that {path} has made",
+            "--steps is the total, with those of the run that is continued",
+        )
+    if not parent.checkpoint.is_file():
+        raise DitbenchError(
+            f"{path} has no checkpoint to continue from",
+            "copy the run directory with its checkpoints, or train from the start",
+        )
+    _restore_own_block(parent, config)
+    points = config.eval.points
+    added = min(max(1, round((steps - done) * points / done)), steps - done)
+    origin = {"path": str(path), "fingerprint": config.fingerprint, "steps": done, "points": points}
+    return config.with_values(
+        budget__steps=steps,
+        train__warmup=config.train.warmup * done / steps,
+        eval__points=points + added,
+        parent=origin,
+    )
+
+
+def notes_of(parent: RunDirectory) -> dict[str, Any]:
+    """What env.json of a child records of its parent, and the parent's own notes.
+
+    The parent's fingerprint and steps are in config.toml.
+    """
+    before: dict[str, Any] = {}
+    with suppress(DitbenchError):  # no number depends on it
+        before = read_json(parent.environment)
+    inherited = {key: before[key] for key in INHERITED if key in before}
+    names = {"path": str(parent.path.absolute()), "device": before.get("device")}
+    return inherited | {"parent": names}
+
+
+def origin_of(config: RunConfig, directory: RunDirectory) -> RunDirectory:
+    """The directory that a run starts from: its parent's before its first checkpoint."""
+    if directory.checkpoints or config.parent.path is None:
+        return directory
+    return RunDirectory(config.parent.path)
+
+
+def inherit(run: Plan, trainer: Trainer) -> RunDirectory | None:
+    """Bring a trainer at step 0 to the end of the parent; None for a run without a parent.
+
+    Raises:
+        DitbenchError: exit code 1, if the parent is gone or damaged, or was trained on another kind
+            of device.
+    """
+    before = run.config.parent
+    if before.fingerprint is None:
+        return None
+    parent = RunDirectory(before.path) if before.path else None
+    if parent is None or not parent.is_complete():
+        raise DitbenchError(
+            f"the run that this one continues is gone: {before.path}",
+            "restore it, or name it where it is now: `ditbench run --continue RUN`",
+            EXIT_FAILED,
+        )
+    device = parent.read_result()["device"]
+    if (device == "cpu") != (run.device.type == "cpu"):  # their generators differ
+        raise DitbenchError(
+            f"{parent.path} was trained on {device}, and {run.device} draws other noise",
+            f"continue it on such a device: --device {'cpu' if device == 'cpu' else 'cuda'}",
+            EXIT_FAILED,
+        )
+    restore_from(parent, trainer, identity(before.fingerprint, run.config.seed))
+    if (trainer.step, trainer.evaluations) != (before.steps, before.points):
+        raise DitbenchError(
+            f"the checkpoint of {parent.path} is of step {trainer.step}, not of its end",
+            "copy the run directory again from where it is whole",
+            EXIT_FAILED,
+        )
+    parent.check_tables(trainer.logged, trainer.evaluations)
+    return parent
+
+
+def begin(run: Plan, trainer: Trainer, parent: RunDirectory) -> None:
+    """Give a described run the rows, the sample grids and the last state of its parent."""
+    run.directory.copy_tables(parent)
+    # From here on, the run needs its parent no more.
+    save_checkpoint(run.directory, trainer)
+
+
+def shorter(run: Plan) -> Path | None:
+    """A complete run that differs from a new one in nothing but its smaller number of steps."""
+    config, directory = run.config, run.directory
+    if config.budget.steps is None or directory.is_complete() or directory.checkpoints:
+        return None
+    found: dict[int, Path] = {}
+    for path in sorted(directory.path.parent.glob(f"seed{config.seed}-*")):
+        other = RunDirectory(path)
+        if not (other.is_complete() and other.checkpoint.is_file()):
+            continue
+        with suppress(DitbenchError):  # a damaged file is reported where that run is read
+            then = validate(read_toml(other.config))
+            steps = then.budget.steps
+            if steps is None or steps >= config.budget.steps:
+                continue
+            if (
+                then.with_values(budget__steps=config.budget.steps).fingerprint
+                == config.fingerprint
+            ):
+                found[steps] = path
+    return found[max(found)] if found else None
+
+
+def _restore_own_block(parent: RunDirectory, config: RunConfig) -> None:
+    """Look up the block of a run if it is not ditbench's own: the file that was trained."""
+    origin = config.strategy
+    if origin.location is None or origin.sha256 is None:
+        return
+    copy = parent.strategy
+    try:
+        restore_block(config.block, origin.location, origin.sha256, copy, trust=False)
+    except DitbenchError as error:
+        hint = f"restore the file as it was: {copy} is a copy of it"
+        raise DitbenchError(error.message, hint) from error

@@ -1,0 +1,326 @@
+"""Several runs at a time: equal to one after the other, whatever happens to one of them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+
+import pytest
+import torch
+from contents import contents, runs
+from recorder import Recorder
+from slurm_daemons import wait_until
+from typer.testing import CliRunner
+
+from ditbench.cli import app, training
+from ditbench.errors import DitbenchError
+from ditbench.launch.pool import Workers, choose_workers, execute_at_once, work_of
+from ditbench.runs.lock import is_held
+from ditbench.training.checkpoint import read_checkpoint
+from ditbench.training.stop import Stopped, StopRequest
+
+CPU = torch.device("cpu")
+TINY = ("--model", "16x1x2/2", "--batch-size", "16", "--device", "cpu", "--set", "eval.points=2",
+        "--set", "eval.samples=40", "--set", "eval.sampling_steps=3")  # fmt: skip
+ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
+
+# Which GPUs and threads
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Pretend that there are so many GPUs, by the given names."""
+
+    def have(count, names=None):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if names is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", names)
+
+    return have
+
+
+@pytest.fixture
+def cli():
+    """Call `ditbench` with arguments."""
+    return lambda *arguments: CliRunner().invoke(app, [str(part) for part in arguments])
+
+
+def visible(*arguments):
+    return [each["CUDA_VISIBLE_DEVICES"] for each in choose_workers(*arguments).environments]
+
+
+@pytest.mark.parametrize(
+    ("count", "names", "workers", "device", "per_run", "expected"),
+    [
+        (3, None, None, "cuda", 1, ["0", "1", "2"]),
+        (3, "4, 5,7", None, "cuda", 1, ["4", "5", "7"]),
+        (2, "GPU-8932f937,GPU-d23cf12c", None, "cuda", 1, ["GPU-8932f937", "GPU-d23cf12c"]),
+        (2, "6,3,-1,4", None, "cuda", 1, ["6", "3"]),  # CUDA ignores what follows -1
+        (4, None, 2, "cuda", 1, ["0", "1"]),
+        (5, "1,2,3,4,5", None, "cuda", 2, ["1,2", "3,4"]),
+        (4, "4,5,6,7", None, "cuda:2", 1, ["6"]),
+    ],
+)
+def test_each_worker_has_gpus_of_its_own(gpus, count, names, workers, device, per_run, expected):
+    gpus(count, names)
+    assert visible(workers, 10, torch.device(device), per_run) == expected
+
+
+def test_more_workers_than_gpus_are_refused(gpus):
+    gpus(2)
+    with pytest.raises(DitbenchError, match="--workers 3 needs 3 GPUs, and there are 2") as raised:
+        choose_workers(3, 12, torch.device("cuda"))
+    assert raised.value.hint.startswith("pass --workers 2")
+
+
+def test_workers_divide_the_threads_unless_the_user_has_set_them(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    assert choose_workers(None, 12, CPU).environments == [{"OMP_NUM_THREADS": "8"}]
+    assert choose_workers(3, 12, CPU).environments == [{"OMP_NUM_THREADS": "2"}] * 3
+    assert choose_workers(9, 12, CPU).environments == [{"OMP_NUM_THREADS": "1"}] * 9
+    assert choose_workers(3, 2, CPU).environments == [{"OMP_NUM_THREADS": "4"}] * 2  # two runs
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert choose_workers(3, 12, CPU).environments == [{"OMP_NUM_THREADS": "5"}] * 3
+
+
+def test_the_work_of_a_run_grows_with_steps_evaluations_and_the_cost_of_its_block(make_plan):
+    plan = make_plan()
+    training = plan.train_flops(6)
+    # A forward pass is a third of the arithmetic of a step; 3 evaluations of 40 samples.
+    evaluations = 3 * 40 * 2 * plan.cost.train_flops_per_image / 3
+    assert work_of(plan) == pytest.approx(training + evaluations)
+    assert work_of(make_plan(block="cross-attention")) > work_of(plan)
+    assert work_of(make_plan(budget__seconds=5.0)) == pytest.approx(evaluations)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--workers", "0"), "--workers '0' is not a whole number above 0"),
+        (("--workers", "2", "--launcher", "slurm"), "--workers and --launcher slurm are given"),
+    ],
+)
+def test_wrong_numbers_of_workers_are_usage_errors(cli, tmp_path, options, message):
+    result = cli("run", "--block", "adaln", *TINY, "--out", tmp_path / "results", *options)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {message}")
+
+
+def test_a_forecast_gives_the_time_of_all_workers(cli, tmp_path, monkeypatch):
+    rows = [{"complete": False, "expected_total_seconds": each} for each in (60, 240, 120, 180)]
+    assert training._total(rows, 1).startswith("About 10m for 4 runs, by")
+    # The longest first: 240 + 60 and 180 + 120 seconds.
+    assert training._total(rows, 2).startswith("About 5m for 4 runs, 2 at a time, by")
+    rows.append({"complete": True, "expected_total_seconds": None})
+    assert training._total(rows, 4).startswith("About 4m for 4 runs, 4 at a time; 1 complete, by")
+    # Calibration has the threads of a worker.
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    threads = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    sweep = ("run", "--block", "none", "--seeds", "2", *TINY, "--steps", 4, "--out", tmp_path)
+    result = cli(*sweep, "--workers", 3, "--dry-run")
+    assert "for 2 runs, 2 at a time" in result.stdout
+    assert threads == [3]
+
+
+# The runs
+
+
+def compare_with_serial(cli, tmp_path, *sweep):
+    sweep = ("run", *sweep, "--out")
+    at_once = cli(*sweep, tmp_path / "pool", "--workers", 2, "--json")
+    assert at_once.exit_code == 0, at_once.stderr
+    serial = cli(*sweep, tmp_path / "serial", "--json")
+    expected = {name: contents(run) for name, run in runs(tmp_path / "serial").items()}
+    for files in expected.values():
+        files["env.json"]["shared_cpu_workers"] = 2
+    assert {name: contents(run) for name, run in runs(tmp_path / "pool").items()} == expected
+    return at_once, serial
+
+
+def test_runs_of_two_workers_equal_those_of_one(cli, tmp_path):
+    at_once, serial = compare_with_serial(
+        cli, tmp_path, "--block", "adaln,none", "--seeds", "2", *TINY, "--steps", 20
+    )
+    lines = at_once.stderr.splitlines()
+    assert lines[0] == "4 runs: 0 complete (skipped), 4 to go, 2 at a time"
+    for label in ("adaln seed 0", "adaln seed 1", "none seed 0", "none seed 1"):
+        of_run = [line for line in lines if f"] {label}  " in line]
+        assert sum("step 20/20  FID-40" in line for line in of_run) == 1
+    # The longest first; both lists are in the order of the command.
+    assert lines[1].split("] ")[1].startswith("adaln seed ")
+    places = [
+        [(row["block"], row["seed"]) for row in json.loads(result.stdout)]
+        for result in (at_once, serial)
+    ]
+    assert places[0] == places[1]
+
+
+@pytest.mark.slow
+def test_the_digits_preset_by_two_workers_equals_serial_runs(cli, tmp_path):
+    few = ("--steps", "60", "--set", "eval.points=2", "--set", "eval.samples=200")
+    sweep = ("--block", "paper", "--seeds", "3", "--preset", "digits", "--device", "cpu", *few)
+    compare_with_serial(cli, tmp_path, *sweep, "--set", "eval.sampling_steps=5")
+
+
+@pytest.mark.slow
+def test_a_sweep_of_rates_by_two_workers_chooses_as_one_does(cli, tmp_path):
+    sweep = ("tune", "--block", "adaln,none", "--lr", "1e-3,1e9", *TINY, "--steps", 40, "--json")
+    found = [cli(*sweep, "--out", tmp_path / name, "--workers", name) for name in ("1", "2")]
+    assert [each.exit_code for each in found] == [0, 0], found[1].stderr
+    assert found[0].stdout == found[1].stdout
+    for label in ("adaln lr 1e+09 seed 1000", "none lr 1e+09 seed 1000"):
+        assert f"failed: {label}: diverged" in found[1].stderr
+
+
+@pytest.mark.slow
+def test_runs_at_a_time_by_several_processes_each_equal_those_of_one(cli, tmp_path):
+    sweep = ("run", "--block", "adaln,none", *TINY, "--steps", 20, "--out")
+    assert cli(*sweep, tmp_path / "serial").exit_code == 0
+    result = cli(*sweep, tmp_path / "pool", "--workers", 2, "--gpus", 2)
+    assert result.exit_code == 0, result.stderr
+    for name, run in runs(tmp_path / "serial").items():
+        alone, together = (contents(run), contents(tmp_path / "pool" / name))
+        assert together["env.json"]["world_size"] == 2
+        losses = [[float(row["loss"]) for row in each["train.csv"]] for each in (alone, together)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+        fids = [float(each["eval.csv"][-1]["fid_40"]) for each in (alone, together)]
+        assert fids[0] == pytest.approx(fids[1], rel=1e-3)
+
+
+OWN = """import multiprocessing
+import os
+import signal
+
+import torch
+
+from ditbench.models.blocks.adaln import AdaLNBlock
+
+
+class Mine(AdaLNBlock):
+    def forward(self, x, c):
+        if multiprocessing.parent_process() is not None and torch.is_grad_enabled():
+            print("it is called")
+            {what}
+        return super().forward(x, c)
+"""
+
+
+@pytest.fixture
+def block(tmp_path):
+    """Write a block whose training fails in a worker; returns its location."""
+
+    def write(name, what):
+        path = tmp_path / f"{name.lower()}.py"
+        path.write_text(OWN.replace("Mine", name).replace("{what}", what))
+        return f"{path}:{name}"
+
+    return write
+
+
+def test_a_run_that_fails_or_is_killed_stops_no_other(cli, block, tmp_path):
+    dies = block("Dies", "os.kill(os.getpid(), signal.SIGKILL)")
+    fails = block("Fails", "raise RuntimeError('no such luck')")
+    out = ("--steps", 4, "--out", tmp_path / "results")
+    blocks = f"{dies},{fails},none,adaln"
+    result = cli("run", "--block", blocks, *TINY, *out, "--workers", 2)
+    assert result.exit_code == 1
+    lines = result.stderr.splitlines()
+    assert lines.count("failed: Dies seed 0: its process was ended by SIGKILL") == 2
+    (_, failed) = [line for line in lines if line.startswith("failed: Fails seed 0: ")]
+    assert "RuntimeError: no such luck" in failed
+    assert lines[-2] == "error: 2 of 4 runs failed"
+    assert any(line.startswith("  File ") and "fails.py" in line for line in lines)
+    assert "it is called" in result.stdout
+    done = [line.split(",")[0] for line in result.stdout.splitlines() if ", seed 0: FID" in line]
+    assert sorted(done) == ["adaln", "none"]
+
+
+def test_a_stop_saves_all_runs_and_begins_no_other(make_plan, tmp_path):
+    plans = [make_plan(seed=seed, budget__steps=20_000) for seed in range(3)]
+    stop, logged = StopRequest(), set()
+
+    class Shown(Recorder):
+        def of(self, plan):
+            return Recorder(lambda event: self.note(event, plan))
+
+        def note(self, event, plan):
+            if event.kind == "logged":
+                logged.add(plan.config.seed)
+            if len(logged) == 2:
+                stop.number = signal.SIGINT
+
+    with pytest.raises(Stopped) as stopped:
+        list(execute_at_once(plans, Shown(), stop, Workers([ENVIRONMENT] * 2)))
+    assert stopped.value.number == signal.SIGINT
+    for plan in plans:
+        started = plan.config.seed in logged
+        assert bool(plan.directory.checkpoints) == started
+        assert not plan.directory.lock.exists()
+        if started:
+            assert read_checkpoint(plan.directory.checkpoint)[1]["step"] >= 100
+
+
+# The whole command
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a command with two runs at a time, each of so many processes; wait for their steps.
+
+    It has a process group of its own.
+    """
+    sweep = ["run", "--block", "adaln,none", "--seeds", "2", *TINY, "--steps", "100k"]
+    command = [sys.executable, "-m", "ditbench", *sweep, "--out", tmp_path, "--workers", "2"]
+    processes = []
+
+    def call(gpus):
+        process = subprocess.Popen(
+            [*command, "--gpus", str(gpus)],
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        wait_until(lambda: len(list(tmp_path.rglob("train.csv"))) == 2, 300)
+        return process
+
+    yield call
+    for process in processes:
+        with suppress(ProcessLookupError):  # also what outlived the command
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def saved(out):
+    """The run directories with a checkpoint and without a process."""
+    places = [path.parents[1] for path in out.rglob("latest.safetensors")]
+    return [place for place in places if not is_held(place / ".lock")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("send", "gpus"), [(os.kill, 1), (os.killpg, 2)])
+def test_a_signal_to_the_command_or_to_all_its_processes_saves_all(
+    start, tmp_path, number, code, send, gpus
+):
+    command = start(gpus)
+    send(command.pid, number)
+    stdout, stderr = command.communicate(timeout=300)
+    assert (command.returncode, stdout) == (code, "")
+    assert stderr.splitlines()[-1].startswith("interrupted, saved; to resume: ")
+    assert "failed" not in stderr
+    assert len(saved(tmp_path)) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_runs_of_a_command_that_is_killed_are_saved(start, tmp_path, gpus):
+    start(gpus).kill()
+    wait_until(lambda: len(saved(tmp_path)) == 2, 300)
