@@ -174,7 +174,7 @@ class _Shown:
     def scored(self, job: Rescoring, row: dict[str, Any]) -> None:
         from ditbench.runs.progress import fid
 
-        draw = f"  draw {row['draw']}:" if job.draws > 1 else ""
+        draw = f", draw {row['draw']}" if job.draws > 1 else ""
         self.meter.say(f"{self._place} {self.label}{draw}  {fid(row)}")
         self.number += 1
         self.complete += job.passes

@@ -78,8 +78,7 @@ def with_features(config: RunConfig, out: Path, say: Callable[[str], None]) -> R
 
 
 def remark_on_scores(plans: Sequence[Plan]) -> None:
-    """Print what was done to the pictures, what label accuracy makes of the names of classes, and
-    whether images are few for FID.
+    """Print what was done to pictures, what label accuracy makes of classes, and if images are few.
 
     Runs that were begun keep the metrics that they began with.
     """

@@ -64,13 +64,6 @@ class RunConfig(Section):
                 f"eval.points ({self.eval.points}) exceed budget.steps ({self.budget.steps})",
                 f"train longer (--steps), or evaluate less: --set eval.points={self.budget.steps}",
             )
-        scale = self.eval.cfg_scale
-        if self.model.class_dropout_prob == 0 and scale != 1:
-            raise DitbenchError(
-                f"eval.cfg_scale = {scale:g} needs a model that was trained without labels, too, "
-                "and model.class_dropout_prob is 0",
-                "guide nothing, --set eval.cfg_scale=1, or train with model.class_dropout_prob=0.1",
-            )
         before = self.parent
         if before.steps and before.points:
             steps = (self.budget.steps or 0) - before.steps
@@ -80,6 +73,13 @@ class RunConfig(Section):
                     f"{before.points} evaluations of [parent]",
                     "give a budget with more steps: --steps",
                 )
+        scale = self.eval.cfg_scale
+        if self.model.class_dropout_prob == 0 and scale != 1:
+            raise DitbenchError(
+                f"eval.cfg_scale = {scale:g} needs a model that was trained without labels, too, "
+                "and model.class_dropout_prob is 0",
+                "guide nothing, --set eval.cfg_scale=1, or train with model.class_dropout_prob=0.1",
+            )
         # The preset names a directory, which must lie below --out.
         if not re.fullmatch(r"\w[\w.-]*", self.preset) or not self.preset.isprintable():
             raise DitbenchError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -73,7 +74,7 @@ def survey(path: Path, settings: Settings = DEFAULTS) -> Survey:
         train = _look_at(files, layout.train, settings)
         held_out = layout.held_out and _look_at(files, layout.held_out, settings)
     return Survey(
-        name=path.name.removesuffix(".zip"),
+        name=Path(os.path.abspath(path)).name.removesuffix(".zip"),  # noqa: PTH100 (as `Location`)
         source=source,
         path=place,
         images=train.sizes.total(),

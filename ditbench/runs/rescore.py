@@ -191,7 +191,8 @@ def rescore(
     for job in jobs:  # before any draw
         if job.left:
             reporter.begin(job)
-            _scorer(job.plan, scorers, stop)
+            with training_errors(job.plan):
+                _scorer(job.plan, scorers, stop)
     model: DiT | None = None
     of: Plan | None = None  # the run that the model is of
     for job in jobs:

@@ -166,7 +166,7 @@ def test_a_mistake_is_a_line_and_a_hint(cli, world, tiny, elsewhere, arguments, 
 
 
 def test_what_the_system_refuses_is_a_line_too(cli, monkeypatch):
-    def refuse(*_given):
+    def refuse(*_given, **_options):
         raise PermissionError(13, "Permission denied", "secret")
 
     monkeypatch.setattr("ditbench.report.reading.results.load_results", refuse)
@@ -176,7 +176,7 @@ def test_what_the_system_refuses_is_a_line_too(cli, monkeypatch):
 
 
 def test_a_traceback_of_the_users_own_code_comes_before_the_two_lines(cli, monkeypatch):
-    def fail(*_given):
+    def fail(*_given, **_options):
         text = "Traceback ...\n  my_block.py, line 3\nValueError: \x1b[2Jno\n"
         raise BlockError("my_block.py:3: ValueError: no", text, "fix it", 2)
 
@@ -193,7 +193,7 @@ def test_a_traceback_of_the_users_own_code_comes_before_the_two_lines(cli, monke
 
 
 def test_an_interrupt_anywhere_ends_with_its_code(cli, monkeypatch):
-    def interrupt(*_given):
+    def interrupt(*_given, **_options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ditbench.report.reading.results.load_results", interrupt)
@@ -202,7 +202,7 @@ def test_an_interrupt_anywhere_ends_with_its_code(cli, monkeypatch):
 
 
 def test_a_defect_of_ours_is_not_dressed_up(cli, monkeypatch):
-    def fail(*_given):
+    def fail(*_given, **_options):
         raise ZeroDivisionError
 
     monkeypatch.setattr("ditbench.report.reading.results.load_results", fail)

@@ -19,7 +19,7 @@ def test_scores_are_printed_written_and_ranked_by(cli, own_results):
     result = cli("eval", own_results, "--cfg-scale", "1,2", "--draws", 2, "--device", "cpu")
     assert result.exit_code == 0, result.stderr
     assert result.stdout.count("FID-40 is lowest at guidance") == 8  # four blocks, two seeds
-    assert result.stderr.count("draw 1:") == 16
+    assert result.stderr.count(", draw 1  FID-40 ") == 16
     assert "[32/32]" in result.stderr
     assert len(list(own_results.rglob(f"evals/{NAME}.json"))) == 8
     again = cli("eval", own_results, "--cfg-scale", "1,2", "--draws", 2, "--device", "cpu")

@@ -79,8 +79,8 @@ PARENT = ("parent.fingerprint", "parent.steps", "parent.points")
 OTHER_BUDGETS = ("budget.flops", "budget.seconds")
 LABELS = {"preset", "seed", "data.path", "metrics.inception_weights", "strategy.location",
           "train.backend", "metrics.extra", "metrics.also", "eval.draws",
-          "data.image_size", "data.background", "data.random_crop", "data.max_unreadable",
-          "data.label_column", "parent.path"}  # fmt: skip
+          "parent.path", "data.image_size", "data.background", "data.random_crop",
+          "data.max_unreadable", "data.label_column"}  # fmt: skip
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)
 shares = st.floats(0, 1)

@@ -150,3 +150,11 @@ def test_the_place_of_a_random_crop_depends_on_the_name_alone(read, tmp_path):
     assert len({bytes(x.numpy().tobytes()) for x in first.images}) > 1
     centre = read(files, Settings(image_size=16))
     assert len({bytes(x.numpy().tobytes()) for x in centre.images}) == 1
+
+
+def test_held_out_pictures_that_are_gone_are_one_message(tmp_path):
+    files = {"train/1.png": grey(1), "val/1.png": grey(2)}
+    data = prepared(write_folder(tmp_path / "data", files))
+    (tmp_path / "data/val/1.png").unlink()
+    with pytest.raises(DitbenchError, match=r"the held-out images of .* are gone"):
+        _ = data.held_out

@@ -70,6 +70,11 @@ def test_a_common_size_and_a_median(tmp_path):
     assert survey(write_zip(tmp_path / "a.zip", files)).shorter_side == 8
 
 
+def test_the_current_folder_has_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(write_folder(tmp_path / "here", {"1.png": grey(1)}))
+    assert survey(Path()).name == "here"
+
+
 def test_a_data_set_by_name(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     found = survey(Path("digits"))
