@@ -9,7 +9,9 @@ from importlib.machinery import ModuleSpec
 
 import pytest
 from recorder import Recorder
+from typer.testing import CliRunner
 
+from ditbench.cli import app
 from ditbench.errors import DitbenchError
 from ditbench.launch.pool import Workers, execute_at_once
 from ditbench.rows import read_rows
@@ -319,3 +321,17 @@ def test_trackio_stores_a_run(plan, interrupted, monkeypatch, tmp_path_factory):
     assert sum("samples" in row for row in rows) == len(run.directory.read_evaluations())
     check(run, [(key, row["step"], value) for row in rows for key, value in row.items()
                 if key.startswith(("train/", "eval/", "final/"))])  # fmt: skip
+
+
+@pytest.mark.parametrize("command", [("run",), ("tune", "--lr", "1e-3", "--budget-fraction", "1")])
+def test_commands_log(command, tmp_path):
+    pytest.importorskip("tensorboard")
+    settings = ["--set=eval.points=1", "--set=eval.samples=40", "--set=eval.sampling_steps=2"]
+    done = CliRunner().invoke(
+        app,
+        [*command, "--block", "adaln", "--model", "16x1x2/2", "--steps", "2", "--device", "cpu",
+         "--out", str(tmp_path), "--log", "tensorboard", *settings],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    (events,) = tmp_path.rglob("events.out.tfevents.*")
+    assert (events.parent / "result.json").is_file()
