@@ -10,6 +10,7 @@ BRIEF = (
 )
 
 
+@pytest.mark.slow
 def test_rows_of_every_number_and_scaling(cli, elsewhere):
     options = ("--device", "cpu", "--gpus", "2,1", "--scaling", "both", "-o", "made/scaling.json")
     result = cli(*BRIEF, *options)

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import nbclient
 import nbformat
+import pytest
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "quickstart.ipynb"
 BUDGET = "--steps 200 --set eval.points=4"
 SMALL = "--steps 4 --set eval.points=2 --set eval.samples=50 --set eval.sampling_steps=2"
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(tmp_path, monkeypatch):
     # `!ditbench` is the script of this environment.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

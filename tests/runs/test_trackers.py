@@ -252,6 +252,7 @@ def test_tensorboard_reads_a_run(plan, interrupted):
     assert texts == ["config/text_summary"]
 
 
+@pytest.mark.slow
 def test_each_worker_logs_its_own_run(plan):
     pytest.importorskip("tensorboard")
     runs = [plan("tensorboard", block=name) for name in ("adaln", "in-context")]
