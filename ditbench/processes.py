@@ -17,11 +17,13 @@ from typing import Any, cast
 import torch.distributed as dist
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.world import EXIT_LOST, RUN_ID, ProcessLost
+from ditbench.world import ProcessLost
 
 # Seconds after which a process that has done its work, but does not end, is killed.
 PATIENCE = 20
 HOST = "127.0.0.1"
+# The exit code of a process that ended because another one had.
+EXIT_LOST = 75
 
 Send = Callable[[Any], None]
 
@@ -103,7 +105,7 @@ def _work(
         LOCAL_WORLD_SIZE=all_,
         MASTER_ADDR=HOST,
         MASTER_PORT=str(port),
-        TORCHELASTIC_RUN_ID=f"{RUN_ID}{port}",
+        TORCHELASTIC_RUN_ID=f"ditbench-{port}",
         TORCHELASTIC_USE_AGENT_STORE="True",  # process 0 does not open the port itself
     )
     with suppress(KeyboardInterrupt):  # the process that started this one says so

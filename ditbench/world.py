@@ -25,25 +25,17 @@ ALIGNMENT = 64
 # Numbers in a bucket of gradients: 64 MiB of float32.
 BUCKET = 2**24
 
-# How the names of processes begin that ditbench started, and their exit code if one is lost.
-RUN_ID = "ditbench-"
-EXIT_LOST = 75
-
 T = TypeVar("T")
 
 
 class ProcessLost(DitbenchError):  # noqa: N818 (named like Stopped)
-    """Another process of the run has ended, so that nothing can be exchanged with it.
-
-    Where ditbench started the processes, it says why.
-    """
+    """Another process of the run has ended, so that nothing can be exchanged with it."""
 
     def __init__(self) -> None:
-        self.silent = os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(RUN_ID)
         super().__init__(
             "another process of this run has ended",
             "the same command resumes from the last checkpoint",
-            EXIT_LOST if self.silent else EXIT_FAILED,
+            EXIT_FAILED,
         )
 
 

@@ -61,8 +61,6 @@ def _errors_as_lines() -> Iterator[None]:
         with without_wrong_torch_settings():
             yield
     except DitbenchError as error:
-        if getattr(error, "silent", False):
-            raise typer.Exit(error.exit_code) from error
         if isinstance(error, BlockError):
             for line in error.traceback_text.splitlines():
                 echo(printable(line), err=True)
