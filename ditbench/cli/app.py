@@ -19,6 +19,7 @@ from ditbench.cli import (
     blocks,
     compare,
     eval_,
+    export,
     features,
     flops,
     init,
@@ -178,6 +179,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "diff": show.diff,
         "eval": eval_.eval_,
         "sample": sample.sample,
+        "export": export.export,
         "rm": rm.rm,
     },
     "What there is to choose": {

@@ -12,8 +12,9 @@ from ditbench.cli.completion import complete_places
 from ditbench.cli.meter import meter
 from ditbench.cli.options import Format, Output, option, parse_count
 from ditbench.cli.output import echo, emit_text, note, print_sentence, print_table, progress
-from ditbench.cli.run_options import Quiet
+from ditbench.cli.run_options import Quiet, takes
 from ditbench.cli.sampling import Device, Sampler, SamplingSteps, Trust
+from ditbench.cli.weights import Weights
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.render import format_of, render
 from ditbench.rundir import RunDirectory
@@ -27,15 +28,17 @@ if TYPE_CHECKING:
 SAMPLING = "sampling"
 
 
+@takes(Weights)
 def eval_(
+    options: Weights,
     runs: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
             metavar="RUN...",
             help="Run directories, or directories that contain complete runs.",
             autocompletion=complete_places,
         ),
-    ],
+    ] = None,
     cfg_scale: Annotated[
         str | None,
         option("X,Y,...", "Guidance scales; 1 is no guidance. Default: as in the run."),
@@ -56,7 +59,11 @@ def eval_(
         int | None, option("N", "Images per batch of sampling. Default: as in the run.", min=1)
     ] = None,
     data: Annotated[
-        Path | None, option("PATH", "Where the images are now. Default: where they were.")
+        Path | None,
+        option(
+            "PATH",
+            "Where the images are now. Default: where they were. With --init: the real images.",
+        ),
     ] = None,
     device: Device = "auto",
     trust: Trust = False,
@@ -68,7 +75,8 @@ def eval_(
     """Score complete runs again with other settings: guidance, sampler, samples, features.
 
     Nothing is trained. Scores go into `evals/` of each run; `ditbench compare --eval NAME` ranks
-    by them. The same command again resumes, or says that it is complete.
+    by them. The same command again resumes, or says that it is complete. --init scores other
+    weights, on the images of --data; those scores go into `results/weights/`.
     """
     if as_json and format not in (None, "json"):
         raise DitbenchError(f"--json and --format {format} are given together", "omit one")
@@ -85,14 +93,19 @@ def eval_(
         }
         for scale in ([None] if cfg_scale is None else _parse_scales(cfg_scale))
     ]
-    directories = list(_directories(runs))
+    is_file = options.check(runs)
+    directories = list(_directories(runs or ()))
 
     from ditbench.runs.environment import select_device
     from ditbench.runs.scoring.rescore import plan_rescoring
+    from ditbench.runs.scoring.weights import plan_weights
 
-    jobs, skipped = plan_rescoring(
-        directories, settings, draws, select_device(device), data=data, trust=trust
-    )
+    where = select_device(device)
+    skipped: list[tuple[Path, DitbenchError]] = []
+    if is_file:
+        jobs = plan_weights(options.configure(_images(data)), settings, draws, where)
+    else:
+        jobs, skipped = plan_rescoring(directories, settings, draws, where, data=data, trust=trust)
     if not jobs:
         path, error = skipped[0]
         more = f" ({len(skipped) - 1} more skipped)" if len(skipped) > 1 else ""
@@ -107,6 +120,16 @@ def eval_(
             failed[0].hint,
             EXIT_FAILED,
         )  # fmt: skip
+
+
+def _images(data: Path | None) -> dict[str, Any]:
+    """The keys of the configuration for the real images, which weights do not name."""
+    if data is None:
+        raise DitbenchError("--init lacks the real images", "name them: --data PATH")
+    from ditbench.data import find_source
+
+    name, path = find_source(data)
+    return {"data.name": name, "data.path": None if path is None else str(path)}
 
 
 def _parse_scales(text: str) -> list[float]:

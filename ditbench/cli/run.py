@@ -143,6 +143,7 @@ def run(
         for name in blocks
     ]
 
+    from ditbench.runs.init import in_words
     from ditbench.runs.planning.match import match_sizes
     from ditbench.runs.planning.plan import plan_tasks, resolve_all
 
@@ -150,6 +151,9 @@ def run(
     plans = _plan_tuned(tasks, out, say) if lr == TUNED else plan_tasks(tasks, out)
     plans = [plan.with_notes(own_notes | notes.get(plan.config.block, {})) for plan in plans]
     plans = [replace(plan, trackers=trackers) for plan in plans]
+    for plan in {plan.config.block: plan for plan in plans}.values():
+        if words := in_words(plan.notes):
+            say(f"{plan.config.block}: {words}")
     if jobs or dry_run:
         continued.remark_on_shorter(plans, say)
     if task is not None:

@@ -17,6 +17,7 @@ from ditbench.cli.completion import complete_assignments, complete_presets
 from ditbench.cli.options import DEVICES, how, parse_budget, printed, what
 from ditbench.cli.output import note
 from ditbench.cli.training import check_out
+from ditbench.cli.weights import INIT, of_file
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.models.sizes import parse_model
 
@@ -180,6 +181,10 @@ class Training(Model):
     background: Annotated[
         str | None, what("COLOUR", "Shown where pictures are transparent; white by default.")
     ] = None
+    init: Annotated[
+        Path | None,
+        what("FILE", f"Start from weights. {INIT} What the block lacks of them starts fresh."),
+    ] = None
     match: Annotated[
         str | None,
         what(
@@ -223,6 +228,7 @@ class Training(Model):
         """The keys of the configuration that the options set; see `Model.overrides`."""
         overrides = super().overrides() | parse_budget(self.steps, self.flops, self.time)
         overrides["metrics.features"] = self.features
+        overrides["init.path"] = None if self.init is None else str(self.init)
         overrides |= {"data.image_size": self.image_size, "data.background": self.background}
         if self.data is not None:
             from ditbench.data import find_source
@@ -250,13 +256,18 @@ class Training(Model):
         base = find_base(self.preset, self.config, given, look)
         if base.origin:
             say(base.origin)
-        return {"block": "paper"} | base.table
+        table: dict[str, Any] = {"block": "paper"} | base.table
+        if self.init is not None:
+            from ditbench.config import put
+
+            put(table, of_file(self.init, given, table.get("objective", {}).get("name", "flow")))
+        return table
 
     def _file(self) -> Path | None:
         return self.config
 
 
-def takes(options: type[Model]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def takes(options: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Let a command take the fields of a class as options, in place of its parameter `options`."""
     fields = inspect.signature(options, eval_str=True).parameters
     shared = sorted(fields.values(), key=lambda field: field.name in Model.__annotations__)

@@ -230,6 +230,15 @@ class ParentConfig(Section):
         return self
 
 
+class InitConfig(Section):
+    """The weights that a run starts from, see `ditbench run --init`; empty for others."""
+
+    path: Annotated[Location, Mark.ADDED_LATER] = None
+    """A file of weights, a folder of diffusers or a run directory. --init sets it."""
+    sha256: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$"), Mark.ADDED_LATER] = None
+    """The SHA-256 of the file, filled in when it is read: a path does not identify it."""
+
+
 class ExternalBlockConfig(Section):
     """Where a block comes from that is not ditbench's own: the plan of a run fills it in."""
 

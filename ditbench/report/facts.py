@@ -48,7 +48,7 @@ FACTS = (
          title="Block"),
     Fact("seed", "int64", "result", keys=("seed",)),
     Fact("fingerprint", "str", "result"),
-    Fact("path"),
+    Fact("path", keys=("init.path",)),  # the contents of [init] are part of the recipe
     # Where in training.
     Fact("step", "int64", "eval"),
     Fact("images", "int64", "eval"),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import tomllib
+from collections.abc import Container
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import SIZES, ModelSize
@@ -40,6 +42,20 @@ class Recognised:
     outputs: int
     embeddings: int
     side: int | None
+
+    def settings(self, given: Container[str] = ()) -> dict[str, Any]:
+        """The keys of `[model]`; those that are `given` by dotted name may be unknown.
+
+        Raises:
+            DitbenchError: the number of heads is unknown.
+        """
+        if self.num_heads is None and "model.num_heads" not in given:
+            raise DitbenchError(
+                f"no shape shows the number of attention heads of {self.name}",
+                f"give it: --model {self.hidden_size}x{self.depth}xHEADS/{self.patch_size}",
+            )
+        names = ("hidden_size", "depth", "num_heads", "patch_size", "mlp_ratio")
+        return {f"model.{name}": getattr(self, name) for name in names}
 
     @property
     def learn_sigma(self) -> bool:
@@ -101,7 +117,7 @@ def _heads(file: Path, hidden_size: int, depth: int) -> int | None:
     """The number of attention heads, which no shape shows."""
     heads = _config(file).get("num_attention_heads")
     with suppress(OSError, ValueError, KeyError, TypeError):  # a checkpoint of a run
-        config = tomllib.loads((file.parents[1] / "config.toml").read_text("utf-8"))
+        config = tomllib.loads((file.parent.parent / "config.toml").read_text("utf-8"))
         heads = config["model"]["num_heads"]
     if type(heads) is int and heads > 0:
         return heads

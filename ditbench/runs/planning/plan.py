@@ -27,6 +27,7 @@ from ditbench.plugins.lookup import (
     find_block,
 )
 from ditbench.rundir import SWEEP, RunDirectory
+from ditbench.runs import init
 from ditbench.runs.environment import device_name, resolve_precision
 from ditbench.runs.parent import origin_of
 from ditbench.runs.planning.features import choose_features
@@ -125,13 +126,16 @@ def resolve_all(
 def plan_tasks(tasks: list[Task], out: Path) -> list[Plan]:
     """The plans of tasks in directories below `out`; see `plan_run` for errors."""
     costs: dict[str, Cost] = {}
+    notes: dict[str, dict[str, Any]] = {}
     plans = []
     for task in tasks:
         config, fingerprint = task.config, task.config.fingerprint
         if fingerprint not in costs:  # seeds share it
             costs[fingerprint] = count_cost(task)
+            notes[fingerprint] = init.notes_of(config.init, model_arguments(task))
         directory = RunDirectory.of(out, config.preset, config.block, config.seed, fingerprint)
-        plans.append(plan_run(task, directory, costs[fingerprint]))
+        plan = plan_run(task, directory, costs[fingerprint])
+        plans.append(plan.with_notes(notes[fingerprint]))
     return plans
 
 
@@ -188,6 +192,7 @@ def resolve(config: RunConfig, dataset: ImageDataset, device: torch.device) -> T
     resolved = config.with_values(
         block=check_block(config.block),
         strategy={"location": external.location, "sha256": external.sha256} if external else {},
+        init=init.identified(config.init),
         data__digest=dataset.digest,
         metrics__features=choose_features(config)[0],
         options=block_options(config.block, config.model.size, config.options),
@@ -199,7 +204,7 @@ def resolve(config: RunConfig, dataset: ImageDataset, device: torch.device) -> T
     return Task(resolved, dataset, objective, device)
 
 
-def _model_arguments(task: Task) -> dict[str, Any]:
+def model_arguments(task: Task) -> dict[str, Any]:
     """The arguments of both `DiT` and `cost.count`."""
     config, dataset = task.config, task.dataset
     return {
@@ -219,13 +224,13 @@ def _model_arguments(task: Task) -> dict[str, Any]:
 def count_cost(task: Task) -> Cost:
     """The cost of the model of a task. Raises a DitbenchError if it cannot be built."""
     with block_errors(task.config.block):
-        return count(**_model_arguments(task))
+        return count(**model_arguments(task))
 
 
 def build_model(task: Task, ops: Ops = PLAIN) -> DiT:
     """The initialised model of a task, on its device."""
     with torch.device("meta"):  # torch's own initialisation draws from the global generator
-        model = DiT(**_model_arguments(task), ops=ops)
+        model = DiT(**model_arguments(task), ops=ops)
     model.to_empty(device="cpu")
     model.initialize(task.config.seed)
     return model.to(task.device)

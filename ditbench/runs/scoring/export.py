@@ -31,15 +31,13 @@ from ditbench.data.dataset import to_uint8
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import cannot_write, read_json, write_atomically, write_json
 from ditbench.plugins.lookup import block_errors
-from ditbench.rundir import RunDirectory
 from ditbench.runs.environment import device_name
 from ditbench.runs.lock import locked
 from ditbench.runs.planning.plan import Task
 from ditbench.runs.planning.ready import check_writable
 from ditbench.runs.scoring.evaluate import Noise, sample_batches
 from ditbench.runs.scoring.labels import scored_labels
-from ditbench.runs.scoring.trained import averaged_model, backend_for, sampling_task
-from ditbench.training.checkpoint import checkpoint_digest
+from ditbench.runs.scoring.trained import Opened, averaged_model, backend_for
 from ditbench.training.stop import StopRequest
 
 # What an export is of, how many of its images are written, and the noise of the next one.
@@ -57,21 +55,17 @@ Pixels = NDArray[np.uint8]
 
 
 def export_samples(
-    run: Path,
+    opened: Opened,
     path: Path,
     *,
     count: int | None,
     classes: list[str] | None,
-    settings: dict[str, Any],
-    device: str,
-    trust: bool,
     stop: StopRequest,
 ) -> tuple[int, bool]:
     """Write samples of a run to a folder of PNGs or an .npz, by the suffix of `path`.
 
     By default these are the samples of the run's final score: as many, of the same classes, from
-    the same noise. With `classes` (names or labels), these classes take turns. See `sample_grid`
-    for the other arguments.
+    the same noise. With `classes` (names or labels), these classes take turns.
 
     Returns the number of images, and whether the export was complete before.
 
@@ -79,13 +73,12 @@ def export_samples(
         Stopped: a stop was requested; the whole batches so far are written.
         DitbenchError: as `sample_grid`; or there is something else at `path`.
     """
-    directory = RunDirectory(run)
-    task, changed = sampling_task(directory, settings, device, trust=trust)
+    task, directory, changed = opened
     count = task.config.eval.samples if count is None else count
     if count > MOST:
         raise DitbenchError(f"--count {count} is above {MOST:,}", "export fewer images")
     labels = _labels(task, count, classes)
-    export = _export_at(path)(path, _identity(directory, task, count, classes), task, labels)
+    export = _export_at(path)(path, _identity(opened, count, classes), task, labels)
     if export.is_complete():
         return count, True
     export.done()  # refuses other files before a model is built
@@ -117,20 +110,18 @@ def _labels(task: Task, count: int, classes: list[str] | None) -> Tensor:
     return scored_labels(config.eval.labels, count, dataset)
 
 
-def _identity(
-    directory: RunDirectory, task: Task, count: int, classes: Sequence[str] | None
-) -> dict[str, Any]:
+def _identity(opened: Opened, count: int, classes: Sequence[str] | None) -> dict[str, Any]:
     """What the pixels of an export depend on."""
-    config = task.config
+    config = opened.task.config
     keys = ("cfg_scale", "sampler", "sampling_steps", "batch_size")
     return {
         "block": config.block,
         "seed": config.seed,
-        "checkpoint": checkpoint_digest(directory.checkpoint),
+        "checkpoint": opened.digest,
         "count": count,
         "classes": None if classes is None else list(classes),
         **{key: getattr(config.eval, key) for key in keys},
-        "device": device_name(task.device),
+        "device": device_name(opened.task.device),
     }
 
 
