@@ -22,9 +22,11 @@ NORMS: dict[NormKind, Callable[..., Tensor]] = {"layer": F.layer_norm, "rms": F.
 def norm(
     x: Tensor, shift: Tensor | None = None, scale: Tensor | None = None, kind: NormKind = "layer"
 ) -> Tensor:
-    """Norm of x (N, T, D) without gain, then x * (1 + scale) + shift by vectors (N, 1, D)."""
+    """Norm of x (N, T, D) without gain, then x * (1 + scale) + shift by vectors (N, 1, D) or None."""
     x = NORMS[kind](x, x.shape[-1:], eps=NORM_EPS)
-    return x if shift is None or scale is None else torch.addcmul(shift, x, 1 + scale)
+    if shift is None:
+        return x if scale is None else x * (1 + scale)
+    return x + shift if scale is None else torch.addcmul(shift, x, 1 + scale)
 
 
 def add(x: Tensor, h: Tensor, gate: Tensor | None = None) -> Tensor:
