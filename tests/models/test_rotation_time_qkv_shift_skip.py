@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from diffusers.models.embeddings import apply_rotary_emb
-from diffusers.models.transformers.hunyuan_transformer_2d import HunyuanDiT2DModel, HunyuanDiTBlock
 from diffusers.models.normalization import FP32LayerNorm
+from diffusers.models.transformers.hunyuan_transformer_2d import HunyuanDiT2DModel, HunyuanDiTBlock
 from test_later_blocks import attention, copy_mlp, copy_self_attention, norm, random_model
 from tiny import HEADS, SIZE, D, N, inputs, make, randomized, run_blocks, tokens
 
