@@ -144,6 +144,8 @@ STARTS = {
         "blocks.?.cross_attn.proj*": ZERO,
         "shared.positions*": 0.02,
     },
+    "rotation": {"*modulation*": ZERO},
+    "shift-skip": {"*modulation*": ZERO, "shared.positions*": 0.02},
     "no-time": {"*modulation*": ZERO},
 }
 
