@@ -22,7 +22,7 @@ NORMS: dict[NormKind, Callable[..., Tensor]] = {"layer": F.layer_norm, "rms": F.
 def norm(
     x: Tensor, shift: Tensor | None = None, scale: Tensor | None = None, kind: NormKind = "layer"
 ) -> Tensor:
-    """Norm of x (N, T, D) without gain, then x * (1 + scale) + shift by vectors (N, 1, D) or None."""
+    """Norm of x (N, T, D) without gain, then x * (1 + scale) + shift by vectors (N, 1, D)."""
     x = NORMS[kind](x, x.shape[-1:], eps=NORM_EPS)
     if shift is None:
         return x if scale is None else x * (1 + scale)
