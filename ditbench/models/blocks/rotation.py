@@ -13,12 +13,11 @@ from ditbench.models.layers import Modulation
 class RotationBlock(Block):
     """adaLN-Zero with a rotation in place of the shift.
 
-    Bill et al. 2025, section on rotation modulation. A rotation by D / 2 angles leaves the length
-    of a token unchanged, and needs half the numbers of a shift. Scale and gate stay: with them the
-    paper's variant is competitive with adaLN and has 5.4% fewer parameters, which is also what the
-    numbers here give with the final layer of adaLN-Zero. Alone, rotation was worse there. Choices
-    made here: channels 2i and 2i + 1 form a pair; the scale comes first; layer norms stay,
-    and everything else that preserves magnitudes in the paper is left out. The regression starts at
+    Bill et al. 2025, rotation modulation combined with scaling. A rotation by D / 2 angles leaves
+    the length of a token unchanged, and needs half the numbers of a shift. Choices made here: the
+    gate stays and the final layer is adaLN-Zero's, which together give the published 5.4% fewer
+    parameters; channels 2i and 2i + 1 form a pair; the scale comes first; layer norms stay, and
+    everything else that preserves magnitudes in the paper is left out. The regression starts at
     zero, so that a block starts as the identity.
     """
 
