@@ -10,6 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ditbench.data.latents.space import LatentSpace
 from ditbench.data.mapped import MappedFile
 from ditbench.errors import EXIT_FAILED, DitbenchError
 
@@ -37,6 +38,7 @@ class ImageDataset:
     problems: tuple[str, ...] = ()  # the pictures that were skipped, each with the reason
     # The file that `images` is the tensor of, if they are not in memory.
     file: MappedFile | None = None
+    latents: LatentSpace | None = None  # what the numbers are, unless they are pixels
 
     def __post_init__(self) -> None:
         images, labels, K = self.images, self.labels, len(self.class_names)
@@ -111,6 +113,15 @@ class ImageDataset:
             torch.index_select(self.images, 0, index, out=into)
         else:
             self.file.read(index, into)
+
+    def to_model(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Images of this data set in the range of a model, float32 (N, C, H, W).
+
+        `noise` draws latents from their posterior, see `LatentSpace.to_model`.
+        """
+        if self.latents is None:
+            return to_model(images)
+        return self.latents.to_model(images, noise)
 
     def forget(self) -> None:
         """Let images that were read from a file no longer count as this process's memory."""
