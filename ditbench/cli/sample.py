@@ -10,7 +10,7 @@ import typer
 from ditbench.cli.completion import complete_runs
 from ditbench.cli.options import option, parse_count
 from ditbench.cli.output import echo
-from ditbench.cli.sampling import Device, Sampler, SamplingSteps, Trust
+from ditbench.cli.sampling import Device, Sampler, SamplingSteps, Trust, Vae
 from ditbench.errors import DitbenchError, one_line
 
 
@@ -52,6 +52,7 @@ def sample(
     seed: Annotated[
         int | None, option("N", "The seed of the noise. Default: as in the run.", min=0)
     ] = None,
+    vae: Vae = None,
     device: Device = "auto",
     trust: Trust = False,
     output: Annotated[
@@ -69,6 +70,7 @@ def sample(
         "eval__sampler": sampler,
         "eval__sampling_steps": sampling_steps,
         "seed": seed,
+        "data__vae": None if vae is None else str(vae),
     }
     if export is not None:
         _refuse("--export", {"--per-class": per_class, "-o": output})

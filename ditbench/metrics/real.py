@@ -16,6 +16,7 @@ from ditbench.data.io.tensors import read_tensors, write_tensors
 from ditbench.files import cache_directory, one_at_a_time
 from ditbench.metrics.metric import MAX_SUBSET, RealStatistics, metric_device
 from ditbench.metrics.pairs import kth_distances, mean_kernel_within, nearest_other
+from ditbench.world import ALONE, World
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,8 +58,14 @@ class RealImages(Protocol):
 class RealLatents:
     """The latents of a data set in the range of a model; or the images that a VAE makes of them."""
 
-    def __init__(self, dataset: ImageDataset, device: torch.device, vae: Vae | None = None) -> None:
-        self.dataset, self.device, self.vae = dataset, device, vae
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        device: torch.device,
+        vae: Vae | None = None,
+        world: World = ALONE,
+    ) -> None:
+        self.dataset, self.device, self.vae, self.world = dataset, device, vae, world
         self.forget = dataset.forget
 
     @property
@@ -79,7 +86,19 @@ class RealLatents:
         """The latents, or images, in batches."""
         for stored in self.dataset.images.split(size):
             x = self.dataset.to_model(stored.to(self.device))
-            yield x if self.vae is None else quantised(self.vae.decode(x, self.dataset.latents))
+            yield x if self.vae is None else decoded(x, self.dataset, self.vae, self.world)
+
+
+def decoded(x: Tensor, dataset: ImageDataset, vae: Vae, world: World = ALONE) -> Tensor:
+    """The images of latents (N, C, h, w) in the range of a model: uint8 (N, 3, H, W), on device.
+
+    Each process of the world decodes a part of them, and receives all.
+    """
+    count = len(x)
+    divides = count >= world.size
+    part = x[world.part(count)] if divides else x
+    images = quantised(vae.decode(part, dataset.latents))
+    return world.gather(images, count) if divides else images
 
 
 def real_statistics(

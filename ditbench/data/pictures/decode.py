@@ -121,7 +121,7 @@ def _decode_into(
     with warnings.catch_warnings():
         # Of metadata, which does not change pixels, and of large images.
         warnings.simplefilter("ignore")
-        read = partial(_read, pictures, settings)
+        read = partial(read_picture, pictures, settings)
         for index, picture in enumerate(in_threads(read, names)):
             if isinstance(picture, Picture):
                 stack.add(index, picture)
@@ -228,7 +228,8 @@ def in_threads(read: Callable[[str], T], names: Sequence[str]) -> Iterator[T]:
             yield from each.result()
 
 
-def _read(pictures: Pictures, settings: Settings, name: str) -> Picture | DitbenchError:
+def read_picture(pictures: Pictures, settings: Settings, name: str) -> Picture | DitbenchError:
+    """The pixels of a picture, or why it cannot be read."""
     place = 0.5
     if settings.random_crop:  # the same in every run and on every machine
         digest = hashlib.sha256(name.encode(errors="surrogateescape")).digest()

@@ -19,7 +19,6 @@ from ditbench.data.io.tensors import digest_of
 from ditbench.world import ALONE, World
 
 
-
 class Features(NamedTuple):
     """The output of an extractor for a batch; `logits` is None if it is not a classifier."""
 

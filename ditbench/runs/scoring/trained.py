@@ -16,6 +16,7 @@ from ditbench.plugins.lookup import find_block, restore_block
 from ditbench.rundir import RunDirectory
 from ditbench.runs.environment import select_device
 from ditbench.runs.planning.plan import Task, begun_backend, build_model, build_objective
+from ditbench.runs.scoring.scored import vae_digest
 from ditbench.training.checkpoint import load_ema
 from ditbench.training.device.backend import PLAIN_BACKEND, Backend, choose
 
@@ -70,13 +71,22 @@ def sampling_task(
     that of `recorded_images`.
 
     Raises:
-        DitbenchError: as `read_config`; or the sampler or its steps do not fit the objective.
+        DitbenchError: as `read_config` and `vae_digest`; there is no autoencoder for latents; or
+            the sampler or its steps do not fit the objective.
     """
     given = {key: value for key, value in settings.items() if value is not None}
+    if "data__vae" in given:  # perhaps another one
+        given["data__vae_digest"] = None
     trained = read_config(directory, trust=trust)
     config = trained.with_values(**{"eval__sampling_steps": trained.eval.steps_of_final} | given)
     device = select_device(device_name)
     dataset, changed = recorded_images(directory, config)
+    if dataset.latents is not None and config.data.vae is None:
+        raise DitbenchError(
+            f"{directory.path} makes latents, not images",
+            "name the autoencoder that decodes them: --vae PATH",
+        )
+    config = config.with_values(data__vae_digest=vae_digest(config, dataset))
     objective = build_objective(config)
     sampler = None if config.eval.sampler == "auto" else config.eval.sampler
     objective.check_sampling(sampler, config.eval.sampling_steps)
