@@ -84,9 +84,16 @@ class RealLatents:
 
     def split(self, size: int) -> Iterator[Tensor]:
         """The latents, or images, in batches."""
-        for stored in self.dataset.images.split(size):
-            x = self.dataset.to_model(stored.to(self.device))
+        for index in torch.arange(len(self)).split(size):
+            x = read_latents(self.dataset, index).to(self.device)
             yield x if self.vae is None else decoded(x, self.dataset, self.vae, self.world)
+
+
+def read_latents(dataset: ImageDataset, index: Tensor) -> Tensor:
+    """Latents of a data set in the range of a model: float32 (M, C, h, w), on the CPU."""
+    stored = torch.empty(len(index), *dataset.images.shape[1:], dtype=dataset.images.dtype)
+    dataset.read(index, stored)
+    return dataset.to_model(stored)
 
 
 def decoded(x: Tensor, dataset: ImageDataset, vae: Vae, world: World = ALONE) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ditbench.data.dataset import NanSamples, quantised
 from ditbench.metrics import create_extractor, extractor_class
-from ditbench.metrics.real import real_statistics
+from ditbench.metrics.real import read_latents, real_statistics
 from ditbench.metrics.reference import Published
 from ditbench.models.dit import DiT
 from ditbench.runs.scoring.labels import scored_labels
@@ -233,8 +233,10 @@ def time_sampling(model: DiT, task: Task, labels: Tensor, steps: int) -> float:
 def time_scoring(task: Task, extractors: Iterable[Extractor]) -> float:
     """Seconds per image of decoding and of all extractors, from a few images of the data set."""
     dataset = task.dataset
-    stored = dataset.images[:MOST_TIMED]
-    samples = stored if dataset.latents is None else dataset.to_model(stored)
+    if dataset.latents is None:
+        samples = dataset.images[:MOST_TIMED]
+    else:
+        samples = read_latents(dataset, torch.arange(min(MOST_TIMED, len(dataset))))
 
     def seconds_of(work: Callable[[Tensor], Tensor | Features], x: Tensor) -> float:
         if task.device.type == "cuda":
