@@ -31,9 +31,7 @@ class Order:
     image, row N + i. Pixels are mirrored later.
     """
 
-    def __init__(
-        self, images: int, seed: int, device: torch.device, *, flip: bool = False
-    ) -> None:
+    def __init__(self, images: int, seed: int, device: torch.device, *, flip: bool = False) -> None:
         self.images = images
         self.seed = seed
         self.device = device
