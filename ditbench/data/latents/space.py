@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from ditbench.errors import DitbenchError
+
+if TYPE_CHECKING:
+    from ditbench.data.pictures.settings import Settings
 
 MEAN, SAMPLE, MOMENTS = KINDS = ("mean", "sample", "moments")
 
@@ -33,6 +36,41 @@ class LatentSpace:
     mean: tuple[float, ...] | None = None  # per channel
     std: tuple[float, ...] | None = None
     scaled: bool = False  # the files hold x rather than z
+
+    @classmethod
+    def of_settings(
+        cls,
+        settings: Settings,
+        shape: tuple[int, ...],
+        where: str,
+        *,
+        scaling_factor: float | None = None,
+        image_size: int | None = None,
+        **known: Any,
+    ) -> LatentSpace:
+        """The space of latents (C, h, w) whose files do not say all of it; `where` names them.
+
+        Raises:
+            DitbenchError: neither files nor settings say the size of images, or how to scale.
+        """
+        side = side_of(settings, image_size, where)
+        factor = settings.scaling_factor or scaling_factor
+        lacks = {
+            "the size of their images: --image-size 256": side is None,
+            "their scaling factor: --set data.scaling_factor=0.18215, which is that of Stable "
+            "Diffusion's": factor is None,
+        }
+        if side is None or factor is None:
+            words = " and ".join(text for text, lack in lacks.items() if lack)
+            what = " and ".join(text.split(":")[0] for text, lack in lacks.items() if lack)
+            raise DitbenchError(f"the latents in {where} do not say {what}", f"give {words}")
+        _, h, w = shape
+        if side % max(h, w) or h != w:
+            raise DitbenchError(
+                f"{where}: latents of {w}x{h} cannot be those of images of {side} pixels",
+                f"give a multiple of {max(h, w)}: --image-size {8 * max(h, w)}",
+            )
+        return cls("", "", side, factor, downsampling=side // h, **known)
 
     @property
     def moments(self) -> bool:
@@ -106,6 +144,20 @@ class LatentSpace:
             and (self.mean is None) == (self.std is None)
             and len(self.mean or ()) == len(self.std or ())
         )
+
+
+def side_of(settings: Settings, stated: int | None, where: str) -> int | None:
+    """The size of the images of latents: that of the files, which settings may repeat, or theirs.
+
+    Raises:
+        DitbenchError: settings and files, which `where` names, contradict each other.
+    """
+    if stated is not None and settings.image_size not in (None, stated):
+        raise DitbenchError(
+            f"{where} holds latents of images of {stated} pixels, not of {settings.image_size}",
+            "omit --image-size; ditbench encode makes latents of another size",
+        )
+    return stated or settings.image_size
 
 
 def _per_channel(numbers: tuple[float, ...], z: Tensor) -> Tensor:
