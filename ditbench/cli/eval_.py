@@ -13,7 +13,7 @@ from ditbench.cli.meter import meter
 from ditbench.cli.options import Format, Output, option, parse_count
 from ditbench.cli.output import echo, emit_text, note, print_sentence, print_table, progress
 from ditbench.cli.run_options import Quiet, takes
-from ditbench.cli.sampling import Device, Sampler, SamplingSteps, Trust
+from ditbench.cli.sampling import Device, Sampler, SamplingSteps, Trust, Vae
 from ditbench.cli.weights import Weights
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.render import format_of, render
@@ -65,6 +65,15 @@ def eval_(
             "Where the images are now. Default: where they were. With --init: the real images.",
         ),
     ] = None,
+    vae: Vae = None,
+    real: Annotated[
+        Path | None,
+        option(
+            "PATH",
+            "The real images: a folder, a zip, or an .npz of images or of ADM's statistics. "
+            "Default: as in the run.",
+        ),
+    ] = None,
     device: Device = "auto",
     trust: Trust = False,
     as_json: Annotated[bool, option(None, "The same as --format json.", "--json")] = False,
@@ -90,6 +99,8 @@ def eval_(
             "eval__samples": count,
             "eval__batch_size": batch_size,
             "metrics__features": features,
+            "metrics__real": None if real is None else str(real),
+            "data__vae": None if vae is None else str(vae),
         }
         for scale in ([None] if cfg_scale is None else _parse_scales(cfg_scale))
     ]

@@ -178,6 +178,18 @@ class Training(Model):
         int | None,
         what("N", "Resize the pictures of --data to squares of N pixels, cut out of the centre."),
     ] = None
+    vae: Annotated[
+        Path | None,
+        what("PATH", "The autoencoder that decodes samples of latents: a folder, or its name."),
+    ] = None
+    real: Annotated[
+        Path | None,
+        what(
+            "PATH",
+            "The real images that samples are compared with: a folder, a zip, or an .npz of images "
+            "or of ADM's statistics. Default: the data, for latents as decoded by --vae.",
+        ),
+    ] = None
     background: Annotated[
         str | None, what("COLOUR", "Shown where pictures are transparent; white by default.")
     ] = None
@@ -230,6 +242,7 @@ class Training(Model):
         overrides["metrics.features"] = self.features
         overrides["init.path"] = None if self.init is None else str(self.init)
         overrides |= {"data.image_size": self.image_size, "data.background": self.background}
+        overrides |= {"data.vae": _text(self.vae), "metrics.real": _text(self.real)}
         if self.data is not None:
             from ditbench.data import find_source
 
@@ -287,6 +300,10 @@ def takes(options: type[Any]) -> Callable[[Callable[..., None]], Callable[..., N
         return with_options
 
     return decorate
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def parse_rate(text: str) -> float:

@@ -12,7 +12,7 @@ from ditbench.cli.completion import complete_runs
 from ditbench.cli.options import option, parse_count
 from ditbench.cli.output import echo
 from ditbench.cli.run_options import takes
-from ditbench.cli.sampling import Device, Sampler, SamplingSteps, Trust
+from ditbench.cli.sampling import Device, Sampler, SamplingSteps, Trust, Vae
 from ditbench.cli.weights import Weights
 from ditbench.errors import DitbenchError, one_line
 
@@ -60,6 +60,7 @@ def sample(
     seed: Annotated[
         int | None, option("N", "The seed of the noise. Default: as in the run.", min=0)
     ] = None,
+    vae: Vae = None,
     device: Device = "auto",
     trust: Trust = False,
     output: Annotated[
@@ -78,6 +79,7 @@ def sample(
         "eval__sampler": sampler,
         "eval__sampling_steps": sampling_steps,
         "seed": seed,
+        "data__vae": None if vae is None else str(vae),
     }
     options.check(run)
 

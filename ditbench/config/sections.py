@@ -12,14 +12,16 @@ from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import ModelSize
 
+DIGEST = "^[0-9a-f]{64}$"
+
 
 class DataConfig(Section):
     """The images: a data set by name, or the folder, zip or .npz at `path`."""
 
     name: str = "digits"
-    """The data set: digits, cifar10, fashion-mnist, folder, npz, or a name of torchvision's."""
+    """The data set: digits, cifar10, fashion-mnist, folder, npz, latents, or torchvision's name."""
     path: Location = None
-    """The folder, zip or .npz with the images. --data sets it, and the name."""
+    """The folder, zip or .npz with the images or latents. --data sets it, and the name."""
     digest: str = "auto"
     """The SHA-256 of the images, filled in when they are read: a path does not identify them."""
     horizontal_flip: bool = False
@@ -28,7 +30,9 @@ class DataConfig(Section):
     image_size: Annotated[
         int | None, Field(gt=0, le=4_096), Mark.NOT_IDENTITY, Mark.ADDED_LATER
     ] = None
-    """Resize pictures to squares of this many pixels. Unset, they must have one size."""
+    """Resize pictures to squares of this many pixels. Unset, they must have one size.
+
+    Of latents whose files do not say it: the size of the images that were encoded."""
     background: Annotated[str, Mark.NOT_IDENTITY, Mark.ADDED_LATER] = DEFAULTS.background
     """The colour behind transparent pictures: a name or #rrggbb."""
     random_crop: Annotated[bool, Mark.NOT_IDENTITY, Mark.ADDED_LATER] = DEFAULTS.random_crop
@@ -39,10 +43,19 @@ class DataConfig(Section):
     """The largest share of unreadable pictures, which are skipped. With more, nothing is run."""
     label_column: Annotated[str | None, Mark.NOT_IDENTITY, Mark.ADDED_LATER] = None
     """The column of metadata.csv or metadata.jsonl with the classes. Unset, it is found by name."""
+    vae: Annotated[Location, Mark.ADDED_LATER] = None
+    """The autoencoder that decodes samples of latents: a folder or a name; --vae sets it."""
+    vae_digest: Annotated[str | None, Field(pattern=DIGEST), Mark.ADDED_LATER] = None
+    """The SHA-256 of its weights, filled in when they are read."""
+
+    scaling_factor: Annotated[
+        float | None, Field(gt=0, le=1e6), Mark.NOT_IDENTITY, Mark.ADDED_LATER
+    ] = None
+    """The factor of latents whose files do not say it: 0.18215 for Stable Diffusion's."""
 
     @property
     def settings(self) -> Settings:
-        """How pictures are read."""
+        """How files are read."""
         names = (field.name for field in fields(Settings))
         return Settings(**{name: getattr(self, name) for name in names})
 
@@ -201,6 +214,13 @@ class MetricsConfig(Section):
     """Metrics in addition to the default ones: inception_score, memorization, fid_infinity."""
     also: Annotated[Names, Mark.ADDED_LATER] = ()
     """Further features in which the same samples are scored, too."""
+    real: Annotated[Location, Mark.ADDED_LATER] = None
+    """The real images, if they are not those of the data: a folder, a zip, an .npz, or a name.
+
+    An .npz of ADM's evaluation has their statistics, mu and sigma, instead. --real sets it.
+    """
+    real_digest: Annotated[str | None, Field(pattern=DIGEST), Mark.ADDED_LATER] = None
+    """A SHA-256 that identifies them, filled in when they are read."""
 
     @property
     def further(self) -> tuple[str, ...]:
@@ -213,7 +233,7 @@ class ParentConfig(Section):
 
     path: Annotated[Location, Mark.ADDED_LATER] = None
     """The directory of that run."""
-    fingerprint: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$"), Mark.ADDED_LATER] = None
+    fingerprint: Annotated[str | None, Field(pattern=DIGEST), Mark.ADDED_LATER] = None
     """Its fingerprint, which identifies its settings."""
     steps: Annotated[int | None, Field(gt=0, le=10**15), Mark.ADDED_LATER] = None
     """Its updates, which count as those of the run."""
@@ -244,5 +264,5 @@ class ExternalBlockConfig(Section):
 
     location: Annotated[str | None, Mark.NOT_IDENTITY, Mark.ADDED_LATER] = None
     """The block's class: FILE.py:CLASS or MODULE:CLASS."""
-    sha256: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$"), Mark.ADDED_LATER] = None
+    sha256: Annotated[str | None, Field(pattern=DIGEST), Mark.ADDED_LATER] = None
     """The SHA-256 of its file."""

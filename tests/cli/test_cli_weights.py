@@ -3,11 +3,25 @@
 import json
 from pathlib import Path
 
+import autoencoder
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+
+from ditbench.models.dit import DiT
+from ditbench.models.registry import block_class
+from ditbench.models.sizes import ModelSize, parse_model
 
 SAMPLING = ("--sampling-steps", "3", "--device", "cpu")
 SIZE = ("--model", "16x1x2/2")
+
+
+def saved_dit(name, size, **shape):
+    """A file with the initial weights of a DiT for ten classes."""
+    model = DiT(block_class("adaln-zero"), size, height=8, width=8, num_classes=10, **shape)
+    torch.save(model.state_dict(), name)
+    return name
 
 
 @pytest.fixture(scope="module")
@@ -71,19 +85,29 @@ def test_samples_of_the_file_are_those_of_the_run(weights, cli, elsewhere):
 
 def test_the_size_is_that_of_the_file(cli, tiny, elsewhere):
     """The sizes of the paper have one number of heads: no shape shows it."""
-    from ditbench.models.dit import DiT
-    from ditbench.models.registry import block_class
-    from ditbench.models.sizes import parse_model
-
-    model = DiT(block_class("adaln-zero"), parse_model("S/4"), height=8, width=8, channels=1,
-                out_channels=1, num_classes=10)  # fmt: skip
-    torch.save(model.state_dict(), "s4.pt")
+    saved_dit("s4.pt", parse_model("S/4"), channels=1, out_channels=1)
     common = [each for each in tiny if each not in SIZE]
     result = cli("run", "--init", "s4.pt", "--block", "adaln-zero", *common, "--dry-run", "--json")
     assert result.exit_code == 0, result.stderr
     (row,) = json.loads(result.stdout)
     assert row["model"] == "S/4"
     assert "adaln-zero: 132 weights from" in result.stderr
+
+
+def test_latents_of_a_file_are_decoded(cli, elsewhere):
+    path = saved_dit("latents.pt", ModelSize(16, 1, 2, 2), channels=4, out_channels=8)
+    autoencoder.saved(Path("vae"))
+    call = ("sample", "--init", path, *SIZE, *SAMPLING, "--per-class", "1")
+    result = cli(*call)
+    assert result.exit_code == 2
+    assert f"{path} makes latents, not images" in result.stderr
+    result = cli(*call, "--vae", "vae")
+    assert result.exit_code == 0, result.stderr
+    assert Image.open("samples.png").size[1] % 32 < 24  # 8x8 latents are 32x32 images
+    export = ("--vae", "vae", "--export", "out.npz", "--count", "3")
+    result = cli("sample", "--init", path, *SIZE, *SAMPLING, *export)
+    assert result.exit_code == 0, result.stderr
+    assert np.load("out.npz")["arr_0"].shape == (3, 32, 32, 3)
 
 
 def test_wrong_calls_are_refused_in_one_line(weights, cli, elsewhere):

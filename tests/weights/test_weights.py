@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from ditbench.errors import DitbenchError
 from ditbench.models.blocks.adaln_zero import AdaLNZeroBlock
 from ditbench.models.dit import DiT
-from ditbench.models.registry import block_class
+from ditbench.models.registry import block_class, block_names
 from ditbench.models.sincos import timestep_features
 from ditbench.models.sizes import ModelSize, parse_model
 from ditbench.weights.fit import load, match, shapes_of
@@ -236,9 +236,7 @@ def test_the_same_block_takes_all(dit):
     assert torch.equal(model.blocks[1].mlp.fc2.weight, dit.blocks[1].mlp.fc2.weight.half().float())
 
 
-@pytest.mark.parametrize(
-    "block", ["in-context", "cross-attention", "adaln", "joint", "u-vit", "none"]
-)
+@pytest.mark.parametrize("block", block_names())
 def test_another_block_takes_what_is_shared_and_the_rest_starts_fresh(dit, block):
     model = DiT(**arguments(block))
     before = {name: value.clone() for name, value in model.state_dict().items()}

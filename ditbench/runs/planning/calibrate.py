@@ -9,12 +9,14 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from ditbench.metrics.real import cached_file
+from ditbench.metrics.reference import Published
 from ditbench.runs.planning.plan import Plan, build_trainer
 from ditbench.runs.planning.ready import check_ready
 from ditbench.runs.planning.speed import Speed, image_passes
 from ditbench.runs.runtime_errors import training_errors
 from ditbench.runs.scoring.evaluate import time_sampling, time_scoring
 from ditbench.runs.scoring.labels import balanced_labels
+from ditbench.runs.scoring.scored import real_images
 from ditbench.training.device import graph
 from ditbench.training.device.stopwatch import synchronize
 
@@ -70,7 +72,7 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
             for name in features:
                 if name not in scoring:
                     new = extractors[name]
-                    scoring[name] = time_scoring([new], run.dataset.images, run.device)
+                    scoring[name] = time_scoring(run, [new])
                     preparation += _statistics(run, new, scoring[name])
             per_score = sum(scoring[name] for name in features)
             # Speed does not depend on the rate, nor the fingerprint on the seed.
@@ -106,8 +108,11 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
 
 def _statistics(run: Plan, extractor: Extractor, per_score: float) -> float:
     """Seconds to compute the statistics of the real images, unless they are in the cache."""
-    path = cached_file(run.dataset, extractor)
-    return 0.0 if path is not None and path.is_file() else len(run.dataset) * per_score
+    real = real_images(run)
+    if isinstance(real, Published):
+        return 0.0
+    path = cached_file(real, extractor)
+    return 0.0 if path is not None and path.is_file() else len(real.images) * per_score
 
 
 def _expected(run: Plan, speed: Speed, preparation: float) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from ditbench.runs.parent import origin_of
 from ditbench.runs.planning.features import choose_features
 from ditbench.runs.planning.fit import check_fit
 from ditbench.runs.scoring.labels import resolve_labels
+from ditbench.runs.scoring.scored import digests
 from ditbench.training.budget import REHEARSAL, Budget, create_budget
 from ditbench.training.device.backend import BACKENDS, PLAIN_BACKEND, Backend, choose
 from ditbench.training.device.graph import WARM_UP
@@ -194,6 +195,7 @@ def resolve(config: RunConfig, dataset: ImageDataset, device: torch.device) -> T
         strategy={"location": external.location, "sha256": external.sha256} if external else {},
         init=init.identified(config.init),
         data__digest=dataset.digest,
+        **digests(config, dataset),
         metrics__features=choose_features(config)[0],
         options=block_options(config.block, config.model.size, config.options),
         train__precision=resolve_precision(config.train.precision, device),

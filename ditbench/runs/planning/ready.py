@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import cannot_write
 from ditbench.metrics import create_extractor
+from ditbench.runs.scoring.scored import scored_as
 
 if TYPE_CHECKING:
     from ditbench.metrics.features.extractors import Extractor
@@ -39,7 +40,10 @@ def check_ready(plans: Sequence[Plan]) -> dict[str, Extractor]:
         for name in (metrics.features, *metrics.further):
             if name not in extractors:
                 extractors[name] = create_extractor(
-                    name, plan.dataset, metrics.inception_weights, plan.device
+                    name,
+                    scored_as(plan.config, plan.dataset),
+                    metrics.inception_weights,
+                    plan.device,
                 )
     if left:
         # Checkpoints of an interrupted run need no more space.

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ditbench.data import load_dataset
 from ditbench.data.class_names import find_classes
-from ditbench.data.dataset import to_uint8
+from ditbench.data.dataset import NanSamples, to_uint8
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import cannot_write, read_json, write_atomically, write_json
 from ditbench.plugins.lookup import block_errors
@@ -37,6 +37,7 @@ from ditbench.runs.planning.plan import Task
 from ditbench.runs.planning.ready import check_writable
 from ditbench.runs.scoring.evaluate import Noise, sample_batches
 from ditbench.runs.scoring.labels import scored_labels
+from ditbench.runs.scoring.scored import as_pictures, scored_as
 from ditbench.runs.scoring.trained import Opened, averaged_model, backend_for
 from ditbench.training.stop import StopRequest
 
@@ -93,10 +94,19 @@ def export_samples(
                 _restore(noise, state, export.place / RECORD)
             if done < count:
                 for x in sample_batches(model, task, labels[done:], noise, stop):
-                    export.add(done, to_uint8(x).cpu(), noise)
+                    export.add(done, _pixels(task, x), noise)
                     done += len(x)
             export.finish()
     return count, False
+
+
+def _pixels(task: Task, x: Tensor) -> Tensor:
+    """A batch of samples as images: uint8 (N, C, H, W), on the CPU."""
+    if task.dataset.latents is None:
+        return to_uint8(x).cpu()
+    if x.isnan().any():
+        raise NanSamples
+    return as_pictures(task, x)
 
 
 def _labels(task: Task, count: int, classes: list[str] | None) -> Tensor:
@@ -122,6 +132,7 @@ def _identity(opened: Opened, count: int, classes: Sequence[str] | None) -> dict
         "classes": None if classes is None else list(classes),
         **{key: getattr(config.eval, key) for key in keys},
         "device": device_name(opened.task.device),
+        **({} if config.data.vae is None else {"vae": config.data.vae_digest}),
     }
 
 
@@ -134,7 +145,7 @@ class _Export(ABC):
         self.path = path
         self.identity = identity
         self.labels = labels
-        data = task.dataset
+        data = scored_as(task.config, task.dataset)
         self.class_names = data.class_names
         self.shape = (data.height, data.width, data.channels)
 

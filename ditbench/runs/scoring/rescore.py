@@ -23,6 +23,7 @@ from ditbench.runs.planning.plan import Plan, Task, build_objective, count_cost,
 from ditbench.runs.records import scores
 from ditbench.runs.runtime_errors import training_errors
 from ditbench.runs.scoring.evaluate import create_scorer, evaluate, passes_per_image
+from ditbench.runs.scoring.scored import digests, scored_as
 from ditbench.runs.scoring.trained import averaged_model, backend_for, read_config
 
 if TYPE_CHECKING:
@@ -94,13 +95,18 @@ class Reporter(Protocol):
 
 
 def evaluation_name(config: RunConfig) -> str:
-    """The name of a setting, which is also that of its file: `cfg1.5-ddim250-50k-inception`."""
+    """The name of a setting, which is also that of its file: `cfg1.5-ddim250-50k-inception`.
+
+    It ends in the first digits that identify the autoencoder and the real images, if any.
+    """
     scored = config.eval
     scale = repr(scored.cfg_scale).removesuffix(".0")
-    return (
+    name = (
         f"cfg{scale}-{scored.sampler}{scored.sampling_steps}-{metric_suffix(scored.samples)}-"
         f"{config.metrics.features}"
     )
+    given = filter(None, (config.data.vae_digest, config.metrics.real_digest))
+    return "-".join([name, *(digest[:8] for digest in given)])
 
 
 def plan_rescoring(
@@ -152,7 +158,7 @@ def plan_rescoring(
 
 def _source(config: RunConfig, data: Path | None) -> str:
     """The name of the data set; a folder of images may have become an .npz."""
-    own = config.data.name in ("folder", "npz")
+    own = config.data.name in ("folder", "npz", "latents")
     return loader_of(data) if own and data is not None else config.data.name
 
 
@@ -166,9 +172,13 @@ def _plan(
     given = {key: value for key, value in settings.items() if value is not None}
     if "metrics__features" in given:  # further features were those of the run
         given["metrics__also"] = ()
+    for key in ("data__vae", "metrics__real"):
+        if key in given:  # which identifies another one
+            given[f"{key}_digest"] = None
     as_final = {"eval__sampling_steps": trained.eval.steps_of_final}
     config = trained.with_values(**as_final | {"eval__final_sampling_steps": None} | given)
-    extractor_class(config.metrics.features, dataset)
+    config = config.with_values(**digests(config, dataset))
+    extractor_class(config.metrics.features, scored_as(config, dataset))
     objective = build_objective(config)
     asked = None if config.eval.sampler == "auto" else config.eval.sampler
     sampler = objective.check_sampling(asked, config.eval.sampling_steps)
@@ -218,7 +228,7 @@ def _scorer(plan: Plan, known: dict[tuple[Any, ...], Scorer], stop: StopRequest)
     """The scorer of a plan; runs on the same images share it."""
     metrics = plan.config.metrics
     names = (metrics.features, *metrics.further, "", *metrics.extra, metrics.inception_weights)
-    key = (plan.dataset.digest, plan.dataset.class_names, names)
+    key = (plan.dataset.digest, plan.dataset.class_names, names, metrics.real, plan.config.data.vae)
     if key not in known:
         with stop.at_once():
             known[key] = create_scorer(plan, None, stop)

@@ -17,6 +17,7 @@ from ditbench.plugins.lookup import block_errors
 from ditbench.runs.planning.plan import Task
 from ditbench.runs.planning.ready import check_writable
 from ditbench.runs.scoring.evaluate import Evaluation, sample_images
+from ditbench.runs.scoring.scored import as_pictures, scored_as
 from ditbench.runs.scoring.trained import Opened, averaged_model
 
 # The most pixels of a grid: 8192 x 8192.
@@ -43,7 +44,7 @@ def sample_grid(
             the output cannot be written.
     """
     task, directory, changed = opened
-    dataset = task.dataset
+    dataset = scored_as(task.config, task.dataset)
     if classes is None:
         labels = first_classes(dataset.num_classes)
     else:
@@ -57,7 +58,8 @@ def sample_grid(
     check_writable(output)
     with block_errors(task.config.block, EXIT_FAILED):
         model, _ = averaged_model(task, directory, changed=changed)
-        images = sample_images(model, task, torch.tensor(labels).repeat(per_class))
+        samples = sample_images(model, task, torch.tensor(labels).repeat(per_class))
+        images = as_pictures(task, samples)
     save_grid(output, images, columns=len(labels))
     return [dataset.class_names[label] for label in labels]
 
@@ -76,9 +78,10 @@ def save_run_grid(task: Task, model: DiT, evaluation: Evaluation, path: Path) ->
         samples = sample_images(model, task, labels)
     of_class = [samples[labels == label][:GRID_ROWS] for label in classes]
     rows = min(map(len, of_class))
-    images = torch.stack([images[:rows] for images in of_class], dim=1)
+    chosen = torch.stack([samples[:rows] for samples in of_class], dim=1).flatten(0, 1)
+    images = as_pictures(task, chosen)
     if task.world.first:
-        save_grid(path, images.flatten(0, 1), columns=len(of_class))
+        save_grid(path, images, columns=len(of_class))
 
 
 def save_grid(path: Path, images: Tensor, columns: int) -> None:

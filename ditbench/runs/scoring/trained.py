@@ -24,6 +24,7 @@ from ditbench.runs.planning.plan import (
     build_objective,
     model_arguments,
 )
+from ditbench.runs.scoring.scored import vae_digest
 from ditbench.training.checkpoint import checkpoint_digest, load_ema
 from ditbench.training.device.backend import PLAIN_BACKEND, Backend, choose
 
@@ -95,18 +96,33 @@ def open_run(run: Path, settings: dict[str, Any], device_name: str, *, trust: bo
     A setting (see `RunConfig.with_values`) that is None stays that of the run.
 
     Raises:
-        DitbenchError: as `read_config`; or the sampler or its steps do not fit the objective.
+        DitbenchError: as `read_config` and `vae_digest`; there is no autoencoder for latents; or
+            the sampler or its steps do not fit the objective.
     """
     directory = RunDirectory(run)
     given = {key: value for key, value in settings.items() if value is not None}
+    if "data__vae" in given:  # perhaps another one
+        given["data__vae_digest"] = None
     trained = read_config(directory, trust=trust)
     config = trained.with_values(**{"eval__sampling_steps": trained.eval.steps_of_final} | given)
     device = select_device(device_name)
     dataset, changed = recorded_images(directory, config)
+    check_decoder(run, config, dataset)
+    config = config.with_values(data__vae_digest=vae_digest(config, dataset))
     objective = build_objective(config)
     sampler = None if config.eval.sampler == "auto" else config.eval.sampler
     objective.check_sampling(sampler, config.eval.sampling_steps)
     return Opened(Task(config, dataset, objective, device), directory, changed)
+
+
+def check_decoder(place: Path, config: RunConfig, dataset: ImageDataset) -> None:
+    """Refuse to show latents without an autoencoder."""
+    latents = dataset.latents is not None or dataset.channels not in (1, 3)
+    if latents and config.data.vae is None:
+        raise DitbenchError(
+            f"{place} makes latents, not images",
+            "name the autoencoder that decodes them: --vae PATH",
+        )
 
 
 def backend_for(task: Task, directory: RunDirectory) -> Backend:

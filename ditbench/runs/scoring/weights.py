@@ -21,7 +21,8 @@ from ditbench.runs.planning.plan import (
     resolve_all,
 )
 from ditbench.runs.scoring.rescore import Rescoring
-from ditbench.runs.scoring.trained import Opened, backend_for
+from ditbench.runs.scoring.scored import vae_digest
+from ditbench.runs.scoring.trained import Opened, backend_for, check_decoder
 from ditbench.weights.read import find_weights
 from ditbench.weights.recognise import recognise
 
@@ -75,12 +76,19 @@ def open_weights(config: RunConfig, device_name: str) -> Opened:
         )
     null = config.model.class_dropout_prob > 0
     names = [str(label) for label in range(max(1, found.embeddings - null))]
-    facts = {"shape": [found.channels, found.side, found.side], "classes": names}
+    facts: dict[str, Any] = {"shape": [found.channels, found.side, found.side], "classes": names}
+    if config.data.vae is not None:
+        from ditbench.data.latents.vae import Vae
+
+        vae = Vae.load(config.data.vae)
+        facts["latents"] = vae.space(found.side * vae.downsampling).facts()
     dataset = recorded.stand_in(config.data.name, facts)
+    check_decoder(path, config, dataset)
     objective = build_objective(config)
     asked = None if config.eval.sampler == "auto" else config.eval.sampler
     config = config.with_values(
         init=identified(config.init),
+        data__vae_digest=vae_digest(config, dataset),
         train__precision=resolve_precision(config.train.precision, device),
         eval__sampler=objective.check_sampling(asked, config.eval.sampling_steps),
     )
