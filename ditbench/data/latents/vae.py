@@ -66,7 +66,10 @@ class Vae:
         try:
             local = folder.is_dir()
             net: Any = AutoencoderKL
-            net = net.from_pretrained(str(folder if local else source))
+            net = net.from_pretrained(
+                str(folder if local else source),
+                low_cpu_mem_usage=False,  # or else it asks for a further package
+            )
         except Exception as error:  # networks, damaged files and other classes raise anything
             raise DitbenchError(
                 f"cannot load the autoencoder {shown(source)}: {reason(error)}",
