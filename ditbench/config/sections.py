@@ -17,9 +17,9 @@ class DataConfig(Section):
     """The images: a data set by name, or the folder, zip or .npz at `path`."""
 
     name: str = "digits"
-    """The data set: digits, cifar10, fashion-mnist, folder, npz, or a name of torchvision's."""
+    """The data set: digits, cifar10, fashion-mnist, folder, npz, latents, or torchvision's name."""
     path: Location = None
-    """The folder, zip or .npz with the images. --data sets it, and the name."""
+    """The folder, zip or .npz with the images or latents. --data sets it, and the name."""
     digest: str = "auto"
     """The SHA-256 of the images, filled in when they are read: a path does not identify them."""
     horizontal_flip: bool = False
@@ -28,7 +28,9 @@ class DataConfig(Section):
     image_size: Annotated[
         int | None, Field(gt=0, le=4_096), Mark.NOT_IDENTITY, Mark.ADDED_LATER
     ] = None
-    """Resize pictures to squares of this many pixels. Unset, they must have one size."""
+    """Resize pictures to squares of this many pixels. Unset, they must have one size.
+
+    Of latents whose files do not say it: the size of the images that were encoded."""
     background: Annotated[str, Mark.NOT_IDENTITY, Mark.ADDED_LATER] = DEFAULTS.background
     """The colour behind transparent pictures: a name or #rrggbb."""
     random_crop: Annotated[bool, Mark.NOT_IDENTITY, Mark.ADDED_LATER] = DEFAULTS.random_crop
@@ -40,9 +42,14 @@ class DataConfig(Section):
     label_column: Annotated[str | None, Mark.NOT_IDENTITY, Mark.ADDED_LATER] = None
     """The column of metadata.csv or metadata.jsonl with the classes. Unset, it is found by name."""
 
+    scaling_factor: Annotated[
+        float | None, Field(gt=0, le=1e6), Mark.NOT_IDENTITY, Mark.ADDED_LATER
+    ] = None
+    """The factor of latents whose files do not say it: 0.18215 for Stable Diffusion's."""
+
     @property
     def settings(self) -> Settings:
-        """How pictures are read."""
+        """How files are read."""
         names = (field.name for field in fields(Settings))
         return Settings(**{name: getattr(self, name) for name in names})
 

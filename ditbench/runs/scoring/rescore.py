@@ -152,7 +152,7 @@ def plan_rescoring(
 
 def _source(config: RunConfig, data: Path | None) -> str:
     """The name of the data set; a folder of images may have become an .npz."""
-    own = config.data.name in ("folder", "npz")
+    own = config.data.name in ("folder", "npz", "latents")
     return loader_of(data) if own and data is not None else config.data.name
 
 
