@@ -58,7 +58,7 @@ class Task:
     def clip(self) -> bool:
         """Whether samples are clamped to [-1, 1]; by default pixels are, and latents are not."""
         given = self.config.eval.clip
-        return _in_pixels(self.dataset) if given is None else given
+        return self.dataset.latents is None if given is None else given
 
 
 @dataclass(frozen=True)
@@ -206,17 +206,13 @@ def resolve(config: RunConfig, dataset: ImageDataset, device: torch.device) -> T
         eval__sampler=sampler,
         eval__labels=resolve_labels(config.eval.labels, dataset),
         eval__final_sampling_steps=None if final_steps == steps else final_steps,
-        eval__clip=None if clip == _in_pixels(dataset) else clip,
+        eval__clip=None if clip is (dataset.latents is None) else clip,
         eval__cfg_channels=None if cfg_channels == dataset.channels else cfg_channels,
     )
     return Task(resolved, dataset, objective, device)
 
 
-def _in_pixels(dataset: ImageDataset) -> bool:
-    return getattr(dataset, "latents", None) is None
-
-
-def _model_arguments(task: Task) -> dict[str, Any]:
+def model_arguments(task: Task) -> dict[str, Any]:
     """The arguments of both `DiT` and `cost.count`."""
     config, dataset = task.config, task.dataset
     return {
@@ -236,13 +232,13 @@ def _model_arguments(task: Task) -> dict[str, Any]:
 def count_cost(task: Task) -> Cost:
     """The cost of the model of a task. Raises a DitbenchError if it cannot be built."""
     with block_errors(task.config.block):
-        return count(**_model_arguments(task))
+        return count(**model_arguments(task))
 
 
 def build_model(task: Task, ops: Ops = PLAIN) -> DiT:
     """The initialised model of a task, on its device."""
     with torch.device("meta"):  # torch's own initialisation draws from the global generator
-        model = DiT(**_model_arguments(task), ops=ops)
+        model = DiT(**model_arguments(task), ops=ops)
     model.to_empty(device="cpu")
     model.initialize(task.config.seed)
     return model.to(task.device)
