@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ditbench.models.kept import Kept, count_kept
 from ditbench.runs.planning.plan import count_cost, model_arguments
+from ditbench.training.batches import SHARE
 
 if TYPE_CHECKING:
     from ditbench.runs.planning.plan import Task
@@ -90,7 +91,9 @@ def what_fits(task: Task, card: int, precision: str | None = None) -> dict[str, 
     then computing blocks again. None if neither is enough.
     """
     memory, train = count_memory(task, precision), task.config.train
-    room = USABLE * card
+    images = task.dataset.images.nbytes
+    on_card = images <= SHARE * (card - STATE * memory.parameters)  # see `training.batches`
+    room = USABLE * card - (images if on_card else 0)
     if _peak(task, memory, train.micro_batch, train.checkpoint_blocks) <= room:
         return {}
     for again in (False, True):
