@@ -24,7 +24,9 @@ def norm(
 ) -> Tensor:
     """Norm of x (N, T, D) without gain, then x * (1 + scale) + shift by vectors (N, 1, D)."""
     x = NORMS[kind](x, x.shape[-1:], eps=NORM_EPS)
-    return x if shift is None or scale is None else torch.addcmul(shift, x, 1 + scale)
+    if shift is None:
+        return x if scale is None else x * (1 + scale)
+    return x + shift if scale is None else torch.addcmul(shift, x, 1 + scale)
 
 
 def add(x: Tensor, h: Tensor, gate: Tensor | None = None) -> Tensor:
@@ -52,6 +54,11 @@ def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.gelu(F.linear(x, weight, bias), approximate="tanh")
 
 
+def call(block: Callable[..., Any], *inputs: Any, **named: Any) -> Any:
+    """Call a block."""
+    return block(*inputs, **named)
+
+
 @dataclass(frozen=True)
 class Ops:
     """The operations of a model that can have a faster implementation, which computes the same.
@@ -65,6 +72,7 @@ class Ops:
     add: Callable[..., Any] = add
     attention: Callable[..., Tensor] = attention
     cross_attention: Callable[..., Tensor] = cross_attention
+    call: Callable[..., Any] = call
 
 
 PLAIN = Ops()

@@ -70,6 +70,12 @@ def _misfits(config: RunConfig, dataset: ImageDataset) -> Iterator[DitbenchError
             f"{', '.join(config.metrics.further)}",
             "leave out metrics.also, or name the real images: --real FOLDER",
         )
+    if (config.eval.cfg_channels or 0) > dataset.channels:
+        yield DitbenchError(
+            f"eval.cfg_channels = {config.eval.cfg_channels} is more than the {dataset.channels} "
+            f"channels of '{dataset.name}'",
+            "leave it out to guide all channels",
+        )
     if config.eval.samples < dataset.num_classes:
         yield DitbenchError(
             f"eval.samples = {config.eval.samples} is fewer than the {dataset.num_classes} classes",
