@@ -19,6 +19,7 @@ from ditbench.report.amounts import duration
 
 if TYPE_CHECKING:
     from ditbench.config.derive import Setting
+    from ditbench.data.latents.space import LatentSpace
     from ditbench.data.pictures.survey import Survey
     from ditbench.runs.planning.plan import Plan
 
@@ -34,7 +35,8 @@ def init(
         Path,
         typer.Argument(
             metavar="PICTURES",
-            help="A folder or zip of images, an .npz, or the name of a data set of torchvision.",
+            help="A folder or zip of images, an .npz, a folder of latents, or the name of a data "
+            "set of torchvision.",
         ),
     ],
     image_size: Annotated[
@@ -82,7 +84,7 @@ def init(
         echo(one_line(f"  {line}"))
     settings, missing = choose_features(settings)
     write_text(PROJECT, to_toml(settings, [WRITTEN, *facts, *notes, *USAGE]))
-    echo(f"{PROJECT}: {in_short(settings)}")
+    echo(f"{PROJECT}: {in_short(settings, latents=found.latents is not None)}")
     if missing is None:
         for line in forecast(device, say):
             print_sentence(line)
@@ -159,11 +161,27 @@ USAGE = (
 def describe(found: Survey) -> list[str]:
     """What a survey found: numbers of images, sizes, classes."""
     held_out = f", {found.held_out:,} held out" if found.held_out else ""
-    colours = "RGB" if found.channels == 3 else "grey"
+    kind = "RGB" if found.channels == 3 else "grey"
+    kind = f"{kind}, {_sizes(found)}" if found.latents is None else _latents(found, found.latents)
     return [
-        f"{found.name}: {found.images:,} images to train on{held_out}; {colours}, {_sizes(found)}",
+        f"{found.name}: {found.images:,} images to train on{held_out}; {kind}",
         _classes(found),
     ]
+
+
+def _latents(found: Survey, space: LatentSpace) -> str:
+    """What latents are, and of what."""
+    width, height = found.common_size or (0, 0)
+    what = {"mean": "means", "sample": "draws", "moments": "means and stds that are drawn from"}
+    parts = [
+        f"latents {found.channels}x{height}x{width} of {space.image_size} pixels",
+        what[space.kind],
+        f"of {space.vae}" if space.vae else "of an autoencoder that is not recorded",
+        "scaled already" if space.scaled else f"scaling factor {space.scaling_factor:g}",
+        "normalized per channel" if space.mean else "",
+        "with" if found.flipped else "without",
+    ]
+    return ", ".join(filter(None, parts)) + " mirrored copies"
 
 
 def _sizes(found: Survey) -> str:
@@ -182,14 +200,14 @@ def _classes(found: Survey) -> str:
     return one_line(f"{len(found.classes):,} classes: {names}", 300)
 
 
-def in_short(settings: Sequence[Setting]) -> str:
+def in_short(settings: Sequence[Setting], *, latents: bool = False) -> str:
     """The main settings in a line."""
     of = {key: value for key, value, _ in settings}
     why = {key: because for key, _, because in settings}
-    side = of.get("data.image_size")
+    side = None if latents else of.get("data.image_size")
     model = "x".join(str(of[f"model.{name}"]) for name in ("hidden_size", "depth", "num_heads"))
     parts = [
-        f"{side}x{side} pixels" if side else "pixels as they are",
+        f"{side}x{side} pixels" if side else "latents" if latents else "pixels as they are",
         f"model {model}/{of['model.patch_size']} ({why['model.patch_size']})",
         f"batches of {of['train.batch_size']}",
         *(f"{of[key]:,} steps ({why[key]})" for key in ["budget.steps"] if key in of),

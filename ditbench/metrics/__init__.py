@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ditbench.distances import LATENTS
 from ditbench.errors import DitbenchError, unknown_name
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def at_hand(data_name: str, inception_weights: Path | None = None) -> tuple[str,
     Raises:
         DitbenchError: none are at hand; the hint is the command that fetches some.
     """
-    if data_name in _EXTRACTORS:
+    if data_name in _EXTRACTORS and data_name != LATENTS:
         return data_name, "the classifier of this data set"
     first, *others = GENERAL
     inception = extractor_class(first)

@@ -10,7 +10,7 @@ from ditbench.config import load as load_config
 from ditbench.errors import DitbenchError
 from ditbench.runs.export import export_weights
 from ditbench.runs.init import RECORD, in_words
-from ditbench.runs.planning.plan import build_trainer
+from ditbench.runs.planning.plan import build_trainer, plan_all
 from ditbench.runs.run import execute
 from ditbench.runs.scoring.weights import open_weights, plan_weights
 from ditbench.training.checkpoint import read_checkpoint
@@ -217,3 +217,20 @@ def test_an_export_to_diffusers_needs_its_block(make_plan, made, tmp_path, train
         export_weights(tmp_path, path)
     with pytest.raises(DitbenchError, match=r"end -o with|cannot write weights"):
         export_weights(first.directory.path, tmp_path / "out.bin")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", ["plain", "compile", "kernels"])
+def test_a_run_on_a_gpu_starts_from_the_weights_and_scores_them(trained, tmp_path, backend, start):
+    """The models are built for a backend and in a CUDA graph before the weights are loaded."""
+    first, path = trained
+    config = of_weights(path, train__backend=backend, train__precision="bf16", budget__steps=40)
+    (plan,) = plan_all([config], tmp_path / "results", torch.device("cuda"))
+    trainer, expected = start(plan), averaged(first)
+    for model in (trainer.model, trainer.ema.model):
+        assert all(torch.equal(v.cpu(), expected[name]) for name, v in model.state_dict().items())
+    before = expected["blocks.1.mlp.fc2.weight"]
+    for _ in range(3):
+        trainer.update()
+    moved = (trainer.model.state_dict()["blocks.1.mlp.fc2.weight"].cpu() - before).abs().max()
+    assert 0 < moved < 0.01  # three steps from the weights, not from the initial ones

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ditbench.data.io.files import Files, open_files, shown
 from ditbench.data.pictures.decode import (
@@ -22,6 +22,9 @@ from ditbench.data.pictures.layout import Part, find_layout
 from ditbench.data.pictures.prepare import GREY_MODES, conversions_of, opened, turn_of
 from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError
+
+if TYPE_CHECKING:
+    from ditbench.data.latents.space import LatentSpace
 
 SIDEWAYS = range(5, 9)  # EXIF orientations that exchange width and height
 
@@ -41,6 +44,8 @@ class Survey:
     modes: Mapping[str, int] = field(default_factory=dict)  # Pillow's mode -> pictures
     notes: tuple[str, ...] = ()  # one line per kind of what will be converted or left out
     problems: tuple[DitbenchError, ...] = ()  # what keeps a run from starting
+    latents: LatentSpace | None = None  # whose size and channels those are
+    flipped: bool = False  # there are latents of mirrored images
 
     @property
     def shorter_side(self) -> int:
@@ -62,7 +67,7 @@ class Survey:
 
 
 def survey(path: Path, settings: Settings = DEFAULTS) -> Survey:
-    """Look at a folder, a zip, an .npz, or a published data set by its name.
+    """Look at a folder, a zip, an .npz, latents, or a published data set by its name.
 
     It assumes that pictures will be resized. Without an image size in the settings, it does not
     say which are enlarged. Damage behind the header of a file is not found.
@@ -94,7 +99,7 @@ def survey(path: Path, settings: Settings = DEFAULTS) -> Survey:
 
 
 def _of_images(dataset: Any, source: str, path: Path | None) -> Survey:
-    """The facts of a data set in memory."""
+    """The facts of a data set that is loaded."""
     labels = Counter(dataset.labels.tolist())
     return Survey(
         name=dataset.name,
@@ -107,6 +112,8 @@ def _of_images(dataset: Any, source: str, path: Path | None) -> Survey:
         held_out=len(dataset.held_out or ()),
         modes={"L" if dataset.channels == 1 else "RGB": len(dataset)},
         notes=dataset.notes,
+        latents=dataset.latents,
+        flipped=dataset.flipped,
     )
 
 
