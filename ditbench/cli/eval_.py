@@ -10,9 +10,9 @@ import typer
 
 from ditbench.cli.completion import complete_places
 from ditbench.cli.meter import meter
-from ditbench.cli.options import Format, Output, option, parse_count
+from ditbench.cli.options import Format, Output, option, parse_count, takes
 from ditbench.cli.output import echo, emit_text, note, print_sentence, print_table, progress
-from ditbench.cli.run_options import Quiet, takes
+from ditbench.cli.run_options import Quiet
 from ditbench.cli.sampling import Device, Sampler, SamplingSteps, Trust, Vae
 from ditbench.cli.weights import Weights
 from ditbench.errors import EXIT_FAILED, DitbenchError

@@ -20,10 +20,11 @@ from ditbench.cli.options import (
     parse_count,
     parse_seeds,
     printed,
+    takes,
     what,
 )
 from ditbench.cli.output import echo, load_sweeps, note, progress
-from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate, takes
+from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate
 from ditbench.cli.slurm import parse_launcher, the_run
 from ditbench.cli.training import (
     at_a_time,

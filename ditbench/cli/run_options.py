@@ -5,7 +5,6 @@ Like everything that a help page needs, this imports no torch.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -278,28 +277,6 @@ class Training(Model):
 
     def _file(self) -> Path | None:
         return self.config
-
-
-def takes(options: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Let a command take the fields of a class as options, in place of its parameter `options`."""
-    fields = inspect.signature(options, eval_str=True).parameters
-    shared = sorted(fields.values(), key=lambda field: field.name in Model.__annotations__)
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        parameters: list[inspect.Parameter] = []
-        for own in inspect.signature(command, eval_str=True).parameters.values():
-            parameters += shared if own.name == "options" else [own.replace(kind=own.KEYWORD_ONLY)]
-
-        def with_options(**given: Any) -> None:
-            command(options=options(**{name: given.pop(name) for name in fields}), **given)
-
-        # What typer reads.
-        with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
-        with_options.__annotations__ = {each.name: each.annotation for each in parameters}
-        vars(with_options)["__signature__"] = inspect.Signature(parameters)
-        return with_options
-
-    return decorate
 
 
 def _text(path: Path | None) -> str | None:

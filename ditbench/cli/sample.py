@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ditbench.cli.completion import complete_runs
-from ditbench.cli.options import option, parse_count
+from ditbench.cli.options import option, parse_count, takes
 from ditbench.cli.output import echo
-from ditbench.cli.run_options import takes
 from ditbench.cli.sampling import Device, Sampler, SamplingSteps, Trust, Vae
 from ditbench.cli.weights import Weights
 from ditbench.errors import DitbenchError, one_line

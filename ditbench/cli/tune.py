@@ -17,10 +17,11 @@ from ditbench.cli.options import (
     parse_blocks,
     parse_seeds,
     printed,
+    takes,
     what,
 )
 from ditbench.cli.output import emit, load_sweeps, progress
-from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rates, takes
+from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rates
 from ditbench.cli.training import (
     at_a_time,
     executing,

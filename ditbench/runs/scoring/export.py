@@ -25,8 +25,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ditbench.data import load_dataset
-from ditbench.data.class_names import find_classes
 from ditbench.data.dataset import NanSamples, to_uint8
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import cannot_write, read_json, write_atomically, write_json
@@ -36,7 +34,7 @@ from ditbench.runs.lock import locked
 from ditbench.runs.planning.plan import Task
 from ditbench.runs.planning.ready import check_writable
 from ditbench.runs.scoring.evaluate import Noise, sample_batches
-from ditbench.runs.scoring.labels import scored_labels
+from ditbench.runs.scoring.labels import asked_labels
 from ditbench.runs.scoring.scored import as_pictures, scored_as
 from ditbench.runs.scoring.trained import Opened, averaged_model, backend_for
 from ditbench.training.stop import StopRequest
@@ -78,7 +76,7 @@ def export_samples(
     count = task.config.eval.samples if count is None else count
     if count > MOST:
         raise DitbenchError(f"--count {count} is above {MOST:,}", "export fewer images")
-    labels = _labels(task, count, classes)
+    labels = asked_labels(task.config, task.dataset, count, classes)
     export = _export_at(path)(path, _identity(opened, count, classes), task, labels)
     if export.is_complete():
         return count, True
@@ -109,21 +107,14 @@ def _pixels(task: Task, x: Tensor) -> Tensor:
     return as_pictures(task, x)
 
 
-def _labels(task: Task, count: int, classes: list[str] | None) -> Tensor:
-    """The class of each image, (count,)."""
-    config, dataset = task.config, task.dataset
-    if classes is not None:
-        chosen = torch.tensor(find_classes(classes, dataset.class_names))
-        return chosen[torch.arange(count) % len(chosen)]
-    if config.eval.labels == "data":  # the sizes of the classes are not recorded
-        dataset = load_dataset(config.data.name, config.data.path, config.data.settings)
-    return scored_labels(config.eval.labels, count, dataset)
-
-
 def _identity(opened: Opened, count: int, classes: Sequence[str] | None) -> dict[str, Any]:
     """What the pixels of an export depend on."""
     config = opened.task.config
     keys = ("cfg_scale", "sampler", "sampling_steps", "batch_size")
+    more = {
+        "vae": config.data.vae_digest,
+        "fingerprint": None if opened.is_run else config.fingerprint,  # a run has its settings
+    }
     return {
         "block": config.block,
         "seed": config.seed,
@@ -132,7 +123,7 @@ def _identity(opened: Opened, count: int, classes: Sequence[str] | None) -> dict
         "classes": None if classes is None else list(classes),
         **{key: getattr(config.eval, key) for key in keys},
         "device": device_name(opened.task.device),
-        **({} if config.data.vae is None else {"vae": config.data.vae_digest}),
+        **{key: value for key, value in more.items() if value},
     }
 
 

@@ -251,8 +251,7 @@ def _draw(
     job: Rescoring, scorer: Scorer, model: DiT, reporter: Reporter, stop: StopRequest
 ) -> dict[str, Any]:
     """Make the draws that are missing, and write the file after each."""
-    plan = job.plan
-    directory = plan.directory
+    plan, directory = job.plan, job.plan.directory
     with locked(directory.path / EVALS / f".{job.name}.lock"):
         content = _begin(job, scorer)
         for draw in range(len(content["draws"]), job.draws):

@@ -84,10 +84,16 @@ class Opened(NamedTuple):
     changed: bool = False
 
     @property
+    def is_run(self) -> bool:
+        """Whether the weights are those of a run."""
+        return self.directory.checkpoint.is_file()
+
+    @property
     def digest(self) -> str:
         """Identifies the weights."""
-        file = self.directory.checkpoint
-        return checkpoint_digest(file) if file.is_file() else str(self.task.config.init.sha256)
+        if self.is_run:
+            return checkpoint_digest(self.directory.checkpoint)
+        return str(self.task.config.init.sha256)
 
 
 def open_run(run: Path, settings: dict[str, Any], device_name: str, *, trust: bool) -> Opened:
