@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ditbench.cli import continued
 from ditbench.cli.completion import complete_blocks, complete_runs
 from ditbench.cli.conclusion import conclude
+from ditbench.cli.forecast import print_forecast
 from ditbench.cli.gpus import divided
 from ditbench.cli.options import (
     BLOCKS,
@@ -30,7 +31,6 @@ from ditbench.cli.training import (
     check_out,
     executing,
     parse_workers,
-    print_forecast,
     remark_on_scores,
     trackers_of,
     with_features,

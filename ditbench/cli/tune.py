@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from ditbench.cli.forecast import print_forecast
 from ditbench.cli.gpus import divided
 from ditbench.cli.options import (
     Blocks,
@@ -24,7 +25,6 @@ from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rates, takes
 from ditbench.cli.training import (
     at_a_time,
     executing,
-    print_forecast,
     remark_on_scores,
     trackers_of,
     with_features,
