@@ -19,12 +19,13 @@ from ditbench.cli.options import (
     option,
     parse_blocks,
     parse_count,
+    parse_rate,
     parse_seeds,
     printed,
     what,
 )
 from ditbench.cli.output import echo, load_sweeps, note, progress
-from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate, takes
+from ditbench.cli.run_options import DryRun, Quiet, Training, takes
 from ditbench.cli.slurm import parse_launcher, the_run
 from ditbench.cli.training import (
     at_a_time,

@@ -16,12 +16,13 @@ from ditbench.cli.options import (
     how,
     option,
     parse_blocks,
+    parse_rates,
     parse_seeds,
     printed,
     what,
 )
 from ditbench.cli.output import emit, load_sweeps, progress
-from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rates, takes
+from ditbench.cli.run_options import DryRun, Quiet, Training, takes
 from ditbench.cli.training import (
     at_a_time,
     executing,
