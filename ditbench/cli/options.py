@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -201,3 +203,19 @@ def parse_budget(steps: str | None, flops: str | None, time: str | None) -> dict
     return {
         key: parse(text, name) for name, (key, text, parse) in options.items() if text is not None
     }
+
+
+def parse_rate(text: str) -> float:
+    """`5e-4` as a learning rate, which must be finite. That it is above 0 is checked later."""
+    with suppress(ValueError):
+        if math.isfinite(rate := float(text)):
+            return rate
+    raise DitbenchError(f"--lr '{text}' is not a learning rate", "write --lr 5e-4")
+
+
+def parse_rates(text: str) -> list[float]:
+    """`1e-4,5e-4` as learning rates above 0, without duplicates, ascending."""
+    rates = {parse_rate(part) for part in text.split(",")}
+    if min(rates) <= 0:
+        raise DitbenchError(f"--lr '{text}' is not above 0", "write --lr 1e-4,5e-4,1e-3")
+    return sorted(rates)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ditbench.cli import continued
 from ditbench.cli.completion import complete_blocks, complete_runs
 from ditbench.cli.conclusion import conclude
+from ditbench.cli.forecast import print_forecast
 from ditbench.cli.gpus import divided
 from ditbench.cli.options import (
     BLOCKS,
@@ -18,20 +19,20 @@ from ditbench.cli.options import (
     option,
     parse_blocks,
     parse_count,
+    parse_rate,
     parse_seeds,
     printed,
     takes,
     what,
 )
 from ditbench.cli.output import echo, load_sweeps, note, progress
-from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate
+from ditbench.cli.run_options import DryRun, Quiet, Training
 from ditbench.cli.slurm import parse_launcher, the_run
 from ditbench.cli.training import (
     at_a_time,
     check_out,
     executing,
     parse_workers,
-    print_forecast,
     remark_on_scores,
     trackers_of,
     with_features,

@@ -5,9 +5,7 @@ Like everything that a help page needs, this imports no torch.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -281,19 +279,3 @@ class Training(Model):
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
-
-
-def parse_rate(text: str) -> float:
-    """`5e-4` as a learning rate, which must be finite. That it is above 0 is checked later."""
-    with suppress(ValueError):
-        if math.isfinite(rate := float(text)):
-            return rate
-    raise DitbenchError(f"--lr '{text}' is not a learning rate", "write --lr 5e-4")
-
-
-def parse_rates(text: str) -> list[float]:
-    """`1e-4,5e-4` as learning rates above 0, without duplicates, ascending."""
-    rates = {parse_rate(part) for part in text.split(",")}
-    if min(rates) <= 0:
-        raise DitbenchError(f"--lr '{text}' is not above 0", "write --lr 1e-4,5e-4,1e-3")
-    return sorted(rates)

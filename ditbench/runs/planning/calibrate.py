@@ -35,6 +35,8 @@ MOST_SECONDS = 6.0
 # doubled, at least once, until a batch of them takes this many seconds.
 FEW_IMAGES = 1
 LONG_ENOUGH = 0.25
+# FLOPs of an image, in training, from which a CPU is not timed: it takes seconds for one.
+MOST_FLOPS = 1e11
 # Sampling on a GPU is timed with these numbers of steps, both of them with CUDA graphs recorded;
 # the difference gives the time per step.
 FEW_STEPS, MORE_STEPS = WARM_UP, 3 * WARM_UP
@@ -52,8 +54,9 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
 
     Seeds and learning rates of one configuration share a calibration, which `say` announces. When
     calibrations have taken `MOST_SECONDS`, the other models are estimated from the first by cost.
-    `estimated`: steps, images and FLOPs follow from it. Times are None for a complete run. The
-    first run that needs them makes the statistics of the real images.
+    `estimated`: steps, images and FLOPs follow from it. Times are None for a complete run, and on a
+    CPU for a model that is too large for it. The first run that needs them makes the statistics of
+    the real images.
 
     Raises:
         DitbenchError: exit code 1, if memory does not suffice or torch cannot compile; what
@@ -67,6 +70,8 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
         metrics, preparation = run.config.metrics, 0.0
         if complete := run.directory.is_complete():
             expected = {"steps": run.directory.read_result()["steps"], **dict.fromkeys(TIMES)}
+        elif _too_large(run):
+            expected = {"steps": run.budget.steps, **dict.fromkeys(TIMES)}
         else:
             features = (metrics.features, *metrics.further)
             for name in features:
@@ -104,6 +109,12 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
             "path": str(run.directory.path),
             "complete": complete,
         }
+
+
+def _too_large(run: Plan) -> bool:
+    """Whether a run is not for a CPU, and has nothing to be estimated there but its times."""
+    large = run.cost.train_flops_per_image > MOST_FLOPS
+    return run.device.type == "cpu" and large and run.budget.steps is not None
 
 
 def _statistics(run: Plan, extractor: Extractor, per_score: float) -> float:

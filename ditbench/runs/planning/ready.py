@@ -46,11 +46,16 @@ def check_ready(plans: Sequence[Plan]) -> dict[str, Extractor]:
                     plan.device,
                 )
     if left:
-        # Checkpoints of an interrupted run need no more space.
-        kept = sum(plan.cost.parameters for plan in left if not plan.directory.checkpoints)
-        largest = max(plan.cost.parameters for plan in left)
-        check_writable(left[0].directory.path, CHECKPOINT * (CHECKPOINTS * kept + largest))
+        check_writable(left[0].directory.path, checkpoints_size(left))
     return extractors
+
+
+def checkpoints_size(left: Sequence[Plan]) -> int:
+    """The bytes that checkpoints of incomplete runs need: those that are kept, and one more."""
+    # Checkpoints of an interrupted run need no more space.
+    kept = sum(plan.cost.parameters for plan in left if not plan.directory.checkpoints)
+    largest = max(plan.cost.parameters for plan in left)
+    return CHECKPOINT * (CHECKPOINTS * kept + largest)
 
 
 def check_writable(path: Path, size: int = 0) -> None:

@@ -7,12 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ditbench.data import load_dataset
-from ditbench.data.class_names import find_classes
 from ditbench.errors import DitbenchError
 
 if TYPE_CHECKING:
-    from ditbench.config import RunConfig
     from ditbench.data.dataset import ImageDataset
 
 # How many times the images of the smallest class the largest may have to count as balanced.
@@ -53,18 +50,6 @@ def scored_labels(labels: str, count: int, dataset: ImageDataset) -> Tensor:
     if labels == "data":
         return proportional_labels(count, class_sizes(dataset))
     return balanced_labels(count, dataset.num_classes)
-
-
-def asked_labels(
-    config: RunConfig, dataset: ImageDataset, count: int, classes: list[str] | None
-) -> Tensor:
-    """Labels (count,) in which the classes, by name or label, take turns; without, the scored."""
-    if classes is not None:
-        chosen = torch.tensor(find_classes(classes, dataset.class_names))
-        return chosen[torch.arange(count) % len(chosen)]
-    if config.eval.labels == "data":  # the sizes of the classes are not recorded
-        dataset = load_dataset(config.data.name, config.data.path, config.data.settings)
-    return scored_labels(config.eval.labels, count, dataset)
 
 
 def balanced_labels(count: int, num_classes: int) -> Tensor:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ditbench.models.dit import DiT
     from ditbench.training.stop import StopRequest
 
-# Where in training the final model is: columns of eval.csv.
+# Where in training the final model is.
 _PLACE = ("step", "images", "train_flops", "seconds")
 # What the draws of one file have in common.
 _ALIKE = ("fingerprint", "seed", "steps", "dataset_digest", "batch_size", "features_digest")
@@ -172,9 +172,8 @@ def _plan(
     given = {key: value for key, value in settings.items() if value is not None}
     if "metrics__features" in given:  # further features were those of the run
         given["metrics__also"] = ()
-    for key in ("data__vae", "metrics__real"):
-        if key in given:  # which identifies another one
-            given[f"{key}_digest"] = None
+    # Another autoencoder has another digest.
+    given |= {f"{key}_digest": None for key in ("data__vae", "metrics__real") if key in given}
     as_final = {"eval__sampling_steps": trained.eval.steps_of_final}
     config = trained.with_values(**as_final | {"eval__final_sampling_steps": None} | given)
     config = config.with_values(**digests(config, dataset))

@@ -14,7 +14,8 @@ from ditbench.metrics import create_extractor
 from ditbench.metrics.real import compute_statistics
 from ditbench.metrics.scorer import Scorer, Space
 from ditbench.runs.run import execute
-from ditbench.runs.scoring.export import RECORD, export_samples
+from ditbench.runs.scoring.export import export_samples
+from ditbench.runs.scoring.export_files import RECORD
 from ditbench.runs.scoring.trained import open_run
 from ditbench.training.stop import Stopped, StopRequest
 
