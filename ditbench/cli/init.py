@@ -235,7 +235,8 @@ def advice(plan: Plan) -> list[str]:
     from ditbench.runs.planning.plan import count_cost
 
     config, size = plan.config, plan.config.model.size
-    P, side = size.patch_size, config.data.image_size
+    P = size.patch_size
+    side = None if plan.dataset.latents else config.data.image_size
     lines = ["a GPU"] if plan.device.type == "cpu" else []
     changes = {}
     if side and side > SMALLEST and side % (2 * P) == 0:
