@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ditbench.cli.gpus import check_gpus
 from ditbench.cli.options import DEVICES, option
 from ditbench.cli.output import echo, progress
 from ditbench.cli.run_options import Quiet
@@ -112,23 +113,15 @@ def _check(value: str, name: str, known: Sequence[str]) -> None:
 def _devices(name: str, gpus: int) -> list[str]:
     from ditbench.runs.environment import select_device
 
-    first = select_device(name)
     if gpus == 1:
-        return [str(first)]
-    import torch
-
-    found = torch.cuda.device_count()
-    if name not in ("auto", "cuda") or gpus > found:
-        raise DitbenchError(
-            f"--gpus {gpus} with --device {name}: this machine has {found} GPU{'s' * (found != 1)}",
-            "omit --device; CUDA_VISIBLE_DEVICES=2,3 chooses GPUs",
-        )
-    return [f"cuda:{number}" for number in range(gpus)]
+        return [str(select_device(name))]
+    check_gpus(gpus, name)
+    return [name] * gpus if name == "cpu" else [f"cuda:{number}" for number in range(gpus)]
 
 
 def _in_words(devices: Sequence[str]) -> str:
     """The devices in words."""
-    return devices[0] if len(devices) == 1 else f"{len(devices)} GPUs"
+    return devices[0] if len(devices) == 1 else f"{len(devices)} devices"
 
 
 def _run(work: Encoding, where: str, *, quiet: bool) -> None:

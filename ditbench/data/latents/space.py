@@ -102,6 +102,18 @@ class LatentSpace:
             z = z * _per_channel(self.std, z) + _per_channel(self.mean, z)
         return z
 
+    def in_words(self) -> str:
+        """What the latents are of."""
+        what = {MEAN: "means", SAMPLE: "draws", MOMENTS: "means and stds that are drawn from"}
+        parts = (
+            f"of {self.image_size} pixels",
+            what[self.kind],
+            f"of {self.vae}" if self.vae else "of an autoencoder that is not recorded",
+            "scaled already" if self.scaled else f"scaling factor {self.scaling_factor:g}",
+            "normalized per channel" if self.mean else "",
+        )
+        return ", ".join(filter(None, parts))
+
     def facts(self) -> dict[str, Any]:
         """The space as JSON, which `from_facts` reads."""
         return asdict(self)

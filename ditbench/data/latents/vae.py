@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +23,12 @@ from ditbench.errors import EXIT_FAILED, DitbenchError
 
 # Pixels that pass through the network at once: 16 images of 256x256 need some GiB.
 PIXELS_AT_ONCE = 16 * 256 * 256
+
+NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")  # of a model on the Hugging Face hub
+HINT = (
+    "pass a folder in which diffusers saved an AutoencoderKL, or a name such as "
+    "stabilityai/sd-vae-ft-ema, which is downloaded"
+)
 
 
 class Vae:
@@ -58,20 +69,22 @@ class Vae:
                 "the autoencoder of latents needs diffusers, which is not installed",
                 'pip install "ditbench[latents]"',
             )
-        from diffusers import AutoencoderKL  # takes seconds to import
-
         folder = Path(source)
         if (folder / "vae" / "config.json").is_file():
             folder = folder / "vae"
+        if not folder.is_dir() and not NAME.fullmatch(str(source)):
+            raise DitbenchError(f"no such folder: {shown(source)}", HINT)
         try:
-            local = folder.is_dir()
-            net: Any = AutoencoderKL
-            net = net.from_pretrained(str(folder if local else source))
+            with _quiet():
+                from diffusers import AutoencoderKL  # takes seconds to import
+
+                net: Any = AutoencoderKL
+                where = str(folder if folder.is_dir() else source)
+                net = net.from_pretrained(where, low_cpu_mem_usage=False)
         except Exception as error:  # networks, damaged files and other classes raise anything
             raise DitbenchError(
                 f"cannot load the autoencoder {shown(source)}: {reason(error)}",
-                "pass a folder in which diffusers saved an AutoencoderKL, or a name such as "
-                "stabilityai/sd-vae-ft-ema",
+                HINT,
                 EXIT_FAILED,
             ) from error
         return Vae(net.float(), str(source), device)
@@ -141,3 +154,16 @@ class Vae:
 
     def _at_once(self, pixels: int) -> int:
         return max(1, PIXELS_AT_ONCE // pixels)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the log lines and warnings of diffusers and its libraries: errors say enough."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -89,6 +89,21 @@ def test_damaged_folder_is_one_line(tmp_path, damage):
     assert "\n" not in caught.value.message
 
 
+def test_a_folder_that_is_not_there():
+    with pytest.raises(DitbenchError, match="no such folder: vaes/of/mine"):
+        Vae.load("vaes/of/mine")
+
+
+def test_loading_prints_nothing(tmp_path, capfd, recwarn):
+    folder = saved(tmp_path / "vae")
+    Vae.load(folder)
+    (folder / "diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(DitbenchError):
+        Vae.load(folder)
+    assert capfd.readouterr() == ("", "")
+    assert not recwarn
+
+
 def test_missing_diffusers(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(DitbenchError, match="needs diffusers") as caught:
