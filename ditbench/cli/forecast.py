@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 CONVENTION = "Training FLOPs = 3 x 2 x forward MACs x images. Total = training and evaluation."
 # FLOP/s of XL/2 in bf16 on an H100, in round numbers: docs/scale.md.
 TYPICAL_SPEED = 4e14
+DAY = 86_400  # seconds
 # The memory of common GPUs, in bytes.
 CARDS = (24 * 2**30, 40 * 2**30, 80 * 2**30)
 # Characters of the names of classes in a heading.
@@ -109,7 +110,8 @@ def _needs(plans: Sequence[Plan], rows: Sequence[Mapping[str, Any]], gpus: int) 
     yield f"Disk: {file_size(checkpoints_size(left))} of checkpoints, while they are written."
     largest = replace(max(left, key=lambda plan: plan.cost.parameters), world=World(0, gpus))
     on_gpu = largest.device.type == "cuda"
-    if not on_gpu and all(row["expected_total_seconds"] is not None for row in rows):
+    times = [row["expected_total_seconds"] for row in rows if not row["complete"]]
+    if not on_gpu and all(time is not None and time < DAY for time in times):
         return  # it trains on this CPU
     precision = None if on_gpu else "bf16"
     each = "each of the GPUs" if gpus > 1 else "a GPU"

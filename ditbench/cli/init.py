@@ -19,7 +19,6 @@ from ditbench.report.amounts import duration
 
 if TYPE_CHECKING:
     from ditbench.config.derive import Setting
-    from ditbench.data.latents.space import LatentSpace
     from ditbench.data.pictures.survey import Survey
     from ditbench.runs.planning.plan import Plan
 
@@ -162,26 +161,18 @@ def describe(found: Survey) -> list[str]:
     """What a survey found: numbers of images, sizes, classes."""
     held_out = f", {found.held_out:,} held out" if found.held_out else ""
     kind = "RGB" if found.channels == 3 else "grey"
-    kind = f"{kind}, {_sizes(found)}" if found.latents is None else _latents(found, found.latents)
+    kind = f"{kind}, {_sizes(found)}" if found.latents is None else _latents(found)
     return [
         f"{found.name}: {found.images:,} images to train on{held_out}; {kind}",
         _classes(found),
     ]
 
 
-def _latents(found: Survey, space: LatentSpace) -> str:
+def _latents(found: Survey) -> str:
     """What latents are, and of what."""
     width, height = found.common_size or (0, 0)
-    what = {"mean": "means", "sample": "draws", "moments": "means and stds that are drawn from"}
-    parts = [
-        f"latents {found.channels}x{height}x{width} of {space.image_size} pixels",
-        what[space.kind],
-        f"of {space.vae}" if space.vae else "of an autoencoder that is not recorded",
-        "scaled already" if space.scaled else f"scaling factor {space.scaling_factor:g}",
-        "normalized per channel" if space.mean else "",
-        "with" if found.flipped else "without",
-    ]
-    return ", ".join(filter(None, parts)) + " mirrored copies"
+    copies = "with" if found.flipped else "without"
+    return f"latents {found.channels}x{height}x{width} {found.latents}, {copies} mirrored copies"
 
 
 def _sizes(found: Survey) -> str:
@@ -244,7 +235,8 @@ def advice(plan: Plan) -> list[str]:
     from ditbench.runs.planning.plan import count_cost
 
     config, size = plan.config, plan.config.model.size
-    P, side = size.patch_size, config.data.image_size
+    P = size.patch_size
+    side = None if plan.dataset.latents else config.data.image_size
     lines = ["a GPU"] if plan.device.type == "cpu" else []
     changes = {}
     if side and side > SMALLEST and side % (2 * P) == 0:

@@ -30,6 +30,7 @@ OTHER = {
     "data.random_crop": True,
     "data.max_unreadable": 0.5,
     "data.label_column": "kind",
+    "data.scaling_factor": 0.5,
     "model.hidden_size": 128,
     "model.depth": 5,
     "model.num_heads": 8,
@@ -89,7 +90,7 @@ LABELS = {"preset", "seed", "data.path", "metrics.inception_weights", "strategy.
           "train.backend", "train.micro_batch", "train.checkpoint_blocks",
           "metrics.extra", "metrics.also", "eval.draws",
           "parent.path", "init.path", "data.image_size", "data.background", "data.random_crop",
-          "data.max_unreadable", "data.label_column"}  # fmt: skip
+          "data.max_unreadable", "data.label_column", "data.scaling_factor"}  # fmt: skip
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)
 shares = st.floats(0, 1)

@@ -162,15 +162,16 @@ def scanned(rows: LatentRows, labels: Tensor, where: str) -> Scan:
         rows.read(index, part)
         content: memoryview = part.reshape(-1).view(torch.uint8).numpy().data
         sha.update(content)
-        numbers = part.float()
-        if not numbers.isfinite().all():
-            wrong = int(index[~numbers.isfinite().flatten(1).all(1)][0]) % len(labels)
+        numbers = part.float().flatten(2)  # (n, C, h * w)
+        norms = torch.linalg.vector_norm(numbers, dim=2).double()
+        if not norms.isfinite().all():  # far faster than a look at each number
+            wrong = int(index[~norms.isfinite().all(1)][0]) % len(labels)
             raise DitbenchError(
                 f"{where}: latents of image {wrong} are NaN or infinite",
                 "encode the images again, in float32",
             )
-        sums += numbers.sum((0, 2, 3)).double()
-        squares += numbers.square().sum((0, 2, 3)).double()
+        sums += numbers.sum(2).double().sum(0)
+        squares += norms.square().sum(0)
     sha.update(labels.numpy().data)
     count = rows.shape[0] * math.prod(rows.shape[2:])
     means = sums / count

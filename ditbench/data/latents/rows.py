@@ -82,17 +82,18 @@ class FileRows:
         Raises:
             DitbenchError: exit code 1, if a file cannot be read, or is not what it was.
         """
-        places = [self._place(row) for row in index.tolist()]
-        buffers = into.reshape(len(into), -1).view(torch.uint8).numpy()
-        name = ""
+        runs = self._runs(index.tolist())
+        buffer = into.reshape(-1).view(torch.uint8).numpy()
+        name, start = "", 0
         try:
             with self._lock:
-                for first in range(0, len(places), AT_ONCE):
-                    some = places[first : first + AT_ONCE]
-                    for name, place in some:
-                        announce(self._file(name), place, self._row_bytes)
-                    for (name, place), buffer in zip(some, buffers[first:], strict=False):
-                        read_at(self._file(name), place, buffer)
+                for first in range(0, len(runs), AT_ONCE):
+                    some = runs[first : first + AT_ONCE]
+                    for name, place, length in some:
+                        announce(self._file(name), place, length)
+                    for name, place, length in some:
+                        read_at(self._file(name), place, buffer[start : start + length])
+                        start += length
         except OSError as error:
             raise DitbenchError(
                 f"the latents in {shown(self.folder / name)} cannot be read: "
@@ -108,6 +109,17 @@ class FileRows:
         """Files and locks do not go to other processes."""
         known = (self.folder, self.pieces, self.shape[1:], self.dtype, self.head)
         return type(self), known
+
+    def _runs(self, rows: list[int]) -> list[tuple[str, int, int]]:
+        """Where rows are: a file, a place in it, and the bytes of rows that follow each other."""
+        runs: list[tuple[str, int, int]] = []
+        for row in rows:
+            name, place = self._place(row)
+            if runs and runs[-1][0] == name and sum(runs[-1][1:]) == place:
+                runs[-1] = (*runs[-1][:2], runs[-1][2] + self._row_bytes)
+            else:
+                runs.append((name, place, self._row_bytes))
+        return runs
 
     def _place(self, row: int) -> tuple[str, int]:
         """The file of a row, and where it begins there."""

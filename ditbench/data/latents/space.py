@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -92,15 +93,27 @@ class LatentSpace:
     def normalize(self, z: Tensor) -> Tensor:
         """Latents z (N, C, h, w) of the autoencoder in the range of a model."""
         if self.mean is not None and self.std is not None:
-            z = (z - _per_channel(self.mean, z)) / _per_channel(self.std, z)
+            z = (z - _per_channel(self.mean, z.device)) / _per_channel(self.std, z.device)
         return (z - self.shift_factor) * self.scaling_factor
 
     def from_model(self, x: Tensor) -> Tensor:
         """The inverse of `normalize`: what the autoencoder decodes, float32."""
         z = x.to(torch.float32) / self.scaling_factor + self.shift_factor
         if self.mean is not None and self.std is not None:
-            z = z * _per_channel(self.std, z) + _per_channel(self.mean, z)
+            z = z * _per_channel(self.std, z.device) + _per_channel(self.mean, z.device)
         return z
+
+    def in_words(self) -> str:
+        """What the latents are of."""
+        what = {MEAN: "means", SAMPLE: "draws", MOMENTS: "means and stds that are drawn from"}
+        parts = (
+            f"of {self.image_size} pixels",
+            what[self.kind],
+            f"of {self.vae}" if self.vae else "of an autoencoder that is not recorded",
+            "scaled already" if self.scaled else f"scaling factor {self.scaling_factor:g}",
+            "normalized per channel" if self.mean else "",
+        )
+        return ", ".join(filter(None, parts))
 
     def facts(self) -> dict[str, Any]:
         """The space as JSON, which `from_facts` reads."""
@@ -160,5 +173,7 @@ def side_of(settings: Settings, stated: int | None, where: str) -> int | None:
     return stated or settings.image_size
 
 
-def _per_channel(numbers: tuple[float, ...], z: Tensor) -> Tensor:
-    return torch.tensor(numbers, dtype=torch.float32, device=z.device)[:, None, None]
+@cache
+def _per_channel(numbers: tuple[float, ...], device: torch.device) -> Tensor:
+    """Cached: while a CUDA graph is recorded, nothing can be copied from the host."""
+    return torch.tensor(numbers, dtype=torch.float32, device=device)[:, None, None]

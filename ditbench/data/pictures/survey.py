@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ditbench.data.io.files import Files, open_files, shown
 from ditbench.data.pictures.decode import (
@@ -22,9 +22,6 @@ from ditbench.data.pictures.layout import Part, find_layout
 from ditbench.data.pictures.prepare import GREY_MODES, conversions_of, opened, turn_of
 from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError
-
-if TYPE_CHECKING:
-    from ditbench.data.latents.space import LatentSpace
 
 SIDEWAYS = range(5, 9)  # EXIF orientations that exchange width and height
 
@@ -44,7 +41,7 @@ class Survey:
     modes: Mapping[str, int] = field(default_factory=dict)  # Pillow's mode -> pictures
     notes: tuple[str, ...] = ()  # one line per kind of what will be converted or left out
     problems: tuple[DitbenchError, ...] = ()  # what keeps a run from starting
-    latents: LatentSpace | None = None  # whose size and channels those are
+    latents: str | None = None  # what they are, if the images are latents
     flipped: bool = False  # there are latents of mirrored images
 
     @property
@@ -112,7 +109,7 @@ def _of_images(dataset: Any, source: str, path: Path | None) -> Survey:
         held_out=len(dataset.held_out or ()),
         modes={"L" if dataset.channels == 1 else "RGB": len(dataset)},
         notes=dataset.notes,
-        latents=dataset.latents,
+        latents=dataset.latents and dataset.latents.in_words(),
         flipped=dataset.flipped,
     )
 

@@ -16,6 +16,7 @@ from matplotlib.transforms import Bbox
 
 from ditbench.report.figures import labels, panels, published
 from ditbench.report.figures.style import RC, block_styles, marker_size
+from ditbench.report.paper import RESULTS
 from ditbench.report.reading.groups import why_times_differ
 from ditbench.report.statistics.paired import mean_interval
 
@@ -43,7 +44,7 @@ def pareto_figure(
     Args:
         df: rows of `load_results`; each group of comparable runs gets its own pair of panels.
         paper: add a panel with the published FIDs of DiT-XL/2 (Peebles & Xie 2022, Table 4), or
-            show them beside runs of the paper's task, see `published.beside`.
+            show them beside runs of the paper's task, see `paper.beside`.
         skipped: is called with each group whose seconds are left out, and why.
 
     Raises:
@@ -62,10 +63,10 @@ def pareto_figure(
         label = panels.metric_label(group.runs)
         drawn += _draw_group(cell, _points(group.runs), label, 2 if timed else 1, other)
     if alone:
-        points = published.RESULTS.assign(low=np.nan, high=np.nan)
+        points = RESULTS.assign(low=np.nan, high=np.nan)
         drawn += _draw_group(
             cells[len(groups)], points, published.FID_LABEL.replace(" (", "\n("), 2 if timed else 1,
-            published.RESULTS.iloc[:0],
+            RESULTS.iloc[:0],
         )  # fmt: skip
     first = drawn[0][0]
     first.set_ylabel(f"{first.get_ylabel()}\n({panels.BETTER})")

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from ditbench.report.amounts import decimals, writer
 from ditbench.report.figures import panels, published
 from ditbench.report.figures.style import RC, BlockStyle, block_styles, marker_size
+from ditbench.report.paper import RESULTS
 from ditbench.report.statistics.compare import Comparison, compare
 from ditbench.report.statistics.paired import mean_interval
 from ditbench.report.words import metric_title
@@ -32,7 +33,7 @@ def ranking_figure(df: pd.DataFrame, *, paper: bool = False) -> Figure:
     Args:
         df: rows of `load_results`; each group of comparable runs gets its own panel.
         paper: add a panel with the published FIDs of DiT-XL/2 (Peebles & Xie 2022, Table 4), or
-            show them beside runs of the paper's task, see `published.beside`.
+            show them beside runs of the paper's task, see `paper.beside`.
 
     Raises:
         DitbenchError: no runs.
@@ -126,7 +127,7 @@ def _draw_points(
 
 def draw_published(axes: Axes) -> None:
     """Draw the published FIDs. Measured ones never share these axes."""
-    fids = published.RESULTS["fid"].sort_values()
+    fids = RESULTS["fid"].sort_values()
     axes.set_xlabel(published.FID_LABEL)
     panels.set_scale(axes, "x", fids.min(), fids.max())
     _draw_points(axes, fids, block_styles(fids.index), set(), decimals(2))

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ditbench.data import load_dataset, loader_of
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.metrics import extractor_class
-from ditbench.rundir import EVALS, RunDirectory, metric_suffix
+from ditbench.rundir import EVALS, RunDirectory
 from ditbench.runs.environment import device_name
 from ditbench.runs.lock import locked
 from ditbench.runs.planning.plan import Plan, Task, build_objective, count_cost, plan_run
 from ditbench.runs.records import scores
 from ditbench.runs.runtime_errors import training_errors
 from ditbench.runs.scoring.evaluate import create_scorer, evaluate, passes_per_image
+from ditbench.runs.scoring.evaluation_name import evaluation_name
 from ditbench.runs.scoring.scored import digests, scored_as
 from ditbench.runs.scoring.trained import averaged_model, backend_for, read_config
 
@@ -92,21 +93,6 @@ class Reporter(Protocol):
 
     def scored(self, job: Rescoring, row: dict[str, Any]) -> None:
         """A draw was scored and written."""
-
-
-def evaluation_name(config: RunConfig) -> str:
-    """The name of a setting, which is also that of its file: `cfg1.5-ddim250-50k-inception`.
-
-    It ends in the first digits that identify the autoencoder and the real images, if any.
-    """
-    scored = config.eval
-    scale = repr(scored.cfg_scale).removesuffix(".0")
-    name = (
-        f"cfg{scale}-{scored.sampler}{scored.sampling_steps}-{metric_suffix(scored.samples)}-"
-        f"{config.metrics.features}"
-    )
-    given = filter(None, (config.data.vae_digest, config.metrics.real_digest))
-    return "-".join([name, *(digest[:8] for digest in given)])
 
 
 def plan_rescoring(

@@ -6,10 +6,11 @@ import pytest
 
 from ditbench.report.figures.curve import curve_figure
 from ditbench.report.figures.pareto import pareto_figure
-from ditbench.report.figures.published import beside
 from ditbench.report.figures.ranking import ranking_figure
 from ditbench.report.figures.style import PAPER_BLOCKS
+from ditbench.report.paper import beside
 from ditbench.report.reading.results import load_results
+from ditbench.report.statistics.compare import compare
 
 # Peebles & Xie 2022, Table 4, DiT-XL/2 at 400K steps: GMACs, parameters in millions, FID-50K.
 TABLE_4 = {
@@ -111,6 +112,7 @@ def test_runs_of_the_papers_task_have_its_points_in_their_own_axes(like_the_pape
     (axes,) = ranking_figure(like_the_paper, paper=True).axes
     assert crosses(axes) == [(25.21, 1), (19.47, 0)]  # of the blocks that have a row
     assert not crosses(ranking_figure(like_the_paper).axes[0])
+    assert not any("published FIDs" in note for note in compare(like_the_paper).notes)
 
 
 @pytest.mark.parametrize(

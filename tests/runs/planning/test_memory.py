@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from ditbench.data.dataset import ImageDataset
+from ditbench.models.registry import block_names
 from ditbench.models.sizes import parse_model
 from ditbench.runs.planning.memory import count_memory, peak_memory, what_fits
+from ditbench.runs.planning.plan import build_trainer
 from ditbench.world import World
 
 MIB, GIB = 2**20, 2**30
@@ -81,11 +83,10 @@ def test_float32_needs_more(make_task):
     assert peak_memory(task, "fp32") > 1.4 * peak_memory(task)
 
 
-def test_plain_operations_keep_what_autograd_keeps(make_plan):
-    """In float32, where nothing is cast: against a step of a trainer, without its weights."""
-    from ditbench.runs.planning.plan import build_trainer
-
-    plan = make_plan(objective__name="flow", train__backend="plain", train__precision="fp32")
+@pytest.mark.parametrize("block", block_names())
+def test_plain_operations_keep_what_autograd_keeps(make_plan, block):
+    """In float32, where nothing is cast: against a model that computes."""
+    plan = make_plan(block=block, train__backend="plain", train__precision="fp32")
     trainer, sizes = build_trainer(plan), {}
     weights = {weight.untyped_storage().data_ptr() for weight in trainer.parameters}
     alive = []
@@ -103,4 +104,4 @@ def test_plain_operations_keep_what_autograd_keeps(make_plan):
     assert out.requires_grad
     memory = count_memory(plan)
     around, blocks, _ = memory.fixed.plus(len(x), memory.per_image)
-    assert around + blocks == pytest.approx(kept, rel=1e-3)
+    assert around + blocks == pytest.approx(kept, rel=0.02)
