@@ -155,6 +155,13 @@ class TrainConfig(Section):
         Literal["auto", "plain", "compile", "kernels"], Mark.NOT_IDENTITY, Mark.ADDED_LATER
     ] = "auto"
     """The implementation of a training step; all agree up to rounding."""
+    micro_batch: Annotated[int | None, Field(gt=0), Mark.NOT_IDENTITY, Mark.ADDED_LATER] = None
+    """Compute a batch in parts of so many images per GPU, which takes less memory. Unset, at once.
+
+    The result is that of the whole batch, up to rounding.
+    """
+    checkpoint_blocks: Annotated[bool, Mark.NOT_IDENTITY, Mark.ADDED_LATER] = False
+    """Recompute each block in the backward pass: less memory, a third more time, same result."""
 
 
 class EvalConfig(Section):
@@ -183,6 +190,14 @@ class EvalConfig(Section):
     """
     final_sampling_steps: Annotated[int | None, Field(gt=0, le=10**6), Mark.ADDED_LATER] = None
     """The steps of the final score. Unset, they are those of the evaluations along the way."""
+    clip: Annotated[bool | None, Mark.ADDED_LATER] = None
+    """Clamp samples, and each step's predicted image, to [-1, 1]. Unset, pixels but not latents."""
+    cfg_channels: Annotated[int | None, Field(gt=0, le=65_536), Mark.ADDED_LATER] = None
+    """Guide the first channels only: 3 of 4 is the released code's default. Unset, all."""
+    variance: Annotated[Literal["small", "large"], Mark.ADDED_LATER] = "small"
+    """The fixed variance of sampler ddpm with learn_sigma=false; large is the released default."""
+    spacing: Annotated[Literal["even", "stride"], Mark.ADDED_LATER] = "even"
+    """The timesteps of ddpm's samplers: from first to last, or the released code's ddimN."""
     draws: Annotated[int, Field(gt=0, le=10**4), Mark.NOT_IDENTITY, Mark.ADDED_LATER] = 1
     """How many draws of noise the final score averages. More measure the same more precisely."""
 

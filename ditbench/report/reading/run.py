@@ -94,7 +94,7 @@ def _read_run(run: RunDirectory) -> list[Row]:
         "source": source_of(flat),
         "recipe": write_recipe(recipe, metrics),
         **read_spike(run.train),
-        **_of_environment(run, result["device"]),
+        **_of_environment(run, result["device"], flat),
         "metrics": json.dumps([metric.model_dump() for metric in metrics]),
         "real_images": _real_images(result),
     }
@@ -188,7 +188,7 @@ def _budget(flat: Row, file: str) -> str:
     return amounts.budget(units[0], amount)
 
 
-def _of_environment(run: RunDirectory, device: str) -> Row:
+def _of_environment(run: RunDirectory, device: str, flat: Row) -> Row:
     """What computed the steps, and how many seeds were planned: empty and NaN if not recorded.
 
     Earlier runs record less, and no number depends on an env.json that cannot be read.
@@ -202,11 +202,18 @@ def _of_environment(run: RunDirectory, device: str) -> Row:
     return {
         SHARED_CPU: workers if type(workers) is int and 0 < workers < 2**31 else 1,
         "device": _devices(facts, device),
-        "backend": _text(facts.get("backend")),
+        "backend": _backend(_text(facts.get("backend")), flat),
         "ditbench_version": _text(facts.get("ditbench")),
         "torch_version": _text(packages.get("torch")) if isinstance(packages, dict) else "",
         PLANNED_SEEDS: float(planned) if type(planned) is int and 0 < planned < 2**31 else math.nan,
     }
+
+
+def _backend(name: str, flat: Row) -> str:
+    """`kernels, batches in parts of 64, blocks recomputed`; empty if the backend is not known."""
+    part, recomputes = flat.get("train.micro_batch"), flat.get("train.checkpoint_blocks") is True
+    parts = f", batches in parts of {part}" if type(part) is int else ""
+    return name and name + parts + ", blocks recomputed" * recomputes
 
 
 def _devices(facts: Row, device: str) -> str:

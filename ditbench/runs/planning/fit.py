@@ -62,6 +62,12 @@ def _misfits(config: RunConfig, dataset: ImageDataset) -> Iterator[DitbenchError
             f"batch size {config.train.batch_size} is larger than the data ({len(dataset)} images)",
             f"pass --batch-size {len(dataset)} or less",
         )
+    if (config.eval.cfg_channels or 0) > dataset.channels:
+        yield DitbenchError(
+            f"eval.cfg_channels = {config.eval.cfg_channels} is more than the {dataset.channels} "
+            f"channels of '{dataset.name}'",
+            "leave it out to guide all channels",
+        )
     if config.eval.samples < dataset.num_classes:
         yield DitbenchError(
             f"eval.samples = {config.eval.samples} is fewer than the {dataset.num_classes} classes",
