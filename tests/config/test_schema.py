@@ -30,6 +30,8 @@ OTHER = {
     "data.random_crop": True,
     "data.max_unreadable": 0.5,
     "data.label_column": "kind",
+    "data.vae": "vae",
+    "data.vae_digest": "0" * 64,
     "data.scaling_factor": 0.5,
     "model.hidden_size": 128,
     "model.depth": 5,
@@ -73,6 +75,8 @@ OTHER = {
     "metrics.inception_weights": "weights.pth",
     "metrics.extra": ["fid_infinity"],
     "metrics.also": ["efficientnet-lite0"],
+    "metrics.real": "imagenet",
+    "metrics.real_digest": "0" * 64,
     "options": {"lora_rank": 4},
     "strategy.location": "/home/me/my_block.py:MyBlock",
     "strategy.sha256": "0" * 64,
@@ -85,6 +89,7 @@ OTHER = {
 PARENT = ("parent.fingerprint", "parent.steps", "parent.points")
 OTHER_BUDGETS = ("budget.flops", "budget.seconds")
 LABELS = {"preset", "seed", "data.path", "metrics.inception_weights", "strategy.location",
+          "data.vae", "metrics.real",
           "train.backend", "train.micro_batch", "train.checkpoint_blocks",
           "metrics.extra", "metrics.also", "eval.draws",
           "parent.path", "data.image_size", "data.background", "data.random_crop",
