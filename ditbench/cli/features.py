@@ -44,7 +44,9 @@ def _row(name: str) -> dict[str, Any]:
     kind = extractor_class(name)
     path = kind.weights_file()
     weights, digest = "missing", None
-    if all(file.exists() for file in kind.files()):
+    if not kind.files():
+        weights, digest = "none", kind().digest
+    elif all(file.exists() for file in kind.files()):
         try:
             weights, digest = "found", kind().digest
         except DitbenchError:
@@ -56,6 +58,6 @@ def _row(name: str) -> dict[str, Any]:
         "classes": kind.num_classes,
         "weights": weights,
         "digest": digest,
-        "path": printable(str(path)),
+        "path": printable(str(path)) if kind.files() else None,
         "help": None if digest else kind.weights_hint(),
     }

@@ -12,6 +12,7 @@ import typer
 from ditbench.cli.completion import complete_places
 from ditbench.cli.options import AsJson, Format, Output
 from ditbench.cli.output import echo, emit, note, print_table
+from ditbench.distances import title_of
 from ditbench.errors import DitbenchError
 from ditbench.report.amounts import decimals, file_size
 from ditbench.report.tables.columns import Column
@@ -96,4 +97,8 @@ def _print(rows: Sequence[dict[str, Any]]) -> None:
         if number:
             echo()
         shown = [{**row, "run": str(Path(row["path"]).relative_to(above))} for row in inside]
-        print_table(shown, NARROW, f"{above}: {many}, {size}")
+        # Of latents, it is another distance.
+        titles = {title_of("fid", row["features"]) for row in inside if row["features"]} or {"FID"}
+        score = Column("fid", " or ".join(sorted(titles)), decimals(2))
+        columns = [score if each.name == "fid" else each for each in NARROW]
+        print_table(shown, columns, f"{above}: {many}, {size}")

@@ -22,6 +22,7 @@ NAMES = [
     "efficientnet-lite0",
     "dinov2",
     "dinov2-vits14",
+    "latents",
 ]
 
 
@@ -73,6 +74,7 @@ def test_the_list_says_what_each_accepts_and_where_its_weights_are(cli, hub):
     assert len(general["digest"]) == 64
     dinov2 = found["dinov2"]
     assert (dinov2["weights"], dinov2["dimension"]) == ("missing", 1024)
+    assert (found["latents"]["weights"], found["latents"]["path"]) == ("none", None)
     assert f"dinov2: git clone https://github.com/facebookresearch/dinov2 {hub.parent}" in (
         result.stderr
     )

@@ -15,8 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
 from ditbench.report.figures import labels, panels, published
+from ditbench.report.figures.published import RESULTS
 from ditbench.report.figures.style import RC, block_styles, marker_size
-from ditbench.report.paper import RESULTS
 from ditbench.report.reading.groups import why_times_differ
 from ditbench.report.statistics.paired import mean_interval
 

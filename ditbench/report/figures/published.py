@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from ditbench.report.figures.style import block_style
-from ditbench.report.paper import RESULTS, beside
+from ditbench.report.paper import beside, results
 
 TITLE = "Peebles & Xie 2022, Table 4:\nDiT-XL/2, ImageNet 256x256, 400K steps"
 FID_LABEL = "FID-50K, Inception features (the paper's)"
+RESULTS = results()
 STEPS, IMAGES = 400_000, 400_000 * 256
 BESIDE = "Peebles & Xie 2022, 400K steps"
 _LOOK: dict[str, Any] = {"marker": "x", "markersize": 5, "markeredgewidth": 1.2}

@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 
 from ditbench.report.amounts import decimals, writer
 from ditbench.report.figures import panels, published
+from ditbench.report.figures.published import RESULTS
 from ditbench.report.figures.style import RC, BlockStyle, block_styles, marker_size
-from ditbench.report.paper import RESULTS
 from ditbench.report.statistics.compare import Comparison, compare
 from ditbench.report.statistics.paired import mean_interval
 from ditbench.report.words import metric_title

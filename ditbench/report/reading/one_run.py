@@ -28,7 +28,8 @@ def summary(run: RunDirectory) -> Row:
     """Block, seed, how far training is, the last FID, and the bytes of all files.
 
     `step` is the last one in the log, `steps` that of the end (None under a budget of seconds),
-    `done` the share of the budget that is used, 0 to 1; each is None if it is not known.
+    `done` the share of the budget that is used, 0 to 1, `features` are those of the FID; each is
+    None if it is not known.
 
     Raises:
         DitbenchError: a file is damaged.
@@ -39,13 +40,15 @@ def summary(run: RunDirectory) -> Row:
     logged = read_rows(run.train)
     last = _facts_of(logged[-1], run.train.name) if logged else {}
     steps, share = _progress(run, last)
+    scores = run.read_finals() or run.read_evaluations()[-1:]
     return {
         "block": place.parent.name,
         "seed": int(seed[1]) if seed else None,
         "step": last.get("step"),
         "steps": steps,
         "done": 1.0 if run.is_complete() else share,
-        "fid": _fid(run),
+        "fid": _fid(scores, run),
+        "features": scores[-1].get("features") if scores else None,
         "bytes": sum(file.lstat().st_size for file in _files(run.path)),
         "path": str(run.path),
     }
@@ -66,9 +69,8 @@ def _progress(run: RunDirectory, last: Row) -> tuple[int | None, float | None]:
     return steps, step / steps if steps else None
 
 
-def _fid(run: RunDirectory) -> float | None:
+def _fid(rows: list[Row], run: RunDirectory) -> float | None:
     """The FID of the last evaluation, or the mean over the draws of the final score."""
-    rows = run.read_finals() or run.read_evaluations()[-1:]
     try:
         fids = [row[column_of("fid", metric_suffix(row["samples"]), row)] for row in rows]
         return fmean(fids) if fids else None

@@ -1,12 +1,14 @@
 """Samples of latents are scored as the images that an autoencoder makes of them."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from autoencoder import saved
 from PIL import Image
+from worlds import in_world
 
 from ditbench.config import load
 from ditbench.data import load_dataset
@@ -172,6 +174,28 @@ def test_a_run_is_scored_again_with_an_autoencoder(make, decoded, place):
     assert row["fid_40"] == pytest.approx(expected["fid_40"], rel=1e-9)
     digests = (with_vae.config.data.vae_digest, with_vae.config.metrics.real_digest)
     assert job.name == "-".join(["cfg1-ddpm2-40-cifar10", *(each[:8] for each in digests)])
+
+
+def by_processes(world, overrides, out):
+    """The final score of a run; each process decodes a part of every batch."""
+    from ditbench.runs.planning.plan import plan_all
+
+    (plan,) = plan_all([load("digits", overrides=overrides)], out, CPU)
+    return execute(replace(plan, world=world))["final"]
+
+
+def test_processes_that_decode_together_give_the_same_scores(make, decoded, tmp_path):
+    plan = make(eval__samples=33, **decoded)  # the last batch has one sample
+    expected = execute(plan)["final"]
+    config = plan.config.model_dump(mode="json", exclude_none=True)
+    overrides = {
+        f"{section}.{key}": value
+        for section in ("data", "model", "objective", "budget", "train", "eval", "metrics")
+        for key, value in config[section].items()
+    }
+    found = in_world(2, by_processes, overrides, tmp_path / "two")
+    for name in ("fid_33", "kid_33", "recall_33"):
+        assert [each[name] for each in found] == [pytest.approx(expected[name], rel=1e-3)] * 2
 
 
 def test_what_does_not_fit_is_refused(make, decoded, place, tmp_path):
