@@ -40,6 +40,8 @@ SCHEMA = 2
 SWEEP = "sweep"
 # The key in env.json for the number of seeds of the command that planned a run.
 PLANNED_SEEDS = "planned_seeds"
+# The key in env.json for the run that this one repeats.
+REPRODUCES = "reproduces"
 # The key in env.json for the number of runs that shared a CPU, if there were several.
 SHARED_CPU = "shared_cpu_workers"
 # The key in env.json for the number of processes that trained a run together.

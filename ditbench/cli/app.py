@@ -26,6 +26,7 @@ from ditbench.cli import (
     plot,
     presets,
     report,
+    reproduce,
     rm,
     run,
     sample,
@@ -178,6 +179,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "diff": show.diff,
         "eval": eval_.eval_,
         "sample": sample.sample,
+        "reproduce": reproduce.reproduce,
         "rm": rm.rm,
     },
     "What there is to choose": {
