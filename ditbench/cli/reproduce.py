@@ -28,7 +28,7 @@ _COLUMNS = (
     Column("recorded", "Recorded", "{}".format),
     Column("again", "Here", "{}".format),
     Column("difference", "Apart", "{}".format),
-    Column("limit", "Two seeds, up to", "{}".format),
+    Column("limit", "Two seeds", "{}".format),
 )
 
 
@@ -79,10 +79,14 @@ def reproduce(
     from ditbench.runs.planning.again import plan_again
 
     directory = find(run)
-    read_run(directory)  # before hours of training: a damaged run cannot be compared
     plan = plan_again(
         directory, out, select_device(device), backend=backend, data=data, trust=trust
     )
+    try:
+        read_run(directory)  # before hours of training
+    except DitbenchError as error:
+        hint = "copy the run directory again from where it is whole"
+        raise DitbenchError(f"{directory.path}: {error.message}", hint) from error
     options = Training(device=device, gpus=gpus)
     if dry_run:
         from ditbench.cli.training import print_forecast, workers_for

@@ -248,7 +248,9 @@ def noise_of(final: pd.DataFrame, metric: MetricFacts) -> Noise | None:
 
     `final` are the final rows of comparable runs, each block of one configuration.
     """
-    known = final[final[metric.name].notna()] if metric.name in final else final[:0]
+    if metric.name not in final:
+        return None
+    known = final[final[metric.name].notna()]
     values = known[metric.name].astype(float)
     if metric.scale == "log":
         if not (values > 0).all():

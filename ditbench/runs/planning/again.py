@@ -45,6 +45,7 @@ def plan_again(
     config, result = read_config(run), complete_result(run)
     restore_own_block(run, config, trust=trust)
     asked = config if data is None else _with_images(config, data)
+    asked = asked.with_values(data__digest="auto")  # it is compared below
     if backend is not None:
         asked = asked.with_values(train__backend=backend)
     (task,) = resolve_all([asked], device)
