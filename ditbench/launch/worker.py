@@ -26,7 +26,7 @@ from ditbench.plugins.lookup import restore_block
 from ditbench.processes import in_processes
 from ditbench.runs.environment import select_device
 from ditbench.runs.planning.plan import Plan, count_cost, plan_run, resolve_all
-from ditbench.runs.progress import Reporter
+from ditbench.runs.reporter import Reporter
 from ditbench.runs.run import execute
 from ditbench.training.stop import SharedStop, Stopped, StopRequest, stopping
 from ditbench.world import join

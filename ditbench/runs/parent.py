@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ditbench.config import RunConfig, read_toml, validate
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.files import read_json
+from ditbench.files import read_json, write_atomically
 from ditbench.rundir import PLANNED_SEEDS, RunDirectory
 from ditbench.runs.reopen import complete_result, read_config, restore_own_block
 from ditbench.training.checkpoint import identity, restore_from, save_checkpoint
@@ -127,9 +127,17 @@ def inherit(run: Plan, trainer: Trainer) -> RunDirectory | None:
 
 def begin(run: Plan, trainer: Trainer, parent: RunDirectory) -> None:
     """Give a described run the rows, the sample grids and the last state of its parent."""
-    run.directory.copy_tables(parent)
+    if run.world.first:
+        grids = [path.name for path in parent.path.glob("samples/step-*.png")]
+        for name in ("train.csv", "eval.csv", *(f"samples/{grid}" for grid in grids)):
+            _copy(parent.path / name, run.directory.path / name)
     # From here on, the run needs its parent no more.
     save_checkpoint(run.directory, trainer)
+
+
+def _copy(source: Path, target: Path) -> None:
+    content = source.read_bytes()
+    write_atomically(target, lambda file: file.write(content))
 
 
 def shorter(run: Plan) -> Path | None:
