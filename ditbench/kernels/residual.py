@@ -42,8 +42,8 @@ def _normalise(x, mask, D: tl.constexpr, eps, CENTRE: tl.constexpr):
 def _forward_kernel(
     x, h, gate, shift, scale, total, out, T, stride, eps,
     D: tl.constexpr, D2: tl.constexpr, R: tl.constexpr,
-    ADD: tl.constexpr, GATE: tl.constexpr, NORM: tl.constexpr, MODULATE: tl.constexpr,
-    CENTRE: tl.constexpr,
+    ADD: tl.constexpr, GATE: tl.constexpr, NORM: tl.constexpr, SHIFT: tl.constexpr,
+    SCALE: tl.constexpr, CENTRE: tl.constexpr,
 ):  # fmt: skip
     n = tl.program_id(0).to(tl.int64)
     rows = tl.program_id(1) * R + tl.arange(0, R)
@@ -60,10 +60,12 @@ def _forward_kernel(
         tl.store(total + at, value.to(total.dtype.element_ty), mask)
     if NORM:
         value, _ = _normalise(value, mask, D, eps, CENTRE)
-        if MODULATE:
+        if SCALE:
             factor = 1 + tl.load(scale + n * stride + columns, is_column, 0.0).to(tl.float32)
+            value *= factor[None, :]
+        if SHIFT:
             offset = tl.load(shift + n * stride + columns, is_column, 0.0).to(tl.float32)
-            value = value * factor[None, :] + offset[None, :]
+            value += offset[None, :]
         tl.store(out + at, value.to(out.dtype.element_ty), mask)
 
 
@@ -72,8 +74,8 @@ def _backward_kernel(
     total, h, gate, scale, grad_total, grad_out, grad_x, grad_h, sums,
     T, stride, eps, PART,
     D: tl.constexpr, D2: tl.constexpr, R: tl.constexpr,
-    ADD: tl.constexpr, GATE: tl.constexpr, NORM: tl.constexpr, MODULATE: tl.constexpr,
-    CENTRE: tl.constexpr, THROUGH: tl.constexpr, STAGES: tl.constexpr,
+    ADD: tl.constexpr, GATE: tl.constexpr, NORM: tl.constexpr, SHIFT: tl.constexpr,
+    SCALE: tl.constexpr, CENTRE: tl.constexpr, THROUGH: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     n = tl.program_id(0).to(tl.int64)
     part = tl.program_id(1)
@@ -82,7 +84,7 @@ def _backward_kernel(
     sum_shift = tl.zeros([R, D2], tl.float32)
     sum_scale = tl.zeros([R, D2], tl.float32)
     sum_gate = tl.zeros([R, D2], tl.float32)
-    if MODULATE:
+    if SCALE:
         factor = 1 + tl.load(scale + n * stride + columns, is_column, 0.0).to(tl.float32)
     if GATE:
         weight = tl.load(gate + n * stride + columns, is_column, 0.0).to(tl.float32)
@@ -97,8 +99,9 @@ def _backward_kernel(
             value = tl.load(total + at, mask, 0.0).to(tl.float32)
             value, rstd = _normalise(value, mask, D, eps, CENTRE)
             g_value = tl.load(grad_out + at, mask, 0.0).to(tl.float32)
-            if MODULATE:
+            if SHIFT:
                 sum_shift += g_value
+            if SCALE:
                 sum_scale += g_value * value
                 g_value *= factor[None, :]
             mean = tl.sum(g_value, 1)[:, None] / D if CENTRE else 0.0
@@ -112,8 +115,9 @@ def _backward_kernel(
             tl.store(grad_h + at, g.to(grad_h.dtype.element_ty), mask)
     N = tl.num_programs(0)
     to = sums + (part * 3 * N + n) * D + columns
-    if MODULATE:
+    if SHIFT:
         tl.store(to, tl.sum(sum_shift, 0).to(sums.dtype.element_ty), is_column)
+    if SCALE:
         tl.store(to + N * D, tl.sum(sum_scale, 0).to(sums.dtype.element_ty), is_column)
     if GATE:
         tl.store(to + 2 * N * D, tl.sum(sum_gate, 0).to(sums.dtype.element_ty), is_column)
@@ -147,13 +151,14 @@ class Residual(torch.autograd.Function):
         R = max(1, FORWARD["numbers"] // D2)
         ctx.flags = {
             "ADD": h is not None, "GATE": gate is not None,
-            "NORM": norm is not None, "MODULATE": scale is not None, "CENTRE": norm != "rms",
+            "NORM": norm is not None, "SHIFT": shift is not None, "SCALE": scale is not None,
+            "CENTRE": norm != "rms",
         }  # fmt: skip
         _forward_kernel[(N, triton.cdiv(T, R))](
             x, h, gate, shift, scale, total, out, T, _stride(gate, shift, scale),
             NORM_EPS, D, D2, R, **ctx.flags, num_warps=FORWARD["warps"],
         )  # fmt: skip
-        ctx.save_for_backward(x if total is None else total, h, gate, scale)
+        ctx.save_for_backward(x if total is None else total, h, gate, shift, scale)
         ctx.set_materialize_grads(False)
         return total, out
 
@@ -161,7 +166,7 @@ class Residual(torch.autograd.Function):
     def backward(  # noqa: D102
         ctx: Any, grad_total: Tensor | None, grad_out: Tensor | None
     ) -> tuple[Tensor | None, ...]:
-        total, h, gate, scale = ctx.saved_tensors
+        total, h, gate, shift, scale = ctx.saved_tensors
         add, norm = ctx.flags["ADD"], ctx.flags["NORM"]
         N, T, D = total.shape
         grad_x = torch.empty_like(total) if norm else grad_total
@@ -171,8 +176,8 @@ class Residual(torch.autograd.Function):
         # Each program takes a multiple of R tokens, or it would reach into the next one's.
         part = triton.cdiv(triton.cdiv(T, triton.cdiv(BACKWARD["programs"], N)), R) * R
         parts = triton.cdiv(T, part)
-        vectors = scale if gate is None else gate
-        dtype = torch.float32 if parts > 1 or vectors is None else vectors.dtype
+        vector = next((each for each in (gate, shift, scale) if each is not None), None)
+        dtype = torch.float32 if parts > 1 or vector is None else vector.dtype
         # Each sum is contiguous, so that autograd joins those of one layer quickly.
         sums = total.new_empty(parts, 3, N, D, dtype=dtype)
         _backward_kernel[(N, parts)](
@@ -183,19 +188,14 @@ class Residual(torch.autograd.Function):
             D, D2, R, **ctx.flags, THROUGH=grad_total is not None, STAGES=BACKWARD["stages"],
             num_warps=BACKWARD["warps"],
         )  # fmt: skip
-        if vectors is None:
+        if vector is None:
             return grad_x, grad_h, None, None, None, None, None
-        sums = sums.sum(0).to(vectors.dtype) if parts > 1 else sums[0]
-        shift, scale_, gate_ = (each.unsqueeze(1) for each in sums)
-        return (
-            grad_x,
-            grad_h,
-            None if gate is None else gate_,
-            None if scale is None else shift,
-            None if scale is None else scale_,
-            None,
-            None,
+        sums = sums.sum(0).to(vector.dtype) if parts > 1 else sums[0]
+        grad_shift, grad_scale, grad_gate = (
+            None if given is None else each.unsqueeze(1)
+            for given, each in zip((shift, scale, gate), sums, strict=True)
         )
+        return grad_x, grad_h, grad_gate, grad_shift, grad_scale, None, None
 
 
 def _stride(*vectors: Tensor | None) -> int:

@@ -24,7 +24,9 @@ def norm(
 ) -> Tensor:
     """Norm of x (N, T, D) without gain, then x * (1 + scale) + shift by vectors (N, 1, D)."""
     x = NORMS[kind](x, x.shape[-1:], eps=NORM_EPS)
-    return x if shift is None or scale is None else torch.addcmul(shift, x, 1 + scale)
+    if shift is None:
+        return x if scale is None else x * (1 + scale)
+    return x + shift if scale is None else torch.addcmul(shift, x, 1 + scale)
 
 
 def add(x: Tensor, h: Tensor, gate: Tensor | None = None) -> Tensor:

@@ -69,7 +69,7 @@ FLAGS = [
     for add in (False, True)
     for gate in (False, True)
     for norm in (None, "layer", "rms")
-    for modulate in (False, True)
+    for modulate in ("", "shift", "scale", "shift and scale")
     if (add or norm) and (add or not gate) and (norm or not modulate)
 ]
 
@@ -78,12 +78,13 @@ FLAGS = [
 @pytest.mark.parametrize(("N", "T", "D"), [(3, 10, 96), (1, 64, 40)])
 def test_residual(N, T, D, add, gate, norm, modulate):
     x, h, vectors = draw(N, T, D, dtype=torch.float32), draw(N, T, D), draw(N, 6, 1, D)
-    given = [x] + [h] * add + [vectors] * (gate or modulate)
+    given = [x] + [h] * add + [vectors] * bool(gate or modulate)
     wide = [exact(each) for each in given]
 
     def parts(vectors):
         gates, shift, scale = vectors.unbind(1)[:3]
-        return gates if gate else None, shift if modulate else None, scale if modulate else None
+        given = (gate, gates), ("shift" in modulate, shift), ("scale" in modulate, scale)
+        return [vector if is_given else None for is_given, vector in given]
 
     chosen = parts(vectors)
     ours = Residual.apply(x, h if add else None, *chosen, norm, DTYPE)
@@ -93,7 +94,8 @@ def test_residual(N, T, D, add, gate, norm, modulate):
         total = total + (wide[1] if wide_gate is None else wide_gate * wide[1])
     exact_norm = {"layer": F.layer_norm, "rms": F.rms_norm}.get(norm)
     out = exact_norm(total, (D,), eps=1e-6) if norm else None
-    out = out * (1 + scale) + shift if modulate else out
+    out = out if scale is None else out * (1 + scale)
+    out = out if shift is None else out + shift
     theirs = [each for each in (total if add else None, out) if each is not None]
     check([each for each in ours if each is not None], theirs, given, wide)
 

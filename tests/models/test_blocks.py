@@ -107,7 +107,7 @@ def test_blocks_share_the_initial_weights_of_what_they_have_in_common(first, sec
         if name in two and one[name].shape == two[name].shape
         and not any(fnmatchcase(name, pattern) for pattern in own)
     ]  # fmt: skip
-    assert {"x_embedder.proj.weight", "blocks.1.attn.qkv.weight", "blocks.1.mlp.fc2.weight"} <= {
+    assert {"x_embedder.proj.weight", "blocks.1.attn.qkv.weight", "blocks.1.mlp.fc1.weight"} <= {
         *common
     }
     for name in common:
@@ -120,7 +120,7 @@ def test_another_seed_gives_other_weights_and_the_same_seed_the_same():
     assert not torch.equal(one["blocks.0.mlp.fc1.weight"], other["blocks.0.mlp.fc1.weight"])
 
 
-ZERO, GATES_AT_ONE = "zero", "gates at one"
+ZERO, ONE, GATES_AT_ONE = "zero", "one", "gates at one"
 # What starts differently from other DiTs, from the papers and their released code; numbers are
 # standard deviations, for a hidden size of 128.
 STARTS = {
@@ -134,12 +134,18 @@ STARTS = {
     },
     "joint": {"*modulation*": ZERO, "shared.positions*": 0.02},
     "adaln-lora": {"*modulation*": ZERO, "blocks.?.lora_up*": ZERO},
+    "adaln-shared": {"*modulation*": ZERO},
+    "adaln-tanh": {"*modulation*": ZERO, "blocks.?.*_norm*": ONE},
+    "ada-rms": {"blocks.?.*proj*": ZERO, "*modulation*": ZERO, "blocks.?.mlp.fc2*": ZERO},
     "in-context-class": {"*modulation*": ZERO, "shared.positions*": 0.02},
+    "in-context-multi": {"shared*": 128**-0.5},
     "hybrid": {
         "*modulation*": ZERO,
         "blocks.?.cross_attn.proj*": ZERO,
         "shared.positions*": 0.02,
     },
+    "rotation": {"*modulation*": ZERO},
+    "shift-skip": {"*modulation*": ZERO, "shared.positions*": 0.02},
     "no-time": {"*modulation*": ZERO},
 }
 
@@ -155,6 +161,8 @@ def test_the_rules_of_initialisation(block):
         if stated == [GATES_AT_ONE]:
             assert value.view(6, -1)[[2, 5]].eq(1).all(), name
             assert not value.view(6, -1)[[0, 1, 3, 4]].any(), name
+        elif stated == [ONE]:
+            assert value.eq(1).all(), name
         elif name.endswith("bias") or stated == [ZERO]:
             assert not value.any(), name
         elif stated:

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ditbench.models.blocks.base import Spec
 from ditbench.models.blocks.in_context import InContextBlock
-from ditbench.models.layers import Linear
-
-
-def skips(depth: int) -> int:
-    """How many of the first blocks pass their tokens on to as many of the last."""
-    return (depth - 1) // 2
+from ditbench.models.blocks.long_skips import run_with_skips, skip_linear
 
 
 class UViTBlock(InContextBlock):
@@ -35,21 +29,9 @@ class UViTBlock(InContextBlock):
 
     def __init__(self, spec: Spec, index: int) -> None:
         super().__init__(spec, index)
-        D = spec.hidden_size
-        receives = index >= spec.depth - skips(spec.depth)
-        self.skip_linear = Linear(2 * D, D, spec.ops) if receives else None
+        self.skip_linear = skip_linear(spec, index)
 
     @classmethod
     def run_blocks(cls, blocks: nn.ModuleList, x: Tensor, c: Any) -> Tensor:
         """Pass the tokens x (N, T, D) and two others through all blocks: (N, T + 2, D)."""
-        x = cls.append_tokens(x, c)
-        kept: list[Tensor] = []
-        block: Any
-        for index, block in enumerate(blocks):
-            if block.skip_linear is not None:
-                # In x's type: the residual stream stays float32 under mixed precision.
-                x = block.skip_linear(torch.cat([x, kept.pop()], dim=-1)).type_as(x)
-            x = block(x, c)
-            if index < skips(len(blocks)):
-                kept.append(x)
-        return x
+        return run_with_skips(blocks, cls.append_tokens(x, c), c)
