@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ditbench.cli.completion import complete_places
+from ditbench.cli.gpus import check_gpus
 from ditbench.cli.meter import meter
 from ditbench.cli.options import Format, Output, option, parse_count
 from ditbench.cli.output import echo, emit_text, note, print_sentence, print_table, progress
@@ -20,6 +21,7 @@ from ditbench.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from ditbench.cli.meter import Meter
+    from ditbench.launch.rescoring import Request
     from ditbench.report.reading.metrics import MetricFacts
     from ditbench.runs.scoring.rescore import Rescoring
 
@@ -59,6 +61,10 @@ def eval_(
         Path | None, option("PATH", "Where the images are now. Default: where they were.")
     ] = None,
     device: Device = "auto",
+    gpus: Annotated[
+        int,
+        option("N", "GPUs that sample each batch together. Scores do not depend on it.", min=1),
+    ] = 1,
     trust: Trust = False,
     as_json: Annotated[bool, option(None, "The same as --format json.", "--json")] = False,
     format: Format = None,  # noqa: A002
@@ -87,19 +93,20 @@ def eval_(
     ]
     directories = list(_directories(runs))
 
-    from ditbench.runs.environment import select_device
-    from ditbench.runs.scoring.rescore import plan_rescoring
+    if gpus > 1:
+        check_gpus(gpus, device)
 
-    jobs, skipped = plan_rescoring(
-        directories, settings, draws, select_device(device), data=data, trust=trust
-    )
+    from ditbench.launch.rescoring import Request
+
+    request = Request(directories, settings, draws, data, trust)
+    jobs, skipped = request.plan(device)
     if not jobs:
         path, error = skipped[0]
         more = f" ({len(skipped) - 1} more skipped)" if len(skipped) > 1 else ""
         raise DitbenchError(f"{path}: {error.message}{more}", error.hint, error.exit_code)
     for path, error in skipped:
         note("skipped", f"{path}: {error.message}")
-    done, failed = _execute(jobs, quiet=quiet)
+    done, failed = _execute(request, jobs, gpus, quiet=quiet)
     _print(done, chosen, output)
     if failed:
         raise failed[0] if len(jobs) == 1 else DitbenchError(
@@ -176,18 +183,26 @@ class _Shown:
 
 
 def _execute(
-    jobs: Sequence[Rescoring], *, quiet: bool
+    request: Request, jobs: Sequence[Rescoring], gpus: int, *, quiet: bool
 ) -> tuple[list[tuple[Rescoring, dict[str, Any]]], list[DitbenchError]]:
     """Score what is missing; returns what is complete, and the errors of the others."""
     from ditbench.cli.training import interruptible
+    from ditbench.launch.rescoring import rescore_together
     from ditbench.runs.scoring.rescore import rescore
 
     left = [job for job in jobs if job.left]
     if len(left) < len(jobs):
         progress(quiet=quiet)(f"{len(jobs) - len(left)} of {len(jobs)} are already complete")
     done, failed = [], []
-    with interruptible() as stop, meter(quiet=quiet) as shown:
-        for job, outcome in rescore(jobs, _Shown(left, shown), stop):
+    with interruptible() as stop, meter(quiet=quiet) as meters:
+        shown = _Shown(left, meters)
+        several = gpus > 1 and left
+        outcomes = (
+            rescore_together(request, jobs, gpus, shown, stop)
+            if several
+            else rescore(jobs, shown, stop)
+        )
+        for job, outcome in outcomes:
             if isinstance(outcome, DitbenchError):
                 if len(jobs) > 1:
                     note("failed", f"{job.label}: {outcome.message}")

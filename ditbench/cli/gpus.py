@@ -34,25 +34,26 @@ def divided(plans: Sequence[Plan], options: Training) -> list[Plan]:
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
         return [replace(plan, world=world) for plan in plans]
     if options.gpus > 1 and not all(plan.directory.is_complete() for plan in plans):
-        _check_gpus(options)
+        check_gpus(options.gpus, options.device)
         _check_batch(batch, options.gpus)
     return list(plans)
 
 
-def _check_gpus(options: Training) -> None:
+def check_gpus(number: int, device: str) -> None:
+    """Refuse a number of GPUs that this machine does not have for `--device`."""
     import torch
 
     gpus = torch.cuda.device_count()
-    if options.device == "cpu":  # processes that share the CPU: to try it
+    if device == "cpu":  # processes that share the CPU: to try it
         return
-    if options.device not in ("auto", "cuda"):
+    if device not in ("auto", "cuda"):
         raise DitbenchError(
-            f"--gpus {options.gpus} and --device {options.device} are given together",
+            f"--gpus {number} and --device {device} are given together",
             "omit --device; CUDA_VISIBLE_DEVICES=2,3 chooses GPUs",
         )
-    if options.gpus > gpus:
+    if number > gpus:
         raise DitbenchError(
-            f"--gpus {options.gpus}: this machine has {gpus} GPU{'s' * (gpus != 1)}",
+            f"--gpus {number}: this machine has {gpus} GPU{'s' * (gpus != 1)}",
             "--gpus divides each batch over GPUs of this machine; torchrun starts a run on several "
             "machines",
         )

@@ -63,7 +63,8 @@ class _Stop(StopRequest):
             super().take(number, frame)
 
 
-class _SharedStop(_Stop, SharedStop): ...
+class SharedWorkerStop(_Stop, SharedStop):
+    """The same for processes that stop together."""
 
 
 def work(connection: Connection, device: str, gpus: int) -> None:
@@ -127,7 +128,7 @@ def _part(send: Callable[[Any], None], order: Order, device: str) -> None:
     sys.stdout, sys.stderr = (_stream(emit, is_error=is_error) for is_error in (False, True))
     plan = _plan(order, device)
     plan = replace(plan, world=join(plan.device))
-    stop = _SharedStop(plan.world)
+    stop = SharedWorkerStop(plan.world)
     with suppress(Stopped), stopping(stop):
         emit(OUTCOME, execute(plan, _Sent(emit), stop))
 

@@ -7,13 +7,14 @@ evaluation that was stopped resumes. No other file of the run changes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ditbench.data import load_dataset, loader_of
+from ditbench.data.dataset import NanSamples
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.metrics import extractor_class
 from ditbench.rundir import EVALS, RunDirectory, metric_suffix
@@ -211,6 +212,8 @@ def rescore(
             yield job, content
         except DitbenchError as error:
             error.exit_code = EXIT_FAILED
+            if not (plan.world.alone or isinstance(error, NanSamples)):
+                raise  # other processes may not see it
             yield job, error
 
 
@@ -243,7 +246,8 @@ def _draw(
     """Make the draws that are missing, and write the file after each."""
     plan = job.plan
     directory = plan.directory
-    with locked(directory.path / EVALS / f".{job.name}.lock"):
+    lock = directory.path / EVALS / f".{job.name}.lock"
+    with locked(lock) if plan.world.first else nullcontext():
         content = _begin(job, scorer)
         for draw in range(len(content["draws"]), job.draws):
             evaluation = evaluate(plan, scorer, model, stop, draw)

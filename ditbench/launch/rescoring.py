@@ -1,0 +1,123 @@
+"""Complete runs scored again by several processes, each of which samples a part of a batch."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ditbench.launch.worker import SECONDS_BETWEEN, SharedWorkerStop
+from ditbench.processes import in_processes
+from ditbench.runs.environment import select_device
+from ditbench.runs.records import ReadOnly
+from ditbench.runs.scoring.rescore import Rescoring, plan_rescoring, rescore
+from ditbench.training.stop import Stopped, stopping
+from ditbench.world import join
+
+if TYPE_CHECKING:
+    from ditbench.errors import DitbenchError
+    from ditbench.rundir import RunDirectory
+    from ditbench.runs.scoring.rescore import Reporter
+    from ditbench.training.stop import StopRequest
+    from ditbench.world import World
+
+OUTCOME = "outcome"
+
+
+@dataclass(frozen=True)
+class Request:
+    """The arguments of `plan_rescoring`: each process loads data and models itself."""
+
+    directories: Sequence[RunDirectory]
+    settings: Sequence[Mapping[str, Any]]
+    draws: int
+    data: Path | None
+    trust: bool
+
+    def plan(self, device: str) -> tuple[list[Rescoring], list[tuple[Path, DitbenchError]]]:
+        """What is to be done on a device of this process, and what is skipped."""
+        known = (self.directories, self.settings, self.draws, select_device(device))
+        return plan_rescoring(*known, data=self.data, trust=self.trust)
+
+
+def rescore_together(
+    request: Request,
+    jobs: Sequence[Rescoring],
+    gpus: int,
+    reporter: Reporter,
+    stop: StopRequest,
+) -> Iterator[tuple[Rescoring, dict[str, Any] | DitbenchError]]:
+    """As `rescore`, in so many new processes. `jobs` are those that the request is planned as.
+
+    Raises:
+        Stopped: a stop was requested; the draws so far are written.
+        DitbenchError: one of the processes raised it, or was killed.
+    """
+    forwarded = False
+    for kind, number, *values in in_processes(gpus, _part, request, jobs[0].plan.device.type):
+        job = jobs[number]
+        if kind == OUTCOME:
+            yield job, values[0]
+        elif kind == "working":
+            reporter.working(*values)
+        else:
+            getattr(reporter, kind)(job, *values)
+        if stop.number is not None and not forwarded:
+            forwarded = True
+            for child in multiprocessing.active_children():
+                child.terminate()
+    stop.check()
+
+
+def _part(send: Callable[[Any], None], request: Request, device: str) -> None:
+    """What each process does; the first one writes and reports."""
+    jobs, _ = request.plan(device)
+    world = join(jobs[0].plan.device)
+    jobs = [replace(job, plan=_divided(job, world)) for job in jobs]
+    stop = SharedWorkerStop(world)
+    with suppress(Stopped), stopping(stop):
+        for number, (_, outcome) in enumerate(rescore(jobs, _Sent(send, jobs, world), stop)):
+            if world.first:
+                send((OUTCOME, number, outcome))
+
+
+def _divided(job: Rescoring, world: World) -> Any:
+    """The plan of a job for this process."""
+    directory = job.plan.directory
+    return replace(
+        job.plan,
+        world=world,
+        directory=directory if world.first else ReadOnly(directory.path),
+    )
+
+
+class _Sent:
+    """Sends what `rescore` reports, with the number of the job."""
+
+    def __init__(
+        self, send: Callable[[Any], None], jobs: Sequence[Rescoring], world: World
+    ) -> None:
+        self.send, self.jobs, self.world = send, jobs, world
+        self.number, self.last = 0, 0.0
+
+    def begin(self, job: Rescoring) -> None:
+        self.number = self.jobs.index(job)
+        self._emit("begin")
+
+    def working(self, activity: str, done: int, parts: int) -> None:
+        now = time.monotonic()
+        if done in (0, parts) or now - self.last > SECONDS_BETWEEN:
+            self.last = now
+            self._emit("working", activity, done, parts)
+
+    def scored(self, job: Rescoring, row: dict[str, Any]) -> None:
+        del job
+        self._emit("scored", row)
+
+    def _emit(self, kind: str, *values: Any) -> None:
+        if self.world.first:
+            self.send((kind, self.number, *values))
