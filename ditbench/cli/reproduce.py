@@ -79,14 +79,15 @@ def reproduce(
     from ditbench.runs.planning.again import plan_again
 
     directory = find(run)
+    if directory.is_complete():  # that it is not is said below
+        try:
+            read_run(directory)  # before hours of training
+        except DitbenchError as error:
+            hint = "copy the run directory again from where it is whole"
+            raise DitbenchError(f"{directory.path}: {error.message}", hint) from error
     plan = plan_again(
         directory, out, select_device(device), backend=backend, data=data, trust=trust
     )
-    try:
-        read_run(directory)  # before hours of training
-    except DitbenchError as error:
-        hint = "copy the run directory again from where it is whole"
-        raise DitbenchError(f"{directory.path}: {error.message}", hint) from error
     options = Training(device=device, gpus=gpus)
     if dry_run:
         from ditbench.cli.training import print_forecast, workers_for

@@ -96,7 +96,8 @@ class Reproduction:
         """How closely it agrees, and by what measure."""
         row = next((row for row in self.metrics if row["name"] == self.decided_by), None)
         if row is None:
-            return f"{self.name}: cannot be judged. Metrics of this version are others."
+            why = "FID has another version here, or images or features are others"
+            return f"{self.name}: cannot be judged. {why}."
         write = writer(row["format"])
         title = f"{row['title']} {write(row['recorded'])}"
         both = f"{title} recorded, {write(row['again'])} here"

@@ -6,36 +6,36 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import write_run
 from scipy import stats
 
 from ditbench.files import write_json
 from ditbench.report.reading.metrics import FIRST_METRICS
 from ditbench.report.reproduction import LEVEL, judge, noise_of
+from ditbench.rundir import RunDirectory
 
 FID, KID, _ = FIRST_METRICS
 FIDS = {0: 8.0, 1: 9.0, 2: 7.5}  # of the recorded seeds
+AGAIN = "../again"  # beside the recorded results
 SETTINGS = {"train__precision": "fp32", "objective__name": "ddpm"}
 
 
 @pytest.fixture
-def recorded(tmp_path):
+def recorded(make_run):
     """Three seeds of two blocks; the run of seed 0 of the first one is to be repeated."""
     for block, shift in (("adaln-zero", 1.0), ("adaln", 1.4)):
         for seed, fid in FIDS.items():
-            write_run(tmp_path / "results", block, seed, (90.0, fid * shift), **SETTINGS)
-    (path,) = (tmp_path / "results").glob("digits/adaln-zero/seed0-*")
-    return path
+            run = make_run(block, seed, (90.0, fid * shift), **SETTINGS)
+    return next(run.path.parents[1].glob("adaln-zero/seed0-*"))
 
 
 @pytest.fixture
-def verdict(recorded, tmp_path):
+def verdict(recorded, make_run):
     """The verdict on the run of seed 0, for a repetition of this final FID and loss."""
 
     def judged(fid=8.0, first=90.0, group=True, **facts):
-        own = write_run(tmp_path / "again", "adaln-zero", 0, (first, fid), **SETTINGS | facts)
+        own = make_run("adaln-zero", 0, (first, fid), name=AGAIN, **SETTINGS | facts)
         places = [recorded.parents[1]] if group else []
-        return judge(type(own)(recorded), own, places)
+        return judge(RunDirectory(recorded), own, places)
 
     return judged
 
@@ -90,25 +90,25 @@ def test_metrics_of_other_images_are_not_compared(verdict):
     assert "cannot be judged" in found.sentence
 
 
-def test_few_images_are_judged_by_kid(tmp_path):
+def test_few_images_are_judged_by_kid(make_run):
     few = {**SETTINGS, "metrics__features": "inception", "real_images": 100}
     for seed, kid in enumerate((1.0, 1.2, 0.9)):
-        write_run(tmp_path / "results", "adaln", seed, (30.0,), kid=kid, **few)
-    own = next((tmp_path / "results").glob("digits/adaln/seed0-*"))
+        last = make_run("adaln", seed, (30.0,), kid=kid, **few)
+    own = next(last.path.parent.glob("seed0-*"))
     limit = stats.t.ppf(0.975, 2) * math.sqrt(2) * np.std([1.0, 1.2, 0.9], ddof=1)
     for kid, kind in ((1 + 0.99 * limit, "noise"), (1 + 1.01 * limit, "different")):
-        again = write_run(tmp_path / f"again-{kind}", "adaln", 0, (30.0,), kid=kid, **few)
-        found = judge(type(again)(own), again, [tmp_path / "results"])
+        again = make_run("adaln", 0, (30.0,), kid=kid, name=AGAIN, **few)
+        found = judge(RunDirectory(own), again, [own.parents[1]])
         assert (found.decided_by, found.kind) == ("kid", kind)
 
 
-def test_what_differs_leaves_out_what_was_not_recorded(recorded, tmp_path):
-    again = write_run(tmp_path / "again", "adaln-zero", 0, (90.0, 8.0), **SETTINGS)
+def test_what_differs_leaves_out_what_was_not_recorded(recorded, make_run):
+    again = make_run("adaln-zero", 0, (90.0, 8.0), name=AGAIN, **SETTINGS)
     facts = {"python": "3.12", "backend": "plain", "reproduces": {"path": "elsewhere"}}
     write_json(again.environment, facts)
     result = json.loads(again.result.read_text()) | {"schema": 1}  # without hashes
     write_json(again.result, result)
-    (row,) = judge(type(again)(recorded), again).environment
+    (row,) = judge(RunDirectory(recorded), again).environment
     assert row == {"source": "environment", "key": "python", "a": "3.11", "b": "3.12"}
 
 

@@ -42,7 +42,8 @@ def plan_again(
         DitbenchError: the run is not complete, or was changed; its block or its images are gone or
             have changed; the directory would be its own.
     """
-    config, result = read_config(run), complete_result(run)
+    result = complete_result(run)
+    config = read_config(run)
     restore_own_block(run, config, trust=trust)
     asked = config if data is None else _with_images(config, data)
     asked = asked.with_values(data__digest="auto")  # it is compared below
