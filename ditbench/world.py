@@ -68,11 +68,6 @@ class World:
         """The part of `count` items that is this process's; parts are in the order of ranks."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
-    def share(self, count: int) -> float:
-        """The size of that part, as a fraction."""
-        part = self.part(count)
-        return (part.stop - part.start) / count
-
     def most(self, number: float) -> float:
         """The largest of the numbers that the processes pass."""
         if self.alone:
@@ -143,9 +138,10 @@ def _peers() -> Iterator[None]:
 
 
 class GradientSum:
-    """Computes gradients and adds those of all processes, while the backward pass continues.
+    """Adds the gradients of all processes, while the backward pass that computes them continues.
 
     Gradients are added in buckets, in the order in which the first backward pass computed them.
+    Where a step has several backward passes, they are added in the last one.
 
     Args:
         weights: the parameters, in the same order in every process.
@@ -165,24 +161,30 @@ class GradientSum:
         self._buckets: list[_Bucket] = []
         self._bucket_of: dict[nn.Parameter, _Bucket] = {}
         self._arrived: list[nn.Parameter] = []
+        self._last = False  # whether the backward pass is the last one of a step
         for weight in weights:
             weight.register_post_accumulate_grad_hook(self._arrive)
 
-    def backward(self, loss: Tensor) -> Tensor:
-        """Let the weights' gradients be those of the sum of all losses; returns that sum."""
+    def begin(self) -> None:
+        """The next backward pass is the last one of a step: it completes the gradients."""
         self._arrived.clear()
-        loss.backward()  # calls `_arrive`
+        self._last = True
+
+    def finish(self, loss: Tensor) -> Tensor:
+        """After it: let the gradients, and this process's loss, be sums; returns the latter."""
+        self._last = False
         if not self._buckets:
             self._divide(self._arrived)
             for bucket in self._buckets:
                 self._start(bucket)
-        total = loss.detach().clone()
-        self.world.add(total)()
+        self.world.add(loss)()
         for bucket in self._buckets:
             bucket.finish()
-        return total
+        return loss
 
     def _arrive(self, weight: nn.Parameter) -> None:
+        if not self._last:
+            return
         self._arrived.append(weight)
         bucket = self._bucket_of.get(weight)
         if bucket is not None and bucket.is_complete():

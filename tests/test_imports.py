@@ -24,7 +24,7 @@ CASES = {
     ),
     "names of data sets": (
         "from ditbench.data import SOURCES\n"
-        "assert [*SOURCES] == ['digits', 'cifar10', 'fashion-mnist', 'folder', 'npz']",
+        "assert [*SOURCES] == ['digits', 'cifar10', 'fashion-mnist', 'folder', 'npz', 'latents']",
         {"torch", "numpy", "PIL"},
     ),
     "names of features": (

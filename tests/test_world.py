@@ -80,7 +80,9 @@ def work(world):
     found = {"exchanged": exchange(world), "single": losses(world, {})}
     compute_in_double()
     for objective in ("flow", "ddpm"):
-        found[objective] = losses(world, {"objective.name": objective, "train.grad_clip": 0.5})
+        values = {"objective.name": objective, "train.grad_clip": 0.5}
+        found[objective] = losses(world, values)
+        found[f"{objective}, in parts"] = losses(world, values | {"train.micro_batch": 4})
     return found
 
 
@@ -100,12 +102,13 @@ def test_processes_exchange(worlds, size):
         }
 
 
+@pytest.mark.parametrize("parts", ["", ", in parts"])
 @pytest.mark.parametrize("objective", ["flow", "ddpm"])
-@pytest.mark.parametrize("size", [2, 3])
-def test_losses_of_several_processes_are_those_of_one(worlds, size, objective):
-    (alone,) = worlds[1]
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_losses_do_not_depend_on_processes_or_parts(worlds, size, objective, parts):
+    expected = worlds[1][0][objective]
     for found in worlds[size]:
-        torch.testing.assert_close(found[objective], alone[objective], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(found[objective + parts], expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("size", [2, 3])

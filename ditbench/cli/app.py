@@ -18,6 +18,7 @@ from ditbench.cli import (
     bench,
     blocks,
     compare,
+    encode,
     eval_,
     features,
     flops,
@@ -171,7 +172,12 @@ def _options(
 
 # The groups of the help page. `list` and `eval` are names of Python's own.
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
-    "Train": {"run": run.run, "init": init.init, "tune": tune.tune},
+    "Train": {
+        "run": run.run,
+        "init": init.init,
+        "tune": tune.tune,
+        "encode": encode.encode,
+    },
     "Read the results": {"compare": compare.compare, "plot": plot.plot, "report": report.report},
     "Look after runs": {
         "list": list_.list_,

@@ -39,8 +39,8 @@ def divided(plans: Sequence[Plan], options: Training) -> list[Plan]:
     return list(plans)
 
 
-def check_gpus(number: int, device: str) -> None:
-    """Refuse a number of GPUs that this machine does not have for `--device`."""
+def check_gpus(asked: int, device: str) -> None:
+    """Raise a DitbenchError if this machine has fewer GPUs than --gpus asks for."""
     import torch
 
     gpus = torch.cuda.device_count()
@@ -48,13 +48,13 @@ def check_gpus(number: int, device: str) -> None:
         return
     if device not in ("auto", "cuda"):
         raise DitbenchError(
-            f"--gpus {number} and --device {device} are given together",
+            f"--gpus {asked} and --device {device} are given together",
             "omit --device; CUDA_VISIBLE_DEVICES=2,3 chooses GPUs",
         )
-    if number > gpus:
+    if asked > gpus:
         raise DitbenchError(
-            f"--gpus {number}: this machine has {gpus} GPU{'s' * (gpus != 1)}",
-            "--gpus divides each batch over GPUs of this machine; torchrun starts a run on several "
+            f"--gpus {asked}: this machine has {gpus} GPU{'s' * (gpus != 1)}",
+            "--gpus divides the work over GPUs of this machine; torchrun starts a run on several "
             "machines",
         )
 

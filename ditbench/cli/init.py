@@ -34,7 +34,8 @@ def init(
         Path,
         typer.Argument(
             metavar="PICTURES",
-            help="A folder or zip of images, an .npz, or the name of a data set of torchvision.",
+            help="A folder or zip of images, an .npz, a folder of latents, or the name of a data "
+            "set of torchvision.",
         ),
     ],
     image_size: Annotated[
@@ -82,7 +83,7 @@ def init(
         echo(one_line(f"  {line}"))
     settings, missing = choose_features(settings)
     write_text(PROJECT, to_toml(settings, [WRITTEN, *facts, *notes, *USAGE]))
-    echo(f"{PROJECT}: {in_short(settings)}")
+    echo(f"{PROJECT}: {in_short(settings, latents=found.latents is not None)}")
     if missing is None:
         for line in forecast(device, say):
             print_sentence(line)
@@ -159,11 +160,19 @@ USAGE = (
 def describe(found: Survey) -> list[str]:
     """What a survey found: numbers of images, sizes, classes."""
     held_out = f", {found.held_out:,} held out" if found.held_out else ""
-    colours = "RGB" if found.channels == 3 else "grey"
+    kind = "RGB" if found.channels == 3 else "grey"
+    kind = f"{kind}, {_sizes(found)}" if found.latents is None else _latents(found)
     return [
-        f"{found.name}: {found.images:,} images to train on{held_out}; {colours}, {_sizes(found)}",
+        f"{found.name}: {found.images:,} images to train on{held_out}; {kind}",
         _classes(found),
     ]
+
+
+def _latents(found: Survey) -> str:
+    """What latents are, and of what."""
+    width, height = found.common_size or (0, 0)
+    copies = "with" if found.flipped else "without"
+    return f"latents {found.channels}x{height}x{width} {found.latents}, {copies} mirrored copies"
 
 
 def _sizes(found: Survey) -> str:
@@ -182,14 +191,14 @@ def _classes(found: Survey) -> str:
     return one_line(f"{len(found.classes):,} classes: {names}", 300)
 
 
-def in_short(settings: Sequence[Setting]) -> str:
+def in_short(settings: Sequence[Setting], *, latents: bool = False) -> str:
     """The main settings in a line."""
     of = {key: value for key, value, _ in settings}
     why = {key: because for key, _, because in settings}
-    side = of.get("data.image_size")
+    side = None if latents else of.get("data.image_size")
     model = "x".join(str(of[f"model.{name}"]) for name in ("hidden_size", "depth", "num_heads"))
     parts = [
-        f"{side}x{side} pixels" if side else "pixels as they are",
+        f"{side}x{side} pixels" if side else "latents" if latents else "pixels as they are",
         f"model {model}/{of['model.patch_size']} ({why['model.patch_size']})",
         f"batches of {of['train.batch_size']}",
         *(f"{of[key]:,} steps ({why[key]})" for key in ["budget.steps"] if key in of),
@@ -226,7 +235,8 @@ def advice(plan: Plan) -> list[str]:
     from ditbench.runs.planning.plan import count_cost
 
     config, size = plan.config, plan.config.model.size
-    P, side = size.patch_size, config.data.image_size
+    P = size.patch_size
+    side = None if plan.dataset.latents else config.data.image_size
     lines = ["a GPU"] if plan.device.type == "cpu" else []
     changes = {}
     if side and side > SMALLEST and side % (2 * P) == 0:

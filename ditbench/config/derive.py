@@ -116,20 +116,29 @@ def _pictures(survey: Survey, given: Mapping[str, Any]) -> Iterator[Setting]:
     yield Setting("data.name", survey.source, "")
     if survey.path is not None:
         yield Setting("data.path", str(survey.path), "")
-    side = given.get("data.image_size", image_size(survey))
+    side = None if survey.latents else given.get("data.image_size", image_size(survey))
     width, height = (side, side) if side else survey.common_size or (0, 0)
     if side:
         why = f"the median of the shorter sides is {survey.shorter_side} pixels"
         yield Setting("data.image_size", side, why)
-    flip = survey.channels == 3 and not are_symbols(survey.classes)
-    why = "in colour" if flip else "grey" if survey.channels == 1 else "the classes are symbols"
-    yield Setting("data.horizontal_flip", flip, why)
+    yield Setting("data.horizontal_flip", *_flip(survey))
     model = parse_model(f"{scale_of(survey.images).model}/{patch_size(width, height)}")
     yield Setting("model.hidden_size", model.hidden_size, f"for {survey.images:,} images")
     yield Setting("model.depth", model.depth, "")
     yield Setting("model.num_heads", model.num_heads, "")
     P = model.patch_size
     yield Setting("model.patch_size", P, f"{tokens(width, height, P)} tokens per image")
+
+
+def _flip(survey: Survey) -> tuple[bool, str]:
+    """Whether images are mirrored, and why."""
+    if survey.latents:
+        there = "there" if survey.flipped else "not there"
+        return survey.flipped, f"latents of mirrored images are {there}"
+    if survey.channels == 1:
+        return False, "grey"
+    symbols = are_symbols(survey.classes)
+    return not symbols, "the classes are symbols" if symbols else "in colour"
 
 
 def image_size(survey: Survey) -> int | None:

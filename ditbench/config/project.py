@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ditbench.data.pictures.survey import Survey
 
 PROJECT = Path("ditbench.toml")
-BY_PATH = ("folder", "npz")  # values of data.name whose images lie at data.path
+BY_PATH = ("folder", "npz", "latents")  # values of data.name whose images lie at data.path
 # Keys without which a file does not determine a run; those that it lacks are derived.
 NEEDED = (
     "model.hidden_size", "model.depth", "model.num_heads", "model.patch_size",

@@ -17,9 +17,9 @@ class DataConfig(Section):
     """The images: a data set by name, or the folder, zip or .npz at `path`."""
 
     name: str = "digits"
-    """The data set: digits, cifar10, fashion-mnist, folder, npz, or a name of torchvision's."""
+    """The data set: digits, cifar10, fashion-mnist, folder, npz, latents, or torchvision's name."""
     path: Location = None
-    """The folder, zip or .npz with the images. --data sets it, and the name."""
+    """The folder, zip or .npz with the images or latents. --data sets it, and the name."""
     digest: str = "auto"
     """The SHA-256 of the images, filled in when they are read: a path does not identify them."""
     horizontal_flip: bool = False
@@ -28,7 +28,9 @@ class DataConfig(Section):
     image_size: Annotated[
         int | None, Field(gt=0, le=4_096), Mark.NOT_IDENTITY, Mark.ADDED_LATER
     ] = None
-    """Resize pictures to squares of this many pixels. Unset, they must have one size."""
+    """Resize pictures to squares of this many pixels. Unset, they must have one size.
+
+    Of latents whose files do not say it: the size of the images that were encoded."""
     background: Annotated[str, Mark.NOT_IDENTITY, Mark.ADDED_LATER] = DEFAULTS.background
     """The colour behind transparent pictures: a name or #rrggbb."""
     random_crop: Annotated[bool, Mark.NOT_IDENTITY, Mark.ADDED_LATER] = DEFAULTS.random_crop
@@ -40,9 +42,14 @@ class DataConfig(Section):
     label_column: Annotated[str | None, Mark.NOT_IDENTITY, Mark.ADDED_LATER] = None
     """The column of metadata.csv or metadata.jsonl with the classes. Unset, it is found by name."""
 
+    scaling_factor: Annotated[
+        float | None, Field(gt=0, le=1e6), Mark.NOT_IDENTITY, Mark.ADDED_LATER
+    ] = None
+    """The factor of latents whose files do not say it: 0.18215 for Stable Diffusion's."""
+
     @property
     def settings(self) -> Settings:
-        """How pictures are read."""
+        """How files are read."""
         names = (field.name for field in fields(Settings))
         return Settings(**{name: getattr(self, name) for name in names})
 
@@ -148,6 +155,13 @@ class TrainConfig(Section):
         Literal["auto", "plain", "compile", "kernels"], Mark.NOT_IDENTITY, Mark.ADDED_LATER
     ] = "auto"
     """The implementation of a training step; all agree up to rounding."""
+    micro_batch: Annotated[int | None, Field(gt=0), Mark.NOT_IDENTITY, Mark.ADDED_LATER] = None
+    """Compute a batch in parts of so many images per GPU, which takes less memory. Unset, at once.
+
+    The result is that of the whole batch, up to rounding.
+    """
+    checkpoint_blocks: Annotated[bool, Mark.NOT_IDENTITY, Mark.ADDED_LATER] = False
+    """Recompute each block in the backward pass: less memory, a third more time, same result."""
 
 
 class EvalConfig(Section):
@@ -176,6 +190,14 @@ class EvalConfig(Section):
     """
     final_sampling_steps: Annotated[int | None, Field(gt=0, le=10**6), Mark.ADDED_LATER] = None
     """The steps of the final score. Unset, they are those of the evaluations along the way."""
+    clip: Annotated[bool | None, Mark.ADDED_LATER] = None
+    """Clamp samples, and each step's predicted image, to [-1, 1]. Unset, pixels but not latents."""
+    cfg_channels: Annotated[int | None, Field(gt=0, le=65_536), Mark.ADDED_LATER] = None
+    """Guide the first channels only: 3 of 4 is the released code's default. Unset, all."""
+    variance: Annotated[Literal["small", "large"], Mark.ADDED_LATER] = "small"
+    """The fixed variance of sampler ddpm with learn_sigma=false; large is the released default."""
+    spacing: Annotated[Literal["even", "stride"], Mark.ADDED_LATER] = "even"
+    """The timesteps of ddpm's samplers: from first to last, or the released code's ddimN."""
     draws: Annotated[int, Field(gt=0, le=10**4), Mark.NOT_IDENTITY, Mark.ADDED_LATER] = 1
     """How many draws of noise the final score averages. More measure the same more precisely."""
 

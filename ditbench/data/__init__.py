@@ -1,4 +1,4 @@
-"""Data sets: images and labels in memory.
+"""Data sets: images and labels in memory, and latents on disk.
 
 This file is the registry. A new source is a file with a function that returns an `ImageDataset`,
 and a line in `SOURCES`. Torch is imported when a data set is loaded: names are listed fast.
@@ -23,13 +23,29 @@ SOURCES = {  # name -> module of this package, function, and whether it takes a 
     "cifar10": ("published", "load_cifar10", "optional"),
     "fashion-mnist": ("published", "load_fashion_mnist", "optional"),
     "folder": ("pictures.prepared", "prepared", "required"),
-    "npz": ("npz", "load_npz", "required"),
+    "npz": ("latents.npz", "load_npz", "required"),
+    "latents": ("latents.load", "load_latents", "required"),
 }
+WITH_SETTINGS = ("folder", "npz", "latents")  # which read the files as the settings say
 
 
 def loader_of(path: Path) -> str:
-    """The name of the data set for a path, by its suffix alone; the file is not opened."""
-    return "npz" if path.suffix.lower() == ".npz" else "folder"
+    """The name of the data set for a path: by its suffix, and by the names in a folder."""
+    if path.suffix.lower() == ".npz":
+        return "npz"
+    return "latents" if holds_latents(path) else "folder"
+
+
+def holds_latents(path: Path) -> bool:
+    """Whether a folder has shards of latents, or fast-DiT's folders; no file is opened."""
+    try:
+        names = {entry.name for entry in os.scandir(path)}
+    except (OSError, ValueError):  # a file, or nothing
+        return False
+    pairs = (
+        name.removesuffix("_features") + "_labels" for name in names if name.endswith("_features")
+    )
+    return any(name.endswith(".safetensors") for name in names) or not names.isdisjoint(pairs)
 
 
 def find_source(text: Path) -> tuple[str, Path | None]:
@@ -72,7 +88,7 @@ def load_dataset(
     if path is None and takes_path == "required":
         raise DitbenchError(
             f"data set '{name}' needs a path",
-            "pass a folder or zip of pictures, or an .npz: --data PATH",
+            "pass a folder or zip of pictures, an .npz, or a folder of latents: --data PATH",
         )
     if path is not None and takes_path == "none":
         raise DitbenchError(
@@ -80,10 +96,12 @@ def load_dataset(
             "for images of your own: --data PATH, or --set data.name=folder with data.path",
         )
     load = getattr(import_module(f"{__name__}.{module}"), function)
-    if name == "folder":
-        return load(path, settings)
-    dataset: ImageDataset = load() if path is None else load(path)
-    if settings.image_size is not None:
+    dataset: ImageDataset
+    if name in WITH_SETTINGS:
+        dataset = load(path, settings)
+    else:
+        dataset = load() if path is None else load(path)
+    if settings.image_size is not None and name != "folder" and dataset.latents is None:
         from ditbench.data.resized import resized
 
         dataset = resized(dataset, settings.image_size)

@@ -6,42 +6,59 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from ditbench.data.mapped import MappedFile
+from ditbench.data.latents.space import LatentSpace
 from ditbench.errors import EXIT_FAILED, DitbenchError
 
 # Bytes that are hashed at once: between two parts, Ctrl-C is noticed.
 HASHED = 2**26
+LATENT_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+
+
+class Rows(Protocol):
+    """The images or latents of a data set in files."""
+
+    def read(self, index: Tensor, into: Tensor) -> None:
+        """Copy the rows of `index` (M,) to `into` (M, ...), contiguous and on the CPU."""
+
+    def forget(self) -> None:
+        """Let what was read no longer count as this process's memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageDataset:
-    """Images and the class of each, on the CPU; the tensors must not be modified.
+    """Images, or latents of images, and the class of each, on the CPU, not to be modified.
 
-    The images are in memory or in a mapped file.
+    Images are in memory or in a mapped file. Latents are only read from `file`: `images` has their
+    shape and type on the meta device, where none of it can be mistaken for numbers.
 
     Raises:
         DitbenchError: wrong type or shape, no images, a label out of range.
     """
 
     name: str  # in tables
-    images: Tensor  # (N, C, H, W) uint8
+    images: Tensor  # (N, C, H, W) uint8; of latents float, and moments have 2C channels
     labels: Tensor  # (N,) int64, each in [0, len(class_names))
     class_names: tuple[str, ...]  # one name per class; a class may have no images
     # Loads images that are not trained on, of the same shape. They are not in `digest`.
     load_held_out: Callable[[], ImageDataset] | None = None
     notes: tuple[str, ...] = ()  # what was converted or left out: `312 CMYK made RGB`
     problems: tuple[str, ...] = ()  # the pictures that were skipped, each with the reason
-    # The file that `images` is the tensor of, if they are not in memory.
-    file: MappedFile | None = None
+    file: Rows | None = None  # where the images are, if they are not in memory
+    latents: LatentSpace | None = None  # what the numbers are, unless they are pixels
+    flipped: bool = False  # `file` has latents of mirrored images, that of image i as row N + i
+    known_digest: str | None = None  # of latents, which are not read again
 
     def __post_init__(self) -> None:
         images, labels, K = self.images, self.labels, len(self.class_names)
-        if images.dtype != torch.uint8 or images.ndim != 4 or not images.numel():
-            wrong = f"images {_describe(images)}, expected uint8 (N, C, H, W)"
+        dtypes = LATENT_DTYPES if self.latents else (torch.uint8,)
+        if images.dtype not in dtypes or images.ndim != 4 or not images.numel():
+            expected = "float16, bfloat16 or float32" if self.latents else "uint8"
+            wrong = f"images {_describe(images)}, expected {expected} (N, C, H, W)"
         elif labels.dtype != torch.long or labels.shape != images.shape[:1]:
             wrong = f"labels {_describe(labels)}, expected int64 ({len(images)},)"
         elif labels.min() < 0 or labels.max() >= K:
@@ -60,18 +77,24 @@ class ImageDataset:
 
     @property
     def channels(self) -> int:
-        """C: 1 for grey images, 3 for RGB."""
-        return self.images.shape[1]
+        """C: 1 for grey images, 3 for RGB; of latents, those that a model sees."""
+        moments = self.latents is not None and self.latents.moments
+        return self.images.shape[1] // 2 if moments else self.images.shape[1]
 
     @property
     def height(self) -> int:
-        """H, in pixels."""
+        """H, in pixels or latents."""
         return self.images.shape[2]
 
     @property
     def width(self) -> int:
-        """W, in pixels."""
+        """W, in pixels or latents."""
         return self.images.shape[3]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of what a model sees."""
+        return self.channels, self.height, self.width
 
     @cached_property
     def held_out(self) -> ImageDataset | None:
@@ -83,7 +106,7 @@ class ImageDataset:
         if self.load_held_out is None:
             return None
         held_out = self.load_held_out()
-        own, other = (tuple(each.images.shape[1:]) for each in (self, held_out))
+        own, other = self.shape, held_out.shape
         if own != other:
             raise DitbenchError(
                 f"images of '{self.name}' have shape {own}, its held-out images {other}",
@@ -93,7 +116,12 @@ class ImageDataset:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 (hex) over shape, number of classes, pixels and labels; names do not matter."""
+        """SHA-256 (hex) over shape, number of classes, pixels and labels; names do not matter.
+
+        Of latents, `load_latents` computes it, with what the numbers mean.
+        """
+        if self.known_digest is not None:
+            return self.known_digest
         sha = hashlib.sha256(repr((tuple(self.images.shape), self.num_classes)).encode())
         for images in self.images.split(max(1, HASHED // self.images[0].nbytes)):
             sha.update(images.contiguous().numpy().data)
@@ -102,7 +130,7 @@ class ImageDataset:
         return sha.hexdigest()
 
     def read(self, index: Tensor, into: Tensor) -> None:
-        """Copy the images of `index` (M,) to `into` (M, C, H, W), contiguous and on the CPU.
+        """Copy the rows of `index` (M,) to `into` (M, C, H, W), contiguous and on the CPU.
 
         Raises:
             DitbenchError: exit code 1, if they are in a file that cannot be read any more.
@@ -111,6 +139,32 @@ class ImageDataset:
             torch.index_select(self.images, 0, index, out=into)
         else:
             self.file.read(index, into)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all rows."""
+        return self.images.nbytes * (1 + self.flipped)
+
+    def on(self, device: torch.device) -> Tensor:
+        """All rows on a device; with the latents of mirrored images, there are 2N."""
+        if self.latents is None:
+            return self.images.to(device)
+        count = len(self) * (1 + self.flipped)
+        found = self.images.new_empty(count, *self.images.shape[1:], device=device)
+        for index in torch.arange(count).split(max(1, HASHED // self.images[0].nbytes)):
+            part = torch.empty_like(found[: len(index)], device="cpu")
+            self.read(index, part)
+            found[index[0] : index[-1] + 1] = part
+        return found
+
+    def to_model(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Images of this data set in the range of a model, float32 (N, C, H, W).
+
+        `noise` draws latents from their posterior, see `LatentSpace.to_model`.
+        """
+        if self.latents is None:
+            return to_model(images)
+        return self.latents.to_model(images, noise)
 
     def forget(self) -> None:
         """Let images that were read from a file no longer count as this process's memory."""

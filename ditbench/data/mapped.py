@@ -9,9 +9,12 @@ import threading
 import warnings
 import weakref
 from pathlib import Path
+from typing import IO
 
+import numpy as np
 import torch
 from numpy.lib import format as npy
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ditbench.data.io.files import reason, shown
@@ -67,11 +70,10 @@ class MappedFile:
         buffers = into.reshape(len(into), -1).view(torch.uint8).numpy()
         try:
             with self._lock:
-                self._announce(places)
+                for place in places:
+                    announce(self._file, place, self._row_bytes)
                 for place, buffer in zip(places, buffers, strict=True):
-                    self._file.seek(place)
-                    if self._file.readinto(buffer) != self._row_bytes:
-                        raise OSError("it has become shorter")
+                    read_at(self._file, place, buffer)
         except OSError as error:
             raise DitbenchError(
                 f"the prepared images in {shown(self.path)} cannot be read: {reason(error)}",
@@ -79,15 +81,20 @@ class MappedFile:
                 EXIT_FAILED,
             ) from error
 
-    def _announce(self, places: list[int]) -> None:
-        """Let the disk read all of the rows at once, where the system has a call for it."""
-        if hasattr(os, "posix_fadvise"):
-            for place in places:
-                os.posix_fadvise(
-                    self._file.fileno(), place, self._row_bytes, os.POSIX_FADV_WILLNEED
-                )
-
     def forget(self) -> None:
         """Let what was read through `tensor` no longer count as this process's memory."""
         if hasattr(self._map, "madvise"):
             self._map.madvise(mmap.MADV_DONTNEED)
+
+
+def read_at(file: IO[bytes], place: int, buffer: NDArray[np.uint8]) -> None:
+    """Fill a buffer with the bytes of an unbuffered file from a place on. Raises an OSError."""
+    file.seek(place)
+    if file.readinto(buffer) != len(buffer):  # type: ignore[attr-defined]
+        raise OSError("it has become shorter")
+
+
+def announce(file: IO[bytes], place: int, length: int) -> None:
+    """Let the disk begin to read, where the system has a call for it: many places at once."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file.fileno(), place, length, os.POSIX_FADV_WILLNEED)

@@ -35,7 +35,7 @@ _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0
 LAYOUT = "expected numpy.savez(PATH, images=..., labels=...): uint8 (N, H, W, C), integers (N,)"
 
 
-class _Entry(NamedTuple):
+class Entry(NamedTuple):
     """The header of an array in the file."""
 
     where: str  # its name in messages
@@ -60,11 +60,11 @@ def load_npz(path: Path) -> ImageDataset:
     must_exist(path)
     with ZipFiles(path, kind=".npz") as files:
         members = set(files.names())
-        images, labels = _entry(files, members, "images"), _entry(files, members, "labels")
+        images, labels = entry(files, members, "images"), entry(files, members, "labels")
         _check_images(files, images)
-        _check_labels(files, labels, images.shape[0])
-        names = _class_names(files, members)
-        pixels, classes = _read(files, images), _read(files, labels)
+        check_labels(files, labels, images.shape[0])
+        names = class_names(files, members)
+        pixels, classes = read(files, images), read(files, labels)
     low, high = int(classes.min()), int(classes.max())
     if not names and high >= len(classes):  # else one label could make a model of any size
         raise DitbenchError(
@@ -95,7 +95,7 @@ def _open(files: ZipFiles, where: str, member: str) -> Iterator[IO[bytes]]:
         raise DitbenchError(what, f"save the file again; {LAYOUT}") from error
 
 
-def _entry(files: ZipFiles, members: set[str], name: str) -> _Entry:
+def entry(files: ZipFiles, members: set[str], name: str) -> Entry:
     """Read the shape and type of an array from its header."""
     where, member = f"{shown(files.path)}: {name}", f"{name}.npy"
     if member not in members:
@@ -110,21 +110,22 @@ def _entry(files: ZipFiles, members: set[str], name: str) -> _Entry:
         # Exactly the size that was checked here is read later.
         if files.zip.getinfo(member).file_size != head.tell() + math.prod(shape) * dtype.itemsize:
             raise ValueError(f"its length does not match its shape {shown(shape)}")
-    return _Entry(where, member, shape, dtype)
+    return Entry(where, member, shape, dtype)
 
 
-def _read(files: ZipFiles, entry: _Entry) -> NDArray[Any]:
-    with _open(files, entry.where, entry.member) as file:
+def read(files: ZipFiles, found: Entry) -> NDArray[Any]:
+    """The numbers of an array. Raises a DitbenchError if it is damaged."""
+    with _open(files, found.where, found.member) as file:
         array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
     return array
 
 
-def _check_images(files: ZipFiles, images: _Entry) -> None:
+def _check_images(files: ZipFiles, images: Entry) -> None:
     shape = images.shape
     if images.dtype != np.uint8:
         raise DitbenchError(
             f"{images.where} are {images.dtype}, expected uint8 (0..255)",
-            conversions.of_pixels(_read(files, images)) if _is_small(images, "biuf") else LAYOUT,
+            conversions.of_pixels(read(files, images)) if _is_small(images, "biuf") else LAYOUT,
         )
     if len(shape) not in (3, 4) or 0 in shape or shape[3:] not in ((), (1,), (3,)):
         hint = LAYOUT
@@ -142,7 +143,8 @@ def _check_images(files: ZipFiles, images: _Entry) -> None:
     check_memory(shown(files.path), shape[0], (*shape[3:], *shape[1:3]))
 
 
-def _check_labels(files: ZipFiles, labels: _Entry, count: int) -> None:
+def check_labels(files: ZipFiles, labels: Entry, count: int) -> None:
+    """Raise a DitbenchError unless labels are `count` integers, from the header alone."""
     if labels.dtype.kind not in "iu":
         what = f"{labels.where} are {labels.dtype}, expected integers"
     elif labels.shape != (count,):
@@ -152,29 +154,29 @@ def _check_labels(files: ZipFiles, labels: _Entry, count: int) -> None:
     else:
         return
     small = _is_small(labels, "biufUS")
-    raise DitbenchError(what, conversions.of_labels(_read(files, labels)) if small else LAYOUT)
+    raise DitbenchError(what, conversions.of_labels(read(files, labels)) if small else LAYOUT)
 
 
-def _is_small(entry: _Entry, kinds: str) -> bool:
+def _is_small(entry: Entry, kinds: str) -> bool:
     """Whether an array is of one of some kinds and not empty, and memory holds it for a hint."""
     size = math.prod(entry.shape) * entry.dtype.itemsize
     return entry.dtype.kind in kinds and 0 < 2 * size <= machine_memory()
 
 
-def _class_names(files: ZipFiles, members: set[str]) -> tuple[str, ...]:
+def class_names(files: ZipFiles, members: set[str]) -> tuple[str, ...]:
     """The names of the classes; empty if the file has none."""
     if "class_names.npy" not in members:
         return ()
-    entry = _entry(files, members, "class_names")
-    too_long = math.prod(entry.shape) * entry.dtype.itemsize > MAX_FILE_BYTES
-    if entry.dtype.kind != "U" or len(entry.shape) != 1 or 0 in entry.shape or too_long:
+    found = entry(files, members, "class_names")
+    too_long = math.prod(found.shape) * found.dtype.itemsize > MAX_FILE_BYTES
+    if found.dtype.kind != "U" or len(found.shape) != 1 or 0 in found.shape or too_long:
         raise DitbenchError(
-            f"{entry.where} are {entry.dtype} {shown(entry.shape)}, expected one string per class",
+            f"{found.where} are {found.dtype} {shown(found.shape)}, expected one string per class",
             "save them as numpy.array(['cat', 'dog', ...])",
         )
-    names = tuple(str(name) for name in _read(files, entry))
+    names = tuple(str(name) for name in read(files, found))
     if not all(names) or len(set(names)) < len(names):
         raise DitbenchError(
-            f"{entry.where} are empty or not distinct", "give each class a name of its own"
+            f"{found.where} are empty or not distinct", "give each class a name of its own"
         )
     return names

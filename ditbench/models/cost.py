@@ -78,7 +78,7 @@ def count(
     zero = torch.zeros(())  # weights that are views of one number need no memory
     state = {name: zero.expand(value.shape) for name, value in model.state_dict().items()}
     image = torch.zeros(1, channels, height, width)
-    with torch.no_grad(), _ProductCounter() as counter:  # type: ignore[no-untyped-call]
+    with torch.no_grad(), ProductCounter() as counter:  # type: ignore[no-untyped-call]
         functional_call(model, state, (image, torch.zeros(1), torch.zeros(1, dtype=torch.long)))
     return Cost(
         model=size.name,
@@ -88,7 +88,7 @@ def count(
     )
 
 
-class _ProductCounter(TorchDispatchMode):
+class ProductCounter(TorchDispatchMode):
     """Counts floating-point operations. Products are not computed: their results are zeros.
 
     `FlopCounterMode` on the meta device counts the same (a test compares them), but the first
@@ -96,6 +96,10 @@ class _ProductCounter(TorchDispatchMode):
     """
 
     flops = 0
+
+    def result(self, like: torch.Tensor, *shape: int) -> torch.Tensor:
+        """The result of a product."""
+        return like.new_zeros(()).expand(shape)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -108,11 +112,12 @@ class _ProductCounter(TorchDispatchMode):
         if operation is aten._scaled_dot_product_flash_attention_for_cpu:  # not in the registry
             q, k, v = args[:3]
             self.flops += int(sdpa_flop_count(q.shape, k.shape, v.shape))
-            zero = q.new_zeros(())
-            return zero.expand(*q.shape[:-1], v.shape[-1]), zero.expand(q.shape[:-1])
+            N, h, T, _ = q.shape
+            sums = self.result(q.float(), N, h, T)
+            return self.result(q, N, T, h, v.shape[-1]).transpose(1, 2), sums  # as torch lays it
         if operation in (aten.mm, aten.addmm, aten.bmm):
             left, right = args[-2:]
-            out = left.new_zeros(()).expand(*left.shape[:-1], right.shape[-1])
+            out = self.result(left, *left.shape[:-1], right.shape[-1])
         else:
             out = func(*args, **kwargs)
         if operation in flop_registry:

@@ -54,6 +54,11 @@ def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.gelu(F.linear(x, weight, bias), approximate="tanh")
 
 
+def call(block: Callable[..., Any], *inputs: Any, **named: Any) -> Any:
+    """Call a block."""
+    return block(*inputs, **named)
+
+
 @dataclass(frozen=True)
 class Ops:
     """The operations of a model that can have a faster implementation, which computes the same.
@@ -67,6 +72,7 @@ class Ops:
     add: Callable[..., Any] = add
     attention: Callable[..., Tensor] = attention
     cross_attention: Callable[..., Tensor] = cross_attention
+    call: Callable[..., Any] = call
 
 
 PLAIN = Ops()

@@ -32,6 +32,6 @@ def create_objective(name: str, **options: Any) -> Objective:
     for option in options:
         if option not in signature(kind).parameters:
             raise DitbenchError(
-                f"{name} has no option '{option}'", f"leave objective.{option} out for {name}"
+                f"{name} has no option '{option}'", f"leave {option} out for {name}"
             )
     return kind(**options)

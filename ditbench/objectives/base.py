@@ -94,6 +94,7 @@ class Objective(ABC):
         sampler: str | None = None,
         generator: Draws | None = None,
         clip: bool = True,
+        cfg_channels: int | None = None,
     ) -> Tensor:
         """Turn noise into images.
 
@@ -107,6 +108,7 @@ class Objective(ABC):
             sampler: one of `samplers`; None is the first.
             generator: the source of a stochastic sampler's noise; others ignore it.
             clip: clamp images to [-1, 1]: right for pixels, wrong for latents.
+            cfg_channels: guide the first so many channels only; None is all of them.
 
         Returns:
             Images (N, C, H, W), float32.
@@ -116,7 +118,7 @@ class Objective(ABC):
             ValueError: guidance without a null class, or a stochastic sampler without a generator.
         """
         sampler = self.check_sampling(sampler, steps)
-        model = guided(model, cfg_scale, null_class, channels=noise.shape[1])
+        model = guided(model, cfg_scale, null_class, cfg_channels or noise.shape[1])
 
         def denoise(x: Tensor, t: float) -> Tensor:
             times = torch.full((x.shape[0],), t, device=x.device)  # int64 or float32, as t is

@@ -9,10 +9,11 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from ditbench.errors import DitbenchError
 from ditbench.objectives.base import Denoise, Objective
 from ditbench.objectives.guidance import Model
-from ditbench.objectives.samplers import ancestral, ddim
-from ditbench.objectives.schedule import Schedule
+from ditbench.objectives.samplers import Variance, ancestral, ddim
+from ditbench.objectives.schedule import Schedule, Spacing
 from ditbench.seeds import Draws, normal_like
 
 # The first and the last beta (Ho et al. 2020, section 4).
@@ -35,23 +36,44 @@ class DDPM(Objective):
     for the first timestep assumes 8-bit pixels; for latents it is a surrogate.
 
     Without `learn_sigma` the model predicts eps alone, the loss is its mean squared error, and
-    ancestral sampling uses the posterior variance, beta-tilde. With all T steps beta works as well.
-    With few steps, which is what a benchmark uses, beta is far too large and leaves noise in the
-    samples (Song et al. 2021, arXiv 2010.02502, Table 1, where it is called sigma-hat).
+    ancestral sampling uses a fixed `variance`: `small`, the posterior's beta-tilde, or `large`,
+    beta, which is the released code's. With all T steps both work. With few steps, which is what a
+    benchmark uses, beta is far too large and leaves noise in the samples (Song et al. 2021, arXiv
+    2010.02502, Table 1, where it is called sigma-hat).
 
-    The samplers use evenly spaced timesteps: `ddpm` is ancestral, `ddim` deterministic.
+    The samplers use a subset of the timesteps, see `Schedule.respaced`: `ddpm` is ancestral, `ddim`
+    deterministic.
 
     Args:
         timesteps: T, the steps of the training chain; model times are 0..T-1.
         learn_sigma: whether the model predicts the variance too.
+        variance: of ancestral sampling without `learn_sigma`.
+        spacing: of the timesteps that samplers use.
+
+    Raises:
+        DitbenchError: a large variance, which is fixed, with `learn_sigma`.
     """
 
     name: ClassVar[str] = "ddpm"
     samplers: ClassVar[tuple[str, ...]] = ("ddpm", "ddim")
 
-    def __init__(self, timesteps: int = 1000, *, learn_sigma: bool = True) -> None:
+    def __init__(
+        self,
+        timesteps: int = 1000,
+        *,
+        learn_sigma: bool = True,
+        variance: Variance = "small",
+        spacing: Spacing = "even",
+    ) -> None:
+        if learn_sigma and variance != "small":
+            raise DitbenchError(
+                f"eval.variance = {variance} is for models that do not learn the variance",
+                "leave it out, or train with --set objective.learn_sigma=false",
+            )
         self.schedule = Schedule.linear(timesteps, *BETAS)
         self.learn_sigma = learn_sigma
+        self.variance = variance
+        self.spacing = spacing
         self.max_steps = timesteps
         # The bound is a sum of T terms. Each image's t selects one; T times the mean of the
         # selected terms is an unbiased estimate. At T = 1000 the weight is 1: the two parts of
@@ -105,12 +127,18 @@ class DDPM(Objective):
         def noise(x: Tensor, t: int) -> tuple[Tensor, Tensor | None]:
             return self.split(denoise(x, t))
 
-        schedule = self.schedule.respaced(steps)
+        schedule = self.schedule.respaced(steps, self.spacing)
         if by == "ddim":
             return ddim(noise, x, schedule, clip=clip)
         if rng is None:
             raise ValueError("the ddpm sampler draws noise at every step: it needs a generator")
-        return ancestral(noise, x, schedule, rng, clip=clip)
+        return ancestral(noise, x, schedule, rng, clip=clip, variance=self.variance)
+
+    def check_sampling(self, sampler: str | None, steps: int) -> str:
+        """The sampler's name; see `Objective.check_sampling` and `Schedule.respaced`."""
+        sampler = super().check_sampling(sampler, steps)
+        self.schedule.respaced(steps, self.spacing)
+        return sampler
 
 
 def gaussian_kl(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import exp
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -24,6 +24,8 @@ Velocity = Callable[[Tensor, float], Tensor]
 # eps and v, (N, C, H, W) each, at timestep t of the training chain. v sets the variance, see
 # `Coefficients.learned_log_variance`; it is None where nothing learns it.
 Noise = Callable[[Tensor, int], tuple[Tensor, Tensor | None]]
+# A fixed variance of ancestral steps: the posterior's, beta-tilde, or beta.
+Variance = Literal["small", "large"]
 
 
 def euler(denoise: Velocity, x: Tensor, steps: int) -> Tensor:
@@ -45,18 +47,25 @@ def heun(denoise: Velocity, x: Tensor, steps: int) -> Tensor:
 
 
 def ancestral(
-    denoise: Noise, x: Tensor, schedule: Schedule, generator: Draws, *, clip: bool
+    denoise: Noise,
+    x: Tensor,
+    schedule: Schedule,
+    generator: Draws,
+    *,
+    clip: bool,
+    variance: Variance = "small",
 ) -> Tensor:
     """Draw x_{t-1} from the model's estimate of q(x_{t-1} | x_t, x_0), step by step.
 
-    Its variance is the learned one, or the posterior's where `denoise` gives no v (Ho et al. 2020,
-    arXiv 2006.11239, Algorithm 2). The steps of the schedule are taken last one first; `clip`
-    clamps every predicted image to [-1, 1].
+    Its variance is the learned one, or the fixed `variance` where `denoise` gives no v (Ho et al.
+    2020, arXiv 2006.11239, section 3.2 and Algorithm 2). The steps of the schedule are taken last
+    one first; `clip` clamps every predicted image to [-1, 1].
     """
     for i in range(len(schedule) - 1, 0, -1):
         c = schedule.at_step(i)
         x0, v = _predict_x0(denoise, x, schedule, i, clip=clip)
-        std = exp(c.log_beta_tilde / 2) if v is None else torch.exp(c.learned_log_variance(v) / 2)
+        fixed = c.log_beta_tilde if variance == "small" else c.log_beta
+        std = exp(fixed / 2) if v is None else torch.exp(c.learned_log_variance(v) / 2)
         x = c.posterior_mean(x0, x) + std * normal_like(x, generator)
     return _predict_x0(denoise, x, schedule, 0, clip=clip)[0]
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+from ditbench.errors import DitbenchError
+
+Spacing = Literal["even", "stride"]
 
 
 class Coefficients(NamedTuple):
@@ -90,16 +94,34 @@ class Schedule:
     def __len__(self) -> int:
         return len(self.timesteps)
 
-    def respaced(self, steps: int) -> Schedule:
-        """A chain of `steps` of the timesteps, evenly spaced from the first to the last.
+    def respaced(self, steps: int, spacing: Spacing = "even") -> Schedule:
+        """A chain of `steps` of the timesteps.
 
         The betas follow from the abar of the timesteps that are kept (Nichol & Dhariwal 2021,
-        section 4). With one step it is the last timestep, that of pure noise.
+        section 4). `even` spaces them from the first to the last; with one step it is the last,
+        that of pure noise. `stride` takes every k-th from the first, for the least whole k that
+        gives so many: the released code's `ddimN`, as in the code of Song et al. 2021.
+
+        Raises:
+            DitbenchError: no stride gives so many steps.
         """
         last = len(self) - 1
         first = last if steps == 1 else 0
         kept = torch.linspace(first, last, steps, dtype=torch.float64).round().long()
+        if spacing == "stride":
+            kept = torch.arange(0, len(self), self._stride(steps))
         return Schedule(self.timesteps[kept], self.alphas_cumprod[kept])
+
+    def _stride(self, steps: int) -> int:
+        """The least k such that every k-th timestep makes so many steps."""
+        counts = {len(range(0, len(self), k)): k for k in range(len(self) - 1, 0, -1)}
+        if steps not in counts:
+            near = sorted(sorted(counts, key=lambda count: abs(count - steps))[:2])
+            raise DitbenchError(
+                f"no whole stride through {len(self)} timesteps takes {steps} steps",
+                f"choose {' or '.join(map(str, near))} sampling steps, or eval.spacing=even",
+            )
+        return counts[steps]
 
     def at_step(self, i: int) -> Coefficients:
         """The coefficients of step i as Python floats, which need no copy to a device."""

@@ -90,7 +90,7 @@ FACTS = (
     Fact("lr", "float64", "config", keys=("train.lr",)),
     # The name of the GPU, or processor and threads.
     Fact("device", "str", "result"),
-    Fact("backend", keys=("train.backend",)),
+    Fact("backend", keys=("train.backend", "train.micro_batch", "train.checkpoint_blocks")),
     Fact("ditbench_version"),
     Fact("torch_version"),
     # How many runs at a time shared the CPU.

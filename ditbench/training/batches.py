@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ditbench.data.dataset import ImageDataset, to_model
+from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.files import machine_memory
 from ditbench.seeds import generator
-from ditbench.training.sources import OnDevice, Streamed
+from ditbench.training.sources import OnDevice, Streamed, mirrored
 
 # The share of the free memory of a device that images may take.
 SHARE = 0.25
@@ -23,7 +23,8 @@ class Batches:
     each step if they would take more than `SHARE` of the device's free memory.
 
     A batch has at most as many images as the dataset. With `horizontal_flip`, each image is
-    mirrored with probability 1/2.
+    mirrored with probability 1/2; of latents, that of the mirrored image is taken. Moments are
+    drawn from.
     """
 
     def __init__(
@@ -36,10 +37,13 @@ class Batches:
         device: torch.device,
     ) -> None:
         source = OnDevice if _fits(dataset, device) else Streamed
-        self.source = source(dataset, seed, device)
+        self.source = source(dataset, seed, device, flip=horizontal_flip and dataset.flipped)
+        self.dataset = dataset
         self.batch_size = batch_size
         self.seed = seed
-        self.horizontal_flip = horizontal_flip
+        # Mirroring the latent of an image is not the same as mirroring the image.
+        self.mirrors = horizontal_flip and dataset.latents is None
+        self.moments = dataset.latents is not None and dataset.latents.moments
         self.device = device
         self._none = torch.zeros(batch_size, dtype=torch.bool, device=device)
 
@@ -53,25 +57,30 @@ class Batches:
         Raises:
             DitbenchError: exit code 1, if the images are in a file that cannot be read any more.
         """
-        return *self.source.inputs(step, self.batch_size, part), self._mirrored(step)[part]
+        return *self.source.inputs(step, self.batch_size, part), self._drawn(step)[part]
 
     def take(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The images and labels of the inputs; it may be recorded in a CUDA graph."""
-        *given, mirrored = inputs
+        *given, drawn = inputs
         images, labels = self.source.take(*given)
-        x = to_model(images)
-        if self.horizontal_flip:
-            x = torch.where(mirrored[:, None, None, None], x.flip(-1), x)
+        x = self.dataset.to_model(images, drawn if self.moments else None)
+        if self.mirrors:
+            x = torch.where(drawn[:, None, None, None], x.flip(-1), x)
         return x, labels
 
-    def _mirrored(self, step: int) -> Tensor:
-        """Whether each image of a step is mirrored, (N,) bool."""
-        if not self.horizontal_flip:
-            return self._none
-        coins = generator(self.seed, "data", "flip", step)
-        mirrored = torch.rand(self.batch_size, generator=coins) < 0.5
-        # A copy to CUDA may be asynchronous: the source is staged before the call returns.
-        return mirrored.to(self.device, non_blocking=True)
+    def _drawn(self, step: int) -> Tensor:
+        """What is drawn for each image of a step: whether it is mirrored, (N,) bool; or noise.
+
+        The noise of moments (N, C, H, W) is drawn on the device.
+        """
+        if self.moments:
+            draws = generator(self.seed, "data", "posterior", step, device=self.device)
+            shape = (self.batch_size, *self.dataset.shape)
+            return torch.randn(shape, generator=draws, device=self.device)
+        if self.mirrors:
+            # A copy to CUDA may be asynchronous: the source is staged before the call returns.
+            return mirrored(self.seed, step, self.batch_size).to(self.device, non_blocking=True)
+        return self._none
 
 
 def _fits(dataset: ImageDataset, device: torch.device) -> bool:
@@ -84,7 +93,7 @@ def _fits(dataset: ImageDataset, device: torch.device) -> bool:
         return True
     else:
         free = machine_memory()
-    return dataset.images.nbytes <= SHARE * free
+    return dataset.nbytes <= SHARE * free
 
 
 def drop(count: int, probability: float, draws: torch.Generator) -> Tensor:

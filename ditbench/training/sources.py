@@ -25,21 +25,29 @@ AHEAD = 4
 
 
 class Order:
-    """Endless random permutations of the images, divided into batches; no image is skipped."""
+    """Endless random permutations of the images, divided into batches; no image is skipped.
 
-    def __init__(self, images: int, seed: int, device: torch.device) -> None:
+    With `flip`, the coins of a step choose between the latent of an image and that of its mirror
+    image, row N + i. Pixels are mirrored later.
+    """
+
+    def __init__(self, images: int, seed: int, device: torch.device, *, flip: bool = False) -> None:
         self.images = images
         self.seed = seed
         self.device = device
+        self.flip = flip
         self._epoch = -1
         self._permutation = torch.empty(0, dtype=torch.long)
 
     def indices(self, step: int, batch_size: int) -> Tensor:
-        """The positions of the images of a step, (N,)."""
+        """The rows of the images of a step, (N,)."""
         epoch, start = divmod(step * batch_size, self.images)
         index = self._of_epoch(epoch)[start : start + batch_size]
         if rest := batch_size - len(index):
             index = torch.cat([index, self._of_epoch(epoch + 1)[:rest]])
+        if self.flip:
+            coins = mirrored(self.seed, step, batch_size).to(self.device, non_blocking=True)
+            index = index + self.images * coins
         return index
 
     def _of_epoch(self, epoch: int) -> Tensor:
@@ -51,16 +59,23 @@ class Order:
         return self._permutation
 
 
+def mirrored(seed: int, step: int, batch_size: int) -> Tensor:
+    """Whether each image of a step is mirrored, (N,) bool."""
+    return torch.rand(batch_size, generator=generator(seed, "data", "flip", step)) < 0.5
+
+
 class OnDevice:
     """All images are on the device; a batch is gathered there."""
 
-    def __init__(self, dataset: ImageDataset, seed: int, device: torch.device) -> None:
-        self.images = dataset.images.to(device)
-        self.labels = dataset.labels.to(device)
-        self.order = Order(len(dataset), seed, device)
+    def __init__(
+        self, dataset: ImageDataset, seed: int, device: torch.device, *, flip: bool = False
+    ) -> None:
+        self.images = dataset.on(device)
+        self.labels = dataset.labels.repeat(1 + dataset.flipped).to(device)
+        self.order = Order(len(dataset), seed, device, flip=flip)
 
     def inputs(self, step: int, batch_size: int, part: slice) -> tuple[Tensor, ...]:
-        """The positions of the images."""
+        """The rows of the images."""
         return (self.order.indices(step, batch_size)[part],)
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,9 +86,12 @@ class OnDevice:
 class Streamed:
     """The images are in memory or in a file; a thread reads the batches of the next steps."""
 
-    def __init__(self, dataset: ImageDataset, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, dataset: ImageDataset, seed: int, device: torch.device, *, flip: bool = False
+    ) -> None:
         self.dataset = dataset
         self.seed = seed
+        self.flip = flip
         self.device = device
         self._next: tuple[int, int, slice] | None = None  # the arguments that are read ahead for
         self._reader: Reader
@@ -101,7 +119,8 @@ class Streamed:
 
     def _read_from(self, step: int, batch_size: int, part: slice) -> Reader:
         """A reader of the batches from this step on."""
-        dataset, order = self.dataset, Order(len(self.dataset), self.seed, torch.device("cpu"))
+        dataset = self.dataset
+        order = Order(len(dataset), self.seed, torch.device("cpu"), flip=self.flip)
         shape = (len(range(batch_size)[part]), *dataset.images.shape[1:])
         kind = PinnedSlot if self.device.type == "cuda" else Slot
         slots = [kind(shape, dataset.images.dtype, self.device) for _ in range(AHEAD)]
@@ -143,7 +162,7 @@ def _read(
         while slot := free.get():
             index = next(indices)
             dataset.read(index, slot.host)
-            ready((dataset.labels[index], slot))
+            ready((dataset.labels[index % len(dataset)], slot))
     except Exception as error:
         ready(error)  # raised where the batch is asked for
 

@@ -221,19 +221,13 @@ class Trainer:
         dropped = drop(count, probability, self.dropout)[part]
         y = torch.where(dropped, self.model.null_class, y)
         t, noise = self.objective.draw(x.new_empty(count, *x.shape[1:]), self.noise)
-        with mixed_precision(self.device, train.precision):
-            loss = self.objective.loss_at(self.model, x, y, t[part], noise[part])
         self.optimizer.zero_grad(set_to_none=True)
-        if self._sum is None:
-            loss.backward()
-        else:  # a mean over the whole batch is the sum of weighted means over its parts
-            loss = self._sum.backward(loss * self.world.share(count))
+        loss = self._gradients(x, y, t[part], noise[part])
         grad_norm = torch.nn.utils.get_total_norm(
             [weight.grad for weight in self.parameters if weight.grad is not None]
         )
         if train.grad_clip is not None:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, train.grad_clip, grad_norm)
-        loss = loss.detach()
         # The optimizer reads this on the device, as it does for gradient scalers.
         refused = self.sentinel(loss, grad_norm)
         self.optimizer.found_inf = refused.float()  # type: ignore[attr-defined]
@@ -241,6 +235,28 @@ class Trainer:
         self.ema.update(self._ema_share)
         self.loss_sum += loss.masked_fill(refused, 0.0)
         return grad_norm
+
+    def _gradients(self, *part: Tensor) -> Tensor:
+        """Compute the gradients of the whole batch's mean loss, which is returned.
+
+        `part` is this process's: images, labels, times and noise. It is computed in parts of
+        `train.micro_batch` images, one after the other.
+        """
+        train, count = self.config.train, self.batches.batch_size
+        size = train.micro_batch or count
+        parts = list(zip(*(each.split(size) for each in part), strict=True))
+        losses = []
+        for number, inputs in enumerate(parts, start=1):
+            with mixed_precision(self.device, train.precision):
+                loss = self.objective.loss_at(self.model, *inputs)
+            # A mean over the whole batch is the sum of weighted means over its parts.
+            loss = loss * (len(inputs[0]) / count)
+            if self._sum is not None and number == len(parts):
+                self._sum.begin()
+            loss.backward()
+            losses.append(loss.detach())
+        total = torch.stack(losses).sum()
+        return total if self._sum is None else self._sum.finish(total)
 
     def _log(self, grad_norm: Tensor) -> Logged:
         skipped = int(self.sentinel.count.item())

@@ -30,6 +30,7 @@ OTHER = {
     "data.random_crop": True,
     "data.max_unreadable": 0.5,
     "data.label_column": "kind",
+    "data.scaling_factor": 0.5,
     "model.hidden_size": 128,
     "model.depth": 5,
     "model.num_heads": 8,
@@ -53,6 +54,8 @@ OTHER = {
     "train.grad_clip": 1.0,
     "train.on_nonfinite": "skip",
     "train.backend": "plain",
+    "train.micro_batch": 32,
+    "train.checkpoint_blocks": True,
     "eval.points": 5,
     "eval.samples": 500,
     "eval.sampler": "heun",
@@ -61,6 +64,10 @@ OTHER = {
     "eval.batch_size": 100,
     "eval.labels": "data",
     "eval.final_sampling_steps": 250,
+    "eval.clip": False,
+    "eval.cfg_channels": 3,
+    "eval.variance": "large",
+    "eval.spacing": "stride",
     "eval.draws": 3,
     "metrics.features": "inception",
     "metrics.inception_weights": "weights.pth",
@@ -78,9 +85,10 @@ OTHER = {
 PARENT = ("parent.fingerprint", "parent.steps", "parent.points")
 OTHER_BUDGETS = ("budget.flops", "budget.seconds")
 LABELS = {"preset", "seed", "data.path", "metrics.inception_weights", "strategy.location",
-          "train.backend", "metrics.extra", "metrics.also", "eval.draws",
+          "train.backend", "train.micro_batch", "train.checkpoint_blocks",
+          "metrics.extra", "metrics.also", "eval.draws",
           "parent.path", "data.image_size", "data.background", "data.random_crop",
-          "data.max_unreadable", "data.label_column"}  # fmt: skip
+          "data.max_unreadable", "data.label_column", "data.scaling_factor"}  # fmt: skip
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)
 shares = st.floats(0, 1)

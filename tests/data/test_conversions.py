@@ -66,7 +66,7 @@ LATENTS = np.random.default_rng(0).normal(0, 2, (4, 4, 8, 8)).astype(np.float32)
 
 @pytest.mark.parametrize(
     ("images", "hint"),
-    [(LATENTS, "decoded"), (LATENTS.transpose(0, 2, 3, 1), "decoded"),
+    [(LATENTS, "latents="), (LATENTS.transpose(0, 2, 3, 1), "latents="),
      (np.where(PIXELS == 7, np.nan, FLOATS), "NaN"), (np.full(4, 1 + 2j), "expected"),
      (np.full((4, 2, 2), "x"), "expected"), (FLOATS[:0], "expected")],
 )  # fmt: skip

@@ -1,5 +1,7 @@
 """Each kernel against torch in float64: on a GPU in bf16, elsewhere interpreted in float32."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,6 +12,7 @@ from ditbench.models.dit import DiT
 from ditbench.models.ops import PLAIN, linear_gelu
 from ditbench.models.registry import block_class, block_names
 from ditbench.models.sizes import ModelSize
+from ditbench.training.device.recompute import recomputed
 
 ON_GPU = torch.cuda.is_available()  # elsewhere tests/conftest.py has them interpreted
 DEVICE = "cuda" if ON_GPU else "cpu"
@@ -188,7 +191,11 @@ def inputs():
     return [each.to(DEVICE) for each in (x, t, y)]
 
 
-@pytest.mark.parametrize("switches", [{}, SWITCHED], ids=["off", "on"])
+@pytest.mark.parametrize(
+    "switches",
+    [{}, SWITCHED, {"ops": replace(OPS, call=recomputed)}],
+    ids=["off", "on", "recomputed"],
+)
 @pytest.mark.parametrize("block", block_names())
 def test_a_model_of_kernels_is_the_plain_one(block, switches):
     model, plain = random_models(block_class(block), **switches)

@@ -48,6 +48,15 @@ def test_every_image_channel_is_extrapolated_and_variances_are_conditional(toy_m
     assert ((out[:, :2] - conditional[:, :2]).abs().amax((0, 2, 3)) > 0.01).all()
 
 
+def test_the_first_channels_alone_may_be_extrapolated(toy_model):
+    x, t, y = batch()
+    model = toy_model(4)
+    conditional, null = model(x, t, y), model(x, t, torch.full_like(y, NULL))
+    out = guided(model, 4.0, NULL, channels=1)(x, t, y)
+    torch.testing.assert_close(out[:, :1], (null + 4 * (conditional - null))[:, :1])
+    assert torch.equal(out[:, 1:], conditional[:, 1:])
+
+
 def test_a_model_without_variances(toy_model):
     x, t, y = batch()
     assert guided(toy_model(2), 2.0, NULL, channels=2)(x, t, y).shape == x.shape

@@ -4,6 +4,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from draws import normal, seeded
 
+from ditbench.errors import DitbenchError
 from ditbench.objectives.ddpm import DDPM
 
 
@@ -22,18 +23,29 @@ class Oracle:
         return out
 
 
-@pytest.mark.parametrize("learn_sigma", [True, False])
-@pytest.mark.parametrize("steps", [2, 7, 50])
+@pytest.mark.parametrize("variance", ["learned_range", "fixed_small", "fixed_large"])
+@pytest.mark.parametrize(
+    ("steps", "spacing"), [(2, "even"), (7, "even"), (50, "even"), (50, "stride")]
+)
 @pytest.mark.parametrize("clip", [True, False])
-def test_ancestral_sampling_agrees_with_diffusers(toy_model, learn_sigma, steps, clip):
+def test_ancestral_sampling_agrees_with_diffusers(toy_model, variance, steps, spacing, clip):
     """Each state that our sampler shows the model, and the last, against a scheduler's."""
     scheduler = DDPMScheduler(
         beta_schedule="linear",
-        variance_type="learned_range" if learn_sigma else "fixed_small",
+        variance_type=variance,
         clip_sample=clip,
+        timestep_spacing="leading",
     )
-    objective = DDPM(learn_sigma=learn_sigma)
-    scheduler.set_timesteps(timesteps=objective.schedule.respaced(steps).timesteps.flip(0).tolist())
+    fixed = variance.removeprefix("fixed_")
+    learn_sigma = fixed == "learned_range"
+    objective = DDPM(
+        learn_sigma=learn_sigma, variance="small" if learn_sigma else fixed, spacing=spacing
+    )
+    if spacing == "stride":
+        scheduler.set_timesteps(steps)
+    else:
+        timesteps = objective.schedule.respaced(steps).timesteps
+        scheduler.set_timesteps(timesteps=timesteps.flip(0).tolist())
     noise, y = normal(3, 2, 4, 4), torch.tensor([0, 1, 2])
 
     model = toy_model(objective.output_channels(2))
@@ -74,6 +86,40 @@ def test_ddim_agrees_with_diffusers(toy_model, clip, timesteps, steps, stride_st
         ).prev_sample
         actual = model.calls[i + 1][0] if i + 1 < steps else samples
         torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("clip", [True, False])
+@pytest.mark.parametrize("steps", [10, 50])
+def test_ddim_by_stride_is_diffusers_own_grid(toy_model, steps, clip):
+    scheduler = DDIMScheduler(beta_schedule="linear", clip_sample=clip)
+    scheduler.set_timesteps(steps)
+    noise, y = normal(3, 2, 4, 4), torch.tensor([0, 1, 2])
+    model = toy_model(4)
+    samples = DDPM(spacing="stride").sample(model, noise, y, steps, sampler="ddim", clip=clip)
+    x = noise
+    for t in scheduler.timesteps:
+        eps = toy_model(4)(x, t.expand(3), y)[:, :2]
+        x = scheduler.step(eps, int(t), x, eta=0.0, use_clipped_model_output=True).prev_sample
+    torch.testing.assert_close(samples, x, rtol=1e-3, atol=1e-3)
+
+
+def test_a_large_variance_is_for_a_fixed_one():
+    with pytest.raises(DitbenchError, match=r"eval\.variance = large"):
+        DDPM(variance="large")
+
+
+def test_samples_guided_in_three_channels_of_four_differ_in_the_fourth(toy_model):
+    """The fourth is predicted by the conditional rows alone, and does not diverge."""
+    noise, y = normal(2, 4, 4, 4), torch.tensor([0, 1])
+
+    def sample(cfg_scale, cfg_channels=None):
+        given = {"sampler": "ddim", "null_class": 2, "cfg_channels": cfg_channels}
+        return DDPM().sample(toy_model(8), noise, y, 1, cfg_scale, **given, clip=False)
+
+    plain, guided, three = sample(1), sample(4), sample(4, 3)
+    assert torch.equal(three[:, :3], guided[:, :3])
+    assert torch.equal(three[:, 3:], plain[:, 3:])
+    assert not torch.allclose(plain, guided)
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim"])

@@ -5,6 +5,7 @@ from diffusers import DDPMScheduler
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ditbench.errors import DitbenchError
 from ditbench.objectives.schedule import Schedule
 
 FULL = Schedule.linear(1000, 1e-4, 0.02)
@@ -50,6 +51,30 @@ def test_respaced_timesteps_are_increasing_and_span_the_chain(lengths):
     assert len(kept) == steps
     assert (kept.diff() > 0).all()
     assert (kept[0], kept[-1]) == (0, timesteps - 1)
+
+
+@pytest.mark.parametrize("steps", [2, 10, 50, 100, 250, 500, 1000])
+def test_a_stride_that_divides_the_chain_is_diffusers_leading_one(steps):
+    reference = DDPMScheduler(timestep_spacing="leading")
+    reference.set_timesteps(steps)
+    kept = FULL.respaced(steps, "stride").timesteps
+    assert kept.tolist() == reference.timesteps.flip(0).tolist()
+
+
+@given(st.integers(1, 1000))
+def test_a_stride_is_the_least_that_takes_so_many_steps(steps):
+    fitting = [k for k in range(1, 1000) if len(range(0, 1000, k)) == steps]
+    if fitting:
+        kept = FULL.respaced(steps, "stride").timesteps
+        assert kept.tolist() == list(range(0, 1000, fitting[0]))
+    else:
+        with pytest.raises(
+            DitbenchError, match=f"no whole stride .* takes {steps} steps"
+        ) as raised:
+            FULL.respaced(steps, "stride")
+        near = [int(word) for word in raised.value.hint.split() if word.isdecimal()]
+        assert len(near) == 2
+        assert all(len(FULL.respaced(each, "stride")) == each for each in near)
 
 
 @given(st.integers(1, 1000))

@@ -140,4 +140,14 @@ def test_out_of_memory_says_what_to_lower(make_plan, monkeypatch):
     with pytest.raises(DitbenchError, match="batch size 16 in training") as raised:
         execute(make_plan())
     assert raised.value.exit_code == 1
-    assert "--batch-size 8" in raised.value.hint
+    for option in (
+        "--batch-size 8",
+        "--set train.micro_batch=8",
+        "--set train.checkpoint_blocks=true",
+    ):
+        assert option in raised.value.hint
+    saving = {"train__micro_batch": 4, "train__checkpoint_blocks": True}
+    with pytest.raises(DitbenchError, match="batch size 16, 4 at a time") as raised:
+        execute(make_plan(**saving))
+    assert "--set train.micro_batch=2;" in raised.value.hint
+    assert "checkpoint_blocks" not in raised.value.hint

@@ -14,7 +14,9 @@ from ditbench.config import load
 from ditbench.errors import DitbenchError
 from ditbench.models.registry import block_names
 from ditbench.rows import read_rows
+from ditbench.runs.memory import PeakMemory
 from ditbench.runs.planning.calibrate import calibrate
+from ditbench.runs.planning.memory import count_memory
 from ditbench.runs.planning.plan import build_model, build_trainer, plan_all
 from ditbench.runs.run import execute
 from ditbench.runs.scoring.evaluate import sample_images
@@ -71,6 +73,44 @@ def test_steps_of_every_backend_are_recorded_and_near_plain_ones(tmp_path, backe
         build_trainer(make_plan(tmp_path, train__backend=name)) for name in ("plain", backend)
     )
     assert_recorded_and_near(faster, plain)
+
+
+@pytest.mark.parametrize("values", [{"micro_batch": 48}, {"checkpoint_blocks": True}])
+@pytest.mark.parametrize("backend", ["plain", "compile", "kernels"])
+@pytest.mark.parametrize("block", ["adaln-zero", "joint", "u-vit"])
+def test_steps_that_save_memory_are_recorded_and_near_others(tmp_path, block, backend, values):
+    given = {"block": block, "train__backend": backend}
+    saving = {f"train__{key}": value for key, value in values.items()}
+    plain, less = (build_trainer(make_plan(tmp_path, **given, **more)) for more in ({}, saving))
+    assert_recorded_and_near(less, plain)
+
+
+@pytest.mark.parametrize("backend", ["plain", "compile", "kernels"])
+@pytest.mark.parametrize(
+    ("micro_batch", "checkpoint_blocks"), [(None, False), (64, False), (None, True), (64, True)]
+)
+def test_memory_is_what_was_estimated(tmp_path, backend, micro_batch, checkpoint_blocks):
+    values = {"micro_batch": micro_batch, "checkpoint_blocks": checkpoint_blocks}
+    run = make_plan(
+        tmp_path,
+        objective__name="ddpm",
+        train__backend=backend,
+        train__batch_size=256,
+        model__hidden_size=512,
+        model__num_heads=8,
+        model__depth=12,
+        model__patch_size=1,
+        **{f"train__{key}": value for key, value in values.items()},
+    )
+    memory = PeakMemory(run.device)
+    memory.start()
+    trainer = build_trainer(run)
+    for _ in range(6):
+        trainer.update()
+    memory.stop()
+    images = micro_batch or 256
+    estimate = count_memory(run).training(images, 256 // images, again=checkpoint_blocks)
+    assert memory.bytes == pytest.approx(estimate + run.dataset.images.nbytes, rel=0.2)
 
 
 def test_the_gpu_computes_what_the_cpu_does(tmp_path):

@@ -124,6 +124,39 @@ def test_a_row_holds_the_mean_loss_and_the_gradient_s_norm(make_plan):
     assert rows[1].lr == pytest.approx(1e-3 * 4 / 200)
 
 
+@pytest.mark.parametrize("parts", [1, 5, 16, 100])
+def test_the_model_receives_a_batch_in_parts(make_plan, parts):
+    """The same numbers in the same order, no more than `micro_batch` images at a time."""
+    whole = record_inputs(build_trainer(make_plan()), 2)
+    seen = record_inputs(build_trainer(make_plan(train__micro_batch=parts)), 2)
+    assert max(len(x) for x, _, _ in seen) == min(parts, 16)
+    for ours, theirs in zip(zip(*seen, strict=True), zip(*whole, strict=True), strict=True):
+        assert torch.equal(torch.cat(ours), torch.cat(theirs))
+
+
+@pytest.mark.parametrize("block", block_names())
+def test_recomputing_blocks_changes_no_bit(make_plan, block):
+    """And nothing inside of a block is kept for the backward pass."""
+
+    def train(**values):
+        plan = make_plan(block=block, objective__name="ddpm", **values)
+        trainer, kept = build_trainer(plan), {}
+
+        def keep(tensor):
+            kept[tensor.data_ptr()] = tensor.nbytes
+            return tensor
+
+        trainer.update()  # so that all gates are open
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            trainer.update()
+        return trainer.model.state_dict(), sum(kept.values())
+
+    plain, kept = train()
+    recomputed, kept_again = train(train__checkpoint_blocks=True)
+    assert all(torch.equal(plain[name], recomputed[name]) for name in plain)
+    assert kept_again < kept / 2
+
+
 def test_the_average_trails_the_weights_as_documented():
     model = torch.nn.Linear(3, 2)
     ema = Ema(model, decay=0.6)

@@ -121,7 +121,7 @@ def _decode_into(
     with warnings.catch_warnings():
         # Of metadata, which does not change pixels, and of large images.
         warnings.simplefilter("ignore")
-        read = partial(_read, pictures, settings)
+        read = partial(read_picture, pictures, settings)
         for index, picture in enumerate(in_threads(read, names)):
             if isinstance(picture, Picture):
                 stack.add(index, picture)
@@ -135,7 +135,7 @@ def _decode_into(
     if stack.count == 0:
         raise DitbenchError(f"{shown(pictures.path)} holds no pictures", passed_over(names))
     notes = notes_of(stack.done, len(unreadable), others)
-    problems = tuple(_below(pictures.path, error) for error in unreadable)
+    problems = tuple(below(pictures.path, error) for error in unreadable)
     return Decoded(stack.pixels[: stack.count], stack.file, tuple(skipped), notes, problems)
 
 
@@ -228,7 +228,8 @@ def in_threads(read: Callable[[str], T], names: Sequence[str]) -> Iterator[T]:
             yield from each.result()
 
 
-def _read(pictures: Pictures, settings: Settings, name: str) -> Picture | DitbenchError:
+def read_picture(pictures: Pictures, settings: Settings, name: str) -> Picture | DitbenchError:
+    """The pixels of a picture, or why there are none."""
     place = 0.5
     if settings.random_crop:  # the same in every run and on every machine
         digest = hashlib.sha256(name.encode(errors="surrogateescape")).digest()
@@ -251,7 +252,7 @@ def check_unreadable(
     if len(unreadable) == 1:
         error = unreadable[0]
         raise DitbenchError(error.message, f"{error.hint}; or {skip}")
-    named = "; ".join(one_line(_below(path, error), 70) for error in unreadable[:NAMED])
+    named = "; ".join(one_line(below(path, error), 70) for error in unreadable[:NAMED])
     more = "; ..." if len(unreadable) > NAMED else ""
     raise DitbenchError(
         f"{shown(path)}: {len(unreadable)} of {count} pictures cannot be read: {named}{more}",
@@ -259,6 +260,6 @@ def check_unreadable(
     )
 
 
-def _below(path: Path, error: DitbenchError) -> str:
+def below(path: Path, error: DitbenchError) -> str:
     """What is wrong with a file, which is named without the path of the folder."""
     return error.message.removeprefix(f"{shown(path)}: ")

@@ -1,4 +1,4 @@
-"""How pictures become the images of a data set: the keys of `[data]` that say so. Torch-free."""
+"""How files become the images of a data set: the keys of `[data]` that say so. Torch-free."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class Settings:
     random_crop: bool = False  # crop at a place drawn per picture rather than in the centre
     max_unreadable: float = 0.01  # the share of pictures that may be skipped as unreadable
     label_column: str | None = None  # the column of metadata.csv with the classes
+    scaling_factor: float | None = None  # of latents whose files do not say it
 
 
 DEFAULTS = Settings()

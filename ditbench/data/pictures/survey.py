@@ -41,6 +41,8 @@ class Survey:
     modes: Mapping[str, int] = field(default_factory=dict)  # Pillow's mode -> pictures
     notes: tuple[str, ...] = ()  # one line per kind of what will be converted or left out
     problems: tuple[DitbenchError, ...] = ()  # what keeps a run from starting
+    latents: str | None = None  # what they are, if the images are latents
+    flipped: bool = False  # there are latents of mirrored images
 
     @property
     def shorter_side(self) -> int:
@@ -62,7 +64,7 @@ class Survey:
 
 
 def survey(path: Path, settings: Settings = DEFAULTS) -> Survey:
-    """Look at a folder, a zip, an .npz, or a published data set by its name.
+    """Look at a folder, a zip, an .npz, latents, or a published data set by its name.
 
     It assumes that pictures will be resized. Without an image size in the settings, it does not
     say which are enlarged. Damage behind the header of a file is not found.
@@ -94,7 +96,7 @@ def survey(path: Path, settings: Settings = DEFAULTS) -> Survey:
 
 
 def _of_images(dataset: Any, source: str, path: Path | None) -> Survey:
-    """The facts of a data set in memory."""
+    """The facts of a data set that is loaded."""
     labels = Counter(dataset.labels.tolist())
     return Survey(
         name=dataset.name,
@@ -107,6 +109,8 @@ def _of_images(dataset: Any, source: str, path: Path | None) -> Survey:
         held_out=len(dataset.held_out or ()),
         modes={"L" if dataset.channels == 1 else "RGB": len(dataset)},
         notes=dataset.notes,
+        latents=dataset.latents and dataset.latents.in_words(),
+        flipped=dataset.flipped,
     )
 
 

@@ -117,6 +117,10 @@ class Block(nn.Module):
         """
         raise NotImplementedError
 
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        """`forward`, called by `ops.call`."""
+        return self.spec.ops.call(super().__call__, *inputs, **named)
+
     def branch(
         self,
         x: Tensor,

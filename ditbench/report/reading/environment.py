@@ -14,7 +14,7 @@ from ditbench.rundir import PLANNED_SEEDS, SHARED_CPU, WORLD_SIZE, WORLD_SIZE_CH
 _MAX_NAME, _MAX_DEVICE = 40, 80
 
 
-def of_environment(run: RunDirectory, device: str) -> Row:
+def of_environment(run: RunDirectory, device: str, flat: Row) -> Row:
     """What computed the steps, and how many seeds were planned: empty and NaN if not recorded.
 
     Earlier runs record less, and no number depends on an env.json that cannot be read.
@@ -28,11 +28,18 @@ def of_environment(run: RunDirectory, device: str) -> Row:
     return {
         SHARED_CPU: workers if type(workers) is int and 0 < workers < 2**31 else 1,
         "device": _devices(facts, device),
-        "backend": _text(facts.get("backend")),
+        "backend": _backend(_text(facts.get("backend")), flat),
         "ditbench_version": _text(facts.get("ditbench")),
         "torch_version": _text(packages.get("torch")) if isinstance(packages, dict) else "",
         PLANNED_SEEDS: float(planned) if type(planned) is int and 0 < planned < 2**31 else math.nan,
     }
+
+
+def _backend(name: str, flat: Row) -> str:
+    """`kernels, batches in parts of 64, blocks recomputed`; empty if the backend is not known."""
+    part, recomputes = flat.get("train.micro_batch"), flat.get("train.checkpoint_blocks") is True
+    parts = f", batches in parts of {part}" if type(part) is int else ""
+    return name and name + parts + ", blocks recomputed" * recomputes
 
 
 def _devices(facts: Row, device: str) -> str:

@@ -88,7 +88,7 @@ def _read_run(run: RunDirectory) -> list[Row]:
         "source": source_of(flat),
         "recipe": write_recipe(recipe, metrics),
         **read_spike(run.train),
-        **of_environment(run, result["device"]),
+        **of_environment(run, result["device"], flat),
         "metrics": json.dumps([metric.model_dump() for metric in metrics]),
         "real_images": _real_images(result),
     }

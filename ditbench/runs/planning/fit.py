@@ -48,12 +48,25 @@ def _misfits(config: RunConfig, dataset: ImageDataset) -> Iterator[DitbenchError
             f"the images of '{dataset.name}' differ from those this configuration was made for",
             "remove data.digest from the configuration to train on other images",
         )
+    if config.data.horizontal_flip and dataset.latents is not None and not dataset.flipped:
+        # The mirror image of a latent is not the latent of the mirror image.
+        yield DitbenchError(
+            f"data.horizontal_flip = true needs the latents of mirrored images, which "
+            f"'{dataset.name}' does not hold",
+            "pass --set data.horizontal_flip=false, or encode the images with --flip",
+        )
     if len(dataset) == 1:  # which has no covariance
         yield DitbenchError(f"'{dataset.name}' has 1 image, and FID needs at least 2", "add images")
     if config.train.batch_size > len(dataset):
         yield DitbenchError(
             f"batch size {config.train.batch_size} is larger than the data ({len(dataset)} images)",
             f"pass --batch-size {len(dataset)} or less",
+        )
+    if (config.eval.cfg_channels or 0) > dataset.channels:
+        yield DitbenchError(
+            f"eval.cfg_channels = {config.eval.cfg_channels} is more than the {dataset.channels} "
+            f"channels of '{dataset.name}'",
+            "leave it out to guide all channels",
         )
     if config.eval.samples < dataset.num_classes:
         yield DitbenchError(

@@ -35,6 +35,7 @@ from ditbench.runs.scoring.labels import resolve_labels
 from ditbench.training.budget import REHEARSAL, Budget, create_budget
 from ditbench.training.device.backend import BACKENDS, PLAIN_BACKEND, Backend, choose
 from ditbench.training.device.graph import WARM_UP
+from ditbench.training.device.recompute import recomputed
 from ditbench.training.trainer import Trainer
 from ditbench.world import ALONE, World
 
@@ -52,6 +53,12 @@ class Task:
     objective: Objective
     device: torch.device
     world: World = field(default=ALONE, kw_only=True)  # the processes that execute it
+
+    @property
+    def clip(self) -> bool:
+        """Whether samples are clamped to [-1, 1]; by default pixels are, and latents are not."""
+        given = self.config.eval.clip
+        return self.dataset.latents is None if given is None else given
 
 
 @dataclass(frozen=True)
@@ -169,7 +176,10 @@ def begun_backend(task: Task, directory: RunDirectory) -> str | None:
 def build_trainer(run: Plan) -> Trainer:
     """A trainer of a planned run, at step 0."""
     task = (run.objective, run.dataset, run.device, run.budget)
-    model = build_model(run, run.backend.ops)
+    ops = run.backend.ops
+    if run.config.train.checkpoint_blocks:
+        ops = replace(ops, call=recomputed)
+    model = build_model(run, ops)
     return Trainer(run.config, model, *task, backend=run.backend, world=run.world)
 
 
@@ -182,6 +192,7 @@ def resolve(config: RunConfig, dataset: ImageDataset, device: torch.device) -> T
     objective = build_objective(config)
     asked = None if config.eval.sampler == "auto" else config.eval.sampler
     steps, final_steps = config.eval.sampling_steps, config.eval.final_sampling_steps
+    clip, cfg_channels = config.eval.clip, config.eval.cfg_channels
     objective.check_sampling(asked, config.eval.steps_of_final)
     sampler = objective.check_sampling(asked, steps)
     external = external_block(config.block)
@@ -195,11 +206,13 @@ def resolve(config: RunConfig, dataset: ImageDataset, device: torch.device) -> T
         eval__sampler=sampler,
         eval__labels=resolve_labels(config.eval.labels, dataset),
         eval__final_sampling_steps=None if final_steps == steps else final_steps,
+        eval__clip=None if clip is (dataset.latents is None) else clip,
+        eval__cfg_channels=None if cfg_channels == dataset.channels else cfg_channels,
     )
     return Task(resolved, dataset, objective, device)
 
 
-def _model_arguments(task: Task) -> dict[str, Any]:
+def model_arguments(task: Task) -> dict[str, Any]:
     """The arguments of both `DiT` and `cost.count`."""
     config, dataset = task.config, task.dataset
     return {
@@ -219,13 +232,13 @@ def _model_arguments(task: Task) -> dict[str, Any]:
 def count_cost(task: Task) -> Cost:
     """The cost of the model of a task. Raises a DitbenchError if it cannot be built."""
     with block_errors(task.config.block):
-        return count(**_model_arguments(task))
+        return count(**model_arguments(task))
 
 
 def build_model(task: Task, ops: Ops = PLAIN) -> DiT:
     """The initialised model of a task, on its device."""
     with torch.device("meta"):  # torch's own initialisation draws from the global generator
-        model = DiT(**_model_arguments(task), ops=ops)
+        model = DiT(**model_arguments(task), ops=ops)
     model.to_empty(device="cpu")
     model.initialize(task.config.seed)
     return model.to(task.device)
@@ -234,4 +247,6 @@ def build_model(task: Task, ops: Ops = PLAIN) -> DiT:
 def build_objective(config: RunConfig) -> Objective:
     """The objective of a run."""
     options = config.objective.model_dump(exclude={"name"}, exclude_none=True)
+    # Only where they are set: an objective that does not have them refuses them.
+    options |= config.eval.model_dump(include={"variance", "spacing"}, exclude_defaults=True)
     return create_objective(config.objective.name, **options)

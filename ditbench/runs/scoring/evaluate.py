@@ -195,6 +195,8 @@ def sample_batches(
                 null_class=model.null_class,
                 sampler=config.eval.sampler,
                 generator=PartOf(noise.ancestral, count, part),
+                clip=task.clip,
+                cfg_channels=config.eval.cfg_channels,
             )
             yield task.world.gather(x, count) if divides else x
 

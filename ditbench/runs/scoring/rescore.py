@@ -98,10 +98,14 @@ def evaluation_name(config: RunConfig) -> str:
     """The name of a setting, which is also that of its file: `cfg1.5-ddim250-50k-inception`."""
     scored = config.eval
     scale = repr(scored.cfg_scale).removesuffix(".0")
-    return (
-        f"cfg{scale}-{scored.sampler}{scored.sampling_steps}-{metric_suffix(scored.samples)}-"
-        f"{config.metrics.features}"
-    )
+    choices = {
+        f"{scored.cfg_channels}channels": scored.cfg_channels is not None,
+        "clip" if scored.clip else "noclip": scored.clip is not None,
+        scored.variance: scored.variance != "small",
+        scored.spacing: scored.spacing != "even",
+    }
+    sampler = "-".join([f"{scored.sampler}{scored.sampling_steps}", *filter(choices.get, choices)])
+    return f"cfg{scale}-{sampler}-{metric_suffix(scored.samples)}-{config.metrics.features}"
 
 
 def plan_rescoring(
@@ -153,7 +157,7 @@ def plan_rescoring(
 
 def _source(config: RunConfig, data: Path | None) -> str:
     """The name of the data set; a folder of images may have become an .npz."""
-    own = config.data.name in ("folder", "npz")
+    own = config.data.name in ("folder", "npz", "latents")
     return loader_of(data) if own and data is not None else config.data.name
 
 

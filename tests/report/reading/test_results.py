@@ -297,6 +297,18 @@ def test_backends_that_differ_are_pointed_out(make_run, results):
     assert "Backends differ: in-context plain, adaln kernels." in notes
 
 
+def test_runs_that_saved_memory_are_ranked_with_others_and_pointed_out(make_run, results):
+    for block, saving in (("adaln", "micro_batch = 64\ncheckpoint_blocks = true\n"), ("joint", "")):
+        run = make_run(block, 0)
+        text = run.config.read_text()
+        run.config.write_text(text.replace("[train]\n", f"[train]\n{saving}"))
+        _record(run, backend="kernels")
+    found = compare(load_results(results))
+    assert len(found.table) == 2
+    how = "adaln kernels, batches in parts of 64, blocks recomputed, joint kernels"
+    assert f"Backends differ: {how}." in found.notes
+
+
 def _record(run, **facts):
     run.environment.write_text(json.dumps(facts))
     run.finish(json.loads(run.result.read_text()))

@@ -100,3 +100,38 @@ def test_an_option_is_kept_where_it_belongs_and_refused_elsewhere(make_plan, tmp
     assert plans[0].config.fingerprint == make_plan(block="adaln").config.fingerprint
     with pytest.raises(DitbenchError, match="adaln has no option 'lora_rank'"):
         plan_all([with_option.with_values(block="adaln")], tmp_path, device)
+
+
+def test_sampling_settings_that_change_nothing_are_no_other_run(make_plan):
+    """Digits have one channel, and pixels are clamped."""
+    plain = make_plan()
+    for same in ({"eval__clip": True}, {"eval__cfg_channels": 1}):
+        assert make_plan(**same).config.fingerprint == plain.config.fingerprint
+    assert plain.clip
+    other = make_plan(eval__clip=False)
+    assert not other.clip
+    assert other.config.fingerprint != plain.config.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"eval__cfg_channels": 2}, "cfg_channels = 2 is more than the 1 channels"),
+        ({"eval__variance": "large"}, "flow has no option 'variance'"),
+        ({"eval__spacing": "stride"}, "flow has no option 'spacing'"),
+        ({"objective__name": "ddpm", "eval__variance": "large"}, "do not learn the variance"),
+        (
+            {"objective__name": "ddpm", "eval__spacing": "stride", "eval__sampling_steps": 51},
+            "no whole stride through 1000 timesteps takes 51 steps",
+        ),
+    ],
+)
+def test_sampling_settings_that_do_not_fit_are_refused(make_plan, values, message):
+    with pytest.raises(DitbenchError, match=message):
+        make_plan(**values)
+
+
+def test_sampling_settings_reach_the_objective(make_plan):
+    values = {"objective__learn_sigma": False, "eval__variance": "large", "eval__spacing": "stride"}
+    objective = make_plan(objective__name="ddpm", **values).objective
+    assert (objective.variance, objective.spacing) == ("large", "stride")

@@ -9,7 +9,7 @@ from ditbench.data.dataset import NanSamples
 from ditbench.errors import EXIT_FAILED
 from ditbench.models.registry import block_names
 from ditbench.runs.planning.plan import build_model
-from ditbench.runs.scoring.evaluate import sample_images
+from ditbench.runs.scoring.evaluate import Noise, sample_batches, sample_images
 from ditbench.runs.scoring.labels import balanced_labels
 
 
@@ -53,3 +53,13 @@ def test_samples_that_hold_nan_are_refused_whatever_batch_they_are_in(
     with pytest.raises(NanSamples, match="diverged") as caught:
         sample_images(model, plan, balanced_labels(40, 10))
     assert caught.value.exit_code == EXIT_FAILED
+
+
+@pytest.mark.parametrize(("clip", "clamped"), [(None, True), (True, True), (False, False)])
+def test_samples_are_clamped_unless_eval_clip_is_false(make_plan, clip, clamped):
+    plan = make_plan(objective__name="ddpm", eval__clip=clip)
+    model = build_model(plan)
+    torch.nn.init.ones_(model.final_layer.linear.bias)
+    noise = Noise.of(0, plan.device)
+    (x,) = sample_batches(model, plan, balanced_labels(10, 10), noise)
+    assert (x.abs().max() <= 1) == clamped

@@ -294,6 +294,18 @@ def test_a_name_keeps_every_digit_of_the_guidance(make_plan, scale, text):
     assert evaluation_name(config) == f"cfg{text}-euler2-50k-digits"
 
 
+def test_the_name_holds_the_choices_of_the_released_code(make_plan):
+    def name(**values):
+        return evaluation_name(make_plan(objective__name="ddpm").config.with_values(**values))
+
+    plain = name()
+    every = name(
+        eval__cfg_channels=3, eval__clip=False, eval__variance="large", eval__spacing="stride"
+    )
+    assert plain == "cfg1-ddpm2-40-digits"
+    assert every == "cfg1-ddpm2-3channels-noclip-large-stride-40-digits"
+
+
 def test_the_path_of_an_evaluation_is_its_name(tmp_path):
     directory = RunDirectory(tmp_path)
     name = "cfg1.5-ddim250-50k-inception"

@@ -68,6 +68,12 @@ def test_compiled_training_is_near_plain_training(make_plan, block, objective):
     assert graphs() > 0
 
 
+@pytest.mark.usefixtures("without_cpp")
+def test_compiled_blocks_may_be_recomputed_and_batches_divided(make_plan):
+    assert_near(make_plan, train__checkpoint_blocks=True, train__micro_batch=8)
+    assert graphs() > 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("block", block_names())
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -1,0 +1,1 @@
+"""Latents of an autoencoder: what they mean, the autoencoder, and the files that hold them."""

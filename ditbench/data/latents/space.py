@@ -1,0 +1,176 @@
+"""What the numbers of latents mean: the autoencoder that made them, and the range of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ditbench.errors import DitbenchError
+
+if TYPE_CHECKING:
+    from ditbench.data.pictures.settings import Settings
+
+MEAN, SAMPLE, MOMENTS = KINDS = ("mean", "sample", "moments")
+
+
+@dataclass(frozen=True)
+class LatentSpace:
+    """Latents z of an autoencoder, and the map to the range of a model.
+
+    The map is x = ((z - mean) / std - shift_factor) * scaling_factor, with mean and std per
+    channel, by default 0 and 1. It is that of diffusers and, with mean and std, of LightningDiT.
+    """
+
+    vae: str  # the name or path that the encoder was loaded from; empty if it is not known
+    vae_digest: str  # `Vae.digest`; empty if it is not known
+    image_size: int  # both sides of the images, in pixels
+    scaling_factor: float
+    shift_factor: float = 0.0
+    downsampling: int = 8  # pixels per latent, along each side
+    # Of the posterior: its mean, one draw from it, or mean and standard deviation (2C channels).
+    kind: str = MEAN
+    mean: tuple[float, ...] | None = None  # per channel
+    std: tuple[float, ...] | None = None
+    scaled: bool = False  # the files hold x rather than z
+
+    @classmethod
+    def of_settings(
+        cls,
+        settings: Settings,
+        shape: tuple[int, ...],
+        where: str,
+        *,
+        scaling_factor: float | None = None,
+        image_size: int | None = None,
+        **known: Any,
+    ) -> LatentSpace:
+        """The space of latents (C, h, w) whose files do not say all of it; `where` names them.
+
+        Raises:
+            DitbenchError: neither files nor settings say the size of images, or how to scale.
+        """
+        side = side_of(settings, image_size, where)
+        factor = settings.scaling_factor or scaling_factor
+        lacks = {
+            "the size of their images: --image-size 256": side is None,
+            "their scaling factor: --set data.scaling_factor=0.18215, which is that of Stable "
+            "Diffusion's": factor is None,
+        }
+        if side is None or factor is None:
+            words = " and ".join(text for text, lack in lacks.items() if lack)
+            what = " and ".join(text.split(":")[0] for text, lack in lacks.items() if lack)
+            raise DitbenchError(f"the latents in {where} do not say {what}", f"give {words}")
+        _, h, w = shape
+        if side % max(h, w) or h != w:
+            raise DitbenchError(
+                f"{where}: latents of {w}x{h} cannot be those of images of {side} pixels",
+                f"give a multiple of {max(h, w)}: --image-size {8 * max(h, w)}",
+            )
+        return cls("", "", side, factor, downsampling=side // h, **known)
+
+    @property
+    def moments(self) -> bool:
+        """Whether the latents are drawn from their posterior at each use."""
+        return self.kind == MOMENTS
+
+    def to_model(self, latents: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Stored latents (N, C or 2C, h, w) in the range of a model: float32 (N, C, h, w).
+
+        `noise` (N, C, h, w) draws from the posterior of moments; without it, they give their mean.
+        """
+        z = latents.to(torch.float32)
+        if self.moments:
+            z, deviation = z.chunk(2, dim=1)
+            if noise is not None:
+                z = z + deviation * noise
+        return z if self.scaled else self.normalize(z)
+
+    def normalize(self, z: Tensor) -> Tensor:
+        """Latents z (N, C, h, w) of the autoencoder in the range of a model."""
+        if self.mean is not None and self.std is not None:
+            z = (z - _per_channel(self.mean, z)) / _per_channel(self.std, z)
+        return (z - self.shift_factor) * self.scaling_factor
+
+    def from_model(self, x: Tensor) -> Tensor:
+        """The inverse of `normalize`: what the autoencoder decodes, float32."""
+        z = x.to(torch.float32) / self.scaling_factor + self.shift_factor
+        if self.mean is not None and self.std is not None:
+            z = z * _per_channel(self.std, z) + _per_channel(self.mean, z)
+        return z
+
+    def in_words(self) -> str:
+        """What the latents are of."""
+        what = {MEAN: "means", SAMPLE: "draws", MOMENTS: "means and stds that are drawn from"}
+        parts = (
+            f"of {self.image_size} pixels",
+            what[self.kind],
+            f"of {self.vae}" if self.vae else "of an autoencoder that is not recorded",
+            "scaled already" if self.scaled else f"scaling factor {self.scaling_factor:g}",
+            "normalized per channel" if self.mean else "",
+        )
+        return ", ".join(filter(None, parts))
+
+    def facts(self) -> dict[str, Any]:
+        """The space as JSON, which `from_facts` reads."""
+        return asdict(self)
+
+    @classmethod
+    def from_facts(cls, facts: Any, where: str) -> LatentSpace:
+        """The space that `facts` describe.
+
+        Raises:
+            DitbenchError: they are damaged; `where` names the file.
+        """
+        wrong = DitbenchError(f"{where} does not describe latents properly", "make it again")
+        if not isinstance(facts, Mapping):
+            raise wrong
+        known = {name: facts[name] for name in cls.__dataclass_fields__ if name in facts}
+        for name in ("mean", "std"):
+            if isinstance(known.get(name), Sequence):
+                known[name] = tuple(known[name])
+        try:
+            space = cls(**known)
+        except TypeError as error:
+            raise wrong from error
+        if not space._is_sound():
+            raise wrong
+        return space
+
+    def _is_sound(self) -> bool:
+        texts = (self.vae, self.vae_digest, self.kind)
+        counts = (self.image_size, self.downsampling)
+        numbers: list[Any] = [self.scaling_factor, self.shift_factor]
+        for each in (self.mean, self.std):
+            numbers += each if isinstance(each, tuple) else [] if each is None else [None]
+        return (
+            all(isinstance(each, str) for each in texts)
+            and self.kind in KINDS
+            and all(type(each) is int and each > 0 for each in counts)
+            and all(type(each) in (int, float) and abs(each) < 1e6 for each in numbers)
+            and self.scaling_factor != 0
+            and 0 not in (self.std or ())
+            and (self.mean is None) == (self.std is None)
+            and len(self.mean or ()) == len(self.std or ())
+        )
+
+
+def side_of(settings: Settings, stated: int | None, where: str) -> int | None:
+    """The size of the images of latents: that of the files, which settings may repeat, or theirs.
+
+    Raises:
+        DitbenchError: settings and files, which `where` names, contradict each other.
+    """
+    if stated is not None and settings.image_size not in (None, stated):
+        raise DitbenchError(
+            f"{where} holds latents of images of {stated} pixels, not of {settings.image_size}",
+            "omit --image-size; ditbench encode makes latents of another size",
+        )
+    return stated or settings.image_size
+
+
+def _per_channel(numbers: tuple[float, ...], z: Tensor) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.float32, device=z.device)[:, None, None]
