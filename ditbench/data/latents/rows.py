@@ -45,7 +45,7 @@ class MemoryRows:
         """Nothing is in a file."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be millions
 class Piece:
     """Consecutive rows in a file, in C order, from a byte on."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -92,14 +93,14 @@ class LatentSpace:
     def normalize(self, z: Tensor) -> Tensor:
         """Latents z (N, C, h, w) of the autoencoder in the range of a model."""
         if self.mean is not None and self.std is not None:
-            z = (z - _per_channel(self.mean, z)) / _per_channel(self.std, z)
+            z = (z - _per_channel(self.mean, z.device)) / _per_channel(self.std, z.device)
         return (z - self.shift_factor) * self.scaling_factor
 
     def from_model(self, x: Tensor) -> Tensor:
         """The inverse of `normalize`: what the autoencoder decodes, float32."""
         z = x.to(torch.float32) / self.scaling_factor + self.shift_factor
         if self.mean is not None and self.std is not None:
-            z = z * _per_channel(self.std, z) + _per_channel(self.mean, z)
+            z = z * _per_channel(self.std, z.device) + _per_channel(self.mean, z.device)
         return z
 
     def in_words(self) -> str:
@@ -172,5 +173,7 @@ def side_of(settings: Settings, stated: int | None, where: str) -> int | None:
     return stated or settings.image_size
 
 
-def _per_channel(numbers: tuple[float, ...], z: Tensor) -> Tensor:
-    return torch.tensor(numbers, dtype=torch.float32, device=z.device)[:, None, None]
+@cache
+def _per_channel(numbers: tuple[float, ...], device: torch.device) -> Tensor:
+    """Cached: while a CUDA graph is recorded, nothing can be copied from the host."""
+    return torch.tensor(numbers, dtype=torch.float32, device=device)[:, None, None]
