@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +22,7 @@ from ditbench.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from ditbench.cli.meter import Meter
-    from ditbench.launch.rescoring import Request
+    from ditbench.launch.rescoring import Planned
     from ditbench.report.reading.metrics import MetricFacts
     from ditbench.runs.scoring.rescore import Rescoring
 
@@ -96,17 +97,18 @@ def eval_(
     if gpus > 1:
         check_gpus(gpus, device)
 
-    from ditbench.launch.rescoring import Request
+    from ditbench.runs.environment import select_device
+    from ditbench.runs.scoring.rescore import plan_rescoring
 
-    request = Request(directories, settings, draws, data, trust)
-    jobs, skipped = request.plan(device)
+    plan = partial(plan_rescoring, directories, settings, draws, data=data, trust=trust)
+    jobs, skipped = plan(device=select_device(device))
     if not jobs:
         path, error = skipped[0]
         more = f" ({len(skipped) - 1} more skipped)" if len(skipped) > 1 else ""
         raise DitbenchError(f"{path}: {error.message}{more}", error.hint, error.exit_code)
     for path, error in skipped:
         note("skipped", f"{path}: {error.message}")
-    done, failed = _execute(request, jobs, gpus, quiet=quiet)
+    done, failed = _execute(plan, jobs, gpus, quiet=quiet)
     _print(done, chosen, output)
     if failed:
         raise failed[0] if len(jobs) == 1 else DitbenchError(
@@ -183,7 +185,7 @@ class _Shown:
 
 
 def _execute(
-    request: Request, jobs: Sequence[Rescoring], gpus: int, *, quiet: bool
+    plan: Callable[..., Planned], jobs: Sequence[Rescoring], gpus: int, *, quiet: bool
 ) -> tuple[list[tuple[Rescoring, dict[str, Any]]], list[DitbenchError]]:
     """Score what is missing; returns what is complete, and the errors of the others."""
     from ditbench.cli.training import interruptible
@@ -196,12 +198,10 @@ def _execute(
     done, failed = [], []
     with interruptible() as stop, meter(quiet=quiet) as meters:
         shown = _Shown(left, meters)
-        several = gpus > 1 and left
-        outcomes = (
-            rescore_together(request, jobs, gpus, shown, stop)
-            if several
-            else rescore(jobs, shown, stop)
-        )
+        if gpus > 1 and left:
+            outcomes = rescore_together(plan, jobs, gpus, shown, stop)
+        else:
+            outcomes = rescore(jobs, shown, stop)
         for job, outcome in outcomes:
             if isinstance(outcome, DitbenchError):
                 if len(jobs) > 1:

@@ -4,61 +4,53 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ditbench.errors import DitbenchError
 from ditbench.launch.worker import SECONDS_BETWEEN, SharedWorkerStop
 from ditbench.processes import in_processes
 from ditbench.runs.environment import select_device
 from ditbench.runs.records import ReadOnly
-from ditbench.runs.scoring.rescore import Rescoring, plan_rescoring, rescore
+from ditbench.runs.scoring.rescore import Rescoring, rescore
 from ditbench.training.stop import Stopped, stopping
 from ditbench.world import join
 
 if TYPE_CHECKING:
-    from ditbench.errors import DitbenchError
-    from ditbench.rundir import RunDirectory
     from ditbench.runs.scoring.rescore import Reporter
     from ditbench.training.stop import StopRequest
     from ditbench.world import World
 
 OUTCOME = "outcome"
-
-
-@dataclass(frozen=True)
-class Request:
-    """The arguments of `plan_rescoring`: each process loads data and models itself."""
-
-    directories: Sequence[RunDirectory]
-    settings: Sequence[Mapping[str, Any]]
-    draws: int
-    data: Path | None
-    trust: bool
-
-    def plan(self, device: str) -> tuple[list[Rescoring], list[tuple[Path, DitbenchError]]]:
-        """What is to be done on a device of this process, and what is skipped."""
-        known = (self.directories, self.settings, self.draws, select_device(device))
-        return plan_rescoring(*known, data=self.data, trust=self.trust)
+# What a command is planned as on a device: the work, and the runs that are skipped.
+Planned = tuple[list[Rescoring], list[tuple[Path, DitbenchError]]]
 
 
 def rescore_together(
-    request: Request,
+    plan: Callable[..., Planned],
     jobs: Sequence[Rescoring],
     gpus: int,
     reporter: Reporter,
     stop: StopRequest,
 ) -> Iterator[tuple[Rescoring, dict[str, Any] | DitbenchError]]:
-    """As `rescore`, in so many new processes. `jobs` are those that the request is planned as.
+    """As `rescore`, in so many new processes, each of which loads data and models itself.
+
+    Args:
+        plan: what is to be done with `device=`, as `plan_rescoring`; it can be pickled.
+        jobs: what it returned in this process.
+        gpus: the number of processes.
+        reporter: receives what the first process reports.
+        stop: stops all of them.
 
     Raises:
         Stopped: a stop was requested; the draws so far are written.
         DitbenchError: one of the processes raised it, or was killed.
     """
     forwarded = False
-    for kind, number, *values in in_processes(gpus, _part, request, jobs[0].plan.device.type):
+    for kind, number, *values in in_processes(gpus, _part, plan, jobs[0].plan.device.type):
         job = jobs[number]
         if kind == OUTCOME:
             yield job, values[0]
@@ -73,9 +65,9 @@ def rescore_together(
     stop.check()
 
 
-def _part(send: Callable[[Any], None], request: Request, device: str) -> None:
+def _part(send: Callable[[Any], None], plan: Callable[..., Planned], device: str) -> None:
     """What each process does; the first one writes and reports."""
-    jobs, _ = request.plan(device)
+    jobs, _ = plan(device=select_device(device))
     world = join(jobs[0].plan.device)
     jobs = [replace(job, plan=_divided(job, world)) for job in jobs]
     stop = SharedWorkerStop(world)
