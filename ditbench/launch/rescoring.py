@@ -14,7 +14,6 @@ from ditbench.errors import DitbenchError
 from ditbench.launch.worker import SECONDS_BETWEEN, SharedWorkerStop
 from ditbench.processes import in_processes
 from ditbench.runs.environment import select_device
-from ditbench.runs.records import ReadOnly
 from ditbench.runs.scoring.rescore import Rescoring, rescore
 from ditbench.training.stop import Stopped, stopping
 from ditbench.world import join
@@ -69,22 +68,12 @@ def _part(send: Callable[[Any], None], plan: Callable[..., Planned], device: str
     """What each process does; the first one writes and reports."""
     jobs, _ = plan(device=select_device(device))
     world = join(jobs[0].plan.device)
-    jobs = [replace(job, plan=_divided(job, world)) for job in jobs]
+    jobs = [replace(job, plan=replace(job.plan, world=world)) for job in jobs]
     stop = SharedWorkerStop(world)
     with suppress(Stopped), stopping(stop):
         for number, (_, outcome) in enumerate(rescore(jobs, _Sent(send, jobs, world), stop)):
             if world.first:
                 send((OUTCOME, number, outcome))
-
-
-def _divided(job: Rescoring, world: World) -> Any:
-    """The plan of a job for this process."""
-    directory = job.plan.directory
-    return replace(
-        job.plan,
-        world=world,
-        directory=directory if world.first else ReadOnly(directory.path),
-    )
 
 
 class _Sent:
