@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ditbench.distances import title_of
+
 ENOUGH = 10_000  # more than any general features have dimensions
 OWN_CLASSIFIERS = ("digits", "cifar10")  # features with a classifier of one data set's classes
 
@@ -24,9 +26,10 @@ def few_images(features: str, real: float, samples: int) -> str:
     """What that means, in words."""
     of = [f"{real:,.0f} real images"] if real < ENOUGH else []
     of += [f"{samples:,} samples"] if samples < ENOUGH else []
+    fid, kid = title_of("fid", features), title_of("kid", features)
     return (
-        f"{' and '.join(of)} are few for FID in {features} features, whose bias is small from "
-        f"{ENOUGH:,} of each on: KID, which has no bias, is the better measure."
+        f"{' and '.join(of)} are few for {fid} in {features} features, whose bias is small from "
+        f"{ENOUGH:,} of each on: {kid}, which has no bias, is the better measure."
     )
 
 

@@ -29,7 +29,7 @@ CASES = {
     ),
     "names of features": (
         "from ditbench.metrics import extractor_names\n"
-        "assert len(extractor_names()) == 10",
+        "assert len(extractor_names()) == 11",
         {"torch", "numpy"},
     ),
     "names of objectives": ("from ditbench.objectives import OBJECTIVES; assert OBJECTIVES",

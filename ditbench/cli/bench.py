@@ -15,10 +15,11 @@ from ditbench.cli.options import (
     parse_blocks,
     parse_count,
     parse_seconds,
+    takes,
     what,
 )
 from ditbench.cli.output import emit, print_table, progress
-from ditbench.cli.run_options import Model, Quiet, takes
+from ditbench.cli.run_options import Model, Quiet
 from ditbench.cli.scaling import WITH, Several, measure_gpus
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_input

@@ -35,6 +35,7 @@ def configure(
     from ditbench.runs.parent import child_of, notes_of
 
     bases = {"--preset": options.preset, "--config": options.config, "--match": options.match}
+    bases["--init"] = options.init
     for name, value in {**other, **bases}.items():
         if value is not None:
             raise DitbenchError(f"--continue does not take {name}", HINT)

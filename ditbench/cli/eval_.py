@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,16 +12,20 @@ import typer
 from ditbench.cli.completion import complete_places
 from ditbench.cli.gpus import check_gpus
 from ditbench.cli.meter import meter
-from ditbench.cli.options import Format, Output, option, parse_count
+from ditbench.cli.options import Format, Output, option, parse_count, takes
 from ditbench.cli.output import echo, emit_text, note, print_sentence, print_table, progress
 from ditbench.cli.run_options import Quiet
-from ditbench.cli.sampling import Device, Sampler, SamplingSteps, Trust
+from ditbench.cli.sampling import Device, Sampler, SamplingSteps, Trust, Vae
+from ditbench.cli.weights import Weights
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.render import format_of, render
 from ditbench.rundir import RunDirectory
 
 if TYPE_CHECKING:
+    import torch
+
     from ditbench.cli.meter import Meter
+    from ditbench.config import RunConfig
     from ditbench.launch.rescoring import Planned
     from ditbench.report.reading.metrics import MetricFacts
     from ditbench.runs.scoring.rescore import Rescoring
@@ -30,15 +34,17 @@ if TYPE_CHECKING:
 SAMPLING = "sampling"
 
 
+@takes(Weights)
 def eval_(
+    options: Weights,
     runs: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
             metavar="RUN...",
             help="Run directories, or directories that contain complete runs.",
             autocompletion=complete_places,
         ),
-    ],
+    ] = None,
     cfg_scale: Annotated[
         str | None,
         option("X,Y,...", "Guidance scales; 1 is no guidance. Default: as in the run."),
@@ -59,7 +65,20 @@ def eval_(
         int | None, option("N", "Images per batch of sampling. Default: as in the run.", min=1)
     ] = None,
     data: Annotated[
-        Path | None, option("PATH", "Where the images are now. Default: where they were.")
+        Path | None,
+        option(
+            "PATH",
+            "Where the images are now. Default: where they were. With --init: the real images.",
+        ),
+    ] = None,
+    vae: Vae = None,
+    real: Annotated[
+        Path | None,
+        option(
+            "PATH",
+            "The real images: a folder, a zip, or an .npz of images or of ADM's statistics. "
+            "Default: as in the run.",
+        ),
     ] = None,
     device: Device = "auto",
     gpus: Annotated[
@@ -75,7 +94,8 @@ def eval_(
     """Score complete runs again with other settings: guidance, sampler, samples, features.
 
     Nothing is trained. Scores go into `evals/` of each run; `ditbench compare --eval NAME` ranks
-    by them. The same command again resumes, or says that it is complete.
+    by them. The same command again resumes, or says that it is complete. --init scores other
+    weights, on the images of --data; those scores go into `results/weights/`.
     """
     if as_json and format not in (None, "json"):
         raise DitbenchError(f"--json and --format {format} are given together", "omit one")
@@ -89,10 +109,13 @@ def eval_(
             "eval__samples": count,
             "eval__batch_size": batch_size,
             "metrics__features": features,
+            "metrics__real": None if real is None else str(real),
+            "data__vae": None if vae is None else str(vae),
         }
         for scale in ([None] if cfg_scale is None else _parse_scales(cfg_scale))
     ]
-    directories = list(_directories(runs))
+    is_file = options.check(runs)
+    directories = list(_directories(runs or ()))
 
     if gpus > 1:
         check_gpus(gpus, device)
@@ -100,7 +123,11 @@ def eval_(
     from ditbench.runs.environment import select_device
     from ditbench.runs.scoring.rescore import plan_rescoring
 
-    plan = partial(plan_rescoring, directories, settings, draws, data=data, trust=trust)
+    plan: Callable[..., Planned]
+    if is_file:
+        plan = partial(_plan_weights, options.configure(_images(data)), settings, draws)
+    else:
+        plan = partial(plan_rescoring, directories, settings, draws, data=data, trust=trust)
     jobs, skipped = plan(device=select_device(device))
     if not jobs:
         path, error = skipped[0]
@@ -116,6 +143,25 @@ def eval_(
             failed[0].hint,
             EXIT_FAILED,
         )  # fmt: skip
+
+
+def _plan_weights(
+    config: RunConfig, settings: Sequence[Mapping[str, Any]], draws: int, device: torch.device
+) -> Planned:
+    """The scoring of weights; none is skipped."""
+    from ditbench.runs.scoring.weights import plan_weights
+
+    return plan_weights(config, settings, draws, device), []
+
+
+def _images(data: Path | None) -> dict[str, Any]:
+    """The keys of the configuration for the real images, which weights do not name."""
+    if data is None:
+        raise DitbenchError("--init lacks the real images", "name them: --data PATH")
+    from ditbench.data import find_source
+
+    name, path = find_source(data)
+    return {"data.name": name, "data.path": None if path is None else str(path)}
 
 
 def _parse_scales(text: str) -> list[float]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -85,6 +89,28 @@ _FLOPS = re.compile(rf"({_NUMBER}(?:e[+-]?\d{{1,3}})?)\s*([kmgtpez]?)\s*(?:f|flo
 _TIME = re.compile(
     rf"(?=.)(?:({_NUMBER})h)?\s*(?:({_NUMBER})m)?\s*(?:({_NUMBER})s)?", re.ASCII | re.DOTALL
 )
+
+
+def takes(options: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Let a command take the fields of a class as options, in place of its parameter `options`."""
+    fields = inspect.signature(options, eval_str=True).parameters
+    shared = sorted(fields.values(), key=lambda field: field.name not in options.__annotations__)
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        parameters: list[inspect.Parameter] = []
+        for own in inspect.signature(command, eval_str=True).parameters.values():
+            parameters += shared if own.name == "options" else [own.replace(kind=own.KEYWORD_ONLY)]
+
+        def with_options(**given: Any) -> None:
+            command(options=options(**{name: given.pop(name) for name in fields}), **given)
+
+        # What typer reads.
+        with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
+        with_options.__annotations__ = {each.name: each.annotation for each in parameters}
+        vars(with_options)["__signature__"] = inspect.Signature(parameters)
+        return with_options
+
+    return decorate
 
 
 def parse_blocks(text: str) -> list[str]:
@@ -177,3 +203,19 @@ def parse_budget(steps: str | None, flops: str | None, time: str | None) -> dict
     return {
         key: parse(text, name) for name, (key, text, parse) in options.items() if text is not None
     }
+
+
+def parse_rate(text: str) -> float:
+    """`5e-4` as a learning rate, which must be finite. That it is above 0 is checked later."""
+    with suppress(ValueError):
+        if math.isfinite(rate := float(text)):
+            return rate
+    raise DitbenchError(f"--lr '{text}' is not a learning rate", "write --lr 5e-4")
+
+
+def parse_rates(text: str) -> list[float]:
+    """`1e-4,5e-4` as learning rates above 0, without duplicates, ascending."""
+    rates = {parse_rate(part) for part in text.split(",")}
+    if min(rates) <= 0:
+        raise DitbenchError(f"--lr '{text}' is not above 0", "write --lr 1e-4,5e-4,1e-3")
+    return sorted(rates)

@@ -36,8 +36,8 @@ def plot(
         bool,
         option(
             None,
-            "Add a panel with the published FIDs of DiT-XL/2 on ImageNet; they never share "
-            "an axis with measured FIDs.",
+            "Add a panel with the published FIDs of DiT-XL/2 on ImageNet. Only runs of the preset "
+            "imagenet256, scored as the paper's, have them in their own axes.",
             "--paper",
         ),
     ] = False,

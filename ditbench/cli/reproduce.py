@@ -90,7 +90,8 @@ def reproduce(
     )
     options = Training(device=device, gpus=gpus)
     if dry_run:
-        from ditbench.cli.training import print_forecast, workers_for
+        from ditbench.cli.forecast import print_forecast
+        from ditbench.cli.training import workers_for
 
         print_forecast([plan], workers_for([plan], options), as_json=as_json, quiet=quiet)
         return

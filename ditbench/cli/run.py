@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ditbench.cli import continued
 from ditbench.cli.completion import complete_blocks, complete_runs
 from ditbench.cli.conclusion import conclude
+from ditbench.cli.forecast import print_forecast
 from ditbench.cli.gpus import divided
 from ditbench.cli.options import (
     BLOCKS,
@@ -18,19 +19,20 @@ from ditbench.cli.options import (
     option,
     parse_blocks,
     parse_count,
+    parse_rate,
     parse_seeds,
     printed,
+    takes,
     what,
 )
 from ditbench.cli.output import echo, load_sweeps, note, progress
-from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rate, takes
+from ditbench.cli.run_options import DryRun, Quiet, Training
 from ditbench.cli.slurm import parse_launcher, the_run
 from ditbench.cli.training import (
     at_a_time,
     check_out,
     executing,
     parse_workers,
-    print_forecast,
     remark_on_scores,
     trackers_of,
     with_features,
@@ -143,6 +145,7 @@ def run(
         for name in blocks
     ]
 
+    from ditbench.runs.init import in_words
     from ditbench.runs.planning.match import match_sizes
     from ditbench.runs.planning.plan import plan_tasks, resolve_all
 
@@ -150,6 +153,9 @@ def run(
     plans = _plan_tuned(tasks, out, say) if lr == TUNED else plan_tasks(tasks, out)
     plans = [plan.with_notes(own_notes | notes.get(plan.config.block, {})) for plan in plans]
     plans = [replace(plan, trackers=trackers) for plan in plans]
+    for plan in {plan.config.block: plan for plan in plans}.values():
+        if words := in_words(plan.notes):
+            say(f"{plan.config.block}: {words}")
     if jobs or dry_run:
         continued.remark_on_shorter(plans, say)
     if task is not None:

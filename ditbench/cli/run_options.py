@@ -5,10 +5,7 @@ Like everything that a help page needs, this imports no torch.
 
 from __future__ import annotations
 
-import inspect
-import math
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +14,7 @@ from ditbench.cli.completion import complete_assignments, complete_presets
 from ditbench.cli.options import DEVICES, how, parse_budget, printed, what
 from ditbench.cli.output import note
 from ditbench.cli.training import check_out
+from ditbench.cli.weights import INIT, of_file
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.models.sizes import parse_model
 
@@ -177,8 +175,24 @@ class Training(Model):
         int | None,
         what("N", "Resize the pictures of --data to squares of N pixels, cut out of the centre."),
     ] = None
+    vae: Annotated[
+        Path | None,
+        what("PATH", "The autoencoder that decodes samples of latents: a folder, or its name."),
+    ] = None
+    real: Annotated[
+        Path | None,
+        what(
+            "PATH",
+            "The real images that samples are compared with: a folder, a zip, or an .npz of images "
+            "or of ADM's statistics. Default: the data, for latents as decoded by --vae.",
+        ),
+    ] = None
     background: Annotated[
         str | None, what("COLOUR", "Shown where pictures are transparent; white by default.")
+    ] = None
+    init: Annotated[
+        Path | None,
+        what("FILE", f"Start from weights. {INIT} What the block lacks of them starts fresh."),
     ] = None
     match: Annotated[
         str | None,
@@ -223,7 +237,9 @@ class Training(Model):
         """The keys of the configuration that the options set; see `Model.overrides`."""
         overrides = super().overrides() | parse_budget(self.steps, self.flops, self.time)
         overrides["metrics.features"] = self.features
+        overrides["init.path"] = None if self.init is None else str(self.init)
         overrides |= {"data.image_size": self.image_size, "data.background": self.background}
+        overrides |= {"data.vae": _text(self.vae), "metrics.real": _text(self.real)}
         if self.data is not None:
             from ditbench.data import find_source
 
@@ -250,45 +266,16 @@ class Training(Model):
         base = find_base(self.preset, self.config, given, look)
         if base.origin:
             say(base.origin)
-        return {"block": "paper"} | base.table
+        table: dict[str, Any] = {"block": "paper"} | base.table
+        if self.init is not None:
+            from ditbench.config import put
+
+            put(table, of_file(self.init, given, table.get("objective", {}).get("name", "flow")))
+        return table
 
     def _file(self) -> Path | None:
         return self.config
 
 
-def takes(options: type[Model]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Let a command take the fields of a class as options, in place of its parameter `options`."""
-    fields = inspect.signature(options, eval_str=True).parameters
-    shared = sorted(fields.values(), key=lambda field: field.name in Model.__annotations__)
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        parameters: list[inspect.Parameter] = []
-        for own in inspect.signature(command, eval_str=True).parameters.values():
-            parameters += shared if own.name == "options" else [own.replace(kind=own.KEYWORD_ONLY)]
-
-        def with_options(**given: Any) -> None:
-            command(options=options(**{name: given.pop(name) for name in fields}), **given)
-
-        # What typer reads.
-        with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
-        with_options.__annotations__ = {each.name: each.annotation for each in parameters}
-        vars(with_options)["__signature__"] = inspect.Signature(parameters)
-        return with_options
-
-    return decorate
-
-
-def parse_rate(text: str) -> float:
-    """`5e-4` as a learning rate, which must be finite. That it is above 0 is checked later."""
-    with suppress(ValueError):
-        if math.isfinite(rate := float(text)):
-            return rate
-    raise DitbenchError(f"--lr '{text}' is not a learning rate", "write --lr 5e-4")
-
-
-def parse_rates(text: str) -> list[float]:
-    """`1e-4,5e-4` as learning rates above 0, without duplicates, ascending."""
-    rates = {parse_rate(part) for part in text.split(",")}
-    if min(rates) <= 0:
-        raise DitbenchError(f"--lr '{text}' is not above 0", "write --lr 1e-4,5e-4,1e-3")
-    return sorted(rates)
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

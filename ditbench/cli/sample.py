@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ditbench.cli.completion import complete_runs
-from ditbench.cli.options import option, parse_count
+from ditbench.cli.options import option, parse_count, takes
 from ditbench.cli.output import echo
-from ditbench.cli.sampling import Device, Sampler, SamplingSteps, Trust
+from ditbench.cli.sampling import Device, Sampler, SamplingSteps, Trust, Vae
+from ditbench.cli.weights import Weights
 from ditbench.errors import DitbenchError, one_line
 
+if TYPE_CHECKING:
+    from ditbench.runs.scoring.trained import Opened
 
+
+@takes(Weights)
 def sample(
+    options: Weights,
     run: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             metavar="RUN", help="A run directory with a checkpoint.", autocompletion=complete_runs
         ),
-    ],
+    ] = None,
     classes: Annotated[
         str | None,
         option(
@@ -52,6 +59,7 @@ def sample(
     seed: Annotated[
         int | None, option("N", "The seed of the noise. Default: as in the run.", min=0)
     ] = None,
+    vae: Vae = None,
     device: Device = "auto",
     trust: Trust = False,
     output: Annotated[
@@ -61,7 +69,8 @@ def sample(
 ) -> None:
     """Draw images with the averaged weights of a run: a grid with one column per class.
 
-    --export writes each image to a file of its own instead.
+    --export writes each image to a file of its own instead. --init takes other weights; without
+    options they are sampled as in the paper: ddpm, 250 steps, no guidance.
     """
     names = None if classes is None else [part.strip() for part in classes.split(",")]
     settings = {
@@ -69,10 +78,22 @@ def sample(
         "eval__sampler": sampler,
         "eval__sampling_steps": sampling_steps,
         "seed": seed,
+        "data__vae": None if vae is None else str(vae),
     }
+    options.check(run)
+
+    def opened() -> Opened:
+        from ditbench.runs.scoring.trained import open_run
+        from ditbench.runs.scoring.weights import open_weights
+
+        if run is None:
+            keys = {key.replace("__", "."): value for key, value in settings.items()}
+            return open_weights(options.configure(keys), device)
+        return open_run(run, settings, device, trust=trust)
+
     if export is not None:
         _refuse("--export", {"--per-class": per_class, "-o": output})
-        _export(run, export, count, names, settings, device, trust=trust)
+        _export(opened, export, count, names)
         return
     _refuse("a grid", {"--count": count})
     output = Path("samples.png") if output is None else output
@@ -81,15 +102,8 @@ def sample(
 
     from ditbench.runs.scoring.sample import sample_grid
 
-    columns = sample_grid(
-        run,
-        output,
-        classes=names,
-        per_class=8 if per_class is None else per_class,
-        settings=settings,
-        device_name=device,
-        trust=trust,
-    )
+    per_class = 8 if per_class is None else per_class
+    columns = sample_grid(opened(), output, classes=names, per_class=per_class)
     echo(one_line(f"columns: {', '.join(columns)}"), err=True)
     echo(output)
 
@@ -102,14 +116,7 @@ def _refuse(what: str, unused: dict[str, object]) -> None:
 
 
 def _export(
-    run: Path,
-    path: Path,
-    count: str | None,
-    classes: list[str] | None,
-    settings: dict[str, Any],
-    device: str,
-    *,
-    trust: bool,
+    opened: Callable[[], Opened], path: Path, count: str | None, classes: list[str] | None
 ) -> None:
     from ditbench.cli.meter import meter
     from ditbench.cli.training import interruptible
@@ -120,9 +127,6 @@ def _export(
         stop.show = lambda activity, done, parts: shown.show(
             activity, done, parts, f"{done}/{parts} passes"
         )
-        written, before = export_samples(
-            run, path, count=number, classes=classes, settings=settings, device=device,
-            trust=trust, stop=stop,
-        )  # fmt: skip
+        written, before = export_samples(opened(), path, count=number, classes=classes, stop=stop)
     echo(f"{written:,} images" + ", already complete" * before, err=True)
     echo(path)

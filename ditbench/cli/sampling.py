@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from ditbench.cli.options import DEVICES, option
@@ -12,6 +13,10 @@ Sampler = Annotated[
 ]
 SamplingSteps = Annotated[
     int | None, option("N", "Steps of the sampler. Default: as in the final score.", min=1)
+]
+Vae = Annotated[
+    Path | None,
+    option("PATH", "The autoencoder that decodes latents. Default: as in the run."),
 ]
 Device = Annotated[str, option("NAME", DEVICES)]
 Trust = Annotated[

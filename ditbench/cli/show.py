@@ -14,6 +14,7 @@ import typer
 from ditbench.cli.completion import complete_runs
 from ditbench.cli.options import AsJson
 from ditbench.cli.output import echo, note, print_table, print_texts
+from ditbench.distances import title_of
 from ditbench.errors import DitbenchError
 from ditbench.report.amounts import file_size, suffix, writer
 from ditbench.report.facts import BY_NAME
@@ -132,7 +133,7 @@ def _sentence(score: Mapping[str, Any]) -> str:
     if score["fid"] is None:
         return f"{name}: no evaluation yet"
     samples, features = score.get("samples"), score.get("features")
-    title = f"FID-{suffix(samples)}" if samples else "FID"
+    title = title_of("fid", features) + (f"-{suffix(samples)}" if samples else "")
     of = f" ({features} features)" if features else ""
     after = "" if score["step"] is None else f" after {score['step']:,} steps"
     return f"{name}: {title} {score['fid']:.2f}{of}{after}"

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
-from heapq import heapreplace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from ditbench.cli.options import parse_count
-from ditbench.cli.output import echo, note, print_rich, print_sentence, progress
+from ditbench.cli.output import echo, note
 from ditbench.errors import EXIT_SIGNAL, DitbenchError, one_line
 from ditbench.few import are_few, few_images
 from ditbench.files import check_utf8
-from ditbench.report.amounts import decimals, duration, significant
-from ditbench.report.tables.columns import Column
-from ditbench.report.tables.render import rich_table
 
 if TYPE_CHECKING:
     from ditbench.cli.run_options import Training
@@ -32,26 +27,6 @@ if TYPE_CHECKING:
     from ditbench.runs.reporter import Reporter
     from ditbench.training.stop import StopRequest
     from ditbench.world import World
-
-CONVENTION = "Training FLOPs = 3 x 2 x forward MACs x images. Total = training and evaluation."
-# Characters of the names of classes in a heading.
-SHOWN_CLASSES = 160
-
-_numbers = "{}".format
-_whole = decimals(0)
-_FORECAST = (
-    Column("block", "Block"),
-    Column("model", "Model"),
-    Column("lr", "Learning rate", "{:g}".format),
-    Column("seed", "Seed", _numbers),
-    Column("steps", "Steps", _numbers),
-    Column("images", "Images", _numbers),
-    Column("train_flops", "Training PFLOPs", _numbers),
-    Column("evaluated_at", "Evaluated at", _numbers),
-    Column("expected_train_seconds", "Train", _numbers),
-    Column("expected_total_seconds", "Total", _numbers),
-    Column("path", "Run directory"),
-)
 
 
 def check_out(out: Path, images: Path | None) -> None:
@@ -83,12 +58,17 @@ def remark_on_scores(plans: Sequence[Plan]) -> None:
     Runs that were begun keep the metrics that they began with.
     """
     from ditbench.metrics import class_remark
+    from ditbench.runs.scoring.scored import remark, scored_as
 
     for dataset in {plan.dataset for plan in plans if plan.world.first}:
         if dataset.notes:
             note("pictures", one_line(", ".join(dataset.notes)))
     new = [plan for plan in plans if plan.world.first and not plan.directory.checkpoints]
-    remarks = [class_remark(plan.config.metrics.features, plan.dataset) for plan in new]
+    remarks = [
+        class_remark(plan.config.metrics.features, scored_as(plan.config, plan.dataset))
+        for plan in new
+    ]
+    remarks += map(remark, new)
     for plan in plans:
         features, samples = plan.config.metrics.features, plan.config.eval.samples
         if plan.world.first and are_few(features, len(plan.dataset), samples):
@@ -129,70 +109,6 @@ def workers_for(plans: Sequence[Plan], options: Training) -> Workers:
 def at_a_time(workers: Workers) -> str:
     """`, 4 at a time`; empty for one after the other."""
     return f", {len(workers)} at a time" if len(workers) > 1 else ""
-
-
-def print_forecast(plans: list[Plan], workers: Workers, *, as_json: bool, quiet: bool) -> None:
-    """Print what would be run, and how long it would take. Nothing is written."""
-    import torch
-
-    from ditbench.runs.planning.calibrate import forecast
-
-    if len(workers) > 1 and plans[0].device.type == "cpu":  # as a worker will have
-        torch.set_num_threads(int(workers.environments[0]["OMP_NUM_THREADS"]))
-    rows = list(forecast(plans, progress(quiet=quiet)))
-    if as_json:
-        echo(json.dumps(rows, indent=2))
-        return
-    first, models = plans[0], {row["model"] for row in rows}
-    model = "matched models" if len(models) > 1 else first.cost.model
-    title = (
-        f"{model} on {first.dataset.name} {first.cost.input}, on {first.device}, "
-        f"{first.config.objective.name}\n{CONVENTION}"
-    )
-    names = first.dataset.class_names
-    title += "\n" + one_line(f"{len(names)} classes: {', '.join(names)}", SHOWN_CLASSES)
-    if compiled := dict.fromkeys(row["block"] for row in rows if row["backend"] != "plain"):
-        title += f"\nCompiled, which takes tens of seconds more: {', '.join(compiled)}."
-    if any(row["estimated"] for row in rows):
-        title += "\n~ is estimated from the speed in a short calibration."
-    alike = {key for key in ("lr", "model") if len({row[key] for row in rows}) == 1}
-    columns = [column for column in _FORECAST if column.name not in alike]
-    print_rich(rich_table([_in_words(row) for row in rows], columns, title))
-    print_sentence(_total(rows, len(workers)))
-
-
-def _total(rows: Sequence[Mapping[str, Any]], workers: int) -> str:
-    """How long the whole command would take."""
-    left = [row for row in rows if not row["complete"]]
-    complete = f"; {len(rows) - len(left)} complete" if len(left) < len(rows) else ""
-    busy = [0.0] * workers  # until when
-    for seconds in sorted((row["expected_total_seconds"] for row in left), reverse=True):
-        heapreplace(busy, busy[0] + seconds)
-    runs = f"{len(left)} run{'' if len(left) == 1 else 's'}"
-    runs += f", {workers} at a time" if workers > 1 else ""
-    return f"About {duration(max(busy))} for {runs}{complete}, by a short calibration."
-
-
-def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of the forecast as texts; estimated numbers have a ~ before them."""
-    mark = "~" if row["estimated"] else ""
-    train, total = row["expected_train_seconds"], row["expected_total_seconds"]
-    steps, seconds = row["evaluation_steps"], row["evaluation_seconds"]
-    return {
-        **row,
-        "steps": mark + _whole(row["steps"]),
-        "images": mark + _whole(row["images"]),
-        "train_flops": mark + significant(3, 1, 1e-15)(row["train_flops"]),
-        "evaluated_at": _ends(steps, _whole) if steps else _ends(seconds, duration),
-        "expected_train_seconds": None if train is None else duration(train),
-        "expected_total_seconds": None if total is None else duration(total),
-        "path": row["path"] + (" (complete)" if row["complete"] else ""),
-    }
-
-
-def _ends(marks: list[float], write: Callable[[float], str]) -> str:
-    """The first and the last of evenly spaced marks."""
-    return " … ".join(write(mark) for mark in dict.fromkeys((marks[0], marks[-1])))
 
 
 @contextmanager

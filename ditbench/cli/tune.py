@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from ditbench.cli.forecast import print_forecast
 from ditbench.cli.gpus import divided
 from ditbench.cli.options import (
     Blocks,
@@ -15,16 +16,17 @@ from ditbench.cli.options import (
     how,
     option,
     parse_blocks,
+    parse_rates,
     parse_seeds,
     printed,
+    takes,
     what,
 )
 from ditbench.cli.output import emit, load_sweeps, progress
-from ditbench.cli.run_options import DryRun, Quiet, Training, parse_rates, takes
+from ditbench.cli.run_options import DryRun, Quiet, Training
 from ditbench.cli.training import (
     at_a_time,
     executing,
-    print_forecast,
     remark_on_scores,
     trackers_of,
     with_features,

@@ -18,6 +18,7 @@ from ditbench.config.sections import (
     DataConfig,
     EvalConfig,
     ExternalBlockConfig,
+    InitConfig,
     MetricsConfig,
     ModelConfig,
     ObjectiveConfig,
@@ -55,6 +56,7 @@ class RunConfig(Section):
     """Options that the block defines, such as options.lora_rank: see `ditbench blocks`."""
     strategy: ExternalBlockConfig = ExternalBlockConfig()
     parent: ParentConfig = ParentConfig()
+    init: InitConfig = InitConfig()
 
     @model_validator(mode="after")
     def _check(self) -> RunConfig:

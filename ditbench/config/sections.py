@@ -12,6 +12,8 @@ from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import ModelSize
 
+DIGEST = "^[0-9a-f]{64}$"
+
 
 class DataConfig(Section):
     """The images: a data set by name, or the folder, zip or .npz at `path`."""
@@ -41,6 +43,10 @@ class DataConfig(Section):
     """The largest share of unreadable pictures, which are skipped. With more, nothing is run."""
     label_column: Annotated[str | None, Mark.NOT_IDENTITY, Mark.ADDED_LATER] = None
     """The column of metadata.csv or metadata.jsonl with the classes. Unset, it is found by name."""
+    vae: Annotated[Location, Mark.ADDED_LATER] = None
+    """The autoencoder that decodes samples of latents: a folder or a name; --vae sets it."""
+    vae_digest: Annotated[str | None, Field(pattern=DIGEST), Mark.ADDED_LATER] = None
+    """The SHA-256 of its weights, filled in when they are read."""
 
     scaling_factor: Annotated[
         float | None, Field(gt=0, le=1e6), Mark.NOT_IDENTITY, Mark.ADDED_LATER
@@ -223,6 +229,13 @@ class MetricsConfig(Section):
     """Metrics in addition to the default ones: inception_score, memorization, fid_infinity."""
     also: Annotated[Names, Mark.ADDED_LATER] = ()
     """Further features in which the same samples are scored, too."""
+    real: Annotated[Location, Mark.ADDED_LATER] = None
+    """The real images, if they are not those of the data: a folder, a zip, an .npz, or a name.
+
+    An .npz of ADM's evaluation has their statistics, mu and sigma, instead. --real sets it.
+    """
+    real_digest: Annotated[str | None, Field(pattern=DIGEST), Mark.ADDED_LATER] = None
+    """A SHA-256 that identifies them, filled in when they are read."""
 
     @property
     def further(self) -> tuple[str, ...]:
@@ -235,7 +248,7 @@ class ParentConfig(Section):
 
     path: Annotated[Location, Mark.ADDED_LATER] = None
     """The directory of that run."""
-    fingerprint: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$"), Mark.ADDED_LATER] = None
+    fingerprint: Annotated[str | None, Field(pattern=DIGEST), Mark.ADDED_LATER] = None
     """Its fingerprint, which identifies its settings."""
     steps: Annotated[int | None, Field(gt=0, le=10**15), Mark.ADDED_LATER] = None
     """Its updates, which count as those of the run."""
@@ -252,10 +265,19 @@ class ParentConfig(Section):
         return self
 
 
+class InitConfig(Section):
+    """The weights that a run starts from, see `ditbench run --init`; empty for others."""
+
+    path: Annotated[Location, Mark.ADDED_LATER] = None
+    """A file of weights, a folder of diffusers or a run directory. --init sets it."""
+    sha256: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$"), Mark.ADDED_LATER] = None
+    """The SHA-256 of the file, filled in when it is read: a path does not identify it."""
+
+
 class ExternalBlockConfig(Section):
     """Where a block comes from that is not ditbench's own: the plan of a run fills it in."""
 
     location: Annotated[str | None, Mark.NOT_IDENTITY, Mark.ADDED_LATER] = None
     """The block's class: FILE.py:CLASS or MODULE:CLASS."""
-    sha256: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$"), Mark.ADDED_LATER] = None
+    sha256: Annotated[str | None, Field(pattern=DIGEST), Mark.ADDED_LATER] = None
     """The SHA-256 of its file."""

@@ -8,6 +8,7 @@ import torch
 
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.files import MAX_SIDE
+from ditbench.data.latents.space import LatentSpace
 from ditbench.errors import DitbenchError
 
 RECORD = "data"  # the key in env.json
@@ -20,7 +21,9 @@ def facts_of(dataset: ImageDataset) -> dict[str, Any]:
     Where pictures were converted or skipped, what was done, and the first of those skipped.
     """
     shape, classes = list(dataset.images.shape[1:]), list(dataset.class_names)
-    facts = {"shape": shape, "classes": classes, "images": len(dataset)}
+    facts: dict[str, Any] = {"shape": shape, "classes": classes, "images": len(dataset)}
+    if dataset.latents is not None:
+        facts["latents"] = dataset.latents.facts()
     if dataset.notes:
         facts["notes"] = list(dataset.notes)
     if dataset.problems:
@@ -46,5 +49,10 @@ def stand_in(name: str, facts: Any) -> ImageDataset:
             "env.json does not record the shape and the classes of the images properly",
             "restore the file from a copy of the run",
         )
-    images = torch.zeros(1, *shape, dtype=torch.uint8).expand(len(classes), *shape)
-    return ImageDataset(name, images, torch.arange(len(classes)), tuple(classes))
+    space = None
+    if "latents" in facts:
+        space = LatentSpace.from_facts(facts["latents"], "env.json")
+    dtype = torch.uint8 if space is None else torch.float32
+    images = torch.zeros(1, *shape, dtype=dtype).expand(len(classes), *shape)
+    labels = torch.arange(len(classes))
+    return ImageDataset(name, images, labels, tuple(classes), latents=space)

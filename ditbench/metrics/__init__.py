@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ditbench.distances import LATENTS
 from ditbench.errors import DitbenchError, unknown_name
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _EXTRACTORS = {  # name -> module of `features`, class; the first is the default
     "efficientnet-lite0": ("efficientnet", "EfficientNetLite0"),
     "dinov2": ("dinov2", "DinoV2"),
     "dinov2-vits14": ("dinov2", "DinoV2Small"),
+    "latents": ("latents", "LatentFeatures"),
 }
 AUTO = "auto"  # stands for the features that `at_hand` chooses
 # Of those, the general ones, the preferred first. Only Inception is downloaded unasked.
@@ -101,7 +103,8 @@ def extractor_class(name: str, dataset: ImageDataset | None = None) -> type[Extr
 
     Raises:
         DitbenchError: `name` is unknown (the hint offers the nearest one), or the extractor does
-            not accept the data set's image shape or has another number of classes.
+            not accept the data set's image shape or has another number of classes; it needs images
+            and the data are latents, or the other way round.
     """
     if name not in _EXTRACTORS:
         raise unknown_name("features", name, _EXTRACTORS)
@@ -109,6 +112,16 @@ def extractor_class(name: str, dataset: ImageDataset | None = None) -> type[Extr
     kind: type[Extractor] = _load(f"features.{module}", class_name)
     if dataset is None:
         return kind
+    if kind.of_latents and dataset.latents is None:
+        raise DitbenchError(
+            f"{name} features are of latents, and '{dataset.name}' has images",
+            "use general features: --features auto",
+        )
+    if dataset.latents is not None and not kind.of_latents:
+        raise DitbenchError(
+            f"{name} features need images, and '{dataset.name}' has latents",
+            "decode the samples: --vae PATH; or compare latents: --features latents",
+        )
     kind.check_shape(tuple(dataset.images.shape[1:]))
     if kind.num_classes not in (None, dataset.num_classes):
         raise DitbenchError(
@@ -129,7 +142,7 @@ def at_hand(data_name: str, inception_weights: Path | None = None) -> tuple[str,
     Raises:
         DitbenchError: none are at hand; the hint is the command that fetches some.
     """
-    if data_name in _EXTRACTORS:
+    if data_name in _EXTRACTORS and data_name != LATENTS:
         return data_name, "the classifier of this data set"
     first, *others = GENERAL
     inception = extractor_class(first)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from ditbench.distances import OF_LATENTS, key_of, title_of
 from ditbench.errors import DitbenchError
 from ditbench.metrics import extractor_names, find_metrics
 from ditbench.metrics.features.extractors import Extractor
@@ -35,6 +36,7 @@ def choose(
     extra: Sequence[str] = (),
     *,
     held_out: bool = False,
+    rows: bool = True,
     begun: Versions | None = None,
 ) -> list[Choice]:
     """The metrics of a run, in the order of their columns.
@@ -44,6 +46,7 @@ def choose(
         also: further extractors. Their metrics have names like `fid_efficientnet_lite0`.
         extra: names of metrics beside the default ones.
         held_out: whether there are held-out images.
+        rows: whether there are single real images, rather than published statistics.
         begun: the metrics that an unfinished run has; these are then chosen, whatever `extra` is.
 
     Raises:
@@ -52,11 +55,13 @@ def choose(
 
     def choice(extractor: type[Extractor], suffix: str = "", remark: str = "") -> Choice:
         of_held_out = suffix == HELD_OUT_SUFFIX
+        before = None if begun is None else _versions(suffix, begun)
         metrics = [
-            replace(metric, name=metric.name + suffix, title=metric.title + remark)
-            for metric in find_metrics(extra, None if begun is None else _versions(suffix, begun))
+            _named(metric, extractor, suffix, remark)
+            for metric in find_metrics(extra, before)
             if (extractor.classifies or not metric.needs_logits)
             and (extractor.num_classes is not None or not metric.needs_classes)
+            and (rows or not metric.needs_rows)
             and (metric.name in HELD_OUT or not of_held_out)
         ]
         return Choice(extractor.name, of_held_out, metrics)
@@ -72,6 +77,14 @@ def choose(
             "restore the data set's held-out images, or move the run directory away to begin again",
         )
     return choices
+
+
+def _named(metric: Metric, extractor: type[Extractor], suffix: str, remark: str) -> Metric:
+    """A metric under the name and the title that it has in some features."""
+    name, title = metric.name, metric.title
+    if extractor.of_latents and name in OF_LATENTS:
+        name, title = OF_LATENTS[name], title_of(name, extractor.name)
+    return replace(metric, name=name + suffix, title=title + remark)
 
 
 def suffix_of(features: str) -> str:
@@ -91,7 +104,7 @@ def _versions(suffix: str, begun: Versions) -> dict[str, int]:
     """
     others = (HELD_OUT_SUFFIX, *map(suffix_of, extractor_names()))
     return {
-        name.removesuffix(suffix): version
+        key_of(name.removesuffix(suffix)): version
         for name, version in begun.items()
         if (name.endswith(suffix) if suffix else not name.endswith(others))
     }

@@ -22,7 +22,7 @@ class RealStatistics:
     """What the metrics need of the real images, on the CPU; `ditbench.metrics.real` computes it.
 
     The sums are over all images. The rows are of at most 50,000 images, drawn with a fixed seed if
-    there are more.
+    there are more. Published statistics have no rows, and `count` is then not that of the images.
     """
 
     count: int  # of images
@@ -96,6 +96,7 @@ class Metric:
     scale: Literal["log", "linear"] = "linear"
     needs_logits: bool = False  # whether it needs a classifier, of whatever classes
     needs_classes: bool = False  # whether it needs a classifier of the data set's classes
+    needs_rows: bool = False  # whether it needs single real images, not only their mean and spread
 
     def describe(self) -> dict[str, Any]:
         """The facts that tables need, for `result.json`."""

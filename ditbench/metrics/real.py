@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
+from ditbench.data.dataset import quantised
 from ditbench.data.io.tensors import read_tensors, write_tensors
 from ditbench.files import cache_directory, one_at_a_time
 from ditbench.metrics.metric import MAX_SUBSET, RealStatistics, metric_device
 from ditbench.metrics.pairs import kth_distances, mean_kernel_within, nearest_other
+from ditbench.world import ALONE, World
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ditbench.data.dataset import ImageDataset
+    from ditbench.data.latents.vae import Vae
     from ditbench.metrics.features.extractors import Extractor
 
 REVISION = 2  # incremented when the same images and extractor give other statistics
@@ -25,13 +31,90 @@ ROWS_SEED = 0
 NEIGHBOURS = 5  # of precision, recall, density and coverage
 
 
+class Rows(Protocol):
+    """Images, (N, C, H, W) as an extractor accepts them, in batches that are made one by one."""
+
+    def __len__(self) -> int: ...
+
+    def split(self, size: int, /) -> Iterable[Tensor]:
+        """The images in batches of `size`, on any device."""
+
+
+class RealImages(Protocol):
+    """What samples are compared with: an `ImageDataset`, or images that are made as needed."""
+
+    @property
+    def images(self) -> Rows:
+        """The images."""
+
+    @property
+    def digest(self) -> str:
+        """What identifies them, 64 hex digits."""
+
+    def forget(self) -> None:
+        """Let what was read no longer count as this process's memory."""
+
+
+class RealLatents:
+    """The latents of a data set in the range of a model; or the images that a VAE makes of them."""
+
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        device: torch.device,
+        vae: Vae | None = None,
+        world: World = ALONE,
+    ) -> None:
+        self.dataset, self.device, self.vae, self.world = dataset, device, vae, world
+        self.forget = dataset.forget
+
+    @property
+    def images(self) -> RealLatents:
+        """The latents, (N, C, h, w) float32; or images, uint8 (N, 3, H, W)."""
+        return self
+
+    @property
+    def digest(self) -> str:
+        """Of the latents and of the VAE."""
+        made_by = "" if self.vae is None else self.vae.digest
+        return hashlib.sha256(f"{self.dataset.digest} {made_by}".encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def split(self, size: int) -> Iterator[Tensor]:
+        """The latents, or images, in batches."""
+        for index in torch.arange(len(self)).split(size):
+            x = read_latents(self.dataset, index).to(self.device)
+            yield x if self.vae is None else decoded(x, self.dataset, self.vae, self.world)
+
+
+def read_latents(dataset: ImageDataset, index: Tensor) -> Tensor:
+    """Latents of a data set in the range of a model: float32 (M, C, h, w), on the CPU."""
+    stored = torch.empty(len(index), *dataset.images.shape[1:], dtype=dataset.images.dtype)
+    dataset.read(index, stored)
+    return dataset.to_model(stored)
+
+
+def decoded(x: Tensor, dataset: ImageDataset, vae: Vae, world: World = ALONE) -> Tensor:
+    """The images of latents (N, C, h, w) in the range of a model: uint8 (N, 3, H, W), on device.
+
+    Each process of the world decodes a part of them, and receives all.
+    """
+    count = len(x)
+    divides = count >= world.size
+    part = x[world.part(count)] if divides else x
+    images = quantised(vae.decode(part, dataset.latents))
+    return world.gather(images, count) if divides else images
+
+
 def real_statistics(
-    dataset: ImageDataset,
+    dataset: RealImages,
     extractor: Extractor,
     device: torch.device | str = "cpu",
     passed: Callable[[int], None] | None = None,
 ) -> RealStatistics:
-    """The statistics of all images of a data set, from the cache if it has them.
+    """The statistics of all images, from the cache if it has them.
 
     The extractor is on `device`. Only rounding depends on the device. `passed` receives the number
     of images after each pass of the network.
@@ -53,7 +136,7 @@ def real_statistics(
     return statistics
 
 
-def cached_file(dataset: ImageDataset, extractor: Extractor) -> Path | None:
+def cached_file(dataset: RealImages, extractor: Extractor) -> Path | None:
     """The file of the cache for the statistics; None without a cache."""
     directory = cache_directory()
     name = f"real-{extractor.name}-{dataset.digest[:16]}-{extractor.digest[:16]}-{REVISION}"
@@ -61,27 +144,27 @@ def cached_file(dataset: ImageDataset, extractor: Extractor) -> Path | None:
 
 
 def compute_statistics(
-    images: Tensor,
+    images: Rows,
     extractor: Extractor,
     device: torch.device | str = "cpu",
     batch_size: int = 500,
     passed: Callable[[int], None] | None = None,
 ) -> RealStatistics:
-    """The statistics of (N, C, H, W) uint8 images, without the cache."""
-    F = extractor.num_features
-    # On the CPU, because not every device has float64.
-    features_sum = torch.zeros(F, dtype=torch.float64)
-    outer_sum = torch.zeros(F, F, dtype=torch.float64)
+    """The statistics of (N, C, H, W) uint8 images, or of latents, without the cache."""
+    # On the CPU, because not every device has float64. F is that of the first batch.
+    features_sum = outer_sum = torch.zeros((), dtype=torch.float64)
+    rows = torch.empty(0)
     order = _drawn(len(images))
     position = torch.full((len(images),), -1)
     position[order] = torch.arange(len(order))
-    rows = torch.empty(len(order), F)
     for batch, places in zip(images.split(batch_size), position.split(batch_size), strict=True):
         features = extractor(batch.to(device), passed).features.cpu()  # (N, F)
+        if not rows.numel():
+            rows = torch.empty(len(order), features.shape[1])
         rows[places[places >= 0]] = features[places >= 0]
         features = features.double()
-        features_sum += features.sum(0)
-        outer_sum += features.T @ features
+        features_sum = features_sum + features.sum(0)
+        outer_sum = outer_sum + features.T @ features
     exact = rows.to(metric_device(device), torch.float64)
     return RealStatistics(
         len(images),

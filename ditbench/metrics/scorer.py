@@ -60,7 +60,8 @@ class Scorer:
         main, *also = (type(extractor) for extractor in self.extractors)
         held_out = spaces[0].held_out is not None
         self._groups: list[_Group] = []
-        for choice in choose(main, also, extra, held_out=held_out, begun=begun):
+        rows = len(spaces[0].real.rows) > 0
+        for choice in choose(main, also, extra, held_out=held_out, rows=rows, begun=begun):
             space = self._spaces[choice.features]
             real = space.held_out if choice.held_out else space.real
             if real is not None and choice.metrics:
@@ -137,7 +138,9 @@ class Scorer:
     def describe(self, samples: int) -> dict[str, Any]:
         """What the scores of this many samples depend on, for `result.json`."""
         main, *also = self._spaces.values()
-        described: dict[str, Any] = {"samples": samples, "real_images": self.real_images}
+        described: dict[str, Any] = {"samples": samples}
+        if len(main.real.rows):  # of published statistics, the number is not known
+            described["real_images"] = self.real_images
         if main.held_out is not None:
             described["held_out_images"] = main.held_out.count
         described |= self._describe(main, samples)

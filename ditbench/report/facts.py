@@ -48,7 +48,7 @@ FACTS = (
          title="Block"),
     Fact("seed", "int64", "result", keys=("seed",)),
     Fact("fingerprint", "str", "result"),
-    Fact("path"),
+    Fact("path", keys=("init.path",)),  # the contents of [init] are part of the recipe
     # Where in training.
     Fact("step", "int64", "eval"),
     Fact("images", "int64", "eval"),
@@ -58,7 +58,7 @@ FACTS = (
     Fact("curve", "bool"),
     # What was trained on what.
     Fact("dataset", "str", "config", alike=True, task=True, keys=("data.name",), heading="{}"),
-    Fact("source", keys=("data.path",)),
+    Fact("source", keys=("data.path", "data.vae", "metrics.real")),
     Fact("dataset_digest", "str", "result", alike=True, keys=("data.digest",)),
     Fact("input", "str", "cost", alike=True, task=True, heading="{}", title="Input"),
     Fact("model", "str", "cost", alike=True, task=True, keys=_MODEL, heading="{}", title="Model"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ditbench.distances import LATENTS, title_of
 from ditbench.few import OWN_CLASSIFIERS
 from ditbench.report.amounts import suffix
 from ditbench.report.facts import FACTS, TASK
@@ -30,7 +31,8 @@ def heading(group: Mapping[str, Any]) -> str:
 
 def fid_title(group: Mapping[str, Any]) -> str:
     """`FID-2K`, or `FID` if the runs differ in their number of samples."""
-    return f"FID-{suffix(group['samples'])}" if "samples" in group else "FID"
+    title = title_of("fid", group.get("features"))
+    return f"{title}-{suffix(group['samples'])}" if "samples" in group else title
 
 
 def metric_title(title: str, features: str | None, samples: int | None = None) -> str:
@@ -107,6 +109,11 @@ def note(group: Mapping[str, Any]) -> str:
     In other features than Inception's, or on other images, FIDs have another scale.
     """
     features = group.get("features")
+    if features == LATENTS:
+        return (
+            "Samples are compared as latents, not as images: their distances are not FIDs. "
+            "`ditbench eval --vae PATH` decodes them."
+        )
     if features == COMMON_FEATURES and group.get("dataset") in PUBLISHED:
         return ""
     of = "several features" if features is None else f"{features} features"

@@ -11,7 +11,8 @@ from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.plugins.lookup import external_block, package_of
 from ditbench.rundir import SHARED_CPU, WORLD_SIZE, WORLD_SIZE_CHANGED, RunDirectory
-from ditbench.runs import begun, environment, parent
+from ditbench.runs import begun, environment, init, parent
+from ditbench.runs.planning.plan import model_arguments
 from ditbench.runs.scoring.evaluate import metrics_asked
 from ditbench.training.checkpoint import resume
 
@@ -40,6 +41,9 @@ def _open(run: Plan, trainer: Trainer, scorer: Scorer, reporter: Reporter) -> No
         if reason := left_behind(run):
             reporter.warned(f"{reason}, which is not resumed: this is a new run")
         inherited = parent.inherit(run, trainer)  # before anything is written
+        if inherited is None:
+            models = (trainer.model, trainer.ema.model)
+            init.start_from(run.config.init, models, model_arguments(run))
         directory.start(*_description(run, _environment_facts(run, scorer)))
         if inherited is not None:
             parent.begin(run, trainer, inherited)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
+from ditbench.distances import column_of, title_of
 from ditbench.errors import one_line
 from ditbench.few import are_few
 from ditbench.rundir import metric_suffix
@@ -238,15 +239,17 @@ def draws_in_words(draws: int, steps: int) -> str:
 
 def fid(row: dict[str, Any]) -> str:
     """The FID of one evaluation with its full name: `FID-2K 12.34`."""
-    suffix = metric_suffix(row["samples"])
-    return f"FID-{suffix.upper()} {row[f'fid_{suffix}']:.2f}"
+    suffix, title = metric_suffix(row["samples"]), title_of("fid", row.get("features"))
+    return f"{title}-{suffix.upper()} {row[column_of('fid', suffix, row)]:.2f}"
 
 
 def describe(row: dict[str, Any], real_images: float = math.nan) -> str:
     """The main metrics of one evaluation in a few words; KID first where images are few for FID."""
     suffix = metric_suffix(row["samples"])
-    few = are_few(row.get("features"), real_images, row["samples"]) and f"kid_{suffix}" in row
-    kid = f"KID-{suffix.upper()} {row[f'kid_{suffix}']:.3g}, " if few else ""
+    column = column_of("kid", suffix, row)
+    few = are_few(row.get("features"), real_images, row["samples"]) and column in row
+    title = title_of("kid", row.get("features"))
+    kid = f"{title}-{suffix.upper()} {row[column]:.3g}, " if few else ""
     accuracy = f", accuracy {row['label_accuracy']:.3f}" if "label_accuracy" in row else ""
     return kid + fid(row) + accuracy
 

@@ -95,7 +95,7 @@ class _Execution:
     def __init__(self, run: Plan, scorer: Scorer, reporter: Reporter, stop: StopRequest) -> None:
         self.run, self.scorer, self.reporter, self.stop = run, scorer, reporter, stop
         with stop.at_once():
-            self.per_score = time_scoring(scorer.extractors, run.dataset.images, run.device)
+            self.per_score = time_scoring(run, scorer.extractors)
             self._rehearse()
             self.memory = PeakMemory(run.device)
             self.memory.start()

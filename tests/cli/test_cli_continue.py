@@ -69,6 +69,7 @@ def test_compare_and_plot_rank_the_child_apart_and_draw_all_of_its_curve(finishe
         (("--lr", "1e-4"), "--continue does not take --lr"),
         (("--block", "adaln"), "--continue does not take --block"),
         (("--seeds", "2"), "--continue does not take --seeds"),
+        (("--init", "dit.pt"), "--continue does not take --init"),
         (("--preset", "digits"), "--continue does not take --preset"),
         (("--config", "x.toml"), "--continue does not take --config"),
         (("--match", "flops"), "--continue does not take --match"),

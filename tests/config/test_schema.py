@@ -80,6 +80,8 @@ OTHER = {
     "parent.fingerprint": "0" * 64,
     "parent.steps": 600,
     "parent.points": 2,
+    "init.path": "/home/me/DiT-XL-2-256x256.pt",
+    "init.sha256": "1" * 64,
 }
 # Of these, all are given or none.
 PARENT = ("parent.fingerprint", "parent.steps", "parent.points")
@@ -87,7 +89,7 @@ OTHER_BUDGETS = ("budget.flops", "budget.seconds")
 LABELS = {"preset", "seed", "data.path", "metrics.inception_weights", "strategy.location",
           "train.backend", "train.micro_batch", "train.checkpoint_blocks",
           "metrics.extra", "metrics.also", "eval.draws",
-          "parent.path", "data.image_size", "data.background", "data.random_crop",
+          "parent.path", "init.path", "data.image_size", "data.background", "data.random_crop",
           "data.max_unreadable", "data.label_column", "data.scaling_factor"}  # fmt: skip
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)

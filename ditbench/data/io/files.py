@@ -80,6 +80,13 @@ class Files:
             except OSError as error:
                 raise cannot_read(self.path / name, error) from error
 
+    def size(self, name: str) -> int:
+        """The bytes of one file."""
+        try:
+            return (self.path / name).stat().st_size
+        except OSError as error:
+            raise cannot_read(self.path / name, error) from error
+
     def open(self, name: str) -> IO[bytes]:
         """One file, open for reading."""
         path = self.path / name
@@ -156,6 +163,10 @@ class ZipFiles(Files):
         except Exception as error:  # checksum, stream, password, unknown compression
             what = f"{self.where(name)} cannot be unpacked: {reason(error)}"
             raise DitbenchError(what, "pack the class folders again") from error
+
+    def size(self, name: str) -> int:
+        """The bytes of one member."""
+        return self.zip.getinfo(name).file_size
 
     def open(self, name: str) -> IO[bytes]:
         """The content of one member."""

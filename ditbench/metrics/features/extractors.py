@@ -40,6 +40,7 @@ class Extractor(nn.Module, ABC):
     class_order: ClassVar[tuple[int, ...] | None] = None  # of other logits, see `for_classes`
     classifies: ClassVar[bool] = True  # whether `extract` returns logits, of whatever classes
     accepts: ClassVar[str]  # the images that it accepts, in words
+    of_latents: ClassVar[bool] = False  # whether it accepts float32 latents, and no images
     cpu_batch: ClassVar[int] = 500  # images that two CPU cores pass in about a second
     details: Mapping[str, str]  # where the features come from; recorded in `result.json`
     world: World = ALONE  # the processes that share the images
@@ -96,11 +97,14 @@ class Extractor(nn.Module, ABC):
         `cpu_batch` images.
 
         Raises:
-            TypeError: the images are not uint8: samples have to be quantised first.
+            TypeError: the images are not uint8: samples have to be quantised first; or latents are
+                not float32.
             DitbenchError: the extractor does not accept images of this shape.
         """
-        if images.dtype != torch.uint8:
-            raise TypeError(f"features need uint8 images, got {images.dtype}")
+        wanted = torch.float32 if self.of_latents else torch.uint8
+        if images.dtype != wanted:
+            what = str(wanted).removeprefix("torch.")
+            raise TypeError(f"features need {what} images, got {images.dtype}")
         self.check_shape(tuple(images.shape[1:]))
         N = len(images)
         if self.world.alone or self.world.size > N:

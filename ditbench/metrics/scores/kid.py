@@ -35,6 +35,7 @@ KID = Metric(
     kid,
     settings=lambda _samples, real: {"real_images": len(real.rows)},
     version=2,
+    needs_rows=True,
 )
 
 
@@ -80,4 +81,5 @@ SUBSET_KID = Metric(
         "subset_size": subset_size(samples, real),
         "seed": SEED,
     },
+    needs_rows=True,
 )

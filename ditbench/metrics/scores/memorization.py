@@ -27,5 +27,6 @@ MEMORIZATION = Metric(
     ".3f",
     memorization,
     settings=lambda _samples, real: {"real_images": len(real.rows), "percent": PERCENT},
+    needs_rows=True,
     depends_on_samples=False,  # each sample counts by itself
 )

@@ -61,6 +61,7 @@ def _metric(name: str, *, each_sample_by_itself: bool) -> Metric:
         lambda comparison: getattr(comparison.once(neighbours), name),
         settings=lambda _samples, real: {"real_images": len(real.subset), "neighbours": NEIGHBOURS},
         depends_on_samples=not each_sample_by_itself,
+        needs_rows=True,
     )
 
 

@@ -48,7 +48,8 @@ def curve_figure(
     Args:
         df: rows of `load_results`; each group of comparable runs gets its own panel.
         x: `steps`, `flops` (training compute) or `time` (training seconds, without evaluation).
-        paper: add a panel with the published FIDs of DiT-XL/2 (Peebles & Xie 2022, Table 4).
+        paper: add a panel with the published FIDs of DiT-XL/2 (Peebles & Xie 2022, Table 4), or
+            show them beside runs of the paper's task, see `paper.beside`.
         skipped: is called with each group that is left out and why: over time, those whose seconds
             are not comparable.
 
@@ -66,17 +67,19 @@ def curve_figure(
             "use --x steps or --x flops",
         )
     titles = [panels.title_of(group, *_own_steps(group.runs)) for group in groups]
-    titles += [published.TITLE] * paper
+    beside_runs, alone = published.beside_each([group.runs for group in groups], paper=paper)
+    titles += [published.TITLE] * alone
     styles = block_styles(df["block"])
     blocks = [set(group.runs["block"]) for group in groups]
     beside = all(labels.fit_beside_lines([styles[name].label for name in each]) for each in blocks)
     handles = {style.label: Line2D([], [], **_line(style)) for style in styles.values()}
-    figure, rows, columns = panels.panel_grid(titles, {} if beside else handles, _HEIGHT)
+    handles = ({} if beside else handles) | published.key(beside_runs)
+    figure, rows, columns = panels.panel_grid(titles, handles, _HEIGHT)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for panel, group in zip(axes, groups, strict=False):
-        _draw_panel(panel, group.runs, x, styles, beside=beside)
+    for panel, group, published_ones in zip(axes, groups, beside_runs, strict=False):
+        _draw_panel(panel, group.runs, x, styles, published_ones, beside=beside)
     axes[0].set_ylabel(f"{axes[0].get_ylabel()}\n({panels.BETTER})")
-    if paper:
+    if alone:
         ranking.draw_published(axes[len(groups)])
     for panel, title in zip(axes, titles, strict=False):
         panel.set_title(title, loc="left")
@@ -92,15 +95,30 @@ def _own_steps(curve: pd.DataFrame) -> list[str]:
 
 
 def _draw_panel(
-    axes: Axes, group: pd.DataFrame, x: str, styles: dict[str, BlockStyle], *, beside: bool
+    axes: Axes,
+    group: pd.DataFrame,
+    x: str,
+    styles: dict[str, BlockStyle],
+    others: pd.DataFrame,
+    *,
+    beside: bool,
 ) -> None:
+    """Draw the runs of a group, and the published results in `others` whose x is known."""
     column, label, units = X_AXES[x]
+    places = {
+        "steps": others["gmacs"] * 0 + published.STEPS,
+        "flops": 3 * 2 * 1e9 * published.IMAGES * others["gmacs"],
+    }
+    others = others.assign(x=places.get(x, np.nan)).dropna()
     label, size = panels.label_with_unit(label, group[column].max(), units)
     group = group.assign(x=group[column] / size)
-    axes.set(xlabel=label, ylabel=panels.metric_label(group), xlim=(0, group["x"].max()))
-    panels.set_scale(axes, "y", group["fid"].min(), group["fid"].max())
+    others["x"] /= size
+    every = pd.concat([group[["x", "fid"]], others[["x", "fid"]]])
+    axes.set(xlabel=label, ylabel=panels.metric_label(group), xlim=(0, every["x"].max()))
+    panels.set_scale(axes, "y", every["fid"].min(), every["fid"].max())
+    published.draw_beside(axes, zip(others.index, others["x"], others["fid"], strict=True))
     if x == "steps":
-        panels.count_steps(axes, group["x"].max())
+        panels.count_steps(axes, every["x"].max())
     ends = [
         _draw_block(axes, runs, style, few=group["block"].nunique() <= _MOST_BLOCKS)
         for block, style in styles.items()

@@ -16,6 +16,7 @@ from matplotlib.transforms import Bbox
 
 from ditbench.report.figures import labels, panels, published
 from ditbench.report.figures.style import RC, block_styles, marker_size
+from ditbench.report.paper import RESULTS
 from ditbench.report.reading.groups import why_times_differ
 from ditbench.report.statistics.paired import mean_interval
 
@@ -42,27 +43,31 @@ def pareto_figure(
 
     Args:
         df: rows of `load_results`; each group of comparable runs gets its own pair of panels.
-        paper: add a panel with the published FIDs of DiT-XL/2 (Peebles & Xie 2022, Table 4).
+        paper: add a panel with the published FIDs of DiT-XL/2 (Peebles & Xie 2022, Table 4), or
+            show them beside runs of the paper's task, see `paper.beside`.
         skipped: is called with each group whose seconds are left out, and why.
 
     Raises:
         DitbenchError: no runs.
     """
     groups = panels.groups_to_plot(df)
-    titles = [panels.title_of(group) for group in groups] + [published.TITLE] * paper
+    beside, alone = published.beside_each([group.runs for group in groups], paper=paper)
+    titles = [panels.title_of(group) for group in groups] + [published.TITLE] * alone
     timed = panels.with_comparable_times(groups, skipped)
     high = _HEIGHT * (2 if timed else 1)
-    figure, rows, columns = panels.panel_grid(titles, _key(), high, handlelength=1.6)
+    key = _key() | published.key(beside)
+    figure, rows, columns = panels.panel_grid(titles, key, high, handlelength=1.6)
     cells = figure.subfigures(rows, columns, squeeze=False).ravel()
     drawn = []
-    for cell, group in zip(cells, groups, strict=False):
+    for cell, group, other in zip(cells, groups, beside, strict=False):
         label = panels.metric_label(group.runs)
-        drawn += _draw_group(cell, _points(group.runs), label, 2 if timed else 1)
-    if paper:
-        points = published.RESULTS.assign(low=np.nan, high=np.nan)
+        drawn += _draw_group(cell, _points(group.runs), label, 2 if timed else 1, other)
+    if alone:
+        points = RESULTS.assign(low=np.nan, high=np.nan)
         drawn += _draw_group(
-            cells[len(groups)], points, published.FID_LABEL.replace(" (", "\n("), 2 if timed else 1
-        )
+            cells[len(groups)], points, published.FID_LABEL.replace(" (", "\n("), 2 if timed else 1,
+            RESULTS.iloc[:0],
+        )  # fmt: skip
     first = drawn[0][0]
     first.set_ylabel(f"{first.get_ylabel()}\n({panels.BETTER})")
     for cell, title in zip(cells, titles, strict=False):
@@ -92,9 +97,12 @@ def _points(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _draw_group(
-    cell: SubFigure, points: pd.DataFrame, fid_label: str, rows: int
+    cell: SubFigure, points: pd.DataFrame, fid_label: str, rows: int, beside: pd.DataFrame
 ) -> list[tuple[Axes, pd.DataFrame, str]]:
-    """One panel for each known cost, above each other; each with its points and their cost."""
+    """One panel for each known cost, above each other; each with its points and their cost.
+
+    `beside` are published results, drawn in the same axes where the cost is published, too.
+    """
     drawn = []
     for number, (cost, label, units) in enumerate(_COSTS):
         if cost not in points:
@@ -103,16 +111,19 @@ def _draw_group(
         label, size = panels.label_with_unit(label, points[cost].max(), units)
         scaled = points.assign(**{cost: points[cost] / size})
         axes.set(xlabel=label, ylabel=fid_label)
-        _draw_points(axes, scaled, cost)
+        others = beside.assign(**{cost: beside[cost] / size}) if cost in beside else beside.iloc[:0]
+        _draw_points(axes, scaled, cost, others)
         drawn.append((axes, scaled, cost))
     return drawn
 
 
-def _draw_points(axes: Axes, points: pd.DataFrame, cost: str) -> None:
+def _draw_points(axes: Axes, points: pd.DataFrame, cost: str, beside: pd.DataFrame) -> None:
     # Limits first: the line of the front runs to them.
-    panels.set_scale(axes, "x", points[cost].min(), points[cost].max(), room=0.2, log=True)
+    every = pd.concat([points, beside])
+    panels.set_scale(axes, "x", every[cost].min(), every[cost].max(), room=0.2, log=True)
     ends = points[["low", "high"]].to_numpy().ravel()
-    panels.set_scale(axes, "y", *panels.visible(points["fid"], ends), room=0.1, log=True)
+    panels.set_scale(axes, "y", *panels.visible(every["fid"], ends), room=0.1, log=True)
+    published.draw_beside(axes, zip(beside.index, beside.get(cost, ()), beside["fid"], strict=True))
     front = pareto_front(points[cost].tolist(), points["fid"].tolist())
     axes.plot(*_front_line(axes, points[front], cost), color=_GREY, linewidth=0.8, zorder=1.5)
     styles = block_styles(points.index)

@@ -1,19 +1,39 @@
-"""Published results of the DiT paper, which a figure can show beside measured ones."""
+"""Published results of the DiT paper in figures: beside measured ones, or in their own panel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from ditbench.report.figures.style import block_style
+from ditbench.report.paper import RESULTS, beside
 
 TITLE = "Peebles & Xie 2022, Table 4:\nDiT-XL/2, ImageNet 256x256, 400K steps"
 FID_LABEL = "FID-50K, Inception features (the paper's)"
-# Peebles & Xie, "Scalable Diffusion Models with Transformers", arXiv:2212.09748, Table 4, in the
-# order of its section 3.2: billions of multiply-accumulates of a forward pass (the paper calls
-# them Gflops), parameters rounded to millions, and FID of 50,000 samples in Inception features
-# after 400,000 steps of 256 images, without guidance.
-RESULTS = pd.DataFrame(
-    {
-        "in-context": (119.37, 449e6, 35.24),
-        "cross-attention": (137.62, 598e6, 26.14),
-        "adaln": (118.56, 600e6, 25.21),
-        "adaln-zero": (118.64, 675e6, 19.47),
-    },
-    index=["gmacs", "parameters", "fid"],
-).T
+STEPS, IMAGES = 400_000, 400_000 * 256
+BESIDE = "Peebles & Xie 2022, 400K steps"
+_LOOK: dict[str, Any] = {"marker": "x", "markersize": 5, "markeredgewidth": 1.2}
+
+
+def beside_each(groups: Sequence[pd.DataFrame], *, paper: bool) -> tuple[list[pd.DataFrame], bool]:
+    """What each group may share its axes with, and whether published results need a panel."""
+    found = [beside(runs) if paper else RESULTS.iloc[:0] for runs in groups]
+    return found, paper and any(each.empty for each in found)
+
+
+def draw_beside(axes: Axes, points: Iterable[tuple[Any, float, float]]) -> None:
+    """Draw published results, (block, x, y) each, as crosses in the colours of their blocks."""
+    for block, x, y in points:
+        colour = block_style(str(block)).colour
+        axes.plot(x, y, color=colour, linestyle="none", zorder=4, clip_on=False, **_LOOK)
+
+
+def key(found: Iterable[pd.DataFrame]) -> dict[str, Line2D]:
+    """What a cross means, for a legend; empty where there is none."""
+    if all(each.empty for each in found):
+        return {}
+    return {BESIDE: Line2D([], [], color="#8A8A8A", linestyle="none", **_LOOK)}

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from ditbench.report.amounts import decimals, writer
 from ditbench.report.figures import panels, published
 from ditbench.report.figures.style import RC, BlockStyle, block_styles, marker_size
+from ditbench.report.paper import RESULTS
 from ditbench.report.statistics.compare import Comparison, compare
 from ditbench.report.statistics.paired import mean_interval
 from ditbench.report.words import metric_title
@@ -31,25 +32,27 @@ def ranking_figure(df: pd.DataFrame, *, paper: bool = False) -> Figure:
 
     Args:
         df: rows of `load_results`; each group of comparable runs gets its own panel.
-        paper: add a panel with the published FIDs of DiT-XL/2 (Peebles & Xie 2022, Table 4).
+        paper: add a panel with the published FIDs of DiT-XL/2 (Peebles & Xie 2022, Table 4), or
+            show them beside runs of the paper's task, see `paper.beside`.
 
     Raises:
         DitbenchError: no runs.
     """
     groups = panels.groups_to_plot(df)
     found = [(group, compare(group.runs)) for group in groups]
-    titles = [panels.title_of(group) for group in groups] + [published.TITLE] * paper
+    beside, alone = published.beside_each([group.runs for group in groups], paper=paper)
+    titles = [panels.title_of(group) for group in groups] + [published.TITLE] * alone
     worse = any(_significantly_worse(comparison) for _, comparison in found)
     most = max(len(each.table) for _, each in found)
-    figure, rows, columns = panels.panel_grid(
-        titles, _key() if worse else {}, _ROW * (most + 1) + _AXIS, handlelength=1.4
-    )
+    key = (_key() if worse else {}) | published.key(beside)
+    high = _ROW * (most + 1) + _AXIS
+    figure, rows, columns = panels.panel_grid(titles, key, high, handlelength=1.4)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
-    for panel, (group, comparison) in zip(axes, found, strict=False):
-        _draw_group(panel, group.runs[group.runs["final"]], comparison)
+    for panel, (group, comparison), other in zip(axes, found, beside, strict=False):
+        _draw_group(panel, group.runs[group.runs["final"]], comparison, other["fid"])
         panel.set_ylim(most - 0.4, -0.6)  # rows of equal height in all panels
     axes[0].set_xlabel(f"{axes[0].get_xlabel()} ({panels.BETTER})")
-    if paper:
+    if alone:
         draw_published(axes[len(groups)])
     for panel, title in zip(axes, titles, strict=False):
         panel.set_title(title, loc="left")
@@ -67,7 +70,10 @@ def _significantly_worse(comparison: Comparison) -> set[str]:
     return {each.block for each in found if not each.unequal_spikes}
 
 
-def _draw_group(axes: Axes, final: pd.DataFrame, comparison: Comparison) -> None:
+def _draw_group(
+    axes: Axes, final: pd.DataFrame, comparison: Comparison, others: pd.Series[float]
+) -> None:
+    """Draw the blocks of a group, and in their rows the published FIDs that `others` has."""
     metric = next(each for each in comparison.metrics if each.name == comparison.decided_by)
     by_block = final.groupby("block")[metric.name]
     means = by_block.mean().sort_values(kind="stable")
@@ -77,7 +83,12 @@ def _draw_group(axes: Axes, final: pd.DataFrame, comparison: Comparison) -> None
     axes.set_xlabel(panels.metric_label(final, title))
     intervals = {block: mean_interval(values.to_numpy()) for block, values in by_block}
     values = [*final[metric.name], *np.ravel([*intervals.values()])]
-    panels.set_scale(axes, "x", *panels.visible(means, values))
+    others = others[[block in means.index for block in others.index]]
+    every = pd.concat([means, others]) if metric.name == "fid" else means
+    panels.set_scale(axes, "x", *panels.visible(every, values))
+    if metric.name == "fid":
+        rows = [list(means.index).index(block) for block in others.index]
+        published.draw_beside(axes, zip(others.index, others, rows, strict=True))
     styles = block_styles(means.index)
     _draw_points(axes, means, styles, worse, writer(metric.format))
     for row, block in enumerate(means.index):
@@ -116,7 +127,7 @@ def _draw_points(
 
 def draw_published(axes: Axes) -> None:
     """Draw the published FIDs. Measured ones never share these axes."""
-    fids = published.RESULTS["fid"].sort_values()
+    fids = RESULTS["fid"].sort_values()
     axes.set_xlabel(published.FID_LABEL)
     panels.set_scale(axes, "x", fids.min(), fids.max())
     _draw_points(axes, fids, block_styles(fids.index), set(), decimals(2))

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ditbench.distances import key_of
+
 
 class MetricFacts(BaseModel):
     """A metric as result.json describes it."""
@@ -20,6 +22,13 @@ class MetricFacts(BaseModel):
     version: int = 1  # incremented when the same samples get another value
     depends_on_samples: bool = True  # its column in eval.csv ends in their number
     scale: Literal["log", "linear"] = "linear"  # compared by ratios, or by differences
+    column: str | None = None  # of eval.csv, without the number of samples; None if it is the name
+
+    def in_tables(self) -> MetricFacts:
+        """The same under the key that tables know: the distance of latents is where FID is."""
+        key = key_of(self.name)
+        names = {"name": key, "column": self.name}
+        return self if key == self.name else self.model_copy(update=names)
 
 
 # The metrics of runs of schema 1, which do not describe theirs.

@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import Any
 
 from ditbench.config import load, presets, read_toml, validate
+from ditbench.distances import column_of
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.report.reading.run import check_files, read_run
@@ -69,7 +70,8 @@ def _fid(run: RunDirectory) -> float | None:
     """The FID of the last evaluation, or the mean over the draws of the final score."""
     rows = run.read_finals() or run.read_evaluations()[-1:]
     try:
-        return fmean(row[f"fid_{metric_suffix(row['samples'])}"] for row in rows) if rows else None
+        fids = [row[column_of("fid", metric_suffix(row["samples"]), row)] for row in rows]
+        return fmean(fids) if fids else None
     except (KeyError, TypeError) as error:
         raise DitbenchError(f"{run.evaluations.name} has no FID") from error
 

@@ -14,6 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from ditbench.config import read_toml
+from ditbench.distances import column_of
 from ditbench.errors import DitbenchError, one_line
 from ditbench.files import read_json, read_text
 from ditbench.report import amounts
@@ -141,6 +142,7 @@ def check_file(path: Path) -> None:
 def read_metrics(result: Row, file: str) -> Sequence[MetricFacts]:
     """The metrics of a run. Runs of schema 1 do not describe theirs."""
     metrics: Sequence[MetricFacts] = read_value(result, "metrics", "metrics", file, FIRST_METRICS)
+    metrics = [metric.in_tables() for metric in metrics]
     names = [metric.name for metric in metrics]
     if "fid" not in names or len(set(names)) < len(names) or BY_NAME.keys() & set(names):
         raise DitbenchError(f"{file}: metrics lacks fid, or a name in it is taken")
@@ -245,7 +247,7 @@ def read_evaluation(cells: Row, metrics: Sequence[MetricFacts], path: Path) -> R
     row = _facts(path, cells, "eval")
     suffix = f"_{metric_suffix(row['samples'])}"
     for metric in metrics:
-        column = metric.name + suffix * metric.depends_on_samples
+        column = (metric.column or metric.name) + suffix * metric.depends_on_samples
         # A metric that needs classes is left out, or empty, if the features have none.
         default = None if metric.name == "fid" else math.nan
         row[metric.name] = read_value(cells, column, "float64", path.name, default)
@@ -259,6 +261,6 @@ def _check_final(result: Row, last: Row, file: str) -> None:
     final = result.get("final")
     if not isinstance(final, dict):
         raise DitbenchError("result.json: final is missing or not a table")
-    fid = final.get(f"fid_{metric_suffix(last['samples'])}")
+    fid = final.get(column_of("fid", metric_suffix(last["samples"]), final))
     if fid != last["fid"]:
         raise DitbenchError(f"fid is {last['fid']} in {file}, {show(fid)} in result.json")

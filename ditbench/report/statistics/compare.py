@@ -14,6 +14,7 @@ from ditbench.few import few_in_group
 from ditbench.report import remark_words, verdict_words, words
 from ditbench.report.amounts import writer
 from ditbench.report.facts import ALIKE, INFERRED, in_order
+from ditbench.report.paper import beside
 from ditbench.report.reading import groups
 from ditbench.report.reading.metrics import MetricFacts
 from ditbench.report.reading.results import metrics_of, versions_differ
@@ -171,7 +172,8 @@ def compare(
         ]
     if decisive.name == "fid" and table["p_bonferroni"].notna().any():
         notes.append(verdict_words.table_note(baseline))
-    notes += [remark_words.versions(other_versions), words.note(group)]
+    like_the_paper = not beside(df).empty
+    notes += [remark_words.versions(other_versions), "" if like_the_paper else words.note(group)]
     return Comparison(
         table, baseline, group, sentence, tuple(filter(None, notes)), verdict,
         target_fid=target_fid, forced=unlike, metrics=tuple(metrics), planning=further,

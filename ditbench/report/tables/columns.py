@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from ditbench.distances import title_of
 from ditbench.errors import unknown_name
 from ditbench.report.amounts import decimals, duration, significant, writer
 from ditbench.report.facts import ALIKE, BY_NAME
@@ -163,7 +164,8 @@ def _all_columns(comparison: Comparison) -> tuple[Column, ...]:
     several = bool(table["fid_low"].notna().any())
     tested = bool(table["p_bonferroni"].notna().any())
     level = 1 - comparison.verdict.alpha if comparison.verdict else 0.95
-    ratio = f"FID / {comparison.baseline}" + (f" [{percent(level)} CI]" if tested else "")
+    title = title_of("fid", features)
+    ratio = f"{title} / {comparison.baseline}" + (f" [{percent(level)} CI]" if tested else "")
     return (
         fact_column("block"),
         Column("seeds", "n", "{:d}".format),
@@ -176,9 +178,9 @@ def _all_columns(comparison: Comparison) -> tuple[Column, ...]:
         *_hidden(*(f"{each.name}_std" for each in decisive)),
         column(fid, spread="fid_std"),
         *_hidden("fid_std", "fid_geometric"),
-        Column("fid_low", "95% CI of FID" if several else None, decimals(2), until="fid_high"),
+        Column("fid_low", f"95% CI of {title}" if several else None, decimals(2), until="fid_high"),
         *_hidden("fid_high"),
-        Column("fid_area", "FID area ↓" if has_curve else None, decimals(1), "low"),
+        Column("fid_area", f"{title} area ↓" if has_curve else None, decimals(1), "low"),
         *map(column, others),
         fact_column("steps_per_second"),
         fact_column("peak_memory_bytes"),

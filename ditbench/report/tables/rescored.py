@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from ditbench.distances import title_of
 from ditbench.report.amounts import suffix
 from ditbench.report.reading.evals import read_draws
 from ditbench.report.reading.metrics import MetricFacts
@@ -70,7 +71,8 @@ def sentence(rows: Sequence[Mapping[str, Any]]) -> str:
     """What the rows of one run say: the lowest FID, at which guidance."""
     best = min(rows, key=lambda row: row["fid"])
     setting = f"{best['sampler']}, {best['sampling_steps']} steps, {best['features']} features"
-    name = f"{best['block']}, seed {best['seed']}: FID-{suffix(best['samples'])}"
+    title = f"{title_of('fid', best['features'])}-{suffix(best['samples'])}"
+    name = f"{best['block']}, seed {best['seed']}: {title}"
     scale = f"guidance {best['cfg_scale']:g}"
     if len(rows) == 1:
         return f"{name} {best['fid']:.2f} at {scale} ({setting})."

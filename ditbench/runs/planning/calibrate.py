@@ -9,12 +9,14 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from ditbench.metrics.real import cached_file
+from ditbench.metrics.reference import Published
 from ditbench.runs.planning.plan import Plan, build_trainer
 from ditbench.runs.planning.ready import check_ready
 from ditbench.runs.planning.speed import Speed, image_passes
 from ditbench.runs.runtime_errors import training_errors
 from ditbench.runs.scoring.evaluate import time_sampling, time_scoring
 from ditbench.runs.scoring.labels import balanced_labels
+from ditbench.runs.scoring.scored import real_images
 from ditbench.training.device import graph
 from ditbench.training.device.stopwatch import synchronize
 
@@ -33,6 +35,8 @@ MOST_SECONDS = 6.0
 # doubled, at least once, until a batch of them takes this many seconds.
 FEW_IMAGES = 1
 LONG_ENOUGH = 0.25
+# FLOPs of an image, in training, from which a CPU is not timed: it takes seconds for one.
+MOST_FLOPS = 1e11
 # Sampling on a GPU is timed with these numbers of steps, both of them with CUDA graphs recorded;
 # the difference gives the time per step.
 FEW_STEPS, MORE_STEPS = WARM_UP, 3 * WARM_UP
@@ -50,8 +54,9 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
 
     Seeds and learning rates of one configuration share a calibration, which `say` announces. When
     calibrations have taken `MOST_SECONDS`, the other models are estimated from the first by cost.
-    `estimated`: steps, images and FLOPs follow from it. Times are None for a complete run. The
-    first run that needs them makes the statistics of the real images.
+    `estimated`: steps, images and FLOPs follow from it. Times are None for a complete run, and on a
+    CPU for a model that is too large for it. The first run that needs them makes the statistics of
+    the real images.
 
     Raises:
         DitbenchError: exit code 1, if memory does not suffice or torch cannot compile; what
@@ -65,12 +70,14 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
         metrics, preparation = run.config.metrics, 0.0
         if complete := run.directory.is_complete():
             expected = {"steps": run.directory.read_result()["steps"], **dict.fromkeys(TIMES)}
+        elif _too_large(run):
+            expected = {"steps": run.budget.steps, **dict.fromkeys(TIMES)}
         else:
             features = (metrics.features, *metrics.further)
             for name in features:
                 if name not in scoring:
                     new = extractors[name]
-                    scoring[name] = time_scoring([new], run.dataset.images, run.device)
+                    scoring[name] = time_scoring(run, [new])
                     preparation += _statistics(run, new, scoring[name])
             per_score = sum(scoring[name] for name in features)
             # Speed does not depend on the rate, nor the fingerprint on the seed.
@@ -104,10 +111,19 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
         }
 
 
+def _too_large(run: Plan) -> bool:
+    """Whether a run is not for a CPU, and has nothing to be estimated there but its times."""
+    large = run.cost.train_flops_per_image > MOST_FLOPS
+    return run.device.type == "cpu" and large and run.budget.steps is not None
+
+
 def _statistics(run: Plan, extractor: Extractor, per_score: float) -> float:
     """Seconds to compute the statistics of the real images, unless they are in the cache."""
-    path = cached_file(run.dataset, extractor)
-    return 0.0 if path is not None and path.is_file() else len(run.dataset) * per_score
+    real = real_images(run)
+    if isinstance(real, Published):
+        return 0.0
+    path = cached_file(real, extractor)
+    return 0.0 if path is not None and path.is_file() else len(real.images) * per_score
 
 
 def _expected(run: Plan, speed: Speed, preparation: float) -> dict[str, Any]:

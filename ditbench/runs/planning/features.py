@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditbench.config import read_toml
+from ditbench.distances import LATENTS
 from ditbench.errors import DitbenchError
 from ditbench.metrics import AUTO, GENERAL, at_hand
 from ditbench.rundir import TUNING
@@ -28,6 +29,8 @@ def choose_features(config: RunConfig, out: Path | None = None) -> tuple[str, st
     """
     if config.metrics.features != AUTO:
         return config.metrics.features, ""
+    if config.data.name == LATENTS and config.data.vae is None:
+        return LATENTS, "as there is no autoencoder to decode them: --vae PATH"
     if out is not None and (name := _features_before(config, out)):
         return name, f"as in earlier runs in {out / config.preset}"
     return at_hand(config.data.name, config.metrics.inception_weights)

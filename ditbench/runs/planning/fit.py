@@ -11,6 +11,7 @@ from ditbench.metrics import extractor_class, find_metrics
 from ditbench.models.sizes import check_size
 from ditbench.runs.planning.features import choose_features
 from ditbench.runs.scoring.labels import check_classes
+from ditbench.runs.scoring.scored import digests, has_rows, scored_as
 
 if TYPE_CHECKING:
     from ditbench.config import RunConfig
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 
 def check_fit(config: RunConfig, dataset: ImageDataset) -> None:
     """Raise one DitbenchError with everything in which a configuration does not fit its images."""
-    metrics = config.metrics
+    metrics, scored = config.metrics, scored_as(config, dataset)
     checks: list[Callable[[], object]] = [
         partial(check_classes, dataset),
         partial(check_size, config.model.size, dataset.height, dataset.width),
-        lambda: extractor_class(choose_features(config)[0], dataset),
-        *(partial(extractor_class, name, dataset) for name in metrics.also),
+        lambda: extractor_class(choose_features(config)[0], scored),
+        *(partial(extractor_class, name, scored) for name in metrics.also),
+        partial(digests, config, dataset),
     ]
     if metrics.extra:  # it imports torchmetrics
         checks.append(partial(find_metrics, metrics.extra))
@@ -61,6 +63,12 @@ def _misfits(config: RunConfig, dataset: ImageDataset) -> Iterator[DitbenchError
         yield DitbenchError(
             f"batch size {config.train.batch_size} is larger than the data ({len(dataset)} images)",
             f"pass --batch-size {len(dataset)} or less",
+        )
+    if config.metrics.further and not has_rows(config):
+        yield DitbenchError(
+            f"{config.metrics.real} has statistics of one network's features, not those of "
+            f"{', '.join(config.metrics.further)}",
+            "leave out metrics.also, or name the real images: --real FOLDER",
         )
     if (config.eval.cfg_channels or 0) > dataset.channels:
         yield DitbenchError(

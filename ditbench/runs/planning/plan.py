@@ -27,11 +27,13 @@ from ditbench.plugins.lookup import (
     find_block,
 )
 from ditbench.rundir import SWEEP, RunDirectory
+from ditbench.runs import init
 from ditbench.runs.environment import device_name, resolve_precision
 from ditbench.runs.parent import origin_of
 from ditbench.runs.planning.features import choose_features
 from ditbench.runs.planning.fit import check_fit
 from ditbench.runs.scoring.labels import resolve_labels
+from ditbench.runs.scoring.scored import digests
 from ditbench.training.budget import REHEARSAL, Budget, create_budget
 from ditbench.training.device.backend import BACKENDS, PLAIN_BACKEND, Backend, choose
 from ditbench.training.device.graph import WARM_UP
@@ -132,13 +134,16 @@ def resolve_all(
 def plan_tasks(tasks: list[Task], out: Path) -> list[Plan]:
     """The plans of tasks in directories below `out`; see `plan_run` for errors."""
     costs: dict[str, Cost] = {}
+    notes: dict[str, dict[str, Any]] = {}
     plans = []
     for task in tasks:
         config, fingerprint = task.config, task.config.fingerprint
         if fingerprint not in costs:  # seeds share it
             costs[fingerprint] = count_cost(task)
+            notes[fingerprint] = init.notes_of(config.init, model_arguments(task))
         directory = RunDirectory.of(out, config.preset, config.block, config.seed, fingerprint)
-        plans.append(plan_run(task, directory, costs[fingerprint]))
+        plan = plan_run(task, directory, costs[fingerprint])
+        plans.append(plan.with_notes(notes[fingerprint]))
     return plans
 
 
@@ -199,7 +204,9 @@ def resolve(config: RunConfig, dataset: ImageDataset, device: torch.device) -> T
     resolved = config.with_values(
         block=check_block(config.block),
         strategy={"location": external.location, "sha256": external.sha256} if external else {},
+        init=init.identified(config.init),
         data__digest=dataset.digest,
+        **digests(config, dataset),
         metrics__features=choose_features(config)[0],
         options=block_options(config.block, config.model.size, config.options),
         train__precision=resolve_precision(config.train.precision, device),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import cannot_write
 from ditbench.metrics import create_extractor
+from ditbench.runs.scoring.scored import scored_as
 
 if TYPE_CHECKING:
     from ditbench.metrics.features.extractors import Extractor
@@ -39,14 +40,22 @@ def check_ready(plans: Sequence[Plan]) -> dict[str, Extractor]:
         for name in (metrics.features, *metrics.further):
             if name not in extractors:
                 extractors[name] = create_extractor(
-                    name, plan.dataset, metrics.inception_weights, plan.device
+                    name,
+                    scored_as(plan.config, plan.dataset),
+                    metrics.inception_weights,
+                    plan.device,
                 )
     if left:
-        # Checkpoints of an interrupted run need no more space.
-        kept = sum(plan.cost.parameters for plan in left if not plan.directory.checkpoints)
-        largest = max(plan.cost.parameters for plan in left)
-        check_writable(left[0].directory.path, CHECKPOINT * (CHECKPOINTS * kept + largest))
+        check_writable(left[0].directory.path, checkpoints_size(left))
     return extractors
+
+
+def checkpoints_size(left: Sequence[Plan]) -> int:
+    """The bytes that checkpoints of incomplete runs need: those that are kept, and one more."""
+    # Checkpoints of an interrupted run need no more space.
+    kept = sum(plan.cost.parameters for plan in left if not plan.directory.checkpoints)
+    largest = max(plan.cost.parameters for plan in left)
+    return CHECKPOINT * (CHECKPOINTS * kept + largest)
 
 
 def check_writable(path: Path, size: int = 0) -> None:

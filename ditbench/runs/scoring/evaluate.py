@@ -14,9 +14,18 @@ from torch import Tensor, nn
 
 from ditbench.data.dataset import NanSamples, quantised
 from ditbench.metrics import create_extractor, extractor_class
-from ditbench.metrics.real import real_statistics
+from ditbench.metrics.real import read_latents, real_statistics
+from ditbench.metrics.reference import Published
 from ditbench.models.dit import DiT
 from ditbench.runs.scoring.labels import scored_labels
+from ditbench.runs.scoring.scored import (
+    as_scored,
+    decoder,
+    has_rows,
+    learned,
+    real_images,
+    scored_as,
+)
 from ditbench.seeds import PartOf, generator
 from ditbench.training.device.backlog import Backlog
 from ditbench.training.device.graph import GraphPerShape
@@ -27,14 +36,15 @@ from ditbench.training.stop import StopRequest
 
 if TYPE_CHECKING:
     from ditbench.config.sections import EvalConfig
-    from ditbench.data.dataset import ImageDataset
-    from ditbench.metrics.features.extractors import Extractor
+    from ditbench.metrics.features.extractors import Extractor, Features
     from ditbench.metrics.metric import RealStatistics
+    from ditbench.metrics.real import RealImages
     from ditbench.metrics.scorer import Scorer
     from ditbench.runs.planning.plan import Plan, Task
 
 # The most images from which the speed of an extractor is estimated.
 MOST_TIMED = 64
+MOST_DECODED = 8
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ class Evaluation:
     """The outcome of one evaluation."""
 
     metrics: dict[str, float]
-    samples: Tensor  # all scored images, uint8 (M, C, H, W)
+    samples: Tensor  # all that was scored, as `sample_images` returns it
     labels: Tensor  # the requested class of each, (M,)
     seconds: float  # of sampling and scoring
     sampling_seconds: float
@@ -66,8 +76,8 @@ def evaluate(run: Plan, scorer: Scorer, model: DiT, stop: StopRequest, draw: int
     scorer.reset()
     stop.begin("scoring", len(samples) * len(scorer.extractors))
     batches = (samples.split(config.batch_size), labels.split(config.batch_size))
-    for images, asked in zip(*batches, strict=True):
-        scorer.update(images.to(run.device), asked.to(run.device), stop.passed)
+    for drawn, asked in zip(*batches, strict=True):
+        scorer.update(as_scored(run, drawn), asked.to(run.device), stop.passed)
         stop.check()
     metrics = stop.wait_for(scorer.compute)
     return Evaluation(metrics, samples, labels, time.perf_counter() - started, sampling_seconds)
@@ -89,11 +99,11 @@ def create_scorer(
 
     metrics, dataset, device = run.config.metrics, run.dataset, run.device
     also = metrics.further if begun is None else also_of(begun)
-    named = dataset
-    other_classes = extractor_class(metrics.features, dataset).num_classes is None
+    named = scored_as(run.config, dataset)
+    other_classes = extractor_class(metrics.features, named).num_classes is None
     if begun is not None and LABEL_ACCURACY.name in begun and other_classes:
         # Earlier versions did not compare names: such a run keeps its column.
-        named = replace(dataset, class_names=tuple(map(str, range(dataset.num_classes))))
+        named = replace(named, class_names=tuple(map(str, range(dataset.num_classes))))
     extractors = [  # all of them before statistics, which may take minutes
         create_extractor(name, named, metrics.inception_weights, device)
         for name in (metrics.features, *also)
@@ -102,14 +112,18 @@ def create_scorer(
         extractor.world = run.world
     stop = StopRequest() if stop is None else stop
 
-    def statistics(images: ImageDataset, extractor: Extractor) -> RealStatistics:
-        stop.begin("real statistics", len(images))
-        return real_statistics(images, extractor, device, stop.passed)
+    def statistics(real: RealImages | Published, extractor: Extractor) -> RealStatistics:
+        if isinstance(real, Published):
+            return real.statistics(extractor)
+        stop.begin("real statistics", len(real.images))
+        return real_statistics(real, extractor, device, stop.passed)
 
-    spaces = [Space(each, statistics(dataset, each)) for each in extractors]
+    real = real_images(run)
+    spaces = [Space(each, statistics(real, each)) for each in extractors]
     wanted = begun is None or any(name.endswith(HELD_OUT_SUFFIX) for name in begun)
-    if wanted and dataset.held_out is not None:
-        spaces[0] = spaces[0]._replace(held_out=statistics(dataset.held_out, extractors[0]))
+    if wanted and metrics.real is None and dataset.held_out is not None:
+        held_out = learned(run, dataset.held_out)
+        spaces[0] = spaces[0]._replace(held_out=statistics(held_out, extractors[0]))
     return Scorer(spaces, device, metrics.extra, begun)
 
 
@@ -117,12 +131,13 @@ def metrics_asked(run: Plan) -> dict[str, int]:
     """The versions of the metrics that a run has if it begins now, by name. Reads no weights."""
     from ditbench.metrics.choice import choose
 
-    metrics = run.config.metrics
+    metrics, scored = run.config.metrics, scored_as(run.config, run.dataset)
     features, *also = (
-        extractor_class(name, run.dataset) for name in (metrics.features, *metrics.further)
+        extractor_class(name, scored) for name in (metrics.features, *metrics.further)
     )
-    held_out = run.dataset.load_held_out is not None
-    choices = choose(features, also, metrics.extra, held_out=held_out)
+    held_out = metrics.real is None and run.dataset.load_held_out is not None
+    rows = has_rows(run.config)
+    choices = choose(features, also, metrics.extra, held_out=held_out, rows=rows)
     return {metric.name: metric.version for choice in choices for metric in choice.metrics}
 
 
@@ -148,12 +163,15 @@ class Noise:
 def sample_images(
     model: DiT, task: Task, labels: Tensor, stop: StopRequest | None = None, draw: int = 0
 ) -> Tensor:
-    """Draw one image per label: uint8 (M, C, H, W), on the CPU; see `sample_batches`."""
+    """Draw one image per label: uint8 (M, C, H, W), on the CPU; see `sample_batches`.
+
+    Latents stay as they are, float32: `as_scored` decodes them batch by batch.
+    """
     noise = Noise.of(task.config.seed, next(model.parameters()).device, draw)
     images, wrong = [], []
     for x in sample_batches(model, task, labels, noise, stop):
         wrong.append(x.isnan().any())  # read at the end: the noise of the next batch is drawn now
-        images.append(quantised(x))
+        images.append(quantised(x) if task.dataset.latents is None else x.float().cpu())
     if torch.stack(wrong).any():
         raise NanSamples
     return torch.cat(images).cpu()
@@ -214,18 +232,28 @@ def time_sampling(model: DiT, task: Task, labels: Tensor, steps: int) -> float:
     return time.perf_counter() - started
 
 
-def time_scoring(extractors: Iterable[Extractor], images: Tensor, device: torch.device) -> float:
-    """Seconds per image of all extractors, from a few of the images (N, C, H, W) uint8."""
-    seconds = 0.0
-    for extractor in extractors:
-        few = images[: min(MOST_TIMED, extractor.cpu_batch)].to(device)
-        if device.type == "cuda":
-            extractor(few)  # loads kernels
-        synchronize(device)
+def time_scoring(task: Task, extractors: Iterable[Extractor]) -> float:
+    """Seconds per image of decoding and of all extractors, from a few images of the data set."""
+    dataset = task.dataset
+    if dataset.latents is None:
+        samples = dataset.images[:MOST_TIMED]
+    else:
+        samples = read_latents(dataset, torch.arange(min(MOST_TIMED, len(dataset))))
+
+    def seconds_of(work: Callable[[Tensor], Tensor | Features], x: Tensor) -> float:
+        if task.device.type == "cuda":
+            work(x)  # loads kernels
+        synchronize(task.device)
         started = time.perf_counter()
-        extractor(few)
-        synchronize(device)
-        seconds += (time.perf_counter() - started) / len(few)
+        work(x)
+        synchronize(task.device)
+        return (time.perf_counter() - started) / len(x)
+
+    decoding = partial(as_scored, task)
+    seconds = 0.0 if decoder(task) is None else seconds_of(decoding, samples[:MOST_DECODED])
+    for extractor in extractors:
+        few = decoding(samples[: min(MOST_TIMED, extractor.cpu_batch)])
+        seconds += seconds_of(extractor, few)
     return seconds
 
 

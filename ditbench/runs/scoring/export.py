@@ -1,4 +1,4 @@
-"""Samples of a run as files: a folder of PNGs, or an .npz of the form that ADM's evaluation reads.
+"""Samples of a run as files, see `export_files`.
 
 An export that was stopped resumes after its last whole batch, with the same pixels as if it had not
 been stopped: its record holds the state of the noise.
@@ -7,71 +7,44 @@ been stopped: its record holds the state of the noise.
 from __future__ import annotations
 
 import base64
-import json
-import math
-import re
-import shutil
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
-from zipfile import BadZipFile, ZipFile
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from ditbench.data import load_dataset
 from ditbench.data.class_names import find_classes
-from ditbench.data.dataset import to_uint8
+from ditbench.data.dataset import NanSamples, to_uint8
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.files import cannot_write, read_json, write_atomically, write_json
 from ditbench.plugins.lookup import block_errors
-from ditbench.rundir import RunDirectory
 from ditbench.runs.environment import device_name
 from ditbench.runs.lock import locked
 from ditbench.runs.planning.plan import Task
 from ditbench.runs.planning.ready import check_writable
 from ditbench.runs.scoring.evaluate import Noise, sample_batches
+from ditbench.runs.scoring.export_files import LOCK, RECORD, export_at
 from ditbench.runs.scoring.labels import scored_labels
-from ditbench.runs.scoring.trained import averaged_model, backend_for, sampling_task
-from ditbench.training.checkpoint import checkpoint_digest
+from ditbench.runs.scoring.scored import as_pictures
+from ditbench.runs.scoring.trained import Opened, averaged_model, backend_for
 from ditbench.training.stop import StopRequest
 
-# What an export is of, how many of its images are written, and the noise of the next one.
-RECORD = "export.json"
-LOCK = ".lock"
-# An .npz is written from the files in a folder of its name and this suffix.
-PARTIAL = ".part"
-# Suffixes of files that an export is not.
-_OTHER_FILES = (".png", ".jpg", ".jpeg", ".zip", ".npy", ".pt")
 MOST = 10**7  # images
-# Characters of a class in the name of a file.
-_MAX_NAME = 60
-
-Pixels = NDArray[np.uint8]
 
 
 def export_samples(
-    run: Path,
+    opened: Opened,
     path: Path,
     *,
     count: int | None,
     classes: list[str] | None,
-    settings: dict[str, Any],
-    device: str,
-    trust: bool,
     stop: StopRequest,
 ) -> tuple[int, bool]:
     """Write samples of a run to a folder of PNGs or an .npz, by the suffix of `path`.
 
     By default these are the samples of the run's final score: as many, of the same classes, from
-    the same noise. With `classes` (names or labels), these classes take turns. See `sample_grid`
-    for the other arguments.
+    the same noise. With `classes` (names or labels), these classes take turns.
 
     Returns the number of images, and whether the export was complete before.
 
@@ -79,13 +52,12 @@ def export_samples(
         Stopped: a stop was requested; the whole batches so far are written.
         DitbenchError: as `sample_grid`; or there is something else at `path`.
     """
-    directory = RunDirectory(run)
-    task, changed = sampling_task(directory, settings, device, trust=trust)
+    task, directory, changed = opened
     count = task.config.eval.samples if count is None else count
     if count > MOST:
         raise DitbenchError(f"--count {count} is above {MOST:,}", "export fewer images")
     labels = _labels(task, count, classes)
-    export = _export_at(path)(path, _identity(directory, task, count, classes), task, labels)
+    export = export_at(path)(path, _identity(opened, count, classes), task, labels)
     if export.is_complete():
         return count, True
     export.done()  # refuses other files before a model is built
@@ -100,10 +72,19 @@ def export_samples(
                 _restore(noise, state, export.place / RECORD)
             if done < count:
                 for x in sample_batches(model, task, labels[done:], noise, stop):
-                    export.add(done, to_uint8(x).cpu(), noise)
+                    export.add(done, _pixels(task, x), noise)
                     done += len(x)
             export.finish()
     return count, False
+
+
+def _pixels(task: Task, x: Tensor) -> Tensor:
+    """A batch of samples as images: uint8 (N, C, H, W), on the CPU."""
+    if task.dataset.latents is None:
+        return to_uint8(x).cpu()
+    if x.isnan().any():
+        raise NanSamples
+    return as_pictures(task, x)
 
 
 def _labels(task: Task, count: int, classes: list[str] | None) -> Tensor:
@@ -117,175 +98,23 @@ def _labels(task: Task, count: int, classes: list[str] | None) -> Tensor:
     return scored_labels(config.eval.labels, count, dataset)
 
 
-def _identity(
-    directory: RunDirectory, task: Task, count: int, classes: Sequence[str] | None
-) -> dict[str, Any]:
+def _identity(opened: Opened, count: int, classes: Sequence[str] | None) -> dict[str, Any]:
     """What the pixels of an export depend on."""
-    config = task.config
+    config = opened.task.config
     keys = ("cfg_scale", "sampler", "sampling_steps", "batch_size")
+    more = {
+        "vae": config.data.vae_digest,
+        "fingerprint": None if opened.is_run else config.fingerprint,  # a run has its settings
+    }
     return {
         "block": config.block,
         "seed": config.seed,
-        "checkpoint": checkpoint_digest(directory.checkpoint),
+        "checkpoint": opened.digest,
         "count": count,
         "classes": None if classes is None else list(classes),
         **{key: getattr(config.eval, key) for key in keys},
-        "device": device_name(task.device),
-    }
-
-
-class _Export(ABC):
-    """The files of an export. Their record says how far it is; it is written after each batch."""
-
-    place: Path  # the folder of the record
-
-    def __init__(self, path: Path, identity: dict[str, Any], task: Task, labels: Tensor) -> None:
-        self.path = path
-        self.identity = identity
-        self.labels = labels
-        data = task.dataset
-        self.class_names = data.class_names
-        self.shape = (data.height, data.width, data.channels)
-
-    @abstractmethod
-    def is_complete(self) -> bool:
-        """Whether all images are there."""
-
-    @abstractmethod
-    def write(self, first: int, images: Pixels) -> None:
-        """Write images (N, H, W, C), from this position on."""
-
-    @abstractmethod
-    def finish(self) -> None:
-        """Receive that all images are written."""
-
-    def done(self) -> tuple[int, Any]:
-        """How many images are written, and the noise of the next one; refuses other files."""
-        record = self.place / RECORD
-        if record.is_file():
-            content = read_json(record, "remove the export, and begin it again")
-            done = content.get("written")
-            if content.get("export") != self.identity or type(done) is not int:
-                raise self.other()
-            return done, content.get("noise")
-        empty = self.place.is_dir() and {each.name for each in self.place.iterdir()} <= {LOCK}
-        if self.place.exists() and not empty:
-            raise self.other()
-        return 0, None
-
-    def add(self, first: int, images: Tensor, noise: Noise) -> None:
-        """Write images (N, C, H, W), from this position on, and then the record."""
-        try:
-            self.write(first, images.permute(0, 2, 3, 1).contiguous().numpy())
-        except OSError as error:
-            raise cannot_write(self.path, error) from error
-        written = first + len(images)
-        record = {"export": self.identity, "written": written, "noise": _state(noise)}
-        write_json(self.place / RECORD, record)
-
-    def other(self) -> DitbenchError:
-        """The error for a path that holds something else."""
-        return DitbenchError(
-            f"{self.path} exists, and is not this export: it is of another run or of other "
-            "settings, or was not made by `ditbench sample`",
-            "choose another path, or remove it",
-        )
-
-
-class _Folder(_Export):
-    """A folder of PNGs: `000042-cat.png` is image 42, of the class cat."""
-
-    def __init__(self, path: Path, *arguments: Any) -> None:
-        super().__init__(path, *arguments)
-        self.place = path
-        safe = [re.sub(r"[^\w.-]+", "-", name)[:_MAX_NAME] for name in self.class_names]
-        if len(set(safe)) < len(safe):
-            safe = [f"{label}-{name}" for label, name in enumerate(safe)]
-        self.names = [
-            f"{index:06d}-{safe[label]}.png" for index, label in enumerate(self.labels.tolist())
-        ]
-
-    def is_complete(self) -> bool:
-        done, _ = self.done()
-        if lost := [name for name in self.names[:done] if not (self.path / name).is_file()]:
-            raise DitbenchError(
-                f"{self.path}: {len(lost)} of the {done} images that were written are gone, the "
-                f"first is {lost[0]}",
-                "remove the export, and begin it again",
-            )
-        return done == len(self.names)
-
-    def write(self, first: int, images: Pixels) -> None:
-        paths = [self.path / name for name in self.names[first : first + len(images)]]
-        with ThreadPoolExecutor() as threads:  # compression leaves Python's lock
-            # Grey images have no axis of channels.
-            pictures = images[..., 0] if images.shape[-1] == 1 else images
-            list(threads.map(_save_png, pictures, paths))
-
-    def finish(self) -> None:
-        pass
-
-
-class _Npz(_Export):
-    """`arr_0`, uint8 (N, H, W, C), and `arr_1`, the labels, int64 (N,).
-
-    Until it is complete, the pixels are in a file of their own. Then the .npz is written, and holds
-    what it is of as the comment of its zip.
-    """
-
-    def __init__(self, path: Path, *arguments: Any) -> None:
-        super().__init__(path, *arguments)
-        self.place = path.with_name(path.name + PARTIAL)
-        self.pixels = self.place / "pixels"
-        self.comment = json.dumps(self.identity).encode()
-
-    def is_complete(self) -> bool:
-        if not self.path.exists():
-            return False
-        comment = b""
-        with suppress(OSError, BadZipFile), ZipFile(self.path) as file:
-            comment = file.comment
-        if comment != self.comment:
-            raise self.other()
-        return True
-
-    def write(self, first: int, images: Pixels) -> None:
-        with self.pixels.open("r+b" if first else "wb") as file:
-            file.seek(first * math.prod(self.shape))
-            file.write(images.data)
-
-    def finish(self) -> None:
-        shape = (len(self.labels), *self.shape)
-        pixels = np.memmap(self.pixels, np.uint8, "r", shape=shape)  # never in memory as a whole
-
-        def save(file: BinaryIO) -> None:
-            np.savez(file, arr_0=pixels, arr_1=self.labels.numpy())
-            with ZipFile(file, "a") as archive:
-                archive.comment = self.comment
-
-        write_atomically(self.path, save)
-        shutil.rmtree(self.place, ignore_errors=True)
-
-
-def _export_at(path: Path) -> type[_Export]:
-    """The kind of export for a path, by its suffix."""
-    suffix = path.suffix.lower()
-    if suffix in _OTHER_FILES:
-        raise DitbenchError(
-            f"cannot export to {path}", "name a folder, or a file that ends in .npz"
-        )
-    return _Npz if suffix == ".npz" else _Folder
-
-
-def _save_png(pixels: Pixels, path: Path) -> None:
-    Image.fromarray(pixels).save(path, format="PNG")
-
-
-def _state(noise: Noise) -> dict[str, str]:
-    """The state of both generators as text."""
-    return {
-        name: base64.b64encode(each.get_state().numpy().tobytes()).decode()
-        for name, each in vars(noise).items()
+        "device": device_name(opened.task.device),
+        **{key: value for key, value in more.items() if value},
     }
 
 

@@ -17,13 +17,15 @@ from ditbench.data import load_dataset, loader_of
 from ditbench.data.dataset import NanSamples
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.metrics import extractor_class
-from ditbench.rundir import EVALS, RunDirectory, metric_suffix
+from ditbench.rundir import EVALS, RunDirectory
 from ditbench.runs.environment import device_name
 from ditbench.runs.lock import locked
 from ditbench.runs.planning.plan import Plan, Task, build_objective, count_cost, plan_run
 from ditbench.runs.records import scores
 from ditbench.runs.runtime_errors import training_errors
 from ditbench.runs.scoring.evaluate import create_scorer, evaluate, passes_per_image
+from ditbench.runs.scoring.evaluation_name import evaluation_name
+from ditbench.runs.scoring.scored import digests, scored_as
 from ditbench.runs.scoring.trained import averaged_model, backend_for, read_config
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from ditbench.models.dit import DiT
     from ditbench.training.stop import StopRequest
 
-# Where in training the final model is: columns of eval.csv.
+# Where in training the final model is.
 _PLACE = ("step", "images", "train_flops", "seconds")
 # What the draws of one file have in common.
 _ALIKE = ("fingerprint", "seed", "steps", "dataset_digest", "batch_size", "features_digest")
@@ -92,20 +94,6 @@ class Reporter(Protocol):
 
     def scored(self, job: Rescoring, row: dict[str, Any]) -> None:
         """A draw was scored and written."""
-
-
-def evaluation_name(config: RunConfig) -> str:
-    """The name of a setting, which is also that of its file: `cfg1.5-ddim250-50k-inception`."""
-    scored = config.eval
-    scale = repr(scored.cfg_scale).removesuffix(".0")
-    choices = {
-        f"{scored.cfg_channels}channels": scored.cfg_channels is not None,
-        "clip" if scored.clip else "noclip": scored.clip is not None,
-        scored.variance: scored.variance != "small",
-        scored.spacing: scored.spacing != "even",
-    }
-    sampler = "-".join([f"{scored.sampler}{scored.sampling_steps}", *filter(choices.get, choices)])
-    return f"cfg{scale}-{sampler}-{metric_suffix(scored.samples)}-{config.metrics.features}"
 
 
 def plan_rescoring(
@@ -171,9 +159,12 @@ def _plan(
     given = {key: value for key, value in settings.items() if value is not None}
     if "metrics__features" in given:  # further features were those of the run
         given["metrics__also"] = ()
+    # Another autoencoder has another digest.
+    given |= {f"{key}_digest": None for key in ("data__vae", "metrics__real") if key in given}
     as_final = {"eval__sampling_steps": trained.eval.steps_of_final}
     config = trained.with_values(**as_final | {"eval__final_sampling_steps": None} | given)
-    extractor_class(config.metrics.features, dataset)
+    config = config.with_values(**digests(config, dataset))
+    extractor_class(config.metrics.features, scored_as(config, dataset))
     objective = build_objective(config)
     asked = None if config.eval.sampler == "auto" else config.eval.sampler
     sampler = objective.check_sampling(asked, config.eval.sampling_steps)
@@ -225,7 +216,7 @@ def _scorer(plan: Plan, known: dict[tuple[Any, ...], Scorer], stop: StopRequest)
     """The scorer of a plan; runs on the same images share it."""
     metrics = plan.config.metrics
     names = (metrics.features, *metrics.further, "", *metrics.extra, metrics.inception_weights)
-    key = (plan.dataset.digest, plan.dataset.class_names, names)
+    key = (plan.dataset.digest, plan.dataset.class_names, names, metrics.real, plan.config.data.vae)
     if key not in known:
         with stop.at_once():
             known[key] = create_scorer(plan, None, stop)
@@ -248,8 +239,7 @@ def _draw(
     job: Rescoring, scorer: Scorer, model: DiT, reporter: Reporter, stop: StopRequest
 ) -> dict[str, Any]:
     """Make the draws that are missing, and write the file after each."""
-    plan = job.plan
-    directory = plan.directory
+    plan, directory = job.plan, job.plan.directory
     lock = directory.path / EVALS / f".{job.name}.lock"
     with locked(lock) if plan.world.first else nullcontext():
         content = _begin(job, scorer)

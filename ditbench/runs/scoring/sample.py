@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -15,11 +14,11 @@ from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import write_atomically
 from ditbench.models.dit import DiT
 from ditbench.plugins.lookup import block_errors
-from ditbench.rundir import RunDirectory
 from ditbench.runs.planning.plan import Task
 from ditbench.runs.planning.ready import check_writable
 from ditbench.runs.scoring.evaluate import Evaluation, sample_images
-from ditbench.runs.scoring.trained import averaged_model, sampling_task
+from ditbench.runs.scoring.scored import as_pictures, scored_as
+from ditbench.runs.scoring.trained import Opened, averaged_model
 
 # The most pixels of a grid: 8192 x 8192.
 MAX_PIXELS = 2**26
@@ -33,28 +32,19 @@ GRID_COLUMNS = 10
 
 
 def sample_grid(
-    run: Path,
-    output: Path,
-    *,
-    classes: list[str] | None,
-    per_class: int,
-    settings: dict[str, Any],
-    device_name: str,
-    trust: bool = False,
+    opened: Opened, output: Path, *, classes: list[str] | None, per_class: int
 ) -> list[str]:
     """Draw `per_class` images of each class and write them as a PNG grid, one column per class.
 
-    Classes are names or labels, see `find_classes`; without any, these are the first ten. A setting
-    (see `RunConfig.with_values`) that is None stays that of the run. `trust` is needed to execute
-    the copy of an external block in the run. Returns the names of the classes.
+    Classes are names or labels, see `find_classes`; without any, these are the first ten. Returns
+    the names of the classes.
 
     Raises:
-        DitbenchError: no run or checkpoint; an external block is missing or has changed; the run
-            does not have a class; the grid is too large; the output cannot be written.
+        DitbenchError: the weights do not fit; the run does not have a class; the grid is too large;
+            the output cannot be written.
     """
-    directory = RunDirectory(run)
-    task, changed = sampling_task(directory, settings, device_name, trust=trust)
-    dataset = task.dataset
+    task, directory, changed = opened
+    dataset = scored_as(task.config, task.dataset)
     if classes is None:
         labels = first_classes(dataset.num_classes)
     else:
@@ -68,7 +58,8 @@ def sample_grid(
     check_writable(output)
     with block_errors(task.config.block, EXIT_FAILED):
         model, _ = averaged_model(task, directory, changed=changed)
-        images = sample_images(model, task, torch.tensor(labels).repeat(per_class))
+        samples = sample_images(model, task, torch.tensor(labels).repeat(per_class))
+        images = as_pictures(task, samples)
     save_grid(output, images, columns=len(labels))
     return [dataset.class_names[label] for label in labels]
 
@@ -87,9 +78,10 @@ def save_run_grid(task: Task, model: DiT, evaluation: Evaluation, path: Path) ->
         samples = sample_images(model, task, labels)
     of_class = [samples[labels == label][:GRID_ROWS] for label in classes]
     rows = min(map(len, of_class))
-    images = torch.stack([images[:rows] for images in of_class], dim=1)
+    chosen = torch.stack([samples[:rows] for samples in of_class], dim=1).flatten(0, 1)
+    images = as_pictures(task, chosen)
     if task.world.first:
-        save_grid(path, images.flatten(0, 1), columns=len(of_class))
+        save_grid(path, images, columns=len(of_class))
 
 
 def save_grid(path: Path, images: Tensor, columns: int) -> None:

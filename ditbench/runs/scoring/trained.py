@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from ditbench.config import RunConfig
 from ditbench.data import load_dataset, recorded
@@ -16,8 +17,16 @@ from ditbench.plugins.lookup import find_block
 from ditbench.rundir import RunDirectory
 from ditbench.runs import reopen
 from ditbench.runs.environment import select_device
-from ditbench.runs.planning.plan import Task, begun_backend, build_model, build_objective
-from ditbench.training.checkpoint import load_ema
+from ditbench.runs.init import start_from
+from ditbench.runs.planning.plan import (
+    Task,
+    begun_backend,
+    build_model,
+    build_objective,
+    model_arguments,
+)
+from ditbench.runs.scoring.scored import vae_digest
+from ditbench.training.checkpoint import checkpoint_digest, load_ema
 from ditbench.training.device.backend import PLAIN_BACKEND, Backend, choose
 
 
@@ -56,26 +65,65 @@ def recorded_images(directory: RunDirectory, config: RunConfig) -> tuple[ImageDa
     return replace(dataset, class_names=tuple(map(str, range(dataset.num_classes)))), True
 
 
-def sampling_task(
-    directory: RunDirectory, settings: dict[str, Any], device_name: str, *, trust: bool
-) -> tuple[Task, bool]:
-    """What a run's model is sampled with: as its final score, but for the settings that are given.
+class Opened(NamedTuple):
+    """A trained model that is sampled: of a run, or of a file of weights.
 
-    A setting (see `RunConfig.with_values`) that is None stays that of the run. The second value is
-    that of `recorded_images`.
+    Attributes:
+        task: what it is sampled with.
+        directory: of the run; without a checkpoint, the weights are those of the task's `[init]`.
+        changed: see `recorded_images`.
+    """
+
+    task: Task
+    directory: RunDirectory
+    changed: bool = False
+
+    @property
+    def is_run(self) -> bool:
+        """Whether the weights are those of a run."""
+        return self.directory.checkpoint.is_file()
+
+    @property
+    def digest(self) -> str:
+        """Identifies the weights."""
+        if self.is_run:
+            return checkpoint_digest(self.directory.checkpoint)
+        return str(self.task.config.init.sha256)
+
+
+def open_run(run: Path, settings: dict[str, Any], device_name: str, *, trust: bool) -> Opened:
+    """A run whose model is sampled as in its final score, but for the settings that are given.
+
+    A setting (see `RunConfig.with_values`) that is None stays that of the run.
 
     Raises:
-        DitbenchError: as `read_config`; or the sampler or its steps do not fit the objective.
+        DitbenchError: as `read_config` and `vae_digest`; there is no autoencoder for latents; or
+            the sampler or its steps do not fit the objective.
     """
+    directory = RunDirectory(run)
     given = {key: value for key, value in settings.items() if value is not None}
+    if "data__vae" in given:  # perhaps another one
+        given["data__vae_digest"] = None
     trained = read_config(directory, trust=trust)
     config = trained.with_values(**{"eval__sampling_steps": trained.eval.steps_of_final} | given)
     device = select_device(device_name)
     dataset, changed = recorded_images(directory, config)
+    check_decoder(run, config, dataset)
+    config = config.with_values(data__vae_digest=vae_digest(config, dataset))
     objective = build_objective(config)
     sampler = None if config.eval.sampler == "auto" else config.eval.sampler
     objective.check_sampling(sampler, config.eval.sampling_steps)
-    return Task(config, dataset, objective, device), changed
+    return Opened(Task(config, dataset, objective, device), directory, changed)
+
+
+def check_decoder(place: Path, config: RunConfig, dataset: ImageDataset) -> None:
+    """Refuse to show latents without an autoencoder."""
+    latents = dataset.latents is not None or dataset.channels not in (1, 3)
+    if latents and config.data.vae is None:
+        raise DitbenchError(
+            f"{place} makes latents, not images",
+            "name the autoencoder that decodes them: --vae PATH",
+        )
 
 
 def backend_for(task: Task, directory: RunDirectory) -> Backend:
@@ -89,11 +137,16 @@ def averaged_model(
 ) -> tuple[DiT, int]:
     """The averaged weights of a run's checkpoint, as a model for sampling, and their step.
 
+    Without a checkpoint, these are the weights of `[init]`, of step 0.
     `changed` is whether the images have changed since, which may be why they do not fit.
     """
     model = build_model(task, backend.ops).eval()
     try:
-        step = load_ema(directory.checkpoint, model)
+        if directory.checkpoint.is_file() or task.config.init.path is None:
+            step = load_ema(directory.checkpoint, model)
+        else:
+            start_from(task.config.init, [model], model_arguments(task), whole=True)
+            step = 0
     except DitbenchError as error:
         if not changed:
             raise

@@ -8,7 +8,9 @@ from ditbench.report.figures.curve import curve_figure
 from ditbench.report.figures.pareto import pareto_figure
 from ditbench.report.figures.ranking import ranking_figure
 from ditbench.report.figures.style import PAPER_BLOCKS
+from ditbench.report.paper import beside
 from ditbench.report.reading.results import load_results
+from ditbench.report.statistics.compare import compare
 
 # Peebles & Xie 2022, Table 4, DiT-XL/2 at 400K steps: GMACs, parameters in millions, FID-50K.
 TABLE_4 = {
@@ -65,6 +67,74 @@ def test_pareto_gets_a_panel_of_published_costs(runs):
     pale = {label for label, line in drawn.items() if line.get_alpha() < 0.5}
     assert pale == {"In-Context", "Cross-Attention"}
     assert {text.get_text() for text in axes.texts} == set(drawn)
+
+
+LIKE_THE_PAPER = {
+    "preset": "imagenet256",
+    "model__hidden_size": 1152,
+    "model__depth": 28,
+    "model__num_heads": 16,
+    "objective__name": "ddpm",
+    "train__batch_size": 256,
+    "budget__steps": 400_000,
+    "eval__samples": 50_000,
+    "metrics__features": "inception",
+    "metrics__real_digest": "a" * 64,
+}
+
+
+@pytest.fixture
+def like_the_paper(make_run, results):
+    """Runs of two blocks on the paper's task."""
+    for block, fid in (("adaln", 26.0), ("adaln-zero", 20.0)):
+        make_run(block, 0, (90.0, fid), input_size="32x32x4", **LIKE_THE_PAPER)
+    df = load_results(results)
+    return df.assign(gmacs=118.6, train_flops=6e9 * 118.6 * 256 * df["step"])  # those of XL/2
+
+
+def crosses(axes):
+    return [tuple(line.get_xydata()[0]) for line in axes.lines if line.get_marker() == "x"]
+
+
+def test_runs_of_the_papers_task_have_its_points_in_their_own_axes(like_the_paper):
+    figure = pareto_figure(like_the_paper, paper=True)
+    (cell,) = figure.subfigs  # no panel of its own
+    by_cost = {axes.get_xlabel(): crosses(axes) for axes in cell.axes}
+    costs = "Forward pass (GMACs, the paper's Gflops)"
+    assert by_cost.pop(costs) == [(gmacs, fid) for gmacs, _, fid in TABLE_4.values()]
+    assert not any(by_cost.values())  # no seconds are published
+    (axes,) = curve_figure(like_the_paper, paper=True).axes
+    assert crosses(axes) == [(400_000, fid) for *_, fid in TABLE_4.values()]
+    (axes,) = curve_figure(like_the_paper, "flops", paper=True).axes
+    expected = [6e9 * gmacs * 256 * 400_000 / 1e18 for gmacs, *_ in TABLE_4.values()]
+    assert [x for x, _ in crosses(axes)] == pytest.approx(expected)
+    assert not crosses(curve_figure(like_the_paper, "time", paper=True).axes[0])
+    (axes,) = ranking_figure(like_the_paper, paper=True).axes
+    assert crosses(axes) == [(25.21, 1), (19.47, 0)]  # of the blocks that have a row
+    assert not crosses(ranking_figure(like_the_paper).axes[0])
+    assert not any("published FIDs" in note for note in compare(like_the_paper).notes)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"metrics__real_digest": None},
+        {"metrics__features": "resnet50"},
+        {"eval__samples": 10_000},
+        {"preset": "mine"},
+        {"model__patch_size": 3},
+        {"eval__cfg_scale": 1.5},
+    ],
+)
+def test_other_runs_have_not(make_run, results, other):
+    make_run("adaln", 0, (90.0, 26.0), input_size="32x32x4", **LIKE_THE_PAPER | other)
+    assert beside(load_results(results)).empty
+
+
+def test_of_smaller_models_only_the_papers_block_is_known(make_run, results):
+    size = {"model__hidden_size": 384, "model__depth": 12, "model__num_heads": 6}
+    make_run("adaln", 0, (90.0, 26.0), input_size="32x32x4", **LIKE_THE_PAPER | size)
+    assert beside(load_results(results))["fid"].to_dict() == {"adaln-zero": 68.40}
 
 
 def test_the_papers_panel_is_there_once_however_many_groups(make_run, results):

@@ -14,17 +14,18 @@ from ditbench.metrics import create_extractor
 from ditbench.metrics.real import compute_statistics
 from ditbench.metrics.scorer import Scorer, Space
 from ditbench.runs.run import execute
-from ditbench.runs.scoring.export import RECORD, export_samples
+from ditbench.runs.scoring.export import export_samples
+from ditbench.runs.scoring.export_files import RECORD
+from ditbench.runs.scoring.trained import open_run
 from ditbench.training.stop import Stopped, StopRequest
 
 SETTINGS = {"eval__cfg_scale": None, "seed": None}
 
 
 def export(plan, path, *, count=None, classes=None, stop=None, device="cpu", **settings):
-    return export_samples(
-        plan.directory.path, path, count=count, classes=classes, settings=SETTINGS | settings,
-        device=device, trust=False, stop=StopRequest() if stop is None else stop,
-    )  # fmt: skip
+    opened = open_run(plan.directory.path, SETTINGS | settings, device, trust=False)
+    stop = StopRequest() if stop is None else stop
+    return export_samples(opened, path, count=count, classes=classes, stop=stop)
 
 
 def pictures(path):

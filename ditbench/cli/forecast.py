@@ -1,0 +1,163 @@
+"""`--dry-run`: what would be run, how long it would take, and what it needs. Nothing is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from heapq import heapreplace
+from typing import TYPE_CHECKING, Any
+
+from ditbench.cli.output import echo, print_rich, print_sentence, progress
+from ditbench.errors import one_line
+from ditbench.report.amounts import decimals, duration, file_size, significant
+from ditbench.report.reading.one_run import in_words
+from ditbench.report.tables.columns import Column
+from ditbench.report.tables.render import rich_table
+
+if TYPE_CHECKING:
+    from ditbench.launch.pool import Workers
+    from ditbench.runs.planning.plan import Plan
+
+CONVENTION = "Training FLOPs = 3 x 2 x forward MACs x images. Total = training and evaluation."
+# FLOP/s of XL/2 in bf16 on an H100, in round numbers: docs/scale.md.
+TYPICAL_SPEED = 4e14
+DAY = 86_400  # seconds
+# The memory of common GPUs, in bytes.
+CARDS = (24 * 2**30, 40 * 2**30, 80 * 2**30)
+# Characters of the names of classes in a heading.
+SHOWN_CLASSES = 160
+
+_numbers = "{}".format
+_whole = decimals(0)
+_FORECAST = (
+    Column("block", "Block"),
+    Column("model", "Model"),
+    Column("lr", "Learning rate", "{:g}".format),
+    Column("seed", "Seed", _numbers),
+    Column("steps", "Steps", _numbers),
+    Column("images", "Images", _numbers),
+    Column("train_flops", "Training PFLOPs", _numbers),
+    Column("evaluated_at", "Evaluated at", _numbers),
+    Column("expected_train_seconds", "Train", _numbers),
+    Column("expected_total_seconds", "Total", _numbers),
+    Column("path", "Run directory"),
+)
+
+
+def print_forecast(plans: list[Plan], workers: Workers, *, as_json: bool, quiet: bool) -> None:
+    """Print what would be run, and how long it would take. Nothing is written."""
+    import torch
+
+    from ditbench.runs.planning.calibrate import forecast
+
+    if len(workers) > 1 and plans[0].device.type == "cpu":  # as a worker will have
+        torch.set_num_threads(int(workers.environments[0]["OMP_NUM_THREADS"]))
+    rows = list(forecast(plans, progress(quiet=quiet)))
+    if as_json:
+        echo(json.dumps(rows, indent=2))
+        return
+    first, models = plans[0], {row["model"] for row in rows}
+    model = "matched models" if len(models) > 1 else first.cost.model
+    title = (
+        f"{model} on {first.dataset.name} {first.cost.input}, on {first.device}, "
+        f"{first.config.objective.name}\n{CONVENTION}"
+    )
+    names = first.dataset.class_names
+    title += "\n" + one_line(f"{len(names)} classes: {', '.join(names)}", SHOWN_CLASSES)
+    if compiled := dict.fromkeys(row["block"] for row in rows if row["backend"] != "plain"):
+        title += f"\nCompiled, which takes tens of seconds more: {', '.join(compiled)}."
+    if any(row["estimated"] for row in rows):
+        title += "\n~ is estimated from the speed in a short calibration."
+    alike = {key for key in ("lr", "model") if len({row[key] for row in rows}) == 1}
+    columns = [column for column in _FORECAST if column.name not in alike]
+    print_rich(rich_table([_in_words(row) for row in rows], columns, title))
+    print_sentence(_total(rows, workers))
+    for text in _needs(plans, rows, workers.gpus):
+        print_sentence(text)
+
+
+def _total(rows: Sequence[Mapping[str, Any]], workers: Workers) -> str:
+    """How long the whole command would take."""
+    left = [row for row in rows if not row["complete"]]
+    if any(row["expected_total_seconds"] is None for row in left):
+        hours = sum(row["train_flops"] for row in left) / TYPICAL_SPEED / 3600
+        return (
+            f"Too large to time on a CPU: training takes about {significant(3)(hours)} GPU hours "
+            f"at {TYPICAL_SPEED / 1e12:.0f} TFLOP/s, the speed of XL/2 on an H100."
+        )
+    complete = f"; {len(rows) - len(left)} complete" if len(left) < len(rows) else ""
+    busy = [0.0] * len(workers)  # until when
+    for seconds in sorted((row["expected_total_seconds"] for row in left), reverse=True):
+        heapreplace(busy, busy[0] + seconds)
+    runs = f"{len(left)} run{'' if len(left) == 1 else 's'}"
+    runs += f", {len(workers)} at a time" if len(workers) > 1 else ""
+    return f"About {duration(max(busy))} for {runs}{complete}, by a short calibration."
+
+
+def _needs(plans: Sequence[Plan], rows: Sequence[Mapping[str, Any]], gpus: int) -> Iterator[str]:
+    """What the runs that are left need of a GPU's memory, and of the disk."""
+    from dataclasses import replace
+
+    import torch
+
+    from ditbench.runs.planning.memory import peak_memory, what_fits
+    from ditbench.runs.planning.ready import checkpoints_size
+    from ditbench.world import World
+
+    left = [plan for plan, row in zip(plans, rows, strict=True) if not row["complete"]]
+    if not left:
+        return
+    yield f"Disk: {file_size(checkpoints_size(left))} of checkpoints, while they are written."
+    largest = replace(max(left, key=lambda plan: plan.cost.parameters), world=World(0, gpus))
+    on_gpu = largest.device.type == "cuda"
+    times = [row["expected_total_seconds"] for row in rows if not row["complete"]]
+    if not on_gpu and all(time is not None and time < DAY for time in times):
+        return  # it trains on this CPU
+    precision = None if on_gpu else "bf16"
+    each = "each of the GPUs" if gpus > 1 else "a GPU"
+    cards: tuple[int, ...] = CARDS
+    if on_gpu:
+        cards = (torch.cuda.get_device_properties(largest.device).total_memory,)
+    yield (
+        f"Memory: {largest.config.block} needs about {_gib(peak_memory(largest, precision))} of "
+        f"{each}{'' if on_gpu else ' in bf16'}, without decoder and features. "
+        + " ".join(_fit(card, what_fits(largest, card, precision)) for card in cards)
+    )
+
+
+def _gib(size: int) -> str:
+    """`24 GiB`, `37.4 GiB`."""
+    return f"{size / 2**30:.3g} GiB"
+
+
+def _fit(card: int, settings: Mapping[str, Any] | None) -> str:
+    """How a run fits on a card of so many bytes."""
+    on = f"On {_gib(card)}"
+    if settings is None:
+        return f"{on} it does not fit."
+    if not settings:
+        return f"{on} it fits."
+    given = " ".join(f"--set {key}={in_words(value)}" for key, value in settings.items())
+    return f"{on} it fits with {given}."
+
+
+def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of the forecast as texts; estimated numbers have a ~ before them."""
+    mark = "~" if row["estimated"] else ""
+    train, total = row["expected_train_seconds"], row["expected_total_seconds"]
+    steps, seconds = row["evaluation_steps"], row["evaluation_seconds"]
+    return {
+        **row,
+        "steps": mark + _whole(row["steps"]),
+        "images": mark + _whole(row["images"]),
+        "train_flops": mark + significant(3, 1, 1e-15)(row["train_flops"]),
+        "evaluated_at": _ends(steps, _whole) if steps else _ends(seconds, duration),
+        "expected_train_seconds": None if train is None else duration(train),
+        "expected_total_seconds": None if total is None else duration(total),
+        "path": row["path"] + (" (complete)" if row["complete"] else ""),
+    }
+
+
+def _ends(marks: list[float], write: Callable[[float], str]) -> str:
+    """The first and the last of evenly spaced marks."""
+    return " … ".join(write(mark) for mark in dict.fromkeys((marks[0], marks[-1])))

@@ -1,0 +1,112 @@
+"""Options of `sample` and `eval` for weights that are not those of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from ditbench.cli.completion import complete_assignments, complete_blocks
+from ditbench.cli.options import option
+from ditbench.errors import DitbenchError
+from ditbench.models.sizes import parse_model
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ditbench.config import RunConfig
+
+INIT = (
+    "Weights of a DiT: a .pt of the released code, a .safetensors, a folder of diffusers' "
+    "DiTPipeline, or a run directory."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Weights, and what their shapes do not say; None where an option is not given."""
+
+    init: Annotated[Path | None, option("FILE", f"In place of RUN. {INIT}")] = None
+    model: Annotated[
+        str | None,
+        option("SIZE", "With --init: XL/2, or 256x8x4/2. Default: from the shapes in the file."),
+    ] = None
+    block: Annotated[
+        str | None,
+        option(
+            "NAME", "With --init: its block. Default: adaln-zero.", autocompletion=complete_blocks
+        ),
+    ] = None
+    set_: Annotated[
+        list[str] | None,
+        option(
+            "KEY=VALUE",
+            "With --init: any setting, such as objective.name=flow; repeatable.",
+            "--set",
+            autocompletion=complete_assignments,
+        ),
+    ] = None
+
+    def check(self, runs: object) -> bool:
+        """Whether weights are given, and not runs.
+
+        Raises:
+            DitbenchError: both are given, or neither, or an option that goes with --init only.
+        """
+        if bool(runs) == (self.init is not None):
+            what = (
+                "RUN and --init are given together" if runs else "neither RUN nor --init is given"
+            )
+            raise DitbenchError(what, "name a run directory, or weights: --init FILE")
+        for name in ("model", "block", "set_"):
+            if runs and getattr(self, name):
+                flag = f"--{name.removesuffix('_')}"
+                raise DitbenchError(f"{flag} is given without --init", f"leave {flag} out")
+        return self.init is not None
+
+    def configure(self, more: Mapping[str, Any]) -> RunConfig:
+        """The configuration of the weights: sampled as in the paper, unless options say otherwise.
+
+        `more` are dotted keys that override all others, where values are not None.
+        """
+        from ditbench.config import put, validate
+        from ditbench.config.derive import safe_name
+        from ditbench.config.load import parse_settings
+
+        assert self.init is not None
+        given = parse_settings(self.set_ or ())
+        if self.model is not None:
+            given |= {
+                f"model.{name}": value for name, value in vars(parse_model(self.model)).items()
+            }
+        given |= {key: value for key, value in more.items() if value is not None}
+        table: dict[str, Any] = {
+            "preset": safe_name(self.init.stem),
+            "init": {"path": str(self.init)},
+        }
+        put(table, {
+            "block": self.block or "adaln-zero",
+            "data.name": self.init.stem,
+            "objective.name": given.get("objective.name", "ddpm"),
+            "metrics.features": "auto",
+            "budget.steps": 1,
+            "eval.points": 1,
+            "eval.sampling_steps": 250,
+            **of_file(self.init, given),
+            **given,
+        })  # fmt: skip
+        return validate(table)
+
+
+def of_file(path: Path, given: Mapping[str, Any], objective: str = "ddpm") -> dict[str, Any]:
+    """The keys of the configuration that the shapes in a file of weights determine.
+
+    `given` are dotted keys that override them; `objective` is the one that others override.
+    """
+    from ditbench.weights.recognise import recognise
+
+    found = recognise(path)
+    keys = found.settings(given)
+    if given.get("objective.name", objective) == "ddpm" and not found.learn_sigma:
+        keys["objective.learn_sigma"] = False
+    return keys

@@ -1,0 +1,42 @@
+"""The averaged weights of a run as a file in the layout of the released code, or of diffusers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ditbench.config import read_toml, validate
+from ditbench.errors import DitbenchError
+from ditbench.rundir import RunDirectory
+from ditbench.weights.fit import CLASSES
+from ditbench.weights.names import to_diffusers
+from ditbench.weights.read import read_weights
+from ditbench.weights.write import check_suffix, write_weights
+
+
+def export_weights(run: Path, output: Path, *, diffusers: bool = False) -> str:
+    """Write the averaged weights of a run's last checkpoint; returns what they are, in words.
+
+    As in the released code, a model that was trained without dropping classes has no embedding of
+    the null class.
+
+    Raises:
+        DitbenchError: no run or checkpoint; the suffix is unknown; diffusers lacks the block; the
+            file cannot be written.
+    """
+    check_suffix(output)
+    directory = RunDirectory(run)
+    if not directory.config.is_file() or not directory.checkpoint.is_file():
+        raise DitbenchError(
+            f"{run} has no checkpoint", "name a run directory that `ditbench run` printed"
+        )
+    config = validate(read_toml(directory.config))
+    if diffusers and config.block != "adaln-zero":
+        raise DitbenchError(
+            f"diffusers has no block {config.block}", "its DiT is adaln-zero: leave out --layout"
+        )
+    tensors = read_weights(directory.checkpoint)
+    if config.model.class_dropout_prob == 0 and CLASSES in tensors:
+        tensors[CLASSES] = tensors[CLASSES][:-1]
+    write_weights(output, to_diffusers(tensors) if diffusers else tensors)
+    parameters = sum(value.numel() for name, value in tensors.items() if name != "pos_embed")
+    return f"{config.model.size.name} {config.block}: {parameters:,} averaged weights"

@@ -1,0 +1,130 @@
+"""`--init` and `ditbench export` on the command line: the round trip, and what is refused."""
+
+import json
+from pathlib import Path
+
+import autoencoder
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ditbench.models.dit import DiT
+from ditbench.models.registry import block_class
+from ditbench.models.sizes import ModelSize, parse_model
+
+SAMPLING = ("--sampling-steps", "3", "--device", "cpu")
+SIZE = ("--model", "16x1x2/2")
+
+
+def saved_dit(name, size, **shape):
+    """A file with the initial weights of a DiT for ten classes."""
+    model = DiT(block_class("adaln-zero"), size, height=8, width=8, num_classes=10, **shape)
+    torch.save(model.state_dict(), name)
+    return name
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory, cli, tiny):
+    """A run, and its exported weights."""
+    place = tmp_path_factory.mktemp("weights")
+    made = cli(
+        "run", "--block", "adaln-zero", "--objective", "ddpm", *tiny, "--out", place / "results"
+    )
+    assert made.exit_code == 0, made.stderr
+    run = Path(made.stdout.splitlines()[-1])
+    result = cli("export", run, "-o", place / "dit.pt")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == f"{place / 'dit.pt'}\n"
+    assert "16x1x2/2 adaln-zero" in result.stderr
+    return run, place / "dit.pt"
+
+
+def test_weights_are_sampled_scored_trained_and_exported_again(weights, cli, tiny, elsewhere):
+    _, path = weights
+    result = cli("sample", "--init", path, *SIZE, *SAMPLING, "--per-class", "2")
+    assert result.exit_code == 0, result.stderr
+    assert Path("samples.png").is_file()
+    scored = cli(
+        "eval", "--init", path, *SIZE, "--data", "digits", "--samples", "40", *SAMPLING, "--json"
+    )
+    assert scored.exit_code == 0, scored.stderr
+    (row,) = json.loads(scored.stdout)
+    assert (row["evaluation"], row["step"]) == ("cfg1-ddpm3-40-digits", 0)
+    assert row["path"].startswith("results/weights/dit-")
+    result = cli("run", "--init", path, "--block", "adaln", *tiny, "--objective", "ddpm")
+    assert result.exit_code == 0, result.stderr
+    assert (
+        "starts fresh: blocks.*.adaLN_modulation.1.weight (expected 64x16, found 96x16)"
+        in result.stderr
+    )
+    run = Path(result.stdout.splitlines()[-1])
+    assert cli("export", run, "-o", "again.safetensors").exit_code == 0
+    result = cli("sample", "--init", "again.safetensors", *SIZE, *SAMPLING)
+    assert result.exit_code == 2
+    assert "it lacks weights of the model: blocks.*.adaLN_modulation.1.weight" in result.stderr
+    assert (
+        cli("sample", "--init", "again.safetensors", *SIZE, "--block", "adaln", *SAMPLING).exit_code
+        == 0
+    )
+
+
+def test_samples_of_the_file_are_those_of_the_run(weights, cli, elsewhere):
+    run, path = weights
+    assert cli("sample", run, "-o", "a.png", *SAMPLING).exit_code == 0
+    assert cli("sample", "--init", path, *SIZE, "-o", "b.png", *SAMPLING).exit_code == 0
+    assert cli("sample", "--init", run, "-o", "c.png", *SAMPLING).exit_code == 0
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes() == Path("c.png").read_bytes()
+    assert (
+        cli("sample", "--init", path, *SIZE, "--export", "d", "--count", "4", *SAMPLING).exit_code
+        == 0
+    )
+    again = cli("sample", "--init", path, *SIZE, "--export", "d", "--count", "4", *SAMPLING)
+    assert "already complete" in again.stderr
+
+
+def test_the_size_is_that_of_the_file(cli, tiny, elsewhere):
+    """The sizes of the paper have one number of heads: no shape shows it."""
+    saved_dit("s4.pt", parse_model("S/4"), channels=1, out_channels=1)
+    common = [each for each in tiny if each not in SIZE]
+    result = cli("run", "--init", "s4.pt", "--block", "adaln-zero", *common, "--dry-run", "--json")
+    assert result.exit_code == 0, result.stderr
+    (row,) = json.loads(result.stdout)
+    assert row["model"] == "S/4"
+    assert "adaln-zero: 132 weights from" in result.stderr
+
+
+def test_latents_of_a_file_are_decoded(cli, elsewhere):
+    path = saved_dit("latents.pt", ModelSize(16, 1, 2, 2), channels=4, out_channels=8)
+    autoencoder.saved(Path("vae"))
+    call = ("sample", "--init", path, *SIZE, *SAMPLING, "--per-class", "1")
+    result = cli(*call)
+    assert result.exit_code == 2
+    assert f"{path} makes latents, not images" in result.stderr
+    result = cli(*call, "--vae", "vae")
+    assert result.exit_code == 0, result.stderr
+    assert Image.open("samples.png").size[1] % 32 < 24  # 8x8 latents are 32x32 images
+    export = ("--vae", "vae", "--export", "out.npz", "--count", "3")
+    result = cli("sample", "--init", path, *SIZE, *SAMPLING, *export)
+    assert result.exit_code == 0, result.stderr
+    assert np.load("out.npz")["arr_0"].shape == (3, 32, 32, 3)
+
+
+def test_wrong_calls_are_refused_in_one_line(weights, cli, elsewhere):
+    run, path = weights
+    cases = {
+        ("sample",): "neither RUN nor --init is given",
+        ("sample", run, "--init", path): "RUN and --init are given together",
+        ("sample", run, "--block", "adaln"): "--block is given without --init",
+        ("eval", run, "--set", "seed=1"): "--set is given without --init",
+        ("eval", "--init", path, *SIZE): "--init lacks the real images",
+        ("sample", "--init", path): "no shape shows the number of attention heads",
+        ("sample", "--init", "none.pt"): "none.pt does not exist",
+        ("export", run, "-o", "x.onnx"): "cannot write weights as 'x.onnx'",
+        ("export", run, "-o", "x.pt", "--layout", "keras"): "unknown layout 'keras'",
+        ("run", "--init", path, "--model", "32x1x2/2"): "expected 32x1x2x2, found 16x1x2x2",
+    }
+    for arguments, message in cases.items():
+        result = cli(*arguments, *(("--device", "cpu") if arguments[0] != "export" else ()))
+        assert result.exit_code == 2, (arguments, result.stdout, result.stderr, result.exception)
+        assert message in result.stderr.splitlines()[-2], result.stderr
