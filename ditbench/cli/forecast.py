@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from ditbench.cli.output import echo, print_rich, print_sentence, progress
 from ditbench.errors import one_line
 from ditbench.report.amounts import decimals, duration, file_size, significant
-from ditbench.report.reading.one_run import in_words
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import rich_table
 
@@ -137,7 +136,7 @@ def _fit(card: int, settings: Mapping[str, Any] | None) -> str:
         return f"{on} it does not fit."
     if not settings:
         return f"{on} it fits."
-    given = " ".join(f"--set {key}={in_words(value)}" for key, value in settings.items())
+    given = " ".join(f"--set {key}={str(value).lower()}" for key, value in settings.items())
     return f"{on} it fits with {given}."
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.completion import complete_assignments, complete_blocks
-from ditbench.cli.options import option
+from ditbench.cli.options import option, parse_blocks
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_model
 
@@ -74,6 +74,9 @@ class Weights:
         from ditbench.config.load import parse_settings
 
         assert self.init is not None
+        blocks = parse_blocks(self.block or "adaln-zero")
+        if len(blocks) > 1:
+            raise DitbenchError(f"--block {self.block} is {len(blocks)} blocks", "name one")
         given = parse_settings(self.set_ or ())
         if self.model is not None:
             given |= {
@@ -85,11 +88,12 @@ class Weights:
             "init": {"path": str(self.init)},
         }
         put(table, {
-            "block": self.block or "adaln-zero",
+            "block": blocks[0],
             "data.name": self.init.stem,
             "objective.name": given.get("objective.name", "ddpm"),
             "metrics.features": "auto",
-            "budget.steps": 1,
+            "budget.steps": 1,  # nothing is trained
+            "train.batch_size": 1,
             "eval.points": 1,
             "eval.sampling_steps": 250,
             **of_file(self.init, given),

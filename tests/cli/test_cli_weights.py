@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ditbench.data.latents.vae import Vae
 from ditbench.models.dit import DiT
 from ditbench.models.registry import block_class
 from ditbench.models.sizes import ModelSize, parse_model
@@ -110,6 +111,29 @@ def test_latents_of_a_file_are_decoded(cli, elsewhere):
     assert np.load("out.npz")["arr_0"].shape == (3, 32, 32, 3)
 
 
+def test_released_weights_of_latents_are_scored_trained_and_exported(cli, tiny, elsewhere):
+    """The way of DiT-XL-2-256x256.pt at a small size: score, fine-tune, export, score again."""
+    path = saved_dit("latents.pt", ModelSize(16, 1, 2, 2), channels=4, out_channels=8)
+    vae = Vae.load(autoencoder.saved(Path("vae")))
+    images = torch.randint(256, (40, 3, 32, 32), dtype=torch.uint8)
+    means = vae.encode(images)[:, : vae.channels].numpy()
+    np.savez("data.npz", latents=means, labels=np.arange(40) % 10, image_size=32,
+             scaling_factor=vae.space(32).scaling_factor)  # fmt: skip
+    given = ("--data", "data.npz", "--vae", "vae", "--features", "cifar10", *SIZE)
+    again = ("--samples", "40", *SAMPLING, "--set", "eval.cfg_channels=3", "--json")
+    scored = cli("eval", "--init", path, *given, *again)
+    assert scored.exit_code == 0, scored.stderr
+    (row,) = json.loads(scored.stdout)
+    assert row["fid"] > 0
+    assert row["evaluation"].startswith("cfg1-ddpm3-3channels-40-cifar10-")
+    run = cli("run", "--init", path, "--block", "adaln-zero", "--objective", "ddpm", *given, *tiny)
+    assert run.exit_code == 0, run.stderr
+    assert "starts fresh: nothing; not used: nothing" in run.stderr
+    assert cli("export", run.stdout.splitlines()[-1], "-o", "tuned.pt").exit_code == 0
+    assert cli("eval", "--init", "tuned.pt", *given, *again).exit_code == 0
+    assert len([*Path("results/weights").glob("*/evals/*.json")]) == 2
+
+
 def test_wrong_calls_are_refused_in_one_line(weights, cli, elsewhere):
     run, path = weights
     cases = {
@@ -119,6 +143,7 @@ def test_wrong_calls_are_refused_in_one_line(weights, cli, elsewhere):
         ("eval", run, "--set", "seed=1"): "--set is given without --init",
         ("eval", "--init", path, *SIZE): "--init lacks the real images",
         ("sample", "--init", path): "no shape shows the number of attention heads",
+        ("sample", "--init", path, "--block", "paper"): "--block paper is 4 blocks",
         ("sample", "--init", "none.pt"): "none.pt does not exist",
         ("export", run, "-o", "x.onnx"): "cannot write weights as 'x.onnx'",
         ("export", run, "-o", "x.pt", "--layout", "keras"): "unknown layout 'keras'",

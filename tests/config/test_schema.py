@@ -30,6 +30,8 @@ OTHER = {
     "data.random_crop": True,
     "data.max_unreadable": 0.5,
     "data.label_column": "kind",
+    "data.vae": "stabilityai/sd-vae-ft-ema",
+    "data.vae_digest": "2" * 64,
     "data.scaling_factor": 0.5,
     "model.hidden_size": 128,
     "model.depth": 5,
@@ -73,6 +75,8 @@ OTHER = {
     "metrics.inception_weights": "weights.pth",
     "metrics.extra": ["fid_infinity"],
     "metrics.also": ["efficientnet-lite0"],
+    "metrics.real": "imagenet/train",
+    "metrics.real_digest": "3" * 64,
     "options": {"lora_rank": 4},
     "strategy.location": "/home/me/my_block.py:MyBlock",
     "strategy.sha256": "0" * 64,
@@ -90,7 +94,8 @@ LABELS = {"preset", "seed", "data.path", "metrics.inception_weights", "strategy.
           "train.backend", "train.micro_batch", "train.checkpoint_blocks",
           "metrics.extra", "metrics.also", "eval.draws",
           "parent.path", "init.path", "data.image_size", "data.background", "data.random_crop",
-          "data.max_unreadable", "data.label_column", "data.scaling_factor"}  # fmt: skip
+          "data.max_unreadable", "data.label_column", "data.scaling_factor", "data.vae",
+          "metrics.real"}  # fmt: skip
 
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=20)
 shares = st.floats(0, 1)
