@@ -36,16 +36,13 @@ from ditbench.rows import append_row, csv_line, damaged, read_rows
 # 1: no hashes of the other files in result.json, no description of the metrics.
 SCHEMA = 2
 
-# The key in env.json for the rates and seeds of the sweep that a run belongs to.
-SWEEP = "sweep"
-# The key in env.json for the number of seeds of the command that planned a run.
-PLANNED_SEEDS = "planned_seeds"
-# The key in env.json for the number of runs that shared a CPU, if there were several.
-SHARED_CPU = "shared_cpu_workers"
-# The key in env.json for the number of processes that trained a run together.
-WORLD_SIZE = "world_size"
-# And for the step from which it is that number.
-WORLD_SIZE_CHANGED = "world_size_changed_at_step"
+# Keys of env.json:
+SWEEP = "sweep"  # the rates and seeds of the sweep that a run belongs to
+PLANNED_SEEDS = "planned_seeds"  # the number of seeds of the command that planned a run
+REPRODUCES = "reproduces"  # the run that this one repeats
+SHARED_CPU = "shared_cpu_workers"  # the number of runs that shared a CPU, if there were several
+WORLD_SIZE = "world_size"  # the number of processes that trained a run together
+WORLD_SIZE_CHANGED = "world_size_changed_at_step"  # the step from which it is that number
 # The directory of the sweeps of `ditbench tune`, below a directory of results.
 TUNING = "tune"
 EVALS = "evals"
@@ -143,13 +140,6 @@ class RunDirectory:
         for path in (self.train, self.evaluations, self.finals, self.failure, *grids, *evals):
             _remove(path)
         self.describe(*description)
-
-    def copy_tables(self, parent: RunDirectory) -> None:
-        """Begin with the rows of train.csv and eval.csv and the sample grids of a parent."""
-        self._check_exists()
-        grids = [path.name for path in parent.path.glob("samples/step-*.png")]
-        for name in ("train.csv", "eval.csv", *(f"samples/{grid}" for grid in grids)):
-            _copy(parent.path / name, self.path / name)
 
     def append_train(self, row: Mapping[str, Any]) -> None:
         """Add a row to the training log."""
@@ -298,11 +288,6 @@ class RunDirectory:
             for path in self.recorded
             if path.is_file()
         }
-
-
-def _copy(source: Path, target: Path) -> None:
-    content = source.read_bytes()
-    write_atomically(target, lambda file: file.write(content))
 
 
 def _remove(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from ditbench.runs.progress import Reporter
+from ditbench.runs.reporter import Reporter
 
 
 class Recorder(Reporter):

@@ -28,6 +28,7 @@ from ditbench.cli import (
     plot,
     presets,
     report,
+    reproduce,
     rm,
     run,
     sample,
@@ -186,6 +187,7 @@ COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "eval": eval_.eval_,
         "sample": sample.sample,
         "export": export.export,
+        "reproduce": reproduce.reproduce,
         "rm": rm.rm,
     },
     "What there is to choose": {

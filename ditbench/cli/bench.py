@@ -20,7 +20,7 @@ from ditbench.cli.options import (
 )
 from ditbench.cli.output import emit, print_table, progress
 from ditbench.cli.run_options import Model, Quiet
-from ditbench.cli.scaling import Several, measure_gpus
+from ditbench.cli.scaling import WITH, Several, measure_gpus
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_input
 from ditbench.plugins.lookup import check_options
@@ -51,14 +51,7 @@ COLUMNS = (
     Column("model", "Model"),
     Column("input", "Input"),
     Column("batch_size", "Batch", _whole),
-    Column("objective", None),
-    Column("precision", "Precision"),
-    Column("device", "Device"),
-    Column("threads", None),
-    Column("torch", None),
-    Column("backend", "Backend"),
-    Column("parameters", None),
-    Column("train_flops_per_step", None),
+    *WITH,
     Column("step_ms_median", "Step (ms)", _three_digits, "low"),
     Column("step_ms_p10", "10-90% of parts", _three_digits, until="step_ms_p90"),
     Column("step_ms_p90", None, _three_digits),

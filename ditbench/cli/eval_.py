@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ditbench.cli.completion import complete_places
+from ditbench.cli.gpus import check_gpus
 from ditbench.cli.meter import meter
 from ditbench.cli.options import Format, Output, option, parse_count, takes
 from ditbench.cli.output import echo, emit_text, note, print_sentence, print_table, progress
@@ -20,7 +22,11 @@ from ditbench.report.tables.render import format_of, render
 from ditbench.rundir import RunDirectory
 
 if TYPE_CHECKING:
+    import torch
+
     from ditbench.cli.meter import Meter
+    from ditbench.config import RunConfig
+    from ditbench.launch.rescoring import Planned
     from ditbench.report.reading.metrics import MetricFacts
     from ditbench.runs.scoring.rescore import Rescoring
 
@@ -75,6 +81,10 @@ def eval_(
         ),
     ] = None,
     device: Device = "auto",
+    gpus: Annotated[
+        int,
+        option("N", "GPUs that sample each batch together. Scores do not depend on it.", min=1),
+    ] = 1,
     trust: Trust = False,
     as_json: Annotated[bool, option(None, "The same as --format json.", "--json")] = False,
     format: Format = None,  # noqa: A002
@@ -107,23 +117,25 @@ def eval_(
     is_file = options.check(runs)
     directories = list(_directories(runs or ()))
 
+    if gpus > 1:
+        check_gpus(gpus, device)
+
     from ditbench.runs.environment import select_device
     from ditbench.runs.scoring.rescore import plan_rescoring
-    from ditbench.runs.scoring.weights import plan_weights
 
-    where = select_device(device)
-    skipped: list[tuple[Path, DitbenchError]] = []
+    plan: Callable[..., Planned]
     if is_file:
-        jobs = plan_weights(options.configure(_images(data)), settings, draws, where)
+        plan = partial(_plan_weights, options.configure(_images(data)), settings, draws)
     else:
-        jobs, skipped = plan_rescoring(directories, settings, draws, where, data=data, trust=trust)
+        plan = partial(plan_rescoring, directories, settings, draws, data=data, trust=trust)
+    jobs, skipped = plan(device=select_device(device))
     if not jobs:
         path, error = skipped[0]
         more = f" ({len(skipped) - 1} more skipped)" if len(skipped) > 1 else ""
         raise DitbenchError(f"{path}: {error.message}{more}", error.hint, error.exit_code)
     for path, error in skipped:
         note("skipped", f"{path}: {error.message}")
-    done, failed = _execute(jobs, quiet=quiet)
+    done, failed = _execute(plan, jobs, gpus, quiet=quiet)
     _print(done, chosen, output)
     if failed:
         raise failed[0] if len(jobs) == 1 else DitbenchError(
@@ -131,6 +143,15 @@ def eval_(
             failed[0].hint,
             EXIT_FAILED,
         )  # fmt: skip
+
+
+def _plan_weights(
+    config: RunConfig, settings: Sequence[Mapping[str, Any]], draws: int, device: torch.device
+) -> Planned:
+    """The scoring of weights; none is skipped."""
+    from ditbench.runs.scoring.weights import plan_weights
+
+    return plan_weights(config, settings, draws, device), []
 
 
 def _images(data: Path | None) -> dict[str, Any]:
@@ -210,18 +231,24 @@ class _Shown:
 
 
 def _execute(
-    jobs: Sequence[Rescoring], *, quiet: bool
+    plan: Callable[..., Planned], jobs: Sequence[Rescoring], gpus: int, *, quiet: bool
 ) -> tuple[list[tuple[Rescoring, dict[str, Any]]], list[DitbenchError]]:
     """Score what is missing; returns what is complete, and the errors of the others."""
     from ditbench.cli.training import interruptible
+    from ditbench.launch.rescoring import rescore_together
     from ditbench.runs.scoring.rescore import rescore
 
     left = [job for job in jobs if job.left]
     if len(left) < len(jobs):
         progress(quiet=quiet)(f"{len(jobs) - len(left)} of {len(jobs)} are already complete")
     done, failed = [], []
-    with interruptible() as stop, meter(quiet=quiet) as shown:
-        for job, outcome in rescore(jobs, _Shown(left, shown), stop):
+    with interruptible() as stop, meter(quiet=quiet) as meters:
+        shown = _Shown(left, meters)
+        if gpus > 1 and left:
+            outcomes = rescore_together(plan, jobs, gpus, shown, stop)
+        else:
+            outcomes = rescore(jobs, shown, stop)
+        for job, outcome in outcomes:
             if isinstance(outcome, DitbenchError):
                 if len(jobs) > 1:
                     note("failed", f"{job.label}: {outcome.message}")

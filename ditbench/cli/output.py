@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # Wide enough for any table: a pipe does not wrap lines.
 PIPE_WIDTH = 1000
+# Characters of a text in a table.
+MOST = 150
 # The labels of a line on stderr, and their colours on a terminal.
 LABELS = {
     **dict.fromkeys(("error", "failed"), "red"),
@@ -90,6 +92,19 @@ def print_sentence(text: str, style: str = "") -> None:
         _console().print(Text(text, style))
     else:
         echo(text)
+
+
+def print_texts(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], title: str) -> None:
+    """Print a table of texts, which wrap on a narrow terminal, and an empty line."""
+    from ditbench.report.reading.one_run import in_words
+
+    if rows:
+        texts = [{key: one_line(in_words(row[key]), MOST) for key in row} for row in rows]
+        print_sentence(title)
+        print_rich(rich_table(texts, columns))
+    else:
+        echo(f"{title}: none")
+    echo()
 
 
 def print_rich(table: object) -> None:

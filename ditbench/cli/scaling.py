@@ -22,14 +22,8 @@ if TYPE_CHECKING:
 SCALINGS = {"weak": ("weak",), "strong": ("strong",), "both": ("weak", "strong")}
 
 _whole, _percent = decimals(0), "{:.1%}".format
-# The columns of the rows of `ditbench.bench.scaling.with_efficiency`.
-COLUMNS = (
-    Column("block", "Block"),
-    Column("model", "Model"),
-    Column("input", "Input"),
-    Column("scaling", "Scaling"),
-    Column("gpus", "GPUs", _whole),
-    Column("batch_size", "Batch", _whole),
+# With what a step is computed: columns of every table of step times.
+WITH = (
     Column("objective", None),
     Column("precision", "Precision"),
     Column("device", "Device"),
@@ -38,6 +32,16 @@ COLUMNS = (
     Column("backend", "Backend"),
     Column("parameters", None),
     Column("train_flops_per_step", None),
+)
+# The columns of the rows of `ditbench.bench.scaling.with_efficiency`.
+COLUMNS = (
+    Column("block", "Block"),
+    Column("model", "Model"),
+    Column("input", "Input"),
+    Column("scaling", "Scaling"),
+    Column("gpus", "GPUs", _whole),
+    Column("batch_size", "Batch", _whole),
+    *WITH,
     Column("step_ms_median", "Step (ms)", significant(3)),
     Column("step_ms_p10", None, significant(3)),
     Column("step_ms_p90", None, significant(3)),

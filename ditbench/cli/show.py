@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,13 +13,12 @@ import typer
 
 from ditbench.cli.completion import complete_runs
 from ditbench.cli.options import AsJson
-from ditbench.cli.output import echo, note, print_rich, print_sentence, print_table
+from ditbench.cli.output import echo, note, print_table, print_texts
 from ditbench.distances import title_of
-from ditbench.errors import DitbenchError, one_line
+from ditbench.errors import DitbenchError
 from ditbench.report.amounts import file_size, suffix, writer
 from ditbench.report.facts import BY_NAME
 from ditbench.report.tables.columns import DIFF_COLUMNS, Column, metric_column
-from ditbench.report.tables.render import rich_table
 
 if TYPE_CHECKING:
     from ditbench.rundir import RunDirectory
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 _COSTS = ("parameters", "gmacs", "steps_per_second", "peak_memory_bytes")
 # What metrics must agree in to be comparable at all.
 _OF_METRICS = ("dataset_digest", "features", "features_digest")
-# Characters of a value in a table.
-_MOST = 150
 
 _RUN = partial(
     typer.Argument,
@@ -70,8 +67,8 @@ def show(run: Annotated[Path, _RUN(metavar="RUN")], as_json: AsJson = False) -> 
         echo()
     title = f"Settings that differ from the preset {preset}" if preset else "Settings"
     columns = [Column("key", "Key"), Column("value", "Value")]
-    _print_texts(settings, [*columns, *[Column("preset", "Preset")] * bool(preset)], title)
-    _print_texts(environment, columns, "Environment")
+    print_texts(settings, [*columns, *[Column("preset", "Preset")] * bool(preset)], title)
+    print_texts(environment, columns, "Environment")
     columns = [Column("name", "Name"), Column("number", "Files", "{}".format)]
     print_table(files, [*columns, Column("bytes", "Size", file_size)], "Files")
 
@@ -107,7 +104,7 @@ def diff(
         echo("Metrics of other images or features have another scale: they are not comparable.")
     echo()
     if differences:
-        _print_texts(differences, DIFF_COLUMNS, "What differs")
+        print_texts(differences, DIFF_COLUMNS, "What differs")
     else:
         echo("no difference in settings, data, metrics or environment")
 
@@ -184,19 +181,6 @@ def _side_by_side(a: list[Row], b: list[Row]) -> list[Row]:
         ratio = two["value"] / one["value"] if same and one["value"] else None
         rows.append({"name": name, "a": one.get("text"), "b": two.get("text"), "ratio": ratio})
     return rows
-
-
-def _print_texts(rows: list[Row], columns: Sequence[Column], title: str) -> None:
-    """Print a table of texts, which wrap on a narrow terminal, and an empty line."""
-    from ditbench.report.reading.one_run import in_words
-
-    if rows:
-        texts = [{key: one_line(in_words(row[key]), _MOST) for key in row} for row in rows]
-        print_sentence(title)
-        print_rich(rich_table(texts, columns))
-    else:
-        echo(f"{title}: none")
-    echo()
 
 
 def _print_json(value: Row) -> None:

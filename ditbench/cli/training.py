@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ditbench.config import RunConfig
     from ditbench.launch.pool import Outcome, Workers
     from ditbench.runs.planning.plan import Plan
-    from ditbench.runs.progress import Reporter
+    from ditbench.runs.reporter import Reporter
     from ditbench.training.stop import StopRequest
     from ditbench.world import World
 

@@ -25,7 +25,7 @@ from ditbench.world import launched
 
 if TYPE_CHECKING:
     from ditbench.runs.planning.plan import Plan
-    from ditbench.runs.progress import Reporter
+    from ditbench.runs.reporter import Reporter
 
 Outcome = tuple["Plan", "dict[str, Any] | DitbenchError"]
 Environment = Mapping[str, str]

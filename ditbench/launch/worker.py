@@ -26,7 +26,7 @@ from ditbench.plugins.lookup import restore_block
 from ditbench.processes import in_processes
 from ditbench.runs.environment import select_device
 from ditbench.runs.planning.plan import Plan, count_cost, plan_run, resolve_all
-from ditbench.runs.progress import Reporter
+from ditbench.runs.reporter import Reporter
 from ditbench.runs.run import execute
 from ditbench.training.stop import SharedStop, Stopped, StopRequest, stopping
 from ditbench.world import join
@@ -63,7 +63,8 @@ class _Stop(StopRequest):
             super().take(number, frame)
 
 
-class _SharedStop(_Stop, SharedStop): ...
+class SharedWorkerStop(_Stop, SharedStop):
+    """The same for processes that stop together."""
 
 
 def work(connection: Connection, device: str, gpus: int) -> None:
@@ -127,7 +128,7 @@ def _part(send: Callable[[Any], None], order: Order, device: str) -> None:
     sys.stdout, sys.stderr = (_stream(emit, is_error=is_error) for is_error in (False, True))
     plan = _plan(order, device)
     plan = replace(plan, world=join(plan.device))
-    stop = _SharedStop(plan.world)
+    stop = SharedWorkerStop(plan.world)
     with suppress(Stopped), stopping(stop):
         emit(OUTCOME, execute(plan, _Sent(emit), stop))
 

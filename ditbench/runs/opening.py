@@ -19,7 +19,7 @@ from ditbench.training.checkpoint import resume
 if TYPE_CHECKING:
     from ditbench.metrics.scorer import Scorer
     from ditbench.runs.planning.plan import Plan
-    from ditbench.runs.progress import Reporter
+    from ditbench.runs.reporter import Reporter
     from ditbench.training.trainer import Trainer
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from ditbench.config import RunConfig, read_toml, validate
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.files import read_json
-from ditbench.plugins.lookup import restore_block
+from ditbench.files import read_json, write_atomically
 from ditbench.rundir import PLANNED_SEEDS, RunDirectory
+from ditbench.runs.reopen import complete_result, read_config, restore_own_block
 from ditbench.training.checkpoint import identity, restore_from, save_checkpoint
 
 if TYPE_CHECKING:
@@ -37,19 +37,8 @@ def child_of(parent: RunDirectory, steps: int) -> RunConfig:
         DitbenchError: the parent is not complete, has a budget of time, at least as many steps or
             no checkpoint; its block, which is not ditbench's own, is missing or has changed.
     """
-    path = parent.path
-    if not parent.config.is_file():
-        raise DitbenchError(f"{path} is not a run directory: it has no config.toml", "name a run")
-    if not parent.is_complete():
-        raise DitbenchError(
-            f"{path} is not complete", "resume it first: the command that began it, once more"
-        )
-    result = parent.read_result()
-    try:
-        parent.check_recorded(result)
-    except DitbenchError as error:
-        raise DitbenchError(f"{path}: {error.message}", "restore the file") from error
-    config, done = validate(read_toml(parent.config)), result["steps"]
+    path, config = parent.path, read_config(parent)
+    done = complete_result(parent)["steps"]
     if config.budget.seconds is not None:
         raise DitbenchError(
             f"{path} has a budget of time, whose warm-up has no length in steps",
@@ -65,7 +54,11 @@ def child_of(parent: RunDirectory, steps: int) -> RunConfig:
             f"{path} has no checkpoint to continue from",
             "copy the run directory with its checkpoints, or train from the start",
         )
-    _restore_own_block(parent, config)
+    try:
+        restore_own_block(parent, config, trust=False)
+    except DitbenchError as error:
+        hint = f"restore the file as it was: {parent.strategy} is a copy of it"
+        raise DitbenchError(error.message, hint) from error
     points = config.eval.points
     added = min(max(1, round((steps - done) * points / done)), steps - done)
     origin = {"path": str(path), "fingerprint": config.fingerprint, "steps": done, "points": points}
@@ -134,9 +127,17 @@ def inherit(run: Plan, trainer: Trainer) -> RunDirectory | None:
 
 def begin(run: Plan, trainer: Trainer, parent: RunDirectory) -> None:
     """Give a described run the rows, the sample grids and the last state of its parent."""
-    run.directory.copy_tables(parent)
+    if run.world.first:
+        grids = [path.name for path in parent.path.glob("samples/step-*.png")]
+        for name in ("train.csv", "eval.csv", *(f"samples/{grid}" for grid in grids)):
+            _copy(parent.path / name, run.directory.path / name)
     # From here on, the run needs its parent no more.
     save_checkpoint(run.directory, trainer)
+
+
+def _copy(source: Path, target: Path) -> None:
+    content = source.read_bytes()
+    write_atomically(target, lambda file: file.write(content))
 
 
 def shorter(run: Plan) -> Path | None:
@@ -160,14 +161,3 @@ def shorter(run: Plan) -> Path | None:
             ):
                 found[steps] = path
     return found[max(found)] if found else None
-
-
-def _restore_own_block(parent: RunDirectory, config: RunConfig) -> None:
-    """Look up the block of a run if it is not ditbench's own: the file that was trained."""
-    origin = config.strategy
-    copy = parent.strategy
-    try:
-        restore_block(config.block, origin.location, origin.sha256, copy, trust=False)
-    except DitbenchError as error:
-        hint = f"restore the file as it was: {copy} is a copy of it"
-        raise DitbenchError(error.message, hint) from error

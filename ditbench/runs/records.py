@@ -22,7 +22,7 @@ class ReadOnly(RunDirectory):
         """Process 0 does it."""
 
     describe = start = write_failure = finish = keep_checkpoint = rewind = _nothing  # type: ignore[assignment]
-    copy_tables = append_train = append_evaluation = append_final = write_checkpoint = _nothing  # type: ignore[assignment]
+    append_train = append_evaluation = append_final = write_checkpoint = _nothing  # type: ignore[assignment]
 
 
 def evaluation_row(

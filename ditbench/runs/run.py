@@ -14,8 +14,8 @@ from ditbench.runs.memory import PeakMemory
 from ditbench.runs.opening import open_directory
 from ditbench.runs.parent import origin_of
 from ditbench.runs.planning.plan import Plan, build_trainer
-from ditbench.runs.progress import Reporter
 from ditbench.runs.records import ReadOnly, evaluation_row, result_of
+from ditbench.runs.reporter import Reporter
 from ditbench.runs.runtime_errors import training_errors
 from ditbench.runs.scoring.evaluate import create_scorer, evaluate, time_scoring
 from ditbench.runs.scoring.sample import save_run_grid

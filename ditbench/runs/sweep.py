@@ -12,7 +12,7 @@ from ditbench.errors import DitbenchError
 from ditbench.rundir import SWEEP, TUNING
 from ditbench.runs.planning.match import match_sizes
 from ditbench.runs.planning.plan import Plan, plan_tasks, resolve_all
-from ditbench.runs.progress import Reporter
+from ditbench.runs.reporter import Reporter
 from ditbench.runs.run import execute
 from ditbench.training.nonfinite import Diverged
 from ditbench.training.stop import StopRequest

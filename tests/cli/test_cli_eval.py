@@ -46,6 +46,23 @@ def test_one_run_as_json(cli, one_run):
     assert row["fid_std"] is None
 
 
+def test_several_processes_score_alike(cli, own_results, tmp_path):
+    """Of two runs, with two settings, of which one is complete before."""
+    alone = shutil.copytree(own_results / "digits/adaln", tmp_path / "alone/digits/adaln")
+    command = ("--cfg-scale", "1,2", "--draws", 2, "--device", "cpu", "--json", "--quiet")
+    one = cli("eval", alone, *command)
+    assert cli("eval", own_results / "digits/adaln", *command[2:]).exit_code == 0
+    two = cli("eval", own_results / "digits/adaln", *command, "--gpus", 2)
+    assert (two.exit_code, two.stderr) == (0, "")
+    rows = zip(json.loads(one.stdout), json.loads(two.stdout), strict=True)
+    for row, other in rows:
+        assert row["evaluation"] == other["evaluation"]
+        assert other["draws"] == 2
+        assert other["fid"] == pytest.approx(row["fid"], rel=1e-4)
+        assert other["fid_std"] == pytest.approx(row["fid_std"], rel=1e-3)
+    assert not list(own_results.rglob("evals/.*"))
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

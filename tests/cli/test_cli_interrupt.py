@@ -144,7 +144,7 @@ def test_a_signal_in_an_evaluation_does_not_wait_for_its_end(forked, tmp_path, t
 
 def test_an_interrupted_grid_prints_what_is_complete_and_resumes(forked, tmp_path, tiny):
     def between_runs(patch):
-        from ditbench.runs.progress import Reporter
+        from ditbench.runs.reporter import Reporter
 
         say = Reporter.say
 

@@ -1,4 +1,4 @@
-"""Damaged run directories: `list`, `show`, `diff` and `run --continue` say what is wrong."""
+"""Damaged run directories: commands that take one or two runs say what is wrong."""
 
 import shutil
 
@@ -23,6 +23,8 @@ def test_no_damage_ends_in_a_traceback(cli, reference, tmp_path, name):
         commands = [("list", tmp_path / "results"), ("show", run), ("diff", good, run)]
         if not any(word in name for word in ("gigabytes", "deeper")):  # those take long
             commands.append(("run", "--continue", run, "--steps", "9000"))
+            # Refused after all files are read, before anything is trained.
+            commands.append(("reproduce", run, "--device", "cpu", "--gpus", "4096"))
         for command in commands:
             with in_time():
                 result = cli(*command)

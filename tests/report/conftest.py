@@ -33,6 +33,7 @@ def write_run(
     seed: int = 0,
     fids: tuple[float, ...] = (200.0, 50.0, 8.0),
     *,
+    loss: float = 0.1,
     kid: float | None = None,
     real_images: int | None = None,
     label_accuracy: float | None = 0.9,
@@ -74,7 +75,7 @@ def write_run(
     suffix = metric_suffix(config.eval.samples)
     row: dict[str, Any] = {}
     step = {"step": config.budget.steps, "images": 1, "seconds": 1.0}
-    run.append_train({**step, "loss": 0.1, "lr": 1e-3, "grad_norm": 0.1})
+    run.append_train({**step, "loss": loss, "lr": 1e-3, "grad_norm": 0.1})
     for number, fid in enumerate(fids, start=1):
         step = config.budget.steps * number // len(fids)
         row = {

@@ -16,7 +16,7 @@ from ditbench.errors import DitbenchError
 from ditbench.launch.pool import Workers, execute_at_once
 from ditbench.rows import read_rows
 from ditbench.runs import trackers
-from ditbench.runs.progress import Reporter
+from ditbench.runs.reporter import Reporter
 from ditbench.runs.run import execute
 from ditbench.runs.trackers import NOT_SCALARS, parse_trackers, tracked
 from ditbench.training.stop import Stopped, StopRequest

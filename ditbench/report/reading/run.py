@@ -19,25 +19,19 @@ from ditbench.errors import DitbenchError, one_line
 from ditbench.files import read_json, read_text
 from ditbench.report import amounts
 from ditbench.report.facts import BY_NAME, FACTS, SCORED, is_recipe
+from ditbench.report.reading.environment import of_environment
 from ditbench.report.reading.metrics import FIRST_METRICS, MetricFacts
 from ditbench.report.reading.spikes import read_spike
 from ditbench.report.reading.values import Row, flatten, read_value, show
 from ditbench.report.words import PUBLISHED
 from ditbench.rows import parse_cell
-from ditbench.rundir import (
-    PLANNED_SEEDS,
-    SHARED_CPU,
-    WORLD_SIZE,
-    WORLD_SIZE_CHANGED,
-    RunDirectory,
-    metric_suffix,
-)
+from ditbench.rundir import RunDirectory, metric_suffix
 
 # A larger file is not one of ours. The time to parse TOML can grow with the square of its size.
 MAX_BYTES = 64 * 2**20
 MAX_CONFIG_BYTES = 2**15
 # Characters.
-_MAX_NAME, _MAX_DEVICE = 40, 80
+_MAX_NAME = 40
 # Where in training a row of eval.csv or final.csv is.
 _PLACE = ("step", "images", "train_flops", "seconds")
 
@@ -95,7 +89,7 @@ def _read_run(run: RunDirectory) -> list[Row]:
         "source": source_of(flat),
         "recipe": write_recipe(recipe, metrics),
         **read_spike(run.train),
-        **_of_environment(run, result["device"], flat),
+        **of_environment(run, result["device"], flat),
         "metrics": json.dumps([metric.model_dump() for metric in metrics]),
         "real_images": _real_images(result),
     }
@@ -188,54 +182,6 @@ def _budget(flat: Row, file: str) -> str:
         raise DitbenchError(f"{file}: [budget] is not one of steps, flops and seconds")
     amount = read_value(flat, f"budget.{units[0]}", "float64", file)
     return amounts.budget(units[0], amount)
-
-
-def _of_environment(run: RunDirectory, device: str, flat: Row) -> Row:
-    """What computed the steps, and how many seeds were planned: empty and NaN if not recorded.
-
-    Earlier runs record less, and no number depends on an env.json that cannot be read.
-    """
-    try:
-        facts = read_json(run.environment)
-    except DitbenchError:
-        facts = {}
-    planned, packages = facts.get(PLANNED_SEEDS), facts.get("packages")
-    workers = facts.get(SHARED_CPU)
-    return {
-        SHARED_CPU: workers if type(workers) is int and 0 < workers < 2**31 else 1,
-        "device": _devices(facts, device),
-        "backend": _backend(_text(facts.get("backend")), flat),
-        "ditbench_version": _text(facts.get("ditbench")),
-        "torch_version": _text(packages.get("torch")) if isinstance(packages, dict) else "",
-        PLANNED_SEEDS: float(planned) if type(planned) is int and 0 < planned < 2**31 else math.nan,
-    }
-
-
-def _backend(name: str, flat: Row) -> str:
-    """`kernels, batches in parts of 64, blocks recomputed`; empty if the backend is not known."""
-    part, recomputes = flat.get("train.micro_batch"), flat.get("train.checkpoint_blocks") is True
-    parts = f", batches in parts of {part}" if type(part) is int else ""
-    return name and name + parts + ", blocks recomputed" * recomputes
-
-
-def _devices(facts: Row, device: str) -> str:
-    """`2 x NVIDIA H200`: several GPUs are another device, and so is a change of their number."""
-    name = _processor(facts) if device == "cpu" else one_line(device, _MAX_DEVICE)
-    number, changed = facts.get(WORLD_SIZE), facts.get(WORLD_SIZE_CHANGED)
-    several = f"{number} x " if type(number) is int and number > 1 else ""
-    return several + name + (f" from step {changed}" if type(changed) is int else "")
-
-
-def _processor(facts: Row) -> str:
-    """`AMD EPYC, 2 threads`: a CPU is another device with another number of threads."""
-    name, threads = _text(facts.get("processor"), _MAX_DEVICE) or "cpu", facts.get("threads")
-    if type(threads) is not int:
-        return name
-    return f"{name}, {threads} thread{'s' * (threads != 1)}"
-
-
-def _text(value: Any, most: int = _MAX_NAME) -> str:
-    return one_line(value, most) if isinstance(value, str) else ""
 
 
 def _read_evaluations(path: Path, metrics: Sequence[MetricFacts]) -> list[Row]:

@@ -7,13 +7,14 @@ evaluation that was stopped resumes. No other file of the run changes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ditbench.data import load_dataset, loader_of
+from ditbench.data.dataset import NanSamples
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.metrics import extractor_class
 from ditbench.rundir import EVALS, RunDirectory
@@ -206,6 +207,8 @@ def rescore(
             yield job, content
         except DitbenchError as error:
             error.exit_code = EXIT_FAILED
+            if not (plan.world.alone or isinstance(error, NanSamples)):
+                raise  # other processes may not see it
             yield job, error
 
 
@@ -237,7 +240,8 @@ def _draw(
 ) -> dict[str, Any]:
     """Make the draws that are missing, and write the file after each."""
     plan, directory = job.plan, job.plan.directory
-    with locked(directory.path / EVALS / f".{job.name}.lock"):
+    lock = directory.path / EVALS / f".{job.name}.lock"
+    with locked(lock) if plan.world.first else nullcontext():
         content = _begin(job, scorer)
         for draw in range(len(content["draws"]), job.draws):
             evaluation = evaluate(plan, scorer, model, stop, draw)
@@ -249,7 +253,8 @@ def _draw(
                 "device": device_name(plan.device),
             }
             content["draws"].append(row)
-            directory.write_eval(job.name, content)
+            if plan.world.first:
+                directory.write_eval(job.name, content)
             reporter.scored(job, row)
     return content
 

@@ -7,14 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ditbench.config import RunConfig, read_toml, validate
+from ditbench.config import RunConfig
 from ditbench.data import load_dataset, recorded
 from ditbench.data.dataset import ImageDataset
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.models.dit import DiT
-from ditbench.plugins.lookup import find_block, restore_block
+from ditbench.plugins.lookup import find_block
 from ditbench.rundir import RunDirectory
+from ditbench.runs import reopen
 from ditbench.runs.environment import select_device
 from ditbench.runs.init import start_from
 from ditbench.runs.planning.plan import (
@@ -37,19 +38,13 @@ def read_config(directory: RunDirectory, *, trust: bool) -> RunConfig:
     Raises:
         DitbenchError: no run or checkpoint; an external block is missing or has changed.
     """
-    if not directory.config.is_file():
-        raise DitbenchError(
-            f"{directory.path} is not a run directory: it has no config.toml",
-            "give a directory that `ditbench run` printed",
-        )
+    config = reopen.read_config(directory)
     if not directory.checkpoint.is_file():
         raise DitbenchError(
             f"{directory.path} has no checkpoint",
             "reference runs have none; train your own with `ditbench run`",
         )
-    config = validate(read_toml(directory.config))
-    origin = config.strategy
-    restore_block(config.block, origin.location, origin.sha256, directory.strategy, trust=trust)
+    reopen.restore_own_block(directory, config, trust=trust)
     return config
 
 

@@ -1,0 +1,287 @@
+"""Whether a run that was trained again agrees with the recorded one. Torch-free.
+
+From the strictest to the widest: equal in every recorded number; equal to rounding; or no further
+apart than two seeds of one block.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ditbench.few import are_few
+from ditbench.report.amounts import significant, writer
+from ditbench.report.reading.groups import groups_of
+from ditbench.report.reading.metrics import MetricFacts
+from ditbench.report.reading.results import diff_runs, load_results, metrics_of
+from ditbench.report.reading.run import read_run
+from ditbench.report.reading.values import Row
+from ditbench.report.words import metric_title
+from ditbench.rows import read_rows
+from ditbench.rundir import PLANNED_SEEDS, REPRODUCES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ditbench.rundir import RunDirectory
+
+# How far losses and metrics may be apart that are equal to rounding, as a share of the value:
+# rounding errors grow along training (docs/leaderboard.md has what was measured).
+ROUNDING = {"fp32": 1e-3, "bf16": 1e-2}
+# Of two seeds of one block, so many are closer than the limit.
+LEVEL = 0.95
+# What the files of both runs must name alike for metrics to be comparable.
+_OF_METRICS = ("dataset_digest", "features_digest")
+
+Kind = Literal["equal", "rounding", "noise", "different", "unknown"]
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How much a metric scatters between the seeds of one block.
+
+    Attributes:
+        deviation: the standard deviation, of logarithms for a metric whose scale is "log", pooled
+            over blocks.
+        freedom: its degrees of freedom: runs less blocks.
+    """
+
+    deviation: float
+    freedom: int
+
+    @property
+    def limit(self) -> float:
+        """How far two seeds of a block are apart at most, with a probability of `LEVEL`."""
+        from scipy.special import stdtrit
+
+        return float(stdtrit(self.freedom, (1 + LEVEL) / 2)) * math.sqrt(2) * self.deviation
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came of training a run again.
+
+    Attributes:
+        name: block and seed.
+        kind: how closely it agrees; "unknown" if nothing says how much seeds scatter, or if the
+            metrics are not comparable.
+        metrics: one row per metric of both runs, as `_metric_row` makes it.
+        loss_difference: the largest relative difference of two losses in train.csv; None if the
+            runs differ in their steps.
+        first_difference: the step of the first row of train.csv that is not equal; None if all are.
+        decided_by: the metric that decides, where noise does: its name.
+        seeds: how many runs the noise is from.
+        environment: rows of `diff_runs`.
+    """
+
+    name: str
+    kind: Kind
+    metrics: list[Row]
+    loss_difference: float | None
+    first_difference: int | None
+    decided_by: str
+    seeds: int
+    environment: list[Row]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the recorded run is confirmed."""
+        return self.kind in ("equal", "rounding", "noise")
+
+    @property
+    def sentence(self) -> str:
+        """How closely it agrees, and by what measure."""
+        row = next((row for row in self.metrics if row["name"] == self.decided_by), None)
+        if row is None:
+            why = "FID has another version here, or images or features are others"
+            return f"{self.name}: cannot be judged. {why}."
+        write = writer(row["format"])
+        title = f"{row['title']} {write(row['recorded'])}"
+        both = f"{title} recorded, {write(row['again'])} here"
+        if self.kind == "equal":
+            return f"{self.name}: equal. {title}, like every loss and every other metric."
+        if self.kind == "rounding":
+            far = self.loss_difference
+            losses = f"losses differ by {far:.1g} of their value at most" if far else "equal losses"
+            return f"{self.name}: equal to rounding. {both}; {losses}."
+        if row["limit"] is None:
+            return f"{self.name}: cannot be judged. {both}, and no block has runs of two seeds."
+        apart, limit = (amount(row, key) for key in ("difference", "limit"))
+        within = self.kind == "noise"
+        verdict = "within the noise between seeds" if within else "does not agree"
+        return (
+            f"{self.name}: {verdict}. {both}, {apart} apart; two seeds of a block differ by up to "
+            f"{limit} ({LEVEL:.0%}, from {self.seeds} runs)."
+        )
+
+
+def judge(run: RunDirectory, again: RunDirectory, group: Sequence[Path] = ()) -> Reproduction:
+    """Compare a run with the one that was trained again.
+
+    Args:
+        run: the recorded run.
+        again: the run that repeats it, of the same fingerprint and seed.
+        group: directories with the runs that show how much seeds scatter.
+
+    Raises:
+        DitbenchError: one of the runs is incomplete or damaged.
+    """
+    curves = read_run(run), read_run(again)
+    recorded, repeated = (rows[-1] for rows in curves)
+    losses, others = (_read_losses(each.train) for each in (run, again))
+    comparable = all(recorded[key] == repeated[key] for key in _OF_METRICS)
+    metrics = _common_metrics(recorded, repeated) if comparable else []
+    few = are_few(recorded["features"], recorded["real_images"], recorded["samples"])
+    decided_by = "kid" if few and any(each.name == "kid" for each in metrics) else "fid"
+    final = _group_of(recorded, group)
+    rows = [_metric_row(each, recorded, repeated, final) for each in metrics]
+    unlike = [row["step"] for row, other in zip(losses, others, strict=False) if row != other]
+    apart = _largest_difference(losses, others)
+    names = ("step", "images", *(each.name for each in metrics))
+    scores, again_scores = ([[row[name] for name in names] for row in rows] for rows in curves)
+    decisive = next((row for row in rows if row["name"] == decided_by), None)
+    if decisive is None:  # of another version, or in other features
+        kind: Kind = "unknown"
+    elif losses == others and scores == again_scores:
+        kind = "equal"
+    else:
+        kind = _kind(decisive, apart, ROUNDING.get(recorded["train_precision"], 0.0))
+    return Reproduction(
+        f"{recorded['block']}, seed {recorded['seed']}",
+        kind,
+        rows,
+        apart,
+        unlike[0] if unlike else None,
+        decided_by,
+        0 if final is None else len(final),
+        _environment(run, again),
+    )
+
+
+def _kind(decisive: Row, losses: float | None, tolerance: float) -> Kind:
+    """How closely two runs agree that are not equal."""
+    if losses is not None and max(losses, decisive["relative"]) <= tolerance:
+        return "rounding"
+    if decisive["limit"] is None:
+        return "unknown"
+    return "noise" if decisive["difference"] <= decisive["limit"] else "different"
+
+
+def _read_losses(path: Path) -> list[Row]:
+    """The rows of train.csv without the seconds; None for NaN, which equals nothing."""
+    return [
+        {key: None if row[key] != row[key] else row[key] for key in row if key != "seconds"}
+        for row in read_rows(path)
+    ]
+
+
+def _largest_difference(rows: list[Row], others: list[Row]) -> float | None:
+    """The largest relative difference of two losses; None if they are of different steps."""
+    if [row["step"] for row in rows] != [row["step"] for row in others]:
+        return None
+    pairs = zip(rows, others, strict=True)
+    return max((_relative(row["loss"], other["loss"]) for row, other in pairs), default=None)
+
+
+def _relative(value: float | None, other: float | None) -> float:
+    """How far another value is from one, as a share of it."""
+    if value == other:
+        return 0.0
+    if value is None or other is None:
+        return math.inf
+    return abs(other - value) / abs(value) if value else math.inf
+
+
+def _common_metrics(recorded: Row, repeated: Row) -> list[MetricFacts]:
+    """The metrics that both runs have in the same version."""
+    own, others = (metrics_of([row["metrics"]]) for row in (recorded, repeated))
+    versions = {each.name: each.version for each in others}
+    return [
+        each
+        for each in own
+        if versions.get(each.name) == each.version
+        and math.isfinite(recorded[each.name])
+        and math.isfinite(repeated[each.name])
+    ]
+
+
+def _metric_row(
+    metric: MetricFacts, recorded: Row, repeated: Row, final: pd.DataFrame | None
+) -> Row:
+    """A metric of both runs.
+
+    `relative` is their difference as a share of the recorded value. `difference` and `limit`, how
+    far two seeds are apart at most (None if unknown), are of the logarithms where the metric's
+    scale is "log".
+    """
+    value, other = recorded[metric.name], repeated[metric.name]
+    samples = recorded["samples"] if metric.depends_on_samples else None
+    noise = None if final is None else noise_of(final, metric)
+    difference = abs(other - value)
+    if metric.scale == "log":
+        positive = min(value, other) > 0
+        difference = abs(math.log(other / value)) if positive else math.inf
+    return {
+        "name": metric.name,
+        "title": metric_title(metric.title, recorded["features"], samples),
+        "format": metric.format,
+        "scale": metric.scale,
+        "recorded": value,
+        "again": other,
+        "relative": _relative(value, other),
+        "difference": difference,
+        "limit": None if noise is None else noise.limit,
+    }
+
+
+def amount(row: Row, key: str) -> str:
+    """A difference or a limit in words: `14%`, `0.013`."""
+    log = row["scale"] == "log"
+    number = significant(2)(100 * math.expm1(row[key]) if log else row[key])
+    return f"{number}%" if log else number
+
+
+def noise_of(final: pd.DataFrame, metric: MetricFacts) -> Noise | None:
+    """The scatter of a metric between seeds; None if no block has two.
+
+    `final` are the final rows of comparable runs, each block of one configuration.
+    """
+    if metric.name not in final:
+        return None
+    known = final[final[metric.name].notna()]
+    values = known[metric.name].astype(float)
+    if metric.scale == "log":
+        if not (values > 0).all():
+            return None
+        values = values.map(math.log)
+    deviations = values - values.groupby(known["block"]).transform("mean")
+    freedom = len(known) - known["block"].nunique()
+    if freedom < 1:
+        return None
+    return Noise(math.sqrt(float((deviations**2).sum()) / freedom), freedom)
+
+
+def _group_of(recorded: Row, places: Sequence[Path]) -> pd.DataFrame | None:
+    """The final rows of the runs that may be ranked with a recorded one; None if there are none."""
+    if not places:
+        return None
+    for group in groups_of(load_results(places)):
+        own = group.runs["fingerprint"] == recorded["fingerprint"]
+        if own.any():
+            return group.runs[group.runs["final"]]
+    return None
+
+
+def _environment(run: RunDirectory, again: RunDirectory) -> list[Row]:
+    """What differs in the files of two runs, except where they and their images are.
+
+    Earlier versions recorded less: what the recorded run does not say is left out.
+    """
+    left_out = (REPRODUCES, PLANNED_SEEDS, "data.path")
+    rows = diff_runs(run.path, again.path)
+    return [
+        row for row in rows if row["a"] is not None and not str(row["key"]).startswith(left_out)
+    ]

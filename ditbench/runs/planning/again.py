@@ -1,0 +1,81 @@
+"""The plan of a run that exists, to be trained again from its own directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ditbench.data import loader_of
+from ditbench.errors import DitbenchError
+from ditbench.files import read_json
+from ditbench.rundir import REPRODUCES, RunDirectory
+from ditbench.runs.parent import INHERITED
+from ditbench.runs.planning.plan import Plan, count_cost, plan_run, resolve_all
+from ditbench.runs.reopen import complete_result, read_config, restore_own_block
+
+if TYPE_CHECKING:
+    import torch
+
+    from ditbench.config import RunConfig
+
+
+def plan_again(
+    run: RunDirectory,
+    out: Path,
+    device: torch.device,
+    *,
+    backend: str | None = None,
+    data: Path | None = None,
+    trust: bool = False,
+) -> Plan:
+    """The plan of a complete run in a directory of its own below `out`.
+
+    Args:
+        run: the run, which stays as it is.
+        out: where the new directory goes.
+        device: what trains it.
+        backend: what computes a step; None is the run's own choice, which may be `auto`.
+        data: where the images are now; None is where they were.
+        trust: execute the copy of an external block in the run.
+
+    Raises:
+        DitbenchError: the run is not complete, or was changed; its block or its images are gone or
+            have changed; the directory would be its own.
+    """
+    result = complete_result(run)
+    config = read_config(run)
+    restore_own_block(run, config, trust=trust)
+    asked = config if data is None else _with_images(config, data)
+    asked = asked.with_values(data__digest="auto")  # it is compared below
+    if backend is not None:
+        asked = asked.with_values(train__backend=backend)
+    (task,) = resolve_all([asked], device)
+    if task.dataset.digest != result.get("dataset_digest"):
+        raise DitbenchError(
+            f"the images of '{task.dataset.name}' are not those that {run.path} was trained on",
+            "name those, at the place where they are now: --data PATH",
+        )
+    if task.config.fingerprint != result.get("fingerprint"):
+        raise DitbenchError(
+            f"this version of ditbench resolves the settings of {run.path} to others: its "
+            "fingerprint is another",
+            "use the version that trained it: `ditbench show` names its commit",
+        )
+    config = task.config
+    directory = RunDirectory.of(out, config.preset, config.block, config.seed, config.fingerprint)
+    if directory.path.resolve() == run.path.resolve():
+        raise DitbenchError(
+            f"the run would be trained again into its own directory, {run.path}",
+            "choose another place: --out DIR",
+        )
+    before = read_json(run.environment)  # what differs is reported at the end
+    notes = {key: before[key] for key in INHERITED if key in before}
+    notes[REPRODUCES] = {"path": str(run.path.absolute())}
+    return plan_run(task, directory, count_cost(task)).with_notes(notes)
+
+
+def _with_images(config: RunConfig, path: Path) -> RunConfig:
+    """The configuration with its images elsewhere; a folder of them may have become an .npz."""
+    if config.data.name not in ("folder", "npz"):
+        return config.with_values(data__path=str(path))
+    return config.with_values(data__path=str(path), data__name=loader_of(path))

@@ -1,0 +1,48 @@
+"""A run directory opened again: what it was trained with, and its own block."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ditbench.config import read_toml, validate
+from ditbench.errors import DitbenchError
+from ditbench.plugins.lookup import restore_block
+
+if TYPE_CHECKING:
+    from ditbench.config import RunConfig
+    from ditbench.rundir import RunDirectory
+
+
+def read_config(directory: RunDirectory) -> RunConfig:
+    """The configuration of a run; a DitbenchError if there is none."""
+    if not directory.config.is_file():
+        raise DitbenchError(
+            f"{directory.path} is not a run directory: it has no config.toml",
+            "give a directory that `ditbench run` printed",
+        )
+    return validate(read_toml(directory.config))
+
+
+def restore_own_block(directory: RunDirectory, config: RunConfig, *, trust: bool) -> None:
+    """Look up the block of a run if it is not ditbench's own; see `restore_block` for `trust`."""
+    origin = config.strategy
+    restore_block(config.block, origin.location, origin.sha256, directory.strategy, trust=trust)
+
+
+def complete_result(directory: RunDirectory) -> dict[str, Any]:
+    """The result of a run whose files are as they were when it ended.
+
+    Raises:
+        DitbenchError: the run is not complete, or one of its files has changed.
+    """
+    path = directory.path
+    if not directory.is_complete():
+        raise DitbenchError(
+            f"{path} is not complete", "resume it first: the command that began it, once more"
+        )
+    result = directory.read_result()
+    try:
+        directory.check_recorded(result)
+    except DitbenchError as error:
+        raise DitbenchError(f"{path}: {error.message}", "restore the file") from error
+    return result

@@ -1,0 +1,142 @@
+"""`ditbench reproduce`, as a user calls it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ditbench.rundir import RunDirectory
+
+CPU = ("--device", "cpu")
+
+
+def found_by(result):
+    return json.loads(result.stdout)
+
+
+def test_a_run_is_trained_again_in_a_directory_of_its_own(cli, results, one_run, elsewhere):
+    before = {path: path.read_bytes() for path in one_run.rglob("*") if path.is_file()}
+    result = cli("reproduce", one_run, *CPU)
+    assert result.exit_code == 0, result.stderr
+    sentence, place, *table = result.stdout.splitlines()
+    assert sentence.startswith("adaln-zero, seed 0: equal. FID-40 ")
+    assert Path(place) == Path("reproduced") / one_run.relative_to(one_run.parents[2])
+    assert any("FID-40" in line and "%" in line for line in table)
+    assert result.stdout.endswith("What differs (A is the recorded run): none\n\n")
+    assert {path: path.read_bytes() for path in one_run.rglob("*") if path.is_file()} == before
+    again = RunDirectory(Path(place))
+    facts = json.loads(again.environment.read_text())
+    assert facts["reproduces"] == {"path": str(one_run)}
+    assert facts["planned_seeds"] == 2
+    # The same command compares at once; what it wrote is a run like any other.
+    same = cli("reproduce", one_run, *CPU, "--group", results, "--json")
+    assert same.exit_code == 0, same.stderr
+    assert "is complete: it is compared as it is" in same.stderr
+    assert found_by(same)["kind"] == "equal"
+    assert found_by(same)["seeds"] == 8
+    assert cli("compare", "reproduced").exit_code == 0
+
+
+def test_several_processes_agree_to_rounding(cli, one_run, tmp_path):
+    result = cli("reproduce", one_run, *CPU, "--gpus", 2, "--out", tmp_path / "two", "--json")
+    assert result.exit_code == 0, result.stderr
+    found = found_by(result)
+    assert (found["kind"], found["agrees"]) == ("rounding", True)
+    assert 0 < found["loss_difference"] < 1e-4
+    assert {"key": "world_size", "a": 1, "b": 2, "source": "environment"} in found["environment"]
+
+
+def test_a_run_that_does_not_agree_ends_with_1(cli, one_run, tmp_path):
+    """The recorded numbers are another run's: those of a seed that is called 0."""
+    out = tmp_path / "again"
+    assert cli("reproduce", one_run, *CPU, "--out", out).exit_code == 0
+    (own,) = out.glob("digits/adaln-zero/seed0-*")
+    altered = RunDirectory(own)
+    result = json.loads(altered.result.read_text())
+    header, *rows = altered.evaluations.read_text().splitlines()
+    column = header.split(",").index("fid_40")
+    cells = rows[-1].split(",")
+    cells[column] = str(2.5 * float(cells[column]))
+    altered.evaluations.write_text("\n".join([header, *rows[:-1], ",".join(cells)]) + "\n")
+    result["final"]["fid_40"] = float(cells[column])
+    del result["schema"], result["sha256"]
+    altered.finish(result)
+    again = cli("reproduce", one_run, *CPU, "--out", out)
+    assert again.exit_code == 1  # the copy of the run has no other seeds beside it
+    assert "cannot be judged" in again.stdout
+    assert "no block has runs of two seeds" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--out", "results"), "into its own directory"),
+        (("--device", "tpu"), "no device 'tpu'"),
+        (("--data", "gone"), "takes no path"),
+        (("--backend", "fast"), "train.backend"),
+        (("--gpus", "17"), "a batch of 16 images cannot be divided over 17"),
+    ],
+)
+def test_wrong_requests_write_nothing(cli, one_run, elsewhere, arguments, reason):
+    (elsewhere / "results").mkdir()
+    shutil.copytree(one_run.parents[2], elsewhere / "results", dirs_exist_ok=True)
+    (run,) = elsewhere.glob("results/digits/adaln-zero/*")
+    before = sorted(elsewhere.rglob("*"))
+    result = cli("reproduce", run, *CPU, *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert reason in result.stderr
+    assert len(result.stderr.splitlines()) == 2
+    assert sorted(elsewhere.rglob("*")) == before
+
+
+def test_only_a_whole_run_is_repeated(cli, one_run, tmp_path):
+    assert "is not a run directory" in cli("reproduce", tmp_path / "gone").stderr
+    (one_run / "eval.csv").write_text((one_run / "eval.csv").read_text().replace("1", "2"))
+    result = cli("reproduce", one_run, *CPU, "--out", tmp_path / "again")
+    assert "eval.csv was changed after the run ended" in result.stderr
+    assert str(one_run) in result.stderr
+    (one_run / "result.json").unlink()
+    result = cli("reproduce", one_run, *CPU, "--out", tmp_path / "again")
+    assert (result.exit_code, "is not complete" in result.stderr) == (2, True)
+    assert not (tmp_path / "again").exists()
+
+
+def test_images_may_lie_elsewhere_but_are_the_same(cli, tiny, elsewhere):
+    for name, add in (("a.npz", 0), ("b.npz", 1)):
+        images = (np.arange(60 * 64).reshape(60, 8, 8, 1) * 7 + add) % 256
+        np.savez(elsewhere / name, images=images.astype(np.uint8), labels=np.arange(60) % 10)
+    given = ("--preset", "digits", "--data", "a.npz")
+    run = cli("run", "--block", "none", *tiny, *given).stdout.splitlines()[1]
+    (elsewhere / "a.npz").rename("c.npz")
+    result = cli("reproduce", run, *CPU)
+    assert (result.exit_code, "a.npz" in result.stderr) == (2, True)
+    result = cli("reproduce", run, *CPU, "--data", "b.npz")
+    assert (result.exit_code, "are not those that" in result.stderr) == (2, True)
+    result = cli("reproduce", run, *CPU, "--data", "c.npz")
+    assert result.exit_code == 0, result.stderr
+    assert "equal. " in result.stdout
+
+
+def test_a_forecast_writes_nothing(cli, one_run, elsewhere):
+    result = cli("reproduce", one_run, *CPU, "--dry-run", "--json", "--quiet")
+    assert result.exit_code == 0, result.stderr
+    (row,) = json.loads(result.stdout)
+    assert row["path"].startswith("reproduced/digits/adaln-zero/seed0-")
+    assert not any(elsewhere.iterdir())
+
+
+def test_ones_own_block_is_executed_from_where_it_was(cli, tiny, elsewhere):
+    text = "from ditbench.models.blocks.in_context import InContextBlock\n"
+    file = elsewhere / "again.py"
+    file.write_text(text + "class Again(InContextBlock):\n    pass\n")
+    run = cli("run", "--block", f"{file}:Again", *tiny).stdout.splitlines()[-1]
+    result = cli("reproduce", run, *CPU)
+    assert result.exit_code == 0, result.stderr
+    file.unlink()
+    result = cli("reproduce", run, *CPU, "--out", "elsewhere")
+    assert (result.exit_code, "pass --trust to execute it" in result.stderr) == (2, True)
+    result = cli("reproduce", run, *CPU, "--out", "elsewhere", "--trust")
+    assert result.exit_code == 0, result.stderr
+    assert "equal. " in result.stdout
