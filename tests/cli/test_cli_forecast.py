@@ -1,0 +1,58 @@
+"""What `--dry-run` says of memory and disk, and of models that a CPU does not time."""
+
+import json
+import re
+
+import pytest
+
+from ditbench.cli import forecast
+from ditbench.runs.planning import calibrate, memory
+
+RUN = ("run", "--block", "adaln,adaln-zero", "--dry-run")
+
+
+@pytest.fixture
+def too_large(monkeypatch):
+    """Every model counts as too large for a CPU."""
+    monkeypatch.setattr(calibrate, "MOST_FLOPS", 0)
+
+
+def test_a_model_that_is_too_large_for_a_cpu_is_not_timed(cli, tiny, too_large, elsewhere):
+    result = cli(*RUN, *tiny)
+    assert result.exit_code == 0, result.stderr
+    assert "calibrating" not in result.stderr
+    rows = json.loads(cli(*RUN, *tiny, "--json").stdout)
+    assert [row["expected_total_seconds"] for row in rows] == [None, None]
+    text = " ".join(result.stdout.split())
+    hours = re.search(r"about (\S+) GPU hours at 400 TFLOP/s", text)
+    assert hours
+    total = sum(row["train_flops"] for row in rows)
+    assert float(hours[1]) == pytest.approx(total / 4e14 / 3600, rel=1e-2)
+    # Each run keeps two checkpoints of four float32 numbers per parameter; one more is written.
+    parameters = [row["parameters"] for row in rows]
+    disk = 16 * (2 * sum(parameters) + max(parameters))
+    assert f"Disk: {disk / 1e3:.3g} kB of checkpoints" in text
+    assert "Memory: adaln-zero needs about" in text
+    assert "On 24 GiB it fits. On 40 GiB it fits. On 80 GiB it fits." in text
+    assert not list(elsewhere.iterdir())
+
+
+def test_settings_with_which_a_run_fits_are_named(cli, tiny, too_large, elsewhere, monkeypatch):
+    fits = {24: None, 40: {"train.micro_batch": 8, "train.checkpoint_blocks": True}, 80: {}}
+    monkeypatch.setattr(memory, "what_fits", lambda _task, card, _precision: fits[card // 2**30])
+    text = " ".join(cli(*RUN, *tiny).stdout.split())
+    assert (
+        "On 24 GiB it does not fit. On 40 GiB it fits with --set train.micro_batch=8 --set "
+        "train.checkpoint_blocks=true. On 80 GiB it fits." in text
+    )
+
+
+def test_a_small_model_is_not_compared_with_cards(cli, tiny, elsewhere):
+    text = cli("run", "--block", "adaln", "--dry-run", *tiny).stdout
+    assert "Disk: " in text
+    assert "Memory: " not in text
+
+
+def test_memory_is_in_binary_units():
+    assert forecast._gib(24 * 2**30) == "24 GiB"
+    assert forecast._gib(round(94.34 * 2**30)) == "94.3 GiB"
