@@ -14,7 +14,7 @@ from recorder import Recorder
 from slurm_daemons import wait_until
 from typer.testing import CliRunner
 
-from ditbench.cli import app, forecast, training
+from ditbench.cli import app, forecast
 from ditbench.errors import DitbenchError
 from ditbench.launch.pool import Workers, choose_workers, execute_at_once, work_of
 from ditbench.runs.lock import is_held
