@@ -1,4 +1,4 @@
-"""Atomic writing of files, and the place of the cache. Torch-free."""
+"""Atomic writing of files, their sizes in words, and the place of the cache. Torch-free."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
 
 # The prefix of the names of half-written files.
 TEMPORARY = ".tmp-"
+
+
+def file_size(number: float) -> str:
+    """A number of bytes with three digits: `940 B`, `1.24 MB`."""
+    size, prefixes = float(number), iter("kMGTPE")
+    unit = ""
+    while size >= 999.5:
+        size, unit = size / 1000, next(prefixes)
+    return f"{size:.3g} {unit}B"
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
@@ -14,6 +15,7 @@ from ditbench.cli.options import DEVICES, option
 from ditbench.cli.output import echo, progress
 from ditbench.cli.run_options import Quiet
 from ditbench.errors import DitbenchError, one_line
+from ditbench.files import file_size
 
 if TYPE_CHECKING:
     from ditbench.data.latents.encode import Encoding
@@ -102,7 +104,8 @@ def encode(
         _run(work, _in_words(devices), quiet=quiet)
     for line in job.notes_of(output):
         echo(one_line(line))
-    echo(f"next: ditbench init {output}, then ditbench run; or ditbench run --data {output}")
+    place = shlex.quote(str(output))
+    echo(f"next: ditbench init {place}, then ditbench run; or ditbench run --data {place}")
 
 
 def _check(value: str, name: str, known: Sequence[str]) -> None:
@@ -134,7 +137,7 @@ def _run(work: Encoding, where: str, *, quiet: bool) -> None:
     with meter(quiet=quiet) as shown:
         shown.say(
             f"{work.count:,} images of {work.settings.image_size} pixels as {shape} "
-            f"{work.settings.dtype} ({work.space.kind}), {work.nbytes / 2**30:,.2f} GiB in "
+            f"{work.settings.dtype} ({work.space.kind}), {file_size(work.nbytes)} in "
             f"{len(work.names):,} files, on {where}"
         )
         if work.done:

@@ -122,6 +122,7 @@ def eval_(
 
     from ditbench.runs.environment import select_device
     from ditbench.runs.scoring.rescore import plan_rescoring
+    from ditbench.runs.scoring.scored import other_decoder
 
     plan: Callable[..., Planned]
     if is_file:
@@ -135,6 +136,9 @@ def eval_(
         raise DitbenchError(f"{path}: {error.message}{more}", error.hint, error.exit_code)
     for path, error in skipped:
         note("skipped", f"{path}: {error.message}")
+    for text in dict.fromkeys(other_decoder(job.plan) for job in jobs):
+        if text:
+            note("warning", text)
     done, failed = _execute(plan, jobs, gpus, quiet=quiet)
     _print(done, chosen, output)
     if failed:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ditbench.cli.output import echo, print_rich, print_sentence, progress
 from ditbench.errors import one_line
-from ditbench.report.amounts import decimals, duration, file_size, significant
+from ditbench.files import file_size
+from ditbench.report.amounts import decimals, duration, significant
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import rich_table
 
@@ -22,7 +23,7 @@ CONVENTION = "Training FLOPs = 3 x 2 x forward MACs x images. Total = training a
 TYPICAL_SPEED = 4e14
 DAY = 86_400  # seconds
 # The memory of common GPUs, in bytes.
-CARDS = (24 * 2**30, 40 * 2**30, 80 * 2**30)
+CARDS: tuple[int, ...] = (24 * 2**30, 40 * 2**30, 80 * 2**30)
 # Characters of the names of classes in a heading.
 SHOWN_CLASSES = 160
 
@@ -53,6 +54,7 @@ def print_forecast(plans: list[Plan], workers: Workers, *, as_json: bool, quiet:
         torch.set_num_threads(int(workers.environments[0]["OMP_NUM_THREADS"]))
     rows = list(forecast(plans, progress(quiet=quiet)))
     if as_json:
+        rows = list(_with_needs(plans, rows, workers.gpus))
         echo(json.dumps(rows, indent=2))
         return
     first, models = plans[0], {row["model"] for row in rows}
@@ -95,33 +97,64 @@ def _total(rows: Sequence[Mapping[str, Any]], workers: Workers) -> str:
 
 def _needs(plans: Sequence[Plan], rows: Sequence[Mapping[str, Any]], gpus: int) -> Iterator[str]:
     """What the runs that are left need of a GPU's memory, and of the disk."""
-    from dataclasses import replace
-
-    import torch
-
-    from ditbench.runs.planning.memory import peak_memory, what_fits
     from ditbench.runs.planning.ready import checkpoints_size
-    from ditbench.world import World
 
     left = [plan for plan, row in zip(plans, rows, strict=True) if not row["complete"]]
     if not left:
         return
     yield f"Disk: {file_size(checkpoints_size(left))} of checkpoints, while they are written."
-    largest = replace(max(left, key=lambda plan: plan.cost.parameters), world=World(0, gpus))
+    largest = max(left, key=lambda plan: plan.cost.parameters)
     on_gpu = largest.device.type == "cuda"
     times = [row["expected_total_seconds"] for row in rows if not row["complete"]]
     if not on_gpu and all(time is not None and time < DAY for time in times):
         return  # it trains on this CPU
-    precision = None if on_gpu else "bf16"
     each = "each of the GPUs" if gpus > 1 else "a GPU"
-    cards: tuple[int, ...] = CARDS
-    if on_gpu:
-        cards = (torch.cuda.get_device_properties(largest.device).total_memory,)
+    memory = _memory(largest, gpus)
     yield (
-        f"Memory: {largest.config.block} needs about {_gib(peak_memory(largest, precision))} of "
+        f"Memory: {largest.config.block} needs about {_gib(memory['gpu_memory_bytes'])} of "
         f"{each}{'' if on_gpu else ' in bf16'}, without decoder and features. "
-        + " ".join(_fit(card, what_fits(largest, card, precision)) for card in cards)
+        + " ".join(_fit(card["gpu_bytes"], card["settings"]) for card in memory["fits"])
     )
+
+
+def _memory(plan: Plan, gpus: int) -> dict[str, Any]:
+    """The memory of each GPU that a run needs, and how it fits on this one or on common ones."""
+    from dataclasses import replace
+
+    import torch
+
+    from ditbench.runs.planning.memory import peak_memory, what_fits
+    from ditbench.world import World
+
+    plan, cards = replace(plan, world=World(0, gpus)), CARDS
+    precision: str | None = "bf16"  # that of a GPU
+    if plan.device.type == "cuda":
+        cards, precision = (torch.cuda.get_device_properties(plan.device).total_memory,), None
+    return {
+        "gpu_memory_bytes": peak_memory(plan, precision),
+        "gpu_memory_precision": precision or plan.config.train.precision,
+        "fits": [
+            {"gpu_bytes": card, "settings": what_fits(plan, card, precision)} for card in cards
+        ],
+    }
+
+
+def _with_needs(
+    plans: Sequence[Plan], rows: Sequence[Mapping[str, Any]], gpus: int
+) -> Iterator[dict[str, Any]]:
+    """The rows with the bytes that each run alone needs; None for a complete run."""
+    from ditbench.runs.planning.ready import checkpoints_size
+
+    known: dict[str, dict[str, Any]] = {}  # neither seed nor learning rate changes them
+    keys = ("gpu_memory_bytes", "gpu_memory_precision", "fits")
+    for plan, row in zip(plans, rows, strict=True):
+        if row["complete"]:
+            yield {**row, "disk_bytes": None, **dict.fromkeys(keys)}
+            continue
+        name = plan.config.with_values(train__lr=1.0).fingerprint
+        if name not in known:
+            known[name] = _memory(plan, gpus)
+        yield {**row, "disk_bytes": checkpoints_size([plan]), **known[name]}
 
 
 def _gib(size: int) -> str:

@@ -14,7 +14,8 @@ from ditbench.cli.options import AsJson, Format, Output
 from ditbench.cli.output import echo, emit, note, print_table
 from ditbench.distances import title_of
 from ditbench.errors import DitbenchError
-from ditbench.report.amounts import decimals, file_size
+from ditbench.files import file_size
+from ditbench.report.amounts import decimals
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import format_of
 from ditbench.rundir import RunDirectory

@@ -29,7 +29,7 @@ MOST = 150
 LABELS = {
     **dict.fromkeys(("error", "failed"), "red"),
     **dict.fromkeys(("warning", "skipped"), "yellow"),
-    **dict.fromkeys(("help", "pictures"), "cyan"),
+    **dict.fromkeys(("help", "latents", "pictures"), "cyan"),
 }
 
 

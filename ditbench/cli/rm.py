@@ -11,7 +11,7 @@ from ditbench.cli.completion import complete_runs
 from ditbench.cli.options import option
 from ditbench.cli.output import echo
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.report.amounts import file_size
+from ditbench.files import file_size
 
 
 def rm(

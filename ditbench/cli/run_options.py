@@ -160,7 +160,8 @@ class Training(Model):
         Path | None,
         what(
             "PATH",
-            "A folder or zip of images, an .npz, or the name of a data set of torchvision.",
+            "A folder or zip of images, an .npz, a folder of latents, or the name of a data set of "
+            "torchvision.",
         ),
     ] = None
     features: Annotated[

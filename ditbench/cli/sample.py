@@ -10,7 +10,7 @@ import typer
 
 from ditbench.cli.completion import complete_runs
 from ditbench.cli.options import option, parse_count, takes
-from ditbench.cli.output import echo
+from ditbench.cli.output import echo, note
 from ditbench.cli.sampling import Device, Sampler, SamplingSteps, Trust, Vae
 from ditbench.cli.weights import Weights
 from ditbench.errors import DitbenchError, one_line
@@ -83,13 +83,17 @@ def sample(
     options.check(run)
 
     def opened() -> Opened:
+        from ditbench.runs.scoring.scored import other_decoder
         from ditbench.runs.scoring.trained import open_run
         from ditbench.runs.scoring.weights import open_weights
 
         if run is None:
             keys = {key.replace("__", "."): value for key, value in settings.items()}
             return open_weights(options.configure(keys), device)
-        return open_run(run, settings, device, trust=trust)
+        found = open_run(run, settings, device, trust=trust)
+        if text := other_decoder(found.task):
+            note("warning", text)
+        return found
 
     if export is not None:
         _refuse("--export", {"--per-class": per_class, "-o": output})

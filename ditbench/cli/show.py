@@ -16,7 +16,8 @@ from ditbench.cli.options import AsJson
 from ditbench.cli.output import echo, note, print_table, print_texts
 from ditbench.distances import title_of
 from ditbench.errors import DitbenchError
-from ditbench.report.amounts import file_size, suffix, writer
+from ditbench.files import file_size
+from ditbench.report.amounts import suffix, writer
 from ditbench.report.facts import BY_NAME
 from ditbench.report.tables.columns import DIFF_COLUMNS, Column, metric_column
 

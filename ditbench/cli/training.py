@@ -58,17 +58,17 @@ def remark_on_scores(plans: Sequence[Plan]) -> None:
     Runs that were begun keep the metrics that they began with.
     """
     from ditbench.metrics import class_remark
-    from ditbench.runs.scoring.scored import remark, scored_as
+    from ditbench.runs.scoring.scored import other_decoder, remark, scored_as
 
     for dataset in {plan.dataset for plan in plans if plan.world.first}:
         if dataset.notes:
-            note("pictures", one_line(", ".join(dataset.notes)))
+            note("latents" if dataset.latents else "pictures", one_line(", ".join(dataset.notes)))
     new = [plan for plan in plans if plan.world.first and not plan.directory.checkpoints]
     remarks = [
         class_remark(plan.config.metrics.features, scored_as(plan.config, plan.dataset))
         for plan in new
     ]
-    remarks += map(remark, new)
+    remarks += [*map(other_decoder, new), *map(remark, new)]
     for plan in plans:
         features, samples = plan.config.metrics.features, plan.config.eval.samples
         if plan.world.first and are_few(features, len(plan.dataset), samples):

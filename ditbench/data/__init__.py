@@ -45,7 +45,8 @@ def holds_latents(path: Path) -> bool:
     pairs = (
         name.removesuffix("_features") + "_labels" for name in names if name.endswith("_features")
     )
-    return any(name.endswith(".safetensors") for name in names) or not names.isdisjoint(pairs)
+    shards = any(name.endswith(".safetensors") for name in names)
+    return shards or "latents.json" in names or not names.isdisjoint(pairs)
 
 
 def find_source(text: Path) -> tuple[str, Path | None]:

@@ -114,7 +114,7 @@ def extractor_class(name: str, dataset: ImageDataset | None = None) -> type[Extr
         return kind
     if kind.of_latents and dataset.latents is None:
         raise DitbenchError(
-            f"{name} features are of latents, and '{dataset.name}' has images",
+            f"{name} features compare latents, and samples of '{dataset.name}' are images",
             "use general features: --features auto",
         )
     if dataset.latents is not None and not kind.of_latents:

@@ -68,15 +68,6 @@ def writer(format: str) -> Callable[[Any], str]:  # noqa: A002 (the key in resul
     return (decimals if format[-1] == "f" else significant)(int(format[1]))
 
 
-def file_size(number: int) -> str:
-    """A number of bytes with three digits: `940 B`, `1.24 MB`."""
-    size, prefixes = float(number), iter("kMGTPE")
-    unit = ""
-    while size >= 999.5:
-        size, unit = size / 1000, next(prefixes)
-    return f"{size:.3g} {unit}B"
-
-
 def duration(seconds: float) -> str:
     """`5.2s`, `58s`, `9m40s`, `2h5m`: at most two units, as --time reads it."""
     if seconds < 9.95:

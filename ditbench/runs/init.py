@@ -89,7 +89,7 @@ def start_from(
         fit = fit_of(init, arguments, whole=whole)
         tensors = read_weights(init.path)
         for model in models:
-            load(model, tensors, fit)
+            load(model, tensors, fit, init.path)
     except DitbenchError as error:
         error.exit_code = EXIT_FAILED
         raise

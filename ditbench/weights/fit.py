@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -95,8 +96,8 @@ def match(arguments: Mapping[str, Any], found: Shapes) -> Fit:
 
 
 @torch.no_grad()
-def load(model: nn.Module, tensors: Tensors, fit: Fit) -> None:
-    """Copy the weights that fit into a model, in place and in its types.
+def load(model: nn.Module, tensors: Tensors, fit: Fit, path: Path) -> None:
+    """Copy the weights at a path that fit into a model, in place and in its types.
 
     Raises:
         DitbenchError: a weight is not finite.
@@ -105,7 +106,8 @@ def load(model: nn.Module, tensors: Tensors, fit: Fit) -> None:
     for name in fit.loaded:
         value = tensors[name]
         if not value.isfinite().all():
-            raise DitbenchError(f"{name} is not finite", "name the weights of another step")
+            what = f"{path}: {name} is not finite"
+            raise DitbenchError(what, "name the weights of another step")
         own[name][: len(value)].copy_(value)  # the null class, last, may be missing
 
 

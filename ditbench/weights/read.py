@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ditbench.data.io.files import POINTER, is_pointer
 from ditbench.errors import DitbenchError, one_line
 from ditbench.files import check_utf8
 from ditbench.weights.names import Tensors, from_diffusers, is_diffusers
@@ -100,7 +101,9 @@ def _read(file: Path, device: str) -> Any:
                 file, map_location=device, weights_only=True, mmap=is_zipfile(file) or None
             )
     except Exception as error:  # a damaged pickle raises anything
-        raise DitbenchError(_reason(error), _HINT) from error
+        if is_pointer(file):
+            raise DitbenchError(*POINTER) from error
+        raise DitbenchError(_reason(file, error), _HINT) from error
 
 
 def _safetensors(file: Path, device: str) -> Tensors:
@@ -112,11 +115,13 @@ def _safetensors(file: Path, device: str) -> Tensors:
     return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
 
 
-def _reason(error: Exception) -> str:
+def _reason(file: Path, error: Exception) -> str:
     """Why a file cannot be read, in one line."""
     text = str(error).partition(_UNPICKLER)[2] or str(error)
     if refused := _REFUSED.search(text):
         return f"it holds {refused[1]}, and only tensors and plain containers are read"
+    if not isinstance(error, SafetensorError) and not is_zipfile(file):
+        return "it is not a file of weights, or it is damaged"  # what torch says is of pickles
     kind = "safetensors" if isinstance(error, SafetensorError) else "weights"
     first = next(iter(text.strip().splitlines()), "it is empty")
     return f"it is not a file of {kind}, or it is damaged: {one_line(first, 200)}"

@@ -32,7 +32,13 @@ def test_a_model_that_is_too_large_for_a_cpu_is_not_timed(cli, tiny, too_large, 
     parameters = [row["parameters"] for row in rows]
     disk = 16 * (2 * sum(parameters) + max(parameters))
     assert f"Disk: {disk / 1e3:.3g} kB of checkpoints" in text
-    assert "Memory: adaln-zero needs about" in text
+    assert [row["disk_bytes"] for row in rows] == [16 * 3 * count for count in parameters]
+    needed = [row["gpu_memory_bytes"] for row in rows]
+    assert needed[0] < needed[1]
+    assert f"Memory: adaln-zero needs about {forecast._gib(needed[1])} of a GPU in bf16" in text
+    assert {row["gpu_memory_precision"] for row in rows} == {"bf16"}
+    cards = [{"gpu_bytes": size * 2**30, "settings": {}} for size in (24, 40, 80)]
+    assert [row["fits"] for row in rows] == [cards, cards]
     assert "On 24 GiB it fits. On 40 GiB it fits. On 80 GiB it fits." in text
     assert not list(elsewhere.iterdir())
 
@@ -45,6 +51,15 @@ def test_settings_with_which_a_run_fits_are_named(cli, tiny, too_large, elsewher
         "On 24 GiB it does not fit. On 40 GiB it fits with --set train.micro_batch=8 --set "
         "train.checkpoint_blocks=true. On 80 GiB it fits." in text
     )
+    (row, _) = json.loads(cli(*RUN, *tiny, "--json").stdout)
+    assert [each["settings"] for each in row["fits"]] == list(fits.values())
+
+
+def test_a_complete_run_needs_nothing(cli, tiny, elsewhere):
+    arguments = ("run", "--block", "adaln", *tiny)
+    assert cli(*arguments).exit_code == 0
+    (row,) = json.loads(cli(*arguments, "--dry-run", "--json").stdout)
+    assert row["disk_bytes"] is row["gpu_memory_bytes"] is row["fits"] is None
 
 
 def test_a_small_model_is_not_compared_with_cards(cli, tiny, elsewhere):

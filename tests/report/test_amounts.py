@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ditbench.report.amounts import file_size
+from ditbench.files import file_size
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Samples of diffusers' DiTPipeline, and ours from the folder that it saves."""
 
+from pathlib import Path
+
 import autoencoder
 import torch
 from diffusers import DDIMScheduler, DiTPipeline, DiTTransformer2DModel
@@ -55,7 +57,7 @@ def test_guided_samples_are_those_of_the_pipeline(tmp_path):
     model, tensors = DiT(**arguments), read_weights(tmp_path)
     fit = match(arguments, shapes_of(tensors))
     assert [each.name for each in fit.fresh] == ["pos_embed"]  # computed
-    load(model, tensors, fit)
+    load(model, tensors, fit, Path("file"))
     whole, objective = DDPM().schedule, DDPM()
     kept = torch.arange(0, 1000, 100)  # the timesteps of the scheduler
     schedule = Schedule(whole.timesteps[kept], whole.alphas_cumprod[kept])

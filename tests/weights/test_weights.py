@@ -5,6 +5,7 @@ import json
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -182,7 +183,8 @@ REFUSED = {
         "(x is a tensor, float32 sparse_coo|no data)",
     ),
     "nothing": (lambda p, d: damaged(p, b""), "is not a file of weights, or it is damaged"),
-    "text": (lambda p, d: damaged(p, b"version https://git-lfs"), "is not a file of weights"),
+    "text": (lambda p, d: damaged(p, b"hello"), "is not a file of weights, or it is damaged$"),
+    "a pointer": (lambda p, d: damaged(p, b"version https://git-lfs.github.com"), "Git LFS"),
     "half a zip": (
         lambda p, d: damaged(p, saved(p, d.state_dict()).read_bytes()[:20_000]),
         "is not a file of weights, or it is damaged",
@@ -225,14 +227,14 @@ def test_a_weight_that_is_not_finite_is_refused(dit):
     )
     fit = match(arguments(), shapes_of(tensors))
     with pytest.raises(DitbenchError, match=r"final_layer.linear.bias is not finite"):
-        load(DiT(**arguments()), tensors, fit)
+        load(DiT(**arguments()), tensors, fit, Path("a file"))
 
 
 def test_the_same_block_takes_all(dit):
     fit = match(arguments(), shapes_of(dit.state_dict()))
     assert (fit.fresh, fit.unused, fit.without_null) == ((), (), False)
     model = DiT(**arguments())
-    load(model, {n: v.half().float() for n, v in dit.state_dict().items()}, fit)
+    load(model, {n: v.half().float() for n, v in dit.state_dict().items()}, fit, Path("file"))
     assert torch.equal(model.blocks[1].mlp.fc2.weight, dit.blocks[1].mlp.fc2.weight.half().float())
 
 
@@ -241,7 +243,7 @@ def test_another_block_takes_what_is_shared_and_the_rest_starts_fresh(dit, block
     model = DiT(**arguments(block))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     fit = match(arguments(block), shapes_of(dit.state_dict()))
-    load(model, dit.state_dict(), fit)
+    load(model, dit.state_dict(), fit, Path("file"))
     assert "blocks.2.attn.qkv.weight" in fit.loaded
     assert torch.equal(model.blocks[2].attn.qkv.weight, dit.blocks[2].attn.qkv.weight)
     for each in fit.fresh:
@@ -260,7 +262,7 @@ def test_the_null_class_may_be_missing_and_other_classes_start_fresh(dit):
     null = model.y_embedder.embedding_table.weight[5].clone()
     fit = match(arguments(), shapes_of(tensors))
     assert (fit.without_null, fit.fresh) == (True, ())
-    load(model, tensors, fit)
+    load(model, tensors, fit, Path("file"))
     table = model.y_embedder.embedding_table.weight
     assert torch.equal(table[:5], tensors["y_embedder.embedding_table.weight"])
     assert torch.equal(table[5], null)

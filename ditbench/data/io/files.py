@@ -21,6 +21,9 @@ MAX_SIDE = 4096
 LITTER = ("thumbs.db", "desktop.ini", "__macosx")
 # Characters of a file name in a message.
 MAX_SHOWN = 400
+# A file that stands for one that was not fetched: how it begins; message and hint.
+LFS = b"version https://git-lfs"
+POINTER = ("it is a pointer of Git LFS, not the file itself", "fetch the file: git lfs pull")
 # The end record of a zip (APPNOTE 4.3.16); only its number of members is read.
 END_RECORD = struct.Struct("<10xH10x")
 UNKNOWN = 2**16 - 1  # the number does not fit into 16 bits
@@ -202,6 +205,12 @@ def shown(name: object) -> str:
 def reason(error: Exception) -> str:
     """The error of another library, as a message shows it."""
     return shown(str(error) or type(error).__name__)
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a file stands for one that Git LFS has not fetched."""
+    with path.open("rb") as file:
+        return file.read(len(LFS)) == LFS
 
 
 def ignored(name: str) -> bool:

@@ -35,7 +35,7 @@ from ditbench.data.latents.shards import (
 from ditbench.data.latents.space import MOMENTS, SAMPLE, LatentSpace
 from ditbench.data.latents.vae import Vae
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.files import make_directory, remove_leftovers, write_atomically, write_json
+from ditbench.files import file_size, make_directory, remove_leftovers, write_atomically, write_json
 from ditbench.seeds import generator
 
 BATCH = 64  # images that go to a device at once
@@ -218,8 +218,7 @@ class Encoding:
         free, needed = shutil.disk_usage(place).free, share * self.nbytes
         if free < needed:
             raise DitbenchError(
-                f"the latents need {needed / 2**30:.1f} GiB, {shown(self.out)} has "
-                f"{free / 2**30:.1f} GiB",
+                f"the latents need {file_size(needed)}, {shown(self.out)} has {file_size(free)}",
                 "choose another disk: -o; or store less: --kind mean takes half",
                 EXIT_FAILED,
             )

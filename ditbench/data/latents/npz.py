@@ -44,6 +44,13 @@ def load_npz(path: Path, settings: Settings = DEFAULTS) -> ImageDataset:
         return _found(files, members, settings).dataset()
 
 
+def holds_latents(path: Path) -> bool:
+    """Whether an .npz holds latents rather than images."""
+    must_exist(path)
+    with ZipFiles(path, kind=".npz") as files:
+        return f"{PLAIN}.npy" in files.names()
+
+
 def _found(files: ZipFiles, members: set[str], settings: Settings) -> Found:
     parts: list[torch.Tensor] = []
     shape: tuple[int, ...] = ()

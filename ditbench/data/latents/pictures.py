@@ -61,7 +61,8 @@ def find_images(path: Path, settings: Settings) -> Images:
     dataset = load_dataset(name, place, settings)
     if dataset.latents is not None:
         raise DitbenchError(
-            f"{shown(path)} holds latents, not images", "train on them: ditbench run --data PATH"
+            f"{shown(path)} holds latents, not images",
+            f"train on them: ditbench run --data {shown(path)}",
         )
     return _InMemory(dataset)
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ditbench.data.class_names import natural
-from ditbench.data.io.files import reason, shown
+from ditbench.data.io.files import POINTER, is_pointer, reason, shown
 from ditbench.data.latents.found import Found, check_shape
 from ditbench.data.latents.rows import FileRows, Piece
 from ditbench.data.latents.space import SAMPLE, LatentSpace, side_of
@@ -64,6 +64,8 @@ def read_shard(folder: Path, name: str) -> Shard:
             length = int.from_bytes(raw.read(8), "little")
             header = json.loads(raw.read(length))
     except (OSError, SafetensorError, ValueError) as error:
+        if path.is_file() and is_pointer(path):
+            raise DitbenchError(f"{shown(path)}: {POINTER[0]}", POINTER[1], EXIT_FAILED) from error
         raise DitbenchError(
             f"{shown(path)} is not a complete safetensors file: {reason(error)}",
             "restore it, or remove it and run ditbench encode again",
@@ -194,7 +196,8 @@ def _statistics(path: Path, channels: int) -> tuple[tuple[float, ...], tuple[flo
         found = torch.load(path, map_location="cpu", weights_only=True)
         means, stds = (tuple(found[name].flatten().tolist()) for name in ("mean", "std"))
     except Exception as error:  # a damaged file raises anything
-        what = f"{shown(path)} is not a file of mean and std: {reason(error)}"
+        why = reason(error).partition(". ")[0]  # torch goes on with advice
+        what = f"{shown(path)} is not a file of mean and std: {why}"
         raise DitbenchError(what, "restore it", EXIT_FAILED) from error
     if not len(means) == len(stds) == channels:
         raise DitbenchError(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditbench.config import read_toml
+from ditbench.data.latents.npz import holds_latents
 from ditbench.distances import LATENTS
 from ditbench.errors import DitbenchError
 from ditbench.metrics import AUTO, GENERAL, at_hand
@@ -29,11 +30,16 @@ def choose_features(config: RunConfig, out: Path | None = None) -> tuple[str, st
     """
     if config.metrics.features != AUTO:
         return config.metrics.features, ""
-    if config.data.name == LATENTS and config.data.vae is None:
+    if config.data.vae is None and _of_latents(config):
         return LATENTS, "as there is no autoencoder to decode them: --vae PATH"
     if out is not None and (name := _features_before(config, out)):
         return name, f"as in earlier runs in {out / config.preset}"
     return at_hand(config.data.name, config.metrics.inception_weights)
+
+
+def _of_latents(config: RunConfig) -> bool:
+    name, path = config.data.name, config.data.path
+    return name == LATENTS or (name == "npz" and path is not None and holds_latents(path))
 
 
 def _features_before(config: RunConfig, out: Path) -> str | None:

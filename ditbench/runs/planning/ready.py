@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.files import cannot_write
+from ditbench.files import cannot_write, file_size
 from ditbench.metrics import create_extractor
 from ditbench.runs.scoring.scored import scored_as
 
@@ -75,7 +75,7 @@ def check_writable(path: Path, size: int = 0) -> None:
     except OSError as error:
         raise cannot_write(path, error) from error
     if free < size:
-        needed, there = (f"{number / 1e9:.3g} GB" for number in (size, free))
+        needed, there = file_size(size), file_size(free)
         raise DitbenchError(
             f"too little space for checkpoints in {place}: {needed} are needed, {there} are free",
             "free some, or write elsewhere: --out DIR",

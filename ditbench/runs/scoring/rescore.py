@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ditbench.data import load_dataset, loader_of
 from ditbench.data.dataset import NanSamples
+from ditbench.distances import LATENTS
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.metrics import extractor_class
+from ditbench.metrics import AUTO, extractor_class
 from ditbench.rundir import EVALS, RunDirectory
 from ditbench.runs.environment import device_name
 from ditbench.runs.lock import locked
+from ditbench.runs.planning.features import choose_features
 from ditbench.runs.planning.plan import Plan, Task, build_objective, count_cost, plan_run
 from ditbench.runs.records import scores
 from ditbench.runs.runtime_errors import training_errors
@@ -157,12 +159,15 @@ def _plan(
     device: torch.device,
 ) -> Plan:
     given = {key: value for key, value in settings.items() if value is not None}
+    if trained.metrics.features == LATENTS and "data__vae" in given:  # images from now on
+        given = {"metrics__features": AUTO} | given
     if "metrics__features" in given:  # further features were those of the run
         given["metrics__also"] = ()
     # Another autoencoder has another digest.
     given |= {f"{key}_digest": None for key in ("data__vae", "metrics__real") if key in given}
     as_final = {"eval__sampling_steps": trained.eval.steps_of_final}
     config = trained.with_values(**as_final | {"eval__final_sampling_steps": None} | given)
+    config = config.with_values(metrics__features=choose_features(config)[0])
     config = config.with_values(**digests(config, dataset))
     extractor_class(config.metrics.features, scored_as(config, dataset))
     objective = build_objective(config)

@@ -137,6 +137,18 @@ def _check_same(before: str | None, found: str | None, what: str, key: str) -> N
         )
 
 
+def other_decoder(task: Task) -> str | None:
+    """A line about an autoencoder that is not the one that made the latents, where that is known.
+
+    It is no error: published autoencoders share an encoder, and differ in the decoder.
+    """
+    space, config = task.dataset.latents, task.config.data
+    digest = None if space is None else space.vae_digest
+    if space is None or None in (digest, config.vae_digest) or digest == config.vae_digest:
+        return None
+    return f"the latents were made by {space.vae}; {config.vae}, which decodes them, is another one"
+
+
 def remark(task: Task) -> str | None:
     """What the scores of latents are, if it is worth a line."""
     space, config = task.dataset.latents, task.config
