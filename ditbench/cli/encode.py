@@ -127,6 +127,10 @@ def _in_words(devices: Sequence[str]) -> str:
     return devices[0] if len(devices) == 1 else f"{len(devices)} devices"
 
 
+def _files(number: int) -> str:
+    return f"{number:,} file{'' if number == 1 else 's'}"
+
+
 def _run(work: Encoding, where: str, *, quiet: bool) -> None:
     """Encode what remains, with a meter."""
     from ditbench.cli.meter import meter
@@ -138,10 +142,10 @@ def _run(work: Encoding, where: str, *, quiet: bool) -> None:
         shown.say(
             f"{work.count:,} images of {work.settings.image_size} pixels as {shape} "
             f"{work.settings.dtype} ({work.space.kind}), {file_size(work.nbytes)} in "
-            f"{len(work.names):,} files, on {where}"
+            f"{_files(len(work.names))}, on {where}"
         )
         if work.done:
-            shown.say(f"{len(work.done):,} files are there already")
+            shown.say(f"{_files(len(work.done))} there already")
 
         def passed(images: int) -> None:
             nonlocal done

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ditbench.metrics.real import RealImages
 
 PUBLISHED = {"mu.npy", "sigma.npy"}  # of an .npz as ADM's evaluation makes and reads
+OF = "inception"  # the features of published statistics
 MAX_BYTES = 2**30  # of one of them: 8,192 features, the square of them in float64, are half of it
 # The number of images is not published. FID does not depend on it.
 COUNT = 50_000
@@ -39,17 +40,21 @@ class Published:
     covariance: Tensor
     digest: str
 
+    def check(self, features: str) -> None:
+        """Raise a DitbenchError unless they are of the features of this name."""
+        if features != OF:
+            raise DitbenchError(
+                f"{shown(self.path)} has statistics of Inception features, not of {features}",
+                f"use --features {OF}, or the real images: --real FOLDER",
+            )
+
     def statistics(self, extractor: Extractor) -> RealStatistics:
         """The statistics without single images, for the features that they are of.
 
         Raises:
             DitbenchError: those of the extractor are other features.
         """
-        if extractor.name != "inception":
-            raise DitbenchError(
-                f"{shown(self.path)} has statistics of Inception features, not of {extractor.name}",
-                "use --features inception, or the real images: --real FOLDER",
-            )
+        self.check(extractor.name)
         F = len(self.mean)
         if extractor.num_features != F:
             raise DitbenchError(

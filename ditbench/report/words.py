@@ -58,9 +58,11 @@ def name_and_value(key: str, value: Any) -> str:
 
 def brief(key: str, value: Any) -> str:
     """A value as people can read it."""
-    if key == "fingerprint" or key.endswith("_digest"):
+    if value is None:
+        return "unset"
+    if key == "fingerprint" or key.endswith(("_digest", "sha256")):
         return str(value)[:8] or "unknown"
-    return "unset" if value is None else str(value)
+    return str(value)
 
 
 def facts_in_words(facts: Mapping[str, Any]) -> str:

@@ -10,11 +10,14 @@ from ditbench.rundir import RunDirectory
 from ditbench.weights.fit import CLASSES
 from ditbench.weights.names import to_diffusers
 from ditbench.weights.read import read_weights
-from ditbench.weights.write import check_suffix, write_weights
+from ditbench.weights.recognise import recognise
+from ditbench.weights.write import check_suffix, write_configuration, write_weights
 
 
 def export_weights(run: Path, output: Path, *, diffusers: bool = False) -> str:
     """Write the averaged weights of a run's last checkpoint; returns what they are, in words.
+
+    For diffusers, its config.json is written beside them.
 
     As in the released code, a model that was trained without dropping classes has no embedding of
     the null class.
@@ -37,6 +40,8 @@ def export_weights(run: Path, output: Path, *, diffusers: bool = False) -> str:
     tensors = read_weights(directory.checkpoint)
     if config.model.class_dropout_prob == 0 and CLASSES in tensors:
         tensors[CLASSES] = tensors[CLASSES][:-1]
+    if diffusers:
+        write_configuration(output, recognise(directory.path))
     write_weights(output, to_diffusers(tensors) if diffusers else tensors)
     parameters = sum(value.numel() for name, value in tensors.items() if name != "pos_embed")
     return f"{config.model.size.name} {config.block}: {parameters:,} averaged weights"

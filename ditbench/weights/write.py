@@ -10,10 +10,13 @@ import torch
 from safetensors.torch import save
 
 from ditbench.errors import DitbenchError
-from ditbench.files import write_atomically
+from ditbench.files import read_json, write_atomically, write_json
 from ditbench.weights.names import Tensors
+from ditbench.weights.recognise import Recognised
 
 SUFFIXES = (".pt", ".safetensors")
+# Of diffusers: the class, and the names of its files.
+DIT, CONFIG, WEIGHTS = "DiTTransformer2DModel", "config.json", "diffusion_pytorch_model"
 
 
 def check_suffix(path: Path) -> None:
@@ -22,6 +25,32 @@ def check_suffix(path: Path) -> None:
         raise DitbenchError(
             f"cannot write weights as '{path}'", f"end -o with {' or '.join(SUFFIXES)}"
         )
+
+
+def write_configuration(path: Path, found: Recognised) -> None:
+    """Write the config.json with which diffusers loads weights in the same folder.
+
+    Raises:
+        DitbenchError: there is one of something else.
+    """
+    path = path.with_name(CONFIG)
+    if path.exists() and read_json(path).get("_class_name") != DIT:
+        raise DitbenchError(
+            f"{path} is not of a DiT", f"write to a folder of its own: -o dit/{WEIGHTS}.safetensors"
+        )
+    assert found.num_heads is not None
+    facts = {
+        "_class_name": DIT,
+        "num_attention_heads": found.num_heads,
+        "attention_head_dim": found.hidden_size // found.num_heads,
+        "in_channels": found.channels,
+        "out_channels": found.outputs,
+        "num_layers": found.depth,
+        "sample_size": found.side,
+        "patch_size": found.patch_size,
+        "num_embeds_ada_norm": found.embeddings - 1,  # without the null class
+    }
+    write_json(path, facts)
 
 
 def write_weights(path: Path, tensors: Tensors) -> None:

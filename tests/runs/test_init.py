@@ -14,7 +14,9 @@ from ditbench.runs.planning.plan import build_trainer, plan_all
 from ditbench.runs.run import execute
 from ditbench.runs.scoring.weights import open_weights, plan_weights
 from ditbench.training.checkpoint import read_checkpoint
+from ditbench.weights.names import from_diffusers
 from ditbench.weights.read import read_weights
+from ditbench.weights.recognise import recognise
 
 DDPM = {"objective__name": "ddpm"}
 
@@ -209,6 +211,10 @@ def test_an_export_to_diffusers_needs_its_block(make_plan, made, tmp_path, train
     export_weights(first.directory.path, path, diffusers=True)
     state = averaged(first)
     assert all(torch.equal(value, state[name]) for name, value in read_weights(path).items())
+    assert recognise(path) == recognise(first.directory.path)
+    (tmp_path / "config.json").write_text('{"_class_name": "AutoencoderKL"}')
+    with pytest.raises(DitbenchError, match=r"config\.json is not of a DiT"):
+        export_weights(first.directory.path, path, diffusers=True)
     plan = make_plan(out=made, **DDPM, block="in-context")
     execute(plan)
     with pytest.raises(DitbenchError, match="diffusers has no block in-context"):
@@ -217,6 +223,17 @@ def test_an_export_to_diffusers_needs_its_block(make_plan, made, tmp_path, train
         export_weights(tmp_path, path)
     with pytest.raises(DitbenchError, match=r"end -o with|cannot write weights"):
         export_weights(first.directory.path, tmp_path / "out.bin")
+
+
+def test_diffusers_loads_an_export_to_it(tmp_path, trained):
+    diffusers = pytest.importorskip("diffusers")
+    first, _ = trained
+    path = tmp_path / "diffusion_pytorch_model.safetensors"
+    export_weights(first.directory.path, path, diffusers=True)
+    theirs = diffusers.DiTTransformer2DModel.from_pretrained(tmp_path, low_cpu_mem_usage=False)
+    assert theirs.config.sample_size == 8
+    loaded = from_diffusers(theirs.state_dict())
+    assert all(torch.equal(loaded[name], value) for name, value in read_weights(path).items())
 
 
 @pytest.mark.gpu

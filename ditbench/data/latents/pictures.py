@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from ditbench.data import find_source, load_dataset
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.files import open_files, shown
+from ditbench.data.latents.npz import holds_latents
 from ditbench.data.pictures.decode import (
     FilePictures,
     below,
@@ -58,13 +60,12 @@ def find_images(path: Path, settings: Settings) -> Images:
     name, place = find_source(path)
     if name == "folder" and place is not None:
         return _Pictures(place, settings)
-    dataset = load_dataset(name, place, settings)
-    if dataset.latents is not None:
+    if name == "latents" or (name == "npz" and place is not None and holds_latents(place)):
         raise DitbenchError(
             f"{shown(path)} holds latents, not images",
-            f"train on them: ditbench run --data {shown(path)}",
+            f"train on them: ditbench run --data {shlex.quote(shown(path))}",
         )
-    return _InMemory(dataset)
+    return _InMemory(load_dataset(name, place, settings))
 
 
 class _Pictures(Images):

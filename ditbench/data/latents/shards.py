@@ -73,8 +73,9 @@ def read_shard(folder: Path, name: str) -> Shard:
         ) from error
     where = f"{shown(path)}: {PLAIN}"
     if not {PLAIN, LABELS} <= shapes.keys():
-        found = ", ".join(sorted(keys)) or "nothing"
-        raise DitbenchError(f"{shown(path)} holds {shown(found)}", EXPECTED)
+        found = ", ".join(sorted(keys)[:3]) or "nothing"
+        more = ", ..." * (len(keys) > 3)
+        raise DitbenchError(f"{shown(path)} holds {shown(found)}{more}", EXPECTED)
     check_shape(where, shapes[PLAIN], EXPECTED)
     alike = shapes.get(FLIPPED, shapes[PLAIN]) == shapes[PLAIN]
     if types[PLAIN] not in DTYPES or types.get(FLIPPED, types[PLAIN]) != types[PLAIN] or not alike:

@@ -11,6 +11,7 @@ from ditbench.data.latents.npz import holds_latents
 from ditbench.distances import LATENTS
 from ditbench.errors import DitbenchError
 from ditbench.metrics import AUTO, GENERAL, at_hand
+from ditbench.metrics.reference import OF, is_published
 from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def choose_features(config: RunConfig, out: Path | None = None) -> tuple[str, st
         return config.metrics.features, ""
     if config.data.vae is None and _of_latents(config):
         return LATENTS, "as there is no autoencoder to decode them: --vae PATH"
+    if is_published(config.metrics.real):
+        return OF, f"as those of {config.metrics.real}"
     if out is not None and (name := _features_before(config, out)):
         return name, f"as in earlier runs in {out / config.preset}"
     return at_hand(config.data.name, config.metrics.inception_weights)

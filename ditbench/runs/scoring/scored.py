@@ -11,6 +11,7 @@ from torch import Tensor
 from ditbench.data import recorded
 from ditbench.data.dataset import quantised
 from ditbench.errors import DitbenchError
+from ditbench.metrics import AUTO
 from ditbench.metrics.real import RealImages, RealLatents, decoded
 from ditbench.metrics.reference import Published, is_published, load_reference
 
@@ -95,9 +96,11 @@ def digests(config: RunConfig, dataset: ImageDataset) -> dict[str, str | None]:
 
     Raises:
         DitbenchError: as `vae_digest`; there are no such real images, or not those of the
-            configuration.
+            configuration; statistics of other features.
     """
     vae, real = vae_digest(config, dataset), reference(config, dataset)
+    if isinstance(real, Published) and config.metrics.features != AUTO:
+        real.check(config.metrics.features)
     found = None if real is None else real.digest
     _check_same(config.metrics.real_digest, found, "real images", "metrics.real_digest")
     return {"data__vae_digest": vae, "metrics__real_digest": found}
@@ -146,7 +149,7 @@ def other_decoder(task: Task) -> str | None:
     digest = None if space is None else space.vae_digest
     if space is None or None in (digest, config.vae_digest) or digest == config.vae_digest:
         return None
-    return f"the latents were made by {space.vae}; {config.vae}, which decodes them, is another one"
+    return f"latents of {space.vae} are decoded by {config.vae}, which is another autoencoder"
 
 
 def remark(task: Task) -> str | None:

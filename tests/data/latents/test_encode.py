@@ -181,7 +181,7 @@ def test_numbers_beyond_float16(folder, tmp_path):
 def test_a_disk_that_is_too_small(folder, tmp_path, monkeypatch):
     usage = type("Usage", (), {"free": 100})
     monkeypatch.setattr("shutil.disk_usage", lambda place: usage)
-    with pytest.raises(DitbenchError, match="the latents need .* kB, .* has 100 B"):
+    with pytest.raises(DitbenchError, match=r"the latents need .* kB, .* has 100 B"):
         encoding(folder, tmp_path / "deep" / "out")
 
 

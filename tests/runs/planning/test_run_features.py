@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import pytest
 import torch
 
@@ -37,6 +38,22 @@ def scored_in(name, **values):
 
 def test_a_name_stays(tmp_path):
     assert choose_features(scored_in("resnet18"), tmp_path) == ("resnet18", "")
+
+
+def test_published_statistics_are_of_inception(tmp_path):
+    path = tmp_path / "published.npz"
+    np.savez(path, mu=np.zeros(4), sigma=np.eye(4))
+    begin(tmp_path, scored_in("resnet18"), 1)
+    config = AUTO.with_values(data__vae="vae", metrics__real=str(path))
+    assert choose_features(config, tmp_path) == ("inception", f"as those of {path}")
+
+
+def test_an_npz_of_latents_is_compared_as_latents_unless_they_are_decoded(tmp_path):
+    path = tmp_path / "mine.npz"
+    np.savez(path, latents=np.zeros((4, 4, 8, 8), np.float32), labels=np.arange(4))
+    config = AUTO.with_values(data__path=str(path))
+    assert choose_features(config)[0] == "latents"
+    assert choose_features(config.with_values(data__vae="vae"))[0] == "inception"
 
 
 def test_weights_that_arrive_later_do_not_change_the_runs_of_a_directory(tmp_path):

@@ -213,7 +213,7 @@ def test_processes_that_decode_together_give_the_same_scores(make, decoded, tmp_
 def test_what_does_not_fit_is_refused(make, decoded, place, tmp_path):
     with pytest.raises(DitbenchError, match="cifar10 features need images"):
         make(metrics__features="cifar10")
-    with pytest.raises(DitbenchError, match="latents features are of latents"):
+    with pytest.raises(DitbenchError, match="latents features compare latents"):
         make(data__name="folder", data__path=str(place / "images"), metrics__features="latents")
     with pytest.raises(DitbenchError, match="which no autoencoder decodes"):
         make(data__name="folder", data__path=str(place / "images"), **decoded)
@@ -223,6 +223,9 @@ def test_what_does_not_fit_is_refused(make, decoded, place, tmp_path):
         make(**decoded, data__vae_digest="0" * 64)
     with pytest.raises(DitbenchError, match="not what it was made for"):
         make(**decoded, metrics__real=str(place / "images"), metrics__real_digest="0" * 64)
+    np.savez(tmp_path / "published.npz", mu=np.zeros(2048), sigma=np.eye(2048))
+    with pytest.raises(DitbenchError, match="statistics of Inception features, not of cifar10"):
+        make(**decoded, metrics__real=str(tmp_path / "published.npz"))
     wider = saved(tmp_path / "wide", latent_channels=8)
     with pytest.raises(DitbenchError, match="decodes 8 channels, each side times 4"):
         make(**decoded | {"data__vae": str(wider)})
