@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ditbench.config import read_toml, validate
 from ditbench.config.schema import RunConfig
 from ditbench.config.sections import BudgetConfig
+from ditbench.distances import title_of
 from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
 from ditbench.files import read_json
 from ditbench.report import amounts
@@ -56,6 +57,7 @@ class Sweep:
         rates, seeds: ascending.
         fids: the final FID of each (rate, seed) that ended; infinity if training diverged.
         samples: the number of samples of the FIDs.
+        features: in which they are; those of latents are no FIDs.
     """
 
     block: str
@@ -65,6 +67,7 @@ class Sweep:
     seeds: tuple[int, ...]
     fids: Mapping[tuple[float, int], float]
     samples: int
+    features: str
 
     @property
     def missing(self) -> list[tuple[float, int]]:
@@ -128,8 +131,17 @@ def _sweep(task: str, budget: Budget, runs: Runs, skipped: Skipped) -> Sweep:
                 fids[rate, seed] = math.inf  # training diverged
         except DitbenchError as error:
             skipped.append((one_line(str(run.path)), one_line(error.message)))
-    block, samples = runs[0][1].block, runs[0][1].eval.samples
-    return Sweep(block, task, budget, tuple(sorted(rates)), tuple(sorted(seeds)), fids, samples)
+    first = runs[0][1]
+    return Sweep(
+        first.block,
+        task,
+        budget,
+        tuple(sorted(rates)),
+        tuple(sorted(seeds)),
+        fids,
+        first.eval.samples,
+        first.metrics.features,
+    )
 
 
 def _grid(run: RunDirectory, key: str, kind: type) -> list[Any]:
@@ -216,7 +228,7 @@ def tuning_columns(sweeps: Sequence[Sweep], *, for_people: bool) -> tuple[Column
     """The columns of `tuning_row`. For programs, diverged rates have a column of their own."""
     rates = sorted({rate for sweep in sweeps for rate in sweep.rates})
     if for_people:
-        fid = f"FID-{amounts.suffix(sweeps[0].samples)}"
+        fid = f"{title_of('fid', sweeps[0].features)}-{amounts.suffix(sweeps[0].samples)}"
         return (
             Column("block", "Block"),
             *(Column(f"shown_{rate}", f"{fid} ↓ lr={rate:g}", "{}".format) for rate in rates),

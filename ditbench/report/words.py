@@ -125,9 +125,10 @@ def note(group: Mapping[str, Any]) -> str:
     )
 
 
-def sweep_title(budget: object, seeds: Sequence[int]) -> str:
+def sweep_title(budget: object, seeds: Sequence[int], features: str) -> str:
     """What all rows of the table of a sweep share."""
-    return f"Mean final FID by learning rate: {budget} per run, {seeds_in_words(seeds)}"
+    fid = title_of("fid", features)
+    return f"Mean final {fid} by learning rate: {budget} per run, {seeds_in_words(seeds)}"
 
 
 def sweep_remark(rates: Sequence[float], best: float | None, missing: int, runs: int) -> str | None:

@@ -84,3 +84,19 @@ def test_shards_that_are_gone_or_not_fetched_are_named(cli, encoded, tmp_path):
     result = cli("run", "--data", copy, "--dry-run")
     assert result.exit_code == 1
     assert f"{shard.name} is not a complete" in result.stderr
+
+
+def test_no_distance_of_latents_is_called_fid(cli, place, tiny, monkeypatch):
+    monkeypatch.chdir(place)
+    given = ("--data", "mine.npz", "--block", "adaln", *tiny)
+    tuned = cli("tune", *given, "--steps", "2", "--lr", "1e-3,1e-4", "--out", "tuned")
+    assert tuned.exit_code == 0, tuned.stderr
+    assert "Mean final Latent FD by learning rate" in tuned.stdout
+    assert "FID" not in tuned.stdout
+    assert cli("run", *given, "--out", "tuned").exit_code == 0
+    compared = cli("compare", "tuned", "--target-fid", "1e6", "--format", "md").stdout
+    assert "| Reached Latent FD 1e+06 |" in compared
+    assert cli("report", "tuned", "-o", "page.html").exit_code == 0
+    page = (place / "page.html").read_text()
+    assert '<th class="number">Latent FD</th>' in page
+    assert "Latent FD against cost" in page

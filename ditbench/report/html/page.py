@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from ditbench import __version__
+from ditbench.distances import title_of
 from ditbench.errors import DitbenchError
 from ditbench.report.figures.curve import curve_figure
 from ditbench.report.figures.pareto import pareto_figure
@@ -63,6 +64,11 @@ class Part:
     samples_title: str = ""
     samples: Sequence[Picture] = ()
     origin: Origin | None = None
+
+    @property
+    def fid(self) -> str:
+        """What the distance is called: latents have no FID."""
+        return title_of("fid", self.comparison.group.get("features"))
 
 
 def report_html(df: pd.DataFrame, baseline: str | None = None) -> str:
@@ -113,8 +119,9 @@ def _part(anchor: str, comparison: Comparison, group: Group, *, is_whole: bool) 
         Part, anchor, comparison, final.sort_values(["block", "seed"]), _table(rows, first),
         _table(rows, [first[0], *others]), forest(comparison.verdict), is_whole,
     )  # fmt: skip
+    whole = part()
     if not is_whole:
-        return part()
+        return whole
     has_curve = bool(group.runs["curve"].any())
     title, images = _samples(group)
 
@@ -122,8 +129,8 @@ def _part(anchor: str, comparison: Comparison, group: Group, *, is_whole: bool) 
         return svg.inline_svg(partial(figure, group.runs), label, f"{anchor} {label}")
 
     return part(
-        curve=draw(curve_figure, "FID along training") if has_curve else None,
-        cost=draw(pareto_figure, "FID against cost"),
+        curve=draw(curve_figure, f"{whole.fid} along training") if has_curve else None,
+        cost=draw(pareto_figure, f"{whole.fid} against cost"),
         samples_title=title,
         samples=images,
         origin=origin(final),

@@ -185,7 +185,7 @@ def _all_columns(comparison: Comparison) -> tuple[Column, ...]:
         fact_column("steps_per_second"),
         fact_column("peak_memory_bytes"),
         *_hidden("loss_spikes"),
-        *(_target_columns(comparison.target_fid) if comparison.target_fid is not None else ()),
+        *_target_columns(title, comparison.target_fid),
         *_hidden("pairs", "fid_difference", "fid_difference_low", "fid_difference_high"),
         Column(
             "fid_ratio", ratio if len(table) > 1 else None, decimals(2), "low",
@@ -229,10 +229,12 @@ def metric_column(
     return Column(metric.name, header, writer(metric.format), best, spread)
 
 
-def _target_columns(target: float) -> tuple[Column, ...]:
+def _target_columns(title: str, target: float | None) -> tuple[Column, ...]:
+    if target is None:
+        return ()
     return (
         Column("target_fid", None),
-        Column("reached_target", f"Reached FID {target:g}", "{:d}".format, "high"),
+        Column("reached_target", f"Reached {title} {target:g}", "{:d}".format, "high"),
         Column("steps_to_target", "after steps", decimals(0), "low"),
         Column("train_flops_to_target", "PFLOPs", significant(3, scale=1e-15), "low"),
         Column("seconds_to_target", "seconds", significant(3), "low"),

@@ -143,7 +143,7 @@ def _check_same(before: str | None, found: str | None, what: str, key: str) -> N
 def other_decoder(task: Task) -> str | None:
     """A line about an autoencoder that is not the one that made the latents, where that is known.
 
-    It is no error: published autoencoders share an encoder, and differ in the decoder.
+    It is no error: Stable Diffusion's autoencoders have one encoder and several decoders.
     """
     space, config = task.dataset.latents, task.config.data
     digest = None if space is None else space.vae_digest
