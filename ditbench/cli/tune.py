@@ -112,8 +112,8 @@ def tune(
     sweeps = [found[key] for key in keys if key in found]
     if sweeps:
         columns = tuning_columns(sweeps, for_people=chosen not in ("csv", "json"))
-        first = sweeps[0]
-        title = sweep_title(first.budget, first.seeds, first.features)
+        of = sweeps[0]
+        title = sweep_title(of.budget, of.seeds, of.features)
         emit(list(map(tuning_row, sweeps)), columns, chosen, output, title)
     _check_chosen(plans, sweeps, failed)
 
