@@ -27,11 +27,11 @@ from ditbench.data.io.files import (
     shown,
     too_large,
 )
+from ditbench.data.mapped import read_header
 from ditbench.errors import DitbenchError
 
 # The header of such an array has about a hundred bytes; a file may declare one of gigabytes.
 MAX_HEADER_BYTES = 2**14
-_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 LAYOUT = "expected numpy.savez(PATH, images=..., labels=...): uint8 (N, H, W, C), integers (N,)"
 
 
@@ -103,7 +103,7 @@ def entry(files: ZipFiles, members: set[str], name: str) -> Entry:
         raise DitbenchError(f"{where} is missing, the file holds {shown(found)}", LAYOUT)
     with _open(files, where, member) as file:
         head = BytesIO(file.read(MAX_HEADER_BYTES))
-        shape, _, dtype = _HEADERS[npy.read_magic(head)](head)
+        shape, _, dtype = read_header(head)
         sizes = all(type(size) is int and size >= 0 for size in shape)
         if dtype.hasobject or dtype.fields or not sizes:
             raise ValueError("its header does not describe plain numbers or strings")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -23,7 +22,7 @@ from ditbench.data.pictures.decode import (
     is_other,
     read_picture,
 )
-from ditbench.data.pictures.layout import find_layout
+from ditbench.data.pictures.layout import check_classes, find_layout
 from ditbench.data.pictures.prepare import Picture
 from ditbench.data.pictures.settings import Settings
 from ditbench.errors import DitbenchError, together
@@ -80,10 +79,7 @@ class _Pictures(Images):
         self.notes = [*layout.notes]
         if layout.held_out is not None:
             self.notes.append(f"{len(layout.held_out.names)} held-out pictures are not encoded")
-        sizes = Counter(self.labels)
-        if empty := [name for label, name in enumerate(self.class_names) if not sizes[label]]:
-            what = f"{shown(path)}: class {shown(empty[0])} holds no pictures"
-            raise DitbenchError(what, "add pictures to it, or remove it")
+        check_classes(path, self.labels, self.class_names)
 
     def read(self, numbers: range) -> Iterator[Pixels | str | None]:
         names = self.part.names[numbers.start : numbers.stop]

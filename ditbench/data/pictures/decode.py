@@ -7,10 +7,11 @@ import math
 import os
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -20,7 +21,7 @@ from PIL import Image
 
 from ditbench.data.io.files import Files, shown, too_large_for_memory
 from ditbench.data.io.pixel_file import PixelFile
-from ditbench.data.pictures.layout import looks_like_an_image, passed_over
+from ditbench.data.pictures.layout import looks_like_an_image, no_pictures, passed_over
 from ditbench.data.pictures.prepare import NotAPicture, Picture, open_picture, prepare
 from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError, one_line
@@ -133,7 +134,7 @@ def _decode_into(
                 unreadable.append(picture)
     check_unreadable(pictures.path, unreadable, len(names) - len(others), settings)
     if stack.count == 0:
-        raise DitbenchError(f"{shown(pictures.path)} holds no pictures", passed_over(names))
+        raise no_pictures(pictures.path, names)
     notes = notes_of(stack.done, len(unreadable), others)
     problems = tuple(below(pictures.path, error) for error in unreadable)
     return Decoded(stack.pixels[: stack.count], stack.file, tuple(skipped), notes, problems)
@@ -215,12 +216,18 @@ class _Stack:
         )
 
 
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Items in lists of `size`; the last may be shorter."""
+    iterator = iter(items)
+    while some := [*islice(iterator, size)]:
+        yield some
+
+
 def in_threads(read: Callable[[str], T], names: Sequence[str]) -> Iterator[T]:
     """What a function returns for each name, in order, of several threads."""
     with ThreadPoolExecutor(THREADS) as pool:
         waiting: deque[Future[list[T]]] = deque()
-        for start in range(0, len(names), CHUNK):
-            some = names[start : start + CHUNK]
+        for some in batched(names, CHUNK):
             waiting.append(pool.submit(lambda some: [*map(read, some)], some))
             if len(waiting) > 2 * THREADS:  # not more: pixels need memory
                 yield from waiting.popleft().result()

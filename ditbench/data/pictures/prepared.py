@@ -20,7 +20,7 @@ from ditbench.data.io.pixel_cache import Entry, worth_it
 from ditbench.data.io.pixel_file import PixelFile
 from ditbench.data.mapped import MappedFile
 from ditbench.data.pictures.decode import FilePictures, Pictures, decode_all
-from ditbench.data.pictures.layout import Part, find_layout
+from ditbench.data.pictures.layout import Part, check_classes, find_layout
 from ditbench.data.pictures.prepare import check_background
 from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError
@@ -45,11 +45,7 @@ def prepared(path: Path, settings: Settings = DEFAULTS) -> ImageDataset:
             raise layout.problems[0]
         later = None if layout.held_out is None else partial(_held_out, path, settings)
         dataset = load_part(FilePictures(files), layout.train, settings, later, layout.notes)
-    sizes = dataset.labels.bincount(minlength=dataset.num_classes).tolist()
-    if 0 in sizes:
-        name = shown(dataset.class_names[sizes.index(0)])
-        what = f"{shown(path)}: class {name} holds no pictures"
-        raise DitbenchError(what, "add pictures to it, or remove it")
+    check_classes(path, dataset.labels.tolist(), dataset.class_names)
     return dataset
 
 
