@@ -21,9 +21,10 @@ from ditbench.rundir import EVALS, RunDirectory
 from ditbench.runs.environment import device_name
 from ditbench.runs.lock import locked
 from ditbench.runs.planning.plan import Plan, Task, build_objective, count_cost, plan_run
+from ditbench.runs.planning.speed import image_passes
 from ditbench.runs.records import scores
 from ditbench.runs.runtime_errors import training_errors
-from ditbench.runs.scoring.evaluate import create_scorer, evaluate, passes_per_image
+from ditbench.runs.scoring.evaluate import create_scorer, evaluate
 from ditbench.runs.scoring.evaluation_name import evaluation_name
 from ditbench.runs.scoring.scored import digests, scored_as
 from ditbench.runs.scoring.trained import averaged_model, backend_for, read_config
@@ -79,8 +80,7 @@ class Rescoring:
     def passes(self) -> int:
         """How many images pass through the model for one draw."""
         config = self.plan.config.eval
-        rows = 1 if config.cfg_scale == 1 else 2  # see `guided`
-        return config.samples * passes_per_image(config) * rows
+        return config.samples * image_passes(config)
 
 
 class Reporter(Protocol):
@@ -166,8 +166,7 @@ def _plan(
     config = config.with_values(**digests(config, dataset))
     extractor_class(config.metrics.features, scored_as(config, dataset))
     objective = build_objective(config)
-    asked = None if config.eval.sampler == "auto" else config.eval.sampler
-    sampler = objective.check_sampling(asked, config.eval.sampling_steps)
+    sampler = objective.check_sampling(config.eval.sampler, config.eval.sampling_steps)
     task = Task(config.with_values(eval__sampler=sampler), dataset, objective, device)
     plan = plan_run(task, directory, count_cost(task))
     return replace(plan, backend=backend_for(task, directory))

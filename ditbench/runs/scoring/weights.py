@@ -85,12 +85,11 @@ def open_weights(config: RunConfig, device_name: str) -> Opened:
     dataset = recorded.stand_in(config.data.name, facts)
     check_decoder(path, config, dataset)
     objective = build_objective(config)
-    asked = None if config.eval.sampler == "auto" else config.eval.sampler
     config = config.with_values(
         init=identified(config.init),
         data__vae_digest=vae_digest(config, dataset),
         train__precision=resolve_precision(config.train.precision, device),
-        eval__sampler=objective.check_sampling(asked, config.eval.sampling_steps),
+        eval__sampler=objective.check_sampling(config.eval.sampler, config.eval.sampling_steps),
     )
     task = _checked(Task(config, dataset, objective, device))
     return Opened(task, RunDirectory(find_weights(path)))
