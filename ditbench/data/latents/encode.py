@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -110,17 +109,14 @@ class Encoding:
         """
         make_directory(self.out)
         remove_leftovers(self.out)
-        waiting: SimpleQueue[int] = SimpleQueue()
-        for shard in self.remaining:
-            waiting.put(shard)
+        waiting = iter(self.remaining)  # each device takes the next one
 
         def work(vae: Vae) -> None:
             try:
-                while not self._stop.is_set():
-                    shard = waiting.get_nowait()
+                for shard in waiting:
+                    if self._stop.is_set():
+                        return
                     self._write(vae, shard, passed)
-            except Empty:
-                return
             except BaseException:
                 self._stop.set()
                 raise

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ditbench.data import load_dataset, loader_of
+from ditbench.data import load_dataset
 from ditbench.data.dataset import NanSamples
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.metrics import extractor_class
@@ -23,6 +23,7 @@ from ditbench.runs.lock import locked
 from ditbench.runs.planning.plan import Plan, Task, build_objective, count_cost, plan_run
 from ditbench.runs.planning.speed import image_passes
 from ditbench.runs.records import scores
+from ditbench.runs.reopen import source_at
 from ditbench.runs.runtime_errors import training_errors
 from ditbench.runs.scoring.evaluate import create_scorer, evaluate
 from ditbench.runs.scoring.evaluation_name import evaluation_name
@@ -127,8 +128,9 @@ def plan_rescoring(
                 hint = "`ditbench run` with its options resumes it"
                 raise DitbenchError("incomplete: only complete runs are scored again", hint)
             trained = read_config(directory, trust=trust)
-            location = trained.data.path if data is None else data
-            dataset = read(_source(trained, data), location, trained.data.settings)
+            place = trained.data.path if data is None else data
+            source = trained.data.name if data is None else source_at(trained, data)
+            dataset = read(source, place, trained.data.settings)
             if dataset.digest != trained.data.digest:
                 raise DitbenchError(
                     f"the images of '{dataset.name}' are not those that it was trained on",
@@ -141,12 +143,6 @@ def plan_rescoring(
         except DitbenchError as error:
             skipped.append((directory.path, error))
     return jobs, skipped
-
-
-def _source(config: RunConfig, data: Path | None) -> str:
-    """The name of the data set; a folder of images may have become an .npz."""
-    own = config.data.name in ("folder", "npz", "latents")
-    return loader_of(data) if own and data is not None else config.data.name
 
 
 def _plan(
