@@ -15,13 +15,7 @@ from numpy.typing import NDArray
 from ditbench.data import find_source, load_dataset
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.files import open_files, shown
-from ditbench.data.pictures.decode import (
-    FilePictures,
-    below,
-    in_threads,
-    is_other,
-    read_picture,
-)
+from ditbench.data.pictures.decode import FilePictures, below, in_threads, is_other, read_picture
 from ditbench.data.pictures.layout import check_classes, find_layout
 from ditbench.data.pictures.prepare import Picture
 from ditbench.data.pictures.settings import Settings

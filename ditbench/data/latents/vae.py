@@ -83,9 +83,7 @@ class Vae:
                 net = net.from_pretrained(where, low_cpu_mem_usage=False)
         except Exception as error:  # networks, damaged files and other classes raise anything
             raise DitbenchError(
-                f"cannot load the autoencoder {shown(source)}: {reason(error)}",
-                HINT,
-                EXIT_FAILED,
+                f"cannot load the autoencoder {shown(source)}: {reason(error)}", HINT, EXIT_FAILED
             ) from error
         return Vae(net.float(), str(source), device)
 

@@ -85,11 +85,6 @@ class Decoded:
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()  # the unreadable ones, a line each
 
-    def discard(self) -> None:
-        """Remove the file, if there is one."""
-        if self.file is not None:
-            self.file.remove()
-
 
 def decode_all(
     pictures: Pictures,
@@ -110,7 +105,8 @@ def decode_all(
     try:
         return _decode_into(stack, pictures, names, settings)
     except BaseException:
-        stack.discard()
+        if stack.file:
+            stack.file.remove()
         raise
 
 
@@ -190,11 +186,6 @@ class _Stack:
             return self._done + Counter({"grey made RGB": self.grey})
         return self._done
 
-    def discard(self) -> None:
-        """Remove the file of the pixels, if there is one."""
-        if self.file is not None:
-            self.file.remove()
-
     def _allocate(self, *shape: int) -> None:
         before, old, size = self.pixels, self.file, (len(self.names), *shape)
         if too_large_for_memory(len(self.names), shape):
@@ -204,7 +195,7 @@ class _Stack:
             self.pixels = np.empty(size, np.uint8)
         if self.count:
             self.pixels[: self.count] = before[: self.count]
-        if old is not None:
+        if old:
             old.remove()
 
     def _unlike(self, name: str, image: NDArray[np.uint8]) -> DitbenchError:

@@ -113,7 +113,8 @@ def load_part(
         started = time.perf_counter()
         read = decode_all(pictures, part.names, settings, channels)
         if entry != find_entry():
-            read.discard()
+            if read.file:
+                read.file.remove()
             what = f"{shown(pictures.path)} changed while it was read"
             raise DitbenchError(what, "wait until it is complete")
         images, file = torch.from_numpy(read.pixels), None

@@ -107,9 +107,7 @@ def plan_all(configs: list[RunConfig], out: Path, device: torch.device) -> list[
 
 
 def resolve_all(
-    configs: list[RunConfig],
-    device: torch.device,
-    read: Callable[..., ImageDataset] | None = None,
+    configs: list[RunConfig], device: torch.device, read: Callable[..., ImageDataset] | None = None
 ) -> list[Task]:
     """Check configurations against everything that they name. Nothing is written.
 
