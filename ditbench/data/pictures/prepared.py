@@ -68,13 +68,8 @@ def load_part(
 ) -> ImageDataset:
     """The images of one part of a data set, decoded or from the cache.
 
-    Args:
-        pictures: where they come from.
-        part: their names and classes.
-        settings: how they are read.
-        later: loads the held-out images, for the number of channels of these.
-        more: further notes.
-        channels: 1 makes them grey and 3 RGB; otherwise they are grey if all pictures are.
+    `later` loads the held-out images, for the number of channels of these; `more` are notes. With
+    1 `channels` they are made grey, and with 3 RGB; by default grey only if all pictures are.
 
     Raises:
         DitbenchError: see `prepared`.

@@ -25,10 +25,7 @@ from ditbench.errors import DitbenchError
 class StreamedPictures:
     """The training pictures of a folder or zip as uint8 images of one shape, in file order.
 
-    Args:
-        path: the folder or zip; its layout is that of the data set `folder`.
-        settings: how pictures are read. They have an image size.
-        channels: 3, or 1 where all pictures are grey.
+    The settings have an image size. `channels` is 3, or 1 where all pictures are grey.
 
     Raises:
         DitbenchError: as `prepared`; one picture that cannot be read is enough.

@@ -25,15 +25,10 @@ def plan_again(
     data: Path | None = None,
     trust: bool = False,
 ) -> Plan:
-    """The plan of a complete run in a directory of its own below `out`.
+    """The plan of a complete run, which stays as it is, in a directory of its own below `out`.
 
-    Args:
-        run: the run, which stays as it is.
-        out: where the new directory goes.
-        device: what trains it.
-        backend: what computes a step; None is the run's own choice, which may be `auto`.
-        data: where the images are now; None is where they were.
-        trust: execute the copy of an external block in the run.
+    Without a `backend`, it is the run's own choice, which may be `auto`; `data` is where the images
+    are now, by default where they were. `trust` executes the copy of an external block in the run.
 
     Raises:
         DitbenchError: the run is not complete, or was changed; its block or its images are gone or

@@ -106,18 +106,13 @@ def plan_rescoring(
     data: Path | None = None,
     trust: bool = False,
 ) -> tuple[list[Rescoring], list[tuple[Path, DitbenchError]]]:
-    """Check what would be scored: every run with every setting. Nothing is written.
+    """Check what would be scored: every complete run with every setting. Nothing is written.
 
-    Args:
-        directories: complete runs; others are skipped.
-        settings: see `RunConfig.with_values`; a value that is None stays that of the final score.
-        draws: how many draws each setting has in the end.
-        device: where models and extractors compute.
-        data: where the images are now; by default, where they were.
-        trust: execute the copies of external blocks in the runs.
+    Of `settings`, see `RunConfig.with_values`, a value that is None stays that of the final score.
+    Each has so many `draws` in the end. `data` is where the images are now, by default where they
+    were; `trust` executes the copies of external blocks in the runs.
 
-    Returns:
-        The work, and the runs that are skipped: path and reason.
+    Returns the work, and the runs that are skipped: path and reason.
     """
     read = cache(load_dataset)  # runs on the same images share them
     jobs: list[Rescoring] = []

@@ -100,11 +100,7 @@ def plan_weights(
 ) -> list[Rescoring]:
     """Plan to score the weights of `[init]` on the images of a configuration. Nothing is written.
 
-    Args:
-        config: with the data.
-        settings: see `RunConfig.with_values`; a value that is None stays that of `config`.
-        draws: how many draws each setting has in the end.
-        device: where models and extractors compute.
+    Of `settings`, a value that is None stays that of `config`; otherwise as `plan_rescoring`.
 
     Raises:
         DitbenchError: the weights do not fit the images, or the settings do not.
