@@ -32,15 +32,15 @@ def load_npz(path: Path, settings: Settings = DEFAULTS) -> ImageDataset:
     `image_size` and `scaling_factor`, which settings give otherwise.
 
     Raises:
-        DitbenchError: as `ditbench.data.npz.load_npz`; something that neither file nor settings
-            say.
+        DitbenchError: no such file, not an .npz; as `ditbench.data.npz.read_images`; something
+            that neither file nor settings say.
     """
     path = Path(path)
     must_exist(path)
     with ZipFiles(path, kind=".npz") as files:
         members = set(files.names())
         if f"{PLAIN}.npy" not in members:
-            return npz.load_npz(path)
+            return npz.read_images(files, members)
         return _found(files, members, settings).dataset()
 
 
