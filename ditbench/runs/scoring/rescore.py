@@ -27,7 +27,6 @@ from ditbench.runs.reopen import source_at
 from ditbench.runs.runtime_errors import training_errors
 from ditbench.runs.scoring.evaluate import create_scorer, evaluate
 from ditbench.runs.scoring.evaluation_name import evaluation_name
-from ditbench.runs.scoring.sampling import passes_per_image
 from ditbench.runs.scoring.scored import digests, scored_as
 from ditbench.runs.scoring.trained import averaged_model, backend_for, read_config
 
