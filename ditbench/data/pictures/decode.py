@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ditbench.data.io.files import Files, shown, too_large_for_memory
+from ditbench.data.io.files import Files, shown, stamp, too_large_for_memory
 from ditbench.data.io.pixel_file import PixelFile
 from ditbench.data.pictures.layout import looks_like_an_image, no_pictures, passed_over
 from ditbench.data.pictures.prepare import NotAPicture, Picture, open_picture, prepare
@@ -63,16 +63,7 @@ class FilePictures:
     def stamps(self, names: Sequence[str]) -> list[object]:
         """Size and times of each file, or of the zip; None for one that is not there."""
         paths = [self.path / name for name in names] if self.path.is_dir() else [self.path]
-        return [*map(_stamp, paths)]
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    # Programs can set the modification time, but not the time of the last change.
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        return [*map(stamp, paths)]
 
 
 @dataclass(frozen=True)
