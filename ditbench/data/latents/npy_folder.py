@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,15 +57,8 @@ def open_npy_folder(path: Path, settings: Settings) -> Found:
                 EXIT_FAILED,
             )
     pieces = [Piece(f"{features}/{name}", len(head), 1) for name in names]
-    space = LatentSpace.of_settings(
-        settings,
-        shape,
-        shown(path),
-        scaling_factor=SCALING_FACTOR,
-        image_size=DOWNSAMPLING * shape[-1],
-        kind=SAMPLE,
-        scaled=True,
-    )
+    known: Any = {"image_size": DOWNSAMPLING * shape[-1], "scaling_factor": SCALING_FACTOR}
+    space = LatentSpace.of_settings(settings, shape, shown(path), kind=SAMPLE, scaled=True, **known)
     return Found(
         path,
         FileRows(path, pieces, shape, dtype, head),

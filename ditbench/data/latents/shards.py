@@ -168,22 +168,13 @@ def _space_of_index(path: Path, index: dict[str, Any], settings: Settings) -> La
 
 def _space_of_lightning_dit(path: Path, shard: Shard, settings: Settings) -> LatentSpace:
     """LightningDiT writes one draw of each posterior, not scaled, and does not say the rest."""
-    means = stds = None
-    if (path / STATISTICS).is_file():
-        means, stds = _statistics(path / STATISTICS, shard.shape[0])
-    return LatentSpace.of_settings(
-        settings,
-        shard.shape,
-        shown(path),
-        scaling_factor=None if means is None else 1.0,
-        kind=SAMPLE,
-        mean=means,
-        std=stds,
-    )
+    file = path / STATISTICS
+    known = _statistics(file, shard.shape[0]) if file.is_file() else {}
+    return LatentSpace.of_settings(settings, shard.shape, shown(path), kind=SAMPLE, **known)
 
 
-def _statistics(path: Path, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and std per channel; nothing in the file is executed."""
+def _statistics(path: Path, channels: int) -> dict[str, Any]:
+    """Mean and std per channel, in the place of a factor; nothing in the file is executed."""
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
         means, stds = (tuple(found[name].flatten().tolist()) for name in ("mean", "std"))
@@ -195,7 +186,7 @@ def _statistics(path: Path, channels: int) -> tuple[tuple[float, ...], tuple[flo
             f"{shown(path)} is of {len(means)} channels, the latents have {channels}",
             "put the statistics of these latents there",
         )
-    return means, stds
+    return {"mean": means, "std": stds, "scaling_factor": 1.0}
 
 
 def _labels(path: Path, names: list[str]) -> Tensor:
