@@ -145,7 +145,8 @@ class RunDirectory:
     def facts(self) -> dict[str, Any]:
         """The contents of env.json; empty if it is missing or damaged."""
         with suppress(DitbenchError):
-            return read_json(self.environment)
+            if self.environment.is_file():  # reading a pipe would block
+                return read_json(self.environment)
         return {}
 
     def append_train(self, row: Mapping[str, Any]) -> None:
