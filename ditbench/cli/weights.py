@@ -83,10 +83,7 @@ class Weights:
                 f"model.{name}": value for name, value in vars(parse_model(self.model)).items()
             }
         given |= {key: value for key, value in more.items() if value is not None}
-        table: dict[str, Any] = {
-            "preset": safe_name(self.init.stem),
-            "init": {"path": str(self.init)},
-        }
+        table: dict[str, Any] = {"preset": safe_name(self.init.stem), "init": {"path": self.init}}
         put(table, {
             "block": blocks[0],
             "data.name": self.init.stem,

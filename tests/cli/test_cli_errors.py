@@ -103,7 +103,7 @@ CASES = [
     (RUN + "--batch-size many", "'--batch-size'", "ditbench run --help"),
     (RUN + "--lr", "option '--lr' requires an argument", "ditbench --help"),
     (RUN + "more", "more", "ditbench run --help"),
-    ("sample", "missing argument 'RUN'", "ditbench sample --help"),
+    ("sample", "neither RUN nor --init is given", "name a run directory, or weights"),
     ("sample {run} --per-class 0", "'--per-class'", "ditbench sample --help"),
 ]
 
