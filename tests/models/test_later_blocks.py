@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention import BasicTransformerBlock, JointTransformerBlock
-from tiny import HEADS, SIZE, D, N, T, make, randomized, run_blocks, tokens
+from tiny import HEADS, SIZE, D, N, T, make, randomized, run_blocks
 
 from ditbench.models.blocks.base import Conditioning
 from ditbench.models.registry import block_class
@@ -15,17 +15,6 @@ from ditbench.models.sizes import parse_model
 
 def random_model(block, depth=3, **settings):
     return randomized(make(block, replace(SIZE, depth=depth), **settings), 0.2).double()
-
-
-@pytest.fixture
-def x():
-    return tokens()[0].double()
-
-
-@pytest.fixture
-def c():
-    c = tokens()[1]
-    return Conditioning.of(c.t.double(), c.c.double())
 
 
 def norm(x):

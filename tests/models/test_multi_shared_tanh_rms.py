@@ -8,29 +8,10 @@ from diffusers.models.normalization import LuminaLayerNormContinuous
 from diffusers.models.transformers.transformer_flux2 import Flux2Modulation
 from diffusers.models.transformers.transformer_z_image import ZImageTransformerBlock
 from test_later_blocks import attention, copy_mlp, copy_self_attention, norm, plain, random_model
-from tiny import HEADS, D, N, run_blocks, tokens
+from tiny import HEADS, D, N, cost, run_blocks
 
-from ditbench.models.blocks.base import Conditioning
-from ditbench.models.cost import count
 from ditbench.models.registry import block_class
 from ditbench.models.sizes import parse_model
-
-LATENT = {"height": 32, "width": 32, "channels": 4}
-
-
-@pytest.fixture
-def x():
-    return tokens()[0].double()
-
-
-@pytest.fixture
-def c():
-    c = tokens()[1]
-    return Conditioning.of(c.t.double(), c.c.double())
-
-
-def cost(block, model, **settings):
-    return count(block_class(block), parse_model(model), **{**LATENT, **settings})
 
 
 def test_in_context_multi_by_its_formula(x, c):
