@@ -29,6 +29,21 @@ def cli():
 
 
 @pytest.fixture(scope="session")
+def mistake(cli):
+    """Call `ditbench` with arguments that it refuses: the two lines, an error and what to do."""
+
+    def call(*arguments, code=2):
+        result = cli(*arguments)
+        assert (result.exit_code, result.stdout) == (code, ""), (result.stderr, result.exception)
+        error, hint = result.stderr.splitlines()
+        assert error.startswith("error: ")
+        assert hint.startswith("help: ")
+        return error, hint
+
+    return call
+
+
+@pytest.fixture(scope="session")
 def experiment(tmp_path_factory, cli):
     """The output of `ditbench run --block paper --seeds 0,1`, and its results directory."""
     out = tmp_path_factory.mktemp("experiment") / "results"
