@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+from clocks import without_clocks
 
 from ditbench.models.registry import block_names
 from ditbench.runs import progress, run
@@ -11,24 +12,6 @@ from ditbench.runs.planning import calibrate
 from ditbench.training.device.backend import Backend
 
 POINTER = "help: --compile on is the old spelling of --backend compile"
-WALL_CLOCK = {
-    "seconds",
-    "sampling_seconds",
-    "eval_seconds",
-    "train_seconds",
-    "steps_per_second",
-    "samples_per_second",
-    "peak_memory_bytes",
-    "sha256",
-}
-
-
-def without_clocks(table):
-    return {
-        key: without_clocks(value) if isinstance(value, dict) else value
-        for key, value in table.items()
-        if key not in WALL_CLOCK
-    }
 
 
 def only_result(out):
