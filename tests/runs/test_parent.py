@@ -138,8 +138,6 @@ def test_a_child_that_was_killed_before_its_first_checkpoint_begins_again(
     execute(child)
     steps = [row["step"] for row in timeless(child.directory.train)]
     assert steps == [str(number) for number in range(1, 13)]
-        str(n) for n in range(1, 13)
-    ]
 
 
 def test_the_metrics_and_the_backend_are_those_of_the_parent(parent, tmp_path):
