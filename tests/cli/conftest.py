@@ -65,6 +65,17 @@ def one_run(results, tmp_path):
 
 
 @pytest.fixture
+def no_training(monkeypatch):
+    """A run that trains fails the test."""
+    from ditbench.runs import run
+
+    def refuse(*_arguments):
+        raise AssertionError("it trains")
+
+    monkeypatch.setattr(run, "build_trainer", refuse)
+
+
+@pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
     """An empty current directory."""
     path = tmp_path / "elsewhere"

@@ -7,7 +7,7 @@ import pytest
 from clocks import without_clocks
 
 from ditbench.models.registry import block_names
-from ditbench.runs import progress, run
+from ditbench.runs import progress
 from ditbench.runs.planning import calibrate
 from ditbench.training.device.backend import Backend
 
@@ -21,14 +21,6 @@ def only_result(out):
 
 def files_below(path):
     return sorted(str(file.relative_to(path)) for file in path.rglob("*"))
-
-
-@pytest.fixture
-def no_training(monkeypatch):
-    def refuse(*_arguments):
-        raise AssertionError("it trains")
-
-    monkeypatch.setattr(run, "build_trainer", refuse)
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import signal
 
 import pytest
 
-from ditbench.runs import run
 from ditbench.runs.planning import calibrate
 from ditbench.training.trainer import Trainer
 
@@ -19,14 +18,6 @@ def tuned(tmp_path_factory, cli, tiny):
     """The output of a sweep of two blocks, and its results directory: read only."""
     out = tmp_path_factory.mktemp("tuned") / "results"
     return cli("tune", "--block", "adaln,in-context", *RATES, *tiny, "--out", out), out
-
-
-@pytest.fixture
-def no_training(monkeypatch):
-    def refuse(*_arguments):
-        raise AssertionError("it trains")
-
-    monkeypatch.setattr(run, "build_trainer", refuse)
 
 
 def only(out, pattern):
