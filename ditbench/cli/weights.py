@@ -48,11 +48,7 @@ class Weights:
     ] = None
 
     def check(self, runs: object) -> bool:
-        """Whether weights are given, and not runs.
-
-        Raises:
-            DitbenchError: both are given, or neither, or an option that goes with --init only.
-        """
+        """Whether weights are given, and not runs; a DitbenchError for both or neither."""
         if bool(runs) == (self.init is not None):
             what = (
                 "RUN and --init are given together" if runs else "neither RUN nor --init is given"

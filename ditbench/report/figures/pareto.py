@@ -43,8 +43,7 @@ def pareto_figure(
 
     Args:
         df: rows of `load_results`; each group of comparable runs gets its own pair of panels.
-        paper: add a panel with the published FIDs of DiT-XL/2 (Peebles & Xie 2022, Table 4), or
-            show them beside runs of the paper's task, see `paper.beside`.
+        paper: also draw published FIDs, see `published.beside_each`.
         skipped: is called with each group whose seconds are left out, and why.
 
     Raises:

@@ -32,8 +32,7 @@ def ranking_figure(df: pd.DataFrame, *, paper: bool = False) -> Figure:
 
     Args:
         df: rows of `load_results`; each group of comparable runs gets its own panel.
-        paper: add a panel with the published FIDs of DiT-XL/2 (Peebles & Xie 2022, Table 4), or
-            show them beside runs of the paper's task, see `paper.beside`.
+        paper: also draw published FIDs, see `published.beside_each`.
 
     Raises:
         DitbenchError: no runs.
