@@ -1,8 +1,12 @@
-"""A reporter that keeps what it receives."""
+"""A reporter that keeps what it receives, and runs that are stopped by it."""
 
+import signal
 from types import SimpleNamespace
 
+import pytest
+
 from ditbench.runs.reporter import Reporter
+from ditbench.training.stop import Stopped, StopRequest
 
 
 class Recorder(Reporter):
@@ -38,3 +42,17 @@ class Recorder(Reporter):
 
     def failed(self, plan, error):
         self._keep("failed", plan=plan, error=error)
+
+
+def stop_at(plan, is_the_moment):
+    """Execute a plan, and stop it at the first event of which that is true."""
+    from ditbench.runs.run import execute
+
+    stop = StopRequest()
+
+    def ask_to_stop(event):
+        if is_the_moment(event):
+            stop.number = signal.SIGTERM
+
+    with pytest.raises(Stopped):
+        execute(plan, Recorder(ask_to_stop), stop)

@@ -9,7 +9,7 @@ import shutil
 import pytest
 import torch
 from clocks import timeless
-from recorder import Recorder
+from recorder import Recorder, stop_at
 
 from ditbench.config import read_toml, validate
 from ditbench.errors import DitbenchError
@@ -19,7 +19,6 @@ from ditbench.runs.parent import child_of, notes_of, shorter
 from ditbench.runs.planning.plan import plan_all
 from ditbench.runs.run import execute
 from ditbench.training.checkpoint import read_checkpoint
-from ditbench.training.stop import Stopped, StopRequest
 
 CPU = torch.device("cpu")
 
@@ -105,14 +104,7 @@ def test_evaluations_continue_at_the_distance_of_the_parent(parent, tmp_path, st
 
 def test_an_interrupted_child_resumes_without_its_parent(parent, make_plan, tmp_path):
     child = plan_child(parent, 12, tmp_path)
-    stop = StopRequest()
-
-    def ask_to_stop(event):
-        if event.kind == "evaluated":
-            stop.number = 2
-
-    with pytest.raises(Stopped):
-        execute(child, Recorder(ask_to_stop), stop)
+    stop_at(child, lambda event: event.kind == "evaluated")
     shutil.rmtree(parent.path)
     recorder = Recorder()
     execute(child, recorder)
