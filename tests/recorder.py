@@ -1,5 +1,6 @@
-"""A reporter that keeps what it receives, and runs that are stopped by it."""
+"""Reporters: one that keeps what it receives, one that stops the run; and a terminal."""
 
+import io
 import signal
 from types import SimpleNamespace
 
@@ -7,6 +8,13 @@ import pytest
 
 from ditbench.runs.reporter import Reporter
 from ditbench.training.stop import Stopped, StopRequest
+
+
+class Terminal(io.StringIO):
+    """A file that is a terminal."""
+
+    def isatty(self):
+        return True
 
 
 class Recorder(Reporter):

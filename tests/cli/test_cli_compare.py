@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from found import rows_of
 
 from ditbench.config import read_toml, validate
 
@@ -14,11 +15,6 @@ REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 RUNS = REFERENCE / "digits"
 # The four blocks of the paper, whatever else was run since.
 PAPER = (RUNS, "--block", "paper")
-
-
-def rows_of(result):
-    (group,) = json.loads(result.stdout)["groups"]
-    return group["rows"]
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,12 @@ import json
 import shutil
 
 import pytest
+from found import rows_of
 from PIL import Image
 
 from ditbench.models.registry import block_names
 
 MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
-
-
-def rows_of(result):
-    (group,) = json.loads(result.stdout)["groups"]
-    return group["rows"]
 
 
 def test_compare_prints_a_table_and_its_conclusion(cli, results):

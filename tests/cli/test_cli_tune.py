@@ -6,6 +6,7 @@ import shutil
 import signal
 
 import pytest
+from found import only
 
 from ditbench.runs.planning import calibrate
 from ditbench.training.trainer import Trainer
@@ -18,11 +19,6 @@ def tuned(tmp_path_factory, cli, tiny):
     """The output of a sweep of two blocks, and its results directory: read only."""
     out = tmp_path_factory.mktemp("tuned") / "results"
     return cli("tune", "--block", "adaln,in-context", *RATES, *tiny, "--out", out), out
-
-
-def only(out, pattern):
-    (path,) = out.glob(pattern)
-    return path
 
 
 def lowest(out, block):

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from found import only
 
 from ditbench.data.dataset import NanSamples
 from ditbench.errors import DitbenchError
@@ -11,11 +12,6 @@ from ditbench.training.nonfinite import Diverged
 from ditbench.training.trainer import Trainer
 
 RATES = ("--lr", "1e-3,1e-2", "--budget-fraction", "0.5")
-
-
-def only(out, pattern):
-    (path,) = out.glob(pattern)
-    return path
 
 
 @pytest.mark.parametrize(

@@ -113,12 +113,6 @@ def resumes_to_the_same_end(plan, whole, step):
     return all(one[name].equal(two[name]) for name in two)
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Where the uninterrupted run is, once a test has made it."""
-    return tmp_path_factory.mktemp("made")
-
-
 @pytest.fixture
 def whole(make_plan, made):
     plan = make_plan(out=made)
