@@ -48,6 +48,8 @@ def _ignore_settings() -> None:
     warnings.filters[:] = [each for each in warnings.filters if each[0] != "error"]  # type: ignore[index]
     # Processes of torch.compile, and workers.
     sys.warnoptions[:] = [each for each in sys.warnoptions if not each.startswith("error")]
+    # Of Python's own process, where one that compiles was killed: nothing that a user can change.
+    sys.warnoptions.append("ignore:resource_tracker")
     if "error" in os.environ.get("PYTHONWARNINGS", ""):
         del os.environ["PYTHONWARNINGS"]
 

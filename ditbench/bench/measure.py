@@ -23,8 +23,8 @@ from ditbench.bench.timing import Length, Timed, time_in_turn
 from ditbench.runs.environment import device_name
 from ditbench.runs.memory import PeakMemory
 from ditbench.runs.runtime_errors import training_errors
-from ditbench.runs.scoring.evaluate import time_sampling
 from ditbench.runs.scoring.labels import balanced_labels
+from ditbench.runs.scoring.sampling import time_sampling
 from ditbench.training.device import graph
 
 if TYPE_CHECKING:

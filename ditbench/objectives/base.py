@@ -81,6 +81,10 @@ class Objective(ABC):
             )
         return sampler
 
+    def noise_draws(self, sampler: str, steps: int) -> int:  # noqa: ARG002
+        """How many times `sample` draws noise of the images' shape from its generator."""
+        return 0
+
     @torch.no_grad()
     def sample(
         self,

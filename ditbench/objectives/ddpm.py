@@ -105,6 +105,10 @@ class DDPM(Objective):
             return mse
         return mse + self.bound_weight * self.bound(x, x_t, t, eps.detach(), v).mean()
 
+    def noise_draws(self, sampler: str, steps: int) -> int:
+        """One per step of the ancestral sampler, but for the last; see `Objective.noise_draws`."""
+        return steps - 1 if sampler == "ddpm" else 0
+
     def split(self, out: Tensor) -> tuple[Tensor, Tensor | None]:
         """A model's eps and v (None without `learn_sigma`), (N, C, H, W) each, float32."""
         if not self.learn_sigma:

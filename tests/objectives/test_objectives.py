@@ -8,6 +8,7 @@ from draws import loss_of, normal, pixels, seeded
 from ditbench.errors import DitbenchError
 from ditbench.objectives import OBJECTIVES, create_objective
 from ditbench.objectives.base import Objective
+from ditbench.seeds import normal_like
 
 KINDS = [("ddpm", {}), ("ddpm", {"learn_sigma": False}), ("flow", {})]
 for_each = pytest.mark.parametrize(("name", "options"), KINDS)
@@ -124,6 +125,19 @@ def test_samples_follow_the_seed_and_the_guidance(toy_model, name, options, samp
     guided, rows = sample(3, 3.0, null_class=9)
     assert rows == {8}
     assert not torch.allclose(plain, guided)
+
+
+@for_each_sampler
+def test_the_number_of_draws_is_what_a_sampler_takes_from_its_generator(
+    toy_model, name, options, sampler
+):
+    objective = create_objective(name, **options)
+    model, used, drawn = toy_model(objective.output_channels(2)), seeded(), seeded()
+    x = normal(3, 2, 4, 4)
+    objective.sample(model, x, torch.arange(3), 5, sampler=sampler, generator=used)
+    for _ in range(objective.noise_draws(sampler, 5)):
+        normal_like(x, drawn)
+    assert torch.equal(used.get_state(), drawn.get_state())
 
 
 @for_each_sampler

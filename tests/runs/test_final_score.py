@@ -13,8 +13,8 @@ from ditbench.report.reading.results import load_results
 from ditbench.runs import run as run_module
 from ditbench.runs.planning.plan import build_model
 from ditbench.runs.run import execute
-from ditbench.runs.scoring.evaluate import sample_images
 from ditbench.runs.scoring.labels import balanced_labels
+from ditbench.runs.scoring.sampling import sample_images
 
 
 def test_by_default_there_is_no_such_file(make_plan):

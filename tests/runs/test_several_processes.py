@@ -25,8 +25,9 @@ SETTINGS = {
     "objective.name": "ddpm",  # its sampler draws noise at every step
     "eval.sampler": "ddpm",
     "eval.points": 2,
-    "eval.samples": 61,
-    "eval.batch_size": 30,  # the last batch has one image: fewer than processes
+    # Batches for each process, one in parts, and one of one image: fewer than processes.
+    "eval.samples": 106,
+    "eval.batch_size": 15,
     "eval.sampling_steps": 3,
     "eval.draws": 2,
 }

@@ -20,7 +20,7 @@ from ditbench.runs.planning.calibrate import calibrate
 from ditbench.runs.planning.memory import count_memory
 from ditbench.runs.planning.plan import build_model, build_trainer, plan_all
 from ditbench.runs.run import execute
-from ditbench.runs.scoring.evaluate import sample_images
+from ditbench.runs.scoring.sampling import sample_images
 from ditbench.training.checkpoint import read_checkpoint, resume, save_checkpoint
 from ditbench.training.device import backlog
 from ditbench.training.nonfinite import Diverged
@@ -244,7 +244,7 @@ def test_replayed_samples_are_those_that_are_launched(tmp_path, monkeypatch, obj
     labels = torch.arange(50) % 10
     args = (model, run, labels)
     replayed = sample_images(*args)
-    monkeypatch.setattr("ditbench.runs.scoring.evaluate.GraphPerShape", lambda model: model)
+    monkeypatch.setattr("ditbench.runs.scoring.sampling.GraphPerShape", lambda model: model)
     launched = sample_images(*args)
     assert replayed.shape == launched.shape
     assert (replayed.int() - launched.int()).abs().float().mean() < 0.5  # of 255 grey levels

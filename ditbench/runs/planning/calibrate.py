@@ -14,8 +14,9 @@ from ditbench.runs.planning.plan import Plan, build_trainer
 from ditbench.runs.planning.ready import check_ready
 from ditbench.runs.planning.speed import Speed, image_passes
 from ditbench.runs.runtime_errors import training_errors
-from ditbench.runs.scoring.evaluate import time_sampling, time_scoring
+from ditbench.runs.scoring.evaluate import time_scoring
 from ditbench.runs.scoring.labels import balanced_labels
+from ditbench.runs.scoring.sampling import time_sampling
 from ditbench.runs.scoring.scored import real_images
 from ditbench.training.device import graph
 from ditbench.training.device.stopwatch import synchronize

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from ditbench.models.cost import TRAINING_PASSES
-from ditbench.runs.scoring.evaluate import passes_per_image
+from ditbench.runs.scoring.sampling import passes_per_image
 
 if TYPE_CHECKING:
     from ditbench.config.sections import EvalConfig

@@ -1,23 +1,22 @@
-"""Sampling with the averaged weights, and scoring of the samples."""
+"""Evaluations: samples of a model, scored."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ditbench.data.dataset import NanSamples, quantised
 from ditbench.metrics import create_extractor, extractor_class
 from ditbench.metrics.real import read_latents, real_statistics
 from ditbench.metrics.reference import Published
 from ditbench.models.dit import DiT
 from ditbench.runs.scoring.labels import scored_labels
+from ditbench.runs.scoring.sampling import sample_images
 from ditbench.runs.scoring.scored import (
     as_scored,
     decoder,
@@ -26,16 +25,10 @@ from ditbench.runs.scoring.scored import (
     real_images,
     scored_as,
 )
-from ditbench.seeds import PartOf, generator
-from ditbench.training.device.backlog import Backlog
-from ditbench.training.device.graph import GraphPerShape
-from ditbench.training.device.precision import bf16_weights, mixed_precision
-from ditbench.training.device.repair import repaired
 from ditbench.training.device.stopwatch import synchronize
 from ditbench.training.stop import StopRequest
 
 if TYPE_CHECKING:
-    from ditbench.config.sections import EvalConfig
     from ditbench.metrics.features.extractors import Extractor, Features
     from ditbench.metrics.metric import RealStatistics
     from ditbench.metrics.real import RealImages
@@ -141,97 +134,6 @@ def metrics_asked(run: Plan) -> dict[str, int]:
     return {metric.name: metric.version for choice in choices for metric in choice.metrics}
 
 
-@dataclass(frozen=True)
-class Noise:
-    """The noise of one draw of samples. It advances from batch to batch.
-
-    `start` is what images start from, drawn on the CPU; `ancestral` is what an ancestral sampler
-    adds, drawn on the device.
-    """
-
-    start: torch.Generator
-    ancestral: torch.Generator
-
-    @classmethod
-    def of(cls, seed: int, device: torch.device, draw: int = 0) -> Noise:
-        """The noise of a draw of a run, at its first batch."""
-        number = (draw,) if draw else ()  # draw 0 is that of runs which had no other
-        start = generator(seed, "eval", "noise", *number)
-        return cls(start, generator(seed, "eval", "ancestral", *number, device=device))
-
-
-def sample_images(
-    model: DiT, task: Task, labels: Tensor, stop: StopRequest | None = None, draw: int = 0
-) -> Tensor:
-    """Draw one image per label: uint8 (M, C, H, W), on the CPU; see `sample_batches`.
-
-    Latents stay as they are, float32: `as_scored` decodes them batch by batch.
-    """
-    noise = Noise.of(task.config.seed, next(model.parameters()).device, draw)
-    images, wrong = [], []
-    for x in sample_batches(model, task, labels, noise, stop):
-        wrong.append(x.isnan().any())  # read at the end: the noise of the next batch is drawn now
-        images.append(quantised(x) if task.dataset.latents is None else x.float().cpu())
-    if torch.stack(wrong).any():
-        raise NanSamples
-    return torch.cat(images).cpu()
-
-
-def sample_batches(
-    model: DiT, task: Task, labels: Tensor, noise: Noise, stop: StopRequest | None = None
-) -> Iterator[Tensor]:
-    """Draw one image per label, in batches of `eval.batch_size`: (N, C, H, W), on the device.
-
-    Each process of the world samples a part of every batch, and receives all of it.
-
-    The noise that an image starts from depends on the seed of the run, the draw and the position in
-    the list, and on `eval.batch_size` only where C*H*W is not a multiple of 16. The noise that an
-    ancestral sampler adds depends on the device and on `eval.batch_size`, too. Both are the same
-    for every block.
-
-    Raises:
-        Stopped: between two passes of the model, if a stop was requested.
-        NanSamples: exit code 1, if samples contain NaN.
-    """
-    config, dataset, device = task.config, task.dataset, next(model.parameters()).device
-    shape = (dataset.channels, dataset.height, dataset.width)
-    stop = StopRequest() if stop is None else stop
-    batches = labels.split(config.eval.batch_size)
-    with _network(model, task, device, stop) as network:
-        stop.begin("sampling", len(batches) * passes_per_image(config.eval))
-        for asked in batches:
-            count = len(asked)
-            start = torch.randn(count, *shape, generator=noise.start)
-            divides = count >= task.world.size
-            part = task.world.part(count) if divides else slice(count)
-            x = task.objective.sample(
-                network,
-                start[part].to(device, non_blocking=True),
-                asked[part].to(device, non_blocking=True),
-                config.eval.sampling_steps,
-                config.eval.cfg_scale,
-                null_class=model.null_class,
-                sampler=config.eval.sampler,
-                generator=PartOf(noise.ancestral, count, part),
-                clip=task.clip,
-                cfg_channels=config.eval.cfg_channels,
-            )
-            yield task.world.gather(x, count) if divides else x
-
-
-def passes_per_image(config: EvalConfig) -> int:
-    """How often the model is called to sample a batch."""
-    return config.sampling_steps * (2 if config.sampler == "heun" else 1)
-
-
-def time_sampling(model: DiT, task: Task, labels: Tensor, steps: int) -> float:
-    """Seconds of sampling with so many steps. Moving samples to the CPU synchronizes."""
-    started = time.perf_counter()
-    config = task.config.with_values(eval__sampling_steps=steps)
-    sample_images(model, replace(task, config=config), labels)
-    return time.perf_counter() - started
-
-
 def time_scoring(task: Task, extractors: Iterable[Extractor]) -> float:
     """Seconds per image of decoding and of all extractors, from a few images of the data set."""
     dataset = task.dataset
@@ -255,27 +157,3 @@ def time_scoring(task: Task, extractors: Iterable[Extractor]) -> float:
         few = decoding(samples[: min(MOST_TIMED, extractor.cpu_batch)])
         seconds += seconds_of(extractor, few)
     return seconds
-
-
-@contextmanager
-def _network(
-    model: nn.Module, task: Task, device: torch.device, stop: StopRequest
-) -> Iterator[Callable[..., Tensor]]:
-    """The model for many passes, in the task's precision; a DiT on a GPU as CUDA graphs.
-
-    After each pass a stop is checked; a GPU's queue stays short.
-    """
-    backlog, precision = Backlog(device), task.config.train.precision
-
-    def call(*inputs: Tensor) -> Tensor:
-        # The first pass compiles. Repeated by itself, as the processes of a world exchange samples.
-        output = repaired(partial(network, *inputs))
-        backlog.launched()
-        stop.advance()
-        return output
-
-    graphs = device.type == "cuda" and isinstance(model, DiT)
-    bf16 = bf16_weights(model) if graphs and precision == "bf16" else nullcontext()
-    network = GraphPerShape(model) if graphs else model
-    with mixed_precision(device, precision), bf16:
-        yield call

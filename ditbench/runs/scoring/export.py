@@ -23,9 +23,9 @@ from ditbench.runs.environment import device_name
 from ditbench.runs.lock import locked
 from ditbench.runs.planning.plan import Task
 from ditbench.runs.planning.ready import check_writable
-from ditbench.runs.scoring.evaluate import Noise, sample_batches
 from ditbench.runs.scoring.export_files import LOCK, RECORD, export_at
 from ditbench.runs.scoring.labels import scored_labels
+from ditbench.runs.scoring.sampling import Noise, sample_batches
 from ditbench.runs.scoring.scored import as_pictures
 from ditbench.runs.scoring.trained import Opened, averaged_model, backend_for
 from ditbench.training.stop import StopRequest

@@ -25,7 +25,7 @@ from ditbench.runs.scoring.scored import scored_as
 
 if TYPE_CHECKING:
     from ditbench.runs.planning.plan import Task
-    from ditbench.runs.scoring.evaluate import Noise
+    from ditbench.runs.scoring.sampling import Noise
 
 # What an export is of, how many of its images are written, and the noise of the next one.
 RECORD = "export.json"

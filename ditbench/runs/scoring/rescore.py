@@ -23,8 +23,9 @@ from ditbench.runs.lock import locked
 from ditbench.runs.planning.plan import Plan, Task, build_objective, count_cost, plan_run
 from ditbench.runs.records import scores
 from ditbench.runs.runtime_errors import training_errors
-from ditbench.runs.scoring.evaluate import create_scorer, evaluate, passes_per_image
+from ditbench.runs.scoring.evaluate import create_scorer, evaluate
 from ditbench.runs.scoring.evaluation_name import evaluation_name
+from ditbench.runs.scoring.sampling import passes_per_image
 from ditbench.runs.scoring.scored import digests, scored_as
 from ditbench.runs.scoring.trained import averaged_model, backend_for, read_config
 

@@ -16,7 +16,8 @@ from ditbench.models.dit import DiT
 from ditbench.plugins.lookup import block_errors
 from ditbench.runs.planning.plan import Task
 from ditbench.runs.planning.ready import check_writable
-from ditbench.runs.scoring.evaluate import Evaluation, sample_images
+from ditbench.runs.scoring.evaluate import Evaluation
+from ditbench.runs.scoring.sampling import sample_images
 from ditbench.runs.scoring.scored import as_pictures, scored_as
 from ditbench.runs.scoring.trained import Opened, averaged_model
 

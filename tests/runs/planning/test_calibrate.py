@@ -7,7 +7,7 @@ from ditbench.errors import DitbenchError
 from ditbench.runs.planning import calibrate as module
 from ditbench.runs.planning.calibrate import Speed, calibrate, forecast
 from ditbench.runs.run import execute
-from ditbench.runs.scoring import evaluate
+from ditbench.runs.scoring import sampling
 
 
 @pytest.fixture(autouse=True)
@@ -71,8 +71,8 @@ def clocked(monkeypatch):
 
     monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(module, "build_trainer", build)
-    monkeypatch.setattr(evaluate, "time", clock)
-    monkeypatch.setattr(evaluate, "sample_images", sample)
+    monkeypatch.setattr(sampling, "time", clock)
+    monkeypatch.setattr(sampling, "sample_images", sample)
     return clock
 
 

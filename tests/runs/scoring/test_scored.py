@@ -23,9 +23,9 @@ from ditbench.report.reading.results import load_results
 from ditbench.rundir import RunDirectory
 from ditbench.runs.run import execute
 from ditbench.runs.scoring import rescore as module
-from ditbench.runs.scoring.evaluate import Noise, sample_batches
 from ditbench.runs.scoring.export import export_samples
 from ditbench.runs.scoring.rescore import plan_rescoring, rescore
+from ditbench.runs.scoring.sampling import Noise, sample_batches
 from ditbench.runs.scoring.scored import as_scored, remark
 from ditbench.runs.scoring.trained import averaged_model, open_run
 from ditbench.training.stop import StopRequest

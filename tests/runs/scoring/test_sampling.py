@@ -9,8 +9,8 @@ from ditbench.data.dataset import NanSamples
 from ditbench.errors import EXIT_FAILED
 from ditbench.models.registry import block_names
 from ditbench.runs.planning.plan import build_model
-from ditbench.runs.scoring.evaluate import Noise, sample_batches, sample_images
 from ditbench.runs.scoring.labels import balanced_labels
+from ditbench.runs.scoring.sampling import Noise, sample_batches, sample_images
 
 
 def test_every_block_and_step_is_sampled_from_the_same_noise(make_plan):
