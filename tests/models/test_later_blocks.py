@@ -58,18 +58,24 @@ def copy_mlp(theirs, ours):
     theirs.net[2].load_state_dict(ours.fc2.state_dict())
 
 
+def pixart_twin(block):
+    """diffusers' block of PixArt with the weights of ours."""
+    twin = BasicTransformerBlock(
+        D, HEADS, D // HEADS, attention_bias=True, activation_fn="gelu-approximate",
+        norm_type="ada_norm_single", norm_elementwise_affine=False, norm_eps=1e-6,
+    ).double()  # fmt: skip
+    copy_self_attention(twin.attn1, block.attn)
+    copy_mlp(twin.ff, block.mlp)
+    return twin
+
+
 def test_adaln_single_equals_diffusers_pixart(x, c):
     model = random_model("adaln-single")
     linear = model.shared.adaLN_modulation[1]
     timestep = F.linear(F.silu(c.t + c.c), linear.weight, linear.bias)
     expected = x
     for block in model.blocks:
-        twin = BasicTransformerBlock(
-            D, HEADS, D // HEADS, attention_bias=True, activation_fn="gelu-approximate",
-            norm_type="ada_norm_single", norm_elementwise_affine=False, norm_eps=1e-6,
-        ).double()  # fmt: skip
-        copy_self_attention(twin.attn1, block.attn)
-        copy_mlp(twin.ff, block.mlp)
+        twin = pixart_twin(block)
         assert twin.scale_shift_table.shape == block.scale_shift_table.shape
         twin.scale_shift_table.data = block.scale_shift_table.data
         expected = twin(expected, timestep=timestep)
