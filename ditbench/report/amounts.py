@@ -68,11 +68,6 @@ def writer(format: str) -> Callable[[Any], str]:  # noqa: A002 (the key in resul
     return (decimals if format[-1] == "f" else significant)(int(format[1]))
 
 
-def counted(number: int, name: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{number} {name}{'s' * (number != 1)}"
-
-
 def file_size(number: int) -> str:
     """A number of bytes with three digits: `940 B`, `1.24 MB`."""
     size, prefixes = float(number), iter("kMGTPE")
@@ -92,3 +87,8 @@ def duration(seconds: float) -> str:
     big, small, names = (60, 1, "ms") if whole < 3600 else (3600, 60, "hm")
     parts = (whole // big, whole % big // small)
     return "".join(f"{part}{name}" for part, name in zip(parts, names, strict=True) if part)
+
+
+def counted(number: int, name: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number} {name}{'s' * (number != 1)}"
