@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,13 @@ class RunDirectory:
         for path in (self.train, self.evaluations, self.finals, self.failure, *grids, *evals):
             _remove(path)
         self.describe(*description)
+
+    def facts(self) -> dict[str, Any]:
+        """The contents of env.json; empty if it is missing or damaged."""
+        with suppress(DitbenchError):
+            if self.environment.is_file():  # reading a pipe would block
+                return read_json(self.environment)
+        return {}
 
     def append_train(self, row: Mapping[str, Any]) -> None:
         """Add a row to the training log."""

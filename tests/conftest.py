@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 
@@ -39,6 +40,19 @@ def global_stream_untouched():
     before = torch.get_rng_state()
     yield
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """The place of a cache of torch that does not exist yet, and no network."""
+    import torch
+
+    def offline(*args, **kwargs):
+        raise URLError("Name or service not known")
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(torch.hub, "urlopen", offline)
+    return tmp_path / "hub" / "checkpoints"
 
 
 # A run so small that a test can afford it.

@@ -1,8 +1,20 @@
-"""A reporter that keeps what it receives."""
+"""Reporters: one that keeps what it receives, one that stops the run; and a terminal."""
 
+import io
+import signal
 from types import SimpleNamespace
 
+import pytest
+
 from ditbench.runs.reporter import Reporter
+from ditbench.training.stop import Stopped, StopRequest
+
+
+class Terminal(io.StringIO):
+    """A file that is a terminal."""
+
+    def isatty(self):
+        return True
 
 
 class Recorder(Reporter):
@@ -38,3 +50,17 @@ class Recorder(Reporter):
 
     def failed(self, plan, error):
         self._keep("failed", plan=plan, error=error)
+
+
+def stop_at(plan, is_the_moment):
+    """Execute a plan, and stop it at the first event of which that is true."""
+    from ditbench.runs.run import execute
+
+    stop = StopRequest()
+
+    def ask_to_stop(event):
+        if is_the_moment(event):
+            stop.number = signal.SIGTERM
+
+    with pytest.raises(Stopped):
+        execute(plan, Recorder(ask_to_stop), stop)

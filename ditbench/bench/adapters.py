@@ -60,11 +60,7 @@ OURS = Adapter(f"ditbench {__version__}", _build)
 
 
 def load_peer(name: str) -> Adapter:
-    """Import the adapter of a peer.
-
-    Raises:
-        DitbenchError: the peer is unknown, or its package is not installed.
-    """
+    """Import the adapter of a peer; a DitbenchError if it is unknown or not installed."""
     if name not in PEERS:
         raise unknown_name("peer", name, PEERS)
     try:

@@ -91,12 +91,7 @@ class PlainTrainer:
 
 
 def check(plan: Plan) -> None:
-    """Check that diffusers has the model of a plan.
-
-    Raises:
-        DitbenchError: images that are not square, another width of the MLP, or a setting that
-            differs from the paper.
-    """
+    """Refuse a plan whose model diffusers does not have."""
     model = plan.config.model
     if plan.dataset.height != plan.dataset.width:
         raise DitbenchError(

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
     Facts = dict[str, Any]
 
-# The batch per GPU is kept, or the global batch.
-SCALINGS = ("weak", "strong")
 # Steps per epoch on any number of GPUs: the host draws the order of each epoch.
 EPOCH = 64
 # Rows that are alike in these differ in the number of GPUs only.

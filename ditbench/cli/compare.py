@@ -1,6 +1,5 @@
 """`ditbench compare`: one row per block, how certain its difference is, and a verdict."""
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ditbench.cli.comparison import choose_group, print_comparisons
-from ditbench.cli.options import Evaluation, Format, Only, Output, Results, option
+from ditbench.cli.options import Evaluation, Format, Only, Output, Results, option, refuse
 from ditbench.cli.output import echo, emit, emit_text, load_runs, note, print_sentence, print_table
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.columns import DIFF_COLUMNS, PLAN_COLUMNS, parse_columns, plan_rows
@@ -81,16 +80,16 @@ def compare(
             "a directory": directories or None, "--block": block, "--eval": evaluation,
             "--together": together or None,
         }  # fmt: skip
-        _refuse("--diff", {**only, "--plan": plan or None, **unused, **shown})
+        refuse("--diff", {**only, "--plan": plan or None, **unused, **shown})
         _print_differences(*diff, format, output)
         return
     chosen = format_of(output, format)
     if plan:
-        _refuse("--plan", {**unused, "--columns": columns, "--wide": wide or None})
+        refuse("--plan", {**unused, "--columns": columns, "--wide": wide or None})
     if chosen in ("csv", "json"):  # they hold every column
-        _refuse(f"--format {chosen}", {"--columns": columns})
+        refuse(f"--format {chosen}", {"--columns": columns})
     # An evaluation has scores of the final model only.
-    _refuse("--eval", {} if evaluation is None else {"--target-fid": target_fid})
+    refuse("--eval", {} if evaluation is None else {"--target-fid": target_fid})
     from ditbench.report.statistics.gate import parse_gate
 
     gate = parse_gate(fail_if) if fail_if is not None else None
@@ -111,13 +110,6 @@ def compare(
         note("failed", failure)
     if failures:
         raise typer.Exit(EXIT_FAILED)
-
-
-def _refuse(option: str, unused: Mapping[str, object]) -> None:
-    """A DitbenchError if an option is given (not None) that another one does not use."""
-    for name, value in unused.items():
-        if value is not None:
-            raise DitbenchError(f"{option} does not use {name}", f"leave {name} out")
 
 
 def _comparisons(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ditbench.cli.output import echo, print_sentence, print_table
 from ditbench.errors import DitbenchError
+from ditbench.report.amounts import counted
 from ditbench.report.tables.columns import comparison_columns, comparison_rows
 from ditbench.report.tables.render import literal
 
@@ -58,7 +59,7 @@ def _print_list(comparisons: Sequence[Comparison], shown: Comparison) -> None:
     echo(f"{len(comparisons)} groups of runs; > is shown, --group N or NAME shows another:")
     for number, each in enumerate(comparisons, 1):
         blocks, runs = len(each.table), _runs(each)
-        size = f"{blocks} block{'s' * (blocks > 1)}, {runs} run{'s' * (runs > 1)}"
+        size = f"{counted(blocks, 'block')}, {counted(runs, 'run')}"
         mark = ">" if each is shown else " "
         line = f"{mark} {number}  {literal(each.heading)}: {size}"
         print_sentence(line, "bold" if each is shown else "")

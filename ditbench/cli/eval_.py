@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,13 +12,13 @@ import typer
 from ditbench.cli.completion import complete_places
 from ditbench.cli.gpus import check_gpus
 from ditbench.cli.meter import meter
-from ditbench.cli.options import Format, Output, option, parse_count, takes
+from ditbench.cli.options import AsJson, Format, Output, chosen_format, option, parse_count, takes
 from ditbench.cli.output import echo, emit_text, note, print_sentence, print_table, progress
 from ditbench.cli.run_options import Quiet
 from ditbench.cli.sampling import Device, Sampler, SamplingSteps, Trust, Vae
 from ditbench.cli.weights import Weights
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.report.tables.render import format_of, render
+from ditbench.report.tables.render import render
 from ditbench.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def eval_(
         option("N", "GPUs that sample each batch together. Scores do not depend on it.", min=1),
     ] = 1,
     trust: Trust = False,
-    as_json: Annotated[bool, option(None, "The same as --format json.", "--json")] = False,
+    as_json: AsJson = False,
     format: Format = None,  # noqa: A002
     output: Output = None,
     quiet: Quiet = False,
@@ -97,9 +97,7 @@ def eval_(
     by them. The same command again resumes, or says that it is complete. --init scores other
     weights, on the images of --data; those scores go into `results/weights/`.
     """
-    if as_json and format not in (None, "json"):
-        raise DitbenchError(f"--json and --format {format} are given together", "omit one")
-    chosen = format_of(output, "json" if as_json else format)
+    chosen = chosen_format(output, format, as_json=as_json)
     count = None if samples is None else parse_count(samples, "--samples")
     settings = [
         {
@@ -109,13 +107,13 @@ def eval_(
             "eval__samples": count,
             "eval__batch_size": batch_size,
             "metrics__features": features,
-            "metrics__real": None if real is None else str(real),
-            "data__vae": None if vae is None else str(vae),
+            "metrics__real": real,
+            "data__vae": vae,
         }
         for scale in ([None] if cfg_scale is None else _parse_scales(cfg_scale))
     ]
     is_file = options.check(runs)
-    directories = list(_directories(runs or ()))
+    directories = _directories(runs or ())
 
     if gpus > 1:
         check_gpus(gpus, device)
@@ -165,7 +163,7 @@ def _images(data: Path | None) -> dict[str, Any]:
     from ditbench.data import find_source
 
     name, path = find_source(data)
-    return {"data.name": name, "data.path": None if path is None else str(path)}
+    return {"data.name": name, "data.path": path}
 
 
 def _parse_scales(text: str) -> list[float]:
@@ -182,24 +180,16 @@ def _parse_scales(text: str) -> list[float]:
     return list(dict.fromkeys(scales))
 
 
-def _directories(places: Sequence[Path]) -> Iterator[RunDirectory]:
+def _directories(places: Sequence[Path]) -> list[RunDirectory]:
     """Every run at or below some places, once."""
-    from ditbench.report.reading.results import find_runs
+    from ditbench.report.reading.results import find_runs, runs_in
 
-    seen: set[Path] = set()
+    hint = "name a directory that `ditbench run` printed"
+    found = list(runs_in(places, hint))
     for place in places:
-        if not place.is_dir():
-            what = "is not a directory" if place.exists() else "does not exist"
-            raise DitbenchError(f"{place} {what}", "name a directory that `ditbench run` printed")
-        found = list(find_runs(place))
-        if not found:
-            raise DitbenchError(
-                f"no run in {place}", "name a directory that `ditbench run` printed"
-            )
-        for run in found:
-            if (real := run.path.resolve()) not in seen:
-                seen.add(real)
-                yield run
+        if next(find_runs(place), None) is None:
+            raise DitbenchError(f"no run in {place}", hint)
+    return found
 
 
 class _Shown:

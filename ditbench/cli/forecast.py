@@ -8,9 +8,10 @@ from heapq import heapreplace
 from typing import TYPE_CHECKING, Any
 
 from ditbench.cli.output import echo, print_rich, print_sentence, progress
+from ditbench.cli.training import at_a_time
 from ditbench.errors import one_line
 from ditbench.files import file_size
-from ditbench.report.amounts import decimals, duration, significant
+from ditbench.report.amounts import counted, decimals, duration, significant
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import rich_table
 
@@ -90,9 +91,8 @@ def _total(rows: Sequence[Mapping[str, Any]], workers: Workers) -> str:
     busy = [0.0] * len(workers)  # until when
     for seconds in sorted((row["expected_total_seconds"] for row in left), reverse=True):
         heapreplace(busy, busy[0] + seconds)
-    runs = f"{len(left)} run{'' if len(left) == 1 else 's'}"
-    runs += f", {len(workers)} at a time" if len(workers) > 1 else ""
-    return f"About {duration(max(busy))} for {runs}{complete}, by a short calibration."
+    runs = f"{counted(len(left), 'run')}{at_a_time(workers)}{complete}"
+    return f"About {duration(max(busy))} for {runs}, by a short calibration."
 
 
 def _needs(plans: Sequence[Plan], rows: Sequence[Mapping[str, Any]], gpus: int) -> Iterator[str]:

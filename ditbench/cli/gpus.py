@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ditbench.errors import DitbenchError
+from ditbench.report.amounts import counted
 
 if TYPE_CHECKING:
     from ditbench.cli.run_options import Training
@@ -53,7 +54,7 @@ def check_gpus(asked: int, device: str) -> None:
         )
     if asked > gpus:
         raise DitbenchError(
-            f"--gpus {asked}: this machine has {gpus} GPU{'s' * (gpus != 1)}",
+            f"--gpus {asked}: this machine has {counted(gpus, 'GPU')}",
             "--gpus divides the work over GPUs of this machine; torchrun starts a run on several "
             "machines",
         )

@@ -15,7 +15,7 @@ from ditbench.cli.output import echo, emit, note, print_table
 from ditbench.distances import title_of
 from ditbench.errors import DitbenchError
 from ditbench.files import file_size
-from ditbench.report.amounts import decimals
+from ditbench.report.amounts import counted, decimals
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import format_of
 from ditbench.rundir import RunDirectory
@@ -94,7 +94,7 @@ def _print(rows: Sequence[dict[str, Any]]) -> None:
     for number, (above, group) in enumerate(groupby(sorted(rows, key=place), key=place)):
         inside = list(group)
         size = file_size(sum(row["bytes"] for row in inside))
-        many = f"{len(inside)} run{'s' * (len(inside) > 1)}"
+        many = counted(len(inside), "run")
         if number:
             echo()
         shown = [{**row, "run": str(Path(row["path"]).relative_to(above))} for row in inside]

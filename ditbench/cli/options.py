@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
@@ -19,6 +19,7 @@ from ditbench.cli.output import note
 from ditbench.errors import DitbenchError
 from ditbench.models.registry import group_names
 from ditbench.plugins.lookup import expand_all, shadowed
+from ditbench.report.tables.render import format_of
 
 
 def option(metavar: str | None, help: str, *names: str, **settings: Any) -> Any:  # noqa: A002
@@ -111,6 +112,20 @@ def takes(options: type[Any]) -> Callable[[Callable[..., None]], Callable[..., N
         return with_options
 
     return decorate
+
+
+def refuse(what: str, unused: Mapping[str, object]) -> None:
+    """A DitbenchError if an option is given (not None) that another one does not use."""
+    for name, value in unused.items():
+        if value is not None:
+            raise DitbenchError(f"{what} does not use {name}", f"leave {name} out")
+
+
+def chosen_format(output: Path | None, given: str | None, *, as_json: bool) -> str:
+    """The format of a table (see `format_of`), of which --json is another name."""
+    if as_json and given not in (None, "json"):
+        raise DitbenchError(f"--json and --format {given} are given together", "omit one")
+    return format_of(output, "json" if as_json else given)
 
 
 def parse_blocks(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -105,6 +106,11 @@ def print_texts(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], ti
     else:
         echo(f"{title}: none")
     echo()
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print a table of plain values, paths and the like as JSON."""
+    echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
 def print_rich(table: object) -> None:

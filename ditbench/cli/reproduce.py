@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ditbench.cli.completion import complete_places, complete_runs
-from ditbench.cli.options import DEVICES, AsJson, option
-from ditbench.cli.output import echo, print_sentence, print_table, print_texts, progress
+from ditbench.cli.options import AsJson, option
+from ditbench.cli.output import (
+    echo,
+    print_json,
+    print_sentence,
+    print_table,
+    print_texts,
+    progress,
+)
 from ditbench.cli.run_options import DryRun, Quiet, Training
-from ditbench.cli.sampling import Trust
+from ditbench.cli.sampling import Device, Trust
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.amounts import writer
 from ditbench.report.tables.columns import DIFF_COLUMNS, Column
@@ -53,7 +59,7 @@ def reproduce(
     data: Annotated[
         Path | None, option("PATH", "Where the images are now. Default: where they were.")
     ] = None,
-    device: Annotated[str, option("NAME", DEVICES)] = "auto",
+    device: Device = "auto",
     backend: Annotated[
         str | None,
         option("NAME", "What computes a step: auto, plain, compile or kernels. Default: as asked."),
@@ -151,7 +157,7 @@ def _print(found: Reproduction, run: RunDirectory, again: RunDirectory, *, as_js
         paths = {"run": str(run.path), "again": str(again.path)}
         verdict = {"kind": found.kind, "agrees": found.agrees, "sentence": found.sentence}
         rest: dict[str, Any] = {**vars(found), "environment": differs}
-        echo(json.dumps({**paths, **verdict, **rest}, indent=2, ensure_ascii=False, default=str))
+        print_json({**paths, **verdict, **rest})
         return
     print_sentence(found.sentence)
     echo(again.path)

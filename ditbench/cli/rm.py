@@ -12,6 +12,7 @@ from ditbench.cli.options import option
 from ditbench.cli.output import echo
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import file_size
+from ditbench.report.amounts import counted
 
 
 def rm(
@@ -35,10 +36,10 @@ def rm(
     if not yes:
         for run, state, size in zip(found, states(found), sizes, strict=True):
             echo(f"{run.path}: {state}, {file_size(size)}", err=True)
-        _ask(f"Remove {_runs(len(found))}, {file_size(sum(sizes))}?")
+        _ask(f"Remove {counted(len(found), 'run')}, {file_size(sum(sizes))}?")
     for run in found:
         remove(run)
-    echo(f"removed {_runs(len(found))}, {file_size(sum(sizes))}", err=True)
+    echo(f"removed {counted(len(found), 'run')}, {file_size(sum(sizes))}", err=True)
 
 
 def _ask(question: str) -> None:
@@ -51,7 +52,3 @@ def _ask(question: str) -> None:
     if not agreed:
         echo("nothing was removed", err=True)
         raise typer.Exit(EXIT_FAILED)
-
-
-def _runs(number: int) -> str:
-    return f"{number} run{'s' * (number != 1)}"

@@ -237,15 +237,14 @@ class Training(Model):
     def overrides(self) -> dict[str, Any]:
         """The keys of the configuration that the options set; see `Model.overrides`."""
         overrides = super().overrides() | parse_budget(self.steps, self.flops, self.time)
-        overrides["metrics.features"] = self.features
-        overrides["init.path"] = None if self.init is None else str(self.init)
+        overrides |= {"metrics.features": self.features, "init.path": self.init}
         overrides |= {"data.image_size": self.image_size, "data.background": self.background}
-        overrides |= {"data.vae": _text(self.vae), "metrics.real": _text(self.real)}
+        overrides |= {"data.vae": self.vae, "metrics.real": self.real}
         if self.data is not None:
             from ditbench.data import find_source
 
             name, path = find_source(self.data)
-            overrides |= {"data.name": name, "data.path": None if path is None else str(path)}
+            overrides |= {"data.name": name, "data.path": path}
         return overrides
 
     def _base(
@@ -276,7 +275,3 @@ class Training(Model):
 
     def _file(self) -> Path | None:
         return self.config
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)

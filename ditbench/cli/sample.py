@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ditbench.cli.completion import complete_runs
-from ditbench.cli.options import option, parse_count, takes
+from ditbench.cli.options import option, parse_count, refuse, takes
 from ditbench.cli.output import echo, note
 from ditbench.cli.sampling import Device, Sampler, SamplingSteps, Trust, Vae
 from ditbench.cli.weights import Weights
@@ -78,7 +78,7 @@ def sample(
         "eval__sampler": sampler,
         "eval__sampling_steps": sampling_steps,
         "seed": seed,
-        "data__vae": None if vae is None else str(vae),
+        "data__vae": vae,
     }
     options.check(run)
 
@@ -96,10 +96,10 @@ def sample(
         return found
 
     if export is not None:
-        _refuse("--export", {"--per-class": per_class, "-o": output})
+        refuse("--export", {"--per-class": per_class, "-o": output})
         _export(opened, export, count, names)
         return
-    _refuse("a grid", {"--count": count})
+    refuse("a grid", {"--count": count})
     output = Path("samples.png") if output is None else output
     if output.suffix.lower() != ".png":
         raise DitbenchError(f"cannot write a grid as '{output}'", "end -o with .png")
@@ -110,13 +110,6 @@ def sample(
     columns = sample_grid(opened(), output, classes=names, per_class=per_class)
     echo(one_line(f"columns: {', '.join(columns)}"), err=True)
     echo(output)
-
-
-def _refuse(what: str, unused: dict[str, object]) -> None:
-    """A DitbenchError if an option is given that is not used."""
-    for name, value in unused.items():
-        if value is not None:
-            raise DitbenchError(f"{what} does not use {name}", f"leave {name} out")
 
 
 def _export(

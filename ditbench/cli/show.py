@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from functools import partial
@@ -13,7 +12,7 @@ import typer
 
 from ditbench.cli.completion import complete_runs
 from ditbench.cli.options import AsJson
-from ditbench.cli.output import echo, note, print_table, print_texts
+from ditbench.cli.output import echo, note, print_json, print_table, print_texts
 from ditbench.distances import title_of
 from ditbench.errors import DitbenchError
 from ditbench.files import file_size
@@ -51,7 +50,7 @@ def show(run: Annotated[Path, _RUN(metavar="RUN")], as_json: AsJson = False) -> 
     preset, settings = one_run.settings(directory)
     environment, files = one_run.environment(directory), one_run.files(directory)
     if as_json:
-        _print_json({
+        print_json({
             **summary, "state": state, "problem": problem or None, "metrics": _values(score),
             "preset": preset or None, "settings": settings,
             "environment": {row["key"]: row["value"] for row in environment}, "files": files,
@@ -92,7 +91,7 @@ def diff(
     if as_json:
         paths = dict(zip("ab", (str(run.path) for run in runs), strict=True))
         values = dict(zip("ab", map(_values, scores), strict=True))
-        _print_json({"paths": paths, "scores": values, "differences": differences})
+        print_json({"paths": paths, "scores": values, "differences": differences})
         return
     for name, run, score in zip("AB", runs, scores, strict=True):
         echo(f"{name}: {run.path}\n   {_sentence(score)}")
@@ -167,7 +166,7 @@ def _written(score: Mapping[str, Any]) -> list[Row]:
     ]  # fmt: skip
     for name in _COSTS:
         value, fact = score.get(name), BY_NAME[name]
-        if value is not None and math.isfinite(value):  # memory may be unknown
+        if _is_number(value):  # memory may be unknown
             rows.append({"name": fact.title, "value": value, "text": fact.text(value)})
     return rows
 
@@ -182,7 +181,3 @@ def _side_by_side(a: list[Row], b: list[Row]) -> list[Row]:
         ratio = two["value"] / one["value"] if same and one["value"] else None
         rows.append({"name": name, "a": one.get("text"), "b": two.get("text"), "ratio": ratio})
     return rows
-
-
-def _print_json(value: Row) -> None:
-    echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))

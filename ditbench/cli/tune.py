@@ -13,6 +13,7 @@ from ditbench.cli.options import (
     Blocks,
     Format,
     Output,
+    chosen_format,
     how,
     option,
     parse_blocks,
@@ -33,7 +34,6 @@ from ditbench.cli.training import (
     workers_for,
 )
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.report.tables.render import format_of
 from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
@@ -74,9 +74,7 @@ def tune(
     The rate with the lowest mean FID is chosen. Give the options of the later comparison. The same
     command again resumes where it stopped; with other rates or seeds, it extends the sweep.
     """
-    if as_json and format not in (None, "json"):
-        raise DitbenchError(f"--json and --format {format} are given together", "omit one")
-    chosen = format_of(output, "json" if as_json else format)
+    chosen = chosen_format(output, format, as_json=as_json)
     blocks, rates = parse_blocks(block), parse_rates(lr)
     seed_list = parse_seeds(seeds, FIRST_SEED)
     trackers = trackers_of(options)

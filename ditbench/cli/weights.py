@@ -48,11 +48,7 @@ class Weights:
     ] = None
 
     def check(self, runs: object) -> bool:
-        """Whether weights are given, and not runs.
-
-        Raises:
-            DitbenchError: both are given, or neither, or an option that goes with --init only.
-        """
+        """Whether weights are given, and not runs; a DitbenchError for both or neither."""
         if bool(runs) == (self.init is not None):
             what = (
                 "RUN and --init are given together" if runs else "neither RUN nor --init is given"
@@ -83,10 +79,7 @@ class Weights:
                 f"model.{name}": value for name, value in vars(parse_model(self.model)).items()
             }
         given |= {key: value for key, value in more.items() if value is not None}
-        table: dict[str, Any] = {
-            "preset": safe_name(self.init.stem),
-            "init": {"path": str(self.init)},
-        }
+        table: dict[str, Any] = {"preset": safe_name(self.init.stem), "init": {"path": self.init}}
         put(table, {
             "block": blocks[0],
             "data.name": self.init.stem,

@@ -87,11 +87,7 @@ def read_settings(file: Path) -> Table:
 
 
 def read_toml(path: Path) -> Table:
-    """Parse a TOML file.
-
-    Raises:
-        DitbenchError: the file cannot be read or is not TOML; the message names it.
-    """
+    """Parse a TOML file; a DitbenchError that names it if it cannot be read or is not TOML."""
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):  # reading a pipe would block
             raise DitbenchError(f"{path} is a pipe, a socket or a device", "name a file")

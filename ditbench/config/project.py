@@ -86,11 +86,7 @@ def name_of(pictures: Path) -> str:
 
 
 def read_project() -> Table:
-    """The table of `./ditbench.toml`.
-
-    Raises:
-        DitbenchError: it cannot be read, is of another version, or has a wrong key or value.
-    """
+    """The table of `./ditbench.toml`; a DitbenchError if it is not a valid one."""
     table = read_settings(PROJECT)
     try:
         validate(table)

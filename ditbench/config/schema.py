@@ -147,11 +147,7 @@ def is_text(key: str) -> bool:
 
 
 def validate(table: Table) -> RunConfig:
-    """Turn a table into a `RunConfig`.
-
-    Raises:
-        DitbenchError: an unknown key or a wrong value; it names the first one.
-    """
+    """A table as a `RunConfig`; a DitbenchError names the first unknown key or wrong value."""
     try:
         return RunConfig.model_validate(table)
     except ValidationError as error:

@@ -270,7 +270,7 @@ class InitConfig(Section):
 
     path: Annotated[Location, Mark.ADDED_LATER] = None
     """A file of weights, a folder of diffusers or a run directory. --init sets it."""
-    sha256: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$"), Mark.ADDED_LATER] = None
+    sha256: Annotated[str | None, Field(pattern=DIGEST), Mark.ADDED_LATER] = None
     """The SHA-256 of the file, filled in when it is read: a path does not identify it."""
 
 

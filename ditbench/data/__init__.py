@@ -7,6 +7,7 @@ and a line in `SOURCES`. Torch is imported when a data set is loaded: names are 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,11 +43,17 @@ def holds_latents(path: Path) -> bool:
         names = {entry.name for entry in os.scandir(path)}
     except (OSError, ValueError):  # a file, or nothing
         return False
-    pairs = (
-        name.removesuffix("_features") + "_labels" for name in names if name.endswith("_features")
-    )
     shards = any(name.endswith(".safetensors") for name in names)
-    return shards or "latents.json" in names or not names.isdisjoint(pairs)
+    return shards or "latents.json" in names or find_folders(names) is not None
+
+
+def find_folders(names: Collection[str]) -> tuple[str, str] | None:
+    """fast-DiT's folders of latents and labels among the names in a folder, if there are any."""
+    for name in sorted(names):
+        labels = name.removesuffix("_features") + "_labels"
+        if name.endswith("_features") and labels in names:
+            return name, labels
+    return None
 
 
 def find_source(text: Path) -> tuple[str, Path | None]:

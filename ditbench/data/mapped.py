@@ -1,4 +1,4 @@
-"""An array in an .npy file that may be larger than memory."""
+"""Pixels in an .npy file that may be larger than memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 import warnings
 import weakref
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -21,11 +21,15 @@ from ditbench.data.io.files import reason, shown
 from ditbench.errors import EXIT_FAILED, DitbenchError
 
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-_DTYPES = {"uint8": torch.uint8, "float16": torch.float16, "float32": torch.float32}
+
+
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, Fortran order and type of the array in an .npy file; a damaged one raises anything."""
+    return _HEADERS[npy.read_magic(file)](file)
 
 
 class MappedFile:
-    """The rows of an array (N, ...) in an .npy file, in C order.
+    """The rows of an array (N, ...) of uint8 in an .npy file, in C order.
 
     The file stays open: the rows remain available when it is removed or replaced.
 
@@ -35,7 +39,7 @@ class MappedFile:
 
     Raises:
         OSError: the file cannot be opened.
-        ValueError: it is not a complete .npy file, or its numbers are of another type.
+        ValueError: it is not a complete .npy file of uint8.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,18 +47,18 @@ class MappedFile:
         self._file = path.open("rb", buffering=0)
         weakref.finalize(self, self._file.close)
         self._lock = threading.Lock()  # of the position in the file
-        shape, fortran_order, dtype = _HEADERS[npy.read_magic(self._file)](self._file)
+        shape, fortran_order, dtype = read_header(self._file)
         self._offset = self._file.tell()
-        self._row_bytes = math.prod(shape[1:]) * dtype.itemsize
+        self._row_bytes = math.prod(shape[1:])
         length = self._offset + shape[0] * self._row_bytes
         size = os.fstat(self._file.fileno()).st_size
-        if fortran_order or dtype.name not in _DTYPES or size != length:
+        if fortran_order or dtype != np.uint8 or size != length:
             raise ValueError(f"{path} is not a complete array of pixels")
         # Shared and read-only: of a private mapping, the system refuses more than its memory.
         self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch has no read-only tensors
-            flat = torch.frombuffer(self._map, dtype=_DTYPES[dtype.name], offset=self._offset)
+            flat = torch.frombuffer(self._map, dtype=torch.uint8, offset=self._offset)
         self.tensor = flat.view(shape)
 
     def read(self, index: Tensor, into: Tensor) -> None:
@@ -67,7 +71,7 @@ class MappedFile:
             DitbenchError: exit code 1, if the file cannot be read or has become shorter.
         """
         places = [self._offset + row * self._row_bytes for row in index.tolist()]
-        buffers = into.reshape(len(into), -1).view(torch.uint8).numpy()
+        buffers = into.reshape(len(into), -1).numpy()
         try:
             with self._lock:
                 for place in places:

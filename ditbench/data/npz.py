@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -22,16 +21,15 @@ from ditbench.data.io.files import (
     ZipFiles,
     check_memory,
     machine_memory,
-    must_exist,
     reason,
     shown,
     too_large,
 )
+from ditbench.data.mapped import read_header
 from ditbench.errors import DitbenchError
 
 # The header of such an array has about a hundred bytes; a file may declare one of gigabytes.
 MAX_HEADER_BYTES = 2**14
-_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 LAYOUT = "expected numpy.savez(PATH, images=..., labels=...): uint8 (N, H, W, C), integers (N,)"
 
 
@@ -44,27 +42,23 @@ class Entry(NamedTuple):
     dtype: np.dtype[Any]
 
 
-def load_npz(path: Path) -> ImageDataset:
-    """Load an .npz file of images and labels; nothing in the file is executed.
+def read_images(files: ZipFiles, members: set[str]) -> ImageDataset:
+    """The images and labels of an .npz file; nothing in the file is executed.
 
     It holds `images`, uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3); `labels`, integers (N,) from 0
     on; and optionally `class_names`, one string per class. Without names, the largest label sets
     the number of classes, and their names are their numbers. The file's name names the data set.
 
     Raises:
-        DitbenchError: no such file, not an .npz, an array that is missing, damaged, or of another
-            type or shape; sides beyond `MAX_SIDE`, labels that are negative or out of range, more
-            than memory holds. Sizes are checked before any array is read.
+        DitbenchError: an array that is missing, damaged, or of another type or shape; sides beyond
+            `MAX_SIDE`, labels that are negative or out of range, more than memory holds. Sizes are
+            checked before any array is read.
     """
-    path = Path(path)
-    must_exist(path)
-    with ZipFiles(path, kind=".npz") as files:
-        members = set(files.names())
-        images, labels = entry(files, members, "images"), entry(files, members, "labels")
-        _check_images(files, images)
-        check_labels(files, labels, images.shape[0])
-        names = class_names(files, members)
-        pixels, classes = read(files, images), read(files, labels)
+    images, labels = entry(files, members, "images"), entry(files, members, "labels")
+    _check_images(files, images)
+    check_labels(files, labels, images.shape[0])
+    names = class_names(files, members)
+    pixels, classes = read(files, images), read(files, labels)
     low, high = int(classes.min()), int(classes.max())
     if not names and high >= len(classes):  # else one label could make a model of any size
         raise DitbenchError(
@@ -79,9 +73,8 @@ def load_npz(path: Path) -> ImageDataset:
         )
     nhwc = torch.from_numpy(np.ascontiguousarray(pixels)).reshape(*pixels.shape[:3], -1)
     nchw = nhwc.permute(0, 3, 1, 2).contiguous()
-    return ImageDataset(
-        path.name.removesuffix(".npz"), nchw, torch.from_numpy(classes.astype(np.int64)), names
-    )
+    name = files.path.name.removesuffix(".npz")
+    return ImageDataset(name, nchw, torch.from_numpy(classes.astype(np.int64)), names)
 
 
 @contextmanager
@@ -103,7 +96,7 @@ def entry(files: ZipFiles, members: set[str], name: str) -> Entry:
         raise DitbenchError(f"{where} is missing, the file holds {shown(found)}", LAYOUT)
     with _open(files, where, member) as file:
         head = BytesIO(file.read(MAX_HEADER_BYTES))
-        shape, _, dtype = _HEADERS[npy.read_magic(head)](head)
+        shape, _, dtype = read_header(head)
         sizes = all(type(size) is int and size >= 0 for size in shape)
         if dtype.hasobject or dtype.fields or not sizes:
             raise ValueError("its header does not describe plain numbers or strings")

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -19,40 +19,18 @@ from ditbench.metrics.pairs import kth_distances, mean_kernel_within, nearest_ot
 from ditbench.world import ALONE, World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ditbench.data.dataset import ImageDataset
     from ditbench.data.latents.vae import Vae
+    from ditbench.data.pictures.streamed import StreamedPictures
     from ditbench.metrics.features.extractors import Extractor
+
+# What samples are compared with; the last two are made batch by batch.
+RealImages: TypeAlias = "ImageDataset | StreamedPictures | RealLatents"
 
 REVISION = 2  # incremented when the same images and extractor give other statistics
 MAX_ROWS = 50_000
 ROWS_SEED = 0
 NEIGHBOURS = 5  # of precision, recall, density and coverage
-
-
-class Rows(Protocol):
-    """Images, (N, C, H, W) as an extractor accepts them, in batches that are made one by one."""
-
-    def __len__(self) -> int: ...
-
-    def split(self, size: int, /) -> Iterable[Tensor]:
-        """The images in batches of `size`, on any device."""
-
-
-class RealImages(Protocol):
-    """What samples are compared with: an `ImageDataset`, or images that are made as needed."""
-
-    @property
-    def images(self) -> Rows:
-        """The images."""
-
-    @property
-    def digest(self) -> str:
-        """What identifies them, 64 hex digits."""
-
-    def forget(self) -> None:
-        """Let what was read no longer count as this process's memory."""
 
 
 class RealLatents:
@@ -144,7 +122,7 @@ def cached_file(dataset: RealImages, extractor: Extractor) -> Path | None:
 
 
 def compute_statistics(
-    images: Rows,
+    images: Tensor | StreamedPictures | RealLatents,
     extractor: Extractor,
     device: torch.device | str = "cpu",
     batch_size: int = 500,

@@ -89,11 +89,8 @@ def is_published(path: Path | None) -> bool:
 def load_reference(path: Path, image_size: int | None, channels: int) -> Published | RealImages:
     """The real images at a path or of a name, as images of one size; or published statistics.
 
-    Args:
-        path: a folder or zip of pictures, which are read when they are needed; an .npz of images,
-            or of the statistics `mu` and `sigma`; or the name of a data set.
-        image_size: both sides of the images.
-        channels: 1 or 3.
+    The path is that of pictures, which are read when they are needed, or of an .npz of images or
+    of the statistics `mu` and `sigma`.
 
     Raises:
         DitbenchError: there is nothing of this kind, or it is damaged.

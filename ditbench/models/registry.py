@@ -28,11 +28,7 @@ _DECORATED: dict[str, type[Block]] = {}
 
 
 def register(name: str, location: str, *groups: str) -> None:
-    """Register the class at `module:Class` as a block, and as a member of groups.
-
-    Raises:
-        ValueError: the name is taken by a block or a group.
-    """
+    """Register the class at `module:Class` as a block and member of groups; no name twice."""
     if name in _LOCATIONS:
         raise ValueError(f"the block name '{name}' is taken by {_LOCATIONS[name]}")
     if name in _GROUPS or any(group in _LOCATIONS or group == name for group in groups):
@@ -90,11 +86,7 @@ def is_own(name: str) -> bool:
 
 
 def block_class(name: str) -> type[Block]:
-    """Import the class of a registered block.
-
-    Raises:
-        DitbenchError: unknown name; the hint offers the nearest ones.
-    """
+    """Import the class of a registered block; a DitbenchError for an unknown name."""
     if name in _DECORATED:
         return _DECORATED[name]
     if name not in _LOCATIONS:

@@ -67,11 +67,7 @@ def parse_model(name: str) -> ModelSize:
 
 
 def parse_input(text: str) -> tuple[int, int, int]:
-    """Read `32x32x4` as (height, width, channels).
-
-    Raises:
-        DitbenchError: when the text is not three positive integers joined by `x`.
-    """
+    """Read `32x32x4` as (height, width, channels); a DitbenchError for anything else."""
     match = _INPUT.fullmatch(text.strip().lower())
     if match is None or "0" in match.groups():
         raise DitbenchError(

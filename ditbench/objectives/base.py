@@ -69,8 +69,8 @@ class Objective(ABC):
         return out
 
     def check_sampling(self, sampler: str | None, steps: int) -> str:
-        """The sampler's name, the default's if None; checks it and the number of steps."""
-        sampler = self.samplers[0] if sampler is None else sampler
+        """The sampler's name, the default's if None or `auto`; checks it and the steps."""
+        sampler = self.samplers[0] if sampler in (None, "auto") else sampler
         if sampler not in self.samplers:
             raise unknown_name(f"sampler of {self.name}", sampler, self.samplers)
         if steps < 1 or (self.max_steps is not None and steps > self.max_steps):

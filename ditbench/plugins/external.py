@@ -94,11 +94,7 @@ class ExternalBlock:
 
     @cached_property
     def source(self) -> bytes:
-        """The file that the class is in, as it was imported.
-
-        Raises:
-            DitbenchError: there is no file.
-        """
+        """The file that the class is in, as it was imported; a DitbenchError without one."""
         if self.file is None or not Path(self.file).is_file():
             raise DitbenchError(
                 f"{self.name} has no source file that a run can record: {self.defined_at}",

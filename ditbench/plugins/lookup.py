@@ -79,11 +79,7 @@ def check_block(name: str) -> str:
 
 
 def find_block(name: str) -> type[Block]:
-    """The class of a block.
-
-    Raises:
-        DitbenchError: an unknown name, or an external block that cannot be loaded.
-    """
+    """The class of a block; a DitbenchError if it is unknown or cannot be loaded."""
     external = external_block(name)
     return registry.block_class(name) if external is None else external.block
 
@@ -158,11 +154,7 @@ def block_options(name: str, size: ModelSize, given: Mapping[str, int]) -> dict[
 
 
 def check_options(blocks: Iterable[str], size: ModelSize, given: Iterable[str]) -> None:
-    """Refuse an option that none of the blocks has.
-
-    Raises:
-        DitbenchError: for the first such option; the hint offers the nearest names.
-    """
+    """Refuse an option that none of the blocks has."""
     names = list(dict.fromkeys(blocks))
     known = [option for block in names for option in block_options(block, size, {})]
     for name in given:

@@ -78,3 +78,8 @@ def duration(seconds: float) -> str:
     big, small, names = (60, 1, "ms") if whole < 3600 else (3600, 60, "hm")
     parts = (whole // big, whole % big // small)
     return "".join(f"{part}{name}" for part, name in zip(parts, names, strict=True) if part)
+
+
+def counted(number: int, name: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number} {name}{'s' * (number != 1)}"

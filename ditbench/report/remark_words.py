@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ditbench.report.amounts import counted
 from ditbench.report.words import listed, seeds_in_words
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def skipped_updates(shares: Mapping[str, float], runs: int) -> str:
     """In how many runs updates were skipped, and the largest share of them by block."""
     worst = ", ".join(f"{block} up to {share:.2g}" for block, share in shares.items())
     return (
-        f"{runs} run{'s' * (runs > 1)} skipped updates, because loss or gradient were not finite "
+        f"{counted(runs, 'run')} skipped updates, because loss or gradient were not finite "
         f"(share of all updates: {worst}): these models had fewer updates than the budget."
     )
 

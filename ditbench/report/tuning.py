@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -19,7 +18,6 @@ from ditbench.config.schema import RunConfig
 from ditbench.config.sections import BudgetConfig
 from ditbench.distances import title_of
 from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
-from ditbench.files import read_json
 from ditbench.report import amounts
 from ditbench.report.reading.results import find_runs
 from ditbench.report.reading.run import read_run
@@ -146,10 +144,7 @@ def _sweep(task: str, budget: Budget, runs: Runs, skipped: Skipped) -> Sweep:
 
 def _grid(run: RunDirectory, key: str, kind: type) -> list[Any]:
     """The rates or seeds of the sweep that a run was started in, if env.json has them."""
-    grid: Any = None
-    if run.environment.is_file():  # reading a pipe would block
-        with suppress(DitbenchError):
-            grid = read_json(run.environment).get(SWEEP)
+    grid = run.facts().get(SWEEP)
     values = grid.get(key) if isinstance(grid, dict) else None
     return [each for each in values if type(each) is kind] if isinstance(values, list) else []
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
-from typing import Any
 
 from ditbench.errors import DitbenchError
-from ditbench.files import read_json
 from ditbench.rundir import RunDirectory, metric_suffix
 
 RECORD = "metrics"  # the key in env.json: the version of each metric, by name
@@ -23,9 +20,7 @@ def begun_metrics(directory: RunDirectory) -> dict[str, int] | None:
     """
     if not directory.checkpoints:
         return None
-    facts: dict[str, Any] = {}
-    with suppress(DitbenchError):  # without env.json, what is asked for has to fit the tables
-        facts = read_json(directory.environment)
+    facts = directory.facts()  # without them, what is asked for has to fit the tables
     if RECORD in facts:
         record = facts[RECORD]
         if isinstance(record, dict) and all(type(value) is int for value in record.values()):

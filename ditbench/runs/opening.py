@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ditbench.config import read_toml, validate
 from ditbench.data import recorded
-from ditbench.errors import DitbenchError
-from ditbench.files import read_json
 from ditbench.plugins.lookup import external_block, package_of
-from ditbench.rundir import SHARED_CPU, WORLD_SIZE, WORLD_SIZE_CHANGED, RunDirectory
+from ditbench.rundir import SHARED_CPU, WORLD_SIZE, WORLD_SIZE_CHANGED
 from ditbench.runs import begun, environment, init, parent
 from ditbench.runs.planning.plan import model_arguments
 from ditbench.runs.scoring.evaluate import metrics_asked
@@ -50,9 +46,7 @@ def _open(run: Plan, trainer: Trainer, scorer: Scorer, reporter: Reporter) -> No
         return
     if difference := begun.changed(scorer.versions, metrics_asked(run)):
         reporter.warned(f"{directory.path} resumes with the metrics it began with: {difference}")
-    before: dict[str, Any] = {}
-    with suppress(DitbenchError):  # a missing or damaged file is written again
-        before = read_json(directory.environment)
+    before = directory.facts()
     facts = dict(before) or _environment_facts(run, scorer)
     if run.begun not in (None, run.backend.name):
         why = f" ({run.backend.fallback})" if run.backend.fallback else ""
@@ -77,21 +71,17 @@ def _open(run: Plan, trainer: Trainer, scorer: Scorer, reporter: Reporter) -> No
 def left_behind(run: Plan) -> str | None:
     """An unfinished run of the same seed whose block or images have changed since, in words."""
     config = run.config
-    for path in sorted(run.directory.path.parent.glob(f"seed{config.seed}-*")):
-        other = RunDirectory(path)
-        if path == run.directory.path or other.is_complete() or not other.config.is_file():
+    for other, then in parent.others_of(run):
+        if other.is_complete():
             continue
-        with suppress(DitbenchError):  # a damaged file is reported where that run is read
-            then = validate(read_toml(other.config))
-            now, before = config.strategy, then.strategy
-            if now.location and now.location == before.location and now.sha256 != before.sha256:
-                return f"{config.block} has changed since {path}"
-            if then.with_values(data__digest=config.data.digest).fingerprint == config.fingerprint:
-                name = run.dataset.name
-                return (
-                    f"the images of '{name}', or the order of their classes, have changed since "
-                    f"{path}"
-                )
+        now, before = config.strategy, then.strategy
+        if now.location and now.location == before.location and now.sha256 != before.sha256:
+            return f"{config.block} has changed since {other.path}"
+        if then.with_values(data__digest=config.data.digest).fingerprint == config.fingerprint:
+            return (
+                f"the images of '{run.dataset.name}', or the order of their classes, have changed "
+                f"since {other.path}"
+            )
     return None
 
 

@@ -7,12 +7,13 @@ they show of a run that was trained so long at once.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ditbench.config import RunConfig, read_toml, validate
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.files import read_json, write_atomically
+from ditbench.files import write_atomically
 from ditbench.rundir import PLANNED_SEEDS, RunDirectory
 from ditbench.runs.reopen import complete_result, read_config, restore_own_block
 from ditbench.training.checkpoint import identity, restore_from, save_checkpoint
@@ -75,9 +76,7 @@ def notes_of(parent: RunDirectory) -> dict[str, Any]:
 
     The parent's fingerprint and steps are in config.toml.
     """
-    before: dict[str, Any] = {}
-    with suppress(DitbenchError):  # no number depends on it
-        before = read_json(parent.environment)
+    before = parent.facts()
     inherited = {key: before[key] for key in INHERITED if key in before}
     names = {"path": str(parent.path.absolute()), "device": before.get("device")}
     return inherited | {"parent": names}
@@ -146,18 +145,19 @@ def shorter(run: Plan) -> Path | None:
     if config.budget.steps is None or directory.is_complete() or directory.checkpoints:
         return None
     found: dict[int, Path] = {}
-    for path in sorted(directory.path.parent.glob(f"seed{config.seed}-*")):
-        other = RunDirectory(path)
-        if not (other.is_complete() and other.checkpoint.is_file()):
+    for other, then in others_of(run):
+        steps, more = then.budget.steps, config.budget.steps
+        if not other.is_complete() or not other.checkpoint.is_file() or (steps or more) >= more:
             continue
-        with suppress(DitbenchError):  # a damaged file is reported where that run is read
-            then = validate(read_toml(other.config))
-            steps = then.budget.steps
-            if steps is None or steps >= config.budget.steps:
-                continue
-            if (
-                then.with_values(budget__steps=config.budget.steps).fingerprint
-                == config.fingerprint
-            ):
-                found[steps] = path
+        if then.with_values(budget__steps=more).fingerprint == config.fingerprint:
+            found[steps or 0] = other.path
     return found[max(found)] if found else None
+
+
+def others_of(run: Plan) -> Iterator[tuple[RunDirectory, RunConfig]]:
+    """The other runs of a plan's block and seed; damaged ones are reported where they are read."""
+    for path in sorted(run.directory.path.parent.glob(f"seed{run.config.seed}-*")):
+        other = RunDirectory(path)
+        if path != run.directory.path and other.config.is_file():
+            with suppress(DitbenchError):
+                yield other, validate(read_toml(other.config))

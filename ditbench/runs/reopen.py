@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ditbench.config import read_toml, validate
+from ditbench.data import WITH_SETTINGS, loader_of
 from ditbench.errors import DitbenchError
 from ditbench.plugins.lookup import restore_block
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ditbench.config import RunConfig
     from ditbench.rundir import RunDirectory
 
@@ -27,6 +30,11 @@ def restore_own_block(directory: RunDirectory, config: RunConfig, *, trust: bool
     """Look up the block of a run if it is not ditbench's own; see `restore_block` for `trust`."""
     origin = config.strategy
     restore_block(config.block, origin.location, origin.sha256, directory.strategy, trust=trust)
+
+
+def source_at(config: RunConfig, path: Path) -> str:
+    """The data set of a run whose images are now at a path: a folder may have become an .npz."""
+    return loader_of(path) if config.data.name in WITH_SETTINGS else config.data.name
 
 
 def complete_result(directory: RunDirectory) -> dict[str, Any]:

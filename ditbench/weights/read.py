@@ -143,15 +143,12 @@ def _part(content: Any) -> Tensors:
     if not isinstance(content, Mapping) or not content:
         raise DitbenchError(f"it holds {_kind(content)}, not the weights of a model", _HINT)
     for name, value in content.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor) or _is_special(value):
+        dense = isinstance(value, Tensor) and value.layout == torch.strided
+        if not (isinstance(name, str) and dense and value.is_floating_point()):
             raise DitbenchError(
                 f"{one_line(str(name), 60)} is {_kind(value)}, not a dense tensor of numbers", _HINT
             )
     return dict(content)
-
-
-def _is_special(value: Tensor) -> bool:
-    return value.layout != torch.strided or not value.is_floating_point()
 
 
 def _kind(value: Any) -> str:

@@ -10,7 +10,7 @@ from folding import folded_tensors, with_batch_norm
 from train_cifar10 import RECIPE, main, train_cifar10
 
 from ditbench.data.dataset import ImageDataset
-from ditbench.data.npz import load_npz
+from ditbench.data.latents.npz import load_npz
 from ditbench.errors import EXIT_FAILED, EXIT_USAGE, DitbenchError
 from ditbench.metrics.features.classifiers import Cifar10Classifier, Cifar10Net
 

@@ -29,6 +29,21 @@ def cli():
 
 
 @pytest.fixture(scope="session")
+def mistake(cli):
+    """Call `ditbench` with arguments that it refuses: the two lines, an error and what to do."""
+
+    def call(*arguments, code=2):
+        result = cli(*arguments)
+        assert (result.exit_code, result.stdout) == (code, ""), (result.stderr, result.exception)
+        error, hint = result.stderr.splitlines()
+        assert error.startswith("error: ")
+        assert hint.startswith("help: ")
+        return error, hint
+
+    return call
+
+
+@pytest.fixture(scope="session")
 def experiment(tmp_path_factory, cli):
     """The output of `ditbench run --block paper --seeds 0,1`, and its results directory."""
     out = tmp_path_factory.mktemp("experiment") / "results"
@@ -47,6 +62,17 @@ def one_run(results, tmp_path):
     """A copy of one run directory, to be damaged."""
     source = next(results.glob("digits/adaln-zero/seed0-*"))
     return shutil.copytree(source, tmp_path / "one" / source.relative_to(results))
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    """A run that trains fails the test."""
+    from ditbench.runs import run
+
+    def refuse(*_arguments):
+        raise AssertionError("it trains")
+
+    monkeypatch.setattr(run, "build_trainer", refuse)
 
 
 @pytest.fixture

@@ -85,12 +85,9 @@ def test_compare_and_plot_rank_the_child_apart_and_draw_all_of_its_curve(finishe
         (("--time", "1m"), "--steps and --time are given together"),
     ],
 )
-def test_options_that_change_what_is_trained_are_refused(finished, cli, arguments, reason):
+def test_options_that_change_what_is_trained_are_refused(finished, mistake, arguments, reason):
     parent, _ = finished
-    result = cli("run", "--continue", parent, *MORE, *arguments)
-    assert result.exit_code == 2
-    assert reason in result.stderr
-    assert len(result.stderr.splitlines()) == 2
+    assert reason in " ".join(mistake("run", "--continue", parent, *MORE, *arguments))
 
 
 def test_options_that_do_not_are_taken(finished, cli):

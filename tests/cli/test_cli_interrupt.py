@@ -8,23 +8,13 @@ import sys
 import time
 
 import pytest
+from clocks import without_clocks
 
 from ditbench.cli import main
 from ditbench.runs import run
 from ditbench.runs.lock import locked
 from ditbench.training import checkpoint
 from ditbench.training.trainer import Trainer
-
-WALL_CLOCK = {"seconds", "sampling_seconds", "eval_seconds", "train_seconds", "steps_per_second",
-              "samples_per_second", "peak_memory_bytes", "sha256", "path"}  # fmt: skip
-
-
-def without_clocks(table):
-    return {
-        key: without_clocks(value) if isinstance(value, dict) else value
-        for key, value in table.items()
-        if key not in WALL_CLOCK
-    }
 
 
 @pytest.fixture

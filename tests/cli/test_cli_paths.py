@@ -50,13 +50,11 @@ def test_data_at_home(cli, tiny, images, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("command", ["run", "tune"])
 def test_results_among_the_images_are_refused_before_these_are_read(
-    cli, images, tmp_path, monkeypatch, command
+    mistake, images, tmp_path, monkeypatch, command
 ):
     monkeypatch.chdir(images)
     (images / "0" / "damaged.png").write_bytes(b"")  # not found: the place is checked first
-    result = cli(command, "--block", "adaln", "--data", ".")
-    assert (result.exit_code, result.stdout) == (2, "")
-    error, hint = result.stderr.splitlines()
+    error, hint = mistake(command, "--block", "adaln", "--data", ".")
     assert error == f"error: the runs would go into results, inside of the images' folder {images}"
     assert hint == f"help: choose a place outside of it: --out {tmp_path / 'results'}"
     assert not (images / "results").exists()
@@ -85,21 +83,17 @@ NOT_UTF8 = os.fsdecode(b"ca\xff")
     "options",
     [("--data", NOT_UTF8), ("--out", f"{NOT_UTF8}/results"), ("--block", f"./{NOT_UTF8}.py:B")],
 )
-def test_a_path_that_is_not_utf8_is_refused_before_training(cli, tiny, elsewhere, options):
+def test_a_path_that_is_not_utf8_is_refused_before_training(mistake, tiny, elsewhere, options):
     write_folder(elsewhere / NOT_UTF8, TREE)
     (elsewhere / f"{NOT_UTF8}.py").write_text("")
     before = sorted(elsewhere.rglob("*"))
-    result = cli("run", "--block", "adaln", *tiny, *options)
-    assert (result.exit_code, result.stdout) == (2, "")
-    error, hint = result.stderr.splitlines()
+    error, hint = mistake("run", "--block", "adaln", *tiny, *options)
     assert "ca\\udcff" in error
     assert error.endswith("is not UTF-8")
     assert hint.startswith("help: rename it")
     assert sorted(elsewhere.rglob("*")) == before
 
 
-def test_a_run_moved_to_such_a_path_says_so(cli, one_run, elsewhere):
+def test_a_run_moved_to_such_a_path_says_so(mistake, one_run, elsewhere):
     one_run.rename(elsewhere / NOT_UTF8)
-    result = cli("sample", elsewhere / NOT_UTF8)
-    assert result.exit_code == 2
-    assert result.stderr.splitlines()[0].endswith("is not UTF-8")
+    assert mistake("sample", elsewhere / NOT_UTF8)[0].endswith("is not UTF-8")

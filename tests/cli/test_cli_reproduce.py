@@ -79,15 +79,12 @@ def test_a_run_that_does_not_agree_ends_with_1(cli, one_run, tmp_path):
         (("--gpus", "17"), "a batch of 16 images cannot be divided over 17"),
     ],
 )
-def test_wrong_requests_write_nothing(cli, one_run, elsewhere, arguments, reason):
+def test_wrong_requests_write_nothing(mistake, one_run, elsewhere, arguments, reason):
     (elsewhere / "results").mkdir()
     shutil.copytree(one_run.parents[2], elsewhere / "results", dirs_exist_ok=True)
     (run,) = elsewhere.glob("results/digits/adaln-zero/*")
     before = sorted(elsewhere.rglob("*"))
-    result = cli("reproduce", run, *CPU, *arguments)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert reason in result.stderr
-    assert len(result.stderr.splitlines()) == 2
+    assert reason in " ".join(mistake("reproduce", run, *CPU, *arguments))
     assert sorted(elsewhere.rglob("*")) == before
 
 

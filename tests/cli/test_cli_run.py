@@ -4,31 +4,14 @@ import json
 import sys
 
 import pytest
+from clocks import without_clocks
 
 from ditbench.models.registry import block_names
-from ditbench.runs import progress, run
+from ditbench.runs import progress
 from ditbench.runs.planning import calibrate
 from ditbench.training.device.backend import Backend
 
 POINTER = "help: --compile on is the old spelling of --backend compile"
-WALL_CLOCK = {
-    "seconds",
-    "sampling_seconds",
-    "eval_seconds",
-    "train_seconds",
-    "steps_per_second",
-    "samples_per_second",
-    "peak_memory_bytes",
-    "sha256",
-}
-
-
-def without_clocks(table):
-    return {
-        key: without_clocks(value) if isinstance(value, dict) else value
-        for key, value in table.items()
-        if key not in WALL_CLOCK
-    }
 
 
 def only_result(out):
@@ -38,14 +21,6 @@ def only_result(out):
 
 def files_below(path):
     return sorted(str(file.relative_to(path)) for file in path.rglob("*"))
-
-
-@pytest.fixture
-def no_training(monkeypatch):
-    def refuse(*_arguments):
-        raise AssertionError("it trains")
-
-    monkeypatch.setattr(run, "build_trainer", refuse)
 
 
 @pytest.fixture
@@ -130,11 +105,12 @@ def test_runs_record_how_many_seeds_were_planned(cli, results, tiny, tmp_path):
 
 
 @pytest.mark.parametrize("planned", ["2", "0", "few", "-1"])
-def test_fewer_planned_seeds_than_those_of_the_command_are_refused(cli, elsewhere, tiny, planned):
+def test_fewer_planned_seeds_than_those_of_the_command_are_refused(
+    mistake, elsewhere, tiny, planned
+):
     arguments = ("--seeds", "3", "--planned-seeds", planned)
-    result = cli("run", "--block", "adaln", *arguments, *tiny)
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert f"--planned-seeds {planned}" in result.stderr.replace("'", "")
+    error, _ = mistake("run", "--block", "adaln", *arguments, *tiny)
+    assert f"--planned-seeds {planned}" in error.replace("'", "")
     assert files_below(elsewhere) == []
 
 
@@ -318,10 +294,8 @@ def test_an_interrupted_run_resumes_to_the_same_end(
         ("--set budget.step=9", "unknown key 'budget.step'", "budget.steps"),
     ],
 )
-def test_a_budget_that_makes_no_sense_is_a_line_and_a_hint(cli, elsewhere, arguments, error, hint):
-    result = cli("run", "--block", "adaln", *arguments.split())
-    assert result.exit_code == 2
-    first, second = result.stderr.splitlines()
+def test_a_budget_that_makes_no_sense_is_refused(mistake, elsewhere, arguments, error, hint):
+    first, second = mistake("run", "--block", "adaln", *arguments.split())
     assert error in first
     assert hint in second
     assert files_below(elsewhere) == []

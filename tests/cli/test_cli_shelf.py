@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from found import only
 
 from ditbench.rundir import RunDirectory
 
@@ -31,11 +32,6 @@ def shelf(tmp_path_factory):
 @pytest.fixture
 def narrow(monkeypatch):
     monkeypatch.setattr("ditbench.cli.output.PIPE_WIDTH", 80)
-
-
-def run_of(root, pattern):
-    (path,) = root.glob(pattern)
-    return path
 
 
 def test_several_directories_are_one_comparison(cli, shelf):
@@ -91,7 +87,7 @@ def test_list_says_how_far_each_run_is(cli, shelf):
     assert (done["state"], done["step"], done["steps"], done["done"]) == ("done", 1200, 1200, 1.0)
     assert (begun["state"], begun["step"], begun["done"]) == ("stopped", 600, 0.5)
     assert begun["fid"] > done["fid"] > 0
-    path = run_of(shelf, "ann/digits/adaln/seed0-*")
+    path = only(shelf, "ann/digits/adaln/seed0-*")
     assert done["path"] == str(path)
     assert done["bytes"] == sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
     assert json.loads(cli("list", shelf / "ann", "--format", "json").stdout) == rows
@@ -114,7 +110,7 @@ def test_list_fits_a_terminal_of_80_columns(cli, shelf):
 
 
 def test_a_budget_of_seconds_or_flops_has_a_share_too(cli, shelf, tmp_path):
-    begun = shutil.copytree(run_of(shelf, "ann/digits/adaln/seed1-*"), tmp_path / "a" / "seed1-x")
+    begun = shutil.copytree(only(shelf, "ann/digits/adaln/seed1-*"), tmp_path / "a" / "seed1-x")
     config, text = begun / "config.toml", (begun / "config.toml").read_text()
     cost = json.loads((begun / "cost.json").read_text())
     seconds = float((begun / "train.csv").read_text().splitlines()[-1].split(",")[2])
@@ -128,8 +124,8 @@ def test_a_budget_of_seconds_or_flops_has_a_share_too(cli, shelf, tmp_path):
 
 def test_a_damaged_run_is_named_and_the_others_listed(cli, shelf, tmp_path):
     ann = shutil.copytree(shelf / "ann", tmp_path / "ann")
-    (run_of(ann, "digits/adaln-zero/*") / "config.toml").write_text("[train")
-    (run_of(ann, "digits/adaln/seed0-*") / "eval.csv").write_text("a,b\n1,2\n")
+    (only(ann, "digits/adaln-zero/*") / "config.toml").write_text("[train")
+    (only(ann, "digits/adaln/seed0-*") / "eval.csv").write_text("a,b\n1,2\n")
     result = cli("list", ann)
     assert result.exit_code == 0
     assert result.stderr.count("skipped: ") == 2
@@ -145,7 +141,7 @@ def test_nothing_to_list_is_said(cli, tmp_path):
 
 @pytest.mark.usefixtures("narrow")
 def test_show_begins_with_the_answer(cli, shelf):
-    path = run_of(shelf, "ann/digits/adaln/seed0-*")
+    path = only(shelf, "ann/digits/adaln/seed0-*")
     result = cli("show", path)
     assert (result.exit_code, result.stderr) == (0, "")
     first, second, *rest = result.stdout.splitlines()
@@ -158,7 +154,7 @@ def test_show_begins_with_the_answer(cli, shelf):
 
 
 def test_show_as_json_has_the_differences_from_the_preset(cli, shelf):
-    path = run_of(shelf, "ann/digits/adaln/seed0-*")
+    path = only(shelf, "ann/digits/adaln/seed0-*")
     shown = json.loads(cli("show", path, "--json").stdout)
     assert (shown["block"], shown["seed"], shown["state"], shown["preset"]) == (
         "adaln", 0, "done", "digits",
@@ -174,7 +170,7 @@ def test_show_as_json_has_the_differences_from_the_preset(cli, shelf):
 
 
 def test_a_run_of_ones_own_preset_shows_all_settings(cli, shelf, tmp_path):
-    path = shutil.copytree(run_of(shelf, "ann/digits/adaln/seed1-*"), tmp_path / "seed1-x")
+    path = shutil.copytree(only(shelf, "ann/digits/adaln/seed1-*"), tmp_path / "seed1-x")
     config = path / "config.toml"
     config.write_text(config.read_text().replace('preset = "digits"', 'preset = "cats"'))
     shown = json.loads(cli("show", tmp_path, "--json").stdout)
@@ -183,7 +179,7 @@ def test_a_run_of_ones_own_preset_shows_all_settings(cli, shelf, tmp_path):
 
 
 def test_an_unfinished_run_shows_its_last_evaluation(cli, shelf):
-    result = cli("show", run_of(shelf, "ann/digits/adaln/seed1-*"))
+    result = cli("show", only(shelf, "ann/digits/adaln/seed1-*"))
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     assert lines[0].startswith("adaln, seed 1: FID-1K ")
@@ -202,8 +198,8 @@ def test_an_edited_run_is_shown_with_a_warning(cli, one_run):
 
 @pytest.mark.usefixtures("narrow")
 def test_diff_shows_scores_and_what_differs(cli, shelf):
-    a = run_of(shelf, "ann/digits/adaln/seed0-*")
-    b = run_of(shelf, "bob/digits/adaln-zero/seed1-*")
+    a = only(shelf, "ann/digits/adaln/seed0-*")
+    b = only(shelf, "bob/digits/adaln-zero/seed1-*")
     result = cli("diff", a, b)
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
@@ -222,13 +218,13 @@ def test_diff_shows_scores_and_what_differs(cli, shelf):
 
 
 def test_two_equal_runs_have_no_difference(cli, shelf):
-    a = run_of(shelf, "ann/digits/adaln-zero/seed0-*")
-    b = run_of(shelf, "bob/digits/adaln-zero/seed0-*")
+    a = only(shelf, "ann/digits/adaln-zero/seed0-*")
+    b = only(shelf, "bob/digits/adaln-zero/seed0-*")
     assert cli("diff", a, b).stdout.splitlines()[-1].startswith("no difference")
 
 
 def test_scores_on_other_images_have_no_ratio(cli, shelf, tmp_path):
-    a = run_of(shelf, "ann/digits/adaln/seed0-*")
+    a = only(shelf, "ann/digits/adaln/seed0-*")
     b = shutil.copytree(a, tmp_path / "seed0-x")
     result = json.loads((b / "result.json").read_text())
     (b / "result.json").write_text(json.dumps(result | {"dataset_digest": "0" * 64}))
@@ -238,9 +234,7 @@ def test_scores_on_other_images_have_no_ratio(cli, shelf, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["show", "diff"])
-def test_what_is_not_one_run_is_refused(cli, shelf, tmp_path, command):
+def test_what_is_not_one_run_is_refused(mistake, shelf, tmp_path, command):
     more = [tmp_path] * (command == "diff")
     for place, reason in ((tmp_path, "is not a run directory"), (shelf, "holds 5 runs, not one")):
-        result = cli(command, place, *more)
-        assert result.exit_code == 2
-        assert reason in result.stderr
+        assert reason in mistake(command, place, *more)[0]

@@ -6,8 +6,8 @@ import shutil
 import signal
 
 import pytest
+from found import only
 
-from ditbench.runs import run
 from ditbench.runs.planning import calibrate
 from ditbench.training.trainer import Trainer
 
@@ -19,19 +19,6 @@ def tuned(tmp_path_factory, cli, tiny):
     """The output of a sweep of two blocks, and its results directory: read only."""
     out = tmp_path_factory.mktemp("tuned") / "results"
     return cli("tune", "--block", "adaln,in-context", *RATES, *tiny, "--out", out), out
-
-
-@pytest.fixture
-def no_training(monkeypatch):
-    def refuse(*_arguments):
-        raise AssertionError("it trains")
-
-    monkeypatch.setattr(run, "build_trainer", refuse)
-
-
-def only(out, pattern):
-    (path,) = out.glob(pattern)
-    return path
 
 
 def lowest(out, block):
@@ -119,12 +106,9 @@ def test_a_run_takes_the_tuned_rates(cli, tuned, tiny, tmp_path):
          "seed 1000 was used to choose the learning rate of adaln", "--seeds 0,1,2"),
     ],
 )  # fmt: skip
-def test_a_run_without_a_tuned_rate_is_refused(cli, tuned, tiny, options, line, hint):
+def test_a_run_without_a_tuned_rate_is_refused(mistake, tuned, tiny, options, line, hint):
     before = sorted(tuned[1].rglob("*"))
-    result = cli("run", *tiny, *options, "--lr", "tuned", "--out", tuned[1])
-    assert (result.exit_code, result.stdout) == (2, "")
-    error, help_ = result.stderr.splitlines()
-    assert error.startswith("error: ")
+    error, help_ = mistake("run", *tiny, *options, "--lr", "tuned", "--out", tuned[1])
     assert line in error
     assert hint in help_
     assert sorted(tuned[1].rglob("*")) == before

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from found import only
 
 from ditbench.data.dataset import NanSamples
 from ditbench.errors import DitbenchError
@@ -11,11 +12,6 @@ from ditbench.training.nonfinite import Diverged
 from ditbench.training.trainer import Trainer
 
 RATES = ("--lr", "1e-3,1e-2", "--budget-fraction", "0.5")
-
-
-def only(out, pattern):
-    (path,) = out.glob(pattern)
-    return path
 
 
 @pytest.mark.parametrize(
@@ -35,11 +31,9 @@ def only(out, pattern):
         (("-o", "sweep.txt"), "unknown suffix '.txt'"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_anything_is_written(cli, tmp_path, options, line):
-    result = cli("tune", "--block", "adaln", "--device", "cpu", *options, "--out", tmp_path / "out")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert line in result.stderr.splitlines()[0]
-    assert result.stderr.splitlines()[1].startswith("help: ")
+def test_what_does_not_fit_is_refused_before_anything_is_written(mistake, tmp_path, options, line):
+    sweep = ("tune", "--block", "adaln", "--device", "cpu", "--out", tmp_path / "out")
+    assert line in mistake(*sweep, *options)[0]
     assert not (tmp_path / "out").exists()
 
 

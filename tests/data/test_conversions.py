@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from ditbench.data.npz import load_npz
+from ditbench.data.latents.npz import load_npz
 from ditbench.errors import DitbenchError
 
 PIXELS = np.arange(256, dtype=np.uint8).reshape(4, 8, 8)  # N, H, W: every value

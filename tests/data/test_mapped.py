@@ -23,9 +23,8 @@ def dataset(count=30, shape=(3, 5, 4)):
     return ImageDataset("test", images, torch.arange(count) % 2, ("a", "b"))
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
-def test_rows_are_those_that_were_saved(tmp_path, dtype):
-    rows = np.random.default_rng(0).normal(size=(20, 4, 3, 2)).astype(dtype)
+def test_rows_are_those_that_were_saved(tmp_path):
+    rows = np.random.default_rng(0).integers(0, 256, (20, 4, 3, 2), np.uint8)
     np.save(tmp_path / "rows.npy", rows)
     file = MappedFile(tmp_path / "rows.npy")
     assert np.array_equal(file.tensor.numpy(), rows)

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from pictures import encode, write_folder
 
 from ditbench.data import load_dataset
-from ditbench.data.npz import load_npz
+from ditbench.data.latents.npz import load_npz
 from ditbench.data.pictures.prepared import prepared
 
 SHAPES = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5)).flatmap(

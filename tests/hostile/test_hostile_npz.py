@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ditbench.data import npz
 from ditbench.data.io import files as limits
-from ditbench.data.npz import load_npz
+from ditbench.data.latents.npz import load_npz
 from ditbench.errors import DitbenchError
 
 IMAGES = np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3)
@@ -177,7 +177,7 @@ def test_a_path_without_data_is_one_line(refused, path):
 def test_more_images_than_memory_holds_are_refused_unread(refused, tmp_path, monkeypatch):
     (tmp_path / "data.npz").write_bytes(saved())
     monkeypatch.setattr(limits, "machine_memory", lambda: 2 * IMAGES.nbytes - 1)
-    monkeypatch.setattr(npz, "_read", None)
+    monkeypatch.setattr(npz, "read", None)
     refused(*run_on(tmp_path / "data.npz"), parts=("is too large: 4 images of 8x8",))
 
 

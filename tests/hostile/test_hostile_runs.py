@@ -186,25 +186,29 @@ def pair(reference, tmp_path_factory, cli):
     return results, table
 
 
-def assert_skipped(cli, results, expected, run, reason):
-    """A run is named with the reason, and the table of the others is the expected one."""
-    result = cli("compare", results, "--format", "csv")
-    assert (result.exit_code, result.stdout) == (0, expected), result.stderr
-    (line,) = skipped_lines(result.stderr)
-    assert line.startswith(f"skipped: {run}: ")
-    assert reason in line
+@pytest.fixture
+def check_damaged(cli, pair, reference, tmp_path):
+    """Add a run to the good one, damage it, and see that it is named and nothing else changes."""
+
+    def check(make, damage, reason):
+        kept, expected = pair
+        results = shutil.copytree(kept, tmp_path / "results")
+        run = make(reference, results, "damaged", 1)
+        damage(run)
+        before = tree(tmp_path)
+        result = cli("compare", results, "--format", "csv")
+        assert (result.exit_code, result.stdout) == (0, expected), result.stderr
+        (line,) = skipped_lines(result.stderr)
+        assert line.startswith(f"skipped: {run}: ")
+        assert reason in line
+        assert tree(tmp_path) == before
+
+    return check
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_a_damaged_run_is_named_and_changes_nothing_else(cli, pair, reference, tmp_path, name):
-    damage, reason = DAMAGE[name]
-    kept, expected = pair
-    results = shutil.copytree(kept, tmp_path / "results")
-    run = write_copy(reference, results, "damaged", 1)
-    damage(run)
-    before = tree(tmp_path)
-    assert_skipped(cli, results, expected, run, reason)
-    assert tree(tmp_path) == before
+def test_a_damaged_run_is_named_and_changes_nothing_else(check_damaged, name):
+    check_damaged(write_copy, *DAMAGE[name])
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
@@ -289,13 +293,8 @@ def test_a_run_with_two_draws_is_read(reference, tmp_path):
 
 
 @pytest.mark.parametrize("name", FINAL_DAMAGE)
-def test_a_damaged_final_score_is_named(cli, pair, reference, tmp_path, name):
-    damage, reason = FINAL_DAMAGE[name]
-    kept, expected = pair
-    results = shutil.copytree(kept, tmp_path / "results")
-    run = with_draws(reference, results, "damaged", 1)
-    damage(run)
-    assert_skipped(cli, results, expected, run, reason)
+def test_a_damaged_final_score_is_named(check_damaged, name):
+    check_damaged(with_draws, *FINAL_DAMAGE[name])
 
 
 # Ten that differ in file and kind.

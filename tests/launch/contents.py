@@ -1,17 +1,8 @@
 """What runs leave in their directories, for comparisons of equal runs."""
 
-import csv
 import json
 
-# Times, what depends on them, and what a process needs.
-CLOCKS = {"seconds", "train_seconds", "eval_seconds", "sampling_seconds", "steps_per_second",
-          "samples_per_second", "peak_memory_bytes", "sha256"}  # fmt: skip
-
-
-def without_clocks(value):
-    if isinstance(value, dict):
-        return {key: without_clocks(item) for key, item in value.items() if key not in CLOCKS}
-    return value
+from clocks import timeless, without_clocks
 
 
 def contents(run):
@@ -20,7 +11,7 @@ def contents(run):
     for path in sorted(run.rglob("*")):
         name = str(path.relative_to(run))
         if path.suffix == ".csv":
-            found[name] = [without_clocks(row) for row in csv.DictReader(path.open())]
+            found[name] = timeless(path)
         elif path.suffix == ".json":
             found[name] = without_clocks(json.loads(path.read_text()))
         elif path.is_file():

@@ -112,11 +112,12 @@ def test_wrong_numbers_of_workers_are_usage_errors(cli, tmp_path, options, messa
 
 def test_a_forecast_gives_the_time_of_all_workers(cli, tmp_path, monkeypatch):
     rows = [{"complete": False, "expected_total_seconds": each} for each in (60, 240, 120, 180)]
-    assert forecast._total(rows, 1).startswith("About 10m for 4 runs, by")
+    one, two, four = (Workers([ENVIRONMENT] * number) for number in (1, 2, 4))
+    assert forecast._total(rows, one).startswith("About 10m for 4 runs, by")
     # The longest first: 240 + 60 and 180 + 120 seconds.
-    assert forecast._total(rows, 2).startswith("About 5m for 4 runs, 2 at a time, by")
+    assert forecast._total(rows, two).startswith("About 5m for 4 runs, 2 at a time, by")
     rows.append({"complete": True, "expected_total_seconds": None})
-    assert forecast._total(rows, 4).startswith("About 4m for 4 runs, 4 at a time; 1 complete, by")
+    assert forecast._total(rows, four).startswith("About 4m for 4 runs, 4 at a time; 1 complete")
     # Calibration has the threads of a worker.
     monkeypatch.delenv("OMP_NUM_THREADS")
     threads = []

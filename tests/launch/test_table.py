@@ -3,19 +3,13 @@
 import io
 
 import pytest
+from recorder import Terminal
 from rich.console import Console
 
 from ditbench.errors import DitbenchError
 from ditbench.launch.table import LiveTable
 from ditbench.runs.planning.speed import clock
 from ditbench.training.trainer import Logged
-
-
-class Terminal(io.StringIO):
-    """A file that is a terminal."""
-
-    def isatty(self):
-        return True
 
 
 @pytest.fixture

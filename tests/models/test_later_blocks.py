@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention import BasicTransformerBlock, JointTransformerBlock
-from tiny import HEADS, SIZE, D, N, T, make, randomized, run_blocks, tokens
+from tiny import HEADS, SIZE, D, N, T, make, randomized, run_blocks
 
 from ditbench.models.blocks.base import Conditioning
 from ditbench.models.registry import block_class
@@ -15,17 +15,6 @@ from ditbench.models.sizes import parse_model
 
 def random_model(block, depth=3, **settings):
     return randomized(make(block, replace(SIZE, depth=depth), **settings), 0.2).double()
-
-
-@pytest.fixture
-def x():
-    return tokens()[0].double()
-
-
-@pytest.fixture
-def c():
-    c = tokens()[1]
-    return Conditioning.of(c.t.double(), c.c.double())
 
 
 def norm(x):
@@ -69,18 +58,24 @@ def copy_mlp(theirs, ours):
     theirs.net[2].load_state_dict(ours.fc2.state_dict())
 
 
+def pixart_twin(block):
+    """diffusers' block of PixArt with the weights of ours."""
+    twin = BasicTransformerBlock(
+        D, HEADS, D // HEADS, attention_bias=True, activation_fn="gelu-approximate",
+        norm_type="ada_norm_single", norm_elementwise_affine=False, norm_eps=1e-6,
+    ).double()  # fmt: skip
+    copy_self_attention(twin.attn1, block.attn)
+    copy_mlp(twin.ff, block.mlp)
+    return twin
+
+
 def test_adaln_single_equals_diffusers_pixart(x, c):
     model = random_model("adaln-single")
     linear = model.shared.adaLN_modulation[1]
     timestep = F.linear(F.silu(c.t + c.c), linear.weight, linear.bias)
     expected = x
     for block in model.blocks:
-        twin = BasicTransformerBlock(
-            D, HEADS, D // HEADS, attention_bias=True, activation_fn="gelu-approximate",
-            norm_type="ada_norm_single", norm_elementwise_affine=False, norm_eps=1e-6,
-        ).double()  # fmt: skip
-        copy_self_attention(twin.attn1, block.attn)
-        copy_mlp(twin.ff, block.mlp)
+        twin = pixart_twin(block)
         assert twin.scale_shift_table.shape == block.scale_shift_table.shape
         twin.scale_shift_table.data = block.scale_shift_table.data
         expected = twin(expected, timestep=timestep)

@@ -3,34 +3,14 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.normalization import LuminaLayerNormContinuous
 from diffusers.models.transformers.transformer_flux2 import Flux2Modulation
 from diffusers.models.transformers.transformer_z_image import ZImageTransformerBlock
-from test_later_blocks import attention, copy_mlp, copy_self_attention, norm, plain, random_model
-from tiny import HEADS, D, N, run_blocks, tokens
+from test_later_blocks import attention, norm, pixart_twin, plain, random_model
+from tiny import HEADS, D, N, cost, run_blocks
 
-from ditbench.models.blocks.base import Conditioning
-from ditbench.models.cost import count
 from ditbench.models.registry import block_class
 from ditbench.models.sizes import parse_model
-
-LATENT = {"height": 32, "width": 32, "channels": 4}
-
-
-@pytest.fixture
-def x():
-    return tokens()[0].double()
-
-
-@pytest.fixture
-def c():
-    c = tokens()[1]
-    return Conditioning.of(c.t.double(), c.c.double())
-
-
-def cost(block, model, **settings):
-    return count(block_class(block), parse_model(model), **{**LATENT, **settings})
 
 
 def test_in_context_multi_by_its_formula(x, c):
@@ -78,12 +58,7 @@ def test_adaln_shared_equals_diffusers(x, c):
     expected = x
     for block in model.blocks:
         assert {name.split(".")[0] for name, _ in block.named_parameters()} == {"attn", "mlp"}
-        twin = BasicTransformerBlock(
-            D, HEADS, D // HEADS, attention_bias=True, activation_fn="gelu-approximate",
-            norm_type="ada_norm_single", norm_elementwise_affine=False, norm_eps=1e-6,
-        ).double()  # fmt: skip
-        copy_self_attention(twin.attn1, block.attn)
-        copy_mlp(twin.ff, block.mlp)
+        twin = pixart_twin(block)
         twin.scale_shift_table.data.zero_()
         expected = twin(expected, timestep=modulation(c.t + c.c))
     torch.testing.assert_close(run_blocks(model, x, c), expected)

@@ -9,31 +9,13 @@ from diffusers.models.embeddings import apply_rotary_emb
 from diffusers.models.normalization import FP32LayerNorm
 from diffusers.models.transformers.hunyuan_transformer_2d import HunyuanDiT2DModel, HunyuanDiTBlock
 from test_later_blocks import attention, copy_mlp, copy_self_attention, norm, random_model
-from tiny import HEADS, SIZE, D, N, inputs, make, randomized, run_blocks, tokens
+from tiny import HEADS, SIZE, D, N, cost, inputs, make, randomized, run_blocks, tokens
 
 from ditbench.models.blocks.base import Conditioning
 from ditbench.models.blocks.rotation import rotate
-from ditbench.models.cost import count
 from ditbench.models.dit import DiT
 from ditbench.models.registry import block_class
 from ditbench.models.sizes import parse_model
-
-LATENT = {"height": 32, "width": 32, "channels": 4}
-
-
-@pytest.fixture
-def x():
-    return tokens()[0].double()
-
-
-@pytest.fixture
-def c():
-    c = tokens()[1]
-    return Conditioning.of(c.t.double(), c.c.double())
-
-
-def cost(block, model, **settings):
-    return count(block_class(block), parse_model(model), **{**LATENT, **settings})
 
 
 def angles(scale=3.0):

@@ -3,9 +3,10 @@
 import torch
 
 from ditbench.models.blocks.base import Conditioning
+from ditbench.models.cost import count
 from ditbench.models.dit import DiT
 from ditbench.models.registry import block_class
-from ditbench.models.sizes import ModelSize
+from ditbench.models.sizes import ModelSize, parse_model
 
 N, T, D, HEADS = 3, 16, 32, 4
 SIZE = ModelSize(hidden_size=D, depth=4, num_heads=HEADS, patch_size=2)
@@ -30,6 +31,12 @@ def inputs(n=4, channels=1):
     """Images, timesteps and labels."""
     x = torch.randn(n, channels, 8, 8, generator=torch.Generator().manual_seed(1))
     return x, torch.arange(n) * 250, torch.arange(n)
+
+
+def cost(block, model, **settings):
+    """The cost of a model of latents of 32x32x4."""
+    shape = {"height": 32, "width": 32, "channels": 4}
+    return count(block_class(block), parse_model(model), **shape, **settings)
 
 
 def tokens():

@@ -3,14 +3,13 @@
 import json
 
 import pytest
-from recorder import Recorder
+from recorder import Recorder, stop_at
 
 from ditbench.errors import DitbenchError
 from ditbench.runs import run as run_module
 from ditbench.runs.run import execute
 from ditbench.training.device import backend
 from ditbench.training.device.backend import Backend
-from ditbench.training.stop import Stopped, StopRequest
 
 
 def let_compile(patch):
@@ -37,14 +36,7 @@ def no_compiler(monkeypatch):
 
 def interrupt(plan):
     """Stop a run after its fourth step."""
-    stop = StopRequest()
-
-    def ask_to_stop(event):
-        if event.kind == "logged" and event.step == 4:
-            stop.number = 2
-
-    with pytest.raises(Stopped):
-        execute(plan, Recorder(ask_to_stop), stop)
+    stop_at(plan, lambda event: event.kind == "logged" and event.step == 4)
 
 
 def facts_of(plan):

@@ -1,11 +1,11 @@
 """The final model scored more than once: other steps, several draws, interruptions."""
 
-import csv
 import json
 from statistics import fmean
 
 import pytest
 import torch
+from clocks import cells, timeless
 from recorder import Recorder
 
 from ditbench.errors import DitbenchError
@@ -15,16 +15,6 @@ from ditbench.runs.planning.plan import build_model
 from ditbench.runs.run import execute
 from ditbench.runs.scoring.labels import balanced_labels
 from ditbench.runs.scoring.sampling import sample_images
-
-CLOCKS = {"seconds", "sampling_seconds", "eval_seconds"}
-
-
-def rows(path, without=CLOCKS):
-    with path.open(newline="") as file:
-        return [
-            {name: value for name, value in row.items() if name not in without}
-            for row in csv.DictReader(file)
-        ]
 
 
 def test_by_default_there_is_no_such_file(make_plan):
@@ -45,10 +35,10 @@ def test_more_draws_change_nothing_else_and_their_mean_is_the_final_score(make_p
     execute(once)
     result = execute(thrice)
     assert thrice.config.fingerprint == once.config.fingerprint
-    assert rows(thrice.directory.evaluations) == rows(once.directory.evaluations)
-    draws = rows(thrice.directory.finals, without=())
+    assert timeless(thrice.directory.evaluations) == timeless(once.directory.evaluations)
+    draws = cells(thrice.directory.finals)
     assert [row.pop("draw") for row in draws] == ["0", "1", "2"]
-    assert draws[0] == rows(thrice.directory.evaluations, without=())[-1]
+    assert draws[0] == cells(thrice.directory.evaluations)[-1]
     fids = [float(row["fid_40"]) for row in draws]
     assert len(set(fids)) == 3
     assert result["final"]["fid_40"] == fmean(fids)
@@ -58,7 +48,7 @@ def test_more_draws_change_nothing_else_and_their_mean_is_the_final_score(make_p
     assert final["label_accuracy"] == fmean(float(row["label_accuracy"]) for row in draws)
     assert (final["final"], final["curve"], final["draws"]) == (True, False, 3)
     seconds = [float(row["sampling_seconds"]) for row in draws[1:]]
-    seconds += [float(row["sampling_seconds"]) for row in rows(thrice.directory.evaluations, ())]
+    seconds += [float(row["sampling_seconds"]) for row in cells(thrice.directory.evaluations)]
     assert result["samples_per_second"] == pytest.approx(5 * 40 / sum(seconds))
 
 
@@ -67,9 +57,9 @@ def test_final_steps_score_the_same_noise_with_more_steps(make_plan, tmp_path):
     other = make_plan(out=tmp_path / "four", eval__sampling_steps=4)
     result = execute(plan)
     execute(other)
-    (draw,) = rows(plan.directory.finals)
+    (draw,) = timeless(plan.directory.finals)
     assert draw.pop("draw") == "0"
-    assert draw == rows(other.directory.evaluations)[-1]
+    assert draw == timeless(other.directory.evaluations)[-1]
     grids = [each.directory.samples(6).read_bytes() for each in (plan, other)]
     assert grids[0] == grids[1]
     assert result["final"]["sampling_steps"] == 4
@@ -142,7 +132,7 @@ def test_an_interrupted_final_score_keeps_the_draws_that_it_made(
     assert calls == list(range(kept, settings.get("eval__draws", 1)))
     assert not recorder.of("logged")
     for name in ("evaluations", "finals"):
-        assert rows(getattr(plan.directory, name)) == rows(getattr(whole.directory, name))
+        assert timeless(getattr(plan.directory, name)) == timeless(getattr(whole.directory, name))
 
 
 def test_final_scores_of_weights_that_are_trained_again_are_dropped(make_plan, monkeypatch):
@@ -151,7 +141,7 @@ def test_final_scores_of_weights_that_are_trained_again_are_dropped(make_plan, m
     with pytest.raises(TypeError):
         execute(plan)
     monkeypatch.undo()
-    assert len(rows(plan.directory.finals)) == 3
+    assert len(timeless(plan.directory.finals)) == 3
     plan.directory.checkpoint.unlink()  # the one before it counts an evaluation less
     before = plan.directory.finals.read_text()
     plan.directory.finals.write_text(before.replace("digits", "stale"))

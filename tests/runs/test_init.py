@@ -21,12 +21,6 @@ from ditbench.weights.recognise import recognise
 DDPM = {"objective__name": "ddpm"}
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Where the first run is trained, once."""
-    return tmp_path_factory.mktemp("made")
-
-
 @pytest.fixture
 def trained(make_plan, made):
     """A complete run, and its averaged weights as a file in the released layout."""

@@ -6,7 +6,6 @@ from what is there. When a run is complete it is compared with the uninterrupted
 configuration, and another run begins, until there were enough kills.
 """
 
-import csv
 import io
 import json
 import mmap
@@ -20,6 +19,7 @@ from itertools import cycle, product
 from pathlib import Path
 
 import pytest
+from clocks import timeless, without_clocks
 
 from ditbench import rundir
 from ditbench.models.registry import block_names
@@ -34,8 +34,6 @@ from ditbench.training.trainer import Trainer
 OPTIONS = {"budget__steps": 15, "eval__points": 3, "model__depth": 1}
 # A row every two steps, so that evaluations and their checkpoints stand between rows.
 LOG_ROWS = 7
-CLOCKS = {"seconds", "sampling_seconds", "eval_seconds", "train_seconds", "steps_per_second",
-          "samples_per_second", "peak_memory_bytes", "sha256"}  # fmt: skip
 
 # What a child says of itself in the byte that it shares with its parent.
 PHASES = ("loading", "training", "evaluation", "checkpoint", "rows", "result")
@@ -201,25 +199,13 @@ class Attempts:
             os._exit(code)
 
 
-def without_clocks(value):
-    if isinstance(value, dict):
-        return {key: without_clocks(item) for key, item in value.items() if key not in CLOCKS}
-    return value
-
-
-def table(path):
-    """The text of the cells, the clocks' apart."""
-    with path.open(newline="") as file:
-        return [without_clocks(row) for row in csv.DictReader(file)]
-
-
 def facts(directory):
     """All that a run leaves but its clocks, as what can be compared for equality."""
     tensors, counters = read_checkpoint(directory.checkpoint)
     return {
         "files": sorted(str(file.relative_to(directory.path)) for file in _files(directory.path)),
-        "train": table(directory.train),
-        "evaluations": table(directory.evaluations),
+        "train": timeless(directory.train),
+        "evaluations": timeless(directory.evaluations),
         "result": without_clocks(json.loads(directory.result.read_text())),
         "config": directory.config.read_text(),
         "cost": directory.cost.read_text(),

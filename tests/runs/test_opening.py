@@ -5,11 +5,10 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from recorder import Recorder
+from recorder import Recorder, stop_at
 
 from ditbench.runs.opening import left_behind
 from ditbench.runs.run import execute
-from ditbench.training.stop import Stopped, StopRequest
 
 PLAIN = "from ditbench.models.blocks.in_context import InContextBlock\n"
 PLAIN += "class Mine(InContextBlock):\n    pass\n"
@@ -24,14 +23,7 @@ def path(tmp_path):
 
 def stop_half_way(plan):
     """Train until the first evaluation, and leave."""
-    stop = StopRequest()
-
-    def ask_to_stop(event):
-        if event.kind == "evaluated":
-            stop.number = 2
-
-    with pytest.raises(Stopped):
-        execute(plan, Recorder(ask_to_stop), stop)
+    stop_at(plan, lambda event: event.kind == "evaluated")
 
 
 def test_a_plan_takes_the_place_of_a_class(make_plan, path):

@@ -8,7 +8,8 @@ import shutil
 
 import pytest
 import torch
-from recorder import Recorder
+from clocks import timeless
+from recorder import Recorder, stop_at
 
 from ditbench.config import read_toml, validate
 from ditbench.errors import DitbenchError
@@ -18,10 +19,8 @@ from ditbench.runs.parent import child_of, notes_of, shorter
 from ditbench.runs.planning.plan import plan_all
 from ditbench.runs.run import execute
 from ditbench.training.checkpoint import read_checkpoint
-from ditbench.training.stop import Stopped, StopRequest
 
 CPU = torch.device("cpu")
-CLOCKS = ("seconds", "sampling_seconds", "eval_seconds")
 
 
 @pytest.fixture
@@ -38,12 +37,6 @@ def plan_child(parent, steps, tmp_path):
     return plan.with_notes(notes_of(parent))
 
 
-def rows(path):
-    with path.open(newline="") as file:
-        found = list(csv.DictReader(file))
-    return [{key: row[key] for key in row if key not in CLOCKS} for row in found]
-
-
 @pytest.mark.parametrize("objective", ["flow", "ddpm"])
 def test_a_child_equals_a_run_that_was_trained_so_long_at_once(make_plan, tmp_path, objective):
     settings = {"objective__name": objective, "data__horizontal_flip": True}
@@ -58,7 +51,7 @@ def test_a_child_equals_a_run_that_was_trained_so_long_at_once(make_plan, tmp_pa
     # Weights, averages, moments and generators.
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     for name in ("train", "evaluations"):
-        assert rows(getattr(child.directory, name)) == rows(getattr(whole.directory, name))
+        assert timeless(getattr(child.directory, name)) == timeless(getattr(whole.directory, name))
     steps = {path.name for path in child.directory.path.glob("samples/*.png")}
     assert steps == {f"step-{step:06d}.png" for step in range(2, 13, 2)}
     one, two = (each.directory.read_result() for each in (child, whole))
@@ -81,7 +74,7 @@ def test_a_grandchild_equals_it_too(parent, make_plan, tmp_path):
     execute(whole)
     found, expected = (read_checkpoint(p.directory.checkpoint)[0] for p in (grandchild, whole))
     assert all(torch.equal(found[name], expected[name]) for name in expected)
-    assert rows(grandchild.directory.evaluations) == rows(whole.directory.evaluations)
+    assert timeless(grandchild.directory.evaluations) == timeless(whole.directory.evaluations)
 
 
 def test_a_child_names_its_parent_and_has_a_fingerprint_of_its_own(parent, tmp_path):
@@ -111,21 +104,14 @@ def test_evaluations_continue_at_the_distance_of_the_parent(parent, tmp_path, st
 
 def test_an_interrupted_child_resumes_without_its_parent(parent, make_plan, tmp_path):
     child = plan_child(parent, 12, tmp_path)
-    stop = StopRequest()
-
-    def ask_to_stop(event):
-        if event.kind == "evaluated":
-            stop.number = 2
-
-    with pytest.raises(Stopped):
-        execute(child, Recorder(ask_to_stop), stop)
+    stop_at(child, lambda event: event.kind == "evaluated")
     shutil.rmtree(parent.path)
     recorder = Recorder()
     execute(child, recorder)
     assert recorder.events[0].step == 9
     whole = make_plan(budget__steps=12, eval__points=6, train__warmup=0.25)
     execute(whole)
-    assert rows(child.directory.train) == rows(whole.directory.train)
+    assert timeless(child.directory.train) == timeless(whole.directory.train)
 
 
 def test_a_child_that_was_killed_before_its_first_checkpoint_begins_again(
@@ -142,7 +128,8 @@ def test_a_child_that_was_killed_before_its_first_checkpoint_begins_again(
             execute(child)
     assert not child.directory.checkpoints
     execute(child)
-    assert [row["step"] for row in rows(child.directory.train)] == [str(n) for n in range(1, 13)]
+    steps = [row["step"] for row in timeless(child.directory.train)]
+    assert steps == [str(number) for number in range(1, 13)]
 
 
 def test_the_metrics_and_the_backend_are_those_of_the_parent(parent, tmp_path):

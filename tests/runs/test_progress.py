@@ -4,6 +4,7 @@ import io
 from types import SimpleNamespace
 
 import pytest
+from recorder import Terminal
 from rich.console import Console
 
 from ditbench.runs import progress
@@ -12,13 +13,6 @@ from ditbench.runs.planning.speed import clock
 from ditbench.runs.progress import Bars, Lines, describe, reporter, sentence
 from ditbench.runs.run import execute
 from ditbench.training.trainer import Logged
-
-
-class Terminal(io.StringIO):
-    """A file that is a terminal."""
-
-    def isatty(self):
-        return True
 
 
 @pytest.fixture

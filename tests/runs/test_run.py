@@ -1,10 +1,10 @@
 """A whole run: its directory, its repetition, its resumption."""
 
-import csv
 import json
 
 import pytest
 import torch
+from clocks import cells, timeless
 from PIL import Image
 from recorder import Recorder
 
@@ -19,20 +19,6 @@ from ditbench.training.checkpoint import load_ema
 from ditbench.training.trainer import Trainer
 
 
-def rows(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-WALL_CLOCK = {"seconds", "sampling_seconds", "eval_seconds"}
-
-
-def without_clocks(path):
-    return [
-        {name: value for name, value in row.items() if name not in WALL_CLOCK} for row in rows(path)
-    ]
-
-
 def test_a_run_leaves_what_the_design_says(make_plan):
     plan = make_plan()
     recorder = Recorder()
@@ -40,9 +26,9 @@ def test_a_run_leaves_what_the_design_says(make_plan):
     events = recorder.events
     directory = plan.directory
     assert directory.path.name == f"seed0-{plan.config.fingerprint[:8]}"
-    assert [row["step"] for row in rows(directory.train)] == list("123456")
-    assert tuple(rows(directory.train)[0]) == TRAIN_COLUMNS
-    evaluations = rows(directory.evaluations)
+    assert [row["step"] for row in cells(directory.train)] == list("123456")
+    assert tuple(cells(directory.train)[0]) == TRAIN_COLUMNS
+    evaluations = cells(directory.evaluations)
     assert [row["step"] for row in evaluations] == ["2", "4", "6"]
     assert {"fid_40", "kid_40", "label_accuracy", "features", "cfg_scale"} <= {*evaluations[0]}
     for step in (2, 4, 6):
@@ -99,8 +85,8 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one(make_plan, tmp_path, b
     assert events[0].step == 4
     for name in ("train", "evaluations"):
         one, two = getattr(whole.directory, name), getattr(broken.directory, name)
-        assert without_clocks(one) == without_clocks(two)
-    assert without_clocks(whole.directory.train)[-1]["step"] == "6"
+        assert timeless(one) == timeless(two)
+    assert timeless(whole.directory.train)[-1]["step"] == "6"
     final = [build_model(plan) for plan in (whole, broken)]
     for plan, model in zip((whole, broken), final, strict=True):
         assert load_ema(plan.directory.checkpoint, model) == 6

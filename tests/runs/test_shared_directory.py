@@ -6,6 +6,7 @@ import time
 import traceback
 
 import pytest
+from clocks import without_clocks
 
 from ditbench.errors import DitbenchError
 from ditbench.files import one_at_a_time, read_json, write_json
@@ -35,11 +36,6 @@ def forked(*functions):
                 os._exit(code)
         children.append(child)
     return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-
-
-def without_clocks(row):
-    clocks = {"seconds", "sampling_seconds", "eval_seconds"}
-    return {key: value for key, value in row.items() if key not in clocks}
 
 
 def test_of_processes_that_start_one_run_at_once_one_makes_it(make_plan, tmp_path, monkeypatch):

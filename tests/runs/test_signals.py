@@ -5,7 +5,8 @@ import signal
 import threading
 
 import pytest
-from recorder import Recorder
+from clocks import timeless
+from recorder import Recorder, stop_at
 
 from ditbench.rows import read_rows
 from ditbench.runs.run import execute
@@ -99,23 +100,6 @@ def test_a_run_in_another_thread_trains(make_plan):
 # A run that is stopped
 
 
-def without_clocks(path):
-    clocks = {"seconds", "sampling_seconds", "eval_seconds"}
-    return [{k: v for k, v in row.items() if k not in clocks} for row in read_rows(path)]
-
-
-def stopped_at(plan, is_the_moment):
-    """Execute a plan; ask it to stop at the first event of that kind."""
-    stop = StopRequest()
-
-    def ask_to_stop(event):
-        if is_the_moment(event):
-            stop.number = signal.SIGTERM
-
-    with pytest.raises(Stopped):
-        execute(plan, Recorder(ask_to_stop), stop)
-
-
 def resumes_to_the_same_end(plan, whole, step):
     recorder = Recorder()
     execute(plan, recorder)
@@ -124,15 +108,9 @@ def resumes_to_the_same_end(plan, whole, step):
     assert started.step == step
     for name in ("train", "evaluations"):
         ours, theirs = (getattr(run.directory, name) for run in (plan, whole))
-        assert without_clocks(ours) == without_clocks(theirs)
+        assert timeless(ours) == timeless(theirs)
     one, two = (read_checkpoint(run.directory.checkpoint)[0] for run in (plan, whole))
     return all(one[name].equal(two[name]) for name in two)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Where the uninterrupted run is, once a test has made it."""
-    return tmp_path_factory.mktemp("made")
 
 
 @pytest.fixture
@@ -146,7 +124,7 @@ def whole(make_plan, made):
 def test_after_a_row_it_is_saved_there(make_plan, whole, step):
     """Steps 4 and 6 are steps of evaluation, 6 the last: the evaluation is made after all."""
     plan = make_plan()
-    stopped_at(plan, lambda event: event.kind == "logged" and event.step == step)
+    stop_at(plan, lambda event: event.kind == "logged" and event.step == step)
     assert read_checkpoint(plan.directory.checkpoint)[1]["step"] == step
     assert len(read_rows(plan.directory.train)) == step
     assert not plan.directory.is_complete()
@@ -158,13 +136,13 @@ def test_between_two_rows_the_sums_of_the_next_one_are_kept(make_plan, tmp_path,
     monkeypatch.setattr(budget, "LOG_ROWS", 2)  # rows at steps 3 and 6
     plan, whole = make_plan(), make_plan(out=tmp_path / "whole")
     execute(whole)
-    stopped_at(plan, lambda event: event.kind == "evaluated" and event.row["step"] == 4)
+    stop_at(plan, lambda event: event.kind == "evaluated" and event.row["step"] == 4)
     assert resumes_to_the_same_end(plan, whole, 5)
 
 
 def test_after_an_evaluation_the_step_that_has_begun_is_finished(make_plan, whole):
     plan = make_plan()
-    stopped_at(plan, lambda event: event.kind == "evaluated" and event.row["step"] == 2)
+    stop_at(plan, lambda event: event.kind == "evaluated" and event.row["step"] == 2)
     assert resumes_to_the_same_end(plan, whole, 3)
 
 
@@ -229,7 +207,7 @@ def test_while_it_is_loading_nothing_is_begun(make_plan, monkeypatch):
 
 def test_a_stop_by_the_clock_keeps_the_time_that_is_left(make_plan):
     plan = make_plan(budget__seconds=0.6, eval__points=2)
-    stopped_at(plan, lambda event: event.kind == "logged" and event.seconds > 0.2)
+    stop_at(plan, lambda event: event.kind == "logged" and event.seconds > 0.2)
     _, counters = read_checkpoint(plan.directory.checkpoint)
     assert counters["seconds"] > 0.2
     recorder = Recorder()

@@ -5,10 +5,11 @@ import os
 import struct
 import sys
 from dataclasses import replace
+from functools import partial
 from importlib.machinery import ModuleSpec
 
 import pytest
-from recorder import Recorder
+from recorder import Recorder, stop_at
 from typer.testing import CliRunner
 
 from ditbench.cli import app
@@ -19,7 +20,7 @@ from ditbench.runs import trackers
 from ditbench.runs.reporter import Reporter
 from ditbench.runs.run import execute
 from ditbench.runs.trackers import NOT_SCALARS, parse_trackers, tracked
-from ditbench.training.stop import Stopped, StopRequest
+from ditbench.training.stop import StopRequest
 from ditbench.world import World
 
 
@@ -32,17 +33,7 @@ def plan(make_plan):
 @pytest.fixture
 def interrupted():
     """Execute a run up to the row of train.csv at step 3."""
-
-    def execute_part(run):
-        stop = StopRequest()
-
-        def ask(event):
-            stop.number = 15 if event.kind == "logged" and event.step >= 3 else None
-
-        with pytest.raises(Stopped):
-            execute(run, Recorder(ask), stop)
-
-    return execute_part
+    return partial(stop_at, is_the_moment=lambda event: event.kind == "logged" and event.step >= 3)
 
 
 def expected(run):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from recorder import Recorder
+from waits import update_without_waiting
 
 from ditbench.config import load
 from ditbench.errors import DitbenchError
@@ -208,14 +209,7 @@ STEPS = [
 def test_a_step_never_waits_for_the_gpu(tmp_path, options):
     run = make_plan(tmp_path, **options)
     trainer = build_trainer(run)
-    for _ in range(16):  # past the first epoch's permutation and every lazy initialisation
-        trainer.update()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        for _ in range(3):
-            trainer.update()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    update_without_waiting(trainer)
 
 
 @pytest.mark.parametrize("block", block_names())
@@ -261,14 +255,7 @@ def test_a_budget_of_time_never_waits_for_the_whole_queue(tmp_path):
     run = make_plan(tmp_path, budget__seconds=60.0)
     trainer = build_trainer(run)
     trainer.stopwatch.start()
-    for _ in range(16):
-        trainer.update()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        for _ in range(3):
-            trainer.update()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    update_without_waiting(trainer)
 
 
 def launched_and_waited(run, steps):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from mapped import in_file
+from waits import update_without_waiting
 
 from ditbench.config import load
 from ditbench.data.dataset import ImageDataset
@@ -98,14 +99,7 @@ def test_recorded_steps_take_streamed_batches(tmp_path, monkeypatch, block):
 def test_a_step_waits_for_no_more_than_the_copy_of_the_step_before(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "SHARE", 0.0)
     trainer = build_trainer(plan(tmp_path))
-    for _ in range(16):
-        trainer.update()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        for _ in range(3):
-            trainer.update()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    update_without_waiting(trainer)
 
 
 def test_the_host_is_ahead_of_the_gpu(monkeypatch):

@@ -248,6 +248,16 @@ def cannot_read(path: Path, error: OSError) -> DitbenchError:
     return DitbenchError(what, "check its permissions")
 
 
+def stamp(path: Path) -> tuple[int, int, int] | None:
+    """Size and times of a file, which change when it does; None if it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    # Programs can set the modification time, but not the time of the last change.
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def too_large(where: str, size: str) -> DitbenchError:
     """The error for an image, or a file, beyond the limits; `size` is what was found."""
     return DitbenchError(

@@ -43,12 +43,9 @@ class Entry:
 
     @staticmethod
     def of(place: Sequence[Any], names: Sequence[str], stamps: Sequence[object]) -> Entry | None:
-        """The entry of a place, of which there is one; None without a cache.
+        """The entry of a place: a path and how pictures are read there; None without a cache.
 
-        Args:
-            place: the path of the pictures and how they are read.
-            names: the names of the pictures, in their order.
-            stamps: what changes when a picture does.
+        `stamps` change when a picture does.
         """
         directory = cache_directory()
         if directory is None:

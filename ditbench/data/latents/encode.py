@@ -7,11 +7,10 @@ import json
 import math
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -34,6 +33,7 @@ from ditbench.data.latents.shards import (
 )
 from ditbench.data.latents.space import MOMENTS, SAMPLE, LatentSpace
 from ditbench.data.latents.vae import Vae
+from ditbench.data.pictures.decode import batched
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import file_size, make_directory, remove_leftovers, write_atomically, write_json
 from ditbench.seeds import generator
@@ -109,17 +109,14 @@ class Encoding:
         """
         make_directory(self.out)
         remove_leftovers(self.out)
-        waiting: SimpleQueue[int] = SimpleQueue()
-        for shard in self.remaining:
-            waiting.put(shard)
+        waiting = iter(self.remaining)  # each device takes the next one
 
         def work(vae: Vae) -> None:
             try:
-                while not self._stop.is_set():
-                    shard = waiting.get_nowait()
+                for shard in waiting:
+                    if self._stop.is_set():
+                        return
                     self._write(vae, shard, passed)
-            except Empty:
-                return
             except BaseException:
                 self._stop.set()
                 raise
@@ -140,10 +137,12 @@ class Encoding:
         labels: list[int] = []
         problems: list[str] = []
         others = 0
-        for batch in _batched(self.images.read(numbers := self.numbers(shard)), numbers):
+        numbers = self.numbers(shard)
+        pairs = zip(numbers, self.images.read(numbers), strict=True)
+        for batch in batched(pairs, BATCH):
             if self._stop.is_set():
                 return
-            good = [pair for pair in batch if isinstance(pair[1], np.ndarray)]
+            good = [(n, pixels) for n, pixels in batch if isinstance(pixels, np.ndarray)]
             unreadable = [found for _, found in batch if isinstance(found, str)]
             others += len(batch) - len(good) - len(unreadable)
             problems += unreadable
@@ -260,15 +259,3 @@ def notes_of(folder: Path) -> list[str]:
     index = read_index(folder) or {}
     lines = [f"{folder}: {index['images']:,} images, {len(index['class_names']):,} classes"]
     return [*lines, *index["notes"], *index["problems"]]
-
-
-def _batched(found: Iterator[Any], numbers: range) -> Iterator[list[tuple[int, Any]]]:
-    """Images with their numbers, in batches."""
-    batch: list[tuple[int, Any]] = []
-    for pair in zip(numbers, found, strict=True):
-        batch.append(pair)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

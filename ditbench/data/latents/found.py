@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ditbench.data.dataset import HASHED, ImageDataset
-from ditbench.data.io.files import MAX_SIDE, shown
+from ditbench.data.io.files import MAX_SIDE, shown, stamp
 from ditbench.data.io.tensors import read_tensors, write_tensors
 from ditbench.data.latents.rows import LatentRows
 from ditbench.data.latents.space import LatentSpace
@@ -116,10 +116,7 @@ class Found:
         """What changes when a file does."""
         sha = hashlib.sha256()
         for name in self.files or ("",):
-            status = (self.path / name if name else self.path).stat()
-            # Programs can set the modification time, but not the time of the last change.
-            stamp = (name, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-            sha.update(repr(stamp).encode())
+            sha.update(repr((name, *(stamp(self.path / name) or ()))).encode())
         return sha.hexdigest()
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ditbench.data import find_folders
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.files import must_exist, shown
-from ditbench.data.latents.npy_folder import find_folders, open_npy_folder
+from ditbench.data.latents.npy_folder import open_npy_folder
 from ditbench.data.latents.shards import EXPECTED, open_shards
 from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError

@@ -8,36 +8,26 @@ that were mirrored at random before.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.lib import format as npy
 from torch import Tensor
 
+from ditbench.data import find_folders
 from ditbench.data.class_names import natural
 from ditbench.data.io.files import reason, shown
 from ditbench.data.latents.found import Found, check_shape
 from ditbench.data.latents.rows import FileRows, Piece
 from ditbench.data.latents.space import SAMPLE, LatentSpace
+from ditbench.data.mapped import read_header
 from ditbench.data.pictures.settings import Settings
 from ditbench.errors import EXIT_FAILED, DitbenchError
 
-FEATURES, LABELS = "_features", "_labels"
 SCALING_FACTOR, DOWNSAMPLING = 0.18215, 8  # of Stable Diffusion's autoencoder
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
 EXPECTED = "expected float16 or float32 (1, C, h, w) in each file, as fast-DiT writes them"
-_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-
-
-def find_folders(names: Sequence[str]) -> tuple[str, str] | None:
-    """The folders of latents and of labels among the names in a folder; None if they are not."""
-    for name in sorted(names):
-        labels = name.removesuffix(FEATURES) + LABELS
-        if name.endswith(FEATURES) and labels in names:
-            return name, labels
-    return None
 
 
 def open_npy_folder(path: Path, settings: Settings) -> Found:
@@ -67,15 +57,8 @@ def open_npy_folder(path: Path, settings: Settings) -> Found:
                 EXIT_FAILED,
             )
     pieces = [Piece(f"{features}/{name}", len(head), 1) for name in names]
-    space = LatentSpace.of_settings(
-        settings,
-        shape,
-        shown(path),
-        scaling_factor=SCALING_FACTOR,
-        image_size=DOWNSAMPLING * shape[-1],
-        kind=SAMPLE,
-        scaled=True,
-    )
+    known: Any = {"image_size": DOWNSAMPLING * shape[-1], "scaling_factor": SCALING_FACTOR}
+    space = LatentSpace.of_settings(settings, shape, shown(path), kind=SAMPLE, scaled=True, **known)
     return Found(
         path,
         FileRows(path, pieces, shape, dtype, head),
@@ -95,7 +78,7 @@ def _header(path: Path) -> tuple[tuple[int, ...], torch.dtype, bytes]:
     """The shape (C, h, w) and type of a latent, and the bytes before it."""
     try:
         with path.open("rb") as file:
-            shape, fortran_order, dtype = _HEADERS[npy.read_magic(file)](file)
+            shape, fortran_order, dtype = read_header(file)
             length = file.tell()
             file.seek(0)
             head = file.read(length)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.files import ZipFiles, check_memory, must_exist, shown
 from ditbench.data.latents.found import Found, check_shape
 from ditbench.data.latents.rows import MemoryRows
-from ditbench.data.latents.space import MEAN, LatentSpace
+from ditbench.data.latents.space import LatentSpace
 from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError
 
@@ -32,15 +33,15 @@ def load_npz(path: Path, settings: Settings = DEFAULTS) -> ImageDataset:
     `image_size` and `scaling_factor`, which settings give otherwise.
 
     Raises:
-        DitbenchError: as `ditbench.data.npz.load_npz`; something that neither file nor settings
-            say.
+        DitbenchError: no such file, not an .npz; as `ditbench.data.npz.read_images`; something
+            that neither file nor settings say.
     """
     path = Path(path)
     must_exist(path)
     with ZipFiles(path, kind=".npz") as files:
         members = set(files.names())
         if f"{PLAIN}.npy" not in members:
-            return npz.load_npz(path)
+            return npz.read_images(files, members)
         return _found(files, members, settings).dataset()
 
 
@@ -70,21 +71,13 @@ def _found(files: ZipFiles, members: set[str], settings: Settings) -> Found:
     npz.check_labels(files, labels, shape[0])
     classes = torch.from_numpy(npz.read(files, labels).astype(np.int64))
     known = dict(_numbers(files, members))
-    side, factor = known.get("image_size"), known.get("scaling_factor")
-    space = LatentSpace.of_settings(
-        settings,
-        shape[1:],
-        shown(files.path),
-        scaling_factor=factor,
-        image_size=None if side is None else int(side),
-        kind=MEAN,
-    )
+    space = LatentSpace.of_settings(settings, shape[1:], shown(files.path), **known)
     rows = MemoryRows(torch.cat(parts))
     names = npz.class_names(files, members)
     return Found(files.path, rows, lambda: classes, space, len(parts) > 1, names)
 
 
-def _numbers(files: ZipFiles, members: set[str]) -> Iterator[tuple[str, float]]:
+def _numbers(files: ZipFiles, members: set[str]) -> Iterator[tuple[str, Any]]:
     """The numbers in the file that say what latents are."""
     for name in ("image_size", "scaling_factor"):
         if f"{name}.npy" in members:
@@ -95,4 +88,4 @@ def _numbers(files: ZipFiles, members: set[str]) -> Iterator[tuple[str, float]]:
             number = float(npz.read(files, entry).reshape(()))
             if not 0 < abs(number) < 1e6 or (name == "image_size" and number != int(number)):
                 raise DitbenchError(f"{entry.where} is {number:g}", EXPECTED)
-            yield name, number
+            yield name, int(number) if name == "image_size" else number

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,37 +17,13 @@ from ditbench.data import find_source, load_dataset
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.files import open_files, shown
 from ditbench.data.latents.npz import holds_latents
-from ditbench.data.pictures.decode import (
-    FilePictures,
-    below,
-    in_threads,
-    is_other,
-    read_picture,
-)
-from ditbench.data.pictures.layout import find_layout
+from ditbench.data.pictures.decode import FilePictures, below, in_threads, is_other, read_picture
+from ditbench.data.pictures.layout import check_classes, find_layout
 from ditbench.data.pictures.prepare import Picture
 from ditbench.data.pictures.settings import Settings
 from ditbench.errors import DitbenchError, together
 
 Pixels = NDArray[np.uint8]  # (C, H, W)
-
-
-class Images(Protocol):
-    """Images under the numbers 0 to N - 1, of which some cannot be read."""
-
-    name: str
-    labels: Sequence[int]
-    class_names: Sequence[str]
-    notes: Sequence[str]
-
-    def read(self, numbers: range) -> Iterator[Pixels | str | None]:
-        """The pixels of each; or why there are none, or None for a file that is no picture."""
-
-    def facts(self) -> list[Any]:
-        """What changes when the images do, as JSON."""
-
-    def check(self, unreadable: int) -> None:
-        """Raise a DitbenchError if more are unreadable than may be skipped."""
 
 
 def find_images(path: Path, settings: Settings) -> Images:
@@ -68,7 +43,7 @@ def find_images(path: Path, settings: Settings) -> Images:
     return _InMemory(load_dataset(name, place, settings))
 
 
-class _Pictures(Images):
+class _Pictures:
     """The pictures of a folder or zip, those to train on; a square is cut out of each."""
 
     def __init__(self, path: Path, settings: Settings) -> None:
@@ -82,12 +57,10 @@ class _Pictures(Images):
         self.notes = [*layout.notes]
         if layout.held_out is not None:
             self.notes.append(f"{len(layout.held_out.names)} held-out pictures are not encoded")
-        sizes = Counter(self.labels)
-        if empty := [name for label, name in enumerate(self.class_names) if not sizes[label]]:
-            what = f"{shown(path)}: class {shown(empty[0])} holds no pictures"
-            raise DitbenchError(what, "add pictures to it, or remove it")
+        check_classes(path, self.labels, self.class_names)
 
     def read(self, numbers: range) -> Iterator[Pixels | str | None]:
+        """The pixels of each; or why there are none, or None for a file that is no picture."""
         names = self.part.names[numbers.start : numbers.stop]
         read = partial(read_picture, self.pictures, self.settings)
         for name, found in zip(names, in_threads(read, names), strict=True):
@@ -97,10 +70,12 @@ class _Pictures(Images):
                 yield None if is_other(name, found) else below(self.pictures.path, found)
 
     def facts(self) -> list[Any]:
+        """What changes when the images do, as JSON."""
         names = self.part.names
         return [asdict(self.settings), names, self.labels, self.pictures.stamps(names)]
 
     def check(self, unreadable: int) -> None:
+        """Raise a DitbenchError if more are unreadable than may be skipped."""
         count, most = len(self.labels), self.settings.max_unreadable
         if unreadable > most * count:
             share = min(1.0, math.ceil(1_000 * unreadable / count) / 1_000)
@@ -112,7 +87,7 @@ class _Pictures(Images):
             )
 
 
-class _InMemory(Images):
+class _InMemory:
     """The images of a data set in memory."""
 
     def __init__(self, dataset: ImageDataset) -> None:
@@ -129,3 +104,6 @@ class _InMemory(Images):
 
     def check(self, unreadable: int) -> None:
         """All of them can be read."""
+
+
+Images = _Pictures | _InMemory

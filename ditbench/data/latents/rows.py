@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 import torch
 from torch import Tensor
 
-from ditbench.data.dataset import Rows
 from ditbench.data.io.files import reason, shown
 from ditbench.data.mapped import announce, read_at
 from ditbench.errors import EXIT_FAILED, DitbenchError
@@ -24,15 +23,8 @@ from ditbench.errors import EXIT_FAILED, DitbenchError
 OPEN, AT_ONCE = 256, 128
 
 
-class LatentRows(Rows, Protocol):
-    """Rows of one shape and type. Mirrored copies are rows, too."""
-
-    shape: tuple[int, ...]  # (R, C or 2C, h, w)
-    dtype: torch.dtype
-
-
 class MemoryRows:
-    """Rows of a tensor (R, C, h, w)."""
+    """Rows of a tensor (R, C or 2C, h, w). Mirrored copies are rows, too."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor, self.shape, self.dtype = tensor, tuple(tensor.shape), tensor.dtype
@@ -139,3 +131,6 @@ class FileRows:
         if len(self._open) > OPEN:
             self._open.popitem(last=False)[1].close()
         return file
+
+
+LatentRows = MemoryRows | FileRows

@@ -43,26 +43,18 @@ class Shard:
     count: int
     shape: tuple[int, ...]  # of a row
     dtype: torch.dtype
-    offsets: dict[str, int]  # of `latents` and, if it is there, `latents_flip`, in bytes
+    offsets: dict[str, int]  # of `latents`, `labels` and, if it is there, `latents_flip`, in bytes
     metadata: dict[str, str]
-
-    def piece(self, key: str) -> Piece:
-        """The rows under one of the two names."""
-        return Piece(self.name, self.offsets[key], self.count)
 
 
 def read_shard(folder: Path, name: str) -> Shard:
     """The header of a shard. Raises a DitbenchError (exit code 1) if it is damaged."""
     path = folder / name
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata, keys = file.metadata() or {}, set(file.keys())
-            slices = {key: file.get_slice(key) for key in (PLAIN, FLIPPED, LABELS) if key in keys}
-            shapes = {key: tuple(each.get_shape()) for key, each in slices.items()}
-            types = {key: each.get_dtype() for key, each in slices.items()}
-        with path.open("rb") as raw:  # safetensors does not say where a tensor begins
-            length = int.from_bytes(raw.read(8), "little")
-            header = json.loads(raw.read(length))
+        # safetensors checks the file, but does not say where a tensor begins.
+        with safe_open(path, framework="pt"), path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length))
     except (OSError, SafetensorError, ValueError) as error:
         if path.is_file() and is_pointer(path):
             raise DitbenchError(f"{shown(path)}: {POINTER[0]}", POINTER[1], EXIT_FAILED) from error
@@ -71,23 +63,24 @@ def read_shard(folder: Path, name: str) -> Shard:
             "restore it, or remove it and run ditbench encode again",
             EXIT_FAILED,
         ) from error
-    where = f"{shown(path)}: {PLAIN}"
-    if not {PLAIN, LABELS} <= shapes.keys():
-        found = ", ".join(sorted(keys)[:3]) or "nothing"
-        more = ", ..." * (len(keys) > 3)
+    metadata = header.pop("__metadata__", {})
+    if not {PLAIN, LABELS} <= header.keys():
+        found = ", ".join(sorted(header)[:3]) or "nothing"
+        more = ", ..." * (len(header) > 3)
         raise DitbenchError(f"{shown(path)} holds {shown(found)}{more}", EXPECTED)
-    check_shape(where, shapes[PLAIN], EXPECTED)
-    alike = shapes.get(FLIPPED, shapes[PLAIN]) == shapes[PLAIN]
-    if types[PLAIN] not in DTYPES or types.get(FLIPPED, types[PLAIN]) != types[PLAIN] or not alike:
-        listed = ", ".join(f"{key} {types[key]} {shapes[key]}" for key in shapes)
+    entries = {key: header[key] for key in (PLAIN, FLIPPED, LABELS) if key in header}
+    kinds = {key: (each["dtype"], tuple(each["shape"])) for key, each in entries.items()}
+    dtype, shape = kinds[PLAIN]
+    check_shape(f"{shown(path)}: {PLAIN}", shape, EXPECTED)
+    if dtype not in DTYPES or kinds.get(FLIPPED, kinds[PLAIN]) != kinds[PLAIN]:
+        listed = ", ".join(f"{key} {kind} {sides}" for key, (kind, sides) in kinds.items())
         raise DitbenchError(f"{shown(path)} holds {listed}", EXPECTED)
-    if shapes[LABELS] != shapes[PLAIN][:1] or types[LABELS][0] not in "IU":
-        what = f"{shown(path)}: {LABELS} are {types[LABELS]} {shapes[LABELS]}"
-        raise DitbenchError(what, f"expected integers {shapes[PLAIN][:1]}")
-    offsets = {
-        key: 8 + length + header[key]["data_offsets"][0] for key in (PLAIN, FLIPPED) if key in keys
-    }
-    return Shard(name, shapes[PLAIN][0], shapes[PLAIN][1:], DTYPES[types[PLAIN]], offsets, metadata)
+    kind, count = kinds[LABELS]
+    if count != shape[:1] or kind[0] not in "IU":
+        what = f"{shown(path)}: {LABELS} are {kind} {count}"
+        raise DitbenchError(what, f"expected integers {shape[:1]}")
+    offsets = {key: 8 + length + each["data_offsets"][0] for key, each in entries.items()}
+    return Shard(name, shape[0], shape[1:], DTYPES[dtype], offsets, metadata)
 
 
 def open_shards(path: Path, settings: Settings) -> Found:
@@ -129,7 +122,8 @@ def found_of(path: Path, index: Mapping[str, Any], space: LatentSpace) -> Found:
                 "keep shards of one kind in a folder",
             )
     flipped = FLIPPED in first.offsets
-    pieces = [each.piece(key) for key in (PLAIN, FLIPPED)[: 1 + flipped] for each in shards]
+    keys = (PLAIN, FLIPPED)[: 1 + flipped]
+    pieces = [Piece(each.name, each.offsets[key], each.count) for key in keys for each in shards]
     return Found(
         path,
         FileRows(path, pieces, first.shape, first.dtype),
@@ -177,22 +171,13 @@ def _space_of_index(path: Path, index: dict[str, Any], settings: Settings) -> La
 
 def _space_of_lightning_dit(path: Path, shard: Shard, settings: Settings) -> LatentSpace:
     """LightningDiT writes one draw of each posterior, not scaled, and does not say the rest."""
-    means = stds = None
-    if (path / STATISTICS).is_file():
-        means, stds = _statistics(path / STATISTICS, shard.shape[0])
-    return LatentSpace.of_settings(
-        settings,
-        shard.shape,
-        shown(path),
-        scaling_factor=None if means is None else 1.0,
-        kind=SAMPLE,
-        mean=means,
-        std=stds,
-    )
+    file = path / STATISTICS
+    known = _statistics(file, shard.shape[0]) if file.is_file() else {}
+    return LatentSpace.of_settings(settings, shard.shape, shown(path), kind=SAMPLE, **known)
 
 
-def _statistics(path: Path, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and std per channel; nothing in the file is executed."""
+def _statistics(path: Path, channels: int) -> dict[str, Any]:
+    """Mean and std per channel, in the place of a factor; nothing in the file is executed."""
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
         means, stds = (tuple(found[name].flatten().tolist()) for name in ("mean", "std"))
@@ -205,7 +190,7 @@ def _statistics(path: Path, channels: int) -> tuple[tuple[float, ...], tuple[flo
             f"{shown(path)} is of {len(means)} channels, the latents have {channels}",
             "put the statistics of these latents there",
         )
-    return means, stds
+    return {"mean": means, "std": stds, "scaling_factor": 1.0}
 
 
 def _labels(path: Path, names: list[str]) -> Tensor:

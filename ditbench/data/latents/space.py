@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
+from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from ditbench.errors import DitbenchError
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ditbench.data.pictures.settings import Settings
 
 MEAN, SAMPLE, MOMENTS = KINDS = ("mean", "sample", "moments")
+Count = Annotated[int, Field(strict=True, gt=0)]
+Number = Annotated[float, Field(strict=True, gt=-1e6, lt=1e6)]
+Kind = Annotated[str, Field(pattern=f"^({'|'.join(KINDS)})$")]
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,14 @@ class LatentSpace:
 
     vae: str  # the name or path that the encoder was loaded from; empty if it is not known
     vae_digest: str  # `Vae.digest`; empty if it is not known
-    image_size: int  # both sides of the images, in pixels
-    scaling_factor: float
-    shift_factor: float = 0.0
-    downsampling: int = 8  # pixels per latent, along each side
+    image_size: Count  # both sides of the images, in pixels
+    scaling_factor: Number
+    shift_factor: Number = 0.0
+    downsampling: Count = 8  # pixels per latent, along each side
     # Of the posterior: its mean, one draw from it, or mean and standard deviation (2C channels).
-    kind: str = MEAN
-    mean: tuple[float, ...] | None = None  # per channel
-    std: tuple[float, ...] | None = None
+    kind: Kind = MEAN
+    mean: tuple[Number, ...] | None = None  # per channel
+    std: tuple[Number, ...] | None = None
     scaled: bool = False  # the files hold x rather than z
 
     @classmethod
@@ -127,36 +130,14 @@ class LatentSpace:
             DitbenchError: they are damaged; `where` names the file.
         """
         wrong = DitbenchError(f"{where} does not describe latents properly", "make it again")
-        if not isinstance(facts, Mapping):
-            raise wrong
-        known = {name: facts[name] for name in cls.__dataclass_fields__ if name in facts}
-        for name in ("mean", "std"):
-            if isinstance(known.get(name), Sequence):
-                known[name] = tuple(known[name])
         try:
-            space = cls(**known)
-        except TypeError as error:
+            space = TypeAdapter(cls).validate_python(facts)
+        except ValidationError as error:
             raise wrong from error
-        if not space._is_sound():
+        mean, std = (None if each is None else len(each) for each in (space.mean, space.std))
+        if mean != std or 0 in (space.scaling_factor, *(space.std or ())):
             raise wrong
         return space
-
-    def _is_sound(self) -> bool:
-        texts = (self.vae, self.vae_digest, self.kind)
-        counts = (self.image_size, self.downsampling)
-        numbers: list[Any] = [self.scaling_factor, self.shift_factor]
-        for each in (self.mean, self.std):
-            numbers += each if isinstance(each, tuple) else [] if each is None else [None]
-        return (
-            all(isinstance(each, str) for each in texts)
-            and self.kind in KINDS
-            and all(type(each) is int and each > 0 for each in counts)
-            and all(type(each) in (int, float) and abs(each) < 1e6 for each in numbers)
-            and self.scaling_factor != 0
-            and 0 not in (self.std or ())
-            and (self.mean is None) == (self.std is None)
-            and len(self.mean or ()) == len(self.std or ())
-        )
 
 
 def side_of(settings: Settings, stated: int | None, where: str) -> int | None:

@@ -47,12 +47,10 @@ class Vae:
         config = net.config
         self.channels: int = config.latent_channels
         self.downsampling = 2 ** (len(config.block_out_channels) - 1)
-        self._scaling: float = config.scaling_factor
-        self._shift: float = getattr(config, "shift_factor", None) or 0.0
-        means, stds = (getattr(config, f"latents_{name}", None) for name in ("mean", "std"))
-        self._mean = self._std = None
-        if means is not None and stds is not None:
-            self._mean, self._std = tuple(map(float, means)), tuple(map(float, stds))
+        self._scale = config.scaling_factor, getattr(config, "shift_factor", None) or 0.0
+        found: list[Any] = [getattr(config, f"latents_{name}", None) for name in ("mean", "std")]
+        known = None not in found  # per channel
+        self._statistics: list[Any] = [tuple(map(float, each)) if known else None for each in found]
 
     @staticmethod
     def load(source: Path | str, device: torch.device | str = "cpu") -> Vae:
@@ -83,17 +81,14 @@ class Vae:
                 net = net.from_pretrained(where, low_cpu_mem_usage=False)
         except Exception as error:  # networks, damaged files and other classes raise anything
             raise DitbenchError(
-                f"cannot load the autoencoder {shown(source)}: {reason(error)}",
-                HINT,
-                EXIT_FAILED,
+                f"cannot load the autoencoder {shown(source)}: {reason(error)}", HINT, EXIT_FAILED
             ) from error
         return Vae(net.float(), str(source), device)
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 (hex) over weights, as float32, and the factors of its latents."""
-        factors = (self._scaling, self._shift, self._mean, self._std)
-        return digest_of(self.net.state_dict(), repr(factors))
+        return digest_of(self.net.state_dict(), repr((*self._scale, *self._statistics)))
 
     def space(self, image_size: int, kind: str = MEAN) -> LatentSpace:
         """The space of latents of images of one size.
@@ -107,17 +102,8 @@ class Vae:
                 f"side by {self.downsampling}",
                 f"choose a multiple of {self.downsampling}, up to {MAX_SIDE}",
             )
-        return LatentSpace(
-            self.name,
-            self.digest,
-            image_size,
-            self._scaling,
-            self._shift,
-            self.downsampling,
-            kind,
-            self._mean,
-            self._std,
-        )
+        known = (self.name, self.digest, image_size, *self._scale, self.downsampling, kind)
+        return LatentSpace(*known, *self._statistics)
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:

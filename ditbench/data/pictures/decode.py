@@ -7,10 +7,11 @@ import math
 import os
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -18,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ditbench.data.io.files import Files, shown, too_large_for_memory
+from ditbench.data.io.files import Files, shown, stamp, too_large_for_memory
 from ditbench.data.io.pixel_file import PixelFile
-from ditbench.data.pictures.layout import looks_like_an_image, passed_over
+from ditbench.data.pictures.layout import looks_like_an_image, no_pictures, passed_over
 from ditbench.data.pictures.prepare import NotAPicture, Picture, open_picture, prepare
 from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError, one_line
@@ -62,16 +63,7 @@ class FilePictures:
     def stamps(self, names: Sequence[str]) -> list[object]:
         """Size and times of each file, or of the zip; None for one that is not there."""
         paths = [self.path / name for name in names] if self.path.is_dir() else [self.path]
-        return [*map(_stamp, paths)]
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    # Programs can set the modification time, but not the time of the last change.
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        return [*map(stamp, paths)]
 
 
 @dataclass(frozen=True)
@@ -83,11 +75,6 @@ class Decoded:
     skipped: tuple[int, ...] = ()  # positions of the names without pixels
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()  # the unreadable ones, a line each
-
-    def discard(self) -> None:
-        """Remove the file, if there is one."""
-        if self.file is not None:
-            self.file.remove()
 
 
 def decode_all(
@@ -109,7 +96,8 @@ def decode_all(
     try:
         return _decode_into(stack, pictures, names, settings)
     except BaseException:
-        stack.discard()
+        if stack.file:
+            stack.file.remove()
         raise
 
 
@@ -133,7 +121,7 @@ def _decode_into(
                 unreadable.append(picture)
     check_unreadable(pictures.path, unreadable, len(names) - len(others), settings)
     if stack.count == 0:
-        raise DitbenchError(f"{shown(pictures.path)} holds no pictures", passed_over(names))
+        raise no_pictures(pictures.path, names)
     notes = notes_of(stack.done, len(unreadable), others)
     problems = tuple(below(pictures.path, error) for error in unreadable)
     return Decoded(stack.pixels[: stack.count], stack.file, tuple(skipped), notes, problems)
@@ -189,11 +177,6 @@ class _Stack:
             return self._done + Counter({"grey made RGB": self.grey})
         return self._done
 
-    def discard(self) -> None:
-        """Remove the file of the pixels, if there is one."""
-        if self.file is not None:
-            self.file.remove()
-
     def _allocate(self, *shape: int) -> None:
         before, old, size = self.pixels, self.file, (len(self.names), *shape)
         if too_large_for_memory(len(self.names), shape):
@@ -203,7 +186,7 @@ class _Stack:
             self.pixels = np.empty(size, np.uint8)
         if self.count:
             self.pixels[: self.count] = before[: self.count]
-        if old is not None:
+        if old:
             old.remove()
 
     def _unlike(self, name: str, image: NDArray[np.uint8]) -> DitbenchError:
@@ -215,12 +198,18 @@ class _Stack:
         )
 
 
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Items in lists of `size`; the last may be shorter."""
+    iterator = iter(items)
+    while some := [*islice(iterator, size)]:
+        yield some
+
+
 def in_threads(read: Callable[[str], T], names: Sequence[str]) -> Iterator[T]:
     """What a function returns for each name, in order, of several threads."""
     with ThreadPoolExecutor(THREADS) as pool:
         waiting: deque[Future[list[T]]] = deque()
-        for start in range(0, len(names), CHUNK):
-            some = names[start : start + CHUNK]
+        for some in batched(names, CHUNK):
             waiting.append(pool.submit(lambda some: [*map(read, some)], some))
             if len(waiting) > 2 * THREADS:  # not more: pixels need memory
                 yield from waiting.popleft().result()

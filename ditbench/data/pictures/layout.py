@@ -14,7 +14,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from ditbench.data.class_names import natural
 from ditbench.data.io.files import Files, ignored, shown
@@ -184,6 +184,18 @@ def read_table(files: Files, name: str) -> list[dict[str, object]]:
 def looks_like_an_image(name: str) -> bool:
     """Whether the suffix of a name is one of images."""
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+
+
+def check_classes(path: Path, labels: Sequence[int], classes: Sequence[str]) -> None:
+    """Raise a DitbenchError if a class has no pictures."""
+    if empty := {*range(len(classes))} - {*labels}:
+        what = f"{shown(path)}: class {shown(classes[min(empty)])} holds no pictures"
+        raise DitbenchError(what, "add pictures to it, or remove it")
+
+
+def no_pictures(path: Path, names: Iterable[str]) -> DitbenchError:
+    """The error for files of which none is a picture."""
+    return DitbenchError(f"{shown(path)} holds no pictures", passed_over(names))
 
 
 def passed_over(names: Iterable[str]) -> str:

@@ -20,7 +20,7 @@ from ditbench.data.io.pixel_cache import Entry, worth_it
 from ditbench.data.io.pixel_file import PixelFile
 from ditbench.data.mapped import MappedFile
 from ditbench.data.pictures.decode import FilePictures, Pictures, decode_all
-from ditbench.data.pictures.layout import Part, find_layout
+from ditbench.data.pictures.layout import Part, check_classes, find_layout
 from ditbench.data.pictures.prepare import check_background
 from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError
@@ -45,11 +45,7 @@ def prepared(path: Path, settings: Settings = DEFAULTS) -> ImageDataset:
             raise layout.problems[0]
         later = None if layout.held_out is None else partial(_held_out, path, settings)
         dataset = load_part(FilePictures(files), layout.train, settings, later, layout.notes)
-    sizes = dataset.labels.bincount(minlength=dataset.num_classes).tolist()
-    if 0 in sizes:
-        name = shown(dataset.class_names[sizes.index(0)])
-        what = f"{shown(path)}: class {name} holds no pictures"
-        raise DitbenchError(what, "add pictures to it, or remove it")
+    check_classes(path, dataset.labels.tolist(), dataset.class_names)
     return dataset
 
 
@@ -72,13 +68,8 @@ def load_part(
 ) -> ImageDataset:
     """The images of one part of a data set, decoded or from the cache.
 
-    Args:
-        pictures: where they come from.
-        part: their names and classes.
-        settings: how they are read.
-        later: loads the held-out images, for the number of channels of these.
-        more: further notes.
-        channels: 1 makes them grey and 3 RGB; otherwise they are grey if all pictures are.
+    `later` loads the held-out images, for the number of channels of these; `more` are notes. With
+    1 `channels` they are made grey, and with 3 RGB; by default grey only if all pictures are.
 
     Raises:
         DitbenchError: see `prepared`.
@@ -117,7 +108,8 @@ def load_part(
         started = time.perf_counter()
         read = decode_all(pictures, part.names, settings, channels)
         if entry != find_entry():
-            read.discard()
+            if read.file:
+                read.file.remove()
             what = f"{shown(pictures.path)} changed while it was read"
             raise DitbenchError(what, "wait until it is complete")
         images, file = torch.from_numpy(read.pixels), None

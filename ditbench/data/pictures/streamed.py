@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ditbench.data.io.files import open_files, shown
-from ditbench.data.pictures.decode import FilePictures, in_threads, read_picture
-from ditbench.data.pictures.layout import find_layout, looks_like_an_image, passed_over
+from ditbench.data.io.files import open_files
+from ditbench.data.pictures.decode import FilePictures, batched, in_threads, read_picture
+from ditbench.data.pictures.layout import find_layout, looks_like_an_image, no_pictures
 from ditbench.data.pictures.prepare import Picture
 from ditbench.data.pictures.settings import Settings
 from ditbench.errors import DitbenchError
@@ -25,10 +25,7 @@ from ditbench.errors import DitbenchError
 class StreamedPictures:
     """The training pictures of a folder or zip as uint8 images of one shape, in file order.
 
-    Args:
-        path: the folder or zip; its layout is that of the data set `folder`.
-        settings: how pictures are read. They have an image size.
-        channels: 3, or 1 where all pictures are grey.
+    The settings have an image size. `channels` is 3, or 1 where all pictures are grey.
 
     Raises:
         DitbenchError: as `prepared`; one picture that cannot be read is enough.
@@ -42,8 +39,7 @@ class StreamedPictures:
                 raise layout.problems[0]
             self.names = [name for name in layout.train.names if looks_like_an_image(name)]
             if not self.names:
-                what = f"{shown(path)} holds no pictures"
-                raise DitbenchError(what, passed_over(layout.train.names))
+                raise no_pictures(path, layout.train.names)
             self._sizes = [files.size(name) for name in self.names]
 
     @property
@@ -64,17 +60,9 @@ class StreamedPictures:
         """The images in batches of `size`: uint8 (N, C, H, W)."""
         with open_files(self.path) as files:
             pictures = FilePictures(files)
-            batch: list[NDArray[np.uint8]] = []
-            for name, picture in zip(
-                self.names,
-                in_threads(partial(read_picture, pictures, self.settings), self.names),
-                strict=True,
-            ):
-                batch.append(self._pixels(picture, pictures.where(name)))
-                if len(batch) == size:
-                    yield torch.from_numpy(np.stack(batch))
-                    batch = []
-            if batch:
+            found = in_threads(partial(read_picture, pictures, self.settings), self.names)
+            where = map(pictures.where, self.names)
+            for batch in batched(map(self._pixels, found, where), size):
                 yield torch.from_numpy(np.stack(batch))
 
     def forget(self) -> None:

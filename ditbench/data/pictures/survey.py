@@ -12,12 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ditbench.data.io.files import Files, open_files, shown
-from ditbench.data.pictures.decode import (
-    check_unreadable,
-    in_threads,
-    is_other,
-    notes_of,
-)
+from ditbench.data.pictures.decode import check_unreadable, in_threads, is_other, notes_of
 from ditbench.data.pictures.layout import Part, find_layout
 from ditbench.data.pictures.prepare import GREY_MODES, conversions_of, opened, turn_of
 from ditbench.data.pictures.settings import DEFAULTS, Settings

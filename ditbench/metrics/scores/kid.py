@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import torch
 from torchmetrics.image.kid import KernelInceptionDistance
@@ -69,17 +70,14 @@ def subset_size(samples: int, real: RealStatistics) -> int:
     return max(2, min(MAX_SUBSET_SIZE, min(samples, len(real.subset)) // 2))
 
 
-SUBSET_KID = Metric(
-    "kid",
-    "KID",
-    "lower",
-    ".3g",
-    subset_kid,
+SUBSET_KID = replace(
+    KID,
+    compute=subset_kid,
+    version=1,
     settings=lambda samples, real: {
         "real_images": len(real.subset),
         "subsets": SUBSETS,
         "subset_size": subset_size(samples, real),
         "seed": SEED,
     },
-    needs_rows=True,
 )

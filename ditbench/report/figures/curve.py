@@ -48,8 +48,7 @@ def curve_figure(
     Args:
         df: rows of `load_results`; each group of comparable runs gets its own panel.
         x: `steps`, `flops` (training compute) or `time` (training seconds, without evaluation).
-        paper: add a panel with the published FIDs of DiT-XL/2 (Peebles & Xie 2022, Table 4), or
-            show them beside runs of the paper's task, see `paper.beside`.
+        paper: also draw published FIDs, see `published.beside_each`.
         skipped: is called with each group that is left out and why: over time, those whose seconds
             are not comparable.
 

@@ -127,11 +127,12 @@ def _box(axes: Axes, point: Named, side: tuple[int, int]) -> Bbox:
 def ink(colour: str) -> str:
     """A colour dark enough for text on white: at least 4.5 times the contrast, as in WCAG 2.2."""
     rgb = np.array(to_rgb(colour))
-    while 1.05 / (_luminance(rgb) + 0.05) < 4.5:
+    while 1.05 / (luminance(rgb) + 0.05) < 4.5:
         rgb = rgb * 0.95
     return to_hex(tuple(rgb.tolist()))
 
 
-def _luminance(rgb: np.ndarray[Any, Any]) -> float:
+def luminance(rgb: np.ndarray[Any, Any]) -> float:
+    """The relative luminance of a colour, each in 0..1, as WCAG 2.2 defines it."""
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     return float(linear @ (0.2126, 0.7152, 0.0722))

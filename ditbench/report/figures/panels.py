@@ -64,17 +64,15 @@ def panel_grid(
     titles: Sequence[str],
     handles: Mapping[str, Artist],
     panel_height: float,
-    extra_lines: int = 0,
     handlelength: float = 2.8,
 ) -> tuple[Figure, int, int]:
     """A figure for one panel per title, with a legend if there are handles; its rows and columns.
 
-    The height is that of a panel, in inches, without its title and the extra lines of text. Its
-    width is that of the style.
+    The height is that of a panel, in inches, without its title; its width is that of the style.
     """
     columns = min(len(titles), 2 if len(titles) <= 4 else 3)
     rows = -(-len(titles) // columns)
-    lines = max(title.count("\n") + 1 for title in titles) + extra_lines
+    lines = max(title.count("\n") + 1 for title in titles)
     width = mpl.rcParams["figure.figsize"][0] * columns
     legend_lines = -(-len(handles) // _legend_columns(handles, width)) if handles else 0
     height = rows * (panel_height + lines * _LINE) + legend_lines * _LINE

@@ -16,7 +16,7 @@ from matplotlib.transforms import Bbox
 
 from ditbench.report.figures import labels, panels, published
 from ditbench.report.figures.published import RESULTS
-from ditbench.report.figures.style import RC, block_styles, marker_size
+from ditbench.report.figures.style import GREY, RC, block_styles, marker_size
 from ditbench.report.reading.groups import why_times_differ
 from ditbench.report.statistics.paired import mean_interval
 
@@ -27,7 +27,6 @@ _COSTS: tuple[tuple[str, str, panels.Units], ...] = (
 )
 _HEIGHT = 2.15  # inches of one panel, without its title
 _MARKER = 4.5  # points: the side of a square marker
-_GREY = "#8A8A8A"
 _PALE = 0.35  # opacity of what matters less
 
 
@@ -43,8 +42,7 @@ def pareto_figure(
 
     Args:
         df: rows of `load_results`; each group of comparable runs gets its own pair of panels.
-        paper: add a panel with the published FIDs of DiT-XL/2 (Peebles & Xie 2022, Table 4), or
-            show them beside runs of the paper's task, see `paper.beside`.
+        paper: also draw published FIDs, see `published.beside_each`.
         skipped: is called with each group whose seconds are left out, and why.
 
     Raises:
@@ -125,7 +123,7 @@ def _draw_points(axes: Axes, points: pd.DataFrame, cost: str, beside: pd.DataFra
     panels.set_scale(axes, "y", *panels.visible(every["fid"], ends), room=0.1, log=True)
     published.draw_beside(axes, zip(beside.index, beside.get(cost, ()), beside["fid"], strict=True))
     front = pareto_front(points[cost].tolist(), points["fid"].tolist())
-    axes.plot(*_front_line(axes, points[front], cost), color=_GREY, linewidth=0.8, zorder=1.5)
+    axes.plot(*_front_line(axes, points[front], cost), color=GREY, linewidth=0.8, zorder=1.5)
     styles = block_styles(points.index)
     for (block, point), is_on_front in zip(points.iterrows(), front, strict=True):
         style, over = styles[str(block)], 3 if is_on_front else 2.5
@@ -153,7 +151,7 @@ def _name_points(axes: Axes, points: pd.DataFrame, cost: str) -> None:
     named: list[labels.Named] = []
     for block, point in [*points[front].iterrows(), *points[~np.array(front)].iterrows()]:
         style, on_front = styles[str(block)], len(named) < sum(front)
-        colour = style.colour if on_front else _GREY
+        colour = style.colour if on_front else GREY
         if few or on_front:
             named.append(labels.Named(style.label, point[cost], point["fid"], colour))
     at = axes.transData.transform(points[[cost, "fid"]].to_numpy())
@@ -168,6 +166,6 @@ def _key() -> dict[str, Artist]:
     """What full and pale markers mean."""
     look: dict[str, Any] = {"marker": "o", "markersize": _MARKER * marker_size("o")}
     return {
-        "on the Pareto front": Line2D([], [], color=_GREY, linewidth=0.8, **look),
-        "dominated": Line2D([], [], color=_GREY, alpha=_PALE, linestyle="none", **look),
+        "on the Pareto front": Line2D([], [], color=GREY, linewidth=0.8, **look),
+        "dominated": Line2D([], [], color=GREY, alpha=_PALE, linestyle="none", **look),
     }

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from ditbench.report.figures.style import block_style
+from ditbench.report.figures.style import GREY, block_style
 from ditbench.report.paper import beside, results
 
 TITLE = "Peebles & Xie 2022, Table 4:\nDiT-XL/2, ImageNet 256x256, 400K steps"
@@ -21,7 +21,11 @@ _LOOK: dict[str, Any] = {"marker": "x", "markersize": 5, "markeredgewidth": 1.2}
 
 
 def beside_each(groups: Sequence[pd.DataFrame], *, paper: bool) -> tuple[list[pd.DataFrame], bool]:
-    """What each group may share its axes with, and whether published results need a panel."""
+    """What each group may share its axes with, and whether published results need a panel.
+
+    They are the FIDs of DiT-XL/2 (Peebles & Xie 2022, Table 4), in a panel of their own where runs
+    are not of the paper's task, see `paper.beside`.
+    """
     found = [beside(runs) if paper else RESULTS.iloc[:0] for runs in groups]
     return found, paper and any(each.empty for each in found)
 
@@ -37,4 +41,4 @@ def key(found: Iterable[pd.DataFrame]) -> dict[str, Line2D]:
     """What a cross means, for a legend; empty where there is none."""
     if all(each.empty for each in found):
         return {}
-    return {BESIDE: Line2D([], [], color="#8A8A8A", linestyle="none", **_LOOK)}
+    return {BESIDE: Line2D([], [], color=GREY, linestyle="none", **_LOOK)}

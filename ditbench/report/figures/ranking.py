@@ -13,14 +13,13 @@ from matplotlib.lines import Line2D
 from ditbench.report.amounts import decimals, writer
 from ditbench.report.figures import panels, published
 from ditbench.report.figures.published import RESULTS
-from ditbench.report.figures.style import RC, BlockStyle, block_styles, marker_size
+from ditbench.report.figures.style import GREY, RC, BlockStyle, block_styles, marker_size
 from ditbench.report.statistics.compare import Comparison, compare
 from ditbench.report.statistics.paired import mean_interval
 from ditbench.report.words import metric_title
 
 _ROW, _AXIS = 0.165, 0.62  # inches: a block's row, and the axis below the rows
 _MARKER = 4.5  # points: the side of a square marker
-_GREY = "#8A8A8A"
 
 
 def ranking_figure(df: pd.DataFrame, *, paper: bool = False) -> Figure:
@@ -32,8 +31,7 @@ def ranking_figure(df: pd.DataFrame, *, paper: bool = False) -> Figure:
 
     Args:
         df: rows of `load_results`; each group of comparable runs gets its own panel.
-        paper: add a panel with the published FIDs of DiT-XL/2 (Peebles & Xie 2022, Table 4), or
-            show them beside runs of the paper's task, see `paper.beside`.
+        paper: also draw published FIDs, see `published.beside_each`.
 
     Raises:
         DitbenchError: no runs.
@@ -135,7 +133,7 @@ def draw_published(axes: Axes) -> None:
 
 
 def _key() -> dict[str, Any]:
-    look: dict[str, Any] = {"marker": "o", "color": _GREY, "linestyle": "none", "markersize": 5}
+    look: dict[str, Any] = {"marker": "o", "color": GREY, "linestyle": "none", "markersize": 5}
     return {
         "leads, or is not significantly worse": Line2D([], [], **look),
         "significantly worse": Line2D([], [], markerfacecolor="white", **look),

@@ -19,6 +19,8 @@ DPI = 200
 WIDTH = 3.3  # inches of a panel: one column of a paper
 FONT = 8.0  # points, of legends and of the text beside sample grids
 
+GREY = "#8A8A8A"  # of what is of no block
+
 Marker = str | tuple[int, Literal[0, 1, 2], int]  # matplotlib's two notations
 Line = str | tuple[int, tuple[float, ...]]
 

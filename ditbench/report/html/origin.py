@@ -16,6 +16,7 @@ import tomli_w
 from ditbench.config import read_toml
 from ditbench.config.schema import put
 from ditbench.errors import DitbenchError
+from ditbench.report.amounts import counted
 from ditbench.report.facts import in_order
 from ditbench.report.reading.one_run import environment, in_words
 from ditbench.report.reading.values import Row, flatten
@@ -112,8 +113,7 @@ def _in_words(tables: Sequence[Row]) -> list[Setting]:
             found.append(Setting(key, next(iter(values))))
             continue
         parts = [
-            f"{text} ({count} run{'s' * (count > 1)})"
-            for text, count in values.most_common(_MOST_VALUES)
+            f"{text} ({counted(count, 'run')})" for text, count in values.most_common(_MOST_VALUES)
         ]
         if len(values) > _MOST_VALUES:
             parts.append(f"{len(values) - _MOST_VALUES} other values")

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from ditbench.errors import printable
+from ditbench.report.figures.labels import luminance
 from ditbench.report.figures.style import RC
 
 _WIDTH = 6.4  # inches; the page scales it to its own width
@@ -97,10 +99,5 @@ def dark_twin(colour: str) -> str:
 
 def _contrast(colour: list[float]) -> float:
     """The contrast of a colour and the dark page, 1 to 21, as WCAG 2.2 defines it."""
-    return (_luminance(colour) + 0.05) / (_luminance(list(_DARK_PAGE)) + 0.05)
-
-
-def _luminance(colour: list[float]) -> float:
-    shares = [channel / 255 for channel in colour]
-    linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
-    return sum(w * each for w, each in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    of_colour, of_page = (luminance(np.array(each) / 255) for each in (colour, _DARK_PAGE))
+    return (of_colour + 0.05) / (of_page + 0.05)

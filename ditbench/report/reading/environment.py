@@ -7,6 +7,7 @@ from typing import Any
 
 from ditbench.errors import DitbenchError, one_line
 from ditbench.files import read_json
+from ditbench.report.amounts import counted
 from ditbench.report.reading.values import Row
 from ditbench.rundir import PLANNED_SEEDS, SHARED_CPU, WORLD_SIZE, WORLD_SIZE_CHANGED, RunDirectory
 
@@ -55,7 +56,7 @@ def _processor(facts: Row) -> str:
     name, threads = _text(facts.get("processor"), _MAX_DEVICE) or "cpu", facts.get("threads")
     if type(threads) is not int:
         return name
-    return f"{name}, {threads} thread{'s' * (threads != 1)}"
+    return f"{name}, {counted(threads, 'thread')}"
 
 
 def _text(value: Any, most: int = _MAX_NAME) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 
 from ditbench.errors import DitbenchError, one_line
+from ditbench.report.amounts import counted
 from ditbench.report.facts import SCORED
 from ditbench.report.reading.metrics import MetricFacts
 from ditbench.report.reading.run import check_file, read_evaluation, read_metrics, write_recipe
@@ -78,10 +79,6 @@ def read_draws(content: Row, path: Path) -> tuple[Sequence[MetricFacts], list[Ro
 def unknown_evaluation(name: str, runs: Iterable[RunDirectory]) -> DitbenchError:
     """The error for an evaluation that no run has; its hint lists those that there are."""
     found = Counter(each for run in runs for each in run.evals())
-    listed = ", ".join(f"{each} ({_runs(count)})" for each, count in sorted(found.items()))
+    listed = ", ".join(f"{each} ({counted(count, 'run')})" for each, count in sorted(found.items()))
     hint = f"there are {listed}" if found else "`ditbench eval DIR --cfg-scale 1,1.5` makes some"
     return DitbenchError(f"no complete run has an evaluation '{one_line(name)}'", hint)
-
-
-def _runs(count: int) -> str:
-    return f"{count} run{'s' * (count != 1)}"

@@ -94,7 +94,7 @@ def load_results(
     roots = [Path(each) for each in ([path] if isinstance(path, str | Path) else path)]
     runs: list[Run] = []
     skipped: Skipped = []
-    found = list(_runs_in(roots))
+    found = list(runs_in(roots, _HINT))
     for run in found:
         try:
             rows = read_run(run)
@@ -121,13 +121,13 @@ def load_results(
     return frame
 
 
-def _runs_in(roots: Iterable[Path]) -> Iterator[RunDirectory]:
+def runs_in(roots: Iterable[Path], hint: str) -> Iterator[RunDirectory]:
     """The runs in several directories, each place once, although one may lie in another."""
     seen: set[Path] = set()
     for root in roots:
         if not root.is_dir():
             what = "is not a directory" if root.exists() else "does not exist"
-            raise DitbenchError(f"{root} {what}", _HINT)
+            raise DitbenchError(f"{root} {what}", hint)
         for run in find_runs(root):
             place = run.path.resolve()
             if place not in seen:

@@ -85,7 +85,7 @@ def read_plan(planned: Mapping[str, Mapping[int, float]]) -> SeedPlan:
 
 
 @cache
-def nominal_level(looks: tuple[int, ...], alpha: float = ALPHA) -> float:
+def nominal_level(looks: tuple[int, ...]) -> float:
     """The level of paired t tests after these numbers of seeds at which one rejects in 5% of cases.
 
     Noise model: independent, normally distributed differences (of the logarithms of FID) with mean
@@ -95,14 +95,14 @@ def nominal_level(looks: tuple[int, ...], alpha: float = ALPHA) -> float:
     from scipy.special import stdtrit
 
     if len(looks) < 2:
-        return alpha
+        return ALPHA
     sizes = np.array(looks)
     statistics = np.abs(_t_statistics(looks))
-    low, high = alpha / len(looks), alpha
+    low, high = ALPHA / len(looks), ALPHA
     while high - low > 1e-6:
         level = (low + high) / 2
         rejected = (statistics > stdtrit(sizes - 1, 1 - level / 2)[:, None]).sum(axis=0)
-        if len(looks) * level - np.maximum(rejected - 1, 0).mean() > alpha:
+        if len(looks) * level - np.maximum(rejected - 1, 0).mean() > ALPHA:
             high = level
         else:
             low = level

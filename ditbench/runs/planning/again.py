@@ -5,18 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ditbench.data import loader_of
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.rundir import REPRODUCES, RunDirectory
 from ditbench.runs.parent import INHERITED
 from ditbench.runs.planning.plan import Plan, count_cost, plan_run, resolve_all
-from ditbench.runs.reopen import complete_result, read_config, restore_own_block
+from ditbench.runs.reopen import complete_result, read_config, restore_own_block, source_at
 
 if TYPE_CHECKING:
     import torch
-
-    from ditbench.config import RunConfig
 
 
 def plan_again(
@@ -28,15 +25,10 @@ def plan_again(
     data: Path | None = None,
     trust: bool = False,
 ) -> Plan:
-    """The plan of a complete run in a directory of its own below `out`.
+    """The plan of a complete run, which stays as it is, in a directory of its own below `out`.
 
-    Args:
-        run: the run, which stays as it is.
-        out: where the new directory goes.
-        device: what trains it.
-        backend: what computes a step; None is the run's own choice, which may be `auto`.
-        data: where the images are now; None is where they were.
-        trust: execute the copy of an external block in the run.
+    Without a `backend`, it is the run's own choice, which may be `auto`; `data` is where the images
+    are now, by default where they were. `trust` executes the copy of an external block in the run.
 
     Raises:
         DitbenchError: the run is not complete, or was changed; its block or its images are gone or
@@ -45,8 +37,9 @@ def plan_again(
     result = complete_result(run)
     config = read_config(run)
     restore_own_block(run, config, trust=trust)
-    asked = config if data is None else _with_images(config, data)
-    asked = asked.with_values(data__digest="auto")  # it is compared below
+    if data is not None:
+        config = config.with_values(data__path=str(data), data__name=source_at(config, data))
+    asked = config.with_values(data__digest="auto")  # it is compared below
     if backend is not None:
         asked = asked.with_values(train__backend=backend)
     (task,) = resolve_all([asked], device)
@@ -72,10 +65,3 @@ def plan_again(
     notes = {key: before[key] for key in INHERITED if key in before}
     notes[REPRODUCES] = {"path": str(run.path.absolute())}
     return plan_run(task, directory, count_cost(task)).with_notes(notes)
-
-
-def _with_images(config: RunConfig, path: Path) -> RunConfig:
-    """The configuration with its images elsewhere; a folder of them may have become an .npz."""
-    if config.data.name not in ("folder", "npz"):
-        return config.with_values(data__path=str(path))
-    return config.with_values(data__path=str(path), data__name=loader_of(path))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ditbench.config import read_toml
+from ditbench.config import read_toml, validate
 from ditbench.data.latents.npz import holds_latents
 from ditbench.distances import LATENTS
 from ditbench.errors import DitbenchError
@@ -50,13 +50,7 @@ def _features_before(config: RunConfig, out: Path) -> str | None:
     files = [file for place in places for file in place.glob("*/*/config.toml")]
     for file in sorted(files, key=lambda file: (file.stat().st_mtime, file)):
         with suppress(DitbenchError):  # a damaged file is reported where that run is read
-            table: dict[str, Any] = read_toml(file)
-            name = _get(table, "metrics", "features")
-            if _get(table, "data", "name") == config.data.name and name in GENERAL:
-                return str(name)
+            before = validate(read_toml(file))
+            if before.data.name == config.data.name and before.metrics.features in GENERAL:
+                return before.metrics.features
     return None
-
-
-def _get(table: dict[str, Any], section: str, key: str) -> Any:
-    found = table.get(section)
-    return found.get(key) if isinstance(found, dict) else None

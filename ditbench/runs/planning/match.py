@@ -23,10 +23,7 @@ MATCHED: Mapping[str, tuple[str, float, str]] = {
 
 
 def match_sizes(
-    configs: Sequence[RunConfig],
-    tasks: Sequence[Task],
-    by: str | None,
-    say: Callable[[str], None],
+    configs: Sequence[RunConfig], tasks: Sequence[Task], by: str | None, say: Callable[[str], None]
 ) -> tuple[list[Task], dict[str, dict[str, Any]]]:
     """The tasks with widths at which an amount, one of `MATCHED`, is that of `REFERENCE`.
 

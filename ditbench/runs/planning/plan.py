@@ -12,8 +12,6 @@ import torch
 
 from ditbench.data import load_dataset
 from ditbench.data.dataset import ImageDataset
-from ditbench.errors import DitbenchError
-from ditbench.files import read_json
 from ditbench.models.cost import Cost, count
 from ditbench.models.dit import DiT
 from ditbench.models.ops import PLAIN, Ops
@@ -109,9 +107,7 @@ def plan_all(configs: list[RunConfig], out: Path, device: torch.device) -> list[
 
 
 def resolve_all(
-    configs: list[RunConfig],
-    device: torch.device,
-    read: Callable[..., ImageDataset] | None = None,
+    configs: list[RunConfig], device: torch.device, read: Callable[..., ImageDataset] | None = None
 ) -> list[Task]:
     """Check configurations against everything that they name. Nothing is written.
 
@@ -161,12 +157,7 @@ def plan_run(task: Task, directory: RunDirectory, cost: Cost) -> Plan:
 
 def begun_backend(task: Task, directory: RunDirectory) -> str | None:
     """The backend in env.json of a run that has a checkpoint, made on a device of this name."""
-    if not directory.checkpoints or not directory.environment.is_file():
-        return None
-    try:
-        facts = read_json(directory.environment)
-    except DitbenchError:  # a damaged env.json does not prevent a run from being resumed
-        return None
+    facts = directory.facts() if directory.checkpoints else {}
     if facts.get("device") != device_name(task.device):
         return None
     if facts.get("backend") in BACKENDS[1:]:
@@ -195,11 +186,10 @@ def resolve(config: RunConfig, dataset: ImageDataset, device: torch.device) -> T
     external block, are added.
     """
     objective = build_objective(config)
-    asked = None if config.eval.sampler == "auto" else config.eval.sampler
     steps, final_steps = config.eval.sampling_steps, config.eval.final_sampling_steps
     clip, cfg_channels = config.eval.clip, config.eval.cfg_channels
-    objective.check_sampling(asked, config.eval.steps_of_final)
-    sampler = objective.check_sampling(asked, steps)
+    objective.check_sampling(config.eval.sampler, config.eval.steps_of_final)
+    sampler = objective.check_sampling(config.eval.sampler, steps)
     external = external_block(config.block)
     resolved = config.with_values(
         block=check_block(config.block),

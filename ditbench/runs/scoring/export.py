@@ -34,12 +34,7 @@ MOST = 10**7  # images
 
 
 def export_samples(
-    opened: Opened,
-    path: Path,
-    *,
-    count: int | None,
-    classes: list[str] | None,
-    stop: StopRequest,
+    opened: Opened, path: Path, *, count: int | None, classes: list[str] | None, stop: StopRequest
 ) -> tuple[int, bool]:
     """Write samples of a run to a folder of PNGs or an .npz, by the suffix of `path`.
 

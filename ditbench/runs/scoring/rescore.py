@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ditbench.data import load_dataset, loader_of
+from ditbench.data import load_dataset
 from ditbench.data.dataset import NanSamples
 from ditbench.distances import LATENTS
 from ditbench.errors import EXIT_FAILED, DitbenchError
@@ -23,11 +23,12 @@ from ditbench.runs.environment import device_name
 from ditbench.runs.lock import locked
 from ditbench.runs.planning.features import choose_features
 from ditbench.runs.planning.plan import Plan, Task, build_objective, count_cost, plan_run
+from ditbench.runs.planning.speed import image_passes
 from ditbench.runs.records import scores
+from ditbench.runs.reopen import source_at
 from ditbench.runs.runtime_errors import training_errors
 from ditbench.runs.scoring.evaluate import create_scorer, evaluate
 from ditbench.runs.scoring.evaluation_name import evaluation_name
-from ditbench.runs.scoring.sampling import passes_per_image
 from ditbench.runs.scoring.scored import digests, scored_as
 from ditbench.runs.scoring.trained import averaged_model, backend_for, read_config
 
@@ -82,8 +83,7 @@ class Rescoring:
     def passes(self) -> int:
         """How many images pass through the model for one draw."""
         config = self.plan.config.eval
-        rows = 1 if config.cfg_scale == 1 else 2  # see `guided`
-        return config.samples * passes_per_image(config) * rows
+        return config.samples * image_passes(config)
 
 
 class Reporter(Protocol):
@@ -108,18 +108,13 @@ def plan_rescoring(
     data: Path | None = None,
     trust: bool = False,
 ) -> tuple[list[Rescoring], list[tuple[Path, DitbenchError]]]:
-    """Check what would be scored: every run with every setting. Nothing is written.
+    """Check what would be scored: every complete run with every setting. Nothing is written.
 
-    Args:
-        directories: complete runs; others are skipped.
-        settings: see `RunConfig.with_values`; a value that is None stays that of the final score.
-        draws: how many draws each setting has in the end.
-        device: where models and extractors compute.
-        data: where the images are now; by default, where they were.
-        trust: execute the copies of external blocks in the runs.
+    Of `settings`, see `RunConfig.with_values`, a value that is None stays that of the final score.
+    Each has so many `draws` in the end. `data` is where the images are now, by default where they
+    were; `trust` executes the copies of external blocks in the runs.
 
-    Returns:
-        The work, and the runs that are skipped: path and reason.
+    Returns the work, and the runs that are skipped: path and reason.
     """
     read = cache(load_dataset)  # runs on the same images share them
     jobs: list[Rescoring] = []
@@ -130,8 +125,9 @@ def plan_rescoring(
                 hint = "`ditbench run` with its options resumes it"
                 raise DitbenchError("incomplete: only complete runs are scored again", hint)
             trained = read_config(directory, trust=trust)
-            location = trained.data.path if data is None else data
-            dataset = read(_source(trained, data), location, trained.data.settings)
+            place = trained.data.path if data is None else data
+            source = trained.data.name if data is None else source_at(trained, data)
+            dataset = read(source, place, trained.data.settings)
             if dataset.digest != trained.data.digest:
                 raise DitbenchError(
                     f"the images of '{dataset.name}' are not those that it was trained on",
@@ -144,12 +140,6 @@ def plan_rescoring(
         except DitbenchError as error:
             skipped.append((directory.path, error))
     return jobs, skipped
-
-
-def _source(config: RunConfig, data: Path | None) -> str:
-    """The name of the data set; a folder of images may have become an .npz."""
-    own = config.data.name in ("folder", "npz", "latents")
-    return loader_of(data) if own and data is not None else config.data.name
 
 
 def _plan(
@@ -172,8 +162,7 @@ def _plan(
     config = config.with_values(**digests(config, dataset))
     extractor_class(config.metrics.features, scored_as(config, dataset))
     objective = build_objective(config)
-    asked = None if config.eval.sampler == "auto" else config.eval.sampler
-    sampler = objective.check_sampling(asked, config.eval.sampling_steps)
+    sampler = objective.check_sampling(config.eval.sampler, config.eval.sampling_steps)
     task = Task(config.with_values(eval__sampler=sampler), dataset, objective, device)
     plan = plan_run(task, directory, count_cost(task))
     return replace(plan, backend=backend_for(task, directory))

@@ -167,13 +167,12 @@ def remark(task: Task) -> str | None:
             "samples are compared with decoded latents: FID does not see what the autoencoder "
             "loses; --real FOLDER compares them with the images"
         )
-    if not has_rows(config):
-        return (
-            f"{config.metrics.real.name if config.metrics.real else ''} has the mean and the "
-            "covariance of real images: KID, precision, recall, density and coverage, which need "
-            "single images, are left out"
-        )
-    return None
+    if has_rows(config):
+        return None
+    return (
+        f"{config.metrics.real.name} has the mean and the covariance of real images: KID, "
+        "precision, recall, density and coverage, which need single images, are left out"
+    )
 
 
 def decoder(task: Task) -> Vae | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +10,6 @@ from ditbench.config import RunConfig
 from ditbench.data import load_dataset, recorded
 from ditbench.data.dataset import ImageDataset
 from ditbench.errors import DitbenchError
-from ditbench.files import read_json
 from ditbench.models.dit import DiT
 from ditbench.plugins.lookup import find_block
 from ditbench.rundir import RunDirectory
@@ -54,9 +52,7 @@ def recorded_images(directory: RunDirectory, config: RunConfig) -> tuple[ImageDa
     Earlier versions did not record them: the images are then loaded. The second value is whether
     these have changed since; their classes then have numbers for names.
     """
-    facts: dict[str, Any] = {}
-    with suppress(DitbenchError):  # a missing or damaged file
-        facts = read_json(directory.environment)
+    facts = directory.facts()
     if recorded.RECORD in facts:
         return recorded.stand_in(config.data.name, facts[recorded.RECORD]), False
     dataset = load_dataset(config.data.name, config.data.path, config.data.settings)
@@ -111,8 +107,7 @@ def open_run(run: Path, settings: dict[str, Any], device_name: str, *, trust: bo
     check_decoder(run, config, dataset)
     config = config.with_values(data__vae_digest=vae_digest(config, dataset))
     objective = build_objective(config)
-    sampler = None if config.eval.sampler == "auto" else config.eval.sampler
-    objective.check_sampling(sampler, config.eval.sampling_steps)
+    objective.check_sampling(config.eval.sampler, config.eval.sampling_steps)
     return Opened(Task(config, dataset, objective, device), directory, changed)
 
 

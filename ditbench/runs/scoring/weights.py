@@ -85,12 +85,11 @@ def open_weights(config: RunConfig, device_name: str) -> Opened:
     dataset = recorded.stand_in(config.data.name, facts)
     check_decoder(path, config, dataset)
     objective = build_objective(config)
-    asked = None if config.eval.sampler == "auto" else config.eval.sampler
     config = config.with_values(
         init=identified(config.init),
         data__vae_digest=vae_digest(config, dataset),
         train__precision=resolve_precision(config.train.precision, device),
-        eval__sampler=objective.check_sampling(asked, config.eval.sampling_steps),
+        eval__sampler=objective.check_sampling(config.eval.sampler, config.eval.sampling_steps),
     )
     task = _checked(Task(config, dataset, objective, device))
     return Opened(task, RunDirectory(find_weights(path)))
@@ -101,11 +100,7 @@ def plan_weights(
 ) -> list[Rescoring]:
     """Plan to score the weights of `[init]` on the images of a configuration. Nothing is written.
 
-    Args:
-        config: with the data.
-        settings: see `RunConfig.with_values`; a value that is None stays that of `config`.
-        draws: how many draws each setting has in the end.
-        device: where models and extractors compute.
+    Of `settings`, a value that is None stays that of `config`; otherwise as `plan_rescoring`.
 
     Raises:
         DitbenchError: the weights do not fit the images, or the settings do not.

@@ -1,7 +1,5 @@
 """torchvision's classifiers with weights that the test makes: random, of the right shapes."""
 
-from urllib.error import URLError
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,18 +12,6 @@ from ditbench.metrics import create_extractor
 from ditbench.metrics.features.imagenet import EfficientNetB0, ResNet18, ResNet50, ResNet50First
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """An empty cache of torch, and no network."""
-
-    def offline(*args, **kwargs):
-        raise URLError("Name or service not known")
-
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(torch.hub, "urlopen", offline)
-    return tmp_path / "hub" / "checkpoints"
 
 
 def random_network(kind):

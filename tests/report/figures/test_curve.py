@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from boxes import assert_apart
+from boxes import assert_apart, named
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 from scipy import stats
@@ -31,16 +31,11 @@ def runs(make_run, results):
     return load_results(results)
 
 
-def _means(axes):
-    """The mean line of each block, by its label."""
-    return {line.get_label(): line for line in axes.lines if line.get_label()[0] != "_"}
-
-
 def test_lines_are_the_data(runs):
     (axes,) = curve_figure(runs).axes
-    assert list(_means(axes)) == ["In-Context", "adaLN-Zero"]  # the paper's order
+    assert list(named(axes)) == ["In-Context", "adaLN-Zero"]  # the paper's order
     for block, curves in CURVES.items():
-        mean = _means(axes)[block_style(block).label]
+        mean = named(axes)[block_style(block).label]
         np.testing.assert_array_equal(mean.get_xdata(), [400, 800, 1200])
         np.testing.assert_allclose(mean.get_ydata(), np.mean(curves, axis=0), rtol=1e-12)
         assert mean.get_marker() == block_style(block).marker
@@ -90,7 +85,7 @@ def test_seeds_are_drawn_if_they_and_the_blocks_are_few(make_run, results):
 )
 def test_the_x_axis_says_what_it_counts(runs, x, expected, label):
     (axes,) = curve_figure(runs, x).axes
-    np.testing.assert_allclose(_means(axes)["adaLN-Zero"].get_xdata(), expected, rtol=1e-9)
+    np.testing.assert_allclose(named(axes)["adaLN-Zero"].get_xdata(), expected, rtol=1e-9)
     assert label in axes.get_xlabel()
 
 
@@ -108,7 +103,7 @@ def test_steps_are_counted_in_thousands_and_millions(make_run, results, steps, e
     figure = curve_figure(load_results(results))
     figure.draw_without_rendering()
     (axes,) = figure.axes
-    assert _means(axes)["adaLN-Zero"].get_xdata()[-1] == steps
+    assert named(axes)["adaLN-Zero"].get_xdata()[-1] == steps
     assert [label.get_text() for label in axes.get_xticklabels()] == expected
 
 
@@ -116,7 +111,7 @@ def test_long_training_is_counted_in_hours(make_run, results):
     make_run(budget__steps=400_000, rate=10.0)
     (axes,) = curve_figure(load_results(results), "time").axes
     assert "hours" in axes.get_xlabel()
-    assert _means(axes)["adaLN-Zero"].get_xdata()[-1] == pytest.approx(4e4 / 3600)
+    assert named(axes)["adaLN-Zero"].get_xdata()[-1] == pytest.approx(4e4 / 3600)
 
 
 def test_an_unknown_x_axis_names_the_nearest(runs):
@@ -189,7 +184,7 @@ def test_colours_belong_to_names(make_run, results):
     (axes,) = curve_figure(both).axes
     (alone,) = curve_figure(both[both["block"] == "adaln-zero"]).axes
     for drawn in (axes, alone):
-        assert to_hex(_means(drawn)["adaLN-Zero"].get_color()) == "#d55e00"
+        assert to_hex(named(drawn)["adaLN-Zero"].get_color()) == "#d55e00"
     assert len({style.colour for style in PAPER_BLOCKS.values()}) == 4
     assert len({style.marker for style in PAPER_BLOCKS.values()}) == 4
 
@@ -210,7 +205,7 @@ def test_seeds_are_averaged_evaluation_by_evaluation(uneven, x, column, unit):
     for block in CURVES:
         runs = uneven[uneven["block"] == block]
         by_seed = [run for _, run in runs.groupby("seed")]
-        mean = _means(axes)[block_style(block).label]
+        mean = named(axes)[block_style(block).label]
         where = np.mean([run[column].to_numpy() / unit for run in by_seed], axis=0)
         np.testing.assert_allclose(mean.get_xdata(), where, rtol=1e-12)
         fid = np.mean([run["fid"].to_numpy() for run in by_seed], axis=0)
@@ -226,7 +221,7 @@ def test_seeds_are_averaged_evaluation_by_evaluation(uneven, x, column, unit):
 def test_an_evaluation_that_a_seed_lacks_is_left_out_of_the_mean_alone(runs):
     short = runs[~((runs["seed"] == 2) & (runs["step"] == 1200))]
     (axes,) = curve_figure(short).axes
-    mean = _means(axes)["adaLN-Zero"]
+    mean = named(axes)["adaLN-Zero"]
     np.testing.assert_allclose(mean.get_ydata(), np.mean(CURVES["adaln-zero"], axis=0)[:2])
     assert sum(len(line.get_ydata()) == 3 for line in axes.lines) == 4  # two blocks, two seeds
 
@@ -234,8 +229,8 @@ def test_an_evaluation_that_a_seed_lacks_is_left_out_of_the_mean_alone(runs):
 def test_the_order_of_rows_does_not_matter(uneven):
     (axes,) = curve_figure(uneven).axes
     (shuffled,) = curve_figure(uneven.sample(frac=1, random_state=0)).axes
-    for label, line in _means(axes).items():
-        np.testing.assert_allclose(_means(shuffled)[label].get_xydata(), line.get_xydata())
+    for label, line in named(axes).items():
+        np.testing.assert_allclose(named(shuffled)[label].get_xydata(), line.get_xydata())
 
 
 def test_seconds_of_different_devices_are_left_out(make_run, results):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from boxes import assert_apart
+from boxes import assert_apart, named
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -26,11 +26,6 @@ def runs(make_run, results):
         for seed, fid in enumerate(fids):
             make_run(block, seed, (100.0, fid), rate=40.0 + 5 * seed + 3 * number)
     return load_results(results)
-
-
-def _markers(axes):
-    """The marker of each block, by its label."""
-    return {line.get_label(): line for line in axes.lines if line.get_label()[0] != "_"}
 
 
 def _place(marker):
@@ -69,8 +64,8 @@ def test_markers_are_the_means_over_seeds(runs):
         label = block_style(block).label
         fid = np.mean(FIDS[block])
         gmacs, seconds = of["gmacs"].iloc[0], of["seconds"].mean()
-        assert _place(_markers(above)[label]) == pytest.approx((1000 * gmacs, fid))
-        assert _place(_markers(below)[label]) == pytest.approx((seconds, fid))
+        assert _place(named(above)[label]) == pytest.approx((1000 * gmacs, fid))
+        assert _place(named(below)[label]) == pytest.approx((seconds, fid))
 
 
 def test_bars_are_the_95_percent_intervals_of_the_means(make_run, results):
@@ -104,7 +99,7 @@ def test_the_front_is_joined_by_steps_and_the_rest_is_pale(runs):
                 if name != block
             )
         }
-        strong = {label for label, marker in _markers(axes).items() if not _is_pale(marker)}
+        strong = {label for label, marker in named(axes).items() if not _is_pale(marker)}
         assert strong == {block_style(block).label for block in front}
         (step,) = [line for line in axes.lines if len(line.get_xdata()) > 2]
         on_front = means.loc[list(front)].sort_values("cost")
@@ -123,7 +118,7 @@ def test_all_of_few_blocks_are_named_and_of_many_those_on_the_front(runs):
         for name in "abc"
     ]
     for axes in pareto_figure(pd.concat([runs, *worse])).axes:
-        strong = {label for label, marker in _markers(axes).items() if not _is_pale(marker)}
+        strong = {label for label, marker in named(axes).items() if not _is_pale(marker)}
         assert {text.get_text() for text in axes.texts} == strong
         assert 0 < len(strong) < 4
 
@@ -156,7 +151,7 @@ def test_long_training_is_counted_in_hours(make_run, results):
     make_run("adaln", 0, (9.0,), budget__steps=400_000, rate=10.0)
     _, below = pareto_figure(load_results(results)).axes
     assert "hours" in below.get_xlabel()
-    assert _place(_markers(below)["adaLN"])[0] == pytest.approx(4e4 / 3600)
+    assert _place(named(below)["adaLN"])[0] == pytest.approx(4e4 / 3600)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +165,7 @@ def test_a_panel_of_seconds_that_are_not_comparable_is_left_out(runs, column, va
     runs.loc[(runs["block"] == "adaln") & (runs["seed"] == 1), column] = value
     skipped = []
     (axes,) = pareto_figure(runs, skipped=skipped.append).axes
-    assert len(_markers(axes)) == 4
+    assert len(named(axes)) == 4
     assert skipped == [f"training time of digits 8x8x1, 64x4x4/2, flow: {why}"]
 
 
@@ -178,7 +173,7 @@ def test_all_points_are_within_the_limits(runs):
     runs.loc[runs["block"] == "cross-attention", "gmacs"] *= 20
     for axes in pareto_figure(runs).axes:
         (low, high), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-        for x, y in map(_place, _markers(axes).values()):
+        for x, y in map(_place, named(axes).values()):
             assert low < x < high
             assert bottom < y < top
 
@@ -187,7 +182,7 @@ def test_equal_fids_need_no_range(make_run, results):
     for seed in range(3):
         make_run("adaln", seed, (7.1,))  # the mean of three 7.1 is not 7.1
     above, _ = pareto_figure(load_results(results)).axes
-    assert _place(_markers(above)["adaLN"])[1] == pytest.approx(7.1)
+    assert _place(named(above)["adaLN"])[1] == pytest.approx(7.1)
 
 
 def test_a_fid_of_zero_has_a_linear_axis(make_run, results):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from boxes import named
 from scipy import stats
 
 from ditbench.report.figures.ranking import ranking_figure
@@ -27,10 +28,6 @@ def runs(make_run, results):
     return load_results(results)
 
 
-def _markers(axes):
-    return {line.get_label(): line for line in axes.lines if line.get_label()[0] != "_"}
-
-
 def test_blocks_are_sorted_with_their_means_and_numbers(runs):
     (axes,) = ranking_figure(runs).axes
     order = sorted(FIDS, key=lambda block: np.mean(FIDS[block]))
@@ -38,7 +35,7 @@ def test_blocks_are_sorted_with_their_means_and_numbers(runs):
         PAPER_BLOCKS[block].label for block in order
     ]
     for row, block in enumerate(order):
-        ((x, y),) = _markers(axes)[PAPER_BLOCKS[block].label].get_xydata()
+        ((x, y),) = named(axes)[PAPER_BLOCKS[block].label].get_xydata()
         assert (x, y) == (pytest.approx(np.mean(FIDS[block])), row)
     assert [text.get_text() for text in axes.texts] == [f"{np.mean(FIDS[b]):.2f}" for b in order]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the best is at the top
@@ -77,7 +74,7 @@ def test_what_is_significantly_worse_is_hollow(runs):
     figure = ranking_figure(runs)
     hollow = {
         label
-        for label, line in _markers(figure.axes[0]).items()
+        for label, line in named(figure.axes[0]).items()
         if line.get_markerfacecolor() == "white"
     }
     assert hollow == {"In-Context"}
@@ -94,7 +91,7 @@ def test_beside_a_winner_all_others_are_hollow(runs):
     assert compare(runs).verdict.winner == "adaln-zero"
     hollow = [
         line.get_markerfacecolor() == "white"
-        for line in _markers(ranking_figure(runs).axes[0]).values()
+        for line in named(ranking_figure(runs).axes[0]).values()
     ]
     assert hollow == [False, True, True, True]
 
@@ -102,7 +99,7 @@ def test_beside_a_winner_all_others_are_hollow(runs):
 def test_nothing_is_hollow_where_the_comparison_is_exploratory(runs):
     figure = ranking_figure(runs.assign(planned_seeds=5.0))
     assert not figure.legends
-    markers = _markers(figure.axes[0]).values()
+    markers = named(figure.axes[0]).values()
     assert not any(line.get_markerfacecolor() == "white" for line in markers)
 
 

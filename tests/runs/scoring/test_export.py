@@ -33,12 +33,6 @@ def pictures(path):
     return np.stack([np.asarray(Image.open(file)) for file in sorted(path.glob("*.png"))])
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Where the run is trained, once."""
-    return tmp_path_factory.mktemp("made")
-
-
 @pytest.fixture
 def run(make_plan, made):
     """A complete run whose sampler adds noise; its final score takes more steps: read only."""

@@ -64,12 +64,6 @@ def files(directory):
     }
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Where the run is trained, once."""
-    return tmp_path_factory.mktemp("made")
-
-
 @pytest.fixture
 def run(make_plan, made, tmp_path):
     """A complete run whose sampler adds noise, with two draws of its final score: a copy."""
