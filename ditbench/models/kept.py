@@ -60,7 +60,9 @@ def count_kept(arguments: Mapping[str, Any], images: int, *, half: bool, fused: 
         _Unfilled(),  # type: ignore[no-untyped-call]
     ):
         functional_call(model, state, (x, t, y))
-    return tally.total()
+    total = tally.total()
+    tally.forget()
+    return total
 
 
 class _Unfilled(ProductCounter):
@@ -106,6 +108,10 @@ class _Tally:
         out = block(*inputs, **named)
         self._block = 0
         return out
+
+    def forget(self) -> None:
+        """Free the memory: the model refers to this tally and it to the model's tensors."""
+        self._alive.clear()
 
     def total(self) -> Kept:
         """The sums."""

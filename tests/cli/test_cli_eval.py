@@ -46,6 +46,7 @@ def test_one_run_as_json(cli, one_run):
     assert row["fid_std"] is None
 
 
+@pytest.mark.slow
 def test_several_processes_score_alike(cli, own_results, tmp_path):
     """Of two runs, with two settings, of which one is complete before."""
     alone = shutil.copytree(own_results / "digits/adaln", tmp_path / "alone/digits/adaln")

@@ -39,6 +39,7 @@ def test_a_run_is_trained_again_in_a_directory_of_its_own(cli, results, one_run,
     assert cli("compare", "reproduced").exit_code == 0
 
 
+@pytest.mark.slow
 def test_several_processes_agree_to_rounding(cli, one_run, tmp_path):
     result = cli("reproduce", one_run, *CPU, "--gpus", 2, "--out", tmp_path / "two", "--json")
     assert result.exit_code == 0, result.stderr

@@ -28,7 +28,7 @@ def test_files_of_your_own_need_a_path(name):
 def test_the_suffix_of_a_path_selects_the_loader(path, name):
     assert loader_of(Path(path)) == name
     overrides = Training(data=Path(path)).overrides()
-    assert (overrides["data.name"], overrides["data.path"]) == (name, path)
+    assert (overrides["data.name"], overrides["data.path"]) == (name, Path(path))
 
 
 def test_digits_take_no_path():

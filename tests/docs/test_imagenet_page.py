@@ -47,6 +47,7 @@ def place(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page(place, monkeypatch):
     monkeypatch.chdir(place)
     outputs = {}

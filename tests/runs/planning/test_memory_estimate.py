@@ -1,11 +1,14 @@
 """Estimates of memory: against what was measured on GPUs, and what follows from the settings."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import pytest
 import torch
 
 from ditbench.data.dataset import ImageDataset
+from ditbench.models import kept
 from ditbench.models.registry import block_names
 from ditbench.models.sizes import parse_model
 from ditbench.runs.planning.memory import count_memory, peak_memory, what_fits
@@ -105,3 +108,22 @@ def test_plain_operations_keep_what_autograd_keeps(make_plan, block):
     memory = count_memory(plan)
     around, blocks, _ = memory.fixed.plus(len(x), memory.per_image)
     assert around + blocks == pytest.approx(kept, rel=0.02)
+
+
+def test_counting_leaves_no_memory_behind(make_task, monkeypatch):
+    """Not even until Python collects cycles: processes that are started later need it."""
+    seen = []
+    keep = kept._Tally.keep
+
+    def watched(self, tensor):
+        seen.append(weakref.ref(tensor))
+        return keep(self, tensor)
+
+    monkeypatch.setattr(kept._Tally, "keep", watched)
+    gc.disable()
+    try:
+        count_memory(make_task("S/4"))
+        assert len(seen) > 100
+        assert not [each for each in seen if each() is not None]
+    finally:
+        gc.enable()

@@ -196,6 +196,7 @@ def by_processes(world, overrides, out):
     return execute(replace(plan, world=world))["final"]
 
 
+@pytest.mark.slow
 def test_processes_that_decode_together_give_the_same_scores(make, decoded, tmp_path):
     plan = make(eval__samples=33, **decoded)  # the last batch has one sample
     expected = execute(plan)["final"]
