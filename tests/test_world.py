@@ -11,10 +11,6 @@ from worlds import in_world
 from ditbench.world import ALONE, World
 
 
-# Its processes are started once, not by every process of the tests.
-pytestmark = pytest.mark.xdist_group("world")
-
-
 @given(st.integers(0, 1000), st.integers(1, 16))
 def test_parts_cover_everything_once_and_in_order(count, size):
     parts = [World(rank, size).part(count) for rank in range(size)]

@@ -14,9 +14,6 @@ from worlds import in_world
 from ditbench.rows import read_rows
 from ditbench.rundir import RunDirectory
 
-# Its processes are started once, not by every process of the tests.
-pytestmark = pytest.mark.xdist_group("several-processes")
-
 SETTINGS = {
     "block": "adaln-zero",
     "model.hidden_size": 16,
