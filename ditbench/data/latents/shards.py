@@ -182,7 +182,7 @@ def _statistics(path: Path, channels: int) -> dict[str, Any]:
         found = torch.load(path, map_location="cpu", weights_only=True)
         means, stds = (tuple(found[name].flatten().tolist()) for name in ("mean", "std"))
     except Exception as error:  # a damaged file raises anything
-        why = reason(error).partition(". ")[0]  # torch goes on with advice
+        why = reason(error).partition(". ")[0]  # advice follows
         what = f"{shown(path)} is not a file of mean and std: {why}"
         raise DitbenchError(what, "restore it", EXIT_FAILED) from error
     if not len(means) == len(stds) == channels:
