@@ -68,6 +68,10 @@ class World:
         """The part of `count` items that is this process's; parts are in the order of ranks."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
+    def sharing(self, count: int) -> World:
+        """Who divides so many items: this world, or `ALONE` where they are fewer than processes."""
+        return self if count >= self.size else ALONE
+
     def most(self, number: float) -> float:
         """The largest of the numbers that the processes pass."""
         if self.alone:

@@ -19,6 +19,13 @@ def test_parts_cover_everything_once_and_in_order(count, size):
     assert max(lengths) - min(lengths) <= 1
 
 
+@pytest.mark.parametrize(("count", "divided"), [(0, False), (2, False), (3, True), (4, True)])
+def test_fewer_items_than_processes_are_not_divided(count, divided):
+    world = World(1, 3)
+    assert (world.sharing(count) is world) == divided
+    assert ALONE.sharing(count).part(count) == slice(0, count)
+
+
 def test_one_process_exchanges_nothing():
     x = torch.arange(3)
     assert ALONE.gather(x, 3) is x

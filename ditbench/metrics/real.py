@@ -80,10 +80,9 @@ def decoded(x: Tensor, dataset: ImageDataset, vae: Vae, world: World = ALONE) ->
     Each process of the world decodes a part of them, and receives all.
     """
     count = len(x)
-    divides = count >= world.size
-    part = x[world.part(count)] if divides else x
-    images = quantised(vae.decode(part, dataset.latents))
-    return world.gather(images, count) if divides else images
+    world = world.sharing(count)
+    images = quantised(vae.decode(x[world.part(count)], dataset.latents))
+    return world.gather(images, count)
 
 
 def real_statistics(

@@ -107,11 +107,10 @@ class Extractor(nn.Module, ABC):
             raise TypeError(f"features need {what} images, got {images.dtype}")
         self.check_shape(tuple(images.shape[1:]))
         N = len(images)
-        if self.world.alone or self.world.size > N:
-            return self._pass(images, passed)
-        features, logits = self._pass(images[self.world.part(N)], passed)
-        features = self.world.gather(features, N)
-        return Features(features, None if logits is None else self.world.gather(logits, N))
+        world = self.world.sharing(N)
+        features, logits = self._pass(images[world.part(N)], passed)
+        features = world.gather(features, N)
+        return Features(features, None if logits is None else world.gather(logits, N))
 
     def _pass(self, images: Tensor, passed: Callable[[int], None] | None) -> Features:
         N = len(images)

@@ -122,11 +122,10 @@ def _sample_round(
     shape = (count, data.channels, data.height, data.width)
     starts = [torch.randn(shape, generator=noise.start) for _ in batches]
     if len(batches) == 1:
-        divides = count >= world.size
-        part = world.part(count) if divides else slice(count)
+        world = world.sharing(count)
+        part = world.part(count)
         draws = PartOf(noise.ancestral, count, part)
-        x = sample(starts[0][part], batches[0][part], draws)
-        yield world.gather(x, count) if divides else x
+        yield world.gather(sample(starts[0][part], batches[0][part], draws), count)
         return
     # A GPU computes a whole batch faster than its parts. What an ancestral sampler draws for the
     # batches of other processes is drawn as well.
