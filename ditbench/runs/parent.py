@@ -7,7 +7,7 @@ they show of a run that was trained so long at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -77,9 +77,13 @@ def notes_of(parent: RunDirectory) -> dict[str, Any]:
     The parent's fingerprint and steps are in config.toml.
     """
     before = parent.facts()
-    inherited = {key: before[key] for key in INHERITED if key in before}
     names = {"path": str(parent.path.absolute()), "device": before.get("device")}
-    return inherited | {"parent": names}
+    return inherited_notes(before) | {"parent": names}
+
+
+def inherited_notes(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of env.json that a run has from the one that its settings come from."""
+    return {key: facts[key] for key in INHERITED if key in facts}
 
 
 def origin_of(config: RunConfig, directory: RunDirectory) -> RunDirectory:

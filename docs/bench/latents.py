@@ -12,16 +12,15 @@ import argparse
 import json
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
 from ditbench.bench.synthetic import plan_on
+from ditbench.bench.timing import Timed, time_in_turn
 from ditbench.config import load
 from ditbench.data.latents.load import load_latents
 from ditbench.data.pictures.settings import Settings
@@ -29,7 +28,6 @@ from ditbench.models.sizes import parse_model
 from ditbench.runs.environment import device_name, select_device
 from ditbench.runs.planning.plan import build_trainer
 from ditbench.training import batches
-from ditbench.training.device.stopwatch import synchronize
 
 PER_SHARD, CLASSES, WARM_UP = 4096, 1000, 20
 
@@ -43,16 +41,6 @@ def make_latents(folder: Path, images: int) -> None:
         labels = torch.randint(CLASSES, (count,), generator=draws)
         tensors = {"latents": latents, "latents_flip": latents.flip(-1).contiguous()}
         save_file(tensors | {"labels": labels}, folder / f"{start:08d}.safetensors")
-
-
-def step_seconds(trainer: Any, steps: int) -> float:
-    """Seconds per step, on average."""
-    synchronize(trainer.device)
-    started = time.perf_counter()
-    for _ in range(steps):
-        trainer.update()
-    synchronize(trainer.device)
-    return (time.perf_counter() - started) / steps
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,12 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, share in (("device", 1.0), ("disk", 0.0)):
             batches.SHARE = share
             trainers[name] = build_trainer(plan)
-            step_seconds(trainers[name], WARM_UP)
-        seconds: dict[str, list[float]] = {name: [] for name in trainers}
-        for _ in range(options.repeats):
-            for name, trainer in trainers.items():
-                seconds[name].append(step_seconds(trainer, options.steps))
-    found = {name: 1000 * median(each) for name, each in seconds.items()}
+            for _ in range(WARM_UP):
+                trainers[name].update()
+        timed = [Timed(each.update, options.repeats, options.steps) for each in trainers.values()]
+        seconds = time_in_turn(timed, device)
+    found = {name: 1000 * median(each) for name, each in zip(trainers, seconds, strict=True)}
     row = {
         "device": device_name(device),
         "model": options.model,

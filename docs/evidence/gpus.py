@@ -12,6 +12,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -70,10 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.pack.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as place:
         started = [start(k, options, Path(place, str(k))) for k in range(options.gpus)]
-        try:
-            codes = [process.wait() for process in started]
-        except KeyboardInterrupt:  # which they have received, too
-            codes = [process.wait() for process in started]
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the processes receive Ctrl-C as well
+        codes = [process.wait() for process in started]
     for number in range(options.gpus):
         print(f"GPU {number}:\n{(options.pack / f'gpu{number}.txt').read_text('utf-8')}")
     return max(codes)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.rundir import REPRODUCES, RunDirectory
-from ditbench.runs.parent import INHERITED
+from ditbench.runs.parent import inherited_notes
 from ditbench.runs.planning.plan import Plan, count_cost, plan_run, resolve_all
 from ditbench.runs.reopen import complete_result, read_config, restore_own_block, source_at
 
@@ -61,7 +61,6 @@ def plan_again(
             f"the run would be trained again into its own directory, {run.path}",
             "choose another place: --out DIR",
         )
-    before = read_json(run.environment)  # what differs is reported at the end
-    notes = {key: before[key] for key in INHERITED if key in before}
+    notes = inherited_notes(read_json(run.environment))
     notes[REPRODUCES] = {"path": str(run.path.absolute())}
     return plan_run(task, directory, count_cost(task)).with_notes(notes)
