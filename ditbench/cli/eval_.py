@@ -83,7 +83,7 @@ def eval_(
     device: Device = "auto",
     gpus: Annotated[
         int,
-        option("N", "GPUs that sample each batch together. Scores do not depend on it.", min=1),
+        option("N", "GPUs that sample and score together. Scores do not depend on it.", min=1),
     ] = 1,
     trust: Trust = False,
     as_json: AsJson = False,

@@ -1,4 +1,4 @@
-"""Complete runs scored again by several processes, each of which samples a part of a batch."""
+"""Complete runs scored again by several processes, which divide its samples."""
 
 from __future__ import annotations
 
