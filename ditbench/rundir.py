@@ -142,6 +142,13 @@ class RunDirectory:
             _remove(path)
         self.describe(*description)
 
+    def failed_because(self) -> str | None:
+        """Why training diverged; None if it did not, or if failure.json is damaged."""
+        with suppress(DitbenchError):
+            if self.failure.is_file() and not self.is_complete():
+                return str(read_json(self.failure).get("reason"))
+        return None
+
     def facts(self) -> dict[str, Any]:
         """The contents of env.json; empty if it is missing or damaged."""
         with suppress(DitbenchError):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.rundir import REPRODUCES, RunDirectory
+from ditbench.runs import init
 from ditbench.runs.parent import inherited_notes
-from ditbench.runs.planning.plan import Plan, count_cost, plan_run, resolve_all
+from ditbench.runs.planning.plan import Plan, count_cost, model_arguments, plan_run, resolve_all
 from ditbench.runs.reopen import complete_result, read_config, restore_own_block, source_at
 
 if TYPE_CHECKING:
     import torch
+
+    from ditbench.config import RunConfig
 
 
 def plan_again(
@@ -31,11 +35,12 @@ def plan_again(
     are now, by default where they were. `trust` executes the copy of an external block in the run.
 
     Raises:
-        DitbenchError: the run is not complete, or was changed; its block or its images are gone or
-            have changed; the directory would be its own.
+        DitbenchError: the run is not complete, or was changed; its block, its images or the weights
+            that it starts from are gone or have changed; the directory would be its own.
     """
     result = complete_result(run)
-    config = read_config(run)
+    facts = read_json(run.environment)
+    config = _with_weights(read_config(run), facts)
     restore_own_block(run, config, trust=trust)
     if data is not None:
         config = config.with_values(data__path=str(data), data__name=source_at(config, data))
@@ -61,6 +66,22 @@ def plan_again(
             f"the run would be trained again into its own directory, {run.path}",
             "choose another place: --out DIR",
         )
-    notes = inherited_notes(read_json(run.environment))
+    notes = inherited_notes(facts) | init.notes_of(config.init, model_arguments(task))
     notes[REPRODUCES] = {"path": str(run.path.absolute())}
     return plan_run(task, directory, count_cost(task)).with_notes(notes)
+
+
+def _with_weights(config: RunConfig, facts: Mapping[str, Any]) -> RunConfig:
+    """The configuration with the weights of --init where they are, as env.json names them.
+
+    The path in the configuration may be relative to another working directory.
+    """
+    path, recorded = config.init.path, facts.get(init.RECORD)
+    if path is None or path.exists():
+        return config
+    there = recorded.get("path") if isinstance(recorded, dict) else None
+    if isinstance(there, str) and Path(there).exists():
+        return config.with_values(init__path=there)
+    raise DitbenchError(
+        f"the weights that the run starts from are gone: {there or path}", "restore them there"
+    )
