@@ -114,9 +114,8 @@ def build(plan: Plan, *, compiled: bool = False) -> Candidate:
         model.compile()
         trainer.average.compile()
     parameters = sum(weight.numel() for weight in trainer.weights)
-    backend = "compile" if compiled else "plain"
-    return Candidate(trainer.update, trainer.average, parameters, backend)
+    return Candidate(trainer.update, trainer.average, parameters)
 
 
-EAGER = Adapter(f"diffusers {diffusers.__version__}", build, check)
-COMPILED = replace(EAGER, build=partial(build, compiled=True))
+EAGER = Adapter(f"diffusers {diffusers.__version__}", build, lambda _plan: "plain", check)
+COMPILED = replace(EAGER, build=partial(build, compiled=True), backend=lambda _plan: "compile")
