@@ -120,7 +120,8 @@ def _measure_alone(row: Row, length: Length, matmul_speed: float) -> Facts:
     warm = _warm_up(row, length)
     (seconds,) = time_in_turn([warm.timed], row.plan.device)
     memory.stop()
-    return _training(warm, seconds, matmul_speed, memory.bytes) | _sampling(warm, length)
+    facts = _training(warm, seconds, matmul_speed, memory.bytes)
+    return facts | _sampling(warm, length) if length.sampling else facts
 
 
 def _in_turn(rows: list[Row], length: Length, say: Say) -> Iterator[Facts | DitbenchError]:
@@ -149,10 +150,12 @@ def _in_turn(rows: list[Row], length: Length, say: Say) -> Iterator[Facts | Ditb
     # With several models in one process, none of them has a peak of its own.
     peak = memory.bytes if len(rows) == 1 else None
     for one, seconds in zip(warm, trainings, strict=True):
-        say(f"timing sampling of {one.row.title}")
-        with training_errors(one.row.plan):
-            sampling = _sampling(one, length)
-        yield _training(one, seconds, flops / median(products), peak) | sampling
+        facts = _training(one, seconds, flops / median(products), peak)
+        if length.sampling:
+            say(f"timing sampling of {one.row.title}")
+            with training_errors(one.row.plan):
+                facts |= _sampling(one, length)
+        yield facts
 
 
 def _warm_up(row: Row, length: Length) -> _Warm:
@@ -197,6 +200,7 @@ def _training(warm: _Warm, seconds: list[float], matmul: float, peak: int | None
         "matmul_tflops_per_second": matmul / 1e12,
         "share_of_matmul": facts["train_tflops_per_second"] * 1e12 / matmul,
         "peak_memory_bytes": peak,
+        "warm_up_seconds": warm.seconds,
     }
 
 

@@ -109,6 +109,7 @@ def bench(
     sampling_steps: Annotated[
         int | None, how("N", "Steps of the sampler. Default: 25.", min=1)
     ] = None,
+    no_sampling: Annotated[bool, how(None, "Time training only.", "--no-sampling")] = False,
     format: Format = None,  # noqa: A002
     output: Output = None,
     quiet: Quiet = False,
@@ -126,7 +127,7 @@ def bench(
     chosen = format_of(output, format)
     names = parse_blocks(block or ("paper" if gpus is None else REFERENCE))
     sizes = parse_sizes(options, input, classes, sampling_steps)
-    length = _length(seconds, steps)
+    length = replace(_length(seconds, steps), sampling=not no_sampling)
     if output is not None:
         from ditbench.runs.planning.ready import check_writable
 
@@ -215,13 +216,24 @@ def _on_a_terminal(
         "device": f"{row['device']}{threads}",
         "torch": f"torch {row['torch']}",
         "backend": f"backend {row['backend']}",
-        "sampling_batch_size": f"sampled {row['sampling_batch_size']} at a time",
     }
     equal = [name for name in words if len({each[name] for each in rows}) == 1]
     title = (
-        f"{', '.join(words[name] for name in equal)}. "
+        f"In all rows: {', '.join(words[name] for name in equal)}. "
         f"Matmul: {row['matmul_tflops_per_second']:.3g} TFLOP/s. "
-        f"Sampling: {row['sampling_steps']} steps of {row['sampler']}. "
         f"Step ratio: to {row['step_ratio_to']}."
     )
-    return [column for column in columns if column.name not in equal], title
+    if "sampler" in row:
+        title += (
+            f" Sampling: {row['sampling_steps']} steps of {row['sampler']}, "
+            f"batches of {_range([each['sampling_batch_size'] for each in rows])}."
+        )
+    unknown = {
+        column.name for column in columns if all(each.get(column.name) is None for each in rows)
+    }
+    return [column for column in columns if column.name not in {*equal, *unknown}], title
+
+
+def _range(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"

@@ -68,6 +68,21 @@ def test_tables_for_people(bench, kind, sign):
         assert word in result.stdout
 
 
+def test_conditions_are_in_the_title_if_they_are_those_of_all_rows(bench):
+    options = ("--block", "adaln", "--no-sampling", "--model", "16x1x2/2,16x2x2/2")
+    table = bench(*options, "--format", "rich").stdout
+    title, header = table.partition("──")[0].split("\n", 1)
+    assert title.startswith("In all rows: random 4x4x3, batches of 4, ddpm, fp32, cpu")
+    assert "Model" in header
+    for word in ("Input", "Batch", "Backend", "Sampl", "Peak"):
+        assert word not in header
+    assert "Sampling" not in title
+    (row,) = json.loads(bench("--block", "adaln", "--no-sampling", "--format", "json").stdout)
+    assert list(row) == KEYS
+    assert row["sampler"] is row["sampling_images_per_second"] is None
+    assert row["warm_up_seconds"] > 0
+
+
 def test_into_a_file_goes_what_would_be_printed(bench, elsewhere):
     result = bench("--block", "adaln", "-o", "made/bench.csv")
     assert (result.exit_code, result.stdout) == (0, "")
