@@ -80,7 +80,7 @@ class PlainTrainer:
             len(self.images), (train.batch_size,), generator=self.draws, device=device
         )
         x, y = to_model(self.images[index]), self.labels[index]
-        with torch.autocast(device.type, torch.bfloat16, enabled=train.precision == "bf16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=train.precision != "fp32"):
             t, noise = objective.draw(x, self.draws)
             loss = objective.loss_at(self.model, x, y, t, noise)
         self.optimizer.zero_grad(set_to_none=True)

@@ -58,7 +58,7 @@ class Model:
     objective: Annotated[str | None, what("NAME", "ddpm or flow.")] = None
     batch_size: Annotated[str | None, what("N", "Images per step, on all GPUs together.")] = None
     device: Annotated[str, how("NAME", DEVICES)] = "auto"
-    precision: Annotated[str | None, how("NAME", "auto, fp32 or bf16.")] = None
+    precision: Annotated[str | None, how("NAME", "auto, fp32, bf16 or bf16-residual.")] = None
     backend: Annotated[
         str | None,
         how(
@@ -135,8 +135,8 @@ class Model:
 
         device = select_device(self.device)
         if self.compile == "off":
-            bf16 = resolve_precision(config.train.precision, device) == "bf16"
-            fused = device.type == "cuda" and bf16
+            half = resolve_precision(config.train.precision, device) != "fp32"
+            fused = device.type == "cuda" and half
             config = config.with_values(train__backend="kernels" if fused else "plain")
         return config, device
 
