@@ -95,6 +95,14 @@ def test_on_one_gpu_the_scalings_are_one_measurement():
     assert (weak["gpus"], weak["all_reduce_share"]) == (1, 0)
 
 
+def test_jobs_have_inputs_and_batch_sizes_of_their_own():
+    sent = []
+    jobs = [job(), job(channels=3), job(train__batch_size=4)]
+    scaling.work(sent.append, jobs, CONDITIONS)
+    found = [(each["input"], each["batch_size"]) for each in sent if isinstance(each, dict)]
+    assert found == [("8x8x2", 8), ("8x8x3", 8), ("8x8x2", 4)]
+
+
 @pytest.fixture
 def processes(monkeypatch):
     """Processes that fail at the batches of `failing`; the jobs of each start."""
