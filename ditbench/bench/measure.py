@@ -57,9 +57,7 @@ class Row:
     @property
     def title(self) -> str:
         """The row in a line of text."""
-        cost, batch = self.plan.cost, self.plan.config.train.batch_size
-        backend = self.adapter.backend(self.plan)
-        return f"{self.name} {cost.model} on {cost.input}, batch {batch}, {backend}"
+        return title_of(self.name, self.plan, self.adapter.backend(self.plan))
 
 
 @dataclass(frozen=True)
@@ -70,6 +68,12 @@ class _Warm:
     candidate: Candidate
     timed: Timed
     seconds: float
+
+
+def title_of(name: str, plan: Plan, backend: str) -> str:
+    """A block or peer, its size and its backend in a line of text."""
+    size = f"{plan.cost.model} on {plan.cost.input}, batch {plan.config.train.batch_size}"
+    return f"{name} {size}, {backend}"
 
 
 def bench(rows: list[Row], length: Length, say: Say) -> Iterator[Facts | DitbenchError]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ditbench.bench.measure import WARM_UP, training_facts
+from ditbench.bench.measure import WARM_UP, title_of, training_facts
 from ditbench.bench.synthetic import MAX_BYTES, plan_on, random_images
 from ditbench.bench.timing import Length, time_in_turn
 from ditbench.errors import EXIT_FAILED, DitbenchError
@@ -123,8 +123,8 @@ def work(send: Send, jobs: Sequence[Job], conditions: Conditions) -> None:
         model, facts = None, {}
         for job, plan in group:
             if model is None or not world.alone:  # on one GPU, the scalings are one measurement
-                size, number = plan.config.train.batch_size, f"{world.size} x {device_name(device)}"
-                send(f"measuring {plan.config.block} {plan.cost.model}, batch {size}, on {number}")
+                title = title_of(plan.config.block, plan, plan.backend.name)
+                send(f"measuring {title}, {world.size} x {device_name(device)}")
                 with training_errors(plan):
                     if model is None:
                         model = build_model(plan, plan.backend.ops)  # ten seconds for XL/2

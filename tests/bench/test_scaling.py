@@ -90,7 +90,7 @@ def test_on_one_gpu_the_scalings_are_one_measurement():
     sent = []
     scaling.work(sent.append, [job("weak"), job("strong")], CONDITIONS)
     text, weak, strong = sent
-    assert text.startswith("measuring adaln-zero 16x2x2/2, batch 8, on 1 x cpu")
+    assert text == "measuring adaln-zero 16x2x2/2 on 8x8x2, batch 8, plain, 1 x cpu"
     assert weak == {**strong, "scaling": "weak"}
     assert (weak["gpus"], weak["all_reduce_share"]) == (1, 0)
 
