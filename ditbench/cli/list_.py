@@ -10,14 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from ditbench.cli.completion import complete_places
-from ditbench.cli.options import AsJson, Format, Output
+from ditbench.cli.options import AsJson, Format, Output, chosen_format
 from ditbench.cli.output import echo, emit, note, print_table
 from ditbench.distances import title_of
 from ditbench.errors import DitbenchError
 from ditbench.files import file_size
 from ditbench.report.amounts import counted, decimals
 from ditbench.report.tables.columns import Column
-from ditbench.report.tables.render import format_of
 from ditbench.rundir import RunDirectory
 
 COLUMNS = (
@@ -67,7 +66,7 @@ def list_(
             rows.append({**summary(run), "state": state})
         except DitbenchError as error:
             note("skipped", f"{run.path}: {error.message}")
-    chosen = "json" if as_json else format_of(output, format)
+    chosen = chosen_format(output, format, as_json=as_json)
     if chosen != "rich":
         emit(rows, COLUMNS, chosen, output)
     elif rows:
