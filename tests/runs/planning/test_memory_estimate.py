@@ -58,7 +58,9 @@ def test_training_takes_what_was_measured(make_task, model, block, gpus, batch_s
     assert (estimate + random_images) / MIB == pytest.approx(measured, rel=0.05)
 
 
-@pytest.mark.parametrize(("model", "batch_size"), [("S/4", 256), ("S/2", 256), ("B/2", 256), ("XL/2", 128)])
+@pytest.mark.parametrize(
+    ("model", "batch_size"), [("S/4", 256), ("S/2", 256), ("B/2", 256), ("XL/2", 128)]
+)
 @pytest.mark.parametrize("precision", ["bf16", "bf16-residual"])
 def test_training_takes_what_was_measured_in_each_precision(
     make_task, model, batch_size, precision
