@@ -64,6 +64,9 @@ def check_block(name: str) -> str:
             raise DitbenchError(message, "rename the class")
         _EXTERNAL[class_name] = ExternalBlock(class_name, location)
         return class_name
+    if name in group_names():
+        hint = f"name one of it: {', '.join(block_names(name))}"
+        raise DitbenchError(f"'{name}' is a group of blocks, not a block", hint)
     if name in block_names():
         if not is_own(name):
             block = registry.block_class(name)

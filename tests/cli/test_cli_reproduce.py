@@ -138,6 +138,7 @@ def test_ones_own_block_is_executed_from_where_it_was(cli, tiny, elsewhere):
     result = cli("reproduce", run, *CPU, "--out", "elsewhere", "--trust")
     assert result.exit_code == 0, result.stderr
     assert "equal. " in result.stdout
+    assert result.stdout.endswith("What differs (A is the recorded run): none\n\n")
 
 
 def test_a_run_that_starts_from_weights_finds_them_from_elsewhere(
