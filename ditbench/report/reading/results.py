@@ -156,8 +156,12 @@ def _of_blocks(runs: list[Run], names: Iterable[str]) -> list[Run]:
     present = list(dict.fromkeys(run[0]["block"] for run in runs))
     chosen: set[str] = set()
     for name in map(str.strip, names):
-        members = block_names(name) if name in group_names() else [name]
+        is_group = name in group_names()
+        members = block_names(name) if is_group else [name]
         if not set(members) & set(present):
+            if is_group:
+                hint = f"there are {', '.join(present)}"
+                raise DitbenchError(f"no block of the group '{name}' is among these runs", hint)
             raise unknown_name("block among these runs", name, [*present, *group_names()])
         chosen.update(members)
     return [run for run in runs if run[0]["block"] in chosen]
