@@ -67,11 +67,17 @@ def emit(
 
 
 def emit_text(text: str, output: Path | None) -> None:
-    """Print text that ends in a newline, or write it to a file."""
+    """Print text that ends in a newline, or write it to a file.
+
+    A file is replaced as a whole. A link keeps its place, and so does a pipe or a device, such as
+    /dev/stdout.
+    """
     if output is None:
         echo(text.removesuffix("\n"))
+    elif output.is_fifo() or output.is_char_device():
+        output.write_bytes(text.encode(errors="backslashreplace"))
     else:
-        write_text(output, text)
+        write_text(output.resolve() if output.is_symlink() else output, text)
 
 
 def print_table(
