@@ -155,7 +155,7 @@ def test_a_run_that_starts_from_weights_finds_them_from_elsewhere(
     assert result.stdout.endswith("What differs (A is the recorded run): none\n\n")
     shutil.rmtree(weights)
     result = cli("reproduce", run, *CPU, "--out", "again")
-    assert (result.exit_code, f"are gone: {weights}" in result.stderr) == (2, True)
+    assert (result.exit_code, f"is gone: {weights}" in result.stderr) == (2, True)
     assert not Path("again").exists()
 
 
@@ -171,3 +171,19 @@ def test_a_run_of_another_version_is_refused_in_words_that_help(cli, one_run, el
     run.result.write_text(run.result.read_text().replace('"schema": 2', '"schema": 3'))
     assert "use the ditbench that wrote it" in cli("reproduce", one_run, *CPU).stderr
     assert not any(elsewhere.iterdir())
+
+
+def test_a_continued_run_is_trained_again_from_its_parent(cli, one_run, elsewhere, monkeypatch):
+    shutil.copytree(one_run, elsewhere / "before")
+    given = ("--continue", "before", "--steps", 30, *CPU, "--out", "longer")
+    run = (elsewhere / cli("run", *given).stdout.splitlines()[-1]).absolute()
+    (elsewhere / "further").mkdir()
+    monkeypatch.chdir(elsewhere / "further")
+    result = cli("reproduce", run, *CPU)
+    assert result.exit_code == 0, result.stderr
+    assert "equal. " in result.stdout
+    assert result.stdout.endswith("What differs (A is the recorded run): none\n\n")
+    shutil.rmtree(elsewhere / "before")
+    result = cli("reproduce", run, *CPU, "--out", "again")
+    assert (result.exit_code, "what the run starts from is gone" in result.stderr) == (2, True)
+    assert not Path("again").exists()
