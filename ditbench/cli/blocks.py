@@ -62,8 +62,7 @@ def blocks(
     chosen = chosen_format(output, format, as_json=as_json)
     if chosen == "rich":
         table = rich_table(_rows(), [column for column in COLUMNS if column.name in ON_TERMINAL])
-        table.width = WIDTH  # wraps the text column
-        print_rich(table)
+        print_rich(table, WIDTH)  # wraps the text column
     else:
         emit(_rows(), COLUMNS, chosen, output)
 

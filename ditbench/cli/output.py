@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from ditbench.errors import one_line
@@ -119,9 +120,11 @@ def print_json(value: Mapping[str, Any]) -> None:
     echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
 
-def print_rich(table: object) -> None:
-    """Print a rich table on stdout."""
-    _console().print(table)
+def print_rich(table: Table, width: int | None = None) -> None:
+    """Print a rich table on stdout; its texts wrap to a width, if given, or a narrower terminal."""
+    console = _console()
+    table.width = None if width is None else min(width, console.width)
+    console.print(table)
 
 
 def _console() -> Console:

@@ -49,8 +49,7 @@ def presets(
         emit(rows, COLUMNS, chosen, output)
         return
     table = rich_table(rows, COLUMNS)
-    table.width = WIDTH
-    print_rich(table)
+    print_rich(table, WIDTH)
     print_sentence(f"Minutes (training and evaluation) and FID: n reference runs of {BLOCK}.")
     for row in rows:
         if row.get("images"):

@@ -121,3 +121,13 @@ def test_a_search_for_runs_ends(monkeypatch):
     monkeypatch.setattr("os.walk", walk)
     assert complete_runs("/x") == []
     assert len(searched) == MOST_DIRECTORIES + 1
+
+
+@pytest.mark.parametrize(
+    ("command", "last"), [("blocks", "449.0 119.35  0.68"), ("presets", "H200")]
+)
+def test_a_narrow_terminal_cuts_no_column_off(cli, monkeypatch, command, last):
+    monkeypatch.setattr("ditbench.cli.output.PIPE_WIDTH", 60)
+    shown = cli(command).stdout
+    assert last in shown
+    assert max(len(line) for line in shown.partition("Minutes")[0].splitlines()) == 60
