@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ditbench.errors import EXIT_FAILED, EXIT_USAGE, DitbenchError
-from ditbench.files import cannot_write, read_text, sync_directory
+from ditbench.files import cannot_write, read_text, remove_file, sync_directory, write_text
 
 
 def append_row(path: Path, row: Mapping[str, Any], columns: Iterable[str]) -> None:
@@ -59,6 +59,18 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         raise damaged(path, str(error)) from error
     whole = [row for row in rows if None not in row and None not in row.values()]
     return [{name: parse_cell(text) for name, text in row.items()} for row in whole]
+
+
+def keep_rows(path: Path, count: int) -> None:
+    """Drop the rows of a table after the first `count`; without a row left, the file is removed.
+
+    Atomically: a crash between two rows would lose the others.
+    """
+    if rows := read_rows(path)[:count]:
+        lines = [rows[0], *(row.values() for row in rows)]
+        write_text(path, "".join(map(csv_line, lines)))
+    else:
+        remove_file(path)
 
 
 def damaged(path: Path, reason: str, exit_code: int = EXIT_USAGE) -> DitbenchError:

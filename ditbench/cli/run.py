@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from ditbench.cli.options import (
     takes,
     what,
 )
-from ditbench.cli.output import echo, load_sweeps, note, progress
+from ditbench.cli.output import load_sweeps, note, print_json, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training
 from ditbench.cli.slurm import parse_launcher, the_run
 from ditbench.cli.training import (
@@ -240,7 +239,7 @@ def _execute(
     finally:
         if as_json and (results or len(plans) > 1):  # also what finished before a signal
             order = [str(plan.directory.path) for plan in plans]
-            echo(json.dumps(sorted(results, key=lambda row: order.index(row["path"])), indent=2))
+            print_json(sorted(results, key=lambda row: order.index(row["path"])))
     if failed:
         raise _failure(failed, len(plans), quiet=quiet)
     if not as_json and plans[0].world.first:

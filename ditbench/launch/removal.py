@@ -29,6 +29,8 @@ def check_removable(path: Path) -> RunDirectory:
     if path.is_symlink():
         raise DitbenchError(f"{path} is a link", f"name the run directory: {path.resolve()}")
     run = RunDirectory(path.resolve())
+    if run.is_of_weights():
+        raise DitbenchError(f"{path} holds scores of weights, not a run", "it is yours to remove")
     if not run.is_described():
         raise DitbenchError(f"{path} is not a run directory", _LIST)
     try:

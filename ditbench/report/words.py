@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ditbench.distances import LATENTS, title_of
+from ditbench.errors import printable
 from ditbench.few import OWN_CLASSIFIERS
 from ditbench.report.amounts import suffix
 from ditbench.report.facts import FACTS, TASK
@@ -91,13 +92,14 @@ def describe(group: Mapping[str, Any], apart: Mapping[str, Any]) -> list[str]:
     """A group in a few words, for a panel: its task and what distinguishes it from others."""
     shown = (*TASK, "evaluation", "features", "samples")  # the last two on the y axis
     again = group.get("evaluation")
-    return [
+    parts = (
         f"{images_of(group)} {group['input']}",
         group["model"],
         group["objective"],
         *([f"evaluation {again}"] if again else []),
         *(name_and_value(key, value) for key, value in apart.items() if key not in shown),
-    ]
+    )
+    return list(map(printable, parts))
 
 
 def images_of(group: Mapping[str, Any]) -> str | None:

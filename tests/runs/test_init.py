@@ -219,11 +219,14 @@ def test_an_export_to_diffusers_needs_its_block(make_plan, made, tmp_path, train
         export_weights(first.directory.path, tmp_path / "out.bin")
 
 
-def test_diffusers_loads_an_export_to_it(tmp_path, trained):
+@pytest.mark.parametrize("dropped", [0.1, 0.0])  # without: its null class is not trained
+def test_diffusers_loads_an_export_to_it(tmp_path, make_plan, made, dropped):
     diffusers = pytest.importorskip("diffusers")
-    first, _ = trained
+    run = make_plan(out=made, **DDPM, model__class_dropout_prob=dropped)
+    execute(run)
     path = tmp_path / "diffusion_pytorch_model.safetensors"
-    export_weights(first.directory.path, path, diffusers=True)
+    said = export_weights(run.directory.path, path, diffusers=True)
+    assert ("do not guide" in said) == (not dropped)
     theirs = diffusers.DiTTransformer2DModel.from_pretrained(tmp_path, low_cpu_mem_usage=False)
     assert theirs.config.sample_size == 8
     loaded = from_diffusers(theirs.state_dict())

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 
+from ditbench.errors import printable
 from ditbench.report.facts import in_order
 
 DPI = 200
@@ -112,7 +113,7 @@ def block_style(name: str) -> BlockStyle:
     number = crc32(name.encode(), _HASH_START)  # unlike hash(), the same in every process
     number, colour = divmod(number, len(_COLOURS))
     number, marker = divmod(number, len(_MARKERS))
-    label = TITLES.get(name, name)
+    label = TITLES.get(name, printable(name))
     return BlockStyle(label, _COLOURS[colour], _MARKERS[marker], _LINES[number % len(_LINES)])
 
 
