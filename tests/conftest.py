@@ -68,7 +68,7 @@ def hub(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def forked(monkeypatch):
+def preloaded(monkeypatch):
     """Let ditbench start its processes from a server that has imported torch: in a moment."""
     from worlds import forking
 

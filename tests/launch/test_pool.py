@@ -224,7 +224,7 @@ def block(tmp_path):
     return write
 
 
-def test_a_run_that_fails_or_is_killed_stops_no_other(cli, block, tmp_path, forked):
+def test_a_run_that_fails_or_is_killed_stops_no_other(cli, block, tmp_path, preloaded):
     dies = block("Dies", "os.kill(os.getpid(), signal.SIGKILL)")
     fails = block("Fails", "raise RuntimeError('no such luck')")
     out = ("--steps", 4, "--out", tmp_path / "results")
@@ -242,7 +242,7 @@ def test_a_run_that_fails_or_is_killed_stops_no_other(cli, block, tmp_path, fork
     assert sorted(done) == ["adaln", "none"]
 
 
-def test_a_stop_saves_all_runs_and_begins_no_other(make_plan, tmp_path, forked):
+def test_a_stop_saves_all_runs_and_begins_no_other(make_plan, tmp_path, preloaded):
     plans = [make_plan(seed=seed, budget__steps=20_000) for seed in range(3)]
     stop, logged = StopRequest(), set()
 
