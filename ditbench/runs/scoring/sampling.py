@@ -172,7 +172,7 @@ def _network(
         return output
 
     graphs = device.type == "cuda" and isinstance(model, DiT)
-    bf16 = bf16_weights(model) if graphs and precision == "bf16" else nullcontext()
+    bf16 = bf16_weights(model) if graphs and precision != "fp32" else nullcontext()
     network = GraphPerShape(model) if graphs else model
     with mixed_precision(device, precision), bf16:
         yield call
