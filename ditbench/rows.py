@@ -61,6 +61,16 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return [{name: parse_cell(text) for name, text in row.items()} for row in whole]
 
 
+def check_rows(path: Path, count: int) -> None:
+    """Refuse a table that cannot be read, or lacks some of the `count` rows of a checkpoint."""
+    rows = read_rows(path)
+    if len(rows) < count:
+        raise damaged(path, f"it has {len(rows)} rows, its checkpoint counts {count}")
+    steps = [row.get("step") for row in rows[:count]]
+    if sorted({step for step in steps if isinstance(step, int)}) != steps:
+        raise damaged(path, "its steps do not increase from row to row")
+
+
 def keep_rows(path: Path, count: int) -> None:
     """Drop the rows of a table after the first `count`; without a row left, the file is removed.
 

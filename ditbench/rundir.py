@@ -32,7 +32,7 @@ from ditbench.files import (
     write_json,
     write_text,
 )
-from ditbench.rows import append_row, damaged, keep_rows, read_rows
+from ditbench.rows import append_row, check_rows, keep_rows, read_rows
 
 # Incremented when older versions would misread the files. All earlier schemas stay readable.
 # 1: no hashes of the other files in result.json, no description of the metrics.
@@ -239,13 +239,8 @@ class RunDirectory:
 
     def check_tables(self, logged: int, evaluated: int) -> None:
         """Refuse tables that cannot be read, or that lack rows that a checkpoint counts."""
-        for path, count in ((self.train, logged), (self.evaluations, evaluated)):
-            rows = read_rows(path)
-            if len(rows) < count:
-                raise damaged(path, f"it has {len(rows)} rows, its checkpoint counts {count}")
-            steps = [row.get("step") for row in rows[:count]]
-            if sorted({step for step in steps if isinstance(step, int)}) != steps:
-                raise damaged(path, "its steps do not increase from row to row")
+        check_rows(self.train, logged)
+        check_rows(self.evaluations, evaluated)
 
     def rewind(self, logged: int, evaluated: int) -> None:
         """Restore the state of a checkpoint: keep so many rows, drop the later ones and grids."""
