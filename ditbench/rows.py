@@ -71,8 +71,10 @@ def check_rows(path: Path, count: int) -> None:
         raise damaged(path, "its steps do not increase from row to row")
 
 
-def keep_rows(path: Path, count: int) -> None:
-    """Drop the rows of a table after the first `count`; without a row left, the file is removed.
+def keep_rows(path: Path, count: int | None) -> None:
+    """Drop the rows of a table after the first `count`; None keeps all whole rows.
+
+    Without a row left, the file is removed.
 
     Atomically: a crash between two rows would lose the others.
     """
