@@ -74,9 +74,7 @@ def check_rows(path: Path, count: int) -> None:
 def keep_rows(path: Path, count: int | None) -> None:
     """Drop the rows of a table after the first `count`; None keeps all whole rows.
 
-    Without a row left, the file is removed.
-
-    Atomically: a crash between two rows would lose the others.
+    Without a row left, the file is removed. Atomically: a crash would lose the rows that remain.
     """
     if rows := read_rows(path)[:count]:
         lines = [rows[0], *(row.values() for row in rows)]
