@@ -114,7 +114,7 @@ def _check(value: str, name: str, known: Sequence[str]) -> None:
 
 
 def _devices(name: str, gpus: int) -> list[str]:
-    from ditbench.runs.environment import select_device
+    from ditbench.runs.machine.environment import select_device
 
     if gpus == 1:
         return [str(select_device(name))]

@@ -144,7 +144,7 @@ def run(
         for name in blocks
     ]
 
-    from ditbench.runs.init import in_words
+    from ditbench.runs.origins.init import in_words
     from ditbench.runs.planning.match import match_sizes
     from ditbench.runs.planning.plan import plan_tasks, resolve_all
 
@@ -210,8 +210,8 @@ def _execute(
     as_json: bool,
     quiet: bool,
 ) -> None:
+    from ditbench.runs.events.progress import sentence
     from ditbench.runs.planning.ready import check_ready
-    from ditbench.runs.progress import sentence
 
     left = [plan for plan in plans if not plan.directory.is_complete()]
     continued.remark_on_shorter(left, say)

@@ -14,7 +14,7 @@ from ditbench.files import TEMPORARY, sync_directory
 from ditbench.launch.states import states
 from ditbench.report.reading.results import REFERENCE
 from ditbench.rundir import OWN_DIRECTORIES, RunDirectory
-from ditbench.runs.lock import locked
+from ditbench.runs.directory.lock import locked
 
 _LIST = "`ditbench list` shows the runs; other directories are yours to remove"
 

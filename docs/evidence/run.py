@@ -26,10 +26,10 @@ from ditbench.files import read_json
 from ditbench.plugins.lookup import expand_all
 from ditbench.report.tuning import choose, read_sweeps
 from ditbench.rundir import TUNING, RunDirectory
-from ditbench.runs.environment import device_name, select_device, source_commit
-from ditbench.runs.lock import locked
+from ditbench.runs.directory.lock import locked
+from ditbench.runs.events.progress import reporter, sentence
+from ditbench.runs.machine.environment import device_name, select_device, source_commit
 from ditbench.runs.planning.plan import Plan, plan_tasks, resolve_all
-from ditbench.runs.progress import reporter, sentence
 from ditbench.runs.run import execute
 from ditbench.runs.sweep import has_diverged, plan_sweep
 

@@ -7,7 +7,7 @@ import pytest
 from clocks import without_clocks
 
 from ditbench.models.registry import block_names
-from ditbench.runs import progress
+from ditbench.runs.events import progress
 from ditbench.runs.planning import calibrate
 from ditbench.training.device.backend import Backend
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from ditbench.cli import app, forecast
 from ditbench.errors import DitbenchError
 from ditbench.launch.pool import Workers, choose_workers, execute_at_once, work_of
-from ditbench.runs.lock import is_held
+from ditbench.runs.directory.lock import is_held
 from ditbench.training.checkpoint import read_checkpoint
 from ditbench.training.stop import Stopped, StopRequest
 

@@ -50,7 +50,7 @@ def whole_run(world, out):
 
 def interrupted_run(world, out):
     """A run that a signal to one process ends after its first evaluation."""
-    from ditbench.runs.reporter import Reporter
+    from ditbench.runs.events.reporter import Reporter
     from ditbench.runs.run import execute
     from ditbench.training.stop import SharedStop, Stopped
 

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.rundir import REPRODUCES, RunDirectory
-from ditbench.runs.parent import inherited_notes
+from ditbench.runs.directory.reopen import (
+    complete_result,
+    read_config,
+    restore_own_block,
+    source_at,
+)
+from ditbench.runs.origins.parent import inherited_notes
 from ditbench.runs.planning.plan import Plan, count_cost, plan_run, resolve_all
-from ditbench.runs.reopen import complete_result, read_config, restore_own_block, source_at
 
 if TYPE_CHECKING:
     import torch

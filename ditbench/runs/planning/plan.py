@@ -25,9 +25,9 @@ from ditbench.plugins.lookup import (
     find_block,
 )
 from ditbench.rundir import SWEEP, RunDirectory
-from ditbench.runs import init
-from ditbench.runs.environment import device_name, resolve_precision
-from ditbench.runs.parent import origin_of
+from ditbench.runs.machine.environment import device_name, resolve_precision
+from ditbench.runs.origins import init
+from ditbench.runs.origins.parent import origin_of
 from ditbench.runs.planning.features import choose_features
 from ditbench.runs.planning.fit import check_fit
 from ditbench.runs.scoring.labels import resolve_labels

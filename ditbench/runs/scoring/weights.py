@@ -10,8 +10,8 @@ from ditbench.config.derive import safe_name
 from ditbench.data import recorded
 from ditbench.errors import DitbenchError
 from ditbench.rundir import WEIGHTS, RunDirectory
-from ditbench.runs.environment import resolve_precision, select_device
-from ditbench.runs.init import fit_of, identified
+from ditbench.runs.machine.environment import resolve_precision, select_device
+from ditbench.runs.origins.init import fit_of, identified
 from ditbench.runs.planning.plan import (
     Task,
     build_objective,

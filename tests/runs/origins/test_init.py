@@ -9,7 +9,7 @@ import torch
 from ditbench.config import load as load_config
 from ditbench.errors import DitbenchError
 from ditbench.runs.export import export_weights
-from ditbench.runs.init import RECORD, in_words
+from ditbench.runs.origins.init import RECORD, in_words
 from ditbench.runs.planning.plan import build_trainer, plan_all
 from ditbench.runs.run import execute
 from ditbench.runs.scoring.weights import open_weights, plan_weights
