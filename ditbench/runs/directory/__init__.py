@@ -1,1 +1,1 @@
-"""The run directory of a run: locked, opened, reopened, and what is written into its records."""
+"""The run directory of a run: locked, opened again, and what is written into its records."""

@@ -73,7 +73,7 @@ class Plan(Task):
     begun: str | None = None  # the backend that a run to be resumed was begun with
     # Further entries of env.json: the origin of a learning rate or a width, or a sweep.
     notes: dict[str, Any] = field(default_factory=dict)
-    trackers: tuple[str, ...] = ()  # that the run is logged to, see `runs.trackers`
+    trackers: tuple[str, ...] = ()  # that the run is logged to, see `events.trackers`
 
     @property
     def name(self) -> str:

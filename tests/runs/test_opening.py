@@ -7,7 +7,7 @@ import shutil
 import pytest
 from recorder import Recorder, stop_at
 
-from ditbench.runs.directory.opening import left_behind
+from ditbench.runs.opening import left_behind
 from ditbench.runs.run import execute
 
 PLAIN = "from ditbench.models.blocks.in_context import InContextBlock\n"
