@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from unicodedata import category
 
 from ditbench.distances import LATENTS, title_of
-from ditbench.errors import printable
 from ditbench.few import OWN_CLASSIFIERS
 from ditbench.report.amounts import suffix
 from ditbench.report.facts import FACTS, TASK
@@ -99,7 +99,16 @@ def describe(group: Mapping[str, Any], apart: Mapping[str, Any]) -> list[str]:
         *([f"evaluation {again}"] if again else []),
         *(name_and_value(key, value) for key, value in apart.items() if key not in shown),
     )
-    return list(map(printable, parts))
+    return list(map(drawable, parts))
+
+
+def drawable(name: str) -> str:
+    """A name whose control characters are escaped: they could reorder what stands beside it.
+
+    Other characters that cannot be printed may have a glyph in some font.
+    """
+    controls = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "".join(ascii(c)[1:-1] if category(c) in controls else c for c in name)
 
 
 def images_of(group: Mapping[str, Any]) -> str | None:
