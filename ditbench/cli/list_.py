@@ -17,7 +17,7 @@ from ditbench.errors import DitbenchError
 from ditbench.files import file_size
 from ditbench.report.amounts import counted, decimals
 from ditbench.report.tables.columns import Column
-from ditbench.rundir import RunDirectory
+from ditbench.rundir import WEIGHTS, RunDirectory
 
 COLUMNS = (
     Column("block", "Block"),
@@ -50,10 +50,11 @@ def list_(
     """List runs: done, running, queued (a job of Slurm waits), failed or stopped.
 
     The step is the last one in the log, the FID that of the last evaluation, the size that of all
-    files of a run.
+    files of a run. Scores of weights (`ditbench eval --init`) are named on stderr.
     """
     from ditbench.launch.states import states
     from ditbench.report.reading.one_run import summary
+    from ditbench.report.reading.results import SHOW_SCORES
 
     places = directories or [Path("results")]
     for place in places:
@@ -73,6 +74,9 @@ def list_(
         _print(rows)
     elif not runs:
         echo(f"no run in {', '.join(map(str, places))}", err=True)
+    for path in sorted(path for place in places for path in place.glob(f"{WEIGHTS}/*")):
+        if RunDirectory(path).is_of_weights():
+            echo(f"{path}: scores of weights; {SHOW_SCORES}", err=True)
 
 
 def _runs(root: Path) -> Iterator[RunDirectory]:

@@ -81,7 +81,7 @@ def reproduce(
     """
     from ditbench.report.reading.results import one_run as find
     from ditbench.report.reading.run import read_run
-    from ditbench.runs.environment import select_device
+    from ditbench.runs.machine.environment import select_device
     from ditbench.runs.planning.again import plan_again
 
     directory = find(run)

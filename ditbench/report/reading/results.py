@@ -32,6 +32,7 @@ REFERENCE = "reference"
 PILOT = "pilot"
 # How the reason begins why a run was left out that is the same as a newer one.
 DUPLICATE = "duplicate: "
+SHOW_SCORES = "the `ditbench eval --init` that made them shows them again"
 _HINT = "`ditbench run --block adaln-zero` makes one"
 
 
@@ -208,9 +209,10 @@ def one_run(place: str | Path) -> RunDirectory:
     runs = list(find_runs(Path(place)))
     if len(runs) != 1:
         what = f"holds {len(runs)} runs, not one" if runs else "is not a run directory"
-        raise DitbenchError(
-            f"{place} {what}", "name a run directory, such as results/digits/adaln/seed0-..."
-        )
+        hint = "name a run directory, such as results/digits/adaln/seed0-..."
+        if RunDirectory(Path(place)).is_of_weights():
+            what, hint = "holds scores of weights, not a run", SHOW_SCORES
+        raise DitbenchError(f"{place} {what}", hint)
     return runs[0]
 
 

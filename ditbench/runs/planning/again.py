@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.rundir import REPRODUCES, RunDirectory
-from ditbench.runs import init
-from ditbench.runs.parent import inherited_notes
-from ditbench.runs.parent import notes_of as notes_of_child
+from ditbench.runs.directory.reopen import (
+    complete_result,
+    read_config,
+    restore_own_block,
+    source_at,
+)
+from ditbench.runs.origins import init
+from ditbench.runs.origins.parent import inherited_notes
+from ditbench.runs.origins.parent import notes_of as notes_of_child
 from ditbench.runs.planning.plan import Plan, count_cost, model_arguments, plan_run, resolve_all
-from ditbench.runs.reopen import complete_result, read_config, restore_own_block, source_at
 
 if TYPE_CHECKING:
     import torch
