@@ -294,8 +294,5 @@ class RunDirectory:
 
     def _digests(self) -> dict[str, str]:
         """The SHA-256 of each recorded file that exists."""
-        return {
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in self.recorded
-            if path.is_file()
-        }
+        files = filter(Path.is_file, self.recorded)
+        return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
