@@ -19,6 +19,7 @@ from ditbench.training.device.backlog import Backlog
 from ditbench.training.device.graph import GraphPerShape
 from ditbench.training.device.precision import bf16_weights, mixed_precision
 from ditbench.training.device.repair import repaired
+from ditbench.training.halves import divides, each_half, half_of_the_cores
 from ditbench.training.stop import StopRequest
 
 if TYPE_CHECKING:
@@ -173,6 +174,16 @@ def _network(
 
     graphs = device.type == "cuda" and isinstance(model, DiT)
     bf16 = bf16_weights(model) if graphs and precision == "bf16" else nullcontext()
-    network = GraphPerShape(model) if graphs else model
+
+    def in_halves(*inputs: Tensor) -> Tensor:
+        def compute(*half: Tensor) -> Tensor:
+            with mixed_precision(device, precision):  # each thread has its own
+                return model(*half)
+
+        with half_of_the_cores():
+            return torch.cat(each_half(compute, inputs))
+
+    whole = GraphPerShape(model) if graphs else model
+    network = in_halves if divides(model, device) else whole
     with mixed_precision(device, precision), bf16:
         yield call
