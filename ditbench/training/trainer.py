@@ -14,13 +14,13 @@ from torch import Tensor
 from ditbench.data.dataset import ImageDataset
 from ditbench.seeds import generator
 from ditbench.training.batches import Batches, drop
+from ditbench.training.cpu import divides, each_half, half_of_the_cores
 from ditbench.training.device.backend import PLAIN_BACKEND, Backend
 from ditbench.training.device.backlog import Backlog
 from ditbench.training.device.graph import CudaGraph
 from ditbench.training.device.precision import mixed_precision
 from ditbench.training.device.stopwatch import Stopwatch
 from ditbench.training.ema import Ema
-from ditbench.training.halves import divides, each_half, half_of_the_cores
 from ditbench.training.nonfinite import Sentinel
 from ditbench.training.stop import StopRequest
 from ditbench.world import ALONE, GradientSum, World

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ditbench.errors import DitbenchError
 from ditbench.metrics.metric import Comparison, Metric, RealStatistics
+from ditbench.metrics.scores.fid import gaussian
 
 SPLITS = 4
 SEED = 0
@@ -51,8 +52,7 @@ FID_INFINITY = Metric(
 
 def _gaussian(real: RealStatistics, like: Tensor) -> tuple[Tensor, Tensor]:
     """The real images' mean (F,), and the symmetric root (F, F) of their covariance."""
-    mean = real.features_sum / real.count
-    covariance = (real.outer_sum - real.count * mean.outer(mean)) / (real.count - 1)
+    mean, covariance = gaussian(real.features_sum, real.outer_sum, real.count)
     values, vectors = torch.linalg.eigh(covariance.to(like))
     return mean.to(like), vectors * values.clamp_min(0).sqrt() @ vectors.T
 

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from ditbench.data.dataset import NanSamples, quantised
 from ditbench.models.dit import DiT
 from ditbench.seeds import Draws, PartOf, generator, normal_like
+from ditbench.training.cpu import divides, each_half, half_of_the_cores
 from ditbench.training.device.backlog import Backlog
 from ditbench.training.device.graph import GraphPerShape
 from ditbench.training.device.precision import bf16_weights, mixed_precision
 from ditbench.training.device.repair import repaired
-from ditbench.training.halves import divides, each_half, half_of_the_cores
 from ditbench.training.stop import StopRequest
 
 if TYPE_CHECKING:

@@ -1,11 +1,14 @@
 """Batches in halves on a CPU: the same numbers as undivided, up to rounding, and repeatable."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from ditbench.runs.planning.plan import build_trainer
 from ditbench.runs.scoring.sampling import sample_images
-from ditbench.training.halves import divides, each_half, half_of_the_cores
+from ditbench.training.cpu import divides, each_half, half_of_the_cores
 
 
 @pytest.fixture(autouse=True)
@@ -74,3 +77,19 @@ def test_an_odd_core_and_compiled_blocks_are_not_divided(make_plan):
     torch.set_num_threads(2)
     model.blocks[0].compile()
     assert not divides(model, torch.device("cpu"))
+
+
+def test_freed_memory_is_kept():
+    """In a process of its own: memory that was used before comes without page faults."""
+    program = (
+        "import resource, torch\n"
+        "from ditbench.runs.environment import select_device\n"
+        "select_device('cpu')\n"
+        "def faults():\n"
+        "    [torch.ones(2**20) for _ in range(40)]\n"  # 40,960 pages
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "before = faults()\n"
+        "print(faults() - before)\n"
+    )
+    printed = subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE)
+    assert int(printed.stdout) < 10_000
