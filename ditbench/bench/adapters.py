@@ -26,13 +26,11 @@ class Candidate:
         update: makes one training step, from batch to EMA, without synchronizing.
         average: the model with the EMA weights, with a `null_class`; used for sampling.
         parameters: the number of trainable parameters.
-        backend: what computes a training step, such as `plain` or `compile`.
     """
 
     update: Callable[[], object]
     average: nn.Module
     parameters: int
-    backend: str
 
 
 @dataclass(frozen=True)
@@ -42,21 +40,23 @@ class Adapter:
     Attributes:
         implementation: the name and version of the package that the model is from.
         build: makes the candidate of a plan, at step 0, on its device.
+        backend: what computes the training steps of a plan, such as `plain` or `compile`.
         check: raises a DitbenchError for a plan whose model cannot be built.
     """
 
     implementation: str
     build: Callable[[Plan], Candidate]
+    backend: Callable[[Plan], str]
     check: Callable[[Plan], None] = lambda _plan: None
 
 
 def _build(plan: Plan) -> Candidate:
     trainer = build_trainer(plan)
-    return Candidate(trainer.update, trainer.ema.model, plan.cost.parameters, plan.backend.name)
+    return Candidate(trainer.update, trainer.ema.model, plan.cost.parameters)
 
 
 # The model and the trainer of `ditbench run`.
-OURS = Adapter(f"ditbench {__version__}", _build)
+OURS = Adapter(f"ditbench {__version__}", _build, lambda plan: plan.backend.name)
 
 
 def load_peer(name: str) -> Adapter:

@@ -80,7 +80,7 @@ class PlainTrainer:
             len(self.images), (train.batch_size,), generator=self.draws, device=device
         )
         x, y = to_model(self.images[index]), self.labels[index]
-        with torch.autocast(device.type, torch.bfloat16, enabled=train.precision == "bf16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=train.precision != "fp32"):
             t, noise = objective.draw(x, self.draws)
             loss = objective.loss_at(self.model, x, y, t, noise)
         self.optimizer.zero_grad(set_to_none=True)
@@ -114,9 +114,8 @@ def build(plan: Plan, *, compiled: bool = False) -> Candidate:
         model.compile()
         trainer.average.compile()
     parameters = sum(weight.numel() for weight in trainer.weights)
-    backend = "compile" if compiled else "plain"
-    return Candidate(trainer.update, trainer.average, parameters, backend)
+    return Candidate(trainer.update, trainer.average, parameters)
 
 
-EAGER = Adapter(f"diffusers {diffusers.__version__}", build, check)
-COMPILED = replace(EAGER, build=partial(build, compiled=True))
+EAGER = Adapter(f"diffusers {diffusers.__version__}", build, lambda _plan: "plain", check)
+COMPILED = replace(EAGER, build=partial(build, compiled=True), backend=lambda _plan: "compile")

@@ -20,7 +20,7 @@ def matmul(device: torch.device, precision: str) -> tuple[partial[torch.Tensor],
     model. The numbers are normally distributed: at its power limit, a GPU multiplies zeros faster.
     """
     side = CUDA_SIDE if device.type == "cuda" else CPU_SIDE
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
     draws = generator(0, "bench", "matmul", device=device)
     left, right = (
         torch.randn(side, side, generator=draws, device=device).to(dtype) for _ in range(2)

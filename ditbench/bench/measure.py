@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from statistics import median, quantiles
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from ditbench.bench.matmul_peak import matmul
 from ditbench.bench.timing import Length, Timed, time_in_turn
+from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.runs.environment import device_name
 from ditbench.runs.memory import PeakMemory
 from ditbench.runs.runtime_errors import training_errors
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
     Facts = dict[str, Any]
     Say = Callable[[str], None]
+
+T = TypeVar("T")
 
 # Steps before timing starts, so that compiling and capturing a graph are not timed.
 WARM_UP = graph.WARM_UP + 2
@@ -51,6 +54,11 @@ class Row:
     plan: Plan
     adapter: Adapter
 
+    @property
+    def title(self) -> str:
+        """The row in a line of text."""
+        return title_of(self.name, self.plan, self.adapter.backend(self.plan))
+
 
 @dataclass(frozen=True)
 class _Warm:
@@ -62,26 +70,41 @@ class _Warm:
     seconds: float
 
 
-def bench(rows: list[Row], length: Length, say: Say) -> Iterator[Facts]:
+def title_of(name: str, plan: Plan, backend: str) -> str:
+    """A block or peer, its size and its backend in a line of text."""
+    size = f"{plan.cost.model} on {plan.cost.input}, batch {plan.config.train.batch_size}"
+    return f"{name} {size}, {backend}"
+
+
+def bench(rows: list[Row], length: Length, say: Say) -> Iterator[Facts | DitbenchError]:
     """Measure rows on one device, in one precision; yield the columns of docs/bench.md for each.
 
-    Writes no files. `say` receives a line of text before each measurement.
-
-    Raises:
-        DitbenchError: exit code 1, if memory does not suffice, torch cannot compile, or the model
-            diverges.
+    Yields the error of a row that fails: its memory does not suffice, torch cannot compile, or the
+    model diverges. Writes no files. `say` receives a line of text before each measurement.
     """
     measure = _one_by_one if rows[0].plan.device.type == "cuda" else _in_turn
     return measure(rows, length, say)
 
 
-def _one_by_one(rows: list[Row], length: Length, say: Say) -> Iterator[Facts]:
+def _one_by_one(rows: list[Row], length: Length, say: Say) -> Iterator[Facts | DitbenchError]:
     matmul_speed = _matmul_alone(rows[0].plan)
     for row in rows:
-        say(f"measuring {row.name} on {row.plan.device}")
+        say(f"measuring {row.title}")
         if "torch._dynamo" in sys.modules:  # memory of the previous row is not counted again
             torch.compiler.reset()
-        yield _measure_alone(row, length, matmul_speed)
+        yield _attempt(row, partial(_measure_alone, row, length, matmul_speed))
+
+
+def _attempt(row: Row, measure: Callable[[], T]) -> T | DitbenchError:
+    """What a function returns, or why it failed."""
+    try:
+        with training_errors(row.plan):
+            return measure()
+    except DitbenchError as error:
+        if error.exit_code != EXIT_FAILED:
+            raise
+        # A new one, because the traceback of the other refers to the model.
+        return DitbenchError(f"{row.title}: {error.message}", error.hint, EXIT_FAILED)
 
 
 def _matmul_alone(plan: Plan) -> float:
@@ -96,16 +119,16 @@ def _matmul_alone(plan: Plan) -> float:
 
 
 def _measure_alone(row: Row, length: Length, matmul_speed: float) -> Facts:
-    with training_errors(row.plan):
-        memory = PeakMemory(row.plan.device)
-        memory.start()
-        warm = _warm_up(row, length)
-        (seconds,) = time_in_turn([warm.timed], row.plan.device)
-        memory.stop()
-        return _training(warm, seconds, matmul_speed, memory.bytes) | _sampling(warm, length)
+    memory = PeakMemory(row.plan.device)
+    memory.start()
+    warm = _warm_up(row, length)
+    (seconds,) = time_in_turn([warm.timed], row.plan.device)
+    memory.stop()
+    facts = _training(warm, seconds, matmul_speed, memory.bytes)
+    return facts | _sampling(warm, length) if length.sampling else facts
 
 
-def _in_turn(rows: list[Row], length: Length, say: Say) -> Iterator[Facts]:
+def _in_turn(rows: list[Row], length: Length, say: Say) -> Iterator[Facts | DitbenchError]:
     device = rows[0].plan.device
     step, flops = matmul(device, rows[0].plan.config.train.precision)
     step()
@@ -113,9 +136,14 @@ def _in_turn(rows: list[Row], length: Length, say: Say) -> Iterator[Facts]:
     memory.start()
     warm = []
     for row in rows:
-        say(f"warming up {row.name} on {device}")
-        with training_errors(row.plan):
-            warm.append(_warm_up(row, length))
+        say(f"warming up {row.title}")
+        one = _attempt(row, partial(_warm_up, row, length))
+        if isinstance(one, DitbenchError):
+            yield one
+        else:
+            warm.append(one)
+    if not warm:
+        return
     say("timing training, in turn")
     most = max(one.timed.parts for one in warm)
     with training_errors(rows[0].plan):
@@ -126,10 +154,12 @@ def _in_turn(rows: list[Row], length: Length, say: Say) -> Iterator[Facts]:
     # With several models in one process, none of them has a peak of its own.
     peak = memory.bytes if len(rows) == 1 else None
     for one, seconds in zip(warm, trainings, strict=True):
-        say(f"timing sampling of {one.row.name}")
-        with training_errors(one.row.plan):
-            sampling = _sampling(one, length)
-        yield _training(one, seconds, flops / median(products), peak) | sampling
+        facts = _training(one, seconds, flops / median(products), peak)
+        if length.sampling:
+            say(f"timing sampling of {one.row.title}")
+            with training_errors(one.row.plan):
+                facts |= _sampling(one, length)
+        yield facts
 
 
 def _warm_up(row: Row, length: Length) -> _Warm:
@@ -169,11 +199,12 @@ def _training(warm: _Warm, seconds: list[float], matmul: float, peak: int | None
         **facts,
         "block": warm.row.name,
         "implementation": warm.row.adapter.implementation,
-        "backend": warm.candidate.backend,
+        "backend": warm.row.adapter.backend(warm.row.plan),
         "parameters": warm.candidate.parameters,
         "matmul_tflops_per_second": matmul / 1e12,
         "share_of_matmul": facts["train_tflops_per_second"] * 1e12 / matmul,
         "peak_memory_bytes": peak,
+        "warm_up_seconds": warm.seconds,
     }
 
 
@@ -201,10 +232,25 @@ def training_facts(plan: Plan, seconds: list[float], steps: int) -> Facts:
     }
 
 
-def with_ratios(rows: list[Facts], reference: str) -> list[Facts]:
-    """Add `step_ratio`, the time per step divided by that of the row `reference`, or None."""
-    base = next((row["step_ms_median"] for row in rows if row["block"] == reference), None)
+def with_ratios(rows: list[Facts], reference: str, backend: str) -> list[Facts]:
+    """Add `step_ratio`, the time of a step divided by that of the row `reference` of a backend.
+
+    That row has the same model, input and batch size. The ratio is None if it was not measured.
+    """
+
+    def size(row: Facts) -> tuple[str, str, int]:
+        return row["model"], row["input"], row["batch_size"]
+
+    base = {
+        size(row): row["step_ms_median"]
+        for row in rows
+        if (row["block"], row["backend"]) == (reference, backend)
+    }
     return [
-        {**row, "step_ratio": base and row["step_ms_median"] / base, "step_ratio_to": reference}
+        {
+            **row,
+            "step_ratio": row["step_ms_median"] / base[size(row)] if size(row) in base else None,
+            "step_ratio_to": reference,
+        }
         for row in rows
     ]

@@ -8,14 +8,14 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ditbench.bench.measure import WARM_UP, training_facts
+from ditbench.bench.measure import WARM_UP, title_of, training_facts
 from ditbench.bench.synthetic import MAX_BYTES, plan_on, random_images
 from ditbench.bench.timing import Length, time_in_turn
 from ditbench.errors import EXIT_FAILED, DitbenchError
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ditbench.config import RunConfig
+    from ditbench.data.dataset import ImageDataset
     from ditbench.models.dit import DiT
     from ditbench.runs.planning.plan import Plan
 
@@ -38,15 +39,19 @@ if TYPE_CHECKING:
 
 # Steps per epoch on any number of GPUs: the host draws the order of each epoch.
 EPOCH = 64
-# Rows that are alike in these differ in the number of GPUs only.
-_SERIES = ("model", "input", "block", "scaling")
+# The height, width and channels of the random images, and the number of classes.
+Shape = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
 class Job:
-    """What one row measures: a model with the batch of one GPU, and how the batch grows."""
+    """What one row measures: a model with the batch of one GPU, and how the batch grows.
+
+    `scaling` is `weak` (the batch per GPU is kept) or `strong` (the global batch).
+    """
 
     config: RunConfig
+    shape: Shape
     scaling: str
 
     def on(self, number: int) -> RunConfig:
@@ -60,13 +65,11 @@ class Conditions:
     """What all rows share.
 
     Attributes:
-        shape: of the random images: height, width, channels; and the number of classes.
         device: `cuda`, each process with the GPU of its rank, or `cpu`.
         threads: of each process on a CPU.
         length: how long a step is timed.
     """
 
-    shape: tuple[int, int, int, int]
     device: str
     threads: int
     length: Length
@@ -114,13 +117,14 @@ def work(send: Send, jobs: Sequence[Job], conditions: Conditions) -> None:
         torch.set_num_threads(conditions.threads)
     world = join(device)
     send = send if world.first else lambda _message: None
-    plans = _plans([job.on(world.size) for job in jobs], conditions.shape, device)
-    for _, group in groupby(zip(jobs, plans, strict=True), lambda pair: pair[0].config):
+    plans = _plans(jobs, world.size, device)
+    pairs = zip(jobs, plans, strict=True)
+    for _, group in groupby(pairs, lambda pair: replace(pair[0], scaling="")):
         model, facts = None, {}
         for job, plan in group:
             if model is None or not world.alone:  # on one GPU, the scalings are one measurement
-                size, number = plan.config.train.batch_size, f"{world.size} x {device_name(device)}"
-                send(f"measuring {plan.config.block} {plan.cost.model}, batch {size}, on {number}")
+                title = title_of(plan.config.block, plan, plan.backend.name)
+                send(f"measuring {title}, {world.size} x {device_name(device)}")
                 with training_errors(plan):
                     if model is None:
                         model = build_model(plan, plan.backend.ops)  # ten seconds for XL/2
@@ -128,15 +132,23 @@ def work(send: Send, jobs: Sequence[Job], conditions: Conditions) -> None:
             send({**facts, "scaling": job.scaling})
 
 
-def _plans(
-    configs: Sequence[RunConfig], shape: tuple[int, int, int, int], device: torch.device
-) -> list[Plan]:
-    """Plans on one set of random images, of `EPOCH` of the largest batches if memory allows."""
+def _plans(jobs: Sequence[Job], number: int, device: torch.device) -> list[Plan]:
+    """Plans on random images, `EPOCH` of the largest batches of a shape if memory allows."""
+    configs = [job.on(number) for job in jobs]
+    largest: dict[Shape, int] = {}
+    for job, config in zip(jobs, configs, strict=True):
+        largest[job.shape] = max(config.train.batch_size, largest.get(job.shape, 0))
+    images = {shape: _images(shape, batch) for shape, batch in largest.items()}
+    return [
+        plan_on(images[job.shape], config, device)
+        for job, config in zip(jobs, configs, strict=True)
+    ]
+
+
+def _images(shape: Shape, batch: int) -> ImageDataset:
     height, width, channels, _ = shape
-    batch = max(config.train.batch_size for config in configs)
     most = 8 * MAX_BYTES // (height * width * channels)
-    images = random_images(*shape, least=max(batch, min(EPOCH * batch, most)))
-    return [plan_on(images, config, device) for config in configs]
+    return random_images(*shape, least=max(batch, min(EPOCH * batch, most)))
 
 
 def _measure(plan: Plan, model: DiT, world: World, length: Length) -> Facts:
@@ -183,11 +195,11 @@ def _time_step(plan: Plan, model: DiT, world: World, length: Length) -> tuple[li
 def with_efficiency(rows: Sequence[Facts]) -> list[Facts]:
     """Add `efficiency`: images/s per GPU, divided by those of the fewest GPUs, `efficiency_to`.
 
-    Rows are compared within one model, block and scaling, and are brought into that order.
+    Rows are compared within one model, batch and scaling, and are brought into that order.
     """
     series: dict[tuple[Any, ...], list[Facts]] = {}
     for row in sorted(rows, key=lambda row: row["gpus"]):
-        series.setdefault(tuple(row[name] for name in _SERIES), []).append(row)
+        series.setdefault(_series(row), []).append(row)
     return [
         {
             **row,
@@ -197,6 +209,12 @@ def with_efficiency(rows: Sequence[Facts]) -> list[Facts]:
         for group in series.values()
         for row in group
     ]
+
+
+def _series(row: Facts) -> tuple[Any, ...]:
+    """What rows have in common that differ in the number of GPUs only."""
+    batch = row["batch_size"] // (row["gpus"] if row["scaling"] == "weak" else 1)
+    return (*(row[name] for name in ("model", "input", "block", "backend", "scaling")), batch)
 
 
 def _per_gpu(row: Facts) -> float:

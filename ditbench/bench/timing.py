@@ -46,10 +46,12 @@ class Length:
     Attributes:
         seconds: seconds of training; also the most seconds after which sampling is repeated.
         steps: a number of training steps that replaces the seconds; at least `LEAST_PARTS`.
+        sampling: whether sampling is timed, too.
     """
 
     seconds: float
     steps: int | None = None
+    sampling: bool = True
 
     def timed(
         self, step: Callable[[], object], device: torch.device, world: World = ALONE

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ditbench.cli.bench_sizes import parse_sizes
 from ditbench.cli.completion import complete_blocks
 from ditbench.cli.options import (
     Format,
@@ -20,28 +22,21 @@ from ditbench.cli.options import (
 )
 from ditbench.cli.output import emit, print_table, progress
 from ditbench.cli.run_options import Model, Quiet
-from ditbench.cli.scaling import WITH, Several, measure_gpus
+from ditbench.cli.scaling import WITH, Several, gather, measure_gpus
 from ditbench.errors import DitbenchError
-from ditbench.models.sizes import parse_input
 from ditbench.plugins.lookup import check_options
 from ditbench.report.amounts import decimals, significant
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import format_of
 
 if TYPE_CHECKING:
-    from ditbench.bench.adapters import Adapter
     from ditbench.bench.measure import Row
     from ditbench.bench.timing import Length
-    from ditbench.config import RunConfig
+    from ditbench.cli.bench_sizes import Size
 
 # The block of the peers' models. Step ratios are to it, if it is measured.
 REFERENCE = "adaln-zero"
-# Weaker than --set. The paper's objective and learning rate, and no warm-up: in it, timed steps
-# would have a learning rate of almost 0.
-DEFAULTS = ("objective.name=ddpm", "train.lr=1e-4", "train.warmup=0.0")
 SECONDS = 3.0
-BATCH_SIZE = 128
-MOST_SAMPLED = 1_000_000  # the limit of eval.batch_size
 
 _whole, _three_digits = decimals(0), significant(3)
 # The columns of the rows of `ditbench.bench.measure.with_ratios`.
@@ -71,9 +66,6 @@ COLUMNS = (
     Column("cfg_scale", None),
     Column("warm_up_seconds", "Warm-up (s)", decimals(1)),
 )
-# Equal in all rows: on a terminal, they are in the title.
-_CONDITIONS = ("model", "input", "batch_size", "precision", "device", "backend")
-_TERMINAL_COLUMNS = [column for column in COLUMNS if column.name not in _CONDITIONS]
 
 
 @takes(Model)
@@ -89,7 +81,7 @@ def bench(
         ),
     ] = None,
     input: Annotated[  # noqa: A002 (the option's name)
-        str, what("HxWxC", "Height x width x channels of the random images.")
+        str, what("HxWxC", "Height x width x channels of the random images, or a list.")
     ] = "32x32x4",
     classes: Annotated[int, what("N", "The number of classes.", min=1, max=1_000_000)] = 1000,
     peer: Annotated[
@@ -98,11 +90,7 @@ def bench(
     ] = None,
     gpus: Annotated[
         str | None,
-        how(
-            "NUMBERS",
-            "Measure training on 1, 2, 4 ... GPUs of this machine instead (1,2,4). --model may "
-            "then be a list.",
-        ),
+        how("NUMBERS", "Measure training on 1, 2, 4 ... GPUs of this machine instead (1,2,4)."),
     ] = None,
     scaling: Annotated[
         str,
@@ -121,6 +109,7 @@ def bench(
     sampling_steps: Annotated[
         int | None, how("N", "Steps of the sampler. Default: 25.", min=1)
     ] = None,
+    no_sampling: Annotated[bool, how(None, "Time training only.", "--no-sampling")] = False,
     format: Format = None,  # noqa: A002
     output: Output = None,
     quiet: Quiet = False,
@@ -130,17 +119,15 @@ def bench(
     A step is a whole training step: batch, forward and backward pass, AdamW, EMA. Its time is the
     median over parts of several steps. The share of matmul is the training FLOP/s divided by the
     FLOP/s of one large matrix product on the same device. Default: 64x4x4/2, batches of 128, DDPM.
-    How to read the table: docs/bench.md.
+
+    --model, --batch-size, --input and --backend may be lists, joined by commas: every combination
+    is measured. XL/2:128 is a model with a batch size of its own. How to read the table:
+    docs/bench.md.
     """
     chosen = format_of(output, format)
     names = parse_blocks(block or ("paper" if gpus is None else REFERENCE))
-    overrides = {
-        "eval.sampling_steps": sampling_steps,
-        "budget.steps": 10**6,  # never reached, and needs no clock
-    }
-    sampled = min(options.batch_size or BATCH_SIZE, MOST_SAMPLED)
-    defaults = (*DEFAULTS, f"train.batch_size={BATCH_SIZE}", f"eval.batch_size={sampled}")
-    shape, length = (*parse_input(input), classes), _length(seconds, steps)
+    sizes = parse_sizes(options, input, classes, sampling_steps)
+    length = replace(_length(seconds, steps), sampling=not no_sampling)
     if output is not None:
         from ditbench.runs.planning.ready import check_writable
 
@@ -148,33 +135,26 @@ def bench(
     if gpus is not None:
         if peer is not None:
             raise DitbenchError("--peer does not fit --gpus", "omit one of them")
-        models = [None] if options.model is None else options.model.split(",")
-        configs = [
-            replace(options, model=model).configure({**overrides, "block": name}, defaults)
-            for model in models
-            for name in names
-        ]
         several = Several.parse(gpus, scaling, options.device)
-        measure_gpus(configs, several, shape, length, chosen, output, quiet=quiet)
+        measure_gpus(sizes, names, several, length, chosen, output, quiet=quiet)
         return
-    config = options.configure(overrides, defaults)
-    rows = _rows(config, options, names, peer, shape)
+    rows = _rows(options, sizes, names, peer)
 
     from ditbench.bench import measure
 
-    measured: list[dict[str, Any]] = []
-    try:
-        for row in measure.bench(rows, length, progress(quiet=quiet)):
-            measured.append(row)  # noqa: PERF402 (those before an error are printed as well)
-    finally:
-        if measured:
-            labels = [row.name for row in rows]
-            reference = REFERENCE if REFERENCE in labels else labels[0]
-            table = measure.with_ratios(measured, reference)
-            if chosen == "rich":
-                print_table(table, _TERMINAL_COLUMNS, _title(table[0]))
-            else:
-                emit(table, COLUMNS, chosen, output)
+    reference = next((row for row in rows if row.name == REFERENCE), rows[0])
+    compared = reference.name, reference.plan.backend.name
+    # None is the best of several sizes.
+    columns = COLUMNS if len(sizes) == 1 else [replace(column, best=None) for column in COLUMNS]
+
+    def show(measured: list[dict[str, Any]]) -> None:
+        table = measure.with_ratios(measured, *compared)
+        if chosen == "rich":
+            print_table(table, *_on_a_terminal(table, columns))
+        else:
+            emit(table, columns, chosen, output)
+
+    gather(measure.bench(rows, length, progress(quiet=quiet)), show)
 
 
 def _length(seconds: str | None, steps: str | None) -> Length:
@@ -193,41 +173,67 @@ def _length(seconds: str | None, steps: str | None) -> Length:
     return Length(SECONDS, count)
 
 
-def _rows(
-    config: RunConfig,
-    options: Model,
-    names: list[str],
-    peer: str | None,
-    shape: tuple[int, int, int, int],
-) -> list[Row]:
-    """The blocks, then the peers. A DitbenchError is raised for each that cannot be measured."""
+def _rows(options: Model, sizes: Sequence[Size], names: list[str], peer: str | None) -> list[Row]:
+    """For each size, the blocks with each backend, then the peers.
+
+    Raises:
+        DitbenchError: something that cannot be measured.
+    """
     from ditbench.bench.adapters import OURS, load_peer
     from ditbench.bench.measure import Row
     from ditbench.bench.synthetic import plan_on, random_images
 
-    check_options(names, config.model.size, config.options)
     peers = [] if peer is None else [part.strip() for part in peer.split(",")]
-    adapters: list[tuple[str, str, Adapter]] = [(name, name, OURS) for name in names]
-    adapters += [(name, REFERENCE, load_peer(name)) for name in dict.fromkeys(peers)]
-    config, device = options.place(config)
-    images = random_images(*shape, least=config.train.batch_size)
-    rows = [
-        Row(name, plan_on(images, config.with_values(block=block), device), adapter)
-        for name, block, adapter in adapters
-    ]
+    adapters = {name: load_peer(name) for name in peers}
+    images_of = cache(random_images)  # shared by sizes, which only read them
+    rows = []
+    for size in sizes:
+        first = size.configs[0]
+        check_options(names, first.model.size, first.options)
+        images = images_of(*size.shape, least=first.train.batch_size)
+        chosen = [(name, name, config, OURS) for name in names for config in size.configs]
+        chosen += [(name, REFERENCE, first, adapter) for name, adapter in adapters.items()]
+        for name, block, config, adapter in chosen:
+            placed, device = options.place(config.with_values(block=block))
+            rows.append(Row(name, plan_on(images, placed, device), adapter))
     for row in rows:
         row.adapter.check(row.plan)
     return rows
 
 
-def _title(row: Mapping[str, Any]) -> str:
-    """What is equal in all rows of our blocks, from one of them."""
+def _on_a_terminal(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]
+) -> tuple[list[Column], str]:
+    """The columns and the title of a table. The title has the conditions that all rows share."""
+    row = rows[0]
     threads = "" if row["threads"] is None else f" ({row['threads']} threads)"
-    return (
-        f"{row['model']} on random {row['input']}, batches of {row['batch_size']}, "
-        f"{row['objective']}, {row['precision']}, {row['device']}{threads}, "
-        f"torch {row['torch']}, backend {row['backend']}. "
+    words = {
+        "model": str(row["model"]),
+        "input": f"random {row['input']}",
+        "batch_size": f"batches of {row['batch_size']}",
+        "objective": str(row["objective"]),
+        "precision": str(row["precision"]),
+        "device": f"{row['device']}{threads}",
+        "torch": f"torch {row['torch']}",
+        "backend": f"backend {row['backend']}",
+    }
+    equal = [name for name in words if len({each[name] for each in rows}) == 1]
+    title = (
+        f"In all rows: {', '.join(words[name] for name in equal)}. "
         f"Matmul: {row['matmul_tflops_per_second']:.3g} TFLOP/s. "
-        f"Sampling: {row['sampling_steps']} steps of {row['sampler']}, "
-        f"batches of {row['sampling_batch_size']}. Step ratio: to {row['step_ratio_to']}."
+        f"Step ratio: to {row['step_ratio_to']}."
     )
+    if "sampler" in row:
+        title += (
+            f" Sampling: {row['sampling_steps']} steps of {row['sampler']}, "
+            f"batches of {_range([each['sampling_batch_size'] for each in rows])}."
+        )
+    unknown = {
+        column.name for column in columns if all(each.get(column.name) is None for each in rows)
+    }
+    return [column for column in columns if column.name not in {*equal, *unknown}], title
+
+
+def _range(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"

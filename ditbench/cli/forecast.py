@@ -127,7 +127,8 @@ def _memory(plan: Plan, gpus: int) -> dict[str, Any]:
     from ditbench.world import World
 
     plan, cards = replace(plan, world=World(0, gpus)), CARDS
-    precision: str | None = "bf16"  # that of a GPU
+    # A GPU's, in the place of this CPU's.
+    precision = "bf16" if plan.config.train.precision == "fp32" else None
     if plan.device.type == "cuda":
         cards, precision = (torch.cuda.get_device_properties(plan.device).total_memory,), None
     return {

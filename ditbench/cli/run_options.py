@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.completion import complete_assignments, complete_presets
-from ditbench.cli.options import DEVICES, how, parse_budget, printed, what
+from ditbench.cli.options import DEVICES, how, parse_budget, parse_count, printed, what
 from ditbench.cli.output import note
 from ditbench.cli.training import check_out
 from ditbench.cli.weights import INIT, of_file
@@ -56,9 +56,9 @@ class Model:
         str | None, what("SIZE", "S/4, or 256x8x4/2 (hidden x depth x heads / patch).")
     ] = None
     objective: Annotated[str | None, what("NAME", "ddpm or flow.")] = None
-    batch_size: Annotated[int | None, what("N", "Images per step, on all GPUs together.")] = None
+    batch_size: Annotated[str | None, what("N", "Images per step, on all GPUs together.")] = None
     device: Annotated[str, how("NAME", DEVICES)] = "auto"
-    precision: Annotated[str | None, how("NAME", "auto, fp32 or bf16.")] = None
+    precision: Annotated[str | None, how("NAME", "auto, fp32, bf16 or bf16-residual.")] = None
     backend: Annotated[
         str | None,
         how(
@@ -74,10 +74,11 @@ class Model:
     def overrides(self) -> dict[str, Any]:
         """The keys of the configuration that the options set; None where not given."""
         size = {} if self.model is None else vars(parse_model(self.model))
+        batch = self.batch_size
         return {
             **{f"model.{name}": value for name, value in size.items()},
             "objective.name": self.objective,
-            "train.batch_size": self.batch_size,
+            "train.batch_size": None if batch is None else parse_count(batch, "--batch-size"),
             "train.precision": self.precision,
             "train.backend": self._backend(),
         }
@@ -134,8 +135,8 @@ class Model:
 
         device = select_device(self.device)
         if self.compile == "off":
-            bf16 = resolve_precision(config.train.precision, device) == "bf16"
-            fused = device.type == "cuda" and bf16
+            half = resolve_precision(config.train.precision, device) != "fp32"
+            fused = device.type == "cuda" and half
             config = config.with_values(train__backend="kernels" if fused else "plain")
         return config, device
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,9 @@ from ditbench.report.tables.columns import Column
 
 if TYPE_CHECKING:
     from ditbench.bench.timing import Length
-    from ditbench.config import RunConfig
+    from ditbench.cli.bench_sizes import Size
+
+    Facts = dict[str, Any]
 
 # What `--scaling` keeps: the batch per GPU, or the global batch.
 SCALINGS = {"weak": ("weak",), "strong": ("strong",), "both": ("weak", "strong")}
@@ -97,19 +99,20 @@ def _check_gpus(device: str, most: int) -> str:
 
 
 def measure_gpus(
-    configs: Sequence[RunConfig],
+    sizes: Sequence[Size],
+    blocks: Sequence[str],
     several: Several,
-    shape: tuple[int, int, int, int],
     length: Length,
     chosen: str,
     output: Path | None,
     *,
     quiet: bool,
 ) -> None:
-    """Measure each configuration on each number of GPUs, and print or write the table."""
+    """Measure each size and block on each number of GPUs, and print or write the table."""
     most = several.numbers[-1]
-    for config in configs:
-        check_options([config.block], config.model.size, config.options)
+    for size in sizes:
+        config = size.configs[0]
+        check_options(blocks, config.model.size, config.options)
         batch = config.train.batch_size
         if batch < most and "strong" in several.scalings:
             raise DitbenchError(
@@ -120,22 +123,38 @@ def measure_gpus(
 
     from ditbench.bench import scaling
 
-    jobs = [scaling.Job(config, each) for config in configs for each in several.scalings]
+    jobs = [
+        scaling.Job(config.with_values(block=block), size.shape, each)
+        for size in sizes
+        for block in blocks
+        for config in size.configs
+        for each in several.scalings
+    ]
     # A process on a CPU has the same number of threads, whatever their number.
     threads = max(1, torch.get_num_threads() // most)
-    conditions = scaling.Conditions(shape, several.device, threads, length)
-    rows: list[dict[str, Any]] = []
+    conditions = scaling.Conditions(several.device, threads, length)
+    found = scaling.bench(jobs, several.numbers, conditions, progress(quiet=quiet))
+    gather(found, lambda rows: _print(scaling.with_efficiency(rows), chosen, output))
+
+
+def gather(found: Iterable[Facts | DitbenchError], show: Callable[[list[Facts]], None]) -> None:
+    """Show all rows, also those before an error. Rows that fail are skipped with a line.
+
+    Raises:
+        DitbenchError: the first failure, at the end.
+    """
+    rows: list[Facts] = []
     failures: list[DitbenchError] = []
     try:
-        for found in scaling.bench(jobs, several.numbers, conditions, progress(quiet=quiet)):
-            if isinstance(found, DitbenchError):
-                note("skipped", found.message)
-                failures.append(found)
+        for row in found:
+            if isinstance(row, DitbenchError):
+                note("skipped", row.message)
+                failures.append(row)
             else:
-                rows.append(found)
+                rows.append(row)
     finally:
         if rows:
-            _print(scaling.with_efficiency(rows), chosen, output)
+            show(rows)
     if failures:
         raise failures[0]
 

@@ -151,8 +151,11 @@ class TrainConfig(Section):
 
     With 1 there is no bound: the average covers about the last ninth of all updates.
     """
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """The number type of a step; auto is bf16 on GPUs that have it, and fp32 elsewhere."""
+    precision: Literal["auto", "fp32", "bf16", "bf16-residual"] = "auto"
+    """The number type of products; auto is bf16 on GPUs that have it, and fp32 elsewhere.
+
+    With bf16-residual the tokens between blocks (the residual stream) are bf16, too: faster.
+    """
     grad_clip: Annotated[float | None, Field(gt=0), Mark.ADDED_LATER] = None
     """The largest 2-norm of a gradient. Unset, as in the paper, gradients are not clipped."""
     on_nonfinite: Annotated[Literal["stop", "skip"], Mark.ADDED_LATER] = "stop"

@@ -57,7 +57,9 @@ def _forward_kernel(
         if GATE:
             added *= tl.load(gate + n * stride + columns, is_column, 0.0).to(tl.float32)[None, :]
         value += added
-        tl.store(total + at, value.to(total.dtype.element_ty), mask)
+        value = value.to(total.dtype.element_ty)  # the backward pass normalises what is stored
+        tl.store(total + at, value, mask)
+        value = value.to(tl.float32)
     if NORM:
         value, _ = _normalise(value, mask, D, eps, CENTRE)
         if SCALE:

@@ -32,6 +32,7 @@ class DiT(nn.Module):
         qk_norm: normalise queries and keys, see `Spec`.
         norm: `layer` or `rms`, see `Spec`.
         registers: number of register tokens, see `Registers`.
+        residual: the type of the tokens between blocks; None leaves it to the embeddings.
         ops: the implementation of the operations, see `Ops`.
         seed: of the initial weights, see `ditbench.models.init`.
 
@@ -56,6 +57,7 @@ class DiT(nn.Module):
         qk_norm: bool = False,
         norm: NormKind = "layer",
         registers: int = 0,
+        residual: torch.dtype | None = None,
         ops: Ops = PLAIN,
         seed: int = 0,
     ) -> None:
@@ -69,6 +71,7 @@ class DiT(nn.Module):
         self.out_channels = out_channels
         self.patch_size = P
         self.grid = (height // P, width // P)
+        self.residual = residual
 
         self.x_embedder = PatchEmbedder(spec, P, channels)
         self.t_embedder = TimestepEmbedder(spec) if block.reads_timestep else None
@@ -108,6 +111,7 @@ class DiT(nn.Module):
             expected = ", ".join(map(str, self.input_shape))
             raise ValueError(f"expected x of shape (N, {expected}), got {tuple(x.shape)}")
         x = self.x_embedder(x) + self.pos_embed  # (N, T, D)
+        x = x if self.residual is None else x.to(self.residual)
         T = x.shape[1]
         c = Conditioning.of(
             None if self.t_embedder is None else self.t_embedder(t),

@@ -36,4 +36,5 @@ class Registers(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Append R registers to the image tokens x (N, T, D): (N, T + R, D)."""
-        return torch.cat([x, self.tokens.weight.expand(len(x), -1, -1)], dim=1)
+        tokens = self.tokens.weight.expand(len(x), -1, -1).type_as(x)
+        return torch.cat([x, tokens], dim=1)

@@ -30,8 +30,11 @@ def norm(
 
 
 def add(x: Tensor, h: Tensor, gate: Tensor | None = None) -> Tensor:
-    """Compute x + gate * h: a residual connection of x and h (N, T, D), gate (N, 1, D) or None."""
-    return x + h if gate is None else torch.addcmul(x, gate, h)
+    """Compute x + gate * h: a residual connection of x and h (N, T, D), gate (N, 1, D) or None.
+
+    In x's type: the residual stream keeps its own under mixed precision.
+    """
+    return (x + h if gate is None else torch.addcmul(x, gate, h)).type_as(x)
 
 
 def attention(qkv: Tensor, num_heads: int) -> Tensor:

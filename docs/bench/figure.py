@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +60,13 @@ def draw(rows: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+def main(
+    draw: Callable[[Sequence[dict[str, Any]]], Figure], arguments: Sequence[str] | None = None
+) -> int:
+    """The command line of a figure of tables; returns the exit code."""
+    parser = argparse.ArgumentParser()
     parser.add_argument("tables", nargs="+", type=Path, metavar="JSON")
-    parser.add_argument("-o", "--output", type=Path, default=Path("scaling.png"))
+    parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args(arguments)
     rows = [row for path in options.tables for row in json.loads(path.read_text())]
     try:
@@ -76,4 +78,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(draw))

@@ -39,9 +39,9 @@ def rotated(text: str, number: int, of: int) -> str:
 
 def start(number: int, options: argparse.Namespace, place: Path) -> subprocess.Popen[bytes]:
     """Start the process of one GPU, in a folder of its own."""
-    place.mkdir()
+    place.mkdir(parents=True, exist_ok=True)
     results, seeds = place / "results", place / "list.toml"
-    if options.out.is_dir():
+    if options.out.is_dir() and not results.exists():
         shutil.copytree(options.out, results, ignore=shutil.ignore_patterns("*.png", "checkpoints"))
     text = options.run.with_name("list.toml").read_text("utf-8")
     seeds.write_text(rotated(text, number, options.gpus), "utf-8")
@@ -62,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, default=HERE / "run.py", help="the script of a stage")
     parser.add_argument("--out", type=Path, default=HERE.parents[1] / "results" / "reference")
     parser.add_argument("--pack", type=Path, required=True, help="the folder for new runs and logs")
+    parser.add_argument("--place", type=Path, help="a folder that is kept, for --resume of run.py")
     parser.add_argument("arguments", nargs="*", help="of run.py, after --")
     options = parser.parse_args(arguments)
     if options.gpus is None:
@@ -69,8 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         options.gpus = max(1, torch.cuda.device_count())
     options.pack.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as place:
-        started = [start(k, options, Path(place, str(k))) for k in range(options.gpus)]
+    with tempfile.TemporaryDirectory() as temporary:
+        place = options.place or Path(temporary)
+        started = [start(k, options, place / str(k)) for k in range(options.gpus)]
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the processes receive Ctrl-C as well
         codes = [process.wait() for process in started]
     for number in range(options.gpus):

@@ -3,15 +3,17 @@
     python docs/evidence/run.py --minutes 9 --data cifar10-train.zip --pack new.tar.gz
 
 Stages are made in order, seed by seed. All blocks of a seed are run on cards of one name, and all
-runs of a stage from one commit. A run is started only if it will end in the minutes given, and is
-never resumed: one that was interrupted starts again. README.md says more.
+runs of a stage from one commit. A run is started only if it will end in the minutes given: one
+that was interrupted starts again. With `--resume` it is saved, and continued. README.md says more.
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tarfile
+import threading
 import time
 import tomllib
 from collections.abc import Iterator
@@ -28,10 +30,15 @@ from ditbench.report.tuning import choose, read_sweeps
 from ditbench.rundir import TUNING, RunDirectory
 from ditbench.runs.environment import device_name, select_device, source_commit
 from ditbench.runs.lock import locked
-from ditbench.runs.planning.plan import Plan, plan_tasks, resolve_all
 from ditbench.runs.progress import reporter, sentence
 from ditbench.runs.run import execute
 from ditbench.runs.sweep import has_diverged, plan_sweep
+from ditbench.training.stop import Stopped, StopRequest
+
+try:
+    from ditbench.runs.planning.plan import Plan, plan_tasks, resolve_all
+except ModuleNotFoundError:  # at the commit of stage ddpm
+    from ditbench.runs.plan import Plan, plan_tasks, resolve_all  # type: ignore[no-redef]
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +47,8 @@ HERE = Path(__file__).parent
 # What a run takes besides training, sampling and scoring, in seconds: the first one of a process
 # also compiles kernels and reads the images.
 FIRST, LATER = 60.0, 10.0
+# With --resume: seconds before the end in which a run is saved, and in which none is started.
+SAVING, TOO_LATE = 15.0, 90.0
 
 
 @dataclass(frozen=True)
@@ -148,18 +157,32 @@ def seeds_for(card: str, plans: list[Plan]) -> tuple[list[Plan], dict[int, str]]
     return mine, {seed: other for seed, other in others.items() if seed in unfinished}
 
 
-def run_whole(plan: Plan) -> None:
-    """Train and evaluate in one go: the checkpoints of an interrupted attempt are removed."""
+def run_whole(plan: Plan, card: str, saved_at: float | None = None) -> bool:
+    """Train and evaluate in one go: the checkpoints of an interrupted attempt are removed.
+
+    With `saved_at`, those of this card are continued, and at that time the run is saved. Returns
+    whether the run has ended.
+    """
     with locked(plan.directory.lock):
         for path in plan.directory.checkpoints:
-            path.unlink()
+            if saved_at is None or _fact(plan.directory, "device") != card:
+                path.unlink()
+    stop = StopRequest()
+    if saved_at is not None:
+        left = max(0.0, saved_at - time.monotonic())
+        end = threading.Timer(left, setattr, (stop, "number", signal.SIGTERM))
+        end.daemon = True
+        end.start()
     with reporter(1, quiet=False) as shown:
         try:
-            shown.say(sentence(execute(plan, shown)))
+            shown.say(sentence(execute(plan, shown, stop)))
+        except Stopped:
+            return False
         except DitbenchError as error:
             if not has_diverged(plan):
                 raise
             shown.failed(plan, error)
+    return True
 
 
 def pack(path: Path, runs: list[RunDirectory], root: Path) -> None:
@@ -203,16 +226,23 @@ def make(options: argparse.Namespace, ends: float) -> Iterator[str]:
             yield reason
             continue
         mine, elsewhere = seeds_for(card, plans)
-        for seed, other in elsewhere.items():
-            yield f"{stage.name}, seed {seed}: begun on {other}, so it is left for such a card"
+        yield from (
+            f"{stage.name}, seed {seed}: begun on {other}, so it is left for such a card"
+            for seed, other in elsewhere.items()
+        )
         for plan in [] if stopped else mine:  # a dry run names the first run only
             if not options.any_commit:
                 check_commit(stage, plans, commit, dirty=bool(dirty))
             needed = expected(plan, stage, plans) + (LATER if new else FIRST)
+            needed = min(needed, TOO_LATE) if options.resume else needed
             if stopped := options.dry_run or time.monotonic() + needed > ends:
                 yield f"next: {stage.name}, {plan.label}, about {needed:.0f} s"
                 break
-            run_whole(replace(plan, notes=plan.notes | facts))
+            saved_at = min(ends - SAVING, threading.TIMEOUT_MAX) if options.resume else None
+            stopped = not run_whole(replace(plan, notes=plan.notes | facts), card, saved_at)
+            if stopped:
+                yield f"saved: {stage.name}, {plan.label}; the same line continues it"
+                break
             new.append(plan.directory)
             if options.pack is not None:  # after each run, so that a kill loses none before
                 pack(options.pack, new, options.out)
@@ -234,6 +264,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--stage", help="only this stage of the list")
     parser.add_argument("--dry-run", action="store_true", help="show what is done and left")
     parser.add_argument("--pack", type=Path, help="a .tar.gz for the new runs, without checkpoints")
+    parser.add_argument("--resume", action="store_true", help="save at the end, and continue")
     parser.add_argument("--any-commit", action="store_true", help="mix commits within a stage")
     parser.add_argument("--commit", help="the commit to record where there is no git")
     parser.add_argument("--device", default="auto")

@@ -55,10 +55,15 @@ def test_one_row_of_ours_has_its_memory_and_draws_nothing_from_the_global_stream
 
 
 def test_ratios_are_to_the_reference_and_none_where_it_was_not_measured():
-    measured = [{"block": "a", "step_ms_median": 2.0}, {"block": "b", "step_ms_median": 4.0}]
-    assert [row["step_ratio"] for row in with_ratios(measured, "b")] == [0.5, 1.0]
-    assert {row["step_ratio_to"] for row in with_ratios(measured, "b")} == {"b"}
-    assert [row["step_ratio"] for row in with_ratios(measured[:1], "b")] == [None]
+    def row(block, model, backend, milliseconds):
+        size = {"model": model, "input": "8x8x2", "batch_size": 4}
+        return {**size, "block": block, "backend": backend, "step_ms_median": milliseconds}
+
+    measured = [row("a", "S/2", "plain", 2.0), row("b", "S/2", "plain", 4.0)]
+    measured += [row("b", "S/2", "compile", 1.0), row("a", "S/4", "plain", 3.0)]
+    found = with_ratios(measured, "b", "plain")
+    assert [row["step_ratio"] for row in found] == [0.5, 1.0, 0.25, None]
+    assert {row["step_ratio_to"] for row in found} == {"b"}
 
 
 # What a machine lacks
@@ -66,6 +71,9 @@ def test_ratios_are_to_the_reference_and_none_where_it_was_not_measured():
 
 class Failing:
     implementation = "none"
+
+    def backend(self, plan):
+        return "plain"
 
     def __init__(self, error):
         self.error = error
@@ -77,7 +85,7 @@ class Failing:
         def update():
             raise self.error
 
-        return Candidate(update, torch.nn.Identity(), 0, "plain")
+        return Candidate(update, torch.nn.Identity(), 0)
 
 
 class NotCompiledError(RuntimeError):
@@ -92,18 +100,43 @@ class NotCompiledError(RuntimeError):
         (NotCompiledError("no compiler\nand much more"), "backend compile does not work here: no"),
     ],
 )
-def test_what_a_machine_lacks_is_one_line(error, words):
+def test_what_a_machine_lacks_is_one_line_and_the_other_rows_are_measured(error, words):
     row = Row("failing", make_plan(), Failing(error))
-    with pytest.raises(DitbenchError, match=words) as raised:
-        list(bench([row], TEN_STEPS, silent))
-    assert raised.value.exit_code == 1
-    assert "\n" not in raised.value.message
+    failed, measured = bench([row, *rows("adaln")], TEN_STEPS, silent)
+    assert isinstance(failed, DitbenchError)
+    assert words in failed.message
+    assert failed.message.startswith("failing 16x2x2/2 on 8x8x2, batch 8, plain: ")
+    assert failed.exit_code == 1
+    assert "\n" not in failed.message
+    assert failed.__cause__ is failed.__context__ is None  # their frames hold the model
+    assert measured["block"] == "adaln"
 
 
 def test_a_defect_of_ours_stays_one():
     row = Row("failing", make_plan(), Failing(RuntimeError("a defect")))
     with pytest.raises(RuntimeError, match="a defect"):
         list(bench([row], TEN_STEPS, silent))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_memory_of_a_row_that_failed_is_free_for_the_next():
+    class Greedy(Failing):
+        def build(self, plan):
+            kept = []
+
+            def update():
+                while True:
+                    kept.append(torch.empty(2**30, dtype=torch.uint8, device="cuda"))
+
+            return Candidate(update, torch.nn.Identity(), 0)
+
+    values = {"device": torch.device("cuda"), "train__precision": "bf16"}
+    greedy = Row("greedy", make_plan(**values), Greedy(None))
+    failed, measured = bench([greedy, *rows("adaln", **values)], Length(seconds=0.2), silent)
+    assert "ran out of memory" in failed.message
+    assert measured["peak_memory_bytes"] < 2**28
+    assert torch.cuda.memory_reserved() < 2**30
 
 
 @pytest.mark.gpu

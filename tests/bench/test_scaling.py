@@ -13,11 +13,12 @@ from ditbench.runs.planning.plan import build_model
 from ditbench.training.trainer import Trainer
 
 TEN_STEPS = Length(seconds=0.01, steps=10)
-CONDITIONS = Conditions((8, 8, 2, 10), "cpu", 1, TEN_STEPS)
+CONDITIONS = Conditions("cpu", 1, TEN_STEPS)
 
 
-def job(how="weak"):
-    return Job(load("digits", overrides=TINY), how)
+def job(how="weak", channels=2, **values):
+    config = load("digits", overrides=TINY).with_values(**values)
+    return Job(config, (8, 8, channels, 10), how)
 
 
 def silent(_text):
@@ -30,12 +31,19 @@ def test_weak_scaling_keeps_the_batch_per_gpu_and_strong_the_global_one():
 
 
 def test_efficiency_is_speed_per_gpu_against_the_fewest():
-    def row(model, how, gpus, speed):
-        same = {"model": model, "input": "8x8x2", "block": "adaln", "scaling": how}
-        return {**same, "gpus": gpus, "images_per_second": speed}
+    def row(model, how, gpus, speed, per_gpu=8):
+        same = {"model": model, "input": "8x8x2", "block": "adaln", "backend": "plain"}
+        batch = per_gpu * gpus if how == "weak" else 8
+        return same | {
+            "scaling": how,
+            "gpus": gpus,
+            "batch_size": batch,
+            "images_per_second": speed,
+        }
 
     rows = [row("a", "weak", 4, 360), row("a", "weak", 1, 100), row("a", "strong", 1, 100)]
     rows += [row("b", "weak", 2, 10), row("b", "weak", 4, 15), row("a", "strong", 4, 200)]
+    rows += [row("b", "weak", 2, 5, per_gpu=4)]  # a series of its own
     found = with_efficiency(rows)
     assert [(row["model"], row["scaling"], row["gpus"], row["efficiency"]) for row in found] == [
         ("a", "weak", 1, 1.0),
@@ -44,8 +52,9 @@ def test_efficiency_is_speed_per_gpu_against_the_fewest():
         ("a", "strong", 4, 0.5),
         ("b", "weak", 2, 1.0),
         ("b", "weak", 4, 0.75),
+        ("b", "weak", 2, 1.0),
     ]
-    assert [row["efficiency_to"] for row in found] == [1, 1, 1, 1, 2, 2]
+    assert [row["efficiency_to"] for row in found] == [1, 1, 1, 1, 2, 2, 2]
 
 
 def weights(world):
@@ -81,9 +90,17 @@ def test_on_one_gpu_the_scalings_are_one_measurement():
     sent = []
     scaling.work(sent.append, [job("weak"), job("strong")], CONDITIONS)
     text, weak, strong = sent
-    assert text.startswith("measuring adaln-zero 16x2x2/2, batch 8, on 1 x cpu")
+    assert text == "measuring adaln-zero 16x2x2/2 on 8x8x2, batch 8, plain, 1 x cpu"
     assert weak == {**strong, "scaling": "weak"}
     assert (weak["gpus"], weak["all_reduce_share"]) == (1, 0)
+
+
+def test_jobs_have_inputs_and_batch_sizes_of_their_own():
+    sent = []
+    jobs = [job(), job(channels=3), job(train__batch_size=4)]
+    scaling.work(sent.append, jobs, CONDITIONS)
+    found = [(each["input"], each["batch_size"]) for each in sent if isinstance(each, dict)]
+    assert found == [("8x8x2", 8), ("8x8x3", 8), ("8x8x2", 4)]
 
 
 @pytest.fixture

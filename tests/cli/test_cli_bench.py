@@ -9,6 +9,7 @@ import pytest
 from ditbench.bench import matmul_peak
 from ditbench.bench import measure as measuring
 from ditbench.errors import DitbenchError
+from ditbench.training.device import compile as compiler
 
 BRIEF = (
     *("bench", "--model", "16x1x2/2", "--input", "4x4x3", "--classes", "5", "--batch-size", "4"),
@@ -53,7 +54,7 @@ def test_json_has_stable_names_and_plain_numbers(bench, elsewhere):
 def test_progress_is_printed_on_stderr_unless_quiet(bench):
     result = bench("--block", "adaln", "--format", "csv")
     assert result.stdout.startswith("block,implementation,model,")
-    assert "adaln on cpu" in result.stderr
+    assert "adaln 16x1x2/2 on 4x4x3, batch 4, plain" in result.stderr
     assert bench("--block", "adaln", "--format", "csv", "--quiet").stderr == ""
 
 
@@ -65,6 +66,21 @@ def test_tables_for_people(bench, kind, sign):
     assert sign in result.stdout
     for word in ("adaln", "16x1x2/2", "4x4x3", "fp32", "cpu"):
         assert word in result.stdout
+
+
+def test_conditions_are_in_the_title_if_they_are_those_of_all_rows(bench):
+    options = ("--block", "adaln", "--no-sampling", "--model", "16x1x2/2,16x2x2/2")
+    table = bench(*options, "--format", "rich").stdout
+    title, header = table.partition("──")[0].split("\n", 1)
+    assert title.startswith("In all rows: random 4x4x3, batches of 4, ddpm, fp32, cpu")
+    assert "Model" in header
+    for word in ("Input", "Batch", "Backend", "Sampl", "Peak"):
+        assert word not in header
+    assert "Sampling" not in title
+    (row,) = json.loads(bench("--block", "adaln", "--no-sampling", "--format", "json").stdout)
+    assert list(row) == KEYS
+    assert row["sampler"] is row["sampling_images_per_second"] is None
+    assert row["warm_up_seconds"] > 0
 
 
 def test_into_a_file_goes_what_would_be_printed(bench, elsewhere):
@@ -80,6 +96,47 @@ def test_without_adaln_zero_the_first_block_is_the_reference(bench):
     rows = json.loads(bench("--block", "adaln,in-context", "--format", "json").stdout)
     assert [row["step_ratio_to"] for row in rows] == ["adaln", "adaln"]
     assert rows[0]["step_ratio"] == 1.0
+
+
+def test_lists_are_combined_and_each_size_has_its_peer_and_reference(bench):
+    lists = ("--model", "16x1x2/2,16x2x2/2:2", "--batch-size", "4,3", "--input", "4x4x3,8x8x3")
+    names = ("--block", "adaln,adaln-zero", "--peer", "diffusers", "--format", "json")
+    rows = json.loads(bench(*lists, *names).stdout)
+    sizes = [
+        (model, batch_size, size)
+        for size in ("4x4x3", "8x8x3")
+        for model, batch_size in [("16x1x2/2", 4), ("16x1x2/2", 3), ("16x2x2/2", 2)]
+    ]
+    blocks = ("adaln", "adaln-zero", "diffusers")
+    found = [(row["model"], row["batch_size"], row["input"], row["block"]) for row in rows]
+    assert found == [(*size, block) for size in sizes for block in blocks]
+    assert [row["step_ratio"] for row in rows if row["block"] == "adaln-zero"] == [1.0] * 6
+    # Of the row that it is said to be of: each size has other FLOPs.
+    flops = [row["train_flops_per_step"] for row in rows if row["block"] == "adaln-zero"]
+    assert len(set(flops)) == 6
+
+
+def test_each_backend_is_a_row_and_one_that_fails_is_skipped_with_a_line(bench, monkeypatch):
+    def facts(row):
+        backend = row.adapter.backend(row.plan)
+        if row.plan.cost.model == "16x2x2/2" and backend == "plain":
+            return DitbenchError("no room", "less", 1)
+        return ROW | {"block": row.name, "model": row.plan.cost.model, "backend": backend}
+
+    monkeypatch.setattr(compiler, "unavailable_reason", lambda _device: None)
+    monkeypatch.setattr(measuring, "bench", lambda rows, *_: map(facts, rows))
+    lists = ("--model", "16x1x2/2,16x2x2/2", "--backend", "plain,compile")
+    result = bench(*lists, "--block", "adaln", "--peer", "diffusers", "--format", "json")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-3:] == ["skipped: no room", "error: no room", "help: less"]
+    rows = json.loads(result.stdout)
+    names = [(row["block"], row["model"], row["backend"], row["step_ratio"]) for row in rows]
+    assert names == [
+        ("adaln", "16x1x2/2", "plain", 1.0),
+        ("adaln", "16x1x2/2", "compile", 1.0),
+        ("diffusers", "16x1x2/2", "plain", 1.0),
+        ("adaln", "16x2x2/2", "compile", None),  # the reference is the first backend
+    ]
 
 
 def test_options_and_settings_reach_the_run(bench):
@@ -120,7 +177,10 @@ CASES = [
     ("--steps 10 --seconds 1", "--seconds and --steps are given together", "omit one"),
     ("--format jsn", "unknown format 'jsn'", "did you mean json?"),
     ("-o bench.txt", "unknown suffix '.txt'", "--format"),
-    ("--batch-size 0", "train.batch_size = 0", "train.batch_size"),
+    ("--batch-size 0", "--batch-size '0' is not a whole number", "--batch-size 20000"),
+    ("--model S/4,S/2:", "--batch-size '' is not a whole number", "--batch-size 20000"),
+    ("--model 16x1x2/2,S/8", "patch size 8 does not divide 4x4", "--model"),
+    ("--backend plain,fast", "train.backend = 'fast'", "train.backend"),
     ("--classes 0", "'--classes'", "ditbench bench --help"),
 ]
 
@@ -140,7 +200,10 @@ def test_a_batch_beyond_memory_fails_in_a_line(bench):
     assert "help: lower --batch-size" in result.stderr
 
 
-ROW = {"block": "adaln", "step_ms_median": 2.0}
+ROW = {
+    "block": "adaln", "model": "S/4", "input": "4x4x3", "batch_size": 4, "backend": "plain",
+    "step_ms_median": 2.0,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ def test_rows_of_every_number_and_scaling(cli, elsewhere):
     options = ("--device", "cpu", "--gpus", "2,1", "--scaling", "both", "-o", "made/scaling.json")
     result = cli(*BRIEF, *options)
     assert (result.exit_code, result.stdout) == (0, ""), (result.stderr, result.exception)
-    assert "measuring adaln-zero 16x1x2/2, batch 8, on 2 x cpu" in result.stderr
+    assert "measuring adaln-zero 16x1x2/2 on 4x4x3, batch 8, plain, 2 x cpu" in result.stderr
     rows = json.loads((elsewhere / "made/scaling.json").read_text())
     assert [(row["scaling"], row["gpus"], row["batch_size"]) for row in rows] == [
         ("weak", 1, 4),

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import signal
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -188,8 +190,8 @@ def test_without_git_the_commit_can_be_given(call, tmp_path, commit):
 def test_an_interrupted_run_is_made_again_as_a_whole(call, tmp_path, evidence, monkeypatch):
     original = evidence.execute
 
-    def interrupted(plan, reporter):
-        original(plan, reporter)
+    def interrupted(plan, reporter, stop):
+        original(plan, reporter, stop)
         plan.directory.result.unlink()
         raise KeyboardInterrupt
 
@@ -203,6 +205,42 @@ def test_an_interrupted_run_is_made_again_as_a_whole(call, tmp_path, evidence, m
     code, _, shown = call("--stage", "first")
     assert complete(tmp_path) == FIRST
     assert "from step" not in shown
+
+
+def test_with_resume_a_run_is_saved_at_the_end_and_continued(call, tmp_path, evidence, monkeypatch):
+    original = evidence.execute
+
+    def too_slow(plan, reporter, stop):
+        assert not stop
+        if plan.config.block == "adaln":
+            logged = reporter.logged
+
+            def late(row):
+                logged(row)
+                stop.number = signal.SIGTERM
+
+            reporter.logged = late
+        return original(plan, reporter, stop)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evidence, "execute", too_slow)
+        code, out, error = call("--stage", "first", "--resume", "--minutes", 100)
+    assert code == 0, error
+    assert "saved: first, adaln seed 10; the same line continues it" in out
+    assert complete(tmp_path) == ["digits/in-context/seed10"]
+    code, _, shown = call("--stage", "first", "--resume", "--minutes", 100)
+    assert "from step" in shown
+    assert complete(tmp_path) == FIRST
+
+
+def test_resume_keeps_a_checkpoint_of_this_card_only(evidence, call, tmp_path):
+    call("--stage", "first")
+    (stage,) = evidence.read_list(tmp_path / "list.toml", "first")
+    for card, kept in (("cpu", True), ("NVIDIA H200", False)):
+        plan = stage.plan(tmp_path / "out", None, torch.device("cpu"))[0]
+        plan.directory.result.unlink(missing_ok=True)
+        assert not evidence.run_whole(plan, card, time.monotonic() - 1)  # too late for a step
+        assert bool(plan.directory.checkpoints) == kept
 
 
 def test_an_unknown_stage_is_one_line(call):

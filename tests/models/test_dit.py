@@ -9,6 +9,7 @@ from ditbench.errors import DitbenchError
 from ditbench.models.registry import block_names
 from ditbench.models.sizes import ModelSize
 
+HALF = torch.bfloat16
 TINY = ModelSize(hidden_size=48, depth=3, num_heads=4, patch_size=2)
 
 
@@ -187,3 +188,16 @@ def test_timestep_features_are_cosines_then_sines_of_the_integer_timestep():
     assert features[0].tolist() == [1.0] * 128 + [0.0] * 128
     assert features[1, 0].item() == pytest.approx(torch.tensor(7.0).cos().item())
     assert features[1, 128 + 64].item() == pytest.approx(torch.tensor(7 / 100).sin().item())
+
+
+@pytest.mark.parametrize("block", block_names())
+def test_a_residual_stream_in_bf16_stays_in_bf16(block):
+    models = [randomized(make(block, registers=1, residual=each)) for each in (None, HALF)]
+    seen = []
+    for model in models:
+        model.final_layer.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    with torch.no_grad(), torch.autocast("cpu", HALF):
+        wide, narrow = (model(*inputs()) for model in models)
+    assert [each.dtype for each in seen] == [torch.float32, HALF]
+    assert (wide - narrow).norm() < 0.02 * wide.norm()
+    assert not torch.equal(*(each.float() for each in seen))

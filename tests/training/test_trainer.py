@@ -187,9 +187,11 @@ def test_divergence_ends_the_run_with_advice(make_plan):
 @pytest.mark.parametrize("block", block_names())
 def test_bf16_training_stays_near_float32(make_plan, block):
     losses = {}
-    for precision in ("fp32", "bf16"):
+    for precision in ("fp32", "bf16", "bf16-residual"):
         plan = make_plan(block=block, train__precision=precision)
         rows = [row for row in build_trainer(plan).run() if isinstance(row, Logged)]
         losses[precision] = [row.loss for row in rows]
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
     assert losses["bf16"] != losses["fp32"]
+    assert losses["bf16-residual"] == pytest.approx(losses["fp32"], rel=0.02)
+    assert losses["bf16-residual"] != losses["bf16"]

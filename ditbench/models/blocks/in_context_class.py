@@ -33,6 +33,6 @@ class InContextClassBlock(ClassTokenBlock, AdaLNZeroBlock):
         conditioning, class_tokens = c
         for index, block in enumerate(blocks):
             if index == len(blocks) // 3:
-                x = torch.cat([x, class_tokens], dim=1)
+                x = torch.cat([x, class_tokens.type_as(x)], dim=1)
             x = block(x, conditioning)
         return x

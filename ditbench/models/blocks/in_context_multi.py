@@ -62,4 +62,4 @@ class InContextMultiBlock(PlainBlock):
     @classmethod
     def append_tokens(cls, x: Tensor, c: Tensor) -> Tensor:
         """Append the J + K tokens c to the image tokens x (N, T, D)."""
-        return torch.cat([x, c], dim=1)
+        return torch.cat([x, c.type_as(x)], dim=1)

@@ -48,7 +48,7 @@ class JointBlock(ClassTokenBlock):
     @classmethod
     def run_blocks(cls, blocks: nn.ModuleList, x: Tensor, c: tuple[Conditioning, Tensor]) -> Tensor:
         """Pass the image tokens x (N, T, D) and the context through all blocks: (N, T, D)."""
-        conditioning, context = c
+        conditioning, context = c[0], c[1].type_as(x)
         for block in blocks:
             x, context = block(x, context, conditioning)
         return x

@@ -32,7 +32,7 @@ class SkipLinear(Linear):
         both = torch.cat([x, earlier], dim=-1)
         if self.norm_kind is not None:
             both = self.ops.norm(both, kind=self.norm_kind)
-        # In x's type: the residual stream stays float32 under mixed precision.
+        # In x's type: the residual stream keeps its own under mixed precision.
         return super().forward(both).type_as(x)
 
 

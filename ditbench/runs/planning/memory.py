@@ -56,7 +56,7 @@ def count_memory(task: Task, precision: str | None = None) -> Memory:
         DitbenchError: for a model that cannot be built.
     """
     train = task.config.train
-    half = (precision or train.precision) == "bf16"
+    half = (precision or train.precision) != "fp32"
     arguments, fused = model_arguments(task), train.backend != "plain"
     one, two = (count_kept(arguments, images, half=half, fused=fused) for images in (1, 2))
     per_image = two.plus(-1, one)

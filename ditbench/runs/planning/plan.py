@@ -35,6 +35,7 @@ from ditbench.runs.scoring.scored import digests
 from ditbench.training.budget import REHEARSAL, Budget, create_budget
 from ditbench.training.device.backend import BACKENDS, PLAIN_BACKEND, Backend, choose
 from ditbench.training.device.graph import WARM_UP
+from ditbench.training.device.precision import residual_type
 from ditbench.training.device.recompute import recomputed
 from ditbench.training.trainer import Trainer
 from ditbench.world import ALONE, World
@@ -165,8 +166,8 @@ def begun_backend(task: Task, directory: RunDirectory) -> str | None:
     # Earlier versions recorded only `compiled`, and used kernels on a GPU in bf16.
     if facts.get("compiled") is True:
         return "compile"
-    bf16 = task.config.train.precision == "bf16"
-    return "kernels" if task.device.type == "cuda" and bf16 else "plain"
+    half = task.config.train.precision != "fp32"
+    return "kernels" if task.device.type == "cuda" and half else "plain"
 
 
 def build_trainer(run: Plan) -> Trainer:
@@ -222,6 +223,7 @@ def model_arguments(task: Task) -> dict[str, Any]:
         "num_classes": dataset.num_classes,
         "mlp_ratio": config.model.mlp_ratio,
         "options": config.options,
+        "residual": residual_type(config.train.precision),
         **config.model.switches,
     }
 

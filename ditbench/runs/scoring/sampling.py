@@ -173,7 +173,7 @@ def _network(
         return output
 
     graphs = device.type == "cuda" and isinstance(model, DiT)
-    bf16 = bf16_weights(model) if graphs and precision == "bf16" else nullcontext()
+    bf16 = bf16_weights(model) if graphs and precision != "fp32" else nullcontext()
 
     def in_halves(*inputs: Tensor) -> Tensor:
         def compute(*half: Tensor) -> Tensor:

@@ -99,7 +99,7 @@ def choose(
         return Backend(asked)
     wanted = begun
     if wanted is None:
-        suits = device.type == "cuda" and precision == "bf16"
+        suits = device.type == "cuda" and precision != "fp32"
         wanted = ("kernels" if block.fused else "compile") if suits else "plain"
     fallback = None
     for name in BACKENDS[BACKENDS.index(wanted) : 0 : -1]:  # ever simpler ones
@@ -116,7 +116,7 @@ def _unavailable_reason(name: str, precision: str, device: torch.device) -> str 
         return None
     if name == "compile":
         return compiler.unavailable_reason(device)
-    if precision != "bf16":
+    if precision == "fp32":
         return "they compute in bf16, and the precision is fp32"
     return kernels.unavailable_reason(device)
 

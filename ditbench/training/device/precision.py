@@ -10,8 +10,13 @@ from torch import nn
 
 
 def mixed_precision(device: torch.device, precision: str) -> torch.autocast:
-    """A context in which a model computes in `bf16` or `fp32`."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    """A context in which a model computes in a precision other than `auto`."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision != "fp32")
+
+
+def residual_type(precision: str) -> torch.dtype | None:
+    """The type of the tokens between blocks; None where it is that of the weights."""
+    return torch.bfloat16 if precision == "bf16-residual" else None
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """Estimates of memory: against what was measured on GPUs, and what follows from the settings."""
 
 import gc
+import json
 import weakref
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from ditbench.runs.planning.plan import build_trainer
 from ditbench.world import World
 
 MIB, GIB = 2**20, 2**30
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -53,6 +56,26 @@ def test_training_takes_what_was_measured(make_task, model, block, gpus, batch_s
         estimate += 4 * memory.parameters
     random_images = 64 * batch_size * 4 * 32 * 32
     assert (estimate + random_images) / MIB == pytest.approx(measured, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("model", "batch_size"), [("S/4", 256), ("S/2", 256), ("B/2", 256), ("XL/2", 128)]
+)
+@pytest.mark.parametrize("precision", ["bf16", "bf16-residual"])
+def test_training_takes_what_was_measured_in_each_precision(
+    make_task, model, batch_size, precision
+):
+    speed = json.loads((ROOT / "docs/bench/speed.json").read_text("utf-8"))
+    (row,) = (
+        row
+        for row in speed
+        if (row["model"], row["block"], row["backend"], row["precision"])
+        == (model, "adaln-zero", "kernels", precision)
+    )
+    task = make_task(model, train__batch_size=batch_size, train__precision=precision)
+    estimate = count_memory(task).training(batch_size, 1, again=False)
+    random_images = 64 * batch_size * 4 * 32 * 32
+    assert estimate + random_images == pytest.approx(row["peak_memory_bytes"], rel=0.06)
 
 
 def test_xl_2_with_the_paper_s_batch_fits_on_small_cards(make_task):
