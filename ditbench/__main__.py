@@ -1,16 +1,22 @@
 """`python -m ditbench` and the `ditbench` script."""
 
+import os
+import sys
 from typing import NoReturn
-
-from ditbench.inherited import prepare_process
 
 
 def main() -> NoReturn:
     """Run the command line and exit."""
-    prepare_process()
-    from ditbench.cli import main as run
+    try:
+        from ditbench.inherited import prepare_process
 
-    run()
+        prepare_process()
+        from ditbench.cli import main as run
+
+        run()
+    except KeyboardInterrupt:  # while it starts: a command that is running handles its own
+        print("interrupted", file=sys.stderr, flush=True)
+        os._exit(130)
 
 
 if __name__ == "__main__":

@@ -100,6 +100,14 @@ def sync_directory(path: Path) -> None:
             os.close(descriptor)
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file, if it is there. Raises a DitbenchError if that is not possible."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 def remove_leftovers(path: Path) -> None:
     """Remove the half-written files of a killed process, in a directory and below."""
     for leftover in path.rglob(f"{TEMPORARY}*"):
@@ -151,14 +159,15 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a JSON object atomically; numbers that are not finite become null."""
-    write_text(path, json.dumps(_finite(value), indent=2) + "\n")
+    write_text(path, json.dumps(finite(value), indent=2) + "\n")
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A value of JSON, in which numbers that are not finite are None."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

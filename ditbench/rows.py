@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ditbench.errors import EXIT_FAILED, EXIT_USAGE, DitbenchError
-from ditbench.files import cannot_write, read_text, sync_directory
+from ditbench.files import cannot_write, read_text, remove_file, sync_directory, write_text
 
 
 def append_row(path: Path, row: Mapping[str, Any], columns: Iterable[str]) -> None:
@@ -59,6 +59,28 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         raise damaged(path, str(error)) from error
     whole = [row for row in rows if None not in row and None not in row.values()]
     return [{name: parse_cell(text) for name, text in row.items()} for row in whole]
+
+
+def check_rows(path: Path, count: int) -> None:
+    """Refuse a table that cannot be read, or lacks some of the `count` rows of a checkpoint."""
+    rows = read_rows(path)
+    if len(rows) < count:
+        raise damaged(path, f"it has {len(rows)} rows, its checkpoint counts {count}")
+    steps = [row.get("step") for row in rows[:count]]
+    if sorted({step for step in steps if isinstance(step, int)}) != steps:
+        raise damaged(path, "its steps do not increase from row to row")
+
+
+def keep_rows(path: Path, count: int | None) -> None:
+    """Drop the rows of a table after the first `count`; None keeps all whole rows.
+
+    Without a row left, the file is removed. Atomically: a crash would lose the rows that remain.
+    """
+    if rows := read_rows(path)[:count]:
+        lines = [rows[0], *(row.values() for row in rows)]
+        write_text(path, "".join(map(csv_line, lines)))
+    else:
+        remove_file(path)
 
 
 def damaged(path: Path, reason: str, exit_code: int = EXIT_USAGE) -> DitbenchError:

@@ -25,13 +25,14 @@ from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import (
     cannot_write,
     read_json,
+    remove_file,
     remove_leftovers,
     sync_directory,
     write_atomically,
     write_json,
     write_text,
 )
-from ditbench.rows import append_row, csv_line, damaged, read_rows
+from ditbench.rows import append_row, check_rows, keep_rows, read_rows
 
 # Incremented when older versions would misread the files. All earlier schemas stay readable.
 # 1: no hashes of the other files in result.json, no description of the metrics.
@@ -44,8 +45,9 @@ REPRODUCES = "reproduces"  # the run that this one repeats
 SHARED_CPU = "shared_cpu_workers"  # the number of runs that shared a CPU, if there were several
 WORLD_SIZE = "world_size"  # the number of processes that trained a run together
 WORLD_SIZE_CHANGED = "world_size_changed_at_step"  # the step from which it is that number
-# The directory of the sweeps of `ditbench tune`, below a directory of results.
-TUNING = "tune"
+# Below a directory of results: the sweeps of `ditbench tune`, and scores of weights that no run has
+# trained (`ditbench eval --init`).
+TUNING, WEIGHTS = "tune", "weights"
 EVALS = "evals"
 OWN_DIRECTORIES = ("samples", "checkpoints", EVALS)
 # The schema of the files in evals/.
@@ -139,8 +141,15 @@ class RunDirectory:
         grids = self.path.glob("samples/step-*.png")
         evals = map(self.eval, self.evals())  # of a model that is trained again
         for path in (self.train, self.evaluations, self.finals, self.failure, *grids, *evals):
-            _remove(path)
+            remove_file(path)
         self.describe(*description)
+
+    def failed_because(self) -> str | None:
+        """Why training diverged; None if it did not, or if failure.json is damaged."""
+        with suppress(DitbenchError):
+            if self.failure.is_file() and not self.is_complete():
+                return str(read_json(self.failure).get("reason"))
+        return None
 
     def facts(self) -> dict[str, Any]:
         """The contents of env.json; empty if it is missing or damaged."""
@@ -208,6 +217,10 @@ class RunDirectory:
         """The names of the later evaluations, in order."""
         return sorted(path.stem for path in (self.path / EVALS).glob("*.json"))
 
+    def is_of_weights(self) -> bool:
+        """Whether this is no run, but holds evaluations of weights."""
+        return bool(self.evals()) and not self.config.is_file()
+
     def eval(self, name: str) -> Path:
         """The file of a later evaluation."""
         return self.path / EVALS / f"{name}.json"
@@ -233,33 +246,23 @@ class RunDirectory:
 
     def check_tables(self, logged: int, evaluated: int) -> None:
         """Refuse tables that cannot be read, or that lack rows that a checkpoint counts."""
-        for path, count in ((self.train, logged), (self.evaluations, evaluated)):
-            rows = read_rows(path)
-            if len(rows) < count:
-                raise damaged(path, f"it has {len(rows)} rows, its checkpoint counts {count}")
-            steps = [row.get("step") for row in rows[:count]]
-            if sorted({step for step in steps if isinstance(step, int)}) != steps:
-                raise damaged(path, "its steps do not increase from row to row")
+        check_rows(self.train, logged)
+        check_rows(self.evaluations, evaluated)
 
     def rewind(self, logged: int, evaluated: int) -> None:
         """Restore the state of a checkpoint: keep so many rows, drop the later ones and grids."""
         remove_leftovers(self.path)
-        _remove(self.failure)
+        remove_file(self.failure)
         # With a time budget, the next evaluation may be at another step.
         evaluations = self.read_evaluations()
         steps = [row["step"] for row in evaluations[:evaluated]]
         for path in {*self.path.glob("samples/step-*.png")} - {*map(self.samples, steps)}:
-            _remove(path)
+            remove_file(path)
         # Final scores are of the weights after the last evaluation, if that one counts.
         drawn = 0 if len(evaluations) > evaluated else None
-        tables = ((self.train, logged), (self.evaluations, evaluated), (self.finals, drawn))
-        for path, count in tables:
-            if rows := read_rows(path)[:count]:
-                # Atomically: a crash between two rows would lose the others.
-                lines = [rows[0], *(row.values() for row in rows)]
-                write_text(path, "".join(map(csv_line, lines)))
-            else:
-                _remove(path)
+        keep_rows(self.train, logged)
+        keep_rows(self.evaluations, evaluated)
+        keep_rows(self.finals, drawn)
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write `result.json`, which makes the run complete."""
@@ -296,10 +299,3 @@ class RunDirectory:
             for path in self.recorded
             if path.is_file()
         }
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise cannot_write(path, error) from error

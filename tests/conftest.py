@@ -1,5 +1,6 @@
-"""Shared by all tests: one thread, and a cache directory of the test suite."""
+"""Shared by all tests: one thread, a cache directory, and few garbage collections."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -13,6 +14,17 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # Without a GPU, Triton kernels are interpreted; Triton reads this when it is imported.
 if not Path("/dev/nvidia0").exists():
     os.environ["TRITON_INTERPRET"] = "1"
+
+
+# Half of the time of collecting tests is that of the garbage collector, which finds nothing among
+# what is imported and never freed.
+gc.disable()
+
+
+def pytest_collection_finish():
+    """Let the garbage collector run, without what was imported."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -53,6 +65,15 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setattr(torch.hub, "urlopen", offline)
     return tmp_path / "hub" / "checkpoints"
+
+
+@pytest.fixture
+def preloaded(monkeypatch):
+    """Let ditbench start its processes from a server that has imported torch: in a moment."""
+    from worlds import forking
+
+    context = forking()
+    monkeypatch.setattr("multiprocessing.get_context", lambda _kind=None: context)
 
 
 # A run so small that a test can afford it.

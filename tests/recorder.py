@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ditbench.runs.reporter import Reporter
+from ditbench.runs.events.reporter import Reporter
 from ditbench.training.stop import Stopped, StopRequest
 
 

@@ -20,13 +20,13 @@ def fail(send):
     raise DitbenchError("too much", "take less", 1)
 
 
-def test_a_process_that_is_killed_ends_all():
+def test_a_process_that_is_killed_ends_all(preloaded):
     with pytest.raises(DitbenchError, match="process 1 of 2 was killed by SIGKILL") as raised:
         list(in_processes(2, kill_the_second))
     assert raised.value.exit_code == 1
 
 
-def test_an_error_arrives_after_what_was_sent():
+def test_an_error_arrives_after_what_was_sent(preloaded):
     messages = in_processes(1, fail)
     assert next(messages) == "begun"
     with pytest.raises(DitbenchError, match="too much") as raised:

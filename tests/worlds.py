@@ -5,6 +5,12 @@ import os
 import socket
 import traceback
 
+# What a run imports, which takes seconds.
+IMPORTED = [
+    *("pytest", "sklearn.datasets", "torch._dynamo"),
+    *("ditbench.runs.run", "ditbench.metrics.scores.fid", "ditbench.metrics.features.classifiers"),
+]
+
 
 def free_port() -> int:
     """A port that nothing listens on."""
@@ -13,11 +19,16 @@ def free_port() -> int:
         return place.getsockname()[1]
 
 
+def forking():
+    """The context of new processes that are forked from a server, which has imported that once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(IMPORTED)
+    return context
+
+
 def in_world(size, function, *arguments):
     """What `function(world, *arguments)` returns in each of `size` new processes, by rank."""
-    # torch is imported once, in the server that new processes are forked from.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ditbench.runs.planning.plan"])
+    context = forking()
     answers = context.Queue()
     port = free_port()
     processes = [

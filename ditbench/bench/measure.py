@@ -21,9 +21,9 @@ import torch
 from ditbench.bench.matmul_peak import matmul
 from ditbench.bench.timing import Length, Timed, time_in_turn
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.runs.environment import device_name
-from ditbench.runs.memory import PeakMemory
-from ditbench.runs.runtime_errors import training_errors
+from ditbench.runs.machine.environment import device_name
+from ditbench.runs.machine.memory import PeakMemory
+from ditbench.runs.machine.runtime_errors import training_errors
 from ditbench.runs.scoring.labels import balanced_labels
 from ditbench.runs.scoring.sampling import time_sampling
 from ditbench.training.device import graph

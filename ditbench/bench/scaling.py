@@ -20,10 +20,10 @@ from ditbench.bench.synthetic import MAX_BYTES, plan_on, random_images
 from ditbench.bench.timing import Length, time_in_turn
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.processes import Send, in_processes
-from ditbench.runs.environment import device_name, select_device
-from ditbench.runs.memory import PeakMemory
+from ditbench.runs.machine.environment import device_name, select_device
+from ditbench.runs.machine.memory import PeakMemory
+from ditbench.runs.machine.runtime_errors import training_errors
 from ditbench.runs.planning.plan import build_model
-from ditbench.runs.runtime_errors import training_errors
 from ditbench.training.trainer import Trainer
 from ditbench.world import World, join
 

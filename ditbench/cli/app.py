@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -51,6 +52,7 @@ from ditbench.plugins.user_traceback import BlockError
 # The base of what Typer raises for a missing option, a wrong type, ... Typer contains its own copy
 # of Click and exports only this subclass.
 _UsageError: type[Any] = typer.BadParameter.mro()[1]
+_ACCESS = "check that it exists and that you have access"
 
 
 @contextmanager
@@ -78,9 +80,9 @@ def _errors_as_lines() -> Iterator[None]:
         raise
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        _print_error(
-            f"{place}{error.strerror or error}", "check that it exists and that you have access"
-        )
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "free some, or write elsewhere" if full else _ACCESS
+        _print_error(f"{place}{error.strerror or error}", hint)
         raise typer.Exit(EXIT_FAILED) from error
     except KeyboardInterrupt:
         echo("interrupted", err=True)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ditbench.cli.bench_sizes import parse_sizes
 from ditbench.cli.completion import complete_blocks
 from ditbench.cli.options import (
+    AsJson,
     Format,
     Output,
+    chosen_format,
     how,
     option,
     parse_blocks,
@@ -27,7 +29,6 @@ from ditbench.errors import DitbenchError
 from ditbench.plugins.lookup import check_options
 from ditbench.report.amounts import decimals, significant
 from ditbench.report.tables.columns import Column
-from ditbench.report.tables.render import format_of
 
 if TYPE_CHECKING:
     from ditbench.bench.measure import Row
@@ -111,6 +112,7 @@ def bench(
     ] = None,
     no_sampling: Annotated[bool, how(None, "Time training only.", "--no-sampling")] = False,
     format: Format = None,  # noqa: A002
+    as_json: AsJson = False,
     output: Output = None,
     quiet: Quiet = False,
 ) -> None:
@@ -124,7 +126,7 @@ def bench(
     is measured. XL/2:128 is a model with a batch size of its own. How to read the table:
     docs/bench.md.
     """
-    chosen = format_of(output, format)
+    chosen = chosen_format(output, format, as_json=as_json)
     names = parse_blocks(block or ("paper" if gpus is None else REFERENCE))
     sizes = parse_sizes(options, input, classes, sampling_steps)
     length = replace(_length(seconds, steps), sampling=not no_sampling)

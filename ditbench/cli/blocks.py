@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ditbench.cli.completion import complete_blocks
-from ditbench.cli.options import Format, Output
+from ditbench.cli.options import AsJson, Format, Output, chosen_format
 from ditbench.cli.output import echo, emit, note, print_rich
 from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
 from ditbench.models.registry import block_names, group_names
@@ -14,7 +14,7 @@ from ditbench.models.sizes import parse_model
 from ditbench.plugins.lookup import block_errors, find_block, installed, shadowed
 from ditbench.report.amounts import decimals
 from ditbench.report.tables.columns import Column
-from ditbench.report.tables.render import format_of, rich_table
+from ditbench.report.tables.render import rich_table
 
 if TYPE_CHECKING:
     from ditbench.plugins.check import Outcome
@@ -44,6 +44,7 @@ ON_TERMINAL = ("block", "conditioning", "parameters", "gmacs", "overhead_percent
 def blocks(
     context: typer.Context,
     format: Format = None,  # noqa: A002
+    as_json: AsJson = False,
     output: Output = None,
 ) -> None:
     """List the blocks: how each one conditions the model, and what it costs.
@@ -52,18 +53,19 @@ def blocks(
     columns: formula, source, options and others.
     """
     if context.invoked_subcommand is not None:
-        if format is not None or output is not None:
+        if format is not None or as_json or output is not None:
             raise DitbenchError(
                 f"options must follow '{context.invoked_subcommand}'",
                 f"write: ditbench blocks {context.invoked_subcommand} ... --format md",
             )
         return
-    if format_of(output, format) == "rich":
+    chosen = chosen_format(output, format, as_json=as_json)
+    if chosen == "rich":
         table = rich_table(_rows(), [column for column in COLUMNS if column.name in ON_TERMINAL])
         table.width = WIDTH  # wraps the text column
         print_rich(table)
     else:
-        emit(_rows(), COLUMNS, format, output)
+        emit(_rows(), COLUMNS, chosen, output)
 
 
 def _rows() -> list[dict[str, Any]]:
@@ -113,6 +115,7 @@ def check(
         ),
     ],
     format: Format = None,  # noqa: A002
+    as_json: AsJson = False,
     output: Output = None,
 ) -> None:
     """Check a block on tiny models on the CPU; this takes seconds.
@@ -120,21 +123,21 @@ def check(
     Shapes, initial weights, gradients, conditioning, number types, cost, checkpoints and compiling:
     what runs need in order to be comparable. Exits with 1 if a check fails.
     """
-    on_terminal = format_of(output, format) == "rich"
+    chosen = chosen_format(output, format, as_json=as_json)
     from ditbench.plugins.check import Outcome, check_block
 
     outcomes = []
     for outcome in check_block(block):
         outcomes.append(outcome)
-        if on_terminal:
+        if chosen == "rich":
             _print(outcome)
-    if on_terminal:
+    if chosen == "rich":
         for outcome in outcomes:
             if outcome.help:  # a failure that is not the same as an earlier one
                 _explain(outcome)
     else:
         columns = [Column(name, name.capitalize()) for name in Outcome._fields]
-        emit([outcome._asdict() for outcome in outcomes], columns, format, output)
+        emit([outcome._asdict() for outcome in outcomes], columns, chosen, output)
     failed = [outcome.check for outcome in outcomes if not outcome.ok]
     if failed:
         raise DitbenchError(

@@ -7,12 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ditbench.cli.comparison import choose_group, print_comparisons
-from ditbench.cli.options import Evaluation, Format, Only, Output, Results, option, refuse
+from ditbench.cli.options import (
+    AsJson,
+    Evaluation,
+    Format,
+    Only,
+    Output,
+    Results,
+    chosen_format,
+    option,
+    refuse,
+)
 from ditbench.cli.output import echo, emit, emit_text, load_runs, note, print_sentence, print_table
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.columns import DIFF_COLUMNS, PLAN_COLUMNS, parse_columns, plan_rows
 from ditbench.report.tables.comparisons import render_comparisons
-from ditbench.report.tables.render import format_of, render
+from ditbench.report.tables.render import render
 from ditbench.report.verdict_words import planning_sentence
 
 if TYPE_CHECKING:
@@ -62,6 +72,7 @@ def compare(
         tuple[Path, Path] | None, option("A B", "The old spelling of `ditbench diff`.", hidden=True)
     ] = None,
     format: Format = None,  # noqa: A002
+    as_json: AsJson = False,
     output: Output = None,
 ) -> None:
     """Compare blocks over seeds: which block is best, its cost, FID and other metrics.
@@ -75,15 +86,15 @@ def compare(
         "--force": force or None,
     }  # fmt: skip
     shown = {"--group": group, "--columns": columns, "--wide": wide or None}
+    chosen = chosen_format(output, format, as_json=as_json)
     if diff is not None:
         only = {
             "a directory": directories or None, "--block": block, "--eval": evaluation,
             "--together": together or None,
         }  # fmt: skip
         refuse("--diff", {**only, "--plan": plan or None, **unused, **shown})
-        _print_differences(*diff, format, output)
+        _print_differences(*diff, chosen, output)
         return
-    chosen = format_of(output, format)
     if plan:
         refuse("--plan", {**unused, "--columns": columns, "--wide": wide or None})
     if chosen in ("csv", "json"):  # they hold every column
@@ -142,12 +153,12 @@ def _failures(gate: "Gate", comparisons: "list[Comparison]") -> list[str]:
     return lines
 
 
-def _print_differences(a: Path, b: Path, format: str | None, output: Path | None) -> None:  # noqa: A002
+def _print_differences(a: Path, b: Path, chosen: str, output: Path | None) -> None:
     from ditbench.report.reading.results import diff_runs
 
     rows = diff_runs(a, b)
     note("help", "`ditbench diff A B` is the new spelling of `compare --diff A B`")
-    emit(rows, DIFF_COLUMNS, format, output)
+    emit(rows, DIFF_COLUMNS, chosen, output)
     if not rows:
         echo("no difference in configuration or environment", err=True)
 

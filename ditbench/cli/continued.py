@@ -32,7 +32,7 @@ def configure(
     from ditbench.config.load import parse_settings
     from ditbench.report.reading.values import flatten
     from ditbench.rundir import RunDirectory
-    from ditbench.runs.parent import child_of, notes_of
+    from ditbench.runs.origins.parent import child_of, notes_of
 
     bases = {"--preset": options.preset, "--config": options.config, "--match": options.match}
     bases["--init"] = options.init
@@ -67,7 +67,7 @@ def place(config: RunConfig, run: Path) -> Path:
 
 def remark_on_shorter(plans: Sequence[Plan], say: Callable[[str], None]) -> None:
     """Say in one line which new runs could continue one that exists."""
-    from ditbench.runs.parent import shorter
+    from ditbench.runs.origins.parent import shorter
 
     found = [(plan, path) for plan in plans if (path := shorter(plan)) is not None]
     if found:

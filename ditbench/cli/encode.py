@@ -14,13 +14,13 @@ from ditbench.cli.gpus import check_gpus
 from ditbench.cli.options import DEVICES, option
 from ditbench.cli.output import echo, progress
 from ditbench.cli.run_options import Quiet
+from ditbench.data.latents import KINDS, MOMENTS
 from ditbench.errors import DitbenchError, one_line
 from ditbench.files import file_size
 
 if TYPE_CHECKING:
     from ditbench.data.latents.encode import Encoding
 
-KINDS = ("mean", "sample", "moments")
 DTYPES = ("float16", "float32")
 
 
@@ -54,7 +54,7 @@ def encode(
             "What is stored of each posterior: moments, its mean and std, from which each use "
             "draws; or, at half the size, its mean or one draw.",
         ),
-    ] = "moments",
+    ] = MOMENTS,
     flip: Annotated[
         bool,
         option(None, "Encode mirrored images, too, for data.horizontal_flip.", "--flip/--no-flip"),
@@ -114,7 +114,7 @@ def _check(value: str, name: str, known: Sequence[str]) -> None:
 
 
 def _devices(name: str, gpus: int) -> list[str]:
-    from ditbench.runs.environment import select_device
+    from ditbench.runs.machine.environment import select_device
 
     if gpus == 1:
         return [str(select_device(name))]

@@ -118,7 +118,7 @@ def eval_(
     if gpus > 1:
         check_gpus(gpus, device)
 
-    from ditbench.runs.environment import select_device
+    from ditbench.runs.machine.environment import select_device
     from ditbench.runs.scoring.rescore import plan_rescoring
     from ditbench.runs.scoring.scored import other_decoder
 
@@ -212,7 +212,7 @@ class _Shown:
         self.meter.show(f"{self._place} {self.label}", reached, self.total, state)
 
     def scored(self, job: Rescoring, row: dict[str, Any]) -> None:
-        from ditbench.runs.progress import fid
+        from ditbench.runs.events.progress import fid
 
         draw = f", draw {row['draw']}" if job.draws > 1 else ""
         self.meter.say(f"{self._place} {self.label}{draw}  {fid(row)}")

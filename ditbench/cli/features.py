@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from ditbench.cli.options import Format, Output
+from ditbench.cli.options import AsJson, Format, Output, chosen_format
 from ditbench.cli.output import echo, emit
 from ditbench.errors import DitbenchError, one_line, printable
 from ditbench.report.tables.columns import Column
-from ditbench.report.tables.render import format_of
 
 COLUMNS = (
     Column("features", "Features"),
@@ -20,13 +19,17 @@ COLUMNS = (
 )
 
 
-def features(format: Format = None, output: Output = None) -> None:  # noqa: A002
+def features(
+    format: Format = None,  # noqa: A002
+    as_json: AsJson = False,
+    output: Output = None,
+) -> None:
     """List the feature extractors of the metrics: what they accept, where their weights are.
 
     `--features NAME` chooses one for a run, `--set metrics.also=NAME,NAME` further ones in which
     the same samples are scored. Below the table: how to get what is missing.
     """
-    chosen = format_of(output, format)
+    chosen = chosen_format(output, format, as_json=as_json)
 
     from ditbench.metrics import extractor_names
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated
 
-from ditbench.cli.options import Blocks, Format, Output, option, parse_blocks
+from ditbench.cli.options import AsJson, Blocks, Format, Output, chosen_format, option, parse_blocks
 from ditbench.cli.output import emit
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_input, parse_model
 from ditbench.plugins.lookup import block_errors, block_options, check_options, find_block
 from ditbench.report.tables.columns import COST_COLUMNS
-from ditbench.report.tables.render import format_of
 
 # The settings that change the counts; the size has an option of its own.
 COUNTED = ("model.mlp_ratio", "model.qk_norm", "model.norm", "model.registers")
@@ -35,6 +34,7 @@ def flops(
         ),
     ] = None,
     format: Format = None,  # noqa: A002
+    as_json: AsJson = False,
     output: Output = None,
 ) -> None:
     """Count parameters and multiply-accumulates of one forward pass.
@@ -42,7 +42,7 @@ def flops(
     As in the DiT paper: one image, 1000 classes, and a learned variance (twice as many output
     channels as input channels). The paper's Gflops are multiply-accumulates.
     """
-    chosen = format_of(output, format)
+    chosen = chosen_format(output, format, as_json=as_json)
     names = parse_blocks(block)
     size = parse_model(model)
     height, width, channels = parse_input(input)

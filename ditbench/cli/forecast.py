@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heapreplace
 from typing import TYPE_CHECKING, Any
 
-from ditbench.cli.output import echo, print_rich, print_sentence, progress
+from ditbench.cli.output import print_json, print_rich, print_sentence, progress
 from ditbench.cli.training import at_a_time
 from ditbench.errors import one_line
 from ditbench.files import file_size
@@ -56,7 +55,7 @@ def print_forecast(plans: list[Plan], workers: Workers, *, as_json: bool, quiet:
     rows = list(forecast(plans, progress(quiet=quiet)))
     if as_json:
         rows = list(_with_needs(plans, rows, workers.gpus))
-        echo(json.dumps(rows, indent=2))
+        print_json(rows)
         return
     first, models = plans[0], {row["model"] for row in rows}
     model = "matched models" if len(models) > 1 else first.cost.model

@@ -10,15 +10,14 @@ from typing import Annotated, Any
 import typer
 
 from ditbench.cli.completion import complete_places
-from ditbench.cli.options import AsJson, Format, Output
+from ditbench.cli.options import AsJson, Format, Output, chosen_format
 from ditbench.cli.output import echo, emit, note, print_table
 from ditbench.distances import title_of
 from ditbench.errors import DitbenchError
 from ditbench.files import file_size
 from ditbench.report.amounts import counted, decimals
 from ditbench.report.tables.columns import Column
-from ditbench.report.tables.render import format_of
-from ditbench.rundir import RunDirectory
+from ditbench.rundir import WEIGHTS, RunDirectory
 
 COLUMNS = (
     Column("block", "Block"),
@@ -51,10 +50,11 @@ def list_(
     """List runs: done, running, queued (a job of Slurm waits), failed or stopped.
 
     The step is the last one in the log, the FID that of the last evaluation, the size that of all
-    files of a run.
+    files of a run. Scores of weights (`ditbench eval --init`) are named on stderr.
     """
     from ditbench.launch.states import states
     from ditbench.report.reading.one_run import summary
+    from ditbench.report.reading.results import SHOW_SCORES
 
     places = directories or [Path("results")]
     for place in places:
@@ -67,13 +67,16 @@ def list_(
             rows.append({**summary(run), "state": state})
         except DitbenchError as error:
             note("skipped", f"{run.path}: {error.message}")
-    chosen = "json" if as_json else format_of(output, format)
+    chosen = chosen_format(output, format, as_json=as_json)
     if chosen != "rich":
         emit(rows, COLUMNS, chosen, output)
     elif rows:
         _print(rows)
     elif not runs:
         echo(f"no run in {', '.join(map(str, places))}", err=True)
+    for path in sorted(path for place in places for path in place.glob(f"{WEIGHTS}/*")):
+        if RunDirectory(path).is_of_weights():
+            echo(f"{path}: scores of weights; {SHOW_SCORES}", err=True)
 
 
 def _runs(root: Path) -> Iterator[RunDirectory]:

@@ -71,7 +71,7 @@ Format = Annotated[
 Output = Annotated[
     Path | None, option("FILE", "Write to a file instead of stdout.", "--output", "-o")
 ]
-AsJson = Annotated[bool, option(None, "The same as --format json.", "--json")]
+AsJson = Annotated[bool, option(None, "Print JSON.", "--json")]
 DEVICES = "auto, cpu, cuda, cuda:1 ..."
 
 # torch's generators take a signed 64-bit seed.
@@ -132,7 +132,10 @@ def parse_blocks(text: str) -> list[str]:
     """Expand names of blocks or groups, or paths of classes, joined by commas; each block once."""
     for line in shadowed():
         note("warning", line)
-    return expand_all(name.strip() for name in text.split(","))
+    names = [name.strip() for name in text.split(",")]
+    if "" in names and any(names):
+        raise DitbenchError(f"--block '{text}' has an empty name", "join names by single commas")
+    return expand_all(names)
 
 
 def parse_seeds(text: str, first: int = 0) -> list[int]:

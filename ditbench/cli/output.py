@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.text import Text
 from ditbench.errors import one_line
 from ditbench.files import write_text
 from ditbench.report.tables.columns import Column
-from ditbench.report.tables.render import bands, format_of, render, rich_table
+from ditbench.report.tables.render import bands, format_of, json_text, render, rich_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,11 +66,17 @@ def emit(
 
 
 def emit_text(text: str, output: Path | None) -> None:
-    """Print text that ends in a newline, or write it to a file."""
+    """Print text that ends in a newline, or write it to a file.
+
+    A file is replaced as a whole. A link keeps its place, and so does a pipe or a device, such as
+    /dev/stdout.
+    """
     if output is None:
         echo(text.removesuffix("\n"))
+    elif output.is_fifo() or output.is_char_device():
+        output.write_bytes(text.encode(errors="backslashreplace"))
     else:
-        write_text(output, text)
+        write_text(output.resolve() if output.is_symlink() else output, text)
 
 
 def print_table(
@@ -108,9 +113,9 @@ def print_texts(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], ti
     echo()
 
 
-def print_json(value: Mapping[str, Any]) -> None:
-    """Print a table of plain values, paths and the like as JSON."""
-    echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+def print_json(value: object) -> None:
+    """Print plain values, paths and the like as JSON."""
+    emit_text(json_text(value), None)
 
 
 def print_rich(table: object) -> None:

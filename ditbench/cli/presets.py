@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ditbench.cli.options import AsJson, Format, Output
+from ditbench.cli.options import AsJson, Format, Output, chosen_format
 from ditbench.cli.output import emit, print_rich, print_sentence, reference_results
 from ditbench.report.amounts import decimals
 from ditbench.report.tables.columns import Column
-from ditbench.report.tables.render import format_of, rich_table
+from ditbench.report.tables.render import rich_table
 
 COLUMNS = (
     Column("preset", "Preset"),
@@ -38,7 +38,7 @@ def presets(
 
     Minutes and FID are means over n reference runs of adaln-zero with the preset's settings.
     """
-    chosen = format_of(output, "json" if as_json else format)
+    chosen = chosen_format(output, format, as_json=as_json)
 
     from ditbench.report.measured import BLOCK, describe_presets
     from ditbench.report.reading.results import PILOT

@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ditbench.cli.options import Evaluation, Only, Results, option
-from ditbench.cli.output import echo, load_runs
-from ditbench.files import write_text
+from ditbench.cli.output import echo, emit_text, load_runs
 
 
 def report(
@@ -26,5 +25,5 @@ def report(
     """
     from ditbench.report.html.page import report_html
 
-    write_text(output, report_html(load_runs(directories, block, evaluation), baseline))
+    emit_text(report_html(load_runs(directories, block, evaluation), baseline), output)
     echo(output)

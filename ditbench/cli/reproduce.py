@@ -81,7 +81,7 @@ def reproduce(
     """
     from ditbench.report.reading.results import one_run as find
     from ditbench.report.reading.run import read_run
-    from ditbench.runs.environment import select_device
+    from ditbench.runs.machine.environment import select_device
     from ditbench.runs.planning.again import plan_again
 
     directory = find(run)
@@ -89,7 +89,7 @@ def reproduce(
         try:
             read_run(directory)  # before hours of training
         except DitbenchError as error:
-            hint = "copy the run directory again from where it is whole"
+            hint = error.hint or "copy the run directory again from where it is whole"
             raise DitbenchError(f"{directory.path}: {error.message}", hint) from error
     plan = plan_again(
         directory, out, select_device(device), backend=backend, data=data, trust=trust

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +24,7 @@ from ditbench.cli.options import (
     takes,
     what,
 )
-from ditbench.cli.output import echo, load_sweeps, note, progress
+from ditbench.cli.output import load_sweeps, note, print_json, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training
 from ditbench.cli.slurm import parse_launcher, the_run
 from ditbench.cli.training import (
@@ -145,7 +144,7 @@ def run(
         for name in blocks
     ]
 
-    from ditbench.runs.init import in_words
+    from ditbench.runs.origins.init import in_words
     from ditbench.runs.planning.match import match_sizes
     from ditbench.runs.planning.plan import plan_tasks, resolve_all
 
@@ -211,8 +210,8 @@ def _execute(
     as_json: bool,
     quiet: bool,
 ) -> None:
+    from ditbench.runs.events.progress import sentence
     from ditbench.runs.planning.ready import check_ready
-    from ditbench.runs.progress import sentence
 
     left = [plan for plan in plans if not plan.directory.is_complete()]
     continued.remark_on_shorter(left, say)
@@ -240,7 +239,7 @@ def _execute(
     finally:
         if as_json and (results or len(plans) > 1):  # also what finished before a signal
             order = [str(plan.directory.path) for plan in plans]
-            echo(json.dumps(sorted(results, key=lambda row: order.index(row["path"])), indent=2))
+            print_json(sorted(results, key=lambda row: order.index(row["path"])))
     if failed:
         raise _failure(failed, len(plans), quiet=quiet)
     if not as_json and plans[0].world.first:

@@ -131,7 +131,7 @@ class Model:
 
     def place(self, config: RunConfig) -> tuple[RunConfig, torch.device]:
         """The device, and the configuration with the backend of `--compile off` on that device."""
-        from ditbench.runs.environment import resolve_precision, select_device
+        from ditbench.runs.machine.environment import resolve_precision, select_device
 
         device = select_device(self.device)
         if self.compile == "off":

@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 
 from ditbench.cli.completion import complete_keys
-from ditbench.cli.options import AsJson, Format, Output
+from ditbench.cli.options import AsJson, Format, Output, chosen_format
 from ditbench.cli.output import echo, emit
 from ditbench.report.tables.columns import Column
-from ditbench.report.tables.render import format_of
 
 COLUMNS = (
     Column("key", "Key"),
@@ -40,7 +39,7 @@ def settings(
     `--set KEY=VALUE` sets one for a command, a file of `--config` or ./ditbench.toml several.
     Defaults are those without a preset; presets set some of them.
     """
-    chosen = format_of(output, "json" if as_json else format)
+    chosen = chosen_format(output, format, as_json=as_json)
 
     from ditbench.config.describe import settings as find
 

@@ -16,7 +16,7 @@ from ditbench.cli.output import echo, note, print_json, print_table, print_texts
 from ditbench.distances import title_of
 from ditbench.errors import DitbenchError
 from ditbench.files import file_size
-from ditbench.report.amounts import suffix, writer
+from ditbench.report.amounts import significant, suffix, writer
 from ditbench.report.facts import BY_NAME
 from ditbench.report.tables.columns import DIFF_COLUMNS, Column, metric_column
 
@@ -96,7 +96,7 @@ def diff(
     for name, run, score in zip("AB", runs, scores, strict=True):
         echo(f"{name}: {run.path}\n   {_sentence(score)}")
     echo()
-    alike = all(scores[0].get(key) == scores[1].get(key) for key in _OF_METRICS)
+    alike = all(len({score[key] for score in scores if score.get(key)}) < 2 for key in _OF_METRICS)
     rows = _side_by_side(*map(_written, scores))
     if rows:
         print_table(rows, _SCORES if alike else _SCORES[:-1])
@@ -113,16 +113,16 @@ _SCORES = (
     Column("name", "Metric"),
     Column("a", "A", "{}".format),
     Column("b", "B", "{}".format),
-    Column("ratio", "B / A", "{:.3g}".format),
+    Column("ratio", "B / A", significant(3)),
 )
 
 
 def _score(run: RunDirectory) -> tuple[Row, str]:
-    """The score of a run, and why it is in no table if it is complete, but damaged."""
+    """The score of a run, and why it is in no table: it diverged, or is damaged."""
     from ditbench.report.reading.one_run import last_score, summary
 
     try:
-        return last_score(run), ""
+        return last_score(run), run.failed_because() or ""
     except DitbenchError as error:
         return summary(run), error.message
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections import Counter
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditbench.cli.options import parse_count, parse_seconds
-from ditbench.cli.output import echo
+from ditbench.cli.output import echo, print_json
 from ditbench.errors import DitbenchError, unknown_name
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ class Jobs:
             for job, plan in zip(numbers, left, strict=True)
         ]  # fmt: skip
         if as_json:
-            echo(json.dumps(rows, indent=2))
+            print_json(rows)
             return
         for row in rows:
             echo(f"job {row['job']}: {row['block']} seed {row['seed']}, {row['path']}")

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ditbench.cli.run_options import Training
     from ditbench.config import RunConfig
     from ditbench.launch.pool import Outcome, Workers
+    from ditbench.runs.events.reporter import Reporter
     from ditbench.runs.planning.plan import Plan
-    from ditbench.runs.reporter import Reporter
     from ditbench.training.stop import StopRequest
     from ditbench.world import World
 
@@ -92,7 +92,7 @@ def trackers_of(options: Training) -> tuple[str, ...]:
     """The names in --log, whose packages are installed."""
     if options.log is None:
         return ()
-    from ditbench.runs.trackers import parse_trackers
+    from ditbench.runs.events.trackers import parse_trackers
 
     return parse_trackers(options.log)
 
@@ -121,7 +121,7 @@ def executing(
     """
     from ditbench.launch.pool import execute_at_once
     from ditbench.launch.table import LiveTable
-    from ditbench.runs.progress import Bars, reporter
+    from ditbench.runs.events.progress import Bars, reporter
     from ditbench.runs.sweep import execute_each
 
     live = LiveTable if len(workers) > 1 else Bars

@@ -63,7 +63,7 @@ def tune(
     ] = "1",
     out: Annotated[Path, printed("DIR", f"The sweep goes into DIR/{TUNING}.")] = Path("results"),
     dry_run: DryRun = False,
-    as_json: Annotated[bool, printed(None, "The same as --format json.", "--json")] = False,
+    as_json: Annotated[bool, printed(None, "Print JSON.", "--json")] = False,
     format: Format = None,  # noqa: A002 (the option's name)
     output: Output = None,
     quiet: Quiet = False,

@@ -12,7 +12,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ditbench.data.io.files import shown
 from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError, unknown_name
 
@@ -100,7 +99,7 @@ def load_dataset(
         )
     if path is not None and takes_path == "none":
         raise DitbenchError(
-            f"data set '{name}' is built in and takes no path, got {shown(path)}",
+            f"data set '{name}' is built in and takes no path, got {path}",
             "for images of your own: --data PATH, or --set data.name=folder with data.path",
         )
     load = getattr(import_module(f"{__name__}.{module}"), function)

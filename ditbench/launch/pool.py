@@ -24,8 +24,8 @@ from ditbench.training.stop import GLANCE, StopRequest
 from ditbench.world import launched
 
 if TYPE_CHECKING:
+    from ditbench.runs.events.reporter import Reporter
     from ditbench.runs.planning.plan import Plan
-    from ditbench.runs.reporter import Reporter
 
 Outcome = tuple["Plan", "dict[str, Any] | DitbenchError"]
 Environment = Mapping[str, str]

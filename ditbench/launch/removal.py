@@ -14,7 +14,7 @@ from ditbench.files import TEMPORARY, sync_directory
 from ditbench.launch.states import states
 from ditbench.report.reading.results import REFERENCE
 from ditbench.rundir import OWN_DIRECTORIES, RunDirectory
-from ditbench.runs.lock import locked
+from ditbench.runs.directory.lock import locked
 
 _LIST = "`ditbench list` shows the runs; other directories are yours to remove"
 
@@ -29,6 +29,8 @@ def check_removable(path: Path) -> RunDirectory:
     if path.is_symlink():
         raise DitbenchError(f"{path} is a link", f"name the run directory: {path.resolve()}")
     run = RunDirectory(path.resolve())
+    if run.is_of_weights():
+        raise DitbenchError(f"{path} holds scores of weights, not a run", "it is yours to remove")
     if not run.is_described():
         raise DitbenchError(f"{path} is not a run directory", _LIST)
     try:

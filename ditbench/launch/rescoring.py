@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ditbench.errors import DitbenchError
 from ditbench.launch.worker import SECONDS_BETWEEN, SharedWorkerStop
 from ditbench.processes import in_processes
-from ditbench.runs.environment import select_device
+from ditbench.runs.machine.environment import select_device
 from ditbench.runs.scoring.rescore import Rescoring, rescore
 from ditbench.training.stop import Stopped, stopping
 from ditbench.world import join

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ditbench.files import write_text
 from ditbench.rundir import RunDirectory
-from ditbench.runs.lock import is_held
+from ditbench.runs.directory.lock import is_held
 
 # No process and no job is at work on an incomplete run; a failed one diverged.
 IDLE = ("failed", "stopped")

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ditbench.errors import DitbenchError, one_line
-from ditbench.runs.progress import RunProgress, draws_in_words, fid
-from ditbench.runs.reporter import Reporter
+from ditbench.runs.events.progress import RunProgress, draws_in_words, fid
+from ditbench.runs.events.reporter import Reporter
 
 if TYPE_CHECKING:
     from ditbench.runs.planning.plan import Plan

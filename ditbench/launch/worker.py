@@ -24,9 +24,9 @@ from ditbench.data import load_dataset
 from ditbench.errors import EXIT_FAILED, EXIT_SIGNAL, DitbenchError
 from ditbench.plugins.lookup import restore_block
 from ditbench.processes import in_processes
-from ditbench.runs.environment import select_device
+from ditbench.runs.events.reporter import Reporter
+from ditbench.runs.machine.environment import select_device
 from ditbench.runs.planning.plan import Plan, count_cost, plan_run, resolve_all
-from ditbench.runs.reporter import Reporter
 from ditbench.runs.run import execute
 from ditbench.training.stop import SharedStop, Stopped, StopRequest, stopping
 from ditbench.world import join

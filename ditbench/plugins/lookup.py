@@ -64,6 +64,9 @@ def check_block(name: str) -> str:
             raise DitbenchError(message, "rename the class")
         _EXTERNAL[class_name] = ExternalBlock(class_name, location)
         return class_name
+    if name in group_names():
+        hint = f"name one of it: {', '.join(block_names(name))}"
+        raise DitbenchError(f"'{name}' is a group of blocks, not a block", hint)
     if name in block_names():
         if not is_own(name):
             block = registry.block_class(name)
@@ -158,13 +161,15 @@ def check_options(blocks: Iterable[str], size: ModelSize, given: Iterable[str]) 
     names = list(dict.fromkeys(blocks))
     known = [option for block in names for option in block_options(block, size, {})]
     for name in given:
-        if not known:
-            raise DitbenchError(
-                f"{', '.join(names)} {'has' if len(names) == 1 else 'have'} no option '{name}'",
-                "leave it out, or choose a block that has it: docs/strategies.md",
-            )
-        if name not in known:
+        if name in known:
+            continue
+        having = [block for block in block_names() if name in block_options(block, size, {})]
+        if known and not having:
             raise unknown_name("option", name, known)
+        raise DitbenchError(
+            f"{', '.join(names)} {'has' if len(names) == 1 else 'have'} no option '{name}'",
+            f"leave it out: {', '.join(having) or 'no block'} has it",
+        )
 
 
 def installed() -> dict[str, list[EntryPoint]]:

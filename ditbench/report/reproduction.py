@@ -276,11 +276,12 @@ def _group_of(recorded: Row, places: Sequence[Path]) -> pd.DataFrame | None:
 
 
 def _environment(run: RunDirectory, again: RunDirectory) -> list[Row]:
-    """What differs in the files of two runs, except where they and their images are.
+    """What differs in the files of two runs, except where these, and what they start from, are.
 
     Earlier versions recorded less: what the recorded run does not say is left out.
     """
-    left_out = (REPRODUCES, PLANNED_SEEDS, "data.path")
+    places = ("data.path", "init.path", "parent.path", "strategy.location")
+    left_out = (REPRODUCES, PLANNED_SEEDS, *places)
     rows = diff_runs(run.path, again.path)
     return [
         row for row in rows if row["a"] is not None and not str(row["key"]).startswith(left_out)

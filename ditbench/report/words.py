@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from unicodedata import category
 
 from ditbench.distances import LATENTS, title_of
 from ditbench.few import OWN_CLASSIFIERS
@@ -91,13 +92,23 @@ def describe(group: Mapping[str, Any], apart: Mapping[str, Any]) -> list[str]:
     """A group in a few words, for a panel: its task and what distinguishes it from others."""
     shown = (*TASK, "evaluation", "features", "samples")  # the last two on the y axis
     again = group.get("evaluation")
-    return [
+    parts = (
         f"{images_of(group)} {group['input']}",
         group["model"],
         group["objective"],
         *([f"evaluation {again}"] if again else []),
         *(name_and_value(key, value) for key, value in apart.items() if key not in shown),
-    ]
+    )
+    return list(map(drawable, parts))
+
+
+def drawable(name: str) -> str:
+    """A name whose control characters are escaped: they could reorder what stands beside it.
+
+    Other characters that cannot be printed may have a glyph in some font.
+    """
+    controls = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "".join(ascii(c)[1:-1] if category(c) in controls else c for c in name)
 
 
 def images_of(group: Mapping[str, Any]) -> str | None:

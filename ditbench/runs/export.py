@@ -20,7 +20,7 @@ def export_weights(run: Path, output: Path, *, diffusers: bool = False) -> str:
     For diffusers, its config.json is written beside them.
 
     As in the released code, a model that was trained without dropping classes has no embedding of
-    the null class.
+    the null class. That of diffusers always has one: then, it is not trained.
 
     Raises:
         DitbenchError: no run or checkpoint; the suffix is unknown; diffusers lacks the block; the
@@ -38,10 +38,14 @@ def export_weights(run: Path, output: Path, *, diffusers: bool = False) -> str:
             f"diffusers has no block {config.block}", "its DiT is adaln-zero: leave out --layout"
         )
     tensors = read_weights(directory.checkpoint)
-    if config.model.class_dropout_prob == 0 and CLASSES in tensors:
+    without_null = config.model.class_dropout_prob == 0
+    if without_null and not diffusers and CLASSES in tensors:
         tensors[CLASSES] = tensors[CLASSES][:-1]
+    written = to_diffusers(tensors) if diffusers else tensors
     if diffusers:
         write_configuration(output, recognise(directory.path))
-    write_weights(output, to_diffusers(tensors) if diffusers else tensors)
+    write_weights(output, written)
     parameters = sum(value.numel() for name, value in tensors.items() if name != "pos_embed")
-    return f"{config.model.size.name} {config.block}: {parameters:,} averaged weights"
+    text = f"{config.model.size.name} {config.block}: {parameters:,} averaged weights"
+    untrained = "; its null class is not trained: do not guide samples"
+    return text + untrained * (without_null and diffusers)

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 from ditbench.data import recorded
 from ditbench.plugins.lookup import external_block, package_of
 from ditbench.rundir import SHARED_CPU, WORLD_SIZE, WORLD_SIZE_CHANGED
-from ditbench.runs import begun, environment, init, parent
+from ditbench.runs.directory import begun
+from ditbench.runs.machine import environment
+from ditbench.runs.origins import init, parent
 from ditbench.runs.planning.plan import model_arguments
 from ditbench.runs.scoring.evaluate import metrics_asked
 from ditbench.training.checkpoint import resume
 
 if TYPE_CHECKING:
     from ditbench.metrics.scorer import Scorer
+    from ditbench.runs.events.reporter import Reporter
     from ditbench.runs.planning.plan import Plan
-    from ditbench.runs.reporter import Reporter
     from ditbench.training.trainer import Trainer
 
 

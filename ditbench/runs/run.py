@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from ditbench.data.dataset import NanSamples
 from ditbench.errors import EXIT_FAILED, EXIT_USAGE, DitbenchError
-from ditbench.runs.begun import begun_metrics
-from ditbench.runs.lock import locked
-from ditbench.runs.memory import PeakMemory
+from ditbench.runs.directory.begun import begun_metrics
+from ditbench.runs.directory.lock import locked
+from ditbench.runs.directory.records import ReadOnly, evaluation_row, result_of
+from ditbench.runs.events.reporter import Reporter
+from ditbench.runs.events.trackers import tracked
+from ditbench.runs.machine.memory import PeakMemory
+from ditbench.runs.machine.runtime_errors import training_errors
 from ditbench.runs.opening import open_directory
-from ditbench.runs.parent import origin_of
+from ditbench.runs.origins.parent import origin_of
 from ditbench.runs.planning.plan import Plan, build_trainer
-from ditbench.runs.records import ReadOnly, evaluation_row, result_of
-from ditbench.runs.reporter import Reporter
-from ditbench.runs.runtime_errors import training_errors
 from ditbench.runs.scoring.evaluate import create_scorer, evaluate, time_scoring
 from ditbench.runs.scoring.sample import save_run_grid
-from ditbench.runs.trackers import tracked
 from ditbench.training.checkpoint import Saver
 from ditbench.training.device.repair import repaired
 from ditbench.training.nonfinite import Diverged

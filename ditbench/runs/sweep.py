@@ -10,9 +10,9 @@ from ditbench.config import RunConfig
 from ditbench.data.dataset import NanSamples
 from ditbench.errors import DitbenchError
 from ditbench.rundir import SWEEP, TUNING
+from ditbench.runs.events.reporter import Reporter
 from ditbench.runs.planning.match import match_sizes
 from ditbench.runs.planning.plan import Plan, plan_tasks, resolve_all
-from ditbench.runs.reporter import Reporter
 from ditbench.runs.run import execute
 from ditbench.training.nonfinite import Diverged
 from ditbench.training.stop import StopRequest

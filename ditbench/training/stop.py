@@ -117,6 +117,7 @@ class SharedStop(StopRequest):
     def __init__(self, world: World) -> None:
         self.world = world
         self._acted = threading.Event()
+        self._computing = threading.Lock()
         threading.Thread(target=self._leave_if_stuck, args=(_wakeup(),), daemon=True).start()
 
     def __bool__(self) -> bool:
@@ -133,8 +134,9 @@ class SharedStop(StopRequest):
         self._show(parts * self.world.size)  # about as many as in this process
 
     def wait_for(self, compute: Callable[[], T]) -> T:
-        """The result of the computation. A stop waits for it."""
-        return compute()
+        """The result of the computation, in which no process waits for another. A stop waits."""
+        with self._computing:
+            return compute()
 
     def _agreed(self) -> int:
         return int(self.world.most(self.number or 0))
@@ -142,6 +144,8 @@ class SharedStop(StopRequest):
     def _leave_if_stuck(self, signals: int) -> None:
         # Python's handler cannot run while the main thread waits for a GPU.
         os.read(signals, 1)
+        with self._computing:
+            pass
         if not self._acted.wait(PATIENCE):
             os._exit(EXIT_FAILED)
 

@@ -25,7 +25,7 @@ from ditbench.config import load
 from ditbench.data.latents.load import load_latents
 from ditbench.data.pictures.settings import Settings
 from ditbench.models.sizes import parse_model
-from ditbench.runs.environment import device_name, select_device
+from ditbench.runs.machine.environment import device_name, select_device
 from ditbench.runs.planning.plan import build_trainer
 from ditbench.training import batches
 

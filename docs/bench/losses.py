@@ -20,7 +20,7 @@ from ditbench.bench.synthetic import plan_on, random_images
 from ditbench.config import load
 from ditbench.models.sizes import parse_input, parse_model
 from ditbench.processes import in_processes
-from ditbench.runs.environment import device_name, select_device
+from ditbench.runs.machine.environment import device_name, select_device
 from ditbench.runs.planning.plan import build_model
 from ditbench.training.trainer import Trainer
 from ditbench.world import join

@@ -28,17 +28,13 @@ from ditbench.files import read_json
 from ditbench.plugins.lookup import expand_all
 from ditbench.report.tuning import choose, read_sweeps
 from ditbench.rundir import TUNING, RunDirectory
-from ditbench.runs.environment import device_name, select_device, source_commit
-from ditbench.runs.lock import locked
-from ditbench.runs.progress import reporter, sentence
+from ditbench.runs.directory.lock import locked
+from ditbench.runs.events.progress import reporter, sentence
+from ditbench.runs.machine.environment import device_name, select_device, source_commit
+from ditbench.runs.planning.plan import Plan, plan_tasks, resolve_all
 from ditbench.runs.run import execute
 from ditbench.runs.sweep import has_diverged, plan_sweep
 from ditbench.training.stop import Stopped, StopRequest
-
-try:
-    from ditbench.runs.planning.plan import Plan, plan_tasks, resolve_all
-except ModuleNotFoundError:  # at the commit of stage ddpm
-    from ditbench.runs.plan import Plan, plan_tasks, resolve_all  # type: ignore[no-redef]
 
 if TYPE_CHECKING:
     import torch

@@ -2,7 +2,7 @@
 
     python docs/reference/generate.py
 
-`tests/models/test_reference_pages.py` holds the committed pages to what this prints.
+`tests/docs/test_reference_pages.py` holds the committed pages to what this prints.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ CASES = [
     ("run --block adaln-zreo", "unknown block 'adaln-zreo'", "adaln-zero"),
     ("run --block adaln,xyz", "unknown block 'xyz'", "known: in-context"),
     ("run --block ", "unknown block ''", "known:"),
+    ("run --block paper,,none", "--block 'paper,,none' has an empty name", "join names"),
     (RUN + "--preset digit", "unknown preset 'digit'", "did you mean digits?"),
     (RUN + "--set train.lrr=1", "unknown key 'train.lrr'", "train.lr"),
     (RUN + "--set lr=1", "unknown key 'lr'", "did you mean train.lr?"),

@@ -12,7 +12,7 @@ from clocks import without_clocks
 
 from ditbench.cli import main
 from ditbench.runs import run
-from ditbench.runs.lock import locked
+from ditbench.runs.directory.lock import locked
 from ditbench.training import checkpoint
 from ditbench.training.trainer import Trainer
 
@@ -134,7 +134,7 @@ def test_a_signal_in_an_evaluation_does_not_wait_for_its_end(forked, tmp_path, t
 
 def test_an_interrupted_grid_prints_what_is_complete_and_resumes(forked, tmp_path, tiny):
     def between_runs(patch):
-        from ditbench.runs.reporter import Reporter
+        from ditbench.runs.events.reporter import Reporter
 
         say = Reporter.say
 

@@ -1,6 +1,7 @@
 """Paths as people write them: ~, the current folder, results among the images."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,3 +98,19 @@ def test_a_path_that_is_not_utf8_is_refused_before_training(mistake, tiny, elsew
 def test_a_run_moved_to_such_a_path_says_so(mistake, one_run, elsewhere):
     one_run.rename(elsewhere / NOT_UTF8)
     assert mistake("sample", elsewhere / NOT_UTF8)[0].endswith("is not UTF-8")
+
+
+def test_a_table_goes_through_a_pipe_or_a_link(cli, tmp_path):
+    """Neither is replaced: `-o /dev/stdout` is a link to one of the two."""
+    command = ("flops", "--block", "none", "--format", "csv", "-o")
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(tmp_path / "file")
+    with Path(f"/dev/fd/{os.open(pipe, os.O_RDWR)}").open(encoding="utf-8") as reader:
+        for output in (pipe, link):
+            result = cli(*command, output)
+            assert (result.exit_code, result.stdout) == (0, ""), result.stderr
+        assert reader.readline().startswith("block,")
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert (tmp_path / "file").read_text().startswith("block,")

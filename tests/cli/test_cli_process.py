@@ -1,25 +1,15 @@
 """What only a process shows: exit codes, streams, imports, pipes; and the help pages."""
 
+import errno
+import json
 import subprocess
 import sys
 
 import pytest
 
-COMMANDS = (
-    "run",
-    "tune",
-    "compare",
-    "plot",
-    "flops",
-    "bench",
-    "blocks",
-    "blocks check",
-    "sample",
-    "eval",
-    "features",
-    "settings",
-    "presets",
-)
+from ditbench.cli.app import COMMANDS as PANELS
+
+COMMANDS = [*(name for panel in PANELS.values() for name in panel), "blocks check"]
 MAIN = (sys.executable, "-m", "ditbench")
 
 
@@ -82,3 +72,39 @@ def test_a_help_page_is_complete_and_in_words(cli, command):
 def test_without_a_command_it_shows_its_help_page(cli):
     result = cli()
     assert (result.exit_code, result.stdout) == (0, cli("--help").stdout)
+
+
+def test_json_is_printed_by_every_command_with_formats(cli):
+    """`--json` is another name of `--format json`."""
+    for command in COMMANDS:
+        page = cli(*command.split(), "--help").stdout
+        assert "--format" not in page or "--json" in page, command
+    assert json.loads(cli("flops", "--block", "none", "--json").stdout)[0]["block"] == "none"
+    for command in ("presets", "features"):
+        result = cli(command, "--json", "--format", "csv")
+        assert (result.exit_code, "given together" in result.stderr) == (2, True)
+
+
+def test_ctrl_c_while_it_starts_is_a_line():
+    code = (
+        "import ditbench.inherited as inherited\n"
+        "def interrupted(): raise KeyboardInterrupt\n"
+        "inherited.prepare_process = interrupted\n"
+        "from ditbench.__main__ import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
+
+
+def test_a_full_disk_is_said_of_stdout_too(monkeypatch, cli):
+    def full(*_arguments, **_options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("ditbench.cli.presets.print_rich", full)
+    result = cli("presets")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines() == [
+        "error: No space left on device",
+        "help: free some, or write elsewhere",
+    ]

@@ -138,3 +138,52 @@ def test_ones_own_block_is_executed_from_where_it_was(cli, tiny, elsewhere):
     result = cli("reproduce", run, *CPU, "--out", "elsewhere", "--trust")
     assert result.exit_code == 0, result.stderr
     assert "equal. " in result.stdout
+    assert result.stdout.endswith("What differs (A is the recorded run): none\n\n")
+
+
+def test_a_run_that_starts_from_weights_finds_them_from_elsewhere(
+    cli, one_run, tiny, elsewhere, monkeypatch
+):
+    weights = shutil.copytree(one_run, elsewhere / "weights")
+    run = cli("run", "--block", "adaln-zero", *tiny, "--init", "weights").stdout.splitlines()[-1]
+    run = (elsewhere / run).absolute()
+    (elsewhere / "further").mkdir()
+    monkeypatch.chdir(elsewhere / "further")
+    result = cli("reproduce", run, *CPU)
+    assert result.exit_code == 0, result.stderr
+    assert "equal. " in result.stdout
+    assert result.stdout.endswith("What differs (A is the recorded run): none\n\n")
+    shutil.rmtree(weights)
+    result = cli("reproduce", run, *CPU, "--out", "again")
+    assert (result.exit_code, f"is gone: {weights}" in result.stderr) == (2, True)
+    assert not Path("again").exists()
+
+
+def test_a_run_of_another_version_is_refused_in_words_that_help(cli, one_run, elsewhere):
+    run = RunDirectory(one_run)
+    run.config.write_text(run.config.read_text().replace("[train]", "[train]\nnew_key = 1"))
+    result = json.loads(run.result.read_text())
+    del result["schema"], result["sha256"]
+    run.finish(result)
+    error, hint = cli("reproduce", one_run, *CPU).stderr.splitlines()
+    assert error == f"error: {one_run}/config.toml: unknown key 'train.new_key'"
+    assert "the version of ditbench that wrote it" in hint
+    run.result.write_text(run.result.read_text().replace('"schema": 2', '"schema": 3'))
+    assert "use the ditbench that wrote it" in cli("reproduce", one_run, *CPU).stderr
+    assert not any(elsewhere.iterdir())
+
+
+def test_a_continued_run_is_trained_again_from_its_parent(cli, one_run, elsewhere, monkeypatch):
+    shutil.copytree(one_run, elsewhere / "before")
+    given = ("--continue", "before", "--steps", 30, *CPU, "--out", "longer")
+    run = (elsewhere / cli("run", *given).stdout.splitlines()[-1]).absolute()
+    (elsewhere / "further").mkdir()
+    monkeypatch.chdir(elsewhere / "further")
+    result = cli("reproduce", run, *CPU)
+    assert result.exit_code == 0, result.stderr
+    assert "equal. " in result.stdout
+    assert result.stdout.endswith("What differs (A is the recorded run): none\n\n")
+    shutil.rmtree(elsewhere / "before")
+    result = cli("reproduce", run, *CPU, "--out", "again")
+    assert (result.exit_code, "what the run starts from is gone" in result.stderr) == (2, True)
+    assert not Path("again").exists()

@@ -7,7 +7,7 @@ import pytest
 from clocks import without_clocks
 
 from ditbench.models.registry import block_names
-from ditbench.runs import progress
+from ditbench.runs.events import progress
 from ditbench.runs.planning import calibrate
 from ditbench.training.device.backend import Backend
 
@@ -25,8 +25,9 @@ def files_below(path):
 
 @pytest.fixture
 def brief(monkeypatch):
-    """A calibration that takes no second."""
+    """A calibration that takes no second; of every block, however busy the machine is."""
     monkeypatch.setattr(calibrate, "SECONDS", 0.02)
+    monkeypatch.setattr(calibrate, "MOST_SECONDS", 600)
 
 
 def test_every_block_and_seed_leaves_a_run(experiment):
@@ -314,3 +315,17 @@ def test_a_dry_run_shows_matched_widths(cli, elsewhere, brief):
     unknown = cli("run", "--block", "adaln", "--match", "size", "--dry-run")
     assert unknown.exit_code == 2
     assert "unknown amount to match 'size'" in unknown.stderr
+
+
+def test_a_run_that_diverged_says_why_wherever_it_is_read(cli, tiny, tmp_path):
+    result = cli("run", "--block", "none", *tiny, "--lr", "1e30", "--out", tmp_path)
+    assert result.exit_code == 1
+    why = "diverged: at step 2 the loss is inf and the norm of the gradient nan"
+    assert f"error: {why}" in result.stderr
+    (run,) = tmp_path.glob("digits/none/*")
+    shown = cli("show", run.rename(tmp_path / "moved"))
+    assert shown.stdout.splitlines()[0] == "none, seed 0: no evaluation yet"
+    assert shown.stderr == f"warning: this run is in no table: {why}\n"
+    assert f"{run.parent.parent.parent / 'moved'}: failed: {why}" in cli("compare", tmp_path).stderr
+    assert f"has no final score: {why}" in cli("reproduce", tmp_path / "moved").stderr
+    assert "not comparable" not in cli("diff", tmp_path / "moved", tmp_path / "moved").stdout

@@ -233,6 +233,12 @@ def test_scores_on_other_images_have_no_ratio(cli, shelf, tmp_path):
     assert "not comparable" in shown
 
 
+def test_the_ratio_of_two_scores_has_three_digits(cli, shelf):
+    a = only(shelf, "ann/digits/adaln-zero/seed0-*")
+    (gmacs,) = (line for line in cli("diff", a, a).stdout.splitlines() if "GMACs" in line)
+    assert gmacs.split()[-1] == "1.00"
+
+
 @pytest.mark.parametrize("command", ["show", "diff"])
 def test_what_is_not_one_run_is_refused(mistake, shelf, tmp_path, command):
     more = [tmp_path] * (command == "diff")

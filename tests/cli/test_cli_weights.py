@@ -131,7 +131,14 @@ def test_released_weights_of_latents_are_scored_trained_and_exported(cli, tiny, 
     assert "starts fresh: nothing; not used: nothing" in run.stderr
     assert cli("export", run.stdout.splitlines()[-1], "-o", "tuned.pt").exit_code == 0
     assert cli("eval", "--init", "tuned.pt", *given, *again).exit_code == 0
-    assert len([*Path("results/weights").glob("*/evals/*.json")]) == 2
+    scores = [*Path("results/weights").glob("*")]
+    assert [len([*place.glob("evals/*.json")]) for place in scores] == [1, 1]
+    lines = cli("list").stderr.splitlines()
+    assert [line.split(": scores of weights; ")[0] for line in lines] == sorted(map(str, scores))
+    for command in ("show", "rm"):
+        refused = cli(command, scores[0])
+        assert refused.exit_code == 2
+        assert f"{scores[0]} holds scores of weights, not a run" in refused.stderr
 
 
 def test_wrong_calls_are_refused_in_one_line(weights, cli, elsewhere):

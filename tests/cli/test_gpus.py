@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ditbench.runs import environment
+from ditbench.runs.machine import environment
 
 OPTIONS = ("run", "--block", "adaln-zero", "--model", "16x1x2/2", "--batch-size", "16")
 

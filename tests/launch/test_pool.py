@@ -1,11 +1,13 @@
 """Several runs at a time: equal to one after the other, whatever happens to one of them."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,8 +18,8 @@ from typer.testing import CliRunner
 
 from ditbench.cli import app, forecast
 from ditbench.errors import DitbenchError
-from ditbench.launch.pool import Workers, choose_workers, execute_at_once, work_of
-from ditbench.runs.lock import is_held
+from ditbench.launch.pool import Workers, _Worker, choose_workers, execute_at_once, work_of
+from ditbench.runs.directory.lock import is_held
 from ditbench.training.checkpoint import read_checkpoint
 from ditbench.training.stop import Stopped, StopRequest
 
@@ -129,6 +131,20 @@ def test_a_forecast_gives_the_time_of_all_workers(cli, tmp_path, monkeypatch):
     assert threads == [3]
 
 
+def test_a_worker_is_spawned_with_its_gpus_and_without_ctrl_c(monkeypatch):
+    def inherited():
+        return os.environ["CUDA_VISIBLE_DEVICES"], signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,4")
+    before, seen = inherited(), []
+    process = SimpleNamespace(start=lambda: seen.append(inherited()))
+    context = SimpleNamespace(Pipe=multiprocessing.Pipe, Process=lambda **_: process)
+    monkeypatch.setattr(multiprocessing, "get_context", {"spawn": context}.get)
+    _Worker({"CUDA_VISIBLE_DEVICES": "4"}, "cuda", 1)
+    assert seen == [("4", before[1] | {signal.SIGINT})]
+    assert inherited() == before
+
+
 # The runs
 
 
@@ -144,7 +160,7 @@ def compare_with_serial(cli, tmp_path, *sweep):
     return at_once, serial
 
 
-def test_runs_of_two_workers_equal_those_of_one(cli, tmp_path):
+def test_runs_of_two_workers_equal_those_of_one(cli, tmp_path, preloaded):
     at_once, serial = compare_with_serial(
         cli, tmp_path, "--block", "adaln,none", "--seeds", "2", *TINY, "--steps", 20
     )
@@ -224,7 +240,7 @@ def block(tmp_path):
     return write
 
 
-def test_a_run_that_fails_or_is_killed_stops_no_other(cli, block, tmp_path):
+def test_a_run_that_fails_or_is_killed_stops_no_other(cli, block, tmp_path, preloaded):
     dies = block("Dies", "os.kill(os.getpid(), signal.SIGKILL)")
     fails = block("Fails", "raise RuntimeError('no such luck')")
     out = ("--steps", 4, "--out", tmp_path / "results")
@@ -242,7 +258,7 @@ def test_a_run_that_fails_or_is_killed_stops_no_other(cli, block, tmp_path):
     assert sorted(done) == ["adaln", "none"]
 
 
-def test_a_stop_saves_all_runs_and_begins_no_other(make_plan, tmp_path):
+def test_a_stop_saves_all_runs_and_begins_no_other(make_plan, tmp_path, preloaded):
     plans = [make_plan(seed=seed, budget__steps=20_000) for seed in range(3)]
     stop, logged = StopRequest(), set()
 

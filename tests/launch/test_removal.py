@@ -14,7 +14,7 @@ from ditbench.errors import DitbenchError
 from ditbench.launch import removal
 from ditbench.launch.removal import check_removable, remove
 from ditbench.report.reading.results import find_runs
-from ditbench.runs.lock import locked
+from ditbench.runs.directory.lock import locked
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "digits"
 

@@ -54,6 +54,12 @@ def test_two_files_with_the_same_class_name_are_not_mixed_up(write, refused):
     assert external_block("Mine").file == str(one)
 
 
+def test_a_group_is_not_a_block(refused):
+    error = refused(find_block, "paper")
+    assert error.message == "'paper' is a group of blocks, not a block"
+    assert error.hint == "name one of it: in-context, cross-attention, adaln, adaln-zero"
+
+
 def test_an_unknown_name_offers_blocks_and_groups(refused):
     assert "adaln-zero" in refused(find_block, "adaln_zer").hint
     assert "paper" in refused(expand_all, ["papr"]).hint

@@ -50,7 +50,7 @@ def whole_run(world, out):
 
 def interrupted_run(world, out):
     """A run that a signal to one process ends after its first evaluation."""
-    from ditbench.runs.reporter import Reporter
+    from ditbench.runs.events.reporter import Reporter
     from ditbench.runs.run import execute
     from ditbench.training.stop import SharedStop, Stopped
 
@@ -137,22 +137,33 @@ def test_a_signal_to_one_process_stops_all_and_another_number_resumes(runs, tmp_
 
 STUCK = """
 import threading
+import time
 from ditbench.training import stop
 from ditbench.world import World
 stop.PATIENCE = 0.2
-with stop.stopping(stop.SharedStop(World())):
-    print("waiting", flush=True)
+shared = stop.SharedStop(World())
+
+def compute():
+    print("computing", flush=True)
+    while not shared.number:
+        time.sleep(0.01)
+    time.sleep(1)
+    print("done", flush=True)
+
+with stop.stopping(shared):
+    shared.wait_for(compute)
     threading.Event().wait()
 """
 
 
-def test_a_process_that_waits_for_one_that_has_ended_leaves_after_a_signal():
+def test_after_a_signal_a_process_computes_to_the_end_but_waits_for_no_other_that_has_ended():
     search = (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", ""))
     place = {**os.environ, "PYTHONPATH": os.pathsep.join(search)}
     command = [sys.executable, "-c", STUCK]
     with subprocess.Popen(command, env=place, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "waiting\n"
+        assert process.stdout.readline() == "computing\n"
         process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "done\n"
         assert process.wait(timeout=30) == 1
 
 

@@ -13,7 +13,8 @@ from ditbench.files import one_at_a_time, read_json, write_json
 from ditbench.launch.states import states
 from ditbench.metrics import real
 from ditbench.report.reading.results import find_runs, load_results
-from ditbench.runs import lock, run
+from ditbench.runs import run
+from ditbench.runs.directory import lock
 from ditbench.runs.run import execute
 
 pytestmark = pytest.mark.skipif(not lock.HAS_LOCKS, reason="no locks on this system")

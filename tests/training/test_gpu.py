@@ -15,7 +15,7 @@ from ditbench.config import load
 from ditbench.errors import DitbenchError
 from ditbench.models.registry import block_names
 from ditbench.rows import read_rows
-from ditbench.runs.memory import PeakMemory
+from ditbench.runs.machine.memory import PeakMemory
 from ditbench.runs.planning.calibrate import calibrate
 from ditbench.runs.planning.memory import count_memory
 from ditbench.runs.planning.plan import build_model, build_trainer, plan_all

@@ -238,7 +238,7 @@ def must_exist(path: Path) -> None:
     if not os.path.exists(path):  # noqa: PTH110 (`Path.exists` raises for a name that is too long)
         raise DitbenchError(
             f"no such data: {shown(path)}",
-            "check the path: --data, or data.path in the configuration",
+            "check the path, on the command line or in the configuration",
         )
 
 

@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ditbench.data.io.files import shown
+from ditbench.data.latents import MOMENTS, SAMPLE
 from ditbench.data.latents.pictures import Images
 from ditbench.data.latents.shards import (
     FLIPPED,
@@ -31,7 +32,7 @@ from ditbench.data.latents.shards import (
     read_index,
     read_shard,
 )
-from ditbench.data.latents.space import MOMENTS, SAMPLE, LatentSpace
+from ditbench.data.latents.space import LatentSpace
 from ditbench.data.latents.vae import Vae
 from ditbench.data.pictures.decode import batched
 from ditbench.errors import EXIT_FAILED, DitbenchError

@@ -18,9 +18,10 @@ from torch import Tensor
 from ditbench.data import find_folders
 from ditbench.data.class_names import natural
 from ditbench.data.io.files import reason, shown
+from ditbench.data.latents import SAMPLE
 from ditbench.data.latents.found import Found, check_shape
 from ditbench.data.latents.rows import FileRows, Piece
-from ditbench.data.latents.space import SAMPLE, LatentSpace
+from ditbench.data.latents.space import LatentSpace
 from ditbench.data.mapped import read_header
 from ditbench.data.pictures.settings import Settings
 from ditbench.errors import EXIT_FAILED, DitbenchError

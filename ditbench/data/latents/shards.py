@@ -20,9 +20,10 @@ from torch import Tensor
 
 from ditbench.data.class_names import natural
 from ditbench.data.io.files import POINTER, is_pointer, reason, shown
+from ditbench.data.latents import SAMPLE
 from ditbench.data.latents.found import Found, check_shape
 from ditbench.data.latents.rows import FileRows, Piece
-from ditbench.data.latents.space import SAMPLE, LatentSpace, side_of
+from ditbench.data.latents.space import LatentSpace, side_of
 from ditbench.data.pictures.settings import Settings
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import read_json

@@ -10,12 +10,12 @@ import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
+from ditbench.data.latents import KINDS, MEAN, MOMENTS, SAMPLE
 from ditbench.errors import DitbenchError
 
 if TYPE_CHECKING:
     from ditbench.data.pictures.settings import Settings
 
-MEAN, SAMPLE, MOMENTS = KINDS = ("mean", "sample", "moments")
 Count = Annotated[int, Field(strict=True, gt=0)]
 Number = Annotated[float, Field(strict=True, gt=-1e6, lt=1e6)]
 Kind = Annotated[str, Field(pattern=f"^({'|'.join(KINDS)})$")]
@@ -35,8 +35,7 @@ class LatentSpace:
     scaling_factor: Number
     shift_factor: Number = 0.0
     downsampling: Count = 8  # pixels per latent, along each side
-    # Of the posterior: its mean, one draw from it, or mean and standard deviation (2C channels).
-    kind: Kind = MEAN
+    kind: Kind = MEAN  # of `KINDS`; moments have 2C channels
     mean: tuple[Number, ...] | None = None  # per channel
     std: tuple[Number, ...] | None = None
     scaled: bool = False  # the files hold x rather than z

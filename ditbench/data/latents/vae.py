@@ -18,7 +18,8 @@ from torch import Tensor
 from ditbench.data.dataset import to_model
 from ditbench.data.io.files import MAX_SIDE, reason, shown
 from ditbench.data.io.tensors import digest_of
-from ditbench.data.latents.space import MEAN, LatentSpace
+from ditbench.data.latents import MEAN
+from ditbench.data.latents.space import LatentSpace
 from ditbench.errors import EXIT_FAILED, DitbenchError
 
 # Pixels that pass through the network at once: 16 images of 256x256 need some GiB.

@@ -203,7 +203,8 @@ def passed_over(names: Iterable[str]) -> str:
     suffixes = Counter(PurePosixPath(name).suffix.lower() or "without a suffix" for name in names)
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(5))
     more = ", ..." if len(suffixes) > 5 else ""
-    return f"{suffixes.total()} files that are not pictures passed over ({shown(kinds)}{more})"
+    what = "files that are not pictures" if suffixes.total() > 1 else "file that is not a picture"
+    return f"{suffixes.total()} {what} passed over ({shown(kinds)}{more})"
 
 
 def _part(classes: dict[str, list[str]]) -> Part:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
 
 from ditbench.report.facts import in_order
+from ditbench.report.words import drawable
 
 DPI = 200
 WIDTH = 3.3  # inches of a panel: one column of a paper
@@ -112,7 +113,7 @@ def block_style(name: str) -> BlockStyle:
     number = crc32(name.encode(), _HASH_START)  # unlike hash(), the same in every process
     number, colour = divmod(number, len(_COLOURS))
     number, marker = divmod(number, len(_MARKERS))
-    label = TITLES.get(name, name)
+    label = TITLES.get(name, drawable(name))
     return BlockStyle(label, _COLOURS[colour], _MARKERS[marker], _LINES[number % len(_LINES)])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ditbench.config import load, presets, read_toml, validate
+from ditbench.config import RunConfig, load, presets, read_toml, validate
 from ditbench.distances import column_of
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
@@ -39,11 +39,13 @@ def summary(run: RunDirectory) -> Row:
     seed = re.match(r"seed(\d+)-", place.name)
     logged = read_rows(run.train)
     last = _facts_of(logged[-1], run.train.name) if logged else {}
-    steps, share = _progress(run, last)
+    # There is none if a job has not begun. The directory may have been renamed.
+    config = validate(read_toml(run.config)) if run.config.is_file() else None
+    steps, share = _progress(run, config, last) if config else (None, None)
     scores = run.read_finals() or run.read_evaluations()[-1:]
     return {
-        "block": place.parent.name,
-        "seed": int(seed[1]) if seed else None,
+        "block": config.block if config else place.parent.name,
+        "seed": config.seed if config else int(seed[1]) if seed else None,
         "step": last.get("step"),
         "steps": steps,
         "done": 1.0 if run.is_complete() else share,
@@ -54,11 +56,8 @@ def summary(run: RunDirectory) -> Row:
     }
 
 
-def _progress(run: RunDirectory, last: Row) -> tuple[int | None, float | None]:
+def _progress(run: RunDirectory, config: RunConfig, last: Row) -> tuple[int | None, float | None]:
     """The steps of the whole run, and the share of the budget that is used."""
-    if not run.config.is_file():  # a job that has not begun
-        return None, None
-    config = validate(read_toml(run.config))
     budget, steps, step = config.budget, config.budget.steps, last.get("step", 0)
     if budget.seconds is not None:
         return None, min(1.0, last.get("seconds", 0) / budget.seconds)

@@ -32,6 +32,7 @@ REFERENCE = "reference"
 PILOT = "pilot"
 # How the reason begins why a run was left out that is the same as a newer one.
 DUPLICATE = "duplicate: "
+SHOW_SCORES = "the `ditbench eval --init` that made them shows them again"
 _HINT = "`ditbench run --block adaln-zero` makes one"
 
 
@@ -156,8 +157,12 @@ def _of_blocks(runs: list[Run], names: Iterable[str]) -> list[Run]:
     present = list(dict.fromkeys(run[0]["block"] for run in runs))
     chosen: set[str] = set()
     for name in map(str.strip, names):
-        members = block_names(name) if name in group_names() else [name]
+        is_group = name in group_names()
+        members = block_names(name) if is_group else [name]
         if not set(members) & set(present):
+            if is_group:
+                hint = f"there are {', '.join(present)}"
+                raise DitbenchError(f"no block of the group '{name}' is among these runs", hint)
             raise unknown_name("block among these runs", name, [*present, *group_names()])
         chosen.update(members)
     return [run for run in runs if run[0]["block"] in chosen]
@@ -204,9 +209,10 @@ def one_run(place: str | Path) -> RunDirectory:
     runs = list(find_runs(Path(place)))
     if len(runs) != 1:
         what = f"holds {len(runs)} runs, not one" if runs else "is not a run directory"
-        raise DitbenchError(
-            f"{place} {what}", "name a run directory, such as results/digits/adaln/seed0-..."
-        )
+        hint = "name a run directory, such as results/digits/adaln/seed0-..."
+        if RunDirectory(Path(place)).is_of_weights():
+            what, hint = "holds scores of weights, not a run", SHOW_SCORES
+        raise DitbenchError(f"{place} {what}", hint)
     return runs[0]
 
 

@@ -63,7 +63,9 @@ def read_run(run: RunDirectory) -> list[Row]:
 
 def _read_run(run: RunDirectory) -> list[Row]:
     if not run.is_complete():
-        raise DitbenchError(f"incomplete: no {run.result.name}")
+        check_file(run.failure)
+        reason = run.failed_because()
+        raise DitbenchError(f"failed: {reason}" if reason else f"incomplete: no {run.result.name}")
     check_files(run)
     result = run.read_result()
     run.check_recorded(result)

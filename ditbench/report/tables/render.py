@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import DitbenchError, printable, unknown_name
+from ditbench.files import finite
 from ditbench.report.tables.columns import Column
 from ditbench.rows import csv_line
 
@@ -114,8 +115,8 @@ def _json(rows: Rows, columns: Sequence[Column]) -> str:
 
 
 def json_text(value: object) -> str:
-    """Plain values as JSON, in UTF-8 whatever they contain."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """Values as JSON, in UTF-8 whatever they contain; numbers that are not finite become null."""
+    text = json.dumps(finite(value), indent=2, ensure_ascii=False, default=str) + "\n"
     return text.encode(errors="backslashreplace").decode()  # names that are not UTF-8
 
 

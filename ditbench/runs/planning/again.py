@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.rundir import REPRODUCES, RunDirectory
-from ditbench.runs.parent import inherited_notes
-from ditbench.runs.planning.plan import Plan, count_cost, plan_run, resolve_all
-from ditbench.runs.reopen import complete_result, read_config, restore_own_block, source_at
+from ditbench.runs.directory.reopen import (
+    complete_result,
+    read_config,
+    restore_own_block,
+    source_at,
+)
+from ditbench.runs.origins import init
+from ditbench.runs.origins.parent import inherited_notes
+from ditbench.runs.origins.parent import notes_of as notes_of_child
+from ditbench.runs.planning.plan import Plan, count_cost, model_arguments, plan_run, resolve_all
 
 if TYPE_CHECKING:
     import torch
+
+    from ditbench.config import RunConfig
 
 
 def plan_again(
@@ -31,11 +41,12 @@ def plan_again(
     are now, by default where they were. `trust` executes the copy of an external block in the run.
 
     Raises:
-        DitbenchError: the run is not complete, or was changed; its block or its images are gone or
-            have changed; the directory would be its own.
+        DitbenchError: the run is not complete, or was changed; its block, its images or what it
+            starts from is gone or has changed; the directory would be its own.
     """
     result = complete_result(run)
-    config = read_config(run)
+    facts = read_json(run.environment)
+    config = _found(read_config(run), facts)
     restore_own_block(run, config, trust=trust)
     if data is not None:
         config = config.with_values(data__path=str(data), data__name=source_at(config, data))
@@ -61,6 +72,26 @@ def plan_again(
             f"the run would be trained again into its own directory, {run.path}",
             "choose another place: --out DIR",
         )
-    notes = inherited_notes(read_json(run.environment))
+    before = config.parent.path
+    notes = {} if before is None else notes_of_child(RunDirectory(before))
+    notes |= inherited_notes(facts) | init.notes_of(config.init, model_arguments(task))
     notes[REPRODUCES] = {"path": str(run.path.absolute())}
     return plan_run(task, directory, count_cost(task)).with_notes(notes)
+
+
+def _found(config: RunConfig, facts: Mapping[str, Any]) -> RunConfig:
+    """The configuration with the weights or the run that it starts from where env.json names them.
+
+    The path in the configuration may be relative to another working directory.
+    """
+    for section, path in (("init", config.init.path), ("parent", config.parent.path)):
+        if path is None or path.exists():
+            continue
+        recorded = facts.get(section)
+        there = recorded.get("path") if isinstance(recorded, dict) else None
+        if not isinstance(there, str) or not Path(there).exists():
+            raise DitbenchError(
+                f"what the run starts from is gone: {there or path}", "restore it there"
+            )
+        config = config.with_values(**{f"{section}__path": there})
+    return config

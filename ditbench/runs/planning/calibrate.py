@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from ditbench.metrics.real import cached_file
 from ditbench.metrics.reference import Published
+from ditbench.runs.machine.runtime_errors import training_errors
 from ditbench.runs.planning.plan import Plan, build_trainer
 from ditbench.runs.planning.ready import check_ready
 from ditbench.runs.planning.speed import Speed, image_passes
-from ditbench.runs.runtime_errors import training_errors
 from ditbench.runs.scoring.evaluate import time_scoring
 from ditbench.runs.scoring.labels import balanced_labels
 from ditbench.runs.scoring.sampling import time_sampling

@@ -25,9 +25,9 @@ from ditbench.plugins.lookup import (
     find_block,
 )
 from ditbench.rundir import SWEEP, RunDirectory
-from ditbench.runs import init
-from ditbench.runs.environment import device_name, resolve_precision
-from ditbench.runs.parent import origin_of
+from ditbench.runs.machine.environment import device_name, resolve_precision
+from ditbench.runs.origins import init
+from ditbench.runs.origins.parent import origin_of
 from ditbench.runs.planning.features import choose_features
 from ditbench.runs.planning.fit import check_fit
 from ditbench.runs.scoring.labels import resolve_labels
@@ -73,7 +73,7 @@ class Plan(Task):
     begun: str | None = None  # the backend that a run to be resumed was begun with
     # Further entries of env.json: the origin of a learning rate or a width, or a sweep.
     notes: dict[str, Any] = field(default_factory=dict)
-    trackers: tuple[str, ...] = ()  # that the run is logged to, see `runs.trackers`
+    trackers: tuple[str, ...] = ()  # that the run is logged to, see `events.trackers`
 
     @property
     def name(self) -> str:

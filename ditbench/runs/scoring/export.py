@@ -19,8 +19,8 @@ from ditbench.data.class_names import find_classes
 from ditbench.data.dataset import NanSamples, to_uint8
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.plugins.lookup import block_errors
-from ditbench.runs.environment import device_name
-from ditbench.runs.lock import locked
+from ditbench.runs.directory.lock import locked
+from ditbench.runs.machine.environment import device_name
 from ditbench.runs.planning.plan import Task
 from ditbench.runs.planning.ready import check_writable
 from ditbench.runs.scoring.export_files import LOCK, RECORD, export_at

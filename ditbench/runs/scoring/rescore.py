@@ -19,14 +19,14 @@ from ditbench.distances import LATENTS
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.metrics import AUTO, extractor_class
 from ditbench.rundir import EVALS, RunDirectory
-from ditbench.runs.environment import device_name
-from ditbench.runs.lock import locked
+from ditbench.runs.directory.lock import locked
+from ditbench.runs.directory.records import scores
+from ditbench.runs.directory.reopen import source_at
+from ditbench.runs.machine.environment import device_name
+from ditbench.runs.machine.runtime_errors import training_errors
 from ditbench.runs.planning.features import choose_features
 from ditbench.runs.planning.plan import Plan, Task, build_objective, count_cost, plan_run
 from ditbench.runs.planning.speed import image_passes
-from ditbench.runs.records import scores
-from ditbench.runs.reopen import source_at
-from ditbench.runs.runtime_errors import training_errors
 from ditbench.runs.scoring.evaluate import create_scorer, evaluate
 from ditbench.runs.scoring.evaluation_name import evaluation_name
 from ditbench.runs.scoring.scored import digests, scored_as

@@ -13,9 +13,9 @@ from ditbench.errors import DitbenchError
 from ditbench.models.dit import DiT
 from ditbench.plugins.lookup import find_block
 from ditbench.rundir import RunDirectory
-from ditbench.runs import reopen
-from ditbench.runs.environment import select_device
-from ditbench.runs.init import start_from
+from ditbench.runs.directory import reopen
+from ditbench.runs.machine.environment import select_device
+from ditbench.runs.origins.init import start_from
 from ditbench.runs.planning.plan import (
     Task,
     begun_backend,

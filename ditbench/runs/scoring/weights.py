@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ditbench.config.derive import safe_name
 from ditbench.data import recorded
 from ditbench.errors import DitbenchError
-from ditbench.rundir import RunDirectory
-from ditbench.runs.environment import resolve_precision, select_device
-from ditbench.runs.init import fit_of, identified
+from ditbench.rundir import WEIGHTS, RunDirectory
+from ditbench.runs.machine.environment import resolve_precision, select_device
+from ditbench.runs.origins.init import fit_of, identified
 from ditbench.runs.planning.plan import (
     Task,
     build_objective,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ditbench.config import RunConfig
 
 # Scores of weights go into `evals/` of a directory below this one.
-PLACE = Path("results") / "weights"
+PLACE = Path("results") / WEIGHTS
 
 
 class ScoresOnly(RunDirectory):

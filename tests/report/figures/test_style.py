@@ -27,6 +27,10 @@ def test_a_title_is_the_name_with_capitals():
         assert title.lower() == name
 
 
+def test_a_name_cannot_reorder_what_stands_beside_it():
+    assert block_style("my\u202eblock").label == "my\\u202eblock"
+
+
 def test_an_unknown_block_has_its_own_style():
     unknown = block_style("my-own")
     assert unknown == block_style("my-own")

@@ -364,6 +364,9 @@ def test_blocks_are_selected_by_name_and_by_group(make_run, results):
         assert set(load_results(results, blocks)["block"]) == {"adaln", "in-context"}
     with pytest.raises(DitbenchError, match="unknown block among these runs 'adaln-zero'"):
         load_results(results, "adaln,adaln-zero")
+    with pytest.raises(DitbenchError, match="no block of the group 'controls'") as caught:
+        load_results(results, "controls")
+    assert caught.value.hint == "there are adaln, in-context, joint"
 
 
 def test_of_duplicates_the_newest_is_used(make_run, results):

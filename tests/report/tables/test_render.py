@@ -25,7 +25,7 @@ from ditbench.report.tables.columns import (
     parse_columns,
 )
 from ditbench.report.tables.comparisons import render_comparisons
-from ditbench.report.tables.render import bands, format_of, render, rich_table, shown
+from ditbench.report.tables.render import bands, format_of, json_text, render, rich_table, shown
 
 ROWS = [
     {"block": "a", "gmacs": 119.35, "fid": 9.0, "fid_std": 0.5, "acc": 0.91},
@@ -153,6 +153,14 @@ def test_numpy_values_become_plain_ones():
         "acc": None,
     }
     assert render(rows, COLUMNS, "csv").splitlines()[1] == "a,0.1,3,,"
+
+
+def test_json_is_json_whatever_it_holds():
+    value = {"a": [float("nan"), (1.5, float("-inf"))], "path": Path("x"), "name": "é\udcff"}
+    expected = {"a": [None, [1.5, None]], "path": "x", "name": "é\udcff"}
+    text = json_text(value)
+    assert json.loads(text, parse_constant=pytest.fail) == expected
+    assert "é" in text
 
 
 def test_rich_shows_the_best_in_bold_green_and_names_in_brackets():

@@ -98,8 +98,9 @@ def test_an_option_is_kept_where_it_belongs_and_refused_elsewhere(make_plan, tmp
     )
     assert [run.config.options for run in plans] == [{}, {"lora_rank": 2}]
     assert plans[0].config.fingerprint == make_plan(block="adaln").config.fingerprint
-    with pytest.raises(DitbenchError, match="adaln has no option 'lora_rank'"):
+    with pytest.raises(DitbenchError, match="adaln has no option 'lora_rank'") as caught:
         plan_all([with_option.with_values(block="adaln")], tmp_path, device)
+    assert caught.value.hint == "leave it out: adaln-lora has it"
 
 
 def test_sampling_settings_that_change_nothing_are_no_other_run(make_plan):

@@ -269,7 +269,7 @@ def test_a_checkpoint_of_another_step_is_refused(run, make_plan):
 
 
 def test_another_process_that_writes_the_same_file_is_noticed(run):
-    from ditbench.runs.lock import locked
+    from ditbench.runs.directory.lock import locked
 
     with (
         locked(run.directory.path / "evals" / ".cfg1-ddpm2-40-digits.lock"),

@@ -60,7 +60,7 @@ def make(place, make_plan):
 
     def plan(**values):
         given = {"data__name": "npz", "data__path": str(place / "latents.npz")}
-        return make_plan(**given | {"objective__name": "ddpm"} | values)
+        return make_plan(**given | {"objective__name": "ddpm", "eval__points": 1} | values)
 
     return plan
 

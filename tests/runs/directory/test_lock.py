@@ -8,8 +8,8 @@ import pytest
 from recorder import Recorder
 
 from ditbench.errors import DitbenchError
-from ditbench.runs import lock as module
-from ditbench.runs.lock import locked
+from ditbench.runs.directory import lock as module
+from ditbench.runs.directory.lock import locked
 from ditbench.runs.run import execute
 
 pytestmark = pytest.mark.skipif(not module.HAS_LOCKS, reason="no locks on this system")

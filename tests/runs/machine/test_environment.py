@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ditbench.runs.environment import select_device
+from ditbench.runs.machine.environment import select_device
 
 
 @pytest.mark.parametrize(("name", "current"), [("cuda:1", ["cuda:1"]), ("cuda", []), ("cpu", [])])

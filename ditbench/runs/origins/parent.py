@@ -15,7 +15,7 @@ from ditbench.config import RunConfig, read_toml, validate
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import write_atomically
 from ditbench.rundir import PLANNED_SEEDS, RunDirectory
-from ditbench.runs.reopen import complete_result, read_config, restore_own_block
+from ditbench.runs.directory.reopen import complete_result, read_config, restore_own_block
 from ditbench.training.checkpoint import identity, restore_from, save_checkpoint
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import pytest
 from recorder import Terminal
 from rich.console import Console
 
-from ditbench.runs import progress
+from ditbench.runs.events import progress
+from ditbench.runs.events.progress import Bars, Lines, describe, reporter, sentence
 from ditbench.runs.planning import speed
 from ditbench.runs.planning.speed import clock
-from ditbench.runs.progress import Bars, Lines, describe, reporter, sentence
 from ditbench.runs.run import execute
 from ditbench.training.trainer import Logged
 

@@ -11,7 +11,7 @@ from ditbench.metrics import create_extractor
 from ditbench.metrics.features import efficientnet
 from ditbench.rundir import RunDirectory
 from ditbench.runs import run as module
-from ditbench.runs.begun import begun_metrics, changed
+from ditbench.runs.directory.begun import begun_metrics, changed
 from ditbench.runs.run import execute
 from ditbench.runs.scoring import evaluate
 

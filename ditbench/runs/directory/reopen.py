@@ -23,7 +23,12 @@ def read_config(directory: RunDirectory) -> RunConfig:
             f"{directory.path} is not a run directory: it has no config.toml",
             "give a directory that `ditbench run` printed",
         )
-    return validate(read_toml(directory.config))
+    table = read_toml(directory.config)
+    try:
+        return validate(table)
+    except DitbenchError as error:
+        hint = "restore the file, or use the version of ditbench that wrote it: see env.json"
+        raise DitbenchError(f"{directory.config}: {error.message}", hint) from error
 
 
 def restore_own_block(directory: RunDirectory, config: RunConfig, *, trust: bool) -> None:
@@ -44,6 +49,11 @@ def complete_result(directory: RunDirectory) -> dict[str, Any]:
         DitbenchError: the run is not complete, or one of its files has changed.
     """
     path = directory.path
+    if reason := directory.failed_because():
+        raise DitbenchError(
+            f"{path} has no final score: {reason}",
+            "`ditbench run` with its options and another --out trains it again",
+        )
     if not directory.is_complete():
         raise DitbenchError(
             f"{path} is not complete", "resume it first: the command that began it, once more"

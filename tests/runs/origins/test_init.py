@@ -9,7 +9,7 @@ import torch
 from ditbench.config import load as load_config
 from ditbench.errors import DitbenchError
 from ditbench.runs.export import export_weights
-from ditbench.runs.init import RECORD, in_words
+from ditbench.runs.origins.init import RECORD, in_words
 from ditbench.runs.planning.plan import build_trainer, plan_all
 from ditbench.runs.run import execute
 from ditbench.runs.scoring.weights import open_weights, plan_weights
@@ -219,11 +219,14 @@ def test_an_export_to_diffusers_needs_its_block(make_plan, made, tmp_path, train
         export_weights(first.directory.path, tmp_path / "out.bin")
 
 
-def test_diffusers_loads_an_export_to_it(tmp_path, trained):
+@pytest.mark.parametrize("dropped", [0.1, 0.0])  # without: its null class is not trained
+def test_diffusers_loads_an_export_to_it(tmp_path, make_plan, made, dropped):
     diffusers = pytest.importorskip("diffusers")
-    first, _ = trained
+    run = make_plan(out=made, **DDPM, model__class_dropout_prob=dropped)
+    execute(run)
     path = tmp_path / "diffusion_pytorch_model.safetensors"
-    export_weights(first.directory.path, path, diffusers=True)
+    said = export_weights(run.directory.path, path, diffusers=True)
+    assert ("do not guide" in said) == (not dropped)
     theirs = diffusers.DiTTransformer2DModel.from_pretrained(tmp_path, low_cpu_mem_usage=False)
     assert theirs.config.sample_size == 8
     loaded = from_diffusers(theirs.state_dict())

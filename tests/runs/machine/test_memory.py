@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ditbench.runs.memory import PeakMemory
+from ditbench.runs.machine.memory import PeakMemory
 
 MIB = 2**20
 CLEAR_REFS = Path("/proc/self/clear_refs")

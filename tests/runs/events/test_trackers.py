@@ -16,10 +16,10 @@ from ditbench.cli import app
 from ditbench.errors import DitbenchError
 from ditbench.launch.pool import Workers, execute_at_once
 from ditbench.rows import read_rows
-from ditbench.runs import trackers
-from ditbench.runs.reporter import Reporter
+from ditbench.runs.events import trackers
+from ditbench.runs.events.reporter import Reporter
+from ditbench.runs.events.trackers import NOT_SCALARS, parse_trackers, tracked
 from ditbench.runs.run import execute
-from ditbench.runs.trackers import NOT_SCALARS, parse_trackers, tracked
 from ditbench.training.stop import StopRequest
 from ditbench.world import World
 

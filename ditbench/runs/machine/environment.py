@@ -80,7 +80,7 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 def source_commit() -> tuple[str | None, bool | None]:
     """The commit, and whether the code differs from it; None outside of a clone of ditbench."""
-    source = Path(__file__).parents[1]
+    source = Path(__file__).parents[2]
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(source), *arguments]

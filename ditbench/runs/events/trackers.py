@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ditbench.errors import DitbenchError, one_line, unknown_name
 from ditbench.files import read_json, write_json
 from ditbench.rows import read_rows
-from ditbench.runs.reporter import Reporter
+from ditbench.runs.events.reporter import Reporter
 
 if TYPE_CHECKING:
     from ditbench.runs.planning.plan import Plan

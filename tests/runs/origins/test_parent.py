@@ -14,8 +14,8 @@ from recorder import Recorder, stop_at
 from ditbench.config import read_toml, validate
 from ditbench.errors import DitbenchError
 from ditbench.report.reading.results import load_results
-from ditbench.runs import parent as parent_module
-from ditbench.runs.parent import child_of, notes_of, shorter
+from ditbench.runs.origins import parent as parent_module
+from ditbench.runs.origins.parent import child_of, notes_of, shorter
 from ditbench.runs.planning.plan import plan_all
 from ditbench.runs.run import execute
 from ditbench.training.checkpoint import read_checkpoint

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from ditbench.rundir import RunDirectory, metric_suffix
-from ditbench.runs.environment import device_name
+from ditbench.runs.machine.environment import device_name
 
 if TYPE_CHECKING:
     from ditbench.metrics.scorer import Scorer

@@ -16,8 +16,8 @@ from ditbench.distances import column_of, title_of
 from ditbench.errors import one_line
 from ditbench.few import are_few
 from ditbench.rundir import metric_suffix
+from ditbench.runs.events.reporter import Reporter
 from ditbench.runs.planning.speed import Remaining, clock
-from ditbench.runs.reporter import Reporter
 from ditbench.training.budget import Budget, plain
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The events of a run, and who receives them: the terminal and trackers of experiments."""
