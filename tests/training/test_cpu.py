@@ -83,7 +83,7 @@ def test_freed_memory_is_kept():
     """In a process of its own: memory that was used before comes without page faults."""
     program = (
         "import resource, torch\n"
-        "from ditbench.runs.environment import select_device\n"
+        "from ditbench.runs.machine.environment import select_device\n"
         "select_device('cpu')\n"
         "def faults():\n"
         "    [torch.ones(2**20) for _ in range(40)]\n"  # 40,960 pages
