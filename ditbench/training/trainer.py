@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from ditbench.data.dataset import ImageDataset
 from ditbench.seeds import generator
 from ditbench.training.batches import Batches, drop
+from ditbench.training.cpu import divides, each_half, half_of_the_cores
 from ditbench.training.device.backend import PLAIN_BACKEND, Backend
 from ditbench.training.device.backlog import Backlog
 from ditbench.training.device.graph import CudaGraph
@@ -118,6 +120,7 @@ class Trainer:
         ready = backend.gradients_ready
         self._sum = None if world.alone else GradientSum(self.parameters, world, ready)
         backend.prepare([model, self.ema.model], objective)
+        self._halves = world.alone and config.train.micro_batch is None and divides(model, device)
         step = self._device_step
         self._on_device = CudaGraph(step, (self.noise, self.dropout)) if on_cuda else step
 
@@ -202,7 +205,8 @@ class Trainer:
             self.optimizer.param_groups[0]["lr"] = self.lr
         self._ema_share.fill_(self.ema.share(self.step))
         part = self.world.part(self.batches.batch_size)
-        grad_norm = self._on_device(*self.batches.inputs(self.step, part))
+        with half_of_the_cores() if self._halves else nullcontext():
+            grad_norm = self._on_device(*self.batches.inputs(self.step, part))
         self.backlog.launched()
         self.loss_count += 1
         self.step += 1
@@ -242,21 +246,26 @@ class Trainer:
         `part` is this process's: images, labels, times and noise. It is computed in parts of
         `train.micro_batch` images, one after the other.
         """
-        train, count = self.config.train, self.batches.batch_size
-        size = train.micro_batch or count
+        size = self.config.train.micro_batch or self.batches.batch_size
         parts = list(zip(*(each.split(size) for each in part), strict=True))
         losses = []
         for number, inputs in enumerate(parts, start=1):
-            with mixed_precision(self.device, train.precision):
-                loss = self.objective.loss_at(self.model, *inputs)
-            # A mean over the whole batch is the sum of weighted means over its parts.
-            loss = loss * (len(inputs[0]) / count)
             if self._sum is not None and number == len(parts):
                 self._sum.begin()
-            loss.backward()
-            losses.append(loss.detach())
+            losses += (
+                each_half(self._backward, inputs) if self._halves else [self._backward(*inputs)]
+            )
         total = torch.stack(losses).sum()
         return total if self._sum is None else self._sum.finish(total)
+
+    def _backward(self, *inputs: Tensor) -> Tensor:
+        """Add the gradients of a part of the batch, and return its part of the mean loss."""
+        with mixed_precision(self.device, self.config.train.precision):
+            loss = self.objective.loss_at(self.model, *inputs)
+        # A mean over the whole batch is the sum of weighted means over its parts.
+        loss = loss * (len(inputs[0]) / self.batches.batch_size)
+        loss.backward()
+        return loss.detach()
 
     def _log(self, grad_norm: Tensor) -> Logged:
         skipped = int(self.sentinel.count.item())

@@ -14,6 +14,7 @@ import torch
 
 from ditbench import __version__
 from ditbench.errors import DitbenchError
+from ditbench.training.cpu import keep_freed_memory
 from ditbench.training.device.backend import package_version
 from ditbench.world import local_rank
 
@@ -43,6 +44,8 @@ def select_device(name: str) -> torch.device:
         ) from error
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
+    if device.type == "cpu":
+        keep_freed_memory()
     return device
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ditbench.data.dataset import NanSamples, quantised
 from ditbench.models.dit import DiT
 from ditbench.seeds import Draws, PartOf, generator, normal_like
+from ditbench.training.cpu import divides, each_half, half_of_the_cores
 from ditbench.training.device.backlog import Backlog
 from ditbench.training.device.graph import GraphPerShape
 from ditbench.training.device.precision import bf16_weights, mixed_precision
@@ -173,6 +174,16 @@ def _network(
 
     graphs = device.type == "cuda" and isinstance(model, DiT)
     bf16 = bf16_weights(model) if graphs and precision != "fp32" else nullcontext()
-    network = GraphPerShape(model) if graphs else model
+
+    def in_halves(*inputs: Tensor) -> Tensor:
+        def compute(*half: Tensor) -> Tensor:
+            with mixed_precision(device, precision):  # each thread has its own
+                return model(*half)
+
+        with half_of_the_cores():
+            return torch.cat(each_half(compute, inputs))
+
+    whole = GraphPerShape(model) if graphs else model
+    network = in_halves if divides(model, device) else whole
     with mixed_precision(device, precision), bf16:
         yield call
