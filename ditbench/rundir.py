@@ -45,13 +45,10 @@ REPRODUCES = "reproduces"  # the run that this one repeats
 SHARED_CPU = "shared_cpu_workers"  # the number of runs that shared a CPU, if there were several
 WORLD_SIZE = "world_size"  # the number of processes that trained a run together
 WORLD_SIZE_CHANGED = "world_size_changed_at_step"  # the step from which it is that number
-# Below a directory of results: the sweeps of `ditbench tune`, and scores of weights that no run has
-# trained (`ditbench eval --init`).
+# Below a directory of results: the sweeps of `ditbench tune`, the scores of `ditbench eval --init`.
 TUNING, WEIGHTS = "tune", "weights"
-EVALS = "evals"
+EVALS, EVAL_SCHEMA = "evals", 1  # the directory of later evaluations, the schema of its files
 OWN_DIRECTORIES = ("samples", "checkpoints", EVALS)
-# The schema of the files in evals/.
-EVAL_SCHEMA = 1
 TRAIN_COLUMNS = ("step", "images", "seconds", "loss", "lr", "grad_norm")
 
 
