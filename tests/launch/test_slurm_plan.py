@@ -246,7 +246,7 @@ def test_list_shows_states_steps_and_scores(command, no_slurm, tmp_path):
     failed.failure.write_text("{}")
     rows = json.loads(command("list", out, "--format", "json").stdout)
     shown = [(row["seed"], row["state"], row["step"], row["fid"] is None) for row in rows]
-    assert shown == [(0, "done", 2, False), (1, "queued", None, True), (None, "failed", None, True)]
+    assert shown == [(0, "done", 2, False), (1, "queued", None, True), (0, "failed", None, True)]
     assert {row["block"] for row in rows} == {"adaln"}
     assert command("list", tmp_path / "nothing").exit_code == 2
 
