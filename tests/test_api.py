@@ -6,7 +6,7 @@ import pytest
 
 import ditbench
 
-REFERENCE = Path(__file__).parents[1] / "results" / "reference" / "digits"
+REFERENCE = Path(__file__).parents[1] / "results" / "reference" / "pilot" / "digits"
 PAPER = ("in-context", "cross-attention", "adaln", "adaln-zero")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ditbench.config.load import load, preset_summary, presets
 from ditbench.report.reading.one_run import settings
 from ditbench.report.reading.results import load_results
-from ditbench.rundir import RunDirectory
+from ditbench.rundir import SHARED_CPU, RunDirectory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,16 +24,14 @@ _FILLED_IN = ("train.precision", "eval.sampler", "metrics.also", "options.", "da
 
 
 def describe_presets(measured: Iterable[Path]) -> list[Row]:
-    """A row per preset: what it trains, and what runs of it in these directories measured.
+    """A row per preset: what it trains, and what runs of it in the first directory measured.
 
     `minutes` (training and evaluation), `fid`, `fid_sd`, `seeds`, `device` and `images` (a name,
     where the runs had other images than the preset) are those of `BLOCK`, or None without runs.
     """
-    places = [place for place in measured if place.is_dir()]
-    runs = load_results(places, BLOCK) if places else None
-    nothing: Row = {}
+    tables = [load_results(place, BLOCK) for place in measured if place.is_dir()]
     return [
-        _described(name) | (nothing if runs is None else _measured(name, runs))
+        _described(name) | next(filter(None, (_measured(name, runs) for runs in tables)), {})
         for name in presets()
     ]
 
@@ -55,8 +53,11 @@ def _described(name: str) -> Row:
 
 
 def _measured(name: str, runs: pd.DataFrame) -> Row:
-    """The means over the seeds of the runs that have the preset's settings, on one device."""
-    final = runs[runs["final"] & (runs["preset"] == name)]
+    """The means over the seeds of the runs that have the preset's settings, on one device.
+
+    Runs that shared a CPU do not count.
+    """
+    final = runs[runs["final"] & (runs["preset"] == name) & (runs[SHARED_CPU] == 1)]
     final = final[[_has_its_settings(Path(path)) for path in final["path"]]]
     if final.empty:
         return {}

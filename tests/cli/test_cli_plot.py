@@ -50,7 +50,7 @@ def _figure_of(cli, elsewhere, *options):
 
 
 def test_more_than_six_blocks_are_a_ranking_by_default(cli, elsewhere):
-    digits = REFERENCE / "digits"
+    digits = REFERENCE / "pilot" / "digits"
     ranking = _figure_of(cli, elsewhere, digits, "--kind", "ranking")
     curve = _figure_of(cli, elsewhere, digits, "--kind", "curve")
     assert _figure_of(cli, elsewhere, digits) == ranking
@@ -62,12 +62,12 @@ def test_more_than_six_blocks_are_a_ranking_by_default(cli, elsewhere):
 
 
 def test_times_of_different_devices_are_left_out_with_one_note(cli, elsewhere):
-    result = cli("plot", REFERENCE / "digits", "--kind", "pareto")
+    result = cli("plot", REFERENCE / "pilot" / "digits", "--kind", "pareto")
     assert (result.exit_code, result.stdout) == (0, "ditbench.png\n")
     (note,) = result.stderr.splitlines()
     assert note.startswith("skipped: training time of digits 8x8x1")
     assert "different devices" in note
-    result = cli("plot", REFERENCE / "digits", "--x", "time")
+    result = cli("plot", REFERENCE / "pilot" / "digits", "--x", "time")
     assert result.exit_code == 2
     assert "--x steps" in result.stderr
 

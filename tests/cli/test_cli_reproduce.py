@@ -141,18 +141,22 @@ def test_ones_own_block_is_executed_from_where_it_was(cli, tiny, elsewhere):
     assert result.stdout.endswith("What differs (A is the recorded run): none\n\n")
 
 
+def agrees_in_another_directory(cli, run, monkeypatch):
+    Path("further").mkdir()
+    monkeypatch.chdir("further")
+    result = cli("reproduce", run, *CPU)
+    assert result.exit_code == 0, result.stderr
+    assert "equal. " in result.stdout
+    assert result.stdout.endswith("What differs (A is the recorded run): none\n\n")
+
+
 def test_a_run_that_starts_from_weights_finds_them_from_elsewhere(
     cli, one_run, tiny, elsewhere, monkeypatch
 ):
     weights = shutil.copytree(one_run, elsewhere / "weights")
     run = cli("run", "--block", "adaln-zero", *tiny, "--init", "weights").stdout.splitlines()[-1]
     run = (elsewhere / run).absolute()
-    (elsewhere / "further").mkdir()
-    monkeypatch.chdir(elsewhere / "further")
-    result = cli("reproduce", run, *CPU)
-    assert result.exit_code == 0, result.stderr
-    assert "equal. " in result.stdout
-    assert result.stdout.endswith("What differs (A is the recorded run): none\n\n")
+    agrees_in_another_directory(cli, run, monkeypatch)
     shutil.rmtree(weights)
     result = cli("reproduce", run, *CPU, "--out", "again")
     assert (result.exit_code, f"is gone: {weights}" in result.stderr) == (2, True)
@@ -177,12 +181,7 @@ def test_a_continued_run_is_trained_again_from_its_parent(cli, one_run, elsewher
     shutil.copytree(one_run, elsewhere / "before")
     given = ("--continue", "before", "--steps", 30, *CPU, "--out", "longer")
     run = (elsewhere / cli("run", *given).stdout.splitlines()[-1]).absolute()
-    (elsewhere / "further").mkdir()
-    monkeypatch.chdir(elsewhere / "further")
-    result = cli("reproduce", run, *CPU)
-    assert result.exit_code == 0, result.stderr
-    assert "equal. " in result.stdout
-    assert result.stdout.endswith("What differs (A is the recorded run): none\n\n")
+    agrees_in_another_directory(cli, run, monkeypatch)
     shutil.rmtree(elsewhere / "before")
     result = cli("reproduce", run, *CPU, "--out", "again")
     assert (result.exit_code, "what the run starts from is gone" in result.stderr) == (2, True)

@@ -11,7 +11,7 @@ from found import only
 
 from ditbench.rundir import RunDirectory
 
-REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "digits"
+REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "pilot" / "digits"
 
 
 @pytest.fixture(scope="module")

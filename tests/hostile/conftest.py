@@ -62,4 +62,4 @@ def one_run(trained, tmp_path):
 @pytest.fixture(scope="session")
 def reference():
     """A committed run without a checkpoint: read only."""
-    return min(REFERENCE.glob("digits/adaln/seed0-*"))
+    return min(REFERENCE.glob("pilot/digits/adaln/seed0-*"))

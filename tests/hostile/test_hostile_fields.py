@@ -19,8 +19,8 @@ from ditbench.report.reading.run import read_run
 from ditbench.report.reading.values import flatten
 from ditbench.rundir import RunDirectory
 
-SOURCE = min(REFERENCE.glob("digits/cross-attention/seed0-*"))
-OTHER = min(REFERENCE.glob("digits/in-context/seed0-*"))
+SOURCE = min(REFERENCE.glob("pilot/digits/cross-attention/seed0-*"))
+OTHER = min(REFERENCE.glob("pilot/digits/in-context/seed0-*"))
 RECORDED = ("config.toml", "env.json", "cost.json", "train.csv", "eval.csv")
 VALUES = [None, True, False, 0, -1, 1, 7, 1.5, -0.5, 1e-300, 1e300, 2**53 + 1, 2**63, 10**30,
           10**400, float("nan"), float("inf"), -float("inf"), "", "x", "1", "a\nb", "\x1b[2J",

@@ -16,7 +16,7 @@ from ditbench.launch.removal import check_removable, remove
 from ditbench.report.reading.results import find_runs
 from ditbench.runs.directory.lock import locked
 
-REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "digits"
+REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "pilot" / "digits"
 
 
 @pytest.fixture

@@ -213,7 +213,7 @@ def test_an_update_that_is_refused_leaves_weights_and_moments_untouched(make_pla
 
 def test_the_reference_is_what_is_still_computed():
     """The sentinel changes nothing where nothing is wrong: the first rows of a committed run."""
-    (directory,) = REFERENCE.glob("digits/adaln-zero/seed0-*")
+    (directory,) = REFERENCE.glob("pilot/digits/adaln-zero/seed0-*")
     config = validate(read_toml(directory / "config.toml"))
     trainer = build_trainer(plan_all([config], Path("unused"), CPU)[0])
     expected = read_rows(directory / "train.csv")[:3]

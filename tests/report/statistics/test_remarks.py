@@ -17,7 +17,7 @@ REFERENCE = Path(__file__).parents[3] / "results" / "reference"
 
 
 def test_on_digits_label_accuracy_and_fid_area_name_another_block():
-    comparison = compare(load_results(REFERENCE / "digits", "paper"))
+    comparison = compare(load_results(REFERENCE / "pilot" / "digits", "paper"))
     assert comparison.verdict.winner == "adaln-zero"
     assert {
         "By the same rule, label accuracy and FID area name in-context.",
