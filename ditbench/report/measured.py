@@ -24,7 +24,9 @@ _FILLED_IN = ("train.precision", "eval.sampler", "metrics.also", "options.", "da
 
 
 def describe_presets(measured: Iterable[Path]) -> list[Row]:
-    """A row per preset: what it trains, and what runs of it in the first directory measured.
+    """A row per preset: what it trains, and what runs of it measured.
+
+    The runs are those in the first of these directories that has some.
 
     `minutes` (training and evaluation), `fid`, `fid_sd`, `seeds`, `device` and `images` (a name,
     where the runs had other images than the preset) are those of `BLOCK`, or None without runs.
