@@ -120,9 +120,10 @@ def _name_values(axes: Axes, quantity: str, rows: Mapping[tuple[float, float], R
     """Write each value of a quantity above the slowest step of that size."""
     highest = {getattr(Size.of(rows[point]), quantity): point for point in sorted(rows)}
     for value, point in highest.items():
-        axes.annotate(
+        text = axes.annotate(
             str(value), point, (-2, 4), textcoords="offset points", ha="right", fontsize=FONT
         )
+        text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # above grey lines
 
 
 def _draw_shares(axes: Axes, speed: float, least: float) -> None:
