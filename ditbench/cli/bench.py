@@ -184,7 +184,9 @@ def _rows(options: Model, sizes: Sequence[Size], names: list[str], peer: str | N
     from ditbench.bench.adapters import OURS, load_peer
     from ditbench.bench.measure import Row
     from ditbench.bench.synthetic import plan_on, random_images
+    from ditbench.runs.machine.environment import select_device
 
+    device = select_device(options.device)
     peers = [] if peer is None else [part.strip() for part in peer.split(",")]
     adapters = {name: load_peer(name) for name in peers}
     images_of = cache(random_images)  # shared by sizes, which only read them
@@ -196,8 +198,9 @@ def _rows(options: Model, sizes: Sequence[Size], names: list[str], peer: str | N
         chosen = [(name, name, config, OURS) for name in names for config in size.configs]
         chosen += [(name, REFERENCE, first, adapter) for name, adapter in adapters.items()]
         for name, block, config, adapter in chosen:
-            placed, device = options.place(config.with_values(block=block))
-            rows.append(Row(name, plan_on(images, placed, device), adapter))
+            rows.append(
+                Row(name, plan_on(images, config.with_values(block=block), device), adapter)
+            )
     for row in rows:
         row.adapter.check(row.plan)
     return rows

@@ -210,11 +210,11 @@ def in_short(settings: Sequence[Setting], *, latents: bool = False) -> str:
 def forecast(device_name: str, say: Callable[[str], None]) -> list[str]:
     """What one run, and the paper's blocks with several seeds, would take on this machine."""
     from ditbench.models.registry import block_names
+    from ditbench.runs.machine.environment import select_device
     from ditbench.runs.planning import calibrate
     from ditbench.runs.planning.plan import plan_all
 
-    options = Training(device=device_name)
-    base, device = options.place(options.configure())
+    base, device = Training().configure(), select_device(device_name)
     configs = [base.with_values(block=block) for block in block_names("paper")]
     plans = plan_all(configs, RESULTS, device)
     rows = [row for row in calibrate.forecast(plans, say) if not row["complete"]]

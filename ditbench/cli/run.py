@@ -136,18 +136,19 @@ def run(
         out = out or continued.place(base, continue_)
         check_out(out, base.data.path if base.data.name == "folder" else None)
     blocks = blocks or parse_blocks(base.block)
-    base, device = jobs.place(base) if jobs else options.place(base)
+
+    from ditbench.runs.machine.environment import select_device
+    from ditbench.runs.origins.init import in_words
+    from ditbench.runs.planning.match import match_sizes
+    from ditbench.runs.planning.plan import plan_tasks, resolve_all
+
+    base, device = jobs.place(base) if jobs else (base, select_device(options.device))
     base = with_features(base, out, say)
     configs = [
         base.with_values(block=name, seed=seed)
         for seed in seed_list or [base.seed]
         for name in blocks
     ]
-
-    from ditbench.runs.origins.init import in_words
-    from ditbench.runs.planning.match import match_sizes
-    from ditbench.runs.planning.plan import plan_tasks, resolve_all
-
     tasks, notes = match_sizes(configs, resolve_all(configs, device), options.match, say)
     plans = _plan_tuned(tasks, out, say) if lr == TUNED else plan_tasks(tasks, out)
     plans = [plan.with_notes(own_notes | notes.get(plan.config.block, {})) for plan in plans]

@@ -12,20 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.completion import complete_assignments, complete_presets
 from ditbench.cli.options import DEVICES, how, parse_budget, parse_count, printed, what
-from ditbench.cli.output import note
 from ditbench.cli.training import check_out
 from ditbench.cli.weights import INIT, of_file
-from ditbench.errors import DitbenchError, unknown_name
+from ditbench.errors import unknown_name
 from ditbench.models.sizes import parse_model
 
 if TYPE_CHECKING:
-    import torch
-
     from ditbench.config import RunConfig
     from ditbench.config.sections import DataConfig
     from ditbench.data.pictures.survey import Survey
-
-COMPILE = ("auto", "on", "off")
 
 DryRun = Annotated[
     bool,
@@ -66,10 +61,6 @@ class Model:
             "What computes a step: auto, plain, compile (torch.compile) or kernels (GPU, bf16).",
         ),
     ] = None
-    compile: Annotated[
-        str | None,
-        how("NAME", "The old spelling of --backend.", hidden=True),
-    ] = None
 
     def overrides(self) -> dict[str, Any]:
         """The keys of the configuration that the options set; None where not given."""
@@ -80,19 +71,8 @@ class Model:
             "objective.name": self.objective,
             "train.batch_size": None if batch is None else parse_count(batch, "--batch-size"),
             "train.precision": self.precision,
-            "train.backend": self._backend(),
+            "train.backend": self.backend,
         }
-
-    def _backend(self) -> str | None:
-        if self.compile is None:
-            return self.backend
-        if self.backend is not None:
-            raise DitbenchError("--backend and --compile are given together", "omit --compile")
-        if self.compile not in COMPILE:
-            raise unknown_name("choice for --compile", self.compile, COMPILE)
-        meant = {"auto": "auto", "on": "compile", "off": "plain, or kernels on a GPU"}[self.compile]
-        note("help", f"--compile {self.compile} is the old spelling of --backend {meant}")
-        return "compile" if self.compile == "on" else None
 
     def configure(
         self,
@@ -128,17 +108,6 @@ class Model:
     def _file(self) -> Path | None:
         """The file that overrides the base."""
         return None
-
-    def place(self, config: RunConfig) -> tuple[RunConfig, torch.device]:
-        """The device, and the configuration with the backend of `--compile off` on that device."""
-        from ditbench.runs.machine.environment import resolve_precision, select_device
-
-        device = select_device(self.device)
-        if self.compile == "off":
-            half = resolve_precision(config.train.precision, device) != "fp32"
-            fused = device.type == "cuda" and half
-            config = config.with_values(train__backend="kernels" if fused else "plain")
-        return config, device
 
 
 @dataclass(frozen=True, kw_only=True)

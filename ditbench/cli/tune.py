@@ -79,13 +79,15 @@ def tune(
     seed_list = parse_seeds(seeds, FIRST_SEED)
     trackers = trackers_of(options)
     say = progress(quiet=quiet)
-    base, device = options.place(options.configure(say=say, out=out))
-    base = with_features(base, out, say)
 
     from ditbench.report.tuning import Budget, task_of, tuning_columns, tuning_row
     from ditbench.report.words import sweep_title
+    from ditbench.runs.machine.environment import select_device
     from ditbench.runs.sweep import plan_sweep
 
+    base = options.configure(say=say, out=out)
+    device = select_device(options.device)
+    base = with_features(base, out, say)
     plans = plan_sweep(
         base, blocks, out, device, rates=rates, seeds=seed_list, fraction=budget_fraction,
         match=options.match, say=say,

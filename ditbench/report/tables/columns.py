@@ -60,7 +60,7 @@ def _hidden(*names: str) -> tuple[Column, ...]:
 
 # The table of `ditbench flops`.
 COST_COLUMNS = tuple(map(fact_column, ("block", "model", "input", "parameters", "gmacs", "gflops")))
-# The table of `ditbench compare --diff`.
+# The rows of `ditbench diff` and `reproduce`.
 DIFF_COLUMNS = (Column("source", "In"), Column("key", "Key"), Column("a", "A"), Column("b", "B"))
 
 
