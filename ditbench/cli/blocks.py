@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ditbench.cli.completion import complete_blocks
-from ditbench.cli.options import AsJson, Format, Output, chosen_format
+from ditbench.cli.options import AsJson, Format, Output, argument, chosen_format
 from ditbench.cli.output import echo, emit, note, print_rich
 from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
 from ditbench.models.registry import block_names, group_names
 from ditbench.models.sizes import parse_model
 from ditbench.plugins.lookup import block_errors, find_block, installed, shadowed
 from ditbench.report.amounts import decimals
-from ditbench.report.tables.columns import Column
+from ditbench.report.tables.columns import Column, hidden
 from ditbench.report.tables.render import rich_table
 
 if TYPE_CHECKING:
@@ -27,11 +27,9 @@ WIDTH = 80
 COLUMNS = [
     Column("block", "Block"),
     Column("conditioning", "How the conditioning enters"),
-    Column("formula", None),
-    Column("reads", None),
+    *hidden("formula", "reads"),
     Column("final_layer", "Final layer"),
-    Column("own_tokens", None),
-    Column("options", None),
+    *hidden("own_tokens", "options"),
     Column("starts_as", "Starts as"),
     Column("parameters", f"{MODEL} params (M)", decimals(1, 1e-6)),
     Column("gmacs", f"{MODEL} GMACs", decimals(2)),
@@ -107,10 +105,10 @@ def _row(name: str) -> dict[str, Any]:
 def check(
     block: Annotated[
         str,
-        typer.Argument(
-            metavar="BLOCK",
-            help="The name of a block, ./my_block.py:MyBlock or package.module:MyBlock.",
-            autocompletion=complete_blocks,
+        argument(
+            "BLOCK",
+            "The name of a block, ./my_block.py:MyBlock or package.module:MyBlock.",
+            complete_blocks,
         ),
     ],
     format: Format = None,  # noqa: A002

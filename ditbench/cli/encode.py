@@ -8,10 +8,8 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ditbench.cli.gpus import check_gpus
-from ditbench.cli.options import DEVICES, option
+from ditbench.cli.options import DEVICES, argument, option
 from ditbench.cli.output import echo, progress
 from ditbench.cli.run_options import Quiet
 from ditbench.data.latents import KINDS, MOMENTS
@@ -27,9 +25,9 @@ DTYPES = ("float16", "float32")
 def encode(
     pictures: Annotated[
         Path,
-        typer.Argument(
-            metavar="PICTURES",
-            help="A folder or zip of images, an .npz, or the name of a data set of torchvision.",
+        argument(
+            "PICTURES",
+            "A folder or zip of images, an .npz, or the name of a data set of torchvision.",
         ),
     ],
     output: Annotated[

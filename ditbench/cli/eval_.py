@@ -7,15 +7,26 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from ditbench.cli.completion import complete_places
 from ditbench.cli.gpus import check_gpus
 from ditbench.cli.meter import meter
-from ditbench.cli.options import AsJson, Format, Output, chosen_format, option, parse_count, takes
+from ditbench.cli.options import (
+    AsJson,
+    Device,
+    Format,
+    Output,
+    Sampler,
+    SamplingSteps,
+    Trust,
+    Vae,
+    argument,
+    chosen_format,
+    option,
+    parse_count,
+    takes,
+)
 from ditbench.cli.output import echo, emit_text, note, print_sentence, print_table, progress
 from ditbench.cli.run_options import Quiet
-from ditbench.cli.sampling import Device, Sampler, SamplingSteps, Trust, Vae
 from ditbench.cli.weights import Weights
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.render import render
@@ -39,10 +50,8 @@ def eval_(
     options: Weights,
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="RUN...",
-            help="Run directories, or directories that contain complete runs.",
-            autocompletion=complete_places,
+        argument(
+            "RUN...", "Run directories, or directories that contain complete runs.", complete_places
         ),
     ] = None,
     cfg_scale: Annotated[

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from ditbench.cli.completion import complete_runs
-from ditbench.cli.options import option
+from ditbench.cli.options import argument, option
 from ditbench.cli.output import echo
 from ditbench.errors import unknown_name
 
@@ -18,9 +16,7 @@ LAYOUTS = ("released", "diffusers")
 def export(
     run: Annotated[
         Path,
-        typer.Argument(
-            metavar="RUN", help="A run directory with a checkpoint.", autocompletion=complete_runs
-        ),
+        argument("RUN", "A run directory with a checkpoint.", complete_runs),
     ],
     output: Annotated[
         Path, option("FILE", "The file: .pt or .safetensors.", "--output", "-o", show_default=False)

@@ -7,10 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ditbench import __version__
-from ditbench.cli.options import DEVICES, option
+from ditbench.cli.options import DEVICES, PICTURES, argument, option
 from ditbench.cli.output import echo, note, print_sentence, progress
 from ditbench.cli.run_options import Quiet, Training
 from ditbench.errors import DitbenchError, one_line
@@ -32,11 +30,7 @@ SMALLEST = 16  # side of images that advice makes smaller
 def init(
     pictures: Annotated[
         Path,
-        typer.Argument(
-            metavar="PICTURES",
-            help="A folder or zip of images, an .npz, a folder of latents, or the name of a data "
-            "set of torchvision.",
-        ),
+        argument("PICTURES", PICTURES),
     ],
     image_size: Annotated[
         int | None,

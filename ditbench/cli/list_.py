@@ -7,10 +7,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from ditbench.cli.completion import complete_places
-from ditbench.cli.options import AsJson, Format, Output, chosen_format
+from ditbench.cli.options import AsJson, Format, Output, argument, chosen_format
 from ditbench.cli.output import echo, emit, note, print_table
 from ditbench.distances import title_of
 from ditbench.errors import DitbenchError
@@ -37,10 +35,8 @@ NARROW = (Column("run", "Run"), *COLUMNS[2:-1])
 def list_(
     directories: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="DIR",
-            help="Directories that contain runs, at any depth. Default: results.",
-            autocompletion=complete_places,
+        argument(
+            "DIR", "Directories that contain runs, at any depth. Default: results.", complete_places
         ),
     ] = None,
     format: Format = None,  # noqa: A002

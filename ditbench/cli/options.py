@@ -27,6 +27,11 @@ def option(metavar: str | None, help: str, *names: str, **settings: Any) -> Any:
     return typer.Option(*names, metavar=metavar, help=help, **settings)
 
 
+def argument(metavar: str, help: str, complete: Callable[[str], list[str]] | None = None) -> Any:  # noqa: A002
+    """A typer argument, and what a shell offers for it."""
+    return typer.Argument(metavar=metavar, help=help, autocompletion=complete)
+
+
 # The groups of the help page.
 what = partial(option, rich_help_panel="What is trained")
 how = partial(option, rich_help_panel="How long, and on what")
@@ -39,11 +44,11 @@ BLOCKS = (
 Blocks = Annotated[str, option("NAMES", BLOCKS, autocompletion=complete_blocks)]
 Results = Annotated[
     list[Path] | None,
-    typer.Argument(
-        metavar="DIR",
-        help="Directories that contain runs, at any depth. Default: `results`, or the reference "
-        "runs that come with ditbench.",
-        autocompletion=complete_places,
+    argument(
+        "DIR",
+        "Directories that contain runs, at any depth. Default: `results`, or the reference runs "
+        "that come with ditbench.",
+        complete_places,
     ),
 ]
 Only = Annotated[
@@ -73,6 +78,32 @@ Output = Annotated[
 ]
 AsJson = Annotated[bool, option(None, "Print JSON.", "--json")]
 DEVICES = "auto, cpu, cuda, cuda:1 ..."
+Device = Annotated[str, option("NAME", DEVICES)]
+PICTURES = (
+    "A folder or zip of images, an .npz, a folder of latents, or the name of a data set of "
+    "torchvision."
+)
+# How the model of a run is sampled.
+Sampler = Annotated[
+    str | None,
+    option("NAME", "euler or heun for flow, ddpm or ddim for ddpm. Default: as in the run."),
+]
+SamplingSteps = Annotated[
+    int | None, option("N", "Steps of the sampler. Default: as in the final score.", min=1)
+]
+Vae = Annotated[
+    Path | None,
+    option("PATH", "The autoencoder that decodes latents. Default: as in the run."),
+]
+Trust = Annotated[
+    bool,
+    option(
+        None,
+        "Execute the copy of your own block's file that lies in a run directory. Read it first if "
+        "the run is someone else's.",
+        "--trust",
+    ),
+]
 
 # torch's generators take a signed 64-bit seed.
 SEEDS = range(2**63)

@@ -5,26 +5,23 @@ from __future__ import annotations
 from ditbench.cli.options import AsJson, Format, Output, chosen_format
 from ditbench.cli.output import emit, print_rich, print_sentence, reference_results
 from ditbench.report.amounts import decimals
-from ditbench.report.tables.columns import Column
+from ditbench.report.tables.columns import Column, hidden
 from ditbench.report.tables.render import rich_table
 
 COLUMNS = (
     Column("preset", "Preset"),
-    Column("summary", None),
+    *hidden("summary"),
     Column("data", "Data"),
     Column("model", "Model"),
-    Column("objective", None),
+    *hidden("objective"),
     Column("steps", "Steps", decimals(0)),
-    Column("batch_size", None),
-    Column("features", None),
-    Column("samples", None),
-    Column("block", None),
+    *hidden("batch_size", "features", "samples", "block"),
     Column("minutes", "Min", decimals(1)),
     Column("fid", "FID", decimals(2), spread="fid_sd"),
-    Column("fid_sd", None, decimals(2)),
+    *hidden("fid_sd"),
     Column("seeds", "n", "{:d}".format),
     Column("device", "Device"),
-    Column("images", None),
+    *hidden("images"),
 )
 WIDTH = 80
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ditbench.cli.completion import complete_places, complete_runs
-from ditbench.cli.options import AsJson, option
+from ditbench.cli.options import AsJson, Device, Trust, argument, option
 from ditbench.cli.output import (
     echo,
     print_json,
@@ -18,7 +18,6 @@ from ditbench.cli.output import (
     progress,
 )
 from ditbench.cli.run_options import DryRun, Quiet, Training
-from ditbench.cli.sampling import Device, Trust
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.amounts import writer
 from ditbench.report.tables.columns import DIFF_COLUMNS, Column
@@ -41,11 +40,7 @@ _COLUMNS = (
 def reproduce(
     run: Annotated[
         Path,
-        typer.Argument(
-            metavar="RUN",
-            help="A complete run, or a directory that holds one.",
-            autocompletion=complete_runs,
-        ),
+        argument("RUN", "A complete run, or a directory that holds one.", complete_runs),
     ],
     group: Annotated[
         list[Path] | None,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ditbench.cli.completion import complete_runs
-from ditbench.cli.options import option
+from ditbench.cli.options import argument, option
 from ditbench.cli.output import echo
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import file_size
@@ -18,7 +18,7 @@ from ditbench.report.amounts import counted
 def rm(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN", help="Run directories.", autocompletion=complete_runs),
+        argument("RUN", "Run directories.", complete_runs),
     ],
     yes: Annotated[bool, option(None, "Do not ask.", "--yes", "-y")] = False,
 ) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli import continued
+from ditbench.cli.comparison import conclude
 from ditbench.cli.completion import complete_blocks, complete_runs
-from ditbench.cli.conclusion import conclude
 from ditbench.cli.forecast import print_forecast
 from ditbench.cli.gpus import divided
 from ditbench.cli.options import (

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.completion import complete_assignments, complete_presets
-from ditbench.cli.options import DEVICES, how, parse_budget, parse_count, printed, what
+from ditbench.cli.options import DEVICES, PICTURES, how, parse_budget, parse_count, printed, what
 from ditbench.cli.training import check_out
 from ditbench.cli.weights import INIT, of_file
 from ditbench.errors import unknown_name
@@ -128,11 +128,7 @@ class Training(Model):
     ] = None
     data: Annotated[
         Path | None,
-        what(
-            "PATH",
-            "A folder or zip of images, an .npz, a folder of latents, or the name of a data set of "
-            "torchvision.",
-        ),
+        what("PATH", PICTURES),
     ] = None
     features: Annotated[
         str | None,

@@ -6,12 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ditbench.cli.completion import complete_runs
-from ditbench.cli.options import option, parse_count, refuse, takes
+from ditbench.cli.options import (
+    Device,
+    Sampler,
+    SamplingSteps,
+    Trust,
+    Vae,
+    argument,
+    option,
+    parse_count,
+    refuse,
+    takes,
+)
 from ditbench.cli.output import echo, note
-from ditbench.cli.sampling import Device, Sampler, SamplingSteps, Trust, Vae
 from ditbench.cli.weights import Weights
 from ditbench.errors import DitbenchError, one_line
 
@@ -24,9 +32,7 @@ def sample(
     options: Weights,
     run: Annotated[
         Path | None,
-        typer.Argument(
-            metavar="RUN", help="A run directory with a checkpoint.", autocompletion=complete_runs
-        ),
+        argument("RUN", "A run directory with a checkpoint.", complete_runs),
     ] = None,
     classes: Annotated[
         str | None,

@@ -53,7 +53,7 @@ def fact_column(name: str) -> Column:
     return Column(name, fact.title, fact.text, fact.best)
 
 
-def _hidden(*names: str) -> tuple[Column, ...]:
+def hidden(*names: str) -> tuple[Column, ...]:
     """Columns that are in CSV and JSON only."""
     return tuple(Column(name, None) for name in names)
 
@@ -66,13 +66,13 @@ DIFF_COLUMNS = (Column("source", "In"), Column("key", "Key"), Column("a", "A"), 
 
 # The table of `ditbench compare --plan`.
 PLAN_COLUMNS = (
-    *_hidden("group", "leader", "rivals", "noise", "at_hand", "effect"),
+    *hidden("group", "leader", "rivals", "noise", "at_hand", "effect"),
     Column("better", "Better by"),
     Column("seeds_80", "Seeds for 80% power", "{:d}".format),
     Column("seconds_80", "time", duration),
     Column("seeds_90", "for 90%", "{:d}".format),
     Column("seconds_90", "time", duration),
-    *_hidden("device"),
+    *hidden("device"),
 )
 
 
@@ -173,29 +173,29 @@ def _all_columns(comparison: Comparison) -> tuple[Column, ...]:
         fact_column("parameters"),
         fact_column("gmacs"),
         fact_column("steps") if table["steps"].nunique() > 1 else Column("steps", None),
-        *_hidden("train_flops", "train_seconds"),
+        *hidden("train_flops", "train_seconds"),
         *(column(each, spread=f"{each.name}_std") for each in decisive),
-        *_hidden(*(f"{each.name}_std" for each in decisive)),
+        *hidden(*(f"{each.name}_std" for each in decisive)),
         column(fid, spread="fid_std"),
-        *_hidden("fid_std", "fid_geometric"),
+        *hidden("fid_std", "fid_geometric"),
         Column("fid_low", f"95% CI of {title}" if several else None, decimals(2), until="fid_high"),
-        *_hidden("fid_high"),
+        *hidden("fid_high"),
         Column("fid_area", f"{title} area ↓" if has_curve else None, decimals(1), "low"),
         *map(column, others),
         fact_column("steps_per_second"),
         fact_column("peak_memory_bytes"),
-        *_hidden("loss_spikes"),
+        *hidden("loss_spikes"),
         *_target_columns(title, comparison.target_fid),
-        *_hidden("pairs", "fid_difference", "fid_difference_low", "fid_difference_high"),
+        *hidden("pairs", "fid_difference", "fid_difference_low", "fid_difference_high"),
         Column(
             "fid_ratio", ratio if len(table) > 1 else None, decimals(2), "low",
             interval=("fid_ratio_low", "fid_ratio_high"),
         ),
-        *_hidden("fid_ratio_low", "fid_ratio_high", "p_value"),
+        *hidden("fid_ratio_low", "fid_ratio_high", "p_value"),
         Column("p_bonferroni", "p" if tested else None, _p_value),
-        *_hidden("equivalent"),
-        *_hidden("baseline", "winner", "decided_by", "forced"),
-        *_hidden(*(key for key in ALIKE if key != "model"), "schema"),
+        *hidden("equivalent"),
+        *hidden("baseline", "winner", "decided_by", "forced"),
+        *hidden(*(key for key in ALIKE if key != "model"), "schema"),
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from ditbench.distances import title_of
 from ditbench.report.amounts import suffix
 from ditbench.report.reading.evals import read_draws
 from ditbench.report.reading.metrics import MetricFacts
-from ditbench.report.tables.columns import Column, metric_column
+from ditbench.report.tables.columns import Column, hidden, metric_column
 
 # How a setting samples and scores; of these, people see what differs within a table.
 SETTING = ("cfg_scale", "sampler", "sampling_steps", "samples", "features")
@@ -50,14 +50,14 @@ def rescored_columns(
     fid = next(metric for metric in metrics if metric.name == "fid")
     several = any(row["draws"] > 1 for row in rows)
     return (
-        *(Column(name, None) for name in ("block", "seed", "evaluation")),
+        *hidden("block", "seed", "evaluation"),
         Column("cfg_scale", "Guidance", "{:g}".format),
-        *(Column(name, None) for name in (*SETTING[1:], "step")),
+        *hidden(*SETTING[1:], "step"),
         Column("draws", "Draws" if several else None, "{:d}".format),
         column(fid, spread="fid_std"),
-        Column("fid_std", None),
+        *hidden("fid_std"),
         *(column(metric) for metric in metrics if metric is not fid),
-        Column("path", None),
+        *hidden("path"),
     )
 
 
