@@ -1,4 +1,4 @@
-"""What the reference runs measured of each preset: time and score of one run. Torch-free."""
+"""What the reference runs measured of each preset: time and score of one run."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
-# The block whose runs are shown, one that the paper recommends.
-BLOCK = "adaln-zero"
+BLOCK = "adaln-zero"  # whose runs are shown: the paper recommends it
 # Settings in which a run of a preset may differ from it: what `auto` stood for, options of the
 # block at their defaults, further scores of the same samples, and where the images are.
 _FILLED_IN = ("train.precision", "eval.sampler", "metrics.also", "options.", "data.")

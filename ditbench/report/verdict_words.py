@@ -27,12 +27,9 @@ def forced(differences: Mapping[str, Sequence[Any]]) -> str:
 
 
 def verdict_sentence(verdict: Verdict, title: str, value: str) -> str:
-    """The verdict in one sentence.
+    """The verdict on a metric of which lower is better, in one sentence.
 
-    Args:
-        verdict: of a metric of which lower values are better.
-        title: that of the metric, such as `FID-2K`.
-        value: the leader's mean.
+    `title` is that of the metric, such as `FID-2K`, and `value` the leader's mean.
     """
     if not verdict.rivals:
         return f"Only {verdict.leader} was run: {title} {value}."
@@ -56,10 +53,7 @@ def verdict_sentence(verdict: Verdict, title: str, value: str) -> str:
 
 
 def verdict_notes(verdict: Verdict, baseline: str = "") -> list[str]:
-    """What the sentence of a verdict rests on, and what to do where it names no winner.
-
-    The `baseline` is that of the table.
-    """
+    """What the sentence of a verdict rests on, and what to do where it names no winner."""
     if not verdict.rivals:
         return ["`ditbench run --block paper` adds blocks to compare it with."]
     if verdict.unplanned is not None:
