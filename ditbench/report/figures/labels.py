@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.transforms import Bbox
+from scipy.optimize import isotonic_regression
 
 from ditbench.report.figures.style import FONT, text_width
 
@@ -60,17 +61,11 @@ def at_line_ends(axes: Axes, ends: Sequence[Named], height: float) -> None:
 def spread(wanted: Sequence[float], gap: float) -> list[float]:
     """The places nearest to those wanted (least squares) in the same order, `gap` apart or more."""
     order = np.argsort(wanted, kind="stable")
-    # Less its number of gaps, each place must be at least the one before: isotonic regression.
-    blocks: list[list[float]] = []
-    for number, each in enumerate(order):
-        blocks.append([wanted[each] - number * gap])
-        while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
-            blocks[-2:] = [blocks[-2] + blocks[-1]]
-    means = [float(np.mean(block)) for block in blocks for _ in block]
-    places = [0.0] * len(wanted)
-    for number, each in enumerate(order):
-        places[each] = means[number] + number * gap
-    return places
+    # Less its number of gaps, each place must be at least the one before.
+    gaps = gap * np.arange(len(order))
+    places = np.empty(len(order))
+    places[order] = isotonic_regression(np.asarray(wanted)[order] - gaps).x + gaps
+    return places.tolist()
 
 
 # Where a name stands: right or left of its point (1, -1), above or below (1, -1). Best first.
