@@ -62,8 +62,6 @@ def hidden(*names: str) -> tuple[Column, ...]:
 COST_COLUMNS = tuple(map(fact_column, ("block", "model", "input", "parameters", "gmacs", "gflops")))
 # The rows of `ditbench diff` and `reproduce`.
 DIFF_COLUMNS = (Column("source", "In"), Column("key", "Key"), Column("a", "A"), Column("b", "B"))
-
-
 # The table of `ditbench compare --plan`.
 PLAN_COLUMNS = (
     *hidden("group", "leader", "rivals", "noise", "at_hand", "effect"),
@@ -81,16 +79,9 @@ def plan_rows(comparison: Comparison) -> list[dict[str, Any]]:
     planning = comparison.planning
     if planning is None:
         return []
-    return [
-        {
-            **vars(planning),
-            **row,
-            "group": comparison.heading,
-            "rivals": ", ".join(planning.rivals),
-            "better": effect_in_words(planning, row["effect"]),
-        }
-        for row in planning.rows()
-    ]
+    shared = vars(planning) | {"group": comparison.heading, "rivals": ", ".join(planning.rivals)}
+    rows = planning.rows()
+    return [shared | row | {"better": effect_in_words(planning, row["effect"])} for row in rows]
 
 
 # What people see of a comparison unless they ask for more: it fits 80 characters.
@@ -104,17 +95,13 @@ _SHORT = {
 
 
 def parse_columns(text: str, comparisons: Sequence[Comparison]) -> list[str]:
-    """The names of columns of some of these comparisons, joined by commas.
-
-    Raises:
-        DitbenchError: a name that no comparison has.
-    """
+    """The names of columns, joined by commas; a DitbenchError for one that no comparison has."""
     known = {each.name for comparison in comparisons for each in comparison_columns(comparison)}
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if _SHORT.get(name, name) not in known:
+    names = {name: _SHORT.get(name, name) for name in map(str.strip, text.split(","))}
+    for name, column in names.items():
+        if column not in known:
             raise unknown_name("column", name, [*sorted(known), *_SHORT])
-    return list(dict.fromkeys(_SHORT.get(name, name) for name in names))
+    return list(dict.fromkeys(names.values()))
 
 
 def comparison_columns(
@@ -128,8 +115,14 @@ def comparison_columns(
     columns = {column.name: column for column in _all_columns(comparison)}
     if names:
         chosen = dict.fromkeys(["block", *(name for name in names if name in columns)])
-        first = [_with_header(columns.pop(name)) for name in chosen]
-        return (*first, *(replace(column, header=None) for column in columns.values()))
+        first = [columns.pop(name) for name in chosen]
+        return (
+            *(
+                each if each.header else replace(each, header=each.name, text=_plain)
+                for each in first
+            ),
+            *hidden(*columns),
+        )
     if wide:
         return tuple(columns.values())
     targets = [name for name in columns if "target" in name]
@@ -137,14 +130,9 @@ def comparison_columns(
     ratio = _RATIO if comparison.decided_by == "fid" else ()
     default = {*_DEFAULT, comparison.decided_by, *targets, *ratio}
     return tuple(
-        column if column.name in default else replace(column, header=None)
-        for column in columns.values()
+        column if name in default else replace(column, header=None)
+        for name, column in columns.items()
     )
-
-
-def _with_header(column: Column) -> Column:
-    """A column that people can see, also if it is for programs otherwise."""
-    return column if column.header else replace(column, header=column.name, text=_plain)
 
 
 def _plain(value: Any) -> str:
@@ -214,19 +202,16 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def metric_column(
-    metric: MetricFacts,
-    samples: int | None,
-    features: str | None = None,
-    spread: str | None = None,
+    metric: MetricFacts, samples: int | None, features: str | None = None, spread: str | None = None
 ) -> Column:
     """The column of a metric of so many samples, in features; None if rows differ in them."""
-    number = samples if metric.depends_on_samples else None
+    title = metric_title(metric.title, features, samples if metric.depends_on_samples else None)
     unit = f" ({metric.unit})" if metric.unit else ""
     lower = metric.direction == "lower"
-    title = metric_title(metric.title, features, number)
     header = f"{title}{unit} {'↓' if lower else '↑'}"
-    best: Literal["low", "high"] = "low" if lower else "high"
-    return Column(metric.name, header, writer(metric.format), best, spread)
+    return Column(
+        metric.name, header, writer(metric.format), "low" if lower else "high", spread=spread
+    )
 
 
 def _target_columns(title: str, target: float | None) -> tuple[Column, ...]:
