@@ -146,14 +146,13 @@ def _front_line(axes: Axes, front: pd.DataFrame, cost: str) -> tuple[Any, Any]:
 def _name_points(axes: Axes, points: pd.DataFrame, cost: str) -> None:
     """Names of the blocks on the front, and of the others if all are few."""
     styles = block_styles(points.index)
-    front = pareto_front(points[cost].tolist(), points["fid"].tolist())
+    front = np.array(pareto_front(points[cost].tolist(), points["fid"].tolist()))
     few = len(points) <= labels.MOST_LINES
-    named: list[labels.Named] = []
-    for block, point in [*points[front].iterrows(), *points[~np.array(front)].iterrows()]:
-        style, on_front = styles[str(block)], len(named) < sum(front)
-        colour = style.colour if on_front else GREY
-        if few or on_front:
-            named.append(labels.Named(style.label, point[cost], point["fid"], colour))
+    named = [
+        labels.Named(styles[block].label, x, y, styles[block].colour if on_front else GREY)
+        for on_front in ((True, False) if few else (True,))
+        for block, x, y in points.loc[front == on_front, [cost, "fid"]].itertuples()
+    ]
     at = axes.transData.transform(points[[cost, "fid"]].to_numpy())
     half = _MARKER / 2 / 72 * axes.figure.dpi
     obstacles = [Bbox.from_extents(x - half, y - half, x + half, y + half) for x, y in at]
@@ -164,8 +163,8 @@ def _name_points(axes: Axes, points: pd.DataFrame, cost: str) -> None:
 
 def _key() -> dict[str, Artist]:
     """What full and pale markers mean."""
-    look: dict[str, Any] = {"marker": "o", "markersize": _MARKER * marker_size("o")}
-    return {
-        "on the Pareto front": Line2D([], [], color=GREY, linewidth=0.8, **look),
-        "dominated": Line2D([], [], color=GREY, alpha=_PALE, linestyle="none", **look),
-    }
+    look: dict[str, Any] = {
+        "color": GREY, "linewidth": 0.8, "marker": "o", "markersize": _MARKER * marker_size("o"),
+    }  # fmt: skip
+    pale = look | {"alpha": _PALE, "linestyle": "none"}
+    return {"on the Pareto front": Line2D([], [], **look), "dominated": Line2D([], [], **pale)}

@@ -31,9 +31,9 @@ def save_figure(
 ) -> None:
     """Call `draw` with ditbench's style in effect and write its figure, completely or not at all.
 
-    The suffix of the path names the format: .png, .svg or .pdf. A DitbenchError for another one, or
-    if the file cannot be written. If names have characters that the font lacks, `draw` is called
-    again with others; `warn` is called with a sentence about those that no font has.
+    The suffix names the format: .png, .svg or .pdf. A DitbenchError for another one, or if the file
+    cannot be written. If names have characters that the font lacks, `draw` is called again with
+    others; `warn` is called with a sentence about those that no font has.
     """
     path = Path(output)
     kind = path.suffix.lower().removeprefix(".")

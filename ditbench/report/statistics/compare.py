@@ -83,9 +83,8 @@ class Comparison:
     def heading(self) -> str:
         """What distinguishes this group from the others; of a single group, its settings."""
         if self.forced:
-            return (
-                f"FORCED, runs differ in {words.differences_in_words(self.forced)}: {self.settings}"
-            )
+            differ = words.differences_in_words(self.forced)
+            return f"FORCED, runs differ in {differ}: {self.settings}"
         return self.apart_in_words or self.settings
 
     @property
@@ -168,8 +167,9 @@ def compare(
             remark_words.other_winners(other_winners(by_metric, rule, verdict.leader)),
             remark_words.unequal_sizes(verdict.leader, unequal_sizes(final, verdict)),
             *remarks(final, group),
-            _advice(verdict, further),
         ]
+        if further and not (verdict.best or verdict.unplanned):  # seeds are what is missing
+            notes.append(verdict_words.seeds_sentence(further))
     if decisive.name == "fid" and table["p_bonferroni"].notna().any():
         notes.append(verdict_words.table_note(baseline))
     like_the_paper = not beside(df).empty
@@ -179,13 +179,6 @@ def compare(
         target_fid=target_fid, forced=unlike, metrics=tuple(metrics), planning=further,
         decided_by=decisive.name,
     )  # fmt: skip
-
-
-def _advice(verdict: Verdict, further: Planning | None) -> str:
-    """How many seeds a winner would take; empty unless seeds are what is missing."""
-    if further is None or verdict.best or verdict.unplanned:
-        return ""
-    return verdict_words.seeds_sentence(further)
 
 
 def compare_groups(
@@ -198,15 +191,14 @@ def compare_groups(
     groups.check_columns(df)
     _blocks(df, baseline)
     comparisons = []
-    orders: dict[int, str] = {}  # many groups may have the same runs at all rates
-    for group in groups.groups_of(df):
+    found = groups.groups_of(df)
+    # Many groups may have the same runs at all rates.
+    rates = {id(group.at_all_rates): group.at_all_rates for group in found}
+    orders = {key: remark_words.order_by_rate(leaders_by_rate(runs)) for key, runs in rates.items()}
+    for group in found:
         known = baseline if baseline in set(group.runs["block"]) else None
         comparison = compare(group.runs, known, target_fid=target_fid)
-        at_all_rates = id(group.at_all_rates)
-        if at_all_rates not in orders:
-            found = leaders_by_rate(group.at_all_rates)
-            orders[at_all_rates] = remark_words.order_by_rate(found)
-        notes = (*comparison.notes, *filter(None, [orders[at_all_rates]]))
+        notes = (*comparison.notes, *filter(None, [orders[id(group.at_all_rates)]]))
         comparisons.append(replace(comparison, apart=group.apart, notes=notes))
     return comparisons
 
@@ -231,7 +223,8 @@ def _labels(df: pd.DataFrame) -> pd.Series[str]:
         parts = [part for _, part in by_configuration]
         if len(parts) > 1:
             for part, apart in zip(parts, groups.distinctions(parts), strict=True):
-                labels.loc[part.index] = f"{block} ({words.facts_in_words(apart)})"
+                named = ", ".join(words.name_and_value(*each) for each in apart.items())
+                labels.loc[part.index] = f"{block} ({named})"
     return labels
 
 

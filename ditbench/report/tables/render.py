@@ -100,14 +100,14 @@ def _best_text(rows: Rows, column: Column) -> str | None:
     return column.text(min(values) if column.best == "low" else max(values))
 
 
-def _csv(rows: Rows, columns: Sequence[Column]) -> str:
-    names = [column.name for column in columns]
-    return "".join(map(csv_line, [names, *([plain(row.get(n)) for n in names] for row in rows)]))
-
-
 def plain_rows(rows: Rows, columns: Sequence[Column]) -> list[dict[str, Any]]:
     """Rows with all columns, and plain Python values."""
     return [{column.name: plain(row.get(column.name)) for column in columns} for row in rows]
+
+
+def _csv(rows: Rows, columns: Sequence[Column]) -> str:
+    lines = [(column.name for column in columns)]
+    return "".join(map(csv_line, [*lines, *(row.values() for row in plain_rows(rows, columns))]))
 
 
 def _json(rows: Rows, columns: Sequence[Column]) -> str:
@@ -135,13 +135,12 @@ def _markdown(rows: Rows, columns: Sequence[Column]) -> str:
 def _latex(rows: Rows, columns: Sequence[Column]) -> str:
     visible = shown(columns)
     spec = "".join("r" if column.is_number else "l" for column in visible)
-    headers = (escape_latex(column.header or "") for column in visible)
-    lines = [" & ".join(headers) + r" \\", r"\midrule"]
+    lines = [[escape_latex(column.header or "") for column in visible]]
     for line in cells(rows, visible):
         escaped = [(escape_latex(text), best) for text, best in line]
-        texts = (rf"\textbf{{{text}}}" if best else text for text, best in escaped)
-        lines.append(" & ".join(texts) + r" \\")
-    body = "\n".join(lines)
+        lines.append([rf"\textbf{{{text}}}" if best else text for text, best in escaped])
+    header, *others = (" & ".join(line) + r" \\" for line in lines)
+    body = "\n".join([header, r"\midrule", *others])
     return f"\\begin{{tabular}}{{{spec}}}\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
 
 
@@ -190,13 +189,9 @@ def rich_table(rows: Rows, columns: Sequence[Column], title: str | None = None) 
 
     visible = shown(columns)
     table = Table(
-        title=Text(title) if title else None,
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=0,
-    )
+        title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD,
+        show_edge=False, pad_edge=False, padding=0,
+    )  # fmt: skip
     # Without the blank after it, ± moves to the next line together with its number.
     texts = [
         [(text.replace("± ", "±"), best) for text, best in line] for line in cells(rows, visible)
