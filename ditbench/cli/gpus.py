@@ -21,9 +21,6 @@ def divided(plans: Sequence[Plan], options: Training) -> list[Plan]:
 
     Those join each other, and only the first one prints on stdout. For --gpus, it is checked
     whether the runs can be divided: workers start the processes.
-
-    Raises:
-        DitbenchError: the machine has too few GPUs, or a batch too few images.
     """
     from ditbench.world import join, launched
 

@@ -134,13 +134,9 @@ def _console() -> Console:
 def load_runs(
     given: Sequence[Path] | None, blocks: str | None = None, evaluation: str | None = None
 ) -> pd.DataFrame:
-    """Read the runs of some or all blocks; stderr names those that could not be used, and why.
+    """Read runs, see `load_results`; stderr names those that could not be used, and why.
 
-    With the name of a later `evaluation`, their scores are of that one; see `load_results`. Without
-    directories, they are in `results`, or are the reference runs if it has no complete run.
-
-    Raises:
-        DitbenchError: no run, or none of a requested block.
+    Without directories, they are in `results`, or are the reference runs if it has no complete run.
     """
     from ditbench.report.reading.results import find_runs, load_results
 

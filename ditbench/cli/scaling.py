@@ -75,15 +75,9 @@ class Several:
 
 
 def measure_gpus(
-    sizes: Sequence[Size],
-    blocks: Sequence[str],
-    several: Several,
-    length: Length,
-    chosen: str,
-    output: Path | None,
-    *,
-    quiet: bool,
-) -> None:
+    sizes: Sequence[Size], blocks: Sequence[str], several: Several, length: Length,
+    chosen: str, output: Path | None, *, quiet: bool,
+) -> None:  # fmt: skip
     """Measure each size and block on each number of GPUs, and print or write the table."""
     most = several.numbers[-1]
     for size in sizes:
@@ -114,25 +108,21 @@ def measure_gpus(
 
 
 def gather(found: Iterable[Facts | DitbenchError], show: Callable[[list[Facts]], None]) -> None:
-    """Show all rows, also those before an error. Rows that fail are skipped with a line.
-
-    Raises:
-        DitbenchError: the first failure, at the end.
-    """
+    """Show all rows, also those before an error. Those that fail are named; the first is raised."""
     rows: list[Facts] = []
-    failures: list[DitbenchError] = []
+    failure = None
     try:
         for row in found:
             if isinstance(row, DitbenchError):
                 note("skipped", row.message)
-                failures.append(row)
+                failure = failure or row
             else:
                 rows.append(row)
     finally:
         if rows:
             show(rows)
-    if failures:
-        raise failures[0]
+    if failure:
+        raise failure
 
 
 def _print(rows: list[dict[str, Any]], chosen: str, output: Path | None) -> None:

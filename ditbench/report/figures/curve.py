@@ -50,10 +50,7 @@ def curve_figure(
         x: `steps`, `flops` (training compute) or `time` (training seconds, without evaluation).
         paper: also draw published FIDs, see `published.beside_each`.
         skipped: is called with each group that is left out and why: over time, those whose seconds
-            are not comparable.
-
-    Raises:
-        DitbenchError: unknown x axis, or nothing to draw.
+            are not comparable. A DitbenchError if all are.
     """
     if x not in X_AXES:
         raise unknown_name("x axis", x, X_AXES)

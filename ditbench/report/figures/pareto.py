@@ -44,9 +44,6 @@ def pareto_figure(
         df: rows of `load_results`; each group of comparable runs gets its own pair of panels.
         paper: also draw published FIDs, see `published.beside_each`.
         skipped: is called with each group whose seconds are left out, and why.
-
-    Raises:
-        DitbenchError: no runs.
     """
     groups = panels.groups_to_plot(df)
     beside, alone = published.beside_each([group.runs for group in groups], paper=paper)

@@ -32,9 +32,6 @@ def ranking_figure(df: pd.DataFrame, *, paper: bool = False) -> Figure:
     Args:
         df: rows of `load_results`; each group of comparable runs gets its own panel.
         paper: also draw published FIDs, see `published.beside_each`.
-
-    Raises:
-        DitbenchError: no runs.
     """
     groups = panels.groups_to_plot(df)
     found = [(group, compare(group.runs)) for group in groups]

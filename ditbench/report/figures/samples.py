@@ -45,8 +45,7 @@ def samples_figure(df: pd.DataFrame, skipped: Callable[[str], object] | None = N
         skipped: is called once with the groups that are left out and why, if there are any: those
             without a seed for which every block has a sample grid.
 
-    Raises:
-        DitbenchError: no runs, no group that can be shown, or a grid that cannot be read.
+    A DitbenchError if there is no group that can be shown, or a grid cannot be read.
     """
     shown, reasons = [], []
     for group in groups_to_plot(df):

@@ -21,25 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table.
+    """One column of a table."""
 
-    Attributes:
-        name: the key in a row, and the name in CSV and JSON: with its unit.
-        header: the name in tables that people read; None leaves the column out of those.
-        text: how a value is written in those; a missing or non-finite number becomes a dash.
-        best: which end is highlighted.
-        spread: the name of a column whose value follows after ±.
-        until: the name of a column that holds the other end of an interval.
-        interval: the names of the columns whose interval follows in brackets.
-    """
-
-    name: str
-    header: str | None
-    text: Callable[[Any], str] = str
-    best: Literal["low", "high"] | None = None
-    spread: str | None = None
-    until: str | None = None
-    interval: tuple[str, str] | None = None
+    name: str  # the key in a row, and the name in CSV and JSON: with its unit
+    header: str | None  # in tables that people read; None leaves the column out of those
+    text: Callable[[Any], str] = str  # writes a value in those; a missing one becomes a dash
+    best: Literal["low", "high"] | None = None  # which end is highlighted
+    spread: str | None = None  # the column whose value follows after ±
+    until: str | None = None  # the column that holds the other end of an interval
+    interval: tuple[str, str] | None = None  # the columns whose interval follows in brackets
 
     @property
     def is_number(self) -> bool:

@@ -32,11 +32,8 @@ BEST_OF_ROW = "best of row"
 def render(rows: Rows, columns: Sequence[Column], format: str) -> str:  # noqa: A002
     """Rows as text that ends in a newline; a DitbenchError for a format that is not text.
 
-    Args:
-        rows: mappings with the columns' names; a missing value may be None, NaN or absent.
-        columns: in the order of the table.
-        format: `csv` and `json` hold plain numbers, missing ones empty or null; `md` and `latex`
-            (for the booktabs package) formatted ones, the best in bold.
+    `csv` and `json` hold plain numbers, missing ones (None, NaN or absent) empty or null; `md` and
+    `latex` (for the booktabs package) formatted ones, the best in bold.
     """
     writers = {"csv": _csv, "json": _json, "md": _markdown, "latex": _latex}
     if format not in writers:
