@@ -67,50 +67,31 @@ COLUMNS = (
 @takes(Model)
 def bench(
     options: Model,
-    block: Annotated[
-        str | None,
-        option(
-            "NAMES",
-            "Blocks or groups, joined by commas; see `ditbench blocks`. Default: paper; "
-            "adaln-zero with --gpus.",
-            autocompletion=complete_blocks,
-        ),
-    ] = None,
-    input: Annotated[  # noqa: A002 (the option's name)
-        str, what("HxWxC", "Height x width x channels of the random images, or a list.")
-    ] = "32x32x4",
+    block: Annotated[str | None, option("NAMES",
+        "Blocks or groups, joined by commas; see `ditbench blocks`. Default: paper; adaln-zero "
+        "with --gpus.", autocompletion=complete_blocks)] = None,
+    input: Annotated[str, what("HxWxC",  # noqa: A002
+        "Height x width x channels of the random images, or a list.")] = "32x32x4",
     classes: Annotated[int, what("N", "The number of classes.", min=1, max=1_000_000)] = 1000,
-    peer: Annotated[
-        str | None,
-        what("NAMES", "Also measure adaLN-Zero of others: diffusers, diffusers-compiled or both."),
-    ] = None,
-    gpus: Annotated[
-        str | None,
-        how("NUMBERS", "Measure training on 1, 2, 4 ... GPUs of this machine instead (1,2,4)."),
-    ] = None,
-    scaling: Annotated[
-        str,
-        how(
-            "NAME",
-            "With --gpus: weak (--batch-size images per GPU), strong (--batch-size images on all "
-            "GPUs together) or both.",
-        ),
-    ] = "weak",
-    seconds: Annotated[
-        str | None, how("TIME", "Seconds of timing per row: 10, 1m. Default: 3.")
-    ] = None,
-    steps: Annotated[
-        str | None, how("N", "Timed steps per row instead of seconds, 10 or more.")
-    ] = None,
-    sampling_steps: Annotated[
-        int | None, how("N", "Steps of the sampler. Default: 25.", min=1)
-    ] = None,
+    peer: Annotated[str | None, what("NAMES",
+        "Also measure adaLN-Zero of others: diffusers, diffusers-compiled or both.")] = None,
+    gpus: Annotated[str | None, how("NUMBERS",
+        "Measure training on 1, 2, 4 ... GPUs of this machine instead (1,2,4).")] = None,
+    scaling: Annotated[str, how("NAME",
+        "With --gpus: weak (--batch-size images per GPU), strong (--batch-size images on all GPUs "
+        "together) or both.")] = "weak",
+    seconds: Annotated[str | None, how("TIME",
+        "Seconds of timing per row: 10, 1m. Default: 3.")] = None,
+    steps: Annotated[str | None, how("N",
+        "Timed steps per row instead of seconds, 10 or more.")] = None,
+    sampling_steps: Annotated[int | None, how("N",
+        "Steps of the sampler. Default: 25.", min=1)] = None,
     no_sampling: Annotated[bool, how(None, "Time training only.", "--no-sampling")] = False,
     format: Format = None,  # noqa: A002
     as_json: AsJson = False,
     output: Output = None,
     quiet: Quiet = False,
-) -> None:
+) -> None:  # fmt: skip
     """Time training steps and sampling on random images. Nothing is written into results.
 
     A step is a whole training step: batch, forward and backward pass, AdamW, EMA. Its time is the

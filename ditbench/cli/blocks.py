@@ -103,18 +103,12 @@ def _row(name: str) -> dict[str, Any]:
 
 
 def check(
-    block: Annotated[
-        str,
-        argument(
-            "BLOCK",
-            "The name of a block, ./my_block.py:MyBlock or package.module:MyBlock.",
-            complete_blocks,
-        ),
-    ],
+    block: Annotated[str, argument("BLOCK",
+        "The name of a block, ./my_block.py:MyBlock or package.module:MyBlock.", complete_blocks)],
     format: Format = None,  # noqa: A002
     as_json: AsJson = False,
     output: Output = None,
-) -> None:
+) -> None:  # fmt: skip
     """Check a block on tiny models on the CPU; this takes seconds.
 
     Shapes, initial weights, gradients, conditioning, number types, cost, checkpoints and compiling:

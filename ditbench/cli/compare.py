@@ -39,39 +39,27 @@ def compare(
     directories: Results = None,
     block: Only = None,
     evaluation: Evaluation = None,
-    baseline: Annotated[
-        str | None,
-        _what("NAME", "The block that differences refer to. Default: in-context, if it was run."),
-    ] = None,
-    target_fid: Annotated[
-        float | None, _what("FID", "Show the steps, compute and seconds to reach this FID.")
-    ] = None,
-    fail_if: Annotated[
-        str | None,
-        _what("CONDITION", "Exit with 1 if it is true of a block: 'fid > 1.05 * baseline'."),
-    ] = None,
-    group: Annotated[
-        str | None, _shown("N|NAME", "This group of comparable runs, if there are several.")
-    ] = None,
-    columns: Annotated[
-        str | None,
-        _shown("NAMES", "These columns, joined by commas: fid,kid,precision,memory,train_seconds."),
-    ] = None,
+    baseline: Annotated[str | None, _what("NAME",
+        "The block that differences refer to. Default: in-context, if it was run.")] = None,
+    target_fid: Annotated[float | None, _what("FID",
+        "Show the steps, compute and seconds to reach this FID.")] = None,
+    fail_if: Annotated[str | None, _what("CONDITION",
+        "Exit with 1 if it is true of a block: 'fid > 1.05 * baseline'.")] = None,
+    group: Annotated[str | None, _shown("N|NAME",
+        "This group of comparable runs, if there are several.")] = None,
+    columns: Annotated[str | None, _shown("NAMES",
+        "These columns, joined by commas: fid,kid,precision,memory,train_seconds.")] = None,
     wide: Annotated[bool, _shown(None, "All columns that say something.", "--wide")] = False,
-    plan: Annotated[
-        bool, _shown(None, "How many seeds it takes to name a winner, instead.", "--plan")
-    ] = False,
-    together: Annotated[
-        bool, _what(None, "One ranking; an error if the runs are not comparable.", "--together")
-    ] = False,
-    force: Annotated[
-        bool,
-        _what(None, "One ranking, marked as forced if the runs are not comparable.", "--force"),
-    ] = False,
+    plan: Annotated[bool, _shown(None,
+        "How many seeds it takes to name a winner, instead.", "--plan")] = False,
+    together: Annotated[bool, _what(None,
+        "One ranking; an error if the runs are not comparable.", "--together")] = False,
+    force: Annotated[bool, _what(None,
+        "One ranking, marked as forced if the runs are not comparable.", "--force")] = False,
     format: Format = None,  # noqa: A002
     as_json: AsJson = False,
     output: Output = None,
-) -> None:
+) -> None:  # fmt: skip
     """Compare blocks over seeds: which block is best, its cost, FID and other metrics.
 
     Runs that are not comparable, because they differ in data, model, budget, evaluation ...,

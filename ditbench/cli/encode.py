@@ -23,52 +23,30 @@ DTYPES = ("float16", "float32")
 
 
 def encode(
-    pictures: Annotated[
-        Path,
-        argument(
-            "PICTURES",
-            "A folder or zip of images, an .npz, or the name of a data set of torchvision.",
-        ),
-    ],
-    output: Annotated[
-        Path,
-        option("DIR", "The folder of the latents; it may hold a part of them.", "--output", "-o"),
-    ],
-    vae: Annotated[
-        str,
-        option(
-            "PATH|NAME",
-            "The autoencoder: a folder that diffusers saved, or a name such as "
-            "stabilityai/sd-vae-ft-ema.",
-        ),
-    ],
-    image_size: Annotated[
-        int, option("N", "Both sides of the images, in pixels.", min=1, max=4096)
-    ] = 256,
-    kind: Annotated[
-        str,
-        option(
-            "|".join(KINDS),
-            "What is stored of each posterior: moments, its mean and std, from which each use "
-            "draws; or, at half the size, its mean or one draw.",
-        ),
-    ] = MOMENTS,
-    flip: Annotated[
-        bool,
-        option(None, "Encode mirrored images, too, for data.horizontal_flip.", "--flip/--no-flip"),
-    ] = True,
+    pictures: Annotated[Path, argument("PICTURES",
+        "A folder or zip of images, an .npz, or the name of a data set of torchvision.")],
+    output: Annotated[Path, option("DIR",
+        "The folder of the latents; it may hold a part of them.", "--output", "-o")],
+    vae: Annotated[str, option("PATH|NAME",
+        "The autoencoder: a folder that diffusers saved, or a name such as "
+        "stabilityai/sd-vae-ft-ema.")],
+    image_size: Annotated[int, option("N",
+        "Both sides of the images, in pixels.", min=1, max=4096)] = 256,
+    kind: Annotated[str, option("|".join(KINDS),
+        "What is stored of each posterior: moments, its mean and std, from which each use draws; "
+        "or, at half the size, its mean or one draw.")] = MOMENTS,
+    flip: Annotated[bool, option(None,
+        "Encode mirrored images, too, for data.horizontal_flip.", "--flip/--no-flip")] = True,
     dtype: Annotated[str, option("|".join(DTYPES), "The type of the numbers.")] = "float16",
-    background: Annotated[
-        str, option("COLOUR", "The colour behind transparent pictures.")
-    ] = "white",
-    max_unreadable: Annotated[
-        float, option("X", "The share of unreadable pictures that are skipped.", min=0, max=1)
-    ] = 0.01,
+    background: Annotated[str, option("COLOUR",
+        "The colour behind transparent pictures.")] = "white",
+    max_unreadable: Annotated[float, option("X",
+        "The share of unreadable pictures that are skipped.", min=0, max=1)] = 0.01,
     shard_size: Annotated[int, option("N", "Images per file.", min=1)] = 10_000,
     device: Annotated[str, option("NAME", f"Where to encode: {DEVICES}")] = "auto",
     gpus: Annotated[int, option("N", "Divide the images over GPUs of this machine.", min=1)] = 1,
     quiet: Quiet = False,
-) -> None:
+) -> None:  # fmt: skip
     """Encode images to latents, which `ditbench run --data DIR` trains on.
 
     The same command again resumes. Only diffusers' AutoencoderKL is supported: pip install

@@ -18,25 +18,16 @@ COUNTED = ("model.mlp_ratio", "model.qk_norm", "model.norm", "model.registers")
 
 def flops(
     block: Blocks = "all",
-    model: Annotated[
-        str, option("SIZE", "S/8 ... XL/2, or 256x8x4/2 (hidden x depth x heads / patch).")
-    ] = "XL/2",
-    input: Annotated[  # noqa: A002 (the option's name)
-        str, option("HxWxC", "Height x width x channels of the input.")
-    ] = "32x32x4",
-    set_: Annotated[
-        list[str] | None,
-        option(
-            "KEY=VALUE",
-            "A setting of the model or an option of blocks: model.registers=4, "
-            "options.NAME=8; repeatable.",
-            "--set",
-        ),
-    ] = None,
+    model: Annotated[str, option("SIZE",
+        "S/8 ... XL/2, or 256x8x4/2 (hidden x depth x heads / patch).")] = "XL/2",
+    input: Annotated[str, option("HxWxC", "Height x width x channels of the input.")] = "32x32x4",  # noqa: A002
+    set_: Annotated[list[str] | None, option("KEY=VALUE",
+        "A setting of the model or an option of blocks: model.registers=4, options.NAME=8; "
+        "repeatable.", "--set")] = None,
     format: Format = None,  # noqa: A002
     as_json: AsJson = False,
     output: Output = None,
-) -> None:
+) -> None:  # fmt: skip
     """Count parameters and multiply-accumulates of one forward pass.
 
     As in the DiT paper: one image, 1000 classes, and a learned variance (twice as many output

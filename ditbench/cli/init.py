@@ -28,24 +28,16 @@ SMALLEST = 16  # side of images that advice makes smaller
 
 
 def init(
-    pictures: Annotated[
-        Path,
-        argument("PICTURES", PICTURES),
-    ],
-    image_size: Annotated[
-        int | None,
-        option("N", "Both sides of the images. Default: from the pictures.", min=1, max=4096),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        option("KEY=VALUE", "Any setting, written into the file; repeatable.", "--set"),
-    ] = None,
+    pictures: Annotated[Path, argument("PICTURES", PICTURES)],
+    image_size: Annotated[int | None, option("N",
+        "Both sides of the images. Default: from the pictures.", min=1, max=4096)] = None,
+    set_: Annotated[list[str] | None, option("KEY=VALUE",
+        "Any setting, written into the file; repeatable.", "--set")] = None,
     device: Annotated[str, option("NAME", f"Where to measure: {DEVICES}")] = "auto",
-    force: Annotated[
-        bool, option(None, "Replace the ditbench.toml that exists.", "--force")
-    ] = False,
+    force: Annotated[bool, option(None,
+        "Replace the ditbench.toml that exists.", "--force")] = False,
     quiet: Quiet = False,
-) -> None:
+) -> None:  # fmt: skip
     """Look at pictures, list every problem, and write the settings for them to ./ditbench.toml.
 
     `ditbench run` in the same directory uses that file. The settings depend on the pictures alone;

@@ -33,16 +33,12 @@ NARROW = (Column("run", "Run"), *COLUMNS[2:-1])
 
 
 def list_(
-    directories: Annotated[
-        list[Path] | None,
-        argument(
-            "DIR", "Directories that contain runs, at any depth. Default: results.", complete_places
-        ),
-    ] = None,
+    directories: Annotated[list[Path] | None, argument("DIR",
+        "Directories that contain runs, at any depth. Default: results.", complete_places)] = None,
     format: Format = None,  # noqa: A002
     as_json: AsJson = False,
     output: Output = None,
-) -> None:
+) -> None:  # fmt: skip
     """List runs: done, running, queued (a job of Slurm waits), failed or stopped.
 
     The step is the last one in the log, the FID that of the last evaluation, the size that of all

@@ -54,7 +54,7 @@ def progress(*, quiet: bool) -> Callable[[str], None]:
 def emit(
     rows: Sequence[Mapping[str, Any]],
     columns: Sequence[Column],
-    format: str | None,  # noqa: A002 (the option's name)
+    format: str | None,  # noqa: A002
     output: Path | None,
     title: str | None = None,
 ) -> None:

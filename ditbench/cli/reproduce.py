@@ -38,36 +38,24 @@ _COLUMNS = (
 
 
 def reproduce(
-    run: Annotated[
-        Path,
-        argument("RUN", "A complete run, or a directory that holds one.", complete_runs),
-    ],
-    group: Annotated[
-        list[Path] | None,
-        option(
-            "DIR",
-            "Where runs of other seeds are, whose scatter says how far two seeds are apart; "
-            "repeatable. Default: the experiment of RUN.",
-            autocompletion=complete_places,
-        ),
-    ] = None,
-    data: Annotated[
-        Path | None, option("PATH", "Where the images are now. Default: where they were.")
-    ] = None,
+    run: Annotated[Path, argument("RUN",
+        "A complete run, or a directory that holds one.", complete_runs)],
+    group: Annotated[list[Path] | None, option("DIR",
+        "Where runs of other seeds are, whose scatter says how far two seeds are apart; "
+        "repeatable. Default: the experiment of RUN.", autocompletion=complete_places)] = None,
+    data: Annotated[Path | None, option("PATH",
+        "Where the images are now. Default: where they were.")] = None,
     device: Device = "auto",
-    backend: Annotated[
-        str | None,
-        option("NAME", "What computes a step: auto, plain, compile or kernels. Default: as asked."),
-    ] = None,
+    backend: Annotated[str | None, option("NAME",
+        "What computes a step: auto, plain, compile or kernels. Default: as asked.")] = None,
     gpus: Annotated[int, option("N", "GPUs that compute the run together.", min=1)] = 1,
     trust: Trust = False,
-    out: Annotated[
-        Path, option("DIR", "Where the new run directory goes.", show_default=True)
-    ] = OUT,
+    out: Annotated[Path, option("DIR",
+        "Where the new run directory goes.", show_default=True)] = OUT,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
-) -> None:
+) -> None:  # fmt: skip
     """Train a run again on this machine, in a directory of its own, and say whether it agrees.
 
     It is equal (every loss and metric), equal to rounding, or within the noise between seeds; else

@@ -16,12 +16,9 @@ from ditbench.report.amounts import counted
 
 
 def rm(
-    runs: Annotated[
-        list[Path],
-        argument("RUN", "Run directories.", complete_runs),
-    ],
+    runs: Annotated[list[Path], argument("RUN", "Run directories.", complete_runs)],
     yes: Annotated[bool, option(None, "Do not ask.", "--yes", "-y")] = False,
-) -> None:
+) -> None:  # fmt: skip
     """Remove runs and all their files, after asking.
 
     Refused, before anything is removed: directories that are not runs, runs that another process

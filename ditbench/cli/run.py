@@ -51,65 +51,33 @@ HINT = "`ditbench tune --block {}` with this command's other options"
 @takes(Training)
 def run(
     options: Training,
-    block: Annotated[
-        str | None,
-        option("NAMES", f"{BLOCKS} Default: paper.", autocompletion=complete_blocks),
-    ] = None,
-    seeds: Annotated[
-        str | None,
-        option(
-            "0,1,...|N",
-            "One run per block and seed: `0,1,2` are seeds, `5` is the five seeds 0 to 4, "
-            "`7,` is seed 7 only. Default: seed 0.",
-        ),
-    ] = None,
-    planned_seeds: Annotated[
-        str | None,
-        option(
-            "N",
-            "How many seeds are planned in total, if several commands share them. Default: those "
-            "of this command.",
-        ),
-    ] = None,
-    lr: Annotated[
-        str | None,
-        what(
-            "X|tuned",
-            "Learning rate after the warm-up; `tuned`: the rate that `ditbench tune` chose "
-            "for each block.",
-        ),
-    ] = None,
-    continue_: Annotated[
-        Path | None,
-        how(
-            "RUN",
-            "Train a finished run longer, to --steps in total, as a new run.",
-            "--continue",
-            autocompletion=complete_runs,
-        ),
-    ] = None,
-    launcher: Annotated[
-        str, how("NAME", "local, or slurm: one job for each run that is incomplete and has none.")
-    ] = "local",
-    slurm: Annotated[
-        str | None,
-        how(
-            "KEY=VALUE,...",
-            "What each job asks of Slurm: partition=gpu,time=4h,gpus=1,cpus=8,mem=32G, or any "
-            "other option of sbatch.",
-        ),
-    ] = None,
+    block: Annotated[str | None, option("NAMES",
+        f"{BLOCKS} Default: paper.", autocompletion=complete_blocks)] = None,
+    seeds: Annotated[str | None, option("0,1,...|N",
+        "One run per block and seed: `0,1,2` are seeds, `5` is the five seeds 0 to 4, `7,` is seed "
+        "7 only. Default: seed 0.")] = None,
+    planned_seeds: Annotated[str | None, option("N",
+        "How many seeds are planned in total, if several commands share them. Default: those of "
+        "this command.")] = None,
+    lr: Annotated[str | None, what("X|tuned",
+        "Learning rate after the warm-up; `tuned`: the rate that `ditbench tune` chose for each "
+        "block.")] = None,
+    continue_: Annotated[Path | None, how("RUN",
+        "Train a finished run longer, to --steps in total, as a new run.",
+        "--continue", autocompletion=complete_runs)] = None,
+    launcher: Annotated[str, how("NAME",
+        "local, or slurm: one job for each run that is incomplete and has none.")] = "local",
+    slurm: Annotated[str | None, how("KEY=VALUE,...",
+        "What each job asks of Slurm: partition=gpu,time=4h,gpus=1,cpus=8,mem=32G, or any other "
+        "option of sbatch.")] = None,
     task: Annotated[Path | None, option("DIR", "The only run to make.", hidden=True)] = None,
-    out: Annotated[
-        Path | None,
-        printed("DIR", "Where run directories go. Default: results; with --continue, beside RUN."),
-    ] = None,
+    out: Annotated[Path | None, printed("DIR",
+        "Where run directories go. Default: results; with --continue, beside RUN.")] = None,
     dry_run: DryRun = False,
-    as_json: Annotated[
-        bool, printed(None, "Print results as JSON: a list, one object per run.", "--json")
-    ] = False,
+    as_json: Annotated[bool, printed(None,
+        "Print results as JSON: a list, one object per run.", "--json")] = False,
     quiet: Quiet = False,
-) -> None:
+) -> None:  # fmt: skip
     """Train each block with each seed under one budget, and evaluate it along the way.
 
     The same command again resumes where it stopped, and skips complete runs. Settings come

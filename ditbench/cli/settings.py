@@ -20,16 +20,12 @@ WIDTH = 80
 
 
 def settings(
-    key: Annotated[
-        str | None,
-        argument(
-            "KEY", "Only this key, or the keys of this section: train.lr, train.", complete_keys
-        ),
-    ] = None,
+    key: Annotated[str | None, argument("KEY",
+        "Only this key, or the keys of this section: train.lr, train.", complete_keys)] = None,
     format: Format = None,  # noqa: A002
     as_json: AsJson = False,
     output: Output = None,
-) -> None:
+) -> None:  # fmt: skip
     """List every setting: its type, its default and what it means.
 
     `--set KEY=VALUE` sets one for a command, a file of `--config` or ./ditbench.toml several.
