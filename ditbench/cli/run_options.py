@@ -57,41 +57,6 @@ class Model:
             "train.backend": self.backend,
         }
 
-    def configure(
-        self,
-        more: Mapping[str, Any] = {},
-        defaults: tuple[str, ...] = (),
-        say: Callable[[str], None] = lambda _text: None,
-        out: Path | None = None,
-    ) -> RunConfig:
-        """The configuration of the options and of `more` keys, where values are not None.
-
-        Settings in `defaults` are weaker than --set. `say` announces where settings are from that
-        no option names. Runs go to `out`, which must not be among the images.
-        """
-        from ditbench.config.load import load, parse_settings
-
-        options = {**self.overrides(), **more}
-        overrides = {key: value for key, value in options.items() if value is not None}
-        settings = (*defaults, *(self.set_ or ()))
-        base = self._base(parse_settings(settings) | overrides, say, out)
-        config = load(file=self._file(), settings=settings, overrides=overrides, base=base)
-        if out is not None:
-            check_out(out, config.data.path if config.data.name == "folder" else None)
-        return config
-
-    def _base(
-        self, _given: dict[str, Any], _say: Callable[[str], None], _out: Path | None
-    ) -> dict[str, Any]:
-        """The settings that all others override."""
-        from ditbench.config.load import read_preset
-
-        return read_preset("digits")
-
-    def _file(self) -> Path | None:
-        """The file that overrides the base."""
-        return None
-
 
 @dataclass(frozen=True, kw_only=True)
 class Training(Model):
@@ -155,10 +120,19 @@ class Training(Model):
             overrides |= {"data.name": name, "data.path": path}
         return overrides
 
-    def _base(
-        self, given: dict[str, Any], say: Callable[[str], None], out: Path | None
-    ) -> dict[str, Any]:
-        """A preset, `./ditbench.toml`, or settings from the images: see `find_base`."""
+    def configure(
+        self,
+        more: Mapping[str, Any] = {},
+        say: Callable[[str], None] = lambda _text: None,
+        out: Path | None = None,
+    ) -> RunConfig:
+        """The configuration of the options and of `more` keys, where values are not None.
+
+        They override a preset, `./ditbench.toml`, or settings from the images (see `find_base`),
+        which `say` announces. Runs go to `out`, which must not be among the images.
+        """
+        from ditbench.config import put
+        from ditbench.config.load import load, parse_settings
         from ditbench.config.project import BY_PATH, find_base
         from ditbench.data import SOURCES, is_known
         from ditbench.data.pictures.survey import survey
@@ -171,15 +145,17 @@ class Training(Model):
                 raise unknown_name("data set", data.name, SOURCES)
             return survey(named or Path(data.name), data.settings)
 
+        options = {**self.overrides(), **more}
+        overrides = {key: value for key, value in options.items() if value is not None}
+        settings = tuple(self.set_ or ())
+        given = parse_settings(settings) | overrides
         base = find_base(self.preset, self.config, given, look)
         if base.origin:
             say(base.origin)
         table: dict[str, Any] = {"block": "paper"} | base.table
         if self.init is not None:
-            from ditbench.config import put
-
             put(table, of_file(self.init, given, table.get("objective", {}).get("name", "flow")))
-        return table
-
-    def _file(self) -> Path | None:
-        return self.config
+        config = load(file=self.config, settings=settings, overrides=overrides, base=table)
+        if out is not None:
+            check_out(out, config.data.path if config.data.name == "folder" else None)
+        return config

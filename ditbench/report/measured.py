@@ -40,17 +40,11 @@ def describe_presets(measured: Iterable[Path]) -> list[Row]:
 def _described(name: str) -> Row:
     config = load(name)
     return {
-        "preset": name,
-        "summary": preset_summary(name),
-        "data": config.data.name,
-        "model": config.model.size.name,
-        "objective": config.objective.name,
-        "steps": config.budget.steps,
-        "batch_size": config.train.batch_size,
-        "samples": config.eval.samples,
-        "features": config.metrics.features,
-        "block": BLOCK,
-    }
+        "preset": name, "summary": preset_summary(name), "data": config.data.name,
+        "model": config.model.size.name, "objective": config.objective.name,
+        "steps": config.budget.steps, "batch_size": config.train.batch_size,
+        "samples": config.eval.samples, "features": config.metrics.features, "block": BLOCK,
+    }  # fmt: skip
 
 
 def _measured(name: str, runs: pd.DataFrame) -> Row:

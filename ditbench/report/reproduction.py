@@ -129,15 +129,10 @@ def judge(run: RunDirectory, again: RunDirectory, group: Sequence[Path] = ()) ->
     else:
         kind = _kind(decisive, apart, ROUNDING.get(recorded["train_precision"], 0.0))
     return Reproduction(
-        f"{recorded['block']}, seed {recorded['seed']}",
-        kind,
-        rows,
-        apart,
-        unlike[0] if unlike else None,
-        decided_by,
-        0 if final is None else len(final),
+        f"{recorded['block']}, seed {recorded['seed']}", kind, rows, apart,
+        unlike[0] if unlike else None, decided_by, 0 if final is None else len(final),
         _environment(run, again),
-    )
+    )  # fmt: skip
 
 
 def _kind(decisive: Row, losses: float | None, tolerance: float) -> Kind:

@@ -86,14 +86,9 @@ def _own_steps(curve: pd.DataFrame) -> list[str]:
 
 
 def _draw_panel(
-    axes: Axes,
-    group: pd.DataFrame,
-    x: str,
-    styles: dict[str, BlockStyle],
-    others: pd.DataFrame,
-    *,
-    beside: bool,
-) -> None:
+    axes: Axes, group: pd.DataFrame, x: str, styles: dict[str, BlockStyle], others: pd.DataFrame,
+    *, beside: bool,
+) -> None:  # fmt: skip
     """Draw the runs of a group, and the published results in `others` whose x is known."""
     column, label, units = X_AXES[x]
     flops = 3 * 2 * 1e9 * published.IMAGES * others["gmacs"]
@@ -139,10 +134,7 @@ def _draw_block(axes: Axes, runs: pd.DataFrame, style: BlockStyle, *, few: bool)
 
 def _line(style: BlockStyle) -> dict[str, Any]:
     return {
-        "color": style.colour,
-        "linestyle": style.line,
-        "marker": style.marker,
+        "color": style.colour, "linestyle": style.line, "marker": style.marker,
         "markersize": _MARKER * marker_size(style.marker),
-        "markeredgecolor": "white",
-        "markeredgewidth": 0.4,
-    }
+        "markeredgecolor": "white", "markeredgewidth": 0.4,
+    }  # fmt: skip

@@ -28,10 +28,8 @@ _LOG_FROM = 4.0
 Units = tuple[tuple[float, str, float], ...]
 STEPS: Units = ((0, "", 1.0),)
 FLOPS: Units = (
-    (1e18, "EFLOPs", 1e18),
-    (1e15, "PFLOPs", 1e15),
-    (1e12, "TFLOPs", 1e12),
-    (0, "GFLOPs", 1e9),
+    *((1e18, "EFLOPs", 1e18), (1e15, "PFLOPs", 1e15)),
+    *((1e12, "TFLOPs", 1e12), (0, "GFLOPs", 1e9)),
 )
 GMACS: Units = ((1000, "TMACs", 1e3), (0.1, "GMACs, the paper's Gflops", 1.0), (0, "MMACs", 1e-3))
 SECONDS: Units = ((7200, "hours", 3600.0), (300, "minutes", 60.0), (0, "seconds", 1.0))
@@ -109,14 +107,9 @@ def metric_label(group: pd.DataFrame, title: str | None = None) -> str:
 
 
 def set_scale(
-    axes: Axes,
-    axis: Literal["x", "y"],
-    lowest: float,
-    highest: float,
-    *,
-    room: float = 0.06,
-    log: bool = False,
-) -> None:
+    axes: Axes, axis: Literal["x", "y"], lowest: float, highest: float,
+    *, room: float = 0.06, log: bool = False,
+) -> None:  # fmt: skip
     """Set the limits of an axis around its extreme values, its scale, and its ticks.
 
     It is logarithmic if the values span a factor of 4, or with `log` if it can be. `room` is that
@@ -161,9 +154,7 @@ def visible(means: pd.Series[float], others: Iterable[float]) -> tuple[float, fl
 
 def count_steps(axes: Axes, largest: float) -> None:
     """Ticks of an x axis of training steps: 400 and 800, but 5k and 10k, 1M and 2M."""
-    unit, size = next(each for each in (("M", 1e6), ("k", 1e3), ("", 1)) if largest >= 2 * each[1])
-    if largest < 1e4:
-        unit, size = "", 1
+    unit, size = ("M", 1e6) if largest >= 2e6 else ("k", 1e3) if largest >= 1e4 else ("", 1)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 4, 5, 10], integer=True))
     axes.xaxis.set_major_formatter(
         FuncFormatter(lambda value, _: f"{value / size:,.12g}{unit if value else ''}")

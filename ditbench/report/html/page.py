@@ -80,13 +80,9 @@ def report_html(df: pd.DataFrame, baseline: str | None = None) -> str:
     used = sorted({*svg.colours_in(figures), *styles.values()})
     place = Path(__file__).parent
     environment = Environment(
-        loader=FileSystemLoader(place),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_visible,
-    )
+        loader=FileSystemLoader(place), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, finalize=_visible,
+    )  # fmt: skip
     environment.filters.update(prose=_prose, verdict=_verdict, header=_header)
     text = environment.get_template("page.html.j2").render(
         parts=parts,

@@ -18,18 +18,12 @@ from ditbench.report.paper import beside
 from ditbench.report.reading import groups
 from ditbench.report.reading.metrics import MetricFacts
 from ditbench.report.reading.results import metrics_of, versions_differ
+from ditbench.report.statistics import remarks
 from ditbench.report.statistics.block_table import beside_baseline, block_means, by_seed
 from ditbench.report.statistics.curves import fid_area
 from ditbench.report.statistics.looks import plan_of
 from ditbench.report.statistics.paired import Values, fitting_scale, means
 from ditbench.report.statistics.power import Planning, planning
-from ditbench.report.statistics.remarks import (
-    FID_AREA,
-    conditions,
-    other_winners,
-    remarks,
-    unequal_sizes,
-)
 from ditbench.report.statistics.verdict import Verdict, decide, leaders_by_rate
 
 if TYPE_CHECKING:
@@ -94,12 +88,9 @@ class Comparison:
 
 
 def compare(
-    df: pd.DataFrame,
-    baseline: str | None = None,
-    *,
-    target_fid: float | None = None,
-    force: bool = False,
-) -> Comparison:
+    df: pd.DataFrame, baseline: str | None = None,
+    *, target_fid: float | None = None, force: bool = False,
+) -> Comparison:  # fmt: skip
     """Compare the blocks of comparable runs at the end of their training, seed by seed.
 
     Args:
@@ -148,13 +139,13 @@ def compare(
     if unlike:
         table[list(INFERRED)] = math.nan  # an interval around 1 would be a verdict, too
         sentence = verdict_words.forced(unlike)
-        notes = conditions(final)
+        notes = remarks.conditions(final)
     else:
         spiked = by_seed(final.assign(spiked=final["loss_spike"].notna()), blocks, "spiked") == 1
         rule = partial(decide, blocks, plan=plan, spiked=spiked)
         verdict = rule(values, scale=decisive.scale)
         further = _planning(verdict, final, blocks, values)
-        by_metric = _by_metric(df, blocks, metrics)
+        winners = remarks.other_winners(_by_metric(df, blocks, metrics), rule, verdict.leader)
         leader = table.set_index("block")[decisive.name][verdict.leader]
         sentence = verdict_words.verdict_sentence(
             verdict,
@@ -164,9 +155,9 @@ def compare(
         notes = [
             *verdict_words.verdict_notes(verdict, baseline),
             few,
-            remark_words.other_winners(other_winners(by_metric, rule, verdict.leader)),
-            remark_words.unequal_sizes(verdict.leader, unequal_sizes(final, verdict)),
-            *remarks(final, group),
+            remark_words.other_winners(winners),
+            remark_words.unequal_sizes(verdict.leader, remarks.unequal_sizes(final, verdict)),
+            *remarks.remarks(final, group),
         ]
         if further and not (verdict.best or verdict.unplanned):  # seeds are what is missing
             notes.append(verdict_words.seeds_sentence(further))
@@ -243,8 +234,9 @@ def _by_metric(
 ) -> list[tuple[MetricFacts, Values]]:
     """(B, S) final values of each metric, and FID areas."""
     areas = df["path"].map(fid_area(df[df["curve"]]))
-    final = df.assign(**{FID_AREA.name: areas})[df["final"]]
-    return [(metric, by_seed(final, blocks, metric.name)) for metric in (*metrics, FID_AREA)]
+    final = df.assign(**{remarks.FID_AREA.name: areas})[df["final"]]
+    every = (*metrics, remarks.FID_AREA)
+    return [(metric, by_seed(final, blocks, metric.name)) for metric in every]
 
 
 def _planning(

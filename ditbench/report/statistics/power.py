@@ -86,17 +86,11 @@ def planning(
     if verdict.scale != "log" or not rivals or chosen.shape[1] < 2:
         return None
     ends = [end for each in rivals for end in each.paired.uncorrected if 0 < end < math.inf]
+    nearest = 1 - math.exp(-min((abs(math.log(end)) for end in ends), default=0.0))
     return Planning(
-        verdict.leader,
-        tuple(names[1:]),
-        residual_deviation(np.log(chosen)),
-        chosen.shape[1],
-        verdict.looks,
-        1 - math.exp(-min((abs(math.log(end)) for end in ends), default=0.0)),
-        len(blocks),
-        seconds,
-        device,
-    )
+        verdict.leader, tuple(names[1:]), residual_deviation(np.log(chosen)), chosen.shape[1],
+        verdict.looks, nearest, len(blocks), seconds, device,
+    )  # fmt: skip
 
 
 def residual_deviation(logs: Values) -> float:
@@ -107,13 +101,9 @@ def residual_deviation(logs: Values) -> float:
 
 
 def seeds_needed(
-    log_ratio: float,
-    noise: float,
-    power: float,
-    rivals: int = 1,
-    at_hand: int = 0,
-    looks: tuple[int, ...] = (),
-) -> int | None:
+    log_ratio: float, noise: float, power: float, rivals: int = 1,
+    at_hand: int = 0, looks: tuple[int, ...] = (),
+) -> int | None:  # fmt: skip
     """The number of seeds, above `at_hand`, at which a leader is named with probability `power`.
 
     Args:
