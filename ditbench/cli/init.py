@@ -148,10 +148,7 @@ def describe(found: Survey) -> list[str]:
     held_out = f", {found.held_out:,} held out" if found.held_out else ""
     kind = "RGB" if found.channels == 3 else "grey"
     kind = f"{kind}, {_sizes(found)}" if found.latents is None else _latents(found)
-    return [
-        f"{found.name}: {found.images:,} images to train on{held_out}; {kind}",
-        _classes(found),
-    ]
+    return [f"{found.name}: {found.images:,} images to train on{held_out}; {kind}", _classes(found)]
 
 
 def _latents(found: Survey) -> str:

@@ -172,12 +172,7 @@ def _plan_tuned(tasks: list[Task], out: Path, say: Callable[[str], None]) -> lis
 
 
 def _execute(
-    plans: list[Plan],
-    workers: Workers,
-    say: Callable[[str], None],
-    *,
-    as_json: bool,
-    quiet: bool,
+    plans: list[Plan], workers: Workers, say: Callable[[str], None], *, as_json: bool, quiet: bool
 ) -> None:
     from ditbench.runs.events.progress import sentence
     from ditbench.runs.planning.ready import check_ready

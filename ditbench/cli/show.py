@@ -70,9 +70,7 @@ def show(run: Annotated[Path, _RUN("RUN")], as_json: AsJson = False) -> None:
 
 
 def diff(
-    a: Annotated[Path, _RUN("A")],
-    b: Annotated[Path, _RUN("B")],
-    as_json: AsJson = False,
+    a: Annotated[Path, _RUN("A")], b: Annotated[Path, _RUN("B")], as_json: AsJson = False
 ) -> None:
     """Show the scores of two runs, and what differs in settings, data, metrics and environment."""
     from ditbench.report.reading.one_run import subject
