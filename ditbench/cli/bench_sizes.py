@@ -71,7 +71,7 @@ def _models(options: Model) -> Iterator[tuple[str | None, str | None]]:
 
 
 def _configure(options: Model, sampling_steps: int | None) -> RunConfig:
-    from ditbench.config.load import load, read_preset
+    from ditbench.config.load import load
 
     batch_size = options.batch_size
     size = BATCH_SIZE if batch_size is None else parse_count(batch_size, "--batch-size")
@@ -83,7 +83,6 @@ def _configure(options: Model, sampling_steps: int | None) -> RunConfig:
     return load(
         settings=(*DEFAULTS, *defaults, *(options.set_ or ())),
         overrides={key: value for key, value in overrides.items() if value is not None},
-        base=read_preset("digits"),
     )
 
 

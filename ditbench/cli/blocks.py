@@ -7,14 +7,13 @@ import typer
 
 from ditbench.cli.completion import complete_blocks
 from ditbench.cli.options import AsJson, Format, Output, argument, chosen_format
-from ditbench.cli.output import echo, emit, note, print_rich
+from ditbench.cli.output import echo, emit, note, print_wrapped
 from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
 from ditbench.models.registry import block_names, group_names
 from ditbench.models.sizes import parse_model
 from ditbench.plugins.lookup import block_errors, find_block, installed, shadowed
 from ditbench.report.amounts import decimals
 from ditbench.report.tables.columns import Column, hidden
-from ditbench.report.tables.render import rich_table
 
 if TYPE_CHECKING:
     from ditbench.plugins.check import Outcome
@@ -59,8 +58,7 @@ def blocks(
         return
     chosen = chosen_format(output, format, as_json=as_json)
     if chosen == "rich":
-        table = rich_table(_rows(), [column for column in COLUMNS if column.name in ON_TERMINAL])
-        print_rich(table, WIDTH)  # wraps the text column
+        print_wrapped(_rows(), [each for each in COLUMNS if each.name in ON_TERMINAL], width=WIDTH)
     else:
         emit(_rows(), COLUMNS, chosen, output)
 

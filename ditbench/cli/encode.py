@@ -15,6 +15,7 @@ from ditbench.cli.run_options import Quiet
 from ditbench.data.latents import KINDS, MOMENTS
 from ditbench.errors import DitbenchError, one_line
 from ditbench.files import file_size
+from ditbench.report.amounts import counted
 
 if TYPE_CHECKING:
     from ditbench.data.latents.encode import Encoding
@@ -77,7 +78,7 @@ def encode(
     if (output / INDEX).is_file() and not work.remaining:
         say(f"{output} is complete")
     else:
-        _run(work, _in_words(devices), quiet=quiet)
+        _run(work, devices[0] if len(devices) == 1 else f"{len(devices)} devices", quiet=quiet)
     for line in job.notes_of(output):
         echo(one_line(line))
     place = shlex.quote(str(output))
@@ -98,15 +99,6 @@ def _devices(name: str, gpus: int) -> list[str]:
     return [name] * gpus if name == "cpu" else [f"cuda:{number}" for number in range(gpus)]
 
 
-def _in_words(devices: Sequence[str]) -> str:
-    """The devices in words."""
-    return devices[0] if len(devices) == 1 else f"{len(devices)} devices"
-
-
-def _files(number: int) -> str:
-    return f"{number:,} file{'' if number == 1 else 's'}"
-
-
 def _run(work: Encoding, where: str, *, quiet: bool) -> None:
     """Encode what remains, with a meter."""
     from ditbench.cli.meter import meter
@@ -118,10 +110,10 @@ def _run(work: Encoding, where: str, *, quiet: bool) -> None:
         shown.say(
             f"{work.count:,} images of {work.settings.image_size} pixels as {shape} "
             f"{work.settings.dtype} ({work.space.kind}), {file_size(work.nbytes)} in "
-            f"{_files(len(work.names))}, on {where}"
+            f"{counted(len(work.names), 'file')}, on {where}"
         )
         if work.done:
-            shown.say(f"{_files(len(work.done))} there already")
+            shown.say(f"{counted(len(work.done), 'file')} there already")
 
         def passed(images: int) -> None:
             nonlocal done

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from ditbench.cli.options import AsJson, Format, Output, chosen_format
-from ditbench.cli.output import emit, print_rich, print_sentence, reference_results
+from ditbench.cli.output import emit, print_sentence, print_wrapped, reference_results
 from ditbench.report.amounts import decimals
 from ditbench.report.tables.columns import Column, hidden
-from ditbench.report.tables.render import rich_table
 
 COLUMNS = (
     Column("preset", "Preset"),
@@ -45,8 +44,7 @@ def presets(
     if chosen != "rich":
         emit(rows, COLUMNS, chosen, output)
         return
-    table = rich_table(rows, COLUMNS)
-    print_rich(table, WIDTH)
+    print_wrapped(rows, COLUMNS, width=WIDTH)
     print_sentence(f"Minutes (training and evaluation) and FID: n reference runs of {BLOCK}.")
     for row in rows:
         if row.get("images"):
