@@ -98,13 +98,9 @@ def compare(
 
 
 def _comparisons(
-    runs: "pd.DataFrame",
-    baseline: str | None,
-    target_fid: float | None,
-    *,
-    together: bool,
-    force: bool,
-) -> "list[Comparison]":
+    runs: "pd.DataFrame", baseline: str | None, target_fid: float | None,
+    *, together: bool, force: bool,
+) -> "list[Comparison]":  # fmt: skip
     from ditbench.report.statistics.compare import NotComparableError, compare, compare_groups
 
     if not (together or force):

@@ -86,19 +86,13 @@ def eval_(
     """
     chosen = chosen_format(output, format, as_json=as_json)
     count = None if samples is None else parse_count(samples, "--samples")
-    settings = [
-        {
-            "eval__cfg_scale": scale,
-            "eval__sampler": sampler,
-            "eval__sampling_steps": sampling_steps,
-            "eval__samples": count,
-            "eval__batch_size": batch_size,
-            "metrics__features": features,
-            "metrics__real": real,
-            "data__vae": vae,
-        }
-        for scale in ([None] if cfg_scale is None else _parse_scales(cfg_scale))
-    ]
+    scales = [None] if cfg_scale is None else _parse_scales(cfg_scale)
+    common = {
+        "eval__sampler": sampler, "eval__sampling_steps": sampling_steps, "eval__samples": count,
+        "eval__batch_size": batch_size, "metrics__features": features, "metrics__real": real,
+        "data__vae": vae,
+    }  # fmt: skip
+    settings = [{"eval__cfg_scale": scale, **common} for scale in scales]
     is_file = options.check(runs)
     directories = _directories(runs or ())
 

@@ -21,13 +21,10 @@ if TYPE_CHECKING:
     from ditbench.runs.planning.plan import Plan
 
 OUT = Path("reproduced")
+_TITLES = {"recorded": "Recorded", "again": "Here", "difference": "Apart", "limit": "Two seeds"}
 _COLUMNS = (
-    Column("title", "Metric"),
-    Column("recorded", "Recorded", "{}".format),
-    Column("again", "Here", "{}".format),
-    Column("difference", "Apart", "{}".format),
-    Column("limit", "Two seeds", "{}".format),
-)
+    Column("title", "Metric"), *(Column(name, _TITLES[name], "{}".format) for name in _TITLES)
+)  # fmt: skip
 
 
 def reproduce(

@@ -62,12 +62,9 @@ def sample(
     """
     names = None if classes is None else [part.strip() for part in classes.split(",")]
     settings = {
-        "eval__cfg_scale": cfg_scale,
-        "eval__sampler": sampler,
-        "eval__sampling_steps": sampling_steps,
-        "seed": seed,
-        "data__vae": vae,
-    }
+        "eval__cfg_scale": cfg_scale, "eval__sampler": sampler,
+        "eval__sampling_steps": sampling_steps, "seed": seed, "data__vae": vae,
+    }  # fmt: skip
     options.check(run)
 
     def opened() -> Opened:

@@ -94,13 +94,10 @@ class Jobs:
         It plans all runs, as this process did: options, matched widths and tuned rates are equal.
         """
         once = {
-            "--launcher": "local",
-            "--slurm": "",
-            "--device": self.device,
+            "--launcher": "local", "--slurm": "", "--device": self.device,
             "--precision": plan.config.train.precision,
-            "--features": plan.config.metrics.features,
-            "--task": str(plan.directory.path),
-        }
+            "--features": plan.config.metrics.features, "--task": str(plan.directory.path),
+        }  # fmt: skip
         given = [part for pair in once.items() for part in pair]
         return [sys.executable, "-m", "ditbench", *sys.argv[1:], *given]
 

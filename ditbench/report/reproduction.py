@@ -193,13 +193,10 @@ def _metric_row(
     noise = None if final is None else noise_of(final, metric)
     difference = abs(other - value)
     if metric.scale == "log":
-        positive = min(value, other) > 0
-        difference = abs(math.log(other / value)) if positive else math.inf
+        difference = abs(math.log(other / value)) if min(value, other) > 0 else math.inf
     return {
-        "name": metric.name,
+        **metric.model_dump(include={"name", "format", "scale"}),
         "title": metric_title(metric.title, recorded["features"], samples),
-        "format": metric.format,
-        "scale": metric.scale,
         "recorded": value,
         "again": other,
         "relative": _relative(value, other),
@@ -224,14 +221,12 @@ def noise_of(final: pd.DataFrame, metric: MetricFacts) -> Noise | None:
         return None
     known = final[final[metric.name].notna()]
     values = known[metric.name].astype(float)
+    freedom = len(known) - known["block"].nunique()
+    if freedom < 1 or (metric.scale == "log" and (values <= 0).any()):
+        return None
     if metric.scale == "log":
-        if not (values > 0).all():
-            return None
         values = values.map(math.log)
     deviations = values - values.groupby(known["block"]).transform("mean")
-    freedom = len(known) - known["block"].nunique()
-    if freedom < 1:
-        return None
     return Noise(math.sqrt(float((deviations**2).sum()) / freedom), freedom)
 
 
