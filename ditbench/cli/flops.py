@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 from ditbench.cli.options import AsJson, Blocks, Format, Output, chosen_format, option, parse_blocks
@@ -36,7 +35,7 @@ def flops(
     chosen = chosen_format(output, format, as_json=as_json)
     names = parse_blocks(block)
     size = parse_model(model)
-    height, width, channels = parse_input(input)
+    shape = dict(zip(("height", "width", "channels"), parse_input(input), strict=True))
     settings = tuple(set_ or ())
     for setting in settings:
         key = setting.partition("=")[0].strip()
@@ -50,12 +49,11 @@ def flops(
 
     config = load(settings=settings)
     check_options(names, size, config.options)
-    counted = partial(count, size=size, height=height, width=width, channels=channels,
-                      mlp_ratio=config.model.mlp_ratio, **config.model.switches)  # fmt: skip
+    switches = {"mlp_ratio": config.model.mlp_ratio, **config.model.switches}
     rows = []
     for name in names:
         options = block_options(name, size, config.options)
         with block_errors(name):
-            cost = counted(block=find_block(name), options=options)
+            cost = count(find_block(name), size, **shape, **switches, options=options)
         rows.append({"block": name, **cost.as_dict()})
     emit(rows, COST_COLUMNS, chosen, output)

@@ -25,6 +25,16 @@ RESULTS = Path("results")  # the default of `ditbench run`
 # A paper's comparison that takes longer than this gets advice.
 LONG = 1800.0
 SMALLEST = 16  # side of images that advice makes smaller
+# What stands in the file before the settings.
+WRITTEN = f"Written by ditbench {__version__}: `ditbench init`."
+USAGE = (
+    "",
+    "  ditbench run            the paper's four blocks; --seeds 5 for a verdict",
+    "  ditbench compare        the table;  ditbench plot  the curves",
+    "",
+    "The rules behind the settings: docs/your-images.md. --set section.key=value changes one of",
+    "them for one command.",
+)
 
 
 def init(
@@ -130,17 +140,6 @@ def choose_features(settings: list[Setting]) -> tuple[list[Setting], DitbenchErr
         return settings, error
     chosen = settings[0]._replace(key="metrics.features", value=name, why=why)
     return [chosen if each.key == chosen.key else each for each in settings], None
-
-
-WRITTEN = f"Written by ditbench {__version__}: `ditbench init`."
-USAGE = (
-    "",
-    "  ditbench run            the paper's four blocks; --seeds 5 for a verdict",
-    "  ditbench compare        the table;  ditbench plot  the curves",
-    "",
-    "The rules behind the settings: docs/your-images.md. --set section.key=value changes one of",
-    "them for one command.",
-)
 
 
 def describe(found: Survey) -> list[str]:

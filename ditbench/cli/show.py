@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
+# What `ditbench diff` prints of two scores.
+_SCORES = (
+    *(Column("name", "Metric"), Column("a", "A", "{}".format), Column("b", "B", "{}".format)),
+    Column("ratio", "B / A", significant(3)),
+)
 # What a run cost, below its metrics.
 _COSTS = ("parameters", "gmacs", "steps_per_second", "peak_memory_bytes")
 # What metrics must agree in to be comparable at all.
@@ -101,14 +106,6 @@ def diff(
         print_texts(differences, DIFF_COLUMNS, "What differs")
     else:
         echo("no difference in settings, data, metrics or environment")
-
-
-_SCORES = (
-    Column("name", "Metric"),
-    Column("a", "A", "{}".format),
-    Column("b", "B", "{}".format),
-    Column("ratio", "B / A", significant(3)),
-)
 
 
 def _score(run: RunDirectory) -> tuple[Row, str]:

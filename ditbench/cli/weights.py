@@ -64,10 +64,8 @@ class Weights:
         if len(blocks) > 1:
             raise DitbenchError(f"--block {self.block} is {len(blocks)} blocks", "name one")
         given = parse_settings(self.set_ or ())
-        if self.model is not None:
-            given |= {
-                f"model.{name}": value for name, value in vars(parse_model(self.model)).items()
-            }
+        size = {} if self.model is None else vars(parse_model(self.model))
+        given |= {f"model.{name}": value for name, value in size.items()}
         given |= {key: value for key, value in more.items() if value is not None}
         table: dict[str, Any] = {"preset": safe_name(self.init.stem), "init": {"path": self.init}}
         put(table, {
