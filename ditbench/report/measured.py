@@ -23,12 +23,10 @@ _FILLED_IN = ("train.precision", "eval.sampler", "metrics.also", "options.", "da
 
 
 def describe_presets(measured: Iterable[Path]) -> list[Row]:
-    """A row per preset: what it trains, and what runs of it measured.
-
-    The runs are those in the first of these directories that has some.
+    """A row per preset: what it trains, and what runs of it in the first directory with some say.
 
     `minutes` (training and evaluation), `fid`, `fid_sd`, `seeds`, `device` and `images` (a name,
-    where the runs had other images than the preset) are those of `BLOCK`, or None without runs.
+    where the runs had other images than the preset) are those of `BLOCK`; absent without runs.
     """
     tables = [load_results(place, BLOCK) for place in measured if place.is_dir()]
     return [
@@ -48,10 +46,7 @@ def _described(name: str) -> Row:
 
 
 def _measured(name: str, runs: pd.DataFrame) -> Row:
-    """The means over the seeds of the runs that have the preset's settings, on one device.
-
-    Runs that shared a CPU do not count.
-    """
+    """Means over seeds of the runs with the preset's settings, on one device and alone on a CPU."""
     final = runs[runs["final"] & (runs["preset"] == name) & (runs[SHARED_CPU] == 1)]
     final = final[[_has_its_settings(Path(path)) for path in final["path"]]]
     if final.empty:

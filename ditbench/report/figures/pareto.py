@@ -74,11 +74,7 @@ def pareto_figure(
 
 
 def pareto_front(costs: Sequence[float], fids: Sequence[float]) -> list[bool]:
-    """Whether each point is on the Pareto front: no other point dominates it.
-
-    A point dominates another when neither its cost nor its FID is higher and one of them is
-    lower; equal points do not dominate each other.
-    """
+    """Whether each point is on the Pareto front: no other is lower in one and higher in neither."""
     points = list(zip(costs, fids, strict=True))
     return [not any(a <= x and b <= y and (a, b) != (x, y) for a, b in points) for x, y in points]
 

@@ -23,8 +23,7 @@ class Forest(NamedTuple):
 def forest(verdict: Verdict | None) -> Forest | None:
     """Place the rivals of a verdict beside its leader; None if there are none, or no ratios.
 
-    Intervals are those that the verdict rests on: for one test each if there is a best block, as
-    it must win all of them, or else Bonferroni-corrected.
+    Intervals are those of the verdict: for one test each if it has a best block, or else corrected.
     """
     if verdict is None or not verdict.rivals or verdict.scale != "log":
         return None

@@ -171,8 +171,7 @@ def _all_columns(comparison: Comparison) -> tuple[Column, ...]:
         ),
         *hidden("fid_ratio_low", "fid_ratio_high", "p_value"),
         Column("p_bonferroni", "p" if tested else None, _p_value),
-        *hidden("equivalent"),
-        *hidden("baseline", "winner", "decided_by", "forced"),
+        *hidden("equivalent", "baseline", "winner", "decided_by", "forced"),
         *hidden(*(key for key in ALIKE if key != "model"), "schema"),
     )  # fmt: skip
 
