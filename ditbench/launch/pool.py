@@ -11,21 +11,19 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from ditbench.errors import EXIT_FAILED, EXIT_SIGNAL, DitbenchError
 from ditbench.launch.worker import OUTCOME, PRINTED, Order, work
 from ditbench.rundir import SHARED_CPU
+from ditbench.runs.events.reporter import Reporter
+from ditbench.runs.planning.plan import Plan
 from ditbench.runs.planning.speed import Speed
 from ditbench.runs.run import execute
 from ditbench.training.stop import GLANCE, StopRequest
 from ditbench.world import launched
-
-if TYPE_CHECKING:
-    from ditbench.runs.events.reporter import Reporter
-    from ditbench.runs.planning.plan import Plan
 
 Outcome = tuple["Plan", "dict[str, Any] | DitbenchError"]
 Environment = Mapping[str, str]

@@ -8,20 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ditbench.errors import DitbenchError
 from ditbench.launch.worker import SECONDS_BETWEEN, SharedWorkerStop
 from ditbench.processes import in_processes
 from ditbench.runs.machine.environment import select_device
-from ditbench.runs.scoring.rescore import Rescoring, rescore
-from ditbench.training.stop import Stopped, stopping
-from ditbench.world import join
-
-if TYPE_CHECKING:
-    from ditbench.runs.scoring.rescore import Reporter
-    from ditbench.training.stop import StopRequest
-    from ditbench.world import World
+from ditbench.runs.scoring.rescore import Reporter, Rescoring, rescore
+from ditbench.training.stop import Stopped, StopRequest, stopping
+from ditbench.world import World, join
 
 OUTCOME = "outcome"
 # What a command is planned as on a device: the work, and the runs that are skipped.

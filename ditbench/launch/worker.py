@@ -18,23 +18,21 @@ from dataclasses import replace
 from functools import cache
 from multiprocessing.connection import Connection
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from ditbench.config import RunConfig
 from ditbench.data import load_dataset
 from ditbench.errors import EXIT_FAILED, EXIT_SIGNAL, DitbenchError
 from ditbench.plugins.lookup import restore_block
 from ditbench.processes import in_processes
+from ditbench.rundir import RunDirectory
 from ditbench.runs.events.reporter import Reporter
 from ditbench.runs.machine.environment import select_device
 from ditbench.runs.planning.plan import Plan, count_cost, plan_run, resolve_all
 from ditbench.runs.run import execute
 from ditbench.training.stop import SharedStop, Stopped, StopRequest, stopping
+from ditbench.training.trainer import Logged
 from ditbench.world import join
-
-if TYPE_CHECKING:
-    from ditbench.config import RunConfig
-    from ditbench.rundir import RunDirectory
-    from ditbench.training.trainer import Logged
 
 _read = cache(load_dataset)  # runs on the same images share them
 # Kinds of messages beside the methods of `Reporter`.

@@ -6,18 +6,15 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.metrics.choice import Versions, choose
-from ditbench.metrics.metric import Comparison, metric_device
-
-if TYPE_CHECKING:
-    from ditbench.metrics.features.extractors import Extractor
-    from ditbench.metrics.metric import Metric, RealStatistics
+from ditbench.metrics.features.extractors import Extractor
+from ditbench.metrics.metric import Comparison, Metric, RealStatistics, metric_device
 
 
 class Space(NamedTuple):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from ditbench.config import RunConfig
 from ditbench.data.dataset import NanSamples
@@ -16,9 +18,6 @@ from ditbench.runs.planning.plan import Plan, plan_tasks, resolve_all
 from ditbench.runs.run import execute
 from ditbench.training.nonfinite import Diverged
 from ditbench.training.stop import StopRequest
-
-if TYPE_CHECKING:
-    import torch
 
 
 def plan_sweep(

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from ditbench.data.latents import KINDS, MEAN, MOMENTS, SAMPLE
+from ditbench.data.pictures.settings import Settings
 from ditbench.errors import DitbenchError
-
-if TYPE_CHECKING:
-    from ditbench.data.pictures.settings import Settings
 
 Count = Annotated[int, Field(strict=True, gt=0)]
 Number = Annotated[float, Field(strict=True, gt=-1e6, lt=1e6)]

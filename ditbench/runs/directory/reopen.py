@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from ditbench.config import read_toml, validate
+from ditbench.config import RunConfig, read_toml, validate
 from ditbench.data import WITH_SETTINGS, loader_of
 from ditbench.errors import DitbenchError
 from ditbench.plugins.lookup import restore_block
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from ditbench.config import RunConfig
-    from ditbench.rundir import RunDirectory
+from ditbench.rundir import RunDirectory
 
 
 def read_config(directory: RunDirectory) -> RunConfig:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ditbench.config import read_toml, validate
+from ditbench.config import RunConfig, read_toml, validate
 from ditbench.data.latents.npz import holds_latents
 from ditbench.distances import LATENTS
 from ditbench.errors import DitbenchError
 from ditbench.metrics import AUTO, GENERAL, at_hand
 from ditbench.metrics.reference import OF, is_published
 from ditbench.rundir import TUNING
-
-if TYPE_CHECKING:
-    from ditbench.config import RunConfig
 
 
 def choose_features(config: RunConfig, out: Path | None = None) -> tuple[str, str]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ditbench.config import RunConfig
 from ditbench.errors import unknown_name
 from ditbench.models.sizes import TOLERANCE, ModelSize, match_width
 from ditbench.runs.planning.plan import Task, count_cost, resolve
-
-if TYPE_CHECKING:
-    from ditbench.config import RunConfig
 
 # The block of the paper, always the same one: the width of a block does not depend on which others
 # a command names.

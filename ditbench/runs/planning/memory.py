@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ditbench.models.kept import Kept, count_kept
-from ditbench.runs.planning.plan import count_cost, model_arguments
+from ditbench.runs.planning.plan import Task, count_cost, model_arguments
 from ditbench.training.batches import SHARE
-
-if TYPE_CHECKING:
-    from ditbench.runs.planning.plan import Task
 
 # Bytes per parameter. The state is the weight, AdamW's two moments and the average, in float32.
 STATE, GRADIENT, HALF = 16, 4, 2

@@ -11,13 +11,18 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+import torch
+
+from ditbench.config import RunConfig
 from ditbench.data import load_dataset
-from ditbench.data.dataset import NanSamples
+from ditbench.data.dataset import ImageDataset, NanSamples
 from ditbench.distances import LATENTS
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.metrics import AUTO, extractor_class
+from ditbench.metrics.scorer import Scorer
+from ditbench.models.dit import DiT
 from ditbench.rundir import EVALS, RunDirectory
 from ditbench.runs.directory.lock import locked
 from ditbench.runs.directory.records import scores
@@ -31,15 +36,7 @@ from ditbench.runs.scoring.evaluate import create_scorer, evaluate
 from ditbench.runs.scoring.evaluation_name import evaluation_name
 from ditbench.runs.scoring.scored import digests, scored_as
 from ditbench.runs.scoring.trained import averaged_model, backend_for, read_config
-
-if TYPE_CHECKING:
-    import torch
-
-    from ditbench.config import RunConfig
-    from ditbench.data.dataset import ImageDataset
-    from ditbench.metrics.scorer import Scorer
-    from ditbench.models.dit import DiT
-    from ditbench.training.stop import StopRequest
+from ditbench.training.stop import StopRequest
 
 # Where in training the final model is.
 _PLACE = ("step", "images", "train_flops", "seconds")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+
+from ditbench.config import RunConfig
 from ditbench.config.derive import safe_name
 from ditbench.data import recorded
 from ditbench.errors import DitbenchError
@@ -25,13 +29,6 @@ from ditbench.runs.scoring.scored import vae_digest
 from ditbench.runs.scoring.trained import Opened, backend_for, check_decoder
 from ditbench.weights.read import find_weights
 from ditbench.weights.recognise import recognise
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import torch
-
-    from ditbench.config import RunConfig
 
 # Scores of weights go into `evals/` of a directory below this one.
 PLACE = Path("results") / WEIGHTS
