@@ -13,8 +13,7 @@ from pydantic.fields import FieldInfo
 from ditbench.config.schema import RunConfig, fields, keys
 from ditbench.errors import unknown_name
 
-# Limits from here on keep numbers from overflowing; nobody reaches them.
-_BEYOND = 10**6
+_BEYOND = 10**6  # limits from here on keep numbers from overflowing; nobody reaches them
 
 
 class Setting(NamedTuple):

@@ -55,13 +55,9 @@ def load_by_name(name: str, path: Path | None, settings: Settings = DEFAULTS) ->
     kind = find(name)
     root = find_root(name, name, path)
     load = partial(_load, kind, root, name, settings)
-    later = partial(_held_out, load) if _splits(kind, HELD_OUT) else None
+    held_out = _splits(kind, HELD_OUT)
+    later = (lambda channels: load(HELD_OUT, channels=channels)) if held_out else None
     return load(TRAIN, later=later)
-
-
-def _held_out(load: Any, channels: int) -> ImageDataset:
-    found: ImageDataset = load(HELD_OUT, channels=channels)
-    return found
 
 
 def _load(
@@ -86,20 +82,19 @@ def _load(
 
 def _create(kind: Any, root: Path, wanted: Sequence[str]) -> Any:
     """The first of the splits that the data set has; downloaded if need be."""
-    last: Exception | None = None
+    last: Exception = ValueError()
     download = {"download": True} if "download" in inspect.signature(kind).parameters else {}
     for split in _splits(kind, wanted) or [{}]:
         try:
             with one_at_a_time(root / f".{kind.__name__}.lock"), downloading():
                 root.mkdir(parents=True, exist_ok=True)
                 return kind(root, **split, **download)
-        except ValueError as error:  # there is no such split
-            last = error
         except Exception as error:  # networks, servers and damaged files raise anything
             last = error
-            break
+            if not isinstance(error, ValueError):  # which says that there is no such split
+                break
     raise DitbenchError(
-        f"torchvision cannot load {kind.__name__} in {shown(root)}: {reason(last or ValueError())}",
+        f"torchvision cannot load {kind.__name__} in {shown(root)}: {reason(last)}",
         "see torchvision's page of this class; or use a folder of pictures: --data PATH",
         EXIT_FAILED,
     ) from last

@@ -19,8 +19,7 @@ from ditbench.data.io.files import shown
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import cache_directory, one_at_a_time
 
-# Seconds to wait for an answer of a server.
-TIMEOUT = 30
+TIMEOUT = 30  # seconds to wait for an answer of a server
 
 
 @dataclass(frozen=True)

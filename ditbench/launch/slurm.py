@@ -13,8 +13,7 @@ from ditbench.launch.states import mark, marker_of
 from ditbench.launch.task import RunTask
 from ditbench.rundir import RunDirectory
 
-# The directory of scripts and logs, below a directory of results.
-LOGS = "slurm"
+LOGS = "slurm"  # the directory of scripts and logs, below a directory of results
 # How often a run that reaches its time limit is requeued. The same command submits it again.
 MOST_TIMEOUTS = 100
 

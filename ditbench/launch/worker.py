@@ -35,10 +35,8 @@ from ditbench.training.trainer import Logged
 from ditbench.world import join
 
 _read = cache(load_dataset)  # runs on the same images share them
-# Kinds of messages beside the methods of `Reporter`.
-OUTCOME, PRINTED = "outcome", "printed"
-# The least seconds between two messages about work that is in progress.
-SECONDS_BETWEEN = 0.2
+OUTCOME, PRINTED = "outcome", "printed"  # kinds of messages beside the methods of `Reporter`
+SECONDS_BETWEEN = 0.2  # the least seconds between two messages about work that is in progress
 
 
 class Order(NamedTuple):

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from ditbench.models.blocks.base import Block
     from ditbench.models.sizes import ModelSize
 
-# The group of the entry points that name blocks in installed packages.
-GROUP = "ditbench.blocks"
+GROUP = "ditbench.blocks"  # the group of the entry points that name blocks in installed packages
 # External blocks that were looked up, by name: later calls pass the name without the location.
 _EXTERNAL: dict[str, ExternalBlock] = {}
 

@@ -19,8 +19,7 @@ MAX_FILE_BYTES = 64 * 2**20
 MAX_SIDE = 4096
 # Files that file managers create; hidden files are ignored, too.
 LITTER = ("thumbs.db", "desktop.ini", "__macosx")
-# Characters of a file name in a message.
-MAX_SHOWN = 400
+MAX_SHOWN = 400  # characters of a file name in a message
 # A file that stands for one that was not fetched: how it begins; message and hint.
 LFS = b"version https://git-lfs"
 POINTER = ("it is a pointer of Git LFS, not the file itself", "fetch the file: git lfs pull")

@@ -24,14 +24,12 @@ from ditbench.data.mapped import MappedFile
 from ditbench.errors import DitbenchError
 from ditbench.files import cache_directory, read_json, write_atomically, write_json
 
-# Incremented when the same files give other pixels than before.
-REVISION = 2
+REVISION = 2  # incremented when the same files give other pixels than before
 # For fewer files, fewer bytes of pixels and less time, a cache saves too little.
 MIN_FILES = 4_000
 MIN_BYTES = 64 * 2**20
 MIN_SECONDS = 5.0
-# A larger cache could fill a home directory.
-MAX_BYTES = 8 * 2**30
+MAX_BYTES = 8 * 2**30  # a larger cache could fill a home directory
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ def load_latents(path: Path, settings: Settings = DEFAULTS) -> ImageDataset:
         DitbenchError: no such folder, another format, something that neither files nor settings
             say; exit code 1, if a file is damaged.
     """
-    path = Path(path)
     must_exist(path)
     if not path.is_dir():
         raise DitbenchError(f"{shown(path)} is not a folder of latents", f"{EXPECTED} in shards")

@@ -36,7 +36,6 @@ def load_npz(path: Path, settings: Settings = DEFAULTS) -> ImageDataset:
         DitbenchError: no such file, not an .npz; as `ditbench.data.npz.read_images`; something
             that neither file nor settings say.
     """
-    path = Path(path)
     must_exist(path)
     with ZipFiles(path, kind=".npz") as files:
         members = set(files.names())

@@ -27,12 +27,9 @@ from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError, one_line
 
 T = TypeVar("T")
-# Pillow works outside of Python's lock.
-THREADS = min(os.cpu_count() or 1, 16)
-# Pictures that a thread decodes at a time: small ones take no longer than the call.
-CHUNK = 8
-# Unreadable files that an error names.
-NAMED = 10
+THREADS = min(os.cpu_count() or 1, 16)  # Pillow works outside of Python's lock
+CHUNK = 8  # pictures that a thread decodes at a time: small ones take no longer than the call
+NAMED = 10  # unreadable files that an error names
 
 
 class Pictures(Protocol):

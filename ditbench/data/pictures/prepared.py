@@ -38,7 +38,6 @@ def prepared(path: Path, settings: Settings = DEFAULTS) -> ImageDataset:
             folder; without an image size, pictures of several sizes; more unreadable ones than
             the settings allow; more than memory holds; a file that changes meanwhile.
     """
-    path = Path(path)
     with open_files(path) as files:
         layout = find_layout(files, settings)
         if layout.problems:

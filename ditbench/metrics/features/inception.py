@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 from torchmetrics.image.fid import NoTrainInceptionV3
 
-from ditbench.metrics.features.downloads import cached, command
 from ditbench.metrics.features.extractors import Features
-from ditbench.metrics.features.photographs import PhotographExtractor
+from ditbench.metrics.features.photographs import PhotographExtractor, cached, command
 
 # The same file under the name that pytorch-fid gives it: it ends in the same digits of the SHA-256.
 COPY = "pt_inception-2015-12-05-6726825d.pth"

@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 
 # The least time between two lines of the training log where there is no terminal.
 SECONDS_BETWEEN_LINES = 5.0
-# Other work than training is silent for so long.
-SECONDS_TO_FIRST_LINE = 2.0
-# The work that makes up an evaluation.
-EVALUATION = ("sampling", "scoring")
+SECONDS_TO_FIRST_LINE = 2.0  # other work than training is silent for so long
+EVALUATION = ("sampling", "scoring")  # the work that makes up an evaluation
 
 
 class RunProgress(Reporter):

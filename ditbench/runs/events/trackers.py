@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from ditbench.training.trainer import Logged
 
 PROJECT = "ditbench"
-# Seconds that a tracker may take to open, and to send what is left.
-PATIENCE = 60
+PATIENCE = 60  # seconds that a tracker may take to open, and to send what is left
 # Columns that are the axis, or settings: constant over a run.
 NOT_SCALARS = ("step", "samples", "sampling_steps", "cfg_scale", "ema_decay")
 

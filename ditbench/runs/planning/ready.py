@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 # Bytes per parameter of a checkpoint in float32: weights, their average, AdamW's two moments.
 CHECKPOINT = 4 * 4
-# A run keeps two checkpoints; a third one exists while it is written.
-CHECKPOINTS = 2
+CHECKPOINTS = 2  # a run keeps two checkpoints; a third one exists while it is written
 
 
 def check_ready(plans: Sequence[Plan]) -> dict[str, Extractor]:

@@ -12,8 +12,11 @@ import torch
 from torch import Tensor
 
 from ditbench.metrics import create_extractor, extractor_class
+from ditbench.metrics.choice import HELD_OUT_SUFFIX, also_of, choose
 from ditbench.metrics.real import read_latents, real_statistics
 from ditbench.metrics.reference import Published
+from ditbench.metrics.scorer import Scorer, Space
+from ditbench.metrics.scores.label_accuracy import LABEL_ACCURACY
 from ditbench.models.dit import DiT
 from ditbench.runs.scoring.labels import scored_labels
 from ditbench.runs.scoring.sampling import sample_images
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
     from ditbench.metrics.features.extractors import Extractor, Features
     from ditbench.metrics.metric import RealStatistics
     from ditbench.metrics.real import RealImages
-    from ditbench.metrics.scorer import Scorer
     from ditbench.runs.planning.plan import Plan, Task
 
 # The most images from which the speed of an extractor is estimated.
@@ -85,11 +87,6 @@ def create_scorer(
         Stopped: between two passes of an extractor, if a stop was requested.
         DitbenchError: an extractor's weights are missing or damaged.
     """
-    # Imported here: torchmetrics takes seconds to import, and a dry run does not need it.
-    from ditbench.metrics.choice import HELD_OUT_SUFFIX, also_of
-    from ditbench.metrics.scorer import Scorer, Space
-    from ditbench.metrics.scores.label_accuracy import LABEL_ACCURACY
-
     metrics, dataset, device = run.config.metrics, run.dataset, run.device
     also = metrics.further if begun is None else also_of(begun)
     named = scored_as(run.config, dataset)
@@ -122,8 +119,6 @@ def create_scorer(
 
 def metrics_asked(run: Plan) -> dict[str, int]:
     """The versions of the metrics that a run has if it begins now, by name. Reads no weights."""
-    from ditbench.metrics.choice import choose
-
     metrics, scored = run.config.metrics, scored_as(run.config, run.dataset)
     features, *also = (
         extractor_class(name, scored) for name in (metrics.features, *metrics.further)

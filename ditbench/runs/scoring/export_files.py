@@ -30,12 +30,10 @@ if TYPE_CHECKING:
 # What an export is of, how many of its images are written, and the noise of the next one.
 RECORD = "export.json"
 LOCK = ".lock"
-# An .npz is written from the files in a folder of its name and this suffix.
-PARTIAL = ".part"
+PARTIAL = ".part"  # an .npz is written from the files in a folder of its name and this suffix
 # Suffixes of files that an export is not.
 _OTHER_FILES = (".png", ".jpg", ".jpeg", ".zip", ".npy", ".pt")
-# Characters of a class in the name of a file.
-_MAX_NAME = 60
+_MAX_NAME = 60  # characters of a class in the name of a file
 
 Pixels = NDArray[np.uint8]
 

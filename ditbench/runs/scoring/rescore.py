@@ -38,8 +38,7 @@ from ditbench.runs.scoring.scored import digests, scored_as
 from ditbench.runs.scoring.trained import averaged_model, backend_for, read_config
 from ditbench.training.stop import StopRequest
 
-# Where in training the final model is.
-_PLACE = ("step", "images", "train_flops", "seconds")
+_PLACE = ("step", "images", "train_flops", "seconds")  # where in training the final model is
 # What the draws of one file have in common.
 _ALIKE = ("fingerprint", "seed", "steps", "dataset_digest", "batch_size", "features_digest")
 

@@ -21,8 +21,7 @@ from ditbench.runs.scoring.sampling import sample_images
 from ditbench.runs.scoring.scored import as_pictures, scored_as
 from ditbench.runs.scoring.trained import Opened, averaged_model
 
-# The most pixels of a grid: 8192 x 8192.
-MAX_PIXELS = 2**26
+MAX_PIXELS = 2**26  # the most pixels of a grid: 8192 x 8192
 # Smaller images are enlarged to at least this width, in pixels.
 MIN_TILE = 48
 GAP = 2
