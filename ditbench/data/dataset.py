@@ -34,10 +34,8 @@ class ImageDataset:
     """Images, or latents of images, and the class of each, on the CPU, not to be modified.
 
     Images are in memory or in a mapped file. Latents are only read from `file`: `images` has their
-    shape and type on the meta device, where none of it can be mistaken for numbers.
-
-    Raises:
-        DitbenchError: wrong type or shape, no images, a label out of range.
+    shape and type on the meta device, where none of it can be mistaken for numbers. A DitbenchError
+    for a wrong type or shape, no images, or a label out of range.
     """
 
     name: str  # in tables
@@ -98,10 +96,8 @@ class ImageDataset:
 
     @cached_property
     def held_out(self) -> ImageDataset | None:
-        """The images that are not trained on, or None; loaded at the first use.
-
-        Raises:
-            DitbenchError: they cannot be read, or have another shape.
+        """The images that are not trained on, or None; loaded at the first use. A DitbenchError if
+        they cannot be read, or have another shape.
         """
         if self.load_held_out is None:
             return None
@@ -130,10 +126,8 @@ class ImageDataset:
         return sha.hexdigest()
 
     def read(self, index: Tensor, into: Tensor) -> None:
-        """Copy the rows of `index` (M,) to `into` (M, C, H, W), contiguous and on the CPU.
-
-        Raises:
-            DitbenchError: exit code 1, if they are in a file that cannot be read any more.
+        """Copy the rows of `index` (M,) to `into` (M, C, H, W), contiguous and on the CPU. A
+        DitbenchError (exit code 1) if they are in a file that cannot be read any more.
         """
         if self.file is None:
             torch.index_select(self.images, 0, index, out=into)

@@ -153,10 +153,8 @@ class _Worker:
             self.connection.send(Order(plan.config, plan.directory, plan.notes, plan.trackers))
 
     def receive(self) -> dict[str, Any] | DitbenchError | None:
-        """Pass the next message on; returns the outcome of the run once it has ended.
-
-        Raises:
-            EOFError: the process has ended.
+        """Pass the next message on; returns the outcome of the run once it has ended. An EOFError
+        if the process has ended.
         """
         try:
             kind, *values = self.connection.recv()

@@ -137,10 +137,8 @@ def at_hand(data_name: str, inception_weights: Path | None = None) -> tuple[str,
 
     A data set that has a classifier of its own name gets that. Other images get general features:
     Inception, if its weights are given, in torch's cache or downloaded now; or else the first of
-    `GENERAL` whose files are all there.
-
-    Raises:
-        DitbenchError: none are at hand; the hint is the command that fetches some.
+    `GENERAL` whose files are all there. If there are none, the hint is the command that fetches
+    some.
     """
     if data_name in _EXTRACTORS and data_name != LATENTS:
         return data_name, "the classifier of this data set"
@@ -191,10 +189,8 @@ def create_extractor(
 ) -> Extractor:
     """Create the extractor that scores a data set, on a device.
 
-    `inception_weights` is the weights file of `inception`; None uses torch's hub cache.
-
-    Raises:
-        DitbenchError: as `extractor_class`, or the weights are missing or damaged.
+    `inception_weights` is the weights file of `inception`; None uses torch's hub cache. Errors are
+    those of `extractor_class`, and of weights that are missing or damaged.
     """
     kind = extractor_class(name, dataset)  # first: a mismatch must not start a download
     weights = inception_weights if name == "inception" else None

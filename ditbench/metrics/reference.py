@@ -49,11 +49,7 @@ class Published:
             )
 
     def statistics(self, extractor: Extractor) -> RealStatistics:
-        """The statistics without single images, for the features that they are of.
-
-        Raises:
-            DitbenchError: those of the extractor are other features.
-        """
+        """The statistics without single images; a DitbenchError for extractors of other features."""
         self.check(extractor.name)
         F = len(self.mean)
         if extractor.num_features != F:
@@ -89,11 +85,8 @@ def is_published(path: Path | None) -> bool:
 def load_reference(path: Path, image_size: int | None, channels: int) -> Published | RealImages:
     """The real images at a path or of a name, as images of one size; or published statistics.
 
-    The path is that of pictures, which are read when they are needed, or of an .npz of images or
-    of the statistics `mu` and `sigma`.
-
-    Raises:
-        DitbenchError: there is nothing of this kind, or it is damaged.
+    The path is that of pictures, which are read when they are needed, or of an .npz of images or of
+    the statistics `mu` and `sigma`. A DitbenchError if there is nothing of this kind.
     """
     if is_published(path):
         return _read(path)

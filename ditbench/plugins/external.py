@@ -38,10 +38,8 @@ def _is_file(container: str) -> bool:
 
 
 def parse_location(text: str) -> str:
-    """A location as a user writes it, with an absolute path; nothing is imported.
-
-    Raises:
-        DitbenchError: it is not a location, or there is no such file.
+    """A location as a user writes it, with an absolute path; nothing is imported. A DitbenchError
+    if it is not a location, or there is no such file.
     """
     container, _, attribute = (part.strip() for part in text.rpartition(":"))
     if not attribute.isidentifier() or iskeyword(attribute) or not container:

@@ -138,10 +138,8 @@ def block_errors(name: str, exit_code: int = EXIT_USAGE) -> AbstractContextManag
 
 
 def block_options(name: str, size: ModelSize, given: Mapping[str, int]) -> dict[str, int]:
-    """All options of a block: the given ones that it has, and its defaults for the others.
-
-    Raises:
-        DitbenchError: a default that is not a whole number above 0.
+    """All options of a block: the given ones that it has, and its defaults for the others. A
+    DitbenchError for a default that is not a whole number above 0.
     """
     block = find_block(name)
     with block_errors(name):

@@ -35,10 +35,7 @@ def plan_sweep(
     """Plan the runs of a sweep, in a directory of their own below `out`. Nothing is written.
 
     Each run gets a fraction of the budget of `base`. Comparisons must use other seeds. `match` and
-    `say` are those of `match_sizes`.
-
-    Raises:
-        DitbenchError: the fraction is not in (0, 1]; see also `resolve_all` and `plan_tasks`.
+    `say` are those of `match_sizes`; see it, `resolve_all` and `plan_tasks` for errors.
     """
     if not 0 < fraction <= 1:
         raise DitbenchError(

@@ -65,10 +65,7 @@ def match(arguments: Mapping[str, Any], found: Shapes) -> Fit:
 
     What every DiT has must fit, apart from the classes: another number of them starts fresh. The
     weights of a block's own start fresh where the file lacks them in all blocks, or has them in
-    another shape in all.
-
-    Raises:
-        DitbenchError: everything that does not fit, with its expected and found shape.
+    another shape in all. A DitbenchError names everything that does not fit, with both shapes.
     """
     plain = dict(arguments, block=PlainBlock, options={}, qk_norm=False, registers=0)
     with torch.device("meta"):
@@ -97,10 +94,8 @@ def match(arguments: Mapping[str, Any], found: Shapes) -> Fit:
 
 @torch.no_grad()
 def load(model: nn.Module, tensors: Tensors, fit: Fit, path: Path) -> None:
-    """Copy the weights at a path that fit into a model, in place and in its types.
-
-    Raises:
-        DitbenchError: a weight is not finite.
+    """Copy the weights at a path that fit into a model, in place and in its types; a DitbenchError
+    if a weight is not finite.
     """
     own = model.state_dict()
     for name in fit.loaded:

@@ -44,10 +44,8 @@ class Recognised:
     side: int | None
 
     def settings(self, given: Container[str] = ()) -> dict[str, Any]:
-        """The keys of `[model]`; those that are `given` by dotted name may be unknown.
-
-        Raises:
-            DitbenchError: the number of heads is unknown.
+        """The keys of `[model]`; those that are `given` by dotted name may be unknown. A
+        DitbenchError if the number of heads is.
         """
         if self.num_heads is None and "model.num_heads" not in given:
             raise DitbenchError(
@@ -73,11 +71,7 @@ class Recognised:
 
 
 def recognise(path: Path) -> Recognised:
-    """What the weights at a path are of. The file is not read as a whole.
-
-    Raises:
-        DitbenchError: they are not those of a DiT.
-    """
+    """What the weights at a path are of; a DitbenchError if not of a DiT. Only shapes are read."""
     shapes = shapes_of(read_weights(path, "meta"))
     for name in _NEEDED:
         if name not in shapes or not all(shapes[name]):

@@ -69,9 +69,7 @@ class Entry:
 
     def write(self, dataset: ImageDataset, facts: dict[str, Any]) -> None:
         """Cache a data set that `build` makes of its pixels and the facts; a file is there already.
-
-        Raises:
-            DitbenchError: it cannot be written.
+        A DitbenchError if it cannot be written.
         """
         record = {"key": self.key, "digest": dataset.digest, "facts": facts}
         if dataset.file is None:

@@ -27,10 +27,8 @@ Pixels = NDArray[np.uint8]  # (C, H, W)
 
 
 def find_images(path: Path, settings: Settings) -> Images:
-    """The images at a path, or of a published data set by its name.
-
-    Raises:
-        DitbenchError: there are none, or what is there cannot be used.
+    """The images at a path, or of a published data set by its name; a DitbenchError if there are
+    none.
     """
     name, place = find_source(path)
     if name == "folder" and place is not None:

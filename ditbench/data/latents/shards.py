@@ -107,10 +107,8 @@ def open_shards(path: Path, settings: Settings) -> Found:
 
 
 def found_of(path: Path, index: Mapping[str, Any], space: LatentSpace) -> Found:
-    """The latents of the shards that an index lists.
-
-    Raises:
-        DitbenchError: they hold latents of several kinds; exit code 1, if one is damaged.
+    """The latents of the shards that an index lists; a DitbenchError if they are of several kinds
+    or damaged (exit code 1).
     """
     names: list[str] = index["shards"]
     shards = [read_shard(path, name) for name in names]

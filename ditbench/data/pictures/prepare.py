@@ -90,10 +90,8 @@ def opened(file: IO[bytes], where: str) -> Image.Image:
 
 
 def conversions_of(image: Image.Image, where: str, settings: Settings) -> tuple[str, ...]:
-    """What has to be done to a picture, from its header: words that follow a number.
-
-    Raises:
-        DitbenchError: it is beyond the limits, or damaged.
+    """What has to be done to a picture, from its header: words that follow a number. A
+    DitbenchError if it is beyond the limits, or damaged.
     """
     resized, mode = settings.image_size is not None, image.mode
     if not resized and max(image.size) > MAX_SIDE:

@@ -65,13 +65,10 @@ def load_part(
     more: Sequence[str] = (),
     channels: int | None = None,
 ) -> ImageDataset:
-    """The images of one part of a data set, decoded or from the cache.
+    """The images of one part of a data set, decoded or from the cache; see `prepared` for errors.
 
-    `later` loads the held-out images, for the number of channels of these; `more` are notes. With
-    1 `channels` they are made grey, and with 3 RGB; by default grey only if all pictures are.
-
-    Raises:
-        DitbenchError: see `prepared`.
+    `later` loads the held-out images, for the number of channels of these; `more` are notes. With 1
+    `channels` they are made grey, and with 3 RGB; by default grey only if all pictures are.
     """
     check_background(settings.background)
 

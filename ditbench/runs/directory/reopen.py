@@ -39,11 +39,7 @@ def source_at(config: RunConfig, path: Path) -> str:
 
 
 def complete_result(directory: RunDirectory) -> dict[str, Any]:
-    """The result of a run whose files are as they were when it ended.
-
-    Raises:
-        DitbenchError: the run is not complete, or one of its files has changed.
-    """
+    """The result of a run; a DitbenchError if it is not complete, or a file of it has changed."""
     path = directory.path
     if reason := directory.failed_because():
         raise DitbenchError(

@@ -134,11 +134,7 @@ TRACKERS: dict[str, type[Tracker]] = {
 
 
 def parse_trackers(text: str) -> tuple[str, ...]:
-    """`tensorboard,wandb` as names of trackers whose packages are installed.
-
-    Raises:
-        DitbenchError: an unknown name, or a package that is not installed.
-    """
+    """`tensorboard,wandb` as names; a DitbenchError if a tracker is unknown or not installed."""
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
         raise DitbenchError("--log names no tracker", f"write --log {','.join(TRACKERS)}")

@@ -21,8 +21,7 @@ RECORD = "init"  # the key in env.json: what of the file was taken
 def identified(init: InitConfig) -> dict[str, str]:
     """The section `[init]` with the digest of its file. A run that has begun may have lost it.
 
-    Raises:
-        DitbenchError: the file is not there, or is not the one that `init.sha256` names.
+    A DitbenchError if the file is not there, or is not the one that `init.sha256` names.
     """
     if init.path is None:
         if init.sha256:
@@ -40,10 +39,8 @@ def identified(init: InitConfig) -> dict[str, str]:
 
 
 def notes_of(init: InitConfig, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """What env.json records of the weights that the model `DiT(**arguments)` starts from.
-
-    Raises:
-        DitbenchError: they do not fit the model.
+    """What env.json records of the weights that the model `DiT(**arguments)` starts from; a
+    DitbenchError if they do not fit it.
     """
     if init.path is None or not init.path.exists():
         return {}
@@ -78,8 +75,7 @@ def start_from(
 ) -> None:
     """Load the weights into models `DiT(**arguments)`. With `whole`, nothing may start fresh.
 
-    Raises:
-        DitbenchError: exit code 1, if the file is gone, has changed or does not fit.
+    A DitbenchError (exit code 1) if the file is gone, has changed or does not fit.
     """
     if init.path is None:
         return
@@ -98,8 +94,7 @@ def start_from(
 def fit_of(init: InitConfig, arguments: Mapping[str, Any], *, whole: bool = False) -> Fit:
     """What the model `DiT(**arguments)` takes of the weights. With `whole`, nothing may be fresh.
 
-    Raises:
-        DitbenchError: everything that does not fit; the hint says what the weights are of.
+    A DitbenchError names everything that does not fit; its hint says what the weights are of.
     """
     assert init.path is not None
     try:

@@ -47,10 +47,8 @@ class Memory:
 
 
 def count_memory(task: Task, precision: str | None = None) -> Memory:
-    """Count what a task needs, in a `precision` in the place of its own.
-
-    Raises:
-        DitbenchError: for a model that cannot be built.
+    """Count what a task needs, in a `precision` in the place of its own; a DitbenchError for a
+    model that cannot be built.
     """
     train = task.config.train
     half = (precision or train.precision) != "fp32"
@@ -63,19 +61,12 @@ def count_memory(task: Task, precision: str | None = None) -> Memory:
 
 
 def peak_memory(task: Task, precision: str | None = None) -> int:
-    """About how many bytes a run needs on its GPU, or on each of several.
+    """About how many bytes a run needs on its GPU, or on each of several; see `count_memory`.
 
     Training: weights, the optimizer's state, the average, and what autograd keeps of the images
     that are computed at once. Sampling comes in addition, because a CUDA graph keeps its memory.
     Neither the images of the data set, which stay on the GPU where a quarter of it holds them, nor
     extractors of features and decoders are counted.
-
-    Args:
-        task: its configuration says what is computed at once and what again.
-        precision: in the place of the task's, `bf16` or `fp32`.
-
-    Raises:
-        DitbenchError: for a model that cannot be built.
     """
     train = task.config.train
     return _peak(task, count_memory(task, precision), train.micro_batch, train.checkpoint_blocks)

@@ -58,10 +58,8 @@ def checkpoints_size(left: Sequence[Plan]) -> int:
 
 
 def check_writable(path: Path, size: int = 0) -> None:
-    """Check that a file or directory can be created at a path and that its disk has room.
-
-    Raises:
-        DitbenchError: exit code 1, if not.
+    """Raise a DitbenchError (exit code 1) unless something can be created at a path, and its disk
+    has room.
     """
     place = path
     while not place.exists() and place != place.parent:

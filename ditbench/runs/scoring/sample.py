@@ -43,7 +43,7 @@ def sample_grid(
         DitbenchError: the weights do not fit; the run does not have a class; the grid is too large;
             the output cannot be written.
     """
-    task, directory, changed = opened
+    task, directory = opened
     dataset = scored_as(task.config, task.dataset)
     if classes is None:
         labels = first_classes(dataset.num_classes)
@@ -57,7 +57,7 @@ def sample_grid(
         )
     check_writable(output)
     with block_errors(task.config.block, EXIT_FAILED):
-        model, _ = averaged_model(task, directory, changed=changed)
+        model, _ = averaged_model(task, directory)
         samples = sample_images(model, task, torch.tensor(labels).repeat(per_class))
         images = as_pictures(task, samples)
     save_grid(output, images, columns=len(labels))
@@ -85,10 +85,8 @@ def save_run_grid(task: Task, model: DiT, evaluation: Evaluation, path: Path) ->
 
 
 def save_grid(path: Path, images: Tensor, columns: int) -> None:
-    """Write uint8 images (M, C, H, W), with C 1 or 3, as a PNG with so many columns.
-
-    Raises:
-        DitbenchError: exit code 1, if the file cannot be written.
+    """Write uint8 images (M, C, H, W), with C 1 or 3, as a PNG with so many columns; a
+    DitbenchError (exit code 1) if the file cannot be written.
     """
     picture = Image.fromarray(_tile(images, columns).numpy())
     write_atomically(path, lambda file: picture.save(file, format="PNG"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,10 +30,8 @@ from ditbench.training.device.backend import PLAIN_BACKEND, Backend, choose
 def read_config(directory: RunDirectory, *, trust: bool) -> RunConfig:
     """The configuration of a run with a checkpoint; its own block is made known.
 
-    `trust` is needed to execute the copy of an external block in the run.
-
-    Raises:
-        DitbenchError: no run or checkpoint; an external block is missing or has changed.
+    `trust` is needed to execute the copy of an external block in the run. A DitbenchError if there
+    is no run or checkpoint, or an external block is missing or has changed.
     """
     config = reopen.read_config(directory)
     if not directory.checkpoint.is_file():
@@ -46,19 +43,22 @@ def read_config(directory: RunDirectory, *, trust: bool) -> RunConfig:
     return config
 
 
-def recorded_images(directory: RunDirectory, config: RunConfig) -> tuple[ImageDataset, bool]:
+def recorded_images(directory: RunDirectory, config: RunConfig) -> ImageDataset:
     """A data set with the shape and classes of a run: from env.json, so that images may be gone.
 
-    Earlier versions did not record them: the images are then loaded. The second value is whether
-    these have changed since; their classes then have numbers for names.
+    Earlier versions did not record them: the images are then loaded, and must not have changed.
     """
     facts = directory.facts()
     if recorded.RECORD in facts:
-        return recorded.stand_in(config.data.name, facts[recorded.RECORD]), False
+        return recorded.stand_in(config.data.name, facts[recorded.RECORD])
     dataset = load_dataset(config.data.name, config.data.path, config.data.settings)
-    if config.data.digest in ("auto", dataset.digest):
-        return dataset, False
-    return replace(dataset, class_names=tuple(map(str, range(dataset.num_classes)))), True
+    if config.data.digest not in ("auto", dataset.digest):
+        raise DitbenchError(
+            f"the images have changed since {directory.path} was trained, and the version that "
+            "trained it did not record their shape and classes",
+            "restore the images at the path in its config.toml",
+        )
+    return dataset
 
 
 class Opened(NamedTuple):
@@ -67,12 +67,10 @@ class Opened(NamedTuple):
     Attributes:
         task: what it is sampled with.
         directory: of the run; without a checkpoint, the weights are those of the task's `[init]`.
-        changed: see `recorded_images`.
     """
 
     task: Task
     directory: RunDirectory
-    changed: bool = False
 
     @property
     def is_run(self) -> bool:
@@ -103,12 +101,12 @@ def open_run(run: Path, settings: dict[str, Any], device_name: str, *, trust: bo
     trained = read_config(directory, trust=trust)
     config = trained.with_values(**{"eval__sampling_steps": trained.eval.steps_of_final} | given)
     device = select_device(device_name)
-    dataset, changed = recorded_images(directory, config)
+    dataset = recorded_images(directory, config)
     check_decoder(run, config, dataset)
     config = config.with_values(data__vae_digest=vae_digest(config, dataset))
     objective = build_objective(config)
     objective.check_sampling(config.eval.sampler, config.eval.sampling_steps)
-    return Opened(Task(config, dataset, objective, device), directory, changed)
+    return Opened(Task(config, dataset, objective, device), directory)
 
 
 def check_decoder(place: Path, config: RunConfig, dataset: ImageDataset) -> None:
@@ -128,27 +126,17 @@ def backend_for(task: Task, directory: RunDirectory) -> Backend:
 
 
 def averaged_model(
-    task: Task, directory: RunDirectory, backend: Backend = PLAIN_BACKEND, *, changed: bool = False
+    task: Task, directory: RunDirectory, backend: Backend = PLAIN_BACKEND
 ) -> tuple[DiT, int]:
     """The averaged weights of a run's checkpoint, as a model for sampling, and their step.
 
     Without a checkpoint, these are the weights of `[init]`, of step 0.
-    `changed` is whether the images have changed since, which may be why they do not fit.
     """
     model = build_model(task, backend.ops).eval()
-    try:
-        if directory.checkpoint.is_file() or task.config.init.path is None:
-            step = load_ema(directory.checkpoint, model)
-        else:
-            start_from(task.config.init, [model], model_arguments(task), whole=True)
-            step = 0
-    except DitbenchError as error:
-        if not changed:
-            raise
-        raise DitbenchError(
-            f"the images have changed since {directory.path} was trained, and the version that "
-            "trained it did not record their shape and classes",
-            "restore the images at the path in its config.toml",
-        ) from error
+    if directory.checkpoint.is_file() or task.config.init.path is None:
+        step = load_ema(directory.checkpoint, model)
+    else:
+        start_from(task.config.init, [model], model_arguments(task), whole=True)
+        step = 0
     backend.prepare([model], task.objective)
     return model, step

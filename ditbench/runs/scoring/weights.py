@@ -58,10 +58,7 @@ def open_weights(config: RunConfig, device_name: str) -> Opened:
     """The weights of `[init]`, to be sampled without images.
 
     The null class is the last embedding, unless `model.class_dropout_prob` is 0. Classes have their
-    numbers for names.
-
-    Raises:
-        DitbenchError: the weights do not fit, or their shapes do not determine the input.
+    numbers for names. A DitbenchError if the weights do not fit, or do not determine the input.
     """
     path, device = config.init.path, select_device(device_name)
     assert path is not None
@@ -97,10 +94,8 @@ def plan_weights(
 ) -> list[Rescoring]:
     """Plan to score the weights of `[init]` on the images of a configuration. Nothing is written.
 
-    Of `settings`, a value that is None stays that of `config`; otherwise as `plan_rescoring`.
-
-    Raises:
-        DitbenchError: the weights do not fit the images, or the settings do not.
+    Of `settings`, a value that is None stays that of `config`; otherwise as `plan_rescoring`. A
+    DitbenchError if the weights or the settings do not fit.
     """
     given = [{key: v for key, v in each.items() if v is not None} for each in settings]
     jobs = []
@@ -116,9 +111,8 @@ def plan_weights(
 
 
 def _checked(task: Task) -> Task:
-    """The task, without a null class where the weights have none.
-
-    Raises a DitbenchError where they lack weights of the model.
+    """The task, without a null class where the weights have none; a DitbenchError if they lack
+    others.
     """
     fit = fit_of(task.config.init, model_arguments(task), whole=True)
     if not fit.without_null:
