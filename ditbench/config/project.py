@@ -41,16 +41,10 @@ def find_base(
 
     An explicit preset; or `./ditbench.toml`, unless there is a file or other images are given; or
     settings that are derived from the images. Those are also the values of keys that a file lacks.
-    The images digits and cifar10 have presets, which are not derived.
-
-    Args:
-        preset: a name from `presets()`.
-        file: a TOML file that overrides the base.
-        given: dotted keys and values that override the base and the file.
-        look: surveys the images that a section `[data]` names.
-
-    Raises:
-        DitbenchError: a file that cannot be used, or images with which no run can start.
+    The images digits and cifar10 have presets, which are not derived. `given` are dotted keys and
+    values that override the base and the file; `look` surveys the images that a section `[data]`
+    names. Raises a DitbenchError for a file that cannot be used, or images with which no run can
+    start.
     """
     if preset is not None:
         return Base(read_preset(preset))

@@ -24,7 +24,7 @@ def natural(name: str) -> tuple[object, ...]:
 def names_of(names: Sequence[str], labels: Sequence[int], where: str) -> tuple[str, ...]:
     """The names of the classes of labels; their numbers, if they have none.
 
-    A DitbenchError if labels are out of range; `where` names them.
+    Raises a DitbenchError if labels are out of range; `where` names them.
     """
     low, high = min(labels), max(labels)
     if not names and high >= len(labels):  # else one label could make a model of any size
@@ -44,8 +44,8 @@ def names_of(names: Sequence[str], labels: Sequence[int], where: str) -> tuple[s
 def find_classes(given: Sequence[str], names: Sequence[str]) -> list[int]:
     """The labels of some classes, which are given by name or by label; each once.
 
-    If any class is named by a number, a number is always a name. A DitbenchError for a class that
-    is not there; the hint lists them.
+    If any class is named by a number, a number is always a name. Raises a DitbenchError for a class
+    that is not there; the hint lists them.
     """
     numbered = any(name.isdecimal() for name in names)
     known = {} if numbered else {str(label): label for label in range(len(names))}

@@ -34,8 +34,8 @@ class ImageDataset:
     """Images, or latents of images, and the class of each, on the CPU, not to be modified.
 
     Images are in memory or in a mapped file. Latents are only read from `file`: `images` has their
-    shape and type on the meta device, where none of it can be mistaken for numbers. A DitbenchError
-    for a wrong type or shape, no images, or a label out of range.
+    shape and type on the meta device, where none of it can be mistaken for numbers. Raises a
+    DitbenchError for a wrong type or shape, no images, or a label out of range.
     """
 
     name: str  # in tables
@@ -96,8 +96,8 @@ class ImageDataset:
 
     @cached_property
     def held_out(self) -> ImageDataset | None:
-        """The images that are not trained on, or None; loaded at the first use. A DitbenchError if
-        they cannot be read, or have another shape.
+        """The images that are not trained on, or None; loaded at the first use. Raises a
+        DitbenchError if they cannot be read, or have another shape.
         """
         if self.load_held_out is None:
             return None
@@ -126,7 +126,7 @@ class ImageDataset:
         return sha.hexdigest()
 
     def read(self, index: Tensor, into: Tensor) -> None:
-        """Copy the rows of `index` (M,) to `into` (M, C, H, W), contiguous and on the CPU. A
+        """Copy the rows of `index` (M,) to `into` (M, C, H, W), contiguous and on the CPU. Raises a
         DitbenchError (exit code 1) if they are in a file that cannot be read any more.
         """
         if self.file is None:
@@ -187,11 +187,8 @@ def to_uint8(x: Tensor) -> Tensor:
     """Quantise samples of any shape as an image file would: clamp to [-1, 1], round to 0..255.
 
     It inverts `to_model` for all 256 values. Metrics score quantised samples, because the real
-    images are quantised, too.
-
-    Raises:
-        NanSamples: exit code 1, if `x` contains NaN. The cast would turn NaN into a black pixel,
-            and a model that has diverged would get an ordinary score.
+    images are quantised, too. NanSamples if `x` contains NaN: the cast would turn it into a black
+    pixel, and a model that has diverged would get an ordinary score.
     """
     if x.isnan().any():
         raise NanSamples

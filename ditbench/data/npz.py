@@ -49,11 +49,8 @@ def read_images(files: ZipFiles, members: set[str]) -> ImageDataset:
     It holds `images`, uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3); `labels`, integers (N,) from 0
     on; and optionally `class_names`, one string per class. Without names, the largest label sets
     the number of classes, and their names are their numbers. The file's name names the data set.
-
-    Raises:
-        DitbenchError: an array that is missing, damaged, or of another type or shape; sides beyond
-            `MAX_SIDE`, labels that are negative or out of range, more than memory holds. Sizes are
-            checked before any array is read.
+    Raises a DitbenchError for an array that is missing, damaged or of another type or shape, sides
+    beyond `MAX_SIDE`, or more than memory holds: sizes are checked before any array is read.
     """
     images, labels = entry(files, members, "images"), entry(files, members, "labels")
     _check_images(files, images)

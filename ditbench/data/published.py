@@ -36,7 +36,8 @@ class _Published:
         """Load the training images, and the test images as held-out ones, when they are asked for.
 
         `path` is the root that contains `folder`; by default `data` in the cache. What is not there
-        is downloaded. A DitbenchError (exit code 1) if files cannot be downloaded or are damaged.
+        is downloaded. Raises a DitbenchError (exit code 1) if files cannot be downloaded or are
+        damaged.
         """
         root = find_root(self.name, self.title, path)
         with one_at_a_time(root / f".{self.name}.lock"):
@@ -93,8 +94,8 @@ class _Published:
 
 
 def find_root(name: str, title: str, path: Path | None) -> Path:
-    """Where torchvision keeps a data set: `path`, by default `data` in the cache. A DitbenchError
-    if the path is a file, or (exit code 1) there is no cache.
+    """Where torchvision keeps a data set: `path`, by default `data` in the cache. Raises a
+    DitbenchError if the path is a file, or (exit code 1) there is no cache.
     """
     if path is not None and path.is_file():
         raise DitbenchError(

@@ -32,8 +32,8 @@ def facts_of(dataset: ImageDataset) -> dict[str, Any]:
 
 
 def stand_in(name: str, facts: Any) -> ImageDataset:
-    """A data set of this shape and with these classes: one black image each, without memory. A
-    DitbenchError if the facts are damaged.
+    """A data set of this shape and with these classes: one black image each, without memory. Raises
+    a DitbenchError if the facts are damaged.
     """
     facts = facts if isinstance(facts, dict) else {}
     shape, classes = facts.get("shape"), facts.get("classes")

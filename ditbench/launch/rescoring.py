@@ -32,12 +32,8 @@ def rescore_together(
 ) -> Iterator[tuple[Rescoring, dict[str, Any] | DitbenchError]]:
     """As `rescore`, in so many new processes, each of which loads data and models itself.
 
-    Args:
-        plan: what is to be done with `device=`, as `plan_rescoring`; it can be pickled.
-        jobs: what it returned in this process.
-        gpus: the number of processes.
-        reporter: receives what the first process reports.
-        stop: stops all of them.
+    `plan` is what is to be done with `device=`, as `plan_rescoring`, and can be pickled; `jobs` are
+    what it returned in this process. The reporter receives what the first process reports.
 
     Raises:
         Stopped: a stop was requested; the draws so far are written.

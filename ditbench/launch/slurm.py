@@ -37,13 +37,9 @@ def submit(
 ) -> list[str]:
     """Submit one job per run and mark the run directories; returns the numbers of the jobs.
 
-    Args:
-        commands: the runs, each with the command that executes it in the current directory.
-        parameters: those of `submitit.SlurmExecutor`.
-        out: the directory of results; logs go below it.
-
-    Raises:
-        DitbenchError: submitit is not installed; exit code 1, Slurm is not, or refuses the jobs.
+    Each run has a command that executes it in the current directory. `parameters` are those of
+    `submitit.SlurmExecutor`; logs go below `out`, the directory of results. Raises a DitbenchError
+    if submitit is not installed, or (exit code 1) Slurm is not, or refuses the jobs.
     """
     _check_submitit()
     from submitit import SlurmExecutor

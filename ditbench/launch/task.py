@@ -21,16 +21,12 @@ STOPPED = (128 + signal.SIGTERM, -signal.SIGTERM)
 
 
 class RunTask:
-    """Run a command, and stop it when Slurm needs its place or its time is over.
+    """Run a command in a directory, and stop it when Slurm needs its place or its time is over.
 
     submitit pickles the task, calls it in the job, and calls `checkpoint` on SIGUSR2, which Slurm
     sends before the time limit. SIGTERM, which it sends to all processes of a job that is cancelled
-    or pre-empted, reaches the command by itself.
-
-    Args:
-        command: the command and its arguments.
-        directory: where it is started.
-        marker: a file that is removed when the run has ended.
+    or pre-empted, reaches the command by itself. The file `marker` is removed when the run has
+    ended.
     """
 
     def __init__(self, command: Sequence[str], directory: Path, marker: Path) -> None:

@@ -49,7 +49,7 @@ class Published:
             )
 
     def statistics(self, extractor: Extractor) -> RealStatistics:
-        """The statistics without single images; a DitbenchError for extractors of other features."""
+        """The statistics without single images; a DitbenchError for other features."""
         self.check(extractor.name)
         F = len(self.mean)
         if extractor.num_features != F:
@@ -86,7 +86,7 @@ def load_reference(path: Path, image_size: int | None, channels: int) -> Publish
     """The real images at a path or of a name, as images of one size; or published statistics.
 
     The path is that of pictures, which are read when they are needed, or of an .npz of images or of
-    the statistics `mu` and `sigma`. A DitbenchError if there is nothing of this kind.
+    the statistics `mu` and `sigma`. Raises a DitbenchError if there is nothing of this kind.
     """
     if is_published(path):
         return _read(path)

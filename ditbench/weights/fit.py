@@ -35,19 +35,12 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True)
 class Fit:
-    """What of a file a model takes.
-
-    Attributes:
-        loaded: the weights that are taken.
-        fresh: those of the model that keep their initial values.
-        unused: those of the file that the model does not have.
-        without_null: whether the file has embeddings of the classes, but none of the null class.
-    """
+    """What of a file a model takes."""
 
     loaded: tuple[str, ...]
-    fresh: tuple[Difference, ...]
-    unused: tuple[Difference, ...]
-    without_null: bool
+    fresh: tuple[Difference, ...]  # weights of the model that keep their initial values
+    unused: tuple[Difference, ...]  # weights of the file that the model does not have
+    without_null: bool  # the file has embeddings of the classes, but none of the null class
 
     @property
     def missing(self) -> tuple[Difference, ...]:

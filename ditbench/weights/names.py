@@ -40,7 +40,7 @@ def is_diffusers(tensors: Tensors) -> bool:
 
 
 def from_diffusers(tensors: Tensors) -> Tensors:
-    """Weights of diffusers' DiTTransformer2DModel by our names. Names without one stay. A
+    """Weights of diffusers' DiTTransformer2DModel by our names. Names without one stay. Raises a
     DitbenchError if the embedders of two blocks differ, which no DiT of the paper has.
     """
     left = dict(tensors)

@@ -69,7 +69,7 @@ class Entry:
 
     def write(self, dataset: ImageDataset, facts: dict[str, Any]) -> None:
         """Cache a data set that `build` makes of its pixels and the facts; a file is there already.
-        A DitbenchError if it cannot be written.
+        Raises a DitbenchError if it cannot be written.
         """
         record = {"key": self.key, "digest": dataset.digest, "facts": facts}
         if dataset.file is None:
@@ -85,10 +85,7 @@ def worth_it(images: Tensor, seconds: float) -> bool:
 
 def open_pixels(path: Path) -> tuple[Tensor, MappedFile | None]:
     """The pixels in an .npy file, uint8 (N, C, H, W): in memory, or mapped if that is too small.
-
-    Raises:
-        OSError: the file cannot be opened.
-        ValueError: it is not a complete .npy file.
+    Raises an OSError or ValueError as of `MappedFile`.
     """
     file = MappedFile(path)
     if too_large_for_memory(len(file.tensor), tuple(file.tensor.shape[1:])):

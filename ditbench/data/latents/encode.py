@@ -56,11 +56,8 @@ class Settings:
 
 
 class Encoding:
-    """The work of encoding images into a folder; a part of it may be done.
-
-    Raises:
-        DitbenchError: the folder holds something else, or the disk has too little space (exit
-            code 1).
+    """The work of encoding images into a folder; a part of it may be done. Raises a DitbenchError
+    if the folder holds something else, or (exit code 1) the disk has too little space.
     """
 
     def __init__(self, images: Images, out: Path, vaes: Sequence[Vae], settings: Settings) -> None:
@@ -102,11 +99,9 @@ class Encoding:
     def run(self, passed: Callable[[int], None]) -> None:
         """Encode what remains, on all devices at once, and write the index.
 
-        `passed` receives numbers of images that were encoded, in several threads.
-
-        Raises:
-            DitbenchError: too many unreadable pictures, latents that are not finite, or a file
-                that cannot be written (exit code 1).
+        `passed` receives numbers of images that were encoded, in several threads. Raises a
+        DitbenchError for too many unreadable pictures, latents that are not finite, or (exit code
+        1) a full disk.
         """
         make_directory(self.out)
         remove_leftovers(self.out)

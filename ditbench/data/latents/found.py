@@ -41,9 +41,8 @@ class Found:
     def dataset(self) -> ImageDataset:
         """The data set. All latents are read once, and again only when a file has changed.
 
-        Raises:
-            DitbenchError: labels that do not fit, numbers that are not finite, or other latents
-                than were recorded (exit code 1).
+        Raises a DitbenchError if labels do not fit, numbers are not finite, or (exit code 1) other
+        latents were recorded.
         """
         scan = self.scan()
         if self.content not in (None, scan.content):

@@ -30,11 +30,8 @@ def load_npz(path: Path, settings: Settings = DEFAULTS) -> ImageDataset:
 
     Of latents it holds `latents`, float16 or float32 (N, C, h, w); `labels`, integers (N,); and
     optionally `latents_flip`, those of the mirrored images; `class_names`; and the numbers
-    `image_size` and `scaling_factor`, which settings give otherwise.
-
-    Raises:
-        DitbenchError: no such file, not an .npz; as `ditbench.data.npz.read_images`; something
-            that neither file nor settings say.
+    `image_size` and `scaling_factor`, which settings give otherwise. Errors are those of
+    `read_images`, or for something that neither file nor settings say.
     """
     must_exist(path)
     with ZipFiles(path, kind=".npz") as files:

@@ -49,8 +49,8 @@ class LatentSpace:
         image_size: int | None = None,
         **known: Any,
     ) -> LatentSpace:
-        """The space of latents (C, h, w) whose files do not say all of it; `where` names them. A
-        DitbenchError if settings do not say the size of images, or how to scale, either.
+        """The space of latents (C, h, w) whose files do not say all of it; `where` names them.
+        Raises a DitbenchError if settings do not say the size of images, or how to scale, either.
         """
         side = side_of(settings, image_size, where)
         factor = settings.scaling_factor or scaling_factor
@@ -134,8 +134,8 @@ class LatentSpace:
 
 
 def side_of(settings: Settings, stated: int | None, where: str) -> int | None:
-    """The size of the images of latents: that of the files, which settings may repeat, or theirs. A
-    DitbenchError if settings and files, which `where` names, contradict each other.
+    """The size of the images of latents: that of the files, which settings may repeat, or theirs.
+    Raises a DitbenchError if settings and files, which `where` names, contradict each other.
     """
     if stated is not None and settings.image_size not in (None, stated):
         raise DitbenchError(

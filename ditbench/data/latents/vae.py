@@ -58,8 +58,8 @@ class Vae:
         """An autoencoder that diffusers saved in a folder, or has under a name.
 
         A folder of a whole pipeline has it in its folder `vae`. A name such as
-        `stabilityai/sd-vae-ft-ema` is downloaded to the cache of diffusers. A DitbenchError if
-        diffusers is not installed, or (exit code 1) it cannot be loaded.
+        `stabilityai/sd-vae-ft-ema` is downloaded to the cache of diffusers. Raises a DitbenchError
+        if diffusers is not installed, or (exit code 1) it cannot be loaded.
         """
         if importlib.util.find_spec("diffusers") is None:
             raise DitbenchError(

@@ -82,12 +82,9 @@ def decode_all(
 ) -> Decoded:
     """Decode pictures; the result does not depend on the number of threads.
 
-    The images are grey if every picture is, and else RGB. `channels` makes all of them grey (1)
-    or RGB (3).
-
-    Raises:
-        DitbenchError: no pictures; more unreadable ones than the settings allow; pictures of
-            several sizes; more than memory holds.
+    The images are grey if every picture is, and else RGB. `channels` makes all of them grey (1) or
+    RGB (3). Raises a DitbenchError if there are no pictures, more unreadable ones than the settings
+    allow, several sizes, or more than memory holds.
     """
     stack = _Stack(pictures, names, channels)
     try:

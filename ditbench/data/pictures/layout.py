@@ -58,8 +58,8 @@ class Layout:
 
 
 def find_layout(files: Files, settings: Settings) -> Layout:
-    """Group the files by split and class, from their names alone; a metadata table is read. A
-    DitbenchError if there are no pictures, or a table cannot be used.
+    """Group the files by split and class, from their names alone; a metadata table is read. Raises
+    a DitbenchError if there are no pictures, or a table cannot be used.
     """
     tree = sorted((PurePosixPath(name).parts, name) for name in files.names() if not ignored(name))
     depth = _depth(tree)

@@ -62,8 +62,8 @@ def survey(path: Path, settings: Settings = DEFAULTS) -> Survey:
     """Look at a folder, a zip, an .npz, latents, or a published data set by its name.
 
     It assumes that pictures will be resized. Without an image size in the settings, it does not say
-    which are enlarged. Damage behind the header of a file is not found. A DitbenchError if there is
-    nothing to look at.
+    which are enlarged. Damage behind the header of a file is not found. Raises a DitbenchError if
+    there is nothing to look at.
     """
     registry = import_module("ditbench.data")  # by name: other data sets import torch
     source, place = registry.find_source(path)

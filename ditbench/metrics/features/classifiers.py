@@ -93,8 +93,8 @@ def _convolution(inputs: int, outputs: int, size: int) -> nn.Conv2d:
 
 
 class ShippedClassifier(Extractor):
-    """Features of a classifier whose weights are part of ditbench. A DitbenchError (exit code 1) if
-    the file is missing, damaged or of another network.
+    """Features of a classifier whose weights are part of ditbench. Raises a DitbenchError (exit
+    code 1) if the file is missing, damaged or of another network.
     """
 
     shape: ClassVar[tuple[int, int, int]]  # (C, H, W) of its images

@@ -25,13 +25,9 @@ COPY = "pt_inception-2015-12-05-6726825d.pth"
 class InceptionV3(PhotographExtractor):
     """Inception-v3's 2048 pooled features, and its logits without the bias (as for its score).
 
-    Args:
-        weights: a state-dict file as published by torch-fidelity. None uses the file in torch's
-            hub cache, as torch-fidelity does, and downloads it if it is missing.
-
-    Raises:
-        DitbenchError: exit code 1, when the download fails; exit code 2, when the file is missing
-            or does not hold such weights.
+    `weights` is a state-dict file as published by torch-fidelity. None uses the file in torch's hub
+    cache, as torch-fidelity does, and downloads it if it is missing. Raises a DitbenchError if the
+    file does not hold such weights, or (exit code 1) the download fails.
     """
 
     name = "inception"

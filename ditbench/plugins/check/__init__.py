@@ -43,8 +43,8 @@ class Outcome(NamedTuple):
 
 
 def check_block(name: str) -> Iterator[Outcome]:
-    """Check a block, given by name or location, on tiny models on the CPU. A DitbenchError if it is
-    unknown or cannot be loaded.
+    """Check a block, given by name or location, on tiny models on the CPU. Raises a DitbenchError
+    if it is unknown or cannot be loaded.
     """
     block = find_block(name)
     first: dict[str, str] = {}

@@ -34,13 +34,7 @@ NOT_SCALARS = ("step", "samples", "sampling_steps", "cfg_scale", "ema_decay")
 
 
 class Tracker(Protocol):
-    """One run of one tracker.
-
-    Args:
-        run: the planned run.
-        identity: unique to the run directory.
-        resumed: whether it was opened before.
-    """
+    """One run of one tracker: of a plan, with an identity that is unique to the run directory."""
 
     def __init__(self, run: Plan, identity: str, *, resumed: bool) -> None: ...
 

@@ -21,7 +21,7 @@ RECORD = "init"  # the key in env.json: what of the file was taken
 def identified(init: InitConfig) -> dict[str, str]:
     """The section `[init]` with the digest of its file. A run that has begun may have lost it.
 
-    A DitbenchError if the file is not there, or is not the one that `init.sha256` names.
+    Raises a DitbenchError if the file is not there, or is not the one that `init.sha256` names.
     """
     if init.path is None:
         if init.sha256:
@@ -75,7 +75,7 @@ def start_from(
 ) -> None:
     """Load the weights into models `DiT(**arguments)`. With `whole`, nothing may start fresh.
 
-    A DitbenchError (exit code 1) if the file is gone, has changed or does not fit.
+    Raises a DitbenchError (exit code 1) if the file is gone, has changed or does not fit.
     """
     if init.path is None:
         return

@@ -18,12 +18,9 @@ def choose_features(config: RunConfig, out: Path | None = None) -> tuple[str, st
     """The name of a run's features, and why these, in words; empty if the configuration has it.
 
     `auto` stands for those of the earliest run of the same data set and preset in `out`: weights
-    that arrive later must not turn the same command into other runs. Without such a run, it is
-    what this machine has. The features are part of what identifies a run, because scores in other
-    features are other numbers; so the name is recorded, never `auto`.
-
-    Raises:
-        DitbenchError: no features are at hand.
+    that arrive later must not turn the same command into other runs. Without such a run, it is what
+    this machine has, or a DitbenchError. Scores in other features are other numbers, so features
+    identify a run: their name is recorded, never `auto`.
     """
     if config.metrics.features != AUTO:
         return config.metrics.features, ""

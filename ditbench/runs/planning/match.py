@@ -28,10 +28,8 @@ def match_sizes(
     With None they are unchanged. Depth and patch size stay. Options of a block whose defaults
     depend on the width follow it: so `configs` are those that `resolve_all` made `tasks` of. They
     may differ in block, seed and learning rate. `say` announces the width of each block; also
-    returned are, by block, the entries of env.json that record it.
-
-    Raises:
-        DitbenchError: an unknown `by`, or a model that cannot be built.
+    returned are, by block, the entries of env.json that record it. Raises a DitbenchError for an
+    unknown `by`.
     """
     if by is None:
         return list(tasks), {}

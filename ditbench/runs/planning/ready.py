@@ -26,11 +26,8 @@ def check_ready(plans: Sequence[Plan]) -> dict[str, Extractor]:
     """Check weights of features and the place of results; returns the extractors by name.
 
     Complete runs need nothing. Nothing is written, except that missing weights are downloaded into
-    the cache where that is possible.
-
-    Raises:
-        DitbenchError: weights are missing or damaged; exit code 1, a directory cannot be written
-            or has too little space.
+    the cache where that is possible. Raises a DitbenchError if weights are missing or damaged, or
+    (exit code 1) a directory cannot be written or has too little space.
     """
     left = [plan for plan in plans if not plan.directory.is_complete()]
     extractors: dict[str, Extractor] = {}

@@ -54,13 +54,10 @@ class Evaluation:
 
 
 def evaluate(run: Plan, scorer: Scorer, model: DiT, stop: StopRequest, draw: int = 0) -> Evaluation:
-    """Sample `eval.samples` images and score them.
+    """Sample `eval.samples` images and score them; a stop takes effect between two passes.
 
     Every model of a run, and every block, gets the same noise, labels and sampler. Each `draw` has
     noise of its own; draw 0 is that of the evaluations along the way.
-
-    Raises:
-        Stopped: between two passes of a network, if a stop was requested.
     """
     started = time.perf_counter()
     config = run.config.eval
@@ -83,9 +80,8 @@ def create_scorer(
 ) -> Scorer:
     """The scorer of a run; `begun` are the metrics of a run to be resumed, see `choose`.
 
-    Raises:
-        Stopped: between two passes of an extractor, if a stop was requested.
-        DitbenchError: an extractor's weights are missing or damaged.
+    Raises a DitbenchError if weights are missing or damaged; Stopped between two passes of an
+    extractor.
     """
     metrics, dataset, device = run.config.metrics, run.dataset, run.device
     also = metrics.further if begun is None else also_of(begun)

@@ -39,9 +39,8 @@ def export_samples(
     """Write samples of a run to a folder of PNGs or an .npz, by the suffix of `path`.
 
     By default these are the samples of the run's final score: as many, of the same classes, from
-    the same noise. With `classes` (names or labels), these classes take turns.
-
-    Returns the number of images, and whether the export was complete before.
+    the same noise. With `classes` (names or labels), these classes take turns. Returns the number
+    of images, and whether the export was complete before.
 
     Raises:
         Stopped: a stop was requested; the whole batches so far are written.

@@ -108,9 +108,8 @@ def plan_rescoring(
 
     Of `settings`, see `RunConfig.with_values`, a value that is None stays that of the final score.
     Each has so many `draws` in the end. `data` is where the images are now, by default where they
-    were; `trust` executes the copies of external blocks in the runs.
-
-    Returns the work, and the runs that are skipped: path and reason.
+    were; `trust` executes the copies of external blocks in the runs. Returns the work, and the runs
+    that are skipped: path and reason.
     """
     read = cache(load_dataset)  # runs on the same images share them
     jobs: list[Rescoring] = []

@@ -37,11 +37,8 @@ def sample_grid(
     """Draw `per_class` images of each class and write them as a PNG grid, one column per class.
 
     Classes are names or labels, see `find_classes`; without any, these are the first ten. Returns
-    the names of the classes.
-
-    Raises:
-        DitbenchError: the weights do not fit; the run does not have a class; the grid is too large;
-            the output cannot be written.
+    the names of the classes. Raises a DitbenchError if weights do not fit, or the grid is too
+    large.
     """
     task, directory = opened
     dataset = scored_as(task.config, task.dataset)

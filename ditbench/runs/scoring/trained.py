@@ -30,8 +30,8 @@ from ditbench.training.device.backend import PLAIN_BACKEND, Backend, choose
 def read_config(directory: RunDirectory, *, trust: bool) -> RunConfig:
     """The configuration of a run with a checkpoint; its own block is made known.
 
-    `trust` is needed to execute the copy of an external block in the run. A DitbenchError if there
-    is no run or checkpoint, or an external block is missing or has changed.
+    `trust` is needed to execute the copy of an external block in the run. Raises a DitbenchError if
+    there is no run or checkpoint, or an external block is missing or has changed.
     """
     config = reopen.read_config(directory)
     if not directory.checkpoint.is_file():
@@ -62,15 +62,10 @@ def recorded_images(directory: RunDirectory, config: RunConfig) -> ImageDataset:
 
 
 class Opened(NamedTuple):
-    """A trained model that is sampled: of a run, or of a file of weights.
+    """A trained model that is sampled: of a run, or of a file of weights."""
 
-    Attributes:
-        task: what it is sampled with.
-        directory: of the run; without a checkpoint, the weights are those of the task's `[init]`.
-    """
-
-    task: Task
-    directory: RunDirectory
+    task: Task  # what it is sampled with
+    directory: RunDirectory  # without a checkpoint, the weights are those of the task's `[init]`
 
     @property
     def is_run(self) -> bool:
@@ -88,11 +83,8 @@ class Opened(NamedTuple):
 def open_run(run: Path, settings: dict[str, Any], device_name: str, *, trust: bool) -> Opened:
     """A run whose model is sampled as in its final score, but for the settings that are given.
 
-    A setting (see `RunConfig.with_values`) that is None stays that of the run.
-
-    Raises:
-        DitbenchError: as `read_config` and `vae_digest`; there is no autoencoder for latents; or
-            the sampler or its steps do not fit the objective.
+    A setting (see `RunConfig.with_values`) that is None stays that of the run. Errors are those of
+    `read_config` and `vae_digest`; or latents have no autoencoder, or the sampler does not fit.
     """
     directory = RunDirectory(run)
     given = {key: value for key, value in settings.items() if value is not None}

@@ -58,7 +58,8 @@ def open_weights(config: RunConfig, device_name: str) -> Opened:
     """The weights of `[init]`, to be sampled without images.
 
     The null class is the last embedding, unless `model.class_dropout_prob` is 0. Classes have their
-    numbers for names. A DitbenchError if the weights do not fit, or do not determine the input.
+    numbers for names. Raises a DitbenchError if the weights do not fit, or do not determine the
+    input.
     """
     path, device = config.init.path, select_device(device_name)
     assert path is not None
@@ -94,8 +95,8 @@ def plan_weights(
 ) -> list[Rescoring]:
     """Plan to score the weights of `[init]` on the images of a configuration. Nothing is written.
 
-    Of `settings`, a value that is None stays that of `config`; otherwise as `plan_rescoring`. A
-    DitbenchError if the weights or the settings do not fit.
+    Of `settings`, a value that is None stays that of `config`; otherwise as `plan_rescoring`.
+    Raises a DitbenchError if the weights or the settings do not fit.
     """
     given = [{key: v for key, v in each.items() if v is not None} for each in settings]
     jobs = []
