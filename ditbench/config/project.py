@@ -61,7 +61,8 @@ def find_base(
     if pictures is None or data.name in presets():
         start = read_preset(data.name if data.name in presets() else "digits")
     elif not needs_pictures(own):
-        start = {**read_preset("digits"), "preset": safe_name(name_of(pictures))}
+        name = pictures.name.removesuffix(".zip").removesuffix(".npz")
+        start = {**read_preset("digits"), "preset": safe_name(name)}
     else:
         survey = look(data)
         if survey.problems:
@@ -72,11 +73,6 @@ def find_base(
     if file is None:
         overlay(start, own)
     return Base(start, origin)
-
-
-def name_of(pictures: Path) -> str:
-    """The name of a folder or file of images, or of a data set."""
-    return pictures.name.removesuffix(".zip").removesuffix(".npz")
 
 
 def read_project() -> Table:

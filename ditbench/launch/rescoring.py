@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ditbench.errors import DitbenchError
-from ditbench.launch.worker import SECONDS_BETWEEN, SharedWorkerStop
+from ditbench.launch.worker import OUTCOME, SECONDS_BETWEEN, SharedWorkerStop
 from ditbench.processes import in_processes
 from ditbench.runs.machine.environment import select_device
 from ditbench.runs.scoring.rescore import Reporter, Rescoring, rescore
 from ditbench.training.stop import Stopped, StopRequest, stopping
 from ditbench.world import World, join
 
-OUTCOME = "outcome"
 # What a command is planned as on a device: the work, and the runs that are skipped.
 Planned = tuple[list[Rescoring], list[tuple[Path, DitbenchError]]]
 

@@ -42,9 +42,10 @@ class RunTask:
         self._child = subprocess.Popen(
             self.command, cwd=self.directory, env=_environment(), preexec_fn=_ignore_preemption
         )
+        run = RunDirectory(self.marker.parent)
         with suppress(UncompletedJobError):  # a signal came, and there is nothing to requeue
             # A pre-emption may begin with SIGTERM. Unlike a cancelled job, this one still runs.
-            if _wait(self._child.pid) in STOPPED and self._has_place():
+            if _wait(self._child.pid) in STOPPED and states([run]) == ["running"]:
                 signal.raise_signal(signal.SIGUSR2)
         code = _wait(self._child.pid)
         if code not in STOPPED:
@@ -61,10 +62,6 @@ class RunTask:
             if _wait(self._child.pid) not in STOPPED:
                 return None
         return DelayedSubmission(RunTask(self.command, self.directory, self.marker))
-
-    def _has_place(self) -> bool:
-        """Whether Slurm lets the job run."""
-        return states([RunDirectory(self.marker.parent)]) == ["running"]
 
 
 def _environment() -> dict[str, str]:

@@ -72,25 +72,20 @@ def work(connection: Connection, device: str, gpus: int) -> None:
     stop = _Stop()
     send = _sender(connection)
     sys.stdout, sys.stderr = (_stream(send, is_error=is_error) for is_error in (False, True))
-    run = _execute_together if gpus > 1 else _execute_here
     try:
         with stopping(stop):
             while order := _receive(connection, stop):
                 outcome: dict[str, Any] | DitbenchError
                 try:
-                    outcome = run(order, device, gpus, send, stop)
+                    if gpus > 1:
+                        outcome = _execute_together(order, device, gpus, send, stop)
+                    else:
+                        outcome = execute(_plan(order, device), _Sent(send), stop)
                 except DitbenchError as error:
                     outcome = error
                 send(OUTCOME, outcome)
     except (Stopped, KeyboardInterrupt):
         os._exit(EXIT_SIGNAL + signal.SIGTERM)
-
-
-def _execute_here(
-    order: Order, device: str, gpus: int, send: Callable[..., None], stop: StopRequest
-) -> dict[str, Any]:
-    del gpus
-    return execute(_plan(order, device), _Sent(send), stop)
 
 
 def _execute_together(

@@ -113,9 +113,7 @@ def load_part(
             file = _moved(read.file, len(images), entry.path)
             images = file.tensor
         facts: dict[str, Any] = {
-            "skipped": read.skipped,
-            "notes": read.notes,
-            "problems": read.problems,
+            key: getattr(read, key) for key in ("skipped", "notes", "problems")
         }
         dataset = build(images, file, **facts)
         if entry and (file or worth_it(images, time.perf_counter() - started)):

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ditbench.config import RunConfig, read_toml, validate
-from ditbench.data.latents.npz import holds_latents
+from ditbench.data.latents.npz import are_latents
 from ditbench.distances import LATENTS
 from ditbench.errors import DitbenchError
 from ditbench.metrics import AUTO, GENERAL, at_hand
@@ -24,18 +24,13 @@ def choose_features(config: RunConfig, out: Path | None = None) -> tuple[str, st
     """
     if config.metrics.features != AUTO:
         return config.metrics.features, ""
-    if config.data.vae is None and _of_latents(config):
+    if config.data.vae is None and are_latents(config.data.name, config.data.path):
         return LATENTS, "as there is no autoencoder to decode them: --vae PATH"
     if is_published(config.metrics.real):
         return OF, f"as those of {config.metrics.real}"
     if out is not None and (name := _features_before(config, out)):
         return name, f"as in earlier runs in {out / config.preset}"
     return at_hand(config.data.name, config.metrics.inception_weights)
-
-
-def _of_latents(config: RunConfig) -> bool:
-    name, path = config.data.name, config.data.path
-    return name == LATENTS or (name == "npz" and path is not None and holds_latents(path))
 
 
 def _features_before(config: RunConfig, out: Path) -> str | None:

@@ -124,7 +124,7 @@ class _Folder(Export):
         with ThreadPoolExecutor() as threads:  # compression leaves Python's lock
             # Grey images have no axis of channels.
             pictures = images[..., 0] if images.shape[-1] == 1 else images
-            list(threads.map(_save_png, pictures, paths))
+            list(threads.map(lambda pixels, at: Image.fromarray(pixels).save(at), pictures, paths))
 
     def finish(self) -> None:
         pass
@@ -179,10 +179,6 @@ def export_at(path: Path) -> type[Export]:
             f"cannot export to {path}", "name a folder, or a file that ends in .npz"
         )
     return _Npz if suffix == ".npz" else _Folder
-
-
-def _save_png(pixels: Pixels, path: Path) -> None:
-    Image.fromarray(pixels).save(path, format="PNG")
 
 
 def _state(noise: Noise) -> dict[str, str]:
