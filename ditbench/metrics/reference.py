@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
@@ -18,11 +17,9 @@ from ditbench.data.io.files import reason, shown
 from ditbench.data.pictures.settings import Settings
 from ditbench.data.pictures.streamed import StreamedPictures
 from ditbench.errors import DitbenchError
+from ditbench.metrics.features.extractors import Extractor
 from ditbench.metrics.metric import RealStatistics
-
-if TYPE_CHECKING:
-    from ditbench.metrics.features.extractors import Extractor
-    from ditbench.metrics.real import RealImages
+from ditbench.metrics.real import RealImages
 
 PUBLISHED = {"mu.npy", "sigma.npy"}  # of an .npz as ADM's evaluation makes and reads
 OF = "inception"  # the features of published statistics

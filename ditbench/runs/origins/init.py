@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from torch import nn
+
+from ditbench.config.sections import InitConfig
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.weights.fit import Fit, listed, load, match, shapes_of
 from ditbench.weights.read import digest, read_weights
 from ditbench.weights.recognise import recognise
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from ditbench.config.sections import InitConfig
 
 RECORD = "init"  # the key in env.json: what of the file was taken
 

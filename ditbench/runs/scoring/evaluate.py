@@ -6,18 +6,20 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ditbench.metrics import create_extractor, extractor_class
 from ditbench.metrics.choice import HELD_OUT_SUFFIX, also_of, choose
-from ditbench.metrics.real import read_latents, real_statistics
+from ditbench.metrics.features.extractors import Extractor, Features
+from ditbench.metrics.metric import RealStatistics
+from ditbench.metrics.real import RealImages, read_latents, real_statistics
 from ditbench.metrics.reference import Published
 from ditbench.metrics.scorer import Scorer, Space
 from ditbench.metrics.scores.label_accuracy import LABEL_ACCURACY
 from ditbench.models.dit import DiT
+from ditbench.runs.planning.plan import Plan, Task
 from ditbench.runs.scoring.labels import scored_labels
 from ditbench.runs.scoring.sampling import sample_images
 from ditbench.runs.scoring.scored import (
@@ -30,12 +32,6 @@ from ditbench.runs.scoring.scored import (
 )
 from ditbench.training.device.stopwatch import synchronize
 from ditbench.training.stop import StopRequest
-
-if TYPE_CHECKING:
-    from ditbench.metrics.features.extractors import Extractor, Features
-    from ditbench.metrics.metric import RealStatistics
-    from ditbench.metrics.real import RealImages
-    from ditbench.runs.planning.plan import Plan, Task
 
 # The most images from which the speed of an extractor is estimated.
 MOST_TIMED = 64

@@ -35,7 +35,7 @@ from ditbench.runs.planning.speed import image_passes
 from ditbench.runs.scoring.evaluate import create_scorer, evaluate
 from ditbench.runs.scoring.evaluation_name import evaluation_name
 from ditbench.runs.scoring.scored import digests, scored_as
-from ditbench.runs.scoring.trained import averaged_model, backend_for, read_config
+from ditbench.runs.scoring.trained import as_in_final, averaged_model, backend_for, read_config
 from ditbench.training.stop import StopRequest
 
 _PLACE = ("step", "images", "train_flops", "seconds")  # where in training the final model is
@@ -144,15 +144,12 @@ def _plan(
     dataset: ImageDataset,
     device: torch.device,
 ) -> Plan:
-    given = {key: value for key, value in settings.items() if value is not None}
-    if trained.metrics.features == LATENTS and "data__vae" in given:  # images from now on
-        given = {"metrics__features": AUTO} | given
-    if "metrics__features" in given:  # further features were those of the run
-        given["metrics__also"] = ()
-    # Another autoencoder has another digest.
-    given |= {f"{key}_digest": None for key in ("data__vae", "metrics__real") if key in given}
-    as_final = {"eval__sampling_steps": trained.eval.steps_of_final}
-    config = trained.with_values(**as_final | {"eval__final_sampling_steps": None} | given)
+    features = settings.get("metrics__features")
+    if features is None and trained.metrics.features == LATENTS and settings.get("data__vae"):
+        features = AUTO  # of images from now on
+    also = None if features is None else ()  # further features were those of the run
+    given = {**settings, "metrics__features": features, "metrics__also": also}
+    config = as_in_final(trained, given)
     config = config.with_values(metrics__features=choose_features(config)[0])
     config = config.with_values(**digests(config, dataset))
     extractor_class(config.metrics.features, scored_as(config, dataset))

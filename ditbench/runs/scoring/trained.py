@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,18 +81,14 @@ class Opened(NamedTuple):
         return str(self.task.config.init.sha256)
 
 
-def open_run(run: Path, settings: dict[str, Any], device_name: str, *, trust: bool) -> Opened:
+def open_run(run: Path, settings: Mapping[str, Any], device_name: str, *, trust: bool) -> Opened:
     """A run whose model is sampled as in its final score, but for the settings that are given.
 
     A setting (see `RunConfig.with_values`) that is None stays that of the run. Errors are those of
     `read_config` and `vae_digest`; or latents have no autoencoder, or the sampler does not fit.
     """
     directory = RunDirectory(run)
-    given = {key: value for key, value in settings.items() if value is not None}
-    if "data__vae" in given:  # perhaps another one
-        given["data__vae_digest"] = None
-    trained = read_config(directory, trust=trust)
-    config = trained.with_values(**{"eval__sampling_steps": trained.eval.steps_of_final} | given)
+    config = as_in_final(read_config(directory, trust=trust), settings)
     device = select_device(device_name)
     dataset = recorded_images(directory, config)
     check_decoder(run, config, dataset)
@@ -99,6 +96,15 @@ def open_run(run: Path, settings: dict[str, Any], device_name: str, *, trust: bo
     objective = build_objective(config)
     objective.check_sampling(config.eval.sampler, config.eval.sampling_steps)
     return Opened(Task(config, dataset, objective, device), directory)
+
+
+def as_in_final(trained: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
+    """The configuration of a run's final score, with the settings that are given, not None."""
+    given = {key: value for key, value in settings.items() if value is not None}
+    # Another autoencoder has another digest.
+    given |= {f"{key}_digest": None for key in ("data__vae", "metrics__real") if key in given}
+    steps = {"eval__sampling_steps": trained.eval.steps_of_final}
+    return trained.with_values(**steps | {"eval__final_sampling_steps": None} | given)
 
 
 def check_decoder(place: Path, config: RunConfig, dataset: ImageDataset) -> None:
