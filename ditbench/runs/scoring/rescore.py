@@ -23,7 +23,7 @@ from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.metrics import AUTO, extractor_class
 from ditbench.metrics.scorer import Scorer
 from ditbench.models.dit import DiT
-from ditbench.rundir import EVALS, RunDirectory
+from ditbench.rundir import EVALS, RunDirectory, metric_suffix
 from ditbench.runs.directory.lock import locked
 from ditbench.runs.directory.records import scores
 from ditbench.runs.directory.reopen import source_at
@@ -33,7 +33,6 @@ from ditbench.runs.planning.features import choose_features
 from ditbench.runs.planning.plan import Plan, Task, build_objective, count_cost, plan_run
 from ditbench.runs.planning.speed import image_passes
 from ditbench.runs.scoring.evaluate import create_scorer, evaluate
-from ditbench.runs.scoring.evaluation_name import evaluation_name
 from ditbench.runs.scoring.scored import digests, scored_as
 from ditbench.runs.scoring.trained import as_in_final, averaged_model, backend_for, read_config
 from ditbench.training.stop import StopRequest
@@ -52,7 +51,7 @@ class Rescoring:
 
     @property
     def name(self) -> str:
-        """The name of the setting: `cfg1.5-ddim250-50k-inception`."""
+        """The name of the setting."""
         return evaluation_name(self.plan.config)
 
     @property
@@ -80,6 +79,25 @@ class Rescoring:
         """How many images pass through the model for one draw."""
         config = self.plan.config.eval
         return config.samples * image_passes(config)
+
+
+def evaluation_name(config: RunConfig) -> str:
+    """The name of a setting, which is also that of its file: `cfg1.5-ddim250-50k-inception`.
+
+    It ends in the first digits that identify the autoencoder and the real images, if any.
+    """
+    scored = config.eval
+    scale = repr(scored.cfg_scale).removesuffix(".0")
+    choices = {
+        f"{scored.cfg_channels}channels": scored.cfg_channels is not None,
+        "clip" if scored.clip else "noclip": scored.clip is not None,
+        scored.variance: scored.variance != "small",
+        scored.spacing: scored.spacing != "even",
+    }
+    sampler = "-".join([f"{scored.sampler}{scored.sampling_steps}", *filter(choices.get, choices)])
+    name = f"cfg{scale}-{sampler}-{metric_suffix(scored.samples)}-{config.metrics.features}"
+    given = filter(None, (config.data.vae_digest, config.metrics.real_digest))
+    return "-".join([name, *(digest[:8] for digest in given)])
 
 
 class Reporter(Protocol):
