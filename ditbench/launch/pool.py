@@ -140,9 +140,7 @@ class _Worker:
             self.connection.send(Order(plan.config, plan.directory, plan.notes, plan.trackers))
 
     def receive(self) -> dict[str, Any] | DitbenchError | None:
-        """Pass the next message on; returns the outcome of the run once it has ended. Raises an
-        EOFError if the process has ended.
-        """
+        """Pass the next message on; returns the outcome of a run, or an EOFError."""
         try:
             kind, *values = self.connection.recv()
         except OSError as error:  # it was killed

@@ -38,9 +38,7 @@ def _is_file(container: str) -> bool:
 
 
 def parse_location(text: str) -> str:
-    """A location as a user writes it, with an absolute path; nothing is imported. Raises a
-    DitbenchError if it is not a location, or there is no such file.
-    """
+    """A location as a user writes it, with an absolute path, or a DitbenchError. No import."""
     container, _, attribute = (part.strip() for part in text.rpartition(":"))
     if not attribute.isidentifier() or iskeyword(attribute) or not container:
         raise DitbenchError(f"'{text}' does not name a class in a file or module", HOW_TO_NAME)

@@ -71,9 +71,7 @@ def from_diffusers(tensors: Tensors) -> Tensors:
 
 
 def to_diffusers(tensors: Tensors) -> Tensors:
-    """Weights of an adaLN-Zero DiT by the names of diffusers' DiTTransformer2DModel; a
-    DitbenchError for a weight that its model does not have.
-    """
+    """Weights of an adaLN-Zero DiT by the names of diffusers' DiTTransformer2DModel."""
     left = {name: value for name, value in tensors.items() if name != "pos_embed"}
     depth = depth_of(left)
     found: Tensors = {}

@@ -35,9 +35,7 @@ class Recognised:
     side: int | None  # of the square input, or None without positions
 
     def settings(self, given: Container[str] = ()) -> dict[str, Any]:
-        """The keys of `[model]`; those that are `given` by dotted name may be unknown. Raises a
-        DitbenchError if the number of heads is.
-        """
+        """The keys of `[model]`, all known except for those `given` by dotted name."""
         if self.num_heads is None and "model.num_heads" not in given:
             raise DitbenchError(
                 f"no shape shows the number of attention heads of {self.name}",

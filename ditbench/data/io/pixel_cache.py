@@ -68,9 +68,7 @@ class Entry:
             return None
 
     def write(self, dataset: ImageDataset, facts: dict[str, Any]) -> None:
-        """Cache a data set that `build` makes of its pixels and the facts; a file is there already.
-        Raises a DitbenchError if it cannot be written.
-        """
+        """Cache a data set that `build` makes of its pixels and the facts; else a DitbenchError."""
         record = {"key": self.key, "digest": dataset.digest, "facts": facts}
         if dataset.file is None:
             write_atomically(self.path, lambda file: np.save(file, dataset.images.numpy()))
@@ -84,9 +82,7 @@ def worth_it(images: Tensor, seconds: float) -> bool:
 
 
 def open_pixels(path: Path) -> tuple[Tensor, MappedFile | None]:
-    """The pixels in an .npy file, uint8 (N, C, H, W): in memory, or mapped if that is too small.
-    Raises an OSError or ValueError as of `MappedFile`.
-    """
+    """The pixels of a `MappedFile`, uint8 (N, C, H, W): in memory, or mapped if that is small."""
     file = MappedFile(path)
     if too_large_for_memory(len(file.tensor), tuple(file.tensor.shape[1:])):
         return file.tensor, file

@@ -27,9 +27,7 @@ Pixels = NDArray[np.uint8]  # (C, H, W)
 
 
 def find_images(path: Path, settings: Settings) -> Images:
-    """The images at a path, or of a published data set by its name; a DitbenchError if there are
-    none.
-    """
+    """The images at a path, or of a published data set by its name, or a DitbenchError."""
     name, place = find_source(path)
     if name == "folder" and place is not None:
         return _Pictures(place, settings)

@@ -119,9 +119,7 @@ class LatentSpace:
 
     @classmethod
     def from_facts(cls, facts: Any, where: str) -> LatentSpace:
-        """The space that `facts` describe; a DitbenchError, which names the file `where`, if
-        damaged.
-        """
+        """The space that `facts`, from the file `where`, describe; a DitbenchError if damaged."""
         wrong = DitbenchError(f"{where} does not describe latents properly", "make it again")
         try:
             space = TypeAdapter(cls).validate_python(facts)

@@ -70,9 +70,7 @@ def open_picture(data: bytes, where: str) -> Image.Image:
 
 
 def opened(file: IO[bytes], where: str) -> Image.Image:
-    """A picture of which only the header is read; NotAPicture, or a DitbenchError if it is damaged
-    or has more pixels than Pillow takes for harmless.
-    """
+    """A picture of which only the header is read; NotAPicture, or a DitbenchError if damaged."""
     try:
         return Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError as error:
@@ -84,9 +82,7 @@ def opened(file: IO[bytes], where: str) -> Image.Image:
 
 
 def conversions_of(image: Image.Image, where: str, settings: Settings) -> tuple[str, ...]:
-    """What has to be done to a picture, from its header: words that follow a number. Raises a
-    DitbenchError if it is beyond the limits, or damaged.
-    """
+    """What is done to a picture, from its header: words after a number. Limits are checked."""
     resized, mode = settings.image_size is not None, image.mode
     if not resized and max(image.size) > MAX_SIDE:
         raise too_large(where, f"{image.width}x{image.height} pixels")

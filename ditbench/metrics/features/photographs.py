@@ -21,9 +21,7 @@ from ditbench.metrics.features.extractors import Extractor
 
 
 class PhotographExtractor(Extractor):
-    """A network and its weights, a state dict in a file of torch's format; a DitbenchError if a
-    file is missing, or does not hold such weights.
-    """
+    """A network and its weights, a state dict in a file of torch's format, or a DitbenchError."""
 
     title: ClassVar[str]  # of the network, in messages
     network: ClassVar[str]  # which features of which network; part of `details`
@@ -79,9 +77,7 @@ class PhotographExtractor(Extractor):
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a state dict. `weights_only` executes nothing in the file; a damaged one makes
-    torch raise errors of any type.
-    """
+    """The tensors of a state dict; nothing is executed. A damaged file raises any error."""
     if path.exists() and not path.is_file():  # reading a pipe would wait for a writer
         raise OSError("it is not a file")
     with warnings.catch_warnings():  # about the pickle protocol of files that fail anyway
@@ -124,9 +120,7 @@ def command(url: str, path: Path) -> str:
 
 
 def fetch(url: str, path: Path, title: str, hint: str) -> None:
-    """Download a file. The end of its name is the beginning of its SHA-256, as torch names them. A
-    DitbenchError (exit code 1) without a network, or if the file is another one.
-    """
+    """Download a file, whose name ends in the beginning of its SHA-256; else a DitbenchError."""
     sha = re.search(r"-([0-9a-f]{8,})\.pth$", url)
     prefix = sha.group(1) if sha else None
     try:

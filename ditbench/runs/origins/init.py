@@ -37,9 +37,7 @@ def identified(init: InitConfig) -> dict[str, str]:
 
 
 def notes_of(init: InitConfig, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """What env.json records of the weights that the model `DiT(**arguments)` starts from; a
-    DitbenchError if they do not fit it.
-    """
+    """What env.json records of the weights of a model `DiT(**arguments)`, which they must fit."""
     if init.path is None or not init.path.exists():
         return {}
     fit = fit_of(init, arguments)

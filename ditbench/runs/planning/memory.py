@@ -47,9 +47,7 @@ class Memory:
 
 
 def count_memory(task: Task, precision: str | None = None) -> Memory:
-    """Count what a task needs, in a `precision` in the place of its own; a DitbenchError for a
-    model that cannot be built.
-    """
+    """Count what a task needs, in a `precision` in the place of its own; see `count_cost`."""
     train = task.config.train
     half = (precision or train.precision) != "fp32"
     arguments, fused = model_arguments(task), train.backend != "plain"
@@ -61,7 +59,7 @@ def count_memory(task: Task, precision: str | None = None) -> Memory:
 
 
 def peak_memory(task: Task, precision: str | None = None) -> int:
-    """About how many bytes a run needs on its GPU, or on each of several; see `count_memory`.
+    """About how many bytes a run needs on its GPU, or on each of several; see `count_cost`.
 
     Training: weights, the optimizer's state, the average, and what autograd keeps of the images
     that are computed at once. Sampling comes in addition, because a CUDA graph keeps its memory.

@@ -52,9 +52,7 @@ def checkpoints_size(left: Sequence[Plan]) -> int:
 
 
 def check_writable(path: Path, size: int = 0) -> None:
-    """Raise a DitbenchError (exit code 1) unless something can be created at a path, and its disk
-    has room.
-    """
+    """Raise a DitbenchError (exit code 1) unless a path can be written, and its disk has room."""
     place = path
     while not place.exists() and place != place.parent:
         place = place.parent

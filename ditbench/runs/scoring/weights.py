@@ -112,9 +112,7 @@ def plan_weights(
 
 
 def _checked(task: Task) -> Task:
-    """The task, without a null class where the weights have none; a DitbenchError if they lack
-    others.
-    """
+    """The task, without a null class where the weights have none; they must lack nothing else."""
     fit = fit_of(task.config.init, model_arguments(task), whole=True)
     if not fit.without_null:
         return task
