@@ -6,25 +6,32 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import cannot_write, file_size
 from ditbench.metrics import create_extractor
-from ditbench.metrics.features.extractors import Extractor
-from ditbench.runs.planning.plan import Plan
 from ditbench.runs.scoring.scored import scored_as
+
+if TYPE_CHECKING:
+    from ditbench.metrics.features.extractors import Extractor
+    from ditbench.runs.planning.plan import Plan
 
 # Bytes per parameter of a checkpoint in float32: weights, their average, AdamW's two moments.
 CHECKPOINT = 4 * 4
-CHECKPOINTS = 2  # a run keeps two checkpoints; a third one exists while it is written
+# A run keeps two checkpoints; a third one exists while it is written.
+CHECKPOINTS = 2
 
 
 def check_ready(plans: Sequence[Plan]) -> dict[str, Extractor]:
     """Check weights of features and the place of results; returns the extractors by name.
 
     Complete runs need nothing. Nothing is written, except that missing weights are downloaded into
-    the cache where that is possible. Raises a DitbenchError if weights are missing or damaged, or
-    (exit code 1) a directory cannot be written or has too little space.
+    the cache where that is possible.
+
+    Raises:
+        DitbenchError: weights are missing or damaged; exit code 1, a directory cannot be written
+            or has too little space.
     """
     left = [plan for plan in plans if not plan.directory.is_complete()]
     extractors: dict[str, Extractor] = {}
@@ -52,7 +59,11 @@ def checkpoints_size(left: Sequence[Plan]) -> int:
 
 
 def check_writable(path: Path, size: int = 0) -> None:
-    """Raise a DitbenchError (exit code 1) unless a path can be written, and its disk has room."""
+    """Check that a file or directory can be created at a path and that its disk has room.
+
+    Raises:
+        DitbenchError: exit code 1, if not.
+    """
     place = path
     while not place.exists() and place != place.parent:
         place = place.parent

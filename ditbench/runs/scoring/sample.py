@@ -82,7 +82,11 @@ def save_run_grid(task: Task, model: DiT, evaluation: Evaluation, path: Path) ->
 
 
 def save_grid(path: Path, images: Tensor, columns: int) -> None:
-    """Write uint8 images (M, C, H, W), with C 1 or 3, as a PNG with so many columns."""
+    """Write uint8 images (M, C, H, W), with C 1 or 3, as a PNG with so many columns.
+
+    Raises:
+        DitbenchError: exit code 1, if the file cannot be written.
+    """
     picture = Image.fromarray(_tile(images, columns).numpy())
     write_atomically(path, lambda file: picture.save(file, format="PNG"))
 
