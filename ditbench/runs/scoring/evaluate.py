@@ -23,7 +23,7 @@ from ditbench.runs.planning.plan import Plan, Task
 from ditbench.runs.scoring.labels import scored_labels
 from ditbench.runs.scoring.sampling import sample_images
 from ditbench.runs.scoring.scored import (
-    as_scored,
+    decode_samples,
     decoder,
     has_rows,
     learned,
@@ -65,7 +65,7 @@ def evaluate(run: Plan, scorer: Scorer, model: DiT, stop: StopRequest, draw: int
     stop.begin("scoring", len(samples) * len(scorer.extractors))
     batches = (samples.split(config.batch_size), labels.split(config.batch_size))
     for drawn, asked in zip(*batches, strict=True):
-        scorer.update(as_scored(run, drawn), asked.to(run.device), stop.passed)
+        scorer.update(decode_samples(run, drawn), asked.to(run.device), stop.passed)
         stop.check()
     metrics = stop.wait_for(scorer.compute)
     return Evaluation(metrics, samples, labels, time.perf_counter() - started, sampling_seconds)
@@ -138,7 +138,7 @@ def time_scoring(task: Task, extractors: Iterable[Extractor]) -> float:
         synchronize(task.device)
         return (time.perf_counter() - started) / len(x)
 
-    decoding = partial(as_scored, task)
+    decoding = partial(decode_samples, task)
     seconds = 0.0 if decoder(task) is None else seconds_of(decoding, samples[:MOST_DECODED])
     for extractor in extractors:
         few = decoding(samples[: min(MOST_TIMED, extractor.cpu_batch)])

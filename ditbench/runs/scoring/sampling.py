@@ -48,7 +48,7 @@ def sample_images(
 ) -> Tensor:
     """Draw one image per label: uint8 (M, C, H, W), on the CPU; see `sample_batches`.
 
-    Latents stay as they are, float32: `as_scored` decodes them batch by batch.
+    Latents stay as they are, float32: `decode_samples` decodes them batch by batch.
     """
     noise = Noise.of(task.config.seed, next(model.parameters()).device, draw)
     images, wrong = [], []

@@ -33,7 +33,7 @@ def scored_as(config: RunConfig, dataset: ImageDataset) -> ImageDataset:
     return recorded.stand_in(dataset.name, facts)
 
 
-def as_scored(task: Task, samples: Tensor) -> Tensor:
+def decode_samples(task: Task, samples: Tensor) -> Tensor:
     """Samples as `sample_images` returns them, as extractors accept them, on the task's device.
 
     Each process of the task's world receives all of them.
@@ -50,7 +50,7 @@ def as_pictures(task: Task, samples: Tensor) -> Tensor:
     if task.dataset.latents is not None and task.config.data.vae is None:
         samples = quantised(samples[:, : 3 if samples.shape[1] >= 3 else 1] / 2)
         return samples.cpu()
-    return as_scored(task, samples).cpu()
+    return decode_samples(task, samples).cpu()
 
 
 def real_images(task: Task) -> RealImages | Published:
