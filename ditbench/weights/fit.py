@@ -87,7 +87,7 @@ def match(arguments: Mapping[str, Any], found: Shapes) -> Fit:
 
 @torch.no_grad()
 def load(model: nn.Module, tensors: Tensors, fit: Fit, path: Path) -> None:
-    """Copy the weights at a path that fit, all of them finite, into a model, in its types."""
+    """Copy the weights at a path that fit into a model; a DitbenchError if one is not finite."""
     own = model.state_dict()
     for name in fit.loaded:
         value = tensors[name]

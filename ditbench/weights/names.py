@@ -71,7 +71,7 @@ def from_diffusers(tensors: Tensors) -> Tensors:
 
 
 def to_diffusers(tensors: Tensors) -> Tensors:
-    """Weights of an adaLN-Zero DiT by the names of diffusers' DiTTransformer2DModel."""
+    """Weights of an adaLN-Zero DiT by the names of diffusers; a DitbenchError for any other."""
     left = {name: value for name, value in tensors.items() if name != "pos_embed"}
     depth = depth_of(left)
     found: Tensors = {}

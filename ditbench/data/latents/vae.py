@@ -90,7 +90,7 @@ class Vae:
         return digest_of(self.net.state_dict(), repr((*self._scale, *self._statistics)))
 
     def space(self, image_size: int, kind: str = MEAN) -> LatentSpace:
-        """The space of latents of images of one size, a multiple of the downsampling."""
+        """The space of latents of images of one size; a DitbenchError if that cannot be encoded."""
         if not 0 < image_size <= MAX_SIDE or image_size % self.downsampling:
             raise DitbenchError(
                 f"images of {image_size} pixels cannot be encoded: {shown(self.name)} divides each "

@@ -37,7 +37,7 @@ def identified(init: InitConfig) -> dict[str, str]:
 
 
 def notes_of(init: InitConfig, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """What env.json records of the weights of a model `DiT(**arguments)`, which they must fit."""
+    """What env.json records of the weights for `DiT(**arguments)`; errors are those of `fit_of`."""
     if init.path is None or not init.path.exists():
         return {}
     fit = fit_of(init, arguments)
