@@ -16,6 +16,7 @@ from PIL import Image
 
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.files import shown
+from ditbench.data.pictures.decode import Pictures
 from ditbench.data.pictures.layout import Part
 from ditbench.data.pictures.prepared import load_part
 from ditbench.data.pictures.settings import DEFAULTS, Settings
@@ -106,18 +107,16 @@ def _splits(kind: Any, wanted: Sequence[str]) -> list[dict[str, Any]]:
     return [{"split": each} for each in wanted] if "split" in parameters else []
 
 
-class _Items:
+class _Items(Pictures):
     """The pictures of a data set of torchvision, under their numbers."""
 
     def __init__(self, items: Any, path: Path) -> None:
         self.items, self.path = items, path
 
     def where(self, name: str) -> str:
-        """A picture as a message names it."""
         return f"{shown(self.path)}: picture {name}"
 
     def open(self, name: str) -> Image.Image:
-        """A picture, decoded."""
         try:
             picture = self.items[int(name)][0]
         except Exception as error:  # a damaged file raises anything

@@ -26,7 +26,7 @@ def script(runs: int, parameters: Mapping[str, Any], out: Path) -> str:
     _check_submitit()
     from submitit.slurm.slurm import _make_sbatch_string
 
-    place = _place(out)
+    place = out.absolute() / LOGS
     task = f"{shlex.quote(sys.executable)} -u -m submitit.core._submit {shlex.quote(str(place))}"
     array: dict[str, Any] = {"map_count": runs} if runs > 1 else {}
     return _make_sbatch_string(command=task, folder=place, **array, **parameters)
@@ -51,7 +51,7 @@ def submit(
             "run this on a login node of the cluster; --dry-run prints the batch script anywhere",
             EXIT_FAILED,
         )
-    executor = SlurmExecutor(folder=_place(out), max_num_timeout=MOST_TIMEOUTS)
+    executor = SlurmExecutor(folder=out.absolute() / LOGS, max_num_timeout=MOST_TIMEOUTS)
     executor.update_parameters(**parameters)
     here = Path.cwd()
     try:
@@ -67,10 +67,6 @@ def submit(
     for (run, _), job in zip(commands, jobs, strict=True):
         mark(run, job.job_id)
     return [job.job_id for job in jobs]
-
-
-def _place(out: Path) -> Path:
-    return out.absolute() / LOGS
 
 
 def _check_submitit() -> None:

@@ -104,7 +104,7 @@ def open_shards(path: Path, settings: Settings) -> Found:
 
 
 def found_of(path: Path, index: Mapping[str, Any], space: LatentSpace) -> Found:
-    """The latents of the shards that an index lists; a DitbenchError if they are of several kinds."""
+    """The latents of the shards that an index lists, or a DitbenchError if of several kinds."""
     names: list[str] = index["shards"]
     shards = [read_shard(path, name) for name in names]
     first = shards[0]

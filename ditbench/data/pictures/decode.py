@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,33 +32,22 @@ CHUNK = 8  # pictures that a thread decodes at a time: small ones take no longer
 NAMED = 10  # unreadable files that an error names
 
 
-class Pictures(Protocol):
-    """Where pictures come from: a folder, a zip, or a data set of another library."""
+class Pictures:
+    """The pictures in the files of a folder or zip; a subclass has those of another library."""
 
-    path: Path
+    def __init__(self, files: Files) -> None:
+        self.files, self.path = files, files.path
 
     def where(self, name: str) -> str:
         """A picture as a message names it."""
+        return self.files.where(name)
 
     def open(self, name: str) -> Image.Image:
         """A picture whose header is read, at least. Raises a DitbenchError."""
-
-    def stamps(self, names: Sequence[str]) -> list[object]:
-        """What changes with the pictures."""
-
-
-class FilePictures:
-    """The pictures in the files of a folder or zip."""
-
-    def __init__(self, files: Files) -> None:
-        self.files, self.path, self.where = files, files.path, files.where
-
-    def open(self, name: str) -> Image.Image:
-        """A picture whose header is read."""
         return open_picture(self.files.read(name), self.where(name))
 
     def stamps(self, names: Sequence[str]) -> list[object]:
-        """Size and times of each file, or of the zip; None for one that is not there."""
+        """What changes with the pictures: size and times of each file, or of the zip."""
         paths = [self.path / name for name in names] if self.path.is_dir() else [self.path]
         return [*map(stamp, paths)]
 

@@ -59,8 +59,7 @@ class Export(ABC):
     def write(self, first: int, images: Pixels) -> None:
         """Write images (N, H, W, C), from this position on."""
 
-    @abstractmethod
-    def finish(self) -> None:
+    def finish(self) -> None:  # noqa: B027 (a folder has nothing left to do)
         """Receive that all images are written."""
 
     def done(self) -> tuple[int, Any]:
@@ -125,9 +124,6 @@ class _Folder(Export):
             # Grey images have no axis of channels.
             pictures = images[..., 0] if images.shape[-1] == 1 else images
             list(threads.map(lambda pixels, at: Image.fromarray(pixels).save(at), pictures, paths))
-
-    def finish(self) -> None:
-        pass
 
 
 class _Npz(Export):
