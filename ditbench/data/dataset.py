@@ -187,8 +187,8 @@ def to_uint8(x: Tensor) -> Tensor:
     """Quantise samples of any shape as an image file would: clamp to [-1, 1], round to 0..255.
 
     It inverts `to_model` for all 256 values. Metrics score quantised samples, because the real
-    images are quantised, too. NanSamples if `x` contains NaN: the cast would turn it into a black
-    pixel, and a model that has diverged would get an ordinary score.
+    images are quantised, too. Raises NanSamples if `x` contains NaN: the cast would turn it into a
+    black pixel, and a model that has diverged would get an ordinary score.
     """
     if x.isnan().any():
         raise NanSamples

@@ -99,8 +99,8 @@ def execute_at_once(
 ) -> Generator[Outcome]:
     """Train and evaluate runs in worker processes, the longest first; yields each when it ends.
 
-    A run that fails does not stop the others, nor does a worker that dies. Stopped if that was
-    requested; all runs are saved.
+    A run that fails does not stop the others, nor does a worker that dies. Raises Stopped if a stop
+    was requested; all runs are saved.
     """
     left = []
     for plan in plans:

@@ -30,8 +30,8 @@ _EXTERNAL: dict[str, ExternalBlock] = {}
 def expand_all(names: Iterable[str]) -> list[str]:
     """The blocks of several names, groups and locations, each once; nothing is imported.
 
-    The name of a block that is given by its location, `./my_block.py:MyBlock`, is `MyBlock`. Raises
-    as `check_block`, or for two locations with classes of the same name.
+    The name of a block that is given by its location, `./my_block.py:MyBlock`, is `MyBlock`. Errors
+    are those of `check_block`, or two locations have classes of the same name.
     """
     found: dict[str, str] = {}
     for name in names:

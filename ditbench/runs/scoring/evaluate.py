@@ -76,8 +76,8 @@ def create_scorer(
 ) -> Scorer:
     """The scorer of a run; `begun` are the metrics of a run to be resumed, see `choose`.
 
-    Raises a DitbenchError if weights are missing or damaged; Stopped between two passes of an
-    extractor.
+    Raises a DitbenchError if weights are missing or damaged; a stop takes effect between two
+    passes.
     """
     metrics, dataset, device = run.config.metrics, run.dataset, run.device
     also = metrics.further if begun is None else also_of(begun)
