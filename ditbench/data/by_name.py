@@ -16,7 +16,7 @@ from PIL import Image
 
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.files import shown
-from ditbench.data.pictures.decode import Pictures
+from ditbench.data.pictures.decode import FilePictures
 from ditbench.data.pictures.layout import Part
 from ditbench.data.pictures.prepared import load_part
 from ditbench.data.pictures.settings import DEFAULTS, Settings
@@ -107,7 +107,7 @@ def _splits(kind: Any, wanted: Sequence[str]) -> list[dict[str, Any]]:
     return [{"split": each} for each in wanted] if "split" in parameters else []
 
 
-class _Items(Pictures):
+class _Items(FilePictures):
     """The pictures of a data set of torchvision, under their numbers."""
 
     def __init__(self, items: Any, path: Path) -> None:

@@ -17,7 +17,7 @@ from ditbench.data import find_source, load_dataset
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.files import open_files, shown
 from ditbench.data.latents.npz import are_latents
-from ditbench.data.pictures.decode import Pictures, below, in_threads, is_other, read_picture
+from ditbench.data.pictures.decode import FilePictures, below, in_threads, is_other, read_picture
 from ditbench.data.pictures.layout import check_classes, find_layout
 from ditbench.data.pictures.prepare import Picture
 from ditbench.data.pictures.settings import Settings
@@ -48,7 +48,7 @@ class _Pictures:
         if layout.problems:
             raise together(layout.problems)
         self.name = path.name.removesuffix(".zip")
-        self.part, self.settings, self.pictures = layout.train, settings, Pictures(files)
+        self.part, self.settings, self.pictures = layout.train, settings, FilePictures(files)
         self.labels, self.class_names = self.part.labels, self.part.classes
         self.notes = [*layout.notes]
         if layout.held_out is not None:

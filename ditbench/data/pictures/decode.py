@@ -32,7 +32,7 @@ CHUNK = 8  # pictures that a thread decodes at a time: small ones take no longer
 NAMED = 10  # unreadable files that an error names
 
 
-class Pictures:
+class FilePictures:
     """The pictures in the files of a folder or zip; a subclass has those of another library."""
 
     def __init__(self, files: Files) -> None:
@@ -64,7 +64,7 @@ class Decoded:
 
 
 def decode_all(
-    pictures: Pictures,
+    pictures: FilePictures,
     names: Sequence[str],
     settings: Settings = DEFAULTS,
     channels: int | None = None,
@@ -85,7 +85,7 @@ def decode_all(
 
 
 def _decode_into(
-    stack: _Stack, pictures: Pictures, names: Sequence[str], settings: Settings
+    stack: _Stack, pictures: FilePictures, names: Sequence[str], settings: Settings
 ) -> Decoded:
     unreadable: list[DitbenchError] = []
     skipped, others = [], []
@@ -126,7 +126,7 @@ def notes_of(done: Counter[str], unreadable: int, others: Sequence[str]) -> tupl
 class _Stack:
     """The pixels of pictures, (N, C, H, W), which become RGB with the first one that is."""
 
-    def __init__(self, pictures: Pictures, names: Sequence[str], channels: int | None) -> None:
+    def __init__(self, pictures: FilePictures, names: Sequence[str], channels: int | None) -> None:
         self.pictures, self.names, self.channels = pictures, names, channels
         self.pixels = np.empty((0, channels or 1, 0, 0), np.uint8)
         self.file: PixelFile | None = None
@@ -200,7 +200,7 @@ def in_threads(read: Callable[[str], T], names: Sequence[str]) -> Iterator[T]:
             yield from each.result()
 
 
-def read_picture(pictures: Pictures, settings: Settings, name: str) -> Picture | DitbenchError:
+def read_picture(pictures: FilePictures, settings: Settings, name: str) -> Picture | DitbenchError:
     """The pixels of a picture, or why there are none."""
     place = 0.5
     if settings.random_crop:  # the same in every run and on every machine

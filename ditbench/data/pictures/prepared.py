@@ -19,7 +19,7 @@ from ditbench.data.io.files import open_files, shown
 from ditbench.data.io.pixel_cache import Entry, worth_it
 from ditbench.data.io.pixel_file import PixelFile
 from ditbench.data.mapped import MappedFile
-from ditbench.data.pictures.decode import Pictures, decode_all
+from ditbench.data.pictures.decode import FilePictures, decode_all
 from ditbench.data.pictures.layout import Part, check_classes, find_layout
 from ditbench.data.pictures.prepare import check_background
 from ditbench.data.pictures.settings import DEFAULTS, Settings
@@ -43,7 +43,7 @@ def prepared(path: Path, settings: Settings = DEFAULTS) -> ImageDataset:
         if layout.problems:
             raise layout.problems[0]
         later = None if layout.held_out is None else partial(_held_out, path, settings)
-        dataset = load_part(Pictures(files), layout.train, settings, later, layout.notes)
+        dataset = load_part(FilePictures(files), layout.train, settings, later, layout.notes)
     check_classes(path, dataset.labels.tolist(), dataset.class_names)
     return dataset
 
@@ -54,11 +54,11 @@ def _held_out(path: Path, settings: Settings, channels: int) -> ImageDataset:
         if part is None:
             what = f"the held-out images of {shown(path)} are gone"
             raise DitbenchError(what, "do not change the folder while it is used")
-        return load_part(Pictures(files), part, settings, channels=channels)
+        return load_part(FilePictures(files), part, settings, channels=channels)
 
 
 def load_part(
-    pictures: Pictures,
+    pictures: FilePictures,
     part: Part,
     settings: Settings,
     later: Callable[[int], ImageDataset] | None = None,

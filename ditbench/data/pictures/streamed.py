@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ditbench.data.io.files import open_files
-from ditbench.data.pictures.decode import Pictures, batched, in_threads, read_picture
+from ditbench.data.pictures.decode import FilePictures, batched, in_threads, read_picture
 from ditbench.data.pictures.layout import find_layout, looks_like_an_image, no_pictures
 from ditbench.data.pictures.prepare import Picture
 from ditbench.data.pictures.settings import Settings
@@ -57,7 +57,7 @@ class StreamedPictures:
     def split(self, size: int) -> Iterator[Tensor]:
         """The images in batches of `size`: uint8 (N, C, H, W)."""
         with open_files(self.path) as files:
-            pictures = Pictures(files)
+            pictures = FilePictures(files)
             found = in_threads(partial(read_picture, pictures, self.settings), self.names)
             where = map(pictures.where, self.names)
             for batch in batched(map(self._pixels, found, where), size):

@@ -7,7 +7,7 @@ from PIL import Image
 
 from ditbench.data.io.files import open_files
 from ditbench.data.pictures import prepare
-from ditbench.data.pictures.decode import Pictures, decode_all
+from ditbench.data.pictures.decode import FilePictures, decode_all
 from ditbench.errors import DitbenchError
 
 NAMES = [f"x/{number:03}.png" for number in range(20)]
@@ -17,7 +17,7 @@ GOOD = dict(zip(NAMES, map(encode, PIXELS), strict=True))
 
 def decoded(path, names):
     with open_files(path) as files:
-        return decode_all(Pictures(files), names).pixels
+        return decode_all(FilePictures(files), names).pixels
 
 
 @pytest.mark.parametrize("pack", [write_folder, write_zip], ids=["folder", "zip"])
