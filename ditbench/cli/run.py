@@ -161,11 +161,14 @@ def _plan_tuned(tasks: list[Task], out: Path, say: Callable[[str], None]) -> lis
     rates = {block: sweep.best for block, sweep in chosen.items()}
     configs = [task.config.with_values(train__lr=rates[task.config.block]) for task in tasks]
     tuned = [replace(task, config=config) for task, config in zip(tasks, configs, strict=True)]
-    notes = {block: sweep.origin(str(place)) for block, sweep in chosen.items()}
+    plans = [
+        plan.with_notes(chosen[plan.config.block].origin(str(place)))
+        for plan in plan_tasks(tuned, out)
+    ]
     best = ", ".join(f"{block} {rate:g}" for block, rate in rates.items())
     budget = next(iter(chosen.values())).budget
     say(f"learning rates, tuned with {budget} per run in {place}: {best}")
-    return [plan.with_notes(notes[plan.config.block]) for plan in plan_tasks(tuned, out)]
+    return plans
 
 
 def _execute(

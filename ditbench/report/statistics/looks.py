@@ -48,10 +48,8 @@ class SeedPlan:
 
 def plan_of(final: pd.DataFrame) -> SeedPlan:
     """The plan of the final rows of comparable runs, from `block`, `seed` and `planned_seeds`."""
-    planned: dict[str, dict[int, float]] = {}
-    columns = (final[name] for name in ("block", "seed", "planned_seeds"))
-    for block, seed, number in zip(*columns, strict=True):
-        planned.setdefault(block, {})[seed] = number
+    runs = final.groupby("block", sort=False)
+    planned = {str(b): dict(zip(r["seed"], r["planned_seeds"], strict=True)) for b, r in runs}
     return read_plan(planned)
 
 

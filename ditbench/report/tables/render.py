@@ -186,9 +186,13 @@ def rich_table(rows: Rows, columns: Sequence[Column], title: str | None = None) 
 
     visible = shown(columns)
     table = Table(
-        title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD,
-        show_edge=False, pad_edge=False, padding=0,
-    )  # fmt: skip
+        title=Text(title) if title else None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=0,
+    )
     # Without the blank after it, ± moves to the next line together with its number.
     texts = [
         [(text.replace("± ", "±"), best) for text, best in line] for line in cells(rows, visible)
