@@ -28,8 +28,10 @@ _LOG_FROM = 4.0
 Units = tuple[tuple[float, str, float], ...]
 STEPS: Units = ((0, "", 1.0),)
 FLOPS: Units = (
-    *((1e18, "EFLOPs", 1e18), (1e15, "PFLOPs", 1e15)),
-    *((1e12, "TFLOPs", 1e12), (0, "GFLOPs", 1e9)),
+    (1e18, "EFLOPs", 1e18),
+    (1e15, "PFLOPs", 1e15),
+    (1e12, "TFLOPs", 1e12),
+    (0, "GFLOPs", 1e9),
 )
 GMACS: Units = ((1000, "TMACs", 1e3), (0.1, "GMACs, the paper's Gflops", 1.0), (0, "MMACs", 1e-3))
 SECONDS: Units = ((7200, "hours", 3600.0), (300, "minutes", 60.0), (0, "seconds", 1.0))
