@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ditbench.errors import one_line
-from ditbench.files import write_text
+from ditbench.files import write_output
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import bands, format_of, json_text, render, rich_table
 
@@ -69,15 +69,12 @@ def emit(
 def emit_text(text: str, output: Path | None) -> None:
     """Print text that ends in a newline, or write it to a file.
 
-    A file is replaced as a whole. A link keeps its place, and so does a pipe or a device, such as
-    /dev/stdout.
+    A file is replaced as a whole; links, pipes and devices keep their place.
     """
     if output is None:
         echo(text.removesuffix("\n"))
-    elif output.is_fifo() or output.is_char_device():
-        output.write_bytes(text.encode(errors="backslashreplace"))
     else:
-        write_text(output.resolve() if output.is_symlink() else output, text)
+        write_output(output, lambda file: file.write(text.encode(errors="backslashreplace")))
 
 
 def print_table(

@@ -114,3 +114,25 @@ def test_a_table_goes_through_a_pipe_or_a_link(cli, tmp_path):
     assert pipe.is_fifo()
     assert link.is_symlink()
     assert (tmp_path / "file").read_text().startswith("block,")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("compare", "-o", "out.md"),
+        ("plot", "-o", "out.svg"),
+        ("report", "-o", "out.html"),
+        ("sample", "--per-class", "1", "-o", "out.png"),
+        ("sample", "--count", "1", "--export", "out.npz"),
+        ("export", "-o", "out.pt"),
+    ],
+)
+def test_every_output_goes_through_a_link(cli, results, tmp_path, elsewhere, command):
+    name, *options, output = command
+    Path(output).symlink_to(tmp_path / output)
+    run = next(results.glob("digits/adaln/seed0-*"))
+    result = cli(name, run if name in ("sample", "export") else results, *options, output)
+    assert result.exit_code == 0, result.stderr
+    assert Path(output).readlink() == tmp_path / output
+    assert (tmp_path / output).stat().st_size
+    assert [path.name for path in elsewhere.iterdir()] == [output]
