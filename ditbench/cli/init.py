@@ -73,7 +73,8 @@ def init(
         given["data.image_size"] = image_size
     found = survey(pictures, data_of(given).settings)
     facts = describe(found)
-    echo("\n".join(map(one_line, facts)))
+    for line in facts:
+        echo(one_line(line))
     _refuse(found)
     settings = choose(derive(found, given), given)
     say("reading the pictures")

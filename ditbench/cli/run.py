@@ -37,7 +37,7 @@ from ditbench.cli.training import (
     with_features,
     workers_for,
 )
-from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.errors import EXIT_FAILED, DitbenchError, printable
 from ditbench.rundir import PLANNED_SEEDS, TUNING
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def _execute(
                     continue
                 results.append({**outcome, "path": str(plan.directory.path)})
                 if not as_json:
-                    shown.say(f"{sentence(outcome)}\n{plan.directory.path}")
+                    shown.say(f"{sentence(outcome)}\n{printable(str(plan.directory.path))}")
     finally:
         if as_json and (results or len(plans) > 1):  # also what finished before a signal
             order = [str(plan.directory.path) for plan in plans]
