@@ -197,8 +197,9 @@ def _plan_tuned(tasks: list[Task], out: Path, say: Callable[[str], None]) -> lis
         for plan in plan_tasks(tuned, out)
     ]
     best = ", ".join(f"{block} {rate:g}" for block, rate in rates.items())
-    budget = next(iter(chosen.values())).budget
-    say(f"learning rates, tuned with {budget} per run in {place}: {best}")
+    of = next(iter(chosen.values()))
+    by = f" by {of.title}" if of.few else ""
+    say(f"learning rates, tuned{by} with {of.budget} per run in {place}: {best}")
     return plans
 
 
