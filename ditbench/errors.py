@@ -52,10 +52,15 @@ def together(errors: Sequence[DitbenchError]) -> DitbenchError:
 def printable(text: str) -> str:
     """A text with unprintable characters escaped.
 
-    Paths and damaged files may contain newlines, which would forge a second line, or control
-    sequences of a terminal.
+    Paths and damaged files may contain newlines, which would forge a second line, control sequences
+    of a terminal, or characters that reorder the others.
     """
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """As `printable`, for a text of several lines."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def one_line(text: str, most: int = _MAX_LINE) -> str:

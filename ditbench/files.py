@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import io
 import json
 import math
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -50,6 +52,35 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         if temporary is not None:
             with suppress(OSError):  # the directory may be gone, which is reported already
                 temporary.unlink(missing_ok=True)
+
+
+def write_output(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file that a user named: as `write_atomically`, but through a link.
+
+    A pipe or a device, such as /dev/stdout, keeps its place, too.
+    """
+    if not is_stream(path):
+        write_atomically(through_link(path), write)
+        return
+    buffer = io.BytesIO()  # what is written may seek, a pipe cannot
+    write(buffer)
+    try:
+        path.write_bytes(buffer.getvalue())
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is a pipe or a device, or a link to one."""
+    with suppress(OSError):
+        mode = path.stat().st_mode
+        return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+    return False
+
+
+def through_link(path: Path) -> Path:
+    """The file that a link leads to, which need not exist; any other path as it is."""
+    return Path(os.path.realpath(path)) if os.path.islink(path) else path  # noqa: PTH114
 
 
 def cache_directory() -> Path | None:

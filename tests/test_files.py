@@ -19,6 +19,7 @@ from ditbench.files import (
     remove_leftovers,
     write_atomically,
     write_json,
+    write_output,
     write_text,
 )
 
@@ -57,6 +58,35 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     assert caught.value.exit_code == 1
     assert path.read_text() == "old"
     assert files_below(tmp_path) == {"file.txt"}
+
+
+@pytest.mark.parametrize("target", ["file.png", "below/file.png"])
+@pytest.mark.parametrize("before", [b"old", None])
+def test_an_output_goes_through_a_link(tmp_path, target, before):
+    link, file = tmp_path / "link.png", tmp_path / target
+    if before is not None:
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(before)
+    link.symlink_to(target)
+    write_output(link, lambda out: out.write(b"new"))
+    assert link.readlink() == Path(target)
+    assert file.read_bytes() == b"new"
+    assert files_below(tmp_path) == {"link.png", target}
+
+
+def test_an_output_that_seeks_goes_through_a_pipe(tmp_path):
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDWR)
+    write_output(pipe, lambda out: (out.write(b"old"), out.seek(0), out.write(b"new")))
+    assert os.read(reader, 99) == b"new"
+    assert pipe.is_fifo()
+
+
+def test_an_output_takes_the_place_of_a_link_to_itself(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    write_output(tmp_path / "loop", lambda out: out.write(b"new"))
+    assert (tmp_path / "loop").read_bytes() == b"new"
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace", "chmod"])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ditbench.bench.measure import WARM_UP, title_of, training_facts
-from ditbench.bench.synthetic import MAX_BYTES, plan_on, random_images
+from ditbench.bench.synthetic import MAX_BYTES, Shape, plan_on, random_images
 from ditbench.bench.timing import Length, time_in_turn
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.processes import Send, in_processes
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 # Steps per epoch on any number of GPUs: the host draws the order of each epoch.
 EPOCH = 64
-# The height, width and channels of the random images, and the number of classes.
-Shape = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from ditbench.seeds import generator
 if TYPE_CHECKING:
     from ditbench.config import RunConfig
 
+# The height, width and channels of images, and the number of classes.
+Shape = tuple[int, int, int, int]
 # Enough images for long epochs: each epoch draws a permutation and moves it to the device.
 IMAGES = 16_384
 # Bytes of images, unless one batch has more.

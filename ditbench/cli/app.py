@@ -44,7 +44,6 @@ from ditbench.errors import (
     EXIT_OK,
     EXIT_USAGE,
     DitbenchError,
-    printable,
 )
 from ditbench.inherited import without_wrong_torch_settings
 from ditbench.plugins.user_traceback import BlockError
@@ -68,7 +67,7 @@ def _errors_as_lines() -> Iterator[None]:
     except DitbenchError as error:
         if isinstance(error, BlockError):
             for line in error.traceback_text.splitlines():
-                echo(printable(line), err=True)
+                echo(line, err=True)
         _print_error(error.message, error.hint)
         raise typer.Exit(error.exit_code) from error
     except _UsageError as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ditbench.cli.options import parse_count
 from ditbench.models.sizes import parse_input
 
 if TYPE_CHECKING:
+    from ditbench.bench.synthetic import Shape
     from ditbench.cli.run_options import Model
     from ditbench.config import RunConfig
 
@@ -18,15 +19,6 @@ if TYPE_CHECKING:
 DEFAULTS = ("objective.name=ddpm", "train.lr=1e-4", "train.warmup=0.0")
 BATCH_SIZE = 128
 MOST_SAMPLED = 1_000_000  # the limit of eval.batch_size
-
-
-class Shape(NamedTuple):
-    """The shape of the random images, and the number of classes."""
-
-    height: int
-    width: int
-    channels: int
-    classes: int
 
 
 @dataclass(frozen=True)
@@ -44,7 +36,7 @@ def parse_sizes(
 
     A model may name its only batch size: `S/2,XL/2:128`.
     """
-    shapes = [Shape(*parse_input(text), classes) for text in _parts(inputs)]
+    shapes: list[Shape] = [(*parse_input(text), classes) for text in _parts(inputs)]
     pairs = dict.fromkeys(_models(options))
     return [
         Size(

@@ -148,5 +148,6 @@ def _explain(outcome: "Outcome") -> None:
         WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
     )
     echo()
-    echo(wrap.fill(f"{outcome.check}: {one_line(outcome.detail)}"))
-    echo(wrap.fill(f"  help: {one_line(outcome.help)}"))
+    for text in (f"{outcome.check}: {outcome.detail}", f"  help: {outcome.help}"):
+        for line in wrap.wrap(one_line(text)):
+            echo(line)

@@ -11,7 +11,6 @@ from ditbench.cli.output import echo, load_runs, print_sentence, print_table
 from ditbench.errors import DitbenchError
 from ditbench.report.amounts import counted
 from ditbench.report.tables.columns import comparison_columns, comparison_rows
-from ditbench.report.tables.render import literal
 
 if TYPE_CHECKING:
     from ditbench.report.statistics.compare import Comparison
@@ -41,12 +40,12 @@ def print_comparisons(
     if len(comparisons) > 1:
         _print_list(comparisons, shown)
         echo()
-    print_sentence(literal(shown.sentence), "bold")
+    print_sentence(shown.sentence, "bold")
     echo()
     print_table(comparison_rows(shown), comparison_columns(shown, names, wide=wide))
     echo()
     for note in (*shown.notes, shown.settings):
-        print_sentence(literal(note), "dim")
+        print_sentence(note, "dim")
 
 
 def choose_group(comparisons: Sequence[Comparison], text: str) -> Comparison:
@@ -75,5 +74,5 @@ def _print_list(comparisons: Sequence[Comparison], shown: Comparison) -> None:
         blocks, runs = len(each.table), _runs(each)
         size = f"{counted(blocks, 'block')}, {counted(runs, 'run')}"
         mark = ">" if each is shown else " "
-        line = f"{mark} {number}  {literal(each.heading)}: {size}"
+        line = f"{mark} {number}  {each.heading}: {size}"
         print_sentence(line, "bold" if each is shown else "")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from ditbench.cli.completion import complete_runs
 from ditbench.cli.options import argument, option
-from ditbench.cli.output import echo
+from ditbench.cli.output import echo, echo_path
 from ditbench.errors import unknown_name
 
 LAYOUTS = ("released", "diffusers")
@@ -31,4 +31,4 @@ def export(
     from ditbench.runs.export import export_weights
 
     echo(export_weights(run, output, diffusers=layout == "diffusers"), err=True)
-    echo(output)
+    echo_path(output)

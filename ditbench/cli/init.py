@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from ditbench import __version__
 from ditbench.cli.options import DEVICES, PICTURES, argument, option
-from ditbench.cli.output import echo, note, print_sentence, progress
+from ditbench.cli.output import echo, emit_text, note, print_sentence, progress
 from ditbench.cli.run_options import Quiet, Training
 from ditbench.errors import DitbenchError, one_line
 from ditbench.models.sizes import parse_model
@@ -57,7 +57,6 @@ def init(
     from ditbench.config.load import parse_settings
     from ditbench.config.project import PROJECT, data_of, to_toml
     from ditbench.data.pictures.survey import survey
-    from ditbench.files import write_text
 
     if PROJECT.exists() and not force:
         raise DitbenchError(
@@ -70,7 +69,8 @@ def init(
         given["data.image_size"] = image_size
     found = survey(pictures, data_of(given).settings)
     facts = describe(found)
-    echo("\n".join(map(one_line, facts)))
+    for line in facts:
+        echo(one_line(line))
     _refuse(found)
     settings = choose(derive(found, given), given)
     say("reading the pictures")
@@ -78,7 +78,7 @@ def init(
     for line in notes:
         echo(one_line(f"  {line}"))
     settings, missing = choose_features(settings)
-    write_text(PROJECT, to_toml(settings, [WRITTEN, *facts, *notes, *USAGE]))
+    emit_text(to_toml(settings, [WRITTEN, *facts, *notes, *USAGE]), PROJECT)
     echo(f"{PROJECT}: {in_short(settings, latents=found.latents is not None)}")
     if missing is None:
         for line in forecast(device, say):

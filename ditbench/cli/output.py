@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from ditbench.errors import one_line
-from ditbench.files import write_text
+from ditbench.errors import one_line, printable, printable_lines
+from ditbench.files import write_output
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import bands, format_of, json_text, render, rich_table
 
@@ -41,8 +41,13 @@ def note(label: str, text: str) -> None:
 
 
 def echo(text: object = "", *, err: bool = False) -> None:
-    """Print a text as it is on stdout, or on stderr; `typer.echo` replaces ASCII by UTF-8."""
-    print(text, file=sys.stderr if err else sys.stdout, flush=True)
+    """Print a line on stdout, or on stderr; `typer.echo` replaces ASCII by UTF-8."""
+    print(printable(str(text)), file=sys.stderr if err else sys.stdout, flush=True)
+
+
+def echo_path(path: Path) -> None:
+    """Print a path that another program may read; see `emit_text`."""
+    emit_text(f"{path}\n", None)
 
 
 def progress(*, quiet: bool) -> Callable[[str], None]:
@@ -68,15 +73,13 @@ def emit(
 def emit_text(text: str, output: Path | None) -> None:
     """Print text that ends in a newline, or write it to a file.
 
-    A file is replaced as a whole. A link keeps its place, and so does a pipe or a device, such as
-    /dev/stdout.
+    A file is replaced as a whole; links, pipes and devices keep their place. On a terminal, what is
+    not printable is escaped.
     """
     if output is None:
-        echo(text.removesuffix("\n"))
-    elif output.is_fifo() or output.is_char_device():
-        output.write_bytes(text.encode(errors="backslashreplace"))
+        print(printable_lines(text) if sys.stdout.isatty() else text, end="", flush=True)
     else:
-        write_text(output.resolve() if output.is_symlink() else output, text)
+        write_output(output, lambda file: file.write(text.encode(errors="backslashreplace")))
 
 
 def print_table(
@@ -85,7 +88,7 @@ def print_table(
     """Print a table on stdout; on a narrow terminal as several tables, one below the other."""
     console = _console()
     if title:
-        console.print(Text(title, "italic"))
+        console.print(Text(printable(title), "italic"))
     for number, band in enumerate(bands(rows, columns, console.width)):
         if number:
             console.print()
@@ -95,7 +98,7 @@ def print_table(
 def print_sentence(text: str, style: str = "") -> None:
     """Print a sentence on stdout: wrapped between words on a terminal, as one line in a pipe."""
     if sys.stdout.isatty():
-        _console().print(Text(text, style))
+        _console().print(Text(printable(text), style))
     else:
         echo(text)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ditbench.cli.options import Evaluation, Only, Results, option
-from ditbench.cli.output import echo, load_runs, note
+from ditbench.cli.output import echo_path, load_runs, note
 from ditbench.errors import DitbenchError, unknown_name
 
 KINDS = ("curve", "ranking", "pareto", "samples")
@@ -71,4 +71,4 @@ def plot(
     save_figure(draw[kind or "curve"], output, partial(note, "warning"))
     for text in skipped:
         note("skipped", text)
-    echo(output)
+    echo_path(output)

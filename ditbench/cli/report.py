@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ditbench.cli.options import Evaluation, Only, Results, option
-from ditbench.cli.output import echo, emit_text, load_runs
+from ditbench.cli.output import echo_path, emit_text, load_runs
 
 
 def report(
@@ -24,4 +24,4 @@ def report(
     from ditbench.report.html.page import report_html
 
     emit_text(report_html(load_runs(directories, block, evaluation), baseline), output)
-    echo(output)
+    echo_path(output)

@@ -37,7 +37,7 @@ from ditbench.cli.training import (
     with_features,
     workers_for,
 )
-from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.errors import EXIT_FAILED, DitbenchError, printable
 from ditbench.rundir import PLANNED_SEEDS, TUNING
 
 if TYPE_CHECKING:
@@ -166,8 +166,9 @@ def _plan_tuned(tasks: list[Task], out: Path, say: Callable[[str], None]) -> lis
         for plan in plan_tasks(tuned, out)
     ]
     best = ", ".join(f"{block} {rate:g}" for block, rate in rates.items())
-    budget = next(iter(chosen.values())).budget
-    say(f"learning rates, tuned with {budget} per run in {place}: {best}")
+    of = next(iter(chosen.values()))
+    by = f" by {of.title}" if of.few else ""
+    say(f"learning rates, tuned{by} with {of.budget} per run in {place}: {best}")
     return plans
 
 
@@ -199,7 +200,7 @@ def _execute(
                     continue
                 results.append({**outcome, "path": str(plan.directory.path)})
                 if not as_json:
-                    shown.say(f"{sentence(outcome)}\n{plan.directory.path}")
+                    shown.say(f"{sentence(outcome)}\n{printable(str(plan.directory.path))}")
     finally:
         if as_json and (results or len(plans) > 1):  # also what finished before a signal
             order = [str(plan.directory.path) for plan in plans]

@@ -19,7 +19,7 @@ from ditbench.cli.options import (
     refuse,
     takes,
 )
-from ditbench.cli.output import echo, note
+from ditbench.cli.output import echo, echo_path, note
 from ditbench.cli.weights import Weights
 from ditbench.errors import DitbenchError, one_line
 
@@ -94,7 +94,7 @@ def sample(
     per_class = 8 if per_class is None else per_class
     columns = sample_grid(opened(), output, classes=names, per_class=per_class)
     echo(one_line(f"columns: {', '.join(columns)}"), err=True)
-    echo(output)
+    echo_path(output)
 
 
 def _export(
@@ -111,4 +111,4 @@ def _export(
         )
         written, before = export_samples(opened(), path, count=number, classes=classes, stop=stop)
     echo(f"{written:,} images" + ", already complete" * before, err=True)
-    echo(path)
+    echo_path(path)

@@ -44,4 +44,5 @@ def settings(
     )
     for each in found:
         echo(f"{each.key} = {each.default}  ({each.type})")
-        echo(wrap.fill(each.meaning))
+        for line in wrap.wrap(each.meaning):
+            echo(line)

@@ -93,7 +93,8 @@ def diff(
         print_json({"paths": paths, "scores": values, "differences": differences})
         return
     for name, run, score in zip("AB", runs, scores, strict=True):
-        echo(f"{name}: {run.path}\n   {_sentence(score)}")
+        echo(f"{name}: {run.path}")
+        echo(f"   {_sentence(score)}")
     echo()
     alike = all(len({score[key] for score in scores if score.get(key)}) < 2 for key in _OF_METRICS)
     rows = _side_by_side(*map(_written, scores))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditbench.cli.options import parse_count, parse_seconds
-from ditbench.cli.output import echo, print_json
+from ditbench.cli.output import echo, emit_text, print_json
 from ditbench.errors import DitbenchError, unknown_name
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Jobs:
         check_ready(left)
         if dry_run:
             if left:
-                echo(script(len(left), self.parameters, out).rstrip())
+                emit_text(script(len(left), self.parameters, out), None)
             return
         commands = [(plan.directory, self._command(plan)) for plan in left]
         numbers = submit(commands, self.parameters, out) if left else []

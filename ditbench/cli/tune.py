@@ -65,8 +65,9 @@ def tune(
     """Choose a learning rate for each block by a short sweep; `ditbench run --lr tuned` uses it.
 
     Every block is trained with every rate for a fraction of the budget and scored once, at the end.
-    The rate with the lowest mean FID is chosen. Give the options of the later comparison. The same
-    command again resumes where it stopped; with other rates or seeds, it extends the sweep.
+    The rate with the lowest mean FID is chosen (KID where images are few for FID). Give the options
+    of the later comparison. The same command again resumes where it stopped; with other rates or
+    seeds, it extends the sweep.
     """
     chosen = chosen_format(output, format, as_json=as_json)
     blocks, rates = parse_blocks(block), parse_rates(lr)
@@ -107,8 +108,10 @@ def tune(
     if sweeps:
         columns = tuning_columns(sweeps, for_people=chosen not in ("csv", "json"))
         of = sweeps[0]
-        title = sweep_title(of.budget, of.seeds, of.features)
+        title = sweep_title(of.title, of.budget, of.seeds)
         emit(list(map(tuning_row, sweeps)), columns, chosen, output, title)
+        if of.few:
+            say(f"the lowest mean {of.title} is chosen: {of.few}")
     _check_chosen(plans, sweeps, failed)
 
 

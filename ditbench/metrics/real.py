@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ditbench.data.dataset import quantised
 from ditbench.data.io.tensors import read_tensors, write_tensors
+from ditbench.data.pictures.streamed import StreamedPictures
 from ditbench.files import cache_directory, one_at_a_time
 from ditbench.metrics.metric import MAX_SUBSET, RealStatistics, metric_device
 from ditbench.metrics.pairs import kth_distances, mean_kernel_within, nearest_other
@@ -21,7 +22,6 @@ from ditbench.world import ALONE, World
 if TYPE_CHECKING:
     from ditbench.data.dataset import ImageDataset
     from ditbench.data.latents.vae import Vae
-    from ditbench.data.pictures.streamed import StreamedPictures
     from ditbench.metrics.features.extractors import Extractor
 
 # What samples are compared with; the last two are made batch by batch.
@@ -134,7 +134,11 @@ def compute_statistics(
     order = _drawn(len(images))
     position = torch.full((len(images),), -1)
     position[order] = torch.arange(len(order))
-    for batch, places in zip(images.split(batch_size), position.split(batch_size), strict=True):
+    if isinstance(images, StreamedPictures):  # the extractor looks at a part of each batch
+        batches = images.split(batch_size, extractor.world)
+    else:
+        batches = images.split(batch_size)
+    for batch, places in zip(batches, position.split(batch_size), strict=True):
         features = extractor(batch.to(device), passed).features.cpu()  # (N, F)
         if not rows.numel():
             rows = torch.empty(len(order), features.shape[1])

@@ -18,9 +18,12 @@ from ditbench.config.schema import RunConfig
 from ditbench.config.sections import BudgetConfig
 from ditbench.distances import title_of
 from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
+from ditbench.few import few_in_group
 from ditbench.report import amounts
-from ditbench.report.reading.results import find_runs
+from ditbench.report.reading.metrics import FIRST_METRICS, MetricFacts
+from ditbench.report.reading.results import find_runs, metrics_of, versions_differ
 from ditbench.report.reading.run import read_run
+from ditbench.report.reading.values import Row
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import BEST_OF_ROW
 from ditbench.report.words import seeds_in_words, sweep_remark
@@ -53,9 +56,11 @@ class Sweep:
     Attributes:
         task: the fingerprint of all else that determines a result: `task_of`.
         rates, seeds: ascending.
-        fids: the final FID of each (rate, seed) that ended; infinity if training diverged.
-        samples: the number of samples of the FIDs.
+        metric: what decides, as in a comparison: FID, or KID where images are few.
+        scores: the final one of each (rate, seed) that ended; infinity if training diverged.
+        samples: the number of samples of the scores.
         features: in which they are; those of latents are no FIDs.
+        few: why KID decides, in words, or an empty text.
     """
 
     block: str
@@ -63,15 +68,17 @@ class Sweep:
     budget: Budget
     rates: tuple[float, ...]
     seeds: tuple[int, ...]
-    fids: Mapping[tuple[float, int], float]
+    metric: MetricFacts
+    scores: Mapping[tuple[float, int], float]
     samples: int
     features: str
+    few: str = ""
 
     @property
     def missing(self) -> list[tuple[float, int]]:
         """Each (rate, seed) that has not ended. Rates are compared over the same seeds only."""
         points = [(rate, seed) for rate in self.rates for seed in self.seeds]
-        return [point for point in points if point not in self.fids]
+        return [point for point in points if point not in self.scores]
 
     @property
     def runs(self) -> int:
@@ -79,19 +86,25 @@ class Sweep:
         return len(self.rates) * len(self.seeds)
 
     def mean(self, rate: float) -> float:
-        """The mean FID of a rate: infinity if a seed diverged, NaN if one is missing."""
-        return fmean(self.fids.get((rate, seed), math.nan) for seed in self.seeds)
+        """The mean score of a rate: infinity if a seed diverged, NaN if one is missing."""
+        return fmean(self.scores.get((rate, seed), math.nan) for seed in self.seeds)
 
     @property
     def best(self) -> float | None:
-        """The rate of the lowest mean FID; None if a run is missing or all diverged."""
+        """The rate of the lowest mean score; None if a run is missing or all diverged."""
         best = min(self.rates, key=self.mean)
         return best if not self.missing and math.isfinite(self.mean(best)) else None
 
     def origin(self, place: str) -> dict[str, Any]:
         """What env.json of a run records of the sweep, found at `place`, that chose its rate."""
         grid = {"rates": list(self.rates), "seeds": list(self.seeds)}
-        return {"tuned_lr": {"from": place, **grid, "budget": str(self.budget)}}
+        how = {"budget": str(self.budget), "metric": self.metric.name}
+        return {"tuned_lr": {"from": place, **grid, **how}}
+
+    @property
+    def title(self) -> str:
+        """The title of the metric."""
+        return title_of(self.metric.name, self.features)
 
 
 def task_of(config: RunConfig) -> str:
@@ -117,29 +130,47 @@ def read_sweeps(root: Path) -> tuple[list[Sweep], Skipped]:
 def _sweep(task: str, budget: Budget, runs: Runs, skipped: Skipped) -> Sweep:
     rates: set[float] = set()
     seeds: set[int] = set()
-    fids: dict[tuple[float, int], float] = {}
+    finals: dict[tuple[float, int], Row] = {}
+    diverged: dict[tuple[float, int], float] = {}
     for run, config in runs:
         rate, seed = config.train.lr, config.seed
         rates |= {rate, *_grid(run, "rates", float)}
         seeds |= {seed, *_grid(run, "seeds", int)}
         try:
             if run.is_complete():
-                fids[rate, seed] = float(read_run(run)[-1]["fid"])
+                finals[rate, seed] = read_run(run)[-1]
             elif run.failure.is_file():
-                fids[rate, seed] = math.inf  # training diverged
+                diverged[rate, seed] = math.inf
         except DitbenchError as error:
             skipped.append((one_line(str(run.path)), one_line(error.message)))
     first = runs[0][1]
+    features, samples = first.metrics.features, first.eval.samples
+    metric, few = _decisive(list(finals.values()), features, samples)
     return Sweep(
         first.block,
         task,
         budget,
         tuple(sorted(rates)),
         tuple(sorted(seeds)),
-        fids,
-        first.eval.samples,
-        first.metrics.features,
+        metric,
+        {point: float(row[metric.name]) for point, row in finals.items()} | diverged,
+        samples,
+        features,
+        few,
     )
+
+
+def _decisive(finals: Sequence[Row], features: str, samples: int) -> tuple[MetricFacts, str]:
+    """The metric that decides, and why it is KID; of equal runs, that of their comparison."""
+    real = [row["real_images"] for row in finals if not math.isnan(row["real_images"])]
+    group = {"features": features, "samples": samples}
+    few = few_in_group(group, min(real, default=math.nan))
+    described = [row["metrics"] for row in finals]
+    metrics = {each.name: each for each in metrics_of(described)}
+    alike = "kid" in metrics and metrics["kid"] not in versions_differ(described)
+    if few and alike and not any(math.isnan(row["kid"]) for row in finals):
+        return metrics["kid"], few
+    return metrics.get("fid", FIRST_METRICS[0]), ""
 
 
 def _grid(run: RunDirectory, key: str, kind: type) -> list[Any]:
@@ -221,17 +252,20 @@ def _check_complete(sweep: Sweep, hint: str) -> None:
 
 def tuning_columns(sweeps: Sequence[Sweep], *, for_people: bool) -> tuple[Column, ...]:
     """The columns of `tuning_row`. For programs, diverged rates have a column of their own."""
-    rates = sorted({rate for sweep in sweeps for rate in sweep.rates})
+    titles = {each.metric.name: f"{each.title}-{amounts.suffix(each.samples)}" for each in sweeps}
+    scores = {
+        f"{metric}_at_{rate}": f"{title} ↓ lr={rate:g}"
+        for rate in sorted({rate for sweep in sweeps for rate in sweep.rates})
+        for metric, title in titles.items()
+    }
     if for_people:
-        fid = f"{title_of('fid', sweeps[0].features)}-{amounts.suffix(sweeps[0].samples)}"
         return (
             Column("block", "Block"),
-            *(Column(f"shown_{rate}", f"{fid} ↓ lr={rate:g}", "{}".format) for rate in rates),
+            *(Column(f"shown_{name}", header, "{}".format) for name, header in scores.items()),
             Column("lr", "Learning rate", "{:g}".format),
             Column("remark", "Remark"),
         )
-    names = ["block", "lr", *(f"fid_at_{rate}" for rate in rates)]
-    names += ["diverged", "missing", "seeds", "budget", "samples", "remark"]
+    names = ["block", "lr", *scores, "diverged", "missing", "seeds", "budget", "samples", "remark"]
     return tuple(Column(name, name) for name in names)
 
 
@@ -239,12 +273,14 @@ def tuning_row(sweep: Sweep) -> dict[str, Any]:
     """The row of a block, with its best rate marked."""
     row: dict[str, Any] = {}
     diverged = []
+    write = amounts.writer(sweep.metric.format)
     for rate in sweep.rates:
-        mean = row[f"fid_at_{rate}"] = sweep.mean(rate)
+        name, mean = f"{sweep.metric.name}_at_{rate}", sweep.mean(rate)
+        row[name] = mean
         if math.isinf(mean):
             diverged.append(str(rate))
         if not math.isnan(mean):
-            row[f"shown_{rate}"] = "diverged" if math.isinf(mean) else f"{mean:,.2f}"
+            row[f"shown_{name}"] = "diverged" if math.isinf(mean) else write(mean)
     return row | {
         "block": sweep.block,
         "lr": sweep.best,
@@ -254,5 +290,5 @@ def tuning_row(sweep: Sweep) -> dict[str, Any]:
         "budget": str(sweep.budget),
         "samples": sweep.samples,
         "remark": sweep_remark(sweep.rates, sweep.best, len(sweep.missing), sweep.runs),
-        BEST_OF_ROW: None if sweep.best is None else f"shown_{sweep.best}",
+        BEST_OF_ROW: sweep.best and f"shown_{sweep.metric.name}_at_{sweep.best}",
     }

@@ -123,10 +123,9 @@ def note(group: Mapping[str, Any]) -> str:
     )
 
 
-def sweep_title(budget: object, seeds: Sequence[int], features: str) -> str:
+def sweep_title(metric: str, budget: object, seeds: Sequence[int]) -> str:
     """What all rows of the table of a sweep share."""
-    fid = title_of("fid", features)
-    return f"Mean final {fid} by learning rate: {budget} per run, {seeds_in_words(seeds)}"
+    return f"Mean final {metric} by learning rate: {budget} per run, {seeds_in_words(seeds)}"
 
 
 def sweep_remark(rates: Sequence[float], best: float | None, missing: int, runs: int) -> str | None:

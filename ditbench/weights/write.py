@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save
 
 from ditbench.errors import DitbenchError
-from ditbench.files import read_json, write_atomically, write_json
+from ditbench.files import read_json, write_json, write_output
 from ditbench.weights.names import Tensors
 from ditbench.weights.recognise import Recognised
 
@@ -57,4 +57,4 @@ def write_weights(path: Path, tensors: Tensors) -> None:
         ".pt": lambda file: torch.save(whole, file),
         ".safetensors": lambda file: file.write(save(whole, {"format": "pt"})),
     }
-    write_atomically(path, writers[path.suffix])
+    write_output(path, writers[path.suffix])

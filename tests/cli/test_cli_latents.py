@@ -91,8 +91,9 @@ def test_no_distance_of_latents_is_called_fid(cli, place, tiny, monkeypatch):
     given = ("--data", "mine.npz", "--block", "adaln", *tiny)
     tuned = cli("tune", *given, "--steps", "2", "--lr", "1e-3,1e-4", "--out", "tuned")
     assert tuned.exit_code == 0, tuned.stderr
-    assert "Mean final Latent FD by learning rate" in tuned.stdout
+    assert "Mean final Latent KD by learning rate" in tuned.stdout
     assert "FID" not in tuned.stdout
+    assert "are few for Latent FD in latents features" in tuned.stderr
     assert cli("run", *given, "--out", "tuned").exit_code == 0
     compared = cli("compare", "tuned", "--target-fid", "1e6", "--format", "md").stdout
     assert "| Reached Latent FD 1e+06 |" in compared

@@ -1,11 +1,14 @@
 """Paths as people write them: ~, the current folder, results among the images."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pictures import encode, write_folder
+
+from ditbench.cli.output import echo_path, emit_text, print_sentence
 
 TREE = {f"{c}/{n}.png": encode(np.full((8, 8), 20 * c, np.uint8)) for c in range(12) for n in "ab"}
 FEATURES = ("--set", "metrics.features=efficientnet-lite0")  # digits features have ten classes
@@ -114,3 +117,38 @@ def test_a_table_goes_through_a_pipe_or_a_link(cli, tmp_path):
     assert pipe.is_fifo()
     assert link.is_symlink()
     assert (tmp_path / "file").read_text().startswith("block,")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("compare", "-o", "out.md"),
+        ("plot", "-o", "out.svg"),
+        ("report", "-o", "out.html"),
+        ("sample", "--per-class", "1", "-o", "out.png"),
+        ("sample", "--count", "1", "--export", "out.npz"),
+        ("export", "-o", "out.pt"),
+    ],
+)
+def test_every_output_goes_through_a_link(cli, results, tmp_path, elsewhere, command):
+    name, *options, output = command
+    Path(output).symlink_to(tmp_path / output)
+    run = next(results.glob("digits/adaln/seed0-*"))
+    result = cli(name, run if name in ("sample", "export") else results, *options, output)
+    assert result.exit_code == 0, result.stderr
+    assert Path(output).readlink() == tmp_path / output
+    assert (tmp_path / output).stat().st_size
+    assert [path.name for path in elsewhere.iterdir()] == [output]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_path_is_exact_for_a_program_and_printable_on_a_terminal(capsys, monkeypatch, terminal):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    echo_path(Path("a\u3000b\u202e"))
+    emit_text("name\na\x9bb\n", None)
+    expected = ["a\\u3000b\\u202e", "name", "a\\x9bb"]
+    if not terminal:
+        expected = ["a\u3000b\u202e", "name", "a\x9bb"]
+    assert capsys.readouterr().out == "\n".join(expected) + "\n"
+    print_sentence("a\u202eb")
+    assert capsys.readouterr().out == "a\\u202eb\n"

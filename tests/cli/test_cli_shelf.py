@@ -132,6 +132,31 @@ def test_a_damaged_run_is_named_and_the_others_listed(cli, shelf, tmp_path):
     assert "seed1-" in result.stdout
 
 
+# Reorders what follows, clears the screen, forges a line.
+DECEITFUL = "\u202erun\x1b[2J\nerror: none"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["list", "list --json", "list --format md", "show", "show --json", "diff", "rm", "sample"],
+)
+def test_no_name_reorders_or_forges_lines(cli, shelf, tmp_path, command):
+    place = tmp_path / DECEITFUL
+    shutil.copytree(shelf / "bob", place)
+    (place / "weights" / DECEITFUL / "evals").mkdir(parents=True)
+    (place / "weights" / DECEITFUL / "evals" / "first.json").write_text("{}")
+    name, *options = command.split()
+    runs = sorted(place.glob("digits/adaln-zero/seed?-*"))
+    of = {"show": runs[:1], "diff": runs, "rm": runs, "sample": runs[:1]}.get(name, [place])
+    result = cli(name, *of, *options)
+    printed = (result.stdout + result.stderr).split("\n")
+    assert "202e" in "".join(printed)
+    assert all(line.isprintable() and not line.startswith("error: none") for line in printed)
+    if options == ["--json"]:
+        found = json.loads(result.stdout)
+        assert DECEITFUL in (found if name == "show" else found[0])["path"]
+
+
 def test_nothing_to_list_is_said(cli, tmp_path):
     result = cli("list", tmp_path)
     assert (result.exit_code, result.stdout) == (0, "")

@@ -8,6 +8,7 @@ import signal
 import pytest
 from found import only
 
+from ditbench import few
 from ditbench.runs.planning import calibrate
 from ditbench.training.trainer import Trainer
 
@@ -84,7 +85,7 @@ def test_a_run_takes_the_tuned_rates(cli, tuned, tiny, tmp_path):
         note = json.loads((directory / "env.json").read_text())["tuned_lr"]
         assert note == {
             "from": str(out / "tune"), "rates": [1e-3, 1e-2], "seeds": [1000],
-            "budget": "10 steps",
+            "budget": "10 steps", "metric": "fid",
         }  # fmt: skip
         # The number given by hand is the same run.
         by_hand = cli("run", "--block", block, "--lr", str(rate), *tiny, "--out", out)
@@ -93,6 +94,18 @@ def test_a_run_takes_the_tuned_rates(cli, tuned, tiny, tmp_path):
     rows = [row for group in json.loads(compared.stdout)["groups"] for row in group["rows"]]
     assert [row["budget"] for row in rows] == ["20 steps"] * 2
     assert "2 groups of runs" in cli("compare", out / "tune").stdout
+
+
+def test_where_images_are_few_kid_chooses_and_a_line_says_so(
+    cli, tuned, tiny, no_training, monkeypatch
+):
+    monkeypatch.setattr(few, "OWN_CLASSIFIERS", ())
+    result = cli("tune", "--block", "adaln,in-context", *RATES, *tiny, "--out", tuned[1])
+    assert result.stdout.startswith("Mean final KID by learning rate: 10 steps per run, seed 1000")
+    assert "KID-40 ↓" in result.stdout
+    assert "\nthe lowest mean KID is chosen: 1,797 real images and 40 samples are" in result.stderr
+    planned = cli("run", "--block", "adaln", "--lr", "tuned", *tiny, "--out", tuned[1], "--dry-run")
+    assert planned.stderr.startswith("learning rates, tuned by KID with 10 steps per run in ")
 
 
 @pytest.mark.parametrize(

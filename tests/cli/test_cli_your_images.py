@@ -123,7 +123,10 @@ def test_what_exists_is_kept_unless_forced(cli, animals, unmeasured):
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert refused.stderr.startswith("error: ./ditbench.toml exists\nhelp: add --force ")
     assert Path("ditbench.toml").read_text() == "preset = 'mine'"
+    Path("ditbench.toml").rename("mine.toml")
+    Path("ditbench.toml").symlink_to("mine.toml")
     succeed(cli, "init", animals.name, "--force")
+    assert Path("ditbench.toml").is_symlink()
     assert tomllib.loads(Path("ditbench.toml").read_text())["preset"] == "my-animals"
 
 

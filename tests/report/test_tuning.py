@@ -11,28 +11,41 @@ import pytest
 from ditbench.config import RunConfig
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json, write_json
+from ditbench.report.reading.metrics import FIRST_METRICS
 from ditbench.report.reading.results import load_results
 from ditbench.report.tables.render import render
 from ditbench.report.tuning import Budget, choose, read_sweeps, task_of, tuning_columns, tuning_row
+from ditbench.rundir import RunDirectory
 
 HINT = "tune {}"
 RATES = (1e-4, 1e-3, 1e-2)
+FEATURES = {"metrics__features": "efficientnet-lite0"}
+FEW = {**FEATURES, "real_images": 180}
 
 
 @pytest.fixture
 def sweep(make_run, results):
     """Make the runs of one block's sweep: FIDs in the order of its rates, for each seed."""
 
-    def make(block, *fids_by_seed, rates=RATES, steps=240, first_seed=1000, grid=None, **settings):
+    def make(
+        block,
+        *fids_by_seed,
+        rates=RATES,
+        steps=240,
+        first_seed=1000,
+        grid=None,
+        kids=(),
+        **settings,
+    ):
         seeds = [first_seed + number for number in range(len(fids_by_seed))]
         for seed, fids in zip(seeds, fids_by_seed, strict=True):
-            for rate, fid in zip(rates, fids, strict=True):
+            for rate, fid, kid in zip(rates, fids, kids or [None] * len(fids), strict=True):
                 if fid is None:
                     continue
                 run = make_run(
                     block, seed, (1.0 if math.isinf(fid) else fid,),
                     name=f"tune/digits/{block}/seed{seed}-{rate}-{steps}",
-                    train__lr=rate, budget__steps=steps, **settings,
+                    train__lr=rate, budget__steps=steps, kid=kid, **settings,
                 )  # fmt: skip
                 write_json(run.environment, {"sweep": grid or {"rates": rates, "seeds": seeds}})
                 run.finish(read_json(run.result))
@@ -58,6 +71,34 @@ def test_the_rate_of_the_lowest_mean_fid_is_chosen(sweep):
     chosen = choose([config(), config(seed=1)], sweeps, HINT)["adaln"]
     assert (chosen.best, chosen.mean(1e-3), chosen.seeds) == (1e-3, 11.0, (1000, 1001))
     assert chosen.budget == Budget("steps", 240)
+
+
+def test_where_images_are_few_the_lowest_mean_kid_is_chosen(sweep):
+    sweeps = sweep("adaln", (9.0, 20.0, math.inf), kids=(0.2, -0.001, 0.1), **FEW)
+    assert choose([config(**FEATURES)], sweeps, HINT)["adaln"].best == 1e-3
+    assert sweeps[0].origin("there")["tuned_lr"]["metric"] == "kid"
+    assert sweeps[0].few.startswith("180 real images and 2,000 samples are few for FID")
+    row = tuning_row(sweeps[0])
+    text = render([row], tuning_columns(sweeps, for_people=True), "md").splitlines()
+    assert "KID-2K ↓ lr=0.001 |" in text[0]
+    assert "| 0.200 | **-0.00100** | diverged |" in text[2]
+    assert {"kid_at_0.001": -0.001, "kid_at_0.01": math.inf}.items() <= row.items()
+
+
+@pytest.mark.parametrize("damage", ["no KID", "two versions"])
+def test_without_a_kid_of_all_runs_fid_decides(sweep, results, damage):
+    sweep("adaln", (9.0, 20.0, 30.0), kids=(0.2, 0.1, 0.3), **FEW)
+    run = RunDirectory(sorted(results.glob("tune/digits/adaln/*"))[0])
+    result = read_json(run.result)
+    if damage == "no KID":
+        run.evaluations.write_text(run.evaluations.read_text().replace("0.2,", ","))
+    else:
+        described = [each.model_dump() for each in FIRST_METRICS]
+        described[1]["version"] = 2
+        result["metrics"] = described
+    run.finish(result)
+    (only,), skipped = read_sweeps(results / "tune")
+    assert (only.best, only.metric.name, only.few, skipped) == (1e-4, "fid", "", [])
 
 
 def test_a_rate_that_diverged_with_one_seed_is_not_chosen(sweep):

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from ditbench.data.pictures.layout import find_layout, looks_like_an_image, no_p
 from ditbench.data.pictures.prepare import Picture
 from ditbench.data.pictures.settings import Settings
 from ditbench.errors import DitbenchError
+from ditbench.world import ALONE, World
 
 
 class StreamedPictures:
@@ -54,14 +56,23 @@ class StreamedPictures:
         facts = [self.names, self._sizes, asdict(self.settings), self.channels]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
-    def split(self, size: int) -> Iterator[Tensor]:
-        """The images in batches of `size`: uint8 (N, C, H, W)."""
+    def split(self, size: int, world: World = ALONE) -> Iterator[Tensor]:
+        """The images in batches of `size`: uint8 (N, C, H, W).
+
+        Of each batch, a process of the world reads its own part; the rest is black.
+        """
+        batches = [*batched(self.names, size)]
+        parts = [world.sharing(len(batch)).part(len(batch)) for batch in batches]
+        own = [name for batch, part in zip(batches, parts, strict=True) for name in batch[part]]
         with open_files(self.path) as files:
             pictures = FilePictures(files)
-            found = in_threads(partial(read_picture, pictures, self.settings), self.names)
-            where = map(pictures.where, self.names)
-            for batch in batched(map(self._pixels, found, where), size):
-                yield torch.from_numpy(np.stack(batch))
+            found = in_threads(partial(read_picture, pictures, self.settings), own)
+            pixels = map(self._pixels, found, map(pictures.where, own))
+            for batch, part in zip(batches, parts, strict=True):
+                read = np.stack([*islice(pixels, part.stop - part.start)])
+                images = np.zeros((len(batch), *read.shape[1:]), np.uint8)
+                images[part] = read
+                yield torch.from_numpy(images)
 
     def forget(self) -> None:
         """Nothing is kept."""

@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from ditbench.errors import DitbenchError, one_line
-from ditbench.files import write_atomically
+from ditbench.files import write_output
 from ditbench.report.figures import fonts
 from ditbench.report.figures.style import DPI, RC
 
@@ -46,7 +46,7 @@ def save_figure(
         mpl.rcParams.update(RC)
         figure = _with_all_glyphs(draw, warn)
         options: dict[str, Any] = {"format": kind, "dpi": DPI, "metadata": _METADATA[kind]}
-        write_atomically(path, lambda file: figure.savefig(file, **options))
+        write_output(path, lambda file: figure.savefig(file, **options))
 
 
 def _with_all_glyphs(draw: Callable[[], Figure], warn: Callable[[str], object]) -> Figure:

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from ditbench import __version__
 from ditbench.distances import title_of
-from ditbench.errors import DitbenchError
+from ditbench.errors import DitbenchError, printable_lines
 from ditbench.report.figures.curve import curve_figure
 from ditbench.report.figures.pareto import pareto_figure
 from ditbench.report.figures.samples import strips_of
@@ -144,7 +144,7 @@ def _table(rows: Sequence[dict[str, Any]], columns: Sequence[Column]) -> Table:
 def _visible(value: Any) -> Any:
     """What `{{ }}` writes: texts without hidden characters, and what is markup already."""
     is_text = isinstance(value, str) and not isinstance(value, Markup)
-    return svg.visible(value) if is_text else value
+    return printable_lines(value) if is_text else value
 
 
 def _prose(text: str) -> Markup:

@@ -13,7 +13,7 @@ import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from ditbench.errors import printable
+from ditbench.errors import printable_lines
 from ditbench.report.figures.labels import luminance
 from ditbench.report.figures.style import RC
 
@@ -54,7 +54,9 @@ def inline_svg(draw: Callable[[], Figure], label: str, place: str) -> Markup:
     svg = file.getvalue().decode()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = _PIECE.sub(lambda each: _themed(each[0]) if each[0][0] == "<" else visible(each[0]), svg)
+    svg = _PIECE.sub(
+        lambda each: _themed(each[0]) if each[0][0] == "<" else printable_lines(each[0]), svg
+    )
     _, viewbox, body = re.split(r'viewBox="([\d. ]+)"[^>]*>', svg, maxsplit=1)
     opening = f'<svg class="figure" viewBox="{viewbox}" role="img" aria-label="{escape(label)}">'
     return Markup(opening + re.sub(r"\n+\s*", "\n", body))
@@ -65,11 +67,6 @@ def _themed(tag: str) -> str:
     tag = re.sub(r'<g id="[^"]*"', "<g", tag)
     tag = re.sub(r"font-family: [^;\"]*", f"font-family: {_FONTS}", tag)
     return _COLOUR.sub(r"var(--c-\1)", tag)
-
-
-def visible(text: str) -> str:
-    """A text whose control characters are shown: those of names could reorder others."""
-    return "\n".join(map(printable, text.split("\n")))
 
 
 def colours_in(svgs: str) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ditbench.errors import DitbenchError, printable, unknown_name
+from ditbench.errors import DitbenchError, printable, printable_lines, unknown_name
 from ditbench.files import finite
 from ditbench.report.tables.columns import Column
 from ditbench.rows import csv_line
@@ -112,9 +112,12 @@ def _json(rows: Rows, columns: Sequence[Column]) -> str:
 
 
 def json_text(value: object) -> str:
-    """Values as JSON, in UTF-8 whatever they contain; numbers that are not finite become null."""
+    """Values as JSON in UTF-8; numbers that are not finite become null.
+
+    What is not printable, or not UTF-8, is escaped as JSON does, so that no name is changed.
+    """
     text = json.dumps(finite(value), indent=2, ensure_ascii=False, default=str) + "\n"
-    return text.encode(errors="backslashreplace").decode()  # names that are not UTF-8
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def _markdown(rows: Rows, columns: Sequence[Column]) -> str:
@@ -186,7 +189,7 @@ def rich_table(rows: Rows, columns: Sequence[Column], title: str | None = None) 
 
     visible = shown(columns)
     table = Table(
-        title=Text(title) if title else None,
+        title=Text(printable_lines(title)) if title else None,
         title_justify="left",
         box=box.SIMPLE_HEAD,
         show_edge=False,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ditbench.metrics.real import cached_file
 from ditbench.metrics.reference import Published
+from ditbench.runs.machine.contention import CpuShare
 from ditbench.runs.machine.runtime_errors import training_errors
 from ditbench.runs.planning.plan import Plan, build_trainer
 from ditbench.runs.planning.ready import check_ready
@@ -42,6 +43,8 @@ MOST_FLOPS = 1e11
 # the difference gives the time per step.
 FEW_STEPS, MORE_STEPS = WARM_UP, 3 * WARM_UP
 CPU_STEPS = 1
+# The share of the CPU below which it is called busy.
+BUSY = 0.8
 TIMES = (
     "seconds_per_step",
     "expected_train_seconds",
@@ -57,7 +60,8 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
     calibrations have taken `MOST_SECONDS`, the other models are estimated from the first by cost.
     `estimated`: steps, images and FLOPs follow from it. Times are None for a complete run, and on a
     CPU for a model that is too large for it. The first run that needs them makes the statistics of
-    the real images.
+    the real images. On a CPU, times are those without other processes; `say` warns where these took
+    much of it.
 
     Raises:
         DitbenchError: exit code 1, if memory does not suffice or torch cannot compile; what
@@ -67,6 +71,7 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
     scoring: dict[str, float] = {}  # seconds per image, by features
     extractors = check_ready(plans)
     ends: float | None = None  # of calibrations
+    share = CpuShare()
     for run in plans:
         metrics, preparation = run.config.metrics, 0.0
         if complete := run.directory.is_complete():
@@ -78,7 +83,7 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
             for name in features:
                 if name not in scoring:
                     new = extractors[name]
-                    scoring[name] = time_scoring(run, [new])
+                    scoring[name] = _alone(run, partial(time_scoring, run, [new]))
                     preparation += _statistics(run, new, scoring[name])
             per_score = sum(scoring[name] for name in features)
             # Speed does not depend on the rate, nor the fingerprint on the seed.
@@ -110,6 +115,19 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
             "path": str(run.directory.path),
             "complete": complete,
         }
+    on_cpu = plans and plans[0].device.type == "cpu"
+    if on_cpu and speeds and (got := share.read()) < BUSY:
+        say(
+            f"this CPU is busy: the calibration got {got:.0%} of it. The times are without other "
+            f"processes; beside them, a run takes about {1 / got:.1f} times as long"
+        )
+
+
+def _alone(run: Plan, measure: Callable[[], float]) -> float:
+    """The seconds that a measurement returns; on a CPU, without those for other processes."""
+    share = CpuShare()
+    seconds = measure()
+    return seconds * (share.read() if run.device.type == "cpu" else 1.0)
 
 
 def _too_large(run: Plan) -> bool:
@@ -177,7 +195,7 @@ def _time_updates(run: Plan, trainer: Trainer) -> float:
     def update(images: int) -> float:
         trainer.batches.batch_size = images
         trainer.config = run.config.with_values(train__batch_size=images)
-        return _time(trainer, 1)
+        return _alone(run, partial(_time, trainer, 1))
 
     # What is compiled or recorded has batches of one size.
     if run.device.type == "cpu" and not run.backend.compiles:
@@ -191,7 +209,7 @@ def _time_updates(run: Plan, trainer: Trainer) -> float:
     ends = time.perf_counter() + SECONDS
     seconds: list[float] = []
     while len(seconds) < LEAST_PARTS or time.perf_counter() < ends:
-        seconds.append(_time(trainer, part) / part)
+        seconds.append(_alone(run, partial(_time, trainer, part)) / part)
     return median(seconds)
 
 
@@ -211,7 +229,9 @@ def _time_pass(run: Plan, trainer: Trainer) -> float:
     sample = partial(time_sampling, trainer.ema.model, run)
     passes = image_passes(config) / config.sampling_steps  # of one step
     if run.device.type == "cpu":
-        seconds, _ = _grow(lambda images: sample(labels[:images], CPU_STEPS), len(labels))
+        seconds, _ = _grow(
+            lambda images: _alone(run, partial(sample, labels[:images], CPU_STEPS)), len(labels)
+        )
         return seconds / (CPU_STEPS * passes * len(labels))
     few, more = min(FEW_STEPS, config.sampling_steps), min(MORE_STEPS, config.sampling_steps)
     sample(labels, few)

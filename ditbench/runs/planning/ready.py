@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.files import cannot_write, file_size
+from ditbench.files import cannot_write, file_size, is_stream, through_link
 from ditbench.metrics import create_extractor
 from ditbench.runs.scoring.scored import scored_as
 
@@ -64,11 +64,13 @@ def check_writable(path: Path, size: int = 0) -> None:
     Raises:
         DitbenchError: exit code 1, if not.
     """
-    place = path
+    if is_stream(path):
+        return
+    target = place = through_link(path)
     while not place.exists() and place != place.parent:
         place = place.parent
-    if place == path and path.is_file():
-        place = path.parent
+    if place == target and target.is_file():
+        place = target.parent
     try:
         with tempfile.TemporaryFile(dir=place):  # permissions alone do not tell of a file system
             free = shutil.disk_usage(place).free

@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from ditbench.errors import DitbenchError
-from ditbench.files import cannot_write, read_json, write_atomically, write_json
+from ditbench.files import cannot_write, read_json, write_json, write_output
 from ditbench.runs.scoring.scored import scored_as
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class _Npz(Export):
             with ZipFile(file, "a") as archive:
                 archive.comment = self.comment
 
-        write_atomically(self.path, save)
+        write_output(self.path, save)
         shutil.rmtree(self.place, ignore_errors=True)
 
 

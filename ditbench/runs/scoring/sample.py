@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from PIL import Image
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from ditbench.data.class_names import find_classes
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.files import write_atomically
+from ditbench.files import write_atomically, write_output
 from ditbench.models.dit import DiT
 from ditbench.plugins.lookup import block_errors
 from ditbench.runs.planning.plan import Task
@@ -57,7 +59,7 @@ def sample_grid(
         model, _ = averaged_model(task, directory)
         samples = sample_images(model, task, torch.tensor(labels).repeat(per_class))
         images = as_pictures(task, samples)
-    save_grid(output, images, columns=len(labels))
+    save_grid(output, images, columns=len(labels), write=write_output)
     return [dataset.class_names[label] for label in labels]
 
 
@@ -81,14 +83,19 @@ def save_run_grid(task: Task, model: DiT, evaluation: Evaluation, path: Path) ->
         save_grid(path, images, columns=len(of_class))
 
 
-def save_grid(path: Path, images: Tensor, columns: int) -> None:
+def save_grid(
+    path: Path,
+    images: Tensor,
+    columns: int,
+    write: Callable[[Path, Callable[[BinaryIO], object]], None] = write_atomically,
+) -> None:
     """Write uint8 images (M, C, H, W), with C 1 or 3, as a PNG with so many columns.
 
     Raises:
         DitbenchError: exit code 1, if the file cannot be written.
     """
     picture = Image.fromarray(_tile(images, columns).numpy())
-    write_atomically(path, lambda file: picture.save(file, format="PNG"))
+    write(path, lambda file: picture.save(file, format="PNG"))
 
 
 def _tile(images: Tensor, columns: int) -> Tensor:

@@ -156,11 +156,16 @@ def test_numpy_values_become_plain_ones():
 
 
 def test_json_is_json_whatever_it_holds():
-    value = {"a": [float("nan"), (1.5, float("-inf"))], "path": Path("x"), "name": "é\udcff"}
-    expected = {"a": [None, [1.5, None]], "path": "x", "name": "é\udcff"}
+    value = {
+        "a": [float("nan"), (1.5, float("-inf"))],
+        "path": Path("x"),
+        "name": "é\udcff\u202e\x9b\U000e0041",
+    }
+    expected = {"a": [None, [1.5, None]], "path": "x", "name": "é\udcff\u202e\x9b\U000e0041"}
     text = json_text(value)
     assert json.loads(text, parse_constant=pytest.fail) == expected
     assert "é" in text
+    assert all(map(str.isprintable, text.split("\n")))
 
 
 def test_rich_shows_the_best_in_bold_green_and_names_in_brackets():

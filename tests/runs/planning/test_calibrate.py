@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from ditbench.errors import DitbenchError
+from ditbench.runs.machine.contention import CpuShare
 from ditbench.runs.planning import calibrate as module
 from ditbench.runs.planning.calibrate import Speed, calibrate, forecast
 from ditbench.runs.run import execute
@@ -12,7 +13,9 @@ from ditbench.runs.scoring import sampling
 
 @pytest.fixture(autouse=True)
 def brief(monkeypatch):
+    """Short, and on a machine without other processes."""
     monkeypatch.setattr(module, "SECONDS", 0.02)
+    monkeypatch.setattr(CpuShare, "read", lambda _self: 1.0)
 
 
 @pytest.fixture
@@ -88,6 +91,26 @@ def test_speeds_are_measured_on_few_images_where_many_take_long(make_plan, clock
     assert clocked.now < 3 or seconds == 5.0
     # However slow: a few updates of a few images.
     assert clocked.now < 3 + 5 * 4 * seconds
+
+
+@pytest.mark.parametrize("seconds", [0.0001, 0.01])
+def test_times_are_without_other_processes_and_a_line_says_so(
+    make_plan, clocked, monkeypatch, seconds
+):
+    clocked.per_update = clocked.per_pass = lambda images: 0.02 + seconds * images
+    monkeypatch.setattr(module, "time_scoring", lambda *_arguments: 4.0)
+    run = make_plan(train__batch_size=512, eval__samples=2_000, eval__batch_size=500)
+    said = [], []
+    (idle,) = forecast([run], said[0].append)
+    monkeypatch.setattr(CpuShare, "read", lambda _self: 0.25)
+    (busy,) = forecast([run], said[1].append)
+    for key in ("seconds_per_step", "expected_train_seconds", "expected_eval_seconds"):
+        assert busy[key] == pytest.approx(idle[key] / 4)
+    assert [len(lines) for lines in said] == [1, 2]
+    assert said[1][1] == (
+        "this CPU is busy: the calibration got 25% of it. The times are without other processes; "
+        "beside them, a run takes about 4.0 times as long"
+    )
 
 
 def test_a_real_trainer_updates_on_few_images(make_plan, monkeypatch):

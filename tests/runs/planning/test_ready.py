@@ -71,3 +71,13 @@ def test_the_file_of_a_table_is_checked_before_it_is_made(tmp_path):
     with pytest.raises(DitbenchError, match="cannot write"):
         check_writable(Path(tmp_path / "table.csv" / "below"))
     assert [path.name for path in files_below(tmp_path)] == ["table.csv"]
+
+
+def test_an_output_is_checked_where_its_link_leads(tmp_path):
+    (tmp_path / "file").write_text("")
+    for name, target in (("good", "deep/table.csv"), ("bad", "file/table.csv")):
+        (tmp_path / name).symlink_to(target)
+    check_writable(tmp_path / "good")
+    check_writable(Path("/dev/null"))
+    with pytest.raises(DitbenchError, match="cannot write"):
+        check_writable(tmp_path / "bad")

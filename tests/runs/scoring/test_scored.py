@@ -13,6 +13,7 @@ from worlds import in_world
 from ditbench.config import load
 from ditbench.data import load_dataset
 from ditbench.data.latents.vae import Vae
+from ditbench.data.pictures import streamed
 from ditbench.data.pictures.settings import Settings
 from ditbench.data.pictures.streamed import StreamedPictures
 from ditbench.errors import DitbenchError
@@ -29,6 +30,7 @@ from ditbench.runs.scoring.sampling import Noise, sample_batches
 from ditbench.runs.scoring.scored import decode_samples, remark
 from ditbench.runs.scoring.trained import averaged_model, open_run
 from ditbench.training.stop import StopRequest
+from ditbench.world import World
 
 CPU = torch.device("cpu")
 SIZE, CLASSES, EACH = 32, 10, 4
@@ -244,13 +246,45 @@ def test_the_place_of_autoencoder_and_pictures_is_not_part_of_what_identifies_a_
 
 def test_streamed_pictures_are_those_of_the_data_set(place):
     settings = Settings(image_size=16)
-    streamed = StreamedPictures(place / "images", settings)
-    batches = [*streamed.split(7)]
+    pictures = StreamedPictures(place / "images", settings)
+    batches = [*pictures.split(7)]
     assert [len(batch) for batch in batches] == [7] * 5 + [5]
     assert torch.equal(
         torch.cat(batches), load_dataset("folder", place / "images", settings).images
     )
-    assert streamed.digest != StreamedPictures(place / "images", Settings(image_size=8)).digest
+    assert pictures.digest != StreamedPictures(place / "images", Settings(image_size=8)).digest
+
+
+class Part(World):
+    """One of several processes, which receives nothing from the others."""
+
+    def gather(self, part, count):
+        whole = part.new_zeros(count, *part.shape[1:])
+        whole[self.part(count)] = part
+        return whole
+
+
+def test_each_process_reads_its_part_of_the_real_pictures(place, monkeypatch):
+    pictures = StreamedPictures(place / "images", Settings(image_size=SIZE))
+    extractor = create_extractor("cifar10", load_dataset("folder", place / "images"))
+    expected = compute_statistics(pictures, extractor, batch_size=7).features_sum
+    read, original = [], streamed.read_picture
+    monkeypatch.setattr(
+        streamed, "read_picture", lambda *which: read.append(which[-1]) or original(*which)
+    )
+    parts = []
+    for rank in range(3):
+        extractor.world = Part(rank, 3)
+        parts.append(compute_statistics(pictures, extractor, batch_size=7).features_sum)
+    assert torch.allclose(sum(parts), expected)
+    assert all(not torch.allclose(part, expected) for part in parts)
+    assert sorted(read) == sorted(pictures.names)
+
+
+def test_fewer_pictures_than_processes_are_read_by_each(place):
+    pictures = StreamedPictures(place / "images", Settings(image_size=SIZE))
+    for alone, shared in zip(pictures.split(2), pictures.split(2, World(1, 3)), strict=True):
+        assert torch.equal(alone, shared)
 
 
 def test_a_damaged_real_picture_is_an_error(place, tmp_path):
