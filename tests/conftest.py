@@ -24,6 +24,7 @@ gc.disable()
 def pytest_collection_finish():
     """Let the garbage collector run, without what was imported."""
     gc.freeze()
+    gc.set_threshold(20_000, 20, 100)  # as few as in a process of ditbench
     gc.enable()
 
 
@@ -41,6 +42,14 @@ def _forks_differentiate():
     """
     if "torch" in sys.modules:  # imported by some test that was collected
         sys.modules["torch"].ones(1, requires_grad=True).sum().backward()
+
+
+@pytest.fixture(scope="session")
+def cli():
+    """Call `ditbench` with arguments; the result has exit_code, stdout, stderr, exception."""
+    from command_line import ditbench
+
+    return ditbench
 
 
 @pytest.fixture

@@ -1,11 +1,8 @@
-"""The command line in this process, and one tiny experiment for all tests to use."""
+"""One tiny experiment for all tests to use."""
 
 import shutil
 
 import pytest
-from typer.testing import CliRunner
-
-from ditbench.cli import app
 
 TINY = ("--model", "16x1x2/2", "--batch-size", "16", "--steps", "20", "--device", "cpu")
 TINY_EVALUATION = ("eval.points=2", "eval.samples=40", "eval.sampling_steps=3")
@@ -16,16 +13,6 @@ TINY_RUN = (*TINY, *(part for value in TINY_EVALUATION for part in ("--set", val
 def tiny():
     """Arguments of `run` that make it a second."""
     return TINY_RUN
-
-
-@pytest.fixture(scope="session")
-def cli():
-    """Call `ditbench` with arguments; the result has exit_code, stdout, stderr, exception."""
-
-    def call(*arguments):
-        return CliRunner().invoke(app, [str(part) for part in arguments], prog_name="ditbench")
-
-    return call
 
 
 @pytest.fixture(scope="session")

@@ -14,9 +14,8 @@ import torch
 from contents import contents, runs
 from recorder import Recorder
 from slurm_daemons import wait_until
-from typer.testing import CliRunner
 
-from ditbench.cli import app, forecast
+from ditbench.cli import forecast
 from ditbench.errors import DitbenchError
 from ditbench.launch.pool import Workers, _Worker, choose_workers, execute_at_once, work_of
 from ditbench.runs.directory.lock import is_held
@@ -42,12 +41,6 @@ def gpus(monkeypatch):
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", names)
 
     return have
-
-
-@pytest.fixture
-def cli():
-    """Call `ditbench` with arguments."""
-    return lambda *arguments: CliRunner().invoke(app, [str(part) for part in arguments])
 
 
 def visible(*arguments):
