@@ -189,7 +189,7 @@ def test_divergence_ends_the_run_with_advice(make_plan):
 def test_bf16_training_stays_near_float32(make_plan, block):
     losses = {}
     for precision in ("fp32", "bf16", "bf16-residual"):
-        plan = make_plan(block=block, train__precision=precision)
+        plan = make_plan(block=block, train__precision=precision, budget__steps=3)
         rows = [row for row in build_trainer(plan).run() if isinstance(row, Logged)]
         losses[precision] = [row.loss for row in rows]
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)
