@@ -34,6 +34,14 @@ def _own_cache(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _no_wait_for_the_disk():
+    """Nothing that a test writes has to survive a power failure."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _file: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _forks_differentiate():
     """Run one backward pass before torch.compile traces any.
 
