@@ -19,6 +19,7 @@ from ditbench.cli import forecast
 from ditbench.errors import DitbenchError
 from ditbench.launch.pool import Workers, _Worker, choose_workers, execute_at_once, work_of
 from ditbench.runs.directory.lock import is_held
+from ditbench.runs.planning import calibrate
 from ditbench.training.checkpoint import read_checkpoint
 from ditbench.training.stop import Stopped, StopRequest
 
@@ -118,6 +119,7 @@ def test_a_forecast_gives_the_time_of_all_workers(cli, tmp_path, monkeypatch):
     threads = []
     monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    monkeypatch.setattr(calibrate, "SECONDS", 0.02)
     sweep = ("run", "--block", "none", "--seeds", "2", *TINY, "--steps", 4, "--out", tmp_path)
     result = cli(*sweep, "--workers", 3, "--dry-run")
     assert "for 2 runs, 2 at a time" in result.stdout
