@@ -41,6 +41,8 @@ T = TypeVar("T")
 WARM_UP = graph.WARM_UP + 2
 # Seconds of timing the matrix product.
 MATMUL_SECONDS = 0.5
+# A GPU whose matrix product at the end has less of its first speed was slowed down in between.
+STEADY = 0.9
 # The most timings of sampling, and the sampling steps of its warm-up.
 SAMPLINGS = 3
 SAMPLING_WARM_UP = 2
@@ -93,6 +95,13 @@ def _one_by_one(rows: list[Row], length: Length, say: Say) -> Iterator[Facts | D
         if "torch._dynamo" in sys.modules:  # memory of the previous row is not counted again
             torch.compiler.reset()
         yield _attempt(row, partial(_measure_alone, row, length, matmul_speed))
+    after = _matmul_alone(rows[0].plan)
+    if after < STEADY * matmul_speed:
+        say(
+            f"the GPU became slower while the rows were measured (matrix product: "
+            f"{after / 1e12:.0f} TFLOP/s, {matmul_speed / 1e12:.0f} before): it is hot or shared, "
+            "so repeat the measurement"
+        )
 
 
 def _attempt(row: Row, measure: Callable[[], T]) -> T | DitbenchError:

@@ -13,8 +13,7 @@ from pydantic.fields import FieldInfo
 from ditbench.config.schema import RunConfig, fields, keys
 from ditbench.errors import unknown_name
 
-# Limits from here on keep numbers from overflowing; nobody reaches them.
-_BEYOND = 10**6
+_BEYOND = 10**6  # limits from here on keep numbers from overflowing; nobody reaches them
 
 
 class Setting(NamedTuple):
@@ -27,12 +26,9 @@ class Setting(NamedTuple):
 
 
 def settings(name: str | None = None) -> list[Setting]:
-    """All keys, or those of one section, or one key.
+    """All keys, or those of one section, or one key; a DitbenchError if it is unknown.
 
     The default is that of a configuration without a preset, as it is written in TOML, or `unset`.
-
-    Raises:
-        DitbenchError: an unknown key or section.
     """
     found = [Setting(key, *_described(key, field)) for key, field in fields().items()]
     if name is None:

@@ -41,16 +41,10 @@ def find_base(
 
     An explicit preset; or `./ditbench.toml`, unless there is a file or other images are given; or
     settings that are derived from the images. Those are also the values of keys that a file lacks.
-    The images digits and cifar10 have presets, which are not derived.
-
-    Args:
-        preset: a name from `presets()`.
-        file: a TOML file that overrides the base.
-        given: dotted keys and values that override the base and the file.
-        look: surveys the images that a section `[data]` names.
-
-    Raises:
-        DitbenchError: a file that cannot be used, or images with which no run can start.
+    The images digits and cifar10 have presets, which are not derived. `given` are dotted keys and
+    values that override the base and the file; `look` surveys the images that a section `[data]`
+    names. Raises a DitbenchError for a file that cannot be used, or images with which no run can
+    start.
     """
     if preset is not None:
         return Base(read_preset(preset))
@@ -67,7 +61,8 @@ def find_base(
     if pictures is None or data.name in presets():
         start = read_preset(data.name if data.name in presets() else "digits")
     elif not needs_pictures(own):
-        start = {**read_preset("digits"), "preset": safe_name(name_of(pictures))}
+        name = pictures.name.removesuffix(".zip").removesuffix(".npz")
+        start = {**read_preset("digits"), "preset": safe_name(name)}
     else:
         survey = look(data)
         if survey.problems:
@@ -78,11 +73,6 @@ def find_base(
     if file is None:
         overlay(start, own)
     return Base(start, origin)
-
-
-def name_of(pictures: Path) -> str:
-    """The name of a folder or file of images, or of a data set."""
-    return pictures.name.removesuffix(".zip").removesuffix(".npz")
 
 
 def read_project() -> Table:

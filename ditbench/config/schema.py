@@ -12,19 +12,8 @@ import tomli_w
 from pydantic import Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
+from ditbench.config import sections
 from ditbench.config.base import Mark, Option, Section, Table
-from ditbench.config.sections import (
-    BudgetConfig,
-    DataConfig,
-    EvalConfig,
-    ExternalBlockConfig,
-    InitConfig,
-    MetricsConfig,
-    ModelConfig,
-    ObjectiveConfig,
-    ParentConfig,
-    TrainConfig,
-)
 from ditbench.errors import DitbenchError, unknown_name
 
 # Where pydantic's own message names a type of Python.
@@ -45,18 +34,18 @@ class RunConfig(Section):
     # The seeds of one experiment share a fingerprint; run directories name both.
     seed: Annotated[int, Field(ge=0, lt=2**63), Mark.NOT_IDENTITY] = 0
     """The seed of the weights, batches, noise and samples; --seeds sets it."""
-    data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig()
-    objective: ObjectiveConfig = ObjectiveConfig()
-    budget: BudgetConfig = BudgetConfig(steps=1_200)
-    train: TrainConfig = TrainConfig()
-    eval: EvalConfig = EvalConfig()
-    metrics: MetricsConfig = MetricsConfig()
+    data: sections.DataConfig = sections.DataConfig()
+    model: sections.ModelConfig = sections.ModelConfig()
+    objective: sections.ObjectiveConfig = sections.ObjectiveConfig()
+    budget: sections.BudgetConfig = sections.BudgetConfig(steps=1_200)
+    train: sections.TrainConfig = sections.TrainConfig()
+    eval: sections.EvalConfig = sections.EvalConfig()
+    metrics: sections.MetricsConfig = sections.MetricsConfig()
     options: Annotated[dict[str, Option], Mark.ADDED_LATER] = {}  # noqa: RUF012 (pydantic copies it)
     """Options that the block defines, such as options.lora_rank: see `ditbench blocks`."""
-    strategy: ExternalBlockConfig = ExternalBlockConfig()
-    parent: ParentConfig = ParentConfig()
-    init: InitConfig = InitConfig()
+    strategy: sections.ExternalBlockConfig = sections.ExternalBlockConfig()
+    parent: sections.ParentConfig = sections.ParentConfig()
+    init: sections.InitConfig = sections.InitConfig()
 
     @model_validator(mode="after")
     def _check(self) -> RunConfig:
@@ -170,9 +159,9 @@ def put(table: Table, layer: Table) -> None:
     if any(key.startswith("budget.") for key in layer):
         table["budget"] = {}
     for key, value in layer.items():
-        *sections, last = key.split(".")
+        *above, last = key.split(".")
         below = table
-        for section in sections:
+        for section in above:
             below = below.setdefault(section, {})
             if not isinstance(below, dict):
                 raise unknown_name("key", key, keys())

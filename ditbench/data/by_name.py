@@ -16,6 +16,7 @@ from PIL import Image
 
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.files import shown
+from ditbench.data.pictures.decode import FilePictures
 from ditbench.data.pictures.layout import Part
 from ditbench.data.pictures.prepared import load_part
 from ditbench.data.pictures.settings import DEFAULTS, Settings
@@ -46,22 +47,16 @@ def find(name: str) -> Any | None:
 def load_by_name(name: str, path: Path | None, settings: Settings = DEFAULTS) -> ImageDataset:
     """The training pictures of a data set that `find` finds; its test pictures are held out.
 
-    It is downloaded to `path`, by default `data` in the cache, if torchvision can do that.
-
-    Raises:
-        DitbenchError: it cannot be downloaded or is damaged (exit code 1); its items are not a
-            picture and its class; and what `prepared` raises.
+    It is downloaded to `path`, by default `data` in the cache, if torchvision can do that. Errors
+    are those of `prepared`; or its items are not a picture and its class; or (exit code 1) it
+    cannot be downloaded or is damaged.
     """
     kind = find(name)
     root = find_root(name, name, path)
     load = partial(_load, kind, root, name, settings)
-    later = partial(_held_out, load) if _splits(kind, HELD_OUT) else None
+    held_out = _splits(kind, HELD_OUT)
+    later = (lambda channels: load(HELD_OUT, channels=channels)) if held_out else None
     return load(TRAIN, later=later)
-
-
-def _held_out(load: Any, channels: int) -> ImageDataset:
-    found: ImageDataset = load(HELD_OUT, channels=channels)
-    return found
 
 
 def _load(
@@ -86,20 +81,19 @@ def _load(
 
 def _create(kind: Any, root: Path, wanted: Sequence[str]) -> Any:
     """The first of the splits that the data set has; downloaded if need be."""
-    last: Exception | None = None
+    last: Exception = ValueError()
     download = {"download": True} if "download" in inspect.signature(kind).parameters else {}
     for split in _splits(kind, wanted) or [{}]:
         try:
             with one_at_a_time(root / f".{kind.__name__}.lock"), downloading():
                 root.mkdir(parents=True, exist_ok=True)
                 return kind(root, **split, **download)
-        except ValueError as error:  # there is no such split
-            last = error
         except Exception as error:  # networks, servers and damaged files raise anything
             last = error
-            break
+            if not isinstance(error, ValueError):  # which says that there is no such split
+                break
     raise DitbenchError(
-        f"torchvision cannot load {kind.__name__} in {shown(root)}: {reason(last or ValueError())}",
+        f"torchvision cannot load {kind.__name__} in {shown(root)}: {reason(last)}",
         "see torchvision's page of this class; or use a folder of pictures: --data PATH",
         EXIT_FAILED,
     ) from last
@@ -113,18 +107,16 @@ def _splits(kind: Any, wanted: Sequence[str]) -> list[dict[str, Any]]:
     return [{"split": each} for each in wanted] if "split" in parameters else []
 
 
-class _Items:
+class _Items(FilePictures):
     """The pictures of a data set of torchvision, under their numbers."""
 
     def __init__(self, items: Any, path: Path) -> None:
         self.items, self.path = items, path
 
     def where(self, name: str) -> str:
-        """A picture as a message names it."""
         return f"{shown(self.path)}: picture {name}"
 
     def open(self, name: str) -> Image.Image:
-        """A picture, decoded."""
         try:
             picture = self.items[int(name)][0]
         except Exception as error:  # a damaged file raises anything

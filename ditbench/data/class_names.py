@@ -21,13 +21,31 @@ def natural(name: str) -> tuple[object, ...]:
     return (tuple(parts), name)
 
 
+def names_of(names: Sequence[str], labels: Sequence[int], where: str) -> tuple[str, ...]:
+    """The names of the classes of labels; their numbers, if they have none.
+
+    Raises a DitbenchError if labels are out of range; `where` names them.
+    """
+    low, high = min(labels), max(labels)
+    if not names and high >= len(labels):  # else one label could make a model of any size
+        raise DitbenchError(
+            f"{where} go up to {high}, but there are only {len(labels)} images",
+            "number the classes from 0 without gaps, or add class_names",
+        )
+    names = tuple(names) or tuple(map(str, range(high + 1)))
+    if low < 0 or high >= len(names):
+        raise DitbenchError(
+            f"{where} are {low}..{high}, expected 0..{len(names) - 1}",
+            "number the classes from 0, one class name each",
+        )
+    return names
+
+
 def find_classes(given: Sequence[str], names: Sequence[str]) -> list[int]:
     """The labels of some classes, which are given by name or by label; each once.
 
-    If any class is named by a number, a number is always a name.
-
-    Raises:
-        DitbenchError: there is no such class; the hint lists them.
+    If any class is named by a number, a number is always a name. Raises a DitbenchError for a class
+    that is not there; the hint lists them.
     """
     numbered = any(name.isdecimal() for name in names)
     known = {} if numbered else {str(label): label for label in range(len(names))}

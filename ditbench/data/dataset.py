@@ -34,10 +34,8 @@ class ImageDataset:
     """Images, or latents of images, and the class of each, on the CPU, not to be modified.
 
     Images are in memory or in a mapped file. Latents are only read from `file`: `images` has their
-    shape and type on the meta device, where none of it can be mistaken for numbers.
-
-    Raises:
-        DitbenchError: wrong type or shape, no images, a label out of range.
+    shape and type on the meta device, where none of it can be mistaken for numbers. Raises a
+    DitbenchError for a wrong type or shape, no images, or a label out of range.
     """
 
     name: str  # in tables
@@ -98,10 +96,8 @@ class ImageDataset:
 
     @cached_property
     def held_out(self) -> ImageDataset | None:
-        """The images that are not trained on, or None; loaded at the first use.
-
-        Raises:
-            DitbenchError: they cannot be read, or have another shape.
+        """The images that are not trained on, or None; loaded at the first use. Raises a
+        DitbenchError if they cannot be read, or have another shape.
         """
         if self.load_held_out is None:
             return None
@@ -130,10 +126,8 @@ class ImageDataset:
         return sha.hexdigest()
 
     def read(self, index: Tensor, into: Tensor) -> None:
-        """Copy the rows of `index` (M,) to `into` (M, C, H, W), contiguous and on the CPU.
-
-        Raises:
-            DitbenchError: exit code 1, if they are in a file that cannot be read any more.
+        """Copy the rows of `index` (M,) to `into` (M, C, H, W), contiguous and on the CPU. Raises a
+        DitbenchError (exit code 1) if they are in a file that cannot be read any more.
         """
         if self.file is None:
             torch.index_select(self.images, 0, index, out=into)
@@ -193,11 +187,8 @@ def to_uint8(x: Tensor) -> Tensor:
     """Quantise samples of any shape as an image file would: clamp to [-1, 1], round to 0..255.
 
     It inverts `to_model` for all 256 values. Metrics score quantised samples, because the real
-    images are quantised, too.
-
-    Raises:
-        NanSamples: exit code 1, if `x` contains NaN. The cast would turn NaN into a black pixel,
-            and a model that has diverged would get an ordinary score.
+    images are quantised, too. Raises NanSamples if `x` contains NaN: the cast would turn it into a
+    black pixel, and a model that has diverged would get an ordinary score.
     """
     if x.isnan().any():
         raise NanSamples

@@ -65,10 +65,8 @@ class MappedFile:
         """Copy the rows of `index` (M,) to `into` (M, ...), contiguous and on the CPU.
 
         It reads the file rather than the mapping: where a mapped file has become shorter, the
-        system ends the process without a message.
-
-        Raises:
-            DitbenchError: exit code 1, if the file cannot be read or has become shorter.
+        system ends the process without a message. Raises a DitbenchError (exit code 1) if that
+        fails.
         """
         places = [self._offset + row * self._row_bytes for row in index.tolist()]
         buffers = into.reshape(len(into), -1).numpy()

@@ -13,6 +13,7 @@ import torch
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from ditbench.data.class_names import names_of
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.io import conversions
 from ditbench.data.io.files import (
@@ -48,29 +49,15 @@ def read_images(files: ZipFiles, members: set[str]) -> ImageDataset:
     It holds `images`, uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3); `labels`, integers (N,) from 0
     on; and optionally `class_names`, one string per class. Without names, the largest label sets
     the number of classes, and their names are their numbers. The file's name names the data set.
-
-    Raises:
-        DitbenchError: an array that is missing, damaged, or of another type or shape; sides beyond
-            `MAX_SIDE`, labels that are negative or out of range, more than memory holds. Sizes are
-            checked before any array is read.
+    Raises a DitbenchError for an array that is missing, damaged or of another type or shape, sides
+    beyond `MAX_SIDE`, or more than memory holds: sizes are checked before any array is read.
     """
     images, labels = entry(files, members, "images"), entry(files, members, "labels")
     _check_images(files, images)
     check_labels(files, labels, images.shape[0])
     names = class_names(files, members)
     pixels, classes = read(files, images), read(files, labels)
-    low, high = int(classes.min()), int(classes.max())
-    if not names and high >= len(classes):  # else one label could make a model of any size
-        raise DitbenchError(
-            f"{labels.where} go up to {high}, but there are only {len(classes)} images",
-            "number the classes from 0 without gaps, or add class_names",
-        )
-    names = names or tuple(str(number) for number in range(high + 1))
-    if low < 0 or high >= len(names):
-        raise DitbenchError(
-            f"{labels.where} are {low}..{high}, expected 0..{len(names) - 1}",
-            "number the classes from 0, one class name each",
-        )
+    names = names_of(names, classes.tolist(), labels.where)
     nhwc = torch.from_numpy(np.ascontiguousarray(pixels)).reshape(*pixels.shape[:3], -1)
     nchw = nhwc.permute(0, 3, 1, 2).contiguous()
     name = files.path.name.removesuffix(".npz")

@@ -19,8 +19,7 @@ from ditbench.data.io.files import shown
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import cache_directory, one_at_a_time
 
-# Seconds to wait for an answer of a server.
-TIMEOUT = 30
+TIMEOUT = 30  # seconds to wait for an answer of a server
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,8 @@ class _Published:
         """Load the training images, and the test images as held-out ones, when they are asked for.
 
         `path` is the root that contains `folder`; by default `data` in the cache. What is not there
-        is downloaded.
-
-        Raises:
-            DitbenchError: exit code 1, if the files cannot be downloaded or are damaged.
+        is downloaded. Raises a DitbenchError (exit code 1) if files cannot be downloaded or are
+        damaged.
         """
         root = find_root(self.name, self.title, path)
         with one_at_a_time(root / f".{self.name}.lock"):
@@ -97,10 +94,8 @@ class _Published:
 
 
 def find_root(name: str, title: str, path: Path | None) -> Path:
-    """Where torchvision keeps a data set: `path`, by default `data` in the cache.
-
-    Raises:
-        DitbenchError: the path is a file; exit code 1, there is no cache.
+    """Where torchvision keeps a data set: `path`, by default `data` in the cache. Raises a
+    DitbenchError if the path is a file, or (exit code 1) there is no cache.
     """
     if path is not None and path.is_file():
         raise DitbenchError(

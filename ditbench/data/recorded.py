@@ -32,11 +32,7 @@ def facts_of(dataset: ImageDataset) -> dict[str, Any]:
 
 
 def stand_in(name: str, facts: Any) -> ImageDataset:
-    """A data set of this shape and with these classes: one black image each, without memory.
-
-    Raises:
-        DitbenchError: the facts are damaged.
-    """
+    """A data set of this shape, one black image per class; a DitbenchError for damaged facts."""
     facts = facts if isinstance(facts, dict) else {}
     shape, classes = facts.get("shape"), facts.get("classes")
     # `true` equals 1.

@@ -11,21 +11,19 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from ditbench.errors import EXIT_FAILED, EXIT_SIGNAL, DitbenchError
 from ditbench.launch.worker import OUTCOME, PRINTED, Order, work
 from ditbench.rundir import SHARED_CPU
+from ditbench.runs.events.reporter import Reporter
+from ditbench.runs.planning.plan import Plan
 from ditbench.runs.planning.speed import Speed
 from ditbench.runs.run import execute
 from ditbench.training.stop import GLANCE, StopRequest
 from ditbench.world import launched
-
-if TYPE_CHECKING:
-    from ditbench.runs.events.reporter import Reporter
-    from ditbench.runs.planning.plan import Plan
 
 Outcome = tuple["Plan", "dict[str, Any] | DitbenchError"]
 Environment = Mapping[str, str]
@@ -33,15 +31,10 @@ Environment = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Workers:
-    """The worker processes of a command. A single one for one GPU is the command's own process.
+    """The worker processes of a command. A single one for one GPU is the command's own process."""
 
-    Attributes:
-        environments: the variables of each: its GPUs, and its share of the threads.
-        gpus: how many compute each run together.
-    """
-
-    environments: Sequence[Environment]
-    gpus: int = 1
+    environments: Sequence[Environment]  # of each: its GPUs, and its share of the threads
+    gpus: int = 1  # that compute each run together
 
     def __len__(self) -> int:
         return len(self.environments)
@@ -50,14 +43,8 @@ class Workers:
 def choose_workers(workers: int | None, runs: int, device: torch.device, gpus: int = 1) -> Workers:
     """The workers for so many runs, of which there are no more than runs.
 
-    Args:
-        workers: how many; None is as many as there are GPUs for, and 1 on a CPU.
-        runs: how many are to be executed.
-        device: what they are trained on; a GPU without a number is any that is visible.
-        gpus: of each run.
-
-    Raises:
-        DitbenchError: there are too few GPUs.
+    `workers` None is as many as there are GPUs for, and 1 on a CPU. A device without a number is
+    any GPU that is visible. Each run has so many `gpus`; a DitbenchError if there are too few.
     """
     if launched():  # torchrun says which processes and GPUs there are
         return Workers([{}])
@@ -112,10 +99,8 @@ def execute_at_once(
 ) -> Generator[Outcome]:
     """Train and evaluate runs in worker processes, the longest first; yields each when it ends.
 
-    A run that fails does not stop the others, nor does a worker that dies.
-
-    Raises:
-        Stopped: a stop was requested; all runs are saved.
+    A run that fails does not stop the others, nor does a worker that dies. Raises Stopped if a stop
+    was requested; all runs are saved.
     """
     left = []
     for plan in plans:
@@ -155,11 +140,7 @@ class _Worker:
             self.connection.send(Order(plan.config, plan.directory, plan.notes, plan.trackers))
 
     def receive(self) -> dict[str, Any] | DitbenchError | None:
-        """Pass the next message on; returns the outcome of the run once it has ended.
-
-        Raises:
-            EOFError: the process has ended.
-        """
+        """Pass the next message on; returns the outcome of a run, or an EOFError."""
         try:
             kind, *values = self.connection.recv()
         except OSError as error:  # it was killed

@@ -22,9 +22,8 @@ _LIST = "`ditbench list` shows the runs; other directories are yours to remove"
 def check_removable(path: Path) -> RunDirectory:
     """The run in a directory, if it may be removed.
 
-    Raises:
-        DitbenchError: it is not a run directory, or holds other runs; a reference run: one in
-            `results/reference`, or with files that git tracks; another process writes to it.
+    Raises a DitbenchError if it is not a run directory or holds other runs; is a reference run, in
+    `results/reference` or with files that git tracks; or another process writes to it.
     """
     if path.is_symlink():
         raise DitbenchError(f"{path} is a link", f"name the run directory: {path.resolve()}")
@@ -57,11 +56,8 @@ def remove(run: RunDirectory) -> None:
     """Remove a run directory that `check_removable` has returned.
 
     It is renamed first, while it is locked: a removal that is interrupted leaves no part of a run
-    in its place. What it leaves goes with the next removal of such a run.
-
-    Raises:
-        DitbenchError: another process has begun to write to it.
-        OSError: it cannot be removed.
+    in its place. What it leaves goes with the next removal of such a run. Raises a DitbenchError if
+    another process has begun to write to it, an OSError if it cannot be removed.
     """
     hidden = run.path.with_name(f"{TEMPORARY}{run.path.name}")
     with locked(run.lock):

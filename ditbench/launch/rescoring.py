@@ -8,22 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ditbench.errors import DitbenchError
-from ditbench.launch.worker import SECONDS_BETWEEN, SharedWorkerStop
+from ditbench.launch.worker import OUTCOME, SECONDS_BETWEEN, SharedWorkerStop
 from ditbench.processes import in_processes
 from ditbench.runs.machine.environment import select_device
-from ditbench.runs.scoring.rescore import Rescoring, rescore
-from ditbench.training.stop import Stopped, stopping
-from ditbench.world import join
+from ditbench.runs.scoring.rescore import Reporter, Rescoring, rescore
+from ditbench.training.stop import Stopped, StopRequest, stopping
+from ditbench.world import World, join
 
-if TYPE_CHECKING:
-    from ditbench.runs.scoring.rescore import Reporter
-    from ditbench.training.stop import StopRequest
-    from ditbench.world import World
-
-OUTCOME = "outcome"
 # What a command is planned as on a device: the work, and the runs that are skipped.
 Planned = tuple[list[Rescoring], list[tuple[Path, DitbenchError]]]
 
@@ -37,12 +31,8 @@ def rescore_together(
 ) -> Iterator[tuple[Rescoring, dict[str, Any] | DitbenchError]]:
     """As `rescore`, in so many new processes, each of which loads data and models itself.
 
-    Args:
-        plan: what is to be done with `device=`, as `plan_rescoring`; it can be pickled.
-        jobs: what it returned in this process.
-        gpus: the number of processes.
-        reporter: receives what the first process reports.
-        stop: stops all of them.
+    `plan` is what is to be done with `device=`, as `plan_rescoring`, and can be pickled; `jobs` are
+    what it returned in this process. The reporter receives what the first process reports.
 
     Raises:
         Stopped: a stop was requested; the draws so far are written.

@@ -13,8 +13,7 @@ from ditbench.launch.states import mark, marker_of
 from ditbench.launch.task import RunTask
 from ditbench.rundir import RunDirectory
 
-# The directory of scripts and logs, below a directory of results.
-LOGS = "slurm"
+LOGS = "slurm"  # the directory of scripts and logs, below a directory of results
 # How often a run that reaches its time limit is requeued. The same command submits it again.
 MOST_TIMEOUTS = 100
 
@@ -27,7 +26,7 @@ def script(runs: int, parameters: Mapping[str, Any], out: Path) -> str:
     _check_submitit()
     from submitit.slurm.slurm import _make_sbatch_string
 
-    place = _place(out)
+    place = out.absolute() / LOGS
     task = f"{shlex.quote(sys.executable)} -u -m submitit.core._submit {shlex.quote(str(place))}"
     array: dict[str, Any] = {"map_count": runs} if runs > 1 else {}
     return _make_sbatch_string(command=task, folder=place, **array, **parameters)
@@ -38,13 +37,9 @@ def submit(
 ) -> list[str]:
     """Submit one job per run and mark the run directories; returns the numbers of the jobs.
 
-    Args:
-        commands: the runs, each with the command that executes it in the current directory.
-        parameters: those of `submitit.SlurmExecutor`.
-        out: the directory of results; logs go below it.
-
-    Raises:
-        DitbenchError: submitit is not installed; exit code 1, Slurm is not, or refuses the jobs.
+    Each run has a command that executes it in the current directory. `parameters` are those of
+    `submitit.SlurmExecutor`; logs go below `out`, the directory of results. Raises a DitbenchError
+    if submitit is not installed, or (exit code 1) Slurm is not, or refuses the jobs.
     """
     _check_submitit()
     from submitit import SlurmExecutor
@@ -56,7 +51,7 @@ def submit(
             "run this on a login node of the cluster; --dry-run prints the batch script anywhere",
             EXIT_FAILED,
         )
-    executor = SlurmExecutor(folder=_place(out), max_num_timeout=MOST_TIMEOUTS)
+    executor = SlurmExecutor(folder=out.absolute() / LOGS, max_num_timeout=MOST_TIMEOUTS)
     executor.update_parameters(**parameters)
     here = Path.cwd()
     try:
@@ -72,10 +67,6 @@ def submit(
     for (run, _), job in zip(commands, jobs, strict=True):
         mark(run, job.job_id)
     return [job.job_id for job in jobs]
-
-
-def _place(out: Path) -> Path:
-    return out.absolute() / LOGS
 
 
 def _check_submitit() -> None:

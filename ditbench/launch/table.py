@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -14,10 +14,8 @@ from rich.text import Text
 from ditbench.errors import DitbenchError, one_line
 from ditbench.runs.events.progress import RunProgress, draws_in_words, fid
 from ditbench.runs.events.reporter import Reporter
-
-if TYPE_CHECKING:
-    from ditbench.runs.planning.plan import Plan
-    from ditbench.training.trainer import Logged
+from ditbench.runs.planning.plan import Plan
+from ditbench.training.trainer import Logged
 
 WIDTH = 80
 

@@ -21,16 +21,12 @@ STOPPED = (128 + signal.SIGTERM, -signal.SIGTERM)
 
 
 class RunTask:
-    """Run a command, and stop it when Slurm needs its place or its time is over.
+    """Run a command in a directory, and stop it when Slurm needs its place or its time is over.
 
     submitit pickles the task, calls it in the job, and calls `checkpoint` on SIGUSR2, which Slurm
     sends before the time limit. SIGTERM, which it sends to all processes of a job that is cancelled
-    or pre-empted, reaches the command by itself.
-
-    Args:
-        command: the command and its arguments.
-        directory: where it is started.
-        marker: a file that is removed when the run has ended.
+    or pre-empted, reaches the command by itself. The file `marker` is removed when the run has
+    ended.
     """
 
     def __init__(self, command: Sequence[str], directory: Path, marker: Path) -> None:
@@ -46,9 +42,10 @@ class RunTask:
         self._child = subprocess.Popen(
             self.command, cwd=self.directory, env=_environment(), preexec_fn=_ignore_preemption
         )
+        run = RunDirectory(self.marker.parent)
         with suppress(UncompletedJobError):  # a signal came, and there is nothing to requeue
             # A pre-emption may begin with SIGTERM. Unlike a cancelled job, this one still runs.
-            if _wait(self._child.pid) in STOPPED and self._has_place():
+            if _wait(self._child.pid) in STOPPED and states([run]) == ["running"]:
                 signal.raise_signal(signal.SIGUSR2)
         code = _wait(self._child.pid)
         if code not in STOPPED:
@@ -65,10 +62,6 @@ class RunTask:
             if _wait(self._child.pid) not in STOPPED:
                 return None
         return DelayedSubmission(RunTask(self.command, self.directory, self.marker))
-
-    def _has_place(self) -> bool:
-        """Whether Slurm lets the job run."""
-        return states([RunDirectory(self.marker.parent)]) == ["running"]
 
 
 def _environment() -> dict[str, str]:

@@ -18,29 +18,25 @@ from dataclasses import replace
 from functools import cache
 from multiprocessing.connection import Connection
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from ditbench.config import RunConfig
 from ditbench.data import load_dataset
 from ditbench.errors import EXIT_FAILED, EXIT_SIGNAL, DitbenchError
 from ditbench.plugins.lookup import restore_block
 from ditbench.processes import in_processes
+from ditbench.rundir import RunDirectory
 from ditbench.runs.events.reporter import Reporter
 from ditbench.runs.machine.environment import select_device
 from ditbench.runs.planning.plan import Plan, count_cost, plan_run, resolve_all
 from ditbench.runs.run import execute
 from ditbench.training.stop import SharedStop, Stopped, StopRequest, stopping
+from ditbench.training.trainer import Logged
 from ditbench.world import join
 
-if TYPE_CHECKING:
-    from ditbench.config import RunConfig
-    from ditbench.rundir import RunDirectory
-    from ditbench.training.trainer import Logged
-
 _read = cache(load_dataset)  # runs on the same images share them
-# Kinds of messages beside the methods of `Reporter`.
-OUTCOME, PRINTED = "outcome", "printed"
-# The least seconds between two messages about work that is in progress.
-SECONDS_BETWEEN = 0.2
+OUTCOME, PRINTED = "outcome", "printed"  # kinds of messages beside the methods of `Reporter`
+SECONDS_BETWEEN = 0.2  # the least seconds between two messages about work that is in progress
 
 
 class Order(NamedTuple):
@@ -76,25 +72,20 @@ def work(connection: Connection, device: str, gpus: int) -> None:
     stop = _Stop()
     send = _sender(connection)
     sys.stdout, sys.stderr = (_stream(send, is_error=is_error) for is_error in (False, True))
-    run = _execute_together if gpus > 1 else _execute_here
     try:
         with stopping(stop):
             while order := _receive(connection, stop):
                 outcome: dict[str, Any] | DitbenchError
                 try:
-                    outcome = run(order, device, gpus, send, stop)
+                    if gpus > 1:
+                        outcome = _execute_together(order, device, gpus, send, stop)
+                    else:
+                        outcome = execute(_plan(order, device), _Sent(send), stop)
                 except DitbenchError as error:
                     outcome = error
                 send(OUTCOME, outcome)
     except (Stopped, KeyboardInterrupt):
         os._exit(EXIT_SIGNAL + signal.SIGTERM)
-
-
-def _execute_here(
-    order: Order, device: str, gpus: int, send: Callable[..., None], stop: StopRequest
-) -> dict[str, Any]:
-    del gpus
-    return execute(_plan(order, device), _Sent(send), stop)
 
 
 def _execute_together(

@@ -61,11 +61,9 @@ def find_metrics(
     """The metrics of a run, in the order of `eval.csv`. Imports torchmetrics, which takes seconds.
 
     A new run has the default metrics and those of `extra`, and records their versions by name. A
-    run that resumes has those of its record, `begun`; `extra` then adds nothing.
-
-    Raises:
-        DitbenchError: a name in `extra` is unknown, or this ditbench has no such version of a
-            metric in `begun`.
+    run that resumes has those of its record, `begun`; `extra` then adds nothing. Raises a
+    DitbenchError for an unknown name in `extra`, or a version in `begun` that this ditbench does
+    not have.
     """
     if begun is not None:
         return [_of_version(name, version) for name, version in begun.items()]
@@ -101,10 +99,7 @@ def extractor_names() -> tuple[str, ...]:
 def extractor_class(name: str, dataset: ImageDataset | None = None) -> type[Extractor]:
     """The class of an extractor, for the classes of a data set that it fits; reads no weights.
 
-    Raises:
-        DitbenchError: `name` is unknown (the hint offers the nearest one), or the extractor does
-            not accept the data set's image shape or has another number of classes; it needs images
-            and the data are latents, or the other way round.
+    Raises a DitbenchError for an unknown name, or images (or latents) that it does not accept.
     """
     if name not in _EXTRACTORS:
         raise unknown_name("features", name, _EXTRACTORS)
@@ -137,10 +132,7 @@ def at_hand(data_name: str, inception_weights: Path | None = None) -> tuple[str,
 
     A data set that has a classifier of its own name gets that. Other images get general features:
     Inception, if its weights are given, in torch's cache or downloaded now; or else the first of
-    `GENERAL` whose files are all there.
-
-    Raises:
-        DitbenchError: none are at hand; the hint is the command that fetches some.
+    `GENERAL` whose files are all there; or a DitbenchError with the command that fetches some.
     """
     if data_name in _EXTRACTORS and data_name != LATENTS:
         return data_name, "the classifier of this data set"
@@ -191,10 +183,8 @@ def create_extractor(
 ) -> Extractor:
     """Create the extractor that scores a data set, on a device.
 
-    `inception_weights` is the weights file of `inception`; None uses torch's hub cache.
-
-    Raises:
-        DitbenchError: as `extractor_class`, or the weights are missing or damaged.
+    `inception_weights` is the weights file of `inception`; None uses torch's hub cache. Errors are
+    those of `extractor_class`, and of weights that are missing or damaged.
     """
     kind = extractor_class(name, dataset)  # first: a mismatch must not start a download
     weights = inception_weights if name == "inception" else None

@@ -41,16 +41,11 @@ def choose(
 ) -> list[Choice]:
     """The metrics of a run, in the order of their columns.
 
-    Args:
-        features: the extractor of the metrics that have plain names.
-        also: further extractors. Their metrics have names like `fid_efficientnet_lite0`.
-        extra: names of metrics beside the default ones.
-        held_out: whether there are held-out images.
-        rows: whether there are single real images, rather than published statistics.
-        begun: the metrics that an unfinished run has; these are then chosen, whatever `extra` is.
-
-    Raises:
-        DitbenchError: an unknown name in `extra`, or metrics in `begun` that are not available.
+    `features` is the extractor of the metrics that have plain names; those in `also` have names
+    like `fid_efficientnet_lite0`. `extra` are names of metrics beside the default ones. `held_out`
+    is whether there are held-out images, `rows` whether there are single real images rather than
+    published statistics. The metrics of an unfinished run are `begun`, whatever `extra` is. Raises
+    a DitbenchError for names that are unknown or not available.
     """
 
     def choice(extractor: type[Extractor], suffix: str = "", remark: str = "") -> Choice:

@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
@@ -18,11 +17,9 @@ from ditbench.data.io.files import reason, shown
 from ditbench.data.pictures.settings import Settings
 from ditbench.data.pictures.streamed import StreamedPictures
 from ditbench.errors import DitbenchError
+from ditbench.metrics.features.extractors import Extractor
 from ditbench.metrics.metric import RealStatistics
-
-if TYPE_CHECKING:
-    from ditbench.metrics.features.extractors import Extractor
-    from ditbench.metrics.real import RealImages
+from ditbench.metrics.real import RealImages
 
 PUBLISHED = {"mu.npy", "sigma.npy"}  # of an .npz as ADM's evaluation makes and reads
 OF = "inception"  # the features of published statistics
@@ -49,11 +46,7 @@ class Published:
             )
 
     def statistics(self, extractor: Extractor) -> RealStatistics:
-        """The statistics without single images, for the features that they are of.
-
-        Raises:
-            DitbenchError: those of the extractor are other features.
-        """
+        """The statistics without single images; a DitbenchError for other features."""
         self.check(extractor.name)
         F = len(self.mean)
         if extractor.num_features != F:
@@ -89,11 +82,8 @@ def is_published(path: Path | None) -> bool:
 def load_reference(path: Path, image_size: int | None, channels: int) -> Published | RealImages:
     """The real images at a path or of a name, as images of one size; or published statistics.
 
-    The path is that of pictures, which are read when they are needed, or of an .npz of images or
-    of the statistics `mu` and `sigma`.
-
-    Raises:
-        DitbenchError: there is nothing of this kind, or it is damaged.
+    The path is that of pictures, which are read when they are needed, or of an .npz of images or of
+    the statistics `mu` and `sigma`. Raises a DitbenchError if there is nothing of this kind.
     """
     if is_published(path):
         return _read(path)

@@ -6,18 +6,15 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.metrics.choice import Versions, choose
-from ditbench.metrics.metric import Comparison, metric_device
-
-if TYPE_CHECKING:
-    from ditbench.metrics.features.extractors import Extractor
-    from ditbench.metrics.metric import Metric, RealStatistics
+from ditbench.metrics.features.extractors import Extractor
+from ditbench.metrics.metric import Comparison, Metric, RealStatistics, metric_device
 
 
 class Space(NamedTuple):
@@ -39,11 +36,9 @@ class _Group(NamedTuple):
 class Scorer:
     """Scores samples against real images, by all metrics that fit the extractors.
 
-    Args:
-        spaces: the first has the metrics with plain names, and held-out images if there are any.
-        device: where samples come from. Metrics are computed there as well, except that MPS has
-            no float64: its metrics are computed on the CPU.
-        extra, begun: see `choose`.
+    The first of `spaces` has the metrics with plain names, and held-out images if there are any.
+    `device` is where samples come from. Metrics are computed there as well, but on the CPU for MPS,
+    which has no float64. For `extra` and `begun` see `choose`.
     """
 
     def __init__(
@@ -94,11 +89,9 @@ class Scorer:
     ) -> None:
         """Add samples (N, C, H, W), quantised by `to_uint8`, and the requested classes (N,).
 
-        `passed` receives the number of images after each pass of the extractor.
-
-        Raises:
-            ValueError: the number of labels is not the number of images.
-            DitbenchError: an extractor does not accept images of this shape.
+        `passed` receives the number of images after each pass of the extractor. Raises a ValueError
+        for another number of labels, a DitbenchError for images of a shape that an extractor does
+        not accept.
         """
         if labels.shape != images.shape[:1]:
             raise ValueError(f"{len(images)} images, but labels of shape {tuple(labels.shape)}")
@@ -113,11 +106,9 @@ class Scorer:
         self._count += len(images)
 
     def compute(self) -> dict[str, float]:
-        """The score of each metric, by name, for all samples since the last `reset`.
-
-        Raises:
-            DitbenchError: fewer than two samples or real images; exit code 1, when a score is not
-                a finite number.
+        """The score of each metric, by name, for all samples since the last `reset`. Raises a
+        DitbenchError for fewer than two samples or real images, or (exit code 1) a score that is
+        not finite.
         """
         if min(self._count, self.real_images) < 2:  # the fewest that have a covariance
             raise DitbenchError(

@@ -38,11 +38,7 @@ def _is_file(container: str) -> bool:
 
 
 def parse_location(text: str) -> str:
-    """A location as a user writes it, with an absolute path; nothing is imported.
-
-    Raises:
-        DitbenchError: it is not a location, or there is no such file.
-    """
+    """A location as a user writes it, with an absolute path, or a DitbenchError. No import."""
     container, _, attribute = (part.strip() for part in text.rpartition(":"))
     if not attribute.isidentifier() or iskeyword(attribute) or not container:
         raise DitbenchError(f"'{text}' does not name a class in a file or module", HOW_TO_NAME)
@@ -59,12 +55,8 @@ def parse_location(text: str) -> str:
 
 
 class ExternalBlock:
-    """A block that is not ditbench's own.
-
-    Args:
-        name: in tables and directories.
-        defined_at: the location of its class.
-        decorated: the class, if `ditbench.strategy` registered it.
+    """A block that is not ditbench's own: its name in tables and directories, and where its class
+    is defined; or the class itself, if `ditbench.strategy` registered it.
     """
 
     def __init__(self, name: str, defined_at: str, decorated: type[Block] | None = None) -> None:
@@ -75,11 +67,8 @@ class ExternalBlock:
 
     @cached_property
     def block(self) -> type[Block]:
-        """The class.
-
-        Raises:
-            BlockError: importing its file or module raised.
-            DitbenchError: no such module or class, or not a `Block` that defines `forward`.
+        """The class. Raises a BlockError if importing its file or module raised; a DitbenchError if
+        there is no such class, or it is not a `Block` that defines `forward`.
         """
         from ditbench.models.blocks.base import Block
 

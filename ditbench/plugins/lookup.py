@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from ditbench.models.blocks.base import Block
     from ditbench.models.sizes import ModelSize
 
-# The group of the entry points that name blocks in installed packages.
-GROUP = "ditbench.blocks"
+GROUP = "ditbench.blocks"  # the group of the entry points that name blocks in installed packages
 # External blocks that were looked up, by name: later calls pass the name without the location.
 _EXTERNAL: dict[str, ExternalBlock] = {}
 
@@ -31,11 +30,8 @@ _EXTERNAL: dict[str, ExternalBlock] = {}
 def expand_all(names: Iterable[str]) -> list[str]:
     """The blocks of several names, groups and locations, each once; nothing is imported.
 
-    The name of a block that is given by its location, `./my_block.py:MyBlock`, is `MyBlock`.
-
-    Raises:
-        DitbenchError: an unknown name, a location where there is no file, or two locations with
-            classes of the same name.
+    The name of a block that is given by its location, `./my_block.py:MyBlock`, is `MyBlock`. Errors
+    are those of `check_block`, or two locations have classes of the same name.
     """
     found: dict[str, str] = {}
     for name in names:
@@ -50,11 +46,8 @@ def expand_all(names: Iterable[str]) -> list[str]:
 
 
 def check_block(name: str) -> str:
-    """The name of a block that is given by name or location; its module is not imported.
-
-    Raises:
-        DitbenchError: an unknown name, a location where there is no file, a class with the name of
-            one of ditbench's own blocks, or an installed block that cannot be used.
+    """The name of a block that is given by name or location; its module is not imported. Raises a
+    DitbenchError if it is unknown, has the name of one of ditbench's own, or cannot be used.
     """
     if is_location(name):
         location = parse_location(name)
@@ -98,11 +91,8 @@ def restore_block(
     """Look up the block of a recorded run, whose directory has a copy of its source.
 
     Without `trust` this is the file that was trained: someone else may have made the run directory,
-    and what lies in it. With `trust` it is the copy.
-
-    Raises:
-        DitbenchError: the file is gone or has changed; the copy is missing or is not what the run
-            was trained with.
+    and what lies in it. With `trust` it is the copy. Raises a DitbenchError if it is gone or has
+    changed.
     """
     if location is None or sha256 is None:  # ditbench's own
         return
@@ -139,10 +129,8 @@ def block_errors(name: str, exit_code: int = EXIT_USAGE) -> AbstractContextManag
 
 
 def block_options(name: str, size: ModelSize, given: Mapping[str, int]) -> dict[str, int]:
-    """All options of a block: the given ones that it has, and its defaults for the others.
-
-    Raises:
-        DitbenchError: a default that is not a whole number above 0.
+    """All options of a block: the given ones that it has, and its defaults for the others. Raises a
+    DitbenchError for a default that is not a whole number above 0.
     """
     block = find_block(name)
     with block_errors(name):

@@ -17,14 +17,10 @@ from ditbench.weights.write import check_suffix, write_configuration, write_weig
 def export_weights(run: Path, output: Path, *, diffusers: bool = False) -> str:
     """Write the averaged weights of a run's last checkpoint; returns what they are, in words.
 
-    For diffusers, its config.json is written beside them.
-
-    As in the released code, a model that was trained without dropping classes has no embedding of
-    the null class. That of diffusers always has one: then, it is not trained.
-
-    Raises:
-        DitbenchError: no run or checkpoint; the suffix is unknown; diffusers lacks the block; the
-            file cannot be written.
+    For diffusers, its config.json is written beside them. As in the released code, a model that was
+    trained without dropping classes has no embedding of the null class. That of diffusers always
+    has one: then, it is not trained. Raises a DitbenchError if there is no run or checkpoint,
+    diffusers lacks the block, or the file cannot be written.
     """
     check_suffix(output)
     directory = RunDirectory(run)

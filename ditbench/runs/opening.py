@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ditbench.data import recorded
+from ditbench.metrics.scorer import Scorer
 from ditbench.plugins.lookup import external_block, package_of
 from ditbench.rundir import SHARED_CPU, WORLD_SIZE, WORLD_SIZE_CHANGED
 from ditbench.runs.directory import begun
+from ditbench.runs.events.reporter import Reporter
 from ditbench.runs.machine import environment
 from ditbench.runs.origins import init, parent
-from ditbench.runs.planning.plan import model_arguments
+from ditbench.runs.planning.plan import Plan, model_arguments
 from ditbench.runs.scoring.evaluate import metrics_asked
 from ditbench.training.checkpoint import resume
-
-if TYPE_CHECKING:
-    from ditbench.metrics.scorer import Scorer
-    from ditbench.runs.events.reporter import Reporter
-    from ditbench.runs.planning.plan import Plan
-    from ditbench.training.trainer import Trainer
+from ditbench.training.trainer import Trainer
 
 
 def open_directory(run: Plan, trainer: Trainer, scorer: Scorer, reporter: Reporter) -> None:

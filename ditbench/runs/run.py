@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import nullcontext, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ditbench.data.dataset import NanSamples
 from ditbench.errors import EXIT_FAILED, EXIT_USAGE, DitbenchError
+from ditbench.metrics.scorer import Scorer
 from ditbench.runs.directory.begun import begun_metrics
 from ditbench.runs.directory.lock import locked
 from ditbench.runs.directory.records import ReadOnly, evaluation_row, result_of
@@ -25,9 +26,6 @@ from ditbench.training.device.repair import repaired
 from ditbench.training.nonfinite import Diverged
 from ditbench.training.stop import Stopped, StopRequest
 from ditbench.training.trainer import Logged, Trainer
-
-if TYPE_CHECKING:
-    from ditbench.metrics.scorer import Scorer
 
 
 def execute(

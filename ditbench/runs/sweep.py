@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from ditbench.config import RunConfig
 from ditbench.data.dataset import NanSamples
@@ -16,9 +18,6 @@ from ditbench.runs.planning.plan import Plan, plan_tasks, resolve_all
 from ditbench.runs.run import execute
 from ditbench.training.nonfinite import Diverged
 from ditbench.training.stop import StopRequest
-
-if TYPE_CHECKING:
-    import torch
 
 
 def plan_sweep(
@@ -36,10 +35,7 @@ def plan_sweep(
     """Plan the runs of a sweep, in a directory of their own below `out`. Nothing is written.
 
     Each run gets a fraction of the budget of `base`. Comparisons must use other seeds. `match` and
-    `say` are those of `match_sizes`.
-
-    Raises:
-        DitbenchError: the fraction is not in (0, 1]; see also `resolve_all` and `plan_tasks`.
+    `say` are those of `match_sizes`; see it, `resolve_all` and `plan_tasks` for errors.
     """
     if not 0 < fraction <= 1:
         raise DitbenchError(

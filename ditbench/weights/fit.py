@@ -35,19 +35,12 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True)
 class Fit:
-    """What of a file a model takes.
-
-    Attributes:
-        loaded: the weights that are taken.
-        fresh: those of the model that keep their initial values.
-        unused: those of the file that the model does not have.
-        without_null: whether the file has embeddings of the classes, but none of the null class.
-    """
+    """What of a file a model takes."""
 
     loaded: tuple[str, ...]
-    fresh: tuple[Difference, ...]
-    unused: tuple[Difference, ...]
-    without_null: bool
+    fresh: tuple[Difference, ...]  # weights of the model that keep their initial values
+    unused: tuple[Difference, ...]  # weights of the file that the model does not have
+    without_null: bool  # the file has embeddings of the classes, but none of the null class
 
     @property
     def missing(self) -> tuple[Difference, ...]:
@@ -65,10 +58,7 @@ def match(arguments: Mapping[str, Any], found: Shapes) -> Fit:
 
     What every DiT has must fit, apart from the classes: another number of them starts fresh. The
     weights of a block's own start fresh where the file lacks them in all blocks, or has them in
-    another shape in all.
-
-    Raises:
-        DitbenchError: everything that does not fit, with its expected and found shape.
+    another shape in all. A DitbenchError names everything that does not fit, with both shapes.
     """
     plain = dict(arguments, block=PlainBlock, options={}, qk_norm=False, registers=0)
     with torch.device("meta"):
@@ -97,11 +87,7 @@ def match(arguments: Mapping[str, Any], found: Shapes) -> Fit:
 
 @torch.no_grad()
 def load(model: nn.Module, tensors: Tensors, fit: Fit, path: Path) -> None:
-    """Copy the weights at a path that fit into a model, in place and in its types.
-
-    Raises:
-        DitbenchError: a weight is not finite.
-    """
+    """Copy the weights at a path that fit into a model; a DitbenchError if one is not finite."""
     own = model.state_dict()
     for name in fit.loaded:
         value = tensors[name]

@@ -40,10 +40,8 @@ def is_diffusers(tensors: Tensors) -> bool:
 
 
 def from_diffusers(tensors: Tensors) -> Tensors:
-    """Weights of diffusers' DiTTransformer2DModel by our names. Names without one stay.
-
-    Raises:
-        DitbenchError: the embedders of two blocks differ, which no DiT of the paper has.
+    """Weights of diffusers' DiTTransformer2DModel by our names. Names without one stay. Raises a
+    DitbenchError if the embedders of two blocks differ, which no DiT of the paper has.
     """
     left = dict(tensors)
     found = {"pos_embed": left.pop(_POSITIONS)} if _POSITIONS in left else {}
@@ -73,11 +71,7 @@ def from_diffusers(tensors: Tensors) -> Tensors:
 
 
 def to_diffusers(tensors: Tensors) -> Tensors:
-    """Weights of an adaLN-Zero DiT by the names of diffusers' DiTTransformer2DModel.
-
-    Raises:
-        DitbenchError: a weight that its model does not have.
-    """
+    """Weights of an adaLN-Zero DiT by the names of diffusers; a DitbenchError for any other."""
     left = {name: value for name, value in tensors.items() if name != "pos_embed"}
     depth = depth_of(left)
     found: Tensors = {}

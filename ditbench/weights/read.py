@@ -74,10 +74,8 @@ def _digest(file: Path, _changed: int, _size: int) -> str:
 def read_weights(path: Path, device: str = "cpu") -> Tensors:
     """The weights at a path by the names of the released code, which are ours.
 
-    On the device `meta` they have shapes only, and the file is not read as a whole.
-
-    Raises:
-        DitbenchError: the file holds anything but the weights of one model.
+    On the device `meta` they have shapes only, and the file is not read as a whole. Raises a
+    DitbenchError if it holds anything but the weights of one model.
     """
     file = find_weights(path)
     try:

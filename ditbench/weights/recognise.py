@@ -22,33 +22,20 @@ _NEEDED = ("x_embedder.proj.weight", "blocks.0.mlp.fc1.weight", "final_layer.lin
 
 @dataclass(frozen=True)
 class Recognised:
-    """The model that weights are of.
-
-    Attributes:
-        size: its heads are None where neither the paper's sizes nor a file beside it has them.
-        mlp_ratio: inner width of the MLP over D.
-        channels: of the input.
-        outputs: channels of the output.
-        embeddings: of classes, the null class included where there is one; 0 without classes.
-        side: of the square input, or None without positions.
-    """
+    """The model that weights are of."""
 
     hidden_size: int
     depth: int
-    num_heads: int | None
+    num_heads: int | None  # None where neither the paper's sizes nor a file beside it has them
     patch_size: int
-    mlp_ratio: float
-    channels: int
-    outputs: int
-    embeddings: int
-    side: int | None
+    mlp_ratio: float  # inner width of the MLP over D
+    channels: int  # of the input
+    outputs: int  # channels of the output
+    embeddings: int  # of classes, with the null class where there is one; 0 without classes
+    side: int | None  # of the square input, or None without positions
 
     def settings(self, given: Container[str] = ()) -> dict[str, Any]:
-        """The keys of `[model]`; those that are `given` by dotted name may be unknown.
-
-        Raises:
-            DitbenchError: the number of heads is unknown.
-        """
+        """The keys of `[model]`, all known except for those `given` by dotted name."""
         if self.num_heads is None and "model.num_heads" not in given:
             raise DitbenchError(
                 f"no shape shows the number of attention heads of {self.name}",
@@ -73,11 +60,7 @@ class Recognised:
 
 
 def recognise(path: Path) -> Recognised:
-    """What the weights at a path are of. The file is not read as a whole.
-
-    Raises:
-        DitbenchError: they are not those of a DiT.
-    """
+    """What the weights at a path are of; a DitbenchError if not of a DiT. Only shapes are read."""
     shapes = shapes_of(read_weights(path, "meta"))
     for name in _NEEDED:
         if name not in shapes or not all(shapes[name]):

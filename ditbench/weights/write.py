@@ -28,11 +28,7 @@ def check_suffix(path: Path) -> None:
 
 
 def write_configuration(path: Path, found: Recognised) -> None:
-    """Write the config.json with which diffusers loads weights in the same folder.
-
-    Raises:
-        DitbenchError: there is one of something else.
-    """
+    """Write the config.json of diffusers beside weights; a DitbenchError if it is of others."""
     path = path.with_name(CONFIG)
     if path.exists() and read_json(path).get("_class_name") != DIT:
         raise DitbenchError(

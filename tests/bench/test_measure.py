@@ -5,6 +5,7 @@ import pytest
 import torch
 from plans import make_plan, rows
 
+from ditbench.bench import measure
 from ditbench.bench.adapters import Candidate
 from ditbench.bench.diffusers_peer import EAGER
 from ditbench.bench.measure import Row, bench, with_ratios
@@ -64,6 +65,14 @@ def test_ratios_are_to_the_reference_and_none_where_it_was_not_measured():
     found = with_ratios(measured, "b", "plain")
     assert [row["step_ratio"] for row in found] == [0.5, 1.0, 0.25, None]
     assert {row["step_ratio_to"] for row in found} == {"b"}
+
+
+@pytest.mark.parametrize(("after", "told"), [(95e12, False), (50e12, True)])
+def test_a_gpu_that_becomes_slower_is_told(monkeypatch, after, told):
+    speeds, lines = iter([100e12, after]), []
+    monkeypatch.setattr(measure, "_matmul_alone", lambda _plan: next(speeds))
+    assert len(list(measure._one_by_one(rows("adaln"), TEN_STEPS, lines.append))) == 1
+    assert told == any("became slower" in line for line in lines)
 
 
 # What a machine lacks

@@ -252,8 +252,8 @@ def test_an_unknown_stage_is_one_line(call):
 
 def test_the_list_is_as_planned(evidence):
     stages = {stage.name: stage for stage in evidence.read_list(PLACE / "list.toml")}
-    assert list(stages) == ["ddpm", "flow", "flow-rates", "ddpm-rates", "flow-tuned", "ddpm-tuned",
-                            "matched", "all"]  # fmt: skip
+    assert list(stages) == ["ddpm", "all", "flow", "flow-rates", "ddpm-rates", "flow-tuned",
+                            "ddpm-tuned", "matched"]  # fmt: skip
     planned = {name: len(stage.seeds) for name, stage in stages.items() if not stage.rates}
     assert planned == {
         "ddpm": 8,

@@ -15,8 +15,7 @@ RGBA = (
     "blend RGBA with one background: numpy.rint(images[..., :3] * (images[..., 3:] / 255) "
     "+ (255 - images[..., 3:])).astype('uint8')"
 )
-# How far normalized numbers may exceed their range by rounding.
-_TOLERANCE = 1e-3
+_TOLERANCE = 1e-3  # how far normalized numbers may exceed their range by rounding
 # Common ranges of floats, and what gives 0 to 255.
 _RANGES = ((0, 1, "255 * images"), (-1, 1, "127.5 * (images + 1)"), (0, 255, "images"))
 

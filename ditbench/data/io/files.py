@@ -19,8 +19,7 @@ MAX_FILE_BYTES = 64 * 2**20
 MAX_SIDE = 4096
 # Files that file managers create; hidden files are ignored, too.
 LITTER = ("thumbs.db", "desktop.ini", "__macosx")
-# Characters of a file name in a message.
-MAX_SHOWN = 400
+MAX_SHOWN = 400  # characters of a file name in a message
 # A file that stands for one that was not fetched: how it begins; message and hint.
 LFS = b"version https://git-lfs"
 POINTER = ("it is a pointer of Git LFS, not the file itself", "fetch the file: git lfs pull")
@@ -32,11 +31,9 @@ UNKNOWN = 2**16 - 1  # the number does not fit into 16 bits
 class Files:
     """The files below a folder, under relative names with forward slashes, read one at a time.
 
-    `ZipFiles` has the same methods. Symbolic links are followed.
-
-    Raises:
-        DitbenchError: from `names` and `read`: the system refuses, a link points to a folder that
-            contains it, or the name is a pipe, a socket or a device.
+    `ZipFiles` has the same methods. Symbolic links are followed. `names` and `read` raise a
+    DitbenchError if the system refuses, a link points to a folder that contains it, or a name is a
+    pipe, a socket or a device.
     """
 
     def __init__(self, path: Path) -> None:
@@ -108,9 +105,8 @@ class Files:
 class ZipFiles(Files):
     """The members of a zip file; nothing is unpacked to disk. `kind` is what an error calls it.
 
-    Raises:
-        DitbenchError: not a zip; a name that is absolute or contains `..`; two members with one
-            name; a member that is damaged, encrypted, or declares more than `MAX_FILE_BYTES`.
+    Raises a DitbenchError if it is not a zip, a name is absolute, contains `..` or stands twice, or
+    a member is damaged, encrypted, or declares more than `MAX_FILE_BYTES`.
     """
 
     def __init__(self, path: Path, kind: str = "zip") -> None:

@@ -24,14 +24,12 @@ from ditbench.data.mapped import MappedFile
 from ditbench.errors import DitbenchError
 from ditbench.files import cache_directory, read_json, write_atomically, write_json
 
-# Incremented when the same files give other pixels than before.
-REVISION = 2
+REVISION = 2  # incremented when the same files give other pixels than before
 # For fewer files, fewer bytes of pixels and less time, a cache saves too little.
 MIN_FILES = 4_000
 MIN_BYTES = 64 * 2**20
 MIN_SECONDS = 5.0
-# A larger cache could fill a home directory.
-MAX_BYTES = 8 * 2**30
+MAX_BYTES = 8 * 2**30  # a larger cache could fill a home directory
 
 
 @dataclass(frozen=True)
@@ -70,11 +68,7 @@ class Entry:
             return None
 
     def write(self, dataset: ImageDataset, facts: dict[str, Any]) -> None:
-        """Cache a data set that `build` makes of its pixels and the facts; a file is there already.
-
-        Raises:
-            DitbenchError: it cannot be written.
-        """
+        """Cache a data set that `build` makes of its pixels and the facts; else a DitbenchError."""
         record = {"key": self.key, "digest": dataset.digest, "facts": facts}
         if dataset.file is None:
             write_atomically(self.path, lambda file: np.save(file, dataset.images.numpy()))
@@ -88,12 +82,7 @@ def worth_it(images: Tensor, seconds: float) -> bool:
 
 
 def open_pixels(path: Path) -> tuple[Tensor, MappedFile | None]:
-    """The pixels in an .npy file, uint8 (N, C, H, W): in memory, or mapped if that is too small.
-
-    Raises:
-        OSError: the file cannot be opened.
-        ValueError: it is not a complete .npy file.
-    """
+    """The pixels of a `MappedFile`, uint8 (N, C, H, W): in memory, or mapped if that is small."""
     file = MappedFile(path)
     if too_large_for_memory(len(file.tensor), tuple(file.tensor.shape[1:])):
         return file.tensor, file

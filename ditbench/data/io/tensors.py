@@ -6,17 +6,15 @@ import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from ditbench.errors import DitbenchError
 from ditbench.files import write_atomically
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def digest_of(tensors: Mapping[str, Tensor], text: str = "") -> str:

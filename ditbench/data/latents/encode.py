@@ -19,19 +19,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ditbench.data.io.files import shown
-from ditbench.data.latents import MOMENTS, SAMPLE
+from ditbench.data.latents import MOMENTS, SAMPLE, shards
 from ditbench.data.latents.pictures import Images
-from ditbench.data.latents.shards import (
-    FLIPPED,
-    FORMAT,
-    INDEX,
-    LABELS,
-    PLAIN,
-    VERSION,
-    found_of,
-    read_index,
-    read_shard,
-)
 from ditbench.data.latents.space import LatentSpace
 from ditbench.data.latents.vae import Vae
 from ditbench.data.pictures.decode import batched
@@ -56,11 +45,8 @@ class Settings:
 
 
 class Encoding:
-    """The work of encoding images into a folder; a part of it may be done.
-
-    Raises:
-        DitbenchError: the folder holds something else, or the disk has too little space (exit
-            code 1).
+    """The work of encoding images into a folder; a part of it may be done. Raises a DitbenchError
+    if the folder holds something else, or (exit code 1) the disk has too little space.
     """
 
     def __init__(self, images: Images, out: Path, vaes: Sequence[Vae], settings: Settings) -> None:
@@ -69,8 +55,8 @@ class Encoding:
         self.count = len(images.labels)
         facts = [self.space.vae_digest, asdict(settings), images.class_names, images.facts()]
         self.job = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-        shards = math.ceil(self.count / settings.shard_size)
-        self.names = [f"shard-{n:05d}-of-{shards:05d}.safetensors" for n in range(shards)]
+        total = math.ceil(self.count / settings.shard_size)
+        self.names = [f"shard-{n:05d}-of-{total:05d}.safetensors" for n in range(total)]
         self._unreadable = 0
         self.done = self._find_done()
         self._stop = threading.Event()
@@ -102,11 +88,9 @@ class Encoding:
     def run(self, passed: Callable[[int], None]) -> None:
         """Encode what remains, on all devices at once, and write the index.
 
-        `passed` receives numbers of images that were encoded, in several threads.
-
-        Raises:
-            DitbenchError: too many unreadable pictures, latents that are not finite, or a file
-                that cannot be written (exit code 1).
+        `passed` receives numbers of images that were encoded, in several threads. Raises a
+        DitbenchError for too many unreadable pictures, latents that are not finite, or (exit code
+        1) a full disk.
         """
         make_directory(self.out)
         remove_leftovers(self.out)
@@ -132,9 +116,9 @@ class Encoding:
 
     def _write(self, vae: Vae, shard: int, passed: Callable[[int], None]) -> None:
         draws = generator(SEED, "encode", shard)
-        found: dict[str, list[Tensor]] = {PLAIN: []}
+        found: dict[str, list[Tensor]] = {shards.PLAIN: []}
         if self.settings.flip:
-            found[FLIPPED] = []
+            found[shards.FLIPPED] = []
         labels: list[int] = []
         problems: list[str] = []
         others = 0
@@ -153,16 +137,16 @@ class Encoding:
                 rgb = [np.broadcast_to(pixels, (3, *pixels.shape[1:])) for _, pixels in good]
                 images = torch.from_numpy(np.stack(rgb))
                 for key, parts in found.items():
-                    given = images.flip(-1) if key == FLIPPED else images
+                    given = images.flip(-1) if key == shards.FLIPPED else images
                     parts.append(self._stored(vae.encode(given), draws))
             passed(len(batch))
         if not labels:
             return
         tensors = {key: torch.cat(each).contiguous() for key, each in found.items()}
-        tensors[LABELS] = torch.tensor(labels)
+        tensors[shards.LABELS] = torch.tensor(labels)
         # One entry: safetensors writes several in a random order.
-        facts = {"version": VERSION, "job": self.job, "problems": problems, "others": others}
-        data = save(tensors, {FORMAT: json.dumps(facts)})
+        facts = {"version": shards.VERSION, "job": self.job, "problems": problems, "others": others}
+        data = save(tensors, {shards.FORMAT: json.dumps(facts)})
         write_atomically(self.out / self.names[shard], lambda file: file.write(data))
 
     def _stored(self, moments: Tensor, draws: torch.Generator) -> Tensor:
@@ -209,7 +193,9 @@ class Encoding:
 
     def _facts(self, name: str) -> dict[str, Any]:
         """What `_write` recorded in a shard; empty if it is another program's."""
-        facts: dict[str, Any] = json.loads(read_shard(self.out, name).metadata.get(FORMAT, "{}"))
+        facts: dict[str, Any] = json.loads(
+            shards.read_shard(self.out, name).metadata.get(shards.FORMAT, "{}")
+        )
         return facts
 
     def _check_space(self) -> None:
@@ -234,8 +220,8 @@ class Encoding:
         notes += [f"{len(problems)} unreadable skipped"] if problems else []
         notes += [f"{others} files that are no pictures skipped"] if others else []
         index: dict[str, Any] = {
-            "format": FORMAT,
-            "version": VERSION,
+            "format": shards.FORMAT,
+            "version": shards.VERSION,
             "source": self.images.name,
             "space": self.space.facts(),
             "settings": asdict(self.settings),
@@ -245,18 +231,18 @@ class Encoding:
             "problems": problems[:MAX_PROBLEMS],
             "job": self.job,
         }
-        scan = found_of(self.out, index, self.space).scan()
+        scan = shards.found_of(self.out, index, self.space).scan()
         index |= {
             "images": len(scan.labels),
             "content": scan.content,
             "channel_means": scan.means.tolist(),
             "channel_stds": scan.stds.tolist(),
         }
-        write_json(self.out / INDEX, index)
+        write_json(self.out / shards.INDEX, index)
 
 
 def notes_of(folder: Path) -> list[str]:
     """What the index of a folder of latents says, a line each."""
-    index = read_index(folder) or {}
+    index = shards.read_index(folder) or {}
     lines = [f"{folder}: {index['images']:,} images, {len(index['class_names']):,} classes"]
     return [*lines, *index["notes"], *index["problems"]]

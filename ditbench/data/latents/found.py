@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ditbench.data.class_names import names_of
 from ditbench.data.dataset import HASHED, ImageDataset
 from ditbench.data.io.files import MAX_SIDE, shown, stamp
 from ditbench.data.io.tensors import read_tensors, write_tensors
@@ -40,9 +41,8 @@ class Found:
     def dataset(self) -> ImageDataset:
         """The data set. All latents are read once, and again only when a file has changed.
 
-        Raises:
-            DitbenchError: labels that do not fit, numbers that are not finite, or other latents
-                than were recorded (exit code 1).
+        Raises a DitbenchError if labels do not fit, numbers are not finite, or (exit code 1) other
+        latents were recorded.
         """
         scan = self.scan()
         if self.content not in (None, scan.content):
@@ -51,7 +51,7 @@ class Found:
                 "a file is damaged: restore it, or remove it and run ditbench encode again",
                 EXIT_FAILED,
             )
-        names = self._names(scan.labels)
+        names = names_of(self.class_names, scan.labels.tolist(), f"{shown(self.path)}: labels")
         # The name of the autoencoder is a place: its digest says which it is.
         facts = [replace(self.space, vae="").facts(), len(names), scan.content, self.flipped]
         mean, std = scan.in_model_range(self.space)
@@ -68,23 +68,6 @@ class Found:
             flipped=self.flipped,
             known_digest=hashlib.sha256(json.dumps(facts).encode()).hexdigest(),
         )
-
-    def _names(self, labels: Tensor) -> tuple[str, ...]:
-        """The names of the classes; their numbers, if they have none."""
-        low, high = int(labels.min()), int(labels.max())
-        if not self.class_names and high >= len(labels):
-            raise DitbenchError(  # else one label could make a model of any size
-                f"{shown(self.path)}: labels go up to {high}, but there are only {len(labels)} "
-                "latents",
-                "number the classes from 0 without gaps",
-            )
-        names = tuple(self.class_names) or tuple(map(str, range(high + 1)))
-        if low < 0 or high >= len(names):
-            raise DitbenchError(
-                f"{shown(self.path)}: labels are {low}..{high}, expected 0..{len(names) - 1}",
-                "number the classes from 0",
-            )
-        return names
 
     def scan(self) -> Scan:
         """What reading all of them once finds; cached as long as no file changes."""

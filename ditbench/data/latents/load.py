@@ -17,12 +17,9 @@ def load_latents(path: Path, settings: Settings = DEFAULTS) -> ImageDataset:
     """The latents of a folder: of `ditbench encode`, of LightningDiT, or of fast-DiT.
 
     They stay on disk. Of the settings, `image_size` and `scaling_factor` say what files do not.
-
-    Raises:
-        DitbenchError: no such folder, another format, something that neither files nor settings
-            say; exit code 1, if a file is damaged.
+    Raises a DitbenchError for another format, what neither files nor settings say, or (exit code 1)
+    a damaged file.
     """
-    path = Path(path)
     must_exist(path)
     if not path.is_dir():
         raise DitbenchError(f"{shown(path)} is not a folder of latents", f"{EXPECTED} in shards")

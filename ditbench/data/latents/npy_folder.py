@@ -32,11 +32,8 @@ EXPECTED = "expected float16 or float32 (1, C, h, w) in each file, as fast-DiT w
 
 
 def open_npy_folder(path: Path, settings: Settings) -> Found:
-    """The latents of a folder that has two such folders.
-
-    Raises:
-        DitbenchError: a latent without a label, a file of another size; exit code 1, if one is
-            damaged.
+    """The latents of a folder that has two such folders. Raises a DitbenchError for a latent
+    without a label, or (exit code 1) a file that is damaged or of another size.
     """
     features, labels = find_folders([each.name for each in path.iterdir()]) or ("", "")
     names = _names(path / features)

@@ -16,6 +16,7 @@ from ditbench.data.latents.found import Found, check_shape
 from ditbench.data.latents.rows import MemoryRows
 from ditbench.data.latents.space import LatentSpace
 from ditbench.data.pictures.settings import DEFAULTS, Settings
+from ditbench.distances import LATENTS
 from ditbench.errors import DitbenchError
 
 PLAIN, FLIPPED = "latents", "latents_flip"
@@ -30,13 +31,9 @@ def load_npz(path: Path, settings: Settings = DEFAULTS) -> ImageDataset:
 
     Of latents it holds `latents`, float16 or float32 (N, C, h, w); `labels`, integers (N,); and
     optionally `latents_flip`, those of the mirrored images; `class_names`; and the numbers
-    `image_size` and `scaling_factor`, which settings give otherwise.
-
-    Raises:
-        DitbenchError: no such file, not an .npz; as `ditbench.data.npz.read_images`; something
-            that neither file nor settings say.
+    `image_size` and `scaling_factor`, which settings give otherwise. Errors are those of
+    `read_images`, or for something that neither file nor settings say.
     """
-    path = Path(path)
     must_exist(path)
     with ZipFiles(path, kind=".npz") as files:
         members = set(files.names())
@@ -45,8 +42,10 @@ def load_npz(path: Path, settings: Settings = DEFAULTS) -> ImageDataset:
         return _found(files, members, settings).dataset()
 
 
-def holds_latents(path: Path) -> bool:
-    """Whether an .npz holds latents rather than images."""
+def are_latents(source: str, path: Path | None) -> bool:
+    """Whether a data set, by its name and path, has latents rather than images."""
+    if source != "npz" or path is None:
+        return source == LATENTS
     must_exist(path)
     with ZipFiles(path, kind=".npz") as files:
         return f"{PLAIN}.npy" in files.names()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ditbench.data import find_source, load_dataset
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.files import open_files, shown
-from ditbench.data.latents.npz import holds_latents
+from ditbench.data.latents.npz import are_latents
 from ditbench.data.pictures.decode import FilePictures, below, in_threads, is_other, read_picture
 from ditbench.data.pictures.layout import check_classes, find_layout
 from ditbench.data.pictures.prepare import Picture
@@ -27,15 +27,11 @@ Pixels = NDArray[np.uint8]  # (C, H, W)
 
 
 def find_images(path: Path, settings: Settings) -> Images:
-    """The images at a path, or of a published data set by its name.
-
-    Raises:
-        DitbenchError: there are none, or what is there cannot be used.
-    """
+    """The images at a path, or of a published data set by its name, or a DitbenchError."""
     name, place = find_source(path)
     if name == "folder" and place is not None:
         return _Pictures(place, settings)
-    if name == "latents" or (name == "npz" and place is not None and holds_latents(place)):
+    if are_latents(name, place):
         raise DitbenchError(
             f"{shown(path)} holds latents, not images",
             f"train on them: ditbench run --data {shlex.quote(shown(path))}",

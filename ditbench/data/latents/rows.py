@@ -69,11 +69,7 @@ class FileRows:
         self._lock = threading.Lock()
 
     def read(self, index: Tensor, into: Tensor) -> None:
-        """Copy the rows of `index`.
-
-        Raises:
-            DitbenchError: exit code 1, if a file cannot be read, or is not what it was.
-        """
+        """Copy the rows of `index`; a DitbenchError (exit code 1) if a file is not what it was."""
         runs = self._runs(index.tolist())
         buffer = into.reshape(-1).view(torch.uint8).numpy()
         name, start = "", 0

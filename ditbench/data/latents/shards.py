@@ -85,11 +85,8 @@ def read_shard(folder: Path, name: str) -> Shard:
 
 
 def open_shards(path: Path, settings: Settings) -> Found:
-    """The latents of a folder of shards.
-
-    Raises:
-        DitbenchError: no shards, or such that do not belong together; a damaged file (exit code
-            1); or the settings lack what the files do not say.
+    """The latents of a folder of shards. Raises a DitbenchError if there are none, they do not
+    belong together, one is damaged (exit code 1), or settings lack what files do not say.
     """
     index = read_index(path)
     if index is not None:
@@ -107,11 +104,7 @@ def open_shards(path: Path, settings: Settings) -> Found:
 
 
 def found_of(path: Path, index: Mapping[str, Any], space: LatentSpace) -> Found:
-    """The latents of the shards that an index lists.
-
-    Raises:
-        DitbenchError: they hold latents of several kinds; exit code 1, if one is damaged.
-    """
+    """The latents of the shards that an index lists, or a DitbenchError if of several kinds."""
     names: list[str] = index["shards"]
     shards = [read_shard(path, name) for name in names]
     first = shards[0]

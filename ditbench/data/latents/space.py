@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from ditbench.data.latents import KINDS, MEAN, MOMENTS, SAMPLE
+from ditbench.data.pictures.settings import Settings
 from ditbench.errors import DitbenchError
-
-if TYPE_CHECKING:
-    from ditbench.data.pictures.settings import Settings
 
 Count = Annotated[int, Field(strict=True, gt=0)]
 Number = Annotated[float, Field(strict=True, gt=-1e6, lt=1e6)]
@@ -52,9 +50,7 @@ class LatentSpace:
         **known: Any,
     ) -> LatentSpace:
         """The space of latents (C, h, w) whose files do not say all of it; `where` names them.
-
-        Raises:
-            DitbenchError: neither files nor settings say the size of images, or how to scale.
+        Raises a DitbenchError if settings do not say the size of images, or how to scale, either.
         """
         side = side_of(settings, image_size, where)
         factor = settings.scaling_factor or scaling_factor
@@ -123,11 +119,7 @@ class LatentSpace:
 
     @classmethod
     def from_facts(cls, facts: Any, where: str) -> LatentSpace:
-        """The space that `facts` describe.
-
-        Raises:
-            DitbenchError: they are damaged; `where` names the file.
-        """
+        """The space that `facts`, from the file `where`, describe; a DitbenchError if damaged."""
         wrong = DitbenchError(f"{where} does not describe latents properly", "make it again")
         try:
             space = TypeAdapter(cls).validate_python(facts)
@@ -141,9 +133,7 @@ class LatentSpace:
 
 def side_of(settings: Settings, stated: int | None, where: str) -> int | None:
     """The size of the images of latents: that of the files, which settings may repeat, or theirs.
-
-    Raises:
-        DitbenchError: settings and files, which `where` names, contradict each other.
+    Raises a DitbenchError if settings and files, which `where` names, contradict each other.
     """
     if stated is not None and settings.image_size not in (None, stated):
         raise DitbenchError(

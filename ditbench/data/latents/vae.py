@@ -58,10 +58,8 @@ class Vae:
         """An autoencoder that diffusers saved in a folder, or has under a name.
 
         A folder of a whole pipeline has it in its folder `vae`. A name such as
-        `stabilityai/sd-vae-ft-ema` is downloaded to the cache of diffusers.
-
-        Raises:
-            DitbenchError: diffusers is not installed; exit code 1, if it cannot be loaded.
+        `stabilityai/sd-vae-ft-ema` is downloaded to the cache of diffusers. Raises a DitbenchError
+        if diffusers is not installed, or (exit code 1) it cannot be loaded.
         """
         if importlib.util.find_spec("diffusers") is None:
             raise DitbenchError(
@@ -92,11 +90,7 @@ class Vae:
         return digest_of(self.net.state_dict(), repr((*self._scale, *self._statistics)))
 
     def space(self, image_size: int, kind: str = MEAN) -> LatentSpace:
-        """The space of latents of images of one size.
-
-        Raises:
-            DitbenchError: the size is not a multiple of the downsampling.
-        """
+        """The space of latents of images of one size; a DitbenchError if that cannot be encoded."""
         if not 0 < image_size <= MAX_SIDE or image_size % self.downsampling:
             raise DitbenchError(
                 f"images of {image_size} pixels cannot be encoded: {shown(self.name)} divides each "

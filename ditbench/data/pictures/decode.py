@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,41 +27,27 @@ from ditbench.data.pictures.settings import DEFAULTS, Settings
 from ditbench.errors import DitbenchError, one_line
 
 T = TypeVar("T")
-# Pillow works outside of Python's lock.
-THREADS = min(os.cpu_count() or 1, 16)
-# Pictures that a thread decodes at a time: small ones take no longer than the call.
-CHUNK = 8
-# Unreadable files that an error names.
-NAMED = 10
-
-
-class Pictures(Protocol):
-    """Where pictures come from: a folder, a zip, or a data set of another library."""
-
-    path: Path
-
-    def where(self, name: str) -> str:
-        """A picture as a message names it."""
-
-    def open(self, name: str) -> Image.Image:
-        """A picture whose header is read, at least. Raises a DitbenchError."""
-
-    def stamps(self, names: Sequence[str]) -> list[object]:
-        """What changes with the pictures."""
+THREADS = min(os.cpu_count() or 1, 16)  # Pillow works outside of Python's lock
+CHUNK = 8  # pictures that a thread decodes at a time: small ones take no longer than the call
+NAMED = 10  # unreadable files that an error names
 
 
 class FilePictures:
-    """The pictures in the files of a folder or zip."""
+    """The pictures in the files of a folder or zip; a subclass has those of another library."""
 
     def __init__(self, files: Files) -> None:
-        self.files, self.path, self.where = files, files.path, files.where
+        self.files, self.path = files, files.path
+
+    def where(self, name: str) -> str:
+        """A picture as a message names it."""
+        return self.files.where(name)
 
     def open(self, name: str) -> Image.Image:
-        """A picture whose header is read."""
+        """A picture whose header is read, at least. Raises a DitbenchError."""
         return open_picture(self.files.read(name), self.where(name))
 
     def stamps(self, names: Sequence[str]) -> list[object]:
-        """Size and times of each file, or of the zip; None for one that is not there."""
+        """What changes with the pictures: size and times of each file, or of the zip."""
         paths = [self.path / name for name in names] if self.path.is_dir() else [self.path]
         return [*map(stamp, paths)]
 
@@ -78,19 +64,16 @@ class Decoded:
 
 
 def decode_all(
-    pictures: Pictures,
+    pictures: FilePictures,
     names: Sequence[str],
     settings: Settings = DEFAULTS,
     channels: int | None = None,
 ) -> Decoded:
     """Decode pictures; the result does not depend on the number of threads.
 
-    The images are grey if every picture is, and else RGB. `channels` makes all of them grey (1)
-    or RGB (3).
-
-    Raises:
-        DitbenchError: no pictures; more unreadable ones than the settings allow; pictures of
-            several sizes; more than memory holds.
+    The images are grey if every picture is, and else RGB. `channels` makes all of them grey (1) or
+    RGB (3). Raises a DitbenchError if there are no pictures, more unreadable ones than the settings
+    allow, several sizes, or more than memory holds.
     """
     stack = _Stack(pictures, names, channels)
     try:
@@ -102,7 +85,7 @@ def decode_all(
 
 
 def _decode_into(
-    stack: _Stack, pictures: Pictures, names: Sequence[str], settings: Settings
+    stack: _Stack, pictures: FilePictures, names: Sequence[str], settings: Settings
 ) -> Decoded:
     unreadable: list[DitbenchError] = []
     skipped, others = [], []
@@ -143,7 +126,7 @@ def notes_of(done: Counter[str], unreadable: int, others: Sequence[str]) -> tupl
 class _Stack:
     """The pixels of pictures, (N, C, H, W), which become RGB with the first one that is."""
 
-    def __init__(self, pictures: Pictures, names: Sequence[str], channels: int | None) -> None:
+    def __init__(self, pictures: FilePictures, names: Sequence[str], channels: int | None) -> None:
         self.pictures, self.names, self.channels = pictures, names, channels
         self.pixels = np.empty((0, channels or 1, 0, 0), np.uint8)
         self.file: PixelFile | None = None
@@ -217,7 +200,7 @@ def in_threads(read: Callable[[str], T], names: Sequence[str]) -> Iterator[T]:
             yield from each.result()
 
 
-def read_picture(pictures: Pictures, settings: Settings, name: str) -> Picture | DitbenchError:
+def read_picture(pictures: FilePictures, settings: Settings, name: str) -> Picture | DitbenchError:
     """The pixels of a picture, or why there are none."""
     place = 0.5
     if settings.random_crop:  # the same in every run and on every machine

@@ -58,10 +58,8 @@ class Layout:
 
 
 def find_layout(files: Files, settings: Settings) -> Layout:
-    """Group the files by split and class, from their names alone; a metadata table is read.
-
-    Raises:
-        DitbenchError: there are no pictures, or a table of metadata cannot be used.
+    """Group the files by split and class, from their names alone; a metadata table is read. Raises
+    a DitbenchError if there are no pictures, or a table cannot be used.
     """
     tree = sorted((PurePosixPath(name).parts, name) for name in files.names() if not ignored(name))
     depth = _depth(tree)
@@ -166,11 +164,7 @@ class _Finder:
 
 
 def read_table(files: Files, name: str) -> list[dict[str, object]]:
-    """The rows of a table of metadata, CSV or JSON lines.
-
-    Raises:
-        DitbenchError: it is neither.
-    """
+    """The rows of a table of metadata, CSV or JSON lines; a DitbenchError if it is neither."""
     try:
         text = files.read(name).decode("utf-8-sig")
         if name.lower().endswith(".csv"):

@@ -41,12 +41,9 @@ class Picture:
 def prepare(image: Image.Image, where: str, settings: Settings, place: float = 0.5) -> Picture:
     """The pixels of a picture whose header is read; `where` names it in errors.
 
-    Without an image size, grey (L) and RGB pictures keep exactly their pixels. With it, the
-    largest square is cut out at `place`, from 0 (left or top) to 1, and resized.
-
-    Raises:
-        DitbenchError: it is damaged, has more than 8 bits and no known range, or is larger than
-            `MAX_SIDE` and no image size is given.
+    Without an image size, grey (L) and RGB pictures keep exactly their pixels. With it, the largest
+    square is cut out at `place`, from 0 (left or top) to 1, and resized. Raises a DitbenchError if
+    it is damaged, its values have no known range, or its sides are beyond the limits.
     """
     done, N = conversions_of(image, where, settings), settings.image_size
     try:
@@ -73,12 +70,7 @@ def open_picture(data: bytes, where: str) -> Image.Image:
 
 
 def opened(file: IO[bytes], where: str) -> Image.Image:
-    """A picture of which only the header is read.
-
-    Raises:
-        NotAPicture: it is not a picture.
-        DitbenchError: it is damaged, or has more pixels than Pillow takes for harmless.
-    """
+    """A picture of which only the header is read; NotAPicture, or a DitbenchError if damaged."""
     try:
         return Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError as error:
@@ -90,11 +82,7 @@ def opened(file: IO[bytes], where: str) -> Image.Image:
 
 
 def conversions_of(image: Image.Image, where: str, settings: Settings) -> tuple[str, ...]:
-    """What has to be done to a picture, from its header: words that follow a number.
-
-    Raises:
-        DitbenchError: it is beyond the limits, or damaged.
-    """
+    """What is done to a picture, from its header: words after a number. Limits are checked."""
     resized, mode = settings.image_size is not None, image.mode
     if not resized and max(image.size) > MAX_SIDE:
         raise too_large(where, f"{image.width}x{image.height} pixels")

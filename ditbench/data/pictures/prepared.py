@@ -19,7 +19,7 @@ from ditbench.data.io.files import open_files, shown
 from ditbench.data.io.pixel_cache import Entry, worth_it
 from ditbench.data.io.pixel_file import PixelFile
 from ditbench.data.mapped import MappedFile
-from ditbench.data.pictures.decode import FilePictures, Pictures, decode_all
+from ditbench.data.pictures.decode import FilePictures, decode_all
 from ditbench.data.pictures.layout import Part, check_classes, find_layout
 from ditbench.data.pictures.prepare import check_background
 from ditbench.data.pictures.settings import DEFAULTS, Settings
@@ -38,7 +38,6 @@ def prepared(path: Path, settings: Settings = DEFAULTS) -> ImageDataset:
             folder; without an image size, pictures of several sizes; more unreadable ones than
             the settings allow; more than memory holds; a file that changes meanwhile.
     """
-    path = Path(path)
     with open_files(path) as files:
         layout = find_layout(files, settings)
         if layout.problems:
@@ -59,20 +58,17 @@ def _held_out(path: Path, settings: Settings, channels: int) -> ImageDataset:
 
 
 def load_part(
-    pictures: Pictures,
+    pictures: FilePictures,
     part: Part,
     settings: Settings,
     later: Callable[[int], ImageDataset] | None = None,
     more: Sequence[str] = (),
     channels: int | None = None,
 ) -> ImageDataset:
-    """The images of one part of a data set, decoded or from the cache.
+    """The images of one part of a data set, decoded or from the cache; see `prepared` for errors.
 
-    `later` loads the held-out images, for the number of channels of these; `more` are notes. With
-    1 `channels` they are made grey, and with 3 RGB; by default grey only if all pictures are.
-
-    Raises:
-        DitbenchError: see `prepared`.
+    `later` loads the held-out images, for the number of channels of these; `more` are notes. With 1
+    `channels` they are made grey, and with 3 RGB; by default grey only if all pictures are.
     """
     check_background(settings.background)
 
@@ -117,9 +113,7 @@ def load_part(
             file = _moved(read.file, len(images), entry.path)
             images = file.tensor
         facts: dict[str, Any] = {
-            "skipped": read.skipped,
-            "notes": read.notes,
-            "problems": read.problems,
+            key: getattr(read, key) for key in ("skipped", "notes", "problems")
         }
         dataset = build(images, file, **facts)
         if entry and (file or worth_it(images, time.perf_counter() - started)):

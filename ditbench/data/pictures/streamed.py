@@ -25,10 +25,8 @@ from ditbench.errors import DitbenchError
 class StreamedPictures:
     """The training pictures of a folder or zip as uint8 images of one shape, in file order.
 
-    The settings have an image size. `channels` is 3, or 1 where all pictures are grey.
-
-    Raises:
-        DitbenchError: as `prepared`; one picture that cannot be read is enough.
+    The settings have an image size. `channels` is 3, or 1 where all pictures are grey. Errors are
+    those of `prepared`; one picture that cannot be read is enough.
     """
 
     def __init__(self, path: Path, settings: Settings, channels: int = 3) -> None:

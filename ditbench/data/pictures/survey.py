@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ditbench.data.io.files import Files, open_files, shown
 from ditbench.data.pictures.decode import check_unreadable, in_threads, is_other, notes_of
@@ -61,11 +61,9 @@ class Survey:
 def survey(path: Path, settings: Settings = DEFAULTS) -> Survey:
     """Look at a folder, a zip, an .npz, latents, or a published data set by its name.
 
-    It assumes that pictures will be resized. Without an image size in the settings, it does not
-    say which are enlarged. Damage behind the header of a file is not found.
-
-    Raises:
-        DitbenchError: there is nothing to look at: no such path or name, not a zip, no pictures.
+    It assumes that pictures will be resized. Without an image size in the settings, it does not say
+    which are enlarged. Damage behind the header of a file is not found. Raises a DitbenchError if
+    there is nothing to look at.
     """
     registry = import_module("ditbench.data")  # by name: other data sets import torch
     source, place = registry.find_source(path)
@@ -109,24 +107,14 @@ def _of_images(dataset: Any, source: str, path: Path | None) -> Survey:
     )
 
 
-@dataclass(frozen=True)
-class _Found:
+class _Found(NamedTuple):
     """What is found in one part of a data set."""
 
     classes: dict[str, int]
     sizes: Counter[tuple[int, int]]
     modes: Counter[str]
     notes: tuple[str, ...]
-    problems: tuple[DitbenchError, ...]
-
-
-@dataclass(frozen=True)
-class _Header:
-    """What the header of one picture says."""
-
-    size: tuple[int, int]
-    mode: str
-    done: tuple[str, ...]
+    problems: list[DitbenchError]
 
 
 def _look_at(files: Files, part: Part, settings: Settings) -> _Found:
@@ -138,10 +126,11 @@ def _look_at(files: Files, part: Part, settings: Settings) -> _Found:
         settings = replace(settings, image_size=1)
     headers = in_threads(partial(_header, files, settings), part.names)
     for name, label, header in zip(part.names, part.labels, headers, strict=True):
-        if isinstance(header, _Header):
-            sizes[header.size] += 1
-            modes[header.mode] += 1
-            done.update(header.done)
+        if isinstance(header, tuple):
+            size, mode, conversions = header
+            sizes[size] += 1
+            modes[mode] += 1
+            done.update(conversions)
             classes[part.classes[label]] += 1
         elif is_other(name, header):
             others.append(name)
@@ -149,8 +138,7 @@ def _look_at(files: Files, part: Part, settings: Settings) -> _Found:
             unreadable.append(header)
     problems: list[DitbenchError] = []
     try:
-        count = len(part.names) - len(others)
-        check_unreadable(files.path, unreadable, count, settings)
+        check_unreadable(files.path, unreadable, len(part.names) - len(others), settings)
     except DitbenchError as error:
         problems.append(error)
     if empty := [name for name, count in classes.items() if not count]:
@@ -159,15 +147,18 @@ def _look_at(files: Files, part: Part, settings: Settings) -> _Found:
     if grey := sum(count for mode, count in modes.items() if mode in GREY_MODES):
         done["grey made RGB"] = grey if grey < modes.total() else 0
     notes = notes_of(+done, len(unreadable), others)
-    return _Found(classes, sizes, modes, notes, tuple(problems))
+    return _Found(classes, sizes, modes, notes, problems)
 
 
-def _header(files: Files, settings: Settings, name: str) -> _Header | DitbenchError:
+def _header(
+    files: Files, settings: Settings, name: str
+) -> tuple[tuple[int, int], str, tuple[str, ...]] | DitbenchError:
+    """The size of a picture as shown, its mode, and what is done to it; or why it has none."""
     where = files.where(name)
     try:
         with files.open(name) as file, opened(file, where) as image:
             done = conversions_of(image, where, settings)
             size = image.size[::-1] if turn_of(image) in SIDEWAYS else image.size
-            return _Header(size, image.mode, done)
+            return size, image.mode, done
     except DitbenchError as error:
         return error

@@ -93,11 +93,7 @@ def _convolution(inputs: int, outputs: int, size: int) -> nn.Conv2d:
 
 
 class ShippedClassifier(Extractor):
-    """Features of a classifier whose weights are part of ditbench.
-
-    Raises:
-        DitbenchError: exit code 1, when the file is missing, damaged or of another network.
-    """
+    """Features of a classifier of ditbench; a DitbenchError (exit code 1) for damaged weights."""
 
     shape: ClassVar[tuple[int, int, int]]  # (C, H, W) of its images
     network: ClassVar[type[nn.Module]]  # returns (features, logits)

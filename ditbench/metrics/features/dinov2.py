@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from ditbench.errors import DitbenchError
-from ditbench.metrics.features.downloads import cached, command
 from ditbench.metrics.features.extractors import Features
-from ditbench.metrics.features.photographs import PhotographExtractor, resized
+from ditbench.metrics.features.photographs import PhotographExtractor, cached, command, resized
 
 REPOSITORY = "https://github.com/facebookresearch/dinov2"
 CHECKOUT = "facebookresearch_dinov2_main"  # the name that torch.hub gives it

@@ -94,12 +94,8 @@ class Extractor(nn.Module, ABC):
 
         Each process of the world computes a part of them, and receives all. `passed` receives the
         number of images after each pass of this process's network; on a CPU, a pass is of
-        `cpu_batch` images.
-
-        Raises:
-            TypeError: the images are not uint8: samples have to be quantised first; or latents are
-                not float32.
-            DitbenchError: the extractor does not accept images of this shape.
+        `cpu_batch` images. Raises a TypeError for samples that are not quantised, or latents that
+        are not float32; a DitbenchError for a shape that the extractor does not accept.
         """
         wanted = torch.float32 if self.of_latents else torch.uint8
         if images.dtype != wanted:

@@ -12,9 +12,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ditbench.metrics.features.downloads import cached, command
 from ditbench.metrics.features.extractors import Features
-from ditbench.metrics.features.photographs import PhotographExtractor
+from ditbench.metrics.features.photographs import PhotographExtractor, cached, command
 
 BATCH = 64  # images in a pass
 

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 from torchmetrics.image.fid import NoTrainInceptionV3
 
-from ditbench.metrics.features.downloads import cached, command
 from ditbench.metrics.features.extractors import Features
-from ditbench.metrics.features.photographs import PhotographExtractor
+from ditbench.metrics.features.photographs import PhotographExtractor, cached, command
 
 # The same file under the name that pytorch-fid gives it: it ends in the same digits of the SHA-256.
 COPY = "pt_inception-2015-12-05-6726825d.pth"
@@ -26,13 +25,9 @@ COPY = "pt_inception-2015-12-05-6726825d.pth"
 class InceptionV3(PhotographExtractor):
     """Inception-v3's 2048 pooled features, and its logits without the bias (as for its score).
 
-    Args:
-        weights: a state-dict file as published by torch-fidelity. None uses the file in torch's
-            hub cache, as torch-fidelity does, and downloads it if it is missing.
-
-    Raises:
-        DitbenchError: exit code 1, when the download fails; exit code 2, when the file is missing
-            or does not hold such weights.
+    `weights` is a state-dict file as published by torch-fidelity. None uses the file in torch's hub
+    cache, as torch-fidelity does, and downloads it if it is missing. Raises a DitbenchError if the
+    file does not hold such weights, or (exit code 1) the download fails.
     """
 
     name = "inception"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import sys
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -12,17 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ditbench.errors import DitbenchError
-from ditbench.metrics.features.downloads import fetch
+from ditbench.data.published import downloading
+from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.metrics.features.extractors import Extractor
 
 
 class PhotographExtractor(Extractor):
-    """A network and its weights, a state dict in a file of torch's format.
-
-    Raises:
-        DitbenchError: a file is missing, or does not hold such weights.
-    """
+    """A network and its weights, a state dict in a file of torch's format, or a DitbenchError."""
 
     title: ClassVar[str]  # of the network, in messages
     network: ClassVar[str]  # which features of which network; part of `details`
@@ -78,11 +77,7 @@ class PhotographExtractor(Extractor):
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a state dict. `weights_only` executes nothing in the file.
-
-    Raises:
-        Exception: of any type, because a damaged file makes torch raise errors of any type.
-    """
+    """The tensors of a state dict; nothing is executed. A damaged file raises any error."""
     if path.exists() and not path.is_file():  # reading a pipe would wait for a writer
         raise OSError("it is not a file")
     with warnings.catch_warnings():  # about the pickle protocol of files that fail anyway
@@ -112,3 +107,26 @@ def resized(images: Tensor, side: int, mean: Sequence[float], std: Sequence[floa
     pixels = F.interpolate(pixels, (side, side), mode="bicubic", antialias=True).clamp(0, 255)
     shift, scale = (pixels.new_tensor(values).view(3, 1, 1) for values in (mean, std))
     return (pixels - shift) / scale
+
+
+def cached(name: str) -> Path:
+    """The path of a file of that name, or of a URL that ends in it, in torch's hub cache."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / name.rpartition("/")[2]
+
+
+def command(url: str, path: Path) -> str:
+    """The command that downloads a file."""
+    return f"curl -L --create-dirs -o {shlex.quote(str(path))} {url}"
+
+
+def fetch(url: str, path: Path, title: str, hint: str) -> None:
+    """Download a file, whose name ends in the beginning of its SHA-256; else a DitbenchError."""
+    sha = re.search(r"-([0-9a-f]{8,})\.pth$", url)
+    prefix = sha.group(1) if sha else None
+    try:
+        with downloading():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), prefix, sys.stderr.isatty())
+    except (OSError, RuntimeError) as error:  # no network, or a wrong hash
+        what = f"no {title} weights: cannot download {url} ({error})"
+        raise DitbenchError(what, hint, EXIT_FAILED) from error

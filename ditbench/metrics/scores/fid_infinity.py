@@ -18,11 +18,8 @@ def fid_infinity(comparison: Comparison) -> float:
     The line goes through the FID of all samples and the mean FID of halves of them, of four random
     splits. The paper fits 15 sizes from N / 10 to N; but FID bends where samples are not many times
     the features, and halves were nearer to the true value there, and steadier. Real images keep
-    their bias. Samples should be four times the features. The value is around 0, and sometimes
-    below, for ideal samples. Computed in float64.
-
-    Raises:
-        DitbenchError: fewer than four samples.
+    their bias. Samples should be four times the features; fewer than four are a DitbenchError. The
+    value is around 0, and sometimes below, for ideal samples. Computed in float64.
     """
     samples = comparison.features
     if len(samples) < 4:  # the fewest whose halves have a covariance

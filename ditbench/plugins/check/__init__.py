@@ -43,11 +43,7 @@ class Outcome(NamedTuple):
 
 
 def check_block(name: str) -> Iterator[Outcome]:
-    """Check a block, given by name or location, on tiny models on the CPU.
-
-    Raises:
-        DitbenchError: it is unknown or cannot be loaded.
-    """
+    """Check a block, by name or location, on tiny models on the CPU; errors as `find_block`."""
     block = find_block(name)
     first: dict[str, str] = {}
     for check, (run, hint) in CHECKS.items():

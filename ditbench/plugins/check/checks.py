@@ -30,8 +30,7 @@ from ditbench.plugins.check.models import (
 )
 from ditbench.plugins.user_traceback import short_path
 
-# Outputs are about one: smaller changes are rounding.
-VISIBLE = 1e-4
+VISIBLE = 1e-4  # outputs are about one: smaller changes are rounding
 # Relative errors in the 2-norm: bf16 has 8 bits, float32 has 24.
 BF16_ERROR = 0.1
 FLOAT32_ERROR = 1e-3

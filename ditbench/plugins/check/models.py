@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from ditbench.models.blocks.base import Block
 from ditbench.models.dit import DiT
 from ditbench.models.sizes import ModelSize
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
 
 CLASSES = 10
 

@@ -15,8 +15,7 @@ FIRST = ("fid", "kid", "label_accuracy")
 def begun_metrics(directory: RunDirectory) -> dict[str, int] | None:
     """The versions of the metrics in a run's tables, by name; None if they are free to choose.
 
-    Raises:
-        DitbenchError: eval.csv cannot be read, or the record is damaged.
+    Raises a DitbenchError if eval.csv cannot be read, or the record is damaged.
     """
     if not directory.checkpoints:
         return None

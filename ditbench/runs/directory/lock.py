@@ -23,10 +23,8 @@ else:
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file of a run directory, which is created if needed; remove it afterwards.
 
-    The operating system releases the lock of a process that is killed.
-
-    Raises:
-        DitbenchError: exit code 1, if another process holds it or it cannot be written.
+    The operating system releases the lock of a process that is killed. Raises a DitbenchError (exit
+    code 1) if another process holds it, or it cannot be written.
     """
     if not HAS_LOCKS:
         yield

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ditbench.metrics.scorer import Scorer
 from ditbench.rundir import RunDirectory, metric_suffix
 from ditbench.runs.machine.environment import device_name
-
-if TYPE_CHECKING:
-    from ditbench.metrics.scorer import Scorer
-    from ditbench.runs.planning.plan import Plan
-    from ditbench.runs.scoring.evaluate import Evaluation
-    from ditbench.training.trainer import Trainer
+from ditbench.runs.planning.plan import Plan
+from ditbench.runs.scoring.evaluate import Evaluation
+from ditbench.training.trainer import Trainer
 
 
 class ReadOnly(RunDirectory):

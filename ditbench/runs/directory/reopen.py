@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from ditbench.config import read_toml, validate
+from ditbench.config import RunConfig, read_toml, validate
 from ditbench.data import WITH_SETTINGS, loader_of
 from ditbench.errors import DitbenchError
 from ditbench.plugins.lookup import restore_block
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from ditbench.config import RunConfig
-    from ditbench.rundir import RunDirectory
+from ditbench.rundir import RunDirectory
 
 
 def read_config(directory: RunDirectory) -> RunConfig:
@@ -43,11 +39,7 @@ def source_at(config: RunConfig, path: Path) -> str:
 
 
 def complete_result(directory: RunDirectory) -> dict[str, Any]:
-    """The result of a run whose files are as they were when it ended.
-
-    Raises:
-        DitbenchError: the run is not complete, or one of its files has changed.
-    """
+    """The result of a run; a DitbenchError if it is not complete, or a file of it has changed."""
     path = directory.path
     if reason := directory.failed_because():
         raise DitbenchError(

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -17,19 +17,15 @@ from ditbench.errors import one_line
 from ditbench.few import are_few
 from ditbench.rundir import metric_suffix
 from ditbench.runs.events.reporter import Reporter
+from ditbench.runs.planning.plan import Plan
 from ditbench.runs.planning.speed import Remaining, clock
 from ditbench.training.budget import Budget, plain
-
-if TYPE_CHECKING:
-    from ditbench.runs.planning.plan import Plan
-    from ditbench.training.trainer import Logged
+from ditbench.training.trainer import Logged
 
 # The least time between two lines of the training log where there is no terminal.
 SECONDS_BETWEEN_LINES = 5.0
-# Other work than training is silent for so long.
-SECONDS_TO_FIRST_LINE = 2.0
-# The work that makes up an evaluation.
-EVALUATION = ("sampling", "scoring")
+SECONDS_TO_FIRST_LINE = 2.0  # other work than training is silent for so long
+EVALUATION = ("sampling", "scoring")  # the work that makes up an evaluation
 
 
 class RunProgress(Reporter):

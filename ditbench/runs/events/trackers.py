@@ -28,20 +28,13 @@ if TYPE_CHECKING:
     from ditbench.training.trainer import Logged
 
 PROJECT = "ditbench"
-# Seconds that a tracker may take to open, and to send what is left.
-PATIENCE = 60
+PATIENCE = 60  # seconds that a tracker may take to open, and to send what is left
 # Columns that are the axis, or settings: constant over a run.
 NOT_SCALARS = ("step", "samples", "sampling_steps", "cfg_scale", "ema_decay")
 
 
 class Tracker(Protocol):
-    """One run of one tracker.
-
-    Args:
-        run: the planned run.
-        identity: unique to the run directory.
-        resumed: whether it was opened before.
-    """
+    """One run of one tracker: of a plan, with an identity that is unique to the run directory."""
 
     def __init__(self, run: Plan, identity: str, *, resumed: bool) -> None: ...
 
@@ -135,11 +128,7 @@ TRACKERS: dict[str, type[Tracker]] = {
 
 
 def parse_trackers(text: str) -> tuple[str, ...]:
-    """`tensorboard,wandb` as names of trackers whose packages are installed.
-
-    Raises:
-        DitbenchError: an unknown name, or a package that is not installed.
-    """
+    """`tensorboard,wandb` as names; a DitbenchError if a tracker is unknown or not installed."""
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
         raise DitbenchError("--log names no tracker", f"write --log {','.join(TRACKERS)}")

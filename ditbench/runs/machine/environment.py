@@ -24,10 +24,8 @@ PACKAGES = ("torch", "torchvision", "torchmetrics", "numpy", "scipy", "scikit-le
 def select_device(name: str) -> torch.device:
     """The device of that name; `auto` is CUDA if available. It becomes the current device.
 
-    Streams and CUDA graphs belong to the current device, not to that of the tensors.
-
-    Raises:
-        DitbenchError: the device is unknown, or this machine does not have it.
+    Streams and CUDA graphs belong to the current device, not to that of the tensors. Raises a
+    DitbenchError if the device is unknown, or this machine does not have it.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"

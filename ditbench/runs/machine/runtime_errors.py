@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.plugins.lookup import block_errors
+from ditbench.runs.planning.plan import Plan
 from ditbench.training.device.backend import cannot_run
 from ditbench.training.device.compile import reason_of
-
-if TYPE_CHECKING:
-    from ditbench.runs.planning.plan import Plan
 
 _COMPILER = ("torch._dynamo", "torch._inductor")
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from torch import nn
+
+from ditbench.config.sections import InitConfig
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.weights.fit import Fit, listed, load, match, shapes_of
 from ditbench.weights.read import digest, read_weights
 from ditbench.weights.recognise import recognise
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from ditbench.config.sections import InitConfig
 
 RECORD = "init"  # the key in env.json: what of the file was taken
 
@@ -21,8 +19,7 @@ RECORD = "init"  # the key in env.json: what of the file was taken
 def identified(init: InitConfig) -> dict[str, str]:
     """The section `[init]` with the digest of its file. A run that has begun may have lost it.
 
-    Raises:
-        DitbenchError: the file is not there, or is not the one that `init.sha256` names.
+    Raises a DitbenchError if the file is not there, or is not the one that `init.sha256` names.
     """
     if init.path is None:
         if init.sha256:
@@ -40,11 +37,7 @@ def identified(init: InitConfig) -> dict[str, str]:
 
 
 def notes_of(init: InitConfig, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """What env.json records of the weights that the model `DiT(**arguments)` starts from.
-
-    Raises:
-        DitbenchError: they do not fit the model.
-    """
+    """What env.json records of the weights for `DiT(**arguments)`; errors are those of `fit_of`."""
     if init.path is None or not init.path.exists():
         return {}
     fit = fit_of(init, arguments)
@@ -78,8 +71,7 @@ def start_from(
 ) -> None:
     """Load the weights into models `DiT(**arguments)`. With `whole`, nothing may start fresh.
 
-    Raises:
-        DitbenchError: exit code 1, if the file is gone, has changed or does not fit.
+    Raises a DitbenchError (exit code 1) if the file is gone, has changed or does not fit.
     """
     if init.path is None:
         return
@@ -98,8 +90,7 @@ def start_from(
 def fit_of(init: InitConfig, arguments: Mapping[str, Any], *, whole: bool = False) -> Fit:
     """What the model `DiT(**arguments)` takes of the weights. With `whole`, nothing may be fresh.
 
-    Raises:
-        DitbenchError: everything that does not fit; the hint says what the weights are of.
+    A DitbenchError names everything that does not fit; its hint says what the weights are of.
     """
     assert init.path is not None
     try:

@@ -96,9 +96,8 @@ def origin_of(config: RunConfig, directory: RunDirectory) -> RunDirectory:
 def inherit(run: Plan, trainer: Trainer) -> RunDirectory | None:
     """Bring a trainer at step 0 to the end of the parent; None for a run without a parent.
 
-    Raises:
-        DitbenchError: exit code 1, if the parent is gone or damaged, or was trained on another kind
-            of device.
+    Raises a DitbenchError (exit code 1) if the parent is gone, damaged, or of another kind of
+    device.
     """
     before = run.config.parent
     if before.fingerprint is None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+
+from ditbench.config import RunConfig
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.rundir import REPRODUCES, RunDirectory
@@ -19,11 +22,6 @@ from ditbench.runs.origins import init
 from ditbench.runs.origins.parent import inherited_notes
 from ditbench.runs.origins.parent import notes_of as notes_of_child
 from ditbench.runs.planning.plan import Plan, count_cost, model_arguments, plan_run, resolve_all
-
-if TYPE_CHECKING:
-    import torch
-
-    from ditbench.config import RunConfig
 
 
 def plan_again(

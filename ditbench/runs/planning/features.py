@@ -4,45 +4,33 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ditbench.config import read_toml, validate
-from ditbench.data.latents.npz import holds_latents
+from ditbench.config import RunConfig, read_toml, validate
+from ditbench.data.latents.npz import are_latents
 from ditbench.distances import LATENTS
 from ditbench.errors import DitbenchError
 from ditbench.metrics import AUTO, GENERAL, at_hand
 from ditbench.metrics.reference import OF, is_published
 from ditbench.rundir import TUNING
 
-if TYPE_CHECKING:
-    from ditbench.config import RunConfig
-
 
 def choose_features(config: RunConfig, out: Path | None = None) -> tuple[str, str]:
     """The name of a run's features, and why these, in words; empty if the configuration has it.
 
     `auto` stands for those of the earliest run of the same data set and preset in `out`: weights
-    that arrive later must not turn the same command into other runs. Without such a run, it is
-    what this machine has. The features are part of what identifies a run, because scores in other
-    features are other numbers; so the name is recorded, never `auto`.
-
-    Raises:
-        DitbenchError: no features are at hand.
+    that arrive later must not turn the same command into other runs. Without such a run, it is what
+    this machine has, or a DitbenchError. Scores in other features are other numbers, so features
+    identify a run: their name is recorded, never `auto`.
     """
     if config.metrics.features != AUTO:
         return config.metrics.features, ""
-    if config.data.vae is None and _of_latents(config):
+    if config.data.vae is None and are_latents(config.data.name, config.data.path):
         return LATENTS, "as there is no autoencoder to decode them: --vae PATH"
     if is_published(config.metrics.real):
         return OF, f"as those of {config.metrics.real}"
     if out is not None and (name := _features_before(config, out)):
         return name, f"as in earlier runs in {out / config.preset}"
     return at_hand(config.data.name, config.metrics.inception_weights)
-
-
-def _of_latents(config: RunConfig) -> bool:
-    name, path = config.data.name, config.data.path
-    return name == LATENTS or (name == "npz" and path is not None and holds_latents(path))
 
 
 def _features_before(config: RunConfig, out: Path) -> str | None:

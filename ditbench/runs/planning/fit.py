@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
 
+from ditbench.config import RunConfig
+from ditbench.data.dataset import ImageDataset
 from ditbench.errors import DitbenchError, together
 from ditbench.metrics import extractor_class, find_metrics
 from ditbench.models.sizes import check_size
 from ditbench.runs.planning.features import choose_features
 from ditbench.runs.scoring.labels import check_classes
 from ditbench.runs.scoring.scored import digests, has_rows, scored_as
-
-if TYPE_CHECKING:
-    from ditbench.config import RunConfig
-    from ditbench.data.dataset import ImageDataset
 
 
 def check_fit(config: RunConfig, dataset: ImageDataset) -> None:

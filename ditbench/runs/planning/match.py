@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ditbench.config import RunConfig
 from ditbench.errors import unknown_name
 from ditbench.models.sizes import TOLERANCE, ModelSize, match_width
 from ditbench.runs.planning.plan import Task, count_cost, resolve
-
-if TYPE_CHECKING:
-    from ditbench.config import RunConfig
 
 # The block of the paper, always the same one: the width of a block does not depend on which others
 # a command names.
@@ -30,10 +28,8 @@ def match_sizes(
     With None they are unchanged. Depth and patch size stay. Options of a block whose defaults
     depend on the width follow it: so `configs` are those that `resolve_all` made `tasks` of. They
     may differ in block, seed and learning rate. `say` announces the width of each block; also
-    returned are, by block, the entries of env.json that record it.
-
-    Raises:
-        DitbenchError: an unknown `by`, or a model that cannot be built.
+    returned are, by block, the entries of env.json that record it. Raises a DitbenchError for an
+    unknown `by`.
     """
     if by is None:
         return list(tasks), {}

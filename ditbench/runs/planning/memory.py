@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ditbench.models.kept import Kept, count_kept
-from ditbench.runs.planning.plan import count_cost, model_arguments
+from ditbench.runs.planning.plan import Task, count_cost, model_arguments
 from ditbench.training.batches import SHARE
-
-if TYPE_CHECKING:
-    from ditbench.runs.planning.plan import Task
 
 # Bytes per parameter. The state is the weight, AdamW's two moments and the average, in float32.
 STATE, GRADIENT, HALF = 16, 4, 2
@@ -50,11 +47,7 @@ class Memory:
 
 
 def count_memory(task: Task, precision: str | None = None) -> Memory:
-    """Count what a task needs, in a `precision` in the place of its own.
-
-    Raises:
-        DitbenchError: for a model that cannot be built.
-    """
+    """Count what a task needs, in a `precision` in the place of its own; see `count_cost`."""
     train = task.config.train
     half = (precision or train.precision) != "fp32"
     arguments, fused = model_arguments(task), train.backend != "plain"
@@ -66,19 +59,12 @@ def count_memory(task: Task, precision: str | None = None) -> Memory:
 
 
 def peak_memory(task: Task, precision: str | None = None) -> int:
-    """About how many bytes a run needs on its GPU, or on each of several.
+    """About how many bytes a run needs on its GPU, or on each of several; see `count_cost`.
 
     Training: weights, the optimizer's state, the average, and what autograd keeps of the images
     that are computed at once. Sampling comes in addition, because a CUDA graph keeps its memory.
     Neither the images of the data set, which stay on the GPU where a quarter of it holds them, nor
     extractors of features and decoders are counted.
-
-    Args:
-        task: its configuration says what is computed at once and what again.
-        precision: in the place of the task's, `bf16` or `fp32`.
-
-    Raises:
-        DitbenchError: for a model that cannot be built.
     """
     train = task.config.train
     return _peak(task, count_memory(task, precision), train.micro_batch, train.checkpoint_blocks)

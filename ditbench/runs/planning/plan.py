@@ -6,16 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from ditbench.config import RunConfig
 from ditbench.data import load_dataset
 from ditbench.data.dataset import ImageDataset
 from ditbench.models.cost import Cost, count
 from ditbench.models.dit import DiT
 from ditbench.models.ops import PLAIN, Ops
 from ditbench.objectives import create_objective
+from ditbench.objectives.base import Objective
 from ditbench.plugins.lookup import (
     block_errors,
     block_options,
@@ -39,10 +41,6 @@ from ditbench.training.device.precision import residual_type
 from ditbench.training.device.recompute import recomputed
 from ditbench.training.trainer import Trainer
 from ditbench.world import ALONE, World
-
-if TYPE_CHECKING:
-    from ditbench.config import RunConfig
-    from ditbench.objectives.base import Objective
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from ditbench.config.sections import EvalConfig
 from ditbench.models.cost import TRAINING_PASSES
+from ditbench.runs.planning.plan import Plan
 from ditbench.runs.scoring.sampling import passes_per_image
-
-if TYPE_CHECKING:
-    from ditbench.config.sections import EvalConfig
-    from ditbench.runs.planning.plan import Plan
 
 
 class Speed(NamedTuple):

@@ -6,19 +6,24 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ditbench.metrics import create_extractor, extractor_class
-from ditbench.metrics.real import read_latents, real_statistics
+from ditbench.metrics.choice import HELD_OUT_SUFFIX, also_of, choose
+from ditbench.metrics.features.extractors import Extractor, Features
+from ditbench.metrics.metric import RealStatistics
+from ditbench.metrics.real import RealImages, read_latents, real_statistics
 from ditbench.metrics.reference import Published
+from ditbench.metrics.scorer import Scorer, Space
+from ditbench.metrics.scores.label_accuracy import LABEL_ACCURACY
 from ditbench.models.dit import DiT
+from ditbench.runs.planning.plan import Plan, Task
 from ditbench.runs.scoring.labels import scored_labels
 from ditbench.runs.scoring.sampling import sample_images
 from ditbench.runs.scoring.scored import (
-    as_scored,
+    decode_samples,
     decoder,
     has_rows,
     learned,
@@ -27,13 +32,6 @@ from ditbench.runs.scoring.scored import (
 )
 from ditbench.training.device.stopwatch import synchronize
 from ditbench.training.stop import StopRequest
-
-if TYPE_CHECKING:
-    from ditbench.metrics.features.extractors import Extractor, Features
-    from ditbench.metrics.metric import RealStatistics
-    from ditbench.metrics.real import RealImages
-    from ditbench.metrics.scorer import Scorer
-    from ditbench.runs.planning.plan import Plan, Task
 
 # The most images from which the speed of an extractor is estimated.
 MOST_TIMED = 64
@@ -52,13 +50,10 @@ class Evaluation:
 
 
 def evaluate(run: Plan, scorer: Scorer, model: DiT, stop: StopRequest, draw: int = 0) -> Evaluation:
-    """Sample `eval.samples` images and score them.
+    """Sample `eval.samples` images and score them; a stop takes effect between two passes.
 
     Every model of a run, and every block, gets the same noise, labels and sampler. Each `draw` has
     noise of its own; draw 0 is that of the evaluations along the way.
-
-    Raises:
-        Stopped: between two passes of a network, if a stop was requested.
     """
     started = time.perf_counter()
     config = run.config.eval
@@ -70,7 +65,7 @@ def evaluate(run: Plan, scorer: Scorer, model: DiT, stop: StopRequest, draw: int
     stop.begin("scoring", len(samples) * len(scorer.extractors))
     batches = (samples.split(config.batch_size), labels.split(config.batch_size))
     for drawn, asked in zip(*batches, strict=True):
-        scorer.update(as_scored(run, drawn), asked.to(run.device), stop.passed)
+        scorer.update(decode_samples(run, drawn), asked.to(run.device), stop.passed)
         stop.check()
     metrics = stop.wait_for(scorer.compute)
     return Evaluation(metrics, samples, labels, time.perf_counter() - started, sampling_seconds)
@@ -81,15 +76,9 @@ def create_scorer(
 ) -> Scorer:
     """The scorer of a run; `begun` are the metrics of a run to be resumed, see `choose`.
 
-    Raises:
-        Stopped: between two passes of an extractor, if a stop was requested.
-        DitbenchError: an extractor's weights are missing or damaged.
+    Raises a DitbenchError if weights are missing or damaged; a stop takes effect between two
+    passes.
     """
-    # Imported here: torchmetrics takes seconds to import, and a dry run does not need it.
-    from ditbench.metrics.choice import HELD_OUT_SUFFIX, also_of
-    from ditbench.metrics.scorer import Scorer, Space
-    from ditbench.metrics.scores.label_accuracy import LABEL_ACCURACY
-
     metrics, dataset, device = run.config.metrics, run.dataset, run.device
     also = metrics.further if begun is None else also_of(begun)
     named = scored_as(run.config, dataset)
@@ -122,8 +111,6 @@ def create_scorer(
 
 def metrics_asked(run: Plan) -> dict[str, int]:
     """The versions of the metrics that a run has if it begins now, by name. Reads no weights."""
-    from ditbench.metrics.choice import choose
-
     metrics, scored = run.config.metrics, scored_as(run.config, run.dataset)
     features, *also = (
         extractor_class(name, scored) for name in (metrics.features, *metrics.further)
@@ -151,7 +138,7 @@ def time_scoring(task: Task, extractors: Iterable[Extractor]) -> float:
         synchronize(task.device)
         return (time.perf_counter() - started) / len(x)
 
-    decoding = partial(as_scored, task)
+    decoding = partial(decode_samples, task)
     seconds = 0.0 if decoder(task) is None else seconds_of(decoding, samples[:MOST_DECODED])
     for extractor in extractors:
         few = decoding(samples[: min(MOST_TIMED, extractor.cpu_batch)])

@@ -39,15 +39,14 @@ def export_samples(
     """Write samples of a run to a folder of PNGs or an .npz, by the suffix of `path`.
 
     By default these are the samples of the run's final score: as many, of the same classes, from
-    the same noise. With `classes` (names or labels), these classes take turns.
-
-    Returns the number of images, and whether the export was complete before.
+    the same noise. With `classes` (names or labels), these classes take turns. Returns the number
+    of images, and whether the export was complete before.
 
     Raises:
         Stopped: a stop was requested; the whole batches so far are written.
         DitbenchError: as `sample_grid`; or there is something else at `path`.
     """
-    task, directory, changed = opened
+    task, directory = opened
     count = task.config.eval.samples if count is None else count
     if count > MOST:
         raise DitbenchError(f"--count {count} is above {MOST:,}", "export fewer images")
@@ -59,7 +58,7 @@ def export_samples(
     check_writable(path)
     with block_errors(task.config.block, EXIT_FAILED):
         backend = backend_for(task, directory)
-        model, _ = averaged_model(task, directory, backend, changed=changed)
+        model, _ = averaged_model(task, directory, backend)
         with locked(export.place / LOCK):
             done, state = export.done()
             noise = Noise.of(task.config.seed, task.device)

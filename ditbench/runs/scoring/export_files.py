@@ -30,12 +30,10 @@ if TYPE_CHECKING:
 # What an export is of, how many of its images are written, and the noise of the next one.
 RECORD = "export.json"
 LOCK = ".lock"
-# An .npz is written from the files in a folder of its name and this suffix.
-PARTIAL = ".part"
+PARTIAL = ".part"  # an .npz is written from the files in a folder of its name and this suffix
 # Suffixes of files that an export is not.
 _OTHER_FILES = (".png", ".jpg", ".jpeg", ".zip", ".npy", ".pt")
-# Characters of a class in the name of a file.
-_MAX_NAME = 60
+_MAX_NAME = 60  # characters of a class in the name of a file
 
 Pixels = NDArray[np.uint8]
 
@@ -61,8 +59,7 @@ class Export(ABC):
     def write(self, first: int, images: Pixels) -> None:
         """Write images (N, H, W, C), from this position on."""
 
-    @abstractmethod
-    def finish(self) -> None:
+    def finish(self) -> None:  # noqa: B027 (a folder has nothing left to do)
         """Receive that all images are written."""
 
     def done(self) -> tuple[int, Any]:
@@ -126,10 +123,7 @@ class _Folder(Export):
         with ThreadPoolExecutor() as threads:  # compression leaves Python's lock
             # Grey images have no axis of channels.
             pictures = images[..., 0] if images.shape[-1] == 1 else images
-            list(threads.map(_save_png, pictures, paths))
-
-    def finish(self) -> None:
-        pass
+            list(threads.map(lambda pixels, at: Image.fromarray(pixels).save(at), pictures, paths))
 
 
 class _Npz(Export):
@@ -181,10 +175,6 @@ def export_at(path: Path) -> type[Export]:
             f"cannot export to {path}", "name a folder, or a file that ends in .npz"
         )
     return _Npz if suffix == ".npz" else _Folder
-
-
-def _save_png(pixels: Pixels, path: Path) -> None:
-    Image.fromarray(pixels).save(path, format="PNG")
 
 
 def _state(noise: Noise) -> dict[str, str]:

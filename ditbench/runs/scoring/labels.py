@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
+from ditbench.data.dataset import ImageDataset
 from ditbench.errors import DitbenchError
-
-if TYPE_CHECKING:
-    from ditbench.data.dataset import ImageDataset
 
 # How many times the images of the smallest class the largest may have to count as balanced.
 MOST = 1.5

@@ -11,14 +11,19 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
+import torch
+
+from ditbench.config import RunConfig
 from ditbench.data import load_dataset
-from ditbench.data.dataset import NanSamples
+from ditbench.data.dataset import ImageDataset, NanSamples
 from ditbench.distances import LATENTS
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.metrics import AUTO, extractor_class
-from ditbench.rundir import EVALS, RunDirectory
+from ditbench.metrics.scorer import Scorer
+from ditbench.models.dit import DiT
+from ditbench.rundir import EVALS, RunDirectory, metric_suffix
 from ditbench.runs.directory.lock import locked
 from ditbench.runs.directory.records import scores
 from ditbench.runs.directory.reopen import source_at
@@ -28,21 +33,11 @@ from ditbench.runs.planning.features import choose_features
 from ditbench.runs.planning.plan import Plan, Task, build_objective, count_cost, plan_run
 from ditbench.runs.planning.speed import image_passes
 from ditbench.runs.scoring.evaluate import create_scorer, evaluate
-from ditbench.runs.scoring.evaluation_name import evaluation_name
 from ditbench.runs.scoring.scored import digests, scored_as
-from ditbench.runs.scoring.trained import averaged_model, backend_for, read_config
+from ditbench.runs.scoring.trained import as_in_final, averaged_model, backend_for, read_config
+from ditbench.training.stop import StopRequest
 
-if TYPE_CHECKING:
-    import torch
-
-    from ditbench.config import RunConfig
-    from ditbench.data.dataset import ImageDataset
-    from ditbench.metrics.scorer import Scorer
-    from ditbench.models.dit import DiT
-    from ditbench.training.stop import StopRequest
-
-# Where in training the final model is.
-_PLACE = ("step", "images", "train_flops", "seconds")
+_PLACE = ("step", "images", "train_flops", "seconds")  # where in training the final model is
 # What the draws of one file have in common.
 _ALIKE = ("fingerprint", "seed", "steps", "dataset_digest", "batch_size", "features_digest")
 
@@ -56,7 +51,7 @@ class Rescoring:
 
     @property
     def name(self) -> str:
-        """The name of the setting: `cfg1.5-ddim250-50k-inception`."""
+        """The name of the setting."""
         return evaluation_name(self.plan.config)
 
     @property
@@ -86,6 +81,25 @@ class Rescoring:
         return config.samples * image_passes(config)
 
 
+def evaluation_name(config: RunConfig) -> str:
+    """The name of a setting, which is also that of its file: `cfg1.5-ddim250-50k-inception`.
+
+    It ends in the first digits that identify the autoencoder and the real images, if any.
+    """
+    scored = config.eval
+    scale = repr(scored.cfg_scale).removesuffix(".0")
+    choices = {
+        f"{scored.cfg_channels}channels": scored.cfg_channels is not None,
+        "clip" if scored.clip else "noclip": scored.clip is not None,
+        scored.variance: scored.variance != "small",
+        scored.spacing: scored.spacing != "even",
+    }
+    sampler = "-".join([f"{scored.sampler}{scored.sampling_steps}", *filter(choices.get, choices)])
+    name = f"cfg{scale}-{sampler}-{metric_suffix(scored.samples)}-{config.metrics.features}"
+    given = filter(None, (config.data.vae_digest, config.metrics.real_digest))
+    return "-".join([name, *(digest[:8] for digest in given)])
+
+
 class Reporter(Protocol):
     """Receives what happens in `rescore`."""
 
@@ -112,9 +126,8 @@ def plan_rescoring(
 
     Of `settings`, see `RunConfig.with_values`, a value that is None stays that of the final score.
     Each has so many `draws` in the end. `data` is where the images are now, by default where they
-    were; `trust` executes the copies of external blocks in the runs.
-
-    Returns the work, and the runs that are skipped: path and reason.
+    were; `trust` executes the copies of external blocks in the runs. Returns the work, and the runs
+    that are skipped: path and reason.
     """
     read = cache(load_dataset)  # runs on the same images share them
     jobs: list[Rescoring] = []
@@ -149,15 +162,12 @@ def _plan(
     dataset: ImageDataset,
     device: torch.device,
 ) -> Plan:
-    given = {key: value for key, value in settings.items() if value is not None}
-    if trained.metrics.features == LATENTS and "data__vae" in given:  # images from now on
-        given = {"metrics__features": AUTO} | given
-    if "metrics__features" in given:  # further features were those of the run
-        given["metrics__also"] = ()
-    # Another autoencoder has another digest.
-    given |= {f"{key}_digest": None for key in ("data__vae", "metrics__real") if key in given}
-    as_final = {"eval__sampling_steps": trained.eval.steps_of_final}
-    config = trained.with_values(**as_final | {"eval__final_sampling_steps": None} | given)
+    features = settings.get("metrics__features")
+    if features is None and trained.metrics.features == LATENTS and settings.get("data__vae"):
+        features = AUTO  # of images from now on
+    also = None if features is None else ()  # further features were those of the run
+    given = {**settings, "metrics__features": features, "metrics__also": also}
+    config = as_in_final(trained, given)
     config = config.with_values(metrics__features=choose_features(config)[0])
     config = config.with_values(**digests(config, dataset))
     extractor_class(config.metrics.features, scored_as(config, dataset))

@@ -21,8 +21,7 @@ from ditbench.runs.scoring.sampling import sample_images
 from ditbench.runs.scoring.scored import as_pictures, scored_as
 from ditbench.runs.scoring.trained import Opened, averaged_model
 
-# The most pixels of a grid: 8192 x 8192.
-MAX_PIXELS = 2**26
+MAX_PIXELS = 2**26  # the most pixels of a grid: 8192 x 8192
 # Smaller images are enlarged to at least this width, in pixels.
 MIN_TILE = 48
 GAP = 2
@@ -38,13 +37,10 @@ def sample_grid(
     """Draw `per_class` images of each class and write them as a PNG grid, one column per class.
 
     Classes are names or labels, see `find_classes`; without any, these are the first ten. Returns
-    the names of the classes.
-
-    Raises:
-        DitbenchError: the weights do not fit; the run does not have a class; the grid is too large;
-            the output cannot be written.
+    the names of the classes. Raises a DitbenchError if weights do not fit, or the grid is too
+    large.
     """
-    task, directory, changed = opened
+    task, directory = opened
     dataset = scored_as(task.config, task.dataset)
     if classes is None:
         labels = first_classes(dataset.num_classes)
@@ -58,7 +54,7 @@ def sample_grid(
         )
     check_writable(output)
     with block_errors(task.config.block, EXIT_FAILED):
-        model, _ = averaged_model(task, directory, changed=changed)
+        model, _ = averaged_model(task, directory)
         samples = sample_images(model, task, torch.tensor(labels).repeat(per_class))
         images = as_pictures(task, samples)
     save_grid(output, images, columns=len(labels))

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from ditbench.config.sections import EvalConfig
 from ditbench.data.dataset import NanSamples, quantised
 from ditbench.models.dit import DiT
+from ditbench.runs.planning.plan import Task
 from ditbench.seeds import Draws, PartOf, generator, normal_like
 from ditbench.training.cpu import divides, each_half, half_of_the_cores
 from ditbench.training.device.backlog import Backlog
@@ -21,10 +22,6 @@ from ditbench.training.device.graph import GraphPerShape
 from ditbench.training.device.precision import bf16_weights, mixed_precision
 from ditbench.training.device.repair import repaired
 from ditbench.training.stop import StopRequest
-
-if TYPE_CHECKING:
-    from ditbench.config.sections import EvalConfig
-    from ditbench.runs.planning.plan import Task
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ def sample_images(
 ) -> Tensor:
     """Draw one image per label: uint8 (M, C, H, W), on the CPU; see `sample_batches`.
 
-    Latents stay as they are, float32: `as_scored` decodes them batch by batch.
+    Latents stay as they are, float32: `decode_samples` decodes them batch by batch.
     """
     noise = Noise.of(task.config.seed, next(model.parameters()).device, draw)
     images, wrong = [], []

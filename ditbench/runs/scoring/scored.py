@@ -33,7 +33,7 @@ def scored_as(config: RunConfig, dataset: ImageDataset) -> ImageDataset:
     return recorded.stand_in(dataset.name, facts)
 
 
-def as_scored(task: Task, samples: Tensor) -> Tensor:
+def decode_samples(task: Task, samples: Tensor) -> Tensor:
     """Samples as `sample_images` returns them, as extractors accept them, on the task's device.
 
     Each process of the task's world receives all of them.
@@ -50,7 +50,7 @@ def as_pictures(task: Task, samples: Tensor) -> Tensor:
     if task.dataset.latents is not None and task.config.data.vae is None:
         samples = quantised(samples[:, : 3 if samples.shape[1] >= 3 else 1] / 2)
         return samples.cpu()
-    return as_scored(task, samples).cpu()
+    return decode_samples(task, samples).cpu()
 
 
 def real_images(task: Task) -> RealImages | Published:
@@ -92,11 +92,8 @@ def has_rows(config: RunConfig) -> bool:
 
 
 def digests(config: RunConfig, dataset: ImageDataset) -> dict[str, str | None]:
-    """The keys that identify the autoencoder and the real images; None where there are none.
-
-    Raises:
-        DitbenchError: as `vae_digest`; there are no such real images, or not those of the
-            configuration; statistics of other features.
+    """The keys that identify the autoencoder and the real images; None where there are none. Raises
+    a DitbenchError if they are not those of the configuration, or statistics of other features.
     """
     vae, real = vae_digest(config, dataset), reference(config, dataset)
     if isinstance(real, Published) and config.metrics.features != AUTO:
@@ -107,11 +104,8 @@ def digests(config: RunConfig, dataset: ImageDataset) -> dict[str, str | None]:
 
 
 def vae_digest(config: RunConfig, dataset: ImageDataset) -> str | None:
-    """The SHA-256 of the autoencoder that decodes samples; None without one.
-
-    Raises:
-        DitbenchError: there is no such autoencoder, or it is not one for these latents, or not the
-            one of the configuration.
+    """The SHA-256 of the autoencoder that decodes samples; None without one. Raises a DitbenchError
+    if it does not fit the latents, or is not the one of the configuration.
     """
     vae, space = config.data.vae, dataset.latents
     if vae is None:

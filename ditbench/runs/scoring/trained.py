@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,10 +31,8 @@ from ditbench.training.device.backend import PLAIN_BACKEND, Backend, choose
 def read_config(directory: RunDirectory, *, trust: bool) -> RunConfig:
     """The configuration of a run with a checkpoint; its own block is made known.
 
-    `trust` is needed to execute the copy of an external block in the run.
-
-    Raises:
-        DitbenchError: no run or checkpoint; an external block is missing or has changed.
+    `trust` is needed to execute the copy of an external block in the run. Raises a DitbenchError if
+    there is no run or checkpoint, or an external block is missing or has changed.
     """
     config = reopen.read_config(directory)
     if not directory.checkpoint.is_file():
@@ -46,33 +44,29 @@ def read_config(directory: RunDirectory, *, trust: bool) -> RunConfig:
     return config
 
 
-def recorded_images(directory: RunDirectory, config: RunConfig) -> tuple[ImageDataset, bool]:
+def recorded_images(directory: RunDirectory, config: RunConfig) -> ImageDataset:
     """A data set with the shape and classes of a run: from env.json, so that images may be gone.
 
-    Earlier versions did not record them: the images are then loaded. The second value is whether
-    these have changed since; their classes then have numbers for names.
+    Earlier versions did not record them: the images are then loaded, and must not have changed.
     """
     facts = directory.facts()
     if recorded.RECORD in facts:
-        return recorded.stand_in(config.data.name, facts[recorded.RECORD]), False
+        return recorded.stand_in(config.data.name, facts[recorded.RECORD])
     dataset = load_dataset(config.data.name, config.data.path, config.data.settings)
-    if config.data.digest in ("auto", dataset.digest):
-        return dataset, False
-    return replace(dataset, class_names=tuple(map(str, range(dataset.num_classes)))), True
+    if config.data.digest not in ("auto", dataset.digest):
+        raise DitbenchError(
+            f"the images have changed since {directory.path} was trained, and the version that "
+            "trained it did not record their shape and classes",
+            "restore the images at the path in its config.toml",
+        )
+    return dataset
 
 
 class Opened(NamedTuple):
-    """A trained model that is sampled: of a run, or of a file of weights.
+    """A trained model that is sampled: of a run, or of a file of weights."""
 
-    Attributes:
-        task: what it is sampled with.
-        directory: of the run; without a checkpoint, the weights are those of the task's `[init]`.
-        changed: see `recorded_images`.
-    """
-
-    task: Task
-    directory: RunDirectory
-    changed: bool = False
+    task: Task  # what it is sampled with
+    directory: RunDirectory  # without a checkpoint, the weights are those of the task's `[init]`
 
     @property
     def is_run(self) -> bool:
@@ -87,28 +81,30 @@ class Opened(NamedTuple):
         return str(self.task.config.init.sha256)
 
 
-def open_run(run: Path, settings: dict[str, Any], device_name: str, *, trust: bool) -> Opened:
+def open_run(run: Path, settings: Mapping[str, Any], device_name: str, *, trust: bool) -> Opened:
     """A run whose model is sampled as in its final score, but for the settings that are given.
 
-    A setting (see `RunConfig.with_values`) that is None stays that of the run.
-
-    Raises:
-        DitbenchError: as `read_config` and `vae_digest`; there is no autoencoder for latents; or
-            the sampler or its steps do not fit the objective.
+    A setting (see `RunConfig.with_values`) that is None stays that of the run. Errors are those of
+    `read_config` and `vae_digest`; or latents have no autoencoder, or the sampler does not fit.
     """
     directory = RunDirectory(run)
-    given = {key: value for key, value in settings.items() if value is not None}
-    if "data__vae" in given:  # perhaps another one
-        given["data__vae_digest"] = None
-    trained = read_config(directory, trust=trust)
-    config = trained.with_values(**{"eval__sampling_steps": trained.eval.steps_of_final} | given)
+    config = as_in_final(read_config(directory, trust=trust), settings)
     device = select_device(device_name)
-    dataset, changed = recorded_images(directory, config)
+    dataset = recorded_images(directory, config)
     check_decoder(run, config, dataset)
     config = config.with_values(data__vae_digest=vae_digest(config, dataset))
     objective = build_objective(config)
     objective.check_sampling(config.eval.sampler, config.eval.sampling_steps)
-    return Opened(Task(config, dataset, objective, device), directory, changed)
+    return Opened(Task(config, dataset, objective, device), directory)
+
+
+def as_in_final(trained: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
+    """The configuration of a run's final score, with the settings that are given, not None."""
+    given = {key: value for key, value in settings.items() if value is not None}
+    # Another autoencoder has another digest.
+    given |= {f"{key}_digest": None for key in ("data__vae", "metrics__real") if key in given}
+    steps = {"eval__sampling_steps": trained.eval.steps_of_final}
+    return trained.with_values(**steps | {"eval__final_sampling_steps": None} | given)
 
 
 def check_decoder(place: Path, config: RunConfig, dataset: ImageDataset) -> None:
@@ -128,27 +124,17 @@ def backend_for(task: Task, directory: RunDirectory) -> Backend:
 
 
 def averaged_model(
-    task: Task, directory: RunDirectory, backend: Backend = PLAIN_BACKEND, *, changed: bool = False
+    task: Task, directory: RunDirectory, backend: Backend = PLAIN_BACKEND
 ) -> tuple[DiT, int]:
     """The averaged weights of a run's checkpoint, as a model for sampling, and their step.
 
     Without a checkpoint, these are the weights of `[init]`, of step 0.
-    `changed` is whether the images have changed since, which may be why they do not fit.
     """
     model = build_model(task, backend.ops).eval()
-    try:
-        if directory.checkpoint.is_file() or task.config.init.path is None:
-            step = load_ema(directory.checkpoint, model)
-        else:
-            start_from(task.config.init, [model], model_arguments(task), whole=True)
-            step = 0
-    except DitbenchError as error:
-        if not changed:
-            raise
-        raise DitbenchError(
-            f"the images have changed since {directory.path} was trained, and the version that "
-            "trained it did not record their shape and classes",
-            "restore the images at the path in its config.toml",
-        ) from error
+    if directory.checkpoint.is_file() or task.config.init.path is None:
+        step = load_ema(directory.checkpoint, model)
+    else:
+        start_from(task.config.init, [model], model_arguments(task), whole=True)
+        step = 0
     backend.prepare([model], task.objective)
     return model, step

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+
+from ditbench.config import RunConfig
 from ditbench.config.derive import safe_name
 from ditbench.data import recorded
 from ditbench.errors import DitbenchError
@@ -25,13 +29,6 @@ from ditbench.runs.scoring.scored import vae_digest
 from ditbench.runs.scoring.trained import Opened, backend_for, check_decoder
 from ditbench.weights.read import find_weights
 from ditbench.weights.recognise import recognise
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import torch
-
-    from ditbench.config import RunConfig
 
 # Scores of weights go into `evals/` of a directory below this one.
 PLACE = Path("results") / WEIGHTS
@@ -61,10 +58,8 @@ def open_weights(config: RunConfig, device_name: str) -> Opened:
     """The weights of `[init]`, to be sampled without images.
 
     The null class is the last embedding, unless `model.class_dropout_prob` is 0. Classes have their
-    numbers for names.
-
-    Raises:
-        DitbenchError: the weights do not fit, or their shapes do not determine the input.
+    numbers for names. Raises a DitbenchError if the weights do not fit, or do not determine the
+    input.
     """
     path, device = config.init.path, select_device(device_name)
     assert path is not None
@@ -101,9 +96,7 @@ def plan_weights(
     """Plan to score the weights of `[init]` on the images of a configuration. Nothing is written.
 
     Of `settings`, a value that is None stays that of `config`; otherwise as `plan_rescoring`.
-
-    Raises:
-        DitbenchError: the weights do not fit the images, or the settings do not.
+    Raises a DitbenchError if the weights or the settings do not fit.
     """
     given = [{key: v for key, v in each.items() if v is not None} for each in settings]
     jobs = []
@@ -119,10 +112,7 @@ def plan_weights(
 
 
 def _checked(task: Task) -> Task:
-    """The task, without a null class where the weights have none.
-
-    Raises a DitbenchError where they lack weights of the model.
-    """
+    """The task, without a null class where the weights have none; they must lack nothing else."""
     fit = fit_of(task.config.init, model_arguments(task), whole=True)
     if not fit.without_null:
         return task

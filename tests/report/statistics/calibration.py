@@ -1,6 +1,7 @@
 """How often the verdict is wrong: on resampled runs, and on simulated ones whose truth is known.
 
-`python tests/report/statistics/calibration.py` prints the tables of docs/statistics.md.
+`python tests/report/statistics/calibration.py` prints the numbers in docs/statistics.md,
+one row per simulation.
 """
 
 from __future__ import annotations

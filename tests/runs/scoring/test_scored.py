@@ -26,7 +26,7 @@ from ditbench.runs.scoring import rescore as module
 from ditbench.runs.scoring.export import export_samples
 from ditbench.runs.scoring.rescore import plan_rescoring, rescore
 from ditbench.runs.scoring.sampling import Noise, sample_batches
-from ditbench.runs.scoring.scored import as_scored, remark
+from ditbench.runs.scoring.scored import decode_samples, remark
 from ditbench.runs.scoring.trained import averaged_model, open_run
 from ditbench.training.stop import StopRequest
 
@@ -181,9 +181,9 @@ def test_a_gpu_decodes_to_about_the_same_images(make, decoded):
     """In bf16: most pixels are equal or next to each other."""
     plan = make(**decoded)
     samples = torch.randn(20, *plan.dataset.shape, generator=torch.Generator().manual_seed(0))
-    on_gpu = as_scored(replace(plan, device=torch.device("cuda")), samples)
+    on_gpu = decode_samples(replace(plan, device=torch.device("cuda")), samples)
     assert on_gpu.device.type == "cuda"
-    apart = (on_gpu.cpu().int() - as_scored(plan, samples).int()).abs()
+    apart = (on_gpu.cpu().int() - decode_samples(plan, samples).int()).abs()
     assert apart.float().mean() < 1
     execute(replace(plan, device=torch.device("cuda")))
 
