@@ -175,12 +175,7 @@ def _options(
 
 # The groups of the help page. `list` and `eval` are names of Python's own.
 COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
-    "Train": {
-        "run": run.run,
-        "init": init.init,
-        "tune": tune.tune,
-        "encode": encode.encode,
-    },
+    "Train": {"run": run.run, "init": init.init, "tune": tune.tune, "encode": encode.encode},
     "Read the results": {"compare": compare.compare, "plot": plot.plot, "report": report.report},
     "Look after runs": {
         "list": list_.list_,

@@ -28,7 +28,7 @@ from ditbench.cli.scaling import WITH, Several, gather, measure_gpus
 from ditbench.errors import DitbenchError
 from ditbench.plugins.lookup import check_options
 from ditbench.report.amounts import decimals, significant
-from ditbench.report.tables.columns import Column
+from ditbench.report.tables.columns import Column, hidden
 
 if TYPE_CHECKING:
     from ditbench.bench.measure import Row
@@ -43,28 +43,23 @@ _whole, _three_digits = decimals(0), significant(3)
 # The columns of the rows of `ditbench.bench.measure.with_ratios`.
 COLUMNS = (
     Column("block", "Block"),
-    Column("implementation", None),
+    *hidden("implementation"),
     Column("model", "Model"),
     Column("input", "Input"),
     Column("batch_size", "Batch", _whole),
     *WITH,
     Column("step_ms_median", "Step (ms)", _three_digits, "low"),
     Column("step_ms_p10", "10-90% of parts", _three_digits, until="step_ms_p90"),
-    Column("step_ms_p90", None, _three_digits),
+    *hidden("step_ms_p90"),
     Column("step_ratio", "Step ratio", decimals(3), "low"),
-    Column("step_ratio_to", None),
-    Column("parts", None),
-    Column("steps_per_part", None),
+    *hidden("step_ratio_to", "parts", "steps_per_part"),
     Column("images_per_second", "Images/s", _three_digits, "high"),
     Column("train_tflops_per_second", "TFLOP/s", _three_digits, "high"),
-    Column("matmul_tflops_per_second", None),
+    *hidden("matmul_tflops_per_second"),
     Column("share_of_matmul", "% of matmul", decimals(1, 100), "high"),
     Column("peak_memory_bytes", "Peak mem (MiB)", decimals(0, 2**-20), "low"),
     Column("sampling_images_per_second", "Sampled images/s", _three_digits, "high"),
-    Column("sampling_steps", None),
-    Column("sampling_batch_size", None),
-    Column("sampler", None),
-    Column("cfg_scale", None),
+    *hidden("sampling_steps", "sampling_batch_size", "sampler", "cfg_scale"),
     Column("warm_up_seconds", "Warm-up (s)", decimals(1)),
 )
 
@@ -72,50 +67,31 @@ COLUMNS = (
 @takes(Model)
 def bench(
     options: Model,
-    block: Annotated[
-        str | None,
-        option(
-            "NAMES",
-            "Blocks or groups, joined by commas; see `ditbench blocks`. Default: paper; "
-            "adaln-zero with --gpus.",
-            autocompletion=complete_blocks,
-        ),
-    ] = None,
-    input: Annotated[  # noqa: A002 (the option's name)
-        str, what("HxWxC", "Height x width x channels of the random images, or a list.")
-    ] = "32x32x4",
+    block: Annotated[str | None, option("NAMES",
+        "Blocks or groups, joined by commas; see `ditbench blocks`. Default: paper; adaln-zero "
+        "with --gpus.", autocompletion=complete_blocks)] = None,
+    input: Annotated[str, what("HxWxC",  # noqa: A002
+        "Height x width x channels of the random images, or a list.")] = "32x32x4",
     classes: Annotated[int, what("N", "The number of classes.", min=1, max=1_000_000)] = 1000,
-    peer: Annotated[
-        str | None,
-        what("NAMES", "Also measure adaLN-Zero of others: diffusers, diffusers-compiled or both."),
-    ] = None,
-    gpus: Annotated[
-        str | None,
-        how("NUMBERS", "Measure training on 1, 2, 4 ... GPUs of this machine instead (1,2,4)."),
-    ] = None,
-    scaling: Annotated[
-        str,
-        how(
-            "NAME",
-            "With --gpus: weak (--batch-size images per GPU), strong (--batch-size images on all "
-            "GPUs together) or both.",
-        ),
-    ] = "weak",
-    seconds: Annotated[
-        str | None, how("TIME", "Seconds of timing per row: 10, 1m. Default: 3.")
-    ] = None,
-    steps: Annotated[
-        str | None, how("N", "Timed steps per row instead of seconds, 10 or more.")
-    ] = None,
-    sampling_steps: Annotated[
-        int | None, how("N", "Steps of the sampler. Default: 25.", min=1)
-    ] = None,
+    peer: Annotated[str | None, what("NAMES",
+        "Also measure adaLN-Zero of others: diffusers, diffusers-compiled or both.")] = None,
+    gpus: Annotated[str | None, how("NUMBERS",
+        "Measure training on 1, 2, 4 ... GPUs of this machine instead (1,2,4).")] = None,
+    scaling: Annotated[str, how("NAME",
+        "With --gpus: weak (--batch-size images per GPU), strong (--batch-size images on all GPUs "
+        "together) or both.")] = "weak",
+    seconds: Annotated[str | None, how("TIME",
+        "Seconds of timing per row: 10, 1m. Default: 3.")] = None,
+    steps: Annotated[str | None, how("N",
+        "Timed steps per row instead of seconds, 10 or more.")] = None,
+    sampling_steps: Annotated[int | None, how("N",
+        "Steps of the sampler. Default: 25.", min=1)] = None,
     no_sampling: Annotated[bool, how(None, "Time training only.", "--no-sampling")] = False,
     format: Format = None,  # noqa: A002
     as_json: AsJson = False,
     output: Output = None,
     quiet: Quiet = False,
-) -> None:
+) -> None:  # fmt: skip
     """Time training steps and sampling on random images. Nothing is written into results.
 
     A step is a whole training step: batch, forward and backward pass, AdamW, EMA. Its time is the
@@ -176,15 +152,13 @@ def _length(seconds: str | None, steps: str | None) -> Length:
 
 
 def _rows(options: Model, sizes: Sequence[Size], names: list[str], peer: str | None) -> list[Row]:
-    """For each size, the blocks with each backend, then the peers.
-
-    Raises:
-        DitbenchError: something that cannot be measured.
-    """
+    """For each size, the blocks with each backend, then the peers."""
     from ditbench.bench.adapters import OURS, load_peer
     from ditbench.bench.measure import Row
     from ditbench.bench.synthetic import plan_on, random_images
+    from ditbench.runs.machine.environment import select_device
 
+    device = select_device(options.device)
     peers = [] if peer is None else [part.strip() for part in peer.split(",")]
     adapters = {name: load_peer(name) for name in peers}
     images_of = cache(random_images)  # shared by sizes, which only read them
@@ -196,8 +170,9 @@ def _rows(options: Model, sizes: Sequence[Size], names: list[str], peer: str | N
         chosen = [(name, name, config, OURS) for name in names for config in size.configs]
         chosen += [(name, REFERENCE, first, adapter) for name, adapter in adapters.items()]
         for name, block, config, adapter in chosen:
-            placed, device = options.place(config.with_values(block=block))
-            rows.append(Row(name, plan_on(images, placed, device), adapter))
+            rows.append(
+                Row(name, plan_on(images, config.with_values(block=block), device), adapter)
+            )
     for row in rows:
         row.adapter.check(row.plan)
     return rows
@@ -209,33 +184,21 @@ def _on_a_terminal(
     """The columns and the title of a table. The title has the conditions that all rows share."""
     row = rows[0]
     threads = "" if row["threads"] is None else f" ({row['threads']} threads)"
-    words = {
-        "model": str(row["model"]),
-        "input": f"random {row['input']}",
-        "batch_size": f"batches of {row['batch_size']}",
-        "objective": str(row["objective"]),
-        "precision": str(row["precision"]),
-        "device": f"{row['device']}{threads}",
-        "torch": f"torch {row['torch']}",
-        "backend": f"backend {row['backend']}",
-    }
-    equal = [name for name in words if len({each[name] for each in rows}) == 1]
+    texts = {
+        "model": "{}", "input": "random {}", "batch_size": "batches of {}", "objective": "{}",
+        "precision": "{}", "device": f"{{}}{threads}", "torch": "torch {}", "backend": "backend {}",
+    }  # fmt: skip
+    equal = [name for name in texts if len({each[name] for each in rows}) == 1]
     title = (
-        f"In all rows: {', '.join(words[name] for name in equal)}. "
+        f"In all rows: {', '.join(texts[name].format(row[name]) for name in equal)}. "
         f"Matmul: {row['matmul_tflops_per_second']:.3g} TFLOP/s. "
         f"Step ratio: to {row['step_ratio_to']}."
     )
     if "sampler" in row:
+        sizes = sorted({each["sampling_batch_size"] for each in rows})
+        batches = " to ".join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))
         title += (
-            f" Sampling: {row['sampling_steps']} steps of {row['sampler']}, "
-            f"batches of {_range([each['sampling_batch_size'] for each in rows])}."
+            f" Sampling: {row['sampling_steps']} steps of {row['sampler']}, batches of {batches}."
         )
-    unknown = {
-        column.name for column in columns if all(each.get(column.name) is None for each in rows)
-    }
-    return [column for column in columns if column.name not in {*equal, *unknown}], title
-
-
-def _range(numbers: Sequence[int]) -> str:
-    low, high = min(numbers), max(numbers)
-    return str(low) if low == high else f"{low} to {high}"
+    known = [each for each in columns if any(row.get(each.name) is not None for row in rows)]
+    return [each for each in known if each.name not in equal], title

@@ -71,14 +71,19 @@ def _models(options: Model) -> Iterator[tuple[str | None, str | None]]:
 
 
 def _configure(options: Model, sampling_steps: int | None) -> RunConfig:
+    from ditbench.config.load import load
+
     batch_size = options.batch_size
     size = BATCH_SIZE if batch_size is None else parse_count(batch_size, "--batch-size")
     defaults = (f"train.batch_size={BATCH_SIZE}", f"eval.batch_size={min(size, MOST_SAMPLED)}")
-    overrides = {
+    overrides = options.overrides() | {
         "eval.sampling_steps": sampling_steps,
         "budget.steps": 10**6,  # never reached, and needs no clock
     }
-    return options.configure(overrides, (*DEFAULTS, *defaults))
+    return load(
+        settings=(*DEFAULTS, *defaults, *(options.set_ or ())),
+        overrides={key: value for key, value in overrides.items() if value is not None},
+    )
 
 
 def _values(text: str | None) -> list[str | None]:

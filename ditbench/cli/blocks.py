@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ditbench.cli.completion import complete_blocks
-from ditbench.cli.options import AsJson, Format, Output, chosen_format
-from ditbench.cli.output import echo, emit, note, print_rich
+from ditbench.cli.options import AsJson, Format, Output, argument, chosen_format
+from ditbench.cli.output import echo, emit, note, print_wrapped
 from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
 from ditbench.models.registry import block_names, group_names
 from ditbench.models.sizes import parse_model
 from ditbench.plugins.lookup import block_errors, find_block, installed, shadowed
 from ditbench.report.amounts import decimals
-from ditbench.report.tables.columns import Column
-from ditbench.report.tables.render import rich_table
+from ditbench.report.tables.columns import Column, hidden
 
 if TYPE_CHECKING:
     from ditbench.plugins.check import Outcome
@@ -27,11 +26,9 @@ WIDTH = 80
 COLUMNS = [
     Column("block", "Block"),
     Column("conditioning", "How the conditioning enters"),
-    Column("formula", None),
-    Column("reads", None),
+    *hidden("formula", "reads"),
     Column("final_layer", "Final layer"),
-    Column("own_tokens", None),
-    Column("options", None),
+    *hidden("own_tokens", "options"),
     Column("starts_as", "Starts as"),
     Column("parameters", f"{MODEL} params (M)", decimals(1, 1e-6)),
     Column("gmacs", f"{MODEL} GMACs", decimals(2)),
@@ -61,8 +58,7 @@ def blocks(
         return
     chosen = chosen_format(output, format, as_json=as_json)
     if chosen == "rich":
-        table = rich_table(_rows(), [column for column in COLUMNS if column.name in ON_TERMINAL])
-        print_rich(table, WIDTH)  # wraps the text column
+        print_wrapped(_rows(), [each for each in COLUMNS if each.name in ON_TERMINAL], width=WIDTH)
     else:
         emit(_rows(), COLUMNS, chosen, output)
 
@@ -105,18 +101,12 @@ def _row(name: str) -> dict[str, Any]:
 
 
 def check(
-    block: Annotated[
-        str,
-        typer.Argument(
-            metavar="BLOCK",
-            help="The name of a block, ./my_block.py:MyBlock or package.module:MyBlock.",
-            autocompletion=complete_blocks,
-        ),
-    ],
+    block: Annotated[str, argument("BLOCK",
+        "The name of a block, ./my_block.py:MyBlock or package.module:MyBlock.", complete_blocks)],
     format: Format = None,  # noqa: A002
     as_json: AsJson = False,
     output: Output = None,
-) -> None:
+) -> None:  # fmt: skip
     """Check a block on tiny models on the CPU; this takes seconds.
 
     Shapes, initial weights, gradients, conditioning, number types, cost, checkpoints and compiling:

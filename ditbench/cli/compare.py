@@ -18,9 +18,9 @@ from ditbench.cli.options import (
     option,
     refuse,
 )
-from ditbench.cli.output import echo, emit, emit_text, load_runs, note, print_sentence, print_table
+from ditbench.cli.output import echo, emit_text, load_runs, note, print_sentence, print_table
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.report.tables.columns import DIFF_COLUMNS, PLAN_COLUMNS, parse_columns, plan_rows
+from ditbench.report.tables.columns import PLAN_COLUMNS, parse_columns, plan_rows
 from ditbench.report.tables.comparisons import render_comparisons
 from ditbench.report.tables.render import render
 from ditbench.report.verdict_words import planning_sentence
@@ -39,64 +39,38 @@ def compare(
     directories: Results = None,
     block: Only = None,
     evaluation: Evaluation = None,
-    baseline: Annotated[
-        str | None,
-        _what("NAME", "The block that differences refer to. Default: in-context, if it was run."),
-    ] = None,
-    target_fid: Annotated[
-        float | None, _what("FID", "Show the steps, compute and seconds to reach this FID.")
-    ] = None,
-    fail_if: Annotated[
-        str | None,
-        _what("CONDITION", "Exit with 1 if it is true of a block: 'fid > 1.05 * baseline'."),
-    ] = None,
-    group: Annotated[
-        str | None, _shown("N|NAME", "This group of comparable runs, if there are several.")
-    ] = None,
-    columns: Annotated[
-        str | None,
-        _shown("NAMES", "These columns, joined by commas: fid,kid,precision,memory,train_seconds."),
-    ] = None,
+    baseline: Annotated[str | None, _what("NAME",
+        "The block that differences refer to. Default: in-context, if it was run.")] = None,
+    target_fid: Annotated[float | None, _what("FID",
+        "Show the steps, compute and seconds to reach this FID.")] = None,
+    fail_if: Annotated[str | None, _what("CONDITION",
+        "Exit with 1 if it is true of a block: 'fid > 1.05 * baseline'.")] = None,
+    group: Annotated[str | None, _shown("N|NAME",
+        "This group of comparable runs, if there are several.")] = None,
+    columns: Annotated[str | None, _shown("NAMES",
+        "These columns, joined by commas: fid,kid,precision,memory,train_seconds.")] = None,
     wide: Annotated[bool, _shown(None, "All columns that say something.", "--wide")] = False,
-    plan: Annotated[
-        bool, _shown(None, "How many seeds it takes to name a winner, instead.", "--plan")
-    ] = False,
-    together: Annotated[
-        bool, _what(None, "One ranking; an error if the runs are not comparable.", "--together")
-    ] = False,
-    force: Annotated[
-        bool,
-        _what(None, "One ranking, marked as forced if the runs are not comparable.", "--force"),
-    ] = False,
-    diff: Annotated[
-        tuple[Path, Path] | None, option("A B", "The old spelling of `ditbench diff`.", hidden=True)
-    ] = None,
+    plan: Annotated[bool, _shown(None,
+        "How many seeds it takes to name a winner, instead.", "--plan")] = False,
+    together: Annotated[bool, _what(None,
+        "One ranking; an error if the runs are not comparable.", "--together")] = False,
+    force: Annotated[bool, _what(None,
+        "One ranking, marked as forced if the runs are not comparable.", "--force")] = False,
     format: Format = None,  # noqa: A002
     as_json: AsJson = False,
     output: Output = None,
-) -> None:
+) -> None:  # fmt: skip
     """Compare blocks over seeds: which block is best, its cost, FID and other metrics.
 
     Runs that are not comparable, because they differ in data, model, budget, evaluation ...,
     form groups: the one of most runs is shown, the others are listed.
     """
-    # A gate that is not checked must not seem to pass.
-    unused = {
-        "--baseline": baseline, "--target-fid": target_fid, "--fail-if": fail_if,
-        "--force": force or None,
-    }  # fmt: skip
-    shown = {"--group": group, "--columns": columns, "--wide": wide or None}
     chosen = chosen_format(output, format, as_json=as_json)
-    if diff is not None:
-        only = {
-            "a directory": directories or None, "--block": block, "--eval": evaluation,
-            "--together": together or None,
-        }  # fmt: skip
-        refuse("--diff", {**only, "--plan": plan or None, **unused, **shown})
-        _print_differences(*diff, chosen, output)
-        return
-    if plan:
-        refuse("--plan", {**unused, "--columns": columns, "--wide": wide or None})
+    if plan:  # a gate that is not checked must not seem to pass
+        refuse("--plan", {
+            "--baseline": baseline, "--target-fid": target_fid, "--fail-if": fail_if,
+            "--force": force or None, "--columns": columns, "--wide": wide or None,
+        })  # fmt: skip
     if chosen in ("csv", "json"):  # they hold every column
         refuse(f"--format {chosen}", {"--columns": columns})
     # An evaluation has scores of the final model only.
@@ -124,13 +98,9 @@ def compare(
 
 
 def _comparisons(
-    runs: "pd.DataFrame",
-    baseline: str | None,
-    target_fid: float | None,
-    *,
-    together: bool,
-    force: bool,
-) -> "list[Comparison]":
+    runs: "pd.DataFrame", baseline: str | None, target_fid: float | None,
+    *, together: bool, force: bool,
+) -> "list[Comparison]":  # fmt: skip
     from ditbench.report.statistics.compare import NotComparableError, compare, compare_groups
 
     if not (together or force):
@@ -151,16 +121,6 @@ def _failures(gate: "Gate", comparisons: "list[Comparison]") -> list[str]:
             values = ", ".join(f"{name} {value:.6g}" for name, value in failure.values.items())
             lines.append(f"{failure.block}{group}: {failure.reason} ({values})")
     return lines
-
-
-def _print_differences(a: Path, b: Path, chosen: str, output: Path | None) -> None:
-    from ditbench.report.reading.results import diff_runs
-
-    rows = diff_runs(a, b)
-    note("help", "`ditbench diff A B` is the new spelling of `compare --diff A B`")
-    emit(rows, DIFF_COLUMNS, chosen, output)
-    if not rows:
-        echo("no difference in configuration or environment", err=True)
 
 
 def _print_plans(comparisons: "list[Comparison]", chosen: str, output: Path | None) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ditbench.cli.output import echo, print_sentence, print_table
+from ditbench.cli.output import echo, load_runs, print_sentence, print_table
 from ditbench.errors import DitbenchError
 from ditbench.report.amounts import counted
 from ditbench.report.tables.columns import comparison_columns, comparison_rows
@@ -13,6 +15,22 @@ from ditbench.report.tables.render import literal
 
 if TYPE_CHECKING:
     from ditbench.report.statistics.compare import Comparison
+    from ditbench.runs.planning.plan import Plan
+
+
+def conclude(plans: Sequence[Plan], *, quiet: bool) -> None:
+    """End a command: what `ditbench compare` prints for its runs, if they are of several blocks."""
+    if len({plan.config.block for plan in plans}) < 2:
+        return
+    from ditbench.report.statistics.compare import compare_groups
+
+    paths = [plan.directory.path for plan in plans]
+    runs = load_runs(paths)
+    echo()
+    print_comparisons(compare_groups(runs))
+    if not quiet:
+        place = shlex.quote(os.path.commonpath(paths))
+        echo(f"next: ditbench plot {place} -o curve.png", err=True)
 
 
 def print_comparisons(
@@ -32,11 +50,7 @@ def print_comparisons(
 
 
 def choose_group(comparisons: Sequence[Comparison], text: str) -> Comparison:
-    """The comparison of this number in the list, or with this text in its name.
-
-    Raises:
-        DitbenchError: no comparison, or several.
-    """
+    """The comparison of this number in the list, or with this text in its name; it must be one."""
     if text.isdecimal() and 1 <= int(text) <= len(comparisons):
         return comparisons[int(text) - 1]
     found = [each for each in comparisons if text.casefold() in each.heading.casefold()]

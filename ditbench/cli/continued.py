@@ -22,11 +22,8 @@ def configure(
 ) -> tuple[RunConfig, dict[str, Any]]:
     """The configuration of a run that continues another, and its notes for env.json.
 
-    Options may say where and with what it is computed. `other` holds further options by name, None
-    where not given, none of which may be.
-
-    Raises:
-        DitbenchError: what `child_of` raises; an option that changes what is trained or evaluated.
+    A DitbenchError for an option that changes what is trained or evaluated, such as one of the
+    `other` ones (None where not given).
     """
     from ditbench.config import put, validate
     from ditbench.config.load import parse_settings
@@ -35,8 +32,7 @@ def configure(
     from ditbench.runs.origins.parent import child_of, notes_of
 
     bases = {"--preset": options.preset, "--config": options.config, "--match": options.match}
-    bases["--init"] = options.init
-    for name, value in {**other, **bases}.items():
+    for name, value in {**other, **bases, "--init": options.init}.items():
         if value is not None:
             raise DitbenchError(f"--continue does not take {name}", HINT)
     if options.steps is None:
@@ -72,9 +68,8 @@ def remark_on_shorter(plans: Sequence[Plan], say: Callable[[str], None]) -> None
     found = [(plan, path) for plan in plans if (path := shorter(plan)) is not None]
     if found:
         plan, path = found[0]
+        one, what = f"{path} is this run with fewer steps", "it"
+        if len(found) > 1:
+            one, what = f"{len(found)} of these runs exist with fewer steps", "the first"
         command = f"ditbench run --continue {path} --steps {plan.config.budget.steps}"
-        if len(found) == 1:
-            say(f"{path} is this run with fewer steps; to continue it: {command}")
-        else:
-            many = f"{len(found)} of these runs exist with fewer steps"
-            say(f"{many}; to continue the first: {command}")
+        say(f"{one}; to continue {what}: {command}")

@@ -8,15 +8,14 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ditbench.cli.gpus import check_gpus
-from ditbench.cli.options import DEVICES, option
+from ditbench.cli.options import DEVICES, argument, option
 from ditbench.cli.output import echo, progress
 from ditbench.cli.run_options import Quiet
 from ditbench.data.latents import KINDS, MOMENTS
 from ditbench.errors import DitbenchError, one_line
 from ditbench.files import file_size
+from ditbench.report.amounts import counted
 
 if TYPE_CHECKING:
     from ditbench.data.latents.encode import Encoding
@@ -25,52 +24,30 @@ DTYPES = ("float16", "float32")
 
 
 def encode(
-    pictures: Annotated[
-        Path,
-        typer.Argument(
-            metavar="PICTURES",
-            help="A folder or zip of images, an .npz, or the name of a data set of torchvision.",
-        ),
-    ],
-    output: Annotated[
-        Path,
-        option("DIR", "The folder of the latents; it may hold a part of them.", "--output", "-o"),
-    ],
-    vae: Annotated[
-        str,
-        option(
-            "PATH|NAME",
-            "The autoencoder: a folder that diffusers saved, or a name such as "
-            "stabilityai/sd-vae-ft-ema.",
-        ),
-    ],
-    image_size: Annotated[
-        int, option("N", "Both sides of the images, in pixels.", min=1, max=4096)
-    ] = 256,
-    kind: Annotated[
-        str,
-        option(
-            "|".join(KINDS),
-            "What is stored of each posterior: moments, its mean and std, from which each use "
-            "draws; or, at half the size, its mean or one draw.",
-        ),
-    ] = MOMENTS,
-    flip: Annotated[
-        bool,
-        option(None, "Encode mirrored images, too, for data.horizontal_flip.", "--flip/--no-flip"),
-    ] = True,
+    pictures: Annotated[Path, argument("PICTURES",
+        "A folder or zip of images, an .npz, or the name of a data set of torchvision.")],
+    output: Annotated[Path, option("DIR",
+        "The folder of the latents; it may hold a part of them.", "--output", "-o")],
+    vae: Annotated[str, option("PATH|NAME",
+        "The autoencoder: a folder that diffusers saved, or a name such as "
+        "stabilityai/sd-vae-ft-ema.")],
+    image_size: Annotated[int, option("N",
+        "Both sides of the images, in pixels.", min=1, max=4096)] = 256,
+    kind: Annotated[str, option("|".join(KINDS),
+        "What is stored of each posterior: moments, its mean and std, from which each use draws; "
+        "or, at half the size, its mean or one draw.")] = MOMENTS,
+    flip: Annotated[bool, option(None,
+        "Encode mirrored images, too, for data.horizontal_flip.", "--flip/--no-flip")] = True,
     dtype: Annotated[str, option("|".join(DTYPES), "The type of the numbers.")] = "float16",
-    background: Annotated[
-        str, option("COLOUR", "The colour behind transparent pictures.")
-    ] = "white",
-    max_unreadable: Annotated[
-        float, option("X", "The share of unreadable pictures that are skipped.", min=0, max=1)
-    ] = 0.01,
+    background: Annotated[str, option("COLOUR",
+        "The colour behind transparent pictures.")] = "white",
+    max_unreadable: Annotated[float, option("X",
+        "The share of unreadable pictures that are skipped.", min=0, max=1)] = 0.01,
     shard_size: Annotated[int, option("N", "Images per file.", min=1)] = 10_000,
     device: Annotated[str, option("NAME", f"Where to encode: {DEVICES}")] = "auto",
     gpus: Annotated[int, option("N", "Divide the images over GPUs of this machine.", min=1)] = 1,
     quiet: Quiet = False,
-) -> None:
+) -> None:  # fmt: skip
     """Encode images to latents, which `ditbench run --data DIR` trains on.
 
     The same command again resumes. Only diffusers' AutoencoderKL is supported: pip install
@@ -101,7 +78,7 @@ def encode(
     if (output / INDEX).is_file() and not work.remaining:
         say(f"{output} is complete")
     else:
-        _run(work, _in_words(devices), quiet=quiet)
+        _run(work, devices[0] if len(devices) == 1 else f"{len(devices)} devices", quiet=quiet)
     for line in job.notes_of(output):
         echo(one_line(line))
     place = shlex.quote(str(output))
@@ -122,15 +99,6 @@ def _devices(name: str, gpus: int) -> list[str]:
     return [name] * gpus if name == "cpu" else [f"cuda:{number}" for number in range(gpus)]
 
 
-def _in_words(devices: Sequence[str]) -> str:
-    """The devices in words."""
-    return devices[0] if len(devices) == 1 else f"{len(devices)} devices"
-
-
-def _files(number: int) -> str:
-    return f"{number:,} file{'' if number == 1 else 's'}"
-
-
 def _run(work: Encoding, where: str, *, quiet: bool) -> None:
     """Encode what remains, with a meter."""
     from ditbench.cli.meter import meter
@@ -142,10 +110,10 @@ def _run(work: Encoding, where: str, *, quiet: bool) -> None:
         shown.say(
             f"{work.count:,} images of {work.settings.image_size} pixels as {shape} "
             f"{work.settings.dtype} ({work.space.kind}), {file_size(work.nbytes)} in "
-            f"{_files(len(work.names))}, on {where}"
+            f"{counted(len(work.names), 'file')}, on {where}"
         )
         if work.done:
-            shown.say(f"{_files(len(work.done))} there already")
+            shown.say(f"{counted(len(work.done), 'file')} there already")
 
         def passed(images: int) -> None:
             nonlocal done

@@ -7,15 +7,26 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from ditbench.cli.completion import complete_places
 from ditbench.cli.gpus import check_gpus
 from ditbench.cli.meter import meter
-from ditbench.cli.options import AsJson, Format, Output, chosen_format, option, parse_count, takes
+from ditbench.cli.options import (
+    AsJson,
+    Device,
+    Format,
+    Output,
+    Sampler,
+    SamplingSteps,
+    Trust,
+    Vae,
+    argument,
+    chosen_format,
+    option,
+    parse_count,
+    takes,
+)
 from ditbench.cli.output import echo, emit_text, note, print_sentence, print_table, progress
 from ditbench.cli.run_options import Quiet
-from ditbench.cli.sampling import Device, Sampler, SamplingSteps, Trust, Vae
 from ditbench.cli.weights import Weights
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.render import render
@@ -37,60 +48,36 @@ SAMPLING = "sampling"
 @takes(Weights)
 def eval_(
     options: Weights,
-    runs: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="RUN...",
-            help="Run directories, or directories that contain complete runs.",
-            autocompletion=complete_places,
-        ),
-    ] = None,
-    cfg_scale: Annotated[
-        str | None,
-        option("X,Y,...", "Guidance scales; 1 is no guidance. Default: as in the run."),
-    ] = None,
+    runs: Annotated[list[Path] | None, argument("RUN...",
+        "Run directories, or directories that contain complete runs.", complete_places)] = None,
+    cfg_scale: Annotated[str | None, option("X,Y,...",
+        "Guidance scales; 1 is no guidance. Default: as in the run.")] = None,
     sampler: Sampler = None,
     sampling_steps: SamplingSteps = None,
-    samples: Annotated[
-        str | None, option("N", "How many samples: 50000 or 50k. Default: as in the run.")
-    ] = None,
-    features: Annotated[
-        str | None,
-        option("NAME", "The features of the metrics, see `ditbench features`. Default: the run's."),
-    ] = None,
-    draws: Annotated[
-        int, option("N", "Score so many draws of noise, and take their mean.", min=1, max=10_000)
-    ] = 1,
-    batch_size: Annotated[
-        int | None, option("N", "Images per batch of sampling. Default: as in the run.", min=1)
-    ] = None,
-    data: Annotated[
-        Path | None,
-        option(
-            "PATH",
-            "Where the images are now. Default: where they were. With --init: the real images.",
-        ),
-    ] = None,
+    samples: Annotated[str | None, option("N",
+        "How many samples: 50000 or 50k. Default: as in the run.")] = None,
+    features: Annotated[str | None, option("NAME",
+        "The features of the metrics, see `ditbench features`. Default: the run's.")] = None,
+    draws: Annotated[int, option("N",
+        "Score so many draws of noise, and take their mean.", min=1, max=10_000)] = 1,
+    batch_size: Annotated[int | None, option("N",
+        "Images per batch of sampling. Default: as in the run.", min=1)] = None,
+    data: Annotated[Path | None, option("PATH",
+        "Where the images are now. Default: where they were. With --init: the real "
+        "images.")] = None,
     vae: Vae = None,
-    real: Annotated[
-        Path | None,
-        option(
-            "PATH",
-            "The real images: a folder, a zip, or an .npz of images or of ADM's statistics. "
-            "Default: as in the run.",
-        ),
-    ] = None,
+    real: Annotated[Path | None, option("PATH",
+        "The real images: a folder, a zip, or an .npz of images or of ADM's statistics. Default: "
+        "as in the run.")] = None,
     device: Device = "auto",
-    gpus: Annotated[
-        int,
-        option("N", "GPUs that sample and score together. Scores do not depend on it.", min=1),
-    ] = 1,
+    gpus: Annotated[int, option("N",
+        "GPUs that sample and score together. Scores do not depend on it.", min=1)] = 1,
     trust: Trust = False,
     as_json: AsJson = False,
     format: Format = None,  # noqa: A002
     output: Output = None,
     quiet: Quiet = False,
-) -> None:
+) -> None:  # fmt: skip
     """Score complete runs again with other settings: guidance, sampler, samples, features.
 
     Nothing is trained. Scores go into `evals/` of each run; `ditbench compare --eval NAME` ranks
@@ -99,19 +86,13 @@ def eval_(
     """
     chosen = chosen_format(output, format, as_json=as_json)
     count = None if samples is None else parse_count(samples, "--samples")
-    settings = [
-        {
-            "eval__cfg_scale": scale,
-            "eval__sampler": sampler,
-            "eval__sampling_steps": sampling_steps,
-            "eval__samples": count,
-            "eval__batch_size": batch_size,
-            "metrics__features": features,
-            "metrics__real": real,
-            "data__vae": vae,
-        }
-        for scale in ([None] if cfg_scale is None else _parse_scales(cfg_scale))
-    ]
+    scales = [None] if cfg_scale is None else _parse_scales(cfg_scale)
+    common = {
+        "eval__sampler": sampler, "eval__sampling_steps": sampling_steps, "eval__samples": count,
+        "eval__batch_size": batch_size, "metrics__features": features, "metrics__real": real,
+        "data__vae": vae,
+    }  # fmt: skip
+    settings = [{"eval__cfg_scale": scale, **common} for scale in scales]
     is_file = options.check(runs)
     directories = _directories(runs or ())
 

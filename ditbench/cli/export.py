@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from ditbench.cli.completion import complete_runs
-from ditbench.cli.options import option
+from ditbench.cli.options import argument, option
 from ditbench.cli.output import echo
 from ditbench.errors import unknown_name
 
@@ -16,24 +14,13 @@ LAYOUTS = ("released", "diffusers")
 
 
 def export(
-    run: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN", help="A run directory with a checkpoint.", autocompletion=complete_runs
-        ),
-    ],
-    output: Annotated[
-        Path, option("FILE", "The file: .pt or .safetensors.", "--output", "-o", show_default=False)
-    ],
-    layout: Annotated[
-        str,
-        option(
-            "NAME",
-            "The names of weights: released (those of the paper's code), or diffusers (those of "
-            "its DiTTransformer2DModel).",
-        ),
-    ] = LAYOUTS[0],
-) -> None:
+    run: Annotated[Path, argument("RUN", "A run directory with a checkpoint.", complete_runs)],
+    output: Annotated[Path, option("FILE",
+        "The file: .pt or .safetensors.", "--output", "-o", show_default=False)],
+    layout: Annotated[str, option("NAME",
+        "The names of weights: released (those of the paper's code), or diffusers (those of its "
+        "DiTTransformer2DModel).")] = LAYOUTS[0],
+) -> None:  # fmt: skip
     """Write the averaged weights of a run as other code loads them.
 
     `ditbench run`, `sample` and `eval` take the file by --init, too.

@@ -45,7 +45,6 @@ def _row(name: str) -> dict[str, Any]:
     from ditbench.metrics import extractor_class
 
     kind = extractor_class(name)
-    path = kind.weights_file()
     weights, digest = "missing", None
     if not kind.files():
         weights, digest = "none", kind().digest
@@ -55,12 +54,8 @@ def _row(name: str) -> dict[str, Any]:
         except DitbenchError:
             weights = "damaged"
     return {
-        "features": name,
-        "input": kind.accepts,
-        "dimension": kind.num_features,
-        "classes": kind.num_classes,
-        "weights": weights,
-        "digest": digest,
-        "path": printable(str(path)) if kind.files() else None,
+        "features": name, "input": kind.accepts, "dimension": kind.num_features,
+        "classes": kind.num_classes, "weights": weights, "digest": digest,
+        "path": printable(str(kind.weights_file())) if kind.files() else None,
         "help": None if digest else kind.weights_hint(),
-    }
+    }  # fmt: skip

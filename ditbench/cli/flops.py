@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
 from ditbench.cli.options import AsJson, Blocks, Format, Output, chosen_format, option, parse_blocks
@@ -18,25 +17,16 @@ COUNTED = ("model.mlp_ratio", "model.qk_norm", "model.norm", "model.registers")
 
 def flops(
     block: Blocks = "all",
-    model: Annotated[
-        str, option("SIZE", "S/8 ... XL/2, or 256x8x4/2 (hidden x depth x heads / patch).")
-    ] = "XL/2",
-    input: Annotated[  # noqa: A002 (the option's name)
-        str, option("HxWxC", "Height x width x channels of the input.")
-    ] = "32x32x4",
-    set_: Annotated[
-        list[str] | None,
-        option(
-            "KEY=VALUE",
-            "A setting of the model or an option of blocks: model.registers=4, "
-            "options.NAME=8; repeatable.",
-            "--set",
-        ),
-    ] = None,
+    model: Annotated[str, option("SIZE",
+        "S/8 ... XL/2, or 256x8x4/2 (hidden x depth x heads / patch).")] = "XL/2",
+    input: Annotated[str, option("HxWxC", "Height x width x channels of the input.")] = "32x32x4",  # noqa: A002
+    set_: Annotated[list[str] | None, option("KEY=VALUE",
+        "A setting of the model or an option of blocks: model.registers=4, options.NAME=8; "
+        "repeatable.", "--set")] = None,
     format: Format = None,  # noqa: A002
     as_json: AsJson = False,
     output: Output = None,
-) -> None:
+) -> None:  # fmt: skip
     """Count parameters and multiply-accumulates of one forward pass.
 
     As in the DiT paper: one image, 1000 classes, and a learned variance (twice as many output
@@ -45,7 +35,7 @@ def flops(
     chosen = chosen_format(output, format, as_json=as_json)
     names = parse_blocks(block)
     size = parse_model(model)
-    height, width, channels = parse_input(input)
+    shape = dict(zip(("height", "width", "channels"), parse_input(input), strict=True))
     settings = tuple(set_ or ())
     for setting in settings:
         key = setting.partition("=")[0].strip()
@@ -59,12 +49,11 @@ def flops(
 
     config = load(settings=settings)
     check_options(names, size, config.options)
-    counted = partial(count, size=size, height=height, width=width, channels=channels,
-                      mlp_ratio=config.model.mlp_ratio, **config.model.switches)  # fmt: skip
+    switches = {"mlp_ratio": config.model.mlp_ratio, **config.model.switches}
     rows = []
     for name in names:
         options = block_options(name, size, config.options)
         with block_errors(name):
-            cost = counted(block=find_block(name), options=options)
+            cost = count(find_block(name), size, **shape, **switches, options=options)
         rows.append({"block": name, **cost.as_dict()})
     emit(rows, COST_COLUMNS, chosen, output)

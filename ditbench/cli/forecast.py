@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from heapq import heapreplace
 from typing import TYPE_CHECKING, Any
 
-from ditbench.cli.output import print_json, print_rich, print_sentence, progress
+from ditbench.cli.output import print_json, print_sentence, print_wrapped, progress
 from ditbench.cli.training import at_a_time
 from ditbench.errors import one_line
 from ditbench.files import file_size
 from ditbench.report.amounts import counted, decimals, duration, significant
 from ditbench.report.tables.columns import Column
-from ditbench.report.tables.render import rich_table
 
 if TYPE_CHECKING:
     from ditbench.launch.pool import Workers
@@ -71,7 +70,7 @@ def print_forecast(plans: list[Plan], workers: Workers, *, as_json: bool, quiet:
         title += "\n~ is estimated from the speed in a short calibration."
     alike = {key for key in ("lr", "model") if len({row[key] for row in rows}) == 1}
     columns = [column for column in _FORECAST if column.name not in alike]
-    print_rich(rich_table([_in_words(row) for row in rows], columns, title))
+    print_wrapped([_in_words(row) for row in rows], columns, title)
     print_sentence(_total(rows, workers))
     for text in _needs(plans, rows, workers.gpus):
         print_sentence(text)

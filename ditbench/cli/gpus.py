@@ -21,9 +21,6 @@ def divided(plans: Sequence[Plan], options: Training) -> list[Plan]:
 
     Those join each other, and only the first one prints on stdout. For --gpus, it is checked
     whether the runs can be divided: workers start the processes.
-
-    Raises:
-        DitbenchError: the machine has too few GPUs, or a batch too few images.
     """
     from ditbench.world import join, launched
 
@@ -42,9 +39,6 @@ def divided(plans: Sequence[Plan], options: Training) -> list[Plan]:
 
 def check_gpus(asked: int, device: str) -> None:
     """Raise a DitbenchError if this machine has fewer GPUs than --gpus asks for."""
-    import torch
-
-    gpus = torch.cuda.device_count()
     if device == "cpu":  # processes that share the CPU: to try it
         return
     if device not in ("auto", "cuda"):
@@ -52,11 +46,12 @@ def check_gpus(asked: int, device: str) -> None:
             f"--gpus {asked} and --device {device} are given together",
             "omit --device; CUDA_VISIBLE_DEVICES=2,3 chooses GPUs",
         )
-    if asked > gpus:
+    import torch
+
+    if asked > (gpus := torch.cuda.device_count()):
         raise DitbenchError(
             f"--gpus {asked}: this machine has {counted(gpus, 'GPU')}",
-            "--gpus divides the work over GPUs of this machine; torchrun starts a run on several "
-            "machines",
+            "pass fewer, or --device cpu to try it; torchrun starts a run on several machines",
         )
 
 

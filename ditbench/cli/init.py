@@ -7,10 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ditbench import __version__
-from ditbench.cli.options import DEVICES, option
+from ditbench.cli.options import DEVICES, PICTURES, argument, option
 from ditbench.cli.output import echo, note, print_sentence, progress
 from ditbench.cli.run_options import Quiet, Training
 from ditbench.errors import DitbenchError, one_line
@@ -27,31 +25,29 @@ RESULTS = Path("results")  # the default of `ditbench run`
 # A paper's comparison that takes longer than this gets advice.
 LONG = 1800.0
 SMALLEST = 16  # side of images that advice makes smaller
+# What stands in the file before the settings.
+WRITTEN = f"Written by ditbench {__version__}: `ditbench init`."
+USAGE = (
+    "",
+    "  ditbench run            the paper's four blocks; --seeds 5 for a verdict",
+    "  ditbench compare        the table;  ditbench plot  the curves",
+    "",
+    "The rules behind the settings: docs/your-images.md. --set section.key=value changes one of",
+    "them for one command.",
+)
 
 
 def init(
-    pictures: Annotated[
-        Path,
-        typer.Argument(
-            metavar="PICTURES",
-            help="A folder or zip of images, an .npz, a folder of latents, or the name of a data "
-            "set of torchvision.",
-        ),
-    ],
-    image_size: Annotated[
-        int | None,
-        option("N", "Both sides of the images. Default: from the pictures.", min=1, max=4096),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        option("KEY=VALUE", "Any setting, written into the file; repeatable.", "--set"),
-    ] = None,
+    pictures: Annotated[Path, argument("PICTURES", PICTURES)],
+    image_size: Annotated[int | None, option("N",
+        "Both sides of the images. Default: from the pictures.", min=1, max=4096)] = None,
+    set_: Annotated[list[str] | None, option("KEY=VALUE",
+        "Any setting, written into the file; repeatable.", "--set")] = None,
     device: Annotated[str, option("NAME", f"Where to measure: {DEVICES}")] = "auto",
-    force: Annotated[
-        bool, option(None, "Replace the ditbench.toml that exists.", "--force")
-    ] = False,
+    force: Annotated[bool, option(None,
+        "Replace the ditbench.toml that exists.", "--force")] = False,
     quiet: Quiet = False,
-) -> None:
+) -> None:  # fmt: skip
     """Look at pictures, list every problem, and write the settings for them to ./ditbench.toml.
 
     `ditbench run` in the same directory uses that file. The settings depend on the pictures alone;
@@ -146,26 +142,12 @@ def choose_features(settings: list[Setting]) -> tuple[list[Setting], DitbenchErr
     return [chosen if each.key == chosen.key else each for each in settings], None
 
 
-WRITTEN = f"Written by ditbench {__version__}: `ditbench init`."
-USAGE = (
-    "",
-    "  ditbench run            the paper's four blocks; --seeds 5 for a verdict",
-    "  ditbench compare        the table;  ditbench plot  the curves",
-    "",
-    "The rules behind the settings: docs/your-images.md. --set section.key=value changes one of",
-    "them for one command.",
-)
-
-
 def describe(found: Survey) -> list[str]:
     """What a survey found: numbers of images, sizes, classes."""
     held_out = f", {found.held_out:,} held out" if found.held_out else ""
     kind = "RGB" if found.channels == 3 else "grey"
     kind = f"{kind}, {_sizes(found)}" if found.latents is None else _latents(found)
-    return [
-        f"{found.name}: {found.images:,} images to train on{held_out}; {kind}",
-        _classes(found),
-    ]
+    return [f"{found.name}: {found.images:,} images to train on{held_out}; {kind}", _classes(found)]
 
 
 def _latents(found: Survey) -> str:
@@ -210,11 +192,11 @@ def in_short(settings: Sequence[Setting], *, latents: bool = False) -> str:
 def forecast(device_name: str, say: Callable[[str], None]) -> list[str]:
     """What one run, and the paper's blocks with several seeds, would take on this machine."""
     from ditbench.models.registry import block_names
+    from ditbench.runs.machine.environment import select_device
     from ditbench.runs.planning import calibrate
     from ditbench.runs.planning.plan import plan_all
 
-    options = Training(device=device_name)
-    base, device = options.place(options.configure())
+    base, device = Training().configure(), select_device(device_name)
     configs = [base.with_values(block=block) for block in block_names("paper")]
     plans = plan_all(configs, RESULTS, device)
     rows = [row for row in calibrate.forecast(plans, say) if not row["complete"]]

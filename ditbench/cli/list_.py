@@ -7,10 +7,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from ditbench.cli.completion import complete_places
-from ditbench.cli.options import AsJson, Format, Output, chosen_format
+from ditbench.cli.options import AsJson, Format, Output, argument, chosen_format
 from ditbench.cli.output import echo, emit, note, print_table
 from ditbench.distances import title_of
 from ditbench.errors import DitbenchError
@@ -35,18 +33,12 @@ NARROW = (Column("run", "Run"), *COLUMNS[2:-1])
 
 
 def list_(
-    directories: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="DIR",
-            help="Directories that contain runs, at any depth. Default: results.",
-            autocompletion=complete_places,
-        ),
-    ] = None,
+    directories: Annotated[list[Path] | None, argument("DIR",
+        "Directories that contain runs, at any depth. Default: results.", complete_places)] = None,
     format: Format = None,  # noqa: A002
     as_json: AsJson = False,
     output: Output = None,
-) -> None:
+) -> None:  # fmt: skip
     """List runs: done, running, queued (a job of Slurm waits), failed or stopped.
 
     The step is the last one in the log, the FID that of the last evaluation, the size that of all

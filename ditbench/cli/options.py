@@ -23,8 +23,16 @@ from ditbench.report.tables.render import format_of
 
 
 def option(metavar: str | None, help: str, *names: str, **settings: Any) -> Any:  # noqa: A002
-    """A typer option: what stands for its value (None for a flag), and its line of help."""
+    """A typer option: what stands for its value (None for a flag), and its line of help.
+
+    Declarations are laid out by hand (`fmt: skip`): the value's name first, the help below it.
+    """
     return typer.Option(*names, metavar=metavar, help=help, **settings)
+
+
+def argument(metavar: str, help: str, complete: Callable[[str], list[str]] | None = None) -> Any:  # noqa: A002
+    """A typer argument, and what a shell offers for it."""
+    return typer.Argument(metavar=metavar, help=help, autocompletion=complete)
 
 
 # The groups of the help page.
@@ -37,42 +45,37 @@ BLOCKS = (
     f"by commas. Groups: {', '.join(group_names())}."
 )
 Blocks = Annotated[str, option("NAMES", BLOCKS, autocompletion=complete_blocks)]
-Results = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="DIR",
-        help="Directories that contain runs, at any depth. Default: `results`, or the reference "
-        "runs that come with ditbench.",
-        autocompletion=complete_places,
-    ),
-]
-Only = Annotated[
-    str | None,
-    option(
-        "NAMES",
-        "Only these blocks or groups, joined by commas: paper, adaln-zero,none.",
-        "--block",
-        autocompletion=complete_blocks,
-    ),
-]
-Evaluation = Annotated[
-    str | None,
-    option(
-        "NAME",
-        "Scores of `ditbench eval`, such as cfg1.5-ddim250-50k-inception, in place of those of "
-        "the runs.",
-        "--eval",
-    ),
-]
-Format = Annotated[
-    str | None,
-    option("NAME", "rich, csv, md, latex or json. Default: by the suffix of -o, or rich."),
-]
+Results = Annotated[list[Path] | None, argument("DIR",
+    "Directories that contain runs, at any depth. Default: `results`, or the reference runs that "
+    "come with ditbench.", complete_places)]  # fmt: skip
+Only = Annotated[str | None, option("NAMES",
+    "Only these blocks or groups, joined by commas: paper, adaln-zero,none.",
+    "--block", autocompletion=complete_blocks)]  # fmt: skip
+Evaluation = Annotated[str | None, option("NAME",
+    "Scores of `ditbench eval`, such as cfg1.5-ddim250-50k-inception, in place of those of the "
+    "runs.", "--eval")]  # fmt: skip
+Format = Annotated[str | None, option("NAME",
+    "rich, csv, md, latex or json. Default: by the suffix of -o, or rich.")]  # fmt: skip
 Output = Annotated[
     Path | None, option("FILE", "Write to a file instead of stdout.", "--output", "-o")
 ]
 AsJson = Annotated[bool, option(None, "Print JSON.", "--json")]
 DEVICES = "auto, cpu, cuda, cuda:1 ..."
+Device = Annotated[str, option("NAME", DEVICES)]
+PICTURES = (
+    "A folder or zip of images, an .npz, a folder of latents, or the name of a data set of "
+    "torchvision."
+)
+# How the model of a run is sampled.
+Sampler = Annotated[str | None, option("NAME",
+    "euler or heun for flow, ddpm or ddim for ddpm. Default: as in the run.")]  # fmt: skip
+SamplingSteps = Annotated[int | None, option("N",
+    "Steps of the sampler. Default: as in the final score.", min=1)]  # fmt: skip
+Vae = Annotated[Path | None, option("PATH",
+    "The autoencoder that decodes latents. Default: as in the run.")]  # fmt: skip
+Trust = Annotated[bool, option(None,
+    "Execute the copy of your own block's file that lies in a run directory. Read it first if the "
+    "run is someone else's.", "--trust")]  # fmt: skip
 
 # torch's generators take a signed 64-bit seed.
 SEEDS = range(2**63)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from ditbench.errors import one_line
@@ -54,7 +53,7 @@ def progress(*, quiet: bool) -> Callable[[str], None]:
 def emit(
     rows: Sequence[Mapping[str, Any]],
     columns: Sequence[Column],
-    format: str | None,  # noqa: A002 (the option's name)
+    format: str | None,  # noqa: A002
     output: Path | None,
     title: str | None = None,
 ) -> None:
@@ -108,7 +107,7 @@ def print_texts(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], ti
     if rows:
         texts = [{key: one_line(in_words(row[key]), MOST) for key in row} for row in rows]
         print_sentence(title)
-        print_rich(rich_table(texts, columns))
+        print_wrapped(texts, columns)
     else:
         echo(f"{title}: none")
     echo()
@@ -119,9 +118,13 @@ def print_json(value: object) -> None:
     emit_text(json_text(value), None)
 
 
-def print_rich(table: Table, width: int | None = None) -> None:
-    """Print a rich table on stdout; its texts wrap to a width, if given, or a narrower terminal."""
+def print_wrapped(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], title: str | None = None,
+    width: int | None = None,
+) -> None:  # fmt: skip
+    """Print a table on stdout whose texts wrap to a width, if given, or a narrower terminal."""
     console = _console()
+    table = rich_table(rows, columns, title)
     table.width = None if width is None else min(width, console.width)
     console.print(table)
 
@@ -134,13 +137,9 @@ def _console() -> Console:
 def load_runs(
     given: Sequence[Path] | None, blocks: str | None = None, evaluation: str | None = None
 ) -> pd.DataFrame:
-    """Read the runs of some or all blocks; stderr names those that could not be used, and why.
+    """Read runs, see `load_results`; stderr names those that could not be used, and why.
 
-    With the name of a later `evaluation`, their scores are of that one; see `load_results`. Without
-    directories, they are in `results`, or are the reference runs if it has no complete run.
-
-    Raises:
-        DitbenchError: no run, or none of a requested block.
+    Without directories, they are in `results`, or are the reference runs if it has no complete run.
     """
     from ditbench.report.reading.results import find_runs, load_results
 

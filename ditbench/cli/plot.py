@@ -20,28 +20,16 @@ def plot(
     output: Annotated[Path, option("FILE", "A .png, .svg or .pdf file.", "--output", "-o")] = Path(
         "ditbench.png"
     ),
-    kind: Annotated[
-        str | None,
-        option(
-            "NAME",
-            "curve (FID along training), ranking (final scores, sorted), pareto (FID against "
-            f"cost) or samples (images of each block). Default: curve, or above {MOST_CURVES} "
-            "blocks ranking.",
-        ),
-    ] = None,
-    x: Annotated[
-        str | None, option("NAME", "The x axis of a curve: steps, flops or time. Default: steps.")
-    ] = None,
-    paper: Annotated[
-        bool,
-        option(
-            None,
-            "Add a panel with the published FIDs of DiT-XL/2 on ImageNet. Only runs of the preset "
-            "imagenet256, scored as the paper's, have them in their own axes.",
-            "--paper",
-        ),
-    ] = False,
-) -> None:
+    kind: Annotated[str | None, option("NAME",
+        "curve (FID along training), ranking (final scores, sorted), pareto (FID against "
+        f"cost) or samples (images of each block). Default: curve, or above {MOST_CURVES} "
+        "blocks ranking.")] = None,
+    x: Annotated[str | None, option("NAME",
+        "The x axis of a curve: steps, flops or time. Default: steps.")] = None,
+    paper: Annotated[bool, option(None,
+        "Add a panel with the published FIDs of DiT-XL/2 on ImageNet. Only runs of the preset "
+        "imagenet256, scored as the paper's, have them in their own axes.", "--paper")] = False,
+) -> None:  # fmt: skip
     """Draw FID against training or cost for each block, or the samples of all blocks."""
     if kind is not None and kind not in KINDS:
         raise unknown_name("kind of plot", kind, KINDS)

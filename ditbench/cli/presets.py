@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from ditbench.cli.options import AsJson, Format, Output, chosen_format
-from ditbench.cli.output import emit, print_rich, print_sentence, reference_results
+from ditbench.cli.output import emit, print_sentence, print_wrapped, reference_results
 from ditbench.report.amounts import decimals
-from ditbench.report.tables.columns import Column
-from ditbench.report.tables.render import rich_table
+from ditbench.report.tables.columns import Column, hidden
 
 COLUMNS = (
     Column("preset", "Preset"),
-    Column("summary", None),
+    *hidden("summary"),
     Column("data", "Data"),
     Column("model", "Model"),
-    Column("objective", None),
+    *hidden("objective"),
     Column("steps", "Steps", decimals(0)),
-    Column("batch_size", None),
-    Column("features", None),
-    Column("samples", None),
-    Column("block", None),
+    *hidden("batch_size", "features", "samples", "block"),
     Column("minutes", "Min", decimals(1)),
     Column("fid", "FID", decimals(2), spread="fid_sd"),
-    Column("fid_sd", None, decimals(2)),
+    *hidden("fid_sd"),
     Column("seeds", "n", "{:d}".format),
     Column("device", "Device"),
-    Column("images", None),
+    *hidden("images"),
 )
 WIDTH = 80
 
@@ -48,8 +44,7 @@ def presets(
     if chosen != "rich":
         emit(rows, COLUMNS, chosen, output)
         return
-    table = rich_table(rows, COLUMNS)
-    print_rich(table, WIDTH)
+    print_wrapped(rows, COLUMNS, width=WIDTH)
     print_sentence(f"Minutes (training and evaluation) and FID: n reference runs of {BLOCK}.")
     for row in rows:
         if row.get("images"):

@@ -11,14 +11,12 @@ def report(
     directories: Results = None,
     block: Only = None,
     evaluation: Evaluation = None,
-    baseline: Annotated[
-        str | None,
-        option("NAME", "The block that ratios refer to. Default: in-context, if it was run."),
-    ] = None,
+    baseline: Annotated[str | None, option("NAME",
+        "The block that ratios refer to. Default: in-context, if it was run.")] = None,
     output: Annotated[Path, option("FILE", "The file to write.", "--output", "-o")] = Path(
         "report.html"
     ),
-) -> None:
+) -> None:  # fmt: skip
     """Write an HTML page of the comparison: verdict, ranking, figures, samples, how to repeat it.
 
     It is one file, which opens offline and prints.

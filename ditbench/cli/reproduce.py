@@ -8,17 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ditbench.cli.completion import complete_places, complete_runs
-from ditbench.cli.options import AsJson, option
-from ditbench.cli.output import (
-    echo,
-    print_json,
-    print_sentence,
-    print_table,
-    print_texts,
-    progress,
-)
+from ditbench.cli.options import AsJson, Device, Trust, argument, option
+from ditbench.cli.output import echo, print_json, print_sentence, print_table, print_texts, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training
-from ditbench.cli.sampling import Device, Trust
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.amounts import writer
 from ditbench.report.tables.columns import DIFF_COLUMNS, Column
@@ -29,50 +21,31 @@ if TYPE_CHECKING:
     from ditbench.runs.planning.plan import Plan
 
 OUT = Path("reproduced")
+_TITLES = {"recorded": "Recorded", "again": "Here", "difference": "Apart", "limit": "Two seeds"}
 _COLUMNS = (
-    Column("title", "Metric"),
-    Column("recorded", "Recorded", "{}".format),
-    Column("again", "Here", "{}".format),
-    Column("difference", "Apart", "{}".format),
-    Column("limit", "Two seeds", "{}".format),
-)
+    Column("title", "Metric"), *(Column(name, _TITLES[name], "{}".format) for name in _TITLES)
+)  # fmt: skip
 
 
 def reproduce(
-    run: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN",
-            help="A complete run, or a directory that holds one.",
-            autocompletion=complete_runs,
-        ),
-    ],
-    group: Annotated[
-        list[Path] | None,
-        option(
-            "DIR",
-            "Where runs of other seeds are, whose scatter says how far two seeds are apart; "
-            "repeatable. Default: the experiment of RUN.",
-            autocompletion=complete_places,
-        ),
-    ] = None,
-    data: Annotated[
-        Path | None, option("PATH", "Where the images are now. Default: where they were.")
-    ] = None,
+    run: Annotated[Path, argument("RUN",
+        "A complete run, or a directory that holds one.", complete_runs)],
+    group: Annotated[list[Path] | None, option("DIR",
+        "Where runs of other seeds are, whose scatter says how far two seeds are apart; "
+        "repeatable. Default: the experiment of RUN.", autocompletion=complete_places)] = None,
+    data: Annotated[Path | None, option("PATH",
+        "Where the images are now. Default: where they were.")] = None,
     device: Device = "auto",
-    backend: Annotated[
-        str | None,
-        option("NAME", "What computes a step: auto, plain, compile or kernels. Default: as asked."),
-    ] = None,
+    backend: Annotated[str | None, option("NAME",
+        "What computes a step: auto, plain, compile or kernels. Default: as asked.")] = None,
     gpus: Annotated[int, option("N", "GPUs that compute the run together.", min=1)] = 1,
     trust: Trust = False,
-    out: Annotated[
-        Path, option("DIR", "Where the new run directory goes.", show_default=True)
-    ] = OUT,
+    out: Annotated[Path, option("DIR",
+        "Where the new run directory goes.", show_default=True)] = OUT,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
-) -> None:
+) -> None:  # fmt: skip
     """Train a run again on this machine, in a directory of its own, and say whether it agrees.
 
     It is equal (every loss and metric), equal to rounding, or within the noise between seeds; else

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ditbench.cli.completion import complete_runs
-from ditbench.cli.options import option
+from ditbench.cli.options import argument, option
 from ditbench.cli.output import echo
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import file_size
@@ -16,12 +16,9 @@ from ditbench.report.amounts import counted
 
 
 def rm(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(metavar="RUN", help="Run directories.", autocompletion=complete_runs),
-    ],
+    runs: Annotated[list[Path], argument("RUN", "Run directories.", complete_runs)],
     yes: Annotated[bool, option(None, "Do not ask.", "--yes", "-y")] = False,
-) -> None:
+) -> None:  # fmt: skip
     """Remove runs and all their files, after asking.
 
     Refused, before anything is removed: directories that are not runs, runs that another process

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli import continued
+from ditbench.cli.comparison import conclude
 from ditbench.cli.completion import complete_blocks, complete_runs
-from ditbench.cli.conclusion import conclude
 from ditbench.cli.forecast import print_forecast
 from ditbench.cli.gpus import divided
 from ditbench.cli.options import (
@@ -51,65 +51,33 @@ HINT = "`ditbench tune --block {}` with this command's other options"
 @takes(Training)
 def run(
     options: Training,
-    block: Annotated[
-        str | None,
-        option("NAMES", f"{BLOCKS} Default: paper.", autocompletion=complete_blocks),
-    ] = None,
-    seeds: Annotated[
-        str | None,
-        option(
-            "0,1,...|N",
-            "One run per block and seed: `0,1,2` are seeds, `5` is the five seeds 0 to 4, "
-            "`7,` is seed 7 only. Default: seed 0.",
-        ),
-    ] = None,
-    planned_seeds: Annotated[
-        str | None,
-        option(
-            "N",
-            "How many seeds are planned in total, if several commands share them. Default: those "
-            "of this command.",
-        ),
-    ] = None,
-    lr: Annotated[
-        str | None,
-        what(
-            "X|tuned",
-            "Learning rate after the warm-up; `tuned`: the rate that `ditbench tune` chose "
-            "for each block.",
-        ),
-    ] = None,
-    continue_: Annotated[
-        Path | None,
-        how(
-            "RUN",
-            "Train a finished run longer, to --steps in total, as a new run.",
-            "--continue",
-            autocompletion=complete_runs,
-        ),
-    ] = None,
-    launcher: Annotated[
-        str, how("NAME", "local, or slurm: one job for each run that is incomplete and has none.")
-    ] = "local",
-    slurm: Annotated[
-        str | None,
-        how(
-            "KEY=VALUE,...",
-            "What each job asks of Slurm: partition=gpu,time=4h,gpus=1,cpus=8,mem=32G, or any "
-            "other option of sbatch.",
-        ),
-    ] = None,
+    block: Annotated[str | None, option("NAMES",
+        f"{BLOCKS} Default: paper.", autocompletion=complete_blocks)] = None,
+    seeds: Annotated[str | None, option("0,1,...|N",
+        "One run per block and seed: `0,1,2` are seeds, `5` is the five seeds 0 to 4, `7,` is seed "
+        "7 only. Default: seed 0.")] = None,
+    planned_seeds: Annotated[str | None, option("N",
+        "How many seeds are planned in total, if several commands share them. Default: those of "
+        "this command.")] = None,
+    lr: Annotated[str | None, what("X|tuned",
+        "Learning rate after the warm-up; `tuned`: the rate that `ditbench tune` chose for each "
+        "block.")] = None,
+    continue_: Annotated[Path | None, how("RUN",
+        "Train a finished run longer, to --steps in total, as a new run.",
+        "--continue", autocompletion=complete_runs)] = None,
+    launcher: Annotated[str, how("NAME",
+        "local, or slurm: one job for each run that is incomplete and has none.")] = "local",
+    slurm: Annotated[str | None, how("KEY=VALUE,...",
+        "What each job asks of Slurm: partition=gpu,time=4h,gpus=1,cpus=8,mem=32G, or any other "
+        "option of sbatch.")] = None,
     task: Annotated[Path | None, option("DIR", "The only run to make.", hidden=True)] = None,
-    out: Annotated[
-        Path | None,
-        printed("DIR", "Where run directories go. Default: results; with --continue, beside RUN."),
-    ] = None,
+    out: Annotated[Path | None, printed("DIR",
+        "Where run directories go. Default: results; with --continue, beside RUN.")] = None,
     dry_run: DryRun = False,
-    as_json: Annotated[
-        bool, printed(None, "Print results as JSON: a list, one object per run.", "--json")
-    ] = False,
+    as_json: Annotated[bool, printed(None,
+        "Print results as JSON: a list, one object per run.", "--json")] = False,
     quiet: Quiet = False,
-) -> None:
+) -> None:  # fmt: skip
     """Train each block with each seed under one budget, and evaluate it along the way.
 
     The same command again resumes where it stopped, and skips complete runs. Settings come
@@ -136,18 +104,19 @@ def run(
         out = out or continued.place(base, continue_)
         check_out(out, base.data.path if base.data.name == "folder" else None)
     blocks = blocks or parse_blocks(base.block)
-    base, device = jobs.place(base) if jobs else options.place(base)
+
+    from ditbench.runs.machine.environment import select_device
+    from ditbench.runs.origins.init import in_words
+    from ditbench.runs.planning.match import match_sizes
+    from ditbench.runs.planning.plan import plan_tasks, resolve_all
+
+    base, device = jobs.place(base) if jobs else (base, select_device(options.device))
     base = with_features(base, out, say)
     configs = [
         base.with_values(block=name, seed=seed)
         for seed in seed_list or [base.seed]
         for name in blocks
     ]
-
-    from ditbench.runs.origins.init import in_words
-    from ditbench.runs.planning.match import match_sizes
-    from ditbench.runs.planning.plan import plan_tasks, resolve_all
-
     tasks, notes = match_sizes(configs, resolve_all(configs, device), options.match, say)
     plans = _plan_tuned(tasks, out, say) if lr == TUNED else plan_tasks(tasks, out)
     plans = [plan.with_notes(own_notes | notes.get(plan.config.block, {})) for plan in plans]
@@ -203,12 +172,7 @@ def _plan_tuned(tasks: list[Task], out: Path, say: Callable[[str], None]) -> lis
 
 
 def _execute(
-    plans: list[Plan],
-    workers: Workers,
-    say: Callable[[str], None],
-    *,
-    as_json: bool,
-    quiet: bool,
+    plans: list[Plan], workers: Workers, say: Callable[[str], None], *, as_json: bool, quiet: bool
 ) -> None:
     from ditbench.runs.events.progress import sentence
     from ditbench.runs.planning.ready import check_ready

@@ -11,31 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.completion import complete_assignments, complete_presets
-from ditbench.cli.options import DEVICES, how, parse_budget, parse_count, printed, what
-from ditbench.cli.output import note
+from ditbench.cli.options import DEVICES, PICTURES, how, parse_budget, parse_count, printed, what
 from ditbench.cli.training import check_out
 from ditbench.cli.weights import INIT, of_file
-from ditbench.errors import DitbenchError, unknown_name
+from ditbench.errors import unknown_name
 from ditbench.models.sizes import parse_model
 
 if TYPE_CHECKING:
-    import torch
-
     from ditbench.config import RunConfig
     from ditbench.config.sections import DataConfig
     from ditbench.data.pictures.survey import Survey
 
-COMPILE = ("auto", "on", "off")
-
-DryRun = Annotated[
-    bool,
-    printed(
-        None,
-        "Print what would be run and, after seconds of calibration, how long it would take. "
-        "Nothing is written.",
-        "--dry-run",
-    ),
-]
+DryRun = Annotated[bool, printed(None,
+    "Print what would be run and, after seconds of calibration, how long it would take. Nothing is "
+    "written.", "--dry-run")]  # fmt: skip
 Quiet = Annotated[bool, printed(None, "Show no progress.", "--quiet")]
 
 
@@ -43,33 +32,18 @@ Quiet = Annotated[bool, printed(None, "Show no progress.", "--quiet")]
 class Model:
     """What is trained, and on what; None where an option is not given."""
 
-    set_: Annotated[
-        list[str] | None,
-        what(
-            "KEY=VALUE",
-            "Any setting: eval.cfg_scale=4; repeatable. See `ditbench settings`.",
-            "--set",
-            autocompletion=complete_assignments,
-        ),
-    ] = None
-    model: Annotated[
-        str | None, what("SIZE", "S/4, or 256x8x4/2 (hidden x depth x heads / patch).")
-    ] = None
+    set_: Annotated[list[str] | None, what("KEY=VALUE",
+        "Any setting: eval.cfg_scale=4; repeatable. See `ditbench settings`.",
+        "--set", autocompletion=complete_assignments)] = None  # fmt: skip
+    model: Annotated[str | None, what("SIZE",
+        "S/4, or 256x8x4/2 (hidden x depth x heads / patch).")] = None  # fmt: skip
     objective: Annotated[str | None, what("NAME", "ddpm or flow.")] = None
     batch_size: Annotated[str | None, what("N", "Images per step, on all GPUs together.")] = None
     device: Annotated[str, how("NAME", DEVICES)] = "auto"
     precision: Annotated[str | None, how("NAME", "auto, fp32, bf16 or bf16-residual.")] = None
-    backend: Annotated[
-        str | None,
-        how(
-            "NAME",
-            "What computes a step: auto, plain, compile (torch.compile) or kernels (GPU, bf16).",
-        ),
-    ] = None
-    compile: Annotated[
-        str | None,
-        how("NAME", "The old spelling of --backend.", hidden=True),
-    ] = None
+    backend: Annotated[str | None, how("NAME",
+        "What computes a step: auto, plain, compile (torch.compile) or kernels (GPU, "
+        "bf16).")] = None  # fmt: skip
 
     def overrides(self) -> dict[str, Any]:
         """The keys of the configuration that the options set; None where not given."""
@@ -80,160 +54,58 @@ class Model:
             "objective.name": self.objective,
             "train.batch_size": None if batch is None else parse_count(batch, "--batch-size"),
             "train.precision": self.precision,
-            "train.backend": self._backend(),
+            "train.backend": self.backend,
         }
-
-    def _backend(self) -> str | None:
-        if self.compile is None:
-            return self.backend
-        if self.backend is not None:
-            raise DitbenchError("--backend and --compile are given together", "omit --compile")
-        if self.compile not in COMPILE:
-            raise unknown_name("choice for --compile", self.compile, COMPILE)
-        meant = {"auto": "auto", "on": "compile", "off": "plain, or kernels on a GPU"}[self.compile]
-        note("help", f"--compile {self.compile} is the old spelling of --backend {meant}")
-        return "compile" if self.compile == "on" else None
-
-    def configure(
-        self,
-        more: Mapping[str, Any] = {},
-        defaults: tuple[str, ...] = (),
-        say: Callable[[str], None] = lambda _text: None,
-        out: Path | None = None,
-    ) -> RunConfig:
-        """The configuration of the options and of `more` keys, where values are not None.
-
-        Settings in `defaults` are weaker than --set. `say` announces where settings are from that
-        no option names. Runs go to `out`, which must not be among the images.
-        """
-        from ditbench.config.load import load, parse_settings
-
-        options = {**self.overrides(), **more}
-        overrides = {key: value for key, value in options.items() if value is not None}
-        settings = (*defaults, *(self.set_ or ()))
-        base = self._base(parse_settings(settings) | overrides, say, out)
-        config = load(file=self._file(), settings=settings, overrides=overrides, base=base)
-        if out is not None:
-            check_out(out, config.data.path if config.data.name == "folder" else None)
-        return config
-
-    def _base(
-        self, _given: dict[str, Any], _say: Callable[[str], None], _out: Path | None
-    ) -> dict[str, Any]:
-        """The settings that all others override."""
-        from ditbench.config.load import read_preset
-
-        return read_preset("digits")
-
-    def _file(self) -> Path | None:
-        """The file that overrides the base."""
-        return None
-
-    def place(self, config: RunConfig) -> tuple[RunConfig, torch.device]:
-        """The device, and the configuration with the backend of `--compile off` on that device."""
-        from ditbench.runs.machine.environment import resolve_precision, select_device
-
-        device = select_device(self.device)
-        if self.compile == "off":
-            half = resolve_precision(config.train.precision, device) != "fp32"
-            fused = device.type == "cuda" and half
-            config = config.with_values(train__backend="kernels" if fused else "plain")
-        return config, device
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training(Model):
     """A whole training run; None where an option is not given."""
 
-    preset: Annotated[
-        str | None,
-        what(
-            "NAME",
-            "The settings to start from, see `ditbench presets`. Default: those of "
-            "./ditbench.toml, those derived from the images of --data, or digits.",
-            autocompletion=complete_presets,
-        ),
-    ] = None
-    config: Annotated[
-        Path | None, what("FILE", "TOML that overrides the preset, such as a run's config.toml.")
-    ] = None
-    data: Annotated[
-        Path | None,
-        what(
-            "PATH",
-            "A folder or zip of images, an .npz, a folder of latents, or the name of a data set of "
-            "torchvision.",
-        ),
-    ] = None
-    features: Annotated[
-        str | None,
-        what(
-            "NAME",
-            "The network in whose features samples are scored, see `ditbench features`; auto: "
-            "the best at hand.",
-        ),
-    ] = None
-    image_size: Annotated[
-        int | None,
-        what("N", "Resize the pictures of --data to squares of N pixels, cut out of the centre."),
-    ] = None
-    vae: Annotated[
-        Path | None,
-        what("PATH", "The autoencoder that decodes samples of latents: a folder, or its name."),
-    ] = None
-    real: Annotated[
-        Path | None,
-        what(
-            "PATH",
-            "The real images that samples are compared with: a folder, a zip, or an .npz of images "
-            "or of ADM's statistics. Default: the data, for latents as decoded by --vae.",
-        ),
-    ] = None
-    background: Annotated[
-        str | None, what("COLOUR", "Shown where pictures are transparent; white by default.")
-    ] = None
-    init: Annotated[
-        Path | None,
-        what("FILE", f"Start from weights. {INIT} What the block lacks of them starts fresh."),
-    ] = None
-    match: Annotated[
-        str | None,
-        what(
-            "AMOUNT",
-            "parameters or flops: change the width of each block to match adaln-zero's. The depth "
-            "stays.",
-        ),
-    ] = None
+    preset: Annotated[str | None, what("NAME",
+        "The settings to start from, see `ditbench presets`. Default: those of ./ditbench.toml, "
+        "those derived from the images of --data, or digits.",
+        autocompletion=complete_presets)] = None  # fmt: skip
+    config: Annotated[Path | None, what("FILE",
+        "TOML that overrides the preset, such as a run's config.toml.")] = None  # fmt: skip
+    data: Annotated[Path | None, what("PATH", PICTURES)] = None
+    features: Annotated[str | None, what("NAME",
+        "The network in whose features samples are scored, see `ditbench features`; auto: the best "
+        "at hand.")] = None  # fmt: skip
+    image_size: Annotated[int | None, what("N",
+        "Resize the pictures of --data to squares of N pixels, cut out of the "
+        "centre.")] = None  # fmt: skip
+    vae: Annotated[Path | None, what("PATH",
+        "The autoencoder that decodes samples of latents: a folder, or its "
+        "name.")] = None  # fmt: skip
+    real: Annotated[Path | None, what("PATH",
+        "The real images that samples are compared with: a folder, a zip, or an .npz of images or "
+        "of ADM's statistics. Default: the data, for latents as decoded by "
+        "--vae.")] = None  # fmt: skip
+    background: Annotated[str | None, what("COLOUR",
+        "Shown where pictures are transparent; white by default.")] = None  # fmt: skip
+    init: Annotated[Path | None, what("FILE",
+        f"Start from weights. {INIT} What the block lacks of them starts "
+        "fresh.")] = None  # fmt: skip
+    match: Annotated[str | None, what("AMOUNT",
+        "parameters or flops: change the width of each block to match adaln-zero's. The depth "
+        "stays.")] = None  # fmt: skip
     steps: Annotated[str | None, how("N", "The budget in updates: 20000 or 20k.")] = None
-    flops: Annotated[
-        str | None,
-        how(
-            "N",
-            "The budget in training compute, 3 x 2 x forward MACs x images: 50PF or 5e16. "
-            "A cheaper block makes more updates.",
-        ),
-    ] = None
-    time: Annotated[
-        str | None,
-        how("TIME", "The budget in training time, without evaluation: 10m, 1h30m or 600 (s)."),
-    ] = None
-    gpus: Annotated[
-        int,
-        how("N", "GPUs that compute each run together. The result does not depend on it.", min=1),
-    ] = 1
+    flops: Annotated[str | None, how("N",
+        "The budget in training compute, 3 x 2 x forward MACs x images: 50PF or 5e16. A cheaper "
+        "block makes more updates.")] = None  # fmt: skip
+    time: Annotated[str | None, how("TIME",
+        "The budget in training time, without evaluation: 10m, 1h30m or 600 "
+        "(s).")] = None  # fmt: skip
+    gpus: Annotated[int, how("N",
+        "GPUs that compute each run together. The result does not depend on it.",
+        min=1)] = 1  # fmt: skip
 
-    workers: Annotated[
-        str | None,
-        how(
-            "N",
-            "How many runs at a time, each in a process of its own: as many as there are GPUs, or "
-            "1 on a CPU, by default. On a CPU, workers divide the threads.",
-        ),
-    ] = None
-    log: Annotated[
-        str | None,
-        printed("NAMES", "Also log to tensorboard, wandb or trackio; several joined by commas."),
-    ] = None
+    workers: Annotated[str | None, how("N",
+        "How many runs at a time, each in a process of its own: as many as there are GPUs, or 1 on "
+        "a CPU, by default. On a CPU, workers divide the threads.")] = None  # fmt: skip
+    log: Annotated[str | None, printed("NAMES",
+        "Also log to tensorboard, wandb or trackio; several joined by commas.")] = None  # fmt: skip
 
     def overrides(self) -> dict[str, Any]:
         """The keys of the configuration that the options set; see `Model.overrides`."""
@@ -248,10 +120,19 @@ class Training(Model):
             overrides |= {"data.name": name, "data.path": path}
         return overrides
 
-    def _base(
-        self, given: dict[str, Any], say: Callable[[str], None], out: Path | None
-    ) -> dict[str, Any]:
-        """A preset, `./ditbench.toml`, or settings from the images: see `find_base`."""
+    def configure(
+        self,
+        more: Mapping[str, Any] = {},
+        say: Callable[[str], None] = lambda _text: None,
+        out: Path | None = None,
+    ) -> RunConfig:
+        """The configuration of the options and of `more` keys, where values are not None.
+
+        They override a preset, `./ditbench.toml`, or settings from the images (see `find_base`),
+        which `say` announces. Runs go to `out`, which must not be among the images.
+        """
+        from ditbench.config import put
+        from ditbench.config.load import load, parse_settings
         from ditbench.config.project import BY_PATH, find_base
         from ditbench.data import SOURCES, is_known
         from ditbench.data.pictures.survey import survey
@@ -264,15 +145,17 @@ class Training(Model):
                 raise unknown_name("data set", data.name, SOURCES)
             return survey(named or Path(data.name), data.settings)
 
+        options = {**self.overrides(), **more}
+        overrides = {key: value for key, value in options.items() if value is not None}
+        settings = tuple(self.set_ or ())
+        given = parse_settings(settings) | overrides
         base = find_base(self.preset, self.config, given, look)
         if base.origin:
             say(base.origin)
         table: dict[str, Any] = {"block": "paper"} | base.table
         if self.init is not None:
-            from ditbench.config import put
-
             put(table, of_file(self.init, given, table.get("objective", {}).get("name", "flow")))
-        return table
-
-    def _file(self) -> Path | None:
-        return self.config
+        config = load(file=self.config, settings=settings, overrides=overrides, base=table)
+        if out is not None:
+            check_out(out, config.data.path if config.data.name == "folder" else None)
+        return config

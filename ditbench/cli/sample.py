@@ -6,12 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ditbench.cli.completion import complete_runs
-from ditbench.cli.options import option, parse_count, refuse, takes
+from ditbench.cli.options import (
+    Device,
+    Sampler,
+    SamplingSteps,
+    Trust,
+    Vae,
+    argument,
+    option,
+    parse_count,
+    refuse,
+    takes,
+)
 from ditbench.cli.output import echo, note
-from ditbench.cli.sampling import Device, Sampler, SamplingSteps, Trust, Vae
 from ditbench.cli.weights import Weights
 from ditbench.errors import DitbenchError, one_line
 
@@ -22,51 +30,31 @@ if TYPE_CHECKING:
 @takes(Weights)
 def sample(
     options: Weights,
-    run: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="RUN", help="A run directory with a checkpoint.", autocompletion=complete_runs
-        ),
-    ] = None,
-    classes: Annotated[
-        str | None,
-        option(
-            "cat,dog|0,1",
-            "The classes, one column each, by name or by number from 0. Default: the first ten.",
-        ),
-    ] = None,
-    per_class: Annotated[
-        int | None, option("N", "Images per class of a grid. Default: 8.", min=1)
-    ] = None,
-    export: Annotated[
-        Path | None,
-        option(
-            "DIR|FILE.npz",
-            "Instead of a grid, write each image: PNGs named after index and class, or an .npz of "
-            "arr_0 (uint8, NHWC) and arr_1 (labels). Default: the samples of the run's final "
-            "score. The same command again resumes.",
-        ),
-    ] = None,
-    count: Annotated[
-        str | None, option("N", "How many images to export: 50000 or 50k. Default: as in the run.")
-    ] = None,
-    cfg_scale: Annotated[
-        float | None,
-        option("X", "Guidance scale; 1 is no guidance. Default: as in the run.", min=0),
-    ] = None,
+    run: Annotated[Path | None, argument("RUN",
+        "A run directory with a checkpoint.", complete_runs)] = None,
+    classes: Annotated[str | None, option("cat,dog|0,1",
+        "The classes, one column each, by name or by number from 0. Default: the first "
+        "ten.")] = None,
+    per_class: Annotated[int | None, option("N",
+        "Images per class of a grid. Default: 8.", min=1)] = None,
+    export: Annotated[Path | None, option("DIR|FILE.npz",
+        "Instead of a grid, write each image: PNGs named after index and class, or an .npz of "
+        "arr_0 (uint8, NHWC) and arr_1 (labels). Default: the samples of the run's final score. "
+        "The same command again resumes.")] = None,
+    count: Annotated[str | None, option("N",
+        "How many images to export: 50000 or 50k. Default: as in the run.")] = None,
+    cfg_scale: Annotated[float | None, option("X",
+        "Guidance scale; 1 is no guidance. Default: as in the run.", min=0)] = None,
     sampler: Sampler = None,
     sampling_steps: SamplingSteps = None,
-    seed: Annotated[
-        int | None, option("N", "The seed of the noise. Default: as in the run.", min=0)
-    ] = None,
+    seed: Annotated[int | None, option("N",
+        "The seed of the noise. Default: as in the run.", min=0)] = None,
     vae: Vae = None,
     device: Device = "auto",
     trust: Trust = False,
-    output: Annotated[
-        Path | None,
-        option("FILE", "The PNG file of the grid. Default: samples.png.", "--output", "-o"),
-    ] = None,
-) -> None:
+    output: Annotated[Path | None, option("FILE",
+        "The PNG file of the grid. Default: samples.png.", "--output", "-o")] = None,
+) -> None:  # fmt: skip
     """Draw images with the averaged weights of a run: a grid with one column per class.
 
     --export writes each image to a file of its own instead. --init takes other weights; without
@@ -74,12 +62,9 @@ def sample(
     """
     names = None if classes is None else [part.strip() for part in classes.split(",")]
     settings = {
-        "eval__cfg_scale": cfg_scale,
-        "eval__sampler": sampler,
-        "eval__sampling_steps": sampling_steps,
-        "seed": seed,
-        "data__vae": vae,
-    }
+        "eval__cfg_scale": cfg_scale, "eval__sampler": sampler,
+        "eval__sampling_steps": sampling_steps, "seed": seed, "data__vae": vae,
+    }  # fmt: skip
     options.check(run)
 
     def opened() -> Opened:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ditbench.cli.gpus import check_gpus
 from ditbench.cli.options import parse_count
 from ditbench.cli.output import emit, note, print_table, progress
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.plugins.lookup import check_options
 from ditbench.report.amounts import decimals, significant
-from ditbench.report.tables.columns import Column
+from ditbench.report.tables.columns import Column, hidden
 
 if TYPE_CHECKING:
     from ditbench.bench.timing import Length
@@ -26,14 +27,12 @@ SCALINGS = {"weak": ("weak",), "strong": ("strong",), "both": ("weak", "strong")
 _whole, _percent = decimals(0), "{:.1%}".format
 # With what a step is computed: columns of every table of step times.
 WITH = (
-    Column("objective", None),
+    *hidden("objective"),
     Column("precision", "Precision"),
     Column("device", "Device"),
-    Column("threads", None),
-    Column("torch", None),
+    *hidden("threads", "torch"),
     Column("backend", "Backend"),
-    Column("parameters", None),
-    Column("train_flops_per_step", None),
+    *hidden("parameters", "train_flops_per_step"),
 )
 # The columns of the rows of `ditbench.bench.scaling.with_efficiency`.
 COLUMNS = (
@@ -45,16 +44,12 @@ COLUMNS = (
     Column("batch_size", "Batch", _whole),
     *WITH,
     Column("step_ms_median", "Step (ms)", significant(3)),
-    Column("step_ms_p10", None, significant(3)),
-    Column("step_ms_p90", None, significant(3)),
-    Column("step_ms_without_all_reduce", None),
+    *hidden("step_ms_p10", "step_ms_p90", "step_ms_without_all_reduce"),
     Column("all_reduce_share", "All-reduce", _percent),
-    Column("parts", None),
-    Column("steps_per_part", None),
+    *hidden("parts", "steps_per_part"),
     Column("images_per_second", "Images/s", significant(3)),
     Column("efficiency", "Efficiency", _percent),
-    Column("efficiency_to", None),
-    Column("train_tflops_per_second", None),
+    *hidden("efficiency_to", "train_tflops_per_second"),
     Column("peak_memory_bytes", "MiB/GPU", decimals(0, 2**-20)),
 )
 # Equal in all rows: on a terminal, they are in the title.
@@ -75,39 +70,14 @@ class Several:
         if scaling not in SCALINGS:
             raise unknown_name("scaling", scaling, SCALINGS)
         numbers = sorted({parse_count(part, "--gpus") for part in gpus.split(",")})
-        if device != "cpu":
-            device = _check_gpus(device, numbers[-1])
-        return cls(tuple(numbers), SCALINGS[scaling], device)
-
-
-def _check_gpus(device: str, most: int) -> str:
-    if device not in ("auto", "cuda"):
-        raise DitbenchError(
-            f"--device {device} does not fit --gpus, which takes the first GPUs",
-            "omit it; CUDA_VISIBLE_DEVICES chooses and orders GPUs",
-        )
-    import torch
-
-    found = torch.cuda.device_count()
-    if found < most:
-        hint = f"pass --gpus {','.join(str(2**power) for power in range(found.bit_length()))}"
-        raise DitbenchError(
-            f"--gpus {most}, and this machine has {found or 'none'}",
-            hint if found else "pass --device cpu to measure as many processes on its CPU",
-        )
-    return "cuda"
+        check_gpus(numbers[-1], device)
+        return cls(tuple(numbers), SCALINGS[scaling], "cpu" if device == "cpu" else "cuda")
 
 
 def measure_gpus(
-    sizes: Sequence[Size],
-    blocks: Sequence[str],
-    several: Several,
-    length: Length,
-    chosen: str,
-    output: Path | None,
-    *,
-    quiet: bool,
-) -> None:
+    sizes: Sequence[Size], blocks: Sequence[str], several: Several, length: Length,
+    chosen: str, output: Path | None, *, quiet: bool,
+) -> None:  # fmt: skip
     """Measure each size and block on each number of GPUs, and print or write the table."""
     most = several.numbers[-1]
     for size in sizes:
@@ -138,25 +108,21 @@ def measure_gpus(
 
 
 def gather(found: Iterable[Facts | DitbenchError], show: Callable[[list[Facts]], None]) -> None:
-    """Show all rows, also those before an error. Rows that fail are skipped with a line.
-
-    Raises:
-        DitbenchError: the first failure, at the end.
-    """
+    """Show all rows, also those before an error. Those that fail are named; the first is raised."""
     rows: list[Facts] = []
-    failures: list[DitbenchError] = []
+    failure = None
     try:
         for row in found:
             if isinstance(row, DitbenchError):
                 note("skipped", row.message)
-                failures.append(row)
+                failure = failure or row
             else:
                 rows.append(row)
     finally:
         if rows:
             show(rows)
-    if failures:
-        raise failures[0]
+    if failure:
+        raise failure
 
 
 def _print(rows: list[dict[str, Any]], chosen: str, output: Path | None) -> None:
@@ -164,8 +130,8 @@ def _print(rows: list[dict[str, Any]], chosen: str, output: Path | None) -> None
         emit(rows, COLUMNS, chosen, output)
         return
     one_block = len({row["block"] for row in rows}) == 1
-    hidden = (*_CONDITIONS, *(["block"] if one_block else []))
-    columns = [column for column in COLUMNS if column.name not in hidden]
+    in_title = {*_CONDITIONS, *(["block"] if one_block else [])}
+    columns = [column for column in COLUMNS if column.name not in in_title]
     print_table(rows, columns, _title(rows[0]))
 
 

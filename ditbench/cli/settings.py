@@ -5,10 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import Annotated
 
-import typer
-
 from ditbench.cli.completion import complete_keys
-from ditbench.cli.options import AsJson, Format, Output, chosen_format
+from ditbench.cli.options import AsJson, Format, Output, argument, chosen_format
 from ditbench.cli.output import echo, emit
 from ditbench.report.tables.columns import Column
 
@@ -22,18 +20,12 @@ WIDTH = 80
 
 
 def settings(
-    key: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="KEY",
-            help="Only this key, or the keys of this section: train.lr, train.",
-            autocompletion=complete_keys,
-        ),
-    ] = None,
+    key: Annotated[str | None, argument("KEY",
+        "Only this key, or the keys of this section: train.lr, train.", complete_keys)] = None,
     format: Format = None,  # noqa: A002
     as_json: AsJson = False,
     output: Output = None,
-) -> None:
+) -> None:  # fmt: skip
     """List every setting: its type, its default and what it means.
 
     `--set KEY=VALUE` sets one for a command, a file of `--config` or ./ditbench.toml several.

@@ -8,10 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from ditbench.cli.completion import complete_runs
-from ditbench.cli.options import AsJson
+from ditbench.cli.options import AsJson, argument
 from ditbench.cli.output import echo, note, print_json, print_table, print_texts
 from ditbench.distances import title_of
 from ditbench.errors import DitbenchError
@@ -25,19 +23,22 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
+# What `ditbench diff` prints of two scores.
+_SCORES = (
+    *(Column("name", "Metric"), Column("a", "A", "{}".format), Column("b", "B", "{}".format)),
+    Column("ratio", "B / A", significant(3)),
+)
 # What a run cost, below its metrics.
 _COSTS = ("parameters", "gmacs", "steps_per_second", "peak_memory_bytes")
 # What metrics must agree in to be comparable at all.
 _OF_METRICS = ("dataset_digest", "features", "features_digest")
 
 _RUN = partial(
-    typer.Argument,
-    help="A run directory, or a directory that holds one run.",
-    autocompletion=complete_runs,
+    argument, help="A run directory, or a directory that holds one run.", complete=complete_runs
 )
 
 
-def show(run: Annotated[Path, _RUN(metavar="RUN")], as_json: AsJson = False) -> None:
+def show(run: Annotated[Path, _RUN("RUN")], as_json: AsJson = False) -> None:
     """Show one run: its score, the settings that differ from its preset, environment and files."""
     from ditbench.launch.states import states
     from ditbench.report.reading import one_run
@@ -74,9 +75,7 @@ def show(run: Annotated[Path, _RUN(metavar="RUN")], as_json: AsJson = False) -> 
 
 
 def diff(
-    a: Annotated[Path, _RUN(metavar="A")],
-    b: Annotated[Path, _RUN(metavar="B")],
-    as_json: AsJson = False,
+    a: Annotated[Path, _RUN("A")], b: Annotated[Path, _RUN("B")], as_json: AsJson = False
 ) -> None:
     """Show the scores of two runs, and what differs in settings, data, metrics and environment."""
     from ditbench.report.reading.one_run import subject
@@ -107,14 +106,6 @@ def diff(
         print_texts(differences, DIFF_COLUMNS, "What differs")
     else:
         echo("no difference in settings, data, metrics or environment")
-
-
-_SCORES = (
-    Column("name", "Metric"),
-    Column("a", "A", "{}".format),
-    Column("b", "B", "{}".format),
-    Column("ratio", "B / A", significant(3)),
-)
 
 
 def _score(run: RunDirectory) -> tuple[Row, str]:

@@ -32,15 +32,10 @@ EXAMPLE = "write --slurm partition=gpu,time=4h,gpus=1"
 
 @dataclass(frozen=True)
 class Jobs:
-    """What the jobs of a command have in common.
+    """What the jobs of a command have in common."""
 
-    Attributes:
-        parameters: those of `submitit.SlurmExecutor`.
-        device: where a job trains.
-    """
-
-    parameters: dict[str, Any]
-    device: str
+    parameters: dict[str, Any]  # of `submitit.SlurmExecutor`
+    device: str  # where a job trains
 
     def place(self, config: RunConfig) -> tuple[RunConfig, torch.device]:
         """The configuration of runs that this machine plans and another one executes.
@@ -73,8 +68,8 @@ class Jobs:
         found = states(plan.directory for plan in plans)
         left = [plan for plan, state in zip(plans, found, strict=True) if state in IDLE]
         counts = Counter(state for state in found if state not in IDLE)
-        others = [f"{count} {state}" for state, count in counts.items()]
-        say(f"{len(plans)} runs: {', '.join([*others, f'{len(left)} to submit'])}")
+        counts["to submit"] = len(left)
+        say(f"{len(plans)} runs: {', '.join(f'{each} {state}' for state, each in counts.items())}")
         check_ready(left)
         if dry_run:
             if left:
@@ -89,9 +84,9 @@ class Jobs:
         ]  # fmt: skip
         if as_json:
             print_json(rows)
-            return
-        for row in rows:
-            echo(f"job {row['job']}: {row['block']} seed {row['seed']}, {row['path']}")
+        else:
+            for row in rows:
+                echo("job {job}: {block} seed {seed}, {path}".format_map(row))
 
     def _command(self, plan: Plan) -> list[str]:
         """The command line of this process for one run; the last of two equal options counts.
@@ -99,13 +94,10 @@ class Jobs:
         It plans all runs, as this process did: options, matched widths and tuned rates are equal.
         """
         once = {
-            "--launcher": "local",
-            "--slurm": "",
-            "--device": self.device,
+            "--launcher": "local", "--slurm": "", "--device": self.device,
             "--precision": plan.config.train.precision,
-            "--features": plan.config.metrics.features,
-            "--task": str(plan.directory.path),
-        }
+            "--features": plan.config.metrics.features, "--task": str(plan.directory.path),
+        }  # fmt: skip
         given = [part for pair in once.items() for part in pair]
         return [sys.executable, "-m", "ditbench", *sys.argv[1:], *given]
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
+from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,11 +65,8 @@ def remark_on_scores(plans: Sequence[Plan]) -> None:
         if dataset.notes:
             note("latents" if dataset.latents else "pictures", one_line(", ".join(dataset.notes)))
     new = [plan for plan in plans if plan.world.first and not plan.directory.checkpoints]
-    remarks = [
-        class_remark(plan.config.metrics.features, scored_as(plan.config, plan.dataset))
-        for plan in new
-    ]
-    remarks += [*map(other_decoder, new), *map(remark, new)]
+    classes = ((plan.config.metrics.features, scored_as(plan.config, plan.dataset)) for plan in new)
+    remarks = [*starmap(class_remark, classes), *map(other_decoder, new), *map(remark, new)]
     for plan in plans:
         features, samples = plan.config.metrics.features, plan.config.eval.samples
         if plan.world.first and are_few(features, len(plan.dataset), samples):
@@ -115,7 +113,7 @@ def at_a_time(workers: Workers) -> str:
 def executing(
     plans: Sequence[Plan], workers: Workers, *, quiet: bool
 ) -> Iterator[tuple[Reporter, Iterator[Outcome]]]:
-    """Execute runs in this process; in workers if there are several, or several GPUs for each run.
+    """Execute runs, in workers if there are several of those, or several GPUs for each run.
 
     Yields what reports them, and each run with its outcome as soon as it ends.
     """

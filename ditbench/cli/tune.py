@@ -51,23 +51,17 @@ def tune(
     block: Blocks,
     options: Training,
     lr: Annotated[str, what("X,Y,...", "The learning rates to try for each block.")] = RATES,
-    budget_fraction: Annotated[
-        float, how("X", "The fraction of the budget that each run of the sweep gets.")
-    ] = 0.2,
-    seeds: Annotated[
-        str,
-        option(
-            "N|1000,1001,...",
-            "`2` tries each rate with seeds 1000 and 1001. Comparisons must not use them.",
-        ),
-    ] = "1",
+    budget_fraction: Annotated[float, how("X",
+        "The fraction of the budget that each run of the sweep gets.")] = 0.2,
+    seeds: Annotated[str, option("N|1000,1001,...",
+        "`2` tries each rate with seeds 1000 and 1001. Comparisons must not use them.")] = "1",
     out: Annotated[Path, printed("DIR", f"The sweep goes into DIR/{TUNING}.")] = Path("results"),
     dry_run: DryRun = False,
     as_json: Annotated[bool, printed(None, "Print JSON.", "--json")] = False,
-    format: Format = None,  # noqa: A002 (the option's name)
+    format: Format = None,  # noqa: A002
     output: Output = None,
     quiet: Quiet = False,
-) -> None:
+) -> None:  # fmt: skip
     """Choose a learning rate for each block by a short sweep; `ditbench run --lr tuned` uses it.
 
     Every block is trained with every rate for a fraction of the budget and scored once, at the end.
@@ -79,13 +73,15 @@ def tune(
     seed_list = parse_seeds(seeds, FIRST_SEED)
     trackers = trackers_of(options)
     say = progress(quiet=quiet)
-    base, device = options.place(options.configure(say=say, out=out))
-    base = with_features(base, out, say)
 
     from ditbench.report.tuning import Budget, task_of, tuning_columns, tuning_row
     from ditbench.report.words import sweep_title
+    from ditbench.runs.machine.environment import select_device
     from ditbench.runs.sweep import plan_sweep
 
+    base = options.configure(say=say, out=out)
+    device = select_device(options.device)
+    base = with_features(base, out, say)
     plans = plan_sweep(
         base, blocks, out, device, rates=rates, seeds=seed_list, fraction=budget_fraction,
         match=options.match, say=say,

@@ -27,25 +27,15 @@ class Weights:
     """Weights, and what their shapes do not say; None where an option is not given."""
 
     init: Annotated[Path | None, option("FILE", f"In place of RUN. {INIT}")] = None
-    model: Annotated[
-        str | None,
-        option("SIZE", "With --init: XL/2, or 256x8x4/2. Default: from the shapes in the file."),
-    ] = None
-    block: Annotated[
-        str | None,
-        option(
-            "NAME", "With --init: its block. Default: adaln-zero.", autocompletion=complete_blocks
-        ),
-    ] = None
-    set_: Annotated[
-        list[str] | None,
-        option(
-            "KEY=VALUE",
-            "With --init: any setting, such as objective.name=flow; repeatable.",
-            "--set",
-            autocompletion=complete_assignments,
-        ),
-    ] = None
+    model: Annotated[str | None, option("SIZE",
+        "With --init: XL/2, or 256x8x4/2. Default: from the shapes in the "
+        "file.")] = None  # fmt: skip
+    block: Annotated[str | None, option("NAME",
+        "With --init: its block. Default: adaln-zero.",
+        autocompletion=complete_blocks)] = None  # fmt: skip
+    set_: Annotated[list[str] | None, option("KEY=VALUE",
+        "With --init: any setting, such as objective.name=flow; repeatable.",
+        "--set", autocompletion=complete_assignments)] = None  # fmt: skip
 
     def check(self, runs: object) -> bool:
         """Whether weights are given, and not runs; a DitbenchError for both or neither."""
@@ -74,10 +64,8 @@ class Weights:
         if len(blocks) > 1:
             raise DitbenchError(f"--block {self.block} is {len(blocks)} blocks", "name one")
         given = parse_settings(self.set_ or ())
-        if self.model is not None:
-            given |= {
-                f"model.{name}": value for name, value in vars(parse_model(self.model)).items()
-            }
+        size = {} if self.model is None else vars(parse_model(self.model))
+        given |= {f"model.{name}": value for name, value in size.items()}
         given |= {key: value for key, value in more.items() if value is not None}
         table: dict[str, Any] = {"preset": safe_name(self.init.stem), "init": {"path": self.init}}
         put(table, {

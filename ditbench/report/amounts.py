@@ -81,5 +81,5 @@ def duration(seconds: float) -> str:
 
 
 def counted(number: int, name: str) -> str:
-    """`1 run`, `2 runs`."""
-    return f"{number} {name}{'s' * (number != 1)}"
+    """`1 run`, `2 runs`, `1,200 runs`."""
+    return f"{number:,} {name}{'s' * (number != 1)}"

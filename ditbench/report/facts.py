@@ -11,29 +11,19 @@ from ditbench.report.amounts import decimals, significant
 
 @dataclass(frozen=True)
 class Fact:
-    """One column of `load_results`.
-
-    Attributes:
-        file: the file that holds it, without its suffix; None if it is derived.
-        alike: runs must agree in it to be ranked together.
-        task: it says what was trained on what; runs of different tasks differ in much else.
-        scored: it says how an evaluation was made, and cannot change along a run.
-        keys: the configuration keys that it holds; one that ends in `.` stands for all below it.
-        heading: how a heading shows the value; None leaves it out.
-        title, text, best: its header in tables, how they write a value, which end they highlight.
-    """
+    """One column of `load_results`."""
 
     name: str
     dtype: str = "str"
-    file: Literal["result", "cost", "config", "eval"] | None = None
-    alike: bool = False
-    task: bool = False
-    scored: bool = False
-    keys: tuple[str, ...] = ()
-    heading: str | None = None
-    title: str | None = None
-    text: Callable[[Any], str] = str
-    best: Literal["low", "high"] | None = None
+    file: Literal["result", "cost", "config", "eval"] | None = None  # None if it is derived
+    alike: bool = False  # runs must agree in it to be ranked together
+    task: bool = False  # says what was trained on what; runs of other tasks differ in much else
+    scored: bool = False  # says how an evaluation was made, and cannot change along a run
+    keys: tuple[str, ...] = ()  # of the configuration; one that ends in `.` has all below it
+    heading: str | None = None  # how a heading shows the value; None leaves it out
+    title: str | None = None  # its header in tables
+    text: Callable[[Any], str] = str  # how tables write a value
+    best: Literal["low", "high"] | None = None  # which end tables highlight
 
 
 _MODEL = tuple(f"model.{name}" for name in ("hidden_size", "depth", "num_heads", "patch_size"))

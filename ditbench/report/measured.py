@@ -1,4 +1,4 @@
-"""What the reference runs measured of each preset: time and score of one run. Torch-free."""
+"""What the reference runs measured of each preset: time and score of one run."""
 
 from __future__ import annotations
 
@@ -16,20 +16,17 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
 
-# The block whose runs are shown, one that the paper recommends.
-BLOCK = "adaln-zero"
+BLOCK = "adaln-zero"  # whose runs are shown: the paper recommends it
 # Settings in which a run of a preset may differ from it: what `auto` stood for, options of the
 # block at their defaults, further scores of the same samples, and where the images are.
 _FILLED_IN = ("train.precision", "eval.sampler", "metrics.also", "options.", "data.")
 
 
 def describe_presets(measured: Iterable[Path]) -> list[Row]:
-    """A row per preset: what it trains, and what runs of it measured.
-
-    The runs are those in the first of these directories that has some.
+    """A row per preset: what it trains, and what runs of it in the first directory with some say.
 
     `minutes` (training and evaluation), `fid`, `fid_sd`, `seeds`, `device` and `images` (a name,
-    where the runs had other images than the preset) are those of `BLOCK`, or None without runs.
+    where the runs had other images than the preset) are those of `BLOCK`; absent without runs.
     """
     tables = [load_results(place, BLOCK) for place in measured if place.is_dir()]
     return [
@@ -41,24 +38,15 @@ def describe_presets(measured: Iterable[Path]) -> list[Row]:
 def _described(name: str) -> Row:
     config = load(name)
     return {
-        "preset": name,
-        "summary": preset_summary(name),
-        "data": config.data.name,
-        "model": config.model.size.name,
-        "objective": config.objective.name,
-        "steps": config.budget.steps,
-        "batch_size": config.train.batch_size,
-        "samples": config.eval.samples,
-        "features": config.metrics.features,
-        "block": BLOCK,
-    }
+        "preset": name, "summary": preset_summary(name), "data": config.data.name,
+        "model": config.model.size.name, "objective": config.objective.name,
+        "steps": config.budget.steps, "batch_size": config.train.batch_size,
+        "samples": config.eval.samples, "features": config.metrics.features, "block": BLOCK,
+    }  # fmt: skip
 
 
 def _measured(name: str, runs: pd.DataFrame) -> Row:
-    """The means over the seeds of the runs that have the preset's settings, on one device.
-
-    Runs that shared a CPU do not count.
-    """
+    """Means over seeds of the runs with the preset's settings, on one device and alone on a CPU."""
     final = runs[runs["final"] & (runs["preset"] == name) & (runs[SHARED_CPU] == 1)]
     final = final[[_has_its_settings(Path(path)) for path in final["path"]]]
     if final.empty:

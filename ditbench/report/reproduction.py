@@ -41,16 +41,10 @@ Kind = Literal["equal", "rounding", "noise", "different", "unknown"]
 
 @dataclass(frozen=True)
 class Noise:
-    """How much a metric scatters between the seeds of one block.
+    """How much a metric scatters between the seeds of one block, pooled over blocks."""
 
-    Attributes:
-        deviation: the standard deviation, of logarithms for a metric whose scale is "log", pooled
-            over blocks.
-        freedom: its degrees of freedom: runs less blocks.
-    """
-
-    deviation: float
-    freedom: int
+    deviation: float  # standard deviation, of logarithms where the metric's scale is "log"
+    freedom: int  # its degrees of freedom: runs less blocks
 
     @property
     def limit(self) -> float:
@@ -64,27 +58,18 @@ class Noise:
 class Reproduction:
     """What came of training a run again.
 
-    Attributes:
-        name: block and seed.
-        kind: how closely it agrees; "unknown" if nothing says how much seeds scatter, or if the
-            metrics are not comparable.
-        metrics: one row per metric of both runs, as `_metric_row` makes it.
-        loss_difference: the largest relative difference of two losses in train.csv; None if the
-            runs differ in their steps.
-        first_difference: the step of the first row of train.csv that is not equal; None if all are.
-        decided_by: the metric that decides, where noise does: its name.
-        seeds: how many runs the noise is from.
-        environment: rows of `diff_runs`.
+    It is of the kind "unknown" if nothing says how much seeds scatter, or if the metrics are not
+    comparable.
     """
 
-    name: str
+    name: str  # block and seed
     kind: Kind
-    metrics: list[Row]
-    loss_difference: float | None
-    first_difference: int | None
-    decided_by: str
-    seeds: int
-    environment: list[Row]
+    metrics: list[Row]  # one per metric of both runs, see `_metric_row`
+    loss_difference: float | None  # the largest relative one; None if steps differ
+    first_difference: int | None  # the step of the first row of train.csv that is not equal
+    decided_by: str  # the name of the metric that decides
+    seeds: int  # how many runs the noise is from
+    environment: list[Row]  # of `diff_runs`
 
     @property
     def agrees(self) -> bool:
@@ -119,21 +104,15 @@ class Reproduction:
 
 
 def judge(run: RunDirectory, again: RunDirectory, group: Sequence[Path] = ()) -> Reproduction:
-    """Compare a run with the one that was trained again.
+    """Compare a recorded run with the one that repeats it, of the same fingerprint and seed.
 
-    Args:
-        run: the recorded run.
-        again: the run that repeats it, of the same fingerprint and seed.
-        group: directories with the runs that show how much seeds scatter.
-
-    Raises:
-        DitbenchError: one of the runs is incomplete or damaged.
+    `group` are directories with runs that show how much seeds scatter. A DitbenchError if one of
+    the two runs is incomplete or damaged.
     """
     curves = read_run(run), read_run(again)
     recorded, repeated = (rows[-1] for rows in curves)
     losses, others = (_read_losses(each.train) for each in (run, again))
-    comparable = all(recorded[key] == repeated[key] for key in _OF_METRICS)
-    metrics = _common_metrics(recorded, repeated) if comparable else []
+    metrics = _common_metrics(recorded, repeated)
     few = are_few(recorded["features"], recorded["real_images"], recorded["samples"])
     decided_by = "kid" if few and any(each.name == "kid" for each in metrics) else "fid"
     final = _group_of(recorded, group)
@@ -150,15 +129,10 @@ def judge(run: RunDirectory, again: RunDirectory, group: Sequence[Path] = ()) ->
     else:
         kind = _kind(decisive, apart, ROUNDING.get(recorded["train_precision"], 0.0))
     return Reproduction(
-        f"{recorded['block']}, seed {recorded['seed']}",
-        kind,
-        rows,
-        apart,
-        unlike[0] if unlike else None,
-        decided_by,
-        0 if final is None else len(final),
+        f"{recorded['block']}, seed {recorded['seed']}", kind, rows, apart,
+        unlike[0] if unlike else None, decided_by, 0 if final is None else len(final),
         _environment(run, again),
-    )
+    )  # fmt: skip
 
 
 def _kind(decisive: Row, losses: float | None, tolerance: float) -> Kind:
@@ -196,16 +170,13 @@ def _relative(value: float | None, other: float | None) -> float:
 
 
 def _common_metrics(recorded: Row, repeated: Row) -> list[MetricFacts]:
-    """The metrics that both runs have in the same version."""
+    """The metrics that both runs have, of the same version, images and features."""
+    if any(recorded[key] != repeated[key] for key in _OF_METRICS):
+        return []
     own, others = (metrics_of([row["metrics"]]) for row in (recorded, repeated))
     versions = {each.name: each.version for each in others}
-    return [
-        each
-        for each in own
-        if versions.get(each.name) == each.version
-        and math.isfinite(recorded[each.name])
-        and math.isfinite(repeated[each.name])
-    ]
+    same = [each for each in own if versions.get(each.name) == each.version]
+    return [e for e in same if math.isfinite(recorded[e.name]) and math.isfinite(repeated[e.name])]
 
 
 def _metric_row(
@@ -222,13 +193,10 @@ def _metric_row(
     noise = None if final is None else noise_of(final, metric)
     difference = abs(other - value)
     if metric.scale == "log":
-        positive = min(value, other) > 0
-        difference = abs(math.log(other / value)) if positive else math.inf
+        difference = abs(math.log(other / value)) if min(value, other) > 0 else math.inf
     return {
-        "name": metric.name,
+        **metric.model_dump(include={"name", "format", "scale"}),
         "title": metric_title(metric.title, recorded["features"], samples),
-        "format": metric.format,
-        "scale": metric.scale,
         "recorded": value,
         "again": other,
         "relative": _relative(value, other),
@@ -253,26 +221,20 @@ def noise_of(final: pd.DataFrame, metric: MetricFacts) -> Noise | None:
         return None
     known = final[final[metric.name].notna()]
     values = known[metric.name].astype(float)
+    freedom = len(known) - known["block"].nunique()
+    if freedom < 1 or (metric.scale == "log" and (values <= 0).any()):
+        return None
     if metric.scale == "log":
-        if not (values > 0).all():
-            return None
         values = values.map(math.log)
     deviations = values - values.groupby(known["block"]).transform("mean")
-    freedom = len(known) - known["block"].nunique()
-    if freedom < 1:
-        return None
     return Noise(math.sqrt(float((deviations**2).sum()) / freedom), freedom)
 
 
 def _group_of(recorded: Row, places: Sequence[Path]) -> pd.DataFrame | None:
     """The final rows of the runs that may be ranked with a recorded one; None if there are none."""
-    if not places:
-        return None
-    for group in groups_of(load_results(places)):
-        own = group.runs["fingerprint"] == recorded["fingerprint"]
-        if own.any():
-            return group.runs[group.runs["final"]]
-    return None
+    groups = groups_of(load_results(places)) if places else []
+    own = (each.runs for each in groups if recorded["fingerprint"] in set(each.runs["fingerprint"]))
+    return next((runs[runs["final"]] for runs in own), None)
 
 
 def _environment(run: RunDirectory, again: RunDirectory) -> list[Row]:

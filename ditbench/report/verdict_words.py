@@ -27,12 +27,9 @@ def forced(differences: Mapping[str, Sequence[Any]]) -> str:
 
 
 def verdict_sentence(verdict: Verdict, title: str, value: str) -> str:
-    """The verdict in one sentence.
+    """The verdict on a metric of which lower is better, in one sentence.
 
-    Args:
-        verdict: of a metric of which lower values are better.
-        title: that of the metric, such as `FID-2K`.
-        value: the leader's mean.
+    `title` is that of the metric, such as `FID-2K`, and `value` the leader's mean.
     """
     if not verdict.rivals:
         return f"Only {verdict.leader} was run: {title} {value}."
@@ -56,10 +53,7 @@ def verdict_sentence(verdict: Verdict, title: str, value: str) -> str:
 
 
 def verdict_notes(verdict: Verdict, baseline: str = "") -> list[str]:
-    """What the sentence of a verdict rests on, and what to do where it names no winner.
-
-    The `baseline` is that of the table.
-    """
+    """What the sentence of a verdict rests on, and what to do where it names no winner."""
     if not verdict.rivals:
         return ["`ditbench run --block paper` adds blocks to compare it with."]
     if verdict.unplanned is not None:
@@ -124,8 +118,7 @@ def _ahead(verdict: Verdict) -> str:
     """How far the leader is from the next: `25% below adaln, the nearest of 3`."""
     nearest, others = verdict.rivals[0], len(verdict.rivals)
     pair = nearest.paired
-    ratio, difference = 1 / pair.ratio if pair.ratio else math.nan, -pair.difference
-    far = _relation(ratio, difference)
+    far = _relation(1 / pair.ratio if pair.ratio else math.nan, -pair.difference)
     return f"{far} {nearest.block}" + (f", the nearest of {others}" if others > 1 else "")
 
 
@@ -146,10 +139,8 @@ def _relation(ratio: float, difference: float) -> str:
 def _interval(pair: Paired, alpha: float) -> list[str]:
     """The interval of how far a winner is below another block: `95% CI 18 to 31%`."""
     low, high = pair.uncorrected
-    if not math.isfinite(low):
-        return []
     ends = f"{_digits(1 - 1 / low)} to {_digits(1 - 1 / high)}%"
-    return [f"{percent(1 - alpha)} CI {ends}"]
+    return [f"{percent(1 - alpha)} CI {ends}"] if math.isfinite(low) else []
 
 
 def _test(pair: Paired, p_value: float | None = None) -> tuple[str, str]:
@@ -191,22 +182,17 @@ def p_in_words(value: float) -> str:
 
 def seeds_sentence(planning: Planning) -> str:
     """How many seeds a winner would take, below a verdict that names none."""
-    seeds = {effect: planning.seeds(effect, 0.8) for effect in (0.05, 0.1, 0.2)}
-    written = {
-        effect: f"over {planning.most:,}" if number is None else number
-        for effect, number in seeds.items()
-    }
+    seeds = {effect: planning.seeds(effect, 0.8) for effect in (0.1, 0.05, 0.2)}
+    most = f"over {planning.most:,}"
+    ten, five, twenty = (most if number is None else number for number in seeds.values())
     text = (
-        f"{written[0.1]} seeds would name {planning.leader} the winner in 80% of cases if it is "
-        f"10% better (5%: {written[0.05]}, 20%: {written[0.2]})"
+        f"{ten} seeds would name {planning.leader} the winner in 80% of cases if it is 10% better "
+        f"(5%: {five}, 20%: {twenty})"
     )
     seconds = planning.seconds_of(seeds[0.1])
     if seeds[0.1] and math.isfinite(seconds):
-        number = seeds[0.1] - planning.at_hand
-        text += (
-            f": {number} more of {planning.blocks} blocks, about {duration(seconds)} on "
-            f"{planning.device}"
-        )
+        more = f"{seeds[0.1] - planning.at_hand} more of {planning.blocks} blocks"
+        text += f": {more}, about {duration(seconds)} on {planning.device}"
     return f"{text}. `ditbench compare --plan` shows more."
 
 

@@ -20,14 +20,13 @@ COMMON_FEATURES = "inception"
 def heading(group: Mapping[str, Any]) -> str:
     """A group in one line. What its runs do not share is left out."""
     group = {**group, "dataset": images_of(group)} if images_of(group) else group
-    shown = [fact for fact in FACTS if fact.heading and fact.name in group]
-    trained, scored = (
-        [str(fact.heading).format(group[fact.name]) for fact in shown if fact.scored == is_scored]
-        for is_scored in (False, True)
-    )
+    parts = {False: [], True: [fid_title(group)]}  # how it was trained, how it was scored
+    for fact in FACTS:
+        if fact.heading and fact.name in group:
+            parts[fact.scored].append(fact.heading.format(group[fact.name]))
     if group.get("evaluation"):
-        scored.append(f"evaluation {group['evaluation']}")
-    return f"{', '.join(trained)}; {', '.join([fid_title(group), *scored])}"
+        parts[True].append(f"evaluation {group['evaluation']}")
+    return "; ".join(map(", ".join, parts.values()))
 
 
 def fid_title(group: Mapping[str, Any]) -> str:
@@ -66,11 +65,6 @@ def brief(key: str, value: Any) -> str:
     return str(value)
 
 
-def facts_in_words(facts: Mapping[str, Any]) -> str:
-    """`1,200 steps, lr 0.001`."""
-    return ", ".join(name_and_value(key, value) for key, value in facts.items())
-
-
 def apart_in_words(group: Mapping[str, Any], apart: Mapping[str, Any]) -> str:
     """What distinguishes a group from others: `digits, 8x8x1, lr 0.001`."""
     images = {"dataset": images_of(group)} if "dataset" in apart else {}
@@ -91,14 +85,10 @@ def differences_in_words(differences: Mapping[str, Sequence[Any]]) -> str:
 def describe(group: Mapping[str, Any], apart: Mapping[str, Any]) -> list[str]:
     """A group in a few words, for a panel: its task and what distinguishes it from others."""
     shown = (*TASK, "evaluation", "features", "samples")  # the last two on the y axis
-    again = group.get("evaluation")
-    parts = (
-        f"{images_of(group)} {group['input']}",
-        group["model"],
-        group["objective"],
-        *([f"evaluation {again}"] if again else []),
-        *(name_and_value(key, value) for key, value in apart.items() if key not in shown),
-    )
+    parts = [f"{images_of(group)} {group['input']}", group["model"], group["objective"]]
+    if group.get("evaluation"):
+        parts.append(f"evaluation {group['evaluation']}")
+    parts += [name_and_value(key, value) for key, value in apart.items() if key not in shown]
     return list(map(drawable, parts))
 
 
@@ -117,10 +107,7 @@ def images_of(group: Mapping[str, Any]) -> str | None:
 
 
 def note(group: Mapping[str, Any]) -> str:
-    """A warning against comparing the FIDs of a group with published ones; may be empty.
-
-    In other features than Inception's, or on other images, FIDs have another scale.
-    """
+    """A warning against comparing the FIDs of a group with published ones; may be empty."""
     features = group.get("features")
     if features == LATENTS:
         return (

@@ -165,7 +165,6 @@ CASES = [
     ("--peer diffusers,", "unknown peer ''", "known: diffusers"),
     ("--peer diffusers --input 4x8x3", "takes square images, not 4x8x3", "--peer"),
     ("--backend fast", "train.backend = 'fast'", "train.backend"),
-    ("--compile yes", "unknown choice for --compile 'yes'", "known: auto, on, off"),
     ("--device tpu", "no device 'tpu'", "--device"),
     ("--precision fp8", "train.precision = 'fp8'", "train.precision"),
     ("--objective flo", "unknown objective 'flo'", "did you mean flow?"),

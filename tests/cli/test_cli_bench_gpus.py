@@ -33,8 +33,8 @@ def test_rows_of_every_number_and_scaling(cli, elsewhere):
 CASES = [
     ("--gpus two", "--gpus 'two' is not a whole number", "--gpus"),
     ("--gpus 1,0", "--gpus '0' is not a whole number", "--gpus"),
-    ("--gpus 999", "--gpus 999, and this machine has", "pass --"),
-    ("--gpus 2 --device cuda:1", "--device cuda:1 does not fit --gpus", "CUDA_VISIBLE_DEVICES"),
+    ("--gpus 999", "--gpus 999: this machine has", "pass fewer"),
+    ("--gpus 2 --device cuda:1", "--device cuda:1 are given together", "CUDA_VISIBLE_DEVICES"),
     ("--gpus 2 --device cpu --scaling wide", "unknown scaling 'wide'", "did you mean weak?"),
     ("--gpus 2 --device cpu --peer diffusers", "--peer does not fit --gpus", "omit one"),
     ("--gpus 8 --device cpu --scaling strong", "a batch of 4 cannot be divided over 8", "size 8"),

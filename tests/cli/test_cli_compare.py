@@ -1,4 +1,4 @@
-"""`ditbench compare`: groups, refusals, forced rankings, the gate and --diff."""
+"""`ditbench compare`: groups, refusals, forced rankings and the gate."""
 
 import csv
 import io
@@ -222,25 +222,6 @@ def test_a_plan_needs_two_seeds_of_two_blocks(mistake, world):
     assert "no two blocks share two seeds" in mistake("compare", world / "one", "--plan")[0]
 
 
-def test_differences_of_two_runs(cli, world):
-    a, b = next(RUNS.glob("adaln/seed0-*")), next(RUNS.glob("adaln-zero/seed1-*"))
-    result = cli("compare", "--diff", a, b, "--format", "json")
-    assert result.exit_code == 0
-    assert result.stderr.startswith("help: `ditbench diff A B` is the new spelling")
-    rows = {(row["source"], row["key"]): (row["a"], row["b"]) for row in json.loads(result.stdout)}
-    assert rows["config", "block"] == ("adaln", "adaln-zero")
-    assert rows["config", "seed"] == (0, 1)
-    assert all(first != second for first, second in rows.values())
-    assert "adaln-zero" in cli("compare", "--diff", a, b).stdout
-
-
-def test_a_run_beside_itself_has_no_differences(cli):
-    run = next(RUNS.glob("adaln/seed0-*"))
-    result = cli("compare", "--diff", run, run, "--format", "json")
-    assert (result.exit_code, json.loads(result.stdout)) == (0, [])
-    assert result.stderr.endswith("\nno difference in configuration or environment\n")
-
-
 MISTAKES = [
     ("{unlike} --fail-if fid", "is not a condition", "--fail-if"),
     ("{unlike} --fail-if fdi>1", "unknown column 'fdi'", "fid"),
@@ -248,7 +229,6 @@ MISTAKES = [
     ("{unlike} --target-fid 0", "a target FID of 0 cannot be reached", "above 0"),
     ("{unlike} --target-fid nan", "a target FID of nan cannot be reached", "above 0"),
     ("{unlike} --force --baseline adaln-zreo", "unknown baseline", "adaln-zero"),
-    ("--diff {damaged} {damaged} --fail-if fid>1", "--diff does not use --fail-if", "leave"),
     ("{one} --plan --fail-if fid>1", "--plan does not use --fail-if", "leave"),
     ("{unlike} --columns fid,kdi", "unknown column 'kdi'", "kid"),
     ("{unlike} --format csv --columns fid", "--format csv does not use --columns", "leave"),
@@ -256,11 +236,6 @@ MISTAKES = [
     ("{unlike} --group decay", "--group 'decay' names 2 groups", "by its number"),
     ("{unlike} --plan --wide", "--plan does not use --wide", "leave"),
     ("{one} --plan --force", "--plan does not use --force", "leave"),
-    ("--plan --diff {damaged} {damaged}", "--diff does not use --plan", "leave"),
-    ("{one} --diff {damaged} {damaged}", "--diff does not use a directory", "leave"),
-    ("--diff {damaged} {damaged}", "config.toml is not valid TOML", "toml.io"),
-    ("--diff {none} {damaged}", "none is not a run directory", "name a run directory"),
-    ("--diff {unlike} {damaged}", "unlike holds 12 runs, not one", "name a run directory"),
     ("{damaged}", "1 skipped", "ditbench run"),
 ]
 
@@ -287,4 +262,3 @@ def test_some_blocks_of_many(cli):
 
 def test_blocks_that_were_not_run_are_refused_by_name(mistake, world):
     assert "adaln-zro" in mistake("compare", world / "one", "--block", "adaln,adaln-zro")[0]
-    mistake("compare", "--block", "adaln", "--diff", world, world)

@@ -134,8 +134,8 @@ def test_an_edited_file_is_another_run_and_another_row(own, example, cli, tiny, 
     assert cli("plot", own).exit_code == 0
     new = next(path for path in (own / "digits" / NAME).glob("seed0-*")
                if (path / "strategy.py").read_text().endswith("# edited\n"))  # fmt: skip
-    result = cli("compare", "--diff", one_run(own, 1), new, "--format", "json")
-    assert "strategy.sha256" in [row["key"] for row in json.loads(result.stdout)]
+    rows = json.loads(cli("diff", one_run(own, 1), new, "--json").stdout)["differences"]
+    assert "strategy.sha256" in [row["key"] for row in rows]
 
 
 def test_sampling_needs_the_file_as_it_was(own, example, cli, elsewhere):

@@ -26,7 +26,7 @@ def test_a_tilde_is_expanded_in_every_path_of_the_command_line(
     place = f"~/runs/{run.relative_to(results)}"
     for command in (
         ("compare", "~/runs", "--format", "md", "--output=~/table.md"),
-        ("compare", "--diff", place, place),
+        ("diff", place, place),
         ("sample", place, "--per-class", 1, "-o", "~/grid.png"),
         ("flops", "--block", "adaln", "--model", "S/8", "--output=~/cost.csv"),
     ):

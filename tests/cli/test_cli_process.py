@@ -101,7 +101,7 @@ def test_a_full_disk_is_said_of_stdout_too(monkeypatch, cli):
     def full(*_arguments, **_options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("ditbench.cli.presets.print_rich", full)
+    monkeypatch.setattr("ditbench.cli.presets.print_wrapped", full)
     result = cli("presets")
     assert result.exit_code == 1
     assert result.stderr.splitlines() == [

@@ -11,8 +11,6 @@ from ditbench.runs.events import progress
 from ditbench.runs.planning import calibrate
 from ditbench.training.device.backend import Backend
 
-POINTER = "help: --compile on is the old spelling of --backend compile"
-
 
 def only_result(out):
     (path,) = out.glob("**/result.json")
@@ -158,43 +156,26 @@ def test_what_cannot_be_compiled_is_refused_before_anything_is_written(
     monkeypatch.setattr(
         "ditbench.training.device.compile.unavailable_reason", lambda _device: "no g++"
     )
-    for option in (("--compile", "on"), ("--backend", "compile")):
-        result = cli("run", "--block", "all", *tiny, *option)
-        assert (result.exit_code, result.stdout) == (1, "")
-        *pointer, first, second = result.stderr.splitlines()
-        assert pointer == [POINTER] * (option[0] == "--compile")
-        assert first == "error: the backend compile does not work here: no g++"
-        assert second.startswith("help: compile needs a C++ compiler on a CPU")
-        assert "--backend auto" in second
-    result = cli("run", "--block", "all", *tiny, "--compile", "yes")
-    assert result.exit_code == 2
-    assert "unknown choice for --compile 'yes'" in result.stderr
+    result = cli("run", "--block", "all", *tiny, "--backend", "compile")
+    assert (result.exit_code, result.stdout) == (1, "")
+    first, second = result.stderr.splitlines()
+    assert first == "error: the backend compile does not work here: no g++"
+    assert second.startswith("help: compile needs a C++ compiler on a CPU")
+    assert "--backend auto" in second
     result = cli("run", "--block", "all", *tiny, "--backend", "fast")
     assert result.exit_code == 2
     assert "train.backend = 'fast'" in result.stderr
-    result = cli("run", "--block", "all", *tiny, "--backend", "plain", "--compile", "off")
-    assert result.exit_code == 2
-    assert "--backend and --compile are given together" in result.stderr
     assert files_below(elsewhere) == []
 
 
-@pytest.mark.parametrize("option", [("--compile", "on"), ("--backend", "compile")])
-def test_a_compiled_run_says_so(cli, elsewhere, tiny, monkeypatch, option):
+def test_a_compiled_run_says_so(cli, elsewhere, tiny, monkeypatch):
     monkeypatch.setattr("ditbench.training.device.compile.unavailable_reason", lambda _device: None)
     monkeypatch.setattr(Backend, "prepare", lambda *_: None)
-    result = cli("run", "--block", "adaln", *tiny, *option)
+    result = cli("run", "--block", "adaln", *tiny, "--backend", "compile")
     assert result.exit_code == 0, result.stderr
-    pointer = f"{POINTER}\n" * (option[0] == "--compile")
-    assert result.stderr.startswith(f"{pointer}compiling adaln: tens of seconds before training\n")
+    assert result.stderr.startswith("compiling adaln: tens of seconds before training\n")
     facts = json.loads(next(elsewhere.glob("results/*/*/*/env.json")).read_text())
     assert (facts["backend"], facts["backend_fallback"]) == ("compile", None)
-
-
-def test_compile_off_is_plain_on_a_cpu(cli, elsewhere, tiny):
-    result = cli("run", "--block", "adaln", *tiny, "--compile", "off", "--quiet", "--device", "cpu")
-    assert result.exit_code == 0, result.stderr
-    facts = json.loads(next(elsewhere.glob("results/*/*/*/env.json")).read_text())
-    assert facts["backend"] == "plain"
 
 
 def test_a_run_under_flops_and_under_time(cli, elsewhere, tiny):

@@ -213,8 +213,14 @@ def test_diff_shows_scores_and_what_differs(cli, shelf):
     assert [(row["source"], row["key"]) for row in rows["differences"][:2]] == [
         ("settings", "block"), ("settings", "seed"),
     ]  # fmt: skip
-    old = json.loads(cli("compare", "--diff", a, b, "--format", "json").stdout)
-    assert [row["key"] for row in old] == [row["key"] for row in rows["differences"]]
+    assert all(row["a"] != row["b"] for row in rows["differences"])
+
+
+def test_what_cannot_be_compared_is_named(mistake, shelf, tmp_path):
+    (tmp_path / "config.toml").write_text("[train")
+    assert "config.toml is not valid TOML" in mistake("diff", tmp_path, tmp_path)[0]
+    assert "none is not a run directory" in mistake("diff", shelf / "none", tmp_path)[0]
+    assert "holds 5 runs, not one" in mistake("diff", tmp_path, shelf)[0]
 
 
 def test_two_equal_runs_have_no_difference(cli, shelf):

@@ -50,10 +50,7 @@ def curve_figure(
         x: `steps`, `flops` (training compute) or `time` (training seconds, without evaluation).
         paper: also draw published FIDs, see `published.beside_each`.
         skipped: is called with each group that is left out and why: over time, those whose seconds
-            are not comparable.
-
-    Raises:
-        DitbenchError: unknown x axis, or nothing to draw.
+            are not comparable. A DitbenchError if all are.
     """
     if x not in X_AXES:
         raise unknown_name("x axis", x, X_AXES)
@@ -73,17 +70,12 @@ def curve_figure(
     beside = all(labels.fit_beside_lines([styles[name].label for name in each]) for each in blocks)
     handles = {style.label: Line2D([], [], **_line(style)) for style in styles.values()}
     handles = ({} if beside else handles) | published.key(beside_runs)
-    figure, rows, columns = panels.panel_grid(titles, handles, _HEIGHT)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    figure, axes = panels.panel_axes(titles, handles, _HEIGHT)
     for panel, group, published_ones in zip(axes, groups, beside_runs, strict=False):
         _draw_panel(panel, group.runs, x, styles, published_ones, beside=beside)
     axes[0].set_ylabel(f"{axes[0].get_ylabel()}\n({panels.BETTER})")
     if alone:
-        ranking.draw_published(axes[len(groups)])
-    for panel, title in zip(axes, titles, strict=False):
-        panel.set_title(title, loc="left")
-    for unused in axes[len(titles) :]:
-        unused.remove()
+        ranking.draw_published(axes[-1])
     return figure
 
 
@@ -94,20 +86,13 @@ def _own_steps(curve: pd.DataFrame) -> list[str]:
 
 
 def _draw_panel(
-    axes: Axes,
-    group: pd.DataFrame,
-    x: str,
-    styles: dict[str, BlockStyle],
-    others: pd.DataFrame,
-    *,
-    beside: bool,
-) -> None:
+    axes: Axes, group: pd.DataFrame, x: str, styles: dict[str, BlockStyle], others: pd.DataFrame,
+    *, beside: bool,
+) -> None:  # fmt: skip
     """Draw the runs of a group, and the published results in `others` whose x is known."""
     column, label, units = X_AXES[x]
-    places = {
-        "steps": others["gmacs"] * 0 + published.STEPS,
-        "flops": 3 * 2 * 1e9 * published.IMAGES * others["gmacs"],
-    }
+    flops = 3 * 2 * 1e9 * published.IMAGES * others["gmacs"]
+    places: dict[str, Any] = {"steps": published.STEPS, "flops": flops}
     others = others.assign(x=places.get(x, np.nan)).dropna()
     label, size = panels.label_with_unit(label, group[column].max(), units)
     group = group.assign(x=group[column] / size)
@@ -130,9 +115,8 @@ def _draw_panel(
 def _draw_block(axes: Axes, runs: pd.DataFrame, style: BlockStyle, *, few: bool) -> labels.Named:
     """Draw the runs of a block; its name and where its line ends."""
     # Indexed by the evaluation's number, not its step: steps may differ between seeds.
-    runs = runs.sort_values("step").assign(
-        number=lambda ordered: ordered.groupby("seed").cumcount()
-    )
+    runs = runs.sort_values("step")
+    runs = runs.assign(number=runs.groupby("seed").cumcount())
     fid = runs.pivot(index="number", columns="seed", values="fid").dropna()
     x = runs.pivot(index="number", columns="seed", values="x").loc[fid.index].mean(axis=1)
     if fid.shape[1] >= _BAND_FROM:
@@ -150,10 +134,7 @@ def _draw_block(axes: Axes, runs: pd.DataFrame, style: BlockStyle, *, few: bool)
 
 def _line(style: BlockStyle) -> dict[str, Any]:
     return {
-        "color": style.colour,
-        "linestyle": style.line,
-        "marker": style.marker,
+        "color": style.colour, "linestyle": style.line, "marker": style.marker,
         "markersize": _MARKER * marker_size(style.marker),
-        "markeredgecolor": "white",
-        "markeredgewidth": 0.4,
-    }
+        "markeredgecolor": "white", "markeredgewidth": 0.4,
+    }  # fmt: skip

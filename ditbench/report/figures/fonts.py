@@ -28,10 +28,9 @@ def families_with(characters: Set[str]) -> list[str]:
             files.setdefault(font.name, font.fname)
     glyphs = {name: _glyphs(files[name], characters) for name in sorted(files)}
     chosen: list[str] = []
-    left = set(characters).intersection(set().union(*glyphs.values()))
-    while left:
-        chosen.append(max(glyphs, key=lambda each: len(glyphs[each] & left)))
-        left -= glyphs[chosen[-1]]
+    while any(glyphs.values()):
+        chosen.append(max(glyphs, key=lambda each: len(glyphs[each])))
+        glyphs = {name: each - glyphs[chosen[-1]] for name, each in glyphs.items()}
     return chosen
 
 

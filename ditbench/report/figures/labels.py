@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.transforms import Bbox
+from scipy.optimize import isotonic_regression
 
 from ditbench.report.figures.style import FONT, text_width
 
@@ -46,31 +47,20 @@ def at_line_ends(axes: Axes, ends: Sequence[Named], height: float) -> None:
         if each.x < 0.98 * axes.get_xlim()[1]:
             leader["linestyle"] = ":"  # a solid one would look like more of the line
         axes.annotate(
-            each.text,
-            (each.x, each.y),
-            (1 + _LEADER, place),
-            textcoords="axes fraction",
-            va="center",
-            fontsize=FONT,
-            color=ink(each.colour),
+            each.text, (each.x, each.y), (1 + _LEADER, place), textcoords="axes fraction",
+            va="center", fontsize=FONT, color=ink(each.colour),
             arrowprops=leader | {"shrinkA": 0, "shrinkB": 2},
-        )
+        )  # fmt: skip
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:
     """The places nearest to those wanted (least squares) in the same order, `gap` apart or more."""
     order = np.argsort(wanted, kind="stable")
-    # Less its number of gaps, each place must be at least the one before: isotonic regression.
-    blocks: list[list[float]] = []
-    for number, each in enumerate(order):
-        blocks.append([wanted[each] - number * gap])
-        while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
-            blocks[-2:] = [blocks[-2] + blocks[-1]]
-    means = [float(np.mean(block)) for block in blocks for _ in block]
-    places = [0.0] * len(wanted)
-    for number, each in enumerate(order):
-        places[each] = means[number] + number * gap
-    return places
+    # Less its number of gaps, each place must be at least the one before.
+    gaps = gap * np.arange(len(order))
+    places = np.empty(len(order))
+    places[order] = isotonic_regression(np.asarray(wanted)[order] - gaps).x + gaps
+    return places.tolist()
 
 
 # Where a name stands: right or left of its point (1, -1), above or below (1, -1). Best first.
@@ -86,27 +76,17 @@ def beside_points(axes: Axes, points: Sequence[Named], obstacles: Sequence[Bbox]
 
     def cost(box: Bbox) -> float:
         outside = box.x0 < axes.bbox.x0 or box.x1 > axes.bbox.x1 or box.y0 < axes.bbox.y0
-        return 9 * outside + 5 * _overlaps(box, taken) + _overlaps(box, obstacles)
+        return 9 * outside + 5 * box.count_overlaps(taken) + box.count_overlaps(obstacles)
 
     for point in points:
         boxes = {side: _box(axes, point, side) for side in _SIDES}
         side = min(boxes, key=lambda each: cost(boxes[each]))
         taken.append(boxes[side])
         axes.annotate(
-            point.text,
-            (point.x, point.y),
-            _offset(side),
-            textcoords="offset points",
-            ha=("center", "left", "right")[side[0]],
-            va=("center", "bottom", "top")[side[1]],
-            fontsize=FONT,
-            color=ink(point.colour),
-            zorder=4,
-        ).set_in_layout(False)
-
-
-def _overlaps(box: Bbox, others: Sequence[Bbox]) -> int:
-    return sum(box.overlaps(other) for other in others)
+            point.text, (point.x, point.y), _offset(side), textcoords="offset points",
+            ha=("center", "left", "right")[side[0]], va=("center", "bottom", "top")[side[1]],
+            fontsize=FONT, color=ink(point.colour), zorder=4,
+        ).set_in_layout(False)  # fmt: skip
 
 
 def _offset(side: tuple[int, int]) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from ditbench.errors import DitbenchError
@@ -49,22 +49,28 @@ def with_comparable_times(
     groups: Sequence[Group], skipped: Callable[[str], object] | None
 ) -> list[Group]:
     """The groups whose seconds are comparable; `skipped` is called with each other one and why."""
-    found = []
-    for group in groups:
-        if why := why_times_differ(group.runs):
-            text = f"training time of {' '.join(title_of(group).split())}: {why.lower()}"
-            if skipped is not None:
-                skipped(text)
-        else:
-            found.append(group)
-    return found
+    reasons = [why_times_differ(group.runs) for group in groups]
+    for group, why in zip(groups, reasons, strict=True):
+        if why and skipped is not None:
+            skipped(f"training time of {' '.join(title_of(group).split())}: {why.lower()}")
+    return [group for group, why in zip(groups, reasons, strict=True) if not why]
+
+
+def panel_axes(
+    titles: Sequence[str], handles: Mapping[str, Artist], height: float, handlelength: float = 2.8
+) -> tuple[Figure, list[Axes]]:
+    """A figure with the axes of one panel per title; see `panel_grid`."""
+    figure, rows, columns = panel_grid(titles, handles, height, handlelength)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for unused in axes[len(titles) :]:
+        unused.remove()
+    for panel, title in zip(axes, titles, strict=False):
+        panel.set_title(title, loc="left")
+    return figure, axes[: len(titles)].tolist()
 
 
 def panel_grid(
-    titles: Sequence[str],
-    handles: Mapping[str, Artist],
-    panel_height: float,
-    handlelength: float = 2.8,
+    titles: Sequence[str], handles: Mapping[str, Artist], height: float, handlelength: float
 ) -> tuple[Figure, int, int]:
     """A figure for one panel per title, with a legend if there are handles; its rows and columns.
 
@@ -75,10 +81,10 @@ def panel_grid(
     lines = max(title.count("\n") + 1 for title in titles)
     width = mpl.rcParams["figure.figsize"][0] * columns
     legend_lines = -(-len(handles) // _legend_columns(handles, width)) if handles else 0
-    height = rows * (panel_height + lines * _LINE) + legend_lines * _LINE
-    figure = Figure(figsize=(width, height), layout="constrained")
+    high = rows * (height + lines * _LINE) + legend_lines * _LINE
+    figure = Figure(figsize=(width, high), layout="constrained")
     if handles:
-        add_legend(figure, handles, width, "outside upper center", handlelength)
+        _add_legend(figure, handles, width, handlelength)
     return figure, rows, columns
 
 
@@ -103,14 +109,9 @@ def metric_label(group: pd.DataFrame, title: str | None = None) -> str:
 
 
 def set_scale(
-    axes: Axes,
-    axis: Literal["x", "y"],
-    lowest: float,
-    highest: float,
-    *,
-    room: float = 0.06,
-    log: bool = False,
-) -> None:
+    axes: Axes, axis: Literal["x", "y"], lowest: float, highest: float,
+    *, room: float = 0.06, log: bool = False,
+) -> None:  # fmt: skip
     """Set the limits of an axis around its extreme values, its scale, and its ticks.
 
     It is logarithmic if the values span a factor of 4, or with `log` if it can be. `room` is that
@@ -155,27 +156,21 @@ def visible(means: pd.Series[float], others: Iterable[float]) -> tuple[float, fl
 
 def count_steps(axes: Axes, largest: float) -> None:
     """Ticks of an x axis of training steps: 400 and 800, but 5k and 10k, 1M and 2M."""
-    unit, size = next(each for each in (("M", 1e6), ("k", 1e3), ("", 1)) if largest >= 2 * each[1])
-    if largest < 1e4:
-        unit, size = "", 1
+    unit, size = ("M", 1e6) if largest >= 2e6 else ("k", 1e3) if largest >= 1e4 else ("", 1)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 4, 5, 10], integer=True))
     axes.xaxis.set_major_formatter(
         FuncFormatter(lambda value, _: f"{value / size:,.12g}{unit if value else ''}")
     )
 
 
-def add_legend(
-    figure: Figure | SubFigure,
-    handles: Mapping[str, Artist],
-    width: float,
-    loc: Literal["outside upper center", "outside lower center"],
-    handlelength: float,
+def _add_legend(
+    figure: Figure, handles: Mapping[str, Artist], width: float, handlelength: float
 ) -> None:
-    """Add one legend for all panels, at most `width` inches wide, above or below them."""
+    """Add one legend for all panels, at most `width` inches wide, above them."""
     legend = figure.legend(
         list(handles.values()),
         ["label"] * len(handles),  # matplotlib leaves out a label that begins with _
-        loc=loc,
+        loc="outside upper center",
         ncols=_legend_columns(handles, width),
         handlelength=handlelength,
         frameon=False,

@@ -44,9 +44,6 @@ def pareto_figure(
         df: rows of `load_results`; each group of comparable runs gets its own pair of panels.
         paper: also draw published FIDs, see `published.beside_each`.
         skipped: is called with each group whose seconds are left out, and why.
-
-    Raises:
-        DitbenchError: no runs.
     """
     groups = panels.groups_to_plot(df)
     beside, alone = published.beside_each([group.runs for group in groups], paper=paper)
@@ -77,11 +74,7 @@ def pareto_figure(
 
 
 def pareto_front(costs: Sequence[float], fids: Sequence[float]) -> list[bool]:
-    """Whether each point is on the Pareto front: no other point dominates it.
-
-    A point dominates another when neither its cost nor its FID is higher and one of them is
-    lower; equal points do not dominate each other.
-    """
+    """Whether each point is on the Pareto front: no other is lower in one and higher in neither."""
     points = list(zip(costs, fids, strict=True))
     return [not any(a <= x and b <= y and (a, b) != (x, y) for a, b in points) for x, y in points]
 
@@ -146,14 +139,13 @@ def _front_line(axes: Axes, front: pd.DataFrame, cost: str) -> tuple[Any, Any]:
 def _name_points(axes: Axes, points: pd.DataFrame, cost: str) -> None:
     """Names of the blocks on the front, and of the others if all are few."""
     styles = block_styles(points.index)
-    front = pareto_front(points[cost].tolist(), points["fid"].tolist())
+    front = np.array(pareto_front(points[cost].tolist(), points["fid"].tolist()))
     few = len(points) <= labels.MOST_LINES
-    named: list[labels.Named] = []
-    for block, point in [*points[front].iterrows(), *points[~np.array(front)].iterrows()]:
-        style, on_front = styles[str(block)], len(named) < sum(front)
-        colour = style.colour if on_front else GREY
-        if few or on_front:
-            named.append(labels.Named(style.label, point[cost], point["fid"], colour))
+    named = [
+        labels.Named(styles[block].label, x, y, styles[block].colour if on_front else GREY)
+        for on_front in ((True, False) if few else (True,))
+        for block, x, y in points.loc[front == on_front, [cost, "fid"]].itertuples()
+    ]
     at = axes.transData.transform(points[[cost, "fid"]].to_numpy())
     half = _MARKER / 2 / 72 * axes.figure.dpi
     obstacles = [Bbox.from_extents(x - half, y - half, x + half, y + half) for x, y in at]
@@ -164,8 +156,8 @@ def _name_points(axes: Axes, points: pd.DataFrame, cost: str) -> None:
 
 def _key() -> dict[str, Artist]:
     """What full and pale markers mean."""
-    look: dict[str, Any] = {"marker": "o", "markersize": _MARKER * marker_size("o")}
-    return {
-        "on the Pareto front": Line2D([], [], color=GREY, linewidth=0.8, **look),
-        "dominated": Line2D([], [], color=GREY, alpha=_PALE, linestyle="none", **look),
-    }
+    look: dict[str, Any] = {
+        "color": GREY, "linewidth": 0.8, "marker": "o", "markersize": _MARKER * marker_size("o"),
+    }  # fmt: skip
+    pale = look | {"alpha": _PALE, "linestyle": "none"}
+    return {"on the Pareto front": Line2D([], [], **look), "dominated": Line2D([], [], **pale)}

@@ -21,10 +21,9 @@ _LOOK: dict[str, Any] = {"marker": "x", "markersize": 5, "markeredgewidth": 1.2}
 
 
 def beside_each(groups: Sequence[pd.DataFrame], *, paper: bool) -> tuple[list[pd.DataFrame], bool]:
-    """What each group may share its axes with, and whether published results need a panel.
+    """The published results in the axes of each group, and whether they need a panel of their own.
 
-    They are the FIDs of DiT-XL/2 (Peebles & Xie 2022, Table 4), in a panel of their own where runs
-    are not of the paper's task, see `paper.beside`.
+    They do where runs are not of the paper's task, see `paper.beside`.
     """
     found = [beside(runs) if paper else RESULTS.iloc[:0] for runs in groups]
     return found, paper and any(each.empty for each in found)

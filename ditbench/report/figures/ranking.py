@@ -32,9 +32,6 @@ def ranking_figure(df: pd.DataFrame, *, paper: bool = False) -> Figure:
     Args:
         df: rows of `load_results`; each group of comparable runs gets its own panel.
         paper: also draw published FIDs, see `published.beside_each`.
-
-    Raises:
-        DitbenchError: no runs.
     """
     groups = panels.groups_to_plot(df)
     found = [(group, compare(group.runs)) for group in groups]
@@ -43,19 +40,13 @@ def ranking_figure(df: pd.DataFrame, *, paper: bool = False) -> Figure:
     worse = any(_significantly_worse(comparison) for _, comparison in found)
     most = max(len(each.table) for _, each in found)
     key = (_key() if worse else {}) | published.key(beside)
-    high = _ROW * (most + 1) + _AXIS
-    figure, rows, columns = panels.panel_grid(titles, key, high, handlelength=1.4)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    figure, axes = panels.panel_axes(titles, key, _ROW * (most + 1) + _AXIS, handlelength=1.4)
     for panel, (group, comparison), other in zip(axes, found, beside, strict=False):
         _draw_group(panel, group.runs[group.runs["final"]], comparison, other["fid"])
         panel.set_ylim(most - 0.4, -0.6)  # rows of equal height in all panels
     axes[0].set_xlabel(f"{axes[0].get_xlabel()} ({panels.BETTER})")
     if alone:
-        draw_published(axes[len(groups)])
-    for panel, title in zip(axes, titles, strict=False):
-        panel.set_title(title, loc="left")
-    for unused in axes[len(titles) :]:
-        unused.remove()
+        draw_published(axes[-1])
     return figure
 
 
@@ -75,9 +66,7 @@ def _draw_group(
     metric = next(each for each in comparison.metrics if each.name == comparison.decided_by)
     by_block = final.groupby("block")[metric.name]
     means = by_block.mean().sort_values(kind="stable")
-    worse = _significantly_worse(comparison)
-    facts = comparison.group
-    title = metric_title(metric.title, None, facts.get("samples"))
+    title = metric_title(metric.title, None, comparison.group.get("samples"))
     axes.set_xlabel(panels.metric_label(final, title))
     intervals = {block: mean_interval(values.to_numpy()) for block, values in by_block}
     values = [*final[metric.name], *np.ravel([*intervals.values()])]
@@ -88,7 +77,7 @@ def _draw_group(
         rows = [list(means.index).index(block) for block in others.index]
         published.draw_beside(axes, zip(others.index, others, rows, strict=True))
     styles = block_styles(means.index)
-    _draw_points(axes, means, styles, worse, writer(metric.format))
+    _draw_points(axes, means, styles, _significantly_worse(comparison), writer(metric.format))
     for row, block in enumerate(means.index):
         colour = styles[str(block)].colour
         seeds = by_block.get_group(block)
@@ -100,11 +89,7 @@ def _draw_group(
 
 
 def _draw_points(
-    axes: Axes,
-    means: pd.Series[Any],
-    styles: dict[str, BlockStyle],
-    hollow: set[str],
-    text: Any,
+    axes: Axes, means: pd.Series[Any], styles: dict[str, BlockStyle], hollow: set[str], text: Any
 ) -> None:
     """One row per block: its name, its mean as a marker, and as a number at the right."""
     for row, (block, mean) in enumerate(means.items()):
@@ -114,9 +99,10 @@ def _draw_points(
         if block in hollow:
             look |= {"markerfacecolor": "white"}
         axes.plot(mean, row, label=style.label, clip_on=False, **look)
-        place: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "va": "center_baseline"}
-        place |= {"fontsize": RC["ytick.labelsize"]}
-        axes.annotate(text(mean), (1.0, row), (4, 0), textcoords="offset points", **place)
+        axes.annotate(
+            text(mean), (1.0, row), (4, 0), xycoords=axes.get_yaxis_transform(),
+            textcoords="offset points", va="center_baseline", fontsize=RC["ytick.labelsize"],
+        )  # fmt: skip
     axes.set_yticks(range(len(means)), [styles[str(block)].label for block in means.index])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

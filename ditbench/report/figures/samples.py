@@ -45,8 +45,7 @@ def samples_figure(df: pd.DataFrame, skipped: Callable[[str], object] | None = N
         skipped: is called once with the groups that are left out and why, if there are any: those
             without a seed for which every block has a sample grid.
 
-    Raises:
-        DitbenchError: no runs, no group that can be shown, or a grid that cannot be read.
+    A DitbenchError if there is no group that can be shown, or a grid cannot be read.
     """
     shown, reasons = [], []
     for group in groups_to_plot(df):
@@ -75,9 +74,19 @@ def strips_of(group: Group) -> tuple[str, dict[str, Image]] | None:
     seeds = set.intersection(*map(set, grids.values()))
     if not seeds:
         return None
-    seed = min(seeds)
+    seed, facts = min(seeds), shared(group.runs)
+    size = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})x\d+", facts["input"], re.ASCII)
+    if size is None:
+        raise DitbenchError(f"'{facts['input']}' is not an input size: height x width x channels")
     paths = {block: by_seed[seed] for block, by_seed in grids.items()}
-    return _strips(group, final[final["seed"] == seed], paths)
+    strips = {
+        name: first_rows(_read(each), *map(int, size.groups())) for name, each in paths.items()
+    }
+    # Under a budget of FLOPs or seconds, blocks differ in their steps.
+    steps = final["step"][final["seed"] == seed]
+    first, last = steps.min(), steps.max()
+    trained = f"step {last:,}" if first == last else f"steps {first:,} to {last:,}"
+    return wrap([*describe(facts, group.apart), trained, f"seed {seed}"], _TITLE_WIDTH), strips
 
 
 def _how_to_draw(final: pd.DataFrame) -> str:
@@ -96,23 +105,6 @@ def _grids(final: pd.DataFrame) -> dict[str, dict[int, Path]]:
         if (grid := RunDirectory(Path(path)).last_samples()) is not None:
             grids[block][int(seed)] = grid
     return grids
-
-
-def _strips(
-    group: Group, final: pd.DataFrame, grids: dict[str, Path]
-) -> tuple[str, dict[str, Image]]:
-    """What `strips_of` returns, from the grids of one seed."""
-    facts = shared(group.runs)
-    size = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})x\d+", facts["input"], re.ASCII)
-    if size is None:
-        raise DitbenchError(f"'{facts['input']}' is not an input size: height x width x channels")
-    height, width = int(size[1]), int(size[2])
-    strips = {block: first_rows(_read(path), height, width) for block, path in grids.items()}
-    # Under a budget of FLOPs or seconds, blocks differ in their steps.
-    first, last = final["step"].min(), final["step"].max()
-    trained = f"step {last:,}" if first == last else f"steps {first:,} to {last:,}"
-    parts = [*describe(facts, group.apart), trained, f"seed {final['seed'].iloc[0]}"]
-    return wrap(parts, _TITLE_WIDTH), strips
 
 
 def _read(path: Path) -> Image:

@@ -29,11 +29,10 @@ def save_figure(
     output: str | Path,
     warn: Callable[[str], object] = lambda _text: None,
 ) -> None:
-    """Call `draw` with ditbench's style in effect and write its figure, completely or not at all.
+    """Call `draw` with ditbench's style in effect and write its figure as .png, .svg or .pdf.
 
-    The suffix of the path names the format: .png, .svg or .pdf. A DitbenchError for another one, or
-    if the file cannot be written. If names have characters that the font lacks, `draw` is called
-    again with others; `warn` is called with a sentence about those that no font has.
+    A DitbenchError for another suffix. If names have characters that the font lacks, `draw` is
+    called again with others; `warn` is called with a sentence about those that no font has.
     """
     path = Path(output)
     kind = path.suffix.lower().removeprefix(".")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ditbench.report.statistics.verdict import Rival, Verdict
 
@@ -13,25 +13,17 @@ _APART = 13.0  # percent of the width that a mark needs
 _EDGE = 4.0  # percent that stay free at both ends
 
 
-@dataclass(frozen=True)
-class Forest:
-    """Places in percent of the width.
+class Forest(NamedTuple):
+    """Places in percent of the width."""
 
-    Attributes:
-        ticks: text and place of the axis's marks; the first is that of 1, the leader.
-        points: by block, the places of the ratio and of the ends of its interval, which are equal
-            to it if there is none.
-    """
-
-    ticks: list[tuple[str, float]]
-    points: dict[str, tuple[float, float, float]]
+    ticks: list[tuple[str, float]]  # text and place; the first is that of 1, the leader
+    points: dict[str, tuple[float, float, float]]  # by block: the ratio, and its interval's ends
 
 
 def forest(verdict: Verdict | None) -> Forest | None:
     """Place the rivals of a verdict beside its leader; None if there are none, or no ratios.
 
-    Intervals are those that the verdict rests on: for one test each if there is a best block, as
-    it must win all of them, or else Bonferroni-corrected.
+    Intervals are those of the verdict: for one test each if it has a best block, or else corrected.
     """
     if verdict is None or not verdict.rivals or verdict.scale != "log":
         return None
@@ -57,7 +49,7 @@ def forest(verdict: Verdict | None) -> Forest | None:
 
 
 def _ratio(rival: Rival, *, is_best: bool) -> tuple[float, float, float]:
-    """A rival's ratio to the leader, and the ends of its interval."""
+    """A rival's ratio to the leader, and the ends of its interval: the ratio if there is none."""
     pair = rival.paired
     interval = pair.uncorrected if is_best else pair.ratio_interval
     if math.isnan(pair.ratio):

@@ -6,7 +6,6 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,36 +32,30 @@ class Setting(NamedTuple):
 
     key: str
     text: str
-    is_shared: bool = True
+    is_shared: bool
 
 
-@dataclass(frozen=True)
-class Origin:
-    """How the runs of a group were made.
+class Origin(NamedTuple):
+    """How the runs of a group were made."""
 
-    Attributes:
-        settings: the configuration, by section.
-        environment: versions and devices, the same way.
-        toml: what all runs share of their configuration, as a file for `--config`.
-        commands: what repeats the runs with that file.
-        own_sources: blocks of the user's own, whose source is in the run directory.
-        continued: whether some run continues another one.
-    """
-
-    settings: dict[str, list[Setting]]
-    environment: dict[str, list[Setting]]
-    toml: str
-    commands: list[str]
-    own_sources: list[str]
-    continued: bool
+    settings: dict[str, list[Setting]]  # the configuration, by section
+    environment: dict[str, list[Setting]]  # versions and devices, the same way
+    toml: str  # what all runs share of their configuration, as a file for `--config`
+    commands: list[str]  # what repeats the runs with that file
+    own_sources: list[str]  # blocks of the user's own, whose source is in the run directory
+    continued: bool  # whether some run continues another one
 
 
 def origin(final: pd.DataFrame) -> Origin:
     """Read how runs were made; `final` has one row per run."""
     runs = [RunDirectory(Path(path)) for path in final["path"]]
     configs = [flatten(read_toml(run.config)) for run in runs]
-    settings = [_without(config, _NAMES, _BLOCKS_OWN) for config in configs]
-    shared = _shared(settings)
+    settings = [
+        {k: v for k, v in each.items() if k not in _NAMES and not k.startswith(_BLOCKS_OWN)}
+        for each in configs
+    ]
+    first = settings[0].items()
+    shared = {k: v for k, v in first if all(k in each and each[k] == v for each in settings)}
     table: dict[str, Any] = {"preset": configs[0]["preset"]} if "preset" in configs[0] else {}
     put(table, shared)
     return Origin(
@@ -84,41 +77,18 @@ def _environments(runs: Iterable[RunDirectory]) -> list[Row]:
     return found
 
 
-def _without(config: Row, names: Sequence[str], prefixes: tuple[str, ...]) -> Row:
-    return {k: v for k, v in config.items() if k not in names and not k.startswith(prefixes)}
-
-
-def _shared(tables: Sequence[Row]) -> Row:
-    """The keys that have the same value in all tables."""
-    first = tables[0]
-    return {k: v for k, v in first.items() if all(k in t and t[k] == v for t in tables)}
-
-
 def _sections(tables: Sequence[Row]) -> dict[str, list[Setting]]:
-    """The keys of some tables by section: `train` has `lr`."""
+    """The keys of some tables by section, `train` has `lr`, each with the values that runs have."""
     sections: dict[str, list[Setting]] = {}
-    for each in _in_words(tables):
-        section, _, key = each.key.rpartition(".")
-        sections.setdefault(section, []).append(each._replace(key=key))
-    return sections
-
-
-def _in_words(tables: Sequence[Row]) -> list[Setting]:
-    """Every key with its value, or with the values that it has and the number of runs of each."""
-    keys = dict.fromkeys(key for table in tables for key in table)
-    found = []
-    for key in keys:
-        values = Counter(in_words(table.get(key)) for table in tables)
-        if len(values) == 1:
-            found.append(Setting(key, next(iter(values))))
-            continue
-        parts = [
-            f"{text} ({counted(count, 'run')})" for text, count in values.most_common(_MOST_VALUES)
-        ]
+    for dotted in dict.fromkeys(key for table in tables for key in table):
+        section, _, key = dotted.rpartition(".")
+        values = Counter(in_words(table.get(dotted)) for table in tables)
+        parts = [f"{text} ({counted(n, 'run')})" for text, n in values.most_common(_MOST_VALUES)]
         if len(values) > _MOST_VALUES:
             parts.append(f"{len(values) - _MOST_VALUES} other values")
-        found.append(Setting(key, "; ".join(parts), is_shared=False))
-    return found
+        text = "; ".join(values if len(values) == 1 else parts)
+        sections.setdefault(section, []).append(Setting(key, text, len(values) == 1))
+    return sections
 
 
 def _commands(
@@ -137,12 +107,8 @@ def _commands(
     for block in in_order(seeds):
         options = ["--seeds", _seeds(seeds[block]), *_options(own[block])]
         alike.setdefault(tuple(options), []).append(block)
-    return [
-        shlex.join(
-            ["ditbench", "run", "--config", "shared.toml", "--block", ",".join(blocks), *options]
-        )
-        for options, blocks in alike.items()
-    ]
+    run = ("ditbench", "run", "--config", "shared.toml", "--block")
+    return [shlex.join([*run, ",".join(names), *options]) for options, names in alike.items()]
 
 
 def _seeds(seeds: Sequence[int]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -34,8 +34,7 @@ from ditbench.report.tables.render import cells, shown
 MOST_WHOLE = 3
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A table as texts: headers, and rows of a block and its cells, each with its mark as best."""
 
     columns: list[Column]
@@ -44,21 +43,15 @@ class Table:
 
 @dataclass(frozen=True)
 class Part:
-    """What the page shows of one comparison; figures and samples are None where they are missing.
+    """What the page shows of one comparison; what is missing is None or empty."""
 
-    Attributes:
-        anchor: its id in the page.
-        runs: one row per run.
-        is_whole: whether it has figures, samples and origin.
-    """
-
-    anchor: str
+    anchor: str  # its id in the page
     comparison: Comparison
-    runs: pd.DataFrame
+    runs: pd.DataFrame  # one row per run
     ranking: Table
     further: Table
     forest: Forest | None
-    is_whole: bool
+    is_whole: bool  # whether it has figures, samples and origin
     curve: Markup | None = None
     cost: Markup | None = None
     samples_title: str = ""
@@ -87,13 +80,9 @@ def report_html(df: pd.DataFrame, baseline: str | None = None) -> str:
     used = sorted({*svg.colours_in(figures), *styles.values()})
     place = Path(__file__).parent
     environment = Environment(
-        loader=FileSystemLoader(place),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_visible,
-    )
+        loader=FileSystemLoader(place), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, finalize=_visible,
+    )  # fmt: skip
     environment.filters.update(prose=_prose, verdict=_verdict, header=_header)
     text = environment.get_template("page.html.j2").render(
         parts=parts,
@@ -112,8 +101,7 @@ def _part(anchor: str, comparison: Comparison, group: Group, *, is_whole: bool) 
     rows = comparison_rows(comparison)
     first = shown(comparison_columns(comparison))
     ranked = {each.name for each in first}
-    wide = comparison_columns(comparison, wide=True)
-    others = [each for each in wide if each.name not in ranked]
+    others = [e for e in comparison_columns(comparison, wide=True) if e.name not in ranked]
     final = group.runs[group.runs["final"]]
     part = partial(
         Part, anchor, comparison, final.sort_values(["block", "seed"]), _table(rows, first),
@@ -148,16 +136,9 @@ def _samples(group: Group) -> tuple[str, list[Picture]]:
 
 def _table(rows: Sequence[dict[str, Any]], columns: Sequence[Column]) -> Table:
     """The shown columns in which some row has a value."""
-    visible = shown(columns)
-    texts = cells(rows, visible)
-    kept = [number for number in range(len(visible)) if any(row[number][0] != "–" for row in texts)]
-    return Table(
-        [visible[number] for number in kept],
-        [
-            (str(row["block"]), [line[number] for number in kept])
-            for row, line in zip(rows, texts, strict=True)
-        ],
-    )
+    kept = [each for each in shown(columns) if any(c[0][0] != "–" for c in cells(rows, [each]))]
+    blocks = (str(row["block"]) for row in rows)
+    return Table(kept, list(zip(blocks, cells(rows, kept), strict=True)))
 
 
 def _visible(value: Any) -> Any:

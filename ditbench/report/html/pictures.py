@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -18,8 +18,7 @@ _MOST_WIDTH = 1_000
 _QUALITY = 85
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """The samples of one block: a data URI, its size in pixels, and whether it is without loss."""
 
     block: str

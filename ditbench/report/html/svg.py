@@ -39,14 +39,11 @@ _COLOUR = re.compile(r"#([0-9a-f]{6})\b")
 
 
 def inline_svg(draw: Callable[[], Figure], label: str, place: str) -> Markup:
-    """Call `draw` and return its figure as an `<svg>` element.
+    """Call `draw` with ditbench's style in effect, and return its figure as an `<svg>` element.
 
     Each colour becomes a variable of the page, such as `var(--c-0072b2)`, which the page defines.
-
-    Args:
-        draw: is called with ditbench's style in effect.
-        label: describes the figure to readers who do not see it.
-        place: the figure's own name in the page, which makes its ids unique.
+    The `label` describes the figure to readers who do not see it; its `place` in the page makes its
+    ids unique.
     """
     with mpl.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about glyphs: the browser has its own fonts

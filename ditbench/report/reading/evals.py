@@ -6,13 +6,18 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import fmean
 
 from ditbench.errors import DitbenchError, one_line
 from ditbench.report.amounts import counted
 from ditbench.report.facts import SCORED
 from ditbench.report.reading.metrics import MetricFacts
-from ditbench.report.reading.run import check_file, read_evaluation, read_metrics, write_recipe
+from ditbench.report.reading.run import (
+    check_file,
+    mean_draw,
+    read_evaluation,
+    read_metrics,
+    write_recipe,
+)
 from ditbench.report.reading.values import Row, show
 from ditbench.rundir import RunDirectory
 
@@ -23,10 +28,8 @@ _OF_RUN = ("fingerprint", "seed", "steps", "dataset_digest")
 def scored_again(run: RunDirectory, name: str, final: Row) -> Row:
     """The `final` row of a run with the scores of a later evaluation in place of its own.
 
-    They are means over the draws. The row is not part of a curve.
-
-    Raises:
-        DitbenchError: it has no such evaluation, or the file is damaged or of another run.
+    They are means over the draws. A DitbenchError if it has no such evaluation, or the file is
+    damaged or of another run.
     """
     if name not in run.evals():
         raise DitbenchError(f"it has no evaluation {one_line(name)}")
@@ -42,7 +45,7 @@ def scored_again(run: RunDirectory, name: str, final: Row) -> Row:
     recipe = json.loads(final["recipe"])
     for key in ("eval.points", "fid.version"):  # of the curve; of the run's own FID
         recipe.pop(key, None)
-    scored = draws[0] | {each.name: fmean(row[each.name] for row in draws) for each in metrics}
+    scored = mean_draw(draws, metrics)
     return {
         **{key: value for key, value in final.items() if key not in own},
         **scored,
@@ -60,15 +63,14 @@ def scored_again(run: RunDirectory, name: str, final: Row) -> Row:
 def read_draws(content: Row, path: Path) -> tuple[Sequence[MetricFacts], list[Row]]:
     """The metrics of a later evaluation, and its draws: the columns of one evaluation each.
 
-    Raises:
-        DitbenchError: there are none, or a value is missing, of a wrong type or not alike in all.
+    A DitbenchError if there are none, or a value is missing, of a wrong type or not alike in all.
     """
     metrics = read_metrics(content, path.name)
     draws = [read_evaluation(row, metrics, path) for row in content["draws"]]
     if not draws:
         raise DitbenchError(f"{path.name} holds no draw")
-    for number, row in enumerate(draws):
-        if content["draws"][number].get("draw") != number:
+    for number, (row, cells) in enumerate(zip(draws, content["draws"], strict=True)):
+        if cells.get("draw") != number:
             raise DitbenchError(f"{path.name}: draw {number} is missing")
         for name in ("step", *SCORED):
             if row[name] != draws[0][name]:
@@ -78,7 +80,7 @@ def read_draws(content: Row, path: Path) -> tuple[Sequence[MetricFacts], list[Ro
 
 def unknown_evaluation(name: str, runs: Iterable[RunDirectory]) -> DitbenchError:
     """The error for an evaluation that no run has; its hint lists those that there are."""
-    found = Counter(each for run in runs for each in run.evals())
-    listed = ", ".join(f"{each} ({counted(count, 'run')})" for each, count in sorted(found.items()))
-    hint = f"there are {listed}" if found else "`ditbench eval DIR --cfg-scale 1,1.5` makes some"
+    counts = sorted(Counter(each for run in runs for each in run.evals()).items())
+    found = ", ".join(f"{each} ({counted(count, 'run')})" for each, count in counts)
+    hint = f"there are {found}" if found else "`ditbench eval DIR --cfg-scale 1,1.5` makes some"
     return DitbenchError(f"no complete run has an evaluation '{one_line(name)}'", hint)

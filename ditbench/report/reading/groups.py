@@ -150,10 +150,7 @@ def why_times_differ(group: pd.DataFrame) -> str:
 
 
 def _alike(parts: Sequence[pd.DataFrame]) -> list[str]:
-    """The facts `ALIKE`, without the curve's sampling steps where all final scores have the same.
-
-    They would be named twice.
-    """
+    """The facts `ALIKE`, without the curve's sampling steps where those of scores are the same."""
     once = all((part["sampling_steps"] == part["curve_sampling_steps"]).all() for part in parts)
     return [key for key in ALIKE if not (once and key == "curve_sampling_steps")]
 

@@ -18,21 +18,13 @@ from ditbench.report.reading.values import Row, flatten, read_value
 from ditbench.rows import read_rows
 from ditbench.rundir import RunDirectory, metric_suffix
 
-# The key of env.json whose table is too long for a line: its packages are one line.
-_PACKAGES = "packages"
-# Tables of env.json, and sections of the configuration, that are named by what they describe.
-_SUBJECTS = ("data", "metrics")
-
 
 def summary(run: RunDirectory) -> Row:
     """Block, seed, how far training is, the last FID, and the bytes of all files.
 
     `step` is the last one in the log, `steps` that of the end (None under a budget of seconds),
     `done` the share of the budget that is used, 0 to 1, `features` are those of the FID; each is
-    None if it is not known.
-
-    Raises:
-        DitbenchError: a file is damaged.
+    None if it is not known. A DitbenchError if a file is damaged.
     """
     check_files(run)
     place = run.path.absolute()
@@ -81,10 +73,7 @@ def last_score(run: RunDirectory) -> Row:
     """The facts of `load_results` for the final score of a complete run.
 
     Of another run, they are block, seed, and the step, the FID and the like of the last evaluation;
-    None if there is none.
-
-    Raises:
-        DitbenchError: a file is damaged.
+    None if there is none. A DitbenchError if a file is damaged.
     """
     if run.is_complete():
         return read_run(run)[-1]
@@ -118,32 +107,34 @@ def settings(run: RunDirectory) -> tuple[str, list[Row]]:
 
 
 def environment(run: RunDirectory) -> list[Row]:
-    """Where and with what a run was made: rows of `key` and `value`, without what is null."""
+    """Where and with what a run was made: rows of `key` and `value`, without what is null.
+
+    The packages are one row.
+    """
     facts = read_json(run.environment)
-    packages = facts.pop(_PACKAGES, None)
-    rows = [{"key": key, "value": value} for key, value in flatten(facts).items()]
+    packages = facts.pop("packages", None)
+    rows = flatten(facts)
     if isinstance(packages, dict):
-        names = ", ".join(f"{name} {version}" for name, version in packages.items())
-        rows.append({"key": _PACKAGES, "value": names})
-    return [row for row in rows if row["value"] is not None]
+        rows["packages"] = ", ".join(f"{name} {version}" for name, version in packages.items())
+    return [{"key": key, "value": value} for key, value in rows.items() if value is not None]
 
 
 def files(run: RunDirectory) -> list[Row]:
     """The files of a run, and its folders as one each: rows of `name`, `number` and `bytes`."""
-    rows = []
+    rows: list[Row] = []
     for path in sorted(run.path.iterdir()):
-        sizes = [file.lstat().st_size for file in _files(path)] if path.is_dir() else []
-        size = sum(sizes) if path.is_dir() else path.lstat().st_size
-        number = len(sizes) if path.is_dir() else None
-        name = f"{path.name}/" if path.is_dir() else path.name
-        rows.append({"name": name, "number": number, "bytes": size})
+        if path.is_dir():
+            sizes = [file.lstat().st_size for file in _files(path)]
+            rows.append({"name": f"{path.name}/", "number": len(sizes), "bytes": sum(sizes)})
+        else:
+            rows.append({"name": path.name, "number": None, "bytes": path.lstat().st_size})
     return rows
 
 
 def subject(row: Row) -> str:
     """What a row of `diff_runs` is about: `data`, `metrics`, `settings` or `environment`."""
     section = str(row["key"]).partition(".")[0]
-    if section in _SUBJECTS:
+    if section in ("data", "metrics"):  # of either file
         return section
     return "settings" if row["source"] == "config" else "environment"
 

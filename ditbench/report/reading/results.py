@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -26,10 +27,8 @@ if TYPE_CHECKING:
     Run = list[Row]
     Skipped = list[tuple[str, str]]
 
-# Where a clone keeps the project's own runs, below `results`, and those of them that later ones
-# replace.
-REFERENCE = "reference"
-PILOT = "pilot"
+# The project's own runs in `results` of a clone, and those of them that later ones replace.
+REFERENCE, PILOT = "reference", "pilot"
 # How the reason begins why a run was left out that is the same as a newer one.
 DUPLICATE = "duplicate: "
 SHOW_SCORES = "the `ditbench eval --init` that made them shows them again"
@@ -148,8 +147,8 @@ def versions_differ(texts: Iterable[str]) -> list[MetricFacts]:
     """The metrics that some cells of the column `metrics` have in several versions."""
     texts = list(dict.fromkeys(texts))
     versions = {(each.name, each.version) for text in texts for each in metrics_of([text])}
-    names = [name for name, _ in versions]
-    return [metric for metric in metrics_of(texts) if names.count(metric.name) > 1]
+    number = Counter(name for name, _ in versions)
+    return [metric for metric in metrics_of(texts) if number[metric.name] > 1]
 
 
 def _of_blocks(runs: list[Run], names: Iterable[str]) -> list[Run]:
@@ -170,11 +169,10 @@ def _of_blocks(runs: list[Run], names: Iterable[str]) -> list[Run]:
 
 def _name_versions(runs: list[Run]) -> None:
     """Add the source's SHA-256 to the names of blocks that have several: `MyBlock@3f2a91c0`."""
-    sources: dict[str, set[str]] = {}
-    for run in runs:
-        sources.setdefault(run[0]["block"], set()).add(run[0]["source_sha256"])
+    sources = {(run[0]["block"], run[0]["source_sha256"]) for run in runs}
+    several = Counter(block for block, _ in sources)
     for row in (row for run in runs for row in run):
-        if len(sources[row["block"]]) > 1 and row["source_sha256"]:
+        if several[row["block"]] > 1 and row["source_sha256"]:
             row["block"] = f"{row['block']}@{row['source_sha256'][:8]}"
 
 
@@ -199,9 +197,10 @@ def diff_runs(a: str | Path, b: str | Path) -> list[dict[str, Any]]:
     first, second = _facts(one_run(a)), _facts(one_run(b))
     rows = []
     for key in sorted(first.keys() | second.keys()):
-        source, name = key.split(".", 1)
-        rows.append({"source": source, "key": name, "a": first.get(key), "b": second.get(key)})
-    return [row for row in rows if row["a"] != row["b"]]
+        if first.get(key) != second.get(key):
+            source, name = key.split(".", 1)
+            rows.append({"source": source, "key": name, "a": first.get(key), "b": second.get(key)})
+    return rows
 
 
 def one_run(place: str | Path) -> RunDirectory:

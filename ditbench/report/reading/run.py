@@ -35,8 +35,7 @@ _MAX_NAME = 40
 # Where in training a row of eval.csv or final.csv is.
 _PLACE = ("step", "images", "train_flops", "seconds")
 
-# What a file may lack. The name of a folder does not say which images are in it, nor that of a
-# classifier how it was trained. Memory is null if the device does not report it.
+# What a file may lack. Memory is null if the device does not report it.
 _DEFAULTS = {
     "dataset_digest": "",
     "features_digest": "",
@@ -97,21 +96,23 @@ def _read_run(run: RunDirectory) -> list[Row]:
     }
     for name in ("preset", "block", "seed"):
         if name in config and config[name] != facts[name]:
-            found, other = show(facts[name]), show(config[name])
-            raise DitbenchError(
-                f"{run.result.name} is of {name} {found}, {run.config.name} of {other}"
-            )
+            of = f"{name} {show(facts[name])}, {run.config.name} of {show(config[name])}"
+            raise DitbenchError(f"{run.result.name} is of {of}")
     curve = _read_evaluations(run.evaluations, metrics)
     draws = _read_draws(run, metrics, curve[-1], flat.get("eval.final_sampling_steps"))
-    final = draws[0] | {each.name: fmean(row[each.name] for row in draws) for each in metrics}
-    _check_final(result, final, run.finals.name if run.finals.exists() else run.evaluations.name)
+    final = mean_draw(draws, metrics)
+    apart = run.finals.exists()
+    _check_final(result, final, run.finals.name if apart else run.evaluations.name)
     facts |= {"curve_sampling_steps": curve[-1]["sampling_steps"], "draws": len(draws)}
     # One number of sampling steps per run.
     marks = {"sampling_steps": final["sampling_steps"], "final": False, "curve": True}
     rows = [facts | row | marks for row in curve]
-    if run.finals.exists():
-        return [*rows, facts | final | {"final": True, "curve": False}]
-    return [*rows[:-1], rows[-1] | {"final": True}]
+    return [*(rows if apart else rows[:-1]), facts | final | {"final": True, "curve": not apart}]
+
+
+def mean_draw(draws: Sequence[Row], metrics: Sequence[MetricFacts]) -> Row:
+    """The first of several draws, with the means of all metrics."""
+    return draws[0] | {each.name: fmean(row[each.name] for row in draws) for each in metrics}
 
 
 def _facts(path: Path, values: Row, file: str | None = None) -> Row:
@@ -159,10 +160,9 @@ def _real_images(result: Row) -> float:
 
 
 def write_recipe(recipe: Row, metrics: Sequence[MetricFacts]) -> str:
-    """The configuration keys without a column of their own, as JSON.
+    """The configuration keys without a column of their own, as JSON, with the version of FID.
 
-    An FID that is computed in another way is not comparable; of other metrics, tables leave out the
-    values.
+    Of other metrics that differ in their version, tables leave out the values.
     """
     fid = next(metric for metric in metrics if metric.name == "fid")
     version = {} if fid.version == 1 else {"fid.version": fid.version}
@@ -201,7 +201,7 @@ def _read_draws(
 ) -> list[Row]:
     """The draws of the final score: the last evaluation, or the rows of final.csv.
 
-    Those are of the same weights and scored alike, except for the sampling steps.
+    Those are scored alike, except for the sampling steps, of which it has other `steps` if given.
     """
     path = run.finals
     if not path.exists():
@@ -216,9 +216,9 @@ def _read_draws(
         if cells.get("draw") != number:
             raise DitbenchError(f"{path.name}: draw {show(cells.get('draw'))} is not {number}")
         row = read_evaluation(cells, metrics, path)
-        for name, value in expected.items():
-            if row[name] != value:
-                is_not = f"is {show(row[name])}, not {show(value)}"
+        for name in expected:
+            if row[name] != expected[name]:
+                is_not = f"is {show(row[name])}, not {show(expected[name])}"
                 raise DitbenchError(f"{path.name}: {name} of draw {number} {is_not}")
         draws.append(row)
     if steps is None and draws[0]["fid"] != last["fid"]:

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from ditbench.errors import DitbenchError, one_line
 from ditbench.report.reading.metrics import MetricFacts
 
 Row = dict[str, Any]
 
-_STRICT = ConfigDict(strict=True)
 # By the type that a fact has in pandas.
 _TYPES: dict[str, TypeAdapter[Any]] = {
-    "str": TypeAdapter(Annotated[str, Field(min_length=1)], config=_STRICT),
-    "int64": TypeAdapter(Annotated[int, Field(ge=0, lt=2**63)], config=_STRICT),
-    "float64": TypeAdapter(Annotated[float, Field(allow_inf_nan=False)], config=_STRICT),
-    "sha256": TypeAdapter(Annotated[str, Field(pattern="^[0-9a-f]{64}$")], config=_STRICT),
+    "str": TypeAdapter(Annotated[str, Field(min_length=1, strict=True)]),
+    "int64": TypeAdapter(Annotated[int, Field(ge=0, lt=2**63, strict=True)]),
+    "float64": TypeAdapter(Annotated[float, Field(allow_inf_nan=False, strict=True)]),
+    "sha256": TypeAdapter(Annotated[str, Field(pattern="^[0-9a-f]{64}$", strict=True)]),
     "metrics": TypeAdapter(list[MetricFacts]),
 }
 
 
 def read_value(values: Row, key: str, dtype: str, file: str, default: Any = None) -> Any:
-    """A value of a type in `_TYPES`; None counts as missing.
-
-    A DitbenchError names the file, the key and the value.
-    """
+    """A value of a type in `_TYPES`; None counts as missing. Errors name file, key and value."""
     value = values.get(key)
     if value is None and default is None:
         raise DitbenchError(f"{file}: {key} is missing")

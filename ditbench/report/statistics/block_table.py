@@ -70,13 +70,11 @@ def beside_baseline(blocks: list[str], fids: Values, baseline: str, plan: SeedPl
 
     pairs = beside(fids, blocks.index(baseline), fitting_scale(fids, "log"), plan.alpha)
     table = pd.DataFrame(pairs, blocks)[["n", "difference", "ratio", "p_value", "p_bonferroni"]]
-    names = {"n": "pairs", "difference": "fid_difference", "ratio": "fid_ratio"}
-    table = table.rename(columns=names)
+    table = table.rename(columns={"n": "pairs"} | {k: f"fid_{k}" for k in ("difference", "ratio")})
     # Without an interval, equivalence is unknown.
     known = np.isfinite([pair.uncorrected.low for pair in pairs])
     table["equivalent"] = np.where(known, [pair.equivalent for pair in pairs], math.nan)
-    ends = [(*pair.difference_interval, *pair.ratio_interval) for pair in pairs]
-    table[list(INFERRED[:4])] = ends
+    table[list(INFERRED[:4])] = [(*p.difference_interval, *p.ratio_interval) for p in pairs]
     # Nothing is inferred about a block beside itself.
     table.loc[baseline, list(INFERRED)] = math.nan
     return table

@@ -18,18 +18,12 @@ from ditbench.report.paper import beside
 from ditbench.report.reading import groups
 from ditbench.report.reading.metrics import MetricFacts
 from ditbench.report.reading.results import metrics_of, versions_differ
+from ditbench.report.statistics import remarks
 from ditbench.report.statistics.block_table import beside_baseline, block_means, by_seed
 from ditbench.report.statistics.curves import fid_area
 from ditbench.report.statistics.looks import plan_of
 from ditbench.report.statistics.paired import Values, fitting_scale, means
 from ditbench.report.statistics.power import Planning, planning
-from ditbench.report.statistics.remarks import (
-    FID_AREA,
-    conditions,
-    other_winners,
-    remarks,
-    unequal_sizes,
-)
 from ditbench.report.statistics.verdict import Verdict, decide, leaders_by_rate
 
 if TYPE_CHECKING:
@@ -83,9 +77,8 @@ class Comparison:
     def heading(self) -> str:
         """What distinguishes this group from the others; of a single group, its settings."""
         if self.forced:
-            return (
-                f"FORCED, runs differ in {words.differences_in_words(self.forced)}: {self.settings}"
-            )
+            differ = words.differences_in_words(self.forced)
+            return f"FORCED, runs differ in {differ}: {self.settings}"
         return self.apart_in_words or self.settings
 
     @property
@@ -95,12 +88,9 @@ class Comparison:
 
 
 def compare(
-    df: pd.DataFrame,
-    baseline: str | None = None,
-    *,
-    target_fid: float | None = None,
-    force: bool = False,
-) -> Comparison:
+    df: pd.DataFrame, baseline: str | None = None,
+    *, target_fid: float | None = None, force: bool = False,
+) -> Comparison:  # fmt: skip
     """Compare the blocks of comparable runs at the end of their training, seed by seed.
 
     Args:
@@ -149,13 +139,13 @@ def compare(
     if unlike:
         table[list(INFERRED)] = math.nan  # an interval around 1 would be a verdict, too
         sentence = verdict_words.forced(unlike)
-        notes = conditions(final)
+        notes = remarks.conditions(final)
     else:
         spiked = by_seed(final.assign(spiked=final["loss_spike"].notna()), blocks, "spiked") == 1
         rule = partial(decide, blocks, plan=plan, spiked=spiked)
         verdict = rule(values, scale=decisive.scale)
         further = _planning(verdict, final, blocks, values)
-        by_metric = _by_metric(df, blocks, metrics)
+        winners = remarks.other_winners(_by_metric(df, blocks, metrics), rule, verdict.leader)
         leader = table.set_index("block")[decisive.name][verdict.leader]
         sentence = verdict_words.verdict_sentence(
             verdict,
@@ -165,11 +155,12 @@ def compare(
         notes = [
             *verdict_words.verdict_notes(verdict, baseline),
             few,
-            remark_words.other_winners(other_winners(by_metric, rule, verdict.leader)),
-            remark_words.unequal_sizes(verdict.leader, unequal_sizes(final, verdict)),
-            *remarks(final, group),
-            _advice(verdict, further),
+            remark_words.other_winners(winners),
+            remark_words.unequal_sizes(verdict.leader, remarks.unequal_sizes(final, verdict)),
+            *remarks.remarks(final, group),
         ]
+        if further and not (verdict.best or verdict.unplanned):  # seeds are what is missing
+            notes.append(verdict_words.seeds_sentence(further))
     if decisive.name == "fid" and table["p_bonferroni"].notna().any():
         notes.append(verdict_words.table_note(baseline))
     like_the_paper = not beside(df).empty
@@ -179,13 +170,6 @@ def compare(
         target_fid=target_fid, forced=unlike, metrics=tuple(metrics), planning=further,
         decided_by=decisive.name,
     )  # fmt: skip
-
-
-def _advice(verdict: Verdict, further: Planning | None) -> str:
-    """How many seeds a winner would take; empty unless seeds are what is missing."""
-    if further is None or verdict.best or verdict.unplanned:
-        return ""
-    return verdict_words.seeds_sentence(further)
 
 
 def compare_groups(
@@ -198,15 +182,14 @@ def compare_groups(
     groups.check_columns(df)
     _blocks(df, baseline)
     comparisons = []
-    orders: dict[int, str] = {}  # many groups may have the same runs at all rates
-    for group in groups.groups_of(df):
+    found = groups.groups_of(df)
+    # Many groups may have the same runs at all rates.
+    rates = {id(group.at_all_rates): group.at_all_rates for group in found}
+    orders = {key: remark_words.order_by_rate(leaders_by_rate(runs)) for key, runs in rates.items()}
+    for group in found:
         known = baseline if baseline in set(group.runs["block"]) else None
         comparison = compare(group.runs, known, target_fid=target_fid)
-        at_all_rates = id(group.at_all_rates)
-        if at_all_rates not in orders:
-            found = leaders_by_rate(group.at_all_rates)
-            orders[at_all_rates] = remark_words.order_by_rate(found)
-        notes = (*comparison.notes, *filter(None, [orders[at_all_rates]]))
+        notes = (*comparison.notes, *filter(None, [orders[id(group.at_all_rates)]]))
         comparisons.append(replace(comparison, apart=group.apart, notes=notes))
     return comparisons
 
@@ -231,7 +214,8 @@ def _labels(df: pd.DataFrame) -> pd.Series[str]:
         parts = [part for _, part in by_configuration]
         if len(parts) > 1:
             for part, apart in zip(parts, groups.distinctions(parts), strict=True):
-                labels.loc[part.index] = f"{block} ({words.facts_in_words(apart)})"
+                named = ", ".join(words.name_and_value(*each) for each in apart.items())
+                labels.loc[part.index] = f"{block} ({named})"
     return labels
 
 
@@ -250,8 +234,9 @@ def _by_metric(
 ) -> list[tuple[MetricFacts, Values]]:
     """(B, S) final values of each metric, and FID areas."""
     areas = df["path"].map(fid_area(df[df["curve"]]))
-    final = df.assign(**{FID_AREA.name: areas})[df["final"]]
-    return [(metric, by_seed(final, blocks, metric.name)) for metric in (*metrics, FID_AREA)]
+    final = df.assign(**{remarks.FID_AREA.name: areas})[df["final"]]
+    every = (*metrics, remarks.FID_AREA)
+    return [(metric, by_seed(final, blocks, metric.name)) for metric in every]
 
 
 def _planning(

@@ -41,11 +41,9 @@ def fid_area(runs: pd.DataFrame) -> pd.Series[float]:
 def to_target(runs: pd.DataFrame, target: float) -> pd.DataFrame:
     """Steps, compute and training seconds at which the FID of each run first reaches `target`.
 
-    Between two evaluations, FID is interpolated geometrically. For a run whose first evaluation is
-    at or below the target, the values of that evaluation are an upper bound.
-
-    One row per run, indexed by its path, with the columns in `TO_TARGET`; NaN if the target was
-    not reached. A DitbenchError if it is not a positive number.
+    Between two evaluations, FID is interpolated geometrically; those of the first one are an upper
+    bound. One row per run, indexed by its path, with the columns in `TO_TARGET`; NaN if the target
+    was not reached. A DitbenchError if it is not a positive number.
     """
     import pandas as pd
 

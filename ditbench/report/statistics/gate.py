@@ -76,21 +76,20 @@ class Gate(NamedTuple):
 
 
 def parse_gate(text: str) -> Gate:
-    """Parse a condition; a DitbenchError if it is not one.
+    """Parse `COLUMN OP [FACTOR *] baseline` or `COLUMN OP NUMBER`, or several joined by `and`.
 
-    Args:
-        text: `COLUMN OP [FACTOR *] baseline` or `COLUMN OP NUMBER`, or several joined by `and`.
-            OP is `>`, `>=`, `<` or `<=`; `baseline` is the baseline's value of the same column.
+    OP is `>`, `>=`, `<` or `<=`; `baseline` is the baseline's value of the same column. A
+    DitbenchError for another text.
     """
     terms = []
     for part in re.split(r"\band\b", text):
         match = _TERM.fullmatch(part)
         amount = float(match["number"] or match["factor"] or 1) if match else math.nan
         if not (match and math.isfinite(amount)):
+            whole, bad = one_line(text, 100), one_line(part.strip(), 100)
             raise DitbenchError(
-                f"--fail-if '{one_line(text, 100)}' is not a condition: '"
-                f"{one_line(part.strip(), 100)}' does not compare a column with a number or "
-                "`baseline`",
+                f"--fail-if '{whole}' is not a condition: '{bad}' does not compare a column with a "
+                "number or `baseline`",
                 "write --fail-if 'fid > 1.05 * baseline', or several: 'kid > 20 and seeds >= 3'",
             )
         terms.append(Term(match["column"], match["sign"], amount, bool(match["baseline"])))

@@ -25,20 +25,17 @@ _SEQUENCES = 2**17
 
 
 class Unplanned(NamedTuple):
-    """Why a comparison is exploratory: `block` has another number of seeds than was planned.
-
-    If `other` is a name, both have their numbers, but share fewer seeds than the smaller one.
-    """
+    """Why a comparison is exploratory: `block` has another number of seeds than was planned."""
 
     block: str
     seeds: int
     planned: int
-    other: str = ""
+    other: str = ""  # a block that has its number, but shares only so many seeds
 
 
 @dataclass(frozen=True)
 class SeedPlan:
-    """The numbers of seeds at which a comparison is decided, ascending, the largest last."""
+    """The numbers of seeds at which a comparison is decided, ascending."""
 
     looks: tuple[int, ...] = ()
     unplanned: Unplanned | None = None
@@ -51,10 +48,8 @@ class SeedPlan:
 
 def plan_of(final: pd.DataFrame) -> SeedPlan:
     """The plan of the final rows of comparable runs, from `block`, `seed` and `planned_seeds`."""
-    planned: dict[str, dict[int, float]] = {}
-    columns = (final[name] for name in ("block", "seed", "planned_seeds"))
-    for block, seed, number in zip(*columns, strict=True):
-        planned.setdefault(block, {})[seed] = number
+    runs = final.groupby("block", sort=False)
+    planned = {str(b): dict(zip(r["seed"], r["planned_seeds"], strict=True)) for b, r in runs}
     return read_plan(planned)
 
 
@@ -66,22 +61,22 @@ def read_plan(planned: Mapping[str, Mapping[int, float]]) -> SeedPlan:
     made: their number is a look, too.
     """
     looks: set[int] = set()
-    unplanned = None
+    unplanned = []
+    is_recorded = False
     for block, by_seed in planned.items():
         recorded = {int(number) for number in by_seed.values() if number == number}
+        is_recorded |= bool(recorded)
         last = max(recorded, default=len(by_seed))
         earlier = sum(number != last for number in by_seed.values()) if recorded else last
         looks |= {number for number in (*recorded, earlier, last) if 2 <= number <= last}
-        if len(by_seed) != last and unplanned is None:
-            unplanned = Unplanned(block, len(by_seed), last)
-    some = any(number == number for by_seed in planned.values() for number in by_seed.values())
-    if some and unplanned is None:
+        if len(by_seed) != last:
+            unplanned.append(Unplanned(block, len(by_seed), last))
+    if is_recorded:
         for fewer, more in pairwise(sorted(planned, key=lambda block: len(planned[block]))):
             number = len(planned[fewer].keys() & planned[more].keys())
             if number < len(planned[fewer]):
-                unplanned = Unplanned(fewer, number, len(planned[fewer]), more)
-                break
-    return SeedPlan(tuple(sorted(looks)), unplanned)
+                unplanned.append(Unplanned(fewer, number, len(planned[fewer]), more))
+    return SeedPlan(tuple(sorted(looks)), unplanned[0] if unplanned else None)
 
 
 @cache

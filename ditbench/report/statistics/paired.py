@@ -34,14 +34,12 @@ class Paired(NamedTuple):
 
     Attributes:
         difference: mean of `values - reference`; its interval is of the level of the ratio's.
-        ratio: on a log scale, the ratio of the geometric means, with its interval; otherwise the
-            ratio of the means, without.
+        ratio: that of the geometric means on a log scale, or of the means, without an interval.
         p_value: of the paired t test on this scale, two-sided; NaN for fewer than two pairs.
         p_bonferroni: `p_value` times the number of tests. It is at most alpha exactly if 1 is
             outside of the interval of the ratio (on a linear scale, 0 outside of the difference's).
         uncorrected: the interval of the ratio for a single test.
-        equivalent: whether the interval of the ratio at the level 1 - 2 alpha lies within
-            `EQUIVALENT` (two one-sided tests at alpha).
+        equivalent: whether the ratio is within `EQUIVALENT` by two one-sided tests at alpha.
     """
 
     n: int = 0

@@ -33,26 +33,17 @@ MOST_SEEDS = 1000
 class Planning:
     """What planning starts from.
 
-    Attributes:
-        leader, rivals: the blocks whose difference is to be found significant: the rivals that the
-            leader is not significantly better than, or all if there are none.
-        noise: residual standard deviation of the logarithm of FID among these blocks.
-        at_hand: the seeds that these blocks share. They count as a look.
-        looks: the numbers of seeds at which the comparison was planned to be decided.
-        nearest: the effect at the end of a rival's interval that is nearest to a ratio of 1.
-        blocks: how many blocks a further seed trains.
-        seconds: what a further seed takes; NaN if it is unknown.
-        device: the device of the runs.
+    The rivals are those that the leader is not significantly better than, or all if there are none.
     """
 
     leader: str
     rivals: tuple[str, ...]
-    noise: float
-    at_hand: int
-    looks: tuple[int, ...]
-    nearest: float
-    blocks: int
-    seconds: float = math.nan
+    noise: float  # residual standard deviation of the logarithm of FID among these blocks
+    at_hand: int  # the seeds that these blocks share; they count as a look
+    looks: tuple[int, ...]  # the numbers of seeds at which the comparison was to be decided
+    nearest: float  # the effect at the end of a rival's interval that is nearest to a ratio of 1
+    blocks: int  # how many a further seed trains
+    seconds: float = math.nan  # what a further seed takes; NaN if it is unknown
     device: str = ""
 
     most = MOST_SEEDS
@@ -84,12 +75,8 @@ def planning(
 ) -> Planning | None:
     """What planning starts from; None if the runs at hand do not show their scatter.
 
-    Args:
-        verdict: that of the same values.
-        blocks: B names.
-        fids: (B, S), one per block and seed; NaN is a missing one.
-        seconds: what one seed of all blocks takes.
-        device: the name of the device that took it.
+    The verdict is that on the (B, S) `fids` of B `blocks`, where NaN is a missing seed. One seed of
+    all blocks takes so many `seconds` on the `device`.
     """
     rivals = [each for each in verdict.rivals if not each.p_value <= verdict.alpha]
     rivals = rivals or list(verdict.rivals)
@@ -99,17 +86,11 @@ def planning(
     if verdict.scale != "log" or not rivals or chosen.shape[1] < 2:
         return None
     ends = [end for each in rivals for end in each.paired.uncorrected if 0 < end < math.inf]
+    nearest = 1 - math.exp(-min((abs(math.log(end)) for end in ends), default=0.0))
     return Planning(
-        verdict.leader,
-        tuple(names[1:]),
-        residual_deviation(np.log(chosen)),
-        chosen.shape[1],
-        verdict.looks,
-        1 - math.exp(-min((abs(math.log(end)) for end in ends), default=0.0)),
-        len(blocks),
-        seconds,
-        device,
-    )
+        verdict.leader, tuple(names[1:]), residual_deviation(np.log(chosen)), chosen.shape[1],
+        verdict.looks, nearest, len(blocks), seconds, device,
+    )  # fmt: skip
 
 
 def residual_deviation(logs: Values) -> float:
@@ -120,13 +101,9 @@ def residual_deviation(logs: Values) -> float:
 
 
 def seeds_needed(
-    log_ratio: float,
-    noise: float,
-    power: float,
-    rivals: int = 1,
-    at_hand: int = 0,
-    looks: tuple[int, ...] = (),
-) -> int | None:
+    log_ratio: float, noise: float, power: float, rivals: int = 1,
+    at_hand: int = 0, looks: tuple[int, ...] = (),
+) -> int | None:  # fmt: skip
     """The number of seeds, above `at_hand`, at which a leader is named with probability `power`.
 
     Args:
@@ -134,11 +111,8 @@ def seeds_needed(
         noise: residual standard deviation of the logarithm of FID.
         power: the probability.
         rivals: how many rivals are that close.
-        at_hand: the seeds that were looked at.
+        at_hand: the seeds that were looked at; None is returned for more than `MOST_SEEDS`.
         looks: the numbers of seeds of earlier looks.
-
-    Returns:
-        None for a number above `MOST_SEEDS`.
     """
     each = 1 - (1 - power) / rivals
     earlier = {look for look in (*looks, at_hand) if look >= 2}

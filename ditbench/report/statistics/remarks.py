@@ -55,14 +55,11 @@ def unequal_sizes(final: pd.DataFrame, verdict: Verdict) -> dict[str, tuple[str,
     for column in remark_words.SIZES:
         sizes = final.groupby("block")[column].first()
         ratios = {rival: sizes[verdict.leader] / sizes[rival] for rival in rivals if sizes[rival]}
-        most = max(ratios, key=lambda rival: _distance(ratios[rival]), default=None)
-        if most is not None and _distance(ratios[most]) > math.log1p(TOLERANCE):
+        far = {rival: abs(math.log(r)) if r > 0 else math.inf for rival, r in ratios.items()}
+        most = max(far, key=far.__getitem__, default="")
+        if most and far[most] > math.log1p(TOLERANCE):
             found[column] = (most, float(ratios[most]))
     return found
-
-
-def _distance(ratio: float) -> float:
-    return abs(math.log(ratio)) if ratio > 0 else math.inf
 
 
 def remarks(final: pd.DataFrame, group: dict[str, Any]) -> list[str]:
@@ -86,7 +83,7 @@ def remarks(final: pd.DataFrame, group: dict[str, Any]) -> list[str]:
     spiked = final[final["loss_spike"].notna()]
     if not spiked.empty:
         of_block = spiked.groupby("block")["seed"].agg(list)
-        seeds = {block: of_block[block] for block in in_order(spiked["block"])}
+        seeds = {block: of_block[block] for block in in_order(of_block.index)}
         clipped = all("train.grad_clip" in json.loads(recipe) for recipe in spiked["recipe"])
         worst = spiked["loss_spike"].max()
         found.append(remark_words.spikes(seeds, len(final), worst, clipped=clipped))

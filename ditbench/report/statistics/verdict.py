@@ -31,55 +31,34 @@ SPIKED = 1.2
 
 @dataclass(frozen=True)
 class Rival:
-    """A block that is not the leader, paired with the leader.
-
-    Attributes:
-        paired: this block beside the leader; a ratio above 1 is worse if lower is better.
-        p_value, p_bonferroni: of `paired`, but 1 if the leader is the worse one over the seeds that
-            the two share.
-        significant: whether the leader is significantly better, Bonferroni-corrected.
-        spiked, leader_spiked: how many of the shared seeds had a loss spike.
-    """
+    """A block that is not the leader, paired with the leader."""
 
     block: str
-    paired: Paired
-    p_value: float
+    paired: Paired  # this block beside the leader; a ratio above 1 is worse if lower is better
+    p_value: float  # of `paired`, but 1 if the leader is the worse one over the shared seeds
     p_bonferroni: float
-    significant: bool
-    spiked: int = 0
+    significant: bool  # whether the leader is better, Bonferroni-corrected
+    spiked: int = 0  # how many of the shared seeds had a loss spike
     leader_spiked: int = 0
 
     @property
     def unequal_spikes(self) -> bool:
-        """Whether loss spikes may decide between the two.
-
-        They have different numbers of them, and are not certainly further apart than the effect of
-        a spike in every seed.
-        """
+        """Whether loss spikes may decide: their numbers differ, and the two are near each other."""
         low, high = self.paired.uncorrected
         return self.spiked != self.leader_spiked and not (low > SPIKED or high < 1 / SPIKED)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the final values of a metric show.
+    """What the final values of a metric show."""
 
-    Attributes:
-        leader, value: the block of the best mean, and that mean (geometric on a log scale).
-        rivals: the others, the best first.
-        alpha: the level of each test; below 5% if there are several looks.
-        looks: the numbers of seeds at which the comparison was planned to be decided.
-        unplanned: why the comparison is exploratory, or None.
-        scale: whether logarithms were compared.
-    """
-
-    leader: str
-    value: float
-    rivals: tuple[Rival, ...]
-    alpha: float
-    looks: tuple[int, ...] = ()
-    unplanned: Unplanned | None = None
-    scale: Scale = "log"
+    leader: str  # the block of the best mean
+    value: float  # that mean, geometric on a log scale
+    rivals: tuple[Rival, ...]  # the others, the best first
+    alpha: float  # the level of each test; below 5% if there are several looks
+    looks: tuple[int, ...] = ()  # the numbers of seeds at which it was planned to be decided
+    unplanned: Unplanned | None = None  # why the comparison is exploratory
+    scale: Scale = "log"  # whether logarithms were compared
 
     @property
     def best(self) -> str | None:
@@ -133,16 +112,15 @@ def decide(
             out; one must have some.
         direction: which values are better.
         scale: "log" compares logarithms if all values are above 0, "linear" the values themselves.
-        plan: when the comparison is decided (`looks.plan_of`). None: once, at this number of seeds.
-        spiked: (B, S), whether the loss of a run had a spike. None: there were none.
+        plan: when the comparison is decided; by default once, at this number of seeds.
+        spiked: (B, S), whether the loss of a run had a spike; by default none had.
     """
     spiked = np.zeros(values.shape, dtype=np.bool_) if spiked is None else spiked
     there = ~np.isnan(values)
     known = np.flatnonzero(there.any(axis=1)).tolist()
     blocks = [blocks[number] for number in known]
     values, spiked, there = values[known], spiked[known], there[known]
-    scale = fitting_scale(values, scale)
-    plan = SeedPlan() if plan is None else plan
+    scale, plan = fitting_scale(values, scale), plan or SeedPlan()
     centres, sign = means(values, scale), 1 if direction == "lower" else -1
     first, *others = np.argsort(sign * centres, kind="stable").tolist()
     pairs = beside(values, first, scale, plan.alpha)
@@ -176,11 +154,11 @@ def leaders_by_rate(df: pd.DataFrame) -> dict[float, str]:
             if (table > 0).all(axis=None):
                 table = table.apply(np.log)  # as in the verdict
             leaders[rate], fids[rate] = str(table.mean().idxmin()), table  # type: ignore[index]
-    for a, b in combinations(leaders, 2):
-        first, second = leaders[a], leaders[b]
-        if _is_better(first, second, fids[a]) and _is_better(second, first, fids[b]):
-            return leaders
-    return {}
+    swapped = (
+        _is_better(leaders[a], leaders[b], fids[a]) and _is_better(leaders[b], leaders[a], fids[b])
+        for a, b in combinations(leaders, 2)
+    )
+    return leaders if any(swapped) else {}
 
 
 def _is_better(block: str, other: str, fids: pd.DataFrame) -> bool:

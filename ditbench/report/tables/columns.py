@@ -21,25 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table.
+    """One column of a table."""
 
-    Attributes:
-        name: the key in a row, and the name in CSV and JSON: with its unit.
-        header: the name in tables that people read; None leaves the column out of those.
-        text: how a value is written in those; a missing or non-finite number becomes a dash.
-        best: which end is highlighted.
-        spread: the name of a column whose value follows after ±.
-        until: the name of a column that holds the other end of an interval.
-        interval: the names of the columns whose interval follows in brackets.
-    """
-
-    name: str
-    header: str | None
-    text: Callable[[Any], str] = str
-    best: Literal["low", "high"] | None = None
-    spread: str | None = None
-    until: str | None = None
-    interval: tuple[str, str] | None = None
+    name: str  # the key in a row, and the name in CSV and JSON: with its unit
+    header: str | None  # in tables that people read; None leaves the column out of those
+    text: Callable[[Any], str] = str  # writes a value in those; a missing one becomes a dash
+    best: Literal["low", "high"] | None = None  # which end is highlighted
+    spread: str | None = None  # the column whose value follows after ±
+    until: str | None = None  # the column that holds the other end of an interval
+    interval: tuple[str, str] | None = None  # the columns whose interval follows in brackets
 
     @property
     def is_number(self) -> bool:
@@ -53,26 +43,24 @@ def fact_column(name: str) -> Column:
     return Column(name, fact.title, fact.text, fact.best)
 
 
-def _hidden(*names: str) -> tuple[Column, ...]:
+def hidden(*names: str) -> tuple[Column, ...]:
     """Columns that are in CSV and JSON only."""
     return tuple(Column(name, None) for name in names)
 
 
 # The table of `ditbench flops`.
 COST_COLUMNS = tuple(map(fact_column, ("block", "model", "input", "parameters", "gmacs", "gflops")))
-# The table of `ditbench compare --diff`.
+# The rows of `ditbench diff` and `reproduce`.
 DIFF_COLUMNS = (Column("source", "In"), Column("key", "Key"), Column("a", "A"), Column("b", "B"))
-
-
 # The table of `ditbench compare --plan`.
 PLAN_COLUMNS = (
-    *_hidden("group", "leader", "rivals", "noise", "at_hand", "effect"),
+    *hidden("group", "leader", "rivals", "noise", "at_hand", "effect"),
     Column("better", "Better by"),
     Column("seeds_80", "Seeds for 80% power", "{:d}".format),
     Column("seconds_80", "time", duration),
     Column("seeds_90", "for 90%", "{:d}".format),
     Column("seconds_90", "time", duration),
-    *_hidden("device"),
+    *hidden("device"),
 )
 
 
@@ -81,16 +69,9 @@ def plan_rows(comparison: Comparison) -> list[dict[str, Any]]:
     planning = comparison.planning
     if planning is None:
         return []
-    return [
-        {
-            **vars(planning),
-            **row,
-            "group": comparison.heading,
-            "rivals": ", ".join(planning.rivals),
-            "better": effect_in_words(planning, row["effect"]),
-        }
-        for row in planning.rows()
-    ]
+    shared = vars(planning) | {"group": comparison.heading, "rivals": ", ".join(planning.rivals)}
+    rows = planning.rows()
+    return [shared | row | {"better": effect_in_words(planning, row["effect"])} for row in rows]
 
 
 # What people see of a comparison unless they ask for more: it fits 80 characters.
@@ -104,17 +85,13 @@ _SHORT = {
 
 
 def parse_columns(text: str, comparisons: Sequence[Comparison]) -> list[str]:
-    """The names of columns of some of these comparisons, joined by commas.
-
-    Raises:
-        DitbenchError: a name that no comparison has.
-    """
+    """The names of columns, joined by commas; a DitbenchError for one that no comparison has."""
     known = {each.name for comparison in comparisons for each in comparison_columns(comparison)}
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if _SHORT.get(name, name) not in known:
+    names = {name: _SHORT.get(name, name) for name in map(str.strip, text.split(","))}
+    for name, column in names.items():
+        if column not in known:
             raise unknown_name("column", name, [*sorted(known), *_SHORT])
-    return list(dict.fromkeys(_SHORT.get(name, name) for name in names))
+    return list(dict.fromkeys(names.values()))
 
 
 def comparison_columns(
@@ -128,8 +105,14 @@ def comparison_columns(
     columns = {column.name: column for column in _all_columns(comparison)}
     if names:
         chosen = dict.fromkeys(["block", *(name for name in names if name in columns)])
-        first = [_with_header(columns.pop(name)) for name in chosen]
-        return (*first, *(replace(column, header=None) for column in columns.values()))
+        first = [columns.pop(name) for name in chosen]
+        return (
+            *(
+                each if each.header else replace(each, header=each.name, text=_plain)
+                for each in first
+            ),
+            *hidden(*columns),
+        )
     if wide:
         return tuple(columns.values())
     targets = [name for name in columns if "target" in name]
@@ -137,14 +120,9 @@ def comparison_columns(
     ratio = _RATIO if comparison.decided_by == "fid" else ()
     default = {*_DEFAULT, comparison.decided_by, *targets, *ratio}
     return tuple(
-        column if column.name in default else replace(column, header=None)
-        for column in columns.values()
+        column if name in default else replace(column, header=None)
+        for name, column in columns.items()
     )
-
-
-def _with_header(column: Column) -> Column:
-    """A column that people can see, also if it is for programs otherwise."""
-    return column if column.header else replace(column, header=column.name, text=_plain)
 
 
 def _plain(value: Any) -> str:
@@ -173,29 +151,28 @@ def _all_columns(comparison: Comparison) -> tuple[Column, ...]:
         fact_column("parameters"),
         fact_column("gmacs"),
         fact_column("steps") if table["steps"].nunique() > 1 else Column("steps", None),
-        *_hidden("train_flops", "train_seconds"),
+        *hidden("train_flops", "train_seconds"),
         *(column(each, spread=f"{each.name}_std") for each in decisive),
-        *_hidden(*(f"{each.name}_std" for each in decisive)),
+        *hidden(*(f"{each.name}_std" for each in decisive)),
         column(fid, spread="fid_std"),
-        *_hidden("fid_std", "fid_geometric"),
+        *hidden("fid_std", "fid_geometric"),
         Column("fid_low", f"95% CI of {title}" if several else None, decimals(2), until="fid_high"),
-        *_hidden("fid_high"),
+        *hidden("fid_high"),
         Column("fid_area", f"{title} area ↓" if has_curve else None, decimals(1), "low"),
         *map(column, others),
         fact_column("steps_per_second"),
         fact_column("peak_memory_bytes"),
-        *_hidden("loss_spikes"),
+        *hidden("loss_spikes"),
         *_target_columns(title, comparison.target_fid),
-        *_hidden("pairs", "fid_difference", "fid_difference_low", "fid_difference_high"),
+        *hidden("pairs", "fid_difference", "fid_difference_low", "fid_difference_high"),
         Column(
             "fid_ratio", ratio if len(table) > 1 else None, decimals(2), "low",
             interval=("fid_ratio_low", "fid_ratio_high"),
         ),
-        *_hidden("fid_ratio_low", "fid_ratio_high", "p_value"),
+        *hidden("fid_ratio_low", "fid_ratio_high", "p_value"),
         Column("p_bonferroni", "p" if tested else None, _p_value),
-        *_hidden("equivalent"),
-        *_hidden("baseline", "winner", "decided_by", "forced"),
-        *_hidden(*(key for key in ALIKE if key != "model"), "schema"),
+        *hidden("equivalent", "baseline", "winner", "decided_by", "forced"),
+        *hidden(*(key for key in ALIKE if key != "model"), "schema"),
     )  # fmt: skip
 
 
@@ -214,19 +191,16 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def metric_column(
-    metric: MetricFacts,
-    samples: int | None,
-    features: str | None = None,
-    spread: str | None = None,
+    metric: MetricFacts, samples: int | None, features: str | None = None, spread: str | None = None
 ) -> Column:
     """The column of a metric of so many samples, in features; None if rows differ in them."""
-    number = samples if metric.depends_on_samples else None
+    title = metric_title(metric.title, features, samples if metric.depends_on_samples else None)
     unit = f" ({metric.unit})" if metric.unit else ""
     lower = metric.direction == "lower"
-    title = metric_title(metric.title, features, number)
     header = f"{title}{unit} {'↓' if lower else '↑'}"
-    best: Literal["low", "high"] = "low" if lower else "high"
-    return Column(metric.name, header, writer(metric.format), best, spread)
+    return Column(
+        metric.name, header, writer(metric.format), "low" if lower else "high", spread=spread
+    )
 
 
 def _target_columns(title: str, target: float | None) -> tuple[Column, ...]:

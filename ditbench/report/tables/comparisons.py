@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ditbench.report.tables.columns import Column, comparison_columns, comparison_rows
+from ditbench.report.tables.columns import comparison_columns, comparison_rows, hidden
 from ditbench.report.tables.render import (
     escape_latex,
     escape_markdown,
@@ -65,14 +65,13 @@ def render_comparisons(
 
 def _json_group(comparison: Comparison) -> dict[str, Any]:
     verdict = comparison.verdict
-    rivals = [] if verdict is None else [_rival(rival) for rival in verdict.rivals]
     return {
         "heading": comparison.heading,
         "verdict": {
             "leader": verdict and verdict.leader,
             "winner": verdict and verdict.winner,
             "sentence": comparison.sentence,
-            "rivals": rivals,
+            "rivals": list(map(_rival, verdict.rivals)) if verdict else [],
         },
         "notes": list(comparison.notes),
         "rows": plain_rows(comparison_rows(comparison), comparison_columns(comparison)),
@@ -93,16 +92,9 @@ def _rival(rival: Rival) -> dict[str, Any]:
 
 
 def _csv_of_groups(comparisons: Sequence[Comparison]) -> str:
-    rows = [
-        {
-            **row,
-            "group": comparison.heading,
-            "sentence": comparison.sentence,
-            "notes": " ".join(comparison.notes),
-        }
-        for comparison in comparisons
-        for row in comparison_rows(comparison)
-    ]
+    rows = []
+    for each in comparisons:
+        words = {"group": each.heading, "sentence": each.sentence, "notes": " ".join(each.notes)}
+        rows += [row | words for row in comparison_rows(each)]
     every = {column.name: column for each in comparisons for column in comparison_columns(each)}
-    words = (Column(name, None) for name in ("group", "sentence", "notes"))
-    return render(rows, [*every.values(), *words], "csv")
+    return render(rows, [*every.values(), *hidden("group", "sentence", "notes")], "csv")

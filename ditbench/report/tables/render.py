@@ -32,11 +32,8 @@ BEST_OF_ROW = "best of row"
 def render(rows: Rows, columns: Sequence[Column], format: str) -> str:  # noqa: A002
     """Rows as text that ends in a newline; a DitbenchError for a format that is not text.
 
-    Args:
-        rows: mappings with the columns' names; a missing value may be None, NaN or absent.
-        columns: in the order of the table.
-        format: `csv` and `json` hold plain numbers, missing ones empty or null; `md` and `latex`
-            (for the booktabs package) formatted ones, the best in bold.
+    `csv` and `json` hold plain numbers, missing ones (None, NaN or absent) empty or null; `md` and
+    `latex` (for the booktabs package) formatted ones, the best in bold.
     """
     writers = {"csv": _csv, "json": _json, "md": _markdown, "latex": _latex}
     if format not in writers:
@@ -100,14 +97,14 @@ def _best_text(rows: Rows, column: Column) -> str | None:
     return column.text(min(values) if column.best == "low" else max(values))
 
 
-def _csv(rows: Rows, columns: Sequence[Column]) -> str:
-    names = [column.name for column in columns]
-    return "".join(map(csv_line, [names, *([plain(row.get(n)) for n in names] for row in rows)]))
-
-
 def plain_rows(rows: Rows, columns: Sequence[Column]) -> list[dict[str, Any]]:
     """Rows with all columns, and plain Python values."""
     return [{column.name: plain(row.get(column.name)) for column in columns} for row in rows]
+
+
+def _csv(rows: Rows, columns: Sequence[Column]) -> str:
+    lines = [(column.name for column in columns)]
+    return "".join(map(csv_line, [*lines, *(row.values() for row in plain_rows(rows, columns))]))
 
 
 def _json(rows: Rows, columns: Sequence[Column]) -> str:
@@ -135,13 +132,12 @@ def _markdown(rows: Rows, columns: Sequence[Column]) -> str:
 def _latex(rows: Rows, columns: Sequence[Column]) -> str:
     visible = shown(columns)
     spec = "".join("r" if column.is_number else "l" for column in visible)
-    headers = (escape_latex(column.header or "") for column in visible)
-    lines = [" & ".join(headers) + r" \\", r"\midrule"]
+    lines = [[escape_latex(column.header or "") for column in visible]]
     for line in cells(rows, visible):
         escaped = [(escape_latex(text), best) for text, best in line]
-        texts = (rf"\textbf{{{text}}}" if best else text for text, best in escaped)
-        lines.append(" & ".join(texts) + r" \\")
-    body = "\n".join(lines)
+        lines.append([rf"\textbf{{{text}}}" if best else text for text, best in escaped])
+    header, *others = (" & ".join(line) + r" \\" for line in lines)
+    body = "\n".join([header, r"\midrule", *others])
     return f"\\begin{{tabular}}{{{spec}}}\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
 
 

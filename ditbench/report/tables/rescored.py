@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import stdev
 from typing import Any
 
 from ditbench.distances import title_of
 from ditbench.report.amounts import suffix
 from ditbench.report.reading.evals import read_draws
 from ditbench.report.reading.metrics import MetricFacts
-from ditbench.report.tables.columns import Column, metric_column
+from ditbench.report.reading.run import mean_draw
+from ditbench.report.tables.columns import Column, hidden, metric_column
 
 # How a setting samples and scores; of these, people see what differs within a table.
 SETTING = ("cfg_scale", "sampler", "sampling_steps", "samples", "features")
@@ -21,50 +22,40 @@ SETTING = ("cfg_scale", "sampler", "sampling_steps", "samples", "features")
 def rescored_row(
     path: Path, content: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Sequence[MetricFacts]]:
-    """The row of one file in `evals/`, and the metrics that it has.
-
-    Raises:
-        DitbenchError: the file is damaged.
-    """
+    """The row of one file in `evals/`, and the metrics that it has; a DitbenchError for damage."""
     metrics, draws = read_draws(dict(content), path)
-    fids = [row["fid"] for row in draws]
-    row = {
+    return {
         "block": content["block"],
         "seed": content["seed"],
         "evaluation": path.stem,
-        **{key: draws[0][key] for key in (*SETTING, "step")},
+        **mean_draw(draws, metrics),
         "draws": len(draws),
-        **{each.name: fmean(row[each.name] for row in draws) for each in metrics},
-        "fid_std": stdev(fids) if len(fids) > 1 else None,
+        "fid_std": stdev(row["fid"] for row in draws) if len(draws) > 1 else None,
         "path": str(path.parents[1]),
-    }
-    return row, metrics
+    }, metrics
 
 
 def rescored_columns(
     rows: Sequence[Mapping[str, Any]], metrics: Sequence[MetricFacts]
 ) -> tuple[Column, ...]:
     """The columns of such rows. People see guidance, draws and metrics; programs see all."""
-    samples, features = (_common(rows, key) for key in ("samples", "features"))
+    samples, features = (
+        rows[0][key] if len({row[key] for row in rows}) == 1 else None
+        for key in ("samples", "features")
+    )
     column = partial(metric_column, samples=samples, features=features)
     fid = next(metric for metric in metrics if metric.name == "fid")
     several = any(row["draws"] > 1 for row in rows)
     return (
-        *(Column(name, None) for name in ("block", "seed", "evaluation")),
+        *hidden("block", "seed", "evaluation"),
         Column("cfg_scale", "Guidance", "{:g}".format),
-        *(Column(name, None) for name in (*SETTING[1:], "step")),
+        *hidden(*SETTING[1:], "step"),
         Column("draws", "Draws" if several else None, "{:d}".format),
         column(fid, spread="fid_std"),
-        Column("fid_std", None),
+        *hidden("fid_std"),
         *(column(metric) for metric in metrics if metric is not fid),
-        Column("path", None),
+        *hidden("path"),
     )
-
-
-def _common(rows: Sequence[Mapping[str, Any]], key: str) -> Any:
-    """The value that all rows have; None if they differ."""
-    first, *others = dict.fromkeys(row[key] for row in rows)
-    return None if others else first
 
 
 def sentence(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -150,7 +150,8 @@ def test_damaged_files_of_a_cache_are_made_again(tmp_path):
     """With the real compiler and loader: libraries and modules, empty or half of what they were."""
     run = [
         *(sys.executable, "-m", "ditbench", "run", "--block", "adaln", "--model", "8x1x1/4"),
-        *("--steps", "2", "--compile", "on", "--set", "eval.samples=10", "--set", "eval.points=1"),
+        *("--steps", "2", "--backend", "compile", "--set", "eval.samples=10"),
+        *("--set", "eval.points=1"),
     ]
     own = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
 
