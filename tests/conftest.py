@@ -24,12 +24,21 @@ gc.disable()
 def pytest_collection_finish():
     """Let the garbage collector run, without what was imported."""
     gc.freeze()
+    gc.set_threshold(20_000, 20, 100)  # as few as in a process of ditbench
     gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory):
     os.environ["DITBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_wait_for_the_disk():
+    """Nothing that a test writes has to survive a power failure."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _file: None)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -41,6 +50,14 @@ def _forks_differentiate():
     """
     if "torch" in sys.modules:  # imported by some test that was collected
         sys.modules["torch"].ones(1, requires_grad=True).sum().backward()
+
+
+@pytest.fixture(scope="session")
+def cli():
+    """Call `ditbench` with arguments; the result has exit_code, stdout, stderr, exception."""
+    from command_line import ditbench
+
+    return ditbench
 
 
 @pytest.fixture

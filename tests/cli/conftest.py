@@ -1,11 +1,12 @@
-"""The command line in this process, and one tiny experiment for all tests to use."""
+"""One tiny experiment for all tests to use."""
 
 import shutil
+from functools import cache
 
 import pytest
-from typer.testing import CliRunner
 
-from ditbench.cli import app
+from ditbench.cli import blocks
+from ditbench.runs.planning import calibrate
 
 TINY = ("--model", "16x1x2/2", "--batch-size", "16", "--steps", "20", "--device", "cpu")
 TINY_EVALUATION = ("eval.points=2", "eval.samples=40", "eval.sampling_steps=3")
@@ -16,16 +17,6 @@ TINY_RUN = (*TINY, *(part for value in TINY_EVALUATION for part in ("--set", val
 def tiny():
     """Arguments of `run` that make it a second."""
     return TINY_RUN
-
-
-@pytest.fixture(scope="session")
-def cli():
-    """Call `ditbench` with arguments; the result has exit_code, stdout, stderr, exception."""
-
-    def call(*arguments):
-        return CliRunner().invoke(app, [str(part) for part in arguments], prog_name="ditbench")
-
-    return call
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +64,29 @@ def no_training(monkeypatch):
         raise AssertionError("it trains")
 
     monkeypatch.setattr(run, "build_trainer", refuse)
+
+
+@pytest.fixture(autouse=True)
+def _brief(monkeypatch):
+    """A calibration that takes no second; of every block, however busy the machine is."""
+    monkeypatch.setattr(calibrate, "SECONDS", 0.02)
+    monkeypatch.setattr(calibrate, "LONG_ENOUGH", 0.01)
+    monkeypatch.setattr(calibrate, "MOST_SECONDS", 600)
+    monkeypatch.setattr(calibrate, "BUSY", 0.0)
+
+
+@pytest.fixture
+def untimed(monkeypatch):
+    """No calibration: every model counts as too large for a CPU."""
+    monkeypatch.setattr(calibrate, "MOST_FLOPS", 0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _counted_once():
+    """Let `ditbench blocks`, which counts models of the paper's size, count each once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "_row", cache(blocks._row))
+        yield
 
 
 @pytest.fixture

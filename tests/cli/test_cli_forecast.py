@@ -6,18 +6,12 @@ import re
 import pytest
 
 from ditbench.cli import forecast
-from ditbench.runs.planning import calibrate, memory
+from ditbench.runs.planning import memory
 
 RUN = ("run", "--block", "adaln,adaln-zero", "--dry-run")
 
 
-@pytest.fixture
-def too_large(monkeypatch):
-    """Every model counts as too large for a CPU."""
-    monkeypatch.setattr(calibrate, "MOST_FLOPS", 0)
-
-
-def test_a_model_that_is_too_large_for_a_cpu_is_not_timed(cli, tiny, too_large, elsewhere):
+def test_a_model_that_is_untimed_for_a_cpu_is_not_timed(cli, tiny, untimed, elsewhere):
     result = cli(*RUN, *tiny)
     assert result.exit_code == 0, result.stderr
     assert "calibrating" not in result.stderr
@@ -43,7 +37,7 @@ def test_a_model_that_is_too_large_for_a_cpu_is_not_timed(cli, tiny, too_large, 
     assert not list(elsewhere.iterdir())
 
 
-def test_settings_with_which_a_run_fits_are_named(cli, tiny, too_large, elsewhere, monkeypatch):
+def test_settings_with_which_a_run_fits_are_named(cli, tiny, untimed, elsewhere, monkeypatch):
     fits = {24: None, 40: {"train.micro_batch": 8, "train.checkpoint_blocks": True}, 80: {}}
     monkeypatch.setattr(memory, "what_fits", lambda _task, card, _precision: fits[card // 2**30])
     text = " ".join(cli(*RUN, *tiny).stdout.split())

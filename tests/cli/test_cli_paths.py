@@ -39,7 +39,7 @@ def test_a_tilde_is_expanded_in_every_path_of_the_command_line(
     assert not list(elsewhere.iterdir())
 
 
-def test_data_at_home(cli, tiny, images, tmp_path, monkeypatch):
+def test_data_at_home(cli, tiny, images, untimed, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     for data in (
         ("--data=~/animals",),
@@ -72,7 +72,7 @@ def test_every_way_into_the_images_is_seen(cli, images, tmp_path, monkeypatch, o
     assert "inside of the images' folder animals" in result.stderr
 
 
-def test_the_current_folder_is_data_with_a_name(cli, tiny, images, monkeypatch):
+def test_the_current_folder_is_data_with_a_name(cli, tiny, images, untimed, monkeypatch):
     monkeypatch.chdir(images)
     for out in ("../results", ".results"):  # hidden folders are not read
         result = cli("run", *ONE, *tiny, *FEATURES, "--data", ".", "--out", out)

@@ -21,14 +21,6 @@ def files_below(path):
     return sorted(str(file.relative_to(path)) for file in path.rglob("*"))
 
 
-@pytest.fixture
-def brief(monkeypatch):
-    """A calibration that takes no second; of every block, however busy the machine is."""
-    monkeypatch.setattr(calibrate, "SECONDS", 0.02)
-    monkeypatch.setattr(calibrate, "MOST_SECONDS", 600)
-    monkeypatch.setattr(calibrate, "BUSY", 0.0)
-
-
 def test_every_block_and_seed_leaves_a_run(experiment):
     result, out = experiment
     assert result.exit_code == 0, result.stderr
@@ -120,7 +112,7 @@ def test_a_number_of_seeds_is_a_count(cli, results, tiny, no_training):
     assert result.stderr.startswith("2 runs: 2 complete (skipped), 0 to go\n")
 
 
-def test_a_dry_run_reports_and_writes_nothing(cli, elsewhere, tiny, brief):
+def test_a_dry_run_reports_and_writes_nothing(cli, elsewhere, tiny):
     result = cli("run", "--block", "all", "--seeds", "3,4", *tiny, "--dry-run")
     assert result.exit_code == 0
     assert result.stderr == "".join(f"calibrating {block} on cpu\n" for block in block_names())
@@ -143,7 +135,7 @@ def test_dry_run_fits_into_120_columns(cli, elsewhere, budget, monkeypatch):
     assert max(len(line.rstrip()) for line in result.stdout.splitlines()) <= 120
 
 
-def test_dry_run_of_a_budget_of_time_marks_what_it_estimates(cli, elsewhere, brief):
+def test_dry_run_of_a_budget_of_time_marks_what_it_estimates(cli, elsewhere):
     arguments = ("run", "--block", "adaln", "--model", "16x1x2/2", "--time", "1h30m", "--dry-run",
                  "--backend", "plain")  # fmt: skip
     result = cli(*arguments, "--quiet")
@@ -198,7 +190,7 @@ def test_a_run_under_flops_and_under_time(cli, elsewhere, tiny):
         assert "already complete, skipped" in again.stderr
 
 
-def test_dry_run_as_json(cli, results, tiny, brief):
+def test_dry_run_as_json(cli, results, tiny):
     result = cli("run", "--block", "adaln", "--seeds", "0,7", *tiny,
                "--out", results, "--dry-run", "--json")  # fmt: skip
     assert result.stderr == "calibrating adaln on cpu\n"
@@ -213,7 +205,7 @@ def test_dry_run_as_json(cli, results, tiny, brief):
     )
 
 
-def test_dry_run_says_what_is_complete(cli, results, tiny, brief):
+def test_dry_run_says_what_is_complete(cli, results, tiny):
     result = cli("run", "--block", "adaln", "--seeds", "0,7", *tiny, "--out", results, "--dry-run")
     assert result.stdout.count("(complete)") == 1
 
@@ -284,7 +276,7 @@ def test_a_budget_that_makes_no_sense_is_refused(mistake, elsewhere, arguments, 
     assert files_below(elsewhere) == []
 
 
-def test_a_dry_run_shows_matched_widths(cli, elsewhere, brief):
+def test_a_dry_run_shows_matched_widths(cli, elsewhere):
     arguments = ("run", "--block", "adaln-zero,adaln", "--match", "parameters", "--dry-run",
                  "--device", "cpu")  # fmt: skip
     result = cli(*arguments)

@@ -84,7 +84,7 @@ def test_samples_of_the_file_are_those_of_the_run(weights, cli, elsewhere):
     assert "already complete" in again.stderr
 
 
-def test_the_size_is_that_of_the_file(cli, tiny, elsewhere):
+def test_the_size_is_that_of_the_file(cli, tiny, elsewhere, untimed):
     """The sizes of the paper have one number of heads: no shape shows it."""
     saved_dit("s4.pt", parse_model("S/4"), channels=1, out_channels=1)
     common = [each for each in tiny if each not in SIZE]

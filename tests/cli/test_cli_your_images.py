@@ -12,7 +12,6 @@ from PIL import Image
 
 from ditbench.cli import init
 from ditbench.cli.run_options import Training
-from ditbench.runs.planning import calibrate
 
 # Written into the file by `init`, so that no later command needs an option.
 TINY = {
@@ -58,12 +57,6 @@ def animals(elsewhere):
 
 
 @pytest.fixture
-def brief(monkeypatch):
-    monkeypatch.setattr(calibrate, "SECONDS", 0.02)
-    monkeypatch.setattr(calibrate, "LONG_ENOUGH", 0.01)
-
-
-@pytest.fixture
 def unmeasured(monkeypatch):
     monkeypatch.setattr(init, "forecast", lambda *_: [])
 
@@ -74,7 +67,7 @@ def succeed(cli, *command):
     return result
 
 
-def test_from_a_folder_to_exported_samples(cli, animals, brief):
+def test_from_a_folder_to_exported_samples(cli, animals):
     lines = succeed(cli, "init", animals.name, *TINY).stdout.splitlines()
     assert lines[0].startswith("my animals: 108 images to train on, 12 held out; RGB, ")
     assert lines[1] == "3 classes: 3 birds 36, big cats 36, dog 2 36"

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 import typer
-
-from ditbench.cli.app import app
+from command_line import COMMAND
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-ENTRY = typer.main.get_command(app)
 # In code that is indented, or after a prompt.
 LINE = re.compile(r"^(?: {4,}|\$ )(?:\$ |\w+=\S+ |time |.* && )*ditbench( .*|)$", re.MULTILINE)
 
@@ -23,7 +21,7 @@ def command_lines(text):
 
 def parse(arguments):
     """Parse as the command line does, and execute nothing."""
-    command, context = ENTRY, None
+    command, context = COMMAND, None
     name = "ditbench"
     while hasattr(command, "commands") and arguments:
         context = typer.Context(command, parent=context, info_name=name)

@@ -7,10 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from autoencoder import saved
+from command_line import ditbench
 from PIL import Image
-from typer.testing import CliRunner
-
-from ditbench.cli import app
 
 PAGE = Path(__file__).parents[2] / "docs" / "imagenet.md"
 # Later options of the same name win.
@@ -58,7 +56,7 @@ def test_every_command_of_the_page(place, monkeypatch):
         by = {"stabilityai/sd-vae-ft-ema": "vae", PUBLISHED: "imagenet/train", "50k": "15",
               "results/imagenet256/adaln-zero/seed0-00000000": run}  # fmt: skip
         arguments = [by.get(word, word) for word in rest]
-        result = CliRunner().invoke(app, [name, *arguments, *MORE.get(name, ())])
+        result = ditbench(name, *arguments, *MORE.get(name, ()))
         assert result.exit_code == 0, (command, result.stderr)
         outputs[" ".join(command)] = result.stdout
     dry = next(text for command, text in outputs.items() if command.endswith("--dry-run"))

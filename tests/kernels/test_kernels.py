@@ -197,8 +197,8 @@ def inputs():
 
 @pytest.mark.parametrize(
     "switches",
-    [{}, SWITCHED, {"ops": replace(OPS, call=recomputed)}],
-    ids=["off", "on", "recomputed"],
+    [{}, {**SWITCHED, "ops": replace(OPS, call=recomputed)}],
+    ids=["off", "on, recomputed"],
 )
 @pytest.mark.parametrize("block", block_names())
 def test_a_model_of_kernels_is_the_plain_one(block, switches):

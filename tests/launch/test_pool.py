@@ -14,12 +14,12 @@ import torch
 from contents import contents, runs
 from recorder import Recorder
 from slurm_daemons import wait_until
-from typer.testing import CliRunner
 
-from ditbench.cli import app, forecast
+from ditbench.cli import forecast
 from ditbench.errors import DitbenchError
 from ditbench.launch.pool import Workers, _Worker, choose_workers, execute_at_once, work_of
 from ditbench.runs.directory.lock import is_held
+from ditbench.runs.planning import calibrate
 from ditbench.training.checkpoint import read_checkpoint
 from ditbench.training.stop import Stopped, StopRequest
 
@@ -42,12 +42,6 @@ def gpus(monkeypatch):
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", names)
 
     return have
-
-
-@pytest.fixture
-def cli():
-    """Call `ditbench` with arguments."""
-    return lambda *arguments: CliRunner().invoke(app, [str(part) for part in arguments])
 
 
 def visible(*arguments):
@@ -125,6 +119,7 @@ def test_a_forecast_gives_the_time_of_all_workers(cli, tmp_path, monkeypatch):
     threads = []
     monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    monkeypatch.setattr(calibrate, "SECONDS", 0.02)
     sweep = ("run", "--block", "none", "--seeds", "2", *TINY, "--steps", 4, "--out", tmp_path)
     result = cli(*sweep, "--workers", 3, "--dry-run")
     assert "for 2 runs, 2 at a time" in result.stdout

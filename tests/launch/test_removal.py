@@ -7,9 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from command_line import ditbench
 
-from ditbench.cli import app
 from ditbench.errors import DitbenchError
 from ditbench.launch import removal
 from ditbench.launch.removal import check_removable, remove
@@ -26,7 +25,7 @@ def run(tmp_path):
 
 
 def rm(*arguments, answer=None):
-    return CliRunner().invoke(app, ["rm", *map(str, arguments)], input=answer)
+    return ditbench("rm", *arguments, answer=answer)
 
 
 def test_it_asks_first(run):

@@ -7,11 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import ditbench
 from contents import contents, runs
 from slurm_daemons import is_installed, running_slurm, slurm, wait_until
-from typer.testing import CliRunner
-
-from ditbench.cli import app
 
 # A minute on two cores; .ci/run runs it.
 pytestmark = [
@@ -43,7 +41,7 @@ def command(monkeypatch):
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["ditbench", *map(str, arguments)])
-        result = CliRunner().invoke(app, sys.argv[1:])
+        result = ditbench(*arguments)
         assert result.exit_code == 0, result.output
         return result
 

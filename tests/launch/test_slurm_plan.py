@@ -7,9 +7,8 @@ import threading
 import time
 
 import pytest
-from typer.testing import CliRunner
+from command_line import ditbench
 
-from ditbench.cli import app
 from ditbench.cli.slurm import parse_slurm
 from ditbench.errors import DitbenchError
 from ditbench.launch.states import MARKER, mark, states
@@ -28,7 +27,7 @@ def command(monkeypatch):
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["ditbench", *map(str, arguments)])
-        return CliRunner().invoke(app, sys.argv[1:])
+        return ditbench(*arguments)
 
     return call
 

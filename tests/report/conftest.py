@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cache
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -132,15 +133,21 @@ def forget_hashes(run: RunDirectory, **changes: Any) -> None:
     run.result.write_text(json.dumps({key: result[key] for key in result if key != "sha256"}))
 
 
+@cache
+def real_digits() -> Any:
+    from sklearn.datasets import load_digits
+
+    return load_digits()
+
+
 def write_grid(path: Path, block: str, quality: float) -> None:
     """A grid as training writes it, 3 rows x 10 classes of 8x8 digits, real ones plus noise.
 
     Pixels are enlarged 6 times; 2 white ones follow each image at its right and its bottom.
     """
     from matplotlib.image import imsave
-    from sklearn.datasets import load_digits
 
-    digits = load_digits()
+    digits = real_digits()
     number = int.from_bytes(hashlib.sha256(block.encode()).digest()[:4], "little")
     generator = np.random.default_rng(number)
     grid = np.ones((3, 50, 10, 50))

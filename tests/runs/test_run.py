@@ -63,7 +63,8 @@ def test_a_complete_run_is_not_run_again(make_plan, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("block", "objective"), [*((block, "ddpm") for block in block_names()), ("adaln-zero", "flow")]
+    ("block", "objective"),
+    [*((block, "ddpm") for block in block_names("paper")), ("adaln-zero", "flow")],
 )
 def test_an_interrupted_run_ends_as_the_uninterrupted_one(make_plan, tmp_path, block, objective):
     options = {"block": block, "objective__name": objective}

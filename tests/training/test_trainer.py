@@ -7,6 +7,7 @@ import torch
 
 from ditbench.models.registry import block_names
 from ditbench.runs.planning.plan import build_trainer
+from ditbench.training.checkpoint import resume, save_checkpoint
 from ditbench.training.device import stopwatch as stopwatch_module
 from ditbench.training.ema import Ema, warmed_up
 from ditbench.training.nonfinite import Diverged
@@ -46,17 +47,24 @@ def test_all_blocks_see_the_same_batches_times_noise_and_dropout(make_plan, obje
 @pytest.mark.parametrize(
     ("block", "objective"), [*((block, "ddpm") for block in block_names()), ("adaln-zero", "flow")]
 )
-def test_two_steps_twice_are_equal_bit_for_bit(make_plan, block, objective):
+def test_steps_are_repeated_and_resumed_bit_for_bit(make_plan, block, objective):
+    plan = make_plan(block=block, objective__name=objective, budget__steps=2, eval__points=1)
+    plan.directory.start(plan.config.to_toml(), {}, {})
+
     def weights():
         torch.manual_seed(torch.seed() % 2**32)  # whatever the global stream holds
-        plan = make_plan(block=block, objective__name=objective, budget__steps=2, eval__points=1)
         trainer = build_trainer(plan)
-        list(trainer.run())
-        return trainer.model.state_dict() | {
+        resumed = resume(plan.directory, trainer, pytest.fail)
+        for event in trainer.run():
+            if isinstance(event, Logged) and event.step == 1:
+                plan.directory.append_train(vars(event))
+                save_checkpoint(plan.directory, trainer)
+        return resumed, trainer.model.state_dict() | {
             f"ema.{name}": value for name, value in trainer.ema.model.state_dict().items()
         }
 
-    one, two = weights(), weights()
+    (first, one), (second, two) = weights(), weights()
+    assert (first, second) == (False, True)  # from the beginning, and from step 1
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
@@ -189,7 +197,7 @@ def test_divergence_ends_the_run_with_advice(make_plan):
 def test_bf16_training_stays_near_float32(make_plan, block):
     losses = {}
     for precision in ("fp32", "bf16", "bf16-residual"):
-        plan = make_plan(block=block, train__precision=precision)
+        plan = make_plan(block=block, train__precision=precision, budget__steps=3)
         rows = [row for row in build_trainer(plan).run() if isinstance(row, Logged)]
         losses[precision] = [row.loss for row in rows]
     assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.02)

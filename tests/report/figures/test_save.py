@@ -23,8 +23,14 @@ def runs(make_run, results):
 MAGIC = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml", ".pdf": b"%PDF-"}
 
 
-@pytest.mark.parametrize("draw", [curve_figure, pareto_figure, samples_figure])
-@pytest.mark.parametrize("suffix", MAGIC)
+@pytest.mark.parametrize(
+    ("suffix", "draw"),
+    [
+        *((suffix, curve_figure) for suffix in MAGIC),
+        (".pdf", pareto_figure),
+        *((suffix, samples_figure) for suffix in (".png", ".svg")),
+    ],
+)
 def test_the_suffix_selects_the_format_and_equal_data_give_equal_bytes(
     runs, tmp_path, suffix, draw
 ):

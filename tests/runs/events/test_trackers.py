@@ -10,9 +10,7 @@ from importlib.machinery import ModuleSpec
 
 import pytest
 from recorder import Recorder, stop_at
-from typer.testing import CliRunner
 
-from ditbench.cli import app
 from ditbench.errors import DitbenchError
 from ditbench.launch.pool import Workers, execute_at_once
 from ditbench.rows import read_rows
@@ -316,13 +314,12 @@ def test_trackio_stores_a_run(plan, interrupted, monkeypatch, tmp_path_factory):
 
 
 @pytest.mark.parametrize("command", [("run",), ("tune", "--lr", "1e-3", "--budget-fraction", "1")])
-def test_commands_log(command, tmp_path):
+def test_commands_log(command, cli, tmp_path):
     pytest.importorskip("tensorboard")
     settings = ["--set=eval.points=1", "--set=eval.samples=40", "--set=eval.sampling_steps=2"]
-    done = CliRunner().invoke(
-        app,
-        [*command, "--block", "adaln", "--model", "16x1x2/2", "--steps", "2", "--device", "cpu",
-         "--out", str(tmp_path), "--log", "tensorboard", *settings],
+    done = cli(
+        *command, "--block", "adaln", "--model", "16x1x2/2", "--steps", "2", "--device", "cpu",
+        "--out", tmp_path, "--log", "tensorboard", *settings,
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     (events,) = tmp_path.rglob("events.out.tfevents.*")
