@@ -70,7 +70,7 @@ def panel_axes(
 
 
 def panel_grid(
-    titles: Sequence[str], handles: Mapping[str, Artist], height: float, handlelength: float
+    titles: Sequence[str], handles: Mapping[str, Artist], height: float, handlelength: float = 2.8
 ) -> tuple[Figure, int, int]:
     """A figure for one panel per title, with a legend if there are handles; its rows and columns.
 

@@ -68,7 +68,7 @@ paired_p_values = calibration.paired_p_values
 
 def _t(differences):
     error = differences.std(axis=-1, ddof=1) / differences.shape[-1] ** 0.5
-    with np.errstate(invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         return differences.mean(axis=-1) / error
 
 
