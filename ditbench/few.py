@@ -34,7 +34,7 @@ def few_images(features: str, real: float, samples: int) -> str:
 
 
 def few_in_group(group: Mapping[str, Any], real: float) -> str:
-    """`few_images` for a group of runs with so many real images; empty where they are enough."""
+    """`few_images` for a group of runs with `real` real images; empty where they are enough."""
     features, samples = group.get("features"), group.get("samples")
     if features is None or samples is None or not are_few(features, real, samples):
         return ""

@@ -41,7 +41,7 @@ T = TypeVar("T")
 WARM_UP = graph.WARM_UP + 2
 # Seconds of timing the matrix product.
 MATMUL_SECONDS = 0.5
-# A GPU whose matrix product at the end has less of its first speed was slowed down in between.
+# If the matrix product falls below this share of its first speed, the GPU was slowed down.
 STEADY = 0.9
 # The most timings of sampling, and the sampling steps of its warm-up.
 SAMPLINGS = 3
@@ -64,7 +64,7 @@ class Row:
 
 @dataclass(frozen=True)
 class _Warm:
-    """A row after its warm-up, which took so many seconds."""
+    """A row after its warm-up, which took `seconds`."""
 
     row: Row
     candidate: Candidate
@@ -98,7 +98,7 @@ def _one_by_one(rows: list[Row], length: Length, say: Say) -> Iterator[Facts | D
     after = _matmul_alone(rows[0].plan)
     if after < STEADY * matmul_speed:
         say(
-            f"the GPU became slower while the rows were measured (matrix product: "
+            "the GPU became slower while the rows were measured (matrix product: "
             f"{after / 1e12:.0f} TFLOP/s, {matmul_speed / 1e12:.0f} before): it is hot or shared, "
             "so repeat the measurement"
         )
@@ -218,7 +218,7 @@ def _training(warm: _Warm, seconds: list[float], matmul: float, peak: int | None
 
 
 def training_facts(plan: Plan, seconds: list[float], steps: int) -> Facts:
-    """Conditions and speed of training, from the seconds of a step in parts of so many steps."""
+    """Conditions and speed of training, from the seconds per step in parts of `steps` steps."""
     tenths = quantiles(seconds, n=10, method="inclusive")
     typical, flops = median(seconds), plan.train_flops(1)
     return {

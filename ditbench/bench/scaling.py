@@ -53,7 +53,7 @@ class Job:
     scaling: str
 
     def on(self, number: int) -> RunConfig:
-        """The settings on so many GPUs, with the global batch."""
+        """The settings for this number of GPUs, with the global batch size."""
         growth = number if self.scaling == "weak" else 1
         return self.config.with_values(train__batch_size=self.config.train.batch_size * growth)
 

@@ -59,7 +59,7 @@ def eval_(
     features: Annotated[str | None, option("NAME",
         "The features of the metrics, see `ditbench features`. Default: the run's.")] = None,
     draws: Annotated[int, option("N",
-        "Score so many draws of noise, and take their mean.", min=1, max=10_000)] = 1,
+        "The number of draws of noise to score; their mean is taken.", min=1, max=10_000)] = 1,
     batch_size: Annotated[int | None, option("N",
         "Images per batch of sampling. Default: as in the run.", min=1)] = None,
     data: Annotated[Path | None, option("PATH",

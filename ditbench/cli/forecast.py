@@ -162,7 +162,7 @@ def _gib(size: int) -> str:
 
 
 def _fit(card: int, settings: Mapping[str, Any] | None) -> str:
-    """How a run fits on a card of so many bytes."""
+    """How a run fits on a card with `card` bytes of memory."""
     on = f"On {_gib(card)}"
     if settings is None:
         return f"{on} it does not fit."

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 # What `ditbench diff` prints of two scores.
 _SCORES = (
-    *(Column("name", "Metric"), Column("a", "A", "{}".format), Column("b", "B", "{}".format)),
+    Column("name", "Metric"),
+    Column("a", "A", "{}".format),
+    Column("b", "B", "{}".format),
     Column("ratio", "B / A", significant(3)),
 )
 # What a run cost, below its metrics.

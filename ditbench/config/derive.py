@@ -34,7 +34,7 @@ LONGEST_NAME = 60  # letters, of at most 4 bytes each: a file name has at most 2
 
 
 class Scale(NamedTuple):
-    """What suits data sets of up to so many images."""
+    """What suits data sets of up to `most_images` images."""
 
     most_images: float
     model: str
@@ -62,7 +62,7 @@ class Setting(NamedTuple):
 
 
 def scale_of(images: int) -> Scale:
-    """What suits so many images."""
+    """What suits this number of images."""
     return next(scale for scale in SCALES if images <= scale.most_images)
 
 

@@ -165,7 +165,7 @@ class TrainConfig(Section):
     ] = "auto"
     """The implementation of a training step; all agree up to rounding."""
     micro_batch: Annotated[int | None, Field(gt=0), Mark.NOT_IDENTITY, Mark.ADDED_LATER] = None
-    """Compute a batch in parts of so many images per GPU, which takes less memory. Unset, at once.
+    """The images per GPU that are computed at a time, to use less memory. Unset: the whole batch.
 
     The result is that of the whole batch, up to rounding.
     """

@@ -47,9 +47,9 @@ def find(name: str) -> Any | None:
 def load_by_name(name: str, path: Path | None, settings: Settings = DEFAULTS) -> ImageDataset:
     """The training pictures of a data set that `find` finds; its test pictures are held out.
 
-    It is downloaded to `path`, by default `data` in the cache, if torchvision can do that. Errors
-    are those of `prepared`; or its items are not a picture and its class; or (exit code 1) it
-    cannot be downloaded or is damaged.
+    It is downloaded to `path`, by default `data` in the cache, if torchvision can do that. Raises a
+    DitbenchError as `prepared` does, for items that are not a picture and its class, or (exit code
+    1) if it cannot be downloaded or is damaged.
     """
     kind = find(name)
     root = find_root(name, name, path)

@@ -41,10 +41,11 @@ class Workers:
 
 
 def choose_workers(workers: int | None, runs: int, device: torch.device, gpus: int = 1) -> Workers:
-    """The workers for so many runs, of which there are no more than runs.
+    """The worker processes that execute `runs` runs; never more of them than runs.
 
-    `workers` None is as many as there are GPUs for, and 1 on a CPU. A device without a number is
-    any GPU that is visible. Each run has so many `gpus`; a DitbenchError if there are too few.
+    If `workers` is None, there are as many as the GPUs suffice for, or 1 on a CPU. A device without
+    a number is any visible GPU. Each run uses `gpus` of them. Raises a DitbenchError if there are
+    too few.
     """
     if launched():  # torchrun says which processes and GPUs there are
         return Workers([{}])

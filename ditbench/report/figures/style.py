@@ -69,7 +69,9 @@ _COLOURS = (
 )
 _MARKERS: tuple[Marker, ...] = (
     *("v", "P", "X", "<", ">", "*", "p", "d", "h"),
-    *((4, 1, 0), (6, 1, 0), (3, 1, 0)),
+    (4, 1, 0),
+    (6, 1, 0),
+    (3, 1, 0),
 )
 _LINES: tuple[Line, ...] = ((0, (5, 1, 1, 1, 1, 1)), (0, (6, 2)), (0, (2, 1)), (0, (8, 1, 2, 1)))
 # The initial value of the hash, chosen so that ditbench's first blocks all look different.
