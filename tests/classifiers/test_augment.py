@@ -5,16 +5,7 @@ import math
 import pytest
 import torch
 import torchvision.transforms.v2.functional as tv
-from augment import (
-    MAX_BLEND,
-    Augmentation,
-    augment,
-    cut_mix,
-    cut_out,
-    random_maps,
-    recolour,
-    warp,
-)
+from augment import MAX_BLEND, Augmentation, augment, cut_mix, cut_out, random_maps, recolour, warp
 
 NOTHING = Augmentation(shift=0, geometry=1.0, colour=1.0, magnitude=0.0, cutout=0)
 
@@ -66,11 +57,7 @@ def test_warp_is_torchvisions_rotation(images, angle):
     assert torch.allclose(warp(images.float(), theta)[inner], expected[inner], atol=0.05)
 
 
-ORACLES = {
-    0: tv.adjust_brightness,
-    1: tv.adjust_contrast,
-    2: tv.adjust_saturation,
-}
+ORACLES = {0: tv.adjust_brightness, 1: tv.adjust_contrast, 2: tv.adjust_saturation}
 
 
 @pytest.mark.parametrize("kind", ORACLES)

@@ -1,7 +1,5 @@
 """`ditbench run --continue`, and what `run` says where a run could be continued."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

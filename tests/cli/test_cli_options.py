@@ -129,8 +129,7 @@ def test_numbers_with_commas_are_seeds(seeds, trailing):
 
 
 @pytest.mark.parametrize(
-    ("text", "hint"),
-    [("20000", "--seeds 20000,"), ("10001", "--seeds 10001,")],
+    ("text", "hint"), [("20000", "--seeds 20000,"), ("10001", "--seeds 10001,")]
 )
 def test_a_count_of_seeds_that_makes_no_sense_names_the_other_meaning(text, hint):
     with pytest.raises(DitbenchError, match=f"--seeds {text} is a count of seeds") as raised:

@@ -1,7 +1,5 @@
 """`ditbench list`, `show` and `diff`, and `compare` and `plot` of several directories."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -8,14 +8,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from ditbench.config import validate
-from ditbench.config.derive import (
-    are_symbols,
-    choose,
-    derive,
-    image_size,
-    patch_size,
-    safe_name,
-)
+from ditbench.config.derive import are_symbols, choose, derive, image_size, patch_size, safe_name
 from ditbench.config.load import presets
 from ditbench.config.project import nested
 from ditbench.data.pictures.survey import Survey

@@ -1,7 +1,5 @@
 """What may be removed, and what an interrupted removal leaves."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from pathlib import Path

@@ -139,11 +139,7 @@ STARTS = {
     "ada-rms": {"blocks.?.*proj*": ZERO, "*modulation*": ZERO, "blocks.?.mlp.fc2*": ZERO},
     "in-context-class": {"*modulation*": ZERO, "shared.positions*": 0.02},
     "in-context-multi": {"shared*": 128**-0.5},
-    "hybrid": {
-        "*modulation*": ZERO,
-        "blocks.?.cross_attn.proj*": ZERO,
-        "shared.positions*": 0.02,
-    },
+    "hybrid": {"*modulation*": ZERO, "blocks.?.cross_attn.proj*": ZERO, "shared.positions*": 0.02},
     "rotation": {"*modulation*": ZERO},
     "shift-skip": {"*modulation*": ZERO, "shared.positions*": 0.02},
     "no-time": {"*modulation*": ZERO},

@@ -78,9 +78,7 @@ def anchors(text):
 
 
 @pytest.mark.parametrize(
-    "document",
-    [ROOT / "README.md", *PAGES],
-    ids=lambda path: path.relative_to(ROOT).as_posix(),
+    "document", [ROOT / "README.md", *PAGES], ids=lambda path: path.relative_to(ROOT).as_posix()
 )
 def test_links_between_documents_lead_somewhere(document):
     links = re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([\w-]+))?\)", document.read_text("utf-8"))

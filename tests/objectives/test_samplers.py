@@ -31,10 +31,7 @@ class Oracle:
 def test_ancestral_sampling_agrees_with_diffusers(toy_model, variance, steps, spacing, clip):
     """Each state that our sampler shows the model, and the last, against a scheduler's."""
     scheduler = DDPMScheduler(
-        beta_schedule="linear",
-        variance_type=variance,
-        clip_sample=clip,
-        timestep_spacing="leading",
+        beta_schedule="linear", variance_type=variance, clip_sample=clip, timestep_spacing="leading"
     )
     fixed = variance.removeprefix("fixed_")
     learn_sigma = fixed == "learned_range"

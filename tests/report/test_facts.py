@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from ditbench.models.registry import block_names
 from ditbench.report.facts import PAPER_ORDER, in_order, is_recipe
 

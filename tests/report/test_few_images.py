@@ -1,7 +1,5 @@
 """Where images are few for FID, KID decides, and both name their features."""
 
-from __future__ import annotations
-
 import json
 import math
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from ditbench.report import remark_words

@@ -1,7 +1,5 @@
 """Sweeps that were made up: which rate is chosen, and what must keep one from being chosen."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -1,7 +1,5 @@
 """Whether a run resumes: the file of its block is unchanged, edited or moved after it stopped."""
 
-from __future__ import annotations
-
 import shutil
 
 import pytest

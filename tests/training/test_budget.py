@@ -53,11 +53,7 @@ def test_evaluations_are_evenly_spaced_and_end_with_the_budget():
     assert evaluation_steps(3, 3) == [1, 2, 3]
 
 
-@given(
-    seconds=st.floats(0.01, 1e6),
-    points=st.integers(1, 20),
-    step_share=st.floats(1e-4, 3),
-)
+@given(seconds=st.floats(0.01, 1e6), points=st.integers(1, 20), step_share=st.floats(1e-4, 3))
 def test_a_time_budget_evaluates_at_equal_shares_and_logs_in_measure(seconds, points, step_share):
     budget = time_budget(seconds, points, 0.1)
     step = seconds * step_share

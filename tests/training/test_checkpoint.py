@@ -20,13 +20,7 @@ from ditbench.runs.planning.plan import build_model, build_trainer
 from ditbench.runs.run import execute
 from ditbench.training import budget
 from ditbench.training import checkpoint as module
-from ditbench.training.checkpoint import (
-    Saver,
-    load_ema,
-    read_checkpoint,
-    resume,
-    save_checkpoint,
-)
+from ditbench.training.checkpoint import Saver, load_ema, read_checkpoint, resume, save_checkpoint
 from ditbench.training.stop import Stopped, StopRequest
 from ditbench.training.trainer import EvaluationDue
 from ditbench.world import ALONE

@@ -27,11 +27,7 @@ def test_the_pixels_that_were_written_come_back_in_the_order_of_names(tmp_path, 
     assert images.flags.c_contiguous
 
 
-BAD = {
-    "text": b"hello",
-    "cut short": GOOD[NAMES[0]][:-40],
-    "of other size": encode(PIXELS[0, :3]),
-}
+BAD = {"text": b"hello", "cut short": GOOD[NAMES[0]][:-40], "of other size": encode(PIXELS[0, :3])}
 
 
 @pytest.mark.parametrize("kind", BAD)

@@ -11,12 +11,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
-from ditbench.data.pictures.prepare import (
-    check_background,
-    open_picture,
-    prepare,
-    square,
-)
+from ditbench.data.pictures.prepare import check_background, open_picture, prepare, square
 from ditbench.data.pictures.settings import Settings
 from ditbench.errors import DitbenchError
 

@@ -1,7 +1,5 @@
 """Where names stand."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import pytest

@@ -1,7 +1,5 @@
 """Names of users in figures: literal, in any script."""
 
-from __future__ import annotations
-
 import matplotlib as mpl
 import pytest
 from fontTools.fontBuilder import FontBuilder

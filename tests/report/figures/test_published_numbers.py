@@ -1,7 +1,5 @@
 """The published numbers in figures; no measured number shares their axes."""
 
-from __future__ import annotations
-
 import pytest
 
 from ditbench.report.figures.curve import curve_figure

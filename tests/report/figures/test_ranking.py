@@ -1,7 +1,5 @@
 """Final scores as sorted points, with intervals and what is significantly worse."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from boxes import named

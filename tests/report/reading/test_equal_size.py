@@ -1,7 +1,5 @@
 """Runs of models of different widths are ranked together where they are of equal size."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

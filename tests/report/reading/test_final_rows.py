@@ -36,10 +36,7 @@ def test_there_is_one_final_row_the_mean_over_draws(frame):
 def test_tables_take_the_final_score_and_areas_and_targets_the_curve(frame):
     comparison = compare(frame, target_fid=30.0)
     fids = comparison.table.set_index("block")["fid"].to_dict()
-    assert fids == {
-        "adaln": 8.0,
-        "in-context": 12.0,
-    }
+    assert fids == {"adaln": 8.0, "in-context": 12.0}
     # Trapezoids over equal steps.
     assert comparison.table["fid_area"].tolist() == [pytest.approx((125 + 35) / 2)] * 2
     assert comparison.table["reached_target"].tolist() == [2, 2]

@@ -1,7 +1,5 @@
 """What may be ranked together, and in which words it is said what may not."""
 
-from __future__ import annotations
-
 import json
 
 import pandas as pd
@@ -11,12 +9,7 @@ from ditbench.errors import DitbenchError
 from ditbench.report.figures.curve import curve_figure
 from ditbench.report.figures.pareto import pareto_figure
 from ditbench.report.figures.samples import samples_figure
-from ditbench.report.reading.groups import (
-    differences,
-    distinctions,
-    shared,
-    split_groups,
-)
+from ditbench.report.reading.groups import differences, distinctions, shared, split_groups
 from ditbench.report.reading.results import load_results
 from ditbench.report.statistics.compare import compare, compare_groups
 from ditbench.report.words import differences_in_words, heading, name_and_value

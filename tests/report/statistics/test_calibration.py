@@ -1,7 +1,5 @@
 """The verdict is calibrated, and the measurement of it would find a rule that is too liberal."""
 
-from __future__ import annotations
-
 import calibration
 import numpy as np
 import pytest

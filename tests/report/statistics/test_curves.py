@@ -1,7 +1,5 @@
 """Areas by numpy.trapezoid and targets by numpy.interp, run by run."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,7 +1,5 @@
 """Conditions against Python's own eval, and texts that are no conditions."""
 
-from __future__ import annotations
-
 import pandas as pd
 import pytest
 from hypothesis import given, settings

@@ -1,7 +1,5 @@
 """Planned seeds, and the 5% that are spent over looks."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy import stats

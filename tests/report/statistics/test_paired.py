@@ -1,20 +1,12 @@
 """Against scipy.stats, which the package itself does not import, and definitions written out."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ditbench.report.statistics.paired import (
-    beside,
-    fitting_scale,
-    mean_interval,
-    means,
-    paired,
-)
+from ditbench.report.statistics.paired import beside, fitting_scale, mean_interval, means, paired
 
 FIDS = st.floats(0.5, 500)
 

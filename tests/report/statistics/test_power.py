@@ -1,7 +1,5 @@
 """The number of seeds against scipy's noncentral t distribution, and against the rule itself."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from calibration import winners

@@ -1,7 +1,5 @@
 """Whether the order of blocks depends on the learning rate: reported only when it does."""
 
-from __future__ import annotations
-
 import pandas as pd
 import pytest
 

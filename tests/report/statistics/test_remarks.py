@@ -1,7 +1,5 @@
 """What is said after a verdict, beside what only words decide (test_remark_words.py)."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

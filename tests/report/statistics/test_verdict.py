@@ -1,7 +1,5 @@
 """The rule written out naively with scipy.stats, and what must not change a verdict."""
 
-from __future__ import annotations
-
 import re
 from itertools import permutations
 

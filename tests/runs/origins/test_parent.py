@@ -1,7 +1,5 @@
 """Training longer: a child equals a run that was trained so long at once."""
 
-from __future__ import annotations
-
 import csv
 import json
 import shutil

@@ -93,9 +93,7 @@ def test_a_matched_run_is_an_ordinary_run_of_that_model(tmp_path):
     size = plan.config.model.size
     base = load("digits", overrides={key.replace("__", "."): each for key, each in tiny.items()})
     by_hand = base.with_values(
-        block="in-context",
-        model__hidden_size=size.hidden_size,
-        model__num_heads=size.num_heads,
+        block="in-context", model__hidden_size=size.hidden_size, model__num_heads=size.num_heads
     )
     assert resolve_all([by_hand], CPU)[0].config.fingerprint == plan.config.fingerprint
     execute(plan)
