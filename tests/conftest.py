@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 from urllib.error import URLError
 
 import pytest
@@ -60,6 +61,18 @@ def cli():
     return ditbench
 
 
+@pytest.fixture(scope="session")
+def succeed(cli):
+    """Call `ditbench` with arguments that it takes: the result, whose exit code is 0."""
+
+    def call(*arguments):
+        result = cli(*arguments)
+        assert result.exit_code == 0, (arguments, result.stdout, result.stderr, result.exception)
+        return result
+
+    return call
+
+
 @pytest.fixture
 def global_stream_untouched():
     """Fail a test that draws from the global random stream of torch, directly or not."""
@@ -76,12 +89,18 @@ def hub(tmp_path, monkeypatch):
     """The place of a cache of torch that does not exist yet, and no network."""
     import torch
 
-    def offline(*args, **kwargs):
-        raise URLError("Name or service not known")
-
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(torch.hub, "urlopen", offline)
+    monkeypatch.setattr(
+        torch.hub, "urlopen", Mock(side_effect=URLError("Name or service not known"))
+    )
     return tmp_path / "hub" / "checkpoints"
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """The place of an empty cache of this test alone."""
+    monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 @pytest.fixture

@@ -52,6 +52,31 @@ class Recorder(Reporter):
         self._keep("failed", plan=plan, error=error)
 
 
+def recorded(plan):
+    """Execute a plan; returns its result, and a reporter with what happened."""
+    from ditbench.runs.run import execute
+
+    recorder = Recorder()
+    return execute(plan, recorder), recorder
+
+
+def leave_at(plan, is_the_moment):
+    """Execute a plan, and leave it at the first event of which that is true, as if killed."""
+    from ditbench.runs.run import execute
+
+    def leave(event):
+        if is_the_moment(event):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute(plan, Recorder(leave))
+
+
+def at_row(step):
+    """Whether an event is the row of the log of a step."""
+    return lambda event: event.kind == "logged" and event.step == step
+
+
 def stop_at(plan, is_the_moment):
     """Execute a plan, and stop it at the first event of which that is true."""
     from ditbench.runs.run import execute

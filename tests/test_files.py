@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
@@ -94,10 +95,9 @@ def test_a_failure_at_any_step_leaves_the_old_file(tmp_path, monkeypatch, step):
     path = tmp_path / "file.txt"
     path.write_text("old")
 
-    def fail(*_arguments):
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(os if step == "fsync" else Path, step, fail)
+    monkeypatch.setattr(
+        os if step == "fsync" else Path, step, Mock(side_effect=OSError(5, "Input/output error"))
+    )
     with pytest.raises(DitbenchError, match="Input/output error"):
         write_text(path, "new")
     assert path.read_text() == "old"
@@ -106,11 +106,8 @@ def test_a_failure_at_any_step_leaves_the_old_file(tmp_path, monkeypatch, step):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_other_errors_are_raised_unchanged_and_leave_no_file(tmp_path, error):
-    def fail(_file):
-        raise error
-
     with pytest.raises(error):
-        write_atomically(tmp_path / "file.txt", fail)
+        write_atomically(tmp_path / "file.txt", Mock(side_effect=error))
     assert files_below(tmp_path) == set()
 
 

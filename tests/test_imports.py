@@ -22,6 +22,22 @@ CASES = {
         "assert ditbench.compare(runs, target_fid=20).verdict.winner == 'adaln-zero'",
         {"torch", "matplotlib", "sklearn", "scipy.stats"},
     ),
+    "reading, comparing and tables": (
+        "import ditbench.report.reading.results, ditbench.report.statistics.compare\n"
+        "import ditbench.report.tables.render",
+        {"torch", "pandas", "matplotlib", "rich", "scipy"},
+    ),
+    "a table and a figure": (
+        "from ditbench.report.reading.results import load_results\n"
+        "from ditbench.report.statistics.compare import compare\n"
+        "from ditbench.report.tables.comparisons import render_comparisons\n"
+        "from ditbench.report.figures.curve import curve_figure\n"
+        "from ditbench.report.figures.save import save_figure\n"
+        f"frame = load_results({str(REFERENCE)!r}, 'adaln,adaln-zero')\n"
+        "render_comparisons([compare(frame)], 'md')\n"
+        "save_figure(lambda: curve_figure(frame), 'figure.png')",
+        {"torch", "matplotlib.pyplot"},
+    ),
     "names of data sets": (
         "from ditbench.data import SOURCES\n"
         "assert [*SOURCES] == ['digits', 'cifar10', 'fashion-mnist', 'folder', 'npz', 'latents']",

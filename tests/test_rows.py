@@ -1,6 +1,7 @@
 """Tables that are appended row by row, and their state after a crash."""
 
 import os
+from unittest.mock import Mock
 
 import pytest
 
@@ -110,10 +111,7 @@ def test_a_row_is_synced_when_append_returns(table, monkeypatch):
 def test_a_disk_that_becomes_full_within_a_row_is_one_error(table, monkeypatch):
     append_row(table, ROW, COLUMNS)
 
-    def full(_descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", Mock(side_effect=OSError(28, "No space left on device")))
     with pytest.raises(DitbenchError, match=r"cannot write .*table\.csv: No space") as caught:
         append_row(table, ROW, COLUMNS)
     assert caught.value.exit_code == 1

@@ -4,6 +4,7 @@ import hashlib
 import math
 import shutil
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -159,11 +160,8 @@ def test_a_header_that_a_crash_cut_short_is_written_again(started, torn):
 def test_rewinding_that_fails_loses_no_row(started, monkeypatch):
     fill(started, 3)
 
-    def fail(*_arguments):
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", fail)
+        patch.setattr(Path, "replace", Mock(side_effect=OSError(28, "No space left on device")))
         with pytest.raises(DitbenchError):
             started.rewind(2, 2)
     assert [row["step"] for row in started.read_evaluations()] == [1, 2, 3]

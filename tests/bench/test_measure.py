@@ -1,5 +1,7 @@
 """What `ditbench bench` measures: its arithmetic, its order in time, its errors."""
 
+from unittest.mock import Mock
+
 import diffusers
 import pytest
 import torch
@@ -91,10 +93,7 @@ class Failing:
         pass
 
     def build(self, plan):
-        def update():
-            raise self.error
-
-        return Candidate(update, torch.nn.Identity(), 0)
+        return Candidate(Mock(side_effect=self.error), torch.nn.Identity(), 0)
 
 
 class NotCompiledError(RuntimeError):

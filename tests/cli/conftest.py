@@ -2,6 +2,7 @@
 
 import shutil
 from functools import cache
+from unittest.mock import Mock
 
 import pytest
 
@@ -34,6 +35,19 @@ def mistake(cli):
     return call
 
 
+@pytest.fixture
+def refused(mistake, elsewhere):
+    """What is refused: it writes nothing, and both lines hold what they should."""
+
+    def call(error, hint, *arguments):
+        first, second = mistake(*arguments)
+        assert error in first
+        assert hint in second
+        assert list(elsewhere.iterdir()) == []
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def experiment(tmp_path_factory, cli):
     """The output of `ditbench run --block paper --seeds 0,1`, and its results directory."""
@@ -60,10 +74,7 @@ def no_training(monkeypatch):
     """A run that trains fails the test."""
     from ditbench.runs import run
 
-    def refuse(*_arguments):
-        raise AssertionError("it trains")
-
-    monkeypatch.setattr(run, "build_trainer", refuse)
+    monkeypatch.setattr(run, "build_trainer", Mock(side_effect=AssertionError("it trains")))
 
 
 @pytest.fixture(autouse=True)

@@ -12,11 +12,10 @@ MORE = ("--steps", "40", "--device", "cpu")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, cli, tiny):
+def finished(tmp_path_factory, cli, succeed, tiny):
     """A complete run of 20 steps, and the longer run that continues it."""
     out = tmp_path_factory.mktemp("continued") / "mine"
-    result = cli("run", "--block", "adaln", "--seeds", "3,", *tiny, "--out", out)
-    assert result.exit_code == 0, result.stderr
+    result = succeed("run", "--block", "adaln", "--seeds", "3,", *tiny, "--out", out)
     parent = Path(result.stdout.splitlines()[-1])
     return parent, cli("run", "--continue", parent, *MORE)
 
@@ -38,26 +37,27 @@ def test_the_child_lies_beside_its_parent_and_says_where_it_starts(finished):
     assert environment["parent"] == {"path": str(parent), "device": "cpu"}
 
 
-def test_the_same_command_says_that_it_is_complete(finished, cli, tmp_path, monkeypatch):
+def test_the_same_command_says_that_it_is_complete(finished, cli, succeed, tmp_path, monkeypatch):
     parent, first = finished
     monkeypatch.chdir(parent.parents[3])
     again = cli("run", "--continue", parent.relative_to(Path.cwd()), *MORE, "--data", parent)
     assert again.exit_code == 2  # a run directory holds no images
-    again = cli("run", "--continue", os.path.relpath(parent), *MORE)
-    assert again.exit_code == 0, again.stderr
+    again = succeed("run", "--continue", os.path.relpath(parent), *MORE)
     assert "already complete" in again.stderr
     assert again.stdout.splitlines()[0] == first.stdout.splitlines()[0]
     assert again.stdout.splitlines()[1] in first.stdout.splitlines()[1]
 
 
-def test_compare_and_plot_rank_the_child_apart_and_draw_all_of_its_curve(finished, cli, tmp_path):
+def test_compare_and_plot_rank_the_child_apart_and_draw_all_of_its_curve(
+    finished, cli, succeed, tmp_path
+):
     parent, _ = finished
     result = cli("compare", parent.parents[2], "--format", "json")
     rows = [row for group in json.loads(result.stdout)["groups"] for row in group["rows"]]
     assert sorted(row["steps"] for row in rows) == [20, 40]
     assert all(row["fid_area"] is not None for row in rows)
     figure = tmp_path / "curve.svg"
-    assert cli("plot", parent.parents[2], "-o", figure).exit_code == 0
+    succeed("plot", parent.parents[2], "-o", figure)
     assert "40" in figure.read_text()
 
 
@@ -88,26 +88,23 @@ def test_options_that_change_what_is_trained_are_refused(finished, mistake, argu
     assert reason in " ".join(mistake("run", "--continue", parent, *MORE, *arguments))
 
 
-def test_options_that_do_not_are_taken(finished, cli):
+def test_options_that_do_not_are_taken(finished, succeed):
     parent, _ = finished
     taken = ("--backend", "plain", "--set", "eval.draws=1", "--batch-size", "16")
-    result = cli("run", "--continue", parent, *MORE, *taken, "--quiet")
-    assert result.exit_code == 0, result.stderr
+    succeed("run", "--continue", parent, *MORE, *taken, "--quiet")
 
 
-def test_how_much_longer_has_to_be_said(finished, cli):
+def test_how_much_longer_has_to_be_said(finished, cli, mistake):
     parent, _ = finished
-    result = cli("run", "--continue", parent)
-    assert (result.exit_code, "lacks --steps" in result.stderr) == (2, True)
+    assert "lacks --steps" in mistake("run", "--continue", parent)[0]
     result = cli("run", "--continue", parent, "--steps", "20")
     assert "is not above the 20 steps" in result.stderr
 
 
-def test_a_longer_run_from_the_start_says_that_a_shorter_one_exists(finished, cli, tiny):
+def test_a_longer_run_from_the_start_says_that_a_shorter_one_exists(finished, cli, succeed, tiny):
     parent, _ = finished
     command = ("run", "--block", "adaln", "--seeds", "3,", *tiny, "--out", parent.parents[2])
-    longer = cli(*command, "--steps", "30", "--quiet")
-    assert longer.exit_code == 0
+    longer = succeed(*command, "--steps", "30", "--quiet")
     assert longer.stderr == ""
     fourfold = cli(*command, "--steps", "80")
     (line,) = (line for line in fourfold.stderr.splitlines() if "--continue" in line)
@@ -120,14 +117,13 @@ def test_a_longer_run_from_the_start_says_that_a_shorter_one_exists(finished, cl
     assert "--continue" not in cli(*command).stderr
 
 
-def test_a_block_of_ones_own_is_continued_while_its_file_stays(cli, tiny, elsewhere):
+def test_a_block_of_ones_own_is_continued_while_its_file_stays(cli, succeed, tiny, elsewhere):
     text = "from ditbench.models.blocks.in_context import InContextBlock\n"
     file = elsewhere / "mine.py"
     file.write_text(text + "class Mine(InContextBlock):\n    pass\n")
     first = cli("run", "--block", f"{file}:Mine", *tiny)
     parent = first.stdout.splitlines()[-1]
-    result = cli("run", "--continue", parent, *MORE)
-    assert result.exit_code == 0, result.stderr
+    succeed("run", "--continue", parent, *MORE)
     file.write_text(file.read_text() + "# edited\n")
     result = cli("run", "--continue", parent, "--steps", "50")
     assert result.exit_code == 2

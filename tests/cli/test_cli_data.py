@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -12,13 +13,12 @@ from sklearn.datasets import load_digits
 DIGITS = ("--preset", "digits", "--quiet")
 
 
-def test_an_npz_is_trained_on_scored_and_named(cli, tiny, tmp_path):
+def test_an_npz_is_trained_on_scored_and_named(cli, succeed, tiny, tmp_path):
     digits = load_digits()
     path = tmp_path / "my digits.npz"
     np.savez(path, images=(digits.images * 15).astype(np.uint8), labels=digits.target)
     out = tmp_path / "out"
-    result = cli("run", "--block", "adaln", *tiny, *DIGITS, "--data", path, "--out", out)
-    assert result.exit_code == 0, result.stderr
+    succeed("run", "--block", "adaln", *tiny, *DIGITS, "--data", path, "--out", out)
     (config,) = out.glob("**/config.toml")
     assert tomllib.loads(config.read_text())["data"]["name"] == "npz"
     *_, note, settings = cli("compare", out).stdout.splitlines()
@@ -27,10 +27,9 @@ def test_an_npz_is_trained_on_scored_and_named(cli, tiny, tmp_path):
 
 
 def test_a_download_that_fails_is_one_line_and_exit_1(cli, tmp_path, monkeypatch):
-    def unreachable(*_, **__):
-        raise OSError("Name or service not known")
-
-    monkeypatch.setattr("urllib.request.urlopen", unreachable)
+    monkeypatch.setattr(
+        "urllib.request.urlopen", Mock(side_effect=OSError("Name or service not known"))
+    )
     monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "cache"))
     result = cli("run", "--block", "adaln", "--preset", "cifar10", "--out", tmp_path / "out")
     assert (result.exit_code, result.stdout) == (1, "")
@@ -44,7 +43,7 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 
 
 @pytest.fixture
-def run_on(cli, tiny, tmp_path):
+def run_on(succeed, tiny, tmp_path):
     """Train on digits whose classes have other names: the result of the command, and the run."""
 
     def run(names):
@@ -56,8 +55,7 @@ def run_on(cli, tiny, tmp_path):
         }
         data, out = write_folder(tmp_path / "imgs", files), tmp_path / "out"
         options = (*DIGITS, "--data", data, "--out", out)
-        result = cli("run", "--block", "adaln", *tiny, *options)
-        assert result.exit_code == 0, result.stderr
+        result = succeed("run", "--block", "adaln", *tiny, *options)
         return result, next(out.glob("digits/adaln/*"))
 
     return run
@@ -67,24 +65,20 @@ def test_classes_in_words_are_matched_and_said(run_on):
     result, run = run_on(WORDS)
     assert result.stderr.startswith("warning: label accuracy takes the classes of 'imgs' as those")
     assert "accuracy" in result.stdout
-    assert json.loads((run / "env.json").read_text())["data"] == {
-        "shape": [1, 8, 8],
-        "classes": sorted(WORDS),
-        "images": 200,
-    }
+    facts = {"shape": [1, 8, 8], "classes": sorted(WORDS), "images": 200}
+    assert json.loads((run / "env.json").read_text())["data"] == facts
 
 
-def test_other_classes_have_no_label_accuracy(cli, run_on):
+def test_other_classes_have_no_label_accuracy(succeed, run_on):
     result, run = run_on("abcdefghij")
     assert result.stderr.startswith("warning: no label accuracy: the classes of 'imgs' are a, b, c")
     assert "accuracy" not in result.stdout
     assert "label_accuracy" not in (run / "eval.csv").read_text()
-    compared = cli("compare", run, "--wide")
-    assert compared.exit_code == 0, compared.stderr
+    compared = succeed("compare", run, "--wide")
     assert "acc." not in compared.stdout
 
 
-def test_an_unfinished_run_keeps_the_label_accuracy_that_it_began_with(cli, tiny, run_on):
+def test_an_unfinished_run_keeps_the_label_accuracy_that_it_began_with(succeed, tiny, run_on):
     """Earlier versions had it for all classes; or the class folders were renamed."""
     _, run = run_on("0123456789")
     before = (run / "eval.csv").read_text()
@@ -92,20 +86,18 @@ def test_an_unfinished_run_keeps_the_label_accuracy_that_it_began_with(cli, tiny
     images, out = run.parents[3] / "imgs", run.parents[3] / "out"
     for name in "0123456789":
         (images / name).rename(images / f"c{name}")
-    result = cli("run", "--block", "adaln", *tiny, *DIGITS, "--data", images, "--out", out)
-    assert result.exit_code == 0, result.stderr
+    result = succeed("run", "--block", "adaln", *tiny, *DIGITS, "--data", images, "--out", out)
     assert (run / "eval.csv").read_text() == before
     assert "accuracy" in result.stdout
     assert "no label accuracy" not in result.stderr
 
 
-def test_a_run_is_sampled_by_name_where_its_images_are_gone(cli, run_on, elsewhere):
+def test_a_run_is_sampled_by_name_where_its_images_are_gone(cli, succeed, run_on, elsewhere):
     """From another working directory, with the same pixels as by number."""
     _, run = run_on(WORDS)
     (run.parents[3] / "imgs").rename(run.parents[3] / "moved")
     for name, classes in (("a.png", "two,eight"), ("b.png", "8, 0"), ("c.png", "zero")):
-        result = cli("sample", run, "--classes", classes, "--per-class", 2, "-o", name)
-        assert result.exit_code == 0, result.stderr
+        result = succeed("sample", run, "--classes", classes, "--per-class", 2, "-o", name)
     assert result.stderr == "columns: zero\n"
     result = cli("sample", run, "--classes", "8,0", "--per-class", 2, "-o", "d.png")
     assert result.stderr == "columns: two, eight\n"
@@ -127,13 +119,12 @@ def test_changed_images_of_a_run_that_did_not_record_them(cli, run_on):
     assert result.stderr.startswith("error: the images have changed since ")
 
 
-def test_an_unfinished_run_on_images_that_changed_is_named(cli, tiny, run_on):
+def test_an_unfinished_run_on_images_that_changed_is_named(succeed, tiny, run_on):
     _, run = run_on("0123456789")
     (run / "result.json").unlink()
     images, out = run.parents[3] / "imgs", run.parents[3] / "out"
     next(images.glob("0/*.png")).unlink()
-    result = cli("run", "--block", "adaln", *tiny, *DIGITS, "--data", images, "--out", out)
-    assert result.exit_code == 0, result.stderr
+    result = succeed("run", "--block", "adaln", *tiny, *DIGITS, "--data", images, "--out", out)
     assert result.stderr == (
         "warning: the images of 'imgs', or the order of their classes, have changed since "
         f"{run}, which is not resumed: this is a new run\n"

@@ -2,6 +2,7 @@
 
 import shutil
 import zipfile
+from unittest.mock import Mock
 
 import pytest
 
@@ -163,45 +164,38 @@ def test_a_mistake_is_a_line_and_a_hint(
     assert snapshot(world) == before
 
 
-def test_what_the_system_refuses_is_a_line_too(cli, monkeypatch):
-    def refuse(*_given, **_options):
-        raise PermissionError(13, "Permission denied", "secret")
+@pytest.fixture
+def compared(cli, monkeypatch):
+    """`ditbench compare` where the results cannot be read for this reason."""
 
-    monkeypatch.setattr("ditbench.report.reading.results.load_results", refuse)
-    result = cli("compare", "anywhere")
+    def call(reason):
+        load = Mock(side_effect=reason)
+        monkeypatch.setattr("ditbench.report.reading.results.load_results", load)
+        return cli("compare", "anywhere")
+
+    return call
+
+
+def test_what_the_system_refuses_is_a_line_too(compared):
+    result = compared(PermissionError(13, "Permission denied", "secret"))
     assert result.exit_code == FAILED
     assert result.stderr.startswith("error: secret: Permission denied\nhelp: ")
 
 
-def test_a_traceback_of_the_users_own_code_comes_before_the_two_lines(cli, monkeypatch):
-    def fail(*_given, **_options):
-        text = "Traceback ...\n  my_block.py, line 3\nValueError: \x1b[2Jno\n"
-        raise BlockError("my_block.py:3: ValueError: no", text, "fix it", 2)
-
-    monkeypatch.setattr("ditbench.report.reading.results.load_results", fail)
-    result = cli("compare", "anywhere")
+def test_a_traceback_of_the_users_own_code_comes_before_the_two_lines(compared):
+    lines = ["Traceback ...", "  my_block.py, line 3", "ValueError: \x1b[2Jno"]
+    text = "\n".join([*lines, ""])
+    result = compared(BlockError("my_block.py:3: ValueError: no", text, "fix it", 2))
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.splitlines() == [
-        "Traceback ...",
-        "  my_block.py, line 3",
-        r"ValueError: \x1b[2Jno",
-        "error: my_block.py:3: ValueError: no",
-        "help: fix it",
-    ]
+    *before, error, hint = result.stderr.splitlines()
+    assert before == [*lines[:2], r"ValueError: \x1b[2Jno"]
+    assert (error, hint) == ("error: my_block.py:3: ValueError: no", "help: fix it")
 
 
-def test_an_interrupt_anywhere_ends_with_its_code(cli, monkeypatch):
-    def interrupt(*_given, **_options):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("ditbench.report.reading.results.load_results", interrupt)
-    result = cli("compare", "anywhere")
+def test_an_interrupt_anywhere_ends_with_its_code(compared):
+    result = compared(KeyboardInterrupt)
     assert (result.exit_code, result.stderr) == (130, "interrupted\n")
 
 
-def test_a_defect_of_ours_is_not_dressed_up(cli, monkeypatch):
-    def fail(*_given, **_options):
-        raise ZeroDivisionError
-
-    monkeypatch.setattr("ditbench.report.reading.results.load_results", fail)
-    assert isinstance(cli("compare", "anywhere").exception, ZeroDivisionError)
+def test_a_defect_of_ours_is_not_dressed_up(compared):
+    assert isinstance(compared(ZeroDivisionError).exception, ZeroDivisionError)

@@ -15,9 +15,8 @@ def own_results(results, tmp_path):
     return shutil.copytree(results, tmp_path / "results")
 
 
-def test_scores_are_printed_written_and_ranked_by(cli, own_results):
-    result = cli("eval", own_results, "--cfg-scale", "1,2", "--draws", 2, "--device", "cpu")
-    assert result.exit_code == 0, result.stderr
+def test_scores_are_printed_written_and_ranked_by(cli, succeed, own_results):
+    result = succeed("eval", own_results, "--cfg-scale", "1,2", "--draws", 2, "--device", "cpu")
     assert result.stdout.count("FID-40 is lowest at guidance") == 8  # four blocks, two seeds
     assert result.stderr.count(", draw 1  FID-40 ") == 16
     assert "[32/32]" in result.stderr
@@ -25,14 +24,12 @@ def test_scores_are_printed_written_and_ranked_by(cli, own_results):
     again = cli("eval", own_results, "--cfg-scale", "1,2", "--draws", 2, "--device", "cpu")
     assert again.stdout == result.stdout
     assert again.stderr == "16 of 16 are already complete\n"
-    ranked = cli("compare", own_results, "--eval", NAME)
-    assert ranked.exit_code == 0, ranked.stderr
+    ranked = succeed("compare", own_results, "--eval", NAME)
     assert f"guidance 2, evaluation {NAME}" in ranked.stdout.splitlines()[-1]
-    plotted = cli("plot", own_results, "--eval", NAME, "--kind", "pareto", "-o",
+    succeed("plot", own_results, "--eval", NAME, "--kind", "pareto", "-o",
                   own_results / "p.png")  # fmt: skip
-    assert plotted.exit_code == 0, plotted.stderr
     # The runs' own scores are as they were.
-    assert cli("compare", own_results).exit_code == 0
+    succeed("compare", own_results)
 
 
 def test_one_run_as_json(cli, one_run):
@@ -47,12 +44,12 @@ def test_one_run_as_json(cli, one_run):
 
 
 @pytest.mark.slow
-def test_several_processes_score_alike(cli, own_results, tmp_path):
+def test_several_processes_score_alike(cli, succeed, own_results, tmp_path):
     """Of two runs, with two settings, of which one is complete before."""
     alone = shutil.copytree(own_results / "digits/adaln", tmp_path / "alone/digits/adaln")
     command = ("--cfg-scale", "1,2", "--draws", 2, "--device", "cpu", "--json", "--quiet")
     one = cli("eval", alone, *command)
-    assert cli("eval", own_results / "digits/adaln", *command[2:]).exit_code == 0
+    succeed("eval", own_results / "digits/adaln", *command[2:])
     two = cli("eval", own_results / "digits/adaln", *command, "--gpus", 2)
     assert (two.exit_code, two.stderr) == (0, "")
     rows = zip(json.loads(one.stdout), json.loads(two.stdout), strict=True)
@@ -89,11 +86,10 @@ def test_places_without_runs(mistake, tmp_path):
         assert reason in mistake("eval", place)[0]
 
 
-def test_a_run_without_a_checkpoint_is_skipped_if_there_are_others(cli, mistake, own_results):
+def test_a_run_without_a_checkpoint_is_skipped_if_there_are_others(succeed, mistake, own_results):
     one, *_ = sorted(own_results.glob("digits/adaln/*"))
     (one / "checkpoints" / "latest.safetensors").unlink()
-    result = cli("eval", own_results / "digits" / "adaln", "--quiet", "--json")
-    assert result.exit_code == 0
+    result = succeed("eval", own_results / "digits" / "adaln", "--quiet", "--json")
     assert len(json.loads(result.stdout)) == 1
     assert f"skipped: {one}" in result.stderr
     assert "has no checkpoint" in mistake("eval", one)[0]

@@ -11,18 +11,9 @@ from ditbench.metrics.features import efficientnet
 from ditbench.metrics.features.classifiers import DigitsClassifier
 
 NAMES = [
-    "digits",
-    "cifar10",
-    "inception",
-    "resnet50",
-    "resnet50-v1",
-    "efficientnet-b0",
-    "resnet18",
-    "efficientnet-lite0",
-    "dinov2",
-    "dinov2-vits14",
-    "latents",
-]
+    "digits", "cifar10", "inception", "resnet50", "resnet50-v1", "efficientnet-b0", "resnet18",
+    "efficientnet-lite0", "dinov2", "dinov2-vits14", "latents",
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -70,9 +61,8 @@ def test_the_list_says_what_each_accepts_and_where_its_weights_are(cli, hub):
     )
 
 
-def test_the_table_fits_without_help(cli):
-    result = cli("features")
-    assert result.exit_code == 0
+def test_the_table_fits_without_help(succeed):
+    result = succeed("features")
     assert [line.split()[0] for line in result.stdout.splitlines()[2:]] == NAMES
 
 
@@ -98,12 +88,11 @@ def test_an_unknown_format_is_refused(mistake):
     assert "'yaml'" in mistake("features", "--format", "yaml")[0]
 
 
-def test_auto_is_resolved_and_recorded(cli, tmp_path):
-    result = cli(
+def test_auto_is_resolved_and_recorded(succeed, tmp_path):
+    result = succeed(
         *("run", "--block", "adaln", "--features", "auto", "--steps", "2", "--out", tmp_path),
         *("--set", "eval.points=1", "--set", "eval.samples=20", "--set", "eval.sampling_steps=1"),
     )
-    assert result.exit_code == 0
     assert "features: digits, the classifier of this data set\n" in result.stderr
     (config,) = tmp_path.glob("digits/adaln/*/config.toml")
     assert 'features = "digits"' in config.read_text()
@@ -118,13 +107,14 @@ def pictures(tmp_path):
     return path
 
 
-def test_few_pictures_are_pointed_out_once_and_kid_comes_first(cli, tiny, pictures, tmp_path):
+def test_few_pictures_are_pointed_out_once_and_kid_comes_first(
+    cli, succeed, tiny, pictures, tmp_path
+):
     out = tmp_path / "results"
     settings = ("--set", "eval.points=1", "--set", "eval.samples=4", "--steps", "2")
     # Torch's cache is empty, and nothing is downloaded: the installed package remains.
     command = ("run", "--block", "adaln,adaln-zero", *tiny, *settings, "--data", pictures)
-    result = cli(*command, "--features", "auto", "--out", out)
-    assert result.exit_code == 0
+    result = succeed(*command, "--features", "auto", "--out", out)
     few = "24 real images and 4 samples are few for FID in efficientnet-lite0 features"
     assert result.stderr.count(few) == 1
     assert result.stderr.index(few) < result.stderr.index("[1/2]")
@@ -139,5 +129,4 @@ def test_few_pictures_are_pointed_out_once_and_kid_comes_first(cli, tiny, pictur
     assert few in table
     assert " leads with KID-4 (efficientnet-lite0) " in table
     assert "not with published FIDs" in table
-    with_paper = cli("plot", out, "--paper", "-o", tmp_path / "figure.png")
-    assert with_paper.exit_code == 0
+    succeed("plot", out, "--paper", "-o", tmp_path / "figure.png")

@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+from unittest.mock import Mock
 
 import pytest
 from clocks import without_clocks
+from found import only
 
 from ditbench.cli import main
 from ditbench.runs import run
@@ -79,18 +81,14 @@ def test_a_signal_finishes_the_step_saves_and_prints_how_to_resume(
     quoted = " ".join(["ditbench", *map(str, arguments)]).replace(str(out), f"'{out}'")
     assert last == f"interrupted, saved; to resume: {quoted}"
     assert "Traceback" not in stderr
-    (path,) = out.glob("**/latest.safetensors")
-    assert checkpoint.read_checkpoint(path)[1]["step"] == 13
+    assert checkpoint.read_checkpoint(only(out, "**/latest.safetensors"))[1]["step"] == 13
     if options:
         return  # once is enough
     exit_code, stdout, stderr = forked(*arguments)
     assert exit_code == 0
     assert "from step 13 of 20 steps" in stderr
-    (ours,), (theirs,) = (
-        [
-            json.loads(path.read_text())
-            for path in place.glob("digits/adaln-zero/seed0-*/result.json")
-        ]
+    ours, theirs = (
+        json.loads(only(place, "digits/adaln-zero/seed0-*/result.json").read_text())
         for place in (out, results)
     )
     assert without_clocks(ours) == without_clocks(theirs)
@@ -108,8 +106,8 @@ def test_a_second_signal_leaves_at_once(forked, tmp_path, tiny, numbers, code):
     last = stderr.splitlines()[-1]
     assert last.startswith("interrupted, stopped at once, the last checkpoint is kept; to resume: ")
     assert "Traceback" not in stderr
-    (path,) = (tmp_path / "out").glob("**/latest.safetensors")
-    assert checkpoint.read_checkpoint(path)[1]["step"] == 10  # of the evaluation before
+    saved = only(tmp_path / "out", "**/latest.safetensors")
+    assert checkpoint.read_checkpoint(saved)[1]["step"] == 10  # of the evaluation before
 
 
 def test_a_signal_in_an_evaluation_does_not_wait_for_its_end(forked, tmp_path, tiny):
@@ -161,10 +159,7 @@ def test_an_interrupted_grid_prints_what_is_complete_and_resumes(forked, tmp_pat
 
 def test_a_disk_that_is_full_ends_with_a_line_and_a_hint(forked, tmp_path, tiny):
     def prepare(patch):
-        def full(_descriptor):
-            raise OSError(28, "No space left on device")
-
-        patch.setattr(os, "fsync", full)
+        patch.setattr(os, "fsync", Mock(side_effect=OSError(28, "No space left on device")))
 
     arguments = ("run", "--block", "adaln", *tiny, "--out", tmp_path / "out")
     exit_code, stdout, stderr = forked(*arguments, prepare=prepare)
@@ -211,5 +206,4 @@ def test_a_process_of_its_own_hears_ctrl_c(tmp_path, tiny):
     assert stderr.splitlines()[-1].startswith(
         "interrupted, saved; to resume: ditbench run --block "
     )
-    (path,) = tmp_path.glob("**/latest.safetensors")
-    assert checkpoint.read_checkpoint(path)[1]["step"] > 0
+    assert checkpoint.read_checkpoint(only(tmp_path, "**/latest.safetensors"))[1]["step"] > 0

@@ -24,54 +24,47 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture
-def encoded(cli, place, monkeypatch):
+def encoded(succeed, place, monkeypatch):
     """In that folder, `my latents`."""
     monkeypatch.chdir(place)
-    result = cli("encode", "pixels.npz", "-o", "my latents", "--vae", "vae", "--image-size", "32",
-                 "--device", "cpu")  # fmt: skip
-    assert result.exit_code == 0, result.stderr
+    given = ("-o", "my latents", "--vae", "vae", "--image-size", "32", "--device", "cpu")
+    result = succeed("encode", "pixels.npz", *given)
     assert "ditbench run --data 'my latents'" in result.stdout
     return place / "my latents"
 
 
-def test_a_run_on_latents_is_scored_as_images_later(cli, encoded, tiny):
-    made = cli("run", "--data", encoded, "--block", "adaln", *tiny)
-    assert made.exit_code == 0, made.stderr
+def test_a_run_on_latents_is_scored_as_images_later(succeed, encoded, tiny):
+    made = succeed("run", "--data", encoded, "--block", "adaln", *tiny)
     assert "latents: in the range of the model" in made.stderr
     run = made.stdout.splitlines()[-1]
     for vae, warning in (("vae", False), ("other", True)):
-        scored = cli("eval", run, "--vae", vae, *SAMPLED, "--features", "cifar10", "--json")
-        assert scored.exit_code == 0, scored.stderr
+        scored = succeed("eval", run, "--vae", vae, *SAMPLED, "--features", "cifar10", "--json")
         assert json.loads(scored.stdout)[0]["fid"] > 0
         assert ("decoded by other, which is another" in scored.stderr) == warning
-        sampled = cli("sample", run, "--vae", vae, "--device", "cpu", "--per-class", "1")
-        assert sampled.exit_code == 0, sampled.stderr
+        sampled = succeed("sample", run, "--vae", vae, "--device", "cpu", "--per-class", "1")
         assert ("decoded by other, which is another" in sampled.stderr) == warning
 
 
-def test_features_of_a_run_scored_as_latents_become_those_of_images(cli, encoded, tiny):
+def test_features_of_a_run_scored_as_latents_become_those_of_images(cli, succeed, encoded, tiny):
     made = cli("run", "--data", encoded, "--block", "adaln", *tiny)
     run = made.stdout.splitlines()[-1]
-    scored = cli("eval", run, "--vae", "vae", *SAMPLED, "--json")
-    assert scored.exit_code == 0, scored.stderr
+    scored = succeed("eval", run, "--vae", "vae", *SAMPLED, "--json")
     assert json.loads(scored.stdout)[0]["features"] != "latents"
 
 
-def test_an_npz_of_latents_is_scored_as_latents(cli, place, tiny, monkeypatch):
+def test_an_npz_of_latents_is_scored_as_latents(succeed, place, tiny, monkeypatch):
     monkeypatch.chdir(place)
-    made = cli("run", "--data", "mine.npz", "--block", "adaln", *tiny)
-    assert made.exit_code == 0, made.stderr
+    made = succeed("run", "--data", "mine.npz", "--block", "adaln", *tiny)
     assert "features: latents" in made.stderr
 
 
 @pytest.mark.parametrize("source", ["mine.npz", "my latents"])
-def test_latents_are_not_encoded_again(cli, encoded, source):
-    result = cli("encode", source, "-o", "again", "--vae", "vae", "--device", "cpu")
-    assert result.exit_code == 2
-    assert f"{source} holds latents, not images" in result.stderr
+def test_latents_are_not_encoded_again(mistake, encoded, source):
+    error, _ = mistake("encode", source, "-o", "again", "--vae", "vae", "--device", "cpu")
+    assert f"{source} holds latents, not images" in error
 
 
-def test_shards_that_are_gone_or_not_fetched_are_named(cli, encoded, tmp_path):
+def test_shards_that_are_gone_or_not_fetched_are_named(cli, mistake, encoded, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(encoded, copy)
     shard = copy / "shard-00000-of-00001.safetensors"
@@ -81,23 +74,21 @@ def test_shards_that_are_gone_or_not_fetched_are_named(cli, encoded, tmp_path):
     assert "pointer of Git LFS" in result.stderr
     assert "git lfs pull" in result.stderr
     shard.unlink()
-    result = cli("run", "--data", copy, "--dry-run")
-    assert result.exit_code == 1
-    assert f"{shard.name} is not a complete" in result.stderr
+    error, _ = mistake("run", "--data", copy, "--dry-run", code=1)
+    assert f"{shard.name} is not a complete" in error
 
 
-def test_no_distance_of_latents_is_called_fid(cli, place, tiny, monkeypatch):
+def test_no_distance_of_latents_is_called_fid(cli, succeed, place, tiny, monkeypatch):
     monkeypatch.chdir(place)
     given = ("--data", "mine.npz", "--block", "adaln", *tiny)
-    tuned = cli("tune", *given, "--steps", "2", "--lr", "1e-3,1e-4", "--out", "tuned")
-    assert tuned.exit_code == 0, tuned.stderr
+    tuned = succeed("tune", *given, "--steps", "2", "--lr", "1e-3,1e-4", "--out", "tuned")
     assert "Mean final Latent KD by learning rate" in tuned.stdout
     assert "FID" not in tuned.stdout
     assert "are few for Latent FD in latents features" in tuned.stderr
-    assert cli("run", *given, "--out", "tuned").exit_code == 0
+    succeed("run", *given, "--out", "tuned")
     compared = cli("compare", "tuned", "--target-fid", "1e6", "--format", "md").stdout
     assert "| Reached Latent FD 1e+06 |" in compared
-    assert cli("report", "tuned", "-o", "page.html").exit_code == 0
+    succeed("report", "tuned", "-o", "page.html")
     page = (place / "page.html").read_text()
     assert '<th class="number">Latent FD</th>' in page
     assert "Latent FD against cost" in page

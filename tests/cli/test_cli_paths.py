@@ -21,7 +21,7 @@ def images(tmp_path):
 
 
 def test_a_tilde_is_expanded_in_every_path_of_the_command_line(
-    cli, results, tmp_path, monkeypatch, elsewhere
+    succeed, results, tmp_path, monkeypatch, elsewhere
 ):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "runs").symlink_to(results)
@@ -33,20 +33,18 @@ def test_a_tilde_is_expanded_in_every_path_of_the_command_line(
         ("sample", place, "--per-class", 1, "-o", "~/grid.png"),
         ("flops", "--block", "adaln", "--model", "S/8", "--output=~/cost.csv"),
     ):
-        result = cli(*command)
-        assert result.exit_code == 0, result.stderr
+        succeed(*command)
     assert {"table.md", "grid.png", "cost.csv"} <= {path.name for path in tmp_path.iterdir()}
     assert not list(elsewhere.iterdir())
 
 
-def test_data_at_home(cli, tiny, images, untimed, tmp_path, monkeypatch):
+def test_data_at_home(succeed, tiny, images, untimed, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     for data in (
         ("--data=~/animals",),
         ("--set", "data.name=folder", "--set", "data.path=~/animals"),
     ):
-        result = cli("run", *ONE, *tiny, *FEATURES, *data, "--out=~/runs")
-        assert result.exit_code == 0, result.stderr
+        result = succeed("run", *ONE, *tiny, *FEATURES, *data, "--out=~/runs")
         assert "animals 8x8x1" in result.stdout
         assert "12 classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11" in result.stdout
         assert f"{tmp_path}/runs/animals/adaln" in " ".join(result.stdout.split())
@@ -72,11 +70,10 @@ def test_every_way_into_the_images_is_seen(cli, images, tmp_path, monkeypatch, o
     assert "inside of the images' folder animals" in result.stderr
 
 
-def test_the_current_folder_is_data_with_a_name(cli, tiny, images, untimed, monkeypatch):
+def test_the_current_folder_is_data_with_a_name(succeed, tiny, images, untimed, monkeypatch):
     monkeypatch.chdir(images)
     for out in ("../results", ".results"):  # hidden folders are not read
-        result = cli("run", *ONE, *tiny, *FEATURES, "--data", ".", "--out", out)
-        assert result.exit_code == 0, result.stderr
+        result = succeed("run", *ONE, *tiny, *FEATURES, "--data", ".", "--out", out)
         assert " on animals 8x8x1" in result.stdout
 
 
@@ -130,12 +127,11 @@ def test_a_table_goes_through_a_pipe_or_a_link(cli, tmp_path):
         ("export", "-o", "out.pt"),
     ],
 )
-def test_every_output_goes_through_a_link(cli, results, tmp_path, elsewhere, command):
+def test_every_output_goes_through_a_link(succeed, results, tmp_path, elsewhere, command):
     name, *options, output = command
     Path(output).symlink_to(tmp_path / output)
     run = next(results.glob("digits/adaln/seed0-*"))
-    result = cli(name, run if name in ("sample", "export") else results, *options, output)
-    assert result.exit_code == 0, result.stderr
+    succeed(name, run if name in ("sample", "export") else results, *options, output)
     assert Path(output).readlink() == tmp_path / output
     assert (tmp_path / output).stat().st_size
     assert [path.name for path in elsewhere.iterdir()] == [output]

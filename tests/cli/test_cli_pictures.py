@@ -12,11 +12,10 @@ FEATURES = tuple(
 )
 
 
-def test_a_nasty_folder_is_trained_on_and_says_what_was_done(cli, tiny, tmp_path):
+def test_a_nasty_folder_is_trained_on_and_says_what_was_done(succeed, tiny, tmp_path):
     data, out = nasty(tmp_path / "my pets", 100), tmp_path / "out"
     options = ("--data", data, "--image-size", 16, "--background", "black", *FEATURES)
-    result = cli("run", "--block", "adaln", *tiny, *options, "--out", out)
-    assert result.exit_code == 0, result.stderr
+    result = succeed("run", "--block", "adaln", *tiny, *options, "--out", out)
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("pictures: ")]
     for part in ("2 transparent flattened over black", "1 rotated by EXIF", "1 unreadable skipped"):
         assert part in line

@@ -11,8 +11,6 @@ from PIL import Image
 
 from ditbench.models.registry import block_names
 
-MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
-
 
 def test_compare_prints_a_table_and_its_conclusion(cli, results):
     result = cli("compare", results)
@@ -32,13 +30,6 @@ def test_compare_as_json_and_csv_prints_the_same_numbers(cli, results):
     assert [float(row["fid"]) for row in as_csv] == [row["fid"] for row in as_json]
 
 
-@pytest.mark.parametrize(("kind", "sign"), [("md", "| :---"), ("latex", r"\toprule")])
-def test_compare_as_text(cli, results, kind, sign):
-    result = cli("compare", results, "--format", kind)
-    assert result.exit_code == 0
-    assert sign in result.stdout
-
-
 @pytest.mark.parametrize(("suffix", "kind"), [("csv", "csv"), ("md", "md"), ("tex", "latex"),
                                                 ("json", "json")])  # fmt: skip
 def test_compare_into_a_file_writes_what_it_would_print(cli, results, tmp_path, suffix, kind):
@@ -54,12 +45,11 @@ def test_compare_to_another_baseline(cli, results):
     assert ratios["adaln"] == 1
 
 
-def test_compare_names_what_it_skips_and_continues(cli, results, tmp_path):
+def test_compare_names_what_it_skips_and_continues(succeed, results, tmp_path):
     copy = shutil.copytree(results, tmp_path / "copy")
     broken = next(copy.glob("digits/adaln/seed0-*"))
     (broken / "result.json").write_text("{")
-    result = cli("compare", copy, "--format", "json")
-    assert result.exit_code == 0
+    result = succeed("compare", copy, "--format", "json")
     assert result.stderr.startswith(f"skipped: {broken}: ")
     assert {row["block"]: row["seeds"] for row in rows_of(result)}["adaln"] == 1
 
@@ -82,20 +72,6 @@ def test_runs_of_ones_own_come_before_the_reference_runs(cli, results, one_run, 
         assert result.stderr == ""
 
 
-@pytest.mark.parametrize("kind", ["curve", "samples"])
-@pytest.mark.parametrize("suffix", MAGIC)
-def test_plot(cli, results, elsewhere, kind, suffix):
-    result = cli("plot", results, "--kind", kind, "-o", f"figure.{suffix}")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, f"figure.{suffix}\n", "")
-    assert (elsewhere / f"figure.{suffix}").read_bytes().startswith(MAGIC[suffix])
-
-
-@pytest.mark.parametrize("x", ["flops", "time"])
-def test_plot_along(cli, results, elsewhere, x):
-    assert cli("plot", results, "--x", x).stdout == "ditbench.png\n"
-    assert (elsewhere / "ditbench.png").is_file()
-
-
 def test_sample_draws_a_column_a_class(cli, one_run, elsewhere):
     result = cli("sample", one_run, "--classes", "3,7", "--per-class", "4", "--sampling-steps", "2",
                "--cfg-scale", "2", "--seed", "5", "--device", "cpu")  # fmt: skip
@@ -115,28 +91,28 @@ def test_flops_keeps_its_contract(cli):
         assert row["gflops"] == 2 * row["gmacs"]
 
 
-def costs(cli, *settings, block="adaln-zero"):
+def costs(succeed, *settings, block="adaln-zero"):
     given = [part for setting in settings for part in ("--set", setting)]
-    result = cli("flops", "--block", block, "--model", "S/4", "--format", "json", *given)
-    assert result.exit_code == 0, result.stderr
+    result = succeed("flops", "--block", block, "--model", "S/4", "--format", "json", *given)
     return json.loads(result.stdout)
 
 
-def test_flops_counts_what_settings_make_of_a_model(cli):
-    (plain,) = costs(cli)
+def test_flops_counts_what_settings_make_of_a_model(succeed):
+    (plain,) = costs(succeed)
     # 64 image tokens and 16 more: 384 numbers each to learn, and a quarter more of what all pass.
-    (more,) = costs(cli, "model.registers=16")
+    (more,) = costs(succeed, "model.registers=16")
     assert more["parameters"] == plain["parameters"] + 16 * 384
     assert 1.2 < more["gmacs"] / plain["gmacs"] < 1.3
-    (wider,) = costs(cli, "model.mlp_ratio=8")
+    (wider,) = costs(succeed, "model.mlp_ratio=8")
     layers = 12 * 2 * 384 * 4 * 384  # twelve blocks, two layers each, that much more of them
     assert wider["parameters"] == plain["parameters"] + layers + 12 * 4 * 384
     assert wider["gmacs"] == pytest.approx(plain["gmacs"] + layers * 64 / 1e9)
 
 
-def test_flops_takes_the_options_of_blocks(cli):
+def test_flops_takes_the_options_of_blocks(succeed):
     few, all_ = (
-        costs(cli, f"options.lora_rank={rank}", block="adaln-lora,adaln-zero") for rank in (4, 384)
+        costs(succeed, f"options.lora_rank={rank}", block="adaln-lora,adaln-zero")
+        for rank in (4, 384)
     )
     assert few[0]["parameters"] < all_[0]["parameters"]
     assert few[1] == all_[1]
@@ -176,8 +152,5 @@ def test_blocks_measures_what_it_prints(cli):
     assert all("Peebles" in row["source"] for row in four)
     assert rows["adaln-lora"]["options"] == "lora_rank=288"
     assert rows["in-context"]["own_tokens"] == "t and c"
-    assert [rows[name]["reads"] for name in ("adaln", "no-time", "none")] == [
-        "t, c",
-        "c",
-        "nothing",
-    ]
+    reads = [rows[name]["reads"] for name in ("adaln", "no-time", "none")]
+    assert reads == ["t, c", "c", "nothing"]

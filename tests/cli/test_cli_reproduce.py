@@ -16,10 +16,9 @@ def found_by(result):
     return json.loads(result.stdout)
 
 
-def test_a_run_is_trained_again_in_a_directory_of_its_own(cli, results, one_run, elsewhere):
+def test_a_run_is_trained_again_in_a_directory_of_its_own(succeed, results, one_run, elsewhere):
     before = {path: path.read_bytes() for path in one_run.rglob("*") if path.is_file()}
-    result = cli("reproduce", one_run, *CPU)
-    assert result.exit_code == 0, result.stderr
+    result = succeed("reproduce", one_run, *CPU)
     sentence, place, *table = result.stdout.splitlines()
     assert sentence.startswith("adaln-zero, seed 0: equal. FID-40 ")
     assert Path(place) == Path("reproduced") / one_run.relative_to(one_run.parents[2])
@@ -31,28 +30,26 @@ def test_a_run_is_trained_again_in_a_directory_of_its_own(cli, results, one_run,
     assert facts["reproduces"] == {"path": str(one_run)}
     assert facts["planned_seeds"] == 2
     # The same command compares at once; what it wrote is a run like any other.
-    same = cli("reproduce", one_run, *CPU, "--group", results, "--json")
-    assert same.exit_code == 0, same.stderr
+    same = succeed("reproduce", one_run, *CPU, "--group", results, "--json")
     assert "is complete: it is compared as it is" in same.stderr
     assert found_by(same)["kind"] == "equal"
     assert found_by(same)["seeds"] == 8
-    assert cli("compare", "reproduced").exit_code == 0
+    succeed("compare", "reproduced")
 
 
 @pytest.mark.slow
-def test_several_processes_agree_to_rounding(cli, one_run, tmp_path):
-    result = cli("reproduce", one_run, *CPU, "--gpus", 2, "--out", tmp_path / "two", "--json")
-    assert result.exit_code == 0, result.stderr
+def test_several_processes_agree_to_rounding(succeed, one_run, tmp_path):
+    result = succeed("reproduce", one_run, *CPU, "--gpus", 2, "--out", tmp_path / "two", "--json")
     found = found_by(result)
     assert (found["kind"], found["agrees"]) == ("rounding", True)
     assert 0 < found["loss_difference"] < 1e-4
     assert {"key": "world_size", "a": 1, "b": 2, "source": "environment"} in found["environment"]
 
 
-def test_a_run_that_does_not_agree_ends_with_1(cli, one_run, tmp_path):
+def test_a_run_that_does_not_agree_ends_with_1(cli, succeed, one_run, tmp_path):
     """The recorded numbers are another run's: those of a seed that is called 0."""
     out = tmp_path / "again"
-    assert cli("reproduce", one_run, *CPU, "--out", out).exit_code == 0
+    succeed("reproduce", one_run, *CPU, "--out", out)
     (own,) = out.glob("digits/adaln-zero/seed0-*")
     altered = RunDirectory(own)
     result = json.loads(altered.result.read_text())
@@ -89,77 +86,67 @@ def test_wrong_requests_write_nothing(mistake, one_run, elsewhere, arguments, re
     assert sorted(elsewhere.rglob("*")) == before
 
 
-def test_only_a_whole_run_is_repeated(cli, one_run, tmp_path):
+def test_only_a_whole_run_is_repeated(cli, mistake, one_run, tmp_path):
     assert "is not a run directory" in cli("reproduce", tmp_path / "gone").stderr
     (one_run / "eval.csv").write_text((one_run / "eval.csv").read_text().replace("1", "2"))
     result = cli("reproduce", one_run, *CPU, "--out", tmp_path / "again")
     assert "eval.csv was changed after the run ended" in result.stderr
     assert str(one_run) in result.stderr
     (one_run / "result.json").unlink()
-    result = cli("reproduce", one_run, *CPU, "--out", tmp_path / "again")
-    assert (result.exit_code, "is not complete" in result.stderr) == (2, True)
+    assert "is not complete" in mistake("reproduce", one_run, *CPU, "--out", tmp_path / "again")[0]
     assert not (tmp_path / "again").exists()
 
 
-def test_images_may_lie_elsewhere_but_are_the_same(cli, tiny, elsewhere):
+def test_images_may_lie_elsewhere_but_are_the_same(cli, mistake, succeed, tiny, elsewhere):
     for name, add in (("a.npz", 0), ("b.npz", 1)):
         images = (np.arange(60 * 64).reshape(60, 8, 8, 1) * 7 + add) % 256
         np.savez(elsewhere / name, images=images.astype(np.uint8), labels=np.arange(60) % 10)
     given = ("--preset", "digits", "--data", "a.npz")
     run = cli("run", "--block", "none", *tiny, *given).stdout.splitlines()[1]
     (elsewhere / "a.npz").rename("c.npz")
-    result = cli("reproduce", run, *CPU)
-    assert (result.exit_code, "a.npz" in result.stderr) == (2, True)
-    result = cli("reproduce", run, *CPU, "--data", "b.npz")
-    assert (result.exit_code, "are not those that" in result.stderr) == (2, True)
-    result = cli("reproduce", run, *CPU, "--data", "c.npz")
-    assert result.exit_code == 0, result.stderr
+    assert "a.npz" in mistake("reproduce", run, *CPU)[0]
+    assert "are not those that" in mistake("reproduce", run, *CPU, "--data", "b.npz")[0]
+    result = succeed("reproduce", run, *CPU, "--data", "c.npz")
     assert "equal. " in result.stdout
 
 
-def test_a_forecast_writes_nothing(cli, one_run, elsewhere):
-    result = cli("reproduce", one_run, *CPU, "--dry-run", "--json", "--quiet")
-    assert result.exit_code == 0, result.stderr
+def test_a_forecast_writes_nothing(succeed, one_run, elsewhere):
+    result = succeed("reproduce", one_run, *CPU, "--dry-run", "--json", "--quiet")
     (row,) = json.loads(result.stdout)
     assert row["path"].startswith("reproduced/digits/adaln-zero/seed0-")
     assert not any(elsewhere.iterdir())
 
 
-def test_ones_own_block_is_executed_from_where_it_was(cli, tiny, elsewhere):
+def test_ones_own_block_is_executed_from_where_it_was(cli, mistake, succeed, tiny, elsewhere):
     text = "from ditbench.models.blocks.in_context import InContextBlock\n"
     file = elsewhere / "again.py"
     file.write_text(text + "class Again(InContextBlock):\n    pass\n")
     run = cli("run", "--block", f"{file}:Again", *tiny).stdout.splitlines()[-1]
-    result = cli("reproduce", run, *CPU)
-    assert result.exit_code == 0, result.stderr
+    succeed("reproduce", run, *CPU)
     file.unlink()
-    result = cli("reproduce", run, *CPU, "--out", "elsewhere")
-    assert (result.exit_code, "pass --trust to execute it" in result.stderr) == (2, True)
-    result = cli("reproduce", run, *CPU, "--out", "elsewhere", "--trust")
-    assert result.exit_code == 0, result.stderr
+    assert "pass --trust to execute it" in mistake("reproduce", run, *CPU, "--out", "elsewhere")[0]
+    result = succeed("reproduce", run, *CPU, "--out", "elsewhere", "--trust")
     assert "equal. " in result.stdout
     assert result.stdout.endswith("What differs (A is the recorded run): none\n\n")
 
 
-def agrees_in_another_directory(cli, run, monkeypatch):
+def agrees_in_another_directory(succeed, run, monkeypatch):
     Path("further").mkdir()
     monkeypatch.chdir("further")
-    result = cli("reproduce", run, *CPU)
-    assert result.exit_code == 0, result.stderr
+    result = succeed("reproduce", run, *CPU)
     assert "equal. " in result.stdout
     assert result.stdout.endswith("What differs (A is the recorded run): none\n\n")
 
 
 def test_a_run_that_starts_from_weights_finds_them_from_elsewhere(
-    cli, one_run, tiny, elsewhere, monkeypatch
+    cli, succeed, mistake, one_run, tiny, elsewhere, monkeypatch
 ):
     weights = shutil.copytree(one_run, elsewhere / "weights")
     run = cli("run", "--block", "adaln-zero", *tiny, "--init", "weights").stdout.splitlines()[-1]
     run = (elsewhere / run).absolute()
-    agrees_in_another_directory(cli, run, monkeypatch)
+    agrees_in_another_directory(succeed, run, monkeypatch)
     shutil.rmtree(weights)
-    result = cli("reproduce", run, *CPU, "--out", "again")
-    assert (result.exit_code, f"is gone: {weights}" in result.stderr) == (2, True)
+    assert f"is gone: {weights}" in mistake("reproduce", run, *CPU, "--out", "again")[0]
     assert not Path("again").exists()
 
 
@@ -177,12 +164,14 @@ def test_a_run_of_another_version_is_refused_in_words_that_help(cli, one_run, el
     assert not any(elsewhere.iterdir())
 
 
-def test_a_continued_run_is_trained_again_from_its_parent(cli, one_run, elsewhere, monkeypatch):
+def test_a_continued_run_is_trained_again_from_its_parent(
+    cli, succeed, mistake, one_run, elsewhere, monkeypatch
+):
     shutil.copytree(one_run, elsewhere / "before")
     given = ("--continue", "before", "--steps", 30, *CPU, "--out", "longer")
     run = (elsewhere / cli("run", *given).stdout.splitlines()[-1]).absolute()
-    agrees_in_another_directory(cli, run, monkeypatch)
+    agrees_in_another_directory(succeed, run, monkeypatch)
     shutil.rmtree(elsewhere / "before")
-    result = cli("reproduce", run, *CPU, "--out", "again")
-    assert (result.exit_code, "what the run starts from is gone" in result.stderr) == (2, True)
+    error, _ = mistake("reproduce", run, *CPU, "--out", "again")
+    assert "what the run starts from is gone" in error
     assert not Path("again").exists()

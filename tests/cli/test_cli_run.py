@@ -50,11 +50,10 @@ def test_a_run_of_several_blocks_ends_with_their_comparison(cli, experiment, tin
     assert "next:" not in one.stderr
 
 
-def test_a_complete_run_is_reported_and_not_trained(cli, experiment, tiny, no_training):
+def test_a_complete_run_is_reported_and_not_trained(cli, succeed, experiment, tiny, no_training):
     result, out = experiment
     arguments = ("run", "--block", "paper", "--seeds", "0,1", *tiny, "--out", out)
-    again = cli(*arguments)
-    assert again.exit_code == 0
+    again = succeed(*arguments)
     assert again.stdout == result.stdout
     assert again.stderr.startswith("8 runs: 8 complete (skipped), 0 to go\n")
     assert again.stderr.count("already complete") == 8
@@ -70,10 +69,11 @@ def test_json_is_a_list_of_results(cli, results, tiny, no_training):
     assert result.stderr == ""
 
 
-def test_a_runs_own_config_repeats_it(cli, results, no_training):
+def test_a_runs_own_config_repeats_it(succeed, results, no_training):
     config = next(results.glob("digits/adaln/seed1-*/config.toml"))
-    result = cli("run", "--block", "adaln", "--config", config, "--out", results, "--device", "cpu")
-    assert result.exit_code == 0
+    result = succeed(
+        "run", "--block", "adaln", "--config", config, "--out", results, "--device", "cpu"
+    )
     assert result.stdout.splitlines()[1] == str(config.parent)
 
 
@@ -112,9 +112,8 @@ def test_a_number_of_seeds_is_a_count(cli, results, tiny, no_training):
     assert result.stderr.startswith("2 runs: 2 complete (skipped), 0 to go\n")
 
 
-def test_a_dry_run_reports_and_writes_nothing(cli, elsewhere, tiny):
-    result = cli("run", "--block", "all", "--seeds", "3,4", *tiny, "--dry-run")
-    assert result.exit_code == 0
+def test_a_dry_run_reports_and_writes_nothing(succeed, elsewhere, tiny):
+    result = succeed("run", "--block", "all", "--seeds", "3,4", *tiny, "--dry-run")
     assert result.stderr == "".join(f"calibrating {block} on cpu\n" for block in block_names())
     assert "Training FLOPs = 3 x 2 x forward MACs x images" in result.stdout
     assert "~" not in result.stdout
@@ -126,11 +125,12 @@ def test_a_dry_run_reports_and_writes_nothing(cli, elsewhere, tiny):
 
 
 @pytest.mark.parametrize("budget", [(), ("--flops", "3TF"), ("--time", "10m")])
-def test_dry_run_fits_into_120_columns(cli, elsewhere, budget, monkeypatch):
+def test_dry_run_fits_into_120_columns(succeed, elsewhere, budget, monkeypatch):
     speed = calibrate.Speed(per_step=0.05, per_pass=1e-4, per_score=1e-5)
     monkeypatch.setattr(calibrate, "calibrate", lambda _run, _per_score: speed)
-    result = cli("run", "--block", "all", "--seeds", "2", "--dry-run", *budget, "--device", "cpu")
-    assert result.exit_code == 0
+    result = succeed(
+        "run", "--block", "all", "--seeds", "2", "--dry-run", *budget, "--device", "cpu"
+    )
     assert "Compiled, which takes" not in result.stdout
     assert max(len(line.rstrip()) for line in result.stdout.splitlines()) <= 120
 
@@ -151,7 +151,7 @@ def test_dry_run_of_a_budget_of_time_marks_what_it_estimates(cli, elsewhere):
 
 
 def test_what_cannot_be_compiled_is_refused_before_anything_is_written(
-    cli, elsewhere, tiny, monkeypatch
+    cli, mistake, elsewhere, tiny, monkeypatch
 ):
     monkeypatch.setattr(
         "ditbench.training.device.compile.unavailable_reason", lambda _device: "no g++"
@@ -162,27 +162,24 @@ def test_what_cannot_be_compiled_is_refused_before_anything_is_written(
     assert first == "error: the backend compile does not work here: no g++"
     assert second.startswith("help: compile needs a C++ compiler on a CPU")
     assert "--backend auto" in second
-    result = cli("run", "--block", "all", *tiny, "--backend", "fast")
-    assert result.exit_code == 2
-    assert "train.backend = 'fast'" in result.stderr
+    error, _ = mistake("run", "--block", "all", *tiny, "--backend", "fast")
+    assert "train.backend = 'fast'" in error
     assert files_below(elsewhere) == []
 
 
-def test_a_compiled_run_says_so(cli, elsewhere, tiny, monkeypatch):
+def test_a_compiled_run_says_so(succeed, elsewhere, tiny, monkeypatch):
     monkeypatch.setattr("ditbench.training.device.compile.unavailable_reason", lambda _device: None)
     monkeypatch.setattr(Backend, "prepare", lambda *_: None)
-    result = cli("run", "--block", "adaln", *tiny, "--backend", "compile")
-    assert result.exit_code == 0, result.stderr
+    result = succeed("run", "--block", "adaln", *tiny, "--backend", "compile")
     assert result.stderr.startswith("compiling adaln: tens of seconds before training\n")
     facts = json.loads(next(elsewhere.glob("results/*/*/*/env.json")).read_text())
     assert (facts["backend"], facts["backend_fallback"]) == ("compile", None)
 
 
-def test_a_run_under_flops_and_under_time(cli, elsewhere, tiny):
+def test_a_run_under_flops_and_under_time(cli, succeed, elsewhere, tiny):
     rest = [part for part in tiny if part not in ("--steps", "20")]
     for budget in (("--flops", "500MF"), ("--time", "0.2s")):
-        result = cli("run", "--block", "adaln", *rest, *budget, "--json", "--quiet")
-        assert result.exit_code == 0, result.stderr
+        result = succeed("run", "--block", "adaln", *rest, *budget, "--json", "--quiet")
         (row,) = json.loads(result.stdout)
         assert row["final"]["ema_decay"] == 1.0
         assert row["train_flops"] > 0
@@ -210,10 +207,9 @@ def test_dry_run_says_what_is_complete(cli, results, tiny):
     assert result.stdout.count("(complete)") == 1
 
 
-def test_flags_reach_the_configuration(cli, elsewhere, tiny):
-    result = cli("run", "--block", "adaln", *tiny, "--objective", "ddpm", "--lr", "2e-3",
+def test_flags_reach_the_configuration(succeed, elsewhere, tiny):
+    result = succeed("run", "--block", "adaln", *tiny, "--objective", "ddpm", "--lr", "2e-3",
                "--precision", "fp32", "--set", "train.warmup=0.5", "--json", "--quiet")  # fmt: skip
-    assert result.exit_code == 0, result.stderr
     config = (elsewhere / json.loads(result.stdout)[0]["path"] / "config.toml").read_text()
     for line in ('name = "ddpm"', "lr = 0.002", "warmup = 0.5", 'precision = "fp32"'):
         assert line in config
@@ -221,7 +217,7 @@ def test_flags_reach_the_configuration(cli, elsewhere, tiny):
 
 @pytest.mark.parametrize("step", [4, 15])
 def test_an_interrupted_run_resumes_to_the_same_end(
-    cli, tmp_path, tiny, results, monkeypatch, step
+    cli, succeed, tmp_path, tiny, results, monkeypatch, step
 ):
     arguments = ("run", "--block", "adaln-zero", *tiny, "--out", tmp_path)
 
@@ -242,8 +238,7 @@ def test_an_interrupted_run_resumes_to_the_same_end(
     )
     assert not list(tmp_path.glob("**/result.json"))
 
-    result = cli(*arguments)
-    assert result.exit_code == 0
+    result = succeed(*arguments)
     # Before the first evaluation there is nothing to resume from.
     assert ("from step 10 of 20" if step > 10 else "for 20 steps") in result.stderr
     uninterrupted = next(results.glob("digits/adaln-zero/seed0-*"))
@@ -269,26 +264,21 @@ def test_an_interrupted_run_resumes_to_the_same_end(
         ("--set budget.step=9", "unknown key 'budget.step'", "budget.steps"),
     ],
 )
-def test_a_budget_that_makes_no_sense_is_refused(mistake, elsewhere, arguments, error, hint):
-    first, second = mistake("run", "--block", "adaln", *arguments.split())
-    assert error in first
-    assert hint in second
-    assert files_below(elsewhere) == []
+def test_a_budget_that_makes_no_sense_is_refused(refused, arguments, error, hint):
+    refused(error, hint, "run", "--block", "adaln", *arguments.split())
 
 
-def test_a_dry_run_shows_matched_widths(cli, elsewhere):
+def test_a_dry_run_shows_matched_widths(cli, mistake, succeed, elsewhere):
     arguments = ("run", "--block", "adaln-zero,adaln", "--match", "parameters", "--dry-run",
                  "--device", "cpu")  # fmt: skip
-    result = cli(*arguments)
-    assert result.exit_code == 0, result.stderr
+    result = succeed(*arguments)
     assert "adaln: 64 -> 68 wide, 4 heads: 0.332 of 0.329M parameters, +1.0%" in result.stderr
     assert "matched models on digits" in result.stdout
     assert "68x4x4/2" in result.stdout
     rows = json.loads(cli(*arguments, "--quiet", "--json").stdout)
     assert [row["model"] for row in rows] == ["64x4x4/2", "68x4x4/2"]
-    unknown = cli("run", "--block", "adaln", "--match", "size", "--dry-run")
-    assert unknown.exit_code == 2
-    assert "unknown amount to match 'size'" in unknown.stderr
+    error, _ = mistake("run", "--block", "adaln", "--match", "size", "--dry-run")
+    assert "unknown amount to match 'size'" in error
 
 
 def test_a_run_that_diverged_says_why_wherever_it_is_read(cli, tiny, tmp_path):

@@ -32,9 +32,8 @@ def narrow(monkeypatch):
     monkeypatch.setattr("ditbench.cli.output.PIPE_WIDTH", 80)
 
 
-def test_several_directories_are_one_comparison(cli, shelf):
-    result = cli("compare", shelf / "ann", shelf / "bob", "--format", "json")
-    assert result.exit_code == 0
+def test_several_directories_are_one_comparison(cli, succeed, shelf):
+    result = succeed("compare", shelf / "ann", shelf / "bob", "--format", "json")
     rows = {row["block"]: row for row in json.loads(result.stdout)["groups"][0]["rows"]}
     assert {block: row["seeds"] for block, row in rows.items()} == {"adaln": 1, "adaln-zero": 2}
     skipped = [line for line in result.stderr.splitlines() if line.startswith("skipped")]
@@ -60,22 +59,17 @@ def test_many_duplicates_are_one_line(cli, shelf, tmp_path):
     assert line.startswith("skipped: 4 duplicates of newer runs, the first, ")
 
 
-def test_a_directory_without_runs_beside_others_is_no_error(cli, shelf, tmp_path):
-    assert cli("compare", shelf / "bob", tmp_path).exit_code == 0
-    nothing = cli("compare", tmp_path, tmp_path)
-    assert (nothing.exit_code, "no complete run" in nothing.stderr) == (2, True)
-    missing = cli("compare", shelf / "bob", tmp_path / "no")
-    assert (missing.exit_code, "no does not exist" in missing.stderr) == (2, True)
+def test_a_directory_without_runs_beside_others_is_no_error(mistake, succeed, shelf, tmp_path):
+    succeed("compare", shelf / "bob", tmp_path)
+    assert "no complete run" in mistake("compare", tmp_path, tmp_path)[0]
+    assert "no does not exist" in mistake("compare", shelf / "bob", tmp_path / "no")[0]
 
 
-def test_a_plot_draws_runs_of_several_directories(cli, shelf, tmp_path):
+def test_a_plot_draws_runs_of_several_directories(succeed, shelf, tmp_path):
     figure = tmp_path / "curve.svg"
-    result = cli("plot", shelf / "ann", shelf / "bob", "-o", figure)
-    assert result.exit_code == 0, result.stderr
+    succeed("plot", shelf / "ann", shelf / "bob", "-o", figure)
     for kind in ("pareto", "samples"):
-        assert (
-            cli("plot", shelf / "ann", shelf / "bob", "--kind", kind, "-o", figure).exit_code == 0
-        )
+        succeed("plot", shelf / "ann", shelf / "bob", "--kind", kind, "-o", figure)
 
 
 def test_list_says_how_far_each_run_is(cli, shelf):
@@ -93,9 +87,8 @@ def test_list_says_how_far_each_run_is(cli, shelf):
 
 
 @pytest.mark.usefixtures("narrow")
-def test_list_fits_a_terminal_of_80_columns(cli, shelf):
-    result = cli("list", REFERENCE, shelf / "ann")
-    assert result.exit_code == 0
+def test_list_fits_a_terminal_of_80_columns(succeed, shelf):
+    result = succeed("list", REFERENCE, shelf / "ann")
     lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= max(80, len(str(shelf)) + 60)
     table = [line for line in lines if not line.startswith("/")]
@@ -120,12 +113,11 @@ def test_a_budget_of_seconds_or_flops_has_a_share_too(cli, shelf, tmp_path):
     assert (row["done"], row["steps"]) == (0.5, 1200)
 
 
-def test_a_damaged_run_is_named_and_the_others_listed(cli, shelf, tmp_path):
+def test_a_damaged_run_is_named_and_the_others_listed(succeed, shelf, tmp_path):
     ann = shutil.copytree(shelf / "ann", tmp_path / "ann")
     (only(ann, "digits/adaln-zero/*") / "config.toml").write_text("[train")
     (only(ann, "digits/adaln/seed0-*") / "eval.csv").write_text("a,b\n1,2\n")
-    result = cli("list", ann)
-    assert result.exit_code == 0
+    result = succeed("list", ann)
     assert result.stderr.count("skipped: ") == 2
     assert "seed1-" in result.stdout
 
@@ -201,20 +193,18 @@ def test_a_run_of_ones_own_preset_shows_all_settings(cli, shelf, tmp_path):
     assert {row["key"]: row["value"] for row in shown["settings"]}["train.lr"] == 1e-3
 
 
-def test_an_unfinished_run_shows_its_last_evaluation(cli, shelf):
-    result = cli("show", only(shelf, "ann/digits/adaln/seed1-*"))
-    assert result.exit_code == 0
+def test_an_unfinished_run_shows_its_last_evaluation(succeed, shelf):
+    result = succeed("show", only(shelf, "ann/digits/adaln/seed1-*"))
     lines = result.stdout.splitlines()
     assert lines[0].startswith("adaln, seed 1: FID-1K ")
     assert lines[0].endswith("after 600 steps")
     assert "stopped, 50% of its budget" in lines[1]
 
 
-def test_an_edited_run_is_shown_with_a_warning(cli, one_run):
+def test_an_edited_run_is_shown_with_a_warning(succeed, one_run):
     with (one_run / "train.csv").open("a") as file:
         file.write("\n")
-    result = cli("show", one_run)
-    assert result.exit_code == 0
+    result = succeed("show", one_run)
     assert result.stderr.startswith("warning: this run is in no table: train.csv was changed")
     assert "FID" in result.stdout.splitlines()[0]
 
@@ -243,13 +233,15 @@ def test_what_cannot_be_compared_is_named(mistake, shelf, tmp_path):
     (tmp_path / "config.toml").write_text("[train")
     assert "config.toml is not valid TOML" in mistake("diff", tmp_path, tmp_path)[0]
     assert "none is not a run directory" in mistake("diff", shelf / "none", tmp_path)[0]
-    assert "holds 5 runs, not one" in mistake("diff", tmp_path, shelf)[0]
 
 
 def test_two_equal_runs_have_no_difference(cli, shelf):
     a = only(shelf, "ann/digits/adaln-zero/seed0-*")
     b = only(shelf, "bob/digits/adaln-zero/seed0-*")
-    assert cli("diff", a, b).stdout.splitlines()[-1].startswith("no difference")
+    lines = cli("diff", a, b).stdout.splitlines()
+    assert lines[-1].startswith("no difference")
+    (gmacs,) = (line for line in lines if "GMACs" in line)
+    assert gmacs.split()[-1] == "1.00"
 
 
 def test_scores_on_other_images_have_no_ratio(cli, shelf, tmp_path):
@@ -260,12 +252,6 @@ def test_scores_on_other_images_have_no_ratio(cli, shelf, tmp_path):
     shown = cli("diff", a, b).stdout
     assert "B / A" not in shown
     assert "not comparable" in shown
-
-
-def test_the_ratio_of_two_scores_has_three_digits(cli, shelf):
-    a = only(shelf, "ann/digits/adaln-zero/seed0-*")
-    (gmacs,) = (line for line in cli("diff", a, a).stdout.splitlines() if "GMACs" in line)
-    assert gmacs.split()[-1] == "1.00"
 
 
 @pytest.mark.parametrize("command", ["show", "diff"])

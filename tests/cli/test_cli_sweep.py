@@ -1,6 +1,7 @@
 """Several runs in one command, of which one fails."""
 
 import json
+from unittest.mock import Mock
 
 import pytest
 
@@ -28,10 +29,8 @@ def test_the_others_are_trained_and_the_end_says_which_failed(cli, one_diverges,
     arguments = ("run", "--block", "none,adaln", "--seeds", "2", *tiny, "--out", tmp_path)
     result = cli(*arguments)
     assert result.exit_code == 1
-    assert [line.split(":")[0] for line in result.stdout.splitlines()[::2]] == [
-        "adaln, seed 0",
-        "adaln, seed 1",
-    ]
+    runs = [line.split(":")[0] for line in result.stdout.splitlines()[::2]]
+    assert runs == ["adaln, seed 0", "adaln, seed 1"]
     first, second, hint = result.stderr.splitlines()[-3:]
     assert first == f"failed: none seed 0, none seed 1: {REASON}"
     assert second == "error: 2 of 4 runs failed"
@@ -40,9 +39,8 @@ def test_the_others_are_trained_and_the_end_says_which_failed(cli, one_diverges,
     assert f"failed: none seed 0: {REASON}" in result.stderr.splitlines()
     quiet = cli(*arguments, "--quiet")
     assert quiet.stdout == result.stdout
-    assert [line.split(":")[0] for line in quiet.stderr.splitlines()] == [
-        *("failed", "failed", "error", "help")
-    ]
+    kinds = [line.split(":")[0] for line in quiet.stderr.splitlines()]
+    assert kinds == ["failed", "failed", "error", "help"]
     assert len(list(tmp_path.rglob("result.json"))) == 2
 
 
@@ -64,25 +62,25 @@ def test_an_error_after_files_were_written_has_exit_code_1(cli, tiny, tmp_path, 
     from ditbench.errors import DitbenchError
     from ditbench.metrics.scorer import Scorer
 
-    def refuse(_scorer):
-        raise DitbenchError("no score", "none")
-
-    monkeypatch.setattr(Scorer, "compute", refuse)
+    monkeypatch.setattr(Scorer, "compute", Mock(side_effect=DitbenchError("no score", "none")))
     result = cli("run", "--block", "adaln", *tiny, "--out", tmp_path)
     assert (result.exit_code, result.stdout) == (1, "")
     assert list(tmp_path.rglob("train.csv"))
 
 
-def test_the_output_of_a_sweep_is_checked_before_it_is_trained(cli, tiny, tmp_path, monkeypatch):
+def test_the_output_of_a_sweep_is_checked_before_it_is_trained(
+    mistake, tiny, tmp_path, monkeypatch
+):
     (tmp_path / "file").write_text("")
     table = tmp_path / "file" / "table.csv"
-    result = cli("tune", "--block", "adaln", *tiny, "--out", tmp_path / "results", "-o", table)
-    assert result.exit_code == 1
-    assert "cannot write" in result.stderr
+    error, _ = mistake(
+        "tune", "--block", "adaln", *tiny, "--out", tmp_path / "results", "-o", table, code=1
+    )
+    assert "cannot write" in error
     assert not (tmp_path / "results").exists()
 
 
-def test_so_are_those_of_bench_and_sample(cli, one_run, tmp_path, monkeypatch):
+def test_so_are_those_of_bench_and_sample(mistake, one_run, tmp_path, monkeypatch):
     from ditbench.bench import measure
     from ditbench.runs.scoring import sample
 
@@ -96,6 +94,4 @@ def test_so_are_those_of_bench_and_sample(cli, one_run, tmp_path, monkeypatch):
         (("bench", "--block", "adaln", "--model", "16x1x2/2"), "table.csv"),
         (("sample", one_run, "--device", "cpu"), "grid.png"),
     ):
-        result = cli(*command, "-o", tmp_path / "file" / name)
-        assert result.exit_code == 1
-        assert "cannot write" in result.stderr
+        assert "cannot write" in mistake(*command, "-o", tmp_path / "file" / name, code=1)[0]

@@ -68,14 +68,13 @@ def test_the_same_sweep_again_trains_nothing(cli, tuned, tiny, no_training, tmp_
     assert file.read_text().startswith("block,lr,fid_at_0.001,fid_at_0.01,diverged,")
 
 
-def test_a_run_takes_the_tuned_rates(cli, tuned, tiny, tmp_path):
+def test_a_run_takes_the_tuned_rates(cli, succeed, tuned, tiny, tmp_path):
     out = shutil.copytree(tuned[1], tmp_path / "results")
     best = {block: lowest(tuned[1], block)[0] for block in ("adaln", "in-context")}
     arguments = ("run", "--block", "adaln,in-context", "--lr", "tuned", *tiny, "--out", out)
     result = cli(*arguments, "--dry-run", "--json", "--quiet")
     assert {row["block"]: row["lr"] for row in json.loads(result.stdout)} == best
-    result = cli(*arguments)
-    assert result.exit_code == 0, result.stderr
+    result = succeed(*arguments)
     listed = ", ".join(f"{block} {rate:g}" for block, rate in best.items())
     line = f"learning rates, tuned with 10 steps per run in {out / 'tune'}: {listed}"
     assert result.stderr.startswith(line + "\n")
@@ -159,7 +158,7 @@ def test_any_budget_is_cut(cli, tiny, tmp_path, budget, expected):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_sweep_resumes_by_the_same_command(
-    cli, tuned, tiny, tmp_path, monkeypatch, number, code
+    cli, succeed, tuned, tiny, tmp_path, monkeypatch, number, code
 ):
     arguments = ("tune", "--block", "adaln,in-context", *RATES, *tiny, "--out", tmp_path)
     updates = []
@@ -178,8 +177,7 @@ def test_an_interrupted_sweep_resumes_by_the_same_command(
     assert result.stderr.splitlines()[-1].startswith("interrupted, saved; to resume: ")
     refused = cli("run", "--block", "adaln", "--lr", "tuned", *tiny, "--out", tmp_path)
     assert "the sweep of adaln is not finished: 1 of 2 runs are missing" in refused.stderr
-    again = cli(*arguments)
-    assert again.exit_code == 0
+    again = succeed(*arguments)
     assert "from step 4 of 10 steps" in again.stderr
     assert again.stderr.startswith("4 runs: 1 complete and 0 diverged (skipped), 3 to go\n")
     assert again.stdout == tuned[0].stdout

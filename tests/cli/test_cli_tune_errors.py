@@ -53,12 +53,11 @@ def diverging(monkeypatch, above):
 
 
 def test_a_rate_that_diverges_counts_as_the_worst_and_stops_nothing(
-    cli, tiny, tmp_path, monkeypatch
+    cli, succeed, tiny, tmp_path, monkeypatch
 ):
     tried = diverging(monkeypatch, above=5e-3)
     arguments = ("tune", "--block", "adaln,in-context", *RATES, *tiny, "--out", tmp_path)
-    result = cli(*arguments, "--format", "md")
-    assert result.exit_code == 0, result.stderr
+    result = succeed(*arguments, "--format", "md")
     assert result.stderr.count("failed: ") == 2
     assert "failed: adaln lr 0.01 seed 1000: diverged: at step 1" in result.stderr
     for line in result.stdout.splitlines()[2:]:
@@ -67,12 +66,11 @@ def test_a_rate_that_diverges_counts_as_the_worst_and_stops_nothing(
     assert again.stdout == result.stdout
     assert again.stderr.startswith("4 runs: 2 complete and 2 diverged (skipped), 0 to go\n")
     assert tried == [1e-2, 1e-2]
-    ran = cli("run", "--block", "adaln", "--lr", "tuned", *tiny, "--out", tmp_path, "--quiet")
-    assert ran.exit_code == 0
+    succeed("run", "--block", "adaln", "--lr", "tuned", *tiny, "--out", tmp_path, "--quiet")
 
 
 def test_a_block_that_diverges_at_every_rate_ends_the_sweep_with_1(
-    cli, tiny, tmp_path, monkeypatch
+    cli, mistake, tiny, tmp_path, monkeypatch
 ):
     diverging(monkeypatch, above=0)
     result = cli("tune", "--block", "adaln", *RATES, *tiny, "--out", tmp_path)
@@ -81,12 +79,11 @@ def test_a_block_that_diverges_at_every_rate_ends_the_sweep_with_1(
     *_, error, help_ = result.stderr.splitlines()
     assert error == "error: every learning rate diverged: adaln"
     assert help_ == "help: try lower ones: --lr 1e-04,3e-04"
-    result = cli("run", "--block", "adaln", "--lr", "tuned", *tiny, "--out", tmp_path)
-    assert result.exit_code == 1
-    assert "diverged at every learning rate of its sweep" in result.stderr
+    error, _ = mistake("run", "--block", "adaln", "--lr", "tuned", *tiny, "--out", tmp_path, code=1)
+    assert "diverged at every learning rate of its sweep" in error
 
 
-def test_samples_that_are_not_numbers_count_as_diverged(cli, tiny, tmp_path, monkeypatch):
+def test_samples_that_are_not_numbers_count_as_diverged(succeed, tiny, tmp_path, monkeypatch):
     before = run.evaluate
 
     def evaluate(plan, *arguments):
@@ -95,14 +92,15 @@ def test_samples_that_are_not_numbers_count_as_diverged(cli, tiny, tmp_path, mon
         return before(plan, *arguments)
 
     monkeypatch.setattr(run, "evaluate", evaluate)
-    result = cli("tune", "--block", "adaln", *RATES, *tiny, "--out", tmp_path, "--json")
-    assert result.exit_code == 0, result.stderr
+    result = succeed("tune", "--block", "adaln", *RATES, *tiny, "--out", tmp_path, "--json")
     assert json.loads(result.stdout)[0]["diverged"] == "0.01"
     failure = json.loads(only(tmp_path, "**/failure.json").read_text())
     assert failure["step"] == 10
 
 
-def test_a_failure_for_another_reason_says_nothing_of_the_rate(cli, tiny, tmp_path, monkeypatch):
+def test_a_failure_for_another_reason_says_nothing_of_the_rate(
+    cli, mistake, succeed, tiny, tmp_path, monkeypatch
+):
     with monkeypatch.context() as patch:
         execute = sweep.execute
 
@@ -118,18 +116,16 @@ def test_a_failure_for_another_reason_says_nothing_of_the_rate(cli, tiny, tmp_pa
     assert "failed: adaln lr 0.001 seed 1000: no room" in result.stderr
     assert "not finished: 1 of 2 runs missing" in result.stdout
     assert "error: 1 runs failed, first adaln lr 0.001 seed 1000" in result.stderr
-    refused = cli("run", "--block", "adaln", "--lr", "tuned", *tiny, "--out", tmp_path)
-    assert refused.exit_code == 2
-    assert "the sweep of adaln is not finished: 1 of 2 runs are missing" in refused.stderr
-    again = cli(*arguments)
-    assert again.exit_code == 0
+    error, _ = mistake("run", "--block", "adaln", "--lr", "tuned", *tiny, "--out", tmp_path)
+    assert "the sweep of adaln is not finished: 1 of 2 runs are missing" in error
+    again = succeed(*arguments)
     assert again.stderr.startswith("4 runs: 3 complete and 0 diverged (skipped), 1 to go\n")
 
 
-def test_a_sweep_that_lacks_an_earlier_one_s_seeds_says_which(cli, tiny, tmp_path):
+def test_a_sweep_that_lacks_an_earlier_one_s_seeds_says_which(cli, succeed, tiny, tmp_path):
     arguments = ("tune", "--block", "adaln", *tiny, "--out", tmp_path, "--quiet")
     fraction = ("--budget-fraction", "0.5")
-    assert cli(*arguments, "--lr", "1e-3", "--seeds", "2", *fraction).exit_code == 0
+    succeed(*arguments, "--lr", "1e-3", "--seeds", "2", *fraction)
     result = cli(*arguments, "--lr", "1e-2", *fraction)
     assert result.exit_code == 1
     assert "not finished: 1 of 4 runs missing" in result.stdout
@@ -137,9 +133,9 @@ def test_a_sweep_that_lacks_an_earlier_one_s_seeds_says_which(cli, tiny, tmp_pat
     assert "help: add --lr 0.001,0.01 --seeds 1000,1001," in result.stderr
 
 
-def test_a_complete_run_that_cannot_be_read_is_named(cli, tiny, tmp_path):
+def test_a_complete_run_that_cannot_be_read_is_named(cli, succeed, tiny, tmp_path):
     arguments = ("tune", "--block", "adaln", *RATES, *tiny, "--out", tmp_path, "--quiet")
-    assert cli(*arguments).exit_code == 0
+    succeed(*arguments)
     first = sorted(tmp_path.glob("tune/digits/adaln/*"))[0]
     (first / "eval.csv").write_text("")
     result = cli(*arguments)

@@ -26,92 +26,81 @@ def saved_dit(name, size, **shape):
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory, cli, tiny):
+def weights(tmp_path_factory, succeed, tiny):
     """A run, and its exported weights."""
     place = tmp_path_factory.mktemp("weights")
-    made = cli(
+    made = succeed(
         "run", "--block", "adaln-zero", "--objective", "ddpm", *tiny, "--out", place / "results"
     )
-    assert made.exit_code == 0, made.stderr
     run = Path(made.stdout.splitlines()[-1])
-    result = cli("export", run, "-o", place / "dit.pt")
-    assert result.exit_code == 0, result.stderr
+    result = succeed("export", run, "-o", place / "dit.pt")
     assert result.stdout == f"{place / 'dit.pt'}\n"
     assert "16x1x2/2 adaln-zero" in result.stderr
     return run, place / "dit.pt"
 
 
-def test_weights_are_sampled_scored_trained_and_exported_again(weights, cli, tiny, elsewhere):
+def test_weights_are_sampled_scored_trained_and_exported_again(
+    weights, mistake, succeed, tiny, elsewhere
+):
     _, path = weights
-    result = cli("sample", "--init", path, *SIZE, *SAMPLING, "--per-class", "2")
-    assert result.exit_code == 0, result.stderr
+    succeed("sample", "--init", path, *SIZE, *SAMPLING, "--per-class", "2")
     assert Path("samples.png").is_file()
-    scored = cli(
+    scored = succeed(
         "eval", "--init", path, *SIZE, "--data", "digits", "--samples", "40", *SAMPLING, "--json"
     )
-    assert scored.exit_code == 0, scored.stderr
     (row,) = json.loads(scored.stdout)
     assert (row["evaluation"], row["step"]) == ("cfg1-ddpm3-40-digits", 0)
     assert row["path"].startswith("results/weights/dit-")
-    result = cli("run", "--init", path, "--block", "adaln", *tiny, "--objective", "ddpm")
-    assert result.exit_code == 0, result.stderr
+    result = succeed("run", "--init", path, "--block", "adaln", *tiny, "--objective", "ddpm")
     assert (
         "starts fresh: blocks.*.adaLN_modulation.1.weight (expected 64x16, found 96x16)"
         in result.stderr
     )
     run = Path(result.stdout.splitlines()[-1])
-    assert cli("export", run, "-o", "again.safetensors").exit_code == 0
-    result = cli("sample", "--init", "again.safetensors", *SIZE, *SAMPLING)
-    assert result.exit_code == 2
-    assert "it lacks weights of the model: blocks.*.adaLN_modulation.1.weight" in result.stderr
-    assert (
-        cli("sample", "--init", "again.safetensors", *SIZE, "--block", "adaln", *SAMPLING).exit_code
-        == 0
-    )
+    succeed("export", run, "-o", "again.safetensors")
+    error, _ = mistake("sample", "--init", "again.safetensors", *SIZE, *SAMPLING)
+    assert "it lacks weights of the model: blocks.*.adaLN_modulation.1.weight" in error
+    succeed("sample", "--init", "again.safetensors", *SIZE, "--block", "adaln", *SAMPLING)
 
 
-def test_samples_of_the_file_are_those_of_the_run(weights, cli, elsewhere):
+def test_samples_of_the_file_are_those_of_the_run(weights, cli, succeed, elsewhere):
     run, path = weights
-    assert cli("sample", run, "-o", "a.png", *SAMPLING).exit_code == 0
-    assert cli("sample", "--init", path, *SIZE, "-o", "b.png", *SAMPLING).exit_code == 0
-    assert cli("sample", "--init", run, "-o", "c.png", *SAMPLING).exit_code == 0
+    succeed("sample", run, "-o", "a.png", *SAMPLING)
+    succeed("sample", "--init", path, *SIZE, "-o", "b.png", *SAMPLING)
+    succeed("sample", "--init", run, "-o", "c.png", *SAMPLING)
     assert Path("a.png").read_bytes() == Path("b.png").read_bytes() == Path("c.png").read_bytes()
-    assert (
-        cli("sample", "--init", path, *SIZE, "--export", "d", "--count", "4", *SAMPLING).exit_code
-        == 0
-    )
+    succeed("sample", "--init", path, *SIZE, "--export", "d", "--count", "4", *SAMPLING)
     again = cli("sample", "--init", path, *SIZE, "--export", "d", "--count", "4", *SAMPLING)
     assert "already complete" in again.stderr
 
 
-def test_the_size_is_that_of_the_file(cli, tiny, elsewhere, untimed):
+def test_the_size_is_that_of_the_file(succeed, tiny, elsewhere, untimed):
     """The sizes of the paper have one number of heads: no shape shows it."""
     saved_dit("s4.pt", parse_model("S/4"), channels=1, out_channels=1)
     common = [each for each in tiny if each not in SIZE]
-    result = cli("run", "--init", "s4.pt", "--block", "adaln-zero", *common, "--dry-run", "--json")
-    assert result.exit_code == 0, result.stderr
+    result = succeed(
+        "run", "--init", "s4.pt", "--block", "adaln-zero", *common, "--dry-run", "--json"
+    )
     (row,) = json.loads(result.stdout)
     assert row["model"] == "S/4"
     assert "adaln-zero: 132 weights from" in result.stderr
 
 
-def test_latents_of_a_file_are_decoded(cli, elsewhere):
+def test_latents_of_a_file_are_decoded(mistake, succeed, elsewhere):
     path = saved_dit("latents.pt", ModelSize(16, 1, 2, 2), channels=4, out_channels=8)
     autoencoder.saved(Path("vae"))
     call = ("sample", "--init", path, *SIZE, *SAMPLING, "--per-class", "1")
-    result = cli(*call)
-    assert result.exit_code == 2
-    assert f"{path} makes latents, not images" in result.stderr
-    result = cli(*call, "--vae", "vae")
-    assert result.exit_code == 0, result.stderr
+    assert f"{path} makes latents, not images" in mistake(*call)[0]
+    succeed(*call, "--vae", "vae")
     assert Image.open("samples.png").size[1] % 32 < 24  # 8x8 latents are 32x32 images
     export = ("--vae", "vae", "--export", "out.npz", "--count", "3")
-    result = cli("sample", "--init", path, *SIZE, *SAMPLING, *export)
-    assert result.exit_code == 0, result.stderr
+    succeed("sample", "--init", path, *SIZE, *SAMPLING, *export)
     assert np.load("out.npz")["arr_0"].shape == (3, 32, 32, 3)
 
 
-def test_released_weights_of_latents_are_scored_trained_and_exported(cli, tiny, elsewhere):
+def test_released_weights_of_latents_are_scored_trained_and_exported(
+    cli, mistake, succeed, tiny, elsewhere
+):
     """The way of DiT-XL-2-256x256.pt at a small size: score, fine-tune, export, score again."""
     path = saved_dit("latents.pt", ModelSize(16, 1, 2, 2), channels=4, out_channels=8)
     vae = Vae.load(autoencoder.saved(Path("vae")))
@@ -121,24 +110,22 @@ def test_released_weights_of_latents_are_scored_trained_and_exported(cli, tiny, 
              scaling_factor=vae.space(32).scaling_factor)  # fmt: skip
     given = ("--data", "data.npz", "--vae", "vae", "--features", "cifar10", *SIZE)
     again = ("--samples", "40", *SAMPLING, "--set", "eval.cfg_channels=3", "--json")
-    scored = cli("eval", "--init", path, *given, *again)
-    assert scored.exit_code == 0, scored.stderr
+    scored = succeed("eval", "--init", path, *given, *again)
     (row,) = json.loads(scored.stdout)
     assert row["fid"] > 0
     assert row["evaluation"].startswith("cfg1-ddpm3-3channels-40-cifar10-")
-    run = cli("run", "--init", path, "--block", "adaln-zero", "--objective", "ddpm", *given, *tiny)
-    assert run.exit_code == 0, run.stderr
+    run = succeed(
+        "run", "--init", path, "--block", "adaln-zero", "--objective", "ddpm", *given, *tiny
+    )
     assert "starts fresh: nothing; not used: nothing" in run.stderr
-    assert cli("export", run.stdout.splitlines()[-1], "-o", "tuned.pt").exit_code == 0
-    assert cli("eval", "--init", "tuned.pt", *given, *again).exit_code == 0
+    succeed("export", run.stdout.splitlines()[-1], "-o", "tuned.pt")
+    succeed("eval", "--init", "tuned.pt", *given, *again)
     scores = [*Path("results/weights").glob("*")]
     assert [len([*place.glob("evals/*.json")]) for place in scores] == [1, 1]
     lines = cli("list").stderr.splitlines()
     assert [line.split(": scores of weights; ")[0] for line in lines] == sorted(map(str, scores))
     for command in ("show", "rm"):
-        refused = cli(command, scores[0])
-        assert refused.exit_code == 2
-        assert f"{scores[0]} holds scores of weights, not a run" in refused.stderr
+        assert f"{scores[0]} holds scores of weights, not a run" in mistake(command, scores[0])[0]
 
 
 def test_wrong_calls_are_refused_in_one_line(weights, cli, elsewhere):

@@ -61,14 +61,8 @@ def unmeasured(monkeypatch):
     monkeypatch.setattr(init, "forecast", lambda *_: [])
 
 
-def succeed(cli, *command):
-    result = cli(*command)
-    assert result.exit_code == 0, (command, result.stderr, result.exception)
-    return result
-
-
-def test_from_a_folder_to_exported_samples(cli, animals):
-    lines = succeed(cli, "init", animals.name, *TINY).stdout.splitlines()
+def test_from_a_folder_to_exported_samples(succeed, animals):
+    lines = succeed("init", animals.name, *TINY).stdout.splitlines()
     assert lines[0].startswith("my animals: 108 images to train on, 12 held out; RGB, ")
     assert lines[1] == "3 classes: 3 birds 36, big cats 36, dog 2 36"
     notes = "\n".join(lines)
@@ -78,39 +72,39 @@ def test_from_a_folder_to_exported_samples(cli, animals):
         line.startswith("On c") and "the paper's four with 5 seeds" in line for line in lines
     )
 
-    ran = succeed(cli, "run")
+    ran = succeed("run")
     assert "settings: ./ditbench.toml" in ran.stderr
     runs = sorted(file.parent for file in Path("results/my-animals").glob("*/*/result.json"))
     names = [run.parent.name for run in runs]
     assert names == ["adaln", "adaln-zero", "cross-attention", "in-context"]
 
-    succeed(cli, "eval", runs[0])
+    succeed("eval", runs[0])
     assert any((runs[0] / "evals").iterdir())
-    table = succeed(cli, "compare").stdout
+    table = succeed("compare").stdout
     assert table.splitlines()[-1].startswith("my animals, 16x16x3, ")
     assert all(name in table for name in names)
-    succeed(cli, "plot")
+    succeed("plot")
     assert Path("ditbench.png").is_file()
-    succeed(cli, "sample", runs[0], "--export", "samples", "--count", 6)
+    succeed("sample", runs[0], "--export", "samples", "--count", 6)
     assert len(list(Path("samples").rglob("*.png"))) == 6
 
 
-def test_run_with_data_alone_is_the_run_that_init_describes(cli, animals, unmeasured):
-    succeed(cli, "init", animals.name, "--set", "metrics.features=efficientnet-lite0")
+def test_run_with_data_alone_is_the_run_that_init_describes(succeed, animals, unmeasured):
+    succeed("init", animals.name, "--set", "metrics.features=efficientnet-lite0")
     of_file = Training().configure()
     Path("ditbench.toml").unlink()
     derived = Training(data=Path(animals.name), features="efficientnet-lite0").configure()
     assert derived == of_file
     assert derived.block == "paper"
     out = ("--out", "elsewhere/results")
-    ran = succeed(cli, "run", "--block", "adaln", "--data", animals, *TINY, *out)
+    ran = succeed("run", "--block", "adaln", "--data", animals, *TINY, *out)
     assert "settings derived from 108 images of my animals" in ran.stderr
     (result,) = Path("elsewhere/results/my-animals/adaln").glob("*/result.json")
     facts = json.loads((result.parent / "env.json").read_text())["data"]
     assert facts["classes"] == ["3 birds", "big cats", "dog 2"]
 
 
-def test_what_exists_is_kept_unless_forced(cli, animals, unmeasured):
+def test_what_exists_is_kept_unless_forced(cli, succeed, animals, unmeasured):
     Path("ditbench.toml").write_text("preset = 'mine'")
     refused = cli("init", animals.name)
     assert (refused.exit_code, refused.stdout) == (2, "")
@@ -118,7 +112,7 @@ def test_what_exists_is_kept_unless_forced(cli, animals, unmeasured):
     assert Path("ditbench.toml").read_text() == "preset = 'mine'"
     Path("ditbench.toml").rename("mine.toml")
     Path("ditbench.toml").symlink_to("mine.toml")
-    succeed(cli, "init", animals.name, "--force")
+    succeed("init", animals.name, "--force")
     assert Path("ditbench.toml").is_symlink()
     assert tomllib.loads(Path("ditbench.toml").read_text())["preset"] == "my-animals"
 
@@ -144,8 +138,8 @@ def test_among_the_pictures_there_is_no_place_for_runs(mistake, animals, monkeyp
     assert f"help: work beside them: cd {animals.parent}, " in mistake("init", ".")[1]
 
 
-def test_everything_that_does_not_fit_is_one_message(cli, animals, unmeasured):
-    succeed(cli, "init", animals.name)
+def test_everything_that_does_not_fit_is_one_message(cli, succeed, animals, unmeasured):
+    succeed("init", animals.name)
     settings = ("eval.samples=2", "model.patch_size=7")
     result = cli("run", "--batch-size", 500, *(part for s in settings for part in ("--set", s)))
     assert (result.exit_code, result.stdout) == (2, "")
@@ -156,11 +150,11 @@ def test_everything_that_does_not_fit_is_one_message(cli, animals, unmeasured):
     assert "--batch-size 108 or less" in hint
 
 
-def test_a_preset_or_other_images_leave_the_file_unread(cli, animals, unmeasured, tiny):
-    succeed(cli, "init", animals.name)
-    result = succeed(cli, "run", "--block", "adaln", "--preset", "digits", *tiny, "--dry-run")
+def test_a_preset_or_other_images_leave_the_file_unread(succeed, animals, unmeasured, tiny):
+    succeed("init", animals.name)
+    result = succeed("run", "--block", "adaln", "--preset", "digits", *tiny, "--dry-run")
     assert "ditbench.toml" not in result.stderr
     assert "digits 8x8x1" in result.stdout
-    result = succeed(cli, "run", "--block", "adaln", "--data", "digits", *tiny, "--dry-run")
+    result = succeed("run", "--block", "adaln", "--data", "digits", *tiny, "--dry-run")
     assert "./ditbench.toml is not read: it is for other images" in result.stderr
     assert "digits 8x8x1" in result.stdout

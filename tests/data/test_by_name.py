@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,10 +18,9 @@ RGB = np.random.default_rng(0).integers(0, 256, (6, 3, 32, 32), np.uint8)
 
 @pytest.fixture(autouse=True)
 def root(tmp_path, monkeypatch):
-    def unreachable(*_, **__):
-        raise OSError("Name or service not known")
-
-    monkeypatch.setattr("urllib.request.urlopen", unreachable)
+    monkeypatch.setattr(
+        "urllib.request.urlopen", Mock(side_effect=OSError("Name or service not known"))
+    )
     monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "cache" / "data"

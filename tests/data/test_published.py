@@ -6,6 +6,7 @@ import struct
 import tarfile
 import urllib.error
 import urllib.request
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -27,10 +28,11 @@ FASHION_LABELS = np.array([9, 0, 3, 3, 1], np.uint8)
 def root(tmp_path, monkeypatch):
     """The folder where files are expected; there is no network."""
 
-    def unreachable(*_, **__):
-        raise urllib.error.URLError("Name or service not known")
-
-    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    monkeypatch.setattr(
+        urllib.request,
+        "urlopen",
+        Mock(side_effect=urllib.error.URLError("Name or service not known")),
+    )
     monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "data"
 

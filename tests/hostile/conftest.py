@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from command_line import ditbench
-from contract import assert_refused, in_time, tree
+from contract import assert_refused, in_time, skipped_lines, tree
+from run_copies import write_copy
 
 TINY = ("--model", "16x1x2/2", "--batch-size", "16", "--steps", "6", "--device", "cpu")
 TINY_EVALUATION = ("eval.points=2", "eval.samples=40", "eval.sampling_steps=2")
@@ -37,12 +38,11 @@ def refused(cli, tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def trained(cli, tmp_path_factory):
+def trained(succeed, tmp_path_factory):
     """A run with its checkpoint: read only."""
     out = tmp_path_factory.mktemp("trained")
     settings = [part for value in TINY_EVALUATION for part in ("--set", value)]
-    result = cli("run", "--block", "adaln-zero", *TINY, *settings, "--quiet", "--out", out)
-    assert result.exit_code == 0, (result.stderr, result.exception)
+    succeed("run", "--block", "adaln-zero", *TINY, *settings, "--quiet", "--out", out)
     return next(out.glob("digits/adaln-zero/*"))
 
 
@@ -56,3 +56,33 @@ def one_run(trained, tmp_path):
 def reference():
     """A committed run without a checkpoint: read only."""
     return min(REFERENCE.glob("pilot/digits/adaln/seed0-*"))
+
+
+@pytest.fixture(scope="session")
+def pair(reference, tmp_path_factory, cli):
+    """A good run, and the table of it: read only."""
+    results = tmp_path_factory.mktemp("pair") / "results"
+    write_copy(reference, results, "kept", 0)
+    table = cli("compare", results, "--format", "csv").stdout
+    assert table.count("\n") == 2
+    return results, table
+
+
+@pytest.fixture
+def check_damaged(cli, pair, reference, tmp_path):
+    """Add a run to the good one, damage it, and see that it is named and nothing else changes."""
+
+    def check(make, damage, reason):
+        kept, expected = pair
+        results = shutil.copytree(kept, tmp_path / "results")
+        run = make(reference, results, "damaged", 1)
+        damage(run)
+        before = tree(tmp_path)
+        result = cli("compare", results, "--format", "csv")
+        assert (result.exit_code, result.stdout) == (0, expected), result.stderr
+        (line,) = skipped_lines(result.stderr)
+        assert line.startswith(f"skipped: {run}: ")
+        assert reason in line
+        assert tree(tmp_path) == before
+
+    return check

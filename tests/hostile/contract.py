@@ -84,3 +84,13 @@ def load_or_refuse(load):
     except DitbenchError as error:
         assert_error(error)
         return None
+
+
+def skipped_lines(stderr):
+    """The lines of `skipped:`, of which the output consists."""
+    assert stderr.endswith("\n")
+    lines = stderr[:-1].split("\n")
+    for line in lines:
+        assert line.startswith("skipped: ")
+        assert_one_line(line)
+    return lines

@@ -1,81 +1,14 @@
 """Damaged run directories: `compare` names each, and compares the others as without it."""
 
-import json
 import os
 import re
 import shutil
 from pathlib import Path
-from statistics import fmean
 
 import pytest
-from contract import assert_one_line, assert_refused, tree
+from contract import assert_refused, skipped_lines
+from damage import cut, edit, huge, instead, json_key, linked, pipe, removed, replaced, write
 from run_copies import write_copy
-
-from ditbench.report.reading.results import load_results
-
-
-def edit(name, change):
-    """Change the text of one file."""
-
-    def damage(run):
-        path = run / name
-        text = path.read_text()
-        changed = change(text)
-        assert changed != text
-        path.write_text(changed)
-
-    return damage
-
-
-def write(name, content):
-    return lambda run: (run / name).write_bytes(content)
-
-
-def cut(name, share):
-    return edit(name, lambda text: text[: int(len(text) * share)])
-
-
-def json_key(name, key, value):
-    """Set one key; `...` removes it."""
-
-    def change(text):
-        table = json.loads(text)
-        table.pop(key) if value is ... else table.update({key: value})
-        return json.dumps(table)
-
-    return edit(name, change)
-
-
-def replaced(name, old, new):
-    return edit(name, lambda text: text.replace(old, new))
-
-
-def instead(name, make):
-    """Remove a file and make something else in its place."""
-
-    def damage(run):
-        (run / name).unlink()
-        make(run / name)
-
-    return damage
-
-
-def pipe(name):
-    return instead(name, os.mkfifo)
-
-
-def linked(name, target):
-    return instead(name, lambda path: path.symlink_to(target))
-
-
-def huge(name):
-    """A file that declares ten gigabytes and takes none."""
-    return lambda run: os.truncate(run / name, 10 * 2**30)
-
-
-def removed(name):
-    return lambda run: (run / name).unlink()
-
 
 DEEP = b"[" * 200_000
 FILES = ("result.json", "cost.json", "eval.csv", "train.csv", "config.toml")
@@ -98,9 +31,7 @@ DAMAGE = {
     "a schema of two lines": (json_key("result.json", "schema", "1\nskipped: x"), "\\n"),
     "NaN for seconds": (json_key("result.json", "train_seconds", float("nan")), "finite"),
     "a number of 5,000 digits": (
-        replaced("result.json", '"steps": 1200', '"steps": ' + "9" * 5_000),
-        "not JSON",
-    ),
+        replaced("result.json", '"steps": 1200', f'"steps": {"9" * 5_000}'), "not JSON"),
     "final a list": (json_key("result.json", "final", [1]), "final is missing or not a table"),
     "final empty": (json_key("result.json", "final", {}), "None in result.json"),
     "a list for result.json": (write("result.json", b"[1]"), "does not hold a JSON object"),
@@ -167,45 +98,6 @@ DAMAGE = {
 }  # fmt: skip
 
 
-def skipped_lines(stderr):
-    assert stderr.endswith("\n")
-    lines = stderr[:-1].split("\n")
-    assert all(line.startswith("skipped: ") for line in lines)
-    for line in lines:
-        assert_one_line(line)
-    return lines
-
-
-@pytest.fixture(scope="module")
-def pair(reference, tmp_path_factory, cli):
-    """A good run, and the table of it: read only."""
-    results = tmp_path_factory.mktemp("pair") / "results"
-    write_copy(reference, results, "kept", 0)
-    table = cli("compare", results, "--format", "csv").stdout
-    assert table.count("\n") == 2
-    return results, table
-
-
-@pytest.fixture
-def check_damaged(cli, pair, reference, tmp_path):
-    """Add a run to the good one, damage it, and see that it is named and nothing else changes."""
-
-    def check(make, damage, reason):
-        kept, expected = pair
-        results = shutil.copytree(kept, tmp_path / "results")
-        run = make(reference, results, "damaged", 1)
-        damage(run)
-        before = tree(tmp_path)
-        result = cli("compare", results, "--format", "csv")
-        assert (result.exit_code, result.stdout) == (0, expected), result.stderr
-        (line,) = skipped_lines(result.stderr)
-        assert line.startswith(f"skipped: {run}: ")
-        assert reason in line
-        assert tree(tmp_path) == before
-
-    return check
-
-
 @pytest.mark.parametrize("name", DAMAGE)
 def test_a_damaged_run_is_named_and_changes_nothing_else(check_damaged, name):
     check_damaged(write_copy, *DAMAGE[name])
@@ -222,79 +114,6 @@ def test_files_with_a_byte_order_mark_are_read(cli, pair, tmp_path, encoding):
         path.write_bytes(path.read_bytes().decode().replace("\n", "\r\n").encode(encoding))
     result = cli("compare", results, "--format", "csv")
     assert (result.exit_code, result.stdout) == (0, expected), result.stderr
-
-
-def final_row(change):
-    """Change the last row of final.csv, a table of its column names and cells."""
-
-    def damage(text):
-        header, *rows = [line.split(",") for line in text.splitlines()]
-        cells = dict(zip(header, rows[-1], strict=True))
-        cells.update(change)
-        return "\n".join(",".join(row) for row in [header, *rows[:-1], cells.values()]) + "\n"
-
-    return edit("final.csv", damage)
-
-
-# What is done to a run with two draws, and what `compare` says of it.
-FINAL_DAMAGE = {
-    "no final.csv": (removed("final.csv"), "fid is 8."),
-    "a draw too few": (edit("final.csv", lambda text: "\n".join(text.split("\n")[:2]) + "\n"),
-                       "result.json"),
-    "a draw too many": (edit("final.csv", lambda text: text + text.splitlines()[-1] + "\n"),
-                        "draw 1 is not 2"),
-    "a draw missing": (final_row({"draw": "2"}), "draw 2 is not 1"),
-    "a draw without number": (final_row({"draw": ""}), "draw None is not 1"),
-    "a draw of text": (final_row({"draw": "one"}), "draw 'one' is not 1"),
-    "no column of draws": (replaced("final.csv", "draw,", "drew,"), "draw None is not 0"),
-    "another step": (final_row({"step": "1100"}), "step of draw 1 is 1100, not 1200"),
-    "other features": (final_row({"features": "inception"}), "features of draw 1 is 'inception'"),
-    "other steps": (final_row({"sampling_steps": "250"}), "sampling_steps of draw 1 is 250"),
-    "another FID": (final_row({"fid_1k": "1.5"}), "in final.csv"),
-    "no FID": (final_row({"fid_1k": ""}), "fid_1k is missing"),
-    "an infinite FID": (final_row({"fid_1k": "inf"}), "final.csv: fid_1k"),
-    "another first draw": (edit("final.csv", lambda text: text.replace(
-        "8.215801520679861", "8.3", 1)), "draw 0 is not the last row of eval.csv"),
-    "no bytes": (write("final.csv", b""), "final.csv"),
-    "random bytes": (write("final.csv", bytes(range(256)) * 9), "final.csv"),
-    "cut to half": (cut("final.csv", 0.5), "final.csv"),
-    "a directory": (instead("final.csv", Path.mkdir), "final.csv"),
-    "a pipe": (pipe("final.csv"), "final.csv"),
-    "a device": (linked("final.csv", "/dev/zero"), "final.csv"),
-    "a link to itself": (linked("final.csv", "final.csv"), ""),
-    "ten gigabytes": (huge("final.csv"), "too large"),
-    "other final steps": (
-        replaced("config.toml", "cfg_scale", "final_sampling_steps = 9\ncfg_scale"),
-        "sampling_steps of draw 0 is 25, not 9",
-    ),
-    "final steps that are text": (
-        replaced("config.toml", "cfg_scale", "final_sampling_steps = 'x'\ncfg_scale"), "not 'x'"),
-}  # fmt: skip
-
-
-def with_draws(reference, results, name, seed):
-    """A copy of a run whose final model was scored twice."""
-    run = write_copy(reference, results, name, seed)
-    header, *_, last = (run / "eval.csv").read_text().splitlines()
-    second = last.replace("8.215801520679861", "8.784198479320139")
-    assert second != last
-    rows = [f"draw,{header}", f"0,{last}", f"1,{second}"]
-    (run / "final.csv").write_text("\n".join(rows) + "\n")
-    result = json.loads((run / "result.json").read_text())
-    result["final"]["fid_1k"] = fmean([8.215801520679861, 8.784198479320139])
-    (run / "result.json").write_text(json.dumps(result))
-    return run
-
-
-def test_a_run_with_two_draws_is_read(reference, tmp_path):
-    with_draws(reference, tmp_path, "drawn", 1)
-    final = load_results(tmp_path).iloc[-1]
-    assert (final["fid"], final["draws"]) == (8.5, 2)
-
-
-@pytest.mark.parametrize("name", FINAL_DAMAGE)
-def test_a_damaged_final_score_is_named(check_damaged, name):
-    check_damaged(with_draws, *FINAL_DAMAGE[name])
 
 
 # Ten that differ in file and kind.
@@ -335,12 +154,13 @@ def test_all_damaged_runs_are_listed_in_order(cli, pair, reference, tmp_path):
 
 @pytest.mark.parametrize("command", ["compare", "plot"])
 @pytest.mark.parametrize("name", ["a\nerror: forged", "\x1b[2J", "x" * 200, "\u202e", "[red]"])
-def test_a_run_of_an_odd_name_is_listed_on_one_line(cli, pair, reference, tmp_path, command, name):
+def test_a_run_of_an_odd_name_is_listed_on_one_line(
+    succeed, pair, reference, tmp_path, command, name
+):
     results = shutil.copytree(pair[0], tmp_path / "results")
     DAMAGE["no result.json"][0](write_copy(reference, results, name, 1))
     output = ("-o", tmp_path / "figure.png") if command == "plot" else ()
-    result = cli(command, results, *output)
-    assert result.exit_code == 0
+    result = succeed(command, results, *output)
     assert len(skipped_lines(result.stderr)) == 1
 
 

@@ -1,6 +1,5 @@
 """Checkpoints and weights that are damaged, forged or pickles: nothing of them is executed."""
 
-# ruff: noqa: E501 (tables of cases)
 import json
 import os
 import pickle
@@ -8,33 +7,16 @@ import struct
 
 import pytest
 import torch
-from contract import assert_error, in_time
+from contract import assert_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors import safe_open
+from payload import Payload, tensors_of
 from safetensors.torch import save
 
 from ditbench.errors import DitbenchError
-from ditbench.metrics.features.classifiers import METADATA, Cifar10Classifier, DigitsClassifier
 from ditbench.training.checkpoint import _digest, read_checkpoint
 
 LATEST = "checkpoints/latest.safetensors"
-
-
-class Payload:
-    """What a pickle would run when it is loaded."""
-
-    def __init__(self, target):
-        self.target = str(target)
-
-    def __reduce__(self):
-        return os.mkdir, (self.target,)
-
-
-def tensors_of(path):
-    with safe_open(path, framework="pt") as file:
-        names = list(file.keys())
-        return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
 
 
 def forged(tensors, counters):
@@ -62,8 +44,17 @@ def edited_header(change):
     return build
 
 
-def first(header):
-    return next(value for name, value in header.items() if name != "__metadata__")
+def first_tensor(**values):
+    """Other facts of the first tensor in the header."""
+
+    def change(header):
+        next(each for name, each in header.items() if name != "__metadata__").update(values)
+
+    return edited_header(change)
+
+
+def metadata(**values):
+    return metadata(values)
 
 
 def changed(**values):
@@ -107,26 +98,16 @@ DAMAGE = {
     "no metadata": edited_header(lambda header: header.pop("__metadata__")),
     "no checksum": edited_header(lambda header: header["__metadata__"].pop("sha256")),
     "no counters": edited_header(lambda header: header["__metadata__"].pop("counters")),
-    "another checksum": edited_header(
-        lambda header: header["__metadata__"].update(sha256="0" * 64)
-    ),
-    "other counters": edited_header(lambda header: header["__metadata__"].update(counters="{}")),
-    "counters that are no JSON": edited_header(
-        lambda header: header["__metadata__"].update(counters="{")
-    ),
-    "offsets beyond the file": edited_header(
-        lambda header: first(header).update(data_offsets=[0, 2**40])
-    ),
-    "offsets that run backwards": edited_header(
-        lambda header: first(header).update(data_offsets=[64, 0])
-    ),
-    "a shape of terabytes": edited_header(lambda header: first(header).update(shape=[2**40])),
-    "a shape that overflows": edited_header(
-        lambda header: first(header).update(shape=[2**32, 2**32])
-    ),
-    "a negative shape": edited_header(lambda header: first(header).update(shape=[-1])),
-    "an unknown type": edited_header(lambda header: first(header).update(dtype="F4096")),
-    "another type": edited_header(lambda header: first(header).update(dtype="I32")),
+    "another checksum": metadata(sha256="0" * 64),
+    "other counters": metadata(counters="{}"),
+    "counters that are no JSON": metadata(counters="{"),
+    "offsets beyond the file": first_tensor(data_offsets=[0, 2**40]),
+    "offsets that run backwards": first_tensor(data_offsets=[64, 0]),
+    "a shape of terabytes": first_tensor(shape=[2**40]),
+    "a shape that overflows": first_tensor(shape=[2**32, 2**32]),
+    "a negative shape": first_tensor(shape=[-1]),
+    "an unknown type": first_tensor(dtype="F4096"),
+    "another type": first_tensor(dtype="I32"),
     "no averaged weights": lambda _data, tensors, counters: forged(
         {name: value for name, value in tensors.items() if not name.startswith("ema.")}, counters
     ),
@@ -169,10 +150,20 @@ def test_weights_that_are_no_numbers_draw_no_picture(refused, one_run, parts, va
     refused("sample", one_run, "--per-class", 1, code=1, parts=("samples contain NaN",))
 
 
-PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
+@pytest.fixture
+def refuse_weights(refused):
+    """A run whose Inception weights are in a file is refused."""
+
+    def call(path, part):
+        values = ("metrics.features=inception", f"metrics.inception_weights={path}")
+        options = [part for value in values for part in ("--set", value)]
+        command = ("run", "--block", "adaln", "--device", "cpu", "--quiet", *options)
+        refused(*command, parts=(part,))
+
+    return call
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_a_pickle_in_place_of_a_checkpoint_is_not_executed(refused, one_run, tmp_path, protocol):
     data = pickle.dumps(Payload(tmp_path / "pwned"), protocol)
     (one_run / LATEST).write_bytes(data)
@@ -183,14 +174,13 @@ def test_a_pickle_in_place_of_a_checkpoint_is_not_executed(refused, one_run, tmp
 
 @pytest.mark.parametrize("suffix", ["pt", "pth", "bin"])
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_pickle_in_place_of_inception_weights_is_not_executed(refused, tmp_path, suffix, zipped):
+def test_a_pickle_in_place_of_inception_weights_is_not_executed(
+    refuse_weights, tmp_path, suffix, zipped
+):
     path = tmp_path / f"weights.{suffix}"
     state = {"Conv2d_1a_3x3.conv.weight": Payload(tmp_path / "pwned")}
     torch.save(state, path, _use_new_zipfile_serialization=zipped)
-    settings_ = ("metrics.features=inception", f"metrics.inception_weights={path}")
-    options = [part for setting in settings_ for part in ("--set", setting)]
-    refused("run", "--block", "adaln", "--device", "cpu", "--quiet", *options,
-            parts=("does not hold torch-fidelity's Inception-v3 weights",))  # fmt: skip
+    refuse_weights(path, "does not hold torch-fidelity's Inception-v3 weights")
     torch.load(path, weights_only=False)  # it would have
     assert (tmp_path / "pwned").is_dir()
 
@@ -258,60 +248,7 @@ def _cut(path):
 
 
 @pytest.mark.parametrize("name", WEIGHTS_FILES)
-def test_a_file_that_holds_no_inception_weights_is_one_line(refused, tmp_path, name):
+def test_a_file_that_holds_no_inception_weights_is_one_line(refuse_weights, tmp_path, name):
     path = tmp_path / "weights.pth"
     WEIGHTS_FILES[name](path)
-    settings_ = ("metrics.features=inception", f"metrics.inception_weights={path}")
-    options = [part for setting in settings_ for part in ("--set", setting)]
-    refused("run", "--block", "adaln", "--device", "cpu", "--quiet", *options, parts=("Inception",))
-
-
-# Files in place of a shipped classifier's; each is made of a good one's tensors and metadata.
-CLASSIFIERS = {
-    "no file": lambda *_: None,
-    "no bytes": lambda path, *_: path.write_bytes(b""),
-    "a pickle": lambda path, *_: path.write_bytes(pickle.dumps(Payload(path.parent / "pwned"))),
-    "cut short": lambda path, *good: path.write_bytes(save(*good)[:-9]),
-    "a pipe": lambda path, *_: os.mkfifo(path),
-    "a folder": lambda path, *_: path.mkdir(),
-    "no metadata": lambda path, tensors, _: path.write_bytes(save(tensors, {})),
-    "metadata that is no JSON": lambda path, tensors, _: path.write_bytes(save(tensors, {METADATA: "x"})),
-    "details that are a list": lambda path, tensors, _: path.write_bytes(save(tensors, {METADATA: "[1]"})),
-    "a tensor missing": lambda path, tensors, metadata: path.write_bytes(
-        save({name: tensors[name] for name in list(tensors)[1:]}, metadata)
-    ),
-    "a tensor too many": lambda path, tensors, metadata: path.write_bytes(
-        save({**tensors, "more": torch.zeros(1, dtype=tensors["logits.bias"].dtype)}, metadata)
-    ),
-    "NaN": lambda *good: changed_bias(*good, lambda bias: bias * float("nan")),
-    "infinity": lambda *good: changed_bias(*good, lambda bias: bias + float("inf")),
-    "another type": lambda *good: changed_bias(*good, lambda bias: bias.double()),
-    "whole numbers": lambda *good: changed_bias(*good, lambda bias: bias.int()),
-    "another shape": lambda *good: changed_bias(*good, lambda bias: bias[:3].clone()),
-    "of the other type": lambda path, tensors, metadata: path.write_bytes(
-        save({name: other_type(tensor) for name, tensor in tensors.items()}, metadata)
-    ),
-}  # fmt: skip
-
-
-def changed_bias(path, tensors, metadata, change):
-    path.write_bytes(save({**tensors, "logits.bias": change(tensors["logits.bias"])}, metadata))
-
-
-def other_type(tensor):
-    return tensor.half() if tensor.dtype == torch.float32 else tensor.float()
-
-
-@pytest.mark.parametrize("kind", [DigitsClassifier, Cifar10Classifier])
-@pytest.mark.parametrize("name", CLASSIFIERS)
-def test_a_file_that_holds_no_classifier_is_one_line(tmp_path, kind, name):
-    path = tmp_path / "weights.safetensors"
-    good = tensors_of(kind.weights_file())
-    path.write_bytes(save(*good))
-    kind(path)
-    path.unlink()
-    CLASSIFIERS[name](path, *good)
-    with pytest.raises(DitbenchError) as caught, in_time():
-        kind(path)
-    assert_error(caught.value, f"cannot load the {kind.name} features")
-    assert not (tmp_path / "pwned").exists()
+    refuse_weights(path, "Inception")

@@ -4,21 +4,16 @@ import json
 import multiprocessing
 import os
 import signal
-import subprocess
-import sys
-from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
 import torch
 from contents import contents, runs
 from recorder import Recorder
-from slurm_daemons import wait_until
 
 from ditbench.cli import forecast
 from ditbench.errors import DitbenchError
 from ditbench.launch.pool import Workers, _Worker, choose_workers, execute_at_once, work_of
-from ditbench.runs.directory.lock import is_held
 from ditbench.runs.planning import calibrate
 from ditbench.training.checkpoint import read_checkpoint
 from ditbench.training.stop import Stopped, StopRequest
@@ -27,8 +22,6 @@ CPU = torch.device("cpu")
 TINY = ("--model", "16x1x2/2", "--batch-size", "16", "--device", "cpu", "--set", "eval.points=2",
         "--set", "eval.samples=40", "--set", "eval.sampling_steps=3")  # fmt: skip
 ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
-
-# Which GPUs and threads
 
 
 @pytest.fixture
@@ -140,14 +133,10 @@ def test_a_worker_is_spawned_with_its_gpus_and_without_ctrl_c(monkeypatch):
     assert inherited() == before
 
 
-# The runs
-
-
-def compare_with_serial(cli, tmp_path, *sweep):
+def compare_with_serial(succeed, tmp_path, *sweep):
     sweep = ("run", *sweep, "--out")
-    at_once = cli(*sweep, tmp_path / "pool", "--workers", 2, "--json")
-    assert at_once.exit_code == 0, at_once.stderr
-    serial = cli(*sweep, tmp_path / "serial", "--json")
+    at_once = succeed(*sweep, tmp_path / "pool", "--workers", 2, "--json")
+    serial = succeed(*sweep, tmp_path / "serial", "--json")
     expected = {name: contents(run) for name, run in runs(tmp_path / "serial").items()}
     for files in expected.values():
         files["env.json"]["shared_cpu_workers"] = 2
@@ -155,10 +144,9 @@ def compare_with_serial(cli, tmp_path, *sweep):
     return at_once, serial
 
 
-def test_runs_of_two_workers_equal_those_of_one(cli, tmp_path, preloaded):
-    at_once, serial = compare_with_serial(
-        cli, tmp_path, "--block", "adaln,none", "--seeds", "2", *TINY, "--steps", 20
-    )
+def test_runs_of_two_workers_equal_those_of_one(succeed, tmp_path, preloaded):
+    sweep = ("--block", "adaln,none", "--seeds", "2", *TINY, "--steps", 20)
+    at_once, serial = compare_with_serial(succeed, tmp_path, *sweep)
     lines = at_once.stderr.splitlines()
     assert lines[0] == "4 runs: 0 complete (skipped), 4 to go, 2 at a time"
     for label in ("adaln seed 0", "adaln seed 1", "none seed 0", "none seed 1"):
@@ -174,10 +162,10 @@ def test_runs_of_two_workers_equal_those_of_one(cli, tmp_path, preloaded):
 
 
 @pytest.mark.slow
-def test_the_digits_preset_by_two_workers_equals_serial_runs(cli, tmp_path):
+def test_the_digits_preset_by_two_workers_equals_serial_runs(succeed, tmp_path):
     few = ("--steps", "60", "--set", "eval.points=2", "--set", "eval.samples=200")
     sweep = ("--block", "paper", "--seeds", "3", "--preset", "digits", "--device", "cpu", *few)
-    compare_with_serial(cli, tmp_path, *sweep, "--set", "eval.sampling_steps=5")
+    compare_with_serial(succeed, tmp_path, *sweep, "--set", "eval.sampling_steps=5")
 
 
 @pytest.mark.slow
@@ -191,11 +179,10 @@ def test_a_sweep_of_rates_by_two_workers_chooses_as_one_does(cli, tmp_path):
 
 
 @pytest.mark.slow
-def test_runs_at_a_time_by_several_processes_each_equal_those_of_one(cli, tmp_path):
+def test_runs_at_a_time_by_several_processes_each_equal_those_of_one(succeed, tmp_path):
     sweep = ("run", "--block", "adaln,none", *TINY, "--steps", 20, "--out")
-    assert cli(*sweep, tmp_path / "serial").exit_code == 0
-    result = cli(*sweep, tmp_path / "pool", "--workers", 2, "--gpus", 2)
-    assert result.exit_code == 0, result.stderr
+    succeed(*sweep, tmp_path / "serial")
+    succeed(*sweep, tmp_path / "pool", "--workers", 2, "--gpus", 2)
     for name, run in runs(tmp_path / "serial").items():
         alone, together = (contents(run), contents(tmp_path / "pool" / name))
         assert together["env.json"]["world_size"] == 2
@@ -276,63 +263,3 @@ def test_a_stop_saves_all_runs_and_begins_no_other(make_plan, tmp_path, preloade
         assert not plan.directory.lock.exists()
         if started:
             assert read_checkpoint(plan.directory.checkpoint)[1]["step"] >= 100
-
-
-# The whole command
-
-
-@pytest.fixture
-def start(tmp_path):
-    """Start a command with two runs at a time, each of so many processes; wait for their steps.
-
-    It has a process group of its own.
-    """
-    sweep = ["run", "--block", "adaln,none", "--seeds", "2", *TINY, "--steps", "100k"]
-    command = [sys.executable, "-m", "ditbench", *sweep, "--out", tmp_path, "--workers", "2"]
-    processes = []
-
-    def call(gpus):
-        process = subprocess.Popen(
-            [*command, "--gpus", str(gpus)],
-            start_new_session=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        processes.append(process)
-        wait_until(lambda: len(list(tmp_path.rglob("train.csv"))) == 2, 300)
-        return process
-
-    yield call
-    for process in processes:
-        with suppress(ProcessLookupError):  # also what outlived the command
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
-def saved(out):
-    """The run directories with a checkpoint and without a process."""
-    places = [path.parents[1] for path in out.rglob("latest.safetensors")]
-    return [place for place in places if not is_held(place / ".lock")]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize(("send", "gpus"), [(os.kill, 1), (os.killpg, 2)])
-def test_a_signal_to_the_command_or_to_all_its_processes_saves_all(
-    start, tmp_path, number, code, send, gpus
-):
-    command = start(gpus)
-    send(command.pid, number)
-    stdout, stderr = command.communicate(timeout=300)
-    assert (command.returncode, stdout) == (code, "")
-    assert stderr.splitlines()[-1].startswith("interrupted, saved; to resume: ")
-    assert "failed" not in stderr
-    assert len(saved(tmp_path)) == 2
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("gpus", [1, 2])
-def test_runs_of_a_command_that_is_killed_are_saved(start, tmp_path, gpus):
-    start(gpus).kill()
-    wait_until(lambda: len(saved(tmp_path)) == 2, 300)

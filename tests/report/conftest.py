@@ -1,12 +1,9 @@
 """Small run directories with truthful formats, written through RunDirectory as a real run does."""
 
-from __future__ import annotations
-
 import hashlib
 import json
-from functools import cache
+from functools import cache, partial
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 import numpy as np
@@ -14,10 +11,8 @@ import pytest
 
 from ditbench.config import RunConfig
 from ditbench.report.figures.style import RC
+from ditbench.report.reading.results import load_results
 from ditbench.rundir import RunDirectory, metric_suffix
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # Parameters and GMACs of a forward pass: invented, but in the order that the blocks really have.
 COSTS = {
@@ -29,30 +24,32 @@ COSTS = {
 
 
 def write_run(
-    root: Path,
-    block: str = "adaln-zero",
-    seed: int = 0,
-    fids: tuple[float, ...] = (200.0, 50.0, 8.0),
+    root,
+    block="adaln-zero",
+    seed=0,
+    fids=(200.0, 50.0, 8.0),
     *,
-    loss: float = 0.1,
-    kid: float | None = None,
-    real_images: int | None = None,
-    label_accuracy: float | None = 0.9,
-    rate: float = 50.0,
-    device: str = "cpu",
-    peak_memory_bytes: int | None = 200 * 2**20,
-    name: str | None = None,
-    images: bool = False,
-    draws: tuple[float, ...] = (),
-    input_size: str = "8x8x1",
-    dataset_digest: str = "d" * 64,
-    schema: int = 2,
-    **settings: Any,
-) -> RunDirectory:
+    loss=0.1,
+    kid=None,
+    real_images=None,
+    label_accuracy=0.9,
+    rate=50.0,
+    device="cpu",
+    peak_memory_bytes=200 * 2**20,
+    name=None,
+    images=False,
+    draws=(),
+    input_size="8x8x1",
+    dataset_digest="d" * 64,
+    environment=None,
+    metrics=None,
+    schema=2,
+    **settings,
+):
     """A complete run whose evaluations have these FIDs, evenly spaced along the budget.
 
     `kid` is that of all evaluations, by default a thousandth of FID; `draws` are the FIDs of
-    final.csv, which only runs with draws have; `real_images` is recorded if it is given.
+    final.csv, which only runs with draws have; `real_images` and `metrics` are recorded if given.
     A run of schema 1 has no hashes: its files can be edited.
     """
     config = RunConfig().with_values(block=block, seed=seed, eval__points=len(fids), **settings)
@@ -72,9 +69,9 @@ def write_run(
         "train_flops_per_image": 6e9 * gmacs,
         "train_flops": flops_per_step * config.budget.steps,
     }
-    run.start(config.to_toml(), {"python": "3.11"}, cost)
+    run.start(config.to_toml(), environment or {"python": "3.11"}, cost)
     suffix = metric_suffix(config.eval.samples)
-    row: dict[str, Any] = {}
+    row = {}
     step = {"step": config.budget.steps, "images": 1, "seconds": 1.0}
     run.append_train({**step, "loss": loss, "lr": 1e-3, "grad_norm": 0.1})
     for number, fid in enumerate(fids, start=1):
@@ -120,6 +117,7 @@ def write_run(
             "device": device,
             "final": row,
             **({} if real_images is None else {"scoring": {"real_images": real_images}}),
+            **({} if metrics is None else {"metrics": metrics}),
         }
     )
     if schema == 1:
@@ -127,20 +125,20 @@ def write_run(
     return run
 
 
-def forget_hashes(run: RunDirectory, **changes: Any) -> None:
+def forget_hashes(run, **changes):
     """Make a run one of schema 1, with changes of its result."""
     result = json.loads(run.result.read_text()) | {"schema": 1} | changes
     run.result.write_text(json.dumps({key: result[key] for key in result if key != "sha256"}))
 
 
 @cache
-def real_digits() -> Any:
+def real_digits():
     from sklearn.datasets import load_digits
 
     return load_digits()
 
 
-def write_grid(path: Path, block: str, quality: float) -> None:
+def write_grid(path, block, quality):
     """A grid as training writes it, 3 rows x 10 classes of 8x8 digits, real ones plus noise.
 
     Pixels are enlarged 6 times; 2 white ones follow each image at its right and its bottom.
@@ -164,15 +162,25 @@ def write_grid(path: Path, block: str, quality: float) -> None:
 def make_run(tmp_path):
     """`write_run` below the test's own `results` directory."""
 
-    def make(block: str = "adaln-zero", seed: int = 0, *arguments: Any, **values: Any):
-        return write_run(tmp_path / "results", block, seed, *arguments, **values)
-
-    return make
+    return partial(write_run, tmp_path / "results")
 
 
 @pytest.fixture
-def results(tmp_path) -> Path:
+def results(tmp_path):
     return tmp_path / "results"
+
+
+@pytest.fixture
+def make_frame(make_run, results):
+    """All results, with runs of these final FIDs by block and seed, after a first FID of 200."""
+
+    def make(finals, **values):
+        for block, fids in finals.items():
+            for seed, fid in enumerate(fids):
+                make_run(block, seed, (200.0, fid), **values)
+        return load_results(results)
+
+    return make
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import pytest
 
 from ditbench.config import RunConfig
 from ditbench.errors import DitbenchError
-from ditbench.files import read_json, write_json
+from ditbench.files import read_json
 from ditbench.report.reading.metrics import FIRST_METRICS
 from ditbench.report.reading.results import load_results
 from ditbench.report.tables.render import render
@@ -35,10 +35,9 @@ def sweep(make_run, results):
                 run = make_run(
                     block, seed, (1.0 if math.isinf(fid) else fid,),
                     name=f"tune/digits/{block}/seed{seed}-{rate}-{steps}",
+                    environment={"sweep": grid or {"rates": rates, "seeds": seeds}},
                     train__lr=rate, budget__steps=steps, kid=kid, **settings,
                 )  # fmt: skip
-                write_json(run.environment, {"sweep": grid or {"rates": rates, "seeds": seeds}})
-                run.finish(read_json(run.result))
                 if math.isinf(fid):
                     run.result.unlink()
                     run.write_failure({"reason": "diverged"})
@@ -169,10 +168,8 @@ def test_a_sweep_may_be_widened(sweep):
 
 def test_a_block_that_diverged_everywhere_has_no_rate(sweep):
     error = refusal([config()], sweep("adaln", (math.inf,) * 3))
-    assert (
-        error.message == "adaln diverged at every learning rate of its sweep, from 0.0001 to 0.01"
-    )
-    assert error.exit_code == 1
+    said = "adaln diverged at every learning rate of its sweep, from 0.0001 to 0.01"
+    assert (error.message, error.exit_code) == (said, 1)
 
 
 @pytest.mark.parametrize("seed", [1000, 1001])

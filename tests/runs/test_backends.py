@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from recorder import Recorder, stop_at
+from recorder import recorded, stop_at
 
 from ditbench.errors import DitbenchError
 from ditbench.runs import run as run_module
@@ -45,8 +45,8 @@ def facts_of(plan):
 
 def resume(plan):
     """Execute to the end; returns the warnings."""
-    recorder = Recorder()
-    assert execute(plan, recorder)["steps"] == 6
+    result, recorder = recorded(plan)
+    assert result["steps"] == 6
     return [event.text for event in recorder.of("warned")]
 
 

@@ -6,7 +6,7 @@ from statistics import fmean
 import pytest
 import torch
 from clocks import cells, timeless
-from recorder import Recorder
+from recorder import recorded
 
 from ditbench.errors import DitbenchError
 from ditbench.report.reading.results import load_results
@@ -127,8 +127,7 @@ def test_an_interrupted_final_score_keeps_the_draws_that_it_made(
     kept = len(plan.directory.read_finals())
     monkeypatch.setattr(run_module, "evaluate", spy)
     calls.clear()
-    recorder = Recorder()
-    execute(plan, recorder)
+    _, recorder = recorded(plan)
     assert calls == list(range(kept, settings.get("eval__draws", 1)))
     assert not recorder.of("logged")
     for name in ("evaluations", "finals"):

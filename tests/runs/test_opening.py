@@ -3,10 +3,9 @@
 import shutil
 
 import pytest
-from recorder import Recorder, stop_at
+from recorder import recorded, stop_at
 
 from ditbench.runs.opening import left_behind
-from ditbench.runs.run import execute
 
 PLAIN = "from ditbench.models.blocks.in_context import InContextBlock\n"
 PLAIN += "class Mine(InContextBlock):\n    pass\n"
@@ -45,10 +44,8 @@ def test_only_an_edit_leaves_a_run_behind(make_plan, path, tmp_path):
     assert edited.config.fingerprint != first.config.fingerprint
     assert left_behind(edited) == f"Mine has changed since {first.directory.path}"
     assert left_behind(make_plan(block=f"{path}:Mine", seed=1)) is None
-    recorder = Recorder()
-    execute(edited, recorder)
-    events = recorder.events
-    warnings = [event.text for event in events if event.kind == "warned"]
+    _, recorder = recorded(edited)
+    warnings = [event.text for event in recorder.of("warned")]
     assert warnings == [f"Mine has changed since {first.directory.path}, which is not resumed: "
                     "this is a new run"]  # fmt: skip
 
@@ -56,9 +53,7 @@ def test_only_an_edit_leaves_a_run_behind(make_plan, path, tmp_path):
 def test_a_stopped_run_resumes_with_the_file_as_it_was(make_plan, path):
     plan = make_plan(block=f"{path}:Mine")
     stop_half_way(plan)
-    recorder = Recorder()
-    execute(make_plan(block=f"{path}:Mine"), recorder)
-    events = recorder.events
-    assert events[0].step == 3  # one after the evaluation
+    _, recorder = recorded(make_plan(block=f"{path}:Mine"))
+    assert recorder.events[0].step == 3  # one after the evaluation
     assert plan.directory.is_complete()
     assert plan.directory.strategy.read_text() == PLAIN

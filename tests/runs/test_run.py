@@ -1,12 +1,13 @@
 """A whole run: its directory, its repetition, its resumption."""
 
 import json
+from unittest.mock import Mock
 
 import pytest
 import torch
-from clocks import cells, timeless
+from clocks import assert_same_end, cells, timeless
 from PIL import Image
-from recorder import Recorder
+from recorder import at_row, leave_at, recorded
 
 from ditbench.errors import DitbenchError
 from ditbench.metrics import find_metrics
@@ -21,9 +22,7 @@ from ditbench.training.trainer import Trainer
 
 def test_a_run_leaves_what_the_design_says(make_plan):
     plan = make_plan()
-    recorder = Recorder()
-    result = execute(plan, recorder)
-    events = recorder.events
+    result, recorder = recorded(plan)
     directory = plan.directory
     assert directory.path.name == f"seed0-{plan.config.fingerprint[:8]}"
     assert [row["step"] for row in cells(directory.train)] == list("123456")
@@ -44,9 +43,9 @@ def test_a_run_leaves_what_the_design_says(make_plan):
     assert result["final"]["step"] == 6
     assert result["train_flops"] == plan.cost.train_flops_per_image * 6 * 16
     assert result["steps_per_second"] == pytest.approx(6 / result["train_seconds"])
-    assert events[0].kind == "started"
-    assert [event.row["step"] for event in events if event.kind == "evaluated"] == [2, 4, 6]
-    assert events[-1].kind == "finished"
+    assert recorder.events[0].kind == "started"
+    assert [event.row["step"] for event in recorder.of("evaluated")] == [2, 4, 6]
+    assert recorder.events[-1].kind == "finished"
     environment = json.loads(directory.environment.read_text())
     assert environment["device"] == "cpu"
     assert environment["packages"]["torch"] == torch.__version__.split("+")[0]
@@ -55,11 +54,9 @@ def test_a_run_leaves_what_the_design_says(make_plan):
 def test_a_complete_run_is_not_run_again(make_plan, monkeypatch):
     first = execute(make_plan())
     monkeypatch.setattr(run_module, "build_trainer", None)
-    recorder = Recorder()
-    stored = execute(make_plan(), recorder)
+    stored, recorder = recorded(make_plan())
     assert stored == {**stored, **first}
-    events = recorder.events
-    assert [event.reused for event in events] == [True]
+    assert [event.reused for event in recorder.events] == [True]
 
 
 @pytest.mark.parametrize(
@@ -70,43 +67,21 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one(make_plan, tmp_path, b
     options = {"block": block, "objective__name": objective}
     whole = make_plan(out=tmp_path / "whole", **options)
     execute(whole)
-
     broken = make_plan(out=tmp_path / "broken", **options)
-
-    def interrupt(event):
-        # Between two evaluations, so that rows have been written which must be taken back.
-        if getattr(event, "step", None) == 5:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        execute(broken, Recorder(interrupt))
+    leave_at(broken, at_row(5))  # between evaluations: rows are written that must be taken back
     assert not broken.directory.is_complete()
-    recorder = Recorder()
-    execute(broken, recorder)
-    events = recorder.events
-    assert events[0].step == 4
-    for name in ("train", "evaluations"):
-        one, two = getattr(whole.directory, name), getattr(broken.directory, name)
-        assert timeless(one) == timeless(two)
+    _, recorder = recorded(broken)
+    assert recorder.events[0].step == 4
+    assert_same_end(broken, whole)
     assert timeless(whole.directory.train)[-1]["step"] == "6"
-    final = [build_model(plan) for plan in (whole, broken)]
-    for plan, model in zip((whole, broken), final, strict=True):
-        assert load_ema(plan.directory.checkpoint, model) == 6
-    one, two = (model.state_dict() for model in final)
-    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_the_averaged_weights_are_what_is_evaluated(make_plan, monkeypatch):
     plan = make_plan()
-    models = []
-    original = run_module.evaluate
-
-    def spy(run, scorer, model, stop, draw):
-        models.append(model)
-        return original(run, scorer, model, stop, draw)
-
+    spy = Mock(wraps=run_module.evaluate)
     monkeypatch.setattr(run_module, "evaluate", spy)
     execute(plan)
+    models = [call.args[2] for call in spy.mock_calls]
     saved = build_model(plan)
     load_ema(plan.directory.checkpoint, saved)
     assert len(set(map(id, models))) == 1
@@ -121,19 +96,14 @@ def test_building_and_training_leave_the_global_stream_alone(make_plan):
 
 
 def test_out_of_memory_says_what_to_lower(make_plan, monkeypatch):
-    def no_room(*_arguments):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(Trainer, "update", no_room)
+    monkeypatch.setattr(
+        Trainer, "update", Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory"))
+    )
     with pytest.raises(DitbenchError, match="batch size 16 in training") as raised:
         execute(make_plan())
     assert raised.value.exit_code == 1
-    for option in (
-        "--batch-size 8",
-        "--set train.micro_batch=8",
-        "--set train.checkpoint_blocks=true",
-    ):
-        assert option in raised.value.hint
+    options = ("--batch-size 8", "--set train.micro_batch=8", "--set train.checkpoint_blocks=true")
+    assert all(option in raised.value.hint for option in options)
     saving = {"train__micro_batch": 4, "train__checkpoint_blocks": True}
     with pytest.raises(DitbenchError, match="batch size 16, 4 at a time") as raised:
         execute(make_plan(**saving))

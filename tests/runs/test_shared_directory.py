@@ -108,8 +108,9 @@ def test_a_file_that_several_processes_replace_is_always_whole(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["facts.json"]
 
 
-def test_statistics_of_real_images_are_computed_by_one_process(make_plan, tmp_path, monkeypatch):
-    monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "cache"))
+def test_statistics_of_real_images_are_computed_by_one_process(
+    make_plan, tmp_path, own_cache, monkeypatch
+):
     from ditbench.runs.scoring.evaluate import create_scorer
 
     plan, original = make_plan(), real.compute_statistics

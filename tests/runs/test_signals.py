@@ -1,12 +1,12 @@
-"""A stop that is asked for: where it is heard, and what is left."""
+"""A stop that is asked for: where a run hears it, and what is left."""
 
 import os
 import signal
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from clocks import timeless
-from recorder import Recorder, stop_at
+from clocks import assert_same_end
+from recorder import Recorder, recorded, stop_at
 
 from ditbench.rows import read_rows
 from ditbench.runs.run import execute
@@ -14,103 +14,30 @@ from ditbench.training import budget
 from ditbench.training.checkpoint import read_checkpoint
 from ditbench.training.stop import Stopped, StopRequest, stopping
 
-
-@pytest.fixture(autouse=True)
-def handlers_are_put_back():
-    # In the background of a script SIGINT is ignored, and would stay so.
-    given = signal.signal(signal.SIGINT, signal.default_int_handler)
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    yield
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
-    signal.signal(signal.SIGINT, given)
+pytestmark = pytest.mark.usefixtures("handlers_are_put_back")
 
 
 def ask(number):
     os.kill(os.getpid(), number)
 
 
-# The request
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_is_a_request(number):
-    request = StopRequest()
-    with stopping(request):
-        assert not request
-        request.check()
-        ask(number)
-        assert request
-        with pytest.raises(Stopped) as stopped:
-            request.check()
-    assert stopped.value.number == number
-    assert str(stopped.value) == signal.Signals(number).name
-
-
-@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_leaves_at_once(second):
-    request = StopRequest()
-    with stopping(request):
-        ask(signal.SIGTERM)
-        with pytest.raises(KeyboardInterrupt):
-            ask(second)
-    assert request.number == signal.SIGTERM
-
-
-def test_what_is_ignored_stays_ignored():
-    """As under nohup, or in the background of a script."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        request = StopRequest()
-        with stopping(request):
-            ask(signal.SIGINT)
-            assert not request
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def test_another_thread_than_the_main_one_changes_no_handler():
-    handlers = []
-
-    def elsewhere():
-        with stopping(StopRequest()):
-            handlers.append(signal.getsignal(signal.SIGTERM))
-
-    thread = threading.Thread(target=elsewhere)
-    thread.start()
-    thread.join()
-    assert handlers == [signal.getsignal(signal.SIGTERM)]
-
-
 def test_a_run_in_another_thread_trains(make_plan):
     """Python takes signals in the main thread alone; the run goes without."""
-    results = []
 
     def elsewhere():
         request = StopRequest()
         with stopping(request):
-            results.append(execute(make_plan(), stop=request))
+            return execute(make_plan(), stop=request)
 
-    thread = threading.Thread(target=elsewhere)
-    thread.start()
-    thread.join()
-    assert results[0]["steps"] == 6
-
-
-# A run that is stopped
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(elsewhere).result()["steps"] == 6
 
 
 def resumes_to_the_same_end(plan, whole, step):
-    recorder = Recorder()
-    execute(plan, recorder)
-    events = recorder.events
-    (started,) = (event for event in events if event.kind == "started")
+    _, recorder = recorded(plan)
+    (started,) = recorder.of("started")
     assert started.step == step
-    for name in ("train", "evaluations"):
-        ours, theirs = (getattr(run.directory, name) for run in (plan, whole))
-        assert timeless(ours) == timeless(theirs)
-    one, two = (read_checkpoint(run.directory.checkpoint)[0] for run in (plan, whole))
-    return all(one[name].equal(two[name]) for name in two)
+    assert_same_end(plan, whole)
 
 
 @pytest.fixture
@@ -129,7 +56,7 @@ def test_after_a_row_it_is_saved_there(make_plan, whole, step):
     assert len(read_rows(plan.directory.train)) == step
     assert not plan.directory.is_complete()
     assert not plan.directory.lock.exists()
-    assert resumes_to_the_same_end(plan, whole, step)
+    resumes_to_the_same_end(plan, whole, step)
 
 
 def test_between_two_rows_the_sums_of_the_next_one_are_kept(make_plan, tmp_path, monkeypatch):
@@ -137,13 +64,13 @@ def test_between_two_rows_the_sums_of_the_next_one_are_kept(make_plan, tmp_path,
     plan, whole = make_plan(), make_plan(out=tmp_path / "whole")
     execute(whole)
     stop_at(plan, lambda event: event.kind == "evaluated" and event.row["step"] == 4)
-    assert resumes_to_the_same_end(plan, whole, 5)
+    resumes_to_the_same_end(plan, whole, 5)
 
 
 def test_after_an_evaluation_the_step_that_has_begun_is_finished(make_plan, whole):
     plan = make_plan()
     stop_at(plan, lambda event: event.kind == "evaluated" and event.row["step"] == 2)
-    assert resumes_to_the_same_end(plan, whole, 3)
+    resumes_to_the_same_end(plan, whole, 3)
 
 
 def test_a_stop_after_the_last_evaluation_comes_too_late(make_plan):
@@ -178,7 +105,7 @@ def test_an_evaluation_is_left_between_two_batches(make_plan, whole, monkeypatch
             execute(plan, stop=stop)
     assert len(calls) == 3 + 2
     assert [row["step"] for row in read_rows(plan.directory.evaluations)] == [2]
-    assert resumes_to_the_same_end(plan, whole, 4)
+    resumes_to_the_same_end(plan, whole, 4)
 
 
 def test_between_two_runs_the_next_one_is_not_begun(make_plan):
@@ -210,10 +137,8 @@ def test_a_stop_by_the_clock_keeps_the_time_that_is_left(make_plan):
     stop_at(plan, lambda event: event.kind == "logged" and event.seconds > 0.2)
     _, counters = read_checkpoint(plan.directory.checkpoint)
     assert counters["seconds"] > 0.2
-    recorder = Recorder()
-    result = execute(plan, recorder)
-    events = recorder.events
-    assert events[0].seconds == counters["seconds"]
+    result, recorder = recorded(plan)
+    assert recorder.events[0].seconds == counters["seconds"]
     assert result["train_seconds"] >= 0.6
     assert len(read_rows(plan.directory.train)) > 2
     steps = [row["step"] for row in read_rows(plan.directory.evaluations)]
@@ -243,43 +168,7 @@ def test_a_second_signal_inside_a_checkpoint_leaves_the_one_before(
             with pytest.raises(KeyboardInterrupt):
                 execute(plan)
         step = 2 if nth == 1 else 4
-        assert resumes_to_the_same_end(plan, whole, step), nth
-
-
-# Long work
-
-
-def test_where_nothing_has_to_be_saved_the_first_signal_ends_it_at_once():
-    request = StopRequest()
-    with stopping(request):
-        with pytest.raises(KeyboardInterrupt), request.at_once():
-            ask(signal.SIGTERM)
-        assert request.number == signal.SIGTERM
-        with pytest.raises(Stopped), request.at_once():  # not begun
-            raise AssertionError
-
-
-def test_after_such_work_a_signal_is_a_request_again():
-    request = StopRequest()
-    with stopping(request):
-        with request.at_once():
-            pass
-        ask(signal.SIGINT)
-        assert request
-
-
-def test_what_cannot_be_divided_is_left_behind():
-    """The result, the error, or the stop, whichever comes first."""
-    request, release = StopRequest(), threading.Event()
-    assert request.wait_for(lambda: 7) == 7
-    with pytest.raises(ZeroDivisionError):
-        request.wait_for(lambda: 1 / 0)
-    timer = threading.Timer(0.2, ask, [signal.SIGINT])
-    with stopping(request):
-        timer.start()
-        with pytest.raises(Stopped):
-            request.wait_for(lambda: release.wait(60))
-    release.set()
+        resumes_to_the_same_end(plan, whole, step)
 
 
 @pytest.mark.parametrize("second", [False, True])

@@ -1,11 +1,12 @@
 """Budgets: what follows them, in steps as it always was, and by the clock."""
 
 import math
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recorder import Recorder
+from recorder import Recorder, at_row, leave_at, recorded
 
 from ditbench.config import load
 from ditbench.errors import DitbenchError
@@ -104,10 +105,8 @@ def test_training_ends_with_the_time(make_plan, clock):
     assert [(event.step, event.seconds) for event in evaluated] == [(4, 2.0), (8, 4.0), (12, 6.0)]
     logged = [event for event in events if isinstance(event, Logged)]
     assert [event.step for event in logged] == list(range(1, 13))
-    full = 1e-3
-    assert [event.lr / full for event in logged] == pytest.approx(
-        [min(1, n * 0.5 / 3) for n in range(12)]
-    )
+    rates = [1e-3 * min(1, n * 0.5 / 3) for n in range(12)]
+    assert [event.lr for event in logged] == pytest.approx(rates)
 
 
 def test_every_evaluation_has_an_update_of_its_own(make_plan, clock):
@@ -140,19 +139,11 @@ def test_after_a_resume_too_every_evaluation_has_an_update_of_its_own(make_plan,
 def test_a_run_by_the_clock_resumes_with_the_remaining_time(make_plan, clock, tmp_path):
     options = {"budget__seconds": 6.0}
     whole = execute(make_plan(out=tmp_path / "whole", **options))
-
-    def interrupt(event):
-        if event.kind == "logged" and event.step == 6:
-            raise KeyboardInterrupt
-
     broken = make_plan(out=tmp_path / "broken", **options)
-    with pytest.raises(KeyboardInterrupt):
-        execute(broken, Recorder(interrupt))
+    leave_at(broken, at_row(6))
     clock.now += 1e6
-    recorder = Recorder()
-    result = execute(broken, recorder)
-    events = recorder.events
-    assert (events[0].step, events[0].seconds) == (4, 2.0)
+    result, recorder = recorded(broken)
+    assert (recorder.events[0].step, recorder.events[0].seconds) == (4, 2.0)
     assert (result["steps"], result["train_seconds"]) == (12, 6.0)
     for key in ("fid_40", "kid_40", "step", "seconds", "train_flops"):
         assert result["final"][key] == whole["final"][key]
@@ -167,12 +158,10 @@ def test_compute_by_the_clock_is_recorded_afterwards(make_plan, clock):
 
 
 def test_a_cheaper_block_trains_longer_on_the_same_flops(tmp_path, make_plan):
-    device = make_plan().device
     flops = 3e12
     base = load("digits", overrides={"budget.flops": flops})
-    plans = plan_all(
-        [base.with_values(block=name) for name in block_names("paper")], tmp_path, device
-    )
+    configs = [base.with_values(block=name) for name in block_names("paper")]
+    plans = plan_all(configs, tmp_path, make_plan().device)
     by_cost = sorted(plans, key=lambda run: run.cost.gmacs)
     steps = [run.budget.steps for run in by_cost]
     assert len({run.cost.gmacs for run in plans}) == len(plans)
@@ -204,16 +193,10 @@ def test_too_few_flops_are_refused_with_what_a_step_costs(make_plan):
 
 
 def test_equal_models_are_counted_once(make_plan, tmp_path, monkeypatch):
-    counted = []
-
-    def count(block, **options):
-        counted.append(block)
-        return original(block, **options)
-
-    original, run = plan_module.count, make_plan()
-    monkeypatch.setattr(plan_module, "count", count)
+    run, spy = make_plan(), Mock(wraps=plan_module.count)
+    monkeypatch.setattr(plan_module, "count", spy)
     blocks, seeds = ("adaln", "in-context"), (0, 1, 2)
     configs = [run.config.with_values(block=block, seed=seed) for seed in seeds for block in blocks]
     plans = plan_all(configs, tmp_path, run.device)
-    assert counted == [block_class(block) for block in blocks]
+    assert [call.args[0] for call in spy.mock_calls] == [block_class(block) for block in blocks]
     assert plans[0].cost is plans[2].cost is plans[4].cost

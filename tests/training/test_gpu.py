@@ -2,50 +2,25 @@
 
 import copy
 import math
-import signal
-import time
-from pathlib import Path
 
 import pytest
 import torch
-from recorder import Recorder
-from waits import update_without_waiting
+from on_gpu import make_plan
+from recorder import at_row, leave_at
 
-from ditbench.config import load
-from ditbench.errors import DitbenchError
 from ditbench.models.registry import block_names
 from ditbench.rows import read_rows
-from ditbench.runs.machine.memory import PeakMemory
-from ditbench.runs.planning.calibrate import calibrate
-from ditbench.runs.planning.memory import count_memory
-from ditbench.runs.planning.plan import build_model, build_trainer, plan_all
+from ditbench.runs.planning.plan import build_model, build_trainer
 from ditbench.runs.run import execute
 from ditbench.runs.scoring.sampling import sample_images
 from ditbench.training.checkpoint import read_checkpoint, resume, save_checkpoint
-from ditbench.training.device import backlog
 from ditbench.training.nonfinite import Diverged
-from ditbench.training.stop import Stopped, StopRequest
 from ditbench.training.trainer import Logged
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
-
-OVERRIDES = {"budget.steps": 20, "eval.points": 2, "eval.samples": 40, "eval.sampling_steps": 3}
-
-
-def _without_steps(values):
-    """One budget only."""
-    other = any(key.startswith("budget__") for key in values)
-    return {key: value for key, value in OVERRIDES.items() if not (other and key == "budget.steps")}
-
-
-def make_plan(out, device="cuda", **values):
-    given = {key.replace("__", "."): value for key, value in values.items()}
-    overrides = _without_steps(values) | given
-    configs = [load("digits", overrides=overrides)]
-    return plan_all(configs, Path(out), torch.device(device))[0]
 
 
 @pytest.mark.parametrize("block", block_names())
@@ -84,34 +59,6 @@ def test_steps_that_save_memory_are_recorded_and_near_others(tmp_path, block, ba
     saving = {f"train__{key}": value for key, value in values.items()}
     plain, less = (build_trainer(make_plan(tmp_path, **given, **more)) for more in ({}, saving))
     assert_recorded_and_near(less, plain)
-
-
-@pytest.mark.parametrize("backend", ["plain", "compile", "kernels"])
-@pytest.mark.parametrize(
-    ("micro_batch", "checkpoint_blocks"), [(None, False), (64, False), (None, True), (64, True)]
-)
-def test_memory_is_what_was_estimated(tmp_path, backend, micro_batch, checkpoint_blocks):
-    values = {"micro_batch": micro_batch, "checkpoint_blocks": checkpoint_blocks}
-    run = make_plan(
-        tmp_path,
-        objective__name="ddpm",
-        train__backend=backend,
-        train__batch_size=256,
-        model__hidden_size=512,
-        model__num_heads=8,
-        model__depth=12,
-        model__patch_size=1,
-        **{f"train__{key}": value for key, value in values.items()},
-    )
-    memory = PeakMemory(run.device)
-    memory.start()
-    trainer = build_trainer(run)
-    for _ in range(6):
-        trainer.update()
-    memory.stop()
-    images = micro_batch or 256
-    estimate = count_memory(run).training(images, 256 // images, again=checkpoint_blocks)
-    assert memory.bytes == pytest.approx(estimate + run.dataset.images.nbytes, rel=0.2)
 
 
 def test_the_gpu_computes_what_the_cpu_does(tmp_path):
@@ -164,54 +111,6 @@ def test_float32_is_recorded_too(tmp_path):
     assert math.isfinite(trainer.loss_sum.item())
 
 
-WAITS = """
-from ditbench.models.blocks.plain import PlainBlock
-
-class Waits(PlainBlock):
-    reads_timestep = False
-    reads_class = False
-
-    def forward(self, x, given):
-        self.size = self.attn.qkv.weight.abs().sum().item()
-        return super().forward(x, given)
-"""
-
-
-def test_a_block_that_waits_for_the_gpu_is_reported_with_its_line(tmp_path):
-    path = tmp_path / "waits.py"
-    path.write_text(WAITS)
-    run = make_plan(tmp_path / "runs", block=f"{path}:Waits")
-    with pytest.raises(DitbenchError, match=r"waits\.py:9: .*nothing may wait") as caught:
-        execute(run)
-    assert caught.value.exit_code == 1
-    execute(make_plan(tmp_path / "runs"))  # the device is as it was
-
-
-def test_runs_of_one_process_leave_no_memory_to_each_other(tmp_path):
-    peaks = []
-    for seed in range(3):
-        run = make_plan(tmp_path, seed=seed, objective__name="ddpm")
-        peaks.append(execute(run)["peak_memory_bytes"])
-    # The first one's holds what libraries allocate once, if anything does.
-    assert peaks[1] == peaks[2] <= peaks[0]
-
-
-# The sentinel is on in every run; what else a step may do must not wait either.
-STEPS = [
-    {},
-    {"train__grad_clip": 1.0},
-    {"train__on_nonfinite": "skip"},
-    {"train__grad_clip": 1.0, "train__on_nonfinite": "skip", "objective__name": "ddpm"},
-]
-
-
-@pytest.mark.parametrize("options", STEPS, ids=str)
-def test_a_step_never_waits_for_the_gpu(tmp_path, options):
-    run = make_plan(tmp_path, **options)
-    trainer = build_trainer(run)
-    update_without_waiting(trainer)
-
-
 @pytest.mark.parametrize("block", block_names())
 def test_replayed_steps_are_those_that_they_replay(tmp_path, monkeypatch, block):
     """Data, times, noise, learning rate and average equal those without a CUDA graph."""
@@ -250,73 +149,6 @@ def test_replayed_samples_are_those_that_are_launched(tmp_path, monkeypatch, obj
     assert (replayed.int() - launched.int()).abs().float().mean() < 0.5  # of 255 grey levels
 
 
-def test_a_budget_of_time_never_waits_for_the_whole_queue(tmp_path):
-    """The host waits for the step before the last one: an event, no synchronisation."""
-    run = make_plan(tmp_path, budget__seconds=60.0)
-    trainer = build_trainer(run)
-    trainer.stopwatch.start()
-    update_without_waiting(trainer)
-
-
-def launched_and_waited(run, steps):
-    """Seconds to launch steps, and then until the device has finished them."""
-    trainer = build_trainer(run)
-    given = trainer.batches.inputs(0)
-    trainer.batches.inputs = lambda *_: given  # a new epoch would wait for the device
-    for _ in range(16):
-        trainer.update()
-    torch.cuda.synchronize()
-    started = time.perf_counter()
-    for _ in range(steps):
-        trainer.update()
-    launched = time.perf_counter()
-    torch.cuda.synchronize()
-    return launched - started, time.perf_counter() - launched
-
-
-def test_the_queue_of_steps_is_short_and_costs_no_time(tmp_path, monkeypatch):
-    """A stop finds at most half a second of work; the steps are as fast as without a bound."""
-    # Each step keeps the device busy for longer than the host takes to launch it.
-    size = {"model__hidden_size": 768, "model__depth": 12, "model__num_heads": 12}
-    run = make_plan(tmp_path, train__batch_size=512, model__patch_size=1, **size)
-    bounded = launched_and_waited(run, 100)
-    assert bounded[1] < 2 * backlog.SECONDS
-    monkeypatch.setattr(backlog.Backlog, "launched", lambda self: None)
-    unbounded = launched_and_waited(run, 100)
-    assert unbounded[1] > 2 * backlog.SECONDS  # otherwise this test shows nothing
-    assert sum(bounded) < 1.03 * sum(unbounded)
-
-
-def test_a_stop_in_sampling_does_not_wait_for_the_batch(tmp_path):
-    size = {"model__hidden_size": 768, "model__depth": 12, "model__num_heads": 12}
-    run = make_plan(tmp_path, eval__sampling_steps=2_000, eval__batch_size=500, **size)
-    model, stop = build_model(run).eval(), StopRequest()
-    asked = []
-
-    def show(_activity, done, _parts):
-        if done == 400:
-            stop.number = signal.SIGINT
-            asked.append(time.perf_counter())
-
-    stop.show = show
-    with pytest.raises(Stopped):
-        sample_images(model, run, torch.arange(500) % 10, stop)
-    torch.cuda.synchronize()
-    assert time.perf_counter() - asked[0] < 2
-
-
-def test_a_budget_of_time_ends_in_time(tmp_path):
-    result = execute(make_plan(tmp_path, budget__seconds=3.0))
-    assert 3.0 <= result["train_seconds"] < 3.2
-    assert result["steps"] > 100
-
-
-def test_the_calibration_predicts_the_speed(tmp_path):
-    run = make_plan(tmp_path, budget__seconds=3.0)
-    steps = round(3.0 / calibrate(run, per_score=0.0).per_step)
-    assert execute(run)["steps"] == pytest.approx(steps, rel=0.25)
-
-
 # What docs/reliability.md states: sums on a GPU are not always added in the same order, so that a
 # run that was stopped and one that was not may differ by rounding, which training then enlarges.
 LOSS_TOLERANCE = {"fp32": 1e-3, "bf16": 2e-2}
@@ -332,25 +164,17 @@ def test_a_resumed_run_equals_the_uninterrupted_one_within_the_tolerance(
     options = {"block": block, "objective__name": objective, "train__precision": precision}
     whole, broken = (make_plan(tmp_path / name, **options) for name in ("whole", "broken"))
     execute(whole)
-
-    def interrupt(event):
-        if event.kind == "logged" and event.step == 15:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        execute(broken, Recorder(interrupt))
+    leave_at(broken, at_row(15))
     execute(broken)
     ours, theirs = (read_rows(run.directory.train) for run in (broken, whole))
     assert [row["step"] for row in ours] == [row["step"] for row in theirs]
-    assert [row["loss"] for row in ours] == pytest.approx(
-        [row["loss"] for row in theirs], rel=LOSS_TOLERANCE[precision]
-    )
+    losses = [row["loss"] for row in theirs]
+    assert [row["loss"] for row in ours] == pytest.approx(losses, rel=LOSS_TOLERANCE[precision])
     one, two = (read_checkpoint(run.directory.checkpoint)[0] for run in (broken, whole))
     for name in two:
         if name.startswith(("model.", "ema.")):
-            torch.testing.assert_close(
-                one[name], two[name], rtol=0, atol=WEIGHT_TOLERANCE[precision]
-            )
+            far = (one[name] - two[name]).abs().max()
+            assert far <= WEIGHT_TOLERANCE[precision], name
         if name.startswith("generator."):
             assert torch.equal(one[name], two[name])
 
@@ -412,33 +236,3 @@ def test_on_the_gpu_skipped_updates_are_counted(tmp_path):
     assert [math.isnan(row.loss) for row in rows] == [row.step == 5 for row in rows]
     assert int(trainer.sentinel.count) == 1
     assert all(weight.isfinite().all() for weight in trainer.parameters)
-
-
-@pytest.fixture
-def little_memory():
-    """A quarter of a gibibyte of the device is all that this process may take."""
-    total = torch.cuda.get_device_properties(0).total_memory
-    torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(2**28 / total)
-    yield
-    torch.cuda.set_per_process_memory_fraction(1.0)
-    torch.cuda.empty_cache()
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_running_out_of_memory_names_what_to_lower(tmp_path, little_memory, precision):
-    run = make_plan(
-        tmp_path,
-        train__precision=precision,
-        train__batch_size=1024,
-        model__hidden_size=512,
-        model__depth=12,
-    )
-    with pytest.raises(DitbenchError, match=r"cuda.* ran out of memory") as raised:
-        execute(run)
-    assert raised.value.exit_code == 1
-    for words in ("batch size 1024 in training", precision):
-        assert words in raised.value.message
-    assert "--batch-size 512" in raised.value.hint
-    assert not run.directory.is_complete()
-    assert not run.directory.lock.exists()

@@ -22,8 +22,7 @@ pytestmark = [
 
 
 @pytest.fixture(params=["normalized draws", "moments"])
-def data(request, tmp_path, monkeypatch):
-    monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "cache"))
+def data(request, tmp_path, own_cache):
     made.lightning_dit(tmp_path / "va", (150, 106), dtype=torch.float16)
     found = load_latents(tmp_path / "va", Settings(image_size=32))
     if request.param == "moments":
@@ -48,12 +47,9 @@ def test_streamed_batches_are_those_on_the_gpu(data, monkeypatch):
 
 
 def test_steps_are_recorded_and_equal_from_both_sources(data, monkeypatch):
-    config = load("digits").with_values(
-        data__horizontal_flip=True,
-        train__batch_size=64,
-        train__backend="plain",
-        train__precision="fp32",
-    )
+    values = {"batch_size": 64, "backend": "plain", "precision": "fp32"}
+    given = {f"train__{key}": value for key, value in values.items()}
+    config = load("digits").with_values(data__horizontal_flip=True, **given)
     plan, trainers = plan_on(data, config, torch.device("cuda")), []
     for share in (0.0, 1.0):
         monkeypatch.setattr(module, "SHARE", share)

@@ -4,17 +4,16 @@ import gc
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mapped import in_file
+from on_gpu import make_plan
 from waits import update_without_waiting
 
-from ditbench.config import load
 from ditbench.data.dataset import ImageDataset
-from ditbench.runs.planning.plan import build_trainer, plan_all
+from ditbench.runs.planning.plan import build_trainer
 from ditbench.runs.run import execute
 from ditbench.training import batches as module
 from ditbench.training.batches import Batches
@@ -25,18 +24,9 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
 
-OVERRIDES = {
-    "budget.steps": 20,
-    "eval.points": 2,
-    "eval.samples": 40,
-    "eval.sampling_steps": 3,
-    "data.horizontal_flip": True,
-}
-
 
 def plan(out, **values):
-    overrides = OVERRIDES | {key.replace("__", "."): value for key, value in values.items()}
-    return plan_all([load("digits", overrides=overrides)], Path(out), torch.device("cuda"))[0]
+    return make_plan(out, data__horizontal_flip=True, **values)
 
 
 def photographs(count=4096, side=64):

@@ -20,15 +20,10 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def shards(tmp_path, monkeypatch):
-    monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "cache"))
+def shards(tmp_path, own_cache):
     plain, copies, labels = made.lightning_dit(tmp_path / "va", (9, 6, 8))
-    np.savez(
-        tmp_path / "same.npz",
-        latents=plain.numpy(),
-        latents_flip=copies.numpy(),
-        labels=labels.numpy(),
-    )
+    arrays = {"latents": plain, "latents_flip": copies, "labels": labels}
+    np.savez(tmp_path / "same.npz", **{name: each.numpy() for name, each in arrays.items()})
     return load(tmp_path / "va")
 
 
@@ -104,19 +99,15 @@ def test_processes_get_parts_of_the_same_batch(shards, streamed):
     check_equal([torch.cat(each) for each in zip(*parts, strict=True)], whole)
 
 
-def test_nothing_is_mirrored_without_copies(tmp_path, monkeypatch):
+def test_nothing_is_mirrored_without_copies(tmp_path, own_cache):
     """That this is asked for is refused before; here, latents stay as they are."""
-    monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "cache"))
     made.lightning_dit(tmp_path / "va", flip=False)
     data = load(tmp_path / "va")
-    check_equal(
-        batches(data, streamed=False, flip=True).batch(0),
-        batches(data, streamed=False, flip=False).batch(0),
-    )
+    mirrored, plain = (batches(data, streamed=False, flip=flip).batch(0) for flip in (True, False))
+    check_equal(mirrored, plain)
 
 
-def test_few_files_stay_open(tmp_path, monkeypatch):
-    monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "cache"))
+def test_few_files_stay_open(tmp_path, own_cache, monkeypatch):
     monkeypatch.setattr("ditbench.data.latents.rows.OPEN", 2)
     monkeypatch.setattr("ditbench.data.latents.rows.AT_ONCE", 3)
     for number in range(5):

@@ -4,10 +4,11 @@ import copy
 import json
 import math
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
-from recorder import Recorder
+from recorder import at_row, leave_at
 
 from ditbench.config import load, read_toml, validate
 from ditbench.errors import DitbenchError
@@ -49,9 +50,6 @@ def spoil_gradient(patch, steps):
         return original(gradients)
 
     patch.setattr(torch.nn.utils, "get_total_norm", norm)
-
-
-# Stopping
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -106,16 +104,12 @@ def test_the_same_command_resumes_and_a_run_that_succeeds_has_no_failure(make_pl
 def test_a_full_disk_does_not_hide_that_it_diverged(make_plan, monkeypatch):
     from ditbench.rundir import RunDirectory
 
-    def full(*_arguments):
-        raise DitbenchError("cannot write failure.json")
-
-    monkeypatch.setattr(RunDirectory, "write_failure", full)
+    monkeypatch.setattr(
+        RunDirectory, "write_failure", Mock(side_effect=DitbenchError("cannot write failure.json"))
+    )
     spoil_loss(monkeypatch, {1})
     with pytest.raises(Diverged):
         execute(make_plan())
-
-
-# Skipping
 
 
 def without_that_update(plan, steps, bad):
@@ -179,13 +173,7 @@ def test_a_run_with_skipped_updates_ends_and_says_how_many(make_plan, monkeypatc
     whole = make_plan(out=tmp_path / "whole", train__on_nonfinite="skip")
     spoil_loss(monkeypatch, {3, 5})
     assert execute(whole)["skipped_updates"] == 2
-
-    def interrupt(event):
-        if event.kind == "logged" and event.step == 5:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        execute(plan, Recorder(interrupt))
+    leave_at(plan, at_row(5))
     result = execute(plan)
     assert result["skipped_updates"] == 2
     assert result["final"]["fid_40"] == execute(whole)["final"]["fid_40"]
@@ -224,9 +212,6 @@ def test_the_reference_is_what_is_still_computed():
         assert event.grad_norm == pytest.approx(row["grad_norm"], rel=1e-4)
 
 
-# The sentinel alone
-
-
 @pytest.mark.parametrize("skip", [False, True])
 def test_the_sentinel_remembers_the_first_and_counts_all(skip):
     sentinel = Sentinel(CPU, skip=skip)
@@ -242,9 +227,6 @@ def test_the_sentinel_remembers_the_first_and_counts_all(skip):
         with pytest.raises(Diverged) as caught:
             sentinel.check(1e-3)
         assert caught.value.facts == {"step": 2**24 + 1, "loss": 0.5, "grad_norm": math.inf}
-
-
-# Clipping
 
 
 def test_gradients_are_clipped_as_in_torch_and_the_norm_before_is_logged(make_plan):

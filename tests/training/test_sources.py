@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -117,20 +118,15 @@ def test_the_source_depends_on_size_alone(both, monkeypatch):
 
 
 def test_batches_are_read_ahead_and_no_further(both, monkeypatch):
-    read, original = [], ImageDataset.read
-
-    def spy(self, index, into):
-        read.append(len(index))
-        original(self, index, into)
-
-    monkeypatch.setattr(ImageDataset, "read", spy)
+    read = Mock(side_effect=ImageDataset.read)
+    monkeypatch.setattr(ImageDataset, "read", lambda *given: read(*given))
     found = batches(both[1], streamed=True)
-    assert not read  # before a batch is asked for
+    assert not read.called  # before a batch is asked for
     for step in range(3):
         found.batch(step)
-        wait_until(lambda step=step: len(read) == step + AHEAD)
+        wait_until(lambda step=step: read.call_count == step + AHEAD)
         time.sleep(0.02)
-        assert len(read) == step + AHEAD
+        assert read.call_count == step + AHEAD
 
 
 def test_the_thread_ends_with_its_batches(both):

@@ -1,62 +1,25 @@
 """Weights of other code: read from each form of file, and equal to diffusers' model in numbers."""
 
-import argparse
 import json
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from dits import SIZE, random_dit, released, saved
 from safetensors.torch import save_file
 
 from ditbench.errors import DitbenchError
 from ditbench.models.blocks.adaln_zero import AdaLNZeroBlock
 from ditbench.models.dit import DiT
-from ditbench.models.registry import block_class, block_names
 from ditbench.models.sincos import timestep_features
-from ditbench.models.sizes import ModelSize, parse_model
-from ditbench.weights.fit import load, match, shapes_of
+from ditbench.models.sizes import parse_model
+from ditbench.weights.fit import shapes_of
 from ditbench.weights.names import from_diffusers, to_diffusers
 from ditbench.weights.read import digest, read_weights
 from ditbench.weights.recognise import recognise
 from ditbench.weights.write import write_weights
-
-SIZE = ModelSize(32, 3, 4, 2)
-INPUT = {"height": 8, "width": 8, "channels": 4, "out_channels": 8, "num_classes": 5}
-
-
-def arguments(block="adaln-zero", size=SIZE, **other):
-    return {"block": block_class(block), "size": size, **INPUT, **other}
-
-
-def random_dit(**other):
-    """A model whose every weight is drawn: zeros would hide what is mixed up."""
-    model = DiT(**arguments(**other)).eval()
-    draws = torch.Generator().manual_seed(1)
-    for weight in model.parameters():
-        weight.data = torch.randn(weight.shape, generator=draws) / weight.shape[-1] ** 0.5
-    return model
-
-
-@pytest.fixture(scope="module")
-def dit():
-    return random_dit()
-
-
-def saved(path, content, *, zipped=True):
-    torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    return path
-
-
-def released(dit):
-    """What the released training script saves."""
-    state = dit.state_dict()
-    options = argparse.Namespace(model="DiT-S/2", image_size=256, lr=1e-4, cfg=None)
-    other = {name: torch.zeros_like(value) for name, value in state.items()}
-    optimizer = torch.optim.AdamW(dit.parameters()).state_dict()
-    return {"model": other, "ema": state, "opt": optimizer, "args": options}
 
 
 def peer(dit):
@@ -68,11 +31,10 @@ def peer(dit):
     """
     from diffusers import DiTTransformer2DModel
 
-    size = SIZE
     model = DiTTransformer2DModel(
-        num_attention_heads=size.num_heads, attention_head_dim=size.hidden_size // size.num_heads,
-        in_channels=4, out_channels=8, num_layers=size.depth, sample_size=8,
-        patch_size=size.patch_size, num_embeds_ada_norm=5, norm_eps=1e-6,
+        num_attention_heads=SIZE.num_heads, attention_head_dim=SIZE.hidden_size // SIZE.num_heads,
+        in_channels=4, out_channels=8, num_layers=SIZE.depth, sample_size=8,
+        patch_size=SIZE.patch_size, num_embeds_ada_norm=5, norm_eps=1e-6,
     ).eval()  # fmt: skip
     model.load_state_dict(to_diffusers(dit.state_dict()), strict=True)
     for block in model.transformer_blocks:
@@ -218,89 +180,6 @@ def test_a_path_without_weights_is_refused(tmp_path):
         read_weights(tmp_path / "none.pt")
     with pytest.raises(DitbenchError, match="holds no weights: none of checkpoints/latest"):
         read_weights(tmp_path)
-
-
-def test_a_weight_that_is_not_finite_is_refused(dit):
-    tensors = dict(dit.state_dict())
-    tensors["final_layer.linear.bias"] = torch.full_like(
-        tensors["final_layer.linear.bias"], torch.inf
-    )
-    fit = match(arguments(), shapes_of(tensors))
-    with pytest.raises(DitbenchError, match=r"final_layer.linear.bias is not finite"):
-        load(DiT(**arguments()), tensors, fit, Path("a file"))
-
-
-def test_the_same_block_takes_all(dit):
-    fit = match(arguments(), shapes_of(dit.state_dict()))
-    assert (fit.fresh, fit.unused, fit.without_null) == ((), (), False)
-    model = DiT(**arguments())
-    load(model, {n: v.half().float() for n, v in dit.state_dict().items()}, fit, Path("file"))
-    assert torch.equal(model.blocks[1].mlp.fc2.weight, dit.blocks[1].mlp.fc2.weight.half().float())
-
-
-@pytest.mark.parametrize("block", block_names())
-def test_another_block_takes_what_is_shared_and_the_rest_starts_fresh(dit, block):
-    model = DiT(**arguments(block))
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    fit = match(arguments(block), shapes_of(dit.state_dict()))
-    load(model, dit.state_dict(), fit, Path("file"))
-    assert "blocks.2.attn.qkv.weight" in fit.loaded
-    assert torch.equal(model.blocks[2].attn.qkv.weight, dit.blocks[2].attn.qkv.weight)
-    for each in fit.fresh:
-        assert torch.equal(model.state_dict()[each.name], before[each.name])
-        assert not each.name.startswith(("x_embedder", "final_layer.linear"))
-    assert {*fit.loaded, *(each.name for each in fit.fresh)} == before.keys()
-    if block == "cross-attention":
-        assert {each.name.split(".")[2] for each in fit.fresh} == {"cross_attn"}
-        assert any("adaLN_modulation" in each.name for each in fit.unused)
-
-
-def test_the_null_class_may_be_missing_and_other_classes_start_fresh(dit):
-    tensors = dict(dit.state_dict())
-    tensors["y_embedder.embedding_table.weight"] = tensors["y_embedder.embedding_table.weight"][:5]
-    model = DiT(**arguments())
-    null = model.y_embedder.embedding_table.weight[5].clone()
-    fit = match(arguments(), shapes_of(tensors))
-    assert (fit.without_null, fit.fresh) == (True, ())
-    load(model, tensors, fit, Path("file"))
-    table = model.y_embedder.embedding_table.weight
-    assert torch.equal(table[:5], tensors["y_embedder.embedding_table.weight"])
-    assert torch.equal(table[5], null)
-    fit = match(arguments(num_classes=9), shapes_of(tensors))
-    assert [(each.expected, each.found) for each in fit.missing] == [((10, 32), (5, 32))]
-
-
-def test_another_grid_keeps_its_own_positions(dit):
-    fit = match(arguments(height=16, width=16), shapes_of(dit.state_dict()))
-    assert [each.name for each in fit.fresh] == ["pos_embed"]
-    assert fit.missing == ()
-
-
-WRONG = {
-    "another width": ({"size": ModelSize(64, 3, 4, 2)},
-                      r"x_embedder.proj.weight \(expected 64x4x2x2, found 32x4x2x2\)"),
-    "fewer blocks": ({"size": ModelSize(32, 2, 4, 2)},
-                     r"blocks.\*.attn.qkv.weight \(expected none, found 96x32\)"),
-    "more blocks": ({"size": ModelSize(32, 4, 4, 2)},
-                    r"blocks.\*.mlp.fc1.weight \(expected 128x32, found none\)"),
-    "no learned variance": ({"out_channels": 4}, r"linear.weight \(expected 16x32, found 32x32\)"),
-    "other channels": ({"channels": 3}, r"x_embedder.proj.weight \(expected 32x3x2x2, found"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", WRONG)
-def test_what_does_not_fit_is_named_with_both_shapes(dit, case):
-    other, message = WRONG[case]
-    with pytest.raises(DitbenchError, match=message):
-        match(arguments(**other), shapes_of(dit.state_dict()))
-
-
-@pytest.mark.parametrize("name", ["blocks.1.attn.proj.bias", "blocks.1.adaLN_modulation.1.weight"])
-def test_a_weight_that_one_block_lacks_is_not_fresh(dit, name):
-    found = shapes_of(dit.state_dict())
-    del found[name]
-    with pytest.raises(DitbenchError, match="found none"):
-        match(arguments(), found)
 
 
 def test_names_and_shapes_of_the_released_xl_2(tmp_path):

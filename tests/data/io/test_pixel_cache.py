@@ -18,11 +18,10 @@ from ditbench.files import cannot_write
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
+def cache(own_cache, monkeypatch):
     """An empty cache, into which two images go."""
-    monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(pixel_cache, "MIN_FILES", 2)
-    return tmp_path / "cache"
+    return own_cache
 
 
 def entries(cache):

@@ -1,4 +1,4 @@
-"""Pictures that do not fit into memory: the same data set, in a file of the cache."""
+"""Pictures that do not fit into memory: the same data set, in a file of the own_cache."""
 
 import numpy as np
 import pytest
@@ -17,12 +17,6 @@ SETTINGS = Settings(max_unreadable=0.5)
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
 def folder(tmp_path):
     return write_folder(tmp_path / "pictures", FILES)
 
@@ -31,7 +25,7 @@ def small_memory(monkeypatch, size=1):
     monkeypatch.setattr(limits, "machine_memory", lambda: size)
 
 
-def test_it_is_the_same_data_set(cache, folder, monkeypatch):
+def test_it_is_the_same_data_set(own_cache, folder, monkeypatch):
     expected = prepared(folder, SETTINGS)
     assert expected.file is None
     small_memory(monkeypatch)
@@ -40,20 +34,20 @@ def test_it_is_the_same_data_set(cache, folder, monkeypatch):
     assert found.digest == expected.digest
     assert (found.notes, found.problems) == (expected.notes, expected.problems)
     assert np.array_equal(np.load(found.file.path), expected.images.numpy())
-    assert {path.suffix for path in cache.iterdir()} == {".npy", ".json", ".lock"}
+    assert {path.suffix for path in own_cache.iterdir()} == {".npy", ".json", ".lock"}
     monkeypatch.setattr(module, "decode_all", None)
     again = prepared(folder, SETTINGS)
     assert (again.digest, again.file.path) == (expected.digest, found.file.path)
 
 
-def test_grey_fits_and_colour_does_not(cache, folder, monkeypatch):
+def test_grey_fits_and_colour_does_not(own_cache, folder, monkeypatch):
     expected = prepared(folder, SETTINGS).digest
     small_memory(monkeypatch, 2 * 4 * 6 * 4)
     found = prepared(folder, SETTINGS)
     assert (found.digest, found.file is None) == (expected, False)
 
 
-def test_a_file_that_is_damaged_is_written_again(cache, folder, monkeypatch):
+def test_a_file_that_is_damaged_is_written_again(own_cache, folder, monkeypatch):
     small_memory(monkeypatch)
     found = prepared(folder, SETTINGS)
     expected, path = found.digest, found.file.path
@@ -64,14 +58,14 @@ def test_a_file_that_is_damaged_is_written_again(cache, folder, monkeypatch):
 
 
 @pytest.mark.parametrize("files", [{"a/1.png": grey(1), "a/2.png": grey(2, 5)}, FILES])
-def test_an_error_leaves_no_file(cache, tmp_path, monkeypatch, files):
+def test_an_error_leaves_no_file(own_cache, tmp_path, monkeypatch, files):
     small_memory(monkeypatch)
     with pytest.raises(DitbenchError):
         prepared(write_folder(tmp_path / "other", files))
-    assert {path.suffix for path in cache.iterdir()} <= {".lock"}
+    assert {path.suffix for path in own_cache.iterdir()} <= {".lock"}
 
 
-def test_a_change_meanwhile_leaves_no_file(cache, folder, monkeypatch):
+def test_a_change_meanwhile_leaves_no_file(own_cache, folder, monkeypatch):
     small_memory(monkeypatch)
 
     def change(*known):
@@ -81,14 +75,14 @@ def test_a_change_meanwhile_leaves_no_file(cache, folder, monkeypatch):
     monkeypatch.setattr(module, "decode_all", change)
     with pytest.raises(DitbenchError, match="changed while it was read"):
         prepared(folder, SETTINGS)
-    assert {path.suffix for path in cache.iterdir()} <= {".lock"}
+    assert {path.suffix for path in own_cache.iterdir()} <= {".lock"}
 
 
 @pytest.mark.parametrize("place", ["a file", "nowhere"])
-def test_without_a_cache_there_is_no_place(cache, folder, monkeypatch, place):
+def test_without_a_cache_there_is_no_place(own_cache, folder, monkeypatch, place):
     small_memory(monkeypatch)
     if place == "a file":
-        cache.write_text("x")
+        own_cache.write_text("x")
     else:
         monkeypatch.setattr("ditbench.data.io.pixel_file.cache_directory", lambda: None)
     with pytest.raises(DitbenchError, match=r"4 images of 6x4 need .* more than memory") as raised:

@@ -21,9 +21,7 @@ def load(path, settings=SIZE):
     return load_dataset(name, place, settings)
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
@@ -68,12 +66,8 @@ def test_npz(tmp_path):
 
 
 def test_npz_with_class_names_and_the_rest_from_settings(tmp_path):
-    made.npz(
-        tmp_path / "a.npz",
-        image_size=None,
-        scaling_factor=None,
-        class_names=np.array(["x", "y", "z"]),
-    )
+    lacking = {"image_size": None, "scaling_factor": None}
+    made.npz(tmp_path / "a.npz", class_names=np.array(["x", "y", "z"]), **lacking)
     found = load(tmp_path / "a.npz", Settings(image_size=16, scaling_factor=2.0))
     assert (found.class_names, found.latents.downsampling) == (("x", "y", "z"), 4)
 
@@ -262,16 +256,7 @@ def test_recorded_index_is_json(tmp_path):
     for text in ("[", "[]", "{}", json.dumps({"format": "ditbench latents", "version": 1})):
         index.write_text(text)
         check_refused(tmp_path / "va", "latents.json")
-    index.write_text(
-        json.dumps(
-            {
-                "format": "ditbench latents",
-                "version": 1,
-                "shards": ["../x.safetensors"],
-                "class_names": ["a"],
-                "notes": [],
-                "content": "",
-            }
-        )
-    )
+    facts = {"format": "ditbench latents", "version": 1, "shards": ["../x.safetensors"],
+             "class_names": ["a"], "notes": [], "content": ""}  # fmt: skip
+    index.write_text(json.dumps(facts))
     check_refused(tmp_path / "va", "is damaged")

@@ -9,8 +9,6 @@ def named(axes):
 def assert_apart(boxes, figure):
     """All boxes lie within the figure, and no two overlap."""
     for n, box in enumerate(boxes):
-        assert box.x0 >= 0
-        assert box.y0 >= 0
-        assert box.x1 <= figure.bbox.x1
-        assert box.y1 <= figure.bbox.y1
+        assert 0 <= box.x0 <= box.x1 <= figure.bbox.x1
+        assert 0 <= box.y0 <= box.y1 <= figure.bbox.y1
         assert not any(box.overlaps(other) for other in boxes[:n])

@@ -19,11 +19,13 @@ FIDS = {
 
 
 @pytest.fixture
-def runs(make_run, results):
-    for block, fids in FIDS.items():
-        for seed, fid in enumerate(fids):
-            make_run(block, seed, (100.0, fid))
-    return load_results(results)
+def runs(make_frame):
+    return make_frame(FIDS)
+
+
+def hollow(axes):
+    markers = named(axes).items()
+    return [label for label, line in markers if line.get_markerfacecolor() == "white"]
 
 
 def test_blocks_are_sorted_with_their_means_and_numbers(runs):
@@ -56,11 +58,9 @@ def test_one_seed_has_no_interval(runs):
     assert all(len(line.get_xdata()) == 1 for line in axes.lines)
 
 
-def test_an_interval_that_is_far_too_wide_does_not_set_the_limits(make_run, results):
-    for block, fids in (("adaln", (20.0, 22.0)), ("adaln-zero", (18.0, 18.1))):
-        for seed, fid in enumerate(fids):
-            make_run(block, seed, (fid,))
-    (axes,) = ranking_figure(load_results(results)).axes
+def test_an_interval_that_is_far_too_wide_does_not_set_the_limits(make_frame):
+    frame = make_frame({"adaln": (20.0, 22.0), "adaln-zero": (18.0, 18.1)})
+    (axes,) = ranking_figure(frame).axes
     assert axes.get_xlim()[0] > 14  # of adaLN, the interval begins at 8.3
     assert axes.get_xlim()[1] < 25
 
@@ -70,12 +70,7 @@ def test_what_is_significantly_worse_is_hollow(runs):
     worse = {rival.block for rival in verdict.rivals if rival.significant}
     assert (verdict.winner, worse) == (None, {"in-context"})
     figure = ranking_figure(runs)
-    hollow = {
-        label
-        for label, line in named(figure.axes[0]).items()
-        if line.get_markerfacecolor() == "white"
-    }
-    assert hollow == {"In-Context"}
+    assert hollow(figure.axes[0]) == ["In-Context"]
     (legend,) = figure.legends
     assert "significantly worse" in [text.get_text() for text in legend.get_texts()]
 
@@ -83,22 +78,17 @@ def test_what_is_significantly_worse_is_hollow(runs):
 def test_beside_a_winner_all_others_are_hollow(runs):
     """A winner is better than each other, at 5%; single statements are Bonferroni-corrected."""
     for block, worse in (("cross-attention", 1.2), ("adaln", 1.1)):
-        runs.loc[runs["block"] == block, "fid"] = (
-            worse * runs["fid"][runs["block"] == "adaln"].array
-        )
+        fids = worse * runs["fid"][runs["block"] == "adaln"].array
+        runs.loc[runs["block"] == block, "fid"] = fids
     assert compare(runs).verdict.winner == "adaln-zero"
-    hollow = [
-        line.get_markerfacecolor() == "white"
-        for line in named(ranking_figure(runs).axes[0]).values()
-    ]
-    assert hollow == [False, True, True, True]
+    (axes,) = ranking_figure(runs).axes
+    assert hollow(axes) == list(named(axes))[1:]
 
 
 def test_nothing_is_hollow_where_the_comparison_is_exploratory(runs):
     figure = ranking_figure(runs.assign(planned_seeds=5.0))
     assert not figure.legends
-    markers = named(figure.axes[0]).values()
-    assert not any(line.get_markerfacecolor() == "white" for line in markers)
+    assert not hollow(figure.axes[0])
 
 
 def test_few_images_are_ranked_by_kid(make_run, results):

@@ -81,25 +81,7 @@ def test_any_blocks_differ_by_marker_or_line_and_keep_their_colours(count):
         assert (style.label, style.colour) == (block_style(name).label, block_style(name).colour)
 
 
-@pytest.mark.parametrize(
-    "marker",
-    [
-        "o",
-        "s",
-        "D",
-        "^",
-        "*",
-        "X",
-        "P",
-        "p",
-        "d",
-        "h",
-        (6, 1, 0),
-        (3, 1, 0),
-        (5, 0, 180),
-        (8, 1, 0),
-    ],
-)
+@pytest.mark.parametrize("marker", [*"osD^*XPpdh", (6, 1, 0), (3, 1, 0), (5, 0, 180), (8, 1, 0)])
 def test_markers_of_one_size_cover_one_area(marker):
     from matplotlib.markers import MarkerStyle
 

@@ -76,6 +76,7 @@ def test_an_unlike_learning_rate_alone_parts_only_a_block_that_has_two(make_run,
     make_run("adaln", 0, train__lr=1e-3)
     make_run("in-context", 0, train__lr=2e-3)
     assert differences(load_results(results)) == {}
+    assert "lr" not in compare(load_results(results)).group
     make_run("adaln", 0, train__lr=3e-3)
     frame = load_results(results)
     assert differences(frame) == {"lr": [1e-3, 3e-3]}

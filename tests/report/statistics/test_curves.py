@@ -74,11 +74,6 @@ def test_the_target_by_hand():
     assert np.isnan(result["late"])
 
 
-def test_a_run_that_rises_again_reached_it_the_first_time():
-    result = to_target(frame_of({"a": [(100, 80.0), (200, 10.0), (300, 60.0), (400, 1.0)]}), 10.0)
-    assert result["steps_to_target"].tolist() == [200]
-
-
 @pytest.mark.parametrize("fid", [0.0, -0.3])
 def test_a_fid_of_0_or_less_has_no_logarithm_and_counts_at_its_evaluation(fid):
     result = to_target(frame_of({"a": [(100, 80.0), (200, fid)]}), 10.0)

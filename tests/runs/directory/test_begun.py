@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from recorder import Recorder
+from recorder import at_row, leave_at, recorded
 
 from ditbench.errors import EXIT_USAGE, DitbenchError
 from ditbench.metrics import create_extractor
@@ -30,15 +30,9 @@ def fast_features(monkeypatch):
     monkeypatch.setattr(evaluate, "create_extractor", create)
 
 
-def interrupt(plan):
-    """Stop it after the first of three evaluations."""
-
-    def stop(event):
-        if getattr(event, "step", None) == 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        execute(plan, Recorder(stop))
+def interrupt(plan, step=3):
+    """Leave it: at step 3, after the first of three evaluations."""
+    leave_at(plan, at_row(step))
 
 
 def header(plan):
@@ -46,8 +40,8 @@ def header(plan):
 
 
 def resume(plan):
-    recorder = Recorder()
-    return execute(plan, recorder), [e.text for e in recorder.events if e.kind == "warned"]
+    result, recorder = recorded(plan)
+    return result, [event.text for event in recorder.of("warned")]
 
 
 def test_env_json_names_metrics_and_versions(make_plan):
@@ -86,35 +80,25 @@ def test_the_same_metrics_need_no_warning(make_plan):
     assert resume(make_plan(**options))[1] == []
 
 
-def make_old(directory):
-    """What an earlier ditbench would have left: three metrics, and no record of them."""
-    facts = json.loads(directory.environment.read_text())
-    del facts["metrics"]
-    directory.environment.write_text(json.dumps(facts))
-    return directory
-
-
 def test_a_run_of_before_there_was_a_record_keeps_its_three_metrics(make_plan, monkeypatch):
     old = {"fid": 1, "kid": 1, "label_accuracy": 1}
     with monkeypatch.context() as patch:
         patch.setattr(module, "begun_metrics", lambda directory: old)
         interrupt(make_plan())
-    make_old(make_plan().directory)
+    environment = make_plan().directory.environment
+    facts = json.loads(environment.read_text())
+    del facts["metrics"]  # as an earlier version would have left it
+    environment.write_text(json.dumps(facts))
     assert begun_metrics(make_plan().directory) == old
     result, (warning,) = resume(make_plan())
     assert {each["name"]: each["version"] for each in result["metrics"]} == old
     assert "kid of version 1" in warning
     assert "precision_40" not in header(make_plan())
-    assert json.loads(make_plan().directory.environment.read_text())["metrics"] == old
+    assert json.loads(environment.read_text())["metrics"] == old
 
 
 def test_without_an_evaluation_the_metrics_are_free_to_choose(make_plan):
-    def stop(event):
-        if getattr(event, "step", None) == 1:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        execute(make_plan(), Recorder(stop))
+    interrupt(make_plan(), step=1)
     assert begun_metrics(make_plan().directory) is None
 
 

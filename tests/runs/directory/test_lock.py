@@ -3,9 +3,10 @@
 import os
 import shutil
 import signal
+from unittest.mock import Mock
 
 import pytest
-from recorder import Recorder
+from recorder import recorded
 
 from ditbench.errors import DitbenchError
 from ditbench.runs.directory import lock as module
@@ -63,17 +64,13 @@ def holder(hold, path):
     return hold(path)
 
 
-def test_a_second_process_reports_who_writes(path, holder):
+def test_a_second_process_reports_who_writes_and_leaves_the_lock_alone(path, holder):
     with pytest.raises(DitbenchError, match=f"run is being written by process {holder.child}") as e:
         locked(path).__enter__()
     assert e.value.exit_code == 1
     assert "the same command then resumes" in e.value.hint
-
-
-def test_a_second_process_leaves_the_first_one_s_lock_alone(path, holder):
-    for _ in range(2):
-        with pytest.raises(DitbenchError):
-            locked(path).__enter__()
+    with pytest.raises(DitbenchError):
+        locked(path).__enter__()
     assert path.read_text() == f"{holder.child}\n"
 
 
@@ -124,10 +121,9 @@ def test_a_lock_that_its_holder_removes_is_tried_again(path, monkeypatch):
 
 
 def test_a_file_system_without_locks_goes_unguarded(path, monkeypatch):
-    def no_locks(*_arguments):
-        raise OSError(95, "Operation not supported")
-
-    monkeypatch.setattr(module.fcntl, "flock", no_locks)
+    monkeypatch.setattr(
+        module.fcntl, "flock", Mock(side_effect=OSError(95, "Operation not supported"))
+    )
     with locked(path):
         pass
 
@@ -142,10 +138,7 @@ def test_a_place_that_takes_no_file_is_named(tmp_path):
 def test_a_directory_that_is_read_only_is_named(path, monkeypatch):
     """Root may write everywhere, so the system's word is put in its mouth."""
 
-    def read_only(*_arguments, **_options):
-        raise OSError(30, "Read-only file system")
-
-    monkeypatch.setattr(type(path), "open", read_only)
+    monkeypatch.setattr(type(path), "open", Mock(side_effect=OSError(30, "Read-only file system")))
     with pytest.raises(DitbenchError, match=r"cannot write .*\.lock: Read-only") as raised:
         locked(path).__enter__()
     assert raised.value.exit_code == 1
@@ -176,8 +169,6 @@ def test_what_another_process_completed_is_not_run_again(make_plan, monkeypatch)
 
     monkeypatch.setattr(run, "locked", as_the_lock_is_awaited)
     monkeypatch.setattr(run, "build_trainer", None)
-    recorder = Recorder()
-    stored = execute(plan, recorder)
+    stored, recorder = recorded(plan)
     assert stored == {**stored, **result}
-    events = recorder.events
-    assert events[-1].reused
+    assert recorder.events[-1].reused

@@ -2,6 +2,7 @@
 
 import io
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from recorder import Terminal
@@ -42,10 +43,7 @@ def test_a_complete_run_is_shown_as_such(make_plan, screen):
 def test_a_bar_is_left_alone_when_the_run_breaks_off(make_plan, monkeypatch, screen):
     monkeypatch.setattr(progress, "Console", lambda **_options: screen)
 
-    def break_off(_bars, _row):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Bars, "logged", break_off)
+    monkeypatch.setattr(Bars, "logged", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt), reporter(1, quiet=False) as bars:
         execute(make_plan(), bars)
     assert not bars.progress.live.is_started

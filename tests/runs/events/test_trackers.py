@@ -5,7 +5,6 @@ import os
 import struct
 import sys
 from dataclasses import replace
-from functools import partial
 from importlib.machinery import ModuleSpec
 
 import pytest
@@ -28,10 +27,22 @@ def plan(make_plan):
     return lambda *names, **values: replace(make_plan(**values), trackers=names)
 
 
-@pytest.fixture
-def interrupted():
+def interrupted(run):
     """Execute a run up to the row of train.csv at step 3."""
-    return partial(stop_at, is_the_moment=lambda event: event.kind == "logged" and event.step >= 3)
+    stop_at(run, lambda event: event.kind == "logged" and event.step >= 3)
+
+
+@pytest.fixture
+def resumed(plan):
+    """A run that is logged to a tracker, was interrupted, and is complete."""
+
+    def make(name):
+        run = plan(name, budget__steps=8)
+        interrupted(run)
+        execute(run)
+        return run
+
+    return make
 
 
 def expected(run):
@@ -46,12 +57,6 @@ def expected(run):
     }
 
 
-def final(run):
-    result = run.directory.read_result()["final"]
-    names = {name for name, value in result.items() if not isinstance(value, str)}
-    return {f"final/{name}" for name in names - set(NOT_SCALARS)}
-
-
 def check(run, logged):
     """What was logged is what is in the tables, each value once, and the final score."""
     curves = [entry for entry in logged if not entry[0].startswith("final/")]
@@ -59,7 +64,10 @@ def check(run, logged):
     assert len(want) > 20
     assert sorted(entry[:2] for entry in curves) == sorted(want)
     assert all(value == want[name, step] for name, step, value in curves)
-    assert {name for name, *_ in logged if name.startswith("final/")} == final(run)
+    final = run.directory.read_result()["final"]
+    names = {name for name, value in final.items() if not isinstance(value, str)}
+    scores = {name.removeprefix("final/") for name, *_ in logged if name.startswith("final/")}
+    assert scores == names - set(NOT_SCALARS)
 
 
 class Memory:
@@ -86,9 +94,6 @@ def memory(monkeypatch):
     return Memory.runs
 
 
-# The listener
-
-
 def test_a_run_is_logged_once(plan, memory):
     run = plan("memory")
     execute(run)
@@ -99,31 +104,22 @@ def test_a_run_is_logged_once(plan, memory):
     assert ends == [True]
 
 
-def test_a_resumed_run_continues_in_its_tracker(plan, memory, interrupted):
-    run = plan("memory", budget__steps=8)
-    interrupted(run)
-    execute(run)
+def test_a_resumed_run_continues_in_its_tracker(resumed, memory):
+    run = resumed("memory")
     ((logged, _, ends),) = memory.values()
     check(run, logged)
     assert ends == [False, True]
 
 
-def test_what_ran_without_a_tracker_is_sent_later(plan, memory, interrupted):
+@pytest.mark.parametrize("begin", [interrupted, execute])
+def test_what_ran_without_a_tracker_is_sent_later(plan, memory, begin):
     run = plan("memory", budget__steps=8)
-    interrupted(replace(run, trackers=()))
+    begin(replace(run, trackers=()))
     assert not memory
     execute(run)
     ((logged, grids, _),) = memory.values()
     check(run, logged)
     assert len(grids) == len(run.directory.read_evaluations())
-
-
-def test_a_complete_run_is_sent_later(plan, memory):
-    run = plan("memory")
-    execute(replace(run, trackers=()))
-    execute(run)
-    ((logged, *_),) = memory.values()
-    check(run, logged)
 
 
 def test_draws_of_the_final_score_are_one_value(plan, memory):
@@ -135,9 +131,8 @@ def test_draws_of_the_final_score_are_one_value(plan, memory):
 
 
 def test_only_the_first_of_several_processes_logs(plan, memory):
-    run = replace(plan("memory"), world=World(rank=1, size=2))
     reporter = Recorder()
-    with tracked(run, reporter) as shown:
+    with tracked(replace(plan("memory"), world=World(rank=1, size=2)), reporter) as shown:
         assert shown is reporter
 
 
@@ -147,9 +142,6 @@ def test_results_do_not_depend_on_trackers(plan, make_plan, memory, tmp_path):
     result = logged.directory.read_result()
     logged.directory.check_recorded(result)
     assert "tracking.json" not in result["sha256"]
-
-
-# A tracker that fails
 
 
 @pytest.mark.parametrize("method", ["__init__", "log", "close"])
@@ -181,15 +173,12 @@ def test_others_receive_what_a_failing_one_does_not(plan, memory, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"memory": 3}', '{"memory": {}}'])
-def test_a_damaged_record_begins_another_run(plan, memory, interrupted, text):
+def test_a_damaged_record_begins_another_run(plan, memory, text):
     run = plan("memory", budget__steps=8)
     interrupted(run)
     run.directory.tracking.write_text(text)
     execute(run)
     check(run, [*memory.values()][1][0])
-
-
-# Names
 
 
 def test_names_are_parsed_once_each():
@@ -212,9 +201,6 @@ def test_a_package_that_is_not_installed_is_named(monkeypatch, spec):
     assert refused.value.hint == "pip install 'ditbench[wandb]'"
 
 
-# The packages
-
-
 def event_files(run):
     """What TensorBoard reads: scalars as (name, step, value), grids, and texts."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -223,17 +209,14 @@ def event_files(run):
     read = EventAccumulator(str(run.directory.path), size_guidance=size)
     read.Reload()
     tags = read.Tags()
-    scalars = [
-        (tag, each.step, each.value) for tag in tags["scalars"] for each in read.Scalars(tag)
-    ]
+    rows = [(tag, each) for tag in tags["scalars"] for each in read.Scalars(tag)]
+    scalars = [(tag, each.step, each.value) for tag, each in rows]
     return scalars, {tag: read.Images(tag) for tag in tags["images"]}, tags["tensors"]
 
 
-def test_tensorboard_reads_a_run(plan, interrupted):
+def test_tensorboard_reads_a_run(resumed):
     pytest.importorskip("tensorboard")
-    run = plan("tensorboard", budget__steps=8)
-    interrupted(run)
-    execute(run)
+    run = resumed("tensorboard")
     scalars, images, texts = event_files(run)
     check(run, scalars)
     steps = [row["step"] for row in run.directory.read_evaluations()]
@@ -269,42 +252,34 @@ def wandb_records(path):
             buffer = b""
 
 
-def test_wandb_keeps_a_run_offline(plan, interrupted, monkeypatch):
+def test_wandb_keeps_a_run_offline(resumed, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
-    run = plan("wandb", budget__steps=8)
-    interrupted(run)
-    execute(run)
+    run = resumed("wandb")
     files = sorted(run.directory.path.glob("wandb/offline-run-*/*.wandb"))
     records = [record for file in files for record in wandb_records(file)]
     assert len({record.run.run_id for record in records if record.HasField("run")}) == 1
-    configs = {
-        item.key: json.loads(item.value_json)
-        for record in records
-        for item in record.run.config.update
-    }
-    assert configs["model"]["hidden_size"] == 16
+    updates = [item for record in records for item in record.run.config.update]
+    (model,) = {item.value_json for item in updates if item.key == "model"}
+    assert json.loads(model)["hidden_size"] == 16
     rows = [
         {"/".join(item.nested_key) or item.key: json.loads(item.value_json)
          for item in record.history.item}
         for record in records if record.HasField("history")
     ]  # fmt: skip
     assert [each.exit.exit_code for each in records if each.HasField("exit")] == [1, 0]
-    grids = sum("samples/_type" in row for row in rows)
-    assert grids == len(run.directory.read_evaluations())
+    assert sum("samples/_type" in row for row in rows) == len(run.directory.read_evaluations())
     check(run, [(name, row["step"], value) for row in rows for name, value in row.items()
                 if name.startswith(("train/", "eval/", "final/"))])  # fmt: skip
 
 
-def test_trackio_stores_a_run(plan, interrupted, monkeypatch, tmp_path_factory):
+def test_trackio_stores_a_run(resumed, tmp_path_factory):
     if "trackio" not in sys.modules:  # it reads the variable when it is imported
         os.environ.setdefault("TRACKIO_DIR", str(tmp_path_factory.mktemp("trackio")))
     pytest.importorskip("trackio")
     from trackio.sqlite_storage import SQLiteStorage
 
-    run = plan("trackio", budget__steps=8)
-    interrupted(run)
-    execute(run)
+    run = resumed("trackio")
     (name,) = SQLiteStorage.get_runs("ditbench")
     assert name.startswith(f"digits/adaln-zero/{run.directory.path.name}-")
     rows = SQLiteStorage.get_logs("ditbench", name)
@@ -314,13 +289,12 @@ def test_trackio_stores_a_run(plan, interrupted, monkeypatch, tmp_path_factory):
 
 
 @pytest.mark.parametrize("command", [("run",), ("tune", "--lr", "1e-3", "--budget-fraction", "1")])
-def test_commands_log(command, cli, tmp_path):
+def test_commands_log(command, succeed, tmp_path):
     pytest.importorskip("tensorboard")
     settings = ["--set=eval.points=1", "--set=eval.samples=40", "--set=eval.sampling_steps=2"]
-    done = cli(
+    succeed(
         *command, "--block", "adaln", "--model", "16x1x2/2", "--steps", "2", "--device", "cpu",
         "--out", tmp_path, "--log", "tensorboard", *settings,
     )  # fmt: skip
-    assert done.exit_code == 0, done.output
     (events,) = tmp_path.rglob("events.out.tfevents.*")
     assert (events.parent / "result.json").is_file()

@@ -28,10 +28,8 @@ def trained(make_plan, made):
     execute(plan)
     path = made / "weights.pt"
     if not path.exists():
-        assert (
-            export_weights(plan.directory.path, path)
-            == "16x2x2/2 adaln-zero: 15,016 averaged weights"
-        )
+        said = export_weights(plan.directory.path, path)
+        assert said == "16x2x2/2 adaln-zero: 15,016 averaged weights"
     return plan, path
 
 
@@ -118,10 +116,8 @@ def test_a_run_that_was_interrupted_resumes_without_loading_again(trained, make_
     end = averaged(plan)
     plan.directory.result.unlink()
     plan.directory.checkpoint.with_name("previous.safetensors").replace(plan.directory.checkpoint)
-    assert (
-        execute(make_plan(**DDPM, init__path=str(path)))["final"]["fid_40"]
-        == whole["final"]["fid_40"]
-    )
+    again = execute(make_plan(**DDPM, init__path=str(path)))
+    assert again["final"]["fid_40"] == whole["final"]["fid_40"]
     assert all(torch.equal(value, end[name]) for name, value in averaged(plan).items())
 
 
@@ -141,9 +137,8 @@ def test_weights_of_another_objective_are_refused_before_anything_is_written(
     trained, make_plan, tmp_path
 ):
     _, path = trained
-    with pytest.raises(
-        DitbenchError, match=r"final_layer.linear.weight \(expected 4x16, found 8x16\)"
-    ) as raised:
+    message = r"final_layer.linear.weight \(expected 4x16, found 8x16\)"
+    with pytest.raises(DitbenchError, match=message) as raised:
         make_plan(objective__name="flow", init__path=str(path))
     assert "16x2x?/2 on 8x8x1, 2 channels out, 11 class embeddings" in raised.value.hint
     assert not (tmp_path / "results").exists()

@@ -1,13 +1,14 @@
 """Training longer: a child equals a run that was trained so long at once."""
 
-import csv
 import json
 import shutil
+from unittest.mock import Mock
 
+import pandas as pd
 import pytest
 import torch
-from clocks import timeless
-from recorder import Recorder, stop_at
+from clocks import assert_same_end, timeless
+from recorder import recorded, stop_at
 
 from ditbench.config import read_toml, validate
 from ditbench.errors import DitbenchError
@@ -16,7 +17,6 @@ from ditbench.runs.origins import parent as parent_module
 from ditbench.runs.origins.parent import child_of, notes_of, shorter
 from ditbench.runs.planning.plan import plan_all
 from ditbench.runs.run import execute
-from ditbench.training.checkpoint import read_checkpoint
 
 CPU = torch.device("cpu")
 
@@ -44,12 +44,7 @@ def test_a_child_equals_a_run_that_was_trained_so_long_at_once(make_plan, tmp_pa
     execute(child)
     whole = make_plan(budget__steps=12, eval__points=6, train__warmup=0.25, **settings)
     execute(whole)
-    found, expected = (read_checkpoint(each.directory.checkpoint)[0] for each in (child, whole))
-    assert found.keys() == expected.keys()
-    # Weights, averages, moments and generators.
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
-    for name in ("train", "evaluations"):
-        assert timeless(getattr(child.directory, name)) == timeless(getattr(whole.directory, name))
+    assert_same_end(child, whole)
     steps = {path.name for path in child.directory.path.glob("samples/*.png")}
     assert steps == {f"step-{step:06d}.png" for step in range(2, 13, 2)}
     one, two = (each.directory.read_result() for each in (child, whole))
@@ -70,9 +65,7 @@ def test_a_grandchild_equals_it_too(parent, make_plan, tmp_path):
     execute(grandchild)
     whole = make_plan(budget__steps=12, eval__points=6, train__warmup=0.25)
     execute(whole)
-    found, expected = (read_checkpoint(p.directory.checkpoint)[0] for p in (grandchild, whole))
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
-    assert timeless(grandchild.directory.evaluations) == timeless(whole.directory.evaluations)
+    assert_same_end(grandchild, whole)
 
 
 def test_a_child_names_its_parent_and_has_a_fingerprint_of_its_own(parent, tmp_path):
@@ -104,12 +97,11 @@ def test_an_interrupted_child_resumes_without_its_parent(parent, make_plan, tmp_
     child = plan_child(parent, 12, tmp_path)
     stop_at(child, lambda event: event.kind == "evaluated")
     shutil.rmtree(parent.path)
-    recorder = Recorder()
-    execute(child, recorder)
+    _, recorder = recorded(child)
     assert recorder.events[0].step == 9
     whole = make_plan(budget__steps=12, eval__points=6, train__warmup=0.25)
     execute(whole)
-    assert timeless(child.directory.train) == timeless(whole.directory.train)
+    assert_same_end(child, whole)
 
 
 def test_a_child_that_was_killed_before_its_first_checkpoint_begins_again(
@@ -117,11 +109,8 @@ def test_a_child_that_was_killed_before_its_first_checkpoint_begins_again(
 ):
     child = plan_child(parent, 12, tmp_path)
 
-    def die(*_):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(parent_module, "save_checkpoint", die)
+        patch.setattr(parent_module, "save_checkpoint", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             execute(child)
     assert not child.directory.checkpoints
@@ -143,13 +132,8 @@ def test_the_metrics_and_the_backend_are_those_of_the_parent(parent, tmp_path):
 
 def _rewrite(directory, drop):
     """Make a run one of schema 1 whose table lacks a column."""
-    with directory.evaluations.open(newline="") as file:
-        table = list(csv.DictReader(file))
-    names = [name for name in table[0] if name != drop]
-    with directory.evaluations.open("w", newline="") as file:
-        writer = csv.DictWriter(file, names, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
+    table = pd.read_csv(directory.evaluations, dtype=str)
+    table.drop(columns=drop).to_csv(directory.evaluations, index=False)
     result = json.loads(directory.result.read_text()) | {"schema": 1}
     directory.result.write_text(json.dumps(result))
 

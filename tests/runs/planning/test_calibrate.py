@@ -1,5 +1,7 @@
 """The forecast of a dry run: arithmetic over speeds, and measurements that leave no trace."""
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 
@@ -33,17 +35,13 @@ def speeds(monkeypatch):
     return calibrated
 
 
-def files_below(path):
-    return sorted(path.rglob("*"))
-
-
 def test_a_calibration_measures_and_leaves_no_trace(make_plan, tmp_path, global_stream_untouched):
     run = make_plan()
     speed = calibrate(run, per_score=0.5)
     assert speed.per_step > 0
     assert speed.per_pass > 0
     assert speed.per_score == 0.5
-    assert files_below(tmp_path) == []
+    assert list(tmp_path.rglob("*")) == []
 
 
 @pytest.fixture
@@ -166,10 +164,9 @@ def test_a_calibration_serves_all_seeds_and_none_is_made_for_what_is_complete(ma
 
 
 def test_what_does_not_fit_says_what_to_lower(make_plan, monkeypatch):
-    def no_room(_run):
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    monkeypatch.setattr(module, "build_trainer", no_room)
+    monkeypatch.setattr(
+        module, "build_trainer", Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory"))
+    )
     with pytest.raises(DitbenchError, match="ran out of memory: batch size 16"):
         list(forecast([make_plan()], lambda _text: None))
 

@@ -92,9 +92,8 @@ def test_a_matched_run_is_an_ordinary_run_of_that_model(tmp_path):
     plan = plan_tasks(tasks[:1], tmp_path)[0].with_notes(notes["in-context"])
     size = plan.config.model.size
     base = load("digits", overrides={key.replace("__", "."): each for key, each in tiny.items()})
-    by_hand = base.with_values(
-        block="in-context", model__hidden_size=size.hidden_size, model__num_heads=size.num_heads
-    )
+    sizes = {"model__hidden_size": size.hidden_size, "model__num_heads": size.num_heads}
+    by_hand = base.with_values(block="in-context", **sizes)
     assert resolve_all([by_hand], CPU)[0].config.fingerprint == plan.config.fingerprint
     execute(plan)
     recorded = json.loads(plan.directory.environment.read_text())["match"]

@@ -1,5 +1,7 @@
 """Plans: settings resolved, and errors before anything is written."""
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 from PIL import Image
@@ -62,15 +64,10 @@ def test_runs_on_the_same_images_read_them_once(make_plan, tmp_path, monkeypatch
     configs = [
         make_plan(block=block, seed=seed).config for block in block_names() for seed in (0, 1)
     ]
-    read = []
-
-    def load_dataset(name, path, settings):
-        read.append((name, path))
-        return load_digits()
-
-    monkeypatch.setattr(plan_module, "load_dataset", load_dataset)
+    load = Mock(return_value=load_digits())
+    monkeypatch.setattr(plan_module, "load_dataset", load)
     plans = plan_module.plan_all(configs, tmp_path, torch.device("cpu"))
-    assert read == [("digits", None)]
+    assert [call.args[:2] for call in load.mock_calls] == [("digits", None)]
     assert [plan.config for plan in plans] == configs
 
 

@@ -1,6 +1,7 @@
 """The features of a run that asks for `auto`."""
 
 import os
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -85,9 +86,9 @@ def test_a_plan_has_the_name_and_never_auto(make_plan):
 
 
 def test_nothing_at_hand_is_found_while_planning(make_plan, monkeypatch):
-    def nothing(name, weights):
-        raise DitbenchError("no features are at hand", "pip install it")
-
-    monkeypatch.setattr("ditbench.runs.planning.features.at_hand", nothing)
+    monkeypatch.setattr(
+        "ditbench.runs.planning.features.at_hand",
+        Mock(side_effect=DitbenchError("no features are at hand", "pip install it")),
+    )
     with pytest.raises(DitbenchError, match="no features are at hand"):
         make_plan(metrics__features="auto")

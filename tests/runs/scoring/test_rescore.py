@@ -6,7 +6,9 @@ import shutil
 import signal
 from dataclasses import replace
 from types import SimpleNamespace
+from unittest.mock import Mock
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,24 +18,11 @@ from ditbench.rundir import RunDirectory
 from ditbench.runs.run import execute
 from ditbench.runs.scoring import rescore as module
 from ditbench.runs.scoring.evaluate import Evaluation
-from ditbench.runs.scoring.rescore import evaluation_name, plan_rescoring, rescore
+from ditbench.runs.scoring.rescore import plan_rescoring, rescore
 from ditbench.training.stop import Stopped, StopRequest
 
 CPU = torch.device("cpu")
 CLOCKS = {"seconds", "sampling_seconds", "eval_seconds", "device", "draw"}
-
-
-class Silent:
-    """A reporter that calls a function after each draw."""
-
-    def __init__(self, then=lambda job, row: None):
-        self.scored = then
-
-    def begin(self, job):
-        pass
-
-    def working(self, activity, done, parts):
-        pass
 
 
 def planned(directory, *settings, draws=1, **options):
@@ -44,7 +33,7 @@ def planned(directory, *settings, draws=1, **options):
 
 def score(jobs, reporter=None, stop=None):
     stop = StopRequest() if stop is None else stop  # one without a signal is false
-    outcomes = [outcome for _, outcome in rescore(jobs, reporter or Silent(), stop)]
+    outcomes = [outcome for _, outcome in rescore(jobs, reporter or Mock(), stop)]
     for outcome in outcomes:
         if isinstance(outcome, DitbenchError):
             raise outcome
@@ -122,7 +111,7 @@ def test_a_stop_keeps_the_draws_made_and_the_rest_is_the_same_as_without(run, tm
         stop.number = signal.SIGINT
 
     with pytest.raises(Stopped):
-        score(planned(run.directory, settings, draws=3), Silent(ask), stop)
+        score(planned(run.directory, settings, draws=3), Mock(scored=ask), stop)
     assert [row["draw"] for row in json.loads(path.read_text())["draws"]] == [0]
     (resumed,) = score(planned(run.directory, settings, draws=3))
     assert list(map(numbers, resumed["draws"])) == list(map(numbers, whole["draws"]))
@@ -133,23 +122,15 @@ def test_one_model_is_built_per_run_and_one_scorer_per_features(make_plan, monke
     plans = [make_plan(seed=seed) for seed in (0, 1)]
     for plan in plans:
         execute(plan)
-    counts = {"averaged_model": 0, "create_scorer": 0}
-
-    def counted(name):
-        original = getattr(module, name)
-
-        def count(*arguments, **options):
-            counts[name] += 1
-            return original(*arguments, **options)
-
-        monkeypatch.setattr(module, name, count)
-
-    for name in counts:
-        counted(name)
+    spies = {
+        name: Mock(wraps=getattr(module, name)) for name in ("averaged_model", "create_scorer")
+    }
+    for name, spy in spies.items():
+        monkeypatch.setattr(module, name, spy)
     settings = [{"eval__cfg_scale": scale} for scale in (1.0, 2.0)]
     jobs, _ = plan_rescoring([plan.directory for plan in plans], settings, 1, CPU)
     assert len(score(jobs)) == 4
-    assert counts == {"averaged_model": 2, "create_scorer": 1}
+    assert [spy.call_count for spy in spies] == [2, 1]
 
 
 def test_an_error_of_one_setting_leaves_the_others(run, monkeypatch):
@@ -162,21 +143,20 @@ def test_an_error_of_one_setting_leaves_the_others(run, monkeypatch):
 
     monkeypatch.setattr(module, "evaluate", evaluate)
     jobs = planned(run.directory, {"eval__cfg_scale": 2.0}, {"eval__cfg_scale": 3.0})
-    failed, scored = (outcome for _, outcome in rescore(jobs, Silent(), StopRequest()))
+    failed, scored = (outcome for _, outcome in rescore(jobs, Mock(), StopRequest()))
     assert (failed.message, failed.exit_code) == ("the samples contain NaN", 1)
     assert len(scored["draws"]) == 1
     assert run.directory.evals() == ["cfg3-ddpm2-40-digits"]
 
 
 def test_missing_weights_are_found_before_any_draw(run, monkeypatch):
-    def missing(*_arguments):
-        raise DitbenchError("the weights are missing")
-
-    monkeypatch.setattr(module, "create_scorer", missing)
+    monkeypatch.setattr(
+        module, "create_scorer", Mock(side_effect=DitbenchError("the weights are missing"))
+    )
     monkeypatch.setattr(module, "evaluate", None)
     jobs = planned(run.directory, {}, {"eval__cfg_scale": 2.0})
     with pytest.raises(DitbenchError, match="the weights are missing"):
-        list(rescore(jobs, Silent(), StopRequest()))
+        list(rescore(jobs, Mock(), StopRequest()))
 
 
 def test_a_run_that_is_trained_again_loses_them(run):
@@ -200,8 +180,6 @@ def test_incomplete_runs_and_runs_without_a_checkpoint_are_skipped(run, make_pla
 
 
 def test_the_images_may_have_moved_but_must_be_the_same(make_plan, tmp_path):
-    import numpy as np
-
     digits = load_digits()
     arrays = {"images": digits.images[:200, 0].numpy(), "labels": digits.labels[:200].numpy()}
     first, moved, others = (tmp_path / f"{name}.npz" for name in ("first", "moved", "others"))
@@ -279,36 +257,6 @@ def test_another_process_that_writes_the_same_file_is_noticed(run):
     score(planned(run.directory))
 
 
-@pytest.mark.parametrize(
-    ("scale", "text"),
-    [(1.0, "1"), (1.5, "1.5"), (0.0, "0"), (1.0000001, "1.0000001"), (1e-5, "1e-05"), (4, "4")],
-)
-def test_a_name_keeps_every_digit_of_the_guidance(make_plan, scale, text):
-    config = make_plan(eval__cfg_scale=scale, eval__samples=50_000).config
-    assert evaluation_name(config) == f"cfg{text}-euler2-50k-digits"
-
-
-def test_the_name_holds_the_choices_of_the_released_code(make_plan):
-    def name(**values):
-        return evaluation_name(make_plan(objective__name="ddpm").config.with_values(**values))
-
-    plain = name()
-    every = name(
-        eval__cfg_channels=3, eval__clip=False, eval__variance="large", eval__spacing="stride"
-    )
-    assert plain == "cfg1-ddpm2-40-digits"
-    assert every == "cfg1-ddpm2-3channels-noclip-large-stride-40-digits"
-
-
-def test_the_path_of_an_evaluation_is_its_name(tmp_path):
-    directory = RunDirectory(tmp_path)
-    name = "cfg1.5-ddim250-50k-inception"
-    assert directory.eval(name).stem == name
-    directory.config.touch()
-    directory.write_eval(name, {"draws": []})
-    assert directory.evals() == [name]
-
-
 def test_further_features_are_scored_unless_features_are_named(make_plan, monkeypatch):
     """A run's `metrics.also` belong to its own evaluation."""
     plan = make_plan(metrics__also=("efficientnet-lite0",))
@@ -320,19 +268,15 @@ def test_further_features_are_scored_unless_features_are_named(make_plan, monkey
         values = {metric.name: 1.0 for metric in scorer.metrics}
         return Evaluation(values, images, torch.zeros(40, dtype=torch.long), 1.0, 1.0)
 
-    def scorer(run, begun, stop):
-        return SimpleNamespace(
-            metrics=[], versions={}, extractors=[SimpleNamespace(digest="x")], describe=lambda n: {}
-        )
-
+    facts = {"metrics": [], "versions": {}, "extractors": [SimpleNamespace(digest="x")]}
+    scorer = SimpleNamespace(**facts, describe=lambda n: {})
     execute(make_plan())
     monkeypatch.setattr(module, "evaluate", evaluation)
-    monkeypatch.setattr(module, "create_scorer", scorer)
+    monkeypatch.setattr(module, "create_scorer", lambda *_: scorer)
     directory = make_plan().directory
     text = directory.config.read_text()
-    directory.config.write_text(
-        text.replace("[metrics]", "[metrics]\nalso = ['efficientnet-lite0']")
-    )
+    also = "[metrics]\nalso = ['efficientnet-lite0']"
+    directory.config.write_text(text.replace("[metrics]", also))
     assert plan.directory.path == directory.path  # it does not change the fingerprint
     score(planned(directory, {}, {"metrics__features": "digits", "eval__cfg_scale": 2.0}))
     assert [config.metrics.also for config in configs] == [("efficientnet-lite0",), ()]

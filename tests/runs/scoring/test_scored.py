@@ -24,7 +24,6 @@ from ditbench.metrics.scorer import Scorer, Space
 from ditbench.report.reading.results import load_results
 from ditbench.rundir import RunDirectory
 from ditbench.runs.run import execute
-from ditbench.runs.scoring import rescore as module
 from ditbench.runs.scoring.export import export_samples
 from ditbench.runs.scoring.rescore import plan_rescoring, rescore
 from ditbench.runs.scoring.sampling import Noise, sample_batches
@@ -72,13 +71,6 @@ def make(place, make_plan):
 def decoded(place):
     """The keys of a run whose samples are decoded."""
     return {"data__vae": str(place / "vae"), "metrics__features": "cifar10"}
-
-
-class Silent:
-    def begin(self, *_):
-        pass
-
-    working = scored = begin
 
 
 def by_hand(plan, vae):
@@ -172,7 +164,7 @@ def test_a_run_is_scored_again_with_an_autoencoder(make, decoded, place):
     execute(without)
     jobs, skipped = plan_rescoring([RunDirectory(without.directory.path)], [settings], 1, CPU)
     assert not skipped
-    ((job, content),) = rescore(jobs, Silent(), StopRequest())
+    ((job, content),) = rescore(jobs, Mock(), StopRequest())
     (row,) = content["draws"]
     assert row["fid_40"] == pytest.approx(expected["fid_40"], rel=1e-9)
     digests = (with_vae.config.data.vae_digest, with_vae.config.metrics.real_digest)
@@ -250,9 +242,8 @@ def test_streamed_pictures_are_those_of_the_data_set(place):
     pictures = StreamedPictures(place / "images", settings)
     batches = [*pictures.split(7)]
     assert [len(batch) for batch in batches] == [7] * 5 + [5]
-    assert torch.equal(
-        torch.cat(batches), load_dataset("folder", place / "images", settings).images
-    )
+    expected = load_dataset("folder", place / "images", settings).images
+    assert torch.equal(torch.cat(batches), expected)
     assert pictures.digest != StreamedPictures(place / "images", Settings(image_size=8)).digest
 
 
@@ -294,7 +285,3 @@ def test_a_damaged_real_picture_is_an_error(place, tmp_path):
     (tmp_path / "b" / "broken.png").write_bytes(b"\x89PNG\r\n")
     with pytest.raises(DitbenchError, match=r"broken\.png"):
         list(StreamedPictures(tmp_path, Settings(image_size=8)).split(2))
-
-
-def test_the_name_of_an_evaluation_without_either_is_what_it_was():
-    assert module.evaluation_name(load("digits")) == "cfg1-auto25-1k-digits"

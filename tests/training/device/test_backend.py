@@ -61,9 +61,8 @@ def test_auto_keeps_the_backend_of_a_resumed_run(broken):
 def test_an_explicit_backend_works_or_is_an_error(broken, name):
     assert choose(name, FUSED, "bf16", CUDA, begun="plain") == Backend(name)
     broken.add(name)
-    with pytest.raises(
-        DitbenchError, match=f"the backend {name} does not work here: no g"
-    ) as raised:
+    message = f"the backend {name} does not work here: no g"
+    with pytest.raises(DitbenchError, match=message) as raised:
         choose(name, FUSED, "bf16", CUDA)
     assert raised.value.exit_code == 1
 
@@ -75,7 +74,6 @@ def test_an_unknown_backend_is_an_error():
 
 def test_kernels_need_a_gpu_and_bf16():
     for precision, words in (("fp32", "fp32"), ("bf16", "")):
-        with pytest.raises(
-            DitbenchError, match=f"the backend kernels does not work here: .*{words}"
-        ):
+        message = f"the backend kernels does not work here: .*{words}"
+        with pytest.raises(DitbenchError, match=message):
             choose("kernels", FUSED, precision, CPU)

@@ -1,5 +1,7 @@
 """The queue of a device, on a simulated one."""
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 
@@ -61,7 +63,4 @@ def test_a_host_that_is_slower_than_the_device_is_not_slowed():
 
 
 def test_a_cpu_has_no_queue():
-    def refuse(**_options):
-        raise AssertionError("an event")
-
-    Backlog(torch.device("cpu"), refuse).launched()
+    Backlog(torch.device("cpu"), Mock(side_effect=AssertionError("an event"))).launched()

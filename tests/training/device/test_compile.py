@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -119,10 +120,7 @@ def test_a_machine_without_a_compiler_is_detected(tmp_path):
 
 
 def test_a_failed_compilation_is_one_line_and_nothing_is_written(make_plan, compile_with):
-    def failing(_graph, _inputs):
-        raise RuntimeError("no room for C++\nand much more")
-
-    compile_with(failing)
+    compile_with(Mock(side_effect=RuntimeError("no room for C++\nand much more")))
     run = replace(make_plan(), backend=COMPILED)
     for fails in (lambda: execute(run), lambda: list(forecast([run], lambda _text: None))):
         with pytest.raises(DitbenchError, match=r"does not work here: .*no room for C") as raised:
@@ -135,10 +133,7 @@ def test_a_failed_compilation_is_one_line_and_nothing_is_written(make_plan, comp
 
 
 def test_what_a_killed_compilation_left_is_named(make_plan, compile_with):
-    def load(_graph, _inputs):
-        raise ImportError("/tmp/a cache/x5/cx5x.main.so: file too short")
-
-    compile_with(load)
+    compile_with(Mock(side_effect=ImportError("/tmp/a cache/x5/cx5x.main.so: file too short")))
     with pytest.raises(DitbenchError, match=r"earlier: /tmp/a cache/x5/cx5x\.main\.so") as raised:
         execute(replace(make_plan(), backend=COMPILED))
     assert raised.value.exit_code == 1
