@@ -73,9 +73,9 @@ def test_wrong_options_are_one_line(cli, pictures, arguments, message):
     assert len(result.stderr.splitlines()) == 2
 
 
-def test_horizontal_flips_need_copies(mistake, succeed, pictures):
+def test_horizontal_flips_need_copies(cli, succeed, pictures):
     succeed(*ENCODE, "--no-flip")
-    error, _ = mistake(
-        "run", "--data", "lat", "--set", "data.horizontal_flip=true", "--device", "cpu", "--dry-run"
-    )
-    assert "needs the latents of mirrored images" in error
+    flipped = ("--set", "data.horizontal_flip=true", "--device", "cpu", "--dry-run")
+    result = cli("run", "--data", "lat", *flipped)
+    assert result.exit_code == 2
+    assert "needs the latents of mirrored images" in result.stderr

@@ -77,7 +77,7 @@ def test_times_of_different_devices_are_left_out_with_one_note(cli, mistake, els
     (note,) = result.stderr.splitlines()
     assert note.startswith("skipped: training time of digits 8x8x1")
     assert "different devices" in note
-    assert "--x steps" in mistake("plot", REFERENCE / "pilot" / "digits", "--x", "time")[0]
+    assert "--x steps" in mistake("plot", REFERENCE / "pilot" / "digits", "--x", "time")[1]
 
 
 def test_groups_without_sample_grids_are_skipped_with_one_note(cli, elsewhere):

@@ -124,7 +124,7 @@ def test_ones_own_block_is_executed_from_where_it_was(cli, mistake, succeed, tin
     run = cli("run", "--block", f"{file}:Again", *tiny).stdout.splitlines()[-1]
     succeed("reproduce", run, *CPU)
     file.unlink()
-    assert "pass --trust to execute it" in mistake("reproduce", run, *CPU, "--out", "elsewhere")[0]
+    assert "pass --trust to execute it" in mistake("reproduce", run, *CPU, "--out", "elsewhere")[1]
     result = succeed("reproduce", run, *CPU, "--out", "elsewhere", "--trust")
     assert "equal. " in result.stdout
     assert result.stdout.endswith("What differs (A is the recorded run): none\n\n")

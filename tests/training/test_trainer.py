@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from plain import train_plainly
 
 from ditbench.models.registry import block_names
 from ditbench.runs.planning.plan import build_trainer
@@ -109,22 +110,7 @@ def test_a_row_holds_the_mean_loss_and_the_gradient_s_norm(make_plan):
         rows.append(event)
         if event.step >= 4:
             break
-    twin = build_trainer(plan)
-    optimizer = torch.optim.AdamW(twin.model.parameters(), lr=0.0, weight_decay=0.0, fused=False)
-    losses, norms = [], []
-    for step in range(4):
-        x, y = twin.batches.batch(step)
-        drop = torch.rand(y.shape, generator=twin.dropout) < 0.1
-        y = torch.where(drop, 10, y)
-        optimizer.zero_grad()
-        loss = plan.objective.loss_at(twin.model, x, y, *plan.objective.draw(x, twin.noise))
-        loss.backward()
-        gradients = [weight.grad.flatten().double() for weight in twin.model.parameters()]
-        norms.append(torch.cat(gradients).norm().item())
-        for group in optimizer.param_groups:
-            group["lr"] = 1e-3 * (step + 1) / 200
-        optimizer.step()
-        losses.append(loss.item())
+    _, _, losses, norms = train_plainly(plan, 4)
     # 400 steps and 200 rows: one row every two steps.
     assert [row.step for row in rows] == [2, 4]
     assert rows[0].loss == pytest.approx(sum(losses[:2]) / 2, rel=1e-5)

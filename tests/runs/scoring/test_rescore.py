@@ -130,7 +130,7 @@ def test_one_model_is_built_per_run_and_one_scorer_per_features(make_plan, monke
     settings = [{"eval__cfg_scale": scale} for scale in (1.0, 2.0)]
     jobs, _ = plan_rescoring([plan.directory for plan in plans], settings, 1, CPU)
     assert len(score(jobs)) == 4
-    assert [spy.call_count for spy in spies] == [2, 1]
+    assert [spy.call_count for spy in spies.values()] == [2, 1]
 
 
 def test_an_error_of_one_setting_leaves_the_others(run, monkeypatch):
