@@ -54,7 +54,7 @@ def first_tensor(**values):
 
 
 def metadata(**values):
-    return metadata(values)
+    return edited_header(lambda header: header["__metadata__"].update(values))
 
 
 def changed(**values):
