@@ -90,9 +90,8 @@ def hub(tmp_path, monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(
-        torch.hub, "urlopen", Mock(side_effect=URLError("Name or service not known"))
-    )
+    failure = Mock(side_effect=URLError("Name or service not known"))
+    monkeypatch.setattr(torch.hub, "urlopen", failure)
     return tmp_path / "hub" / "checkpoints"
 
 

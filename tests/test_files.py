@@ -94,10 +94,8 @@ def test_an_output_takes_the_place_of_a_link_to_itself(tmp_path):
 def test_a_failure_at_any_step_leaves_the_old_file(tmp_path, monkeypatch, step):
     path = tmp_path / "file.txt"
     path.write_text("old")
-
-    monkeypatch.setattr(
-        os if step == "fsync" else Path, step, Mock(side_effect=OSError(5, "Input/output error"))
-    )
+    failure = Mock(side_effect=OSError(5, "Input/output error"))
+    monkeypatch.setattr(os if step == "fsync" else Path, step, failure)
     with pytest.raises(DitbenchError, match="Input/output error"):
         write_text(path, "new")
     assert path.read_text() == "old"
@@ -145,11 +143,7 @@ tables = st.dictionaries(st.text(), st.recursive(numbers, lambda n: st.lists(n, 
 def test_json_contains_only_numbers_that_json_allows(tmp_path_factory, table):
     path = tmp_path_factory.getbasetemp() / "table.json"
     write_json(path, table)
-
-    def refuse(name):
-        raise AssertionError(name)
-
-    read = json.loads(path.read_text(), parse_constant=refuse)
+    read = json.loads(path.read_text(), parse_constant=pytest.fail)
     assert read == json.loads(json.dumps(table), parse_constant=lambda _: None)
 
 

@@ -159,7 +159,6 @@ def test_a_header_that_a_crash_cut_short_is_written_again(started, torn):
 
 def test_rewinding_that_fails_loses_no_row(started, monkeypatch):
     fill(started, 3)
-
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", Mock(side_effect=OSError(28, "No space left on device")))
         with pytest.raises(DitbenchError):

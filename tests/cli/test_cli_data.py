@@ -27,9 +27,8 @@ def test_an_npz_is_trained_on_scored_and_named(cli, succeed, tiny, tmp_path):
 
 
 def test_a_download_that_fails_is_one_line_and_exit_1(cli, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "urllib.request.urlopen", Mock(side_effect=OSError("Name or service not known"))
-    )
+    failure = Mock(side_effect=OSError("Name or service not known"))
+    monkeypatch.setattr("urllib.request.urlopen", failure)
     monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "cache"))
     result = cli("run", "--block", "adaln", "--preset", "cifar10", "--out", tmp_path / "out")
     assert (result.exit_code, result.stdout) == (1, "")

@@ -187,9 +187,10 @@ def test_a_run_under_flops_and_under_time(cli, succeed, elsewhere, tiny):
         assert "already complete, skipped" in again.stderr
 
 
-def test_dry_run_as_json(cli, results, tiny):
-    result = cli("run", "--block", "adaln", "--seeds", "0,7", *tiny,
-               "--out", results, "--dry-run", "--json")  # fmt: skip
+def test_dry_run_says_what_is_complete_in_words_and_as_json(cli, results, tiny):
+    arguments = ("run", "--block", "adaln", "--seeds", "0,7", *tiny, "--out", results, "--dry-run")
+    assert cli(*arguments).stdout.count("(complete)") == 1
+    result = cli(*arguments, "--json")
     assert result.stderr == "calibrating adaln on cpu\n"
     done, new = json.loads(result.stdout)
     assert (done["complete"], new["complete"]) == (True, False)
@@ -200,11 +201,6 @@ def test_dry_run_as_json(cli, results, tiny):
     assert new["expected_total_seconds"] == pytest.approx(
         20 * new["seconds_per_step"] + new["expected_eval_seconds"]
     )
-
-
-def test_dry_run_says_what_is_complete(cli, results, tiny):
-    result = cli("run", "--block", "adaln", "--seeds", "0,7", *tiny, "--out", results, "--dry-run")
-    assert result.stdout.count("(complete)") == 1
 
 
 def test_flags_reach_the_configuration(succeed, elsewhere, tiny):

@@ -18,9 +18,8 @@ RGB = np.random.default_rng(0).integers(0, 256, (6, 3, 32, 32), np.uint8)
 
 @pytest.fixture(autouse=True)
 def root(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "urllib.request.urlopen", Mock(side_effect=OSError("Name or service not known"))
-    )
+    failure = Mock(side_effect=OSError("Name or service not known"))
+    monkeypatch.setattr("urllib.request.urlopen", failure)
     monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "cache" / "data"

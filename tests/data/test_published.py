@@ -27,12 +27,8 @@ FASHION_LABELS = np.array([9, 0, 3, 3, 1], np.uint8)
 @pytest.fixture(autouse=True)
 def root(tmp_path, monkeypatch):
     """The folder where files are expected; there is no network."""
-
-    monkeypatch.setattr(
-        urllib.request,
-        "urlopen",
-        Mock(side_effect=urllib.error.URLError("Name or service not known")),
-    )
+    offline = Mock(side_effect=urllib.error.URLError("Name or service not known"))
+    monkeypatch.setattr(urllib.request, "urlopen", offline)
     monkeypatch.setenv("DITBENCH_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "data"
 

@@ -201,8 +201,9 @@ def test_hybrid_by_its_formula(x, c):
     torch.testing.assert_close(run_blocks(model, x, c), expected)
 
 
-def test_the_final_layer_of_hybrid_reads_the_time_alone(c):
+def test_the_final_layer_of_hybrid_and_shift_skip_reads_the_time_alone(c):
     assert torch.equal(block_class("hybrid").final_vector(c), c.t)
+    assert torch.equal(block_class("shift-skip").final_vector(c), c.t)
     assert torch.equal(block_class("joint").final_vector(c), c.t + c.c)
 
 

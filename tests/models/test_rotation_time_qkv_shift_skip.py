@@ -135,10 +135,6 @@ def test_shift_skip_equals_diffusers_hunyuan_dit(x, c, depth, monkeypatch):
     torch.testing.assert_close(run_blocks(model, x, c), expected, rtol=1e-6, atol=1e-6)
 
 
-def test_the_final_layer_of_shift_skip_reads_the_time_alone(c):
-    assert torch.equal(block_class("shift-skip").final_vector(c), c.t)
-
-
 def test_shift_skip_reads_the_time_in_one_norm_of_each_block_and_the_class_elsewhere():
     """With the shifts at zero, as at the start, tokens do not depend on the time."""
     x, c = tokens()

@@ -96,9 +96,8 @@ def test_building_and_training_leave_the_global_stream_alone(make_plan):
 
 
 def test_out_of_memory_says_what_to_lower(make_plan, monkeypatch):
-    monkeypatch.setattr(
-        Trainer, "update", Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory"))
-    )
+    failure = Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory"))
+    monkeypatch.setattr(Trainer, "update", failure)
     with pytest.raises(DitbenchError, match="batch size 16 in training") as raised:
         execute(make_plan())
     assert raised.value.exit_code == 1

@@ -198,5 +198,6 @@ def test_equal_models_are_counted_once(make_plan, tmp_path, monkeypatch):
     blocks, seeds = ("adaln", "in-context"), (0, 1, 2)
     configs = [run.config.with_values(block=block, seed=seed) for seed in seeds for block in blocks]
     plans = plan_all(configs, tmp_path, run.device)
-    assert [call.args[0] for call in spy.mock_calls] == [block_class(block) for block in blocks]
+    counted = [call.kwargs["block"] for call in spy.call_args_list]
+    assert counted == [block_class(block) for block in blocks]
     assert plans[0].cost is plans[2].cost is plans[4].cost

@@ -105,9 +105,8 @@ def test_the_same_command_resumes_and_a_run_that_succeeds_has_no_failure(make_pl
 def test_a_full_disk_does_not_hide_that_it_diverged(make_plan, monkeypatch):
     from ditbench.rundir import RunDirectory
 
-    monkeypatch.setattr(
-        RunDirectory, "write_failure", Mock(side_effect=DitbenchError("cannot write failure.json"))
-    )
+    failure = Mock(side_effect=DitbenchError("cannot write failure.json"))
+    monkeypatch.setattr(RunDirectory, "write_failure", failure)
     spoil_loss(monkeypatch, {1})
     with pytest.raises(Diverged):
         execute(make_plan())

@@ -5,7 +5,6 @@ from html.parser import HTMLParser
 
 import pytest
 
-from ditbench.errors import DitbenchError
 from ditbench.report.html.page import MOST_WHOLE, report_html
 from ditbench.report.reading.results import load_results
 from ditbench.report.statistics.compare import compare, compare_groups
@@ -182,8 +181,3 @@ def test_skipped_runs_are_named(runs, results):
 
 def test_equal_runs_give_equal_bytes(runs):
     assert report_html(runs) == report_html(runs)
-
-
-def test_an_unknown_baseline_is_an_error(runs):
-    with pytest.raises(DitbenchError, match="unknown baseline 'adaln-one'"):
-        report_html(runs, "adaln-one")

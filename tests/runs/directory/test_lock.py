@@ -121,9 +121,8 @@ def test_a_lock_that_its_holder_removes_is_tried_again(path, monkeypatch):
 
 
 def test_a_file_system_without_locks_goes_unguarded(path, monkeypatch):
-    monkeypatch.setattr(
-        module.fcntl, "flock", Mock(side_effect=OSError(95, "Operation not supported"))
-    )
+    failure = Mock(side_effect=OSError(95, "Operation not supported"))
+    monkeypatch.setattr(module.fcntl, "flock", failure)
     with locked(path):
         pass
 

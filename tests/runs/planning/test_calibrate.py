@@ -164,9 +164,8 @@ def test_a_calibration_serves_all_seeds_and_none_is_made_for_what_is_complete(ma
 
 
 def test_what_does_not_fit_says_what_to_lower(make_plan, monkeypatch):
-    monkeypatch.setattr(
-        module, "build_trainer", Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory"))
-    )
+    failure = Mock(side_effect=torch.OutOfMemoryError("CUDA out of memory"))
+    monkeypatch.setattr(module, "build_trainer", failure)
     with pytest.raises(DitbenchError, match="ran out of memory: batch size 16"):
         list(forecast([make_plan()], lambda _text: None))
 

@@ -150,9 +150,8 @@ def test_an_error_of_one_setting_leaves_the_others(run, monkeypatch):
 
 
 def test_missing_weights_are_found_before_any_draw(run, monkeypatch):
-    monkeypatch.setattr(
-        module, "create_scorer", Mock(side_effect=DitbenchError("the weights are missing"))
-    )
+    failure = Mock(side_effect=DitbenchError("the weights are missing"))
+    monkeypatch.setattr(module, "create_scorer", failure)
     monkeypatch.setattr(module, "evaluate", None)
     jobs = planned(run.directory, {}, {"eval__cfg_scale": 2.0})
     with pytest.raises(DitbenchError, match="the weights are missing"):
