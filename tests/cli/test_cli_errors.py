@@ -79,8 +79,9 @@ CASES = [
     (RUN + "--data {world}/images", "x.png is not an image", "PNG"),
     (RUN + "--data {world}/no.zip", "no.zip is not a readable zip file", "zip"),
     (RUN + "--data {world}/text.zip", "x.png is not an image", "PNG"),
-    (RUN + "--set data.name=folder", "data set 'folder' needs a path", "--data"),
-    (RUN + "--set data.path=x", "takes no path", "data.name=folder"),
+    (RUN + "--set data.name=folder", "data set 'folder' needs a path", "--data PATH"),
+    (RUN + "--set data.name=npz", "data set 'npz' needs a path", "--data PATH"),
+    (RUN + "--set data.path=x", "takes no path, got x", "data.name=folder"),
     # Results
     ("compare {world}/none", "{world}/none does not exist", "ditbench run"),
     ("compare {world}/no.zip", "is not a directory", "ditbench run"),

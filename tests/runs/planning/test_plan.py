@@ -24,12 +24,8 @@ def test_auto_is_resolved_before_the_fingerprint(make_plan):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"train__batch_size": 2000}, "batch size 2000 is larger than the data"),
-        ({"model__patch_size": 3}, "patch size 3 does not divide 8x8"),
-        ({"block": "adaln-one"}, "unknown block 'adaln-one'"),
-        ({"objective__name": "dpm"}, "unknown objective 'dpm'"),
+        # tests/cli/test_cli_errors.py has more, on the command line
         ({"eval__sampler": "ddim"}, "unknown sampler of flow 'ddim'"),
-        ({"metrics__features": "digit"}, "unknown features 'digit'"),
         ({"eval__samples": 9}, "eval.samples = 9 is fewer than the 10 classes"),
         ({"data__digest": "0" * 64}, "differ from those this configuration was made for"),
         ({"objective__learn_sigma": False}, "flow has no option 'learn_sigma'"),
