@@ -2,11 +2,16 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from ditbench.config import load
 from ditbench.runs.planning.plan import plan_all
 
+ON_A_GPU = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
 OVERRIDES = {"budget.steps": 20, "eval.points": 2, "eval.samples": 40, "eval.sampling_steps": 3}
 
 

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from on_gpu import make_plan
+from on_gpu import ON_A_GPU, make_plan
 from recorder import at_row, leave_at
 
 from ditbench.models.registry import block_names
@@ -17,10 +17,7 @@ from ditbench.training.checkpoint import read_checkpoint, resume, save_checkpoin
 from ditbench.training.nonfinite import Diverged
 from ditbench.training.trainer import Logged
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
-]
+pytestmark = ON_A_GPU
 
 
 @pytest.mark.parametrize("block", block_names())

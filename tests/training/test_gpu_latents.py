@@ -5,6 +5,7 @@ from dataclasses import replace
 import latents as made
 import pytest
 import torch
+from on_gpu import ON_A_GPU
 
 from ditbench.bench.synthetic import plan_on
 from ditbench.config import load
@@ -15,10 +16,7 @@ from ditbench.training import batches as module
 from ditbench.training.batches import Batches
 from ditbench.training.sources import OnDevice, Streamed
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
-]
+pytestmark = ON_A_GPU
 
 
 @pytest.fixture(params=["normalized draws", "moments"])

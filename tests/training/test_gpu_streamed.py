@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from mapped import in_file
-from on_gpu import make_plan
+from on_gpu import ON_A_GPU, make_plan
 from waits import update_without_waiting
 
 from ditbench.data.dataset import ImageDataset
@@ -19,10 +19,7 @@ from ditbench.training import batches as module
 from ditbench.training.batches import Batches
 from ditbench.training.sources import AHEAD, OnDevice, Streamed
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
-]
+pytestmark = ON_A_GPU
 
 
 def plan(out, **values):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 import torch
-from on_gpu import make_plan
+from on_gpu import ON_A_GPU, make_plan
 from waits import update_without_waiting
 
 from ditbench.errors import DitbenchError
@@ -18,10 +18,7 @@ from ditbench.runs.scoring.sampling import sample_images
 from ditbench.training.device import backlog
 from ditbench.training.stop import Stopped, StopRequest
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
-]
+pytestmark = ON_A_GPU
 
 
 def test_a_block_that_waits_for_the_gpu_is_reported_with_its_line(tmp_path):
