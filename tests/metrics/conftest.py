@@ -31,11 +31,9 @@ def classifier():
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    """No test reads or writes the user's cache."""
-    path = tmp_path / "cache"
-    monkeypatch.setenv("DITBENCH_CACHE", str(path))
-    return path
+def own_cache(own_cache):
+    """No test of this folder reads or writes what another has cached."""
+    return own_cache
 
 
 @pytest.fixture(autouse=True)
