@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from ditbench.models.init import Rules
 from ditbench.models.layers import Attention, Mlp, Spec
-
-if TYPE_CHECKING:
-    from ditbench.models.init import Rules
-    from ditbench.models.sizes import ModelSize
+from ditbench.models.sizes import ModelSize
 
 __all__ = ["Block", "Conditioning", "Spec"]
 
@@ -73,36 +71,21 @@ class Block(nn.Module):
 
     Every block has self-attention `attn` and `mlp`; a subclass, in a file of its own, adds what
     conditions them and defines `forward`. Class attributes and class methods declare what it needs
-    from the model. Every parameter has to reach the output.
-
-    Args:
-        spec: of the model, with the block's options.
-        index: of this block, 0..spec.depth - 1.
-
-    Attributes:
-        summary: how the conditioning enters, in one line.
-        formula: the block in one line of mathematics.
-        source: the paper and section.
-        own_tokens: the tokens that it adds to the image's, in words.
-        starts_as: what the block is before training: `identity` where its output equals its input
-            exactly; otherwise in words.
-        reads_timestep: whether it uses t; without, the model has no embedder for it.
-        reads_class: whether it uses the class; without, the model has no embedder for it.
-        adaptive_final_layer: whether the conditioning also modulates the final layer.
-        initial: rules for parameters that do not start as in every DiT, see `ditbench.models.init`.
-        fused: whether it uses the operations of `spec.ops`, so that kernels speed it up.
+    from the model. Every parameter has to reach the output. A block receives its `index`, from 0 to
+    spec.depth - 1, and its options in `spec`.
     """
 
-    summary: ClassVar[str] = ""
-    formula: ClassVar[str] = ""
-    source: ClassVar[str] = ""
-    own_tokens: ClassVar[str] = "none"
+    summary: ClassVar[str] = ""  # how the conditioning enters, in one line
+    formula: ClassVar[str] = ""  # the block in one line of mathematics
+    source: ClassVar[str] = ""  # the paper and section
+    own_tokens: ClassVar[str] = "none"  # the tokens that it adds to the image's, in words
+    # What it is before training: `identity` where its output equals its input; otherwise in words.
     starts_as: ClassVar[str] = "random"
-    reads_timestep: ClassVar[bool] = True
+    reads_timestep: ClassVar[bool] = True  # without, the model has no embedder for it
     reads_class: ClassVar[bool] = True
-    adaptive_final_layer: ClassVar[bool] = False
-    initial: ClassVar[Rules] = ()
-    fused: ClassVar[bool] = False
+    adaptive_final_layer: ClassVar[bool] = False  # whether `final_vector` modulates the final layer
+    initial: ClassVar[Rules] = ()  # for parameters that do not start as in every DiT, see `init`
+    fused: ClassVar[bool] = False  # whether it uses `spec.ops`, so that kernels speed it up
 
     def __init__(self, spec: Spec, index: int) -> None:  # noqa: ARG002 (subclasses use the index)
         super().__init__()
@@ -134,7 +117,7 @@ class Block(nn.Module):
         return ops.add(x, f(ops.norm(x, shift, scale, self.spec.norm)), gate)
 
     @classmethod
-    def options(cls, size: ModelSize) -> Mapping[str, int]:  # noqa: ARG003
+    def options(cls, size: ModelSize) -> dict[str, int]:  # noqa: ARG003
         """The block's own numbers, all above 0, with their defaults for a model of that size.
 
         `--set options.NAME=VALUE` replaces one.
@@ -143,10 +126,9 @@ class Block(nn.Module):
 
     @classmethod
     def shared(cls, spec: Spec) -> nn.Module | None:  # noqa: ARG003
-        """A module that all blocks of a model share, or None.
+        """A module that all blocks share: it maps the `Conditioning` to the `c` that they receive.
 
-        It is called once per forward pass with the `Conditioning`; blocks receive its result as
-        `c`.
+        It is called once per forward pass. None passes the `Conditioning` itself.
         """
         return None
 
