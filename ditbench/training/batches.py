@@ -54,8 +54,7 @@ class Batches:
     def inputs(self, step: int, part: slice = WHOLE) -> tuple[Tensor, ...]:
         """What `take` needs of a part of a step's batch, on the device.
 
-        Raises:
-            DitbenchError: exit code 1, if the images are in a file that cannot be read any more.
+        A DitbenchError (exit code 1) if the images are in a file that cannot be read any more.
         """
         return *self.source.inputs(step, self.batch_size, part), self._drawn(step)[part]
 

@@ -95,8 +95,7 @@ def time_budget(seconds: float, points: int, warmup: float) -> Budget:
 def create_budget(config: RunConfig, cost: Cost) -> Budget:
     """The budget of a run. FLOPs are converted to steps with the cost of the model.
 
-    Raises:
-        DitbenchError: the FLOPs are fewer steps than there are evaluations.
+    A DitbenchError if that is fewer steps than there are evaluations.
     """
     points, warmup = config.eval.points, config.train.warmup
     if config.budget.seconds is not None:

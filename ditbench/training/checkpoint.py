@@ -72,10 +72,7 @@ def resume(directory: RunDirectory, trainer: Trainer, on_damage: Callable[[str],
     """Restore a trainer at step 0, and the tables of its run, from the latest readable checkpoint.
 
     `on_damage` receives a line of text for each checkpoint that was skipped. Returns whether there
-    was a checkpoint.
-
-    Raises:
-        DitbenchError: exit code 1, if no checkpoint is usable or the tables lack rows of it.
+    was a checkpoint. A DitbenchError (exit code 1) if none is usable or the tables lack rows of it.
     """
     reasons = []
     for path in directory.checkpoints:
@@ -100,8 +97,7 @@ def resume(directory: RunDirectory, trainer: Trainer, on_damage: Callable[[str],
 def restore_from(directory: RunDirectory, trainer: Trainer, run: str) -> None:
     """Restore a trainer at step 0 from the latest checkpoint of another run, see `identity`.
 
-    Raises:
-        DitbenchError: exit code 1, if it is damaged or of another run.
+    A DitbenchError (exit code 1) if it is damaged or not of that run.
     """
     try:
         _restore(trainer, directory.checkpoint, run)
@@ -113,8 +109,7 @@ def restore_from(directory: RunDirectory, trainer: Trainer, run: str) -> None:
 def load_ema(path: Path, model: DiT) -> int:
     """Load the averaged weights of a checkpoint into a model; returns their step.
 
-    Raises:
-        DitbenchError: the file is not a checkpoint of such a model.
+    A DitbenchError if the file is not a checkpoint of such a model.
     """
     tensors, counters = read_checkpoint(path)
     with _damage_named(path):
@@ -133,8 +128,7 @@ def _load_weights(model: nn.Module, weights: Tensors) -> None:
 def read_checkpoint(path: Path) -> tuple[Tensors, Counters]:
     """The tensors and counters of a checkpoint.
 
-    Raises:
-        DitbenchError: the file cannot be read, has another schema or a wrong checksum.
+    A DitbenchError if the file cannot be read, has another schema or a wrong checksum.
     """
     check_utf8(path)  # safetensors opens no other
     with _damage_named(path):
@@ -153,8 +147,7 @@ def read_checkpoint(path: Path) -> tuple[Tensors, Counters]:
 def checkpoint_digest(path: Path) -> str:
     """The checksum in a checkpoint, which identifies its contents; they are not read.
 
-    Raises:
-        DitbenchError: the file cannot be read, or has none.
+    A DitbenchError if the file cannot be read, or has none.
     """
     check_utf8(path)
     with _damage_named(path), safe_open(path, framework="pt", device="cpu") as file:

@@ -52,14 +52,10 @@ def each_half(function: Callable[..., T], batch: Sequence[Tensor]) -> list[T]:
     """
     if len(batch[0]) < 2:
         return [function(*batch)]
-    gradients = torch.is_grad_enabled()
     first, second = zip(*(each.tensor_split(2) for each in batch), strict=True)
-
-    def elsewhere() -> T:
-        with torch.set_grad_enabled(gradients):
-            return function(*second)
-
-    other = _thread().submit(elsewhere)
+    # Each thread has a mode of its own, with gradients at first.
+    elsewhere = torch.set_grad_enabled(torch.is_grad_enabled())(function)
+    other = _thread().submit(elsewhere, *second)
     try:
         return [function(*first), other.result()]
     finally:

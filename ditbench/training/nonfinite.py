@@ -38,10 +38,9 @@ class Sentinel:
         self.first = torch.zeros(3, dtype=torch.float64, device=device)
 
     def __call__(self, loss: Tensor, grad_norm: Tensor) -> Tensor:
-        """Check the next update. State changes in place, as a CUDA graph requires.
+        """Whether the next update must not be applied, a bool tensor on the device.
 
-        Returns:
-            Whether the update must not be applied, a bool tensor on the device.
+        State changes in place, as a CUDA graph requires.
         """
         self.updates += 1
         bad = ~(torch.isfinite(loss) & torch.isfinite(grad_norm))

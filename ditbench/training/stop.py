@@ -19,7 +19,6 @@ GLANCE = 0.1
 # Seconds in which a process of several acts on a stop, if the others are there.
 PATIENCE = 30.0
 
-
 T = TypeVar("T")
 
 
@@ -32,13 +31,10 @@ class Stopped(Exception):  # noqa: N818 (not an error)
 
 
 class StopRequest:
-    """Whether the process was asked to stop. Loops check it between two parts of their work.
-
-    Attributes:
-        show: receives what is being done, how many of its parts are done, and of how many.
-    """
+    """Whether the process was asked to stop. Loops check it between two parts of their work."""
 
     number: int | None = None  # of the first signal
+    # Receives what is being done, how many of its parts are done, and of how many.
     show: Callable[[str, int, int], None] | None = None
     _at_once = False
     _activity, _done, _parts = "", 0, 0

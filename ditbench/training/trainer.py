@@ -138,11 +138,8 @@ class Trainer:
         """Train to the end of the budget; the clock stops whenever something is yielded.
 
         To save the trainer after an evaluation, call `evaluated` first: a trainer that was saved
-        before yields the evaluation again. `stop` is checked after every step.
-
-        Raises:
-            Stopped: a stop was requested; the state is that after a whole step.
-            Diverged: loss or gradient were not finite.
+        before yields the evaluation again. After every step, raises Stopped if a stop was requested
+        and Diverged if loss or gradient were not finite.
         """
         stop = StopRequest() if stop is None else stop
         # A checkpoint may have been loaded.

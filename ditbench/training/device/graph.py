@@ -21,12 +21,9 @@ _FORBIDDEN = ("when stream is capturing", "graph capture")
 class CudaGraph:
     """A function of tensors whose kernels are launched by one call, from the fourth call on.
 
-    The host launches a small model's kernels one by one more slowly than the GPU runs them.
-
-    Args:
-        function: of tensors of the same shapes at every call; returns a tensor. It reads no number
-            from Python and changes its state in place.
-        generators: from which it draws; a replay advances them as a call would.
+    The host launches a small model's kernels one by one more slowly than the GPU runs them. The
+    tensors have the same shapes at every call, and the result is one. The function reads no number
+    from Python, changes its state in place, and draws from `generators`, which a replay advances.
     """
 
     def __init__(
@@ -66,12 +63,8 @@ class CudaGraph:
         graph = torch.cuda.CUDAGraph()
         for generator in self.generators:
             graph.register_generator_state(generator)
-        # Other threads use the GPU, too: NCCL's, and one that copies batches.
-        mode = "thread_local"
-        with (
-            _first_error(),
-            torch.cuda.graph(graph, stream=self._stream, capture_error_mode=mode),
-        ):
+        mode = "thread_local"  # others use the GPU, too: NCCL's, and one that copies batches
+        with _first_error(), torch.cuda.graph(graph, stream=self._stream, capture_error_mode=mode):
             self._output = self.function(*self._inputs)
         return graph
 
