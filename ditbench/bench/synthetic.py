@@ -29,8 +29,7 @@ MAX_BATCH_BYTES = 2**33
 def random_images(height: int, width: int, channels: int, classes: int, least: int) -> ImageDataset:
     """Random pixels and labels, the same in every call; at least `least` images, for one batch.
 
-    Raises:
-        DitbenchError: exit code 1, if a batch does not fit into memory.
+    A DitbenchError (exit code 1) if a batch does not fit into memory.
     """
     size = height * width * channels
     if least * size > MAX_BATCH_BYTES:
@@ -50,12 +49,7 @@ def random_images(height: int, width: int, channels: int, classes: int, least: i
 
 
 def plan_on(dataset: ImageDataset, config: RunConfig, device: torch.device) -> Plan:
-    """A plan on given images. Nothing is written to its directory.
-
-    Raises:
-        DitbenchError: an unknown block or objective, a patch size that does not divide the images,
-            a sampler that the objective does not have, a backend that does not work here.
-    """
+    """A plan on given images. Nothing is written to its directory."""
     task = resolve(config.with_values(data__name=dataset.name), dataset, device)
     directory = RunDirectory.of(Path("bench"), config.preset, config.block, config.seed, "none")
     return plan_run(task, directory, count_cost(task))

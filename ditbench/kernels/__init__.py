@@ -20,11 +20,9 @@ if TYPE_CHECKING:
 
 
 def kernel_ops(dtype: torch.dtype = torch.bfloat16) -> Ops:
-    """The operations by kernels.
+    """The operations by kernels: products, attention and the results of norms are in `dtype`.
 
-    Args:
-        dtype: of products, attention and the results of norms. The residual stream keeps its own
-            type, and weights stay float32.
+    The residual stream keeps its own type, and weights stay float32.
     """
     from ditbench.kernels.linear import linear, linear_gelu
     from ditbench.kernels.residual import add, norm

@@ -34,12 +34,9 @@ class SideStream:
         compute: Callable[[], Sequence[Tensor]],
         reads: Sequence[Tensor],
     ) -> Sequence[Tensor]:
-        """The gradients of parameters, computed on the second stream where that is safe.
+        """The gradients of a layer's parameters, computed on the second stream if that is safe.
 
-        Args:
-            parameters: of one layer.
-            compute: computes their gradients.
-            reads: the tensors that it reads, which are kept until it is done.
+        The tensors that `compute` reads are kept until it is done.
         """
         torch.autograd.Variable._execution_engine.queue_callback(self.join)
         current = torch.cuda.current_stream()

@@ -34,10 +34,7 @@ class Objective(ABC):
 
     @abstractmethod
     def draw(self, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Draw times (N,), then standard normal noise (N, C, H, W), for images x, on x's device.
-
-        The generator is usually on x's device, too.
-        """
+        """Draw times (N,), then standard normal noise (N, C, H, W), for images x, on x's device."""
 
     @abstractmethod
     def loss_at(self, model: Model, x: Tensor, y: Tensor, t: Tensor, noise: Tensor) -> Tensor:
@@ -45,9 +42,6 @@ class Objective(ABC):
 
         The model is called once, on (x_t, model time, y). Clean images x (N, C, H, W) are in
         [-1, 1], labels y (N,) are int64, after label dropout; `draw` returns t and the noise.
-
-        Raises:
-            ValueError: the model's output does not have the shape that the objective needs.
         """
 
     @abstractmethod
@@ -100,7 +94,7 @@ class Objective(ABC):
         clip: bool = True,
         cfg_channels: int | None = None,
     ) -> Tensor:
-        """Turn noise into images.
+        """Turn noise into images (N, C, H, W), float32.
 
         Args:
             model: the network, on (x, model time, y).
@@ -114,12 +108,8 @@ class Objective(ABC):
             clip: clamp images to [-1, 1]: right for pixels, wrong for latents.
             cfg_channels: guide the first so many channels only; None is all of them.
 
-        Returns:
-            Images (N, C, H, W), float32.
-
-        Raises:
-            DitbenchError: `sampler` is unknown, or `steps` is out of range.
-            ValueError: guidance without a null class, or a stochastic sampler without a generator.
+        A DitbenchError for an unknown sampler or steps out of range; a ValueError for guidance
+        without a null class, or a stochastic sampler without a generator.
         """
         sampler = self.check_sampling(sampler, steps)
         model = guided(model, cfg_scale, null_class, cfg_channels or noise.shape[1])

@@ -42,16 +42,7 @@ class DDPM(Objective):
     2010.02502, Table 1, where it is called sigma-hat).
 
     The samplers use a subset of the timesteps, see `Schedule.respaced`: `ddpm` is ancestral, `ddim`
-    deterministic.
-
-    Args:
-        timesteps: T, the steps of the training chain; model times are 0..T-1.
-        learn_sigma: whether the model predicts the variance too.
-        variance: of ancestral sampling without `learn_sigma`.
-        spacing: of the timesteps that samplers use.
-
-    Raises:
-        DitbenchError: a large variance, which is fixed, with `learn_sigma`.
+    deterministic. Model times are 0..T-1.
     """
 
     name: ClassVar[str] = "ddpm"
@@ -59,7 +50,7 @@ class DDPM(Objective):
 
     def __init__(
         self,
-        timesteps: int = 1000,
+        timesteps: int = 1000,  # T, the steps of the training chain
         *,
         learn_sigma: bool = True,
         variance: Variance = "small",
@@ -85,20 +76,20 @@ class DDPM(Objective):
         return 2 * channels if self.learn_sigma else channels
 
     def draw(self, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Draw uniform timesteps 0..T-1, int64, then noise; see `Objective.draw`."""
+        """Draw uniform timesteps 0..T-1, int64, then noise."""
         t = torch.randint(
             len(self.schedule), x.shape[:1], generator=generator, device=generator.device
         )
         return t.to(x.device, non_blocking=x.is_cuda), normal_like(x, generator)
 
     def loss_at(self, model: Model, x: Tensor, y: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """The loss at timesteps t; see `Objective.loss_at`."""
+        """The loss at timesteps t, int64."""
         x = x.float()
         x_t = self.schedule.at(t).diffuse(x, noise)
         return self.loss(self.output(model, x_t, t, y), x, x_t, t, noise)
 
     def loss(self, out: Tensor, x: Tensor, x_t: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """Mean squared error of eps, plus the bound with `learn_sigma`; see `Objective.loss`."""
+        """Mean squared error of eps, plus the bound with `learn_sigma`."""
         eps, v = self.split(out)
         mse = F.mse_loss(eps, noise)
         if v is None:
@@ -106,7 +97,7 @@ class DDPM(Objective):
         return mse + self.bound_weight * self.bound(x, x_t, t, eps.detach(), v).mean()
 
     def noise_draws(self, sampler: str, steps: int) -> int:
-        """One per step of the ancestral sampler, but for the last; see `Objective.noise_draws`."""
+        """One per step of the ancestral sampler, but for the last."""
         return steps - 1 if sampler == "ddpm" else 0
 
     def split(self, out: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -22,20 +22,13 @@ def guided(model: Model, cfg_scale: float, null_class: int | None, channels: int
     eq. 6, write the same with a weight w = cfg_scale - 1.) A scale of 1 costs one forward pass
     of N rows; any other costs one of 2N rows: the conditional ones, then the null ones.
 
-    By default all C image channels are extrapolated. The released DiT code extrapolates the first
-    three of its four latent channels by default; `channels` of 3 does the same. The equation is
-    one of scores, and a score has all channels: guiding a part of them mixes two distributions in
-    one image. Guiding a velocity equals guiding its eps, because the weights sum to 1. A predicted
-    variance is not a score: it is taken from the conditional rows unchanged.
+    The first `channels` of the output are extrapolated: all C, or fewer (the released DiT code
+    extrapolates three of its four latent channels by default). The equation is one of scores, and a
+    score has all channels: guiding a part of them mixes two distributions in one image. Guiding a
+    velocity equals guiding its eps, because the weights sum to 1. A predicted variance is not a
+    score: it is taken from the conditional rows unchanged.
 
-    Args:
-        model: the network, on (x, t, y).
-        cfg_scale: the guidance scale; 1 is no guidance.
-        null_class: the label for "no label"; guidance without one raises ValueError.
-        channels: how many of the first channels of the output are extrapolated: C, or fewer.
-
-    Returns:
-        A callable of the same signature. With guidance, its output is float32.
+    The output is float32 with guidance, which raises a ValueError without a null class.
     """
     if cfg_scale == 1:
         return model
