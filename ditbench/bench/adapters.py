@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+
+from torch import nn
 
 from ditbench import __version__
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.runs.planning.plan import Plan, build_trainer
-
-if TYPE_CHECKING:
-    from torch import nn
 
 # Name -> adapter in `diffusers_peer`, which is imported, and its package with it, when asked for.
 PEERS = {"diffusers": "EAGER", "diffusers-compiled": "COMPILED"}

@@ -14,26 +14,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from statistics import median, quantiles
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
+from ditbench.bench.adapters import Adapter, Candidate
 from ditbench.bench.matmul_peak import matmul
 from ditbench.bench.timing import Length, Timed, time_in_turn
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.runs.machine.environment import device_name
 from ditbench.runs.machine.memory import PeakMemory
 from ditbench.runs.machine.runtime_errors import training_errors
+from ditbench.runs.planning.plan import Plan
 from ditbench.runs.scoring.labels import balanced_labels
 from ditbench.runs.scoring.sampling import time_sampling
 from ditbench.training.device import graph
 
-if TYPE_CHECKING:
-    from ditbench.bench.adapters import Adapter, Candidate
-    from ditbench.runs.planning.plan import Plan
-
-    Facts = dict[str, Any]
-    Say = Callable[[str], None]
+Facts = dict[str, Any]
+Say = Callable[[str], None]
 
 T = TypeVar("T")
 

@@ -13,31 +13,27 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from ditbench.bench.measure import WARM_UP, title_of, training_facts
 from ditbench.bench.synthetic import MAX_BYTES, Shape, plan_on, random_images
 from ditbench.bench.timing import Length, time_in_turn
+from ditbench.config import RunConfig
+from ditbench.data.dataset import ImageDataset
 from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.models.dit import DiT
 from ditbench.processes import Send, in_processes
 from ditbench.runs.machine.environment import device_name, select_device
 from ditbench.runs.machine.memory import PeakMemory
 from ditbench.runs.machine.runtime_errors import training_errors
-from ditbench.runs.planning.plan import build_model
+from ditbench.runs.planning.plan import Plan, build_model
 from ditbench.training.trainer import Trainer
 from ditbench.world import World, join
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ditbench.config import RunConfig
-    from ditbench.data.dataset import ImageDataset
-    from ditbench.models.dit import DiT
-    from ditbench.runs.planning.plan import Plan
-
-    Facts = dict[str, Any]
+Facts = dict[str, Any]
 
 # Steps per epoch on any number of GPUs: the host draws the order of each epoch.
 EPOCH = 64

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
+from ditbench.config import RunConfig
 from ditbench.data.dataset import ImageDataset
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.rundir import RunDirectory
 from ditbench.runs.planning.plan import Plan, count_cost, plan_run, resolve
 from ditbench.seeds import generator
-
-if TYPE_CHECKING:
-    from ditbench.config import RunConfig
 
 # The height, width and channels of images, and the number of classes.
 Shape = tuple[int, int, int, int]

@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
 from ditbench.training.device.stopwatch import synchronize
 from ditbench.world import ALONE, World
 
-if TYPE_CHECKING:
-    Mark = torch.cuda.Event | float
+Mark = torch.cuda.Event | float
 
 PARTS = 20
 LEAST_PARTS = 10  # fewer have no meaningful 10% and 90% quantiles

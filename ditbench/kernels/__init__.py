@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from functools import cache, partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from ditbench.models import ops
 from ditbench.models.ops import Ops
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def kernel_ops(dtype: torch.dtype = torch.bfloat16) -> Ops:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,11 +17,9 @@ from torch import Tensor, nn
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import check_utf8
-
-if TYPE_CHECKING:
-    from ditbench.models.dit import DiT
-    from ditbench.rundir import RunDirectory
-    from ditbench.training.trainer import Trainer
+from ditbench.models.dit import DiT
+from ditbench.rundir import RunDirectory
+from ditbench.training.trainer import Trainer
 
 # Between two checkpoints, in seconds; more if writing one would take more than this share of time.
 SECONDS_BETWEEN = 60.0

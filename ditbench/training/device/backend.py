@@ -11,19 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from ditbench import kernels
 from ditbench.errors import EXIT_FAILED, DitbenchError, unknown_name
+from ditbench.models.blocks.base import Block
+from ditbench.models.dit import DiT
 from ditbench.models.ops import PLAIN, Ops
+from ditbench.objectives.base import Objective
 from ditbench.training.device import compile as compiler
-
-if TYPE_CHECKING:
-    import torch
-
-    from ditbench.models.blocks.base import Block
-    from ditbench.models.dit import DiT
-    from ditbench.objectives.base import Objective
 
 BACKENDS = ("auto", "plain", "compile", "kernels")
 # How the system's loader complains about an incomplete library.
