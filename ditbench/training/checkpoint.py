@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -10,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ditbench.data.io.tensors import digest_of
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import check_utf8
 from ditbench.models.dit import DiT
@@ -37,7 +36,7 @@ def save_checkpoint(directory: RunDirectory, trainer: Trainer) -> None:
     state = {name: value.detach().cpu().contiguous() for name, value in _state(trainer).items()}
     facts = {"schema": SCHEMA, "run": _identity(trainer), **trainer.counters()}
     counters = json.dumps(facts, sort_keys=True)
-    metadata = {"counters": counters, "sha256": _digest(state, counters)}
+    metadata = {"counters": counters, "sha256": digest_of(state, counters)}
     directory.write_checkpoint(save(state, metadata=metadata))
 
 
@@ -137,7 +136,7 @@ def read_checkpoint(path: Path) -> tuple[Tensors, Counters]:
         counters = json.loads(text)
         if counters["schema"] != SCHEMA:
             raise ValueError(f"it has schema {counters['schema']!r}, this version reads {SCHEMA}")
-        if _digest(tensors, text) != metadata["sha256"]:
+        if digest_of(tensors, text) != metadata["sha256"]:
             raise ValueError("its checksum does not match its contents")
         return tensors, counters
 
@@ -164,16 +163,6 @@ def _damage_named(path: Path) -> Iterator[None]:
             "copy the file again from where it is whole, or move the run directory away and run "
             "it again",
         ) from error
-
-
-def _digest(tensors: Tensors, counters: str) -> str:
-    """SHA-256 of the counters and of names, types, shapes and contents of the tensors."""
-    digest = hashlib.sha256(counters.encode())
-    for name, value in sorted(tensors.items()):
-        digest.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        # A view of the bytes: numpy has no bfloat16.
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _state(trainer: Trainer) -> Tensors:
