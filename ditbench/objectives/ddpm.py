@@ -149,11 +149,8 @@ def discretized_gaussian_log_likelihood(x: Tensor, mean: Tensor, log_var: Tensor
 
     A bin reaches half a grey level to either side of its value. The first and the last bin reach
     to infinity, so the 256 probabilities sum to 1 (Ho et al. 2020, arXiv 2006.11239, eq. 13). The
-    released DiT code differs in two details: it approximates the normal CDF by a tanh, where this
-    is exact, and its outermost bins begin at |x| = 0.999, where these begin at 1 - 1/255. For
-    8-bit values both limits select the same pixels.
-
-    All arguments are (N, C, H, W); x has 8-bit values mapped to [-1, 1].
+    released DiT code approximates the normal CDF by a tanh, where this is exact. All arguments are
+    (N, C, H, W); x has 8-bit values mapped to [-1, 1].
     """
     scale = torch.exp(-0.5 * log_var) / sqrt(2)
     below = ((x - HALF_BIN - mean) * scale).masked_fill(x < -1 + HALF_BIN, -inf)

@@ -19,12 +19,9 @@ class Batches:
     """Endless random permutations of the dataset, split into batches. No image is skipped.
 
     A batch is a function of the seed and the step: every block sees the same batches, and a resumed
-    run needs no state. It does not depend on where the images are: on the device, or read ahead of
-    each step if they would take more than `SHARE` of the device's free memory.
-
-    A batch has at most as many images as the dataset. With `horizontal_flip`, each image is
-    mirrored with probability 1/2; of latents, that of the mirrored image is taken. Moments are
-    drawn from.
+    run needs no state. Images are on the device, or read ahead of each step if they would take more
+    than `SHARE` of its free memory. With `horizontal_flip`, each is mirrored with probability 1/2;
+    of latents, that of the mirrored image is taken. Moments are drawn from.
     """
 
     def __init__(

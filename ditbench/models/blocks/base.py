@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -16,7 +15,6 @@ from ditbench.models.sizes import ModelSize
 __all__ = ["Block", "Conditioning", "Spec"]
 
 
-@dataclass(frozen=True)
 class Conditioning:
     """The embeddings of timestep t and class c, which every block receives.
 
@@ -24,46 +22,33 @@ class Conditioning:
     ValueError.
     """
 
-    timestep: Tensor | None
-    label: Tensor | None
-    total: Tensor | None
-    both: Tensor | None
+    t: Tensor  # the embedding of the timestep, (N, D)
+    c: Tensor  # the embedding of the class, (N, D)
+    vector: Tensor  # the sum of both, or the only one, (N, D)
+    tokens: Tensor  # both as tokens, t first, (N, 2, D); (N, 1, D) where there is only one
 
     @classmethod
     def of(cls, t: Tensor | None, c: Tensor | None) -> Conditioning:
         """Join the embeddings of the timestep t (N, D) and of the class c (N, D)."""
-        parts = [part for part in (t, c) if part is not None]
-        if not parts:
-            return cls(None, None, None, None)
-        # In mixed precision a linear layer's type, or every block would convert it.
-        total = sum(parts[1:], start=parts[0]).type_as(parts[0])
-        return cls(t, c, total, torch.stack(parts, dim=1))
+        self = cls()
+        given = {name: part for name, part in (("t", t), ("c", c)) if part is not None}
+        vars(self).update(given)
+        if given:
+            first, *rest = given.values()
+            # In mixed precision a linear layer's type, or every block would convert it.
+            self.vector = sum(rest, start=first).type_as(first)
+            self.tokens = torch.stack([first, *rest], dim=1)
+        return self
 
-    @property
-    def t(self) -> Tensor:
-        """The embedding of the timestep, (N, D)."""
-        return _available(self.timestep, "the timestep", "reads_timestep")
-
-    @property
-    def c(self) -> Tensor:
-        """The embedding of the class, (N, D)."""
-        return _available(self.label, "the class", "reads_class")
-
-    @property
-    def vector(self) -> Tensor:
-        """The sum of both embeddings, or the only one, (N, D)."""
-        return _available(self.total, "either", "reads_timestep and reads_class")
-
-    @property
-    def tokens(self) -> Tensor:
-        """Both embeddings as tokens, t first, (N, 2, D); (N, 1, D) where there is only one."""
-        return _available(self.both, "either", "reads_timestep and reads_class")
-
-
-def _available(part: Tensor | None, what: str, attribute: str) -> Tensor:
-    if part is None:
+    def __getattr__(self, name: str) -> Tensor:
+        """What the model does not have."""
+        if name not in Conditioning.__annotations__:
+            raise AttributeError(name)
+        what, attribute = _DECLARED.get(name, ("either", "reads_timestep and reads_class"))
         raise ValueError(f"this block does not read {what}: it declares {attribute} = False")
-    return part
+
+
+_DECLARED = {"t": ("the timestep", "reads_timestep"), "c": ("the class", "reads_class")}
 
 
 class Block(nn.Module):
