@@ -75,8 +75,7 @@ def bench(
 ) -> Iterator[Facts | DitbenchError]:
     """Measure all jobs on each number of GPUs; yield the columns of docs/bench.md for each.
 
-    Yields the error of a job that fails, because its batch does not fit into memory for example,
-    and raises that of a mistake in the settings.
+    Yields the error of a job that fails, because its batch does not fit into memory for example.
     """
     for number in numbers:
         left = list(jobs)

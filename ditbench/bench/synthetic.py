@@ -24,10 +24,7 @@ MAX_BATCH_BYTES = 2**33
 
 
 def random_images(height: int, width: int, channels: int, classes: int, least: int) -> ImageDataset:
-    """Random pixels and labels, the same in every call; at least `least` images, for one batch.
-
-    A DitbenchError (exit code 1) if a batch does not fit into memory.
-    """
+    """Random pixels and labels, the same in every call; at least `least` images, for one batch."""
     size = height * width * channels
     if least * size > MAX_BATCH_BYTES:
         raise DitbenchError(

@@ -17,10 +17,7 @@ from ditbench.models.ops import Ops
 
 
 def kernel_ops(dtype: torch.dtype = torch.bfloat16) -> Ops:
-    """The operations by kernels: products, attention and the results of norms are in `dtype`.
-
-    The residual stream keeps its own type, and weights stay float32.
-    """
+    """The operations by kernels; products, attention and results of norms are in `dtype`."""
     from ditbench.kernels.linear import linear, linear_gelu
     from ditbench.kernels.residual import add, norm
 

@@ -117,10 +117,7 @@ def _launch(kernel: Any, q: Tensor, kv: Tensor, num_heads: int, *others: Tensor)
 
 
 def operator(schema: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
-    """Register the decorated function as `ditbench::<its name>`, with a signature in torch's words.
-
-    `fake` returns uninitialised results of the right shapes and types for the same arguments.
-    """
+    """Register the function as `ditbench::<name>`; `fake` returns results of its shapes."""
 
     def register(function: Callable[..., Any]) -> Any:
         name = f"ditbench::{function.__name__}"

@@ -29,12 +29,9 @@ class SideStream:
         self,
         parameters: Sequence[Tensor],
         compute: Callable[[], Sequence[Tensor]],
-        reads: Sequence[Tensor],
+        reads: Sequence[Tensor],  # by `compute`, kept until it is done
     ) -> Sequence[Tensor]:
-        """The gradients of a layer's parameters, computed on the second stream if that is safe.
-
-        The tensors that `compute` reads are kept until it is done.
-        """
+        """The gradients of a layer's parameters, on the second stream where that is safe."""
         torch.autograd.Variable._execution_engine.queue_callback(self.join)
         current = torch.cuda.current_stream()
         if any(id(each) in self._seen for each in parameters):

@@ -49,10 +49,7 @@ class Batches:
         return self.take(*self.inputs(step))
 
     def inputs(self, step: int, part: slice = WHOLE) -> tuple[Tensor, ...]:
-        """What `take` needs of a part of a step's batch, on the device.
-
-        A DitbenchError (exit code 1) if the images are in a file that cannot be read any more.
-        """
+        """What `take` needs of a part of a step; a DitbenchError if a file cannot be read."""
         return *self.source.inputs(step, self.batch_size, part), self._drawn(step)[part]
 
     def take(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,10 +62,7 @@ class Batches:
         return x, labels
 
     def _drawn(self, step: int) -> Tensor:
-        """What is drawn for each image of a step: whether it is mirrored, (N,) bool; or noise.
-
-        The noise of moments (N, C, H, W) is drawn on the device.
-        """
+        """What is drawn per image: whether it is mirrored, (N,) bool; or noise of moments."""
         if self.moments:
             draws = generator(self.seed, "data", "posterior", step, device=self.device)
             shape = (self.batch_size, *self.dataset.shape)
@@ -93,8 +87,5 @@ def _fits(dataset: ImageDataset, device: torch.device) -> bool:
 
 
 def drop(count: int, probability: float, draws: torch.Generator) -> Tensor:
-    """Which of `count` labels to replace by the null class in training: (count,) bool.
-
-    The model learns both the conditional and the unconditional prediction (Ho & Salimans 2022).
-    """
+    """Which of `count` labels the null class replaces (Ho & Salimans 2022): (count,) bool."""
     return torch.rand(count, generator=draws, device=draws.device) < probability

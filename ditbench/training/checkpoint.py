@@ -41,10 +41,7 @@ def save_checkpoint(directory: RunDirectory, trainer: Trainer) -> None:
 
 
 class Saver:
-    """Saves a trainer, at intervals that keep the cost of saving low.
-
-    Of the processes of a world, the first one does.
-    """
+    """Saves a trainer, at intervals that keep the cost low; in a world, the first process does."""
 
     def __init__(self, directory: RunDirectory, trainer: Trainer) -> None:
         self.directory, self.trainer = directory, trainer
@@ -92,10 +89,7 @@ def resume(directory: RunDirectory, trainer: Trainer, on_damage: Callable[[str],
 
 
 def restore_from(directory: RunDirectory, trainer: Trainer, run: str) -> None:
-    """Restore a trainer at step 0 from the latest checkpoint of another run, see `identity`.
-
-    A DitbenchError (exit code 1) if it is damaged or not of that run.
-    """
+    """Restore a trainer at step 0 from the latest checkpoint of another run, see `identity`."""
     try:
         _restore(trainer, directory.checkpoint, run)
     except DitbenchError as error:
@@ -104,10 +98,7 @@ def restore_from(directory: RunDirectory, trainer: Trainer, run: str) -> None:
 
 
 def load_ema(path: Path, model: DiT) -> int:
-    """Load the averaged weights of a checkpoint into a model; returns their step.
-
-    A DitbenchError if the file is not a checkpoint of such a model.
-    """
+    """Load the averaged weights of a checkpoint of such a model; returns their step."""
     tensors, counters = read_checkpoint(path)
     with _damage_named(path):
         _load_weights(model, _below("ema.", tensors))
@@ -123,10 +114,7 @@ def _load_weights(model: nn.Module, weights: Tensors) -> None:
 
 
 def read_checkpoint(path: Path) -> tuple[Tensors, Counters]:
-    """The tensors and counters of a checkpoint.
-
-    A DitbenchError if the file cannot be read, has another schema or a wrong checksum.
-    """
+    """The tensors and counters of a checkpoint; a DitbenchError if it is damaged."""
     check_utf8(path)  # safetensors opens no other
     with _damage_named(path):
         with safe_open(path, framework="pt", device="cpu") as file:
@@ -142,10 +130,7 @@ def read_checkpoint(path: Path) -> tuple[Tensors, Counters]:
 
 
 def checkpoint_digest(path: Path) -> str:
-    """The checksum in a checkpoint, which identifies its contents; they are not read.
-
-    A DitbenchError if the file cannot be read, or has none.
-    """
+    """The checksum in a checkpoint, whose contents are not read; a DitbenchError without one."""
     check_utf8(path)
     with _damage_named(path), safe_open(path, framework="pt", device="cpu") as file:
         return str((file.metadata() or {})["sha256"])

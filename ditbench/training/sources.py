@@ -100,10 +100,7 @@ class Streamed:
         self._slot: Slot | None = None  # of the step before
 
     def inputs(self, step: int, batch_size: int, part: slice) -> tuple[Tensor, ...]:
-        """The images and labels; what was read ahead for another step is discarded.
-
-        A DitbenchError (exit code 1) if the images cannot be read.
-        """
+        """The images and labels; a DitbenchError (exit code 1) if the images cannot be read."""
         if self._next != (step, batch_size, part):
             self._read_from(step, batch_size, part)
         elif self._slot is not None:

@@ -6,9 +6,10 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ditbench.errors import EXIT_FAILED
 from ditbench.world import World
@@ -78,23 +79,18 @@ class StopRequest:
 
     def wait_for(self, compute: Callable[[], T]) -> T:
         """The result of a computation that cannot be divided; `Stopped` does not wait for it."""
-        outcome: dict[str, Any] = {}
+        outcome: Future[T] = Future()
 
         def run() -> None:
             try:
-                outcome["result"] = compute()
+                outcome.set_result(compute())
             except BaseException as error:
-                outcome["error"] = error
+                outcome.set_exception(error)
 
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        while thread.is_alive():
-            thread.join(GLANCE)
+        threading.Thread(target=run, daemon=True).start()
+        while not wait([outcome], GLANCE).done:
             self.check()
-        if "error" in outcome:
-            raise outcome["error"]
-        result: T = outcome["result"]
-        return result
+        return outcome.result()
 
     def take(self, number: int, _frame: FrameType | None) -> None:
         """Signal handler: note the first signal; raise KeyboardInterrupt at the second."""

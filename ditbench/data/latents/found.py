@@ -39,10 +39,8 @@ class Found:
     content: str | None = None  # the digest of rows and labels, if it was recorded
 
     def dataset(self) -> ImageDataset:
-        """The data set. All latents are read once, and again only when a file has changed.
-
-        Raises a DitbenchError if labels do not fit, numbers are not finite, or (exit code 1) other
-        latents were recorded.
+        """The data set. All latents are read once, and again only when a file has changed; a
+        DitbenchError if labels do not fit, numbers are not finite, or other latents were recorded.
         """
         scan = self.scan()
         if self.content not in (None, scan.content):

@@ -49,11 +49,10 @@ class Vae:
 
     @staticmethod
     def load(source: Path | str, device: torch.device | str = "cpu") -> Vae:
-        """An autoencoder that diffusers saved in a folder, or has under a name.
+        """An autoencoder that diffusers saved in a folder, or in a pipeline's folder `vae`.
 
-        A folder of a whole pipeline has it in its folder `vae`. A name such as
-        `stabilityai/sd-vae-ft-ema` is downloaded to the cache of diffusers. Raises a DitbenchError
-        if diffusers is not installed, or (exit code 1) it cannot be loaded.
+        A name such as `stabilityai/sd-vae-ft-ema` is downloaded to the cache of diffusers. Raises a
+        DitbenchError if diffusers is not installed, or (exit code 1) it cannot be loaded.
         """
         if importlib.util.find_spec("diffusers") is None:
             raise DitbenchError(
@@ -98,8 +97,7 @@ class Vae:
     def encode(self, images: Tensor) -> Tensor:
         """The posterior of uint8 images (N, 1 or 3, H, W): float32 (N, 2C, h, w), on the device.
 
-        The first C channels are its means and the others its standard deviations. Computed in
-        float32.
+        The first C channels are its means and the others its standard deviations.
         """
         wanted, parts = self.net.config.in_channels, []
         for batch in images.split(self._at_once(images.shape[-2] * images.shape[-1])):
