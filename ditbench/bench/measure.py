@@ -201,12 +201,12 @@ def _sampling(warm: _Warm, length: Length) -> Facts:
 
 def _training(warm: _Warm, seconds: list[float], matmul: float, peak: int | None) -> Facts:
     """Conditions and speed of training. FLOPs are those of ditbench's model, also for a peer."""
-    facts = training_facts(warm.row.plan, seconds, warm.timed.steps)
+    row, facts = warm.row, training_facts(warm.row.plan, seconds, warm.timed.steps)
     return {
         **facts,
-        "block": warm.row.name,
-        "implementation": warm.row.adapter.implementation,
-        "backend": warm.row.adapter.backend(warm.row.plan),
+        "block": row.name,
+        "implementation": row.adapter.implementation,
+        "backend": row.adapter.backend(row.plan),
         "parameters": warm.candidate.parameters,
         "matmul_tflops_per_second": matmul / 1e12,
         "share_of_matmul": facts["train_tflops_per_second"] * 1e12 / matmul,

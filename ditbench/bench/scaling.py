@@ -188,5 +188,4 @@ def _series(row: Facts) -> tuple[Any, ...]:
 
 
 def _per_gpu(row: Facts) -> float:
-    speed: float = row["images_per_second"] / row["gpus"]
-    return speed
+    return float(row["images_per_second"] / row["gpus"])

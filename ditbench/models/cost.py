@@ -55,11 +55,10 @@ def count(
     num_classes: int = 1000,
     **switches: Any,
 ) -> Cost:
-    """Count one model; the arguments are those of `DiT`, which may raise a DitbenchError.
+    """Count one model; the arguments are those of `DiT`, by default those of the paper's ImageNet.
 
-    By default there are 1000 classes and the variance is learned, as in the paper. The products of
-    matrices and of attention and convolutions count, by torch's own formulas; norms, activations
-    and additions do not.
+    Products of matrices and of attention and convolutions count, by torch's own formulas; norms,
+    activations and additions do not.
     """
     switches |= {"height": height, "width": width, "channels": channels, "num_classes": num_classes}
     with torch.device("meta"):

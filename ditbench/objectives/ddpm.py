@@ -37,12 +37,8 @@ class DDPM(Objective):
 
     Without `learn_sigma` the model predicts eps alone, the loss is its mean squared error, and
     ancestral sampling uses a fixed `variance`: `small`, the posterior's beta-tilde, or `large`,
-    beta, which is the released code's. With all T steps both work. With few steps, which is what a
-    benchmark uses, beta is far too large and leaves noise in the samples (Song et al. 2021, arXiv
-    2010.02502, Table 1, where it is called sigma-hat).
-
-    The samplers use a subset of the timesteps, see `Schedule.respaced`: `ddpm` is ancestral, `ddim`
-    deterministic. Model times are 0..T-1.
+    beta, which is the released code's. With few steps beta leaves noise in the samples (Song et al.
+    2021, arXiv 2010.02502, Table 1, where it is called sigma-hat).
     """
 
     name: ClassVar[str] = "ddpm"

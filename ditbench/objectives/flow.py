@@ -21,9 +21,8 @@ class Flow(Objective):
     """Rectified flow with logit-normal times (Esser et al. 2024, arXiv 2403.03206).
 
     The path is x_t = (1 - t) x_0 + t eps, from data at t = 0 to noise at t = 1. The model predicts
-    its velocity v = eps - x_0 (section 2 and "Rectified Flow" in section 3). Times are the sigmoid
-    of a standard normal (section 3.1, "Logit-Normal Sampling", location 0 and scale 1), which puts
-    most of them in the middle of the path, where the velocity is hardest to predict.
+    its velocity v = eps - x_0 (section 2). Times are the sigmoid of a standard normal (section
+    3.1), which puts most of them in the middle of the path, where it is hardest to predict.
     """
 
     name: ClassVar[str] = "flow"

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from ditbench.config import RunConfig
 from ditbench.errors import DitbenchError
-
-if TYPE_CHECKING:
-    from ditbench.config import RunConfig
-    from ditbench.models.cost import Cost
+from ditbench.models.cost import Cost
 
 # Rows of train.csv per run. Each row synchronizes with the device once.
 LOG_ROWS = 200

@@ -193,5 +193,4 @@ def _restore(trainer: Trainer, path: Path, run: str) -> None:
 
 def _below(prefix: str, tensors: Tensors) -> Tensors:
     """The tensors whose names have a prefix, without it."""
-    found = {name: value for name, value in tensors.items() if name.startswith(prefix)}
-    return {name.removeprefix(prefix): value for name, value in found.items()}
+    return {n.removeprefix(prefix): value for n, value in tensors.items() if n.startswith(prefix)}

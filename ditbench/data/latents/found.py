@@ -53,11 +53,10 @@ class Found:
         # The name of the autoencoder is a place: its digest says which it is.
         facts = [replace(self.space, vae="").facts(), len(names), scan.content, self.flipped]
         mean, std = scan.in_model_range(self.space)
+        shape = len(scan.labels), *self.rows.shape[1:]
         return ImageDataset(
             self.path.resolve().name.removesuffix(".npz"),
-            torch.empty(
-                len(scan.labels), *self.rows.shape[1:], dtype=self.rows.dtype, device="meta"
-            ),
+            torch.empty(shape, dtype=self.rows.dtype, device="meta"),
             scan.labels,
             names,
             notes=(*self.notes, f"in the range of the model: mean {mean:.3g}, std {std:.3g}"),

@@ -15,9 +15,8 @@ class AdaRMSBlock(Block):
     """A block whose RMS norms take their gain from the conditioning; no shift, no gate.
 
     Crowson et al. 2024 (HDiT) and its released code: the regression of the gain starts at zero, and
-    so does the last layer of each branch, so that a block starts as the identity without a gate.
-    As there, the final layer is not adaptive. The norms are RMS norms even where `model.norm` is
-    `layer`, which the final layer follows.
+    so does the last layer of each branch, so that a block starts as the identity. The norms are RMS
+    norms even where `model.norm` is `layer`, which the final layer follows.
     """
 
     summary = "a scale of each RMS norm, regressed from t + c; no shift, no gate"

@@ -18,8 +18,7 @@ __all__ = ["Block", "Conditioning", "Spec"]
 class Conditioning:
     """The embeddings of timestep t and class c, which every block receives.
 
-    A model whose block does not read one of them has no embedder for it. Reading it raises a
-    ValueError.
+    Of what its block does not read, a model has no embedder; reading it raises a ValueError.
     """
 
     t: Tensor  # the embedding of the timestep, (N, D)
@@ -103,10 +102,7 @@ class Block(nn.Module):
 
     @classmethod
     def options(cls, size: ModelSize) -> dict[str, int]:  # noqa: ARG003
-        """The block's own numbers, all above 0, with their defaults for a model of that size.
-
-        `--set options.NAME=VALUE` replaces one.
-        """
+        """The block's own numbers, all above 0, by default; `--set options.NAME=VALUE` sets one."""
         return {}
 
     @classmethod

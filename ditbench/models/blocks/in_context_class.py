@@ -14,9 +14,8 @@ class InContextClassBlock(ClassTokenBlock, AdaLNZeroBlock):
     """`AdaLNZeroBlock`; from block ⌊L / 3⌋ on, class tokens are part of the sequence.
 
     Li & He 2025 (JiT). `options.class_tokens` is their number: the paper's 32, which it uses with
-    256 image tokens; with few image tokens, fewer may do. They enter where the paper's do, before
-    block 4 of 12, 8 of 24 and 10 of 32. t and c modulate them as they modulate image tokens. Here
-    they follow the image tokens instead of preceding them, which attention cannot distinguish.
+    256 image tokens; with few image tokens, fewer may do. t and c modulate them as they modulate
+    image tokens. They follow these instead of preceding them, which attention cannot distinguish.
     """
 
     summary = "adaLN-Zero, and class tokens in the sequence of later blocks"

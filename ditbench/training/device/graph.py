@@ -86,11 +86,10 @@ def _first_error() -> Iterator[None]:
         first = error.__context__ or error
         if not any(words in str(first) for words in _FORBIDDEN):
             raise first from None
-        message = (
+        raise NotRecordable(
             "a step on a GPU is recorded as a CUDA graph, in which nothing may wait for the "
             "device: no .item(), .cpu(), .tolist(), bool() or printing of tensors"
-        )
-        raise NotRecordable(message).with_traceback(first.__traceback__) from first
+        ).with_traceback(first.__traceback__) from first
 
 
 class GraphPerShape:
