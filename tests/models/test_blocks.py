@@ -28,6 +28,8 @@ def test_a_block_receives_what_it_declares_to_read(name):
     for part in ("t", "c", "vector"):
         with pytest.raises(ValueError, match="does not read"):
             getattr(nothing, part)
+    with pytest.raises(AttributeError, match="t, c, vector and tokens, not text"):
+        _ = nothing.text
 
 
 @pytest.mark.parametrize("name", block_names())

@@ -42,7 +42,7 @@ class Conditioning:
     def __getattr__(self, name: str) -> Tensor:
         """What the model does not have."""
         if name not in Conditioning.__annotations__:
-            raise AttributeError(name)
+            raise AttributeError(f"Conditioning has t, c, vector and tokens, not {name}")
         what, attribute = _DECLARED.get(name, ("either", "reads_timestep and reads_class"))
         raise ValueError(f"this block does not read {what}: it declares {attribute} = False")
 
