@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ditbench.cli.output import echo, load_runs, print_sentence, print_table
 from ditbench.errors import DitbenchError
 from ditbench.report.amounts import counted
+from ditbench.report.remark_words import Detail
 from ditbench.report.tables.columns import comparison_columns, comparison_rows
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ def conclude(plans: Sequence[Plan], *, quiet: bool) -> None:
 def print_comparisons(
     comparisons: Sequence[Comparison], names: Sequence[str] = (), *, wide: bool = False
 ) -> None:
-    """Print the comparison of most runs; several are listed first."""
+    """Print the comparison of most runs; several are listed first.
+
+    Notes that are a `Detail` are for tables of chosen columns.
+    """
     shown = max(comparisons, key=_runs)
     if len(comparisons) > 1:
         _print_list(comparisons, shown)
@@ -45,7 +49,8 @@ def print_comparisons(
     print_table(comparison_rows(shown), comparison_columns(shown, names, wide=wide))
     echo()
     for note in (*shown.notes, shown.settings):
-        print_sentence(note, "dim")
+        if wide or names or not isinstance(note, Detail):
+            print_sentence(note, "dim")
 
 
 def choose_group(comparisons: Sequence[Comparison], text: str) -> Comparison:

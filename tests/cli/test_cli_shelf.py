@@ -59,7 +59,7 @@ def test_many_duplicates_are_one_line(cli, shelf, tmp_path):
         shutil.copytree(shelf / "bob", tmp_path / name)
     result = cli("compare", shelf / "bob", tmp_path / "one", tmp_path / "two")
     (line,) = result.stderr.splitlines()
-    assert line.startswith("skipped: 4 duplicates of newer runs, the first, ")
+    assert line.startswith("skipped: 4 duplicates of newer runs, such as ")
 
 
 def test_a_directory_without_runs_beside_others_is_no_error(cli, shelf, tmp_path):
