@@ -58,7 +58,7 @@ def test_a_complete_run_is_reported_and_not_trained(cli, experiment, tiny, no_tr
     assert again.exit_code == 0
     assert again.stdout == result.stdout
     assert again.stderr.startswith("8 runs: 8 complete (skipped), 0 to go\n")
-    assert again.stderr.count("already complete") == 8
+    assert len(again.stderr.splitlines()) == 2  # the other is the next command
     assert cli(*arguments, "--quiet").stderr == ""
 
 
