@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -103,10 +104,11 @@ def test_list_fits_a_terminal_of_80_columns(cli, shelf):
     table = [line for line in lines if not line.startswith("/")]
     assert max(map(len, table)) <= 80
     assert "…" not in result.stdout
-    (begun,) = (line for line in table if "stopped" in line)
+    (begun,) = (line for line in table if " stopped " in line)
     assert begun.split()[:5] == [begun.split()[0], "stopped", "600", "1,200", "50%"]
     (heading,) = (line for line in lines if line.startswith(str(shelf)))
-    assert heading.split(": ")[1].startswith("3 runs, ")
+    assert heading.split(": ")[1].startswith("3 runs (2 done, 1 stopped), ")
+    assert re.fullmatch(r"\d directories: \d+ runs \(\d+ done, 1 stopped\), [\d.]+ MB", lines[0])
 
 
 def test_a_budget_of_seconds_or_flops_has_a_share_too(cli, shelf, tmp_path):
