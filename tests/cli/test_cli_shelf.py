@@ -63,6 +63,20 @@ def test_many_duplicates_are_one_line(cli, shelf, tmp_path):
     assert line.startswith("skipped: 4 duplicates of newer runs, such as ")
 
 
+def test_many_runs_without_a_result_are_a_line_for_each_kind(cli, shelf, tmp_path):
+    for number, name in enumerate(("one", "two", "three", "four")):
+        copy = shutil.copytree(only(shelf, "ann/digits/adaln/seed0-*"), tmp_path / name)
+        (copy / "result.json").unlink()
+        if number % 2:
+            (copy / "failure.json").write_text('{"reason": "diverged"}')
+    result = cli("compare", shelf / "bob", tmp_path)
+    lines = [line for line in result.stderr.splitlines() if str(tmp_path) in line]
+    assert lines == [
+        f"skipped: 2 incomplete runs, such as {tmp_path / 'one'}",
+        f"skipped: 2 failed runs, such as {tmp_path / 'four'}",
+    ]
+
+
 def test_a_directory_without_runs_beside_others_is_no_error(cli, shelf, tmp_path):
     assert cli("compare", shelf / "bob", tmp_path).exit_code == 0
     nothing = cli("compare", tmp_path, tmp_path)
