@@ -68,8 +68,8 @@ def run(
     launcher: Annotated[str, how("NAME",
         "local, or slurm: one job for each run that is incomplete and has none.")] = "local",
     slurm: Annotated[str | None, how("KEY=VALUE,...",
-        "What each job asks of Slurm: partition=gpu,time=4h,gpus=1,cpus=8,mem=32G, or any other "
-        "option of sbatch.")] = None,
+        "What each job asks of Slurm: partition=gpu,time=4h,gpus=1, or any other option of "
+        "sbatch.")] = None,
     task: Annotated[Path | None, option("DIR", "The only run to make.", hidden=True)] = None,
     out: Annotated[Path | None, printed("DIR",
         "Where run directories go. Default: results; with --continue, beside RUN.")] = None,
