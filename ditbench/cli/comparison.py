@@ -40,10 +40,8 @@ def print_comparisons(
 
     Notes that are a `Detail` are for tables of chosen columns.
     """
-    shown = max(comparisons, key=_runs)
-    if len(comparisons) > 1:
-        _print_list(comparisons, shown)
-        echo()
+    shown = max(comparisons, key=runs_of)
+    print_list(comparisons, shown)
     print_sentence(shown.sentence, "bold")
     echo()
     print_table(comparison_rows(shown), comparison_columns(shown, names, wide=wide))
@@ -69,15 +67,20 @@ def choose_group(comparisons: Sequence[Comparison], text: str) -> Comparison:
     return found[0]
 
 
-def _runs(comparison: Comparison) -> int:
+def runs_of(comparison: Comparison) -> int:
+    """How many runs it has."""
     return int(comparison.table["seeds"].sum())
 
 
-def _print_list(comparisons: Sequence[Comparison], shown: Comparison) -> None:
+def print_list(comparisons: Sequence[Comparison], shown: Comparison) -> None:
+    """Print which groups there are, if there are several, and which of them follows."""
+    if len(comparisons) == 1:
+        return
     echo(f"{len(comparisons)} groups of runs; > is shown, --group N or NAME shows another:")
     for number, each in enumerate(comparisons, 1):
-        blocks, runs = len(each.table), _runs(each)
+        blocks, runs = len(each.table), runs_of(each)
         size = f"{counted(blocks, 'block')}, {counted(runs, 'run')}"
         mark = ">" if each is shown else " "
         line = f"{mark} {number}  {each.heading}: {size}"
         print_sentence(line, "bold" if each is shown else "")
+    echo()

@@ -230,6 +230,13 @@ def test_a_plan_lists_seeds_and_time(cli):
     assert "looks at 5 seeds and at this number" in printed
 
 
+def test_of_several_groups_the_plan_of_the_largest_is_printed(cli):
+    pilot = REFERENCE / "pilot"
+    listed, table = cli("compare", pilot, "--plan").stdout.split("\n\n", 1)
+    assert cli("compare", pilot).stdout.startswith(listed)
+    assert table == cli("compare", pilot, "--plan", "--group", "digits").stdout
+
+
 def test_a_plan_needs_two_seeds_of_two_blocks(mistake, world):
     assert "no two blocks share two seeds" in mistake("compare", world / "one", "--plan")[0]
 
