@@ -86,6 +86,8 @@ def _print_table(first: Plan, rows: Sequence[Mapping[str, Any]]) -> None:
 def _total(rows: Sequence[Mapping[str, Any]], workers: Workers) -> str:
     """How long the whole command would take."""
     left = [row for row in rows if not row["complete"]]
+    if not left:
+        return f"Nothing is left to do: {counted(len(rows), 'run')}, complete."
     if any(row["expected_total_seconds"] is None for row in left):
         hours = sum(row["train_flops"] for row in left) / TYPICAL_SPEED / 3600
         return (
