@@ -87,10 +87,8 @@ def test_runs_record_how_many_seeds_were_planned(cli, results, tiny, tmp_path):
     before = path.read_bytes()
     cli("run", "--block", "adaln", "--seeds", "2", *tiny, "--out", tmp_path, "--quiet")
     assert path.read_bytes() == before  # of a complete run, nothing is written again
-    planned = [
-        json.loads(each.read_text())["planned_seeds"] for each in tmp_path.glob("**/env.json")
-    ]
-    assert sorted(planned) == [1, 2]
+    facts = [json.loads(each.read_text()) for each in tmp_path.glob("**/env.json")]
+    assert sorted(each["planned_seeds"] for each in facts) == [1, 2]
     more = ("--seeds", "2,", "--planned-seeds", "5", "--out", tmp_path, "--quiet")
     cli("run", "--block", "adaln", *more, *tiny)
     (path,) = tmp_path.glob("**/seed2-*/env.json")
@@ -264,11 +262,7 @@ def test_an_interrupted_run_resumes_to_the_same_end(
         ("--time soon", "--time 'soon' is not a time", "--time 10m"),
         ("--time -5", "--time '-5' is not a time", "--time 10m"),
         ("--seeds 20000", "--seeds 20000 is a count of seeds", "--seeds 20000, with a comma"),
-        (
-            "--set budget.steps=9 --set budget.seconds=9",
-            "budget.steps and budget.seconds",
-            "one of",
-        ),
+        ("--set budget.steps=9 --set budget.flops=9", "budget.steps and budget.flops", "one of"),
         ("--set budget.flops=x", "budget.flops = 'x'", "budget.flops"),
         ("--set budget.step=9", "unknown key 'budget.step'", "budget.steps"),
     ],
