@@ -13,15 +13,16 @@ from hypothesis import strategies as st
 from payload import Payload, tensors_of
 from safetensors.torch import save
 
+from ditbench.data.io.tensors import digest_of
 from ditbench.errors import DitbenchError
-from ditbench.training.checkpoint import _digest, read_checkpoint
+from ditbench.training.checkpoint import read_checkpoint
 
 LATEST = "checkpoints/latest.safetensors"
 
 
 def forged(tensors, counters):
     """A checkpoint whose checksum is right, whatever it holds."""
-    return save(tensors, {"counters": counters, "sha256": _digest(tensors, counters)})
+    return save(tensors, {"counters": counters, "sha256": digest_of(tensors, counters)})
 
 
 def with_header(data, header):
