@@ -3,15 +3,19 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from contextlib import suppress
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from clocks import timeless
 from contents import contents, runs
+from PIL import Image
 from recorder import Recorder
 from slurm_daemons import wait_until
 
@@ -135,7 +139,7 @@ def test_a_worker_is_spawned_with_its_gpus_and_without_ctrl_c(monkeypatch):
     process = SimpleNamespace(start=lambda: seen.append(inherited()))
     context = SimpleNamespace(Pipe=multiprocessing.Pipe, Process=lambda **_: process)
     monkeypatch.setattr(multiprocessing, "get_context", {"spawn": context}.get)
-    _Worker({"CUDA_VISIBLE_DEVICES": "4"}, "cuda", 1)
+    _Worker({"CUDA_VISIBLE_DEVICES": "4"}, "cuda", 1, None)
     assert seen == [("4", before[1] | {signal.SIGINT})]
     assert inherited() == before
 
@@ -171,6 +175,30 @@ def test_runs_of_two_workers_equal_those_of_one(cli, tmp_path, preloaded):
         for result in (at_once, serial)
     ]
     assert places[0] == places[1]
+
+
+def test_workers_need_no_pictures(cli, tmp_path, preloaded, monkeypatch):
+    """They have the pixels that the command has decoded."""
+    for number in range(40):
+        path = tmp_path / "figures" / str(number % 10) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), 6 * number, np.uint8)).save(path)
+    sweep = ("run", "--data", tmp_path / "figures", "--preset", "digits", "--block", "adaln,none",
+             *TINY, "--steps", 5, "--out")  # fmt: skip
+    assert cli(*sweep, tmp_path / "serial").exit_code == 0
+
+    def begin(*arguments, **more):
+        shutil.rmtree(tmp_path / "figures")
+        return execute_at_once(*arguments, **more)
+
+    monkeypatch.setattr("ditbench.launch.pool.execute_at_once", begin)
+    assert cli(*sweep, tmp_path / "pool", "--workers", 2).exit_code == 0
+    serial, pool = (
+        [timeless(path / "eval.csv") for path in runs(tmp_path / name).values()]
+        for name in ("serial", "pool")
+    )
+    assert len(serial) == 2
+    assert serial == pool
 
 
 @pytest.mark.slow
