@@ -127,22 +127,25 @@ class _Pickler(pickle.Pickler):
     ) -> None:
         super().__init__(file, pickle.HIGHEST_PROTOCOL)
         self.stored = stored
-        self.mapped = dataset.file if isinstance(dataset.file, MappedFile) else None
+        # Held-out images that are not read yet are not sent.
+        files = [each.file for each in (dataset, vars(dataset).get("held_out")) if each]
+        self.mapped = [file for file in files if isinstance(file, MappedFile)]
 
     def persistent_id(self, value: Any) -> int | None:
         """The number of a tensor in memory."""
         in_memory = isinstance(value, Tensor) and value.device.type == "cpu" and value.numel() > 0
-        if self.stored is None or not in_memory or self._is_mapped(value):
+        if self.stored is None or not in_memory or self._file_of(value):
             return None
         self.stored.append(value)
         return len(self.stored) - 1
 
     def reducer_override(self, value: Any) -> Any:
         """How the rows of a mapped file are found again."""
-        return (getattr, (self.mapped, "tensor")) if self._is_mapped(value) else NotImplemented
+        file = self._file_of(value)
+        return (getattr, (file, "tensor")) if file else NotImplemented
 
-    def _is_mapped(self, value: Any) -> bool:
-        return self.mapped is not None and value is self.mapped.tensor
+    def _file_of(self, value: Any) -> MappedFile | None:
+        return next((file for file in self.mapped if file.tensor is value), None)
 
 
 class _Unpickler(pickle.Unpickler):

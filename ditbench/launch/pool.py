@@ -191,8 +191,12 @@ class _Pool:
 
     @cached_property
     def shared(self) -> SharedDataset:
-        """The data, which all runs have."""
-        return SharedDataset.of(self.waiting[0].dataset)
+        """The data, which all runs have, with the held-out images that they score."""
+        plan = self.waiting[0]
+        if plan.config.metrics.real is None:
+            with self.stop.at_once(), suppress(DitbenchError):  # which each run reports
+                _ = plan.dataset.held_out
+        return SharedDataset.of(plan.dataset)
 
     def outcomes(self) -> Iterator[Outcome]:
         """Execute all runs; see `execute_at_once`."""

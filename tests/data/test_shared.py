@@ -92,6 +92,19 @@ def test_without_memory_that_processes_share_each_receives_a_copy(kind, monkeypa
     assert facts(SharedDataset.of(kind()).dataset) == facts(kind())
 
 
+def mapped_later(path):
+    return in_file(pixels(7), path)
+
+
+def test_mapped_held_out_images_are_mapped_again(tmp_path):
+    data = pixels(load_held_out=partial(mapped_later, tmp_path / "images.npy"))
+    assert data.held_out.file
+    shared = SharedDataset.of(data)
+    assert sum(place.end - place.offset for place in shared._places) < 1.1 * data.images.nbytes
+    assert shared.dataset.held_out.file.tensor is shared.dataset.held_out.images
+    assert facts(shared.dataset) == facts(data)
+
+
 def test_mapped_images_are_mapped_again_unless_they_have_changed(tmp_path):
     path = tmp_path / "images.npy"
     mapped = in_file(pixels(), path)

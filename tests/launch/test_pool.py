@@ -178,21 +178,23 @@ def test_runs_of_two_workers_equal_those_of_one(cli, tmp_path, preloaded):
 
 
 def test_workers_need_no_pictures(cli, tmp_path, preloaded, monkeypatch):
-    """They have the pixels that the command has decoded."""
-    for number in range(40):
-        path = tmp_path / "figures" / str(number % 10) / f"{number}.png"
+    """They have the pixels that the command has decoded, held-out ones, too."""
+    for number in range(60):
+        split = "train" if number < 40 else "val"
+        path = tmp_path / "figures" / split / str(number % 10) / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full((8, 8), 6 * number, np.uint8)).save(path)
+        Image.fromarray(np.full((8, 8), 4 * number, np.uint8)).save(path)
     sweep = ("run", "--data", tmp_path / "figures", "--preset", "digits", "--block", "adaln,none",
              *TINY, "--steps", 5, "--out")  # fmt: skip
     assert cli(*sweep, tmp_path / "serial").exit_code == 0
 
-    def begin(*arguments, **more):
-        shutil.rmtree(tmp_path / "figures")
-        return execute_at_once(*arguments, **more)
+    def start(*arguments):
+        shutil.rmtree(tmp_path / "figures", ignore_errors=True)
+        return _Worker(*arguments)
 
-    monkeypatch.setattr("ditbench.launch.pool.execute_at_once", begin)
-    assert cli(*sweep, tmp_path / "pool", "--workers", 2).exit_code == 0
+    monkeypatch.setattr("ditbench.launch.pool._Worker", start)
+    result = cli(*sweep, tmp_path / "pool", "--workers", 2)
+    assert result.exit_code == 0, result.stderr
     serial, pool = (
         [timeless(path / "eval.csv") for path in runs(tmp_path / name).values()]
         for name in ("serial", "pool")
