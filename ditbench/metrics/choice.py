@@ -1,7 +1,4 @@
-"""Which metrics a run has: in the features of each extractor, and against held-out images.
-
-It imports torchmetrics, by the metrics, which takes seconds.
-"""
+"""Which metrics a run has: in the features of each extractor, and against held-out images."""
 
 from __future__ import annotations
 
