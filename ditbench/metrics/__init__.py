@@ -58,7 +58,7 @@ _EARLIER = {("kid", 1): ("scores.kid", "SUBSET_KID")}  # name, version -> module
 def find_metrics(
     extra: Collection[str] = (), begun: Mapping[str, int] | None = None
 ) -> list[Metric]:
-    """The metrics of a run, in the order of `eval.csv`.
+    """The metrics of a run, in the order of `eval.csv`. Imports torchmetrics, which takes seconds.
 
     A new run has the default metrics and those of `extra`, and records their versions by name. A
     run that resumes has those of its record, `begun`; `extra` then adds nothing. Raises a

@@ -1,4 +1,7 @@
-"""Which metrics a run has: in the features of each extractor, and against held-out images."""
+"""Which metrics a run has: in the features of each extractor, and against held-out images.
+
+It imports torchmetrics, by the metrics, which takes seconds.
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import warnings
 from dataclasses import replace
 
 import torch
+from torchmetrics.image.kid import KernelInceptionDistance
 
 from ditbench.metrics.metric import Comparison, GivenFeatures, Metric, RealStatistics
 from ditbench.metrics.pairs import mean_kernel, mean_kernel_within
@@ -45,8 +46,6 @@ def subset_kid(comparison: Comparison) -> float:
     The mean of the estimate over 20 pairs of random subsets, one of the samples and one of 10,000
     real images. Another choice of subsets gives another value, for all runs alike.
     """
-    from torchmetrics.image.kid import KernelInceptionDistance  # takes seconds
-
     real, features = comparison.real, comparison.features
     with warnings.catch_warnings():  # torchmetrics warns that it keeps all features
         warnings.simplefilter("ignore", UserWarning)
@@ -54,7 +53,7 @@ def subset_kid(comparison: Comparison) -> float:
             GivenFeatures(features.shape[1]),
             subsets=SUBSETS,
             subset_size=subset_size(len(features), real),
-            sync_on_compute=False,  # each process of a world has all features
+            sync_on_compute=False,  # see FID
         )
     metric.update(real.subset.to(features), real=True)
     metric.update(features, real=False)

@@ -24,8 +24,9 @@ def check_fit(config: RunConfig, dataset: ImageDataset) -> None:
         lambda: extractor_class(choose_features(config)[0], scored),
         *(partial(extractor_class, name, scored) for name in metrics.also),
         partial(digests, config, dataset),
-        partial(find_metrics, metrics.extra),
     ]
+    if metrics.extra:  # it imports torchmetrics
+        checks.append(partial(find_metrics, metrics.extra))
     errors = [*_misfits(config, dataset), *filter(None, map(_error_of, checks))]
     if errors:
         raise together(errors)
