@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ditbench.cli.options import parse_count, parse_seconds
 from ditbench.cli.output import echo, emit_text, print_json
 from ditbench.errors import DitbenchError, unknown_name
+from ditbench.report.amounts import counted
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +70,8 @@ class Jobs:
         left = [plan for plan, state in zip(plans, found, strict=True) if state in IDLE]
         counts = Counter(state for state in found if state not in IDLE)
         counts["to submit"] = len(left)
-        say(f"{len(plans)} runs: {', '.join(f'{each} {state}' for state, each in counts.items())}")
+        parts = ", ".join(f"{each} {state}" for state, each in counts.items())
+        say(f"{counted(len(plans), 'run')}: {parts}")
         check_ready(left)
         if dry_run:
             if left:

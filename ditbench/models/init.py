@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, nn
 
+from ditbench.errors import DitbenchError
 from ditbench.models.layers import TimestepEmbedder
 from ditbench.seeds import generator
 
@@ -48,7 +49,7 @@ def initialize(model: nn.Module, rules: Rules, seed: int) -> None:
     the output layer is zero.
 
     Raises:
-        ValueError: no rule covers a parameter.
+        DitbenchError: no rule covers a parameter.
     """
     modules = dict(model.named_modules())
     of_time = tuple(f"{name}." for name, m in modules.items() if isinstance(m, TimestepEmbedder))
@@ -74,5 +75,6 @@ def initialize(model: nn.Module, rules: Rules, seed: int) -> None:
         if matching:
             matching[-1](parameter, generator(seed, "init", name))
         elif name not in covered:
-            raise ValueError(f"no rule initialises {name}: name it in the block's `initial`")
+            hint = "name it in the block's `initial`: see docs/your-own.md"
+            raise DitbenchError(f"no rule initialises {name}", hint)
     nn.init.zeros_(model.get_parameter("final_layer.linear.weight"))

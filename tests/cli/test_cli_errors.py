@@ -48,21 +48,23 @@ CASES = [
     (RUN + "--set train.lr=true", "train.lr = True", "train.lr"),
     (RUN + "--set train.lr=inf", "train.lr = inf", "train.lr"),
     (RUN + "--lr -1", "train.lr = -1.0", "train.lr"),
-    (RUN + "--batch-size 0", "--batch-size '0' is not a whole number", "--batch-size 20000"),
+    (RUN + "--batch-size 0", "--batch-size '0' is not a whole number", "--batch-size 8, or 20k"),
     (RUN + "--set model.depth=2.5", "model.depth = 2.5", "model.depth"),
     (RUN + "--set eval.samples=1", "eval.samples = 1", "eval.samples"),
     (RUN + "--set train=5", "train is a section", "train."),
     (RUN + "--set train.lr", "'train.lr' is not a setting", "--set section.key=value"),
-    (RUN + "--set =1", "unknown key ''", "known:"),
+    (RUN + "--set =1", "'=1' is not a setting", "--set section.key=value"),
+    (RUN + "--set zzz=1", "unknown key 'zzz'", "`ditbench settings` lists"),
+    (RUN + "--set train.lr=0 --set bugdet.steps=1", "2 problems: (1) ", "budget.steps"),
     (RUN + "--set preset=../x", "preset = '../x'", "letters"),
     (RUN + "--batch-size 1798", "larger than the data (1797 images)", "--batch-size 1797"),
     (RUN + "--set eval.points=30 --steps 20", "eval.points (30)", "--steps"),
     (RUN + "--model 16x1x2/3", "patch size 3 does not divide 8x8", ""),
     (RUN + "--model 15x1x2/2", "2 heads do not divide hidden size 15", ""),
-    (RUN + "--steps 0", "--steps '0'", "--steps 20k"),
-    (RUN + "--steps -5", "--steps '-5'", "--steps 20k"),
-    (RUN + "--steps abc", "--steps 'abc'", "--steps 20k"),
-    (RUN + "--steps 1.5", "--steps '1.5'", "--steps 20k"),
+    (RUN + "--steps 0", "--steps '0'", "--steps 8, or 20k for 20,000"),
+    (RUN + "--steps -5", "--steps '-5'", "--steps 8, or 20k for 20,000"),
+    (RUN + "--steps abc", "--steps 'abc'", "--steps 8, or 20k for 20,000"),
+    (RUN + "--steps 1.5", "--steps '1.5'", "--steps 8, or 20k for 20,000"),
     (RUN + "--seeds a", "--seeds 'a'", "--seeds 0,1,2"),
     (RUN + "--seeds -1", "--seeds '-1'", "--seeds 0,1,2"),
     (RUN + "--seeds ", "--seeds ''", "--seeds 0,1,2"),
@@ -101,8 +103,8 @@ CASES = [
     ("rum", "no such command 'rum'", "ditbench --help"),
     ("--blok", "no such option: --blok", "ditbench --help"),
     ("tune", "missing option '--block'", "ditbench tune --help"),
-    (RUN + "--batch-size many", "--batch-size 'many' is not a whole", "--batch-size 20k"),
-    (RUN + "--lr", "option '--lr' requires an argument", "ditbench --help"),
+    (RUN + "--batch-size many", "--batch-size 'many' is not a whole", "--batch-size 8"),
+    (RUN + "--lr", "option '--lr' requires an argument", "ditbench run --help"),
     (RUN + "more", "more", "ditbench run --help"),
     ("sample", "neither RUN nor --init is given", "name a run directory, or weights"),
     ("sample {run} --per-class 0", "'--per-class'", "ditbench sample --help"),
@@ -205,3 +207,8 @@ def test_a_defect_of_ours_is_not_dressed_up(cli, monkeypatch):
 
     monkeypatch.setattr("ditbench.report.reading.results.load_results", fail)
     assert isinstance(cli("compare", "anywhere").exception, ZeroDivisionError)
+
+
+def test_a_value_that_is_no_number_is_refused_in_few_words(mistake):
+    error, _ = mistake("compare", "--target-fid", "x")
+    assert error.strip() == "error: invalid value for '--target-fid': should be a valid number"
