@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, nn
 
-from ditbench.errors import DitbenchError
+from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.models.layers import TimestepEmbedder
 from ditbench.seeds import generator
 
@@ -76,5 +76,6 @@ def initialize(model: nn.Module, rules: Rules, seed: int) -> None:
             matching[-1](parameter, generator(seed, "init", name))
         elif name not in covered:
             hint = "name it in the block's `initial`: see docs/your-own.md"
-            raise DitbenchError(f"no rule initialises {name}", hint)
+            hint = "name it in the block's `initial`: see docs/your-own.md"
+            raise DitbenchError(f"no rule initialises {name}", hint, EXIT_FAILED)
     nn.init.zeros_(model.get_parameter("final_layer.linear.weight"))

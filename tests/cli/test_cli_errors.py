@@ -79,6 +79,7 @@ CASES = [
     (RUN + "--data {world}/empty", "{world}/empty holds no class folders", ""),
     (RUN + "--data {world}/images", "x.png is not an image", "PNG"),
     (RUN + "--data {world}/no.zip", "no.zip is not a readable zip file", "zip"),
+    (RUN + "--data {world}/nested.zip", "nested.zip holds no class folders", "(1 .zip)"),
     (RUN + "--data {world}/text.zip", "x.png is not an image", "PNG"),
     (RUN + "--set data.name=folder", "data set 'folder' needs a path", "--data"),
     (RUN + "--set data.path=x", "takes no path", "data.name=folder"),
@@ -90,7 +91,13 @@ CASES = [
     ("plot {world}/none", "{world}/none does not exist", "ditbench run"),
     ("plot {damaged}", "1 skipped", "ditbench run"),
     # Samples
-    ("sample {world}/none", "{world}/none is not a run directory", "ditbench run"),
+    ("sample {world}/none", "{world}/none does not exist", "ditbench run"),
+    ("export {world}/none -o w.pt", "{world}/none does not exist", "ditbench run"),
+    ("show {world}/none", "{world}/none does not exist", "ditbench list"),
+    ("list {world}/none", "{world}/none does not exist", "ditbench run"),
+    ("show {results}", "runs, not one", "name a run directory, such as /"),
+    ("report {results} -o page.pdf", "page.pdf would be an HTML page", ".html"),
+    (RUN + "--model S", "unknown model 'S'", "S/2, or hidden x depth"),
     ("sample {world}/empty", "is not a run directory", "ditbench run"),
     ("sample {bare}", "has no checkpoint", "ditbench run"),
     ("sample {texted}", "is not a checkpoint", "run"),
@@ -131,6 +138,8 @@ def world(experiment, tmp_path_factory):
     (world / "no.zip").write_text("no zip")
     with zipfile.ZipFile(world / "text.zip", "w") as archive:
         archive.writestr("cats/x.png", "no image")
+    with zipfile.ZipFile(world / "nested.zip", "w") as archive:
+        archive.writestr("inner.zip", "no image")
     for name in ("empty", "images/cats", "folder.md", "folder.png"):
         (world / name).mkdir(parents=True)
     (world / "images/cats/x.png").write_text("no image")

@@ -207,8 +207,11 @@ def one_run(place: str | Path) -> RunDirectory:
     """The run at or below a directory. A DitbenchError if that holds none or several."""
     runs = list(find_runs(Path(place)))
     if len(runs) != 1:
-        what = f"holds {len(runs)} runs, not one" if runs else "is not a run directory"
-        hint = "name a run directory, such as results/digits/adaln/seed0-..."
+        what = "is not a run directory" if Path(place).exists() else "does not exist"
+        hint = "name a run directory: `ditbench list` shows them"
+        if runs:
+            what = f"holds {len(runs)} runs, not one"
+            hint = f"name a run directory, such as {runs[0].path}"
         if RunDirectory(Path(place)).is_of_weights():
             what, hint = "holds scores of weights, not a run", SHOW_SCORES
         raise DitbenchError(f"{place} {what}", hint)
