@@ -28,8 +28,8 @@ def few_images(features: str, real: float, samples: int) -> str:
     of += [f"{samples:,} samples"] if samples < ENOUGH else []
     fid, kid = title_of("fid", features), title_of("kid", features)
     return (
-        f"{' and '.join(of)} are few for {fid} in {features} features, whose bias is small from "
-        f"{ENOUGH:,} of each on: {kid}, which has no bias, is the better measure."
+        f"{' and '.join(of)} are few for {fid} in {features} features ({ENOUGH:,} are enough): "
+        f"{kid}, which has no bias, is better."
     )
 
 

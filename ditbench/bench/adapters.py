@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+
+from torch import nn
 
 from ditbench import __version__
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.runs.planning.plan import Plan, build_trainer
-
-if TYPE_CHECKING:
-    from torch import nn
 
 # Name -> adapter in `diffusers_peer`, which is imported, and its package with it, when asked for.
 PEERS = {"diffusers": "EAGER", "diffusers-compiled": "COMPILED"}
@@ -20,34 +18,21 @@ PEERS = {"diffusers": "EAGER", "diffusers-compiled": "COMPILED"}
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model in training.
+    """A model in training."""
 
-    Attributes:
-        update: makes one training step, from batch to EMA, without synchronizing.
-        average: the model with the EMA weights, with a `null_class`; used for sampling.
-        parameters: the number of trainable parameters.
-    """
-
-    update: Callable[[], object]
-    average: nn.Module
-    parameters: int
+    update: Callable[[], object]  # one training step, from batch to EMA, without synchronizing
+    average: nn.Module  # with the EMA weights and a `null_class`; used for sampling
+    parameters: int  # trainable ones
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """Builds candidates from plans.
+    """Builds candidates from plans."""
 
-    Attributes:
-        implementation: the name and version of the package that the model is from.
-        build: makes the candidate of a plan, at step 0, on its device.
-        backend: what computes the training steps of a plan, such as `plain` or `compile`.
-        check: raises a DitbenchError for a plan whose model cannot be built.
-    """
-
-    implementation: str
-    build: Callable[[Plan], Candidate]
-    backend: Callable[[Plan], str]
-    check: Callable[[Plan], None] = lambda _plan: None
+    implementation: str  # the name and version of the package that the model is from
+    build: Callable[[Plan], Candidate]  # at step 0, on the plan's device
+    backend: Callable[[Plan], str]  # what computes the training steps: `plain`, `compile`, ...
+    check: Callable[[Plan], None] = lambda _plan: None  # a DitbenchError if it cannot be built
 
 
 def _build(plan: Plan) -> Candidate:

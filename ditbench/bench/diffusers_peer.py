@@ -56,8 +56,7 @@ class DiffusersDiT(nn.Module):
 class PlainTrainer:
     """Batch, autocast, loss, gradient, fused AdamW, and an EMA in one call for all weights.
 
-    Only the images and the loss of the objective are ditbench's own. As in our training, the images
-    stay on the device. `average` is the model with the EMA weights.
+    `average` is the model with the EMA weights. As in our training, the images stay on the device.
     """
 
     def __init__(self, model: nn.Module, plan: Plan) -> None:

@@ -14,26 +14,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from statistics import median, quantiles
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
+from ditbench.bench.adapters import Adapter, Candidate
 from ditbench.bench.matmul_peak import matmul
 from ditbench.bench.timing import Length, Timed, time_in_turn
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.runs.machine.environment import device_name
 from ditbench.runs.machine.memory import PeakMemory
 from ditbench.runs.machine.runtime_errors import training_errors
+from ditbench.runs.planning.plan import Plan
 from ditbench.runs.scoring.labels import balanced_labels
 from ditbench.runs.scoring.sampling import time_sampling
 from ditbench.training.device import graph
 
-if TYPE_CHECKING:
-    from ditbench.bench.adapters import Adapter, Candidate
-    from ditbench.runs.planning.plan import Plan
-
-    Facts = dict[str, Any]
-    Say = Callable[[str], None]
+Facts = dict[str, Any]
+Say = Callable[[str], None]
 
 T = TypeVar("T")
 
@@ -203,12 +201,12 @@ def _sampling(warm: _Warm, length: Length) -> Facts:
 
 def _training(warm: _Warm, seconds: list[float], matmul: float, peak: int | None) -> Facts:
     """Conditions and speed of training. FLOPs are those of ditbench's model, also for a peer."""
-    facts = training_facts(warm.row.plan, seconds, warm.timed.steps)
+    row, facts = warm.row, training_facts(warm.row.plan, seconds, warm.timed.steps)
     return {
         **facts,
-        "block": warm.row.name,
-        "implementation": warm.row.adapter.implementation,
-        "backend": warm.row.adapter.backend(warm.row.plan),
+        "block": row.name,
+        "implementation": row.adapter.implementation,
+        "backend": row.adapter.backend(row.plan),
         "parameters": warm.candidate.parameters,
         "matmul_tflops_per_second": matmul / 1e12,
         "share_of_matmul": facts["train_tflops_per_second"] * 1e12 / matmul,

@@ -6,36 +6,34 @@ Each number of GPUs is measured in processes of its own, one per GPU; the other 
 from __future__ import annotations
 
 import gc
+import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from ditbench.bench.measure import WARM_UP, title_of, training_facts
 from ditbench.bench.synthetic import MAX_BYTES, Shape, plan_on, random_images
 from ditbench.bench.timing import Length, time_in_turn
+from ditbench.config import RunConfig
+from ditbench.data.dataset import ImageDataset
 from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.models.dit import DiT
 from ditbench.processes import Send, in_processes
 from ditbench.runs.machine.environment import device_name, select_device
 from ditbench.runs.machine.memory import PeakMemory
 from ditbench.runs.machine.runtime_errors import training_errors
-from ditbench.runs.planning.plan import build_model
+from ditbench.runs.planning.plan import Plan, build_model
 from ditbench.training.trainer import Trainer
 from ditbench.world import World, join
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ditbench.config import RunConfig
-    from ditbench.data.dataset import ImageDataset
-    from ditbench.models.dit import DiT
-    from ditbench.runs.planning.plan import Plan
-
-    Facts = dict[str, Any]
+Facts = dict[str, Any]
 
 # Steps per epoch on any number of GPUs: the host draws the order of each epoch.
 EPOCH = 64
@@ -43,14 +41,11 @@ EPOCH = 64
 
 @dataclass(frozen=True)
 class Job:
-    """What one row measures: a model with the batch of one GPU, and how the batch grows.
-
-    `scaling` is `weak` (the batch per GPU is kept) or `strong` (the global batch).
-    """
+    """What one row measures: a model with the batch of one GPU, and how the batch grows."""
 
     config: RunConfig
     shape: Shape
-    scaling: str
+    scaling: str  # `weak`: the batch per GPU is kept; `strong`: the global batch
 
     def on(self, number: int) -> RunConfig:
         """The settings for this number of GPUs, with the global batch size."""
@@ -60,17 +55,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What all rows share.
+    """What all rows share."""
 
-    Attributes:
-        device: `cuda`, each process with the GPU of its rank, or `cpu`.
-        threads: of each process on a CPU.
-        length: how long a step is timed.
-    """
-
-    device: str
-    threads: int
-    length: Length
+    device: str  # `cuda`, each process with the GPU of its rank, or `cpu`
+    threads: int  # of each process on a CPU
+    length: Length  # how long a step is timed
 
 
 class Apart(World):
@@ -87,9 +76,6 @@ def bench(
     """Measure all jobs on each number of GPUs; yield the columns of docs/bench.md for each.
 
     Yields the error of a job that fails, because its batch does not fit into memory for example.
-
-    Raises:
-        DitbenchError: a mistake in the settings.
     """
     for number in numbers:
         left = list(jobs)
@@ -132,21 +118,13 @@ def work(send: Send, jobs: Sequence[Job], conditions: Conditions) -> None:
 
 def _plans(jobs: Sequence[Job], number: int, device: torch.device) -> list[Plan]:
     """Plans on random images, `EPOCH` of the largest batches of a shape if memory allows."""
-    configs = [job.on(number) for job in jobs]
-    largest: dict[Shape, int] = {}
-    for job, config in zip(jobs, configs, strict=True):
-        largest[job.shape] = max(config.train.batch_size, largest.get(job.shape, 0))
-    images = {shape: _images(shape, batch) for shape, batch in largest.items()}
-    return [
-        plan_on(images[job.shape], config, device)
-        for job, config in zip(jobs, configs, strict=True)
-    ]
-
-
-def _images(shape: Shape, batch: int) -> ImageDataset:
-    height, width, channels, _ = shape
-    most = 8 * MAX_BYTES // (height * width * channels)
-    return random_images(*shape, least=max(batch, min(EPOCH * batch, most)))
+    pairs = [(job.shape, job.on(number)) for job in jobs]
+    images: dict[Shape, ImageDataset] = {}
+    for shape in {shape for shape, _ in pairs}:
+        batch = max(config.train.batch_size for other, config in pairs if other == shape)
+        most = 8 * MAX_BYTES // math.prod(shape[:3])
+        images[shape] = random_images(*shape, least=max(batch, min(EPOCH * batch, most)))
+    return [plan_on(images[shape], config, device) for shape, config in pairs]
 
 
 def _measure(plan: Plan, model: DiT, world: World, length: Length) -> Facts:
@@ -174,10 +152,8 @@ def _measure(plan: Plan, model: DiT, world: World, length: Length) -> Facts:
 
 
 def _time_step(plan: Plan, model: DiT, world: World, length: Length) -> tuple[list[float], int]:
-    """Train a copy of a model until the length is over.
-
-    Returns:
-        The seconds of a step in each part, in the slowest process; and the steps of a part.
+    """Train a copy of a model: the seconds of a step in each part, in the slowest process; and the
+    steps of a part.
     """
     gc.collect()  # a trainer and its graph refer to each other
     task = (plan.objective, plan.dataset, plan.device, plan.budget)
@@ -195,15 +171,11 @@ def with_efficiency(rows: Sequence[Facts]) -> list[Facts]:
 
     Rows are compared within one model, batch and scaling, and are brought into that order.
     """
-    series: dict[tuple[Any, ...], list[Facts]] = {}
+    series: defaultdict[tuple[Any, ...], list[Facts]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: row["gpus"]):
-        series.setdefault(_series(row), []).append(row)
+        series[_series(row)].append(row)
     return [
-        {
-            **row,
-            "efficiency": _per_gpu(row) / _per_gpu(group[0]),
-            "efficiency_to": group[0]["gpus"],
-        }
+        {**row, "efficiency": _per_gpu(row) / _per_gpu(group[0]), "efficiency_to": group[0]["gpus"]}
         for group in series.values()
         for row in group
     ]
@@ -216,5 +188,4 @@ def _series(row: Facts) -> tuple[Any, ...]:
 
 
 def _per_gpu(row: Facts) -> float:
-    speed: float = row["images_per_second"] / row["gpus"]
-    return speed
+    return float(row["images_per_second"] / row["gpus"])

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
+from ditbench.config import RunConfig
 from ditbench.data.dataset import ImageDataset
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.rundir import RunDirectory
 from ditbench.runs.planning.plan import Plan, count_cost, plan_run, resolve
 from ditbench.seeds import generator
-
-if TYPE_CHECKING:
-    from ditbench.config import RunConfig
 
 # The height, width and channels of images, and the number of classes.
 Shape = tuple[int, int, int, int]
@@ -27,11 +24,7 @@ MAX_BATCH_BYTES = 2**33
 
 
 def random_images(height: int, width: int, channels: int, classes: int, least: int) -> ImageDataset:
-    """Random pixels and labels, the same in every call; at least `least` images, for one batch.
-
-    Raises:
-        DitbenchError: exit code 1, if a batch does not fit into memory.
-    """
+    """Random pixels and labels, the same in every call; at least `least` images, for one batch."""
     size = height * width * channels
     if least * size > MAX_BATCH_BYTES:
         raise DitbenchError(
@@ -50,12 +43,7 @@ def random_images(height: int, width: int, channels: int, classes: int, least: i
 
 
 def plan_on(dataset: ImageDataset, config: RunConfig, device: torch.device) -> Plan:
-    """A plan on given images. Nothing is written to its directory.
-
-    Raises:
-        DitbenchError: an unknown block or objective, a patch size that does not divide the images,
-            a sampler that the objective does not have, a backend that does not work here.
-    """
+    """A plan on given images. Nothing is written to its directory."""
     task = resolve(config.with_values(data__name=dataset.name), dataset, device)
     directory = RunDirectory.of(Path("bench"), config.preset, config.block, config.seed, "none")
     return plan_run(task, directory, count_cost(task))

@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
 from ditbench.training.device.stopwatch import synchronize
 from ditbench.world import ALONE, World
 
-if TYPE_CHECKING:
-    Mark = torch.cuda.Event | float
+Mark = torch.cuda.Event | float
 
 PARTS = 20
 LEAST_PARTS = 10  # fewer have no meaningful 10% and 90% quantiles
@@ -23,12 +21,9 @@ ESTIMATES = 3
 
 @dataclass(frozen=True)
 class Timed:
-    """A step to be timed, and in how many parts of how many steps.
+    """A step to be timed, and in how many parts of how many steps."""
 
-    The function makes one step, without synchronizing.
-    """
-
-    step: Callable[[], object]
+    step: Callable[[], object]  # makes one step, without synchronizing
     parts: int
     steps: int
 
@@ -41,17 +36,11 @@ class Timed:
 
 @dataclass(frozen=True)
 class Length:
-    """How long each row is timed.
+    """How long each row is timed."""
 
-    Attributes:
-        seconds: seconds of training; also the most seconds after which sampling is repeated.
-        steps: a number of training steps that replaces the seconds; at least `LEAST_PARTS`.
-        sampling: whether sampling is timed, too.
-    """
-
-    seconds: float
-    steps: int | None = None
-    sampling: bool = True
+    seconds: float  # of training; also the most seconds after which sampling is repeated
+    steps: int | None = None  # of training, in place of the seconds; at least `LEAST_PARTS`
+    sampling: bool = True  # whether sampling is timed, too
 
     def timed(
         self, step: Callable[[], object], device: torch.device, world: World = ALONE
@@ -64,13 +53,11 @@ class Length:
 
 
 def time_in_turn(timed: Sequence[Timed], device: torch.device) -> list[list[float]]:
-    """Time the first part of each, then the second part of each, and so on.
+    """The seconds per step of each, in every part.
 
-    Disturbances of the machine (another process, a lower clock rate) then affect all of them alike.
-    A GPU is synchronized only at the end: CUDA events mark the beginning and end of each part.
-
-    Returns:
-        For each, the seconds per step in every part.
+    The first parts of all are timed first, then the second parts, and so on: disturbances of the
+    machine (another process, a lower clock rate) then affect all of them alike. A GPU is
+    synchronized only at the end: CUDA events mark the beginning and end of each part.
     """
     marks: list[list[tuple[Mark, Mark]]] = [[] for _ in timed]
     synchronize(device)

@@ -27,7 +27,7 @@ from ditbench.cli.run_options import Model, Quiet
 from ditbench.cli.scaling import WITH, Several, gather, measure_gpus
 from ditbench.errors import DitbenchError
 from ditbench.plugins.lookup import check_options
-from ditbench.report.amounts import decimals, significant
+from ditbench.report.amounts import counted, decimals, significant
 from ditbench.report.tables.columns import Column, hidden
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _on_a_terminal(
 ) -> tuple[list[Column], str]:
     """The columns and the title of a table. The title has the conditions that all rows share."""
     row = rows[0]
-    threads = "" if row["threads"] is None else f" ({row['threads']} threads)"
+    threads = "" if row["threads"] is None else f" ({counted(row['threads'], 'thread')})"
     texts = {
         "model": "{}", "input": "random {}", "batch_size": "batches of {}", "objective": "{}",
         "precision": "{}", "device": f"{{}}{threads}", "torch": "torch {}", "backend": "backend {}",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ditbench.cli.comparison import choose_group, print_comparisons
+from ditbench.cli.comparison import choose_group, print_comparisons, print_list, runs_of
 from ditbench.cli.options import (
     AsJson,
     Evaluation,
@@ -18,7 +18,7 @@ from ditbench.cli.options import (
     option,
     refuse,
 )
-from ditbench.cli.output import echo, emit_text, load_runs, note, print_sentence, print_table
+from ditbench.cli.output import emit_text, load_runs, note, print_sentence, print_table
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.columns import PLAN_COLUMNS, parse_columns, plan_rows
 from ditbench.report.tables.comparisons import render_comparisons
@@ -49,7 +49,8 @@ def compare(
         "This group of comparable runs, if there are several.")] = None,
     columns: Annotated[str | None, _shown("NAMES",
         "These columns, joined by commas: fid,kid,precision,memory,train_seconds.")] = None,
-    wide: Annotated[bool, _shown(None, "All columns that say something.", "--wide")] = False,
+    wide: Annotated[bool, _shown(None,
+        "All columns that say something, and all remarks.", "--wide")] = False,
     plan: Annotated[bool, _shown(None,
         "How many seeds it takes to name a winner, instead.", "--plan")] = False,
     together: Annotated[bool, _what(None,
@@ -124,8 +125,11 @@ def _failures(gate: "Gate", comparisons: "list[Comparison]") -> list[str]:
 
 
 def _print_plans(comparisons: "list[Comparison]", chosen: str, output: Path | None) -> None:
-    """How many seeds each group needs. Groups that do not show their scatter are left out."""
-    planned = [(each, each.planning) for each in comparisons if each.planning is not None]
+    """How many seeds each group needs, or on a terminal, the group of most runs.
+
+    Groups that do not show their scatter are left out.
+    """
+    planned = [each for each in comparisons if each.planning is not None]
     if not planned and any(each.decided_by != "fid" for each in comparisons):
         raise DitbenchError(
             "seeds are planned by FID, for which these images are few",
@@ -137,11 +141,11 @@ def _print_plans(comparisons: "list[Comparison]", chosen: str, output: Path | No
             "run some first: `ditbench run --block paper --seeds 3`",
         )
     if chosen != "rich":
-        rows = [row for comparison, _ in planned for row in plan_rows(comparison)]
+        rows = [row for comparison in planned for row in plan_rows(comparison)]
         emit_text(render(rows, PLAN_COLUMNS, chosen), output)
         return
-    for number, (comparison, planning) in enumerate(planned):
-        if number:
-            echo()
-        print_table(plan_rows(comparison), PLAN_COLUMNS, comparison.heading)
-        print_sentence(planning_sentence(planning))
+    shown = max(planned, key=runs_of)
+    print_list(comparisons, shown)
+    print_table(plan_rows(shown), PLAN_COLUMNS, shown.heading)
+    if shown.planning is not None:
+        print_sentence(planning_sentence(shown.planning))

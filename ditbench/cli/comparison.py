@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ditbench.cli.output import echo, load_runs, print_sentence, print_table
 from ditbench.errors import DitbenchError
 from ditbench.report.amounts import counted
+from ditbench.report.remark_words import Detail
 from ditbench.report.tables.columns import comparison_columns, comparison_rows
 
 if TYPE_CHECKING:
@@ -35,17 +36,19 @@ def conclude(plans: Sequence[Plan], *, quiet: bool) -> None:
 def print_comparisons(
     comparisons: Sequence[Comparison], names: Sequence[str] = (), *, wide: bool = False
 ) -> None:
-    """Print the comparison of most runs; several are listed first."""
-    shown = max(comparisons, key=_runs)
-    if len(comparisons) > 1:
-        _print_list(comparisons, shown)
-        echo()
+    """Print the comparison of most runs; several are listed first.
+
+    Notes that are a `Detail` are for tables of chosen columns.
+    """
+    shown = max(comparisons, key=runs_of)
+    print_list(comparisons, shown)
     print_sentence(shown.sentence, "bold")
     echo()
     print_table(comparison_rows(shown), comparison_columns(shown, names, wide=wide))
     echo()
     for note in (*shown.notes, shown.settings):
-        print_sentence(note, "dim")
+        if wide or names or not isinstance(note, Detail):
+            print_sentence(note, "dim")
 
 
 def choose_group(comparisons: Sequence[Comparison], text: str) -> Comparison:
@@ -64,15 +67,20 @@ def choose_group(comparisons: Sequence[Comparison], text: str) -> Comparison:
     return found[0]
 
 
-def _runs(comparison: Comparison) -> int:
+def runs_of(comparison: Comparison) -> int:
+    """How many runs it has."""
     return int(comparison.table["seeds"].sum())
 
 
-def _print_list(comparisons: Sequence[Comparison], shown: Comparison) -> None:
+def print_list(comparisons: Sequence[Comparison], shown: Comparison) -> None:
+    """Print which groups there are, if there are several, and which of them follows."""
+    if len(comparisons) == 1:
+        return
     echo(f"{len(comparisons)} groups of runs; > is shown, --group N or NAME shows another:")
     for number, each in enumerate(comparisons, 1):
-        blocks, runs = len(each.table), _runs(each)
+        blocks, runs = len(each.table), runs_of(each)
         size = f"{counted(blocks, 'block')}, {counted(runs, 'run')}"
         mark = ">" if each is shown else " "
         line = f"{mark} {number}  {each.heading}: {size}"
         print_sentence(line, "bold" if each is shown else "")
+    echo()

@@ -29,13 +29,12 @@ def encode(
     output: Annotated[Path, option("DIR",
         "The folder of the latents; it may hold a part of them.", "--output", "-o")],
     vae: Annotated[str, option("PATH|NAME",
-        "The autoencoder: a folder that diffusers saved, or a name such as "
-        "stabilityai/sd-vae-ft-ema.")],
+        "The autoencoder: a folder that diffusers saved, or its name on Hugging Face.")],
     image_size: Annotated[int, option("N",
         "Both sides of the images, in pixels.", min=1, max=4096)] = 256,
-    kind: Annotated[str, option("|".join(KINDS),
-        "What is stored of each posterior: moments, its mean and std, from which each use draws; "
-        "or, at half the size, its mean or one draw.")] = MOMENTS,
+    kind: Annotated[str, option("NAME",
+        "What is stored of each posterior: moments (mean and std, from which each use draws) or, "
+        "at half the size, its mean or one sample.")] = MOMENTS,
     flip: Annotated[bool, option(None,
         "Encode mirrored images, too, for data.horizontal_flip.", "--flip/--no-flip")] = True,
     dtype: Annotated[str, option("|".join(DTYPES), "The type of the numbers.")] = "float16",

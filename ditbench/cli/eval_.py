@@ -217,7 +217,7 @@ def _execute(
     if len(left) < len(jobs):
         progress(quiet=quiet)(f"{len(jobs) - len(left)} of {len(jobs)} are already complete")
     done, failed = [], []
-    with interruptible() as stop, meter(quiet=quiet) as meters:
+    with interruptible() as stop, meter(quiet=quiet or not left) as meters:
         shown = _Shown(left, meters)
         if gpus > 1 and left:
             outcomes = rescore_together(plan, jobs, gpus, shown, stop)
@@ -236,21 +236,21 @@ def _execute(
 def _print(
     done: Sequence[tuple[Rescoring, dict[str, Any]]], chosen: str, output: Path | None
 ) -> None:
-    """A table per run for people, one table of all for programs."""
-    from ditbench.report.tables.rescored import rescored_columns, rescored_row, sentence
+    """What a single run says, and a table of all."""
+    from ditbench.report.tables.rescored import rescored_columns, rescored_row, sentence, setting
 
-    tables: dict[str, list[dict[str, Any]]] = {}
+    rows: list[dict[str, Any]] = []
     metrics: dict[str, MetricFacts] = {}
     for job, content in done:
         row, found = rescored_row(job.path, content)
-        tables.setdefault(row["path"], []).append(row)
+        rows.append(row)
         metrics |= {metric.name: metric for metric in found}
-    rows = [row for table in tables.values() for row in table]
+    columns = rescored_columns(rows, list(metrics.values())) if rows else ()
     if chosen != "rich":
-        columns = rescored_columns(rows, list(metrics.values())) if rows else ()
         emit_text(render(rows, columns, chosen), output)
-        return
-    for path, table in tables.items():
-        print_sentence(sentence(table))
-        print_table(table, rescored_columns(table, list(metrics.values())))
-        echo(path)
+    elif rows:
+        one = len({row["path"] for row in rows}) == 1
+        print_sentence(sentence(rows) if one else setting(rows))
+        print_table(rows, columns)
+        if one:
+            echo(rows[0]["path"])

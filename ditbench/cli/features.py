@@ -1,11 +1,11 @@
 """`ditbench features`: list the feature extractors, and whether their weights are there."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from ditbench.cli.options import AsJson, Format, Output, chosen_format
+from ditbench.cli.options import AsJson, Format, Output, argument, chosen_format
 from ditbench.cli.output import echo, emit
 from ditbench.errors import DitbenchError, one_line, printable
-from ditbench.report.tables.columns import Column
+from ditbench.report.tables.columns import Column, hidden
 
 COLUMNS = (
     Column("features", "Features"),
@@ -14,30 +14,34 @@ COLUMNS = (
     Column("classes", "Classes", "{:d}".format),
     Column("weights", "Weights"),
     Column("digest", "Digest", lambda digest: digest[:8]),
-    Column("path", "Path"),
-    Column("help", None),
+    *hidden("path", "help"),
 )
 
 
 def features(
+    name: Annotated[str | None, argument("NAME", "Only this one.")] = None,
     format: Format = None,  # noqa: A002
     as_json: AsJson = False,
     output: Output = None,
-) -> None:
+) -> None:  # fmt: skip
     """List the feature extractors of the metrics: what they accept, where their weights are.
 
     `--features NAME` chooses one for a run, `--set metrics.also=NAME,NAME` further ones in which
-    the same samples are scored. Below the table: how to get what is missing.
+    the same samples are scored. `ditbench features NAME` prints where the weights of one are, or
+    how to get them.
     """
     chosen = chosen_format(output, format, as_json=as_json)
 
     from ditbench.metrics import extractor_names
 
-    rows = [_row(name) for name in extractor_names()]
+    rows = [_row(each) for each in ([name] if name else extractor_names())]
     emit(rows, COLUMNS, chosen, output)
-    for row in rows:
-        if row["help"]:
-            echo(one_line(f"{row['features']}: {row['help']}"), err=True)
+    if chosen != "rich":
+        return
+    if name:
+        echo(one_line(rows[0]["help"] or rows[0]["path"] or "no weights are needed"))
+    elif any(row["help"] for row in rows):
+        echo("`ditbench features NAME` shows how to get missing weights", err=True)
 
 
 def _row(name: str) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import heapreplace
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from ditbench.cli.output import print_json, print_sentence, print_wrapped, progress
+from ditbench.cli.output import echo, print_json, print_sentence, print_wrapped, progress
 from ditbench.cli.training import at_a_time
 from ditbench.errors import one_line
 from ditbench.files import file_size
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from ditbench.launch.pool import Workers
     from ditbench.runs.planning.plan import Plan
 
-CONVENTION = "Training FLOPs = 3 x 2 x forward MACs x images. Total = training and evaluation."
+CONVENTION = "Per run; Total with evaluation. Training FLOPs = 3 x 2 x forward MACs x images."
 # FLOP/s of XL/2 in bf16 on an H100, in round numbers: docs/scale.md.
 TYPICAL_SPEED = 4e14
 DAY = 86_400  # seconds
@@ -26,20 +28,18 @@ CARDS: tuple[int, ...] = (24 * 2**30, 40 * 2**30, 80 * 2**30)
 # Characters of the names of classes in a heading.
 SHOWN_CLASSES = 160
 
+_TIMES = ("expected_train_seconds", "expected_total_seconds")
 _numbers = "{}".format
-_whole = decimals(0)
 _FORECAST = (
     Column("block", "Block"),
     Column("model", "Model"),
     Column("lr", "Learning rate", "{:g}".format),
-    Column("seed", "Seed", _numbers),
+    Column("seeds", "Seeds"),
     Column("steps", "Steps", _numbers),
     Column("images", "Images", _numbers),
     Column("train_flops", "Training PFLOPs", _numbers),
-    Column("evaluated_at", "Evaluated at", _numbers),
     Column("expected_train_seconds", "Train", _numbers),
     Column("expected_total_seconds", "Total", _numbers),
-    Column("path", "Run directory"),
 )
 
 
@@ -56,29 +56,38 @@ def print_forecast(plans: list[Plan], workers: Workers, *, as_json: bool, quiet:
         rows = list(_with_needs(plans, rows, workers.gpus))
         print_json(rows)
         return
-    first, models = plans[0], {row["model"] for row in rows}
-    model = "matched models" if len(models) > 1 else first.cost.model
-    title = (
-        f"{model} on {first.dataset.name} {first.cost.input}, on {first.device}, "
-        f"{first.config.objective.name}\n{CONVENTION}"
-    )
-    names = first.dataset.class_names
-    title += "\n" + one_line(f"{len(names)} classes: {', '.join(names)}", SHOWN_CLASSES)
-    if compiled := dict.fromkeys(row["block"] for row in rows if row["backend"] != "plain"):
-        title += f"\nCompiled, which takes tens of seconds more: {', '.join(compiled)}."
-    if any(row["estimated"] for row in rows):
-        title += "\n~ is estimated from the speed in a short calibration."
-    alike = {key for key in ("lr", "model") if len({row[key] for row in rows}) == 1}
-    columns = [column for column in _FORECAST if column.name not in alike]
-    print_wrapped([_in_words(row) for row in rows], columns, title)
-    print_sentence(_total(rows, workers))
+    print_sentence(_total(rows, workers), "bold")
     for text in _needs(plans, rows, workers.gpus):
         print_sentence(text)
+    print_sentence(f"Results go into {os.path.commonpath([row['path'] for row in rows])}.")
+    echo()
+    _print_table(plans[0], rows)
+
+
+def _print_table(first: Plan, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print what the runs share, a row per block, whose seeds differ in nothing, and remarks."""
+    alike = {key for key in ("lr", "model") if len({row[key] for row in rows}) == 1}
+    model = first.cost.model if "model" in alike else "matched models"
+    names = first.dataset.class_names
+    print_sentence(
+        f"{model} on {first.dataset.name} {first.cost.input}, on {first.device}, "
+        f"{first.config.objective.name}, {counted(len(first.budget.marks), 'evaluation')}"
+    )
+    print_sentence(one_line(f"{len(names)} classes: {', '.join(names)}", SHOWN_CLASSES))
+    columns = [column for column in _FORECAST if column.name not in alike]
+    print_wrapped([_in_words(each) for each in _by_seeds(rows)], columns)
+    print_sentence(CONVENTION, "dim")
+    if compiled := dict.fromkeys(row["block"] for row in rows if row["backend"] != "plain"):
+        print_sentence(f"Compiled, which takes tens of seconds more: {', '.join(compiled)}.")
+    if any(row["estimated"] for row in rows):
+        print_sentence("~ is estimated from the speed in a short calibration.")
 
 
 def _total(rows: Sequence[Mapping[str, Any]], workers: Workers) -> str:
     """How long the whole command would take."""
     left = [row for row in rows if not row["complete"]]
+    if not left:
+        return f"Nothing is left to do: {counted(len(rows), 'run')}, complete."
     if any(row["expected_total_seconds"] is None for row in left):
         hours = sum(row["train_flops"] for row in left) / TYPICAL_SPEED / 3600
         return (
@@ -172,23 +181,37 @@ def _fit(card: int, settings: Mapping[str, Any] | None) -> str:
     return f"{on} it fits with {given}."
 
 
-def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of the forecast as texts; estimated numbers have a ~ before them."""
+def _by_seeds(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """The rows that differ in the seed and what follows from it, together."""
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        key = (row["block"], row["model"], row["lr"], row["complete"], row["steps"])
+        groups.setdefault(key, []).append(row)
+    yield from groups.values()
+
+
+def _in_words(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A row of the table, for one or several seeds; estimated numbers have a ~ before them."""
+    row = rows[0]
     mark = "~" if row["estimated"] else ""
-    train, total = row["expected_train_seconds"], row["expected_total_seconds"]
-    steps, seconds = row["evaluation_steps"], row["evaluation_seconds"]
     return {
         **row,
-        "steps": mark + _whole(row["steps"]),
-        "images": mark + _whole(row["images"]),
+        "seeds": _seeds([each["seed"] for each in rows]) + " (complete)" * row["complete"],
+        "steps": mark + decimals(0)(row["steps"]),
+        "images": mark + decimals(0)(row["images"]),
         "train_flops": mark + significant(3, 1, 1e-15)(row["train_flops"]),
-        "evaluated_at": _ends(steps, _whole) if steps else _ends(seconds, duration),
-        "expected_train_seconds": None if train is None else duration(train),
-        "expected_total_seconds": None if total is None else duration(total),
-        "path": row["path"] + (" (complete)" if row["complete"] else ""),
+        **{key: _mean_time(rows, key) for key in _TIMES},
     }
 
 
-def _ends(marks: list[float], write: Callable[[float], str]) -> str:
-    """The first and the last of evenly spaced marks."""
-    return " … ".join(write(mark) for mark in dict.fromkeys((marks[0], marks[-1])))
+def _mean_time(rows: Sequence[Mapping[str, Any]], key: str) -> str | None:
+    """The mean over seeds: the first one may have to compute the statistics of real images."""
+    times = [row[key] for row in rows]
+    return None if None in times else duration(mean(times))
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    """`0, 1` or `0 to 7`."""
+    first, last = seeds[0], seeds[-1]
+    in_a_row = len(seeds) > 2 and [*seeds] == [*range(first, last + 1)]
+    return f"{first} to {last}" if in_a_row else ", ".join(map(str, seeds))

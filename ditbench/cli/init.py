@@ -70,7 +70,7 @@ def init(
     found = survey(pictures, data_of(given).settings)
     facts = describe(found)
     for line in facts if found.images else ():
-        echo(one_line(line))
+        print_sentence(one_line(line))
     _refuse(found)
     settings = choose(derive(found, given), given)
     say("reading the pictures")
@@ -79,7 +79,7 @@ def init(
         echo(one_line(f"  {line}"))
     settings, missing = choose_features(settings)
     emit_text(to_toml(settings, [WRITTEN, *facts, *notes, *USAGE]), PROJECT)
-    echo(f"{PROJECT}: {in_short(settings, latents=found.latents is not None)}")
+    print_sentence(f"{PROJECT}: {in_short(settings, latents=found.latents is not None)}")
     if missing is None:
         for line in forecast(device, say):
             print_sentence(line)

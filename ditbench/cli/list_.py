@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 
 from ditbench.cli.completion import complete_places
 from ditbench.cli.options import AsJson, Format, Output, argument, chosen_format
-from ditbench.cli.output import echo, emit, note, print_table
+from ditbench.cli.output import echo, emit, note, print_sentence, print_table
 from ditbench.distances import title_of
 from ditbench.errors import DitbenchError
 from ditbench.files import file_size
@@ -88,15 +89,23 @@ def _print(rows: Sequence[dict[str, Any]]) -> None:
     def place(row: dict[str, Any]) -> Path:
         return Path(row["path"]).parent.parent
 
-    for number, (above, group) in enumerate(groupby(sorted(rows, key=place), key=place)):
-        inside = list(group)
-        size = file_size(sum(row["bytes"] for row in inside))
-        many = counted(len(inside), "run")
-        if number:
+    groups = {above: list(each) for above, each in groupby(sorted(rows, key=place), key=place)}
+    if len(groups) > 1:
+        print_sentence(f"{len(groups)} directories: {_total(rows)}")
+    for above, inside in groups.items():
+        if len(groups) > 1:
             echo()
         shown = [{**row, "run": str(Path(row["path"]).relative_to(above))} for row in inside]
         # Of latents, it is another distance.
         titles = {title_of("fid", row["features"]) for row in inside if row["features"]} or {"FID"}
         score = Column("fid", " or ".join(sorted(titles)), decimals(2))
         columns = [score if each.name == "fid" else each for each in NARROW]
-        print_table(shown, columns, f"{above}: {many}, {size}")
+        print_table(shown, columns, f"{above}: {_total(inside)}")
+
+
+def _total(rows: Sequence[dict[str, Any]]) -> str:
+    """`4 runs, 9.6 MB`, or `4 runs (3 done, 1 failed), 9.6 MB`."""
+    states = Counter(row["state"] for row in rows)
+    numbers = ", ".join(f"{number} {state}" for state, number in states.most_common())
+    named = "" if [*states] == ["done"] else f" ({numbers})"
+    return f"{counted(len(rows), 'run')}{named}, {file_size(sum(row['bytes'] for row in rows))}"

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 1000
 # Characters of a text in a table.
 MOST = 150
+# How a reason to skip a run begins, and what several of them are called.
+_SKIPPED = {
+    "duplicate: ": "duplicates of newer runs",
+    "incomplete: ": "incomplete runs",
+    "failed: ": "failed runs",
+}
 # The labels of a line on stderr, and their colours on a terminal.
 LABELS = {
     **dict.fromkeys(("error", "failed"), "red"),
@@ -166,14 +172,13 @@ def load_sweeps(place: Path) -> list[Sweep]:
 
 
 def _note_skipped(skipped: Sequence[tuple[Any, str]]) -> None:
-    from ditbench.report.reading.results import DUPLICATE
-
-    older = [each for each in skipped if each[1].startswith(DUPLICATE)]
-    for path, reason in skipped if len(older) == 1 else [s for s in skipped if s not in older]:
+    for kind, runs in _SKIPPED.items():
+        alike = [path for path, reason in skipped if reason.startswith(kind)]
+        if len(alike) > 1:
+            note("skipped", f"{len(alike)} {runs}, such as {alike[0]}")
+            skipped = [each for each in skipped if each[0] not in alike]
+    for path, reason in skipped:
         note("skipped", f"{path}: {reason}")
-    if len(older) > 1:
-        path, reason = older[0]
-        note("skipped", f"{len(older)} duplicates of newer runs, the first, {path}: {reason}")
 
 
 def reference_results() -> Path:

@@ -46,6 +46,6 @@ def presets(
         return
     print_wrapped(rows, COLUMNS, width=WIDTH)
     print_sentence(f"Minutes (training and evaluation) and FID: n reference runs of {BLOCK}.")
-    for row in rows:
-        if row.get("images"):
-            print_sentence(f"{row['preset']}: measured on the images of {row['images']}.")
+    copies = [f"{row['preset']} on {row['images']}" for row in rows if row.get("images")]
+    if copies:
+        print_sentence(f"Measured on copies of the images: {', '.join(copies)}.")

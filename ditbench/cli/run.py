@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -68,8 +68,8 @@ def run(
     launcher: Annotated[str, how("NAME",
         "local, or slurm: one job for each run that is incomplete and has none.")] = "local",
     slurm: Annotated[str | None, how("KEY=VALUE,...",
-        "What each job asks of Slurm: partition=gpu,time=4h,gpus=1,cpus=8,mem=32G, or any other "
-        "option of sbatch.")] = None,
+        "What each job asks of Slurm: partition=gpu,time=4h,gpus=1, or any other option of "
+        "sbatch.")] = None,
     task: Annotated[Path | None, option("DIR", "The only run to make.", hidden=True)] = None,
     out: Annotated[Path | None, printed("DIR",
         "Where run directories go. Default: results; with --continue, beside RUN.")] = None,
@@ -179,13 +179,7 @@ def _execute(
     from ditbench.runs.planning.ready import check_ready
 
     left = [plan for plan in plans if not plan.directory.is_complete()]
-    continued.remark_on_shorter(left, say)
-    if len(plans) > 1:
-        complete = len(plans) - len(left)
-        to_go = f"{len(left)} to go{at_a_time(workers)}"
-        say(f"{len(plans)} runs: {complete} complete (skipped), {to_go}")
-    if compiled := dict.fromkeys(plan.config.block for plan in left if plan.backend.compiles):
-        say(f"compiling {', '.join(compiled)}: tens of seconds before training")
+    _say_what_is_left(plans, left, workers, say)
     check_ready(plans)
     remark_on_scores(left)
     results: list[dict[str, Any]] = []
@@ -209,6 +203,20 @@ def _execute(
         raise _failure(failed, len(plans), quiet=quiet)
     if not as_json and plans[0].world.first:
         conclude(plans, quiet=quiet)
+
+
+def _say_what_is_left(
+    plans: Sequence[Plan], left: Sequence[Plan], workers: Workers, say: Callable[[str], None]
+) -> None:
+    continued.remark_on_shorter(left, say)
+    if len(plans) > 1:
+        complete = len(plans) - len(left)
+        to_go = f"{len(left)} to go{at_a_time(workers)}"
+        say(f"{len(plans)} runs: {complete} complete (skipped), {to_go}")
+    elif not left:
+        say(f"{plans[0].label}: already complete, skipped")
+    if compiled := dict.fromkeys(plan.config.block for plan in left if plan.backend.compiles):
+        say(f"compiling {', '.join(compiled)}: tens of seconds before training")
 
 
 def _failure(failed: list[tuple[Plan, DitbenchError]], runs: int, *, quiet: bool) -> DitbenchError:

@@ -71,7 +71,7 @@ def show(run: Annotated[Path, _RUN("RUN")], as_json: AsJson = False) -> None:
     title = f"Settings that differ from the preset {preset}" if preset else "Settings"
     columns = [Column("key", "Key"), Column("value", "Value")]
     print_texts(settings, [*columns, *[Column("preset", "Preset")] * bool(preset)], title)
-    print_texts(environment, columns, "Environment")
+    print_texts(_by_section(environment), columns, "Environment")
     columns = [Column("name", "Name"), Column("number", "Files", "{}".format)]
     print_table(files, [*columns, Column("bytes", "Size", file_size)], "Files")
 
@@ -109,6 +109,21 @@ def diff(
         print_texts(differences, DIFF_COLUMNS, "What differs")
     else:
         echo("no difference in settings, data, metrics or environment")
+
+
+def _by_section(rows: list[Row]) -> list[Row]:
+    """Rows of one section, such as `metrics.fid` and `metrics.kid`, as one each."""
+    from ditbench.report.reading.one_run import in_words
+
+    sections: dict[str, list[str]] = {}
+    for row in rows:
+        section, _, name = row["key"].partition(".")
+        sections.setdefault(section, []).append(f"{name} {in_words(row['value'])}".strip())
+    # A long list of classes may be cut.
+    return [
+        {"key": name, "value": "; ".join(sorted(values, key=len))}
+        for name, values in sections.items()
+    ]
 
 
 def _score(run: RunDirectory) -> tuple[Row, str]:

@@ -70,8 +70,8 @@ class Jobs:
         left = [plan for plan, state in zip(plans, found, strict=True) if state in IDLE]
         counts = Counter(state for state in found if state not in IDLE)
         counts["to submit"] = len(left)
-        parts = ", ".join(f"{each} {state}" for state, each in counts.items())
-        say(f"{counted(len(plans), 'run')}: {parts}")
+        parts = (f"{number} {state}" for state, number in counts.items())
+        say(f"{counted(len(plans), 'run')}: {', '.join(parts)}")
         check_ready(left)
         if dry_run:
             if left:

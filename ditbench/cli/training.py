@@ -125,7 +125,8 @@ def executing(
     live = LiveTable if len(workers) > 1 else Bars
     elsewhere = len(workers) > 1 or workers.gpus > 1
     world = plans[0].world if plans else None
-    with interruptible(world) as stop, reporter(len(plans), quiet=quiet, live=live) as shown:
+    left = sum(not plan.directory.is_complete() for plan in plans)
+    with interruptible(world) as stop, reporter(left, quiet=quiet, live=live) as shown:
         run_all = partial(execute_at_once, workers=workers) if elsewhere else execute_each
         with closing(run_all(plans, shown, stop)) as outcomes:
             yield shown, outcomes

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.forecast import print_forecast
 from ditbench.cli.gpus import divided
@@ -23,7 +23,7 @@ from ditbench.cli.options import (
     takes,
     what,
 )
-from ditbench.cli.output import emit, load_sweeps, progress
+from ditbench.cli.output import emit, load_sweeps, print_sentence, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training
 from ditbench.cli.training import (
     at_a_time,
@@ -107,12 +107,23 @@ def tune(
     sweeps = [found[key] for key in keys if key in found]
     if sweeps:
         columns = tuning_columns(sweeps, for_people=chosen not in ("csv", "json"))
-        of = sweeps[0]
+        of, rows = sweeps[0], list(map(tuning_row, sweeps))
         title = sweep_title(of.title, of.budget, of.seeds)
-        emit(list(map(tuning_row, sweeps)), columns, chosen, output, title)
+        if chosen == "rich":
+            columns = columns[:-1]  # the remark
+        emit(rows, columns, chosen, output, title)
+        if chosen == "rich":
+            _print_remarks(rows)
         if of.few:
             say(f"the lowest mean {of.title} is chosen: {of.few}")
     _check_chosen(plans, sweeps, failed)
+
+
+def _print_remarks(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print each remark once, with its blocks."""
+    for remark in dict.fromkeys(row["remark"] for row in rows if row["remark"]):
+        blocks = ", ".join(row["block"] for row in rows if row["remark"] == remark)
+        print_sentence(f"{blocks}: {remark}")
 
 
 def _execute(plans: Sequence[Plan], workers: Workers, *, quiet: bool) -> list[Plan]:

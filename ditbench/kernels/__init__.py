@@ -8,24 +8,16 @@ from __future__ import annotations
 
 from functools import cache, partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from ditbench.models import ops
 from ditbench.models.ops import Ops
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 
 def kernel_ops(dtype: torch.dtype = torch.bfloat16) -> Ops:
-    """The operations by kernels.
-
-    Args:
-        dtype: of products, attention and the results of norms. The residual stream keeps its own
-            type, and weights stay float32.
-    """
+    """The operations by kernels; products, attention and results of norms are in `dtype`."""
     from ditbench.kernels.linear import linear, linear_gelu
     from ditbench.kernels.residual import add, norm
 

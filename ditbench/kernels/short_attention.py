@@ -117,12 +117,7 @@ def _launch(kernel: Any, q: Tensor, kv: Tensor, num_heads: int, *others: Tensor)
 
 
 def operator(schema: str, fake: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
-    """Register the decorated function as `ditbench::<its name>`.
-
-    Args:
-        schema: its signature, as in "(Tensor x, int n) -> Tensor".
-        fake: returns uninitialised results of the right shapes and types for the same arguments.
-    """
+    """Register the function as `ditbench::<name>`; `fake` returns results of its shapes."""
 
     def register(function: Callable[..., Any]) -> Any:
         name = f"ditbench::{function.__name__}"
@@ -194,17 +189,13 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:  # noqa: A
     ctx.save_for_backward(*tensors)
 
 
-short_self_attention.register_autograd(
-    lambda ctx, grad: (
-        short_self_attention_backward(*ctx.saved_tensors, grad, ctx.num_heads),
-        None,
-    ),
-    setup_context=_save,
-)
-short_cross_attention.register_autograd(
-    lambda ctx, grad: (
-        *short_cross_attention_backward(*ctx.saved_tensors, grad, ctx.num_heads),
-        None,
-    ),
-    setup_context=_save,
-)
+def _self_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return short_self_attention_backward(*ctx.saved_tensors, grad, ctx.num_heads), None
+
+
+def _cross_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return *short_cross_attention_backward(*ctx.saved_tensors, grad, ctx.num_heads), None
+
+
+short_self_attention.register_autograd(_self_backward, setup_context=_save)
+short_cross_attention.register_autograd(_cross_backward, setup_context=_save)

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
 
 import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from torch import Tensor
 
 
 class SideStream:
@@ -32,15 +29,9 @@ class SideStream:
         self,
         parameters: Sequence[Tensor],
         compute: Callable[[], Sequence[Tensor]],
-        reads: Sequence[Tensor],
+        reads: Sequence[Tensor],  # by `compute`, kept until it is done
     ) -> Sequence[Tensor]:
-        """The gradients of parameters, computed on the second stream where that is safe.
-
-        Args:
-            parameters: of one layer.
-            compute: computes their gradients.
-            reads: the tensors that it reads, which are kept until it is done.
-        """
+        """The gradients of a layer's parameters, on the second stream where that is safe."""
         torch.autograd.Variable._execution_engine.queue_callback(self.join)
         current = torch.cuda.current_stream()
         if any(id(each) in self._seen for each in parameters):

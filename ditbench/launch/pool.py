@@ -106,7 +106,7 @@ def execute_at_once(
     left = []
     for plan in plans:
         if plan.directory.is_complete():
-            yield plan, execute(plan, reporter.of(plan), stop)
+            yield plan, execute(plan, stop=stop)
         else:
             left.append(plan)
     at_a_time = min(len(workers), len(left))

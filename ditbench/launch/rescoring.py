@@ -32,11 +32,8 @@ def rescore_together(
     """As `rescore`, in so many new processes, each of which loads data and models itself.
 
     `plan` is what is to be done with `device=`, as `plan_rescoring`, and can be pickled; `jobs` are
-    what it returned in this process. The reporter receives what the first process reports.
-
-    Raises:
-        Stopped: a stop was requested; the draws so far are written.
-        DitbenchError: one of the processes raised it, or was killed.
+    what it returned in this process. The reporter receives what the first process reports. Raises
+    Stopped if a stop was requested, with the draws so far written; or the error of a process.
     """
     forwarded = False
     for kind, number, *values in in_processes(gpus, _part, plan, jobs[0].plan.device.type):

@@ -19,10 +19,7 @@ MOST_TIMEOUTS = 100
 
 
 def script(runs: int, parameters: Mapping[str, Any], out: Path) -> str:
-    """The batch script of so many runs. Needs no Slurm.
-
-    `parameters` are those of `submitit.SlurmExecutor`.
-    """
+    """The batch script of so many runs, with the parameters of `submitit.SlurmExecutor`."""
     _check_submitit()
     from submitit.slurm.slurm import _make_sbatch_string
 
@@ -38,8 +35,7 @@ def submit(
     """Submit one job per run and mark the run directories; returns the numbers of the jobs.
 
     Each run has a command that executes it in the current directory. `parameters` are those of
-    `submitit.SlurmExecutor`; logs go below `out`, the directory of results. Raises a DitbenchError
-    if submitit is not installed, or (exit code 1) Slurm is not, or refuses the jobs.
+    `submitit.SlurmExecutor`; logs go below `out`, the directory of results.
     """
     _check_submitit()
     from submitit import SlurmExecutor

@@ -56,9 +56,11 @@ class LiveTable(Reporter):
 
     @contextmanager
     def _paused(self) -> Iterator[None]:
+        started = self.live.is_started
         self.live.stop()
         yield
-        self.live.start()
+        if started:
+            self.live.start()
 
     def _table(self) -> Table:
         shown = [row for row in self.rows if not row.ended]

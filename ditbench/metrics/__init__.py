@@ -147,7 +147,8 @@ def at_hand(data_name: str, inception_weights: Path | None = None) -> tuple[str,
     for name in others:
         kind = extractor_class(name)
         if all(file.exists() for file in kind.files()):
-            return name, "since Inception is not at hand (`ditbench features` shows how to get it)"
+            hint = "`ditbench features inception` shows how to get it"
+            return name, f"since Inception is not at hand ({hint})"
     raise DitbenchError(
         f"no features for these images are at hand: {missing.message}",
         extractor_class(others[-1]).weights_hint(),

@@ -22,20 +22,12 @@ FLOPS_PER_MAC = 2
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of one model.
+    """The cost of one model."""
 
-    Attributes:
-        model: `XL/2`, or hidden x depth x heads / patch.
-        input: height x width x channels.
-        parameters: trainable ones; the fixed position table is not.
-        gmacs: 10^9 multiply-accumulates of one forward pass of one image. The DiT paper calls
-            these Gflops.
-    """
-
-    model: str
-    input: str
-    parameters: int
-    gmacs: float
+    model: str  # `XL/2`, or hidden x depth x heads / patch
+    input: str  # height x width x channels
+    parameters: int  # trainable ones; the fixed position table is not
+    gmacs: float  # 10^9 multiply-accumulates per image, forward; the DiT paper calls them Gflops
 
     @property
     def gflops(self) -> float:
@@ -63,14 +55,10 @@ def count(
     num_classes: int = 1000,
     **switches: Any,
 ) -> Cost:
-    """Count one model; the arguments are those of `DiT`.
+    """Count one model; the arguments are those of `DiT`, by default those of the paper's ImageNet.
 
-    By default there are 1000 classes and the variance is learned, as in the paper. The products of
-    matrices and of attention and convolutions count, by torch's own formulas; norms, activations
-    and additions do not.
-
-    Raises:
-        DitbenchError: for a model that cannot be built.
+    Products of matrices and of attention and convolutions count, by torch's own formulas; norms,
+    activations and additions do not.
     """
     switches |= {"height": height, "width": width, "channels": channels, "num_classes": num_classes}
     with torch.device("meta"):

@@ -19,25 +19,7 @@ from ditbench.models.sizes import ModelSize, check_size
 class DiT(nn.Module):
     """Patchify, embed, blocks, final layer, unpatchify (section 3.2).
 
-    Args:
-        block: the class of the conditioning block.
-        size: hidden size D, depth, heads and patch size P.
-        height: of the input, in pixels or latent cells; a multiple of P.
-        width: of the input; a multiple of P.
-        channels: of the input.
-        out_channels: of the output; twice `channels` where the variance is learned.
-        num_classes: labels are 0..num_classes - 1; `num_classes` is the null class.
-        mlp_ratio: inner width of the MLP over D.
-        options: the block's own numbers by name; the others keep the block's defaults.
-        qk_norm: normalise queries and keys, see `Spec`.
-        norm: `layer` or `rms`, see `Spec`.
-        registers: number of register tokens, see `Registers`.
-        residual: the type of the tokens between blocks; None leaves it to the embeddings.
-        ops: the implementation of the operations, see `Ops`.
-        seed: of the initial weights, see `ditbench.models.init`.
-
-    Raises:
-        DitbenchError: P does not divide the input, h or 4 do not divide D.
+    A DitbenchError if the patch size does not divide the input, or h or 4 do not divide D.
     """
 
     pos_embed: Tensor
@@ -47,19 +29,19 @@ class DiT(nn.Module):
         block: type[Block],
         size: ModelSize,
         *,
-        height: int,
+        height: int,  # of the input, in pixels or latent cells
         width: int,
         channels: int,
-        out_channels: int,
-        num_classes: int,
-        mlp_ratio: float = 4.0,
-        options: Mapping[str, int] | None = None,
-        qk_norm: bool = False,
+        out_channels: int,  # twice `channels` where the variance is learned
+        num_classes: int,  # labels are 0..num_classes - 1; `num_classes` is the null class
+        mlp_ratio: float = 4.0,  # inner width of the MLP over D
+        options: Mapping[str, int] | None = None,  # over the block's defaults
+        qk_norm: bool = False,  # normalise queries and keys, see `QKV`
         norm: NormKind = "layer",
-        registers: int = 0,
-        residual: torch.dtype | None = None,
+        registers: int = 0,  # number of register tokens, see `Registers`
+        residual: torch.dtype | None = None,  # of tokens between blocks; None: the embeddings'
         ops: Ops = PLAIN,
-        seed: int = 0,
+        seed: int = 0,  # of the initial weights, see `ditbench.models.init`
     ) -> None:
         super().__init__()
         check_size(size, height, width)
@@ -94,18 +76,10 @@ class DiT(nn.Module):
         initialize(self, self.block_class.initial, seed)
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        """Predict noise (and variance) or velocity.
+        """Predict noise (and variance) or velocity: (N, out_channels, H, W).
 
-        Args:
-            x: noisy images (N, C, H, W).
-            t: timesteps (N,) on the scale 0..999, whole or not.
-            y: labels (N,) in 0..num_classes, the last being the null class.
-
-        Returns:
-            (N, out_channels, H, W).
-
-        Raises:
-            ValueError: x has another shape than the model was built for.
+        From noisy images x (N, C, H, W), timesteps t (N,) on the scale 0..999, whole or not, and
+        labels y (N,) in 0..num_classes. A ValueError if x has another shape than the model's input.
         """
         if x.shape[1:] != self.input_shape:
             expected = ", ".join(map(str, self.input_shape))

@@ -13,7 +13,7 @@ class HeadNorm(nn.RMSNorm):
         super().__init__(head_size, eps=1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise x (N, T, D), in the gain's type."""
+        # x (N, T, D), in the gain's type
         heads = x.unflatten(-1, (-1, self.weight.shape[0])).type_as(self.weight)
         return super().forward(heads).flatten(-2).type_as(x)
 
@@ -35,6 +35,5 @@ class Registers(nn.Module):
         self.tokens = embedding(count, hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Append R registers to the image tokens x (N, T, D): (N, T + R, D)."""
-        tokens = self.tokens.weight.expand(len(x), -1, -1).type_as(x)
+        tokens = self.tokens.weight.expand(len(x), -1, -1).type_as(x)  # (N, R, D)
         return torch.cat([x, tokens], dim=1)

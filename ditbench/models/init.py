@@ -46,10 +46,7 @@ def initialize(model: nn.Module, rules: Rules, seed: int) -> None:
     Linear layers are Xavier-uniform with zero bias, q, k and v as one matrix; the patch embedding
     is Xavier-uniform on its flattened weight; embedding tables and both linear layers of the
     timestep embedder are N(0, 0.02²); gains of norms are one. The block's rules override these, and
-    the output layer is zero.
-
-    Raises:
-        DitbenchError: no rule covers a parameter.
+    the output layer is zero. A DitbenchError names a parameter that no rule covers.
     """
     modules = dict(model.named_modules())
     of_time = tuple(f"{name}." for name, m in modules.items() if isinstance(m, TimestepEmbedder))

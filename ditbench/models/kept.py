@@ -31,16 +31,10 @@ class Kept(NamedTuple):
 
 
 def count_kept(arguments: Mapping[str, Any], images: int, *, half: bool, fused: bool) -> Kept:
-    """Count for a batch of so many images.
+    """Count for a batch of so many images; the arguments are those of `DiT`.
 
-    Args:
-        arguments: those of `DiT`.
-        images: N.
-        half: whether products are computed in bf16, by autocast.
-        fused: whether operations keep what compiled code and kernels keep; only in half precision.
-
-    Raises:
-        DitbenchError: for a model that cannot be built.
+    With `half`, products are computed in bf16, by autocast; operations then keep what compiled code
+    and kernels keep if they are `fused`. A DitbenchError for a model that cannot be built.
     """
     tally = _Tally()
     ops = _fused(tally.call) if half and fused else Ops(call=tally.call)
@@ -60,9 +54,7 @@ def count_kept(arguments: Mapping[str, Any], images: int, *, half: bool, fused: 
         _Unfilled(),  # type: ignore[no-untyped-call]
     ):
         functional_call(model, state, (x, t, y))
-    total = tally.total()
-    tally.forget()
-    return total
+    return tally.total()
 
 
 class _Unfilled(ProductCounter):
@@ -109,12 +101,9 @@ class _Tally:
         self._block = 0
         return out
 
-    def forget(self) -> None:
-        """Free the memory: the model refers to this tally and it to the model's tensors."""
-        self._alive.clear()
-
     def total(self) -> Kept:
-        """The sums."""
+        """The sums; frees the memory: the model refers to this tally and it to the tensors."""
+        self._alive.clear()
         bytes_of = dict.fromkeys(range(self._blocks + 1), 0)
         for size, block in self._kept.values():
             bytes_of[block] += size

@@ -20,38 +20,26 @@ from ditbench.models.sincos import FEATURES, timestep_features
 
 @dataclass(frozen=True)
 class Spec:
-    """What the modules of a block are built from.
+    """What the modules of a block are built from."""
 
-    Attributes:
-        hidden_size: D.
-        num_heads: h, a divisor of D.
-        mlp_ratio: inner width of the MLP over D.
-        depth: number of blocks of the model.
-        options: the block's own numbers by name, see `Block.options`.
-        qk_norm: whether each head's queries and keys are RMS-normalised, see `QKV`.
-        norm: `layer`, or `rms` (Zhang & Sennrich 2019, arXiv 1910.07467, section 4).
-        ops: the implementation of the operations.
-    """
-
-    hidden_size: int
-    num_heads: int
-    mlp_ratio: float
-    depth: int
-    options: Mapping[str, int] = field(default_factory=dict)
-    qk_norm: bool = False
-    norm: NormKind = "layer"
-    ops: Ops = PLAIN
+    hidden_size: int  # D
+    num_heads: int  # h, a divisor of D
+    mlp_ratio: float  # inner width of the MLP over D
+    depth: int  # number of blocks of the model
+    options: Mapping[str, int] = field(default_factory=dict)  # see `Block.options`
+    qk_norm: bool = False  # see `QKV`
+    norm: NormKind = "layer"  # or `rms` (Zhang & Sennrich 2019, arXiv 1910.07467, section 4)
+    ops: Ops = PLAIN  # the implementation of the operations
 
 
 class Linear(nn.Linear):
-    """`nn.Linear`, computed by `ops.linear`."""
+    """`nn.Linear`, computed by `ops.linear`: (..., inputs) -> (..., outputs)."""
 
     def __init__(self, inputs: int, outputs: int, ops: Ops = PLAIN) -> None:
         super().__init__(inputs, outputs)
         self.ops = ops
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map x (..., inputs) to (..., outputs)."""
         return self.ops.linear(x, self.weight, self.bias)
 
 
@@ -61,10 +49,7 @@ class QKV(Linear):
     With `spec.qk_norm` the queries and keys of each head are RMS-normalised, so that scores cannot
     grow with the weights (Dehghani et al. 2023, arXiv 2302.05442, section 2.1; RMS norms as in
     Esser et al. 2024, arXiv 2403.03206, section 5.3). One gain for queries and one for keys.
-
-    Args:
-        spec: of the block.
-        queries: whether there are queries; without, the output is keys and values, (N, T, 2 D).
+    Without `queries` the output is keys and values, (N, T, 2 D).
     """
 
     def __init__(self, spec: Spec, *, queries: bool = True) -> None:
@@ -74,7 +59,6 @@ class QKV(Linear):
         self.k_norm = HeadNorm(head_size) if spec.qk_norm else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Project x (N, T, D)."""
         return self.normalise(super().forward(x))
 
     def normalise(self, parts: Tensor) -> Tensor:
@@ -87,7 +71,7 @@ class QKV(Linear):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over x (N, T, D)."""
+    """Multi-head self-attention: (N, T, D) -> (N, T, D)."""
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
@@ -96,7 +80,6 @@ class Attention(nn.Module):
         self.proj = Linear(spec.hidden_size, spec.hidden_size, spec.ops)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix the tokens of x (N, T, D)."""
         return self.proj(self.spec.ops.attention(self.qkv(x), self.spec.num_heads))
 
 
@@ -108,7 +91,6 @@ class CrossAttention(Attention):
     """
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:  # type: ignore[override]
-        """Let every token of x (N, T, D) read from the context (N, S, D)."""
         D, ops = x.shape[-1], self.spec.ops
         weights, biases = self.qkv.weight.split([D, 2 * D]), self.qkv.bias.split([D, 2 * D])
         q = ops.linear(x, weights[0], biases[0])
@@ -119,7 +101,7 @@ class CrossAttention(Attention):
 
 
 class Mlp(nn.Module):
-    """Two linear layers with a tanh-approximated GELU between them."""
+    """Two linear layers with a tanh-approximated GELU between them: (N, T, D) -> (N, T, D)."""
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
@@ -128,24 +110,22 @@ class Mlp(nn.Module):
         self.fc2 = Linear(inner, spec.hidden_size, spec.ops)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map each token of x (N, T, D)."""
         return self.fc2(self.fc1.ops.linear_gelu(x, self.fc1.weight, self.fc1.bias))
 
 
 class Modulation(nn.Sequential):
-    """`count` vectors regressed from the conditioning: SiLU, then Linear (section 3.2)."""
+    """`count` vectors (N, 1, D) of the conditioning (N, D): SiLU, then Linear (section 3.2)."""
 
     def __init__(self, spec: Spec, count: int) -> None:
         super().__init__(nn.SiLU(), Linear(spec.hidden_size, count * spec.hidden_size, spec.ops))
         self.count = count
 
     def forward(self, vector: Tensor) -> tuple[Tensor, ...]:
-        """Regress vectors (N, 1, D) each from the conditioning (N, D)."""
         return self[1](self[0](vector)).unsqueeze(1).chunk(self.count, dim=-1)
 
 
 class PatchEmbedder(nn.Module):
-    """Cut (N, C, H, W) into P x P patches and project each to a token: (N, T, D).
+    """Cut (N, C, H, W) into P x P patches and project each to a token, in reading order: (N, T, D).
 
     The weight is a convolution's (D, C, P, P), as in published checkpoints. Stride and kernel size
     are equal, so one matrix product over flattened patches computes it.
@@ -158,7 +138,6 @@ class PatchEmbedder(nn.Module):
         self.proj = nn.Conv2d(channels, spec.hidden_size, patch_size, stride=patch_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Tokens in reading order: (N, C, H, W) -> (N, T, D)."""
         N, C, H, W = x.shape
         P = self.patch_size
         patches = x.view(N, C, H // P, P, W // P, P).permute(0, 2, 4, 1, 3, 5)
@@ -167,7 +146,10 @@ class PatchEmbedder(nn.Module):
 
 
 class TimestepEmbedder(nn.Module):
-    """256 sinusoidal features of the timestep, then Linear, SiLU, Linear: (N,) -> (N, D)."""
+    """256 sinusoidal features of the timestep, then Linear, SiLU, Linear: (N,) -> (N, D).
+
+    Timesteps are on the scale 0..999, whole or not.
+    """
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()
@@ -175,30 +157,25 @@ class TimestepEmbedder(nn.Module):
         self.mlp = nn.Sequential(Linear(FEATURES, D, spec.ops), nn.SiLU(), Linear(D, D, spec.ops))
 
     def forward(self, t: Tensor) -> Tensor:
-        """Embed timesteps t (N,) on the scale 0..999, whole or not."""
         weight = cast("Tensor", self.mlp[0].weight)
         return self.mlp(timestep_features(t).type_as(weight))
 
 
 class LabelEmbedder(nn.Module):
-    """A table with one embedding per class and a last one for the null class."""
+    """A table with one embedding per class and a last one for the null class: (N,) -> (N, D)."""
 
     def __init__(self, spec: Spec, num_classes: int) -> None:
         super().__init__()
         self.embedding_table = embedding(num_classes + 1, spec.hidden_size)
 
     def forward(self, y: Tensor) -> Tensor:
-        """Embed labels y (N,) in 0..num_classes: (N, D)."""
         return self.embedding_table(y)
 
 
 class FinalLayer(nn.Module):
-    """A norm, adaptive or not, and a Linear from each token to its patch.
+    """A norm, which the conditioning may shift and scale, and a Linear from token to patch.
 
-    Args:
-        spec: of the blocks.
-        outputs: P * P * out_channels.
-        adaptive: whether the conditioning shifts and scales the norm.
+    x (N, T, D) and the conditioning (N, D) or None -> (N, T, P * P * C).
     """
 
     def __init__(self, spec: Spec, outputs: int, *, adaptive: bool) -> None:
@@ -208,6 +185,5 @@ class FinalLayer(nn.Module):
         self.adaLN_modulation = Modulation(spec, 2) if adaptive else None
 
     def forward(self, x: Tensor, vector: Tensor | None) -> Tensor:
-        """Project x (N, T, D), given the conditioning vector (N, D): (N, T, P * P * C)."""
         shift, scale = self.adaLN_modulation(vector) if self.adaLN_modulation else (None, None)
         return self.linear(self.spec.ops.norm(x, shift, scale, self.spec.norm))

@@ -44,12 +44,8 @@ def strategy(name: str, *groups: str) -> Callable[[type[B]], type[B]]:
     Decorating a class again, as when a notebook cell is run twice, replaces it. In a file that is
     given as `--block FILE.py:CLASS` the decorator has no effect: the class names the block.
 
-    Args:
-        name: letters, digits and `.-_`; part of the path of run directories.
-        groups: new or existing groups that the block joins besides `all`.
-
-    Raises:
-        ValueError: the name is taken, or cannot name a directory.
+    The name (letters, digits and `.-_`) is part of the path of run directories; a ValueError if it
+    is taken or cannot name a directory. The block joins new or existing groups besides `all`.
     """
     if not is_directory_name(name):
         raise ValueError(f"the block name {name!r} cannot name a directory")

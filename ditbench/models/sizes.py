@@ -11,12 +11,7 @@ from functools import cache
 from ditbench.errors import DitbenchError, unknown_name
 
 # Depth x hidden size x heads of DiT-S, B, L and XL (Peebles & Xie 2022, Table 1).
-SIZES = {
-    "S": (384, 12, 6),
-    "B": (768, 12, 12),
-    "L": (1024, 24, 16),
-    "XL": (1152, 28, 16),
-}
+SIZES = {"S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16), "XL": (1152, 28, 16)}
 PATCH_SIZES = (1, 2, 4, 8)
 # Far beyond any DiT, and small enough that no product of them overflows.
 MAX_DIMENSION = 65_536
@@ -49,14 +44,12 @@ class ModelSize:
 def parse_model(name: str) -> ModelSize:
     """Read `XL/2`, or `hidden x depth x heads / patch` written as `256x8x4/2`.
 
-    Raises:
-        DitbenchError: for a name of neither form; the nearest names are offered.
+    A DitbenchError for a name of neither form offers the nearest names.
     """
     text = name.strip().lower()
     free_form = _FREE_FORM.fullmatch(text)
     if free_form and all(map(int, free_form.groups())):
-        hidden_size, depth, num_heads, patch_size = map(int, free_form.groups())
-        return ModelSize(hidden_size, depth, num_heads, patch_size)
+        return ModelSize(*map(int, free_form.groups()))
     size, _, patch = text.upper().partition("/")
     if size in SIZES and _PATCH.fullmatch(patch) and int(patch) > 0:
         return ModelSize(*SIZES[size], patch_size=int(patch))
@@ -107,11 +100,7 @@ def match_width(size: ModelSize, amount: Callable[[ModelSize], float], target: f
 
 
 def check_size(size: ModelSize, height: int, width: int) -> None:
-    """Refuse a model that cannot be built.
-
-    Raises:
-        DitbenchError: P does not divide the input, h or 4 do not divide D, or it is too large.
-    """
+    """A DitbenchError if P does not divide the input, h or 4 not D, or the model is too large."""
     P, D = size.patch_size, size.hidden_size
     if max(D, size.depth, height // P * (width // P)) > MAX_DIMENSION:
         raise DitbenchError(

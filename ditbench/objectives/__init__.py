@@ -21,14 +21,11 @@ OBJECTIVES = {"ddpm": "DDPM", "flow": "Flow"}  # name (and module) -> class
 def create_objective(name: str, **options: Any) -> Objective:
     """Create an objective; the options are arguments of its class, such as `learn_sigma`.
 
-    Raises:
-        DitbenchError: `name` is unknown (the hint offers the nearest one), or the objective does
-            not have one of the options.
+    A DitbenchError if there is no such objective, or it does not have one of the options.
     """
     if name not in OBJECTIVES:
         raise unknown_name("objective", name, OBJECTIVES)
-    module = import_module(f"{__name__}.{name}")
-    kind: type[Objective] = getattr(module, OBJECTIVES[name])
+    kind: type[Objective] = getattr(import_module(f"{__name__}.{name}"), OBJECTIVES[name])
     for option in options:
         if option not in signature(kind).parameters:
             raise DitbenchError(

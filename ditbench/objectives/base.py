@@ -34,10 +34,7 @@ class Objective(ABC):
 
     @abstractmethod
     def draw(self, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Draw times (N,), then standard normal noise (N, C, H, W), for images x, on x's device.
-
-        The generator is usually on x's device, too.
-        """
+        """Draw times (N,), then standard normal noise (N, C, H, W), for images x, on x's device."""
 
     @abstractmethod
     def loss_at(self, model: Model, x: Tensor, y: Tensor, t: Tensor, noise: Tensor) -> Tensor:
@@ -45,9 +42,6 @@ class Objective(ABC):
 
         The model is called once, on (x_t, model time, y). Clean images x (N, C, H, W) are in
         [-1, 1], labels y (N,) are int64, after label dropout; `draw` returns t and the noise.
-
-        Raises:
-            ValueError: the model's output does not have the shape that the objective needs.
         """
 
     @abstractmethod
@@ -88,38 +82,22 @@ class Objective(ABC):
     @torch.no_grad()
     def sample(
         self,
-        model: Model,
-        noise: Tensor,
-        y: Tensor,
-        steps: int,
-        cfg_scale: float = 1.0,
+        model: Model,  # the network, on (x, model time, y)
+        noise: Tensor,  # standard normal (N, C, H, W), the start of every sampler
+        y: Tensor,  # labels (N,), int64
+        steps: int,  # each is one evaluation of the model, two for `heun`
+        cfg_scale: float = 1.0,  # guidance scale, see `guidance.guided`; 1 is no guidance
         *,
-        null_class: int | None = None,
-        sampler: str | None = None,
-        generator: Draws | None = None,
-        clip: bool = True,
-        cfg_channels: int | None = None,
+        null_class: int | None = None,  # the label for "no label", required for guidance
+        sampler: str | None = None,  # one of `samplers`; None is the first
+        generator: Draws | None = None,  # of a stochastic sampler's noise; others ignore it
+        clip: bool = True,  # clamp images to [-1, 1]: right for pixels, wrong for latents
+        cfg_channels: int | None = None,  # guide the first so many channels; None is all of them
     ) -> Tensor:
-        """Turn noise into images.
+        """Turn noise into images (N, C, H, W), float32.
 
-        Args:
-            model: the network, on (x, model time, y).
-            noise: standard normal noise (N, C, H, W), the start of every sampler.
-            y: labels (N,), int64.
-            steps: each is one evaluation of the model, two for `heun`.
-            cfg_scale: guidance scale, see `guidance.guided`; 1 is no guidance.
-            null_class: the label for "no label", required for guidance.
-            sampler: one of `samplers`; None is the first.
-            generator: the source of a stochastic sampler's noise; others ignore it.
-            clip: clamp images to [-1, 1]: right for pixels, wrong for latents.
-            cfg_channels: guide the first so many channels only; None is all of them.
-
-        Returns:
-            Images (N, C, H, W), float32.
-
-        Raises:
-            DitbenchError: `sampler` is unknown, or `steps` is out of range.
-            ValueError: guidance without a null class, or a stochastic sampler without a generator.
+        A DitbenchError for an unknown sampler or steps out of range; a ValueError for guidance
+        without a null class, or a stochastic sampler without a generator.
         """
         sampler = self.check_sampling(sampler, steps)
         model = guided(model, cfg_scale, null_class, cfg_channels or noise.shape[1])

@@ -37,21 +37,8 @@ class DDPM(Objective):
 
     Without `learn_sigma` the model predicts eps alone, the loss is its mean squared error, and
     ancestral sampling uses a fixed `variance`: `small`, the posterior's beta-tilde, or `large`,
-    beta, which is the released code's. With all T steps both work. With few steps, which is what a
-    benchmark uses, beta is far too large and leaves noise in the samples (Song et al. 2021, arXiv
-    2010.02502, Table 1, where it is called sigma-hat).
-
-    The samplers use a subset of the timesteps, see `Schedule.respaced`: `ddpm` is ancestral, `ddim`
-    deterministic.
-
-    Args:
-        timesteps: T, the steps of the training chain; model times are 0..T-1.
-        learn_sigma: whether the model predicts the variance too.
-        variance: of ancestral sampling without `learn_sigma`.
-        spacing: of the timesteps that samplers use.
-
-    Raises:
-        DitbenchError: a large variance, which is fixed, with `learn_sigma`.
+    beta, which is the released code's. With few steps beta leaves noise in the samples (Song et al.
+    2021, arXiv 2010.02502, Table 1, where it is called sigma-hat).
     """
 
     name: ClassVar[str] = "ddpm"
@@ -59,7 +46,7 @@ class DDPM(Objective):
 
     def __init__(
         self,
-        timesteps: int = 1000,
+        timesteps: int = 1000,  # T, the steps of the training chain
         *,
         learn_sigma: bool = True,
         variance: Variance = "small",
@@ -85,20 +72,20 @@ class DDPM(Objective):
         return 2 * channels if self.learn_sigma else channels
 
     def draw(self, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Draw uniform timesteps 0..T-1, int64, then noise; see `Objective.draw`."""
+        """Draw uniform timesteps 0..T-1, int64, then noise."""
         t = torch.randint(
             len(self.schedule), x.shape[:1], generator=generator, device=generator.device
         )
         return t.to(x.device, non_blocking=x.is_cuda), normal_like(x, generator)
 
     def loss_at(self, model: Model, x: Tensor, y: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """The loss at timesteps t; see `Objective.loss_at`."""
+        """The loss at timesteps t, int64."""
         x = x.float()
         x_t = self.schedule.at(t).diffuse(x, noise)
         return self.loss(self.output(model, x_t, t, y), x, x_t, t, noise)
 
     def loss(self, out: Tensor, x: Tensor, x_t: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """Mean squared error of eps, plus the bound with `learn_sigma`; see `Objective.loss`."""
+        """Mean squared error of eps, plus the bound with `learn_sigma`."""
         eps, v = self.split(out)
         mse = F.mse_loss(eps, noise)
         if v is None:
@@ -106,7 +93,7 @@ class DDPM(Objective):
         return mse + self.bound_weight * self.bound(x, x_t, t, eps.detach(), v).mean()
 
     def noise_draws(self, sampler: str, steps: int) -> int:
-        """One per step of the ancestral sampler, but for the last; see `Objective.noise_draws`."""
+        """One per step of the ancestral sampler, but for the last."""
         return steps - 1 if sampler == "ddpm" else 0
 
     def split(self, out: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -158,11 +145,8 @@ def discretized_gaussian_log_likelihood(x: Tensor, mean: Tensor, log_var: Tensor
 
     A bin reaches half a grey level to either side of its value. The first and the last bin reach
     to infinity, so the 256 probabilities sum to 1 (Ho et al. 2020, arXiv 2006.11239, eq. 13). The
-    released DiT code differs in two details: it approximates the normal CDF by a tanh, where this
-    is exact, and its outermost bins begin at |x| = 0.999, where these begin at 1 - 1/255. For
-    8-bit values both limits select the same pixels.
-
-    All arguments are (N, C, H, W); x has 8-bit values mapped to [-1, 1].
+    released DiT code approximates the normal CDF by a tanh, where this is exact. All arguments are
+    (N, C, H, W); x has 8-bit values mapped to [-1, 1].
     """
     scale = torch.exp(-0.5 * log_var) / sqrt(2)
     below = ((x - HALF_BIN - mean) * scale).masked_fill(x < -1 + HALF_BIN, -inf)

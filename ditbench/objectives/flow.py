@@ -21,9 +21,8 @@ class Flow(Objective):
     """Rectified flow with logit-normal times (Esser et al. 2024, arXiv 2403.03206).
 
     The path is x_t = (1 - t) x_0 + t eps, from data at t = 0 to noise at t = 1. The model predicts
-    its velocity v = eps - x_0 (section 2 and "Rectified Flow" in section 3). Times are the sigmoid
-    of a standard normal (section 3.1, "Logit-Normal Sampling", location 0 and scale 1), which puts
-    most of them in the middle of the path, where the velocity is hardest to predict.
+    its velocity v = eps - x_0 (section 2). Times are the sigmoid of a standard normal (section
+    3.1), which puts most of them in the middle of the path, where it is hardest to predict.
     """
 
     name: ClassVar[str] = "flow"
@@ -34,19 +33,19 @@ class Flow(Objective):
         return channels
 
     def draw(self, x: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Draw logit-normal times in (0, 1), then noise; see `Objective.draw`."""
+        """Draw logit-normal times in (0, 1), then noise."""
         t = torch.sigmoid(normal_like(x[:, 0, 0, 0], generator))  # (N,)
         return t, normal_like(x, generator)
 
     def loss_at(self, model: Model, x: Tensor, y: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """The loss at times t in (0, 1); see `Objective.loss_at`."""
+        """The loss at times t in (0, 1)."""
         x = x.float()
         x_t = torch.lerp(x, noise, t.view(-1, 1, 1, 1))
         return self.loss(self.output(model, x_t, TIME_SCALE * t, y), x, x_t, t, noise)
 
     def loss(self, out: Tensor, x: Tensor, x_t: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """Mean squared error of the velocity; see `Objective.loss`."""
-        del x_t, t  # every time has the same weight
+        """Mean squared error of the velocity; every time has the same weight."""
+        del x_t, t
         return F.mse_loss(out.float(), noise - x)
 
     def _sample(

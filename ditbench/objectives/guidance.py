@@ -20,22 +20,12 @@ def guided(model: Model, cfg_scale: float, null_class: int | None, channels: int
     The convention is that of DiT, section 3.1: `null + cfg_scale * (conditional - null)`, so 1 is
     the plain conditional model and larger is stronger. (Ho & Salimans 2022, arXiv 2207.12598,
     eq. 6, write the same with a weight w = cfg_scale - 1.) A scale of 1 costs one forward pass
-    of N rows; any other costs one of 2N rows: the conditional ones, then the null ones.
+    of N rows; any other costs one of 2N rows, and the output is then float32.
 
-    By default all C image channels are extrapolated. The released DiT code extrapolates the first
-    three of its four latent channels by default; `channels` of 3 does the same. The equation is
-    one of scores, and a score has all channels: guiding a part of them mixes two distributions in
-    one image. Guiding a velocity equals guiding its eps, because the weights sum to 1. A predicted
-    variance is not a score: it is taken from the conditional rows unchanged.
-
-    Args:
-        model: the network, on (x, t, y).
-        cfg_scale: the guidance scale; 1 is no guidance.
-        null_class: the label for "no label"; guidance without one raises ValueError.
-        channels: how many of the first channels of the output are extrapolated: C, or fewer.
-
-    Returns:
-        A callable of the same signature. With guidance, its output is float32.
+    The first `channels` of the output are extrapolated: all C, or fewer (the released DiT code
+    extrapolates three of its four latent channels by default). Guiding a velocity equals guiding
+    its eps, because the weights sum to 1. A predicted variance is not a score: it is taken from the
+    conditional rows unchanged.
     """
     if cfg_scale == 1:
         return model

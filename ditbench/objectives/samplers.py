@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import exp
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from ditbench.objectives.schedule import Schedule
 from ditbench.seeds import Draws, normal_like
-
-if TYPE_CHECKING:
-    from ditbench.objectives.schedule import Schedule
 
 # The velocity (N, C, H, W) of a flow at time t, from 0 (data) to 1 (noise).
 Velocity = Callable[[Tensor, float], Tensor]

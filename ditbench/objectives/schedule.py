@@ -55,11 +55,8 @@ class Coefficients(NamedTuple):
 class Schedule:
     """A chain of S noising steps: all T of the training's, or a subset.
 
+    From the model time of each step (S,), int64, increasing, and abar of each (S,), decreasing.
     Everything is computed and kept in float64 on the CPU, with a float32 copy per device in use.
-
-    Args:
-        timesteps: model time of each step (S,), int64, increasing.
-        alphas_cumprod: abar of each step (S,), float64, decreasing.
     """
 
     def __init__(self, timesteps: Tensor, alphas_cumprod: Tensor) -> None:
@@ -100,10 +97,8 @@ class Schedule:
         The betas follow from the abar of the timesteps that are kept (Nichol & Dhariwal 2021,
         section 4). `even` spaces them from the first to the last; with one step it is the last,
         that of pure noise. `stride` takes every k-th from the first, for the least whole k that
-        gives so many: the released code's `ddimN`, as in the code of Song et al. 2021.
-
-        Raises:
-            DitbenchError: no stride gives so many steps.
+        gives so many: the released code's `ddimN`, as in the code of Song et al. 2021. A
+        DitbenchError if no stride does.
         """
         last = len(self) - 1
         first = last if steps == 1 else 0

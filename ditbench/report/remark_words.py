@@ -18,6 +18,10 @@ DIFFERENT_SEEDS = "Blocks have different seeds: each difference is over the seed
 _MOST_DEVICES = 3  # are named
 
 
+class Detail(str):
+    """A note that explains the table or repeats the verdict: a terminal shows it if asked to."""
+
+
 def other_winners(winners: Mapping[str, Sequence[MetricFacts]]) -> str:
     """`By the same rule, KID and label accuracy name joint.`; empty for no winners."""
     if not winners:
@@ -40,7 +44,7 @@ def versions(metrics: Sequence[MetricFacts]) -> str:
     if not metrics:
         return ""
     names = listed(list(map(_name, metrics)))
-    return f"{names[0].upper()}{names[1:]} left out: computed by different versions."
+    return Detail(f"{names[0].upper()}{names[1:]} left out: computed by different versions.")
 
 
 def unequal_sizes(leader: str, ratios: Mapping[str, tuple[str, float]]) -> str:
@@ -59,7 +63,7 @@ def different_devices(devices: Sequence[str]) -> str:
     named = [*devices[:_MOST_DEVICES]]
     if len(devices) > len(named):
         named.append(f"{len(devices) - len(named)} more")
-    return (
+    return Detail(
         "Times, speed and memory are left out: the runs were made on different devices "
         f"({'; '.join(named)})."
     )
@@ -68,7 +72,7 @@ def different_devices(devices: Sequence[str]) -> str:
 def shared_cpu(workers: Iterable[int]) -> str:
     """Why times are missing, with how many runs at a time shared the CPU of each run."""
     several = sorted({number for number in workers if number > 1})
-    return (
+    return Detail(
         "Times and speed are left out: runs shared a CPU "
         f"({listed(list(map(str, several)))} at a time)."
     )
@@ -77,7 +81,7 @@ def shared_cpu(workers: Iterable[int]) -> str:
 def made_with(versions: Mapping[str, Sequence[str]]) -> str:
     """`Made with ditbench 0.1.0 and 0.2.0, torch 2.11.0 and 2.14.0.`; empty for no packages."""
     parts = [f"{package} {listed(each)}" for package, each in versions.items()]
-    return f"Made with {', '.join(parts)}." if parts else ""
+    return Detail(f"Made with {', '.join(parts)}." if parts else "")
 
 
 def widths(models: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ditbench.report.amounts import duration
+from ditbench.report.remark_words import Detail
 from ditbench.report.words import differences_in_words, listed
 
 if TYPE_CHECKING:
@@ -68,9 +69,11 @@ def verdict_notes(verdict: Verdict, baseline: str = "") -> list[str]:
         least = min(rival.paired.uncorrected.low for rival in verdict.rivals)
         by = f", by at least {_digits(1 - 1 / least)}%" if verdict.scale == "log" else ""
         found.append(
-            f"Significantly better than each of the {len(verdict.rivals)}{by} "
-            f"({percent(1 - verdict.alpha)} confidence): paired t tests over {verdict.seeds} "
-            f"seeds, largest p {worst}."
+            Detail(
+                f"Significantly better than each of the {len(verdict.rivals)}{by} "
+                f"({percent(1 - verdict.alpha)} confidence): paired t tests over {verdict.seeds} "
+                f"seeds, largest p {worst}."
+            )
         )
     if verdict.best is not None:
         found += [
@@ -81,8 +84,10 @@ def verdict_notes(verdict: Verdict, baseline: str = "") -> list[str]:
     if len(verdict.looks) > 1:
         looks = listed([str(look) for look in verdict.looks])
         found.append(
-            f"A difference is significant at p <= {verdict.alpha:.2g}: looks at {looks} seeds "
-            "share 5%."
+            Detail(
+                f"A difference is significant at p <= {verdict.alpha:.2g}: looks at {looks} seeds "
+                "share 5%."
+            )
         )
     if verdict.equivalent:
         level = percent(1 - 2 * verdict.alpha)
@@ -100,7 +105,7 @@ def verdict_notes(verdict: Verdict, baseline: str = "") -> list[str]:
 
 def table_note(baseline: str) -> str:
     """What the intervals and p values of a table are."""
-    return f"Ratios to {baseline} are paired by seed, intervals and p Bonferroni-corrected."
+    return Detail(f"Ratios to {baseline} are paired by seed, intervals and p Bonferroni-corrected.")
 
 
 def percent(level: float) -> str:

@@ -19,12 +19,9 @@ class Batches:
     """Endless random permutations of the dataset, split into batches. No image is skipped.
 
     A batch is a function of the seed and the step: every block sees the same batches, and a resumed
-    run needs no state. It does not depend on where the images are: on the device, or read ahead of
-    each step if they would take more than `SHARE` of the device's free memory.
-
-    A batch has at most as many images as the dataset. With `horizontal_flip`, each image is
-    mirrored with probability 1/2; of latents, that of the mirrored image is taken. Moments are
-    drawn from.
+    run needs no state. Images are on the device, or read ahead of each step if they would take more
+    than `SHARE` of its free memory. With `horizontal_flip`, each is mirrored with probability 1/2;
+    of latents, that of the mirrored image is taken. Moments are drawn from.
     """
 
     def __init__(
@@ -52,11 +49,7 @@ class Batches:
         return self.take(*self.inputs(step))
 
     def inputs(self, step: int, part: slice = WHOLE) -> tuple[Tensor, ...]:
-        """What `take` needs of a part of a step's batch, on the device.
-
-        Raises:
-            DitbenchError: exit code 1, if the images are in a file that cannot be read any more.
-        """
+        """What `take` needs of a part of a step; a DitbenchError if a file cannot be read."""
         return *self.source.inputs(step, self.batch_size, part), self._drawn(step)[part]
 
     def take(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,10 +62,7 @@ class Batches:
         return x, labels
 
     def _drawn(self, step: int) -> Tensor:
-        """What is drawn for each image of a step: whether it is mirrored, (N,) bool; or noise.
-
-        The noise of moments (N, C, H, W) is drawn on the device.
-        """
+        """What is drawn per image: whether it is mirrored, (N,) bool; or noise of moments."""
         if self.moments:
             draws = generator(self.seed, "data", "posterior", step, device=self.device)
             shape = (self.batch_size, *self.dataset.shape)
@@ -97,8 +87,5 @@ def _fits(dataset: ImageDataset, device: torch.device) -> bool:
 
 
 def drop(count: int, probability: float, draws: torch.Generator) -> Tensor:
-    """Which of `count` labels to replace by the null class in training: (count,) bool.
-
-    The model learns both the conditional and the unconditional prediction (Ho & Salimans 2022).
-    """
+    """Which of `count` labels the null class replaces (Ho & Salimans 2022): (count,) bool."""
     return torch.rand(count, generator=draws, device=draws.device) < probability

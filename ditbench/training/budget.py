@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from ditbench.config import RunConfig
 from ditbench.errors import DitbenchError
-
-if TYPE_CHECKING:
-    from ditbench.config import RunConfig
-    from ditbench.models.cost import Cost
+from ditbench.models.cost import Cost
 
 # Rows of train.csv per run. Each row synchronizes with the device once.
 LOG_ROWS = 200
@@ -42,10 +39,7 @@ class Budget:
         return "second" if self.steps is None else "step"
 
     def position(self, step: int, seconds: Callable[[], float]) -> float:
-        """The position after so many updates and seconds.
-
-        `seconds` is called under a time budget only: it may synchronize with the device.
-        """
+        """The position after so many updates; `seconds` may wait for the device."""
         return seconds() if self.steps is None else step
 
     def ramp(self, position: float) -> float:
@@ -76,10 +70,7 @@ class Budget:
 
 
 def step_budget(steps: int, points: int, warmup: float, before: tuple[int, int] = (0, 0)) -> Budget:
-    """A number of updates, with evaluations and a warm-up as a fraction of the budget.
-
-    Of a run that continues another, `before` are the steps and the evaluations of that one.
-    """
+    """A number of updates; `before` are the steps and evaluations of a run that it continues."""
     done, scored = before
     marks = evaluation_steps(done, scored)
     marks += [done + mark for mark in evaluation_steps(steps - done, points - scored)]
@@ -93,11 +84,7 @@ def time_budget(seconds: float, points: int, warmup: float) -> Budget:
 
 
 def create_budget(config: RunConfig, cost: Cost) -> Budget:
-    """The budget of a run. FLOPs are converted to steps with the cost of the model.
-
-    Raises:
-        DitbenchError: the FLOPs are fewer steps than there are evaluations.
-    """
+    """The budget of a run; a DitbenchError if its FLOPs are fewer steps than evaluations."""
     points, warmup = config.eval.points, config.train.warmup
     if config.budget.seconds is not None:
         return time_budget(config.budget.seconds, points, warmup)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ditbench.data.io.tensors import digest_of
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import check_utf8
-
-if TYPE_CHECKING:
-    from ditbench.models.dit import DiT
-    from ditbench.rundir import RunDirectory
-    from ditbench.training.trainer import Trainer
+from ditbench.models.dit import DiT
+from ditbench.rundir import RunDirectory
+from ditbench.training.trainer import Trainer
 
 # Between two checkpoints, in seconds; more if writing one would take more than this share of time.
 SECONDS_BETWEEN = 60.0
@@ -39,15 +36,12 @@ def save_checkpoint(directory: RunDirectory, trainer: Trainer) -> None:
     state = {name: value.detach().cpu().contiguous() for name, value in _state(trainer).items()}
     facts = {"schema": SCHEMA, "run": _identity(trainer), **trainer.counters()}
     counters = json.dumps(facts, sort_keys=True)
-    metadata = {"counters": counters, "sha256": _digest(state, counters)}
+    metadata = {"counters": counters, "sha256": digest_of(state, counters)}
     directory.write_checkpoint(save(state, metadata=metadata))
 
 
 class Saver:
-    """Saves a trainer, at intervals that keep the cost of saving low.
-
-    Of the processes of a world, the first one does.
-    """
+    """Saves a trainer, at intervals that keep the cost low; in a world, the first process does."""
 
     def __init__(self, directory: RunDirectory, trainer: Trainer) -> None:
         self.directory, self.trainer = directory, trainer
@@ -72,10 +66,7 @@ def resume(directory: RunDirectory, trainer: Trainer, on_damage: Callable[[str],
     """Restore a trainer at step 0, and the tables of its run, from the latest readable checkpoint.
 
     `on_damage` receives a line of text for each checkpoint that was skipped. Returns whether there
-    was a checkpoint.
-
-    Raises:
-        DitbenchError: exit code 1, if no checkpoint is usable or the tables lack rows of it.
+    was a checkpoint. A DitbenchError (exit code 1) if none is usable or the tables lack rows of it.
     """
     reasons = []
     for path in directory.checkpoints:
@@ -98,11 +89,7 @@ def resume(directory: RunDirectory, trainer: Trainer, on_damage: Callable[[str],
 
 
 def restore_from(directory: RunDirectory, trainer: Trainer, run: str) -> None:
-    """Restore a trainer at step 0 from the latest checkpoint of another run, see `identity`.
-
-    Raises:
-        DitbenchError: exit code 1, if it is damaged or of another run.
-    """
+    """Restore a trainer at step 0 from the latest checkpoint of another run, see `identity`."""
     try:
         _restore(trainer, directory.checkpoint, run)
     except DitbenchError as error:
@@ -111,11 +98,7 @@ def restore_from(directory: RunDirectory, trainer: Trainer, run: str) -> None:
 
 
 def load_ema(path: Path, model: DiT) -> int:
-    """Load the averaged weights of a checkpoint into a model; returns their step.
-
-    Raises:
-        DitbenchError: the file is not a checkpoint of such a model.
-    """
+    """Load the averaged weights of a checkpoint of such a model; returns their step."""
     tensors, counters = read_checkpoint(path)
     with _damage_named(path):
         _load_weights(model, _below("ema.", tensors))
@@ -131,11 +114,7 @@ def _load_weights(model: nn.Module, weights: Tensors) -> None:
 
 
 def read_checkpoint(path: Path) -> tuple[Tensors, Counters]:
-    """The tensors and counters of a checkpoint.
-
-    Raises:
-        DitbenchError: the file cannot be read, has another schema or a wrong checksum.
-    """
+    """The tensors and counters of a checkpoint; a DitbenchError if it is damaged."""
     check_utf8(path)  # safetensors opens no other
     with _damage_named(path):
         with safe_open(path, framework="pt", device="cpu") as file:
@@ -145,17 +124,13 @@ def read_checkpoint(path: Path) -> tuple[Tensors, Counters]:
         counters = json.loads(text)
         if counters["schema"] != SCHEMA:
             raise ValueError(f"it has schema {counters['schema']!r}, this version reads {SCHEMA}")
-        if _digest(tensors, text) != metadata["sha256"]:
+        if digest_of(tensors, text) != metadata["sha256"]:
             raise ValueError("its checksum does not match its contents")
         return tensors, counters
 
 
 def checkpoint_digest(path: Path) -> str:
-    """The checksum in a checkpoint, which identifies its contents; they are not read.
-
-    Raises:
-        DitbenchError: the file cannot be read, or has none.
-    """
+    """The checksum in a checkpoint, whose contents are not read; a DitbenchError without one."""
     check_utf8(path)
     with _damage_named(path), safe_open(path, framework="pt", device="cpu") as file:
         return str((file.metadata() or {})["sha256"])
@@ -173,16 +148,6 @@ def _damage_named(path: Path) -> Iterator[None]:
             "copy the file again from where it is whole, or move the run directory away and run "
             "it again",
         ) from error
-
-
-def _digest(tensors: Tensors, counters: str) -> str:
-    """SHA-256 of the counters and of names, types, shapes and contents of the tensors."""
-    digest = hashlib.sha256(counters.encode())
-    for name, value in sorted(tensors.items()):
-        digest.update(f"\n{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        # A view of the bytes: numpy has no bfloat16.
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _state(trainer: Trainer) -> Tensors:
@@ -228,5 +193,4 @@ def _restore(trainer: Trainer, path: Path, run: str) -> None:
 
 def _below(prefix: str, tensors: Tensors) -> Tensors:
     """The tensors whose names have a prefix, without it."""
-    found = {name: value for name, value in tensors.items() if name.startswith(prefix)}
-    return {name.removeprefix(prefix): value for name, value in found.items()}
+    return {n.removeprefix(prefix): value for n, value in tensors.items() if n.startswith(prefix)}

@@ -26,10 +26,7 @@ LARGEST = 2**25
 
 
 def divides(model: nn.Module, device: torch.device) -> bool:
-    """Whether batches of a model are computed in halves: on a CPU, unless it is compiled.
-
-    Compiled code divides its loops between all cores by itself.
-    """
+    """Whether batches are computed in halves: on a CPU, unless compiled code divides its loops."""
     compiled = any(module._compiled_call_impl is not None for module in model.modules())
     return device.type == "cpu" and torch.get_num_threads() % 2 == 0 and not compiled
 
@@ -52,14 +49,10 @@ def each_half(function: Callable[..., T], batch: Sequence[Tensor]) -> list[T]:
     """
     if len(batch[0]) < 2:
         return [function(*batch)]
-    gradients = torch.is_grad_enabled()
     first, second = zip(*(each.tensor_split(2) for each in batch), strict=True)
-
-    def elsewhere() -> T:
-        with torch.set_grad_enabled(gradients):
-            return function(*second)
-
-    other = _thread().submit(elsewhere)
+    # Each thread has a mode of its own, with gradients at first.
+    elsewhere = torch.set_grad_enabled(torch.is_grad_enabled())(function)
+    other = _thread().submit(elsewhere, *second)
     try:
         return [function(*first), other.result()]
     finally:
@@ -74,10 +67,7 @@ def _thread() -> ThreadPoolExecutor:
 
 @cache
 def keep_freed_memory() -> None:
-    """Let glibc keep freed memory of this process, which otherwise comes back as page faults.
-
-    Every operation allocates its result. Another C library is left as it is.
-    """
+    """Let glibc keep freed memory of this process, which otherwise comes back as page faults."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(MMAP_THRESHOLD, LARGEST)

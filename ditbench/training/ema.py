@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from ditbench.models.dit import DiT
+from ditbench.models.dit import DiT
 
 # Numbers; each weight starts at a multiple of 256 bytes, as if it were allocated on its own.
 ALIGNMENT = 64

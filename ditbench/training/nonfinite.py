@@ -25,10 +25,9 @@ class Diverged(DitbenchError):  # noqa: N818 (named like Stopped)
 class Sentinel:
     """Checks loss and gradient on the device and prevents bad updates from being applied.
 
-    Reading a value at every step would stall a GPU. Therefore all state is on the device, the
-    optimizer skips bad updates (`found_inf`, as with gradient scalers), and `check` is called when
-    a row of the log is due. With `skip`, only bad updates are skipped; without it, the weights stay
-    as before the first one.
+    Reading a value at every step would stall a GPU: the optimizer skips bad updates by itself
+    (`found_inf`), and `check` is called when a row of the log is due. With `skip`, only bad updates
+    are skipped; without it, the weights stay as before the first one.
     """
 
     def __init__(self, device: torch.device, *, skip: bool) -> None:
@@ -38,11 +37,7 @@ class Sentinel:
         self.first = torch.zeros(3, dtype=torch.float64, device=device)
 
     def __call__(self, loss: Tensor, grad_norm: Tensor) -> Tensor:
-        """Check the next update. State changes in place, as a CUDA graph requires.
-
-        Returns:
-            Whether the update must not be applied, a bool tensor on the device.
-        """
+        """Whether the next update must not be applied, a bool tensor; state changes in place."""
         self.updates += 1
         bad = ~(torch.isfinite(loss) & torch.isfinite(grad_norm))
         seen = torch.stack([self.updates.double(), loss.double(), grad_norm.double()])

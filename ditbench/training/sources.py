@@ -7,12 +7,11 @@ device, for a part of a step's batch; `take(*inputs)` returns its images (M, C, 
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from itertools import count
-from queue import SimpleQueue
-from threading import Thread
 
 import torch
 from torch import Tensor
@@ -84,7 +83,10 @@ class OnDevice:
 
 
 class Streamed:
-    """The images are in memory or in a file; a thread reads the batches of the next steps."""
+    """The images are in memory or in a file; a thread reads the batches of the next steps.
+
+    It reads without calling CUDA, which could disturb the recording of a CUDA graph.
+    """
 
     def __init__(
         self, dataset: ImageDataset, seed: int, device: torch.device, *, flip: bool = False
@@ -93,23 +95,19 @@ class Streamed:
         self.seed = seed
         self.flip = flip
         self.device = device
+        self._ahead: deque[Future[tuple[Tensor, Slot]]] = deque()
         self._next: tuple[int, int, slice] | None = None  # the arguments that are read ahead for
-        self._reader: Reader
         self._slot: Slot | None = None  # of the step before
 
     def inputs(self, step: int, batch_size: int, part: slice) -> tuple[Tensor, ...]:
-        """The images and labels; what was read ahead for another step is discarded.
-
-        Raises:
-            DitbenchError: exit code 1, if the images cannot be read.
-        """
+        """The images and labels; a DitbenchError (exit code 1) if the images cannot be read."""
         if self._next != (step, batch_size, part):
-            self._reader = self._read_from(step, batch_size, part)
+            self._read_from(step, batch_size, part)
         elif self._slot is not None:
             self._slot.left()
-            self._reader.free.put(self._slot)
+            self._read_into(self._slot)
         self._next = None  # until the batch has arrived
-        labels, self._slot = self._reader.batch()
+        labels, self._slot = self._ahead.popleft().result()
         self._next = (step + 1, batch_size, part)
         return self._slot.arrive(), labels.to(self.device, non_blocking=True)
 
@@ -117,54 +115,27 @@ class Streamed:
         """The inputs."""
         return images, labels
 
-    def _read_from(self, step: int, batch_size: int, part: slice) -> Reader:
-        """A reader of the batches from this step on."""
-        dataset = self.dataset
-        order = Order(len(dataset), self.seed, torch.device("cpu"), flip=self.flip)
-        shape = (len(range(batch_size)[part]), *dataset.images.shape[1:])
+    def _read_from(self, step: int, batch_size: int, part: slice) -> None:
+        """Read the batches from this step on, in a new thread; the one before then ends."""
+        order = Order(len(self.dataset), self.seed, torch.device("cpu"), flip=self.flip)
+        self._indices = (order.indices(each, batch_size)[part] for each in count(step))
+        self._thread = ThreadPoolExecutor(1, "read-ahead")
+        self._ahead.clear()
+        images = self.dataset.images
+        shape = (len(range(batch_size)[part]), *images.shape[1:])
         kind = PinnedSlot if self.device.type == "cuda" else Slot
-        slots = [kind(shape, dataset.images.dtype, self.device) for _ in range(AHEAD)]
-        indices = (order.indices(each, batch_size)[part] for each in count(step))
-        return Reader(dataset, indices, slots)
+        for _ in range(AHEAD):
+            self._read_into(kind(shape, images.dtype, self.device))
+
+    def _read_into(self, slot: Slot) -> None:
+        self._ahead.append(self._thread.submit(_read, self.dataset, self._indices, slot))
 
 
-class Reader:
-    """A thread that reads batches into free slots, in order. It ends when this object is deleted.
-
-    It reads without calling CUDA, which could disturb the recording of a CUDA graph.
-    """
-
-    def __init__(self, dataset: ImageDataset, indices: Iterator[Tensor], slots: list[Slot]) -> None:
-        self.free: SimpleQueue[Slot | None] = SimpleQueue()
-        self._ready: SimpleQueue[tuple[Tensor, Slot] | Exception] = SimpleQueue()
-        for slot in slots:
-            self.free.put(slot)
-        weakref.finalize(self, self.free.put, None)
-        arguments = (dataset, indices, self.free, self._ready.put)
-        Thread(target=_read, args=arguments, name="read-ahead", daemon=True).start()
-
-    def batch(self) -> tuple[Tensor, Slot]:
-        """The labels of the next batch, and the slot with its images; waits for them."""
-        found = self._ready.get()
-        if isinstance(found, Exception):
-            raise found
-        return found
-
-
-def _read(
-    dataset: ImageDataset,
-    indices: Iterator[Tensor],
-    free: SimpleQueue[Slot | None],
-    ready: Callable[[tuple[Tensor, Slot] | Exception], None],
-) -> None:
-    """The work of a reader's thread."""
-    try:
-        while slot := free.get():
-            index = next(indices)
-            dataset.read(index, slot.host)
-            ready((dataset.labels[index % len(dataset)], slot))
-    except Exception as error:
-        ready(error)  # raised where the batch is asked for
+def _read(dataset: ImageDataset, indices: Iterator[Tensor], slot: Slot) -> tuple[Tensor, Slot]:
+    """The labels of the next batch, and the slot with its images."""
+    index = next(indices)
+    dataset.read(index, slot.host)
+    return dataset.labels[index % len(dataset)], slot
 
 
 class Slot:

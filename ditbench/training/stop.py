@@ -6,9 +6,10 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ditbench.errors import EXIT_FAILED
 from ditbench.world import World
@@ -18,7 +19,6 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GLANCE = 0.1
 # Seconds in which a process of several acts on a stop, if the others are there.
 PATIENCE = 30.0
-
 
 T = TypeVar("T")
 
@@ -32,13 +32,10 @@ class Stopped(Exception):  # noqa: N818 (not an error)
 
 
 class StopRequest:
-    """Whether the process was asked to stop. Loops check it between two parts of their work.
-
-    Attributes:
-        show: receives what is being done, how many of its parts are done, and of how many.
-    """
+    """Whether the process was asked to stop. Loops check it between two parts of their work."""
 
     number: int | None = None  # of the first signal
+    # Receives what is being done, how many of its parts are done, and of how many.
     show: Callable[[str, int, int], None] | None = None
     _at_once = False
     _activity, _done, _parts = "", 0, 0
@@ -82,23 +79,18 @@ class StopRequest:
 
     def wait_for(self, compute: Callable[[], T]) -> T:
         """The result of a computation that cannot be divided; `Stopped` does not wait for it."""
-        outcome: dict[str, Any] = {}
+        outcome: Future[T] = Future()
 
         def run() -> None:
             try:
-                outcome["result"] = compute()
+                outcome.set_result(compute())
             except BaseException as error:
-                outcome["error"] = error
+                outcome.set_exception(error)
 
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        while thread.is_alive():
-            thread.join(GLANCE)
+        threading.Thread(target=run, daemon=True).start()
+        while not wait([outcome], GLANCE).done:
             self.check()
-        if "error" in outcome:
-            raise outcome["error"]
-        result: T = outcome["result"]
-        return result
+        return outcome.result()
 
     def take(self, number: int, _frame: FrameType | None) -> None:
         """Signal handler: note the first signal; raise KeyboardInterrupt at the second."""

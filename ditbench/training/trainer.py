@@ -6,14 +6,17 @@ import math
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from ditbench.config import RunConfig
 from ditbench.data.dataset import ImageDataset
+from ditbench.models.dit import DiT
+from ditbench.objectives.base import Objective
 from ditbench.seeds import generator
 from ditbench.training.batches import Batches, drop
+from ditbench.training.budget import Budget
 from ditbench.training.cpu import divides, each_half, half_of_the_cores
 from ditbench.training.device.backend import PLAIN_BACKEND, Backend
 from ditbench.training.device.backlog import Backlog
@@ -24,12 +27,6 @@ from ditbench.training.ema import Ema
 from ditbench.training.nonfinite import Sentinel
 from ditbench.training.stop import StopRequest
 from ditbench.world import ALONE, GradientSum, World
-
-if TYPE_CHECKING:
-    from ditbench.config import RunConfig
-    from ditbench.models.dit import DiT
-    from ditbench.objectives.base import Objective
-    from ditbench.training.budget import Budget
 
 # The state of a trainer in a checkpoint, besides its tensors and its clock.
 _COUNTERS = ("step", "logged", "evaluations", "evaluated_step", "loss_count", "skipped")
@@ -138,11 +135,8 @@ class Trainer:
         """Train to the end of the budget; the clock stops whenever something is yielded.
 
         To save the trainer after an evaluation, call `evaluated` first: a trainer that was saved
-        before yields the evaluation again. `stop` is checked after every step.
-
-        Raises:
-            Stopped: a stop was requested; the state is that after a whole step.
-            Diverged: loss or gradient were not finite.
+        before yields the evaluation again. After every step, raises Stopped if a stop was requested
+        and Diverged if loss or gradient were not finite.
         """
         stop = StopRequest() if stop is None else stop
         # A checkpoint may have been loaded.

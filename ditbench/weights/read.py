@@ -129,12 +129,10 @@ def _part(content: Any) -> Tensors:
     """The weights in what a file holds: its part `ema`, or `model`, or all of it."""
     if isinstance(content, Mapping):
         for part in PARTS:
-            if isinstance(content.get(part), Mapping):
-                content = content[part]
-                break
-            # A checkpoint of a run has one level of names.
-            below = {n.removeprefix(f"{part}."): v for n, v in content.items()
-                     if isinstance(n, str) and n.startswith(f"{part}.")}  # fmt: skip
+            below = content.get(part)
+            if not isinstance(below, Mapping):  # a checkpoint of a run has one level of names
+                below = {n.removeprefix(f"{part}."): v for n, v in content.items()
+                         if str(n).startswith(f"{part}.")}  # fmt: skip
             if below:
                 content = below
                 break

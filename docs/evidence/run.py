@@ -2,9 +2,10 @@
 
     python docs/evidence/run.py --minutes 9 --data cifar10-train.zip --pack new.tar.gz
 
-Stages are made in order, seed by seed. All blocks of a seed are run on cards of one name, and all
-runs of a stage from one commit. A run is started only if it will end in the minutes given: one
-that was interrupted starts again. With `--resume` it is saved, and continued. README.md says more.
+Stages are made in order, seed by seed, each run by one process at a time. All blocks of a seed are
+run on cards of one name, and all runs of a stage from one commit. A run is started only if it will
+end in the minutes given: one that was interrupted starts again. With `--resume` it is saved, and
+continued. README.md says more.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import threading
 import time
 import tomllib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +30,7 @@ from ditbench.files import read_json
 from ditbench.plugins.lookup import expand_all
 from ditbench.report.tuning import choose, read_sweeps
 from ditbench.rundir import TUNING, RunDirectory
-from ditbench.runs.directory.lock import locked
+from ditbench.runs.directory.lock import is_held, locked
 from ditbench.runs.events.progress import reporter, sentence
 from ditbench.runs.machine.environment import device_name, select_device, source_commit
 from ditbench.runs.planning.plan import Plan, plan_tasks, resolve_all
@@ -153,6 +155,21 @@ def seeds_for(card: str, plans: list[Plan]) -> tuple[list[Plan], dict[int, str]]
     return mine, {seed: other for seed, other in others.items() if seed in unfinished}
 
 
+def claimed(plans: list[Plan]) -> Iterator[Plan]:
+    """Each run that no other process makes, or has made; it is this one's until the next."""
+    for plan in plans:
+        claim = plan.directory.path.with_name(f".{plan.directory.path.name}")
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(claim))
+            except DitbenchError:
+                if not is_held(claim):
+                    raise
+                continue
+            if not is_done(plan):
+                yield plan
+
+
 def run_whole(plan: Plan, card: str, saved_at: float | None = None) -> bool:
     """Train and evaluate in one go: the checkpoints of an interrupted attempt are removed.
 
@@ -226,7 +243,8 @@ def make(options: argparse.Namespace, ends: float) -> Iterator[str]:
             f"{stage.name}, seed {seed}: begun on {other}, so it is left for such a card"
             for seed, other in elsewhere.items()
         )
-        for plan in [] if stopped else mine:  # a dry run names the first run only
+        mine = [] if stopped else mine  # a dry run names the first run only, and writes nothing
+        for plan in mine if options.dry_run else claimed(mine):
             if not options.any_commit:
                 check_commit(stage, plans, commit, dirty=bool(dirty))
             needed = expected(plan, stage, plans) + (LATER if new else FIRST)

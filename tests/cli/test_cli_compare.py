@@ -50,6 +50,18 @@ def test_the_reference_runs_have_a_leader_with_ratio_interval_and_p(cli):
     assert settings.startswith("digits, 8x8x1, 64x4x4/2, flow, 1,200 steps, ")
 
 
+def test_remarks_that_explain_the_table_are_shown_on_request(cli):
+    explained = (
+        "Significantly better than each",
+        "Ratios to in-context",
+        "Times, speed and memory",
+    )
+    for shown, options in ((False, ()), (True, ("--wide",)), (True, ("--columns", "fid"))):
+        text = cli("compare", REFERENCE / "digits", "--block", "paper", *options).stdout
+        assert [remark in text for remark in explained] == [shown] * 3
+        assert "FID and KID are in digits features" in text
+
+
 def test_a_narrow_terminal_is_given_all_numbers(cli, monkeypatch):
     monkeypatch.setattr("ditbench.cli.output.PIPE_WIDTH", 80)
     result = cli("compare", *PAPER, "--target-fid", "20", "--wide").stdout
@@ -216,6 +228,13 @@ def test_a_plan_lists_seeds_and_time(cli):
     printed = cli("compare", *PAPER, "--plan").stdout
     assert "Seeds for 80% power" in " ".join(printed.split()) or "80%" in printed
     assert "looks at 5 seeds and at this number" in printed
+
+
+def test_of_several_groups_the_plan_of_the_largest_is_printed(cli):
+    pilot = REFERENCE / "pilot"
+    listed, table = cli("compare", pilot, "--plan").stdout.split("\n\n", 1)
+    assert cli("compare", pilot).stdout.startswith(listed)
+    assert table == cli("compare", pilot, "--plan", "--group", "digits").stdout
 
 
 def test_a_plan_needs_two_seeds_of_two_blocks(mistake, world):

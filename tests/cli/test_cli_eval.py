@@ -18,7 +18,17 @@ def own_results(results, tmp_path):
 def test_scores_are_printed_written_and_ranked_by(cli, own_results):
     result = cli("eval", own_results, "--cfg-scale", "1,2", "--draws", 2, "--device", "cpu")
     assert result.exit_code == 0, result.stderr
-    assert result.stdout.count("FID-40 is lowest at guidance") == 8  # four blocks, two seeds
+    setting, *_ = lines = result.stdout.splitlines()
+    assert setting == "euler, 3 steps, digits features"
+    (header,) = (line.split() for line in lines if line.startswith("Block"))
+    assert header[:4] == ["Block", "Seed", "Guidance", "Draws"]
+    rows = lines[lines.index(next(line for line in lines if line.startswith("───"))) + 1 :]
+    assert [row.split()[1:3] for row in rows] == [
+        ["0", "1"],
+        ["0", "2"],
+        ["1", "1"],
+        ["1", "2"],
+    ] * 4
     assert result.stderr.count(", draw 1  FID-40 ") == 16
     assert "[32/32]" in result.stderr
     assert len(list(own_results.rglob(f"evals/{NAME}.json"))) == 8

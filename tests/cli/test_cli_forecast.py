@@ -54,6 +54,9 @@ def test_a_complete_run_needs_nothing(cli, tiny, elsewhere):
     assert cli(*arguments).exit_code == 0
     (row,) = json.loads(cli(*arguments, "--dry-run", "--json").stdout)
     assert row["disk_bytes"] is row["gpu_memory_bytes"] is row["fits"] is None
+    answer, place, *_ = cli(*arguments, "--dry-run").stdout.splitlines()
+    assert answer == "Nothing is left to do: 1 run, complete."
+    assert place.startswith("Results go into results/digits/adaln/seed0-")
 
 
 def test_a_small_model_is_not_compared_with_cards(cli, tiny, elsewhere):

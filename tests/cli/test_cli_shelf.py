@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -59,7 +60,21 @@ def test_many_duplicates_are_one_line(cli, shelf, tmp_path):
         shutil.copytree(shelf / "bob", tmp_path / name)
     result = cli("compare", shelf / "bob", tmp_path / "one", tmp_path / "two")
     (line,) = result.stderr.splitlines()
-    assert line.startswith("skipped: 4 duplicates of newer runs, the first, ")
+    assert line.startswith("skipped: 4 duplicates of newer runs, such as ")
+
+
+def test_many_runs_without_a_result_are_a_line_for_each_kind(cli, shelf, tmp_path):
+    for number, name in enumerate(("one", "two", "three", "four")):
+        copy = shutil.copytree(only(shelf, "ann/digits/adaln/seed0-*"), tmp_path / name)
+        (copy / "result.json").unlink()
+        if number % 2:
+            (copy / "failure.json").write_text('{"reason": "diverged"}')
+    result = cli("compare", shelf / "bob", tmp_path)
+    lines = [line for line in result.stderr.splitlines() if str(tmp_path) in line]
+    assert lines == [
+        f"skipped: 2 incomplete runs, such as {tmp_path / 'one'}",
+        f"skipped: 2 failed runs, such as {tmp_path / 'four'}",
+    ]
 
 
 def test_a_directory_without_runs_beside_others_is_no_error(cli, shelf, tmp_path):
@@ -103,10 +118,11 @@ def test_list_fits_a_terminal_of_80_columns(cli, shelf):
     table = [line for line in lines if not line.startswith("/")]
     assert max(map(len, table)) <= 80
     assert "…" not in result.stdout
-    (begun,) = (line for line in table if "stopped" in line)
+    (begun,) = (line for line in table if " stopped " in line)
     assert begun.split()[:5] == [begun.split()[0], "stopped", "600", "1,200", "50%"]
     (heading,) = (line for line in lines if line.startswith(str(shelf)))
-    assert heading.split(": ")[1].startswith("3 runs, ")
+    assert heading.split(": ")[1].startswith("3 runs (2 done, 1 stopped), ")
+    assert re.fullmatch(r"\d directories: \d+ runs \(\d+ done, 1 stopped\), [\d.]+ MB", lines[0])
 
 
 def test_a_budget_of_seconds_or_flops_has_a_share_too(cli, shelf, tmp_path):

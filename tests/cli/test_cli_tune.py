@@ -38,13 +38,15 @@ def test_a_sweep_runs_every_rate_and_prints_the_best(tuned):
     assert result.stderr.startswith("4 runs: 0 complete and 0 diverged (skipped), 4 to go\n")
     assert "[1/4] adaln lr 0.001 seed 1000" in result.stderr
     assert len(list(out.glob("tune/digits/*/seed1000-*/result.json"))) == 4
-    title, *_ = result.stdout.splitlines()
+    title, *_, remark = result.stdout.splitlines()
     assert title == "Mean final FID by learning rate: 10 steps per run, seed 1000"
     for block in ("adaln", "in-context"):
         (row,) = (line for line in result.stdout.splitlines() if line.startswith(f"{block} "))
         best, fids = lowest(out, block)
-        assert f"{best:g} best at the edge: widen the grid" in row
+        assert row.endswith(f" {best:g}")
+        assert block in remark.partition(":")[0]
         assert all(f"{fid:.2f}" in row for fid in fids)
+    assert remark == "adaln, in-context: best at the edge: widen the grid above 0.01"
 
 
 def test_each_run_of_a_sweep_is_scored_once_at_its_end(tuned):

@@ -1,24 +1,26 @@
-"""docs/evidence/gpus.py: every GPU has all planned seeds, and begins with others."""
+"""docs/evidence/gpus.py: one process per GPU, each with the arguments of run.py."""
 
+import json
 import runpy
 from pathlib import Path
 
-import pytest
+SCRIPT = Path(__file__).parents[2] / "docs" / "evidence" / "gpus.py"
+RUN = """
+import json, os, sys
+print(json.dumps([os.environ["CUDA_VISIBLE_DEVICES"], sys.argv[1:]]))
+sys.exit(int(os.environ["CUDA_VISIBLE_DEVICES"]))
+"""
 
-EVIDENCE = Path(__file__).parents[2] / "docs" / "evidence"
-ROTATED = runpy.run_path(str(EVIDENCE / "gpus.py"))["rotated"]
-READ = runpy.run_path(str(EVIDENCE / "run.py"))["read_list"]
 
-
-@pytest.mark.parametrize("gpus", [1, 2, 4, 8])
-def test_every_gpu_has_all_planned_seeds_and_begins_with_others(tmp_path, gpus):
-    path = EVIDENCE / "list.toml"
-    whole = READ(path)
-    first = set()
-    for number in range(gpus):
-        own = tmp_path / f"{number}.toml"
-        own.write_text(ROTATED(path.read_text("utf-8"), number, gpus), "utf-8")
-        stages = READ(own)
-        assert [sorted(stage.seeds) for stage in stages] == [sorted(s.seeds) for s in whole]
-        first.add(stages[0].seeds[0])
-    assert len(first) == gpus
+def test_each_gpu_has_a_process_with_its_own_pack(tmp_path, capsys):
+    (tmp_path / "run.py").write_text(RUN)
+    packs = tmp_path / "packed"
+    arguments = ["--gpus", "3", "--run", str(tmp_path / "run.py"), "--pack", str(packs)]
+    code = runpy.run_path(str(SCRIPT))["main"]([*arguments, "--", "--stage", "all"])
+    assert code == 2  # the largest
+    shown = capsys.readouterr().out
+    for number in range(3):
+        printed = json.loads((packs / f"gpu{number}.txt").read_text())
+        pack = str(packs / f"gpu{number}.tar.gz")
+        assert printed == [str(number), ["--stage", "all", "--pack", pack]]
+        assert f"GPU {number}:\n" in shown

@@ -243,6 +243,20 @@ def test_resume_keeps_a_checkpoint_of_this_card_only(evidence, call, tmp_path):
         assert bool(plan.directory.checkpoints) == kept
 
 
+def test_what_another_process_makes_or_has_made_is_left_to_it(evidence, call, tmp_path):
+    (stage,) = evidence.read_list(tmp_path / "list.toml", "first")
+    plans = stage.plan(tmp_path / "out", None, torch.device("cpu"))
+    other = evidence.claimed(plans)
+    assert next(other) is plans[0]
+    code, out, _ = call("--stage", "first")
+    assert (code, complete(tmp_path)) == (0, [name for name in FIRST if name != FIRST[2]])
+    assert ["first", "4", "3", "1"] in [line.split()[:4] for line in out.splitlines()]
+    assert list(other) == []  # the others are made
+    call("--stage", "first")
+    assert complete(tmp_path) == FIRST
+    assert not list((tmp_path / "out").rglob(".seed*"))
+
+
 def test_an_unknown_stage_is_one_line(call):
     code, _, error = call("--stage", "frist")
     assert code == 2

@@ -64,6 +64,12 @@ def test_results_and_failures_are_printed_while_it_is_not_drawn(table, make_plan
     assert "preparing" in table.console.file.getvalue()
 
 
+def test_nothing_is_drawn_before_a_run_starts(table, capsys):
+    table.say("complete before")
+    assert capsys.readouterr().out == "complete before\n"
+    assert table.console.file.getvalue() == ""
+
+
 def test_a_long_name_leaves_room_for_the_numbers(table, make_plan):
     plan = make_plan(budget__steps=400_000, model__depth=2).with_notes({"sweep": {}})
     row = table.of(plan)

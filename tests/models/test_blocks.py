@@ -1,6 +1,5 @@
 """What every block does, and the four of the paper."""
 
-from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import pytest
@@ -30,6 +29,8 @@ def test_a_block_receives_what_it_declares_to_read(name):
     for part in ("t", "c", "vector"):
         with pytest.raises(ValueError, match="does not read"):
             getattr(nothing, part)
+    with pytest.raises(AttributeError, match="t, c, vector and tokens, not text"):
+        _ = nothing.text
 
 
 @pytest.mark.parametrize("name", block_names())
@@ -68,7 +69,9 @@ def test_cross_attention_reads_its_two_tokens_and_only_those():
     block = make("cross-attention").blocks[0]
     x, c = tokens()
     out = block(x, c)
-    torch.testing.assert_close(block(x, replace(c, total=c.vector * 2)), out)
+    doubled = Conditioning.of(c.t, c.c)
+    doubled.vector = 2 * c.vector
+    torch.testing.assert_close(block(x, doubled), out)
     assert (block(x, shifted(c)) - out).abs().max() > 1e-3
 
 

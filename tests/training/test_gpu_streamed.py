@@ -144,7 +144,7 @@ def test_threads_and_memory_are_given_back(monkeypatch):
         assert held < (AHEAD + 1) * 128 * data.images[0].nbytes + 2**20
         del found
     for _ in range(100):  # a thread may still hold memory
-        if not [each for each in threading.enumerate() if each.name == "read-ahead"]:
+        if not [each for each in threading.enumerate() if each.name.startswith("read-ahead")]:
             break
         time.sleep(0.02)
     else:

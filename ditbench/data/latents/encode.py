@@ -8,7 +8,7 @@ import math
 import shutil
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -88,37 +88,32 @@ class Encoding:
     def run(self, passed: Callable[[int], None]) -> None:
         """Encode what remains, on all devices at once, and write the index.
 
-        `passed` receives numbers of images that were encoded, in several threads. Raises a
-        DitbenchError for too many unreadable pictures, latents that are not finite, or (exit code
-        1) a full disk.
+        `passed` receives numbers of images that were encoded, in several threads.
         """
         make_directory(self.out)
         remove_leftovers(self.out)
         waiting = iter(self.remaining)  # each device takes the next one
 
         def work(vae: Vae) -> None:
-            try:
-                for shard in waiting:
-                    if self._stop.is_set():
-                        return
-                    self._write(vae, shard, passed)
-            except BaseException:
-                self._stop.set()
-                raise
+            for shard in waiting:
+                if self._stop.is_set():
+                    return
+                self._write(vae, shard, passed)
 
         with ThreadPoolExecutor(len(self.vaes)) as pool:
+            working = [pool.submit(work, vae) for vae in self.vaes]
             try:
-                for future in [pool.submit(work, vae) for vae in self.vaes]:
-                    future.result()
+                wait(working, return_when=FIRST_EXCEPTION)
             finally:
                 self._stop.set()
+        for each in working:
+            each.result()
         self._write_index()
 
     def _write(self, vae: Vae, shard: int, passed: Callable[[int], None]) -> None:
         draws = generator(SEED, "encode", shard)
-        found: dict[str, list[Tensor]] = {shards.PLAIN: []}
-        if self.settings.flip:
-            found[shards.FLIPPED] = []
+        keys = (shards.PLAIN, shards.FLIPPED)[: 1 + self.settings.flip]
+        found: dict[str, list[Tensor]] = {key: [] for key in keys}
         labels: list[int] = []
         problems: list[str] = []
         others = 0
@@ -193,10 +188,8 @@ class Encoding:
 
     def _facts(self, name: str) -> dict[str, Any]:
         """What `_write` recorded in a shard; empty if it is another program's."""
-        facts: dict[str, Any] = json.loads(
-            shards.read_shard(self.out, name).metadata.get(shards.FORMAT, "{}")
-        )
-        return facts
+        facts = shards.read_shard(self.out, name).metadata.get(shards.FORMAT, "{}")
+        return dict(json.loads(facts))
 
     def _check_space(self) -> None:
         place = next(each for each in (self.out, *self.out.absolute().parents) if each.exists())

@@ -39,10 +39,8 @@ class Found:
     content: str | None = None  # the digest of rows and labels, if it was recorded
 
     def dataset(self) -> ImageDataset:
-        """The data set. All latents are read once, and again only when a file has changed.
-
-        Raises a DitbenchError if labels do not fit, numbers are not finite, or (exit code 1) other
-        latents were recorded.
+        """The data set. All latents are read once, and again only when a file has changed; a
+        DitbenchError if labels do not fit, numbers are not finite, or other latents were recorded.
         """
         scan = self.scan()
         if self.content not in (None, scan.content):
@@ -55,11 +53,10 @@ class Found:
         # The name of the autoencoder is a place: its digest says which it is.
         facts = [replace(self.space, vae="").facts(), len(names), scan.content, self.flipped]
         mean, std = scan.in_model_range(self.space)
+        shape = len(scan.labels), *self.rows.shape[1:]
         return ImageDataset(
             self.path.resolve().name.removesuffix(".npz"),
-            torch.empty(
-                len(scan.labels), *self.rows.shape[1:], dtype=self.rows.dtype, device="meta"
-            ),
+            torch.empty(shape, dtype=self.rows.dtype, device="meta"),
             scan.labels,
             names,
             notes=(*self.notes, f"in the range of the model: mean {mean:.3g}, std {std:.3g}"),

@@ -54,15 +54,13 @@ class LatentSpace:
         """
         side = side_of(settings, image_size, where)
         factor = settings.scaling_factor or scaling_factor
-        lacks = {
-            "the size of their images: --image-size 256": side is None,
-            "their scaling factor: --set data.scaling_factor=0.18215, which is that of Stable "
-            "Diffusion's": factor is None,
-        }
         if side is None or factor is None:
-            words = " and ".join(text for text, lack in lacks.items() if lack)
-            what = " and ".join(text.split(":")[0] for text, lack in lacks.items() if lack)
-            raise DitbenchError(f"the latents in {where} do not say {what}", f"give {words}")
+            size = "the size of their images: --image-size 256"
+            scale = "their scaling factor: --set data.scaling_factor=0.18215, Stable Diffusion's"
+            lacks = [text for text, known in ((size, side), (scale, factor)) if known is None]
+            what = " and ".join(text.split(":")[0] for text in lacks)
+            hint = f"give {' and '.join(lacks)}"
+            raise DitbenchError(f"the latents in {where} do not say {what}", hint)
         _, h, w = shape
         if side % max(h, w) or h != w:
             raise DitbenchError(

@@ -33,21 +33,15 @@ HINT = (
 
 
 class Vae:
-    """An autoencoder on a device: uint8 images to posteriors of latents, and latents to images.
-
-    Attributes:
-        name: the name or path that it was loaded from.
-        channels: of the latents.
-        downsampling: pixels per latent, along each side.
-    """
+    """An autoencoder on a device: uint8 images to posteriors of latents, and latents to images."""
 
     def __init__(self, net: Any, name: str, device: torch.device | str) -> None:
         self.net = net.to(device).eval().requires_grad_(requires_grad=False)
-        self.name = name
+        self.name = name  # or path that it was loaded from
         self.device = torch.device(device)
         config = net.config
         self.channels: int = config.latent_channels
-        self.downsampling = 2 ** (len(config.block_out_channels) - 1)
+        self.downsampling = 2 ** (len(config.block_out_channels) - 1)  # pixels per latent and side
         self._scale = config.scaling_factor, getattr(config, "shift_factor", None) or 0.0
         found: list[Any] = [getattr(config, f"latents_{name}", None) for name in ("mean", "std")]
         known = None not in found  # per channel
@@ -55,11 +49,10 @@ class Vae:
 
     @staticmethod
     def load(source: Path | str, device: torch.device | str = "cpu") -> Vae:
-        """An autoencoder that diffusers saved in a folder, or has under a name.
+        """An autoencoder that diffusers saved in a folder, or in a pipeline's folder `vae`.
 
-        A folder of a whole pipeline has it in its folder `vae`. A name such as
-        `stabilityai/sd-vae-ft-ema` is downloaded to the cache of diffusers. Raises a DitbenchError
-        if diffusers is not installed, or (exit code 1) it cannot be loaded.
+        A name such as `stabilityai/sd-vae-ft-ema` is downloaded to the cache of diffusers. Raises a
+        DitbenchError if diffusers is not installed, or (exit code 1) it cannot be loaded.
         """
         if importlib.util.find_spec("diffusers") is None:
             raise DitbenchError(
@@ -104,8 +97,7 @@ class Vae:
     def encode(self, images: Tensor) -> Tensor:
         """The posterior of uint8 images (N, 1 or 3, H, W): float32 (N, 2C, h, w), on the device.
 
-        The first C channels are its means and the others its standard deviations. Computed in
-        float32.
+        The first C channels are its means and the others its standard deviations.
         """
         wanted, parts = self.net.config.in_channels, []
         for batch in images.split(self._at_once(images.shape[-2] * images.shape[-1])):
@@ -120,15 +112,13 @@ class Vae:
     def decode(self, latents: Tensor, space: LatentSpace | None = None) -> Tensor:
         """Images of latents x (N, C, h, w) in the range of a model: float32 in [-1, 1], on device.
 
-        `space` maps them to what is decoded; by default the autoencoder's own. In bf16 on a GPU.
+        `space` maps them to what is decoded; by default the autoencoder's own.
         """
-        space = self.space(self.downsampling) if space is None else space
-        side = self.downsampling
-        parts = []
-        for batch in latents.split(self._at_once(latents.shape[-2] * latents.shape[-1] * side**2)):
+        space = space or self.space(self.downsampling)
+        parts, pixels = [], latents.shape[-2] * latents.shape[-1] * self.downsampling**2
+        fast = self.device.type == "cuda"  # in bf16: in float16, published decoders overflow
+        for batch in latents.split(self._at_once(pixels)):
             z = space.from_model(batch.to(self.device, non_blocking=True))
-            # In bf16 on a GPU: in float16, published decoders overflow.
-            fast = self.device.type == "cuda"
             with torch.autocast(self.device.type, torch.bfloat16, enabled=fast):
                 parts.append(self.net.decode(z).sample.float().clamp(-1, 1))
         return torch.cat(parts)

@@ -15,12 +15,8 @@ class AdaRMSBlock(Block):
     """A block whose RMS norms take their gain from the conditioning; no shift, no gate.
 
     Crowson et al. 2024 (HDiT) and its released code: the regression of the gain starts at zero, and
-    so does the last layer of each branch, so that a block starts as the identity without a gate.
-    Choices made here: the gains are regressed from SiLU(t + c) by a layer with bias, as in the
-    other blocks; HDiT's has no bias and reads a mapping network, whose output is normalised. The
-    final layer is not adaptive, as there. The norms are RMS norms even where `model.norm` is
-    `layer`, which the final layer follows. HDiT's levels, local attention, GEGLU, rotary positions
-    and cosine similarity are not conditioning and are left out.
+    so does the last layer of each branch, so that a block starts as the identity. The norms are RMS
+    norms even where `model.norm` is `layer`, which the final layer follows.
     """
 
     summary = "a scale of each RMS norm, regressed from t + c; no shift, no gate"
@@ -39,7 +35,6 @@ class AdaRMSBlock(Block):
         self.adaLN_modulation = Modulation(spec, 2)
 
     def forward(self, x: Tensor, c: Conditioning) -> Tensor:
-        """Transform the tokens x (N, T, D)."""
-        scale1, scale2 = self.adaLN_modulation(c.vector)
-        x = self.branch(x, self.attn, scale=scale1)
+        scale1, scale2 = self.adaLN_modulation(c.vector)  # (N, 1, D)
+        x = self.branch(x, self.attn, scale=scale1)  # (N, T, D)
         return self.branch(x, self.mlp, scale=scale2)

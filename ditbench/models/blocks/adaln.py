@@ -26,7 +26,6 @@ class AdaLNBlock(Block):
         self.adaLN_modulation = Modulation(spec, 4)
 
     def forward(self, x: Tensor, c: Conditioning) -> Tensor:
-        """Transform the tokens x (N, T, D)."""
-        shift1, scale1, shift2, scale2 = self.adaLN_modulation(c.vector)
-        x = self.branch(x, self.attn, shift1, scale1)
+        shift1, scale1, shift2, scale2 = self.adaLN_modulation(c.vector)  # (N, 1, D) each
+        x = self.branch(x, self.attn, shift1, scale1)  # (N, T, D)
         return self.branch(x, self.mlp, shift2, scale2)

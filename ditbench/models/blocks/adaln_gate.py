@@ -17,12 +17,9 @@ def gates_at_one(bias: Tensor, _draws: object) -> None:
 class AdaLNGateBlock(AdaLNZeroBlock):
     """`AdaLNZeroBlock`, initialised like `AdaLNBlock`: the effect of the gate alone.
 
-    With `adaln`, `adaln-zero-init` and `adaln-zero` it covers the four combinations of gate and
-    zero initialisation that "Unveiling the Secret of AdaLN-Zero in Diffusion Transformer" (2024)
-    studies. How its gate starts is a choice made here: the regression is Xavier-uniform, the
-    final layer's too, and its bias is one for gates. Without that, the small conditioning at the
-    start would leave every gate within hundredths of zero, and the block would start as the
-    identity after all. It can represent the same functions as adaLN-Zero.
+    The regression is Xavier-uniform, the final layer's too, and its bias is one for gates: with a
+    zero bias the small conditioning at the start would leave every gate near zero, and the block
+    near the identity after all.
     """
 
     summary = "adaLN with a gate before each residual; gates start near one"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -12,19 +9,15 @@ from ditbench.models.blocks.base import Spec
 from ditbench.models.blocks.shared_modulation import VECTORS, SharedModulationBlock
 from ditbench.models.init import zero
 from ditbench.models.layers import Linear
-
-if TYPE_CHECKING:
-    from ditbench.models.sizes import ModelSize
+from ditbench.models.sizes import ModelSize
 
 
 class AdaLNLoRABlock(SharedModulationBlock):
     """A block whose six vectors are a regression shared by all blocks plus its own low-rank one.
 
     Wang et al. 2024 (FiTv2), section on AdaLN-LoRA. `options.lora_rank` is r; its default is D / 4,
-    the 288 of the released XL. The shared regression and the second factor of each block start
-    at zero, so that every block starts as the identity; the first factor is Xavier-uniform, since
-    with both at zero neither would ever learn. The final layer is adaLN-Zero's. Every linear layer
-    has a bias, as elsewhere.
+    the 288 of the released XL. The shared regression and the second factor of each block start at
+    zero; the first factor does not, since with both at zero neither would ever learn.
     """
 
     summary = "adaLN-Zero's vectors regressed once, plus a low-rank term per block"
@@ -41,11 +34,9 @@ class AdaLNLoRABlock(SharedModulationBlock):
         self.lora_up = Linear(rank, VECTORS * spec.hidden_size, spec.ops)
 
     @classmethod
-    def options(cls, size: ModelSize) -> Mapping[str, int]:
-        """The rank r of the blocks' own regressions."""
+    def options(cls, size: ModelSize) -> dict[str, int]:
         return {"lora_rank": max(1, size.hidden_size // 4)}
 
     def vectors(self, vector: Tensor, shared: Tensor) -> Tensor:
-        """The shared vectors (N, 6, D) plus the low-rank term."""
-        low_rank = self.lora_up(self.lora_down(F.silu(vector)))
-        return shared + low_rank.unflatten(-1, (VECTORS, -1))
+        low_rank = self.lora_up(self.lora_down(F.silu(vector)))  # (N, D) -> (N, r) -> (N, 6 D)
+        return shared + low_rank.unflatten(-1, (VECTORS, -1))  # (N, 6, D)

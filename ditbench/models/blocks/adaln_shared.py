@@ -11,10 +11,8 @@ from ditbench.models.init import zero
 class AdaLNSharedBlock(SharedModulationBlock):
     """A block whose six vectors are those of every other block: `adaln-single` without its table.
 
-    Chen et al. 2025 (DiT-Air), section 3.3; FLUX.2 shares its modulation, too. The regression
-    starts at zero, as under adaLN-Zero; the paper does not say how. DiT-Air has one regression for
-    image tokens and one for text tokens; here there are image tokens alone. The final layer has
-    the regression of its own that it has under adaLN-Zero.
+    Chen et al. 2025 (DiT-Air), section 3.3. The regression starts at zero, as under adaLN-Zero; the
+    paper does not say how.
     """
 
     summary = "adaLN-Zero's vectors regressed once, the same in all blocks"
@@ -25,5 +23,4 @@ class AdaLNSharedBlock(SharedModulationBlock):
     initial = (("*adaLN_modulation.*", zero),)
 
     def vectors(self, vector: Tensor, shared: Tensor) -> Tensor:  # noqa: ARG002
-        """The shared vectors (N, 6, D) as they are."""
-        return shared
+        return shared  # (N, 6, D)

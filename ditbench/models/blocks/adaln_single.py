@@ -13,12 +13,9 @@ from ditbench.models.init import normal, unit_rows, zero
 class AdaLNSingleBlock(SharedModulationBlock):
     """A block whose six vectors are a regression shared by all blocks plus its own learned table.
 
-    Chen et al. 2023 (PixArt-α), section 2.3. There the regression reads the timestep, and a text
-    enters by cross-attention. Here it reads t + c, so that it differs from adaLN-Zero only in what
-    the blocks share. It starts as the released models do: the table N(0, 1/D), the regression
-    N(0, 0.02²). Gates are therefore about 1/√D at the start, small but not zero. The final layer
-    has the regression that it has under adaLN-Zero, zero at the start; PixArt's adds the embedding
-    to another table.
+    Chen et al. 2023 (PixArt-α), section 2.3. There the regression reads the timestep alone. It
+    starts as the released models do: the table N(0, 1/D), the regression N(0, 0.02²). Gates are
+    therefore about 1/√D at the start, small but not zero.
     """
 
     summary = "adaLN-Zero's vectors regressed once, plus a table per block"
@@ -36,5 +33,4 @@ class AdaLNSingleBlock(SharedModulationBlock):
         self.scale_shift_table = nn.Parameter(torch.empty(VECTORS, spec.hidden_size))
 
     def vectors(self, vector: Tensor, shared: Tensor) -> Tensor:  # noqa: ARG002
-        """The shared vectors (N, 6, D) plus this block's table (6, D)."""
-        return shared + self.scale_shift_table
+        return shared + self.scale_shift_table  # (N, 6, D) + (6, D)

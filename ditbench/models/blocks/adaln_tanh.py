@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -12,9 +9,7 @@ from ditbench.models.blocks.base import Block, Conditioning, Spec
 from ditbench.models.extras import HeadNorm
 from ditbench.models.init import zero
 from ditbench.models.layers import Linear
-
-if TYPE_CHECKING:
-    from ditbench.models.sizes import ModelSize
+from ditbench.models.sizes import ModelSize
 
 
 class LowRank(nn.Module):
@@ -25,21 +20,16 @@ class LowRank(nn.Module):
         self.down = Linear(spec.hidden_size, spec.options["modulation_rank"], spec.ops)
 
     def forward(self, c: Conditioning) -> Tensor:
-        """Regress r numbers from the conditioning: (N, r)."""
-        return self.down(F.silu(c.vector))
+        return self.down(F.silu(c.vector))  # (N, D) -> (N, r)
 
 
 class AdaLNTanhBlock(Block):
     """A block with scale and gate but no shift; gates are bounded and branches normalised.
 
     The block of Lumina-Image 2.0 (Qin et al. 2025) and of Z-Image (2025), built from diffusers'
-    models: a norm before and another after each branch ("sandwich", Zhuo et al. 2024), the second
-    an RMS norm with learned gain, and the tanh of the gate. Their conditioning has fewer numbers
-    than a token (1,024 of 2,304; 256 of 3,840); each block regresses four vectors from it. Choices
-    made here: these r = `options.modulation_rank` numbers are a linear layer of SiLU(t + c), D / 4
-    by default; the blocks' regressions start at zero, so that a block starts as the identity; the
-    norm before a branch is the model's, without gain, as elsewhere; the final layer is that of
-    adaLN-Zero, while theirs has no shift.
+    models: a norm before and another after each branch, the second an RMS norm with learned gain,
+    and the tanh of the gate. Each block regresses four vectors from r = `options.modulation_rank`
+    numbers, D / 4 by default, which are the same for all blocks.
     """
 
     summary = "scale and tanh gate of low rank, a second norm after each branch"
@@ -57,18 +47,15 @@ class AdaLNTanhBlock(Block):
         self.attn_norm, self.mlp_norm = HeadNorm(D), HeadNorm(D)
 
     @classmethod
-    def options(cls, size: ModelSize) -> Mapping[str, int]:
-        """The rank r of the regression."""
+    def options(cls, size: ModelSize) -> dict[str, int]:
         return {"modulation_rank": max(1, size.hidden_size // 4)}
 
     @classmethod
     def shared(cls, spec: Spec) -> nn.Module:
-        """The first factor of the regression."""
         return LowRank(spec)
 
     def forward(self, x: Tensor, c: Tensor) -> Tensor:
-        """Transform the tokens x (N, T, D), given the conditioning in r numbers c (N, r)."""
-        vectors = self.adaLN_modulation(c).unsqueeze(1).chunk(4, dim=-1)
-        scale1, gate1, scale2, gate2 = vectors
+        vectors = self.adaLN_modulation(c).unsqueeze(1)  # (N, r) -> (N, 1, 4 D)
+        scale1, gate1, scale2, gate2 = vectors.chunk(4, dim=-1)
         x = self.branch(x, lambda y: self.attn_norm(self.attn(y)), scale=scale1, gate=gate1.tanh())
         return self.branch(x, lambda y: self.mlp_norm(self.mlp(y)), scale=scale2, gate=gate2.tanh())

@@ -30,7 +30,6 @@ class AdaLNZeroBlock(Block):
         self.adaLN_modulation = Modulation(spec, 6)
 
     def forward(self, x: Tensor, c: Conditioning) -> Tensor:
-        """Transform the tokens x (N, T, D)."""
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(c.vector)
-        x = self.branch(x, self.attn, shift1, scale1, gate1)
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(c.vector)  # (N, 1, D)
+        x = self.branch(x, self.attn, shift1, scale1, gate1)  # (N, T, D)
         return self.branch(x, self.mlp, shift2, scale2, gate2)

@@ -9,10 +9,7 @@ from ditbench.models.init import zero
 class AdaLNZeroInitBlock(AdaLNBlock):
     """`AdaLNBlock`, initialised like `AdaLNZeroBlock`: the effect of zero initialisation alone.
 
-    With `adaln`, `adaln-gate` and `adaln-zero` it covers the four combinations of gate and zero
-    initialisation that "Unveiling the Secret of AdaLN-Zero in Diffusion Transformer" (2024)
-    studies. The whole regression is zero at the start, the final layer's included. Every norm is
-    then a plain one and every branch is added in full, so that a block starts as a plain
+    Every norm is then a plain one and every branch is added in full: a block starts as a plain
     transformer block without conditioning.
     """
 

@@ -2,70 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from ditbench.models.init import Rules
 from ditbench.models.layers import Attention, Mlp, Spec
-
-if TYPE_CHECKING:
-    from ditbench.models.init import Rules
-    from ditbench.models.sizes import ModelSize
+from ditbench.models.sizes import ModelSize
 
 __all__ = ["Block", "Conditioning", "Spec"]
 
 
-@dataclass(frozen=True)
 class Conditioning:
     """The embeddings of timestep t and class c, which every block receives.
 
-    A model whose block does not read one of them has no embedder for it. Reading it raises a
-    ValueError.
+    Of what its block does not read, a model has no embedder; reading it raises a ValueError.
     """
 
-    timestep: Tensor | None
-    label: Tensor | None
-    total: Tensor | None
-    both: Tensor | None
+    t: Tensor  # the embedding of the timestep, (N, D)
+    c: Tensor  # the embedding of the class, (N, D)
+    vector: Tensor  # the sum of both, or the only one, (N, D)
+    tokens: Tensor  # both as tokens, t first, (N, 2, D); (N, 1, D) where there is only one
 
     @classmethod
     def of(cls, t: Tensor | None, c: Tensor | None) -> Conditioning:
         """Join the embeddings of the timestep t (N, D) and of the class c (N, D)."""
-        parts = [part for part in (t, c) if part is not None]
-        if not parts:
-            return cls(None, None, None, None)
-        # In mixed precision a linear layer's type, or every block would convert it.
-        total = sum(parts[1:], start=parts[0]).type_as(parts[0])
-        return cls(t, c, total, torch.stack(parts, dim=1))
+        self = cls()
+        given = {name: part for name, part in (("t", t), ("c", c)) if part is not None}
+        vars(self).update(given)
+        if given:
+            first, *rest = given.values()
+            # In mixed precision a linear layer's type, or every block would convert it.
+            self.vector = sum(rest, start=first).type_as(first)
+            self.tokens = torch.stack([first, *rest], dim=1)
+        return self
 
-    @property
-    def t(self) -> Tensor:
-        """The embedding of the timestep, (N, D)."""
-        return _available(self.timestep, "the timestep", "reads_timestep")
-
-    @property
-    def c(self) -> Tensor:
-        """The embedding of the class, (N, D)."""
-        return _available(self.label, "the class", "reads_class")
-
-    @property
-    def vector(self) -> Tensor:
-        """The sum of both embeddings, or the only one, (N, D)."""
-        return _available(self.total, "either", "reads_timestep and reads_class")
-
-    @property
-    def tokens(self) -> Tensor:
-        """Both embeddings as tokens, t first, (N, 2, D); (N, 1, D) where there is only one."""
-        return _available(self.both, "either", "reads_timestep and reads_class")
-
-
-def _available(part: Tensor | None, what: str, attribute: str) -> Tensor:
-    if part is None:
+    def __getattr__(self, name: str) -> Tensor:
+        """What the model does not have."""
+        if name not in Conditioning.__annotations__:
+            raise AttributeError(f"Conditioning has t, c, vector and tokens, not {name}")
+        what, attribute = _DECLARED.get(name, ("either", "reads_timestep and reads_class"))
         raise ValueError(f"this block does not read {what}: it declares {attribute} = False")
-    return part
+
+
+_DECLARED = {"t": ("the timestep", "reads_timestep"), "c": ("the class", "reads_class")}
 
 
 class Block(nn.Module):
@@ -73,36 +55,21 @@ class Block(nn.Module):
 
     Every block has self-attention `attn` and `mlp`; a subclass, in a file of its own, adds what
     conditions them and defines `forward`. Class attributes and class methods declare what it needs
-    from the model. Every parameter has to reach the output.
-
-    Args:
-        spec: of the model, with the block's options.
-        index: of this block, 0..spec.depth - 1.
-
-    Attributes:
-        summary: how the conditioning enters, in one line.
-        formula: the block in one line of mathematics.
-        source: the paper and section.
-        own_tokens: the tokens that it adds to the image's, in words.
-        starts_as: what the block is before training: `identity` where its output equals its input
-            exactly; otherwise in words.
-        reads_timestep: whether it uses t; without, the model has no embedder for it.
-        reads_class: whether it uses the class; without, the model has no embedder for it.
-        adaptive_final_layer: whether the conditioning also modulates the final layer.
-        initial: rules for parameters that do not start as in every DiT, see `ditbench.models.init`.
-        fused: whether it uses the operations of `spec.ops`, so that kernels speed it up.
+    from the model. Every parameter has to reach the output. A block receives its `index`, from 0 to
+    spec.depth - 1, and its options in `spec`.
     """
 
-    summary: ClassVar[str] = ""
-    formula: ClassVar[str] = ""
-    source: ClassVar[str] = ""
-    own_tokens: ClassVar[str] = "none"
+    summary: ClassVar[str] = ""  # how the conditioning enters, in one line
+    formula: ClassVar[str] = ""  # the block in one line of mathematics
+    source: ClassVar[str] = ""  # the paper and section
+    own_tokens: ClassVar[str] = "none"  # the tokens that it adds to the image's, in words
+    # What it is before training: `identity` where its output equals its input; otherwise in words.
     starts_as: ClassVar[str] = "random"
-    reads_timestep: ClassVar[bool] = True
+    reads_timestep: ClassVar[bool] = True  # without, the model has no embedder for it
     reads_class: ClassVar[bool] = True
-    adaptive_final_layer: ClassVar[bool] = False
-    initial: ClassVar[Rules] = ()
-    fused: ClassVar[bool] = False
+    adaptive_final_layer: ClassVar[bool] = False  # whether `final_vector` modulates the final layer
+    initial: ClassVar[Rules] = ()  # for parameters that do not start as in every DiT, see `init`
+    fused: ClassVar[bool] = False  # whether it uses `spec.ops`, so that kernels speed it up
 
     def __init__(self, spec: Spec, index: int) -> None:  # noqa: ARG002 (subclasses use the index)
         super().__init__()
@@ -134,19 +101,15 @@ class Block(nn.Module):
         return ops.add(x, f(ops.norm(x, shift, scale, self.spec.norm)), gate)
 
     @classmethod
-    def options(cls, size: ModelSize) -> Mapping[str, int]:  # noqa: ARG003
-        """The block's own numbers, all above 0, with their defaults for a model of that size.
-
-        `--set options.NAME=VALUE` replaces one.
-        """
+    def options(cls, size: ModelSize) -> dict[str, int]:  # noqa: ARG003
+        """The block's own numbers, all above 0, by default; `--set options.NAME=VALUE` sets one."""
         return {}
 
     @classmethod
     def shared(cls, spec: Spec) -> nn.Module | None:  # noqa: ARG003
-        """A module that all blocks of a model share, or None.
+        """A module that all blocks share: it maps the `Conditioning` to the `c` that they receive.
 
-        It is called once per forward pass with the `Conditioning`; blocks receive its result as
-        `c`.
+        It is called once per forward pass. None passes the `Conditioning` itself.
         """
         return None
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from ditbench.models.blocks.base import Block, Conditioning, Spec
 from ditbench.models.extras import embedding
-
-if TYPE_CHECKING:
-    from ditbench.models.sizes import ModelSize
+from ditbench.models.sizes import ModelSize
 
 
 class ClassTokens(nn.Module):
@@ -26,8 +23,7 @@ class ClassTokens(nn.Module):
         self.positions = embedding(count, hidden_size)
 
     def forward(self, c: Conditioning) -> tuple[Conditioning, Tensor]:
-        """The conditioning itself, and the class tokens (N, count, D)."""
-        return c, c.c.unsqueeze(1) + self.positions.weight
+        return c, c.c.unsqueeze(1) + self.positions.weight  # (N, K, D)
 
 
 class ClassTokenBlock(Block):
@@ -36,11 +32,9 @@ class ClassTokenBlock(Block):
     default_class_tokens: ClassVar[int] = 4
 
     @classmethod
-    def options(cls, size: ModelSize) -> Mapping[str, int]:  # noqa: ARG003
-        """The number K of class tokens."""
+    def options(cls, size: ModelSize) -> dict[str, int]:  # noqa: ARG003
         return {"class_tokens": cls.default_class_tokens}
 
     @classmethod
     def shared(cls, spec: Spec) -> nn.Module:
-        """The class tokens."""
         return ClassTokens(spec.options["class_tokens"], spec.hidden_size)

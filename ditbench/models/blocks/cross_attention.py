@@ -24,7 +24,6 @@ class CrossAttentionBlock(Block):
         self.cross_attn = CrossAttention(spec)
 
     def forward(self, x: Tensor, c: Conditioning) -> Tensor:
-        """Transform the tokens x (N, T, D), which read from both embeddings (N, 2, D)."""
-        x = self.branch(x, self.attn)
-        x = self.branch(x, lambda y: self.cross_attn(y, c.tokens))
+        x = self.branch(x, self.attn)  # (N, T, D)
+        x = self.branch(x, lambda y: self.cross_attn(y, c.tokens))  # reads from (N, 2, D)
         return self.branch(x, self.mlp)

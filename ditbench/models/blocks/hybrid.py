@@ -13,12 +13,9 @@ from ditbench.models.layers import CrossAttention, Modulation
 class HybridBlock(ClassTokenBlock):
     """adaLN-Zero that reads t alone, with a cross-attention to the class after self-attention.
 
-    As in text-to-image models, with a class in place of the text: Chen et al. 2023 (PixArt-α),
-    section 2.3, whose adaLN-single is the block `adaln-single`. As there, the cross-attention has
-    no gate and its output layer starts at zero, so that a block starts as the identity. Choices
-    made here: it reads the plain norm of the tokens, as under `cross-attention`; a class is
-    `options.class_tokens` tokens, 4 by default (see `ClassTokens`); and the final layer reads t
-    alone, like the norms.
+    After Chen et al. 2023 (PixArt-α), section 2.3, with `options.class_tokens` tokens of the class
+    (see `ClassTokens`) in place of a text. As there, the cross-attention has no gate and its output
+    layer starts at zero. The final layer reads t alone, like the norms.
     """
 
     summary = "t by adaLN-Zero, the class by cross-attention"
@@ -39,13 +36,11 @@ class HybridBlock(ClassTokenBlock):
 
     @classmethod
     def final_vector(cls, c: Conditioning) -> Tensor:
-        """The timestep's embedding, (N, D)."""
         return c.t
 
     def forward(self, x: Tensor, c: tuple[Conditioning, Tensor]) -> Tensor:
-        """Transform the tokens x (N, T, D), which read from K class tokens (N, K, D)."""
-        conditioning, tokens = c
+        conditioning, tokens = c  # tokens (N, K, D)
         shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(conditioning.t)
-        x = self.branch(x, self.attn, shift1, scale1, gate1)
+        x = self.branch(x, self.attn, shift1, scale1, gate1)  # (N, T, D)
         x = self.branch(x, lambda y: self.cross_attn(y, tokens))
         return self.branch(x, self.mlp, shift2, scale2, gate2)

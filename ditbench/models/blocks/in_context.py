@@ -23,5 +23,4 @@ class InContextBlock(PlainBlock):
 
     @classmethod
     def append_tokens(cls, x: Tensor, c: Conditioning) -> Tensor:
-        """Append the two conditioning tokens: (N, T, D) -> (N, T + 2, D)."""
-        return torch.cat([x, c.tokens.type_as(x)], dim=1)
+        return torch.cat([x, c.tokens.type_as(x)], dim=1)  # (N, T, D) -> (N, T + 2, D)

@@ -13,12 +13,9 @@ from ditbench.models.blocks.class_tokens import ClassTokenBlock
 class InContextClassBlock(ClassTokenBlock, AdaLNZeroBlock):
     """`AdaLNZeroBlock`; from block ⌊L / 3⌋ on, class tokens are part of the sequence.
 
-    Li & He 2025 (JiT), in-context class conditioning. `options.class_tokens` is their number: the
-    paper's 32, which it uses with 256 image tokens; with few image tokens, fewer may do. They enter
-    where the paper's do, before block 4 of 12, 8 of 24 and 10 of 32. t and c modulate them as
-    they modulate image tokens, and the final layer. Here they follow the image tokens instead of
-    preceding them, which attention cannot distinguish. JiT's other parts (RMS norm, SwiGLU, rotary
-    positions, normalised q and k) are not conditioning and are left out.
+    Li & He 2025 (JiT). `options.class_tokens` is their number: the paper's 32, which it uses with
+    256 image tokens; with few image tokens, fewer may do. t and c modulate them as they modulate
+    image tokens. They follow these instead of preceding them, which attention cannot distinguish.
     """
 
     summary = "adaLN-Zero, and class tokens in the sequence of later blocks"
@@ -29,10 +26,9 @@ class InContextClassBlock(ClassTokenBlock, AdaLNZeroBlock):
 
     @classmethod
     def run_blocks(cls, blocks: nn.ModuleList, x: Tensor, c: tuple[Conditioning, Tensor]) -> Tensor:
-        """Pass the tokens x (N, T, D), later with K others, through all blocks: (N, T + K, D)."""
         conditioning, class_tokens = c
         for index, block in enumerate(blocks):
             if index == len(blocks) // 3:
-                x = torch.cat([x, class_tokens.type_as(x)], dim=1)
+                x = torch.cat([x, class_tokens.type_as(x)], dim=1)  # (N, T + K, D)
             x = block(x, conditioning)
         return x

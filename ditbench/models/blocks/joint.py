@@ -15,12 +15,9 @@ class JointBlock(ClassTokenBlock):
     """Two streams, image and context, each with its weights, that meet in one attention.
 
     Esser et al. 2024 (MM-DiT of Stable Diffusion 3), section 4. t + c modulates both streams as
-    under adaLN-Zero. Choices made here: the context is the class, as `options.class_tokens`
-    tokens, 4 by default (see `ClassTokens`), in place of the paper's text; t enters by modulation
-    alone, as there; modulations start at zero, the final layer's included, so that a block
-    starts as the identity; with `model.qk_norm` each stream has gains of its own, as there. The
-    context that the last block returns is not used, so the last block computes only its keys and
-    values (the released models compute queries, too).
+    under adaLN-Zero. The context is `options.class_tokens` tokens of the class (see `ClassTokens`)
+    in place of a text. What the last block returns of it is not used, so that block computes its
+    keys and values only (the released models compute queries, too).
     """
 
     summary = "class tokens with weights of their own in one joint attention"
@@ -47,7 +44,6 @@ class JointBlock(ClassTokenBlock):
 
     @classmethod
     def run_blocks(cls, blocks: nn.ModuleList, x: Tensor, c: tuple[Conditioning, Tensor]) -> Tensor:
-        """Pass the image tokens x (N, T, D) and the context through all blocks: (N, T, D)."""
         conditioning, context = c[0], c[1].type_as(x)
         for block in blocks:
             x, context = block(x, context, conditioning)
@@ -56,12 +52,11 @@ class JointBlock(ClassTokenBlock):
     def forward(  # type: ignore[override]
         self, x: Tensor, context: Tensor, c: Conditioning
     ) -> tuple[Tensor, Tensor]:
-        """Transform the image tokens x (N, T, D) and the context (N, K, D)."""
         ops = self.spec.ops
         shift1, scale1, gate1, shift2, scale2, gate2 = self.adaLN_modulation(c.vector)
         of_context = self.context_modulation(c.vector)
-        y = ops.norm(x, shift1, scale1, self.spec.norm)
-        z = ops.norm(context, *of_context[:2], self.spec.norm)
+        y = ops.norm(x, shift1, scale1, self.spec.norm)  # (N, T, D)
+        z = ops.norm(context, *of_context[:2], self.spec.norm)  # (N, K, D)
         if self.is_last:
             y = self._attend_to_both(y, z)
         else:

@@ -16,11 +16,8 @@ def skips(depth: int) -> int:
 
 
 class SkipLinear(Linear):
-    """Joins x with the output of a shallow block: W [x; earlier] + b, or W norm([x; earlier]) + b.
-
-    Args:
-        spec: of the block.
-        normed: whether the 2 D numbers of a token are normalised.
+    """Joins x with the output of a shallow block: W [x; earlier] + b, or W norm([x; earlier]) + b
+    where it is `normed`.
     """
 
     def __init__(self, spec: Spec, *, normed: bool = False) -> None:
@@ -28,8 +25,7 @@ class SkipLinear(Linear):
         self.norm_kind = spec.norm if normed else None
 
     def forward(self, x: Tensor, earlier: Tensor) -> Tensor:  # type: ignore[override]
-        """Join x and `earlier` (N, T, D) to (N, T, D)."""
-        both = torch.cat([x, earlier], dim=-1)
+        both = torch.cat([x, earlier], dim=-1)  # (N, T, 2 D)
         if self.norm_kind is not None:
             both = self.ops.norm(both, kind=self.norm_kind)
         # In x's type: the residual stream keeps its own under mixed precision.

@@ -6,11 +6,7 @@ from ditbench.models.blocks.adaln_zero import AdaLNZeroBlock
 
 
 class NoTimeBlock(AdaLNZeroBlock):
-    """`AdaLNZeroBlock` in a model without a timestep embedder, which must infer the noise level.
-
-    Sun et al. 2025 train such models, most of which are only slightly worse. The final
-    layer does not receive t either.
-    """
+    """`AdaLNZeroBlock` in a model without a timestep embedder, which must infer the noise level."""
 
     summary = "adaLN-Zero with the class only: a control"
     formula = "(β, γ, α)₁,₂ = W SiLU(c), W = 0 at start;  x + α F((1 + γ) LN x + β)"

@@ -13,6 +13,5 @@ class PlainBlock(Block):
     fused = True
 
     def forward(self, x: Tensor, c: object) -> Tensor:  # noqa: ARG002 (the sequence has it)
-        """Transform the tokens x (N, T, D)."""
-        x = self.branch(x, self.attn)
+        x = self.branch(x, self.attn)  # (N, T, D)
         return self.branch(x, self.mlp)

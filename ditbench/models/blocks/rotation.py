@@ -15,10 +15,7 @@ class RotationBlock(Block):
 
     Bill et al. 2025, rotation modulation combined with scaling. A rotation by D / 2 angles leaves
     the length of a token unchanged, and needs half the numbers of a shift. Choices made here: the
-    gate stays and the final layer is adaLN-Zero's, which together give the published 5.4% fewer
-    parameters; channels 2i and 2i + 1 form a pair; the scale comes first; layer norms stay, and
-    everything else that preserves magnitudes in the paper is left out. The regression starts at
-    zero, so that a block starts as the identity.
+    gate stays, channels 2i and 2i + 1 form a pair, and the scale comes first.
     """
 
     summary = "adaLN-Zero with a rotation of pairs of channels for the shift"
@@ -34,9 +31,8 @@ class RotationBlock(Block):
         self.adaLN_modulation = Modulation(spec, 5)
 
     def forward(self, x: Tensor, c: Conditioning) -> Tensor:
-        """Transform the tokens x (N, T, D)."""
         scale1, gate1, scale2, gate2, angles = self.adaLN_modulation(c.vector)
-        angle1, angle2 = angles.chunk(2, dim=-1)
+        angle1, angle2 = angles.chunk(2, dim=-1)  # (N, 1, D / 2)
         x = self.branch(x, lambda y: self.attn(rotate(y, angle1)), None, scale1, gate1)
         return self.branch(x, lambda y: self.mlp(rotate(y, angle2)), None, scale2, gate2)
 

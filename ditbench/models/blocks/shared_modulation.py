@@ -19,8 +19,8 @@ class SharedModulation(nn.Module):
         self.adaLN_modulation = nn.Sequential(nn.SiLU(), Linear(D, VECTORS * D, spec.ops))
 
     def forward(self, c: Conditioning) -> tuple[Tensor, Tensor]:
-        """The conditioning vector (N, D), and the six vectors regressed from it (N, 6, D)."""
-        return c.vector, self.adaLN_modulation(c.vector).unflatten(-1, (VECTORS, -1))
+        vectors = self.adaLN_modulation(c.vector).unflatten(-1, (VECTORS, -1))  # (N, 6, D)
+        return c.vector, vectors
 
 
 class SharedModulationBlock(Block):
@@ -32,7 +32,6 @@ class SharedModulationBlock(Block):
 
     @classmethod
     def shared(cls, spec: Spec) -> nn.Module:
-        """The one regression."""
         return SharedModulation(spec)
 
     def vectors(self, vector: Tensor, shared: Tensor) -> Tensor:
@@ -40,7 +39,6 @@ class SharedModulationBlock(Block):
         raise NotImplementedError
 
     def forward(self, x: Tensor, c: tuple[Tensor, Tensor]) -> Tensor:
-        """Transform the tokens x (N, T, D)."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.vectors(*c).unsqueeze(2).unbind(1)
-        x = self.branch(x, self.attn, shift1, scale1, gate1)
+        x = self.branch(x, self.attn, shift1, scale1, gate1)  # (N, T, D)
         return self.branch(x, self.mlp, shift2, scale2, gate2)

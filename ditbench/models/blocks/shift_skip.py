@@ -18,12 +18,9 @@ class ShiftSkipBlock(ClassTokenBlock):
 
     Li et al. 2024 (Hunyuan-DiT), section 2.1, and its block in diffusers, which this one equals
     with equal weights. The deeper half also receives the output of the shallower one: block i that
-    of block L - 1 - i of L, through a norm of both and a linear layer (see `run_with_skips`). As in
-    the released code, the regressions start at zero, the final layer's included, and nothing has a
-    gate. Choices made here: the class is `options.class_tokens` tokens, 4 by default (see
-    `ClassTokens`), in place of a text; the shift and the final layer read t alone, where the
-    released models add a pooled text to it; rotary positions, and gains and biases of norms, are
-    left out, and normalised q and k are a switch.
+    of block L - 1 - i of L, through a norm of both and a linear layer (see `run_with_skips`). The
+    class is `options.class_tokens` tokens (see `ClassTokens`) in place of a text; the shift and the
+    final layer read t alone.
     """
 
     summary = "t shifts one norm, cross-attention to the class, long skips"
@@ -44,18 +41,15 @@ class ShiftSkipBlock(ClassTokenBlock):
 
     @classmethod
     def run_blocks(cls, blocks: nn.ModuleList, x: Tensor, c: Any) -> Tensor:
-        """Pass the tokens x (N, T, D) through all blocks."""
         return run_with_skips(blocks, x, c)
 
     @classmethod
     def final_vector(cls, c: Conditioning) -> Tensor:
-        """The timestep's embedding, (N, D)."""
         return c.t
 
     def forward(self, x: Tensor, c: tuple[Conditioning, Tensor]) -> Tensor:
-        """Transform the tokens x (N, T, D), which read from K class tokens (N, K, D)."""
-        conditioning, tokens = c
-        (shift,) = self.adaLN_modulation(conditioning.t)
-        x = self.branch(x, self.attn, shift)
+        conditioning, tokens = c  # tokens (N, K, D)
+        (shift,) = self.adaLN_modulation(conditioning.t)  # (N, 1, D)
+        x = self.branch(x, self.attn, shift)  # (N, T, D)
         x = self.branch(x, lambda y: self.cross_attn(y, tokens))
         return self.branch(x, self.mlp)

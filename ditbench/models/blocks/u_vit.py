@@ -15,12 +15,9 @@ class UViTBlock(InContextBlock):
     """`InContextBlock` with long skip connections.
 
     Bao et al. 2022, section 3. The output of block i is concatenated to the input of block
-    L - 1 - i of L, and a linear layer maps the 2 D numbers of each token to D. There are
-    ⌊(L - 1) / 2⌋ such pairs. The paper's models have an odd L and one block in the middle; an even
-    L has two, since a skip between neighbours would skip nothing, and below three blocks this is
-    `in-context`. Everything else is as in every other block here, unlike the paper: positions are
-    fixed, the two tokens have none, norms have no gain and bias, and no convolution follows. The
-    linear layers start Xavier-uniform.
+    L - 1 - i of L, and a linear layer maps the 2 D numbers of each token to D. The paper's models
+    have an odd L and one block in the middle; an even L has two, since a skip between neighbours
+    would skip nothing.
     """
 
     summary = "t and c as tokens; long skips from shallow to deep blocks"
@@ -33,5 +30,4 @@ class UViTBlock(InContextBlock):
 
     @classmethod
     def run_blocks(cls, blocks: nn.ModuleList, x: Tensor, c: Any) -> Tensor:
-        """Pass the tokens x (N, T, D) and two others through all blocks: (N, T + 2, D)."""
-        return run_with_skips(blocks, cls.append_tokens(x, c), c)
+        return run_with_skips(blocks, cls.append_tokens(x, c), c)  # (N, T + 2, D)

@@ -6,11 +6,7 @@ from ditbench.models.blocks.plain import PlainBlock
 
 
 class UnconditionalBlock(PlainBlock):
-    """A plain transformer block in a model without embedders of t and c: a lower bound.
-
-    Peebles & Xie 2022, section 3.2, without what the other blocks add to it. Guidance has no
-    effect on it, and its label accuracy is that of chance.
-    """
+    """A plain transformer block in a model without embedders of t and c: a lower bound."""
 
     summary = "neither t nor c: a control"
     formula = "x + Attn(LN x) → x + MLP(LN x)"

@@ -42,8 +42,8 @@ def samples_figure(df: pd.DataFrame, skipped: Callable[[str], object] | None = N
 
     Args:
         df: rows of `load_results`; groups of comparable runs follow each other, each with a title.
-        skipped: is called once with the groups that are left out and why, if there are any: those
-            without a seed for which every block has a sample grid.
+        skipped: is called with each group that is left out, and why: those without a seed for
+            which every block has a sample grid.
 
     A DitbenchError if there is no group that can be shown, or a grid cannot be read.
     """
@@ -55,12 +55,14 @@ def samples_figure(df: pd.DataFrame, skipped: Callable[[str], object] | None = N
         grids = _grids(group.runs[group.runs["final"]])
         reason = f"no seed for which each of {', '.join(grids)} has a sample grid"
         if without := [block for block, by_seed in grids.items() if not by_seed]:
-            reason = f"no sample grid of {', '.join(without)}"
+            more = [f"{len(without) - 3} more"] if len(without) > 3 else []
+            reason = f"no sample grid of {', '.join(without[:3] + more)}"
         reasons.append(f"{', '.join(describe(shared(group.runs), group.apart))}: {reason}")
     if not shown:
         raise DitbenchError("; ".join(reasons), _how_to_draw(df[df["final"]]))
-    if reasons and skipped is not None:
-        skipped("; ".join(reasons))
+    if skipped is not None:
+        for reason in reasons:
+            skipped(reason)
     return _lay_out(shown)
 
 

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 # The project's own runs in `results` of a clone, and those of them that later ones replace.
 REFERENCE, PILOT = "reference", "pilot"
-# How the reason begins why a run was left out that is the same as a newer one.
-DUPLICATE = "duplicate: "
 SHOW_SCORES = "the `ditbench eval --init` that made them shows them again"
 _HINT = "`ditbench run --block adaln-zero` makes one"
 
@@ -182,7 +180,7 @@ def _newest(runs: list[Run], skipped: Skipped) -> list[Run]:
     for run in sorted(runs, key=lambda run: run[0]["written"]):
         key = (run[0]["block"], run[0]["seed"], run[0]["fingerprint"])
         if older := kept.get(key):
-            reason = f"{DUPLICATE}{run[0]['path']} is newer"
+            reason = f"duplicate: {run[0]['path']} is newer"
             skipped.append((one_line(older[0]["path"]), one_line(reason)))
         kept[key] = run
     return sorted(kept.values(), key=lambda run: run[0]["path"])

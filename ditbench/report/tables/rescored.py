@@ -38,7 +38,7 @@ def rescored_row(
 def rescored_columns(
     rows: Sequence[Mapping[str, Any]], metrics: Sequence[MetricFacts]
 ) -> tuple[Column, ...]:
-    """The columns of such rows. People see guidance, draws and metrics; programs see all."""
+    """The columns of such rows. People see what rows differ in, and metrics; programs see all."""
     samples, features = (
         rows[0][key] if len({row[key] for row in rows}) == 1 else None
         for key in ("samples", "features")
@@ -46,8 +46,11 @@ def rescored_columns(
     column = partial(metric_column, samples=samples, features=features)
     fid = next(metric for metric in metrics if metric.name == "fid")
     several = any(row["draws"] > 1 for row in rows)
+    runs = len({row["path"] for row in rows}) > 1
     return (
-        *hidden("block", "seed", "evaluation"),
+        Column("block", "Block" if runs else None),
+        Column("seed", "Seed" if runs else None, "{:d}".format),
+        *hidden("evaluation"),
         Column("cfg_scale", "Guidance", "{:g}".format),
         *hidden(*SETTING[1:], "step"),
         Column("draws", "Draws" if several else None, "{:d}".format),
@@ -61,10 +64,16 @@ def rescored_columns(
 def sentence(rows: Sequence[Mapping[str, Any]]) -> str:
     """What the rows of one run say: the lowest FID, at which guidance."""
     best = min(rows, key=lambda row: row["fid"])
-    setting = f"{best['sampler']}, {best['sampling_steps']} steps, {best['features']} features"
     title = f"{title_of('fid', best['features'])}-{suffix(best['samples'])}"
     name = f"{best['block']}, seed {best['seed']}: {title}"
     scale = f"guidance {best['cfg_scale']:g}"
     if len(rows) == 1:
-        return f"{name} {best['fid']:.2f} at {scale} ({setting})."
-    return f"{name} is lowest at {scale}: {best['fid']:.2f} ({setting})."
+        return f"{name} {best['fid']:.2f} at {scale} ({setting(rows)})."
+    return f"{name} is lowest at {scale}: {best['fid']:.2f} ({setting(rows)})."
+
+
+def setting(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How the samples were made and scored, as far as it is the same for all rows."""
+    texts = {"sampler": "{}", "sampling_steps": "{} steps", "features": "{} features"}
+    alike = [key for key in texts if len({row[key] for row in rows}) == 1]
+    return ", ".join(texts[key].format(rows[0][key]) for key in alike)

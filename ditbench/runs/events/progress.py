@@ -118,14 +118,6 @@ class Lines(RunProgress):
         self.remaining.finishing(draws)
         self._line(f"final score: {draws_in_words(draws, steps)}")
 
-    def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
-        """Print that a run was complete before."""
-        del result
-        if reused:
-            if plan is not self._plan:
-                self.preparing(plan)
-            self._line("already complete, skipped")
-
     def _is_time(self) -> bool:
         """Whether the last line is some seconds ago; the next one is then printed now."""
         now = time.monotonic()
@@ -192,11 +184,10 @@ class Bars(RunProgress):
         self._update(state=draws_in_words(draws, steps))
 
     def finished(self, plan: Plan, result: dict[str, Any], *, reused: bool) -> None:
-        """Leave the bar where it is."""
-        if reused:
-            self.started(plan, result["steps"], result["train_seconds"], 0.0)
-            self._update(state="already complete", metrics=fid(result["final"]))
-        self.close()
+        """Leave the bar where it is; a run that was complete before has none."""
+        del result, reused
+        if plan is self._plan:
+            self.close()
 
     def close(self) -> None:
         """Stop drawing the last bar; what follows is printed below it."""

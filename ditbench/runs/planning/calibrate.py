@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +71,7 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
     scoring: dict[str, float] = {}  # seconds per image, by features
     extractors = check_ready(plans)
     ends: float | None = None  # of calibrations
+    say_once = cache(say)
     share = CpuShare()
     for run in plans:
         metrics, preparation = run.config.metrics, 0.0
@@ -95,7 +96,7 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
                     say(f"calibrating {run.config.block} on {run.device}")
                     speeds[fingerprint] = calibrate(run, per_score)
                 else:
-                    say(f"{run.config.block} is estimated from {first.config.block}, by cost")
+                    say_once(f"the others are estimated from {first.config.block}, by cost")
                     ratio = run.cost.train_flops_per_image / first.cost.train_flops_per_image
                     speeds[fingerprint] = next(iter(speeds.values())).times(ratio)
             expected = _expected(run, speeds[fingerprint], preparation)
@@ -118,8 +119,8 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
     on_cpu = plans and plans[0].device.type == "cpu"
     if on_cpu and speeds and (got := share.read()) < BUSY:
         say(
-            f"this CPU is busy: the calibration got {got:.0%} of it. The times are without other "
-            f"processes; beside them, a run takes about {1 / got:.1f} times as long"
+            "this CPU is busy: beside its other processes, runs take about "
+            f"{1 / got:.1f} times as long"
         )
 
 

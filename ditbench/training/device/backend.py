@@ -11,19 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from ditbench import kernels
 from ditbench.errors import EXIT_FAILED, DitbenchError, unknown_name
+from ditbench.models.blocks.base import Block
+from ditbench.models.dit import DiT
 from ditbench.models.ops import PLAIN, Ops
+from ditbench.objectives.base import Objective
 from ditbench.training.device import compile as compiler
-
-if TYPE_CHECKING:
-    import torch
-
-    from ditbench.models.blocks.base import Block
-    from ditbench.models.dit import DiT
-    from ditbench.objectives.base import Objective
 
 BACKENDS = ("auto", "plain", "compile", "kernels")
 # How the system's loader complains about an incomplete library.
@@ -75,32 +73,24 @@ PLAIN_BACKEND = Backend("plain")
 
 
 def choose(
-    asked: str,
-    block: type[Block],
-    precision: str,
-    device: torch.device,
-    begun: str | None = None,
+    asked: str, block: type[Block], precision: str, device: torch.device, begun: str | None = None
 ) -> Backend:
     """The backend of a run.
 
     `auto` is what a resumed run was `begun` with; plain on a CPU and in float32; in bf16 on a GPU
     kernels for blocks with `Block.fused`, compile for others. If that does not work here, it is
-    the next simpler one.
-
-    Raises:
-        DitbenchError: an unknown name; exit code 1, a backend that does not work here.
+    the next simpler one. A DitbenchError for an unknown name, or (exit code 1) a backend that is
+    asked for and does not work here.
     """
     if asked not in BACKENDS:
         raise unknown_name("backend", asked, BACKENDS)
     if asked != "auto":
-        reason = _unavailable_reason(asked, precision, device)
-        if reason is not None:
+        if reason := _unavailable_reason(asked, precision, device):
             raise cannot_run(asked, reason)
         return Backend(asked)
-    wanted = begun
-    if wanted is None:
-        suits = device.type == "cuda" and precision != "fp32"
-        wanted = ("kernels" if block.fused else "compile") if suits else "plain"
+    wanted = begun or "plain"
+    if begun is None and device.type == "cuda" and precision != "fp32":
+        wanted = "kernels" if block.fused else "compile"
     fallback = None
     for name in BACKENDS[BACKENDS.index(wanted) : 0 : -1]:  # ever simpler ones
         reason = _unavailable_reason(name, precision, device)

@@ -17,9 +17,8 @@ LEAST = 2
 class Backlog:
     """Waits, after a step was launched, until the device has at most `SECONDS` of work left.
 
-    The device marks the end of each step by an event. The time between two of them is that of a
-    step, and the number of events that have not been reached is the number of steps in the queue.
-    On a CPU, which executes synchronously, it does nothing.
+    An event marks the end of each step. Those that were not reached are steps in the queue. On a
+    CPU, which executes synchronously, it does nothing.
     """
 
     def __init__(

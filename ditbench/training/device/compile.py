@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from ditbench.models.dit import DiT
+from ditbench.objectives.base import Objective
 from ditbench.training.device.repair import repaired
-
-if TYPE_CHECKING:
-    from ditbench.models.dit import DiT
-    from ditbench.objectives.base import Objective
 
 # torch keeps at most 8 compilations of a function by default. One process may train many blocks,
 # sizes and precisions, which share functions.

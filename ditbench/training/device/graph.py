@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from torch import Tensor
 
 # Calls before the recording: libraries choose kernels and optimizers create their state in them.
 WARM_UP = 3
@@ -21,12 +19,9 @@ _FORBIDDEN = ("when stream is capturing", "graph capture")
 class CudaGraph:
     """A function of tensors whose kernels are launched by one call, from the fourth call on.
 
-    The host launches a small model's kernels one by one more slowly than the GPU runs them.
-
-    Args:
-        function: of tensors of the same shapes at every call; returns a tensor. It reads no number
-            from Python and changes its state in place.
-        generators: from which it draws; a replay advances them as a call would.
+    The host launches a small model's kernels one by one more slowly than the GPU runs them. The
+    tensors have the same shapes at every call, and the result is one. The function reads no number
+    from Python, changes its state in place, and draws from `generators`, which a replay advances.
     """
 
     def __init__(
@@ -66,12 +61,8 @@ class CudaGraph:
         graph = torch.cuda.CUDAGraph()
         for generator in self.generators:
             graph.register_generator_state(generator)
-        # Other threads use the GPU, too: NCCL's, and one that copies batches.
-        mode = "thread_local"
-        with (
-            _first_error(),
-            torch.cuda.graph(graph, stream=self._stream, capture_error_mode=mode),
-        ):
+        mode = "thread_local"  # others use the GPU, too: NCCL's, and one that copies batches
+        with _first_error(), torch.cuda.graph(graph, stream=self._stream, capture_error_mode=mode):
             self._output = self.function(*self._inputs)
         return graph
 
@@ -95,11 +86,10 @@ def _first_error() -> Iterator[None]:
         first = error.__context__ or error
         if not any(words in str(first) for words in _FORBIDDEN):
             raise first from None
-        message = (
+        raise NotRecordable(
             "a step on a GPU is recorded as a CUDA graph, in which nothing may wait for the "
             "device: no .item(), .cpu(), .tolist(), bool() or printing of tensors"
-        )
-        raise NotRecordable(message).with_traceback(first.__traceback__) from first
+        ).with_traceback(first.__traceback__) from first
 
 
 class GraphPerShape:

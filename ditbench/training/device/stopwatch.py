@@ -27,10 +27,9 @@ class Stopwatch:
         self._started = None
 
     def read(self) -> float:
-        """Seconds so far. Call it after every step while the clock runs.
+        """Seconds so far; to be called after every step while the clock runs.
 
-        A GPU runs asynchronously: the host could queue hours of steps before its clock reaches the
-        budget. Therefore this waits for the step before the last one; the device stays busy.
+        It waits for a GPU's step before the last one, or the host could queue hours of steps.
         """
         if self._started is not None and self.device.type == "cuda":
             event = torch.cuda.Event()

@@ -85,7 +85,7 @@ def test_samples_of_different_seeds_are_not_put_side_by_side(make_run, results):
         samples_figure(load_results(results))
 
 
-def test_groups_without_grids_are_skipped_with_one_note(make_run, results):
+def test_groups_without_grids_are_skipped_with_a_note_each(make_run, results):
     make_run("adaln", 0, images=True)
     make_run("adaln", 0, objective__name="ddpm")
     make_run("adaln", 0, images=True, train__batch_size=64)
@@ -93,10 +93,11 @@ def test_groups_without_grids_are_skipped_with_one_note(make_run, results):
     notes = []
     figure = samples_figure(load_results(results), notes.append)
     assert [axes.get_label() for axes in figure.axes] == ["adaln"]
-    (note,) = notes
-    first, second = note.split("; ")
-    assert {"ddpm: no sample grid of adaln" in each for each in (first, second)} == {True, False}
-    assert "batch size 64: no seed for which each of adaln, joint has a sample grid" in note
+    first, second = sorted(notes, key=lambda note: "batch size 64" in note)
+    assert first.endswith("ddpm: no sample grid of adaln")
+    assert second.endswith(
+        "batch size 64: no seed for which each of adaln, joint has a sample grid"
+    )
 
 
 def test_without_any_grid_the_error_names_the_group(make_run, results):

@@ -33,10 +33,11 @@ def test_bars_end_before_results_are_written(make_plan, screen, capsys):
     assert capsys.readouterr().out.count("after 6 steps") == 2
 
 
-def test_a_complete_run_is_shown_as_such(make_plan, screen):
+def test_a_run_that_was_complete_has_no_bar_and_no_line(make_plan, screen):
     execute(make_plan())
-    execute(make_plan(), Bars(screen, runs=1))
-    assert "already complete" in screen.file.getvalue()
+    for kind in (Bars, Lines):
+        execute(make_plan(), kind(screen, runs=1))
+    assert screen.file.getvalue() == ""
 
 
 def test_a_bar_is_left_alone_when_the_run_breaks_off(make_plan, monkeypatch, screen):
