@@ -55,6 +55,8 @@ def printable(text: str) -> str:
     Paths and damaged files may contain newlines, which would forge a second line, control sequences
     of a terminal, or characters that reorder the others.
     """
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

@@ -6,7 +6,7 @@ Letter case, hyphens and underscores do not matter: `cifar100`, `stl10`, `flower
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,12 +55,18 @@ def load_by_name(name: str, path: Path | None, settings: Settings = DEFAULTS) ->
     root = find_root(name, name, path)
     load = partial(_load, kind, root, name, settings)
     held_out = _splits(kind, HELD_OUT)
-    later = (lambda channels: load(HELD_OUT, channels=channels)) if held_out else None
+    later = partial(load, HELD_OUT) if held_out else None
     return load(TRAIN, later=later)
 
 
 def _load(
-    kind: Any, root: Path, name: str, settings: Settings, wanted: Sequence[str], **more: Any
+    kind: Any,
+    root: Path,
+    name: str,
+    settings: Settings,
+    wanted: Sequence[str],
+    channels: int | None = None,
+    later: Callable[[int], ImageDataset] | None = None,
 ) -> ImageDataset:
     found = _create(kind, root, wanted)
     labels = next((getattr(found, each) for each in LABELS if hasattr(found, each)), None)
@@ -76,7 +82,7 @@ def _load(
     count = max(labels, default=-1) + 1
     classes = [*map(str, names)] if len(names) >= count else [*map(str, range(count))]
     part = Part(tuple(map(str, range(len(found)))), tuple(labels), tuple(classes))
-    return load_part(_Items(found, root / name), part, settings, **more)
+    return load_part(_Items(found, root / name), part, settings, later, channels=channels)
 
 
 def _create(kind: Any, root: Path, wanted: Sequence[str]) -> Any:

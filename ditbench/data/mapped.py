@@ -77,16 +77,40 @@ class MappedFile:
                 for place, buffer in zip(places, buffers, strict=True):
                     read_at(self._file, place, buffer)
         except OSError as error:
-            raise DitbenchError(
-                f"the prepared images in {shown(self.path)} cannot be read: {reason(error)}",
-                "run the same command again: it prepares them again and resumes",
-                EXIT_FAILED,
-            ) from error
+            raise _lost(self.path, error) from error
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Another process opens the file itself."""
+        return _opened_again, (self.path, _identity(self._file))
 
     def forget(self) -> None:
         """Let what was read through `tensor` no longer count as this process's memory."""
         if hasattr(self._map, "madvise"):
             self._map.madvise(mmap.MADV_DONTNEED)
+
+
+def _opened_again(path: Path, identity: tuple[int, ...]) -> MappedFile:
+    """The file that another process has open; a DitbenchError (exit code 1) if it is replaced."""
+    try:
+        file = MappedFile(path)
+        if _identity(file._file) != identity:
+            raise OSError("they have changed")
+    except (OSError, ValueError) as error:
+        raise _lost(path, error) from error
+    return file
+
+
+def _identity(file: IO[bytes]) -> tuple[int, ...]:
+    status = os.fstat(file.fileno())
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _lost(path: Path, error: Exception) -> DitbenchError:
+    return DitbenchError(
+        f"the prepared images in {shown(path)} cannot be read: {reason(error)}",
+        "run the same command again: it prepares them again and resumes",
+        EXIT_FAILED,
+    )
 
 
 def read_at(file: IO[bytes], place: int, buffer: NDArray[np.uint8]) -> None:

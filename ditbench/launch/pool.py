@@ -10,11 +10,13 @@ from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from multiprocessing.connection import wait
 from typing import Any
 
 import torch
 
+from ditbench.data.shared import SharedDataset
 from ditbench.errors import EXIT_FAILED, EXIT_SIGNAL, DitbenchError
 from ditbench.launch.worker import OUTCOME, PRINTED, Order, work
 from ditbench.rundir import SHARED_CPU
@@ -100,6 +102,7 @@ def execute_at_once(
 ) -> Generator[Outcome]:
     """Train and evaluate runs in worker processes, the longest first; yields each when it ends.
 
+    All runs are on the same data, which the workers receive: nothing is read or decoded again.
     A run that fails does not stop the others, nor does a worker that dies. Raises Stopped if a stop
     was requested; all runs are saved.
     """
@@ -123,12 +126,14 @@ class _Worker:
     plan: Plan
     reporter: Reporter
 
-    def __init__(self, environment: Environment, device: str, gpus: int) -> None:
+    def __init__(
+        self, environment: Environment, device: str, gpus: int, shared: SharedDataset
+    ) -> None:
         self.environment = environment
         # Neither torch's threads nor CUDA survive a fork.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=work, args=(theirs, device, gpus))
+        self.process = context.Process(target=work, args=(theirs, device, gpus, shared))
         with _inherited(environment):
             self.process.start()
         theirs.close()
@@ -184,6 +189,15 @@ class _Pool:
         self.workers: dict[Any, _Worker] = {}  # by connection
         self.stopping = self.unfinished = False
 
+    @cached_property
+    def shared(self) -> SharedDataset:
+        """The data, which all runs have, with the held-out images that they score."""
+        plan = self.waiting[0]
+        if plan.config.metrics.real is None:
+            with self.stop.at_once(), suppress(DitbenchError):  # which each run reports
+                _ = plan.dataset.held_out
+        return SharedDataset.of(plan.dataset)
+
     def outcomes(self) -> Iterator[Outcome]:
         """Execute all runs; see `execute_at_once`."""
         self.stop.check()
@@ -204,7 +218,8 @@ class _Pool:
     def _start(self, environment: Environment) -> None:
         """Start a worker if a run waits for one."""
         if self.waiting:
-            worker = _Worker(environment, self.waiting[0].device.type, self.places.gpus)
+            device = self.waiting[0].device.type
+            worker = _Worker(environment, device, self.places.gpus, self.shared)
             self.workers[worker.connection] = worker
             self._give(worker)
 

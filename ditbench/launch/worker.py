@@ -15,13 +15,13 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any, NamedTuple
 
 from ditbench.config import RunConfig
-from ditbench.data import load_dataset
+from ditbench.data.dataset import ImageDataset
+from ditbench.data.shared import SharedDataset
 from ditbench.errors import EXIT_FAILED, EXIT_SIGNAL, DitbenchError
 from ditbench.plugins.lookup import restore_block
 from ditbench.processes import in_processes
@@ -34,13 +34,12 @@ from ditbench.training.stop import SharedStop, Stopped, StopRequest, stopping
 from ditbench.training.trainer import Logged
 from ditbench.world import join
 
-_read = cache(load_dataset)  # runs on the same images share them
 OUTCOME, PRINTED = "outcome", "printed"  # kinds of messages beside the methods of `Reporter`
 SECONDS_BETWEEN = 0.2  # the least seconds between two messages about work that is in progress
 
 
 class Order(NamedTuple):
-    """A run for a worker: what its plan is made from. The worker loads the data itself."""
+    """A run for a worker: what its plan is made from, beside the data."""
 
     config: RunConfig
     directory: RunDirectory
@@ -63,8 +62,8 @@ class SharedWorkerStop(_Stop, SharedStop):
     """The same for processes that stop together."""
 
 
-def work(connection: Connection, device: str, gpus: int) -> None:
-    """Execute the runs that are received, until the pool closes the connection.
+def work(connection: Connection, device: str, gpus: int, shared: SharedDataset) -> None:
+    """Execute the runs on these data that are received, until the pool closes the connection.
 
     SIGTERM saves the run and ends the process. With several GPUs, further processes compute each
     run together.
@@ -78,9 +77,9 @@ def work(connection: Connection, device: str, gpus: int) -> None:
                 outcome: dict[str, Any] | DitbenchError
                 try:
                     if gpus > 1:
-                        outcome = _execute_together(order, device, gpus, send, stop)
+                        outcome = _execute_together(order, device, gpus, shared, send, stop)
                     else:
-                        outcome = execute(_plan(order, device), _Sent(send), stop)
+                        outcome = execute(_plan(order, device, shared.dataset), _Sent(send), stop)
                 except DitbenchError as error:
                     outcome = error
                 send(OUTCOME, outcome)
@@ -89,11 +88,16 @@ def work(connection: Connection, device: str, gpus: int) -> None:
 
 
 def _execute_together(
-    order: Order, device: str, gpus: int, send: Callable[..., None], stop: StopRequest
+    order: Order,
+    device: str,
+    gpus: int,
+    shared: SharedDataset,
+    send: Callable[..., None],
+    stop: StopRequest,
 ) -> dict[str, Any]:
     result: dict[str, Any] = {}
     try:
-        for kind, *values in in_processes(gpus, _part, order, device):
+        for kind, *values in in_processes(gpus, _part, order, device, shared):
             if kind == OUTCOME:
                 (result,) = values
             else:
@@ -109,7 +113,7 @@ def _execute_together(
     return result
 
 
-def _part(send: Callable[[Any], None], order: Order, device: str) -> None:
+def _part(send: Callable[[Any], None], order: Order, device: str, shared: SharedDataset) -> None:
     """What each process of a run does; the first one reports."""
 
     def emit(*message: Any) -> None:
@@ -117,7 +121,7 @@ def _part(send: Callable[[Any], None], order: Order, device: str) -> None:
             send(message)
 
     sys.stdout, sys.stderr = (_stream(emit, is_error=is_error) for is_error in (False, True))
-    plan = _plan(order, device)
+    plan = _plan(order, device, shared.dataset)
     plan = replace(plan, world=join(plan.device))
     stop = SharedWorkerStop(plan.world)
     with suppress(Stopped), stopping(stop):
@@ -133,12 +137,12 @@ def _receive(connection: Connection, stop: StopRequest) -> Order | None:
             return None
 
 
-def _plan(order: Order, device: str) -> Plan:
-    """The plan of the pool, with the data and the device of this process."""
+def _plan(order: Order, device: str, dataset: ImageDataset) -> Plan:
+    """The plan of the pool, with the device of this process."""
     config, source = order.config, order.config.strategy
     copy = order.directory.strategy
     restore_block(config.block, source.location, source.sha256, copy, trust=False)
-    (task,) = resolve_all([config], select_device(device), _read)
+    (task,) = resolve_all([config], select_device(device), lambda *_: dataset)
     assert task.config.fingerprint == config.fingerprint  # the data are the same, too
     plan = plan_run(task, order.directory, count_cost(task))
     return replace(plan, notes=dict(order.notes), trackers=order.trackers)

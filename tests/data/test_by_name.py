@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import torchvision.datasets
 from PIL import Image
 
 from ditbench.data import by_name, find_source, load_dataset
 from ditbench.data.pictures.settings import Settings
+from ditbench.data.shared import SharedDataset
 from ditbench.errors import EXIT_FAILED, DitbenchError
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 3, 32, 32), np.uint8)
@@ -77,6 +79,13 @@ def test_it_may_be_resized(cifar100):
     expected = Image.fromarray(RGB[0].transpose(1, 2, 0)).resize((8, 8), Image.Resampling.BICUBIC)
     assert np.array_equal(data.images[0].numpy(), np.asarray(expected).transpose(2, 0, 1))
     assert data.held_out.images.shape == (2, 3, 8, 8)
+
+
+@pytest.mark.parametrize("size", [None, 8])
+def test_another_process_can_read_its_held_out_pictures(cifar100, size):
+    data = load_dataset("cifar100", settings=Settings(image_size=size))
+    received = SharedDataset.of(data).dataset
+    assert torch.equal(received.held_out.images, data.held_out.images)
 
 
 class Splits:

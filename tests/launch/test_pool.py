@@ -3,15 +3,19 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from contextlib import suppress
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from clocks import timeless
 from contents import contents, runs
+from PIL import Image
 from recorder import Recorder
 from slurm_daemons import wait_until
 
@@ -135,7 +139,7 @@ def test_a_worker_is_spawned_with_its_gpus_and_without_ctrl_c(monkeypatch):
     process = SimpleNamespace(start=lambda: seen.append(inherited()))
     context = SimpleNamespace(Pipe=multiprocessing.Pipe, Process=lambda **_: process)
     monkeypatch.setattr(multiprocessing, "get_context", {"spawn": context}.get)
-    _Worker({"CUDA_VISIBLE_DEVICES": "4"}, "cuda", 1)
+    _Worker({"CUDA_VISIBLE_DEVICES": "4"}, "cuda", 1, None)
     assert seen == [("4", before[1] | {signal.SIGINT})]
     assert inherited() == before
 
@@ -171,6 +175,32 @@ def test_runs_of_two_workers_equal_those_of_one(cli, tmp_path, preloaded):
         for result in (at_once, serial)
     ]
     assert places[0] == places[1]
+
+
+def test_workers_need_no_pictures(cli, tmp_path, preloaded, monkeypatch):
+    """They have the pixels that the command has decoded, held-out ones, too."""
+    for number in range(60):
+        split = "train" if number < 40 else "val"
+        path = tmp_path / "figures" / split / str(number % 10) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 8), 4 * number, np.uint8)).save(path)
+    sweep = ("run", "--data", tmp_path / "figures", "--preset", "digits", "--block", "adaln,none",
+             *TINY, "--steps", 5, "--out")  # fmt: skip
+    assert cli(*sweep, tmp_path / "serial").exit_code == 0
+
+    def start(*arguments):
+        shutil.rmtree(tmp_path / "figures", ignore_errors=True)
+        return _Worker(*arguments)
+
+    monkeypatch.setattr("ditbench.launch.pool._Worker", start)
+    result = cli(*sweep, tmp_path / "pool", "--workers", 2)
+    assert result.exit_code == 0, result.stderr
+    serial, pool = (
+        [timeless(path / "eval.csv") for path in runs(tmp_path / name).values()]
+        for name in ("serial", "pool")
+    )
+    assert len(serial) == 2
+    assert serial == pool
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ditbench.data.class_names import natural
-from ditbench.data.io.files import Files, ignored, shown
+from ditbench.data.io.files import Files, ignored, parts_of, shown
 from ditbench.data.pictures.settings import Settings
 from ditbench.errors import DitbenchError, one_line
 
@@ -61,7 +61,7 @@ def find_layout(files: Files, settings: Settings) -> Layout:
     """Group the files by split and class, from their names alone; a metadata table is read. Raises
     a DitbenchError if there are no pictures, or a table cannot be used.
     """
-    tree = sorted((PurePosixPath(name).parts, name) for name in files.names() if not ignored(name))
+    tree = sorted((parts_of(name), name) for name in files.names() if not ignored(name))
     depth = _depth(tree)
     tree = [(parts[depth:], name) for parts, name in tree if len(parts) > depth]
     finder = _Finder(files, settings)
@@ -180,7 +180,7 @@ def read_table(files: Files, name: str) -> list[dict[str, object]]:
 
 def looks_like_an_image(name: str) -> bool:
     """Whether the suffix of a name is one of images."""
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+    return name.rstrip("/").lower().endswith(IMAGE_SUFFIXES)
 
 
 def check_classes(path: Path, labels: Sequence[int], classes: Sequence[str]) -> None:
