@@ -90,6 +90,7 @@ CASES = [
     ("compare {damaged}", "1 skipped", "ditbench run"),
     ("plot {world}/none", "{world}/none does not exist", "ditbench run"),
     ("plot {damaged}", "1 skipped", "ditbench run"),
+    ("compare {stopped}", "no result.json", "with the options of a run resumes it"),
     # Samples
     ("sample {world}/none", "{world}/none does not exist", "ditbench run"),
     ("export {world}/none -o w.pt", "{world}/none does not exist", "ditbench run"),
@@ -144,8 +145,9 @@ def world(experiment, tmp_path_factory):
         (world / name).mkdir(parents=True)
     (world / "images/cats/x.png").write_text("no image")
     copies = {name: shutil.copytree(run, world / name / run.name)
-              for name in ("damaged", "bare", "texted")}  # fmt: skip
+              for name in ("damaged", "bare", "texted", "stopped")}  # fmt: skip
     (copies["damaged"] / "eval.csv").write_text("step,fid\n1")
+    (copies["stopped"] / "result.json").unlink()
     (copies["bare"] / "checkpoints/latest.safetensors").unlink()
     (copies["texted"] / "checkpoints/latest.safetensors").write_text("no checkpoint")
     return {"world": world, "results": results, "run": run, **copies}
