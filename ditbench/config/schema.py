@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -130,6 +130,11 @@ def keys() -> list[str]:
     return list(fields())
 
 
+def section_names() -> list[str]:
+    """The names of the sections."""
+    return list(dict.fromkeys(key.partition(".")[0] for key in keys() if "." in key))
+
+
 def is_text(key: str) -> bool:
     """Whether every value of a dotted key is a text or a path."""
     field = fields().get(key)
@@ -178,9 +183,9 @@ def _problem(found: Mapping[str, Any]) -> DitbenchError:
     return DitbenchError(f"{key} = {given}: {reason}", f"`ditbench settings {key}` describes it")
 
 
-def unknown_key(key: str, also: Iterable[str] = ()) -> DitbenchError:
-    """The error for a key that does not exist; `also` are names of sections."""
-    error = unknown_name("key", key, [*keys(), *also])
+def unknown_key(key: str) -> DitbenchError:
+    """The error for a name that is neither a key nor a section."""
+    error = unknown_name("key", key, [*section_names(), *keys()])
     if error.hint and error.hint.startswith("known:"):  # too many
         error.hint = "`ditbench settings` lists all keys"
     return error

@@ -54,6 +54,7 @@ CASES = [
     (RUN + "--set train=5", "train is a section", "train."),
     (RUN + "--set train.lr", "'train.lr' is not a setting", "--set section.key=value"),
     (RUN + "--set =1", "'=1' is not a setting", "--set section.key=value"),
+    (RUN + "--set evl.points=3", "unknown key 'evl'", "did you mean eval"),
     (RUN + "--set zzz=1", "unknown key 'zzz'", "`ditbench settings` lists"),
     (RUN + "--set train.lr=0 --set bugdet.steps=1", "2 problems: (1) ", "budget.steps"),
     (RUN + "--set preset=../x", "preset = '../x'", "letters"),
