@@ -186,10 +186,8 @@ def _declared_members(path: Path) -> int:
 
 def _unreadable(path: Path, kind: str, reason: str) -> DitbenchError:
     why = "" if reason == "File is not a zip file" else f": {shown(reason)}"
-    return DitbenchError(
-        f"{shown(path)} is not a readable {kind} file{why}",
-        "pass a folder or a .zip of class folders, or an .npz of images and labels",
-    )
+    hint = "pass a folder or a .zip of class folders, or an .npz of images and labels"
+    return DitbenchError(f"{shown(path)} is not a readable {kind} file{why}", hint)
 
 
 def shown(name: object) -> str:
