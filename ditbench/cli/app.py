@@ -72,6 +72,7 @@ def _errors_as_lines() -> Iterator[None]:
         raise typer.Exit(error.exit_code) from error
     except _UsageError as error:
         message = error.format_message().removesuffix(".").replace(": Input ", ": ")
+        message = message.partition(", unable to parse")[0]
         command = error.ctx.command_path if error.ctx else "ditbench"
         _print_error(message[:1].lower() + message[1:], f"{command} --help")
         raise typer.Exit(EXIT_USAGE) from error
@@ -108,6 +109,14 @@ class _Options:
     def invoke(self, ctx: Any) -> Any:
         ctx.params = {name: _expanded(value) for name, value in ctx.params.items()}
         return super().invoke(ctx)  # type: ignore[misc]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            parsed: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]
+        except _UsageError as error:
+            error.ctx = error.ctx or ctx  # an option without its value has none
+            raise
+        return parsed
 
     def get_params(self, ctx: Any) -> list[Any]:
         parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]

@@ -35,10 +35,9 @@ def complete_presets(incomplete: str) -> list[str]:
 
 def complete_keys(incomplete: str) -> list[str]:
     """Keys of settings, and their sections."""
-    from ditbench.config.describe import sections
-    from ditbench.config.schema import keys
+    from ditbench.config.schema import keys, section_names
 
-    return _beginning(incomplete, (*sections(), *keys()))
+    return _beginning(incomplete, (*section_names(), *keys()))
 
 
 def complete_assignments(incomplete: str) -> list[str]:

@@ -13,7 +13,7 @@ from ditbench.cli.output import echo, emit_text, note, print_sentence, progress
 from ditbench.cli.run_options import Quiet, Training
 from ditbench.errors import DitbenchError, one_line
 from ditbench.models.sizes import parse_model
-from ditbench.report.amounts import duration
+from ditbench.report.amounts import counted, duration
 
 if TYPE_CHECKING:
     from ditbench.config.derive import Setting
@@ -69,7 +69,7 @@ def init(
         given["data.image_size"] = image_size
     found = survey(pictures, data_of(given).settings)
     facts = describe(found)
-    for line in facts:
+    for line in facts if found.images else ():
         print_sentence(one_line(line))
     _refuse(found)
     settings = choose(derive(found, given), given)
@@ -111,21 +111,27 @@ def _refuse(found: Survey) -> None:
         note("failed", problem.message)
         if problem.hint:
             note("help", problem.hint)
-    number = len(found.problems)
+    problems = counted(len(found.problems), "problem")
     raise DitbenchError(
-        f"{number} problem{'s' if number > 1 else ''} in '{found.name}': nothing is written",
+        f"{problems} in '{found.name}': nothing is written",
         "remove what is listed above, then repeat the command",
     )
 
 
 def _read(settings: Sequence[Setting]) -> tuple[str, ...]:
-    """What is done with the pictures, one line per kind; a DitbenchError if it cannot be done."""
+    """What is done with the pictures, one line per kind; a DitbenchError if that is impossible, or
+    if the settings do not fit the pictures.
+    """
     from ditbench.config.load import load
     from ditbench.config.project import nested
     from ditbench.data import load_dataset
+    from ditbench.runs.planning.fit import check_images
 
-    data = load(base=nested(settings)).data
-    return load_dataset(data.name, data.path, data.settings).notes
+    config = load(base=nested(settings))
+    data = config.data
+    dataset = load_dataset(data.name, data.path, data.settings)
+    check_images(config, dataset)
+    return dataset.notes
 
 
 def choose_features(settings: list[Setting]) -> tuple[list[Setting], DitbenchError | None]:
@@ -147,7 +153,8 @@ def describe(found: Survey) -> list[str]:
     held_out = f", {found.held_out:,} held out" if found.held_out else ""
     kind = "RGB" if found.channels == 3 else "grey"
     kind = f"{kind}, {_sizes(found)}" if found.latents is None else _latents(found)
-    return [f"{found.name}: {found.images:,} images to train on{held_out}; {kind}", _classes(found)]
+    images = counted(found.images, "image")
+    return [f"{found.name}: {images} to train on{held_out}; {kind}", _classes(found)]
 
 
 def _latents(found: Survey) -> str:

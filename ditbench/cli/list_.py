@@ -52,7 +52,9 @@ def list_(
     places = directories or [Path("results")]
     for place in places:
         if not place.is_dir():
-            raise DitbenchError(f"{place} is not a directory", "name one that contains runs")
+            what = "is not a directory" if place.exists() else "does not exist"
+            hint = "`ditbench run` makes results/; other directories are named: ditbench list DIR"
+            raise DitbenchError(f"{place} {what}", hint)
     runs = list({run.path.resolve(): run for place in places for run in _runs(place)}.values())
     rows = []
     for run, state in zip(runs, states(runs), strict=True):

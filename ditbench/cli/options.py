@@ -173,7 +173,7 @@ def parse_count(text: str, name: str) -> int:
     count = Decimal(match[1]) * PREFIXES[match[2]] if match else Decimal(0)
     if count < 1 or count != int(count):
         raise DitbenchError(
-            f"{name} '{text}' is not a whole number above 0", f"write {name} 20000 or {name} 20k"
+            f"{name} '{text}' is not a whole number above 0", f"write {name} 8, or 20k for 20,000"
         )
     return int(count)
 

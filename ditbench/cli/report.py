@@ -5,6 +5,7 @@ from typing import Annotated
 
 from ditbench.cli.options import Evaluation, Only, Results, option
 from ditbench.cli.output import echo_path, emit_text, load_runs
+from ditbench.errors import DitbenchError
 
 
 def report(
@@ -23,5 +24,9 @@ def report(
     """
     from ditbench.report.html.page import report_html
 
+    if output.suffix.lower() not in (".html", ".htm", ""):
+        raise DitbenchError(
+            f"{output} would be an HTML page", "end -o with .html; a browser prints it as PDF"
+        )
     emit_text(report_html(load_runs(directories, block, evaluation), baseline), output)
     echo_path(output)

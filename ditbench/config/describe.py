@@ -10,8 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from ditbench.config.schema import RunConfig, fields, keys
-from ditbench.errors import unknown_name
+from ditbench.config.schema import RunConfig, fields, unknown_key
 
 _BEYOND = 10**6  # limits from here on keep numbers from overflowing; nobody reaches them
 
@@ -35,13 +34,8 @@ def settings(name: str | None = None) -> list[Setting]:
         return found
     chosen = [each for each in found if each.key == name or each.key.startswith(f"{name}.")]
     if not chosen:
-        raise unknown_name("key", name, [*keys(), *sections()])
+        raise unknown_key(name)
     return chosen
-
-
-def sections() -> list[str]:
-    """The names of the sections."""
-    return list(dict.fromkeys(key.partition(".")[0] for key in keys() if "." in key))
 
 
 def _described(key: str, field: FieldInfo) -> tuple[str, str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ditbench.config.base import Table
-from ditbench.config.schema import RunConfig, is_text, put, validate
+from ditbench.config.schema import RunConfig, check_keys, is_text, put, validate
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.files import read_text
 
@@ -75,7 +75,7 @@ def preset_summary(name: str) -> str:
 
 
 def read_settings(file: Path) -> Table:
-    """Parse a file of settings. Its key `schema`, if it has one, is checked and left out."""
+    """Parse a file of settings. Keys are checked; `schema`, if there is one, is left out."""
     table = read_toml(file)
     schema = table.pop("schema", SCHEMA)
     if type(schema) is not int or schema != SCHEMA:
@@ -83,6 +83,7 @@ def read_settings(file: Path) -> Table:
             f"{file} has schema {schema!r}, this version of ditbench reads {SCHEMA}",
             "use the ditbench that wrote it, or write it anew: `ditbench init PICTURES --force`",
         )
+    check_keys(table, file)
     return table
 
 
@@ -109,7 +110,7 @@ def parse_settings(settings: Iterable[str]) -> Table:
 def _parse_setting(setting: str) -> tuple[str, Any]:
     key, separator, text = (part.strip() for part in setting.partition("="))
     hint = "write --set section.key=value"
-    if not separator:
+    if not (separator and key):
         raise DitbenchError(f"'{setting}' is not a setting", hint)
     try:
         value = tomllib.loads(f"value = {text}")["value"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from ditbench.config import sections
 from ditbench.config.base import Mark, Option, Section, Table
-from ditbench.errors import DitbenchError, unknown_name
+from ditbench.errors import DitbenchError, together, unknown_name
 
 # Where pydantic's own message names a type of Python.
 _IN_WORDS = {
@@ -129,6 +130,11 @@ def keys() -> list[str]:
     return list(fields())
 
 
+def section_names() -> list[str]:
+    """The names of the sections."""
+    return list(dict.fromkeys(key.partition(".")[0] for key in keys() if "." in key))
+
+
 def is_text(key: str) -> bool:
     """Whether every value of a dotted key is a text or a path."""
     field = fields().get(key)
@@ -136,22 +142,53 @@ def is_text(key: str) -> bool:
 
 
 def validate(table: Table) -> RunConfig:
-    """A table as a `RunConfig`; a DitbenchError names the first unknown key or wrong value."""
+    """A table as a `RunConfig`; a DitbenchError names every unknown key and wrong value."""
     try:
         return RunConfig.model_validate(table)
     except ValidationError as error:
-        first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        raise unknown_name("key", key, keys())
-    if first["type"] == "model_type":
-        raise DitbenchError(f"{key} is a section, not a value", f"name a key: {key}.KEY=VALUE")
+        raise _problems(error) from error
+
+
+def check_keys(table: Table, file: Path) -> None:
+    """As `validate`, for the keys of a file, which is named; whether they fit together is checked
+    when other layers have been put over them.
+    """
     try:
-        given = "a table" if isinstance(first["input"], dict) else repr(first["input"])
+        RunConfig.model_validate(table)
+    except ValidationError as error:
+        problems = _problems(error)
+        raise DitbenchError(f"{file}: {problems.message}", problems.hint) from error
+    except DitbenchError:
+        pass
+
+
+def _problems(error: ValidationError) -> DitbenchError:
+    # Of a value that may have one of several types, pydantic reports one problem per type.
+    first = {each["loc"][:2]: each for each in reversed(error.errors())}
+    return together([_problem(each) for each in reversed(first.values())])
+
+
+def _problem(found: Mapping[str, Any]) -> DitbenchError:
+    """What pydantic found wrong with one key."""
+    key, kind = ".".join(map(str, found["loc"])), found["type"]
+    if kind == "extra_forbidden":
+        return unknown_key(key)
+    if kind == "model_type":
+        return DitbenchError(f"{key} is a section, not a value", f"name a key: {key}.KEY=VALUE")
+    try:
+        given = "a table" if isinstance(found["input"], dict) else repr(found["input"])
     except ValueError:  # Python does not write integers of thousands of digits
         given = "a number of thousands of digits"
-    reason = _IN_WORDS.get(first["type"], first["msg"].removeprefix("Input "))
-    raise DitbenchError(f"{key} = {given}: {reason}", f"give another value: --set {key}=VALUE")
+    reason = _IN_WORDS.get(kind, found["msg"].removeprefix("Input "))
+    return DitbenchError(f"{key} = {given}: {reason}", f"`ditbench settings {key}` describes it")
+
+
+def unknown_key(key: str) -> DitbenchError:
+    """The error for a name that is neither a key nor a section."""
+    error = unknown_name("key", key, [*section_names(), *keys()])
+    if error.hint and error.hint.startswith("known:"):  # too many
+        error.hint = "`ditbench settings` lists all keys"
+    return error
 
 
 def put(table: Table, layer: Table) -> None:
@@ -164,5 +201,5 @@ def put(table: Table, layer: Table) -> None:
         for section in above:
             below = below.setdefault(section, {})
             if not isinstance(below, dict):
-                raise unknown_name("key", key, keys())
+                raise unknown_key(key)
         below[last] = value

@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, nn
 
+from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.models.layers import TimestepEmbedder
 from ditbench.seeds import generator
 
@@ -45,7 +46,7 @@ def initialize(model: nn.Module, rules: Rules, seed: int) -> None:
     Linear layers are Xavier-uniform with zero bias, q, k and v as one matrix; the patch embedding
     is Xavier-uniform on its flattened weight; embedding tables and both linear layers of the
     timestep embedder are N(0, 0.02²); gains of norms are one. The block's rules override these, and
-    the output layer is zero. A ValueError names a parameter that no rule covers.
+    the output layer is zero. A DitbenchError names a parameter that no rule covers.
     """
     modules = dict(model.named_modules())
     of_time = tuple(f"{name}." for name, m in modules.items() if isinstance(m, TimestepEmbedder))
@@ -71,5 +72,7 @@ def initialize(model: nn.Module, rules: Rules, seed: int) -> None:
         if matching:
             matching[-1](parameter, generator(seed, "init", name))
         elif name not in covered:
-            raise ValueError(f"no rule initialises {name}: name it in the block's `initial`")
+            hint = "name it in the block's `initial`: see docs/your-own.md"
+            hint = "name it in the block's `initial`: see docs/your-own.md"
+            raise DitbenchError(f"no rule initialises {name}", hint, EXIT_FAILED)
     nn.init.zeros_(model.get_parameter("final_layer.linear.weight"))

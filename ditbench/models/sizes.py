@@ -54,9 +54,8 @@ def parse_model(name: str) -> ModelSize:
     if size in SIZES and _PATCH.fullmatch(patch) and int(patch) > 0:
         return ModelSize(*SIZES[size], patch_size=int(patch))
     error = unknown_name("model", name, [f"{size}/{P}" for size in SIZES for P in PATCH_SIZES])
-    raise DitbenchError(
-        error.message, f"{error.hint}; or hidden x depth x heads / patch: 256x8x4/2"
-    )
+    hint = (error.hint or "").removesuffix("?")
+    raise DitbenchError(error.message, f"{hint}, or hidden x depth x heads / patch: 256x8x4/2")
 
 
 def parse_input(text: str) -> tuple[int, int, int]:

@@ -6,6 +6,7 @@ A location says where such a class is: `/path/of/my_block.py:MyBlock` or `packag
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import sys
 from functools import cached_property
@@ -74,12 +75,38 @@ class ExternalBlock:
 
         found = self._decorated or getattr(self._module, self._attribute, None)
         if found is None:
-            raise DitbenchError(f"{self._container} has no class {self._attribute}", _EXAMPLE)
+            raise DitbenchError(
+                f"{self._container} has no class {self._attribute}", self._blocks() or _EXAMPLE
+            )
         if not (isinstance(found, type) and issubclass(found, Block)):
             raise DitbenchError(f"{self.defined_at} is not a subclass of Block", _EXAMPLE)
         if found.forward is Block.forward:
             raise DitbenchError(f"{self.defined_at} does not define forward(self, x, c)", _EXAMPLE)
+        try:
+            inspect.signature(found).bind("spec", "index")
+        except TypeError as error:
+            what = f"{self.defined_at} does not define __init__(self, spec, index)"
+            raise DitbenchError(what, _EXAMPLE) from error
+        pairs = isinstance(found.initial, tuple | list) and all(map(_is_rule, found.initial))
+        if not pairs:
+            raise DitbenchError(
+                f"`initial` of {self.defined_at} is not a tuple of (pattern, rule)",
+                "write initial = (('blocks.*.gates.*', zero),), with the last comma",
+            )
         return found
+
+    def _blocks(self) -> str:
+        """The classes of blocks that the module defines, as a hint."""
+        from ditbench.models.blocks.base import Block
+
+        found = [
+            name
+            for name, each in vars(self._module).items()
+            if isinstance(each, type)
+            and issubclass(each, Block)
+            and each.__module__ == self._module.__name__
+        ]
+        return f"it has {', '.join(found)}" if found else ""
 
     @cached_property
     def source(self) -> bytes:
@@ -125,6 +152,15 @@ class ExternalBlock:
                     raise  # another module that this one imports
                 message = f"there is no module '{error.name}'"
                 raise DitbenchError(message, f"is it installed? Otherwise {HOW_TO_NAME}") from error
+
+
+def _is_rule(entry: object) -> bool:
+    return (
+        isinstance(entry, tuple | list)
+        and len(entry) == 2
+        and isinstance(entry[0], str)
+        and callable(entry[1])
+    )
 
 
 def _execute(path: str, source: bytes) -> ModuleType:

@@ -56,7 +56,7 @@ def verdict_sentence(verdict: Verdict, title: str, value: str) -> str:
 def verdict_notes(verdict: Verdict, baseline: str = "") -> list[str]:
     """What the sentence of a verdict rests on, and what to do where it names no winner."""
     if not verdict.rivals:
-        return ["`ditbench run --block paper` adds blocks to compare it with."]
+        return ["`ditbench run --block paper` with its options adds blocks to compare it with."]
     if verdict.unplanned is not None:
         return [f"To decide, {_why_exploratory(verdict.unplanned)[1]}."]
     if verdict.seeds < 2:

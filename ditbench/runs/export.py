@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ditbench.config import read_toml, validate
 from ditbench.errors import DitbenchError
 from ditbench.rundir import RunDirectory
+from ditbench.runs.directory.reopen import read_config
 from ditbench.weights.fit import CLASSES
 from ditbench.weights.names import to_diffusers
 from ditbench.weights.read import read_weights
@@ -24,11 +24,11 @@ def export_weights(run: Path, output: Path, *, diffusers: bool = False) -> str:
     """
     check_suffix(output)
     directory = RunDirectory(run)
-    if not directory.config.is_file() or not directory.checkpoint.is_file():
+    config = read_config(directory)
+    if not directory.checkpoint.is_file():
         raise DitbenchError(
             f"{run} has no checkpoint", "name a run directory that `ditbench run` printed"
         )
-    config = validate(read_toml(directory.config))
     if diffusers and config.block != "adaln-zero":
         raise DitbenchError(
             f"diffusers has no block {config.block}", "its DiT is adaln-zero: leave out --layout"

@@ -15,9 +15,8 @@ from typing import Any
 import typer
 
 from ditbench.cli.app import app
-from ditbench.config.describe import sections
 from ditbench.config.describe import settings as all_settings
-from ditbench.config.schema import RunConfig
+from ditbench.config.schema import RunConfig, section_names
 
 HERE = Path(__file__).parent
 MADE = "<!-- Made by docs/reference/generate.py: change the code, not this page. -->\n"
@@ -84,7 +83,7 @@ def settings_page() -> str:
         "KEY=VALUE` sets one for a command, a file of `--config` or `./ditbench.toml` several: "
         "[layers](../your-images.md#ditbenchtoml). `ditbench settings` prints the same."
     )
-    for section in [None, *sections()]:
+    for section in [None, *section_names()]:
         chosen = [
             each for each in all_settings() if section == (each.key.rpartition(".")[0] or None)
         ]

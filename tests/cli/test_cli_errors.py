@@ -49,21 +49,24 @@ CASES = [
     (RUN + "--set train.lr=true", "train.lr = True", "train.lr"),
     (RUN + "--set train.lr=inf", "train.lr = inf", "train.lr"),
     (RUN + "--lr -1", "train.lr = -1.0", "train.lr"),
-    (RUN + "--batch-size 0", "--batch-size '0' is not a whole number", "--batch-size 20000"),
+    (RUN + "--batch-size 0", "--batch-size '0' is not a whole number", "--batch-size 8, or 20k"),
     (RUN + "--set model.depth=2.5", "model.depth = 2.5", "model.depth"),
     (RUN + "--set eval.samples=1", "eval.samples = 1", "eval.samples"),
     (RUN + "--set train=5", "train is a section", "train."),
     (RUN + "--set train.lr", "'train.lr' is not a setting", "--set section.key=value"),
-    (RUN + "--set =1", "unknown key ''", "known:"),
+    (RUN + "--set =1", "'=1' is not a setting", "--set section.key=value"),
+    (RUN + "--set evl.points=3", "unknown key 'evl'", "did you mean eval"),
+    (RUN + "--set zzz=1", "unknown key 'zzz'", "`ditbench settings` lists"),
+    (RUN + "--set train.lr=0 --set bugdet.steps=1", "2 problems: (1) ", "budget.steps"),
     (RUN + "--set preset=../x", "preset = '../x'", "letters"),
     (RUN + "--batch-size 1798", "larger than the data (1797 images)", "--batch-size 1797"),
     (RUN + "--set eval.points=30 --steps 20", "eval.points (30)", "--steps"),
     (RUN + "--model 16x1x2/3", "patch size 3 does not divide 8x8", ""),
     (RUN + "--model 15x1x2/2", "2 heads do not divide hidden size 15", ""),
-    (RUN + "--steps 0", "--steps '0'", "--steps 20k"),
-    (RUN + "--steps -5", "--steps '-5'", "--steps 20k"),
-    (RUN + "--steps abc", "--steps 'abc'", "--steps 20k"),
-    (RUN + "--steps 1.5", "--steps '1.5'", "--steps 20k"),
+    (RUN + "--steps 0", "--steps '0'", "--steps 8, or 20k for 20,000"),
+    (RUN + "--steps -5", "--steps '-5'", "--steps 8, or 20k for 20,000"),
+    (RUN + "--steps abc", "--steps 'abc'", "--steps 8, or 20k for 20,000"),
+    (RUN + "--steps 1.5", "--steps '1.5'", "--steps 8, or 20k for 20,000"),
     (RUN + "--seeds a", "--seeds 'a'", "--seeds 0,1,2"),
     (RUN + "--seeds -1", "--seeds '-1'", "--seeds 0,1,2"),
     (RUN + "--seeds ", "--seeds ''", "--seeds 0,1,2"),
@@ -78,6 +81,7 @@ CASES = [
     (RUN + "--data {world}/empty", "{world}/empty holds no class folders", ""),
     (RUN + "--data {world}/images", "x.png is not an image", "PNG"),
     (RUN + "--data {world}/no.zip", "no.zip is not a readable zip file", "zip"),
+    (RUN + "--data {world}/nested.zip", "nested.zip holds no class folders", "(1 .zip)"),
     (RUN + "--data {world}/text.zip", "x.png is not an image", "PNG"),
     (RUN + "--set data.name=folder", "data set 'folder' needs a path", "--data PATH"),
     (RUN + "--set data.name=npz", "data set 'npz' needs a path", "--data PATH"),
@@ -89,8 +93,15 @@ CASES = [
     ("compare {damaged}", "1 skipped", "ditbench run"),
     ("plot {world}/none", "{world}/none does not exist", "ditbench run"),
     ("plot {damaged}", "1 skipped", "ditbench run"),
+    ("compare {stopped}", "no result.json", "with the options of a run resumes it"),
     # Samples
-    ("sample {world}/none", "{world}/none is not a run directory", "ditbench run"),
+    ("sample {world}/none", "{world}/none does not exist", "ditbench run"),
+    ("export {world}/none -o w.pt", "{world}/none does not exist", "ditbench run"),
+    ("show {world}/none", "{world}/none does not exist", "ditbench list"),
+    ("list {world}/none", "{world}/none does not exist", "ditbench run"),
+    ("show {results}", "runs, not one", "name a run directory, such as /"),
+    ("report {results} -o page.pdf", "page.pdf would be an HTML page", ".html"),
+    (RUN + "--model S", "unknown model 'S'", "S/2, or hidden x depth"),
     ("sample {world}/empty", "is not a run directory", "ditbench run"),
     ("sample {bare}", "has no checkpoint", "ditbench run"),
     ("sample {texted}", "is not a checkpoint", "run"),
@@ -103,8 +114,8 @@ CASES = [
     ("rum", "no such command 'rum'", "ditbench --help"),
     ("--blok", "no such option: --blok", "ditbench --help"),
     ("tune", "missing option '--block'", "ditbench tune --help"),
-    (RUN + "--batch-size many", "--batch-size 'many' is not a whole", "--batch-size 20k"),
-    (RUN + "--lr", "option '--lr' requires an argument", "ditbench --help"),
+    (RUN + "--batch-size many", "--batch-size 'many' is not a whole", "--batch-size 8"),
+    (RUN + "--lr", "option '--lr' requires an argument", "ditbench run --help"),
     (RUN + "more", "more", "ditbench run --help"),
     ("sample", "neither RUN nor --init is given", "name a run directory, or weights"),
     ("sample {run} --per-class 0", "'--per-class'", "ditbench sample --help"),
@@ -131,12 +142,15 @@ def world(experiment, tmp_path_factory):
     (world / "no.zip").write_text("no zip")
     with zipfile.ZipFile(world / "text.zip", "w") as archive:
         archive.writestr("cats/x.png", "no image")
+    with zipfile.ZipFile(world / "nested.zip", "w") as archive:
+        archive.writestr("inner.zip", "no image")
     for name in ("empty", "images/cats", "folder.md", "folder.png"):
         (world / name).mkdir(parents=True)
     (world / "images/cats/x.png").write_text("no image")
     copies = {name: shutil.copytree(run, world / name / run.name)
-              for name in ("damaged", "bare", "texted")}  # fmt: skip
+              for name in ("damaged", "bare", "texted", "stopped")}  # fmt: skip
     (copies["damaged"] / "eval.csv").write_text("step,fid\n1")
+    (copies["stopped"] / "result.json").unlink()
     (copies["bare"] / "checkpoints/latest.safetensors").unlink()
     (copies["texted"] / "checkpoints/latest.safetensors").write_text("no checkpoint")
     return {"world": world, "results": results, "run": run, **copies}
@@ -200,3 +214,8 @@ def test_an_interrupt_anywhere_ends_with_its_code(compared):
 
 def test_a_defect_of_ours_is_not_dressed_up(compared):
     assert isinstance(compared(ZeroDivisionError).exception, ZeroDivisionError)
+
+
+def test_a_value_that_is_no_number_is_refused_in_few_words(mistake):
+    error, _ = mistake("compare", "--target-fid", "x")
+    assert error.strip() == "error: invalid value for '--target-fid': should be a valid number"

@@ -194,7 +194,7 @@ FAULTS = {
         "import torch\n" + PLAIN + "    def __init__(self, spec, index):\n"
         "        super().__init__(spec, index)\n"
         "        self.k = torch.nn.Parameter(torch.ones(1))\n",
-        1, ["no rule initialises blocks.0.k", "(block Mine)"]),
+        1, ["no rule initialises blocks.0.k", "in the block's `initial`"]),
     "an exception in training": ("import torch\n" + PLAIN + FORWARD + IN_TRAINING
                                  + "        return super().forward(x, c)\n", 1,
                                  ["mine.py:8: KeyError: 'lost'", "(block Mine)"]),
@@ -223,12 +223,16 @@ def test_a_missing_file_or_module_is_usage(cli, elsewhere):
 def test_check_prints_one_line_per_check(cli, tmp_path):
     (tmp_path / "mine.py").write_text(PLAIN + FORWARD + "        return x, c\n")
     result = cli("blocks", "check", f"{tmp_path}/mine.py:Mine", "--format", "csv")
-    clean(result, 1, "fails", "checks: shapes,")
+    clean(result, 1, "fails 1 of 11 checks: shapes; the others need it, and were not made")
+    (row,) = csv.DictReader(result.stdout.splitlines())
+    assert (row["check"], row["result"]) == ("shapes", "failed")
+    assert "forward returns tuple, expected (5, 26, 32)" in row["detail"]
+    assert row["help"]
+    wrong = "    starts_as = 'identity'\n    initial = (('*zzz*', print),)\n"
+    (tmp_path / "mine.py").write_text(PLAIN + wrong)
+    result = cli("blocks", "check", f"{tmp_path}/mine.py:Mine", "--format", "csv")
+    clean(result, 1, "fails 2 of 11 checks: weights, start\n")
     rows = list(csv.DictReader(result.stdout.splitlines()))
-    assert rows[0]["check"] == "shapes"
-    assert rows[0]["result"] == "failed"
-    assert "forward returns tuple, expected (5, 26, 32)" in rows[0]["detail"]
-    assert rows[0]["help"]
     lines = cli("blocks", "check", f"{tmp_path}/mine.py:Mine").stdout.split("\n\n")
     assert len(lines[0].splitlines()) == len(rows)
     assert max(map(len, lines[0].splitlines())) <= 80

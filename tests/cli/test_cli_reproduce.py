@@ -86,8 +86,8 @@ def test_wrong_requests_write_nothing(mistake, one_run, elsewhere, arguments, re
     assert sorted(elsewhere.rglob("*")) == before
 
 
-def test_only_a_whole_run_is_repeated(cli, mistake, one_run, tmp_path):
-    assert "is not a run directory" in cli("reproduce", tmp_path / "gone").stderr
+def test_only_a_whole_run_is_repeated(cli, one_run, tmp_path):
+    assert "gone does not exist" in cli("reproduce", tmp_path / "gone").stderr
     (one_run / "eval.csv").write_text((one_run / "eval.csv").read_text().replace("1", "2"))
     result = cli("reproduce", one_run, *CPU, "--out", tmp_path / "again")
     assert "eval.csv was changed after the run ended" in result.stderr

@@ -133,6 +133,23 @@ def test_every_problem_is_listed_and_nothing_is_written(cli, animals):
     assert len(ran.stderr.splitlines()) == 2
 
 
+@pytest.mark.parametrize(
+    ("pictures", "options", "problem"),
+    [
+        (["a/1.png"], (), "'few' has 1 image, and FID needs at least 2"),
+        (["a/1.png", "b/2.png"], ("--set", "train.batch_size=9"), "batch size 9 is larger than"),
+        (["a/x/1.png", "b/y/2.png"], (), "few: a/x/1.png is not in a class folder (and 1 more)"),
+    ],
+)
+def test_nothing_is_written_if_no_run_can_start(pictures, options, problem, cli, elsewhere):
+    write_folder(Path("few"), {name: picture(1)[0] for name in pictures})
+    result = cli("init", "few", *options)
+    assert result.exit_code == 2
+    assert problem in result.stderr
+    assert " 0 images" not in result.stdout
+    assert not Path("ditbench.toml").exists()
+
+
 def test_among_the_pictures_there_is_no_place_for_runs(mistake, animals, monkeypatch):
     monkeypatch.chdir(animals)
     assert f"help: work beside them: cd {animals.parent}, " in mistake("init", ".")[1]

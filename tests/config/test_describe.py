@@ -5,8 +5,8 @@ import tomllib
 
 import pytest
 
-from ditbench.config.describe import sections, settings
-from ditbench.config.schema import RunConfig, keys, put, validate
+from ditbench.config.describe import settings
+from ditbench.config.schema import RunConfig, keys, put, section_names, validate
 from ditbench.data import SOURCES
 from ditbench.errors import DitbenchError
 from ditbench.metrics import find_metrics
@@ -69,7 +69,9 @@ def test_one_key_or_one_section():
     assert [each.key for each in settings("train.lr")] == ["train.lr"]
     assert [each.key for each in settings("budget")] == [
         "budget.steps", "budget.flops", "budget.seconds"]  # fmt: skip
-    assert {each.key.partition(".")[0] for each in settings() if "." in each.key} == {*sections()}
+    assert {each.key.partition(".")[0] for each in settings() if "." in each.key} == {
+        *section_names()
+    }
 
 
 def test_an_unknown_key_gets_the_nearest():

@@ -114,8 +114,9 @@ def test_the_bound_of_the_ema_is_lifted_under_another_budget(project):
     [("schema = 2", "has schema 2, this version of ditbench reads 1", "--force"),
      ("schema = '1'", "has schema '1'", "--force"),
      ("schema = true", "has schema True", "--force"),
-     ("[train]\nlrr = 1", r"\./ditbench\.toml: unknown key 'train\.lrr'", "train.lr"),
-     ("[train]\nlr = 'x'", r"\./ditbench\.toml: train\.lr = 'x'", "train.lr"),
+     ("[train]\nlrr = 1", r"^ditbench\.toml: unknown key 'train\.lrr'", "train.lr"),
+     ("[train]\nlr = 'x'", r"^ditbench\.toml: train\.lr = 'x'", "train.lr"),
+     ("[train]\nlr = 'x'\n[eva]\npoints = 3", r"2 problems: .*train\.lr = 'x'.*key 'eva'", "eval"),
      ("[train", "is not valid TOML", "toml.io")],
 )  # fmt: skip
 def test_a_file_that_cannot_be_used_is_one_message(project, text, message, hint):

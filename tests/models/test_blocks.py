@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny import SIZE, D, N, T, make, run_blocks, tokens
 
+from ditbench.errors import DitbenchError
 from ditbench.models.blocks.base import Conditioning
 from ditbench.models.registry import block_class, block_names
 from ditbench.models.sizes import ModelSize
@@ -177,5 +178,5 @@ def test_the_rules_of_initialisation(block):
 
 def test_a_parameter_without_a_rule_is_an_error(monkeypatch):
     monkeypatch.setattr(block_class("adaln-single"), "initial", ())
-    with pytest.raises(ValueError, match=r"no rule initialises blocks.0.scale_shift_table"):
+    with pytest.raises(DitbenchError, match=r"no rule initialises blocks.0.scale_shift_table"):
         make("adaln-single")

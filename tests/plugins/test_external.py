@@ -85,6 +85,12 @@ def test_a_file_that_raises_shows_its_traceback(write, text, words, refused):
     assert "external.py" not in error.traceback_text or "null bytes" in words
 
 
+PLAIN = (
+    "from ditbench.models.blocks.plain import PlainBlock\n"
+    "from ditbench.models.init import zero\nclass Mine(PlainBlock):\n"
+)
+
+
 @pytest.mark.parametrize(
     ("text", "words", "hint"),
     [("Mine = None\n", "mine.py has no class Mine", "complete example"),
@@ -93,7 +99,11 @@ def test_a_file_that_raises_shows_its_traceback(write, text, words, refused):
      ("from ditbench.models.blocks.base import Block\nclass Mine(Block): pass\n",
       "mine.py:Mine does not define forward(self, x, c)", "complete example"),
      ("from ditbench.models.blocks.plain import PlainBlock\nclass Mint(PlainBlock): pass\n",
-      "mine.py has no class Mine", "complete example")],
+      "mine.py has no class Mine", "it has Mint"),
+     (PLAIN + "    def __init__(self, spec): super().__init__(spec, 0)\n",
+      "mine.py:Mine does not define __init__(self, spec, index)", "complete example"),
+     (PLAIN + "    initial = ('blocks.*.k', zero)\n", "`initial` of ", "gates.*', zero),),"),
+     (PLAIN + "    initial = {'blocks.*.k': zero}\n", "`initial` of ", "with the last comma")],
 )  # fmt: skip
 def test_a_file_without_the_block_says_what_it_has(write, text, words, hint, refused):
     path = write(text)

@@ -185,10 +185,9 @@ def _declared_members(path: Path) -> int:
 
 
 def _unreadable(path: Path, kind: str, reason: str) -> DitbenchError:
-    return DitbenchError(
-        f"{shown(path)} is not a readable {kind} file: {shown(reason)}",
-        "pass a folder or a .zip of class folders, or an .npz of images and labels",
-    )
+    why = "" if reason == "File is not a zip file" else f": {shown(reason)}"
+    hint = "pass a folder or a .zip of class folders, or an .npz of images and labels"
+    return DitbenchError(f"{shown(path)} is not a readable {kind} file{why}", hint)
 
 
 def shown(name: object) -> str:

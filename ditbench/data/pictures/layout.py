@@ -68,7 +68,10 @@ def find_layout(files: Files, settings: Settings) -> Layout:
     splits = _splits(tree)
     train = finder.part(_below(tree, splits, TRAIN) if splits else tree)
     if not train.names and not finder.problems:
-        raise DitbenchError(f"{shown(files.path)} holds no class folders with images", LAYOUT)
+        others = [name for _, name in tree if not name.endswith("/")]
+        found = f"; {passed_over(others)}" if others else ""
+        what = f"{shown(files.path)} holds no class folders with images"
+        raise DitbenchError(what, LAYOUT + found)
     held_out = finder.part(_below(tree, splits, HELD_OUT)) if splits else None
     others = sorted({*(held_out.classes if held_out else ())} - {*train.classes, ALL}, key=natural)
     if others:

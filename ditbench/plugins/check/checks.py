@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import inspect
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -28,13 +30,15 @@ from ditbench.plugins.check.models import (
     random_model,
     tokens_of,
 )
-from ditbench.plugins.user_traceback import short_path
+from ditbench.plugins.user_traceback import in_one_line, short_path
 
 VISIBLE = 1e-4  # outputs are about one: smaller changes are rounding
 # Relative errors in the 2-norm: bf16 has 8 bits, float32 has 24.
 BF16_ERROR = 0.1
 FLOAT32_ERROR = 1e-3
 DRAWS = "a rule draws from the generator that it receives"
+BUILD = "__init__(self, spec, index) begins with super().__init__(spec, index)"
+IN_PLACE = "write x = x + h, not x += h"
 
 
 def require(condition: object, reason: str, hint: str | None = None) -> None:
@@ -46,7 +50,13 @@ def require(condition: object, reason: str, hint: str | None = None) -> None:
 def shapes(block: type[Block]) -> str:
     """Blocks return tokens of the shape that they receive, for several N, T and D."""
     for task in TASKS:
-        model = random_model(block, task)
+        try:
+            model = random_model(block, task)
+        except (Exception, SystemExit) as error:
+            if isinstance(error, DitbenchError):
+                raise
+            reason = in_one_line(error, inspect.getsourcefile(block))
+            raise DitbenchError(reason, BUILD) from error
         if block.run_blocks.__func__ is Block.run_blocks.__func__:  # type: ignore[attr-defined]
             for each in model.blocks:
                 each.register_forward_hook(
@@ -114,7 +124,8 @@ def gradients(block: type[Block]) -> str:
         model = random_model(block, USUAL._replace(size=replace(USUAL.size, depth=depth)))
         x, t, _ = inputs()
         # Embeddings of labels that are not in the batch have no gradient.
-        model(x, t, torch.arange(len(x))).square().sum().backward()
+        with _changes_in_place_named():
+            model(x, t, torch.arange(len(x))).square().sum().backward()
         where = f"in a model of {depth} block{'s' if depth > 1 else ''}"
         for name, parameter in model.named_parameters():
             used = parameter.grad is not None and parameter.grad.any()
@@ -225,7 +236,8 @@ def compiled(block: type[Block]) -> str:
     """`torch.compile` takes each block as one graph, forward and backward."""
     model, given = random_model(block), inputs()
     parameters: list[Tensor] = list(model.parameters())
-    expected = _with_gradients(model(*given), parameters)
+    with _changes_in_place_named():
+        expected = _with_gradients(model(*given), parameters)
     import torch._dynamo  # takes a second
 
     for each in model.blocks:
@@ -239,6 +251,16 @@ def compiled(block: type[Block]) -> str:
     change = max(_error(one, other) for one, other in zip(out, expected, strict=True))
     require(change <= FLOAT32_ERROR, f"the compiled block differs by {change:.1e}")
     return "each block is one graph, forward and backward"
+
+
+@contextmanager
+def _changes_in_place_named() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # torch's own message does not name the line
+        reason = "a tensor that the backward pass needs is changed in place"
+        require("inplace operation" not in str(error), reason, IN_PLACE)
+        raise
 
 
 def _with_gradients(out: Tensor, parameters: list[Tensor]) -> list[Tensor]:

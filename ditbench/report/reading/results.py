@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 REFERENCE, PILOT = "reference", "pilot"
 SHOW_SCORES = "the `ditbench eval --init` that made them shows them again"
 _HINT = "`ditbench run --block adaln-zero` makes one"
+_RESUME = "`ditbench run` with the options of a run resumes it; `ditbench list` shows them all"
 
 
 def find_runs(root: Path) -> Iterator[RunDirectory]:
@@ -107,7 +108,8 @@ def load_results(
     if not runs:
         why = f" ({len(skipped)} skipped; the first, {': '.join(skipped[0])})" if skipped else ""
         places = ", ".join(map(str, roots)) or "no directory"
-        raise DitbenchError(f"no complete run in {places}{why}", _HINT)
+        stopped = any(not run.is_complete() for run in found)
+        raise DitbenchError(f"no complete run in {places}{why}", _RESUME if stopped else _HINT)
     _name_versions(runs)
     if blocks is not None:
         runs = _of_blocks(runs, blocks.split(",") if isinstance(blocks, str) else blocks)
@@ -205,8 +207,11 @@ def one_run(place: str | Path) -> RunDirectory:
     """The run at or below a directory. A DitbenchError if that holds none or several."""
     runs = list(find_runs(Path(place)))
     if len(runs) != 1:
-        what = f"holds {len(runs)} runs, not one" if runs else "is not a run directory"
-        hint = "name a run directory, such as results/digits/adaln/seed0-..."
+        what = "is not a run directory" if Path(place).exists() else "does not exist"
+        hint = "name a run directory: `ditbench list` shows them"
+        if runs:
+            what = f"holds {len(runs)} runs, not one"
+            hint = f"name a run directory, such as {runs[0].path}"
         if RunDirectory(Path(place)).is_of_weights():
             what, hint = "holds scores of weights, not a run", SHOW_SCORES
         raise DitbenchError(f"{place} {what}", hint)

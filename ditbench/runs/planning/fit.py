@@ -19,25 +19,36 @@ def check_fit(config: RunConfig, dataset: ImageDataset) -> None:
     """Raise one DitbenchError with everything in which a configuration does not fit its images."""
     metrics, scored = config.metrics, scored_as(config, dataset)
     checks: list[Callable[[], object]] = [
-        partial(check_classes, dataset),
-        partial(check_size, config.model.size, dataset.height, dataset.width),
         lambda: extractor_class(choose_features(config)[0], scored),
         *(partial(extractor_class, name, scored) for name in metrics.also),
         partial(digests, config, dataset),
     ]
     if metrics.extra:  # it imports torchmetrics
         checks.append(partial(find_metrics, metrics.extra))
-    errors = [*_misfits(config, dataset), *filter(None, map(_error_of, checks))]
+    _raise([*_of_images(config, dataset), *_errors_of(*checks)])
+
+
+def check_images(config: RunConfig, dataset: ImageDataset) -> None:
+    """As `check_fit`, without the metrics, whose features may be missing."""
+    _raise(_of_images(config, dataset))
+
+
+def _raise(errors: list[DitbenchError]) -> None:
     if errors:
         raise together(errors)
 
 
-def _error_of(check: Callable[[], object]) -> DitbenchError | None:
-    try:
-        check()
-    except DitbenchError as error:
-        return error
-    return None
+def _of_images(config: RunConfig, dataset: ImageDataset) -> list[DitbenchError]:
+    size = partial(check_size, config.model.size, dataset.height, dataset.width)
+    return [*_misfits(config, dataset), *_errors_of(partial(check_classes, dataset), size)]
+
+
+def _errors_of(*checks: Callable[[], object]) -> Iterator[DitbenchError]:
+    for check in checks:
+        try:
+            check()
+        except DitbenchError as error:
+            yield error
 
 
 def _misfits(config: RunConfig, dataset: ImageDataset) -> Iterator[DitbenchError]:

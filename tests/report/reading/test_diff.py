@@ -51,7 +51,7 @@ def test_a_directory_with_one_run_in_it_is_that_run(make_run, results):
 
 @pytest.mark.parametrize(
     ("place", "reason"),
-    [("none", "is not a run directory"), ("file", "is not a run"), ("", "holds 2 runs")],
+    [("none", "none does not exist"), ("file", "is not a run"), ("", "holds 2 runs")],
 )
 def test_what_is_not_one_run_is_an_error_with_a_hint(make_run, results, place, reason):
     a = make_run("adaln", 0, name="a")
