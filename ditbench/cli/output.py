@@ -94,7 +94,7 @@ def print_table(
     """Print a table on stdout; on a narrow terminal as several tables, one below the other."""
     console = _console()
     if title:
-        console.print(Text(printable(title), "italic"))
+        print_sentence(title, "italic")
     for number, band in enumerate(bands(rows, columns, console.width)):
         if number:
             console.print()

@@ -86,7 +86,7 @@ def test_wrong_requests_write_nothing(mistake, one_run, elsewhere, arguments, re
     assert sorted(elsewhere.rglob("*")) == before
 
 
-def test_only_a_whole_run_is_repeated(cli, one_run, tmp_path):
+def test_only_a_whole_run_is_repeated(cli, mistake, one_run, tmp_path):
     assert "gone does not exist" in cli("reproduce", tmp_path / "gone").stderr
     (one_run / "eval.csv").write_text((one_run / "eval.csv").read_text().replace("1", "2"))
     result = cli("reproduce", one_run, *CPU, "--out", tmp_path / "again")

@@ -1,6 +1,7 @@
 """Runs that start from weights: what they take, what identifies them, and what they need later."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -208,8 +209,11 @@ def test_an_export_to_diffusers_needs_its_block(make_plan, made, tmp_path, train
     execute(plan)
     with pytest.raises(DitbenchError, match="diffusers has no block in-context"):
         export_weights(plan.directory.path, path, diffusers=True)
-    with pytest.raises(DitbenchError, match="has no checkpoint"):
+    with pytest.raises(DitbenchError, match="is not a run directory: it has no config"):
         export_weights(tmp_path, path)
+    shutil.rmtree(plan.directory.path / "checkpoints")
+    with pytest.raises(DitbenchError, match="has no checkpoint"):
+        export_weights(plan.directory.path, path)
     with pytest.raises(DitbenchError, match=r"end -o with|cannot write weights"):
         export_weights(first.directory.path, tmp_path / "out.bin")
 
