@@ -75,7 +75,8 @@ def bench(
 ) -> Iterator[Facts | DitbenchError]:
     """Measure all jobs on each number of GPUs; yield the columns of docs/bench.md for each.
 
-    Yields the error of a job that fails, because its batch does not fit into memory for example.
+    Yields the error of a job that fails, because its batch does not fit into memory for example. A
+    DitbenchError for a mistake in the settings.
     """
     for number in numbers:
         left = list(jobs)

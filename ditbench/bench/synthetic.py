@@ -24,7 +24,10 @@ MAX_BATCH_BYTES = 2**33
 
 
 def random_images(height: int, width: int, channels: int, classes: int, least: int) -> ImageDataset:
-    """Random pixels and labels, the same in every call; at least `least` images, for one batch."""
+    """Random pixels and labels, the same in every call; at least `least` images, for one batch.
+
+    A DitbenchError (exit code 1) if a batch does not fit into memory.
+    """
     size = height * width * channels
     if least * size > MAX_BATCH_BYTES:
         raise DitbenchError(
@@ -43,7 +46,10 @@ def random_images(height: int, width: int, channels: int, classes: int, least: i
 
 
 def plan_on(dataset: ImageDataset, config: RunConfig, device: torch.device) -> Plan:
-    """A plan on given images. Nothing is written to its directory."""
+    """A plan on given images; a DitbenchError if they or this machine do not fit the settings.
+
+    Nothing is written to its directory.
+    """
     task = resolve(config.with_values(data__name=dataset.name), dataset, device)
     directory = RunDirectory.of(Path("bench"), config.preset, config.block, config.seed, "none")
     return plan_run(task, directory, count_cost(task))

@@ -35,7 +35,8 @@ def submit(
     """Submit one job per run and mark the run directories; returns the numbers of the jobs.
 
     Each run has a command that executes it in the current directory. `parameters` are those of
-    `submitit.SlurmExecutor`; logs go below `out`, the directory of results.
+    `submitit.SlurmExecutor`; logs go below `out`, the directory of results. A DitbenchError if
+    submitit is not installed, or (exit code 1) Slurm is not, or refuses the jobs.
     """
     _check_submitit()
     from submitit import SlurmExecutor

@@ -58,7 +58,7 @@ def count(
     """Count one model; the arguments are those of `DiT`, by default those of the paper's ImageNet.
 
     Products of matrices and of attention and convolutions count, by torch's own formulas; norms,
-    activations and additions do not.
+    activations and additions do not. A DitbenchError for a model that cannot be built.
     """
     switches |= {"height": height, "width": width, "channels": channels, "num_classes": num_classes}
     with torch.device("meta"):

@@ -73,6 +73,5 @@ def initialize(model: nn.Module, rules: Rules, seed: int) -> None:
             matching[-1](parameter, generator(seed, "init", name))
         elif name not in covered:
             hint = "name it in the block's `initial`: see docs/your-own.md"
-            hint = "name it in the block's `initial`: see docs/your-own.md"
             raise DitbenchError(f"no rule initialises {name}", hint, EXIT_FAILED)
     nn.init.zeros_(model.get_parameter("final_layer.linear.weight"))

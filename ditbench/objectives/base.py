@@ -41,7 +41,8 @@ class Objective(ABC):
         """The mean loss of one batch at given times and noise, a float32 scalar; deterministic.
 
         The model is called once, on (x_t, model time, y). Clean images x (N, C, H, W) are in
-        [-1, 1], labels y (N,) are int64, after label dropout; `draw` returns t and the noise.
+        [-1, 1], labels y (N,) are int64, after label dropout; `draw` returns t and the noise. A
+        ValueError if the model's output has another shape than the objective needs.
         """
 
     @abstractmethod

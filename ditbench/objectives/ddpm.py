@@ -38,7 +38,8 @@ class DDPM(Objective):
     Without `learn_sigma` the model predicts eps alone, the loss is its mean squared error, and
     ancestral sampling uses a fixed `variance`: `small`, the posterior's beta-tilde, or `large`,
     beta, which is the released code's. With few steps beta leaves noise in the samples (Song et al.
-    2021, arXiv 2010.02502, Table 1, where it is called sigma-hat).
+    2021, arXiv 2010.02502, Table 1, where it is called sigma-hat). A DitbenchError for `large` with
+    `learn_sigma`, where the model predicts the variance.
     """
 
     name: ClassVar[str] = "ddpm"

@@ -25,7 +25,7 @@ def guided(model: Model, cfg_scale: float, null_class: int | None, channels: int
     The first `channels` of the output are extrapolated: all C, or fewer (the released DiT code
     extrapolates three of its four latent channels by default). Guiding a velocity equals guiding
     its eps, because the weights sum to 1. A predicted variance is not a score: it is taken from the
-    conditional rows unchanged.
+    conditional rows unchanged. A ValueError for guidance without a null class.
     """
     if cfg_scale == 1:
         return model

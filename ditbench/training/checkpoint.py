@@ -89,7 +89,10 @@ def resume(directory: RunDirectory, trainer: Trainer, on_damage: Callable[[str],
 
 
 def restore_from(directory: RunDirectory, trainer: Trainer, run: str) -> None:
-    """Restore a trainer at step 0 from the latest checkpoint of another run, see `identity`."""
+    """Restore a trainer at step 0 from the latest checkpoint of another run, see `identity`.
+
+    A DitbenchError (exit code 1) if it is damaged or of a third run.
+    """
     try:
         _restore(trainer, directory.checkpoint, run)
     except DitbenchError as error:
@@ -98,7 +101,10 @@ def restore_from(directory: RunDirectory, trainer: Trainer, run: str) -> None:
 
 
 def load_ema(path: Path, model: DiT) -> int:
-    """Load the averaged weights of a checkpoint of such a model; returns their step."""
+    """Load the averaged weights of a checkpoint; returns their step.
+
+    A DitbenchError if the file is not a checkpoint of such a model.
+    """
     tensors, counters = read_checkpoint(path)
     with _damage_named(path):
         _load_weights(model, _below("ema.", tensors))

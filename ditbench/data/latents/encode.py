@@ -88,7 +88,8 @@ class Encoding:
     def run(self, passed: Callable[[int], None]) -> None:
         """Encode what remains, on all devices at once, and write the index.
 
-        `passed` receives numbers of images that were encoded, in several threads.
+        `passed` receives numbers of images that were encoded, in several threads. A DitbenchError
+        for too many unreadable pictures, latents that are not finite, or (exit code 1) a full disk.
         """
         make_directory(self.out)
         remove_leftovers(self.out)

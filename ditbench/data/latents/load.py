@@ -17,7 +17,8 @@ def load_latents(path: Path, settings: Settings = DEFAULTS) -> ImageDataset:
     """The latents of a folder: of `ditbench encode`, of LightningDiT, or of fast-DiT.
 
     They stay on disk. Of the settings, `image_size` and `scaling_factor` say what files do not. A
-    DitbenchError for another format, or what neither files nor settings say.
+    DitbenchError for another format, what neither files nor settings say, or (exit code 1) a
+    damaged file.
     """
     must_exist(path)
     if not path.is_dir():
