@@ -25,13 +25,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
     Run = list[Row]
-    Skipped = list[tuple[str, str]]
 
 # The project's own runs in `results` of a clone, and those of them that later ones replace.
 REFERENCE, PILOT = "reference", "pilot"
 SHOW_SCORES = "the `ditbench eval --init` that made them shows them again"
 _HINT = "`ditbench run --block adaln-zero` makes one"
 _RESUME = "`ditbench run` with the options of a run resumes it; `ditbench list` shows them all"
+
+
+class Skipped(list[tuple[str, str]]):
+    """(path, reason) of runs that are left out."""
+
+    def __deepcopy__(self, memo: object) -> Skipped:
+        """Itself: pandas copies `attrs` deeply in every operation, and these may be thousands."""
+        return self
 
 
 def find_runs(root: Path) -> Iterator[RunDirectory]:
@@ -92,7 +99,7 @@ def load_results(
 
     roots = [Path(each) for each in ([path] if isinstance(path, str | Path) else path)]
     runs: list[Run] = []
-    skipped: Skipped = []
+    skipped = Skipped()
     found = list(runs_in(roots, _HINT))
     for run in found:
         try:
