@@ -32,7 +32,8 @@ def presets(
 ) -> None:
     """List the presets: data, model, minutes per run and score, as measured on a device.
 
-    Minutes and FID are means over n reference runs of adaln-zero with the preset's settings.
+    FID is the mean over n reference runs of adaln-zero with the preset's settings, Min that over
+    such runs that had the device to themselves.
     """
     chosen = chosen_format(output, format, as_json=as_json)
 
@@ -45,7 +46,9 @@ def presets(
         emit(rows, COLUMNS, chosen, output)
         return
     print_wrapped(rows, COLUMNS, width=WIDTH)
-    print_sentence(f"Minutes (training and evaluation) and FID: n reference runs of {BLOCK}.")
+    print_sentence(
+        f"Minutes (training and evaluation) on the device; FID of n reference runs of {BLOCK}."
+    )
     copies = [f"{row['preset']} on {row['images']}" for row in rows if row.get("images")]
     if copies:
         print_sentence(f"Measured on copies of the images: {', '.join(copies)}.")
