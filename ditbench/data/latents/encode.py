@@ -212,7 +212,8 @@ class Encoding:
         others = sum(each["others"] for each in facts)
         notes = [*self.images.notes]
         notes += [f"{len(problems)} unreadable skipped"] if problems else []
-        notes += [f"{others} files that are no pictures skipped"] if others else []
+        what = "file that is not a picture" if others == 1 else "files that are not pictures"
+        notes += [f"{others} {what} skipped"] if others else []
         index: dict[str, Any] = {
             "format": shards.FORMAT,
             "version": shards.VERSION,

@@ -124,7 +124,7 @@ def test_a_damaged_run_is_skipped_and_named_and_the_others_stay(name, make_run, 
     damage(damaged.path)
     frame = load_results(results)
     assert set(frame["block"]) == {"adaln"}
-    if reason is not None:  # a directory without a config.toml is no run directory
+    if reason is not None:  # a directory without a config.toml is not a run directory
         ((path, message),) = frame.attrs["skipped"]
         assert path == str(damaged.path)
         assert reason in message
