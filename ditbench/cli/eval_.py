@@ -11,25 +11,20 @@ from ditbench.cli.completion import complete_places
 from ditbench.cli.gpus import check_gpus
 from ditbench.cli.meter import meter
 from ditbench.cli.options import (
-    AsJson,
     Device,
-    Format,
-    Output,
     Sampler,
     SamplingSteps,
+    Table,
     Trust,
     Vae,
     argument,
-    chosen_format,
     option,
     parse_count,
-    takes,
 )
-from ditbench.cli.output import echo, emit_text, note, print_sentence, print_table, progress
+from ditbench.cli.output import echo, note, print_sentence, progress
 from ditbench.cli.run_options import Quiet
 from ditbench.cli.weights import Weights
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.report.tables.render import render
 from ditbench.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -45,7 +40,6 @@ if TYPE_CHECKING:
 SAMPLING = "sampling"
 
 
-@takes(Weights)
 def eval_(
     options: Weights,
     runs: Annotated[list[Path] | None, argument("RUN...",
@@ -73,9 +67,7 @@ def eval_(
     gpus: Annotated[int, option("N",
         "GPUs that sample and score together. Scores do not depend on it.", min=1)] = 1,
     trust: Trust = False,
-    as_json: AsJson = False,
-    format: Format = None,  # noqa: A002
-    output: Output = None,
+    *, table: Table,
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Score complete runs again with other settings: guidance, sampler, samples, features.
@@ -84,7 +76,6 @@ def eval_(
     by them. The same command again resumes, or says that it is complete. --init scores other
     weights, on the images of --data; those scores go into `results/weights/`.
     """
-    chosen = chosen_format(output, format, as_json=as_json)
     count = None if samples is None else parse_count(samples, "--samples")
     scales = [None] if cfg_scale is None else _parse_scales(cfg_scale)
     common = {
@@ -119,7 +110,7 @@ def eval_(
         if text:
             note("warning", text)
     done, failed = _execute(plan, jobs, gpus, quiet=quiet)
-    _print(done, chosen, output)
+    _print(done, table)
     if failed:
         raise failed[0] if len(jobs) == 1 else DitbenchError(
             f"{len(failed)} of {len(jobs)} evaluations failed, the first: {failed[0].message}",
@@ -233,9 +224,7 @@ def _execute(
     return done, failed
 
 
-def _print(
-    done: Sequence[tuple[Rescoring, dict[str, Any]]], chosen: str, output: Path | None
-) -> None:
+def _print(done: Sequence[tuple[Rescoring, dict[str, Any]]], table: Table) -> None:
     """What a single run says, and a table of all."""
     from ditbench.report.tables.rescored import rescored_columns, rescored_row, sentence, setting
 
@@ -246,11 +235,11 @@ def _print(
         rows.append(row)
         metrics |= {metric.name: metric for metric in found}
     columns = rescored_columns(rows, list(metrics.values())) if rows else ()
-    if chosen != "rich":
-        emit_text(render(rows, columns, chosen), output)
+    if table.chosen != "rich":
+        table.write(rows, columns)
     elif rows:
         one = len({row["path"] for row in rows}) == 1
         print_sentence(sentence(rows) if one else setting(rows))
-        print_table(rows, columns)
+        table.write(rows, columns)
         if one:
             echo(rows[0]["path"])

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ditbench.cli.completion import complete_places
-from ditbench.cli.options import AsJson, Format, Output, argument, chosen_format
-from ditbench.cli.output import echo, emit, note, print_sentence, print_table
+from ditbench.cli.options import Table, argument
+from ditbench.cli.output import echo, note, print_sentence, print_table
 from ditbench.distances import title_of
 from ditbench.errors import DitbenchError
 from ditbench.files import file_size
@@ -36,9 +36,7 @@ NARROW = (Column("run", "Run"), *COLUMNS[2:-1])
 def list_(
     directories: Annotated[list[Path] | None, argument("DIR",
         "Directories that contain runs, at any depth. Default: results.", complete_places)] = None,
-    format: Format = None,  # noqa: A002
-    as_json: AsJson = False,
-    output: Output = None,
+    *, table: Table,
 ) -> None:  # fmt: skip
     """List runs: done, running, queued (a job of Slurm waits), failed or stopped.
 
@@ -62,9 +60,8 @@ def list_(
             rows.append({**summary(run), "state": state})
         except DitbenchError as error:
             note("skipped", f"{run.path}: {error.message}")
-    chosen = chosen_format(output, format, as_json=as_json)
-    if chosen != "rich":
-        emit(rows, COLUMNS, chosen, output)
+    if table.chosen != "rich":
+        table.write(rows, COLUMNS)
     elif rows:
         _print(rows)
     elif not runs:

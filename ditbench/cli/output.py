@@ -13,7 +13,7 @@ from rich.text import Text
 from ditbench.errors import one_line, printable, printable_lines
 from ditbench.files import write_output
 from ditbench.report.tables.columns import Column
-from ditbench.report.tables.render import bands, format_of, json_text, render, rich_table
+from ditbench.report.tables.render import bands, json_text, rich_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,21 +59,6 @@ def echo_path(path: Path) -> None:
 def progress(*, quiet: bool) -> Callable[[str], None]:
     """A function that prints a line on stderr, or nothing."""
     return (lambda _text: None) if quiet else (lambda text: echo(text, err=True))
-
-
-def emit(
-    rows: Sequence[Mapping[str, Any]],
-    columns: Sequence[Column],
-    format: str | None,  # noqa: A002
-    output: Path | None,
-    title: str | None = None,
-) -> None:
-    """Print a table, or write it to a file. Only tables for the terminal have a title."""
-    chosen = format_of(output, format)
-    if chosen == "rich":
-        print_table(rows, columns, title)
-    else:
-        emit_text(render(rows, columns, chosen), output)
 
 
 def emit_text(text: str, output: Path | None) -> None:

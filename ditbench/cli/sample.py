@@ -17,7 +17,6 @@ from ditbench.cli.options import (
     option,
     parse_count,
     refuse,
-    takes,
 )
 from ditbench.cli.output import echo, echo_path, note
 from ditbench.cli.weights import Weights
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from ditbench.runs.scoring.trained import Opened
 
 
-@takes(Weights)
 def sample(
     options: Weights,
     run: Annotated[Path | None, argument("RUN",
