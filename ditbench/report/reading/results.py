@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditbench.config import read_toml
+from ditbench.config.schema import flatten
 from ditbench.errors import DitbenchError, one_line, unknown_name
 from ditbench.files import TEMPORARY, read_json
 from ditbench.models.registry import block_names, group_names
@@ -18,7 +19,7 @@ from ditbench.report.facts import FACTS
 from ditbench.report.reading.evals import scored_again, unknown_evaluation
 from ditbench.report.reading.metrics import FIRST_METRICS, MetricFacts
 from ditbench.report.reading.run import read_run
-from ditbench.report.reading.values import Row, flatten
+from ditbench.report.reading.values import Row
 from ditbench.rundir import OWN_DIRECTORIES, TUNING, RunDirectory
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from ditbench.config import read_toml
+from ditbench.config.schema import flatten
 from ditbench.distances import column_of
 from ditbench.errors import DitbenchError, one_line
 from ditbench.files import read_json, read_text
@@ -22,7 +23,7 @@ from ditbench.report.facts import BY_NAME, FACTS, SCORED, is_recipe
 from ditbench.report.reading.environment import of_environment
 from ditbench.report.reading.metrics import FIRST_METRICS, MetricFacts
 from ditbench.report.reading.spikes import read_spike
-from ditbench.report.reading.values import Row, flatten, read_value, show
+from ditbench.report.reading.values import Row, read_value, show
 from ditbench.report.words import PUBLISHED
 from ditbench.rows import parse_cell
 from ditbench.rundir import RunDirectory, metric_suffix
