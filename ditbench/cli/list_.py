@@ -29,6 +29,7 @@ COLUMNS = (
     Column("bytes", "Size", file_size),
     Column("path", "Run directory"),
 )
+_HINT = "`ditbench run` makes results/; other directories are named: ditbench list DIR"
 # For a terminal of 80 columns: the directory that the runs share is in the heading.
 NARROW = (Column("run", "Run"), *COLUMNS[2:-1])
 
@@ -45,14 +46,11 @@ def list_(
     """
     from ditbench.launch.states import states
     from ditbench.report.reading.one_run import summary
-    from ditbench.report.reading.results import SHOW_SCORES
+    from ditbench.report.reading.results import SHOW_SCORES, check_place
 
     places = directories or [Path("results")]
     for place in places:
-        if not place.is_dir():
-            what = "is not a directory" if place.exists() else "does not exist"
-            hint = "`ditbench run` makes results/; other directories are named: ditbench list DIR"
-            raise DitbenchError(f"{place} {what}", hint)
+        check_place(place, _HINT)
     runs = list({run.path.resolve(): run for place in places for run in _runs(place)}.values())
     rows = []
     for run, state in zip(runs, states(runs), strict=True):

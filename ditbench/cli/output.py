@@ -12,6 +12,7 @@ from rich.text import Text
 
 from ditbench.errors import one_line, printable, printable_lines
 from ditbench.files import write_output
+from ditbench.report.reading.skipped import Kind, Skipped
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import bands, json_text, rich_table
 
@@ -25,12 +26,6 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 1000
 # Characters of a text in a table.
 MOST = 150
-# How a reason to skip a run begins, and what several of them are called.
-_SKIPPED = {
-    "duplicate: ": "duplicates of newer runs",
-    "incomplete: ": "incomplete runs",
-    "failed: ": "failed runs",
-}
 # The labels of a line on stderr, and their colours on a terminal.
 LABELS = {
     **dict.fromkeys(("error", "failed"), "red"),
@@ -156,12 +151,12 @@ def load_sweeps(place: Path) -> list[Sweep]:
     return sweeps
 
 
-def _note_skipped(skipped: Sequence[tuple[Any, str]]) -> None:
-    for kind, runs in _SKIPPED.items():
-        alike = [path for path, reason in skipped if reason.startswith(kind)]
+def _note_skipped(skipped: list[Skipped]) -> None:
+    for kind in Kind:
+        alike = kind.of(skipped)
         if len(alike) > 1:
-            note("skipped", f"{len(alike)} {runs}, such as {alike[0]}")
-            skipped = [each for each in skipped if each[0] not in alike]
+            note("skipped", f"{len(alike)} {kind.value}, such as {alike[0][0]}")
+            skipped = [each for each in skipped if each not in alike]
     for path, reason in skipped:
         note("skipped", f"{path}: {reason}")
 
