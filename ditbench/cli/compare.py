@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ditbench.cli.comparison import choose_group, print_comparisons, print_list, runs_of
-from ditbench.cli.options import Evaluation, Only, Results, Table, option, refuse
-from ditbench.cli.output import emit_text, load_runs, note, print_sentence
+from ditbench.cli.options import Runs, Table, option, refuse
+from ditbench.cli.output import emit_text, note, print_sentence
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.columns import PLAN_COLUMNS, parse_columns, plan_rows
 from ditbench.report.tables.comparisons import render_comparisons
@@ -24,9 +24,7 @@ _shown = partial(option, rich_help_panel="What is shown")
 
 
 def compare(
-    directories: Results = None,
-    block: Only = None,
-    evaluation: Evaluation = None,
+    runs: Runs,
     baseline: Annotated[str | None, _what("NAME",
         "The block that differences refer to. Default: in-context, if it was run.")] = None,
     target_fid: Annotated[float | None, _what("FID",
@@ -60,12 +58,11 @@ def compare(
     if table.chosen in ("csv", "json"):  # they hold every column
         refuse(f"--format {table.chosen}", {"--columns": columns})
     # An evaluation has scores of the final model only.
-    refuse("--eval", {} if evaluation is None else {"--target-fid": target_fid})
+    refuse("--eval", {} if runs.evaluation is None else {"--target-fid": target_fid})
     from ditbench.report.statistics.gate import parse_gate
 
     gate = parse_gate(fail_if) if fail_if is not None else None
-    runs = load_runs(directories, block, evaluation)
-    comparisons = _comparisons(runs, baseline, target_fid, together=together, force=force)
+    comparisons = _comparisons(runs.load(), baseline, target_fid, together=together, force=force)
     if group is not None:
         comparisons = [choose_group(comparisons, group)]
     if plan:

@@ -10,20 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ditbench.cli.completion import complete_places
 from ditbench.cli.gpus import check_gpus
 from ditbench.cli.meter import meter
-from ditbench.cli.options import (
-    Device,
-    Sampler,
-    SamplingSteps,
-    Table,
-    Trust,
-    Vae,
-    argument,
-    option,
-    parse_count,
-)
+from ditbench.cli.options import Table, argument, option, parse_count
 from ditbench.cli.output import echo, note, print_sentence, progress
 from ditbench.cli.run_options import Quiet
-from ditbench.cli.weights import Weights
+from ditbench.cli.weights import Sampled
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.rundir import RunDirectory
 
@@ -41,13 +31,11 @@ SAMPLING = "sampling"
 
 
 def eval_(
-    options: Weights,
     runs: Annotated[list[Path] | None, argument("RUN...",
         "Run directories, or directories that contain complete runs.", complete_places)] = None,
     cfg_scale: Annotated[str | None, option("X,Y,...",
         "Guidance scales; 1 is no guidance. Default: as in the run.")] = None,
-    sampler: Sampler = None,
-    sampling_steps: SamplingSteps = None,
+    *, options: Sampled,
     samples: Annotated[str | None, option("N",
         "How many samples: 50000 or 50k. Default: as in the run.")] = None,
     features: Annotated[str | None, option("NAME",
@@ -59,15 +47,12 @@ def eval_(
     data: Annotated[Path | None, option("PATH",
         "Where the images are now. Default: where they were. With --init: the real "
         "images.")] = None,
-    vae: Vae = None,
     real: Annotated[Path | None, option("PATH",
         "The real images: a folder, a zip, or an .npz of images or of ADM's statistics. Default: "
         "as in the run.")] = None,
-    device: Device = "auto",
     gpus: Annotated[int, option("N",
         "GPUs that sample and score together. Scores do not depend on it.", min=1)] = 1,
-    trust: Trust = False,
-    *, table: Table,
+    table: Table,
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Score complete runs again with other settings: guidance, sampler, samples, features.
@@ -79,16 +64,15 @@ def eval_(
     count = None if samples is None else parse_count(samples, "--samples")
     scales = [None] if cfg_scale is None else _parse_scales(cfg_scale)
     common = {
-        "eval__sampler": sampler, "eval__sampling_steps": sampling_steps, "eval__samples": count,
-        "eval__batch_size": batch_size, "metrics__features": features, "metrics__real": real,
-        "data__vae": vae,
+        **options.settings, "eval__samples": count, "eval__batch_size": batch_size,
+        "metrics__features": features, "metrics__real": real,
     }  # fmt: skip
     settings = [{"eval__cfg_scale": scale, **common} for scale in scales]
     is_file = options.check(runs)
     directories = _directories(runs or ())
 
     if gpus > 1:
-        check_gpus(gpus, device)
+        check_gpus(gpus, options.device)
 
     from ditbench.runs.machine.environment import select_device
     from ditbench.runs.scoring.rescore import plan_rescoring
@@ -98,8 +82,8 @@ def eval_(
     if is_file:
         plan = partial(_plan_weights, options.configure(_images(data)), settings, draws)
     else:
-        plan = partial(plan_rescoring, directories, settings, draws, data=data, trust=trust)
-    jobs, skipped = plan(device=select_device(device))
+        plan = partial(plan_rescoring, directories, settings, draws, data=data, trust=options.trust)
+    jobs, skipped = plan(device=select_device(options.device))
     if not jobs:
         path, error = skipped[0]
         more = f" ({len(skipped) - 1} more skipped)" if len(skipped) > 1 else ""

@@ -11,17 +11,20 @@ from dataclasses import dataclass, field, is_dataclass
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ditbench.cli.completion import complete_blocks, complete_places
-from ditbench.cli.output import emit_text, note, print_table
+from ditbench.cli.output import emit_text, load_runs, note, print_table
 from ditbench.errors import DitbenchError
 from ditbench.models.registry import group_names
 from ditbench.plugins.lookup import expand_all, shadowed
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import format_of, render
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def option(metavar: str | None, help: str, *names: str, **settings: Any) -> Any:  # noqa: A002
@@ -47,15 +50,6 @@ BLOCKS = (
     f"by commas. Groups: {', '.join(group_names())}."
 )
 Blocks = Annotated[str, option("NAMES", BLOCKS, autocompletion=complete_blocks)]
-Results = Annotated[list[Path] | None, argument("DIR",
-    "Directories that contain runs, at any depth. Default: `results`, or the reference runs that "
-    "come with ditbench.", complete_places)]  # fmt: skip
-Only = Annotated[str | None, option("NAMES",
-    "Only these blocks or groups, joined by commas: paper, adaln-zero,none.",
-    "--block", autocompletion=complete_blocks)]  # fmt: skip
-Evaluation = Annotated[str | None, option("NAME",
-    "Scores of `ditbench eval`, such as cfg1.5-ddim250-50k-inception, in place of those of the "
-    "runs.", "--eval")]  # fmt: skip
 AsJson = Annotated[bool, option(None, "Print JSON.", "--json")]
 DEVICES = "auto, cpu, cuda, cuda:1 ..."
 Device = Annotated[str, option("NAME", DEVICES)]
@@ -63,13 +57,6 @@ PICTURES = (
     "A folder or zip of images, an .npz, a folder of latents, or the name of a data set of "
     "torchvision."
 )
-# How the model of a run is sampled.
-Sampler = Annotated[str | None, option("NAME",
-    "euler or heun for flow, ddpm or ddim for ddpm. Default: as in the run.")]  # fmt: skip
-SamplingSteps = Annotated[int | None, option("N",
-    "Steps of the sampler. Default: as in the final score.", min=1)]  # fmt: skip
-Vae = Annotated[Path | None, option("PATH",
-    "The autoencoder that decodes latents. Default: as in the run.")]  # fmt: skip
 Trust = Annotated[bool, option(None,
     "Execute the copy of your own block's file that lies in a run directory. Read it first if the "
     "run is someone else's.", "--trust")]  # fmt: skip
@@ -90,6 +77,25 @@ _FLOPS = re.compile(rf"({_NUMBER}(?:e[+-]?\d{{1,3}})?)\s*([kmgtpez]?)\s*(?:f|flo
 _TIME = re.compile(
     rf"(?=.)(?:({_NUMBER})h)?\s*(?:({_NUMBER})m)?\s*(?:({_NUMBER})s)?", re.ASCII | re.DOTALL
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runs:
+    """Which runs a command reads."""
+
+    directories: Annotated[list[Path] | None, argument("DIR",
+        "Directories that contain runs, at any depth. Default: `results`, or the reference runs "
+        "that come with ditbench.", complete_places)] = None  # fmt: skip
+    block: Annotated[str | None, option("NAMES",
+        "Only these blocks or groups, joined by commas: paper, adaln-zero,none.",
+        autocompletion=complete_blocks)] = None  # fmt: skip
+    evaluation: Annotated[str | None, option("NAME",
+        "Scores of `ditbench eval`, such as cfg1.5-ddim250-50k-inception, in place of those of the "
+        "runs.", "--eval")] = None  # fmt: skip
+
+    def load(self) -> pd.DataFrame:
+        """Read them, see `load_runs`."""
+        return load_runs(self.directories, self.block, self.evaluation)
 
 
 @dataclass(kw_only=True)
