@@ -108,10 +108,7 @@ def _failures(gate: "Gate", comparisons: "list[Comparison]") -> list[str]:
 
 
 def _print_plans(comparisons: "list[Comparison]", table: Table) -> None:
-    """How many seeds each group needs, or on a terminal, the group of most runs.
-
-    Groups that do not show their scatter are left out.
-    """
+    """How many seeds the groups need that show their scatter; on a terminal, that of most runs."""
     planned = [each for each in comparisons if each.planning is not None]
     if not planned and any(each.decided_by != "fid" for each in comparisons):
         raise DitbenchError(

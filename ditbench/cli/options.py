@@ -83,15 +83,17 @@ _TIME = re.compile(
 class Runs:
     """Which runs a command reads."""
 
+    # fmt: off
     directories: Annotated[list[Path] | None, argument("DIR",
         "Directories that contain runs, at any depth. Default: `results`, or the reference runs "
-        "that come with ditbench.", complete_places)] = None  # fmt: skip
+        "that come with ditbench.", complete_places)] = None
     block: Annotated[str | None, option("NAMES",
         "Only these blocks or groups, joined by commas: paper, adaln-zero,none.",
-        autocompletion=complete_blocks)] = None  # fmt: skip
+        autocompletion=complete_blocks)] = None
     evaluation: Annotated[str | None, option("NAME",
         "Scores of `ditbench eval`, such as cfg1.5-ddim250-50k-inception, in place of those of the "
-        "runs.", "--eval")] = None  # fmt: skip
+        "runs.", "--eval")] = None
+    # fmt: on
 
     def load(self) -> pd.DataFrame:
         """Read them, see `load_runs`."""
@@ -102,12 +104,14 @@ class Runs:
 class Table:
     """How a command writes its table."""
 
+    # fmt: off
     format: Annotated[str | None, option("NAME",
-        "rich, csv, md, latex or json. Default: by the suffix of -o, or rich.")] = None  # fmt: skip
+        "rich, csv, md, latex or json. Default: by the suffix of -o, or rich.")] = None
     as_json: AsJson = False
     output: Annotated[Path | None, option("FILE",
-        "Write to a file instead of stdout.", "--output", "-o")] = None  # fmt: skip
+        "Write to a file instead of stdout.", "--output", "-o")] = None
     chosen: str = field(init=False)  # the format; rich is for the terminal
+    # fmt: on
 
     def __post_init__(self) -> None:
         if self.as_json and self.format not in (None, "json"):

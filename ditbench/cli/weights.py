@@ -29,25 +29,24 @@ class Sampled:
     None where an option is not given.
     """
 
+    # fmt: off
     sampler: Annotated[str | None, option("NAME",
-        "euler or heun for flow, ddpm or ddim for ddpm. Default: as in the "
-        "run.")] = None  # fmt: skip
+        "euler or heun for flow, ddpm or ddim for ddpm. Default: as in the run.")] = None
     sampling_steps: Annotated[int | None, option("N",
-        "Steps of the sampler. Default: as in the final score.", min=1)] = None  # fmt: skip
+        "Steps of the sampler. Default: as in the final score.", min=1)] = None
     vae: Annotated[Path | None, option("PATH",
-        "The autoencoder that decodes latents. Default: as in the run.")] = None  # fmt: skip
+        "The autoencoder that decodes latents. Default: as in the run.")] = None
     device: Device = "auto"
     trust: Trust = False
     init: Annotated[Path | None, option("FILE", f"In place of RUN. {INIT}")] = None
     model: Annotated[str | None, option("SIZE",
-        "With --init: XL/2, or 256x8x4/2. Default: from the shapes in the "
-        "file.")] = None  # fmt: skip
+        "With --init: XL/2, or 256x8x4/2. Default: from the shapes in the file.")] = None
     block: Annotated[str | None, option("NAME",
-        "With --init: its block. Default: adaln-zero.",
-        autocompletion=complete_blocks)] = None  # fmt: skip
+        "With --init: its block. Default: adaln-zero.", autocompletion=complete_blocks)] = None
     set_: Annotated[list[str] | None, option("KEY=VALUE",
         "With --init: any setting, such as objective.name=flow; repeatable.",
-        "--set", autocompletion=complete_assignments)] = None  # fmt: skip
+        "--set", autocompletion=complete_assignments)] = None
+    # fmt: on
 
     @property
     def settings(self) -> dict[str, Any]:

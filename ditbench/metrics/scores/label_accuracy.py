@@ -6,10 +6,7 @@ from ditbench.metrics.metric import Comparison, Metric
 
 
 def label_accuracy(comparison: Comparison) -> float:
-    """The share of samples, in [0, 1], that the extractor classifies as the requested class.
-
-    Rounded to float32.
-    """
+    """The share of samples, 0 to 1 in float32, that are classified as the requested class."""
     batches = zip(comparison.logits, comparison.labels, strict=True)
     right = sum((logits.argmax(1) == labels).sum() for logits, labels in batches)
     return float(right / sum(comparison.sizes))

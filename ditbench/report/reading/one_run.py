@@ -108,10 +108,7 @@ def settings(run: RunDirectory) -> tuple[str, list[Row]]:
 
 
 def environment(run: RunDirectory) -> list[Row]:
-    """Where and with what a run was made: rows of `key` and `value`, without what is null.
-
-    The packages are one row.
-    """
+    """Where and with what a run was made: rows of `key` and `value`; all packages are one."""
     facts = read_json(run.environment)
     packages = facts.pop("packages", None)
     rows = flatten(facts)

@@ -59,10 +59,8 @@ def checkpoints_size(left: Sequence[Plan]) -> int:
 
 
 def check_writable(path: Path, size: int = 0) -> None:
-    """Check that a file or directory can be created at a path and that its disk has room.
-
-    Raises:
-        DitbenchError: exit code 1, if not.
+    """Check that a file or directory can be created at a path and that its disk has room. Raises a
+    DitbenchError (exit code 1) if not.
     """
     if is_stream(path):
         return
