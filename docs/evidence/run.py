@@ -238,7 +238,10 @@ def make(options: argparse.Namespace, ends: float) -> Iterator[str]:
         if reason:
             yield reason
             continue
-        mine, elsewhere = seeds_for(card, plans)
+        if options.any_card:
+            mine, elsewhere = [plan for plan in plans if not is_done(plan)], {}
+        else:
+            mine, elsewhere = seeds_for(card, plans)
         yield from (
             f"{stage.name}, seed {seed}: begun on {other}, so it is left for such a card"
             for seed, other in elsewhere.items()
@@ -279,6 +282,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="show what is done and left")
     parser.add_argument("--pack", type=Path, help="a .tar.gz for the new runs, without checkpoints")
     parser.add_argument("--resume", action="store_true", help="save at the end, and continue")
+    parser.add_argument("--any-card", action="store_true", help="mix cards within a seed")
     parser.add_argument("--any-commit", action="store_true", help="mix commits within a stage")
     parser.add_argument("--commit", help="the commit to record where there is no git")
     parser.add_argument("--device", default="auto")
