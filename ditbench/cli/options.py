@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ditbench.cli.completion import complete_blocks, complete_places
-from ditbench.cli.output import emit_text, load_runs, note, print_table
+from ditbench.cli.output import echo, emit_text, note, note_skipped, print_table, reference_results
 from ditbench.errors import DitbenchError
 from ditbench.models.registry import group_names
 from ditbench.plugins.lookup import expand_all, shadowed
@@ -96,8 +96,19 @@ class Runs:
     # fmt: on
 
     def load(self) -> pd.DataFrame:
-        """Read them, see `load_runs`."""
-        return load_runs(self.directories, self.block, self.evaluation)
+        """Read them, see `load_results`; stderr names those that could not be used, and why.
+
+        Without a complete run in `results`, they are the reference runs.
+        """
+        from ditbench.report.reading.results import find_runs, load_results
+
+        places = self.directories or [Path("results")]
+        if not self.directories and not any(run.is_complete() for run in find_runs(places[0])):
+            own, places = places[0], [reference_results()]
+            echo(f"no complete run in {own}/: these are the reference runs, {places[0]}", err=True)
+        runs = load_results(places, self.block, evaluation=self.evaluation)
+        note_skipped(runs.attrs["skipped"])
+        return runs
 
 
 @dataclass(kw_only=True)

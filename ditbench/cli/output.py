@@ -17,8 +17,6 @@ from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import bands, json_text, rich_table
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ditbench.report.tuning import Sweep
 
 
@@ -123,35 +121,17 @@ def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
-def load_runs(
-    given: Sequence[Path] | None, blocks: str | None = None, evaluation: str | None = None
-) -> pd.DataFrame:
-    """Read runs, see `load_results`; stderr names those that could not be used, and why.
-
-    Without directories, they are in `results`, or are the reference runs if it has no complete run.
-    """
-    from ditbench.report.reading.results import find_runs, load_results
-
-    if not given:
-        given = [Path("results")]
-        if not any(run.is_complete() for run in find_runs(given[0])):
-            own, given = given[0], [reference_results()]
-            echo(f"no complete run in {own}/: these are the reference runs, {given[0]}", err=True)
-    runs = load_results(given, blocks, evaluation=evaluation)
-    _note_skipped(runs.attrs.get("skipped", []))
-    return runs
-
-
 def load_sweeps(place: Path) -> list[Sweep]:
     """Read the sweeps in a directory; stderr names the runs that could not be used."""
     from ditbench.report.tuning import read_sweeps
 
     sweeps, skipped = read_sweeps(place)
-    _note_skipped(skipped)
+    note_skipped(skipped)
     return sweeps
 
 
-def _note_skipped(skipped: list[Skipped]) -> None:
+def note_skipped(skipped: list[Skipped]) -> None:
+    """Name the runs that could not be used on stderr, and why; many of a kind in one line."""
     for kind in Kind:
         alike = kind.of(skipped)
         if len(alike) > 1:
