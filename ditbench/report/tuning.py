@@ -146,18 +146,9 @@ def _sweep(task: str, budget: Budget, runs: Runs, skipped: list[Skipped]) -> Swe
     first = runs[0][1]
     features, samples = first.metrics.features, first.eval.samples
     metric, few = _decisive(list(finals.values()), features, samples)
-    return Sweep(
-        first.block,
-        task,
-        budget,
-        tuple(sorted(rates)),
-        tuple(sorted(seeds)),
-        metric,
-        {point: float(row[metric.name]) for point, row in finals.items()} | diverged,
-        samples,
-        features,
-        few,
-    )
+    scores = {point: float(row[metric.name]) for point, row in finals.items()} | diverged
+    grid = (tuple(sorted(rates)), tuple(sorted(seeds)))
+    return Sweep(first.block, task, budget, *grid, metric, scores, samples, features, few)
 
 
 def _decisive(finals: Sequence[Row], features: str, samples: int) -> tuple[MetricFacts, str]:

@@ -13,11 +13,6 @@ def label_accuracy(comparison: Comparison) -> float:
 
 
 LABEL_ACCURACY = Metric(
-    "label_accuracy",
-    "Label acc.",
-    "higher",
-    ".3f",
-    label_accuracy,
+    "label_accuracy", "Label acc.", "higher", ".3f", label_accuracy, needs_classes=True,
     depends_on_samples=False,  # a share of more samples is more precise, not lower or higher
-    needs_classes=True,
-)
+)  # fmt: skip

@@ -36,15 +36,11 @@ def check_ready(plans: Sequence[Plan]) -> dict[str, Extractor]:
     left = [plan for plan in plans if not plan.directory.is_complete()]
     extractors: dict[str, Extractor] = {}
     for plan in left:
-        metrics = plan.config.metrics
+        metrics, scored = plan.config.metrics, scored_as(plan.config, plan.dataset)
         for name in (metrics.features, *metrics.further):
             if name not in extractors:
-                extractors[name] = create_extractor(
-                    name,
-                    scored_as(plan.config, plan.dataset),
-                    metrics.inception_weights,
-                    plan.device,
-                )
+                weights = metrics.inception_weights
+                extractors[name] = create_extractor(name, scored, weights, plan.device)
     if left:
         check_writable(left[0].directory.path, checkpoints_size(left))
     return extractors
