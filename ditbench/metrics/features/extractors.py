@@ -51,11 +51,6 @@ class Extractor(nn.Module, ABC):
         return None
 
     @classmethod
-    def find_weights(cls) -> Path | None:
-        """The default file of weights; some extractors download it if it is missing."""
-        return cls.weights_file()
-
-    @classmethod
     def files(cls) -> tuple[Path, ...]:
         """Every file that it needs, the weights included; they may be missing."""
         return tuple(filter(None, [cls.weights_file()]))
