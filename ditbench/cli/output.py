@@ -106,12 +106,11 @@ def print_json(value: object) -> None:
 
 
 def print_wrapped(
-    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], title: str | None = None,
-    width: int | None = None,
-) -> None:  # fmt: skip
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], width: int | None = None
+) -> None:
     """Print a table on stdout whose texts wrap to a width, if given, or a narrower terminal."""
     console = _console()
-    table = rich_table(rows, columns, title)
+    table = rich_table(rows, columns)
     table.width = None if width is None else min(width, console.width)
     console.print(table)
 
