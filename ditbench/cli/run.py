@@ -21,7 +21,6 @@ from ditbench.cli.options import (
     parse_rate,
     parse_seeds,
     printed,
-    takes,
     what,
 )
 from ditbench.cli.output import load_sweeps, note, print_json, progress
@@ -48,7 +47,6 @@ TUNED = "tuned"  # as a value of --lr
 HINT = "`ditbench tune --block {}` with this command's other options"
 
 
-@takes(Training)
 def run(
     options: Training,
     block: Annotated[str | None, option("NAMES",
