@@ -19,6 +19,7 @@ from ditbench.cli.options import (
     parse_blocks,
     parse_count,
     parse_seconds,
+    refuse,
     takes,
     what,
 )
@@ -77,9 +78,9 @@ def bench(
         "Also measure adaLN-Zero of others: diffusers, diffusers-compiled or both.")] = None,
     gpus: Annotated[str | None, how("NUMBERS",
         "Measure training on 1, 2, 4 ... GPUs of this machine instead (1,2,4).")] = None,
-    scaling: Annotated[str, how("NAME",
+    scaling: Annotated[str | None, how("NAME",
         "With --gpus: weak (--batch-size images per GPU), strong (--batch-size images on all GPUs "
-        "together) or both.")] = "weak",
+        "together) or both. Default: weak.")] = None,
     seconds: Annotated[str | None, how("TIME",
         "Seconds of timing per row: 10, 1m. Default: 3.")] = None,
     steps: Annotated[str | None, how("N",
@@ -103,6 +104,11 @@ def bench(
     docs/bench.md.
     """
     chosen = chosen_format(output, format, as_json=as_json)
+    if gpus is None:
+        if scaling is not None:
+            raise DitbenchError(f"--scaling {scaling} is given without --gpus", "add --gpus 1,2,4")
+    else:
+        refuse("--gpus", {"--peer": peer, "--sampling-steps": sampling_steps})
     names = parse_blocks(block or ("paper" if gpus is None else REFERENCE))
     sizes = parse_sizes(options, input, classes, sampling_steps)
     length = replace(_length(seconds, steps), sampling=not no_sampling)
@@ -111,9 +117,7 @@ def bench(
 
         check_writable(output)
     if gpus is not None:
-        if peer is not None:
-            raise DitbenchError("--peer does not fit --gpus", "omit one of them")
-        several = Several.parse(gpus, scaling, options.device)
+        several = Several.parse(gpus, scaling or "weak", options.device)
         measure_gpus(sizes, names, several, length, chosen, output, quiet=quiet)
         return
     rows = _rows(options, sizes, names, peer)

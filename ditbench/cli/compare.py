@@ -78,6 +78,8 @@ def compare(
     refuse("--eval", {} if evaluation is None else {"--target-fid": target_fid})
     from ditbench.report.statistics.gate import parse_gate
 
+    if together:
+        refuse("--together", {"--force": force or None})
     gate = parse_gate(fail_if) if fail_if is not None else None
     runs = load_runs(directories, block, evaluation)
     comparisons = _comparisons(runs, baseline, target_fid, together=together, force=force)

@@ -23,6 +23,7 @@ from ditbench.cli.options import (
     chosen_format,
     option,
     parse_count,
+    refuse,
     takes,
 )
 from ditbench.cli.output import echo, emit_text, note, print_sentence, print_table, progress
@@ -93,7 +94,8 @@ def eval_(
         "data__vae": vae,
     }  # fmt: skip
     settings = [{"eval__cfg_scale": scale, **common} for scale in scales]
-    is_file = options.check(runs)
+    if is_file := options.check(runs):
+        refuse("--init", {"--trust": trust or None})
     directories = _directories(runs or ())
 
     if gpus > 1:

@@ -65,7 +65,8 @@ def sample(
         "eval__cfg_scale": cfg_scale, "eval__sampler": sampler,
         "eval__sampling_steps": sampling_steps, "seed": seed, "data__vae": vae,
     }  # fmt: skip
-    options.check(run)
+    if options.check(run):
+        refuse("--init", {"--trust": trust or None})
 
     def opened() -> Opened:
         from ditbench.runs.scoring.scored import other_decoder

@@ -20,6 +20,7 @@ from ditbench.cli.options import (
     parse_rates,
     parse_seeds,
     printed,
+    refuse,
     takes,
     what,
 )
@@ -70,6 +71,8 @@ def tune(
     seeds, it extends the sweep.
     """
     chosen = chosen_format(output, format, as_json=as_json)
+    if dry_run:
+        refuse("--dry-run", {"--output": output, "--format": None if format == "json" else format})
     blocks, rates = parse_blocks(block), parse_rates(lr)
     seed_list = parse_seeds(seeds, FIRST_SEED)
     trackers = trackers_of(options)
@@ -90,7 +93,7 @@ def tune(
     plans = [replace(plan, trackers=trackers) for plan in plans]
     workers = workers_for(plans, options)
     if dry_run:
-        print_forecast(plans, workers, as_json=as_json, quiet=quiet)
+        print_forecast(plans, workers, as_json=chosen == "json", quiet=quiet)
         return
     if output is not None:
         from ditbench.runs.planning.ready import check_writable

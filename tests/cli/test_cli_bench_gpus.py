@@ -32,7 +32,7 @@ CASES = [
     ("--gpus 999", "--gpus 999: this machine has", "pass fewer"),
     ("--gpus 2 --device cuda:1", "--device cuda:1 are given together", "CUDA_VISIBLE_DEVICES"),
     ("--gpus 2 --device cpu --scaling wide", "unknown scaling 'wide'", "did you mean weak?"),
-    ("--gpus 2 --device cpu --peer diffusers", "--peer does not fit --gpus", "omit one"),
+    ("--gpus 2 --device cpu --peer diffusers", "--gpus does not use --peer", "leave --peer out"),
     ("--gpus 8 --device cpu --scaling strong", "a batch of 4 cannot be divided over 8", "size 8"),
     ("--gpus 2 --device cpu --model S/4,M/4", "unknown model 'M/4'", "/4"),
 ]

@@ -118,6 +118,13 @@ def test_a_column_that_is_not_there(read):
     assert raised.value.hint == "its columns are file_name, text, label"
 
 
+@pytest.mark.parametrize("tables", [{}, {"metadata.csv": b"image,kind\n1.png,cat\n"}])
+def test_a_column_that_is_asked_for_needs_a_table(read, tables):
+    with pytest.raises(DitbenchError, match=r"with the columns file_name and kind$") as raised:
+        read({"a/1.png": 1, "b/2.png": 2} | tables, Settings(label_column="kind"))
+    assert "leave out data.label_column" in raised.value.hint
+
+
 def test_one_percent_may_be_unreadable(read):
     files = {f"{n:03}.png": n for n in range(99)}
     data = read(files | {"a/b": b"x", "x.png": b"x"})
