@@ -43,7 +43,10 @@ from ditbench.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
     EXIT_USAGE,
+    LESS_MEMORY,
     DitbenchError,
+    is_out_of_memory,
+    one_line,
 )
 from ditbench.inherited import without_wrong_torch_settings
 from ditbench.plugins.user_traceback import BlockError
@@ -83,6 +86,11 @@ def _errors_as_lines() -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         hint = "free some, or write elsewhere" if full else _ACCESS
         _print_error(f"{place}{error.strerror or error}", hint)
+        raise typer.Exit(EXIT_FAILED) from error
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        _print_error(one_line(str(error)) or "out of memory", LESS_MEMORY)
         raise typer.Exit(EXIT_FAILED) from error
     except KeyboardInterrupt:
         echo("interrupted", err=True)

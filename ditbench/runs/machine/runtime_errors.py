@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-import torch
-
-from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.errors import EXIT_FAILED, DitbenchError, is_out_of_memory
 from ditbench.plugins.lookup import block_errors
 from ditbench.runs.planning.plan import Plan, Task
 from ditbench.training.device.backend import cannot_run
@@ -34,10 +32,8 @@ def _errors(block: str, out_of_memory: Callable[[], DitbenchError]) -> Iterator[
     with block_errors(block, EXIT_FAILED):
         try:
             yield
-        except RuntimeError as error:
-            # The CPU allocator has no class for it.
-            memory = isinstance(error, torch.OutOfMemoryError)
-            if memory or "can't allocate memory" in str(error):
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
                 raise out_of_memory() from error
             if type(error).__module__.startswith(_COMPILER):
                 raise cannot_run("compile", reason_of(error)) from error

@@ -17,7 +17,7 @@ from torch import Tensor
 from ditbench.data import load_dataset
 from ditbench.data.class_names import find_classes
 from ditbench.data.dataset import NanSamples, to_uint8
-from ditbench.errors import DitbenchError
+from ditbench.errors import LESS_MEMORY, DitbenchError
 from ditbench.runs.directory.lock import locked
 from ditbench.runs.machine.environment import device_name
 from ditbench.runs.machine.runtime_errors import sampling_errors
@@ -27,7 +27,7 @@ from ditbench.runs.scoring.export_files import LOCK, RECORD, export_at
 from ditbench.runs.scoring.labels import scored_labels
 from ditbench.runs.scoring.sampling import Noise, sample_batches
 from ditbench.runs.scoring.scored import as_pictures
-from ditbench.runs.scoring.trained import NEEDS_LESS, Opened, averaged_model, backend_for
+from ditbench.runs.scoring.trained import Opened, averaged_model, backend_for
 from ditbench.training.stop import StopRequest
 
 MOST = 10**7  # images
@@ -56,7 +56,7 @@ def export_samples(
         return count, True
     export.done()  # refuses other files before a model is built
     check_writable(path)
-    with sampling_errors(task, NEEDS_LESS):
+    with sampling_errors(task, LESS_MEMORY):
         backend = backend_for(task, directory)
         model, _ = averaged_model(task, directory, backend)
         with locked(export.place / LOCK):

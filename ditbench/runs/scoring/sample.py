@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ditbench.data.class_names import find_classes
-from ditbench.errors import DitbenchError
+from ditbench.errors import LESS_MEMORY, DitbenchError
 from ditbench.files import write_atomically, write_output
 from ditbench.models.dit import DiT
 from ditbench.runs.machine.runtime_errors import sampling_errors
@@ -21,7 +21,7 @@ from ditbench.runs.planning.ready import check_writable
 from ditbench.runs.scoring.evaluate import Evaluation
 from ditbench.runs.scoring.sampling import sample_images
 from ditbench.runs.scoring.scored import as_pictures, scored_as
-from ditbench.runs.scoring.trained import NEEDS_LESS, Opened, averaged_model
+from ditbench.runs.scoring.trained import Opened, averaged_model
 
 MAX_PIXELS = 2**26  # the most pixels of a grid: 8192 x 8192
 # Smaller images are enlarged to at least this width, in pixels.
@@ -55,7 +55,7 @@ def sample_grid(
             "draw fewer images: --per-class 8, or --classes 0,1,2",
         )
     check_writable(output)
-    with sampling_errors(task, NEEDS_LESS):
+    with sampling_errors(task, LESS_MEMORY):
         model, _ = averaged_model(task, directory)
         samples = sample_images(model, task, torch.tensor(labels).repeat(per_class))
         images = as_pictures(task, samples)

@@ -62,10 +62,6 @@ def recorded_images(directory: RunDirectory, config: RunConfig) -> ImageDataset:
     return dataset
 
 
-# Of a lack of memory: a batch of other size can have other samples.
-NEEDS_LESS = "end other programs that use the device, or pass --device cpu"
-
-
 class Opened(NamedTuple):
     """A trained model that is sampled: of a run, or of a file of weights."""
 
