@@ -36,6 +36,16 @@ def compile_ops() -> Ops:
     return Ops(attention=_half_attention, cross_attention=_half_cross_attention)
 
 
+def backward(loss: Tensor) -> None:
+    """`loss.backward()`, with gradients of weights on a second stream."""
+    from ditbench.kernels.side_stream import side_stream
+
+    if loss.is_cuda:
+        side_stream(loss.device).backward(loss)
+    else:  # Triton's interpreter
+        loss.backward()
+
+
 def wait_for_gradients() -> None:
     """Let the current stream wait for the gradients that a second one computes."""
     from ditbench.kernels.side_stream import side_stream

@@ -6,6 +6,7 @@ leaves multiprocessors idle, and costs little next to operations limited by memo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -16,14 +17,24 @@ from torch import Tensor
 class SideStream:
     """Computes gradients of parameters on a second stream, joined at the end of a backward pass.
 
-    Autograd must not read a gradient before the join. So only the first gradient, in this pass, of
-    a parameter that is a leaf and has no gradient yet is computed here.
+    Autograd does not know of this stream: it must not read a gradient before the join. It does so
+    to add a second gradient of the same parameter, and for hooks.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.stream = torch.cuda.Stream(device)
         self._pending: tuple[torch.cuda.Event, Sequence[Tensor]] | None = None
-        self._seen: set[int] = set()
+        self._alone: frozenset[int] = frozenset()
+
+    def backward(self, loss: Tensor) -> None:
+        """`loss.backward()`, in which `gradients` uses the second stream where that is safe."""
+        self._alone = with_one_gradient(loss)
+        try:
+            loss.backward()
+        finally:
+            torch.cuda.current_stream().wait_stream(self.stream)
+            self._pending = None
+            self._alone = frozenset()
 
     def gradients(
         self,
@@ -32,15 +43,9 @@ class SideStream:
         reads: Sequence[Tensor],  # by `compute`, kept until it is done
     ) -> Sequence[Tensor]:
         """The gradients of a layer's parameters, on the second stream where that is safe."""
-        torch.autograd.Variable._execution_engine.queue_callback(self.join)
-        current = torch.cuda.current_stream()
-        if any(id(each) in self._seen for each in parameters):
-            current.wait_stream(self.stream)  # autograd adds this gradient to the first one
+        if not all(self._is_read_after_the_join(each) for each in parameters):
             return compute()
-        if not all(each.is_leaf and each.grad is None for each in parameters):
-            return compute()
-        self._seen.update(map(id, parameters))
-        self.stream.wait_stream(current)
+        self.stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self.stream):
             gradients = compute()
             event = self.stream.record_event()
@@ -49,17 +54,30 @@ class SideStream:
         self._pending = event, reads
         return gradients
 
+    def _is_read_after_the_join(self, parameter: Tensor) -> bool:
+        alone = id(parameter) in self._alone and parameter.grad is None
+        return alone and not parameter._backward_hooks
+
     def wait(self) -> None:
         """Let the current stream wait for the pending computation, and free what it read."""
         if self._pending is not None:
             torch.cuda.current_stream().wait_event(self._pending[0])
             self._pending = None
 
-    def join(self) -> None:
-        """Let the current stream wait for all gradients: the end of a backward pass."""
-        torch.cuda.current_stream().wait_stream(self.stream)
-        self._pending = None
-        self._seen.clear()
+
+def with_one_gradient(loss: Tensor) -> frozenset[int]:
+    """The `id`s of leaves whose gradient, in a backward pass, is no sum of several."""
+    gradients: Counter[int] = Counter()
+    nodes = [] if loss.grad_fn is None else [loss.grad_fn]
+    found = set(nodes)
+    while nodes:
+        for following, _ in nodes.pop().next_functions:
+            if (leaf := getattr(following, "variable", None)) is not None:
+                gradients[id(leaf)] += 1
+            elif following is not None and following not in found:
+                found.add(following)
+                nodes.append(following)
+    return frozenset(leaf for leaf, count in gradients.items() if count == 1)
 
 
 @cache

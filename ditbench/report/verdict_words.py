@@ -79,7 +79,7 @@ def verdict_notes(verdict: Verdict, baseline: str = "") -> list[str]:
         found += [
             f"{rival.block} had loss spikes in {rival.spiked} of {rival.paired.n} runs, "
             f"{verdict.leader} in {rival.leader_spiked}."
-            for rival in verdict.unequal_spikes
+            for rival in verdict.more_spikes
         ]
     if len(verdict.looks) > 1:
         looks = listed([str(look) for look in verdict.looks])

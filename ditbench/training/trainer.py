@@ -114,6 +114,7 @@ class Trainer:
         self.loss_sum = torch.zeros((), device=device)
         self.loss_count = 0
         self.skipped = 0
+        self.backend = backend
         ready = backend.gradients_ready
         self._sum = None if world.alone else GradientSum(self.parameters, world, ready)
         backend.prepare([model, self.ema.model], objective)
@@ -258,7 +259,7 @@ class Trainer:
             loss = self.objective.loss_at(self.model, *inputs)
         # A mean over the whole batch is the sum of weighted means over its parts.
         loss = loss * (len(inputs[0]) / self.batches.batch_size)
-        loss.backward()
+        self.backend.backward(loss)
         return loss.detach()
 
     def _log(self, grad_norm: Tensor) -> Logged:

@@ -142,12 +142,12 @@ def _fact(run: RunDirectory, key: str) -> Any:
     return read_json(run.environment).get(key)
 
 
-def seeds_for(card: str, plans: list[Plan]) -> tuple[list[Plan], dict[int, str]]:
-    """The runs that are left for a card, and the seeds that were begun on another one."""
+def seeds_for(card: str | None, plans: list[Plan]) -> tuple[list[Plan], dict[int, str]]:
+    """The runs that are left for a card, if not for any, and seeds begun on another one."""
     others = {
         plan.config.seed: str(_fact(plan.directory, "device"))
         for plan in plans
-        if is_done(plan) and _fact(plan.directory, "device") != card
+        if card is not None and is_done(plan) and _fact(plan.directory, "device") != card
     }
     left = [plan for plan in plans if not is_done(plan)]
     unfinished = {plan.config.seed for plan in left}
@@ -238,7 +238,7 @@ def make(options: argparse.Namespace, ends: float) -> Iterator[str]:
         if reason:
             yield reason
             continue
-        mine, elsewhere = seeds_for(card, plans)
+        mine, elsewhere = seeds_for(None if options.any_card else card, plans)
         yield from (
             f"{stage.name}, seed {seed}: begun on {other}, so it is left for such a card"
             for seed, other in elsewhere.items()
@@ -279,6 +279,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="show what is done and left")
     parser.add_argument("--pack", type=Path, help="a .tar.gz for the new runs, without checkpoints")
     parser.add_argument("--resume", action="store_true", help="save at the end, and continue")
+    parser.add_argument("--any-card", action="store_true", help="mix cards within a seed")
     parser.add_argument("--any-commit", action="store_true", help="mix commits within a stage")
     parser.add_argument("--commit", help="the commit to record where there is no git")
     parser.add_argument("--device", default="auto")

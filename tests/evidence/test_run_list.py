@@ -160,6 +160,8 @@ def test_a_seed_that_another_card_began_is_left(call, tmp_path):
     assert code == 0
     assert "first, seed 10: begun on NVIDIA H200" in out
     assert complete(tmp_path) == FIRST[1:]
+    call("--stage", "first", "--any-card")
+    assert complete(tmp_path) == FIRST
 
 
 def test_a_stage_is_made_from_one_commit(call, tmp_path, commit):

@@ -1,11 +1,13 @@
 """Gradients of parameters that a second stream computes, against autograd's own."""
 
+import math
 from contextlib import contextmanager
 from functools import partial
 
 import pytest
 import torch
 
+from ditbench.kernels import backward
 from ditbench.kernels import linear as module
 from ditbench.kernels.side_stream import SideStream
 
@@ -15,26 +17,43 @@ DTYPE = torch.bfloat16 if ON_GPU else torch.float32
 linear = partial(module.linear, dtype=DTYPE)
 
 
-class OneStream:
-    """Stands in for a GPU's streams: every result is there at once."""
+class LateStream:
+    """A second stream without a GPU: its results are NaN until another one waits for it."""
 
-    def wait_stream(self, stream):
-        pass
+    def __init__(self, _device=None):
+        self.late = []
 
-    def wait_event(self, event):
-        pass
+    def hide(self, results):
+        self.late += [(each.detach(), each.clone()) for each in results]
+        for each in results:
+            each.fill_(math.nan)
 
     def record_event(self):
-        pass
+        return self
+
+    def wait_stream(self, stream):
+        for place, value in stream.late:
+            place.copy_(value)
+        stream.late.clear()
+
+    wait_event = wait_stream
 
 
 @pytest.fixture
 def side(monkeypatch):
     torch.manual_seed(0)
     if not ON_GPU:
-        monkeypatch.setattr(torch.cuda, "Stream", lambda _device: OneStream())
-        monkeypatch.setattr(torch.cuda, "current_stream", OneStream)
-        monkeypatch.setattr(torch.cuda, "stream", contextmanager(lambda _stream: iter([None])))
+        current = [LateStream()]
+
+        @contextmanager
+        def stream(other):
+            current.append(other)
+            yield
+            current.pop()
+
+        monkeypatch.setattr(torch.cuda, "Stream", LateStream)
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda: current[-1])
+        monkeypatch.setattr(torch.cuda, "stream", stream)
     return SideStream(torch.device(DEVICE))
 
 
@@ -50,8 +69,14 @@ class Layer(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         x, weight = ctx.saved_tensors
-        grads = ctx.side.gradients(ctx.parameters, lambda: [grad.T @ x, grad.sum(0)], (x, grad))
-        return grad @ weight, *grads, None
+
+        def compute():
+            grads = [grad.T @ x, grad.sum(0)]
+            if (stream := torch.cuda.current_stream()) is ctx.side.stream and not ON_GPU:
+                stream.hide(grads)
+            return grads
+
+        return grad @ weight, *ctx.side.gradients(ctx.parameters, compute, (x, grad)), None
 
 
 def draw(*shape):
@@ -68,23 +93,28 @@ def gradients(parameters):
     return found
 
 
-def test_gradients_are_those_of_autograd_also_where_weights_are_used_twice(side):
+@pytest.mark.parametrize("used", ["in layers", "in a penalty too", "by hooks too"])
+def test_gradients_are_those_of_autograd_however_weights_are_used(side, used):
     layers = [(draw(64, 64), draw(64)) for _ in range(5)]
     parameters = [each for layer in layers for each in layer]
     x = torch.randn(512 if ON_GPU else 64, 64, device=DEVICE)
+    for each in parameters[::2] if used == "by hooks too" else []:
+        each.register_hook(lambda grad: 3 * grad)
 
     def loss(layer):
         h = x
         for weight, bias in [*layers, *layers[1:3]]:  # two of them twice
             h = torch.tanh(layer(h, weight, bias))
-        # Weights that are results of operations, and an operation on parameters themselves.
-        h = layer(h, 2 * parameters[4], parameters[5])
-        return h.square().mean() + sum(each.square().sum() for each in parameters)
+        # Weights that are results of operations.
+        value = layer(h, 2 * parameters[4], parameters[5]).square().mean()
+        if used == "in a penalty too":
+            value = value + sum(each.square().sum() for each in parameters)
+        return value
 
     loss(torch.nn.functional.linear).backward()
     expected = gradients(parameters)
     for _ in range(3):
-        loss(lambda *given: Layer.apply(*given, side)).backward()
+        side.backward(loss(lambda *given: Layer.apply(*given, side)))
         for found, known in zip(gradients(parameters), expected, strict=True):
             assert torch.linalg.vector_norm(found - known) < 1e-5 * torch.linalg.vector_norm(known)
 
@@ -93,18 +123,24 @@ def test_gradients_accumulate(side):
     weight, bias = draw(16, 16), draw(16)
     x = torch.randn(4, 16, device=DEVICE)
     for passes in (1, 2):
-        Layer.apply(x, weight, bias, side).sum().backward()
+        side.backward(Layer.apply(x, weight, bias, side).sum())
         torch.testing.assert_close(bias.grad, torch.full_like(bias, 4 * passes))
+
+
+def test_gradients_of_a_plain_backward_pass_are_right(side):
+    weight, bias, x = draw(16, 16), draw(16), draw(4, 16)
+    Layer.apply(x, weight, bias, side).sum().backward()
+    torch.testing.assert_close(bias.grad, torch.full_like(bias, 4))
 
 
 def test_a_failing_backward_pass_does_no_harm_to_the_next(side):
     weight, bias, x = draw(16, 16), draw(16), draw(4, 16)
     hook = x.register_hook(lambda grad: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        Layer.apply(x, weight, bias, side).sum().backward()
+        side.backward(Layer.apply(x, weight, bias, side).sum())
     hook.remove()
     gradients([weight, bias])
-    Layer.apply(x, weight, bias, side).sum().backward()
+    side.backward(Layer.apply(x, weight, bias, side).sum())
     torch.testing.assert_close(bias.grad, torch.full_like(bias, 4))
     torch.testing.assert_close(weight.grad, x.detach().sum(0).expand(16, 16))
 
@@ -117,7 +153,7 @@ def test_the_linear_layer_s_gradients_come_from_the_side_stream(monkeypatch):
     compute = side.gradients
     monkeypatch.setattr(side, "gradients", lambda *given: (used.append(1), compute(*given))[1])
     x, weight, bias = torch.randn(4096, 512, device=DEVICE), draw(512, 512), draw(512)
-    linear(x, weight, bias).float().square().sum().backward()
+    backward(linear(x, weight, bias).float().square().sum())
     assert used
     found = gradients([weight, bias])
     torch.nn.functional.linear(x, weight, bias).square().sum().backward()

@@ -56,7 +56,7 @@ def _significantly_worse(comparison: Comparison) -> set[str]:
     if verdict is None or verdict.exploratory:
         return set()
     found = [each for each in verdict.rivals if verdict.winner or each.significant]
-    return {each.block for each in found if not each.unequal_spikes}
+    return {each.block for each in found if not each.more_spikes}
 
 
 def _draw_group(

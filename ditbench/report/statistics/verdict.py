@@ -24,8 +24,8 @@ from ditbench.report.statistics.paired import Paired, Scale, Values, beside, fit
 if TYPE_CHECKING:
     import pandas as pd
 
-# A loss spike raises FID by up to so many times: blocks that are further apart than that are ranked
-# even if one has more spikes.
+# A loss spike raises FID by up to so many times: a block that is further behind than that is ranked
+# even if it has more spikes.
 SPIKED = 1.2
 
 
@@ -42,10 +42,13 @@ class Rival:
     leader_spiked: int = 0
 
     @property
-    def unequal_spikes(self) -> bool:
-        """Whether loss spikes may decide: their numbers differ, and the two are near each other."""
+    def more_spikes(self) -> bool:
+        """Whether loss spikes may decide: this block has more than the leader, and is near it.
+
+        A leader with more spikes than others leads in spite of them.
+        """
         low, high = self.paired.uncorrected
-        return self.spiked != self.leader_spiked and not (low > SPIKED or high < 1 / SPIKED)
+        return self.spiked > self.leader_spiked and not (low > SPIKED or high < 1 / SPIKED)
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Verdict:
     @property
     def winner(self) -> str | None:
         """`best`, unless the comparison is exploratory or loss spikes may have decided it."""
-        return None if self.exploratory or self.unequal_spikes else self.best
+        return None if self.exploratory or self.more_spikes else self.best
 
     @property
     def exploratory(self) -> bool:
@@ -77,17 +80,17 @@ class Verdict:
         return self.unplanned is not None
 
     @property
-    def unequal_spikes(self) -> tuple[Rival, ...]:
+    def more_spikes(self) -> tuple[Rival, ...]:
         """The rivals against which loss spikes may decide."""
-        return tuple(rival for rival in self.rivals if rival.unequal_spikes)
+        return tuple(rival for rival in self.rivals if rival.more_spikes)
 
     @property
     def equivalent(self) -> tuple[str, ...]:
         """The blocks whose ratio to the leader is certainly between 0.95 and 1.05."""
         if self.exploratory:
             return ()
-        found = [each for each in self.rivals if each.paired.equivalent and not each.unequal_spikes]
-        return tuple(rival.block for rival in found)
+        found = [each for each in self.rivals if each.paired.equivalent]
+        return tuple(each.block for each in found if each.spiked == each.leader_spiked)
 
     @property
     def seeds(self) -> int:

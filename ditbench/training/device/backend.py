@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ditbench import kernels
 from ditbench.errors import EXIT_FAILED, DitbenchError, unknown_name
@@ -54,6 +55,13 @@ class Backend:
                 compiler.compile_blocks(model)
         if self.compiles:
             compiler.compile_loss(objective)
+
+    def backward(self, loss: Tensor) -> None:
+        """Compute the gradients of a loss, as `loss.backward()` does."""
+        if self.name == "kernels":
+            kernels.backward(loss)
+        else:
+            loss.backward()
 
     def gradients_ready(self) -> None:
         """Let the current stream wait for gradients that are computed on another one."""

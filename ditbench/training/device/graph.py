@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -62,7 +63,8 @@ class CudaGraph:
         for generator in self.generators:
             graph.register_generator_state(generator)
         mode = "thread_local"  # others use the GPU, too: NCCL's, and one that copies batches
-        with _first_error(), torch.cuda.graph(graph, stream=self._stream, capture_error_mode=mode):
+        record = torch.cuda.graph(graph, stream=self._stream, capture_error_mode=mode)
+        with _first_error(), record, _no_collection():
             self._output = self.function(*self._inputs)
         return graph
 
@@ -71,6 +73,18 @@ class CudaGraph:
 def _capture_stream(device: int) -> torch.cuda.Stream:
     """One stream per device and process: libraries keep tens of MiB for every stream."""
     return torch.cuda.Stream(device)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep Python's garbage until the end: freeing another graph would make a recording fail."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class NotRecordable(RuntimeError):  # noqa: N818 (what it is, as in torch's own)

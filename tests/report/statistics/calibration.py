@@ -148,13 +148,13 @@ def winners(fids: Values, level: float = ALPHA, spiked: Values | None = None) ->
 
 
 def spikes_decide(differences, spiked, leader, p_values, level):
-    """Whether a rival that is not certainly more than `SPIKED` times worse has other spikes."""
+    """Whether a rival that is not certainly more than `SPIKED` times worse has more spikes."""
     counts = spiked.sum(axis=-1)
-    unequal = counts != np.take_along_axis(counts, leader[..., None], axis=-1)
+    more = counts > np.take_along_axis(counts, leader[..., None], axis=-1)
     # Its interval begins above `SPIKED` exactly if that ratio is rejected from above.
     further = differences - np.log(SPIKED)
     far = (further.mean(axis=-1) > 0) & (paired_p_values(further) < level)
-    return (unequal & ~far).any(axis=-1)
+    return (more & ~far).any(axis=-1)
 
 
 def paired_p_values(differences: Values) -> Values:
