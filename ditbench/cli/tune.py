@@ -35,6 +35,7 @@ from ditbench.cli.training import (
     workers_for,
 )
 from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.report.amounts import counted
 from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
@@ -138,8 +139,8 @@ def _execute(plans: Sequence[Plan], workers: Workers, *, quiet: bool) -> list[Pl
     left = [plan for plan in plans if plan not in diverged and not plan.directory.is_complete()]
     complete = len(plans) - len(diverged) - len(left)
     progress(quiet=quiet)(
-        f"{len(plans)} runs: {complete} complete and {len(diverged)} diverged (skipped), "
-        f"{len(left)} to go{at_a_time(workers)}"
+        f"{counted(len(plans), 'run')}: {complete} complete and {len(diverged)} diverged "
+        f"(skipped), {len(left)} to go{at_a_time(workers)}"
     )
     check_ready(left)
     remark_on_scores(left)
@@ -157,8 +158,8 @@ def _check_chosen(plans: Sequence[Plan], sweeps: Sequence[Sweep], failed: Sequen
     """Raise a DitbenchError with exit code 1 if a block has no learning rate."""
     if failed:
         raise DitbenchError(
-            f"{len(failed)} runs failed, first {failed[0].label}: their learning rates are not "
-            "scored",
+            f"{counted(len(failed), 'run')} failed, first {failed[0].label}: not every learning "
+            "rate is scored",
             "remove the cause, then repeat the same command",
             EXIT_FAILED,
         )

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from ditbench.cli import scaling
+
 BRIEF = (
     *("bench", "--model", "16x1x2/2", "--input", "4x4x3", "--classes", "5", "--batch-size", "4"),
     *("--steps", "10"),
@@ -41,3 +43,9 @@ CASES = [
 @pytest.mark.parametrize(("arguments", "error", "hint"), CASES)
 def test_a_mistake_is_a_line_and_a_hint(refused, arguments, error, hint):
     refused(error, hint, *BRIEF, *arguments.split(" "))
+
+
+@pytest.mark.parametrize(("threads", "text"), [(1, ", 1 thread per process,"), (2, ", 2 threads")])
+def test_the_number_of_threads_in_the_title(threads, text):
+    facts = ("input", "objective", "precision", "device", "torch", "backend", "efficiency_to")
+    assert text in scaling._title({**dict.fromkeys(facts, "x"), "threads": threads})

@@ -172,7 +172,8 @@ class _Finder:
             classes.setdefault(str(label), []).append(known[file])
         listed = {name for names in classes.values() for name in names}
         if left := sum(looks_like_an_image(name) and name not in listed for _, name in tree):
-            self.notes.append(f"{left} pictures that {shown(table)} does not list passed over")
+            what = f"picture{'s' * (left != 1)} that {shown(table)} does not list passed over"
+            self.notes.append(f"{left} {what}")
         return classes
 
 

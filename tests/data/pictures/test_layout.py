@@ -92,7 +92,7 @@ def test_metadata_csv_gives_the_classes(read, wrap):
     data = read({wrap + name: value for name, value in files.items()})
     assert data.class_names == ("cat", "dog 9", "dog 10")
     assert values(data) == [1, 3, 2]
-    assert data.notes == (f"1 pictures that {wrap}metadata.csv does not list passed over",)
+    assert data.notes == (f"1 picture that {wrap}metadata.csv does not list passed over",)
 
 
 def test_any_column_may_be_asked_for(read):
