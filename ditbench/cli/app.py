@@ -37,6 +37,7 @@ from ditbench.cli import (
     show,
     tune,
 )
+from ditbench.cli.options import unpacked
 from ditbench.cli.output import echo, note
 from ditbench.errors import (
     EXIT_FAILED,
@@ -215,11 +216,11 @@ for _panel, _commands in COMMANDS.items():
     for _name, _command in _commands.items():
         if _command is blocks.blocks:
             _blocks = typer.Typer(cls=_Group, invoke_without_command=True)
-            _blocks.callback()(_command)
-            _blocks.command(cls=_Command)(blocks.check)
+            _blocks.callback()(unpacked(_command))
+            _blocks.command(cls=_Command)(unpacked(blocks.check))
             app.add_typer(_blocks, name=_name, rich_help_panel=_panel)
         else:
-            app.command(_name, cls=_Command, rich_help_panel=_panel)(_command)
+            app.command(_name, cls=_Command, rich_help_panel=_panel)(unpacked(_command))
 
 # New objects between two garbage collections. With Python's default of some hundreds, importing
 # torch triggers many.

@@ -10,20 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ditbench.cli.bench_sizes import parse_sizes
 from ditbench.cli.completion import complete_blocks
 from ditbench.cli.options import (
-    AsJson,
-    Format,
-    Output,
-    chosen_format,
+    Table,
     how,
     option,
     parse_blocks,
     parse_count,
     parse_seconds,
     refuse,
-    takes,
     what,
 )
-from ditbench.cli.output import emit, print_table, progress
+from ditbench.cli.output import progress
 from ditbench.cli.run_options import Model, Quiet
 from ditbench.cli.scaling import WITH, Several, gather, measure_gpus
 from ditbench.errors import DitbenchError
@@ -65,7 +61,6 @@ COLUMNS = (
 )
 
 
-@takes(Model)
 def bench(
     options: Model,
     block: Annotated[str | None, option("NAMES",
@@ -88,9 +83,7 @@ def bench(
     sampling_steps: Annotated[int | None, how("N",
         "Steps of the sampler. Default: 25.", min=1)] = None,
     no_sampling: Annotated[bool, how(None, "Time training only.", "--no-sampling")] = False,
-    format: Format = None,  # noqa: A002
-    as_json: AsJson = False,
-    output: Output = None,
+    *, table: Table,
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Time training steps and sampling on random images. Nothing is written into results.
@@ -103,7 +96,6 @@ def bench(
     is measured. XL/2:128 is a model with a batch size of its own. How to read the table:
     docs/bench.md.
     """
-    chosen = chosen_format(output, format, as_json=as_json)
     if gpus is None:
         if scaling is not None:
             raise DitbenchError(f"--scaling {scaling} is given without --gpus", "add --gpus 1,2,4")
@@ -112,13 +104,10 @@ def bench(
     names = parse_blocks(block or ("paper" if gpus is None else REFERENCE))
     sizes = parse_sizes(options, input, classes, sampling_steps)
     length = replace(_length(seconds, steps), sampling=not no_sampling)
-    if output is not None:
-        from ditbench.runs.planning.ready import check_writable
-
-        check_writable(output)
+    table.check_place()
     if gpus is not None:
         several = Several.parse(gpus, scaling or "weak", options.device)
-        measure_gpus(sizes, names, several, length, chosen, output, quiet=quiet)
+        measure_gpus(sizes, names, several, length, table, quiet=quiet)
         return
     rows = _rows(options, sizes, names, peer)
 
@@ -130,11 +119,9 @@ def bench(
     columns = COLUMNS if len(sizes) == 1 else [replace(column, best=None) for column in COLUMNS]
 
     def show(measured: list[dict[str, Any]]) -> None:
-        table = measure.with_ratios(measured, *compared)
-        if chosen == "rich":
-            print_table(table, *_on_a_terminal(table, columns))
-        else:
-            emit(table, columns, chosen, output)
+        rows = measure.with_ratios(measured, *compared)
+        on_terminal = table.chosen == "rich"
+        table.write(rows, *_on_a_terminal(rows, columns) if on_terminal else [columns])
 
     gather(measure.bench(rows, length, progress(quiet=quiet)), show)
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ditbench.cli.completion import complete_blocks
-from ditbench.cli.options import AsJson, Format, Output, argument, chosen_format
-from ditbench.cli.output import echo, emit, note, print_wrapped
+from ditbench.cli.options import Table, argument
+from ditbench.cli.output import echo, note, print_wrapped
 from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
 from ditbench.models.registry import block_names, group_names
 from ditbench.models.sizes import parse_model
@@ -38,29 +38,23 @@ COLUMNS = [
 ON_TERMINAL = ("block", "conditioning", "parameters", "gmacs", "overhead_percent")
 
 
-def blocks(
-    context: typer.Context,
-    format: Format = None,  # noqa: A002
-    as_json: AsJson = False,
-    output: Output = None,
-) -> None:
+def blocks(context: typer.Context, table: Table) -> None:
     """List the blocks: how each one conditions the model, and what it costs.
 
     Blocks of installed packages follow ditbench's own. Formats other than the terminal's have more
     columns: formula, source, options and others.
     """
     if context.invoked_subcommand is not None:
-        if format is not None or as_json or output is not None:
+        if table.format is not None or table.as_json or table.output is not None:
             raise DitbenchError(
                 f"options must follow '{context.invoked_subcommand}'",
                 f"write: ditbench blocks {context.invoked_subcommand} ... --format md",
             )
         return
-    chosen = chosen_format(output, format, as_json=as_json)
-    if chosen == "rich":
+    if table.chosen == "rich":
         print_wrapped(_rows(), [each for each in COLUMNS if each.name in ON_TERMINAL], width=WIDTH)
     else:
-        emit(_rows(), COLUMNS, chosen, output)
+        table.write(_rows(), COLUMNS)
 
 
 def _rows() -> list[dict[str, Any]]:
@@ -103,30 +97,27 @@ def _row(name: str) -> dict[str, Any]:
 def check(
     block: Annotated[str, argument("BLOCK",
         "The name of a block, ./my_block.py:MyBlock or package.module:MyBlock.", complete_blocks)],
-    format: Format = None,  # noqa: A002
-    as_json: AsJson = False,
-    output: Output = None,
+    table: Table,
 ) -> None:  # fmt: skip
     """Check a block on tiny models on the CPU; this takes seconds.
 
     Shapes, initial weights, gradients, conditioning, number types, cost, checkpoints and compiling:
     what runs need in order to be comparable. Exits with 1 if a check fails.
     """
-    chosen = chosen_format(output, format, as_json=as_json)
     from ditbench.plugins.check import CHECKS, Outcome, check_block
 
     outcomes = []
     for outcome in check_block(block):
         outcomes.append(outcome)
-        if chosen == "rich":
+        if table.chosen == "rich":
             _print(outcome)
-    if chosen == "rich":
+    if table.chosen == "rich":
         for outcome in outcomes:
             if outcome.help:  # a failure that is not the same as an earlier one
                 _explain(outcome)
     else:
         columns = [Column(name, name.capitalize()) for name in Outcome._fields]
-        emit([outcome._asdict() for outcome in outcomes], columns, chosen, output)
+        table.write([outcome._asdict() for outcome in outcomes], columns)
     failed = [outcome.check for outcome in outcomes if not outcome.ok]
     if failed:
         rest = "" if len(outcomes) == len(CHECKS) else "; the others need it, and were not made"

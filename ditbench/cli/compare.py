@@ -1,28 +1,16 @@
 """`ditbench compare`: one row per block, how certain its difference is, and a verdict."""
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ditbench.cli.comparison import choose_group, print_comparisons, print_list, runs_of
-from ditbench.cli.options import (
-    AsJson,
-    Evaluation,
-    Format,
-    Only,
-    Output,
-    Results,
-    chosen_format,
-    option,
-    refuse,
-)
-from ditbench.cli.output import emit_text, load_runs, note, print_sentence, print_table
+from ditbench.cli.options import Runs, Table, option, refuse
+from ditbench.cli.output import emit_text, note, print_sentence
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.columns import PLAN_COLUMNS, parse_columns, plan_rows
 from ditbench.report.tables.comparisons import render_comparisons
-from ditbench.report.tables.render import render
 from ditbench.report.verdict_words import planning_sentence
 
 if TYPE_CHECKING:
@@ -36,9 +24,7 @@ _shown = partial(option, rich_help_panel="What is shown")
 
 
 def compare(
-    directories: Results = None,
-    block: Only = None,
-    evaluation: Evaluation = None,
+    runs: Runs,
     baseline: Annotated[str | None, _what("NAME",
         "The block that differences refer to. Default: in-context, if it was run.")] = None,
     target_fid: Annotated[float | None, _what("FID",
@@ -57,43 +43,40 @@ def compare(
         "One ranking; an error if the runs are not comparable.", "--together")] = False,
     force: Annotated[bool, _what(None,
         "One ranking, marked as forced if the runs are not comparable.", "--force")] = False,
-    format: Format = None,  # noqa: A002
-    as_json: AsJson = False,
-    output: Output = None,
+    *, table: Table,
 ) -> None:  # fmt: skip
     """Compare blocks over seeds: which block is best, its cost, FID and other metrics.
 
     Runs that are not comparable, because they differ in data, model, budget, evaluation ...,
     form groups: the one of most runs is shown, the others are listed.
     """
-    chosen = chosen_format(output, format, as_json=as_json)
     if plan:  # a gate that is not checked must not seem to pass
         refuse("--plan", {
             "--baseline": baseline, "--target-fid": target_fid, "--fail-if": fail_if,
             "--force": force or None, "--columns": columns, "--wide": wide or None,
         })  # fmt: skip
-    if chosen in ("csv", "json"):  # they hold every column
-        refuse(f"--format {chosen}", {"--columns": columns})
+    if table.chosen in ("csv", "json"):  # they hold every column
+        refuse(f"--format {table.chosen}", {"--columns": columns})
     # An evaluation has scores of the final model only.
-    refuse("--eval", {} if evaluation is None else {"--target-fid": target_fid})
+    refuse("--eval", {} if runs.evaluation is None else {"--target-fid": target_fid})
     from ditbench.report.statistics.gate import parse_gate
 
     if together:
         refuse("--together", {"--force": force or None})
     gate = parse_gate(fail_if) if fail_if is not None else None
-    runs = load_runs(directories, block, evaluation)
-    comparisons = _comparisons(runs, baseline, target_fid, together=together, force=force)
+    comparisons = _comparisons(runs.load(), baseline, target_fid, together=together, force=force)
     if group is not None:
         comparisons = [choose_group(comparisons, group)]
     if plan:
-        _print_plans(comparisons, chosen, output)
+        _print_plans(comparisons, table)
         return
     failures = [] if gate is None else _failures(gate, comparisons)
     names = [] if columns is None else parse_columns(columns, comparisons)
-    if chosen == "rich":
+    if table.chosen == "rich":
         print_comparisons(comparisons, names, wide=wide)
     else:
-        emit_text(render_comparisons(comparisons, chosen, names, wide=wide), output)
+        text = render_comparisons(comparisons, table.chosen, names, wide=wide)
+        emit_text(text, table.output)
     for failure in failures:
         note("failed", failure)
     if failures:
@@ -126,11 +109,8 @@ def _failures(gate: "Gate", comparisons: "list[Comparison]") -> list[str]:
     return lines
 
 
-def _print_plans(comparisons: "list[Comparison]", chosen: str, output: Path | None) -> None:
-    """How many seeds each group needs, or on a terminal, the group of most runs.
-
-    Groups that do not show their scatter are left out.
-    """
+def _print_plans(comparisons: "list[Comparison]", table: Table) -> None:
+    """How many seeds the groups need that show their scatter; on a terminal, that of most runs."""
     planned = [each for each in comparisons if each.planning is not None]
     if not planned and any(each.decided_by != "fid" for each in comparisons):
         raise DitbenchError(
@@ -142,12 +122,11 @@ def _print_plans(comparisons: "list[Comparison]", chosen: str, output: Path | No
             "no two blocks share two seeds, which would show how much their FID scatters",
             "run some first: `ditbench run --block paper --seeds 3`",
         )
-    if chosen != "rich":
-        rows = [row for comparison in planned for row in plan_rows(comparison)]
-        emit_text(render(rows, PLAN_COLUMNS, chosen), output)
+    if table.chosen != "rich":
+        table.write([row for each in planned for row in plan_rows(each)], PLAN_COLUMNS)
         return
     shown = max(planned, key=runs_of)
     print_list(comparisons, shown)
-    print_table(plan_rows(shown), PLAN_COLUMNS, shown.heading)
+    table.write(plan_rows(shown), PLAN_COLUMNS, shown.heading)
     if shown.planning is not None:
         print_sentence(planning_sentence(shown.planning))

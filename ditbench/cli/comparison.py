@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ditbench.cli.output import echo, load_runs, print_sentence, print_table
+from ditbench.cli.options import Runs
+from ditbench.cli.output import echo, print_sentence, print_table
 from ditbench.errors import DitbenchError
 from ditbench.report.amounts import counted
 from ditbench.report.remark_words import Detail
@@ -25,9 +26,9 @@ def conclude(plans: Sequence[Plan], *, quiet: bool) -> None:
     from ditbench.report.statistics.compare import compare_groups
 
     paths = [plan.directory.path for plan in plans]
-    runs = load_runs(paths)
+    comparisons = compare_groups(Runs(directories=paths).load())
     echo()
-    print_comparisons(compare_groups(runs))
+    print_comparisons(comparisons)
     if not quiet:
         place = shlex.quote(os.path.commonpath(paths))
         echo(f"next: ditbench plot {place} -o curve.png", err=True)

@@ -27,7 +27,7 @@ def configure(
     """
     from ditbench.config import put, validate
     from ditbench.config.load import parse_settings
-    from ditbench.report.reading.values import flatten
+    from ditbench.config.schema import flatten
     from ditbench.rundir import RunDirectory
     from ditbench.runs.origins.parent import child_of, notes_of
 

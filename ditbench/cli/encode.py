@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +12,7 @@ from ditbench.cli.options import DEVICES, argument, option
 from ditbench.cli.output import echo, progress
 from ditbench.cli.run_options import Quiet
 from ditbench.data.latents import KINDS, MOMENTS
-from ditbench.errors import DitbenchError, one_line
+from ditbench.errors import DitbenchError, one_line, unknown_name
 from ditbench.files import file_size
 from ditbench.report.amounts import counted
 
@@ -52,8 +51,9 @@ def encode(
     The same command again resumes. Only diffusers' AutoencoderKL is supported: pip install
     "ditbench[latents]". The format of the files, and what the kinds mean, is in docs/latents.md.
     """
-    _check(kind, "--kind", KINDS)
-    _check(dtype, "--dtype", DTYPES)
+    for what, value, known in (("kind", kind, KINDS), ("dtype", dtype, DTYPES)):
+        if value not in known:
+            raise unknown_name(what, value, known)
     from ditbench.data.io.files import contains
     from ditbench.data.latents import encode as job
     from ditbench.data.latents.pictures import find_images
@@ -82,11 +82,6 @@ def encode(
         echo(one_line(line))
     place = shlex.quote(str(output))
     echo(f"next: ditbench init {place}, then ditbench run; or ditbench run --data {place}")
-
-
-def _check(value: str, name: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise DitbenchError(f"{name} '{value}' is unknown", f"known: {', '.join(known)}")
 
 
 def _devices(name: str, gpus: int) -> list[str]:

@@ -10,27 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ditbench.cli.completion import complete_places
 from ditbench.cli.gpus import check_gpus
 from ditbench.cli.meter import meter
-from ditbench.cli.options import (
-    AsJson,
-    Device,
-    Format,
-    Output,
-    Sampler,
-    SamplingSteps,
-    Trust,
-    Vae,
-    argument,
-    chosen_format,
-    option,
-    parse_count,
-    refuse,
-    takes,
-)
-from ditbench.cli.output import echo, emit_text, note, print_sentence, print_table, progress
+from ditbench.cli.options import Table, argument, option, parse_count
+from ditbench.cli.output import echo, note, print_sentence, progress
 from ditbench.cli.run_options import Quiet
-from ditbench.cli.weights import Weights
+from ditbench.cli.weights import Sampled
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.report.tables.render import render
 from ditbench.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -46,15 +30,12 @@ if TYPE_CHECKING:
 SAMPLING = "sampling"
 
 
-@takes(Weights)
 def eval_(
-    options: Weights,
     runs: Annotated[list[Path] | None, argument("RUN...",
         "Run directories, or directories that contain complete runs.", complete_places)] = None,
     cfg_scale: Annotated[str | None, option("X,Y,...",
         "Guidance scales; 1 is no guidance. Default: as in the run.")] = None,
-    sampler: Sampler = None,
-    sampling_steps: SamplingSteps = None,
+    *, options: Sampled,
     samples: Annotated[str | None, option("N",
         "How many samples: 50000 or 50k. Default: as in the run.")] = None,
     features: Annotated[str | None, option("NAME",
@@ -66,17 +47,12 @@ def eval_(
     data: Annotated[Path | None, option("PATH",
         "Where the images are now. Default: where they were. With --init: the real "
         "images.")] = None,
-    vae: Vae = None,
     real: Annotated[Path | None, option("PATH",
         "The real images: a folder, a zip, or an .npz of images or of ADM's statistics. Default: "
         "as in the run.")] = None,
-    device: Device = "auto",
     gpus: Annotated[int, option("N",
         "GPUs that sample and score together. Scores do not depend on it.", min=1)] = 1,
-    trust: Trust = False,
-    as_json: AsJson = False,
-    format: Format = None,  # noqa: A002
-    output: Output = None,
+    table: Table,
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Score complete runs again with other settings: guidance, sampler, samples, features.
@@ -85,21 +61,18 @@ def eval_(
     by them. The same command again resumes, or says that it is complete. --init scores other
     weights, on the images of --data; those scores go into `results/weights/`.
     """
-    chosen = chosen_format(output, format, as_json=as_json)
     count = None if samples is None else parse_count(samples, "--samples")
     scales = [None] if cfg_scale is None else _parse_scales(cfg_scale)
     common = {
-        "eval__sampler": sampler, "eval__sampling_steps": sampling_steps, "eval__samples": count,
-        "eval__batch_size": batch_size, "metrics__features": features, "metrics__real": real,
-        "data__vae": vae,
+        **options.settings, "eval__samples": count, "eval__batch_size": batch_size,
+        "metrics__features": features, "metrics__real": real,
     }  # fmt: skip
     settings = [{"eval__cfg_scale": scale, **common} for scale in scales]
-    if is_file := options.check(runs):
-        refuse("--init", {"--trust": trust or None})
+    is_file = options.check(runs)
     directories = _directories(runs or ())
 
     if gpus > 1:
-        check_gpus(gpus, device)
+        check_gpus(gpus, options.device)
 
     from ditbench.runs.machine.environment import select_device
     from ditbench.runs.scoring.rescore import plan_rescoring
@@ -109,8 +82,8 @@ def eval_(
     if is_file:
         plan = partial(_plan_weights, options.configure(_images(data)), settings, draws)
     else:
-        plan = partial(plan_rescoring, directories, settings, draws, data=data, trust=trust)
-    jobs, skipped = plan(device=select_device(device))
+        plan = partial(plan_rescoring, directories, settings, draws, data=data, trust=options.trust)
+    jobs, skipped = plan(device=select_device(options.device))
     if not jobs:
         path, error = skipped[0]
         more = f" ({len(skipped) - 1} more skipped)" if len(skipped) > 1 else ""
@@ -121,7 +94,7 @@ def eval_(
         if text:
             note("warning", text)
     done, failed = _execute(plan, jobs, gpus, quiet=quiet)
-    _print(done, chosen, output)
+    _print(done, table)
     if failed:
         raise failed[0] if len(jobs) == 1 else DitbenchError(
             f"{len(failed)} of {len(jobs)} evaluations failed, the first: {failed[0].message}",
@@ -235,9 +208,7 @@ def _execute(
     return done, failed
 
 
-def _print(
-    done: Sequence[tuple[Rescoring, dict[str, Any]]], chosen: str, output: Path | None
-) -> None:
+def _print(done: Sequence[tuple[Rescoring, dict[str, Any]]], table: Table) -> None:
     """What a single run says, and a table of all."""
     from ditbench.report.tables.rescored import rescored_columns, rescored_row, sentence, setting
 
@@ -248,11 +219,11 @@ def _print(
         rows.append(row)
         metrics |= {metric.name: metric for metric in found}
     columns = rescored_columns(rows, list(metrics.values())) if rows else ()
-    if chosen != "rich":
-        emit_text(render(rows, columns, chosen), output)
+    if table.chosen != "rich":
+        table.write(rows, columns)
     elif rows:
         one = len({row["path"] for row in rows}) == 1
         print_sentence(sentence(rows) if one else setting(rows))
-        print_table(rows, columns)
+        table.write(rows, columns)
         if one:
             echo(rows[0]["path"])

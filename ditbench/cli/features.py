@@ -2,8 +2,8 @@
 
 from typing import Annotated, Any
 
-from ditbench.cli.options import AsJson, Format, Output, argument, chosen_format
-from ditbench.cli.output import echo, emit
+from ditbench.cli.options import Table, argument
+from ditbench.cli.output import echo
 from ditbench.errors import DitbenchError, one_line, printable
 from ditbench.report.tables.columns import Column, hidden
 
@@ -20,9 +20,7 @@ COLUMNS = (
 
 def features(
     name: Annotated[str | None, argument("NAME", "Only this one.")] = None,
-    format: Format = None,  # noqa: A002
-    as_json: AsJson = False,
-    output: Output = None,
+    *, table: Table,
 ) -> None:  # fmt: skip
     """List the feature extractors of the metrics: what they accept, where their weights are.
 
@@ -30,13 +28,11 @@ def features(
     the same samples are scored. `ditbench features NAME` prints where the weights of one are, or
     how to get them.
     """
-    chosen = chosen_format(output, format, as_json=as_json)
-
     from ditbench.metrics import extractor_names
 
     rows = [_row(each) for each in ([name] if name else extractor_names())]
-    emit(rows, COLUMNS, chosen, output)
-    if chosen != "rich":
+    table.write(rows, COLUMNS)
+    if table.chosen != "rich":
         return
     if name:
         echo(one_line(rows[0]["help"] or rows[0]["path"] or "no weights are needed"))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from ditbench.cli.options import AsJson, Blocks, Format, Output, chosen_format, option, parse_blocks
-from ditbench.cli.output import emit
+from ditbench.cli.options import Blocks, Table, option, parse_blocks
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_input, parse_model
 from ditbench.plugins.lookup import block_errors, block_options, check_options, find_block
@@ -23,16 +22,13 @@ def flops(
     set_: Annotated[list[str] | None, option("KEY=VALUE",
         "A setting of the model or an option of blocks: model.registers=4, options.NAME=8; "
         "repeatable.", "--set")] = None,
-    format: Format = None,  # noqa: A002
-    as_json: AsJson = False,
-    output: Output = None,
+    *, table: Table,
 ) -> None:  # fmt: skip
     """Count parameters and multiply-accumulates of one forward pass.
 
     As in the DiT paper: one image, 1000 classes, and a learned variance (twice as many output
     channels as input channels). The paper's Gflops are multiply-accumulates.
     """
-    chosen = chosen_format(output, format, as_json=as_json)
     names = parse_blocks(block)
     size = parse_model(model)
     shape = dict(zip(("height", "width", "channels"), parse_input(input), strict=True))
@@ -56,4 +52,4 @@ def flops(
         with block_errors(name):
             cost = count(find_block(name), size, **shape, **switches, options=options)
         rows.append({"block": name, **cost.as_dict()})
-    emit(rows, COST_COLUMNS, chosen, output)
+    table.write(rows, COST_COLUMNS)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ditbench.cli.completion import complete_places
-from ditbench.cli.options import AsJson, Format, Output, argument, chosen_format
-from ditbench.cli.output import echo, emit, note, print_sentence, print_table
+from ditbench.cli.options import Table, argument
+from ditbench.cli.output import echo, note, print_sentence, print_table
 from ditbench.distances import title_of
 from ditbench.errors import DitbenchError
 from ditbench.files import file_size
@@ -29,6 +29,7 @@ COLUMNS = (
     Column("bytes", "Size", file_size),
     Column("path", "Run directory"),
 )
+_HINT = "`ditbench run` makes results/; other directories are named: ditbench list DIR"
 # For a terminal of 80 columns: the directory that the runs share is in the heading.
 NARROW = (Column("run", "Run"), *COLUMNS[2:-1])
 
@@ -36,9 +37,7 @@ NARROW = (Column("run", "Run"), *COLUMNS[2:-1])
 def list_(
     directories: Annotated[list[Path] | None, argument("DIR",
         "Directories that contain runs, at any depth. Default: results.", complete_places)] = None,
-    format: Format = None,  # noqa: A002
-    as_json: AsJson = False,
-    output: Output = None,
+    *, table: Table,
 ) -> None:  # fmt: skip
     """List runs: done, running, queued (a job of Slurm waits), failed or stopped.
 
@@ -47,14 +46,11 @@ def list_(
     """
     from ditbench.launch.states import states
     from ditbench.report.reading.one_run import summary
-    from ditbench.report.reading.results import SHOW_SCORES
+    from ditbench.report.reading.results import SHOW_SCORES, check_place
 
     places = directories or [Path("results")]
     for place in places:
-        if not place.is_dir():
-            what = "is not a directory" if place.exists() else "does not exist"
-            hint = "`ditbench run` makes results/; other directories are named: ditbench list DIR"
-            raise DitbenchError(f"{place} {what}", hint)
+        check_place(place, _HINT)
     runs = list({run.path.resolve(): run for place in places for run in _runs(place)}.values())
     rows = []
     for run, state in zip(runs, states(runs), strict=True):
@@ -62,9 +58,8 @@ def list_(
             rows.append({**summary(run), "state": state})
         except DitbenchError as error:
             note("skipped", f"{run.path}: {error.message}")
-    chosen = chosen_format(output, format, as_json=as_json)
-    if chosen != "rich":
-        emit(rows, COLUMNS, chosen, output)
+    if table.chosen != "rich":
+        table.write(rows, COLUMNS)
     elif rows:
         _print(rows)
     elif not runs:

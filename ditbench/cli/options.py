@@ -5,21 +5,26 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field, is_dataclass
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ditbench.cli.completion import complete_blocks, complete_places
-from ditbench.cli.output import note
+from ditbench.cli.output import echo, emit_text, note, note_skipped, print_table, reference_results
 from ditbench.errors import DitbenchError
 from ditbench.models.registry import group_names
 from ditbench.plugins.lookup import expand_all, shadowed
-from ditbench.report.tables.render import format_of
+from ditbench.report.tables.columns import Column
+from ditbench.report.tables.render import format_of, render
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def option(metavar: str | None, help: str, *names: str, **settings: Any) -> Any:  # noqa: A002
@@ -45,20 +50,6 @@ BLOCKS = (
     f"by commas. Groups: {', '.join(group_names())}."
 )
 Blocks = Annotated[str, option("NAMES", BLOCKS, autocompletion=complete_blocks)]
-Results = Annotated[list[Path] | None, argument("DIR",
-    "Directories that contain runs, at any depth. Default: `results`, or the reference runs that "
-    "come with ditbench.", complete_places)]  # fmt: skip
-Only = Annotated[str | None, option("NAMES",
-    "Only these blocks or groups, joined by commas: paper, adaln-zero,none.",
-    "--block", autocompletion=complete_blocks)]  # fmt: skip
-Evaluation = Annotated[str | None, option("NAME",
-    "Scores of `ditbench eval`, such as cfg1.5-ddim250-50k-inception, in place of those of the "
-    "runs.", "--eval")]  # fmt: skip
-Format = Annotated[str | None, option("NAME",
-    "rich, csv, md, latex or json. Default: by the suffix of -o, or rich.")]  # fmt: skip
-Output = Annotated[
-    Path | None, option("FILE", "Write to a file instead of stdout.", "--output", "-o")
-]
 AsJson = Annotated[bool, option(None, "Print JSON.", "--json")]
 DEVICES = "auto, cpu, cuda, cuda:1 ..."
 Device = Annotated[str, option("NAME", DEVICES)]
@@ -66,13 +57,6 @@ PICTURES = (
     "A folder or zip of images, an .npz, a folder of latents, or the name of a data set of "
     "torchvision."
 )
-# How the model of a run is sampled.
-Sampler = Annotated[str | None, option("NAME",
-    "euler or heun for flow, ddpm or ddim for ddpm. Default: as in the run.")]  # fmt: skip
-SamplingSteps = Annotated[int | None, option("N",
-    "Steps of the sampler. Default: as in the final score.", min=1)]  # fmt: skip
-Vae = Annotated[Path | None, option("PATH",
-    "The autoencoder that decodes latents. Default: as in the run.")]  # fmt: skip
 Trust = Annotated[bool, option(None,
     "Execute the copy of your own block's file that lies in a run directory. Read it first if the "
     "run is someone else's.", "--trust")]  # fmt: skip
@@ -95,26 +79,97 @@ _TIME = re.compile(
 )
 
 
-def takes(options: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Let a command take the fields of a class as options, in place of its parameter `options`."""
-    fields = inspect.signature(options, eval_str=True).parameters
-    shared = sorted(fields.values(), key=lambda field: field.name not in options.__annotations__)
+@dataclass(frozen=True, kw_only=True)
+class Runs:
+    """Which runs a command reads."""
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        parameters: list[inspect.Parameter] = []
-        for own in inspect.signature(command, eval_str=True).parameters.values():
-            parameters += shared if own.name == "options" else [own.replace(kind=own.KEYWORD_ONLY)]
+    # fmt: off
+    directories: Annotated[list[Path] | None, argument("DIR",
+        "Directories that contain runs, at any depth. Default: `results`, or the reference runs "
+        "that come with ditbench.", complete_places)] = None
+    block: Annotated[str | None, option("NAMES",
+        "Only these blocks or groups, joined by commas: paper, adaln-zero,none.",
+        autocompletion=complete_blocks)] = None
+    evaluation: Annotated[str | None, option("NAME",
+        "Scores of `ditbench eval`, such as cfg1.5-ddim250-50k-inception, in place of those of the "
+        "runs.", "--eval")] = None
+    # fmt: on
 
-        def with_options(**given: Any) -> None:
-            command(options=options(**{name: given.pop(name) for name in fields}), **given)
+    def load(self) -> pd.DataFrame:
+        """Read them, see `load_results`; stderr names those that could not be used, and why.
 
-        # What typer reads.
-        with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
-        with_options.__annotations__ = {each.name: each.annotation for each in parameters}
-        vars(with_options)["__signature__"] = inspect.Signature(parameters)
-        return with_options
+        Without a complete run in `results`, they are the reference runs.
+        """
+        from ditbench.report.reading.results import find_runs, load_results
 
-    return decorate
+        places = self.directories or [Path("results")]
+        if not self.directories and not any(run.is_complete() for run in find_runs(places[0])):
+            own, places = places[0], [reference_results()]
+            echo(f"no complete run in {own}/: these are the reference runs, {places[0]}", err=True)
+        runs = load_results(places, self.block, evaluation=self.evaluation)
+        note_skipped(runs.attrs["skipped"])
+        return runs
+
+
+@dataclass(kw_only=True)
+class Table:
+    """How a command writes its table."""
+
+    # fmt: off
+    format: Annotated[str | None, option("NAME",
+        "rich, csv, md, latex or json. Default: by the suffix of -o, or rich.")] = None
+    as_json: AsJson = False
+    output: Annotated[Path | None, option("FILE",
+        "Write to a file instead of stdout.", "--output", "-o")] = None
+    chosen: str = field(init=False)  # the format; rich is for the terminal
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        if self.as_json and self.format not in (None, "json"):
+            raise DitbenchError(f"--json and --format {self.format} are given together", "omit one")
+        self.chosen = format_of(self.output, "json" if self.as_json else self.format)
+
+    def check_place(self) -> None:
+        """Refuse a file that cannot be written, before the work for it."""
+        if self.output is not None:
+            from ditbench.runs.planning.ready import check_writable
+
+            check_writable(self.output)
+
+    def write(
+        self, rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], title: str | None = None
+    ) -> None:
+        """Print the table, or write it to the file. Only tables for the terminal have a title."""
+        if self.chosen == "rich":
+            print_table(rows, columns, title)
+        else:
+            emit_text(render(rows, columns, self.chosen), self.output)
+
+
+def unpacked(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the fields of its dataclasses as options, in the place of the dataclass."""
+    parameters: list[inspect.Parameter] = []
+    classes: dict[str, tuple[Any, list[str]]] = {}  # by parameter: the class, and its fields
+    for own in inspect.signature(command, eval_str=True).parameters.values():
+        kind = own.annotation
+        if isinstance(kind, type) and is_dataclass(kind):
+            fields = inspect.signature(kind, eval_str=True).parameters.values()
+            # A class comes before those that it inherits from.
+            parameters += sorted(fields, key=lambda each: each.name not in kind.__annotations__)
+            classes[own.name] = kind, [each.name for each in fields]
+        else:
+            parameters.append(own.replace(kind=own.KEYWORD_ONLY))
+
+    def with_options(**given: Any) -> None:
+        for parameter, (kind, names) in classes.items():
+            given[parameter] = kind(**{name: given.pop(name) for name in names})
+        command(**given)
+
+    # What typer reads.
+    with_options.__name__, with_options.__doc__ = command.__name__, command.__doc__
+    with_options.__annotations__ = {each.name: each.annotation for each in parameters}
+    vars(with_options)["__signature__"] = inspect.Signature(parameters)
+    return with_options
 
 
 def refuse(what: str, unused: Mapping[str, object]) -> None:
@@ -122,13 +177,6 @@ def refuse(what: str, unused: Mapping[str, object]) -> None:
     for name, value in unused.items():
         if value is not None:
             raise DitbenchError(f"{what} does not use {name}", f"leave {name} out")
-
-
-def chosen_format(output: Path | None, given: str | None, *, as_json: bool) -> str:
-    """The format of a table (see `format_of`), of which --json is another name."""
-    if as_json and given not in (None, "json"):
-        raise DitbenchError(f"--json and --format {given} are given together", "omit one")
-    return format_of(output, "json" if as_json else given)
 
 
 def parse_blocks(text: str) -> list[str]:

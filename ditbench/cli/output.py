@@ -12,12 +12,11 @@ from rich.text import Text
 
 from ditbench.errors import one_line, printable, printable_lines
 from ditbench.files import write_output
+from ditbench.report.reading.skipped import Kind, Skipped
 from ditbench.report.tables.columns import Column
-from ditbench.report.tables.render import bands, format_of, json_text, render, rich_table
+from ditbench.report.tables.render import bands, json_text, rich_table
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ditbench.report.tuning import Sweep
 
 
@@ -25,12 +24,6 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 1000
 # Characters of a text in a table.
 MOST = 150
-# How a reason to skip a run begins, and what several of them are called.
-_SKIPPED = {
-    "duplicate: ": "duplicates of newer runs",
-    "incomplete: ": "incomplete runs",
-    "failed: ": "failed runs",
-}
 # The labels of a line on stderr, and their colours on a terminal.
 LABELS = {
     **dict.fromkeys(("error", "failed"), "red"),
@@ -59,21 +52,6 @@ def echo_path(path: Path) -> None:
 def progress(*, quiet: bool) -> Callable[[str], None]:
     """A function that prints a line on stderr, or nothing."""
     return (lambda _text: None) if quiet else (lambda text: echo(text, err=True))
-
-
-def emit(
-    rows: Sequence[Mapping[str, Any]],
-    columns: Sequence[Column],
-    format: str | None,  # noqa: A002
-    output: Path | None,
-    title: str | None = None,
-) -> None:
-    """Print a table, or write it to a file. Only tables for the terminal have a title."""
-    chosen = format_of(output, format)
-    if chosen == "rich":
-        print_table(rows, columns, title)
-    else:
-        emit_text(render(rows, columns, chosen), output)
 
 
 def emit_text(text: str, output: Path | None) -> None:
@@ -128,12 +106,11 @@ def print_json(value: object) -> None:
 
 
 def print_wrapped(
-    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], title: str | None = None,
-    width: int | None = None,
-) -> None:  # fmt: skip
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], width: int | None = None
+) -> None:
     """Print a table on stdout whose texts wrap to a width, if given, or a narrower terminal."""
     console = _console()
-    table = rich_table(rows, columns, title)
+    table = rich_table(rows, columns)
     table.width = None if width is None else min(width, console.width)
     console.print(table)
 
@@ -143,40 +120,22 @@ def _console() -> Console:
     return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
-def load_runs(
-    given: Sequence[Path] | None, blocks: str | None = None, evaluation: str | None = None
-) -> pd.DataFrame:
-    """Read runs, see `load_results`; stderr names those that could not be used, and why.
-
-    Without directories, they are in `results`, or are the reference runs if it has no complete run.
-    """
-    from ditbench.report.reading.results import find_runs, load_results
-
-    if not given:
-        given = [Path("results")]
-        if not any(run.is_complete() for run in find_runs(given[0])):
-            own, given = given[0], [reference_results()]
-            echo(f"no complete run in {own}/: these are the reference runs, {given[0]}", err=True)
-    runs = load_results(given, blocks, evaluation=evaluation)
-    _note_skipped(runs.attrs.get("skipped", []))
-    return runs
-
-
 def load_sweeps(place: Path) -> list[Sweep]:
     """Read the sweeps in a directory; stderr names the runs that could not be used."""
     from ditbench.report.tuning import read_sweeps
 
     sweeps, skipped = read_sweeps(place)
-    _note_skipped(skipped)
+    note_skipped(skipped)
     return sweeps
 
 
-def _note_skipped(skipped: Sequence[tuple[Any, str]]) -> None:
-    for kind, runs in _SKIPPED.items():
-        alike = [path for path, reason in skipped if reason.startswith(kind)]
+def note_skipped(skipped: list[Skipped]) -> None:
+    """Name the runs that could not be used on stderr, and why; many of a kind in one line."""
+    for kind in Kind:
+        alike = kind.of(skipped)
         if len(alike) > 1:
-            note("skipped", f"{len(alike)} {runs}, such as {alike[0]}")
-            skipped = [each for each in skipped if each[0] not in alike]
+            note("skipped", f"{len(alike)} {kind.value}, such as {alike[0][0]}")
+            skipped = [each for each in skipped if each not in alike]
     for path, reason in skipped:
         note("skipped", f"{path}: {reason}")
 

@@ -4,8 +4,8 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from ditbench.cli.options import Evaluation, Only, Results, option
-from ditbench.cli.output import echo_path, load_runs, note
+from ditbench.cli.options import Runs, option
+from ditbench.cli.output import echo_path, note
 from ditbench.errors import DitbenchError, unknown_name
 
 KINDS = ("curve", "ranking", "pareto", "samples")
@@ -14,9 +14,7 @@ MOST_CURVES = 6
 
 
 def plot(
-    directories: Results = None,
-    block: Only = None,
-    evaluation: Evaluation = None,
+    runs: Runs,
     output: Annotated[Path, option("FILE", "A .png, .svg or .pdf file.", "--output", "-o")] = Path(
         "ditbench.png"
     ),
@@ -47,7 +45,7 @@ def plot(
             "--paper does not fit --kind samples: the published numbers are FIDs",
             "leave out --paper, or use --kind curve, ranking or pareto",
         )
-    if evaluation is not None and (kind in ("curve", "samples") or x is not None):
+    if runs.evaluation is not None and (kind in ("curve", "samples") or x is not None):
         raise DitbenchError(
             f"--eval does not fit --kind {kind or 'curve'}: it has scores of the final model only",
             "leave out --eval, or use --kind ranking or pareto",
@@ -60,17 +58,17 @@ def plot(
     from ditbench.report.figures.save import save_figure
     from ditbench.report.reading.groups import split_groups
 
-    runs = load_runs(directories, block, evaluation)
+    rows = runs.load()
     if kind is None and x is None:
-        most = max((group["block"].nunique() for group in split_groups(runs)), default=0)
-        kind = "ranking" if evaluation is not None or most > MOST_CURVES else "curve"
+        most = max((group["block"].nunique() for group in split_groups(rows)), default=0)
+        kind = "ranking" if runs.evaluation is not None or most > MOST_CURVES else "curve"
     skipped: dict[str, None] = {}  # once each, although a figure may be drawn twice
     skip = skipped.setdefault
     draw = {
-        "curve": lambda: curve_figure(runs, x or "steps", paper=paper, skipped=skip),
-        "ranking": lambda: ranking_figure(runs, paper=paper),
-        "pareto": lambda: pareto_figure(runs, paper=paper, skipped=skip),
-        "samples": lambda: samples_figure(runs, skip),
+        "curve": lambda: curve_figure(rows, x or "steps", paper=paper, skipped=skip),
+        "ranking": lambda: ranking_figure(rows, paper=paper),
+        "pareto": lambda: pareto_figure(rows, paper=paper, skipped=skip),
+        "samples": lambda: samples_figure(rows, skip),
     }
     save_figure(draw[kind or "curve"], output, partial(note, "warning"))
     for text in skipped:

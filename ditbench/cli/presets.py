@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ditbench.cli.options import AsJson, Format, Output, chosen_format
-from ditbench.cli.output import emit, print_sentence, print_wrapped, reference_results
+from ditbench.cli.options import Table
+from ditbench.cli.output import print_sentence, print_wrapped, reference_results
 from ditbench.report.amounts import decimals
 from ditbench.report.tables.columns import Column, hidden
 
@@ -25,24 +25,18 @@ COLUMNS = (
 WIDTH = 80
 
 
-def presets(
-    format: Format = None,  # noqa: A002
-    as_json: AsJson = False,
-    output: Output = None,
-) -> None:
+def presets(table: Table) -> None:
     """List the presets: data, model, minutes per run and score, as measured on a device.
 
     Minutes and FID are means over n reference runs of adaln-zero with the preset's settings.
     """
-    chosen = chosen_format(output, format, as_json=as_json)
-
     from ditbench.report.measured import BLOCK, describe_presets
     from ditbench.report.reading.results import PILOT
 
     reference = reference_results()
     rows = describe_presets([reference, reference / PILOT])
-    if chosen != "rich":
-        emit(rows, COLUMNS, chosen, output)
+    if table.chosen != "rich":
+        table.write(rows, COLUMNS)
         return
     print_wrapped(rows, COLUMNS, width=WIDTH)
     print_sentence(f"Minutes (training and evaluation) and FID: n reference runs of {BLOCK}.")

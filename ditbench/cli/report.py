@@ -3,15 +3,13 @@
 from pathlib import Path
 from typing import Annotated
 
-from ditbench.cli.options import Evaluation, Only, Results, option
-from ditbench.cli.output import echo_path, emit_text, load_runs
+from ditbench.cli.options import Runs, option
+from ditbench.cli.output import echo_path, emit_text
 from ditbench.errors import DitbenchError
 
 
 def report(
-    directories: Results = None,
-    block: Only = None,
-    evaluation: Evaluation = None,
+    runs: Runs,
     baseline: Annotated[str | None, option("NAME",
         "The block that ratios refer to. Default: in-context, if it was run.")] = None,
     output: Annotated[Path, option("FILE", "The file to write.", "--output", "-o")] = Path(
@@ -28,5 +26,5 @@ def report(
         raise DitbenchError(
             f"{output} would be an HTML page", "end -o with .html; a browser prints it as PDF"
         )
-    emit_text(report_html(load_runs(directories, block, evaluation), baseline), output)
+    emit_text(report_html(runs.load(), baseline), output)
     echo_path(output)

@@ -22,7 +22,6 @@ from ditbench.cli.options import (
     parse_seeds,
     printed,
     refuse,
-    takes,
     what,
 )
 from ditbench.cli.output import load_sweeps, note, print_json, progress
@@ -49,7 +48,6 @@ TUNED = "tuned"  # as a value of --lr
 HINT = "`ditbench tune --block {}` with this command's other options"
 
 
-@takes(Training)
 def run(
     options: Training,
     block: Annotated[str | None, option("NAMES",

@@ -32,18 +32,20 @@ Quiet = Annotated[bool, printed(None, "Show no progress.", "--quiet")]
 class Model:
     """What is trained, and on what; None where an option is not given."""
 
+    # fmt: off
     set_: Annotated[list[str] | None, what("KEY=VALUE",
         "Any setting: eval.cfg_scale=4; repeatable. See `ditbench settings`.",
-        "--set", autocompletion=complete_assignments)] = None  # fmt: skip
+        "--set", autocompletion=complete_assignments)] = None
     model: Annotated[str | None, what("SIZE",
-        "S/4, or 256x8x4/2 (hidden x depth x heads / patch).")] = None  # fmt: skip
+        "S/4, or 256x8x4/2 (hidden x depth x heads / patch).")] = None
     objective: Annotated[str | None, what("NAME", "ddpm or flow.")] = None
     batch_size: Annotated[str | None, what("N", "Images per step, on all GPUs together.")] = None
     device: Annotated[str, how("NAME", DEVICES)] = "auto"
     precision: Annotated[str | None, how("NAME", "auto, fp32, bf16 or bf16-residual.")] = None
     backend: Annotated[str | None, how("NAME",
         "What computes a step: auto, plain, compile (torch.compile) or kernels (GPU, "
-        "bf16).")] = None  # fmt: skip
+        "bf16).")] = None
+    # fmt: on
 
     def overrides(self) -> dict[str, Any]:
         """The keys of the configuration that the options set; None where not given."""
@@ -62,50 +64,46 @@ class Model:
 class Training(Model):
     """A whole training run; None where an option is not given."""
 
+    # fmt: off
     preset: Annotated[str | None, what("NAME",
         "The settings to start from, see `ditbench presets`. Default: those of ./ditbench.toml, "
         "those derived from the images of --data, or digits.",
-        autocompletion=complete_presets)] = None  # fmt: skip
+        autocompletion=complete_presets)] = None
     config: Annotated[Path | None, what("FILE",
-        "TOML that overrides the preset, such as a run's config.toml.")] = None  # fmt: skip
+        "TOML that overrides the preset, such as a run's config.toml.")] = None
     data: Annotated[Path | None, what("PATH", PICTURES)] = None
     features: Annotated[str | None, what("NAME",
         "The network in whose features samples are scored, see `ditbench features`; auto: the best "
-        "at hand.")] = None  # fmt: skip
+        "at hand.")] = None
     image_size: Annotated[int | None, what("N",
-        "Resize the pictures of --data to squares of N pixels, cut out of the "
-        "centre.")] = None  # fmt: skip
+        "Resize the pictures of --data to squares of N pixels, cut out of the centre.")] = None
     vae: Annotated[Path | None, what("PATH",
-        "The autoencoder that decodes samples of latents: a folder, or its "
-        "name.")] = None  # fmt: skip
+        "The autoencoder that decodes samples of latents: a folder, or its name.")] = None
     real: Annotated[Path | None, what("PATH",
         "The real images that samples are compared with: a folder, a zip, or an .npz of images or "
         "of ADM's statistics. Default: the data, for latents as decoded by "
-        "--vae.")] = None  # fmt: skip
+        "--vae.")] = None
     background: Annotated[str | None, what("COLOUR",
-        "Shown where pictures are transparent; white by default.")] = None  # fmt: skip
+        "Shown where pictures are transparent; white by default.")] = None
     init: Annotated[Path | None, what("FILE",
-        f"Start from weights. {INIT} What the block lacks of them starts "
-        "fresh.")] = None  # fmt: skip
+        f"Start from weights. {INIT} What the block lacks of them starts fresh.")] = None
     match: Annotated[str | None, what("AMOUNT",
         "parameters or flops: change the width of each block to match adaln-zero's. The depth "
-        "stays.")] = None  # fmt: skip
+        "stays.")] = None
     steps: Annotated[str | None, how("N", "The budget in updates: 20000 or 20k.")] = None
     flops: Annotated[str | None, how("N",
         "The budget in training compute, 3 x 2 x forward MACs x images: 50PF or 5e16. A cheaper "
-        "block makes more updates.")] = None  # fmt: skip
+        "block makes more updates.")] = None
     time: Annotated[str | None, how("TIME",
-        "The budget in training time, without evaluation: 10m, 1h30m or 600 "
-        "(s).")] = None  # fmt: skip
+        "The budget in training time, without evaluation: 10m, 1h30m or 600 (s).")] = None
     gpus: Annotated[int, how("N",
-        "GPUs that compute each run together. The result does not depend on it.",
-        min=1)] = 1  # fmt: skip
-
+        "GPUs that compute each run together. The result does not depend on it.", min=1)] = 1
     workers: Annotated[str | None, how("N",
         "How many runs at a time, each in a process of its own: as many as there are GPUs, or 1 on "
-        "a CPU, by default. On a CPU, workers divide the threads.")] = None  # fmt: skip
+        "a CPU, by default. On a CPU, workers divide the threads.")] = None
     log: Annotated[str | None, printed("NAMES",
-        "Also log to tensorboard, wandb or trackio; several joined by commas.")] = None  # fmt: skip
+        "Also log to tensorboard, wandb or trackio; several joined by commas.")] = None
+    # fmt: on
 
     def overrides(self) -> dict[str, Any]:
         """The keys of the configuration that the options set; see `Model.overrides`."""

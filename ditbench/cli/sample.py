@@ -7,20 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ditbench.cli.completion import complete_runs
-from ditbench.cli.options import (
-    Device,
-    Sampler,
-    SamplingSteps,
-    Trust,
-    Vae,
-    argument,
-    option,
-    parse_count,
-    refuse,
-    takes,
-)
+from ditbench.cli.options import argument, option, parse_count, refuse
 from ditbench.cli.output import echo, echo_path, note
-from ditbench.cli.weights import Weights
+from ditbench.cli.weights import Sampled
 from ditbench.errors import DitbenchError, one_line
 from ditbench.report.amounts import counted
 
@@ -28,9 +17,7 @@ if TYPE_CHECKING:
     from ditbench.runs.scoring.trained import Opened
 
 
-@takes(Weights)
 def sample(
-    options: Weights,
     run: Annotated[Path | None, argument("RUN",
         "A run directory with a checkpoint.", complete_runs)] = None,
     classes: Annotated[str | None, option("cat,dog|0,1",
@@ -46,13 +33,9 @@ def sample(
         "How many images to export: 50000 or 50k. Default: as in the run.")] = None,
     cfg_scale: Annotated[float | None, option("X",
         "Guidance scale; 1 is no guidance. Default: as in the run.", min=0)] = None,
-    sampler: Sampler = None,
-    sampling_steps: SamplingSteps = None,
+    *, options: Sampled,
     seed: Annotated[int | None, option("N",
         "The seed of the noise. Default: as in the run.", min=0)] = None,
-    vae: Vae = None,
-    device: Device = "auto",
-    trust: Trust = False,
     output: Annotated[Path | None, option("FILE",
         "The PNG file of the grid. Default: samples.png.", "--output", "-o")] = None,
 ) -> None:  # fmt: skip
@@ -62,12 +45,8 @@ def sample(
     options they are sampled as in the paper: ddpm, 250 steps, no guidance.
     """
     names = None if classes is None else [part.strip() for part in classes.split(",")]
-    settings = {
-        "eval__cfg_scale": cfg_scale, "eval__sampler": sampler,
-        "eval__sampling_steps": sampling_steps, "seed": seed, "data__vae": vae,
-    }  # fmt: skip
-    if options.check(run):
-        refuse("--init", {"--trust": trust or None})
+    settings = {"eval__cfg_scale": cfg_scale, "seed": seed, **options.settings}
+    options.check(run)
 
     def opened() -> Opened:
         from ditbench.runs.scoring.scored import other_decoder
@@ -76,8 +55,8 @@ def sample(
 
         if run is None:
             keys = {key.replace("__", "."): value for key, value in settings.items()}
-            return open_weights(options.configure(keys), device)
-        found = open_run(run, settings, device, trust=trust)
+            return open_weights(options.configure(keys), options.device)
+        found = open_run(run, settings, options.device, trust=options.trust)
         if text := other_decoder(found.task):
             note("warning", text)
         return found

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditbench.cli.gpus import check_gpus
-from ditbench.cli.options import parse_count
-from ditbench.cli.output import emit, note, print_table, progress
+from ditbench.cli.options import Table, parse_count
+from ditbench.cli.output import note, progress
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.plugins.lookup import check_options
 from ditbench.report.amounts import counted, decimals, significant
@@ -76,7 +75,7 @@ class Several:
 
 def measure_gpus(
     sizes: Sequence[Size], blocks: Sequence[str], several: Several, length: Length,
-    chosen: str, output: Path | None, *, quiet: bool,
+    table: Table, *, quiet: bool,
 ) -> None:  # fmt: skip
     """Measure each size and block on each number of GPUs, and print or write the table."""
     most = several.numbers[-1]
@@ -104,7 +103,7 @@ def measure_gpus(
     threads = max(1, torch.get_num_threads() // most)
     conditions = scaling.Conditions(several.device, threads, length)
     found = scaling.bench(jobs, several.numbers, conditions, progress(quiet=quiet))
-    gather(found, lambda rows: _print(scaling.with_efficiency(rows), chosen, output))
+    gather(found, lambda rows: _print(scaling.with_efficiency(rows), table))
 
 
 def gather(found: Iterable[Facts | DitbenchError], show: Callable[[list[Facts]], None]) -> None:
@@ -125,14 +124,14 @@ def gather(found: Iterable[Facts | DitbenchError], show: Callable[[list[Facts]],
         raise failure
 
 
-def _print(rows: list[dict[str, Any]], chosen: str, output: Path | None) -> None:
-    if chosen != "rich":
-        emit(rows, COLUMNS, chosen, output)
+def _print(rows: list[dict[str, Any]], table: Table) -> None:
+    if table.chosen != "rich":
+        table.write(rows, COLUMNS)
         return
     one_block = len({row["block"] for row in rows}) == 1
     in_title = {*_CONDITIONS, *(["block"] if one_block else [])}
     columns = [column for column in COLUMNS if column.name not in in_title]
-    print_table(rows, columns, _title(rows[0]))
+    table.write(rows, columns, _title(rows[0]))
 
 
 def _title(row: Mapping[str, Any]) -> str:

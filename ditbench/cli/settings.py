@@ -6,8 +6,8 @@ import textwrap
 from typing import Annotated
 
 from ditbench.cli.completion import complete_keys
-from ditbench.cli.options import AsJson, Format, Output, argument, chosen_format
-from ditbench.cli.output import echo, emit
+from ditbench.cli.options import Table, argument
+from ditbench.cli.output import echo
 from ditbench.report.tables.columns import Column
 
 COLUMNS = (
@@ -22,22 +22,18 @@ WIDTH = 80
 def settings(
     key: Annotated[str | None, argument("KEY",
         "Only this key, or the keys of this section: train.lr, train.", complete_keys)] = None,
-    format: Format = None,  # noqa: A002
-    as_json: AsJson = False,
-    output: Output = None,
+    *, table: Table,
 ) -> None:  # fmt: skip
     """List every setting: its type, its default and what it means.
 
     `--set KEY=VALUE` sets one for a command, a file of `--config` or ./ditbench.toml several.
     Defaults are those without a preset; presets set some of them.
     """
-    chosen = chosen_format(output, format, as_json=as_json)
-
     from ditbench.config.describe import settings as find
 
     found = find(key)
-    if chosen != "rich":
-        emit([each._asdict() for each in found], COLUMNS, chosen, output)
+    if table.chosen != "rich":
+        table.write([each._asdict() for each in found], COLUMNS)
         return
     wrap = textwrap.TextWrapper(
         WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 4, break_on_hyphens=False

@@ -11,9 +11,7 @@ from ditbench.cli.forecast import print_forecast
 from ditbench.cli.gpus import divided
 from ditbench.cli.options import (
     Blocks,
-    Format,
-    Output,
-    chosen_format,
+    Table,
     how,
     option,
     parse_blocks,
@@ -21,10 +19,9 @@ from ditbench.cli.options import (
     parse_seeds,
     printed,
     refuse,
-    takes,
     what,
 )
-from ditbench.cli.output import emit, load_sweeps, print_sentence, progress
+from ditbench.cli.output import load_sweeps, print_sentence, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training
 from ditbench.cli.training import (
     at_a_time,
@@ -48,7 +45,6 @@ FIRST_SEED = 1000
 RATES = "1e-4,3e-4,1e-3,3e-3"
 
 
-@takes(Training)
 def tune(
     block: Blocks,
     options: Training,
@@ -59,9 +55,7 @@ def tune(
         "`2` tries each rate with seeds 1000 and 1001. Comparisons must not use them.")] = "1",
     out: Annotated[Path, printed("DIR", f"The sweep goes into DIR/{TUNING}.")] = Path("results"),
     dry_run: DryRun = False,
-    as_json: Annotated[bool, printed(None, "Print JSON.", "--json")] = False,
-    format: Format = None,  # noqa: A002
-    output: Output = None,
+    *, table: Table,
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
     """Choose a learning rate for each block by a short sweep; `ditbench run --lr tuned` uses it.
@@ -71,9 +65,9 @@ def tune(
     of the later comparison. The same command again resumes where it stopped; with other rates or
     seeds, it extends the sweep.
     """
-    chosen = chosen_format(output, format, as_json=as_json)
     if dry_run:
-        refuse("--dry-run", {"--output": output, "--format": None if format == "json" else format})
+        other = None if table.format == "json" else table.format
+        refuse("--dry-run", {"--output": table.output, "--format": other})
     blocks, rates = parse_blocks(block), parse_rates(lr)
     seed_list = parse_seeds(seeds, FIRST_SEED)
     trackers = trackers_of(options)
@@ -94,12 +88,9 @@ def tune(
     plans = [replace(plan, trackers=trackers) for plan in plans]
     workers = workers_for(plans, options)
     if dry_run:
-        print_forecast(plans, workers, as_json=chosen == "json", quiet=quiet)
+        print_forecast(plans, workers, as_json=table.chosen == "json", quiet=quiet)
         return
-    if output is not None:
-        from ditbench.runs.planning.ready import check_writable
-
-        check_writable(output)
+    table.check_place()
     plans = divided(plans, options)
     first = plans[0].world.first
     failed = _execute(plans, workers, quiet=quiet or not first)
@@ -110,14 +101,14 @@ def tune(
     keys = dict.fromkeys((task_of(p.config), Budget.of(p.config.budget)) for p in plans)
     sweeps = [found[key] for key in keys if key in found]
     if sweeps:
-        columns = tuning_columns(sweeps, for_people=chosen not in ("csv", "json"))
+        columns = tuning_columns(sweeps, for_people=table.chosen not in ("csv", "json"))
         of, rows = sweeps[0], list(map(tuning_row, sweeps))
         title = sweep_title(of.title, of.budget, of.seeds)
-        if chosen == "rich":
-            columns = columns[:-1]  # the remark
-        emit(rows, columns, chosen, output, title)
-        if chosen == "rich":
+        if table.chosen == "rich":
+            table.write(rows, columns[:-1], title)
             _print_remarks(rows)
+        else:
+            table.write(rows, columns)
         if of.few:
             say(f"the lowest mean {of.title} is chosen: {of.few}")
     _check_chosen(plans, sweeps, failed)

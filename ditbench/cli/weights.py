@@ -1,4 +1,4 @@
-"""Options of `sample` and `eval` for weights that are not those of a run."""
+"""Options of `sample` and `eval`: how a model is sampled, and weights that are not of a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.completion import complete_assignments, complete_blocks
-from ditbench.cli.options import option, parse_blocks
+from ditbench.cli.options import Device, Trust, option, parse_blocks, refuse
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_model
 
@@ -23,19 +23,39 @@ INIT = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights:
-    """Weights, and what their shapes do not say; None where an option is not given."""
+class Sampled:
+    """How a model is sampled; or weights in the place of a run, and what their shapes do not say.
 
+    None where an option is not given.
+    """
+
+    # fmt: off
+    sampler: Annotated[str | None, option("NAME",
+        "euler or heun for flow, ddpm or ddim for ddpm. Default: as in the run.")] = None
+    sampling_steps: Annotated[int | None, option("N",
+        "Steps of the sampler. Default: as in the final score.", min=1)] = None
+    vae: Annotated[Path | None, option("PATH",
+        "The autoencoder that decodes latents. Default: as in the run.")] = None
+    device: Device = "auto"
+    trust: Trust = False
     init: Annotated[Path | None, option("FILE", f"In place of RUN. {INIT}")] = None
     model: Annotated[str | None, option("SIZE",
-        "With --init: XL/2, or 256x8x4/2. Default: from the shapes in the "
-        "file.")] = None  # fmt: skip
+        "With --init: XL/2, or 256x8x4/2. Default: from the shapes in the file.")] = None
     block: Annotated[str | None, option("NAME",
-        "With --init: its block. Default: adaln-zero.",
-        autocompletion=complete_blocks)] = None  # fmt: skip
+        "With --init: its block. Default: adaln-zero.", autocompletion=complete_blocks)] = None
     set_: Annotated[list[str] | None, option("KEY=VALUE",
         "With --init: any setting, such as objective.name=flow; repeatable.",
-        "--set", autocompletion=complete_assignments)] = None  # fmt: skip
+        "--set", autocompletion=complete_assignments)] = None
+    # fmt: on
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of a run, see `RunConfig.with_values`."""
+        return {
+            "eval__sampler": self.sampler,
+            "eval__sampling_steps": self.sampling_steps,
+            "data__vae": self.vae,
+        }
 
     def check(self, runs: object) -> bool:
         """Whether weights are given, and not runs; a DitbenchError for both or neither."""
@@ -48,6 +68,8 @@ class Weights:
             if runs and getattr(self, name):
                 flag = f"--{name.removesuffix('_')}"
                 raise DitbenchError(f"{flag} is given without --init", f"leave {flag} out")
+        if self.init is not None:
+            refuse("--init", {"--trust": self.trust or None})
         return self.init is not None
 
     def configure(self, more: Mapping[str, Any]) -> RunConfig:

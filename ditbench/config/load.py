@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ditbench.config.base import Table
-from ditbench.config.schema import RunConfig, check_keys, is_text, put, validate
+from ditbench.config.schema import RunConfig, check_keys, flatten, is_text, put, validate
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.files import read_text
 
@@ -49,7 +49,7 @@ def load(
     table = read_preset(preset) if base is None else deepcopy(base)
     given = {} if file is None else read_settings(file)
     for_steps = "steps" in table.get("budget", {})  # what the EMA of the base was chosen for
-    overlay(table, given)
+    put(table, flatten(given))
     for layer in (parse_settings(settings), overrides or {}):
         put(table, layer)
         put(given, layer)
@@ -120,18 +120,3 @@ def _parse_setting(setting: str) -> tuple[str, Any]:
         return key, text
     except (RecursionError, ValueError) as error:  # thousands of brackets, or of digits
         raise DitbenchError(f"'{text[:40]}...' is not a value of a setting", hint) from error
-
-
-def overlay(table: Table, other: Table) -> None:
-    """Put the keys of a nested table over another's; a budget replaces the one before."""
-    if other.get("budget"):
-        table.pop("budget", None)
-    _merge(table, other)
-
-
-def _merge(table: Table, other: Table) -> None:
-    for key, value in other.items():
-        if isinstance(value, dict) and isinstance(table.get(key), dict):
-            _merge(table[key], value)
-        else:
-            table[key] = value

@@ -10,8 +10,8 @@ import tomli_w
 
 from ditbench.config.base import Table
 from ditbench.config.derive import Setting, derive, safe_name
-from ditbench.config.load import SCHEMA, overlay, presets, read_preset, read_settings
-from ditbench.config.schema import put, validate
+from ditbench.config.load import SCHEMA, presets, read_preset, read_settings
+from ditbench.config.schema import flatten, put, validate
 from ditbench.config.sections import DataConfig
 from ditbench.errors import DitbenchError, printable, together
 
@@ -55,7 +55,7 @@ def find_base(
             own, origin = {}, f"./{PROJECT} is not read: it is for other images"
         else:
             origin = f"settings: ./{PROJECT}"
-    chosen = flat(own) | given
+    chosen = flatten(own) | given
     data = data_of(chosen)
     pictures = data.path if data.name in BY_PATH else Path(data.name)
     if pictures is None or data.name in presets():
@@ -71,7 +71,7 @@ def find_base(
         line = f"settings derived from {survey.images:,} images of {survey.name}"
         origin = "; ".join(filter(None, (origin, line)))
     if file is None:
-        overlay(start, own)
+        put(start, flatten(own))
     return Base(start, origin)
 
 
@@ -94,7 +94,7 @@ def data_of(keys: Mapping[str, Any]) -> DataConfig:
 
 def other_images(table: Table, given: Mapping[str, Any]) -> bool:
     """Whether the given keys name other images than a table."""
-    own = flat(table)
+    own = flatten(table)
     of_table, chosen = data_of(own), data_of({**own, **given})
     paths = (each.path and each.path.resolve() for each in (of_table, chosen))
     return of_table.name != chosen.name or len({*paths}) > 1
@@ -105,19 +105,8 @@ def needs_pictures(table: Table) -> bool:
 
     The config.toml of a run has the digest of its images, and is complete.
     """
-    keys = flat(table)
+    keys = flatten(table)
     return "data.digest" not in keys and not all(key in keys for key in NEEDED)
-
-
-def flat(table: Table) -> Table:
-    """A nested table with dotted keys."""
-    found: Table = {}
-    for key, value in table.items():
-        if isinstance(value, dict):
-            found |= {f"{key}.{below}": each for below, each in value.items()}
-        else:
-            found[key] = value
-    return found
 
 
 def nested(settings: Sequence[Setting]) -> Table:

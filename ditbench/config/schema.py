@@ -191,6 +191,15 @@ def unknown_key(key: str) -> DitbenchError:
     return error
 
 
+def flatten(table: Table, prefix: str = "") -> Table:
+    """Nested tables as one with dotted keys: `{"train": {"lr": 1}}` -> `{"train.lr": 1}`."""
+    flat: Table = {}
+    for key, value in table.items():
+        name = f"{prefix}{key}"
+        flat |= flatten(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return flat
+
+
 def put(table: Table, layer: Table) -> None:
     """Set the dotted keys of a layer in a table; a budget among them replaces the one before."""
     if any(key.startswith("budget.") for key in layer):

@@ -137,7 +137,7 @@ def at_hand(data_name: str, inception_weights: Path | None = None) -> tuple[str,
     if data_name in _EXTRACTORS and data_name != LATENTS:
         return data_name, "the classifier of this data set"
     first, *others = GENERAL
-    inception = extractor_class(first)
+    inception: Any = extractor_class(first)
     if inception_weights is not None:
         return first, f"with the weights in {inception_weights}"
     try:

@@ -93,10 +93,7 @@ def also_of(begun: Versions) -> list[str]:
 
 
 def _versions(suffix: str, begun: Versions) -> dict[str, int]:
-    """The versions of the metrics whose names have a suffix, by the names without it.
-
-    An empty suffix stands for the names without any.
-    """
+    """The versions of the metrics whose names have a suffix ("" for none), by names without it."""
     others = (HELD_OUT_SUFFIX, *map(suffix_of, extractor_names()))
     return {
         key_of(name.removesuffix(suffix)): version

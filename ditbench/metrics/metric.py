@@ -104,10 +104,7 @@ class Metric:
 
 
 class GivenFeatures(nn.Identity):
-    """Takes the place of the network inside a metric of torchmetrics: returns its input.
-
-    The extractor then runs once per batch for all metrics.
-    """
+    """In the place of the network in a metric of torchmetrics: its input has the features."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()

@@ -147,15 +147,9 @@ def compute_statistics(
         features_sum = features_sum + features.sum(0)
         outer_sum = outer_sum + features.T @ features
     exact = rows.to(metric_device(device), torch.float64)
-    return RealStatistics(
-        len(images),
-        features_sum,
-        outer_sum,
-        rows,
-        mean_kernel_within(exact).cpu(),
-        nearest_other(exact).cpu(),
-        kth_distances(exact[:MAX_SUBSET], NEIGHBOURS).cpu(),
-    )
+    kernel, nearest = mean_kernel_within(exact).cpu(), nearest_other(exact).cpu()
+    radii = kth_distances(exact[:MAX_SUBSET], NEIGHBOURS).cpu()
+    return RealStatistics(len(images), features_sum, outer_sum, rows, kernel, nearest, radii)
 
 
 def _drawn(count: int) -> Tensor:

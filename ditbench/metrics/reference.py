@@ -55,16 +55,10 @@ class Published:
                 f"{extractor.num_features}",
                 "use the reference file of the whole data set that ADM published",
             )
-        nothing = torch.zeros(0, dtype=torch.float64)
-        return RealStatistics(
-            COUNT,
-            COUNT * self.mean,
-            (COUNT - 1) * self.covariance + COUNT * self.mean.outer(self.mean),
-            torch.zeros(0, F),
-            nothing.sum(),
-            nothing,
-            nothing,
-        )
+        sums, outer = COUNT * self.mean, COUNT * self.mean.outer(self.mean)
+        outer_sum = (COUNT - 1) * self.covariance + outer
+        none, rows = torch.zeros(0, dtype=torch.float64), torch.zeros(0, F)
+        return RealStatistics(COUNT, sums, outer_sum, rows, none.sum(), none, none)
 
 
 def is_published(path: Path | None) -> bool:

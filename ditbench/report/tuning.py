@@ -17,12 +17,13 @@ from ditbench.config import read_toml, validate
 from ditbench.config.schema import RunConfig
 from ditbench.config.sections import BudgetConfig
 from ditbench.distances import title_of
-from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
+from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.few import few_in_group
 from ditbench.report import amounts
 from ditbench.report.reading.metrics import FIRST_METRICS, MetricFacts
 from ditbench.report.reading.results import find_runs, metrics_of, versions_differ
 from ditbench.report.reading.run import read_run
+from ditbench.report.reading.skipped import Skipped, skip
 from ditbench.report.reading.values import Row
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import BEST_OF_ROW
@@ -31,7 +32,6 @@ from ditbench.rundir import SWEEP, RunDirectory
 
 if TYPE_CHECKING:
     Runs = list[tuple[RunDirectory, RunConfig]]
-    Skipped = list[tuple[str, str]]
 
 
 class Budget(NamedTuple):
@@ -112,22 +112,22 @@ def task_of(config: RunConfig) -> str:
     return config.with_values(parent={}, train__lr=1.0, budget__steps=1, eval__points=1).fingerprint
 
 
-def read_sweeps(root: Path) -> tuple[list[Sweep], Skipped]:
+def read_sweeps(root: Path) -> tuple[list[Sweep], list[Skipped]]:
     """The sweeps in a directory, which may be missing, and (path, reason) of damaged runs."""
     found: dict[tuple[str, Budget], Runs] = {}
-    skipped: Skipped = []
+    skipped: list[Skipped] = []
     for run in find_runs(root):
         try:
             config = validate(read_toml(run.config))
             key = (task_of(config), Budget.of(config.budget))
         except DitbenchError as error:
-            skipped.append((one_line(str(run.path)), one_line(error.message)))
+            skipped.append(skip(run.path, error))
         else:
             found.setdefault(key, []).append((run, config))
     return [_sweep(*key, runs, skipped) for key, runs in found.items()], skipped
 
 
-def _sweep(task: str, budget: Budget, runs: Runs, skipped: Skipped) -> Sweep:
+def _sweep(task: str, budget: Budget, runs: Runs, skipped: list[Skipped]) -> Sweep:
     rates: set[float] = set()
     seeds: set[int] = set()
     finals: dict[tuple[float, int], Row] = {}
@@ -142,22 +142,13 @@ def _sweep(task: str, budget: Budget, runs: Runs, skipped: Skipped) -> Sweep:
             elif run.failure.is_file():
                 diverged[rate, seed] = math.inf
         except DitbenchError as error:
-            skipped.append((one_line(str(run.path)), one_line(error.message)))
+            skipped.append(skip(run.path, error))
     first = runs[0][1]
     features, samples = first.metrics.features, first.eval.samples
     metric, few = _decisive(list(finals.values()), features, samples)
-    return Sweep(
-        first.block,
-        task,
-        budget,
-        tuple(sorted(rates)),
-        tuple(sorted(seeds)),
-        metric,
-        {point: float(row[metric.name]) for point, row in finals.items()} | diverged,
-        samples,
-        features,
-        few,
-    )
+    scores = {point: float(row[metric.name]) for point, row in finals.items()} | diverged
+    grid = (tuple(sorted(rates)), tuple(sorted(seeds)))
+    return Sweep(first.block, task, budget, *grid, metric, scores, samples, features, few)
 
 
 def _decisive(finals: Sequence[Row], features: str, samples: int) -> tuple[MetricFacts, str]:

@@ -157,10 +157,7 @@ class _Execution:
                 self.memory.start()
 
     def _score_final(self) -> None:
-        """Write final.csv, one row per draw, if the final score is not the last evaluation.
-
-        Draws that an interrupted run has made are kept.
-        """
+        """Write the draws that final.csv lacks, if the final score is not the last evaluation."""
         config, directory = self.run.config.eval, self.run.directory
         done = self.run.world.decided(len(directory.read_finals()))
         if not config.extra_draws or done >= config.draws:

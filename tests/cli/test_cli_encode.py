@@ -67,8 +67,8 @@ def test_settings_derived_from_latents(cli, mistake, pictures):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--kind", "median"), "--kind 'median' is unknown"),
-        (("--dtype", "int8"), "--dtype 'int8' is unknown"),
+        (("--kind", "median"), "unknown kind 'median'"),
+        (("--dtype", "int8"), "unknown dtype 'int8'"),
         (("--image-size", "30"), "images of 30 pixels cannot be encoded"),
         (("--vae", "nowhere"), "no such folder: nowhere"),
         (("--vae", "pics"), "cannot load the autoencoder pics"),

@@ -6,7 +6,8 @@ import pytest
 
 from ditbench.config import load
 from ditbench.config.derive import derive
-from ditbench.config.project import find_base, flat, nested, read_project, to_toml
+from ditbench.config.project import find_base, nested, read_project, to_toml
+from ditbench.config.schema import flatten
 from ditbench.data.pictures.survey import Survey
 from ditbench.errors import DitbenchError
 
@@ -142,4 +143,4 @@ def test_what_is_no_path_is_refused():
 
 
 def test_flat_tables():
-    assert flat({"a": 1, "b": {"c": 2, "d": {}}}) == {"a": 1, "b.c": 2, "b.d": {}}
+    assert flatten({"a": 1, "b": {"c": 2, "d": {"e": 3}}}) == {"a": 1, "b.c": 2, "b.d.e": 3}

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from run_copies import REFERENCE, write_copy
 
 from ditbench.config import read_toml
+from ditbench.config.schema import flatten
 from ditbench.errors import DitbenchError, one_line
 from ditbench.report.reading.run import read_run
-from ditbench.report.reading.values import flatten
 from ditbench.rundir import RunDirectory
 
 SOURCE = min(REFERENCE.glob("pilot/digits/cross-attention/seed0-*"))

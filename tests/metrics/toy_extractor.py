@@ -21,14 +21,6 @@ class ToyExtractor(Extractor):
         self.details = {}
 
     @classmethod
-    def weights_file(cls):
-        raise NotImplementedError
-
-    @classmethod
-    def weights_hint(cls):
-        raise NotImplementedError
-
-    @classmethod
     def check_shape(cls, shape):
         assert shape == (3, 4, 4)
 

@@ -44,15 +44,15 @@ class PixelFile:
             descriptor, name = tempfile.mkstemp(".npy", TEMPORARY, directory)
             os.close(descriptor)
             self.path = Path(name)
+            try:
+                self.pixels = npy.open_memmap(name, "w+", np.uint8, shape)
+                if hasattr(os, "posix_fallocate"):
+                    with self.path.open("r+b") as file:
+                        os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+            except OSError:
+                self.remove()
+                raise
         except OSError as error:
-            raise DitbenchError(f"{what}{directory}: {error}", hint, EXIT_FAILED) from error
-        try:
-            self.pixels = npy.open_memmap(name, "w+", np.uint8, shape)
-            if hasattr(os, "posix_fallocate"):
-                with self.path.open("r+b") as file:
-                    os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
-        except OSError as error:
-            self.remove()
             raise DitbenchError(f"{what}{directory}: {error}", hint, EXIT_FAILED) from error
 
     def finish(self, count: int, path: Path) -> None:

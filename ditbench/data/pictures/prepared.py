@@ -72,25 +72,14 @@ def load_part(
     """
     check_background(settings.background)
 
-    def build(
-        images: Tensor,
-        file: MappedFile | None,
-        skipped: Sequence[int],
-        notes: Sequence[str],
-        problems: Sequence[str],
-    ) -> ImageDataset:
-        labels = torch.from_numpy(np.delete(np.array(part.labels, np.int64), skipped))
+    def build(images: Tensor, file: MappedFile | None, **facts: Sequence[Any]) -> ImageDataset:
+        labels = torch.from_numpy(np.delete(np.array(part.labels, np.int64), facts["skipped"]))
         held_out = None if later is None else partial(later, images.shape[1])
+        name, notes = pictures.path.name.removesuffix(".zip"), (*more, *facts["notes"])
         return ImageDataset(
-            pictures.path.name.removesuffix(".zip"),
-            images,
-            labels,
-            part.classes,
-            held_out,
-            file=file,
-            notes=(*more, *notes),
-            problems=tuple(problems),
-        )
+            name, images, labels, part.classes, held_out,
+            notes=notes, problems=tuple(facts["problems"]), file=file,
+        )  # fmt: skip
 
     def find_entry() -> Entry | None:
         place = [str(pictures.path.absolute()), asdict(settings), channels]
@@ -112,9 +101,7 @@ def load_part(
         if entry and read.file is not None:
             file = _moved(read.file, len(images), entry.path)
             images = file.tensor
-        facts: dict[str, Any] = {
-            key: getattr(read, key) for key in ("skipped", "notes", "problems")
-        }
+        facts = {"skipped": read.skipped, "notes": read.notes, "problems": read.problems}
         dataset = build(images, file, **facts)
         if entry and (file or worth_it(images, time.perf_counter() - started)):
             try:

@@ -46,24 +46,19 @@ class Extractor(nn.Module, ABC):
     world: World = ALONE  # the processes that share the images
 
     @classmethod
-    @abstractmethod
-    def weights_file(cls) -> Path:
-        """Where the weights are expected by default; the file may be missing."""
-
-    @classmethod
-    def find_weights(cls) -> Path:
-        """The default file of weights; some extractors download it if it is missing."""
-        return cls.weights_file()
+    def weights_file(cls) -> Path | None:
+        """Where the weights are expected by default; the file may be missing. None without any."""
+        return None
 
     @classmethod
     def files(cls) -> tuple[Path, ...]:
         """Every file that it needs, the weights included; they may be missing."""
-        return (cls.weights_file(),)
+        return tuple(filter(None, [cls.weights_file()]))
 
     @classmethod
-    @abstractmethod
     def weights_hint(cls) -> str:
         """What to do if the weights are missing or damaged."""
+        return ""
 
     @classmethod
     @abstractmethod

@@ -36,21 +36,6 @@ class LatentFeatures(Extractor):
         self.details = {"network": f"none: latents, averaged to at most {MOST} numbers"}
 
     @classmethod
-    def weights_file(cls) -> Path:
-        """There is none: a path that names nothing."""
-        return Path()
-
-    @classmethod
-    def files(cls) -> tuple[Path, ...]:
-        """No files."""
-        return ()
-
-    @classmethod
-    def weights_hint(cls) -> str:
-        """Nothing can be missing."""
-        return ""
-
-    @classmethod
     def check_shape(cls, shape: tuple[int, ...]) -> None:
         """Accept latents of any shape."""
 

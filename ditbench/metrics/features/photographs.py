@@ -47,6 +47,11 @@ class PhotographExtractor(Extractor):
         self.eval()
 
     @classmethod
+    @abstractmethod
+    def weights_file(cls) -> Path:
+        """Where the weights are expected by default; the file may be missing."""
+
+    @classmethod
     def url(cls) -> str | None:
         """Where the file of weights is downloaded from if it is missing; None if it is not."""
         return None

@@ -36,14 +36,10 @@ def fid_infinity(comparison: Comparison) -> float:
 
 
 FID_INFINITY = Metric(
-    "fid_infinity",
-    "FID-inf",
-    "lower",
-    ".2f",
-    fid_infinity,
+    "fid_infinity", "FID-inf", "lower", ".2f", fid_infinity,
     settings=lambda _samples, _real: {"splits": SPLITS, "parts": 2, "seed": SEED},
     depends_on_samples=False,  # the extrapolation removes the dependence, up to an error
-)
+)  # fmt: skip
 
 
 def _gaussian(real: RealStatistics, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,11 +26,6 @@ def inception_score(comparison: Comparison) -> float:
 
 
 INCEPTION_SCORE = Metric(
-    "inception_score",
-    "Inception score",
-    "higher",
-    ".3f",
-    inception_score,
-    settings=lambda _samples, _real: {"splits": 1},
-    needs_logits=True,
-)
+    "inception_score", "Inception score", "higher", ".3f", inception_score,
+    settings=lambda _samples, _real: {"splits": 1}, needs_logits=True,
+)  # fmt: skip

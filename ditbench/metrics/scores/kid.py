@@ -29,15 +29,9 @@ def kid(comparison: Comparison) -> float:
 
 
 KID = Metric(
-    "kid",
-    "KID",
-    "lower",
-    ".3g",
-    kid,
+    "kid", "KID", "lower", ".3g", kid, version=2, needs_rows=True,
     settings=lambda _samples, real: {"real_images": len(real.rows)},
-    version=2,
-    needs_rows=True,
-)
+)  # fmt: skip
 
 
 def subset_kid(comparison: Comparison) -> float:

@@ -21,12 +21,7 @@ def memorization(comparison: Comparison) -> float:
 
 
 MEMORIZATION = Metric(
-    "memorization",
-    "Memorized",
-    "lower",
-    ".3f",
-    memorization,
+    "memorization", "Memorized", "lower", ".3f", memorization, needs_rows=True,
     settings=lambda _samples, real: {"real_images": len(real.rows), "percent": PERCENT},
-    needs_rows=True,
     depends_on_samples=False,  # each sample counts by itself
-)
+)  # fmt: skip

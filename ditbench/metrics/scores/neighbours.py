@@ -54,15 +54,11 @@ def neighbours(comparison: Comparison) -> Neighbours:
 
 def _metric(name: str, *, each_sample_by_itself: bool) -> Metric:
     return Metric(
-        name,
-        name.capitalize(),
-        "higher",
-        ".3f",
+        name, name.capitalize(), "higher", ".3f",
         lambda comparison: getattr(comparison.once(neighbours), name),
         settings=lambda _samples, real: {"real_images": len(real.subset), "neighbours": NEIGHBOURS},
-        depends_on_samples=not each_sample_by_itself,
-        needs_rows=True,
-    )
+        depends_on_samples=not each_sample_by_itself, needs_rows=True,
+    )  # fmt: skip
 
 
 PRECISION = _metric("precision", each_sample_by_itself=True)

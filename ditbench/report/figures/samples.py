@@ -67,9 +67,8 @@ def samples_figure(df: pd.DataFrame, skipped: Callable[[str], object] | None = N
 
 
 def strips_of(group: Group) -> tuple[str, dict[str, Image]] | None:
-    """The title of a group, and the first rows of each block's grid, all of one seed.
-
-    None if there is no seed for which every block has a sample grid.
+    """The title of a group, and the first rows of each block's grid, all of one seed; None without
+    a seed for which every block has a sample grid.
     """
     final = group.runs[group.runs["final"]]
     grids = _grids(final)

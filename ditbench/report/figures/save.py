@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from ditbench.errors import DitbenchError, one_line
 from ditbench.files import write_output
 from ditbench.report.figures import fonts
-from ditbench.report.figures.style import DPI, RC
+from ditbench.report.figures.style import DPI, drawing
 
 # Per format, the metadata to write: no dates and no versions, so that a file changes only when its
 # content does.
@@ -40,10 +39,7 @@ def save_figure(
         what = f"suffix '{path.suffix}'" if path.suffix else "file name without a suffix"
         suffixes = ", ".join(f".{known}" for known in _METADATA)
         raise DitbenchError(f"{path}: unknown {what}", f"use one of {suffixes}")
-    with mpl.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about glyphs, and about texts that are too long
-        mpl.rcdefaults()  # not the style of a user, who may have set text.usetex
-        mpl.rcParams.update(RC)
+    with drawing():
         figure = _with_all_glyphs(draw, warn)
         options: dict[str, Any] = {"format": kind, "dpi": DPI, "metadata": _METADATA[kind]}
         write_output(path, lambda file: figure.savefig(file, **options))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from itertools import product
 from typing import Any, Literal, NamedTuple
@@ -98,6 +100,16 @@ RC: dict[Any, Any] = {
     "pdf.fonttype": 42,  # TrueType: many journals refuse Type 3
     "svg.hashsalt": "ditbench",  # the same ids every time
 }
+
+
+@contextmanager
+def drawing(more: Mapping[Any, Any] = {}) -> Iterator[None]:
+    """Ditbench's style, and `more`, in effect: not a user's, who may have set text.usetex."""
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about glyphs, and about texts that are too long
+        mpl.rcdefaults()
+        mpl.rcParams.update({**RC, **more})
+        yield
 
 
 def block_style(name: str) -> BlockStyle:

@@ -13,12 +13,12 @@ import pandas as pd
 import tomli_w
 
 from ditbench.config import read_toml
-from ditbench.config.schema import put
+from ditbench.config.schema import flatten, put
 from ditbench.errors import DitbenchError
 from ditbench.report.amounts import counted
 from ditbench.report.facts import in_order
 from ditbench.report.reading.one_run import environment, in_words
-from ditbench.report.reading.values import Row, flatten
+from ditbench.report.reading.values import Row
 from ditbench.rundir import RunDirectory
 
 # Keys that say which run it is; of a block of the user's own or a continued run, where it is from.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,22 +103,22 @@ def _part(anchor: str, comparison: Comparison, group: Group, *, is_whole: bool) 
     ranked = {each.name for each in first}
     others = [e for e in comparison_columns(comparison, wide=True) if e.name not in ranked]
     final = group.runs[group.runs["final"]]
-    part = partial(
-        Part, anchor, comparison, final.sort_values(["block", "seed"]), _table(rows, first),
+    part = Part(
+        anchor, comparison, final.sort_values(["block", "seed"]), _table(rows, first),
         _table(rows, [first[0], *others]), forest(comparison.verdict), is_whole,
     )  # fmt: skip
-    whole = part()
     if not is_whole:
-        return whole
+        return part
     has_curve = bool(group.runs["curve"].any())
     title, images = _samples(group)
 
     def draw(figure: Callable[[pd.DataFrame], Figure], label: str) -> Markup:
         return svg.inline_svg(partial(figure, group.runs), label, f"{anchor} {label}")
 
-    return part(
-        curve=draw(curve_figure, f"{whole.fid} along training") if has_curve else None,
-        cost=draw(pareto_figure, f"{whole.fid} against cost"),
+    return replace(
+        part,
+        curve=draw(curve_figure, f"{part.fid} along training") if has_curve else None,
+        cost=draw(pareto_figure, f"{part.fid} against cost"),
         samples_title=title,
         samples=images,
         origin=origin(final),

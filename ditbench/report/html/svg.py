@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import io
 import re
-import warnings
 from collections.abc import Callable
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from ditbench.errors import printable_lines
 from ditbench.report.figures.labels import luminance
-from ditbench.report.figures.style import RC
+from ditbench.report.figures.style import drawing
 
 _WIDTH = 6.4  # inches; the page scales it to its own width
 # Verdana has the widths of DejaVu Sans, which comes with matplotlib: one of the two is installed
@@ -45,10 +43,7 @@ def inline_svg(draw: Callable[[], Figure], label: str, place: str) -> Markup:
     The `label` describes the figure to readers who do not see it; its `place` in the page makes its
     ids unique.
     """
-    with mpl.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about glyphs: the browser has its own fonts
-        mpl.rcdefaults()  # not the style of a user
-        mpl.rcParams.update({**RC, **_STYLE, "svg.hashsalt": place})
+    with drawing(_STYLE | {"svg.hashsalt": place}):
         file = io.BytesIO()
         draw().savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     svg = file.getvalue().decode()

@@ -9,12 +9,11 @@ from pathlib import Path
 
 from ditbench.errors import DitbenchError, one_line
 from ditbench.report.amounts import counted
-from ditbench.report.facts import SCORED
 from ditbench.report.reading.metrics import MetricFacts
 from ditbench.report.reading.run import (
+    alike_draws,
     check_file,
     mean_draw,
-    read_evaluation,
     read_metrics,
     write_recipe,
 )
@@ -66,16 +65,9 @@ def read_draws(content: Row, path: Path) -> tuple[Sequence[MetricFacts], list[Ro
     A DitbenchError if there are none, or a value is missing, of a wrong type or not alike in all.
     """
     metrics = read_metrics(content, path.name)
-    draws = [read_evaluation(row, metrics, path) for row in content["draws"]]
-    if not draws:
+    if not content["draws"]:
         raise DitbenchError(f"{path.name} holds no draw")
-    for number, (row, cells) in enumerate(zip(draws, content["draws"], strict=True)):
-        if cells.get("draw") != number:
-            raise DitbenchError(f"{path.name}: draw {number} is missing")
-        for name in ("step", *SCORED):
-            if row[name] != draws[0][name]:
-                raise DitbenchError(f"{path.name}: {name} changes from draw to draw")
-    return metrics, draws
+    return metrics, alike_draws(content["draws"], metrics, path)
 
 
 def unknown_evaluation(name: str, runs: Iterable[RunDirectory]) -> DitbenchError:

@@ -65,14 +65,11 @@ def groups_of(df: pd.DataFrame) -> list[Group]:
         for by_rate in _split_if_ambiguous(at_all_rates, "lr")
         for part in _split_if_ambiguous(by_rate, "fingerprint")
     ]
-    numbers_of_task: dict[tuple[Any, ...], list[int]] = {}
     tasks = [_task(part) for part, _ in split]
-    for number, task in enumerate(tasks):
-        numbers_of_task.setdefault(tuple(task.values()), []).append(number)
     apart: dict[int, dict[str, Any]] = {}
-    for numbers in numbers_of_task.values():
-        found = distinctions([split[number][0] for number in numbers])
-        apart |= zip(numbers, found, strict=True)
+    for task in _distinct(tasks):
+        numbers = [number for number, each in enumerate(tasks) if each == task]
+        apart |= zip(numbers, distinctions([split[n][0] for n in numbers]), strict=True)
     several = [key for key in TASK if len({task[key] for task in tasks}) > 1]
     return [
         Group(part, {key: tasks[number][key] for key in several} | apart[number], at_all_rates)

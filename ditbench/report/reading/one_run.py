@@ -10,11 +10,12 @@ from statistics import fmean
 from typing import Any
 
 from ditbench.config import RunConfig, load, presets, read_toml, validate
+from ditbench.config.schema import flatten
 from ditbench.distances import column_of
 from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.report.reading.run import check_files, read_run
-from ditbench.report.reading.values import Row, flatten, read_value
+from ditbench.report.reading.values import Row, read_value
 from ditbench.rows import read_rows
 from ditbench.rundir import RunDirectory, metric_suffix
 
@@ -107,10 +108,7 @@ def settings(run: RunDirectory) -> tuple[str, list[Row]]:
 
 
 def environment(run: RunDirectory) -> list[Row]:
-    """Where and with what a run was made: rows of `key` and `value`, without what is null.
-
-    The packages are one row.
-    """
+    """Where and with what a run was made: rows of `key` and `value`; all packages are one."""
     facts = read_json(run.environment)
     packages = facts.pop("packages", None)
     rows = flatten(facts)

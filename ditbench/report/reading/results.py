@@ -11,21 +11,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditbench.config import read_toml
-from ditbench.errors import DitbenchError, one_line, unknown_name
+from ditbench.config.schema import flatten
+from ditbench.errors import DitbenchError, unknown_name
 from ditbench.files import TEMPORARY, read_json
 from ditbench.models.registry import block_names, group_names
 from ditbench.report.facts import FACTS
 from ditbench.report.reading.evals import scored_again, unknown_evaluation
 from ditbench.report.reading.metrics import FIRST_METRICS, MetricFacts
 from ditbench.report.reading.run import read_run
-from ditbench.report.reading.values import Row, flatten
+from ditbench.report.reading.skipped import Kind, Skipped, skip
+from ditbench.report.reading.values import Row
 from ditbench.rundir import OWN_DIRECTORIES, TUNING, RunDirectory
 
 if TYPE_CHECKING:
     import pandas as pd
 
     Run = list[Row]
-    Skipped = list[tuple[str, str]]
 
 # The project's own runs in `results` of a clone, and those of them that later ones replace.
 REFERENCE, PILOT = "reference", "pilot"
@@ -92,14 +93,14 @@ def load_results(
 
     roots = [Path(each) for each in ([path] if isinstance(path, str | Path) else path)]
     runs: list[Run] = []
-    skipped: Skipped = []
+    skipped: list[Skipped] = []
     found = list(runs_in(roots, _HINT))
     for run in found:
         try:
             rows = read_run(run)
             runs.append(rows if evaluation is None else [scored_again(run, evaluation, rows[-1])])
         except DitbenchError as error:
-            skipped.append((one_line(str(run.path)), one_line(error.message)))
+            skipped.append(skip(run.path, error))
     runs = _newest(runs, skipped)
     if not runs and evaluation is not None:
         whole = [run for run in found if run.is_complete()]
@@ -125,14 +126,19 @@ def runs_in(roots: Iterable[Path], hint: str) -> Iterator[RunDirectory]:
     """The runs in several directories, each place once, although one may lie in another."""
     seen: set[Path] = set()
     for root in roots:
-        if not root.is_dir():
-            what = "is not a directory" if root.exists() else "does not exist"
-            raise DitbenchError(f"{root} {what}", hint)
+        check_place(root, hint)
         for run in find_runs(root):
             place = run.path.resolve()
             if place not in seen:
                 seen.add(place)
                 yield run
+
+
+def check_place(root: Path, hint: str) -> None:
+    """Raise a DitbenchError unless there is a directory."""
+    if not root.is_dir():
+        what = "is not a directory" if root.exists() else "does not exist"
+        raise DitbenchError(f"{root} {what}", hint)
 
 
 def metrics_of(texts: Iterable[str]) -> list[MetricFacts]:
@@ -176,14 +182,14 @@ def _name_versions(runs: list[Run]) -> None:
             row["block"] = f"{row['block']}@{row['source_sha256'][:8]}"
 
 
-def _newest(runs: list[Run], skipped: Skipped) -> list[Run]:
+def _newest(runs: list[Run], skipped: list[Skipped]) -> list[Run]:
     """The newest run of each block, seed and fingerprint; the others are added to `skipped`."""
     kept: dict[tuple[str, int, str], Run] = {}
     for run in sorted(runs, key=lambda run: run[0]["written"]):
         key = (run[0]["block"], run[0]["seed"], run[0]["fingerprint"])
         if older := kept.get(key):
-            reason = f"duplicate: {run[0]['path']} is newer"
-            skipped.append((one_line(older[0]["path"]), one_line(reason)))
+            newer = Kind.DUPLICATE.because(f"{run[0]['path']} is newer")
+            skipped.append(skip(older[0]["path"], newer))
         kept[key] = run
     return sorted(kept.values(), key=lambda run: run[0]["path"])
 

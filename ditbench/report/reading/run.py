@@ -14,6 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from ditbench.config import read_toml
+from ditbench.config.schema import flatten
 from ditbench.distances import column_of
 from ditbench.errors import DitbenchError, one_line
 from ditbench.files import read_json, read_text
@@ -21,8 +22,9 @@ from ditbench.report import amounts
 from ditbench.report.facts import BY_NAME, FACTS, SCORED, is_recipe
 from ditbench.report.reading.environment import of_environment
 from ditbench.report.reading.metrics import FIRST_METRICS, MetricFacts
+from ditbench.report.reading.skipped import Kind
 from ditbench.report.reading.spikes import read_spike
-from ditbench.report.reading.values import Row, flatten, read_value, show
+from ditbench.report.reading.values import Row, read_value, show
 from ditbench.report.words import PUBLISHED
 from ditbench.rows import parse_cell
 from ditbench.rundir import RunDirectory, metric_suffix
@@ -63,8 +65,9 @@ def read_run(run: RunDirectory) -> list[Row]:
 def _read_run(run: RunDirectory) -> list[Row]:
     if not run.is_complete():
         check_file(run.failure)
-        reason = run.failed_because()
-        raise DitbenchError(f"failed: {reason}" if reason else f"incomplete: no {run.result.name}")
+        if reason := run.failed_because():
+            raise DitbenchError(Kind.FAILED.because(reason))
+        raise DitbenchError(Kind.INCOMPLETE.because(f"no {run.result.name}"))
     check_files(run)
     result = run.read_result()
     run.check_recorded(result)
@@ -211,18 +214,27 @@ def _read_draws(
     expected = {name: last[name] for name in (*_PLACE, *SCORED)}
     if steps is not None:
         expected["sampling_steps"] = steps
-    draws = []
-    for number, cells in enumerate(_read_table(path)):
-        if cells.get("draw") != number:
-            raise DitbenchError(f"{path.name}: draw {show(cells.get('draw'))} is not {number}")
-        row = read_evaluation(cells, metrics, path)
-        for name in expected:
-            if row[name] != expected[name]:
-                is_not = f"is {show(row[name])}, not {show(expected[name])}"
-                raise DitbenchError(f"{path.name}: {name} of draw {number} {is_not}")
-        draws.append(row)
+    draws = alike_draws(_read_table(path), metrics, path, expected)
     if steps is None and draws[0]["fid"] != last["fid"]:
         raise DitbenchError(f"{path.name}: draw 0 is not the last row of {run.evaluations.name}")
+    return draws
+
+
+def alike_draws(
+    table: Sequence[Row], metrics: Sequence[MetricFacts], path: Path, expected: Row | None = None
+) -> list[Row]:
+    """Draws of one model, all scored as `expected`, or else as the first."""
+    draws: list[Row] = []
+    for number, cells in enumerate(table):
+        row = read_evaluation(cells, metrics, path)
+        if cells.get("draw") != number:
+            raise DitbenchError(f"{path.name}: draw {show(cells.get('draw'))} is not {number}")
+        expected = expected or {name: row[name] for name in ("step", *SCORED)}
+        for name, value in expected.items():
+            if row[name] != value:
+                is_not = f"is {show(row[name])}, not {show(value)}"
+                raise DitbenchError(f"{path.name}: {name} of draw {number} {is_not}")
+        draws.append(row)
     return draws
 
 

@@ -44,14 +44,3 @@ def show(value: Any) -> str:
     except ValueError:  # Python does not write integers of thousands of digits
         text = f"a number of {value.bit_length():,} bits"
     return one_line(text, 60)
-
-
-def flatten(table: Row, prefix: str = "") -> Row:
-    """Nested tables as one with dotted keys: `{"train": {"lr": 1}}` -> `{"train.lr": 1}`."""
-    flat: Row = {}
-    for key, value in table.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat

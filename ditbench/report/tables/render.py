@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ditbench.errors import DitbenchError, printable, printable_lines, unknown_name
+from ditbench.errors import DitbenchError, printable, unknown_name
 from ditbench.files import finite
 from ditbench.report.tables.columns import Column
 from ditbench.rows import csv_line
@@ -181,21 +181,14 @@ def escape_latex(text: str) -> str:
     return "{}" * escaped.startswith(("[", "*")) + escaped
 
 
-def rich_table(rows: Rows, columns: Sequence[Column], title: str | None = None) -> Table:
+def rich_table(rows: Rows, columns: Sequence[Column]) -> Table:
     """Rows as a table for the terminal, the best of each column in bold green."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     visible = shown(columns)
-    table = Table(
-        title=Text(printable_lines(title)) if title else None,
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        padding=0,
-    )
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     # Without the blank after it, ± moves to the next line together with its number.
     texts = [
         [(text.replace("± ", "±"), best) for text, best in line] for line in cells(rows, visible)

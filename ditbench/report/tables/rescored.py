@@ -8,12 +8,11 @@ from pathlib import Path
 from statistics import stdev
 from typing import Any
 
-from ditbench.distances import title_of
-from ditbench.report.amounts import suffix
 from ditbench.report.reading.evals import read_draws
 from ditbench.report.reading.metrics import MetricFacts
 from ditbench.report.reading.run import mean_draw
 from ditbench.report.tables.columns import Column, hidden, metric_column
+from ditbench.report.words import fid_title
 
 # How a setting samples and scores; of these, people see what differs within a table.
 SETTING = ("cfg_scale", "sampler", "sampling_steps", "samples", "features")
@@ -64,8 +63,7 @@ def rescored_columns(
 def sentence(rows: Sequence[Mapping[str, Any]]) -> str:
     """What the rows of one run say: the lowest FID, at which guidance."""
     best = min(rows, key=lambda row: row["fid"])
-    title = f"{title_of('fid', best['features'])}-{suffix(best['samples'])}"
-    name = f"{best['block']}, seed {best['seed']}: {title}"
+    name = f"{best['block']}, seed {best['seed']}: {fid_title(best)}"
     scale = f"guidance {best['cfg_scale']:g}"
     if len(rows) == 1:
         return f"{name} {best['fid']:.2f} at {scale} ({setting(rows)})."

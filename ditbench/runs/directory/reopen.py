@@ -7,6 +7,7 @@ from typing import Any
 
 from ditbench.config import RunConfig, read_toml, validate
 from ditbench.data import WITH_SETTINGS, loader_of
+from ditbench.data.dataset import ImageDataset
 from ditbench.errors import DitbenchError
 from ditbench.plugins.lookup import restore_block
 from ditbench.rundir import RunDirectory
@@ -36,6 +37,15 @@ def restore_own_block(directory: RunDirectory, config: RunConfig, *, trust: bool
 def source_at(config: RunConfig, path: Path) -> str:
     """The data set of a run whose images are now at a path: a folder may have become an .npz."""
     return loader_of(path) if config.data.name in WITH_SETTINGS else config.data.name
+
+
+def check_images(dataset: ImageDataset, digest: object, run: object) -> None:
+    """Refuse images that are not those that a run, which messages name so, was trained on."""
+    if dataset.digest != digest:
+        raise DitbenchError(
+            f"the images of '{dataset.name}' are not those that {run} was trained on",
+            "name those, at the place where they are now: --data PATH",
+        )
 
 
 def complete_result(directory: RunDirectory) -> dict[str, Any]:

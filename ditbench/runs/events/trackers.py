@@ -147,11 +147,8 @@ def parse_trackers(text: str) -> tuple[str, ...]:
 
 @contextmanager
 def tracked(run: Plan, reporter: Reporter) -> Iterator[Reporter]:
-    """A reporter that also sends the events of a run to its trackers, which are closed in the end.
-
-    Of several processes that compute a run together, the first one does.
-    """
-    if not run.trackers or not run.world.first:
+    """A reporter that also sends the events of a run to its trackers, which end with it."""
+    if not run.trackers or not run.world.first:  # the first process sends what all compute
         yield reporter
         return
     tracking = _Tracking(run, reporter)

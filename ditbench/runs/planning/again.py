@@ -13,6 +13,7 @@ from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.rundir import REPRODUCES, RunDirectory
 from ditbench.runs.directory.reopen import (
+    check_images,
     complete_result,
     read_config,
     restore_own_block,
@@ -52,11 +53,7 @@ def plan_again(
     if backend is not None:
         asked = asked.with_values(train__backend=backend)
     (task,) = resolve_all([asked], device)
-    if task.dataset.digest != result.get("dataset_digest"):
-        raise DitbenchError(
-            f"the images of '{task.dataset.name}' are not those that {run.path} was trained on",
-            "name those, at the place where they are now: --data PATH",
-        )
+    check_images(task.dataset, result.get("dataset_digest"), run.path)
     if task.config.fingerprint != result.get("fingerprint"):
         raise DitbenchError(
             f"this version of ditbench resolves the settings of {run.path} to others: its "

@@ -36,15 +36,11 @@ def check_ready(plans: Sequence[Plan]) -> dict[str, Extractor]:
     left = [plan for plan in plans if not plan.directory.is_complete()]
     extractors: dict[str, Extractor] = {}
     for plan in left:
-        metrics = plan.config.metrics
+        metrics, scored = plan.config.metrics, scored_as(plan.config, plan.dataset)
         for name in (metrics.features, *metrics.further):
             if name not in extractors:
-                extractors[name] = create_extractor(
-                    name,
-                    scored_as(plan.config, plan.dataset),
-                    metrics.inception_weights,
-                    plan.device,
-                )
+                weights = metrics.inception_weights
+                extractors[name] = create_extractor(name, scored, weights, plan.device)
     if left:
         check_writable(left[0].directory.path, checkpoints_size(left))
     return extractors
@@ -59,10 +55,8 @@ def checkpoints_size(left: Sequence[Plan]) -> int:
 
 
 def check_writable(path: Path, size: int = 0) -> None:
-    """Check that a file or directory can be created at a path and that its disk has room.
-
-    Raises:
-        DitbenchError: exit code 1, if not.
+    """Check that a file or directory can be created at a path and that its disk has room. Raises a
+    DitbenchError (exit code 1) if not.
     """
     if is_stream(path):
         return

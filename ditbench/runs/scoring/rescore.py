@@ -26,7 +26,7 @@ from ditbench.models.dit import DiT
 from ditbench.rundir import EVALS, RunDirectory, metric_suffix
 from ditbench.runs.directory.lock import locked
 from ditbench.runs.directory.records import scores
-from ditbench.runs.directory.reopen import source_at
+from ditbench.runs.directory.reopen import check_images, source_at
 from ditbench.runs.machine.environment import device_name
 from ditbench.runs.machine.runtime_errors import sampling_errors
 from ditbench.runs.planning.features import choose_features
@@ -141,11 +141,7 @@ def plan_rescoring(
             place = trained.data.path if data is None else data
             source = trained.data.name if data is None else source_at(trained, data)
             dataset = read(source, place, trained.data.settings)
-            if dataset.digest != trained.data.digest:
-                raise DitbenchError(
-                    f"the images of '{dataset.name}' are not those that it was trained on",
-                    "name those, at the place where they are now: --data PATH",
-                )
+            check_images(dataset, trained.data.digest, "it")
             jobs += [
                 Rescoring(_plan(directory, trained, each, dataset, device), draws)
                 for each in settings

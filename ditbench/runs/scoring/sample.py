@@ -89,10 +89,8 @@ def save_grid(
     columns: int,
     write: Callable[[Path, Callable[[BinaryIO], object]], None] = write_atomically,
 ) -> None:
-    """Write uint8 images (M, C, H, W), with C 1 or 3, as a PNG with so many columns.
-
-    Raises:
-        DitbenchError: exit code 1, if the file cannot be written.
+    """Write uint8 images (M, C, H, W), with C 1 or 3, as a PNG with so many columns. Raises a
+    DitbenchError (exit code 1) if the file cannot be written.
     """
     picture = Image.fromarray(_tile(images, columns).numpy())
     write(path, lambda file: picture.save(file, format="PNG"))

@@ -150,8 +150,8 @@ def test_a_damaged_file_skips_the_run(runs, results, kind):
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [
-        ("draw", 5, "draw 1 is missing"),
-        ("cfg_scale", 4.0, "cfg_scale changes"),
+        ("draw", 5, "draw 5 is not 1"),
+        ("cfg_scale", 4.0, "cfg_scale of draw 1 is 4.0, not"),
         ("fid_50k", "x", "fid_50k"),
         ("fid_50k", None, "fid_50k is missing"),
     ],
