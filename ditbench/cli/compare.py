@@ -61,8 +61,6 @@ def compare(
     refuse("--eval", {} if runs.evaluation is None else {"--target-fid": target_fid})
     from ditbench.report.statistics.gate import parse_gate
 
-    if together:
-        refuse("--together", {"--force": force or None})
     gate = parse_gate(fail_if) if fail_if is not None else None
     comparisons = _comparisons(runs.load(), baseline, target_fid, together=together, force=force)
     if group is not None:

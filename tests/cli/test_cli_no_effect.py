@@ -23,7 +23,6 @@ CASES = [
     (RUN + "--launcher slurm --dry-run --json", "does not use --json", "leave --json out"),
     ("tune --block adaln --dry-run -o t.csv", "--dry-run does not use --output", "leave --output"),
     ("tune --block adaln --dry-run --format md", "--dry-run does not use --format", "--format out"),
-    ("compare {results} --together --force", "--together does not use --force", "leave --force"),
     ("bench --scaling strong", "--scaling strong is given without --gpus", "--gpus 1,2,4"),
     ("bench --gpus 2 --device cpu --sampling-steps 5", "--gpus does not use --sampling", "leave"),
     ("bench --set metrics.features=inception", "metrics.features", "settings that do"),
@@ -35,14 +34,14 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def places(experiment, tmp_path_factory):
-    """Images and latents in one file each, results, and a run."""
-    place, results = tmp_path_factory.mktemp("places"), experiment[1]
+    """Images and latents in one file each, and a run."""
+    place = tmp_path_factory.mktemp("places")
     images = np.zeros((40, 8, 8, 1), np.uint8)
     np.savez(place / "mine.npz", images=images, labels=np.arange(40) % 2)
     npz(place / "latents.npz", 40, image_size=32, scaling_factor=0.5)
-    run = next(results.glob("digits/adaln-zero/seed0-*"))
+    run = next(experiment[1].glob("digits/adaln-zero/seed0-*"))
     files = {"images": place / "mine.npz", "latents": place / "latents.npz"}
-    return {**files, "results": results, "run": run}
+    return {**files, "run": run}
 
 
 @pytest.mark.parametrize(("arguments", "error", "hint"), CASES)
