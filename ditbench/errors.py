@@ -39,6 +39,18 @@ class DitbenchError(Exception):
         return Exception.__new__, (type(self), *self.args), vars(self)
 
 
+# What to do where memory does not suffice, and nothing can be made smaller.
+LESS_MEMORY = "end other programs that use the memory, or pass --device cpu"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that the memory of a device, or of the machine, is too small."""
+    # By name, without torch. Its CPU allocator has no class, nor has a driver's error.
+    of_torch = type(error).__name__ == "OutOfMemoryError"
+    texts = ("can't allocate memory", "CUDA error: out of memory")
+    return isinstance(error, MemoryError) or of_torch or any(text in str(error) for text in texts)
+
+
 def together(errors: Sequence[DitbenchError]) -> DitbenchError:
     """One error for one or more, so that all can be removed at once."""
     if len(errors) == 1:

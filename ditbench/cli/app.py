@@ -39,7 +39,16 @@ from ditbench.cli import (
 )
 from ditbench.cli.options import unpacked
 from ditbench.cli.output import echo, note
-from ditbench.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, DitbenchError
+from ditbench.errors import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_USAGE,
+    LESS_MEMORY,
+    DitbenchError,
+    is_out_of_memory,
+    one_line,
+)
 from ditbench.inherited import without_wrong_torch_settings
 from ditbench.plugins.user_traceback import BlockError
 
@@ -78,6 +87,11 @@ def _errors_as_lines() -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         hint = "free some, or write elsewhere" if full else _ACCESS
         _print_error(f"{place}{error.strerror or error}", hint)
+        raise typer.Exit(EXIT_FAILED) from error
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        _print_error(one_line(str(error)) or "out of memory", LESS_MEMORY)
         raise typer.Exit(EXIT_FAILED) from error
     except KeyboardInterrupt:
         echo("interrupted", err=True)

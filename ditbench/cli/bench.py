@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.bench_sizes import parse_sizes
 from ditbench.cli.completion import complete_blocks
-from ditbench.cli.options import Table, how, option, parse_blocks, parse_count, parse_seconds, what
+from ditbench.cli.options import (
+    Table,
+    how,
+    option,
+    parse_blocks,
+    parse_count,
+    parse_seconds,
+    refuse,
+    what,
+)
 from ditbench.cli.output import progress
 from ditbench.cli.run_options import Model, Quiet
 from ditbench.cli.scaling import WITH, Several, gather, measure_gpus
@@ -64,9 +73,9 @@ def bench(
         "Also measure adaLN-Zero of others: diffusers, diffusers-compiled or both.")] = None,
     gpus: Annotated[str | None, how("NUMBERS",
         "Measure training on 1, 2, 4 ... GPUs of this machine instead (1,2,4).")] = None,
-    scaling: Annotated[str, how("NAME",
+    scaling: Annotated[str | None, how("NAME",
         "With --gpus: weak (--batch-size images per GPU), strong (--batch-size images on all GPUs "
-        "together) or both.")] = "weak",
+        "together) or both. Default: weak.")] = None,
     seconds: Annotated[str | None, how("TIME",
         "Seconds of timing per row: 10, 1m. Default: 3.")] = None,
     steps: Annotated[str | None, how("N",
@@ -87,14 +96,17 @@ def bench(
     is measured. XL/2:128 is a model with a batch size of its own. How to read the table:
     docs/bench.md.
     """
+    if gpus is None:
+        if scaling is not None:
+            raise DitbenchError(f"--scaling {scaling} is given without --gpus", "add --gpus 1,2,4")
+    else:
+        refuse("--gpus", {"--peer": peer, "--sampling-steps": sampling_steps})
     names = parse_blocks(block or ("paper" if gpus is None else REFERENCE))
     sizes = parse_sizes(options, input, classes, sampling_steps)
     length = replace(_length(seconds, steps), sampling=not no_sampling)
     table.check_place()
     if gpus is not None:
-        if peer is not None:
-            raise DitbenchError("--peer does not fit --gpus", "omit one of them")
-        several = Several.parse(gpus, scaling, options.device)
+        several = Several.parse(gpus, scaling or "weak", options.device)
         measure_gpus(sizes, names, several, length, table, quiet=quiet)
         return
     rows = _rows(options, sizes, names, peer)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ditbench.cli.options import parse_count
+from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_input
 
 if TYPE_CHECKING:
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 # Weaker than --set. The paper's objective and learning rate, and no warm-up: in it, timed steps
 # would have a learning rate of almost 0.
 DEFAULTS = ("objective.name=ddpm", "train.lr=1e-4", "train.warmup=0.0")
+# The settings that change what is measured: sections and single keys.
+MEASURED = (
+    "model.", "objective.", "train.", "options.", "data.horizontal_flip", "eval.batch_size",
+    "eval.cfg_channels", "eval.cfg_scale", "eval.clip", "eval.sampler", "eval.sampling_steps",
+    "eval.spacing", "eval.variance",
+)  # fmt: skip
 BATCH_SIZE = 128
 MOST_SAMPLED = 1_000_000  # the limit of eval.batch_size
 
@@ -65,6 +72,13 @@ def _models(options: Model) -> Iterator[tuple[str | None, str | None]]:
 def _configure(options: Model, sampling_steps: int | None) -> RunConfig:
     from ditbench.config.load import load
 
+    for setting in options.set_ or ():
+        key = setting.partition("=")[0].strip()
+        if "." in key and not key.startswith(MEASURED):
+            raise DitbenchError(
+                f"--set {key} does not change what is measured",
+                f"settings that do: {', '.join(MEASURED)}".replace(".,", ".*,"),
+            )
     batch_size = options.batch_size
     size = BATCH_SIZE if batch_size is None else parse_count(batch_size, "--batch-size")
     defaults = (f"train.batch_size={BATCH_SIZE}", f"eval.batch_size={min(size, MOST_SAMPLED)}")

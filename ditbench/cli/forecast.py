@@ -73,7 +73,8 @@ def _print_table(first: Plan, rows: Sequence[Mapping[str, Any]]) -> None:
         f"{model} on {first.dataset.name} {first.cost.input}, on {first.device}, "
         f"{first.config.objective.name}, {counted(len(first.budget.marks), 'evaluation')}"
     )
-    print_sentence(one_line(f"{len(names)} classes: {', '.join(names)}", SHOWN_CLASSES))
+    classes = f"{len(names)} class{'es' * (len(names) != 1)}"
+    print_sentence(one_line(f"{classes}: {', '.join(names)}", SHOWN_CLASSES))
     columns = [column for column in _FORECAST if column.name not in alike]
     print_wrapped([_in_words(each) for each in _by_seeds(rows)], columns)
     print_sentence(CONVENTION, "dim")

@@ -28,7 +28,11 @@ def plot(
         "Add a panel with the published FIDs of DiT-XL/2 on ImageNet. Only runs of the preset "
         "imagenet256, scored as the paper's, have them in their own axes.", "--paper")] = False,
 ) -> None:  # fmt: skip
-    """Draw FID against training or cost for each block, or the samples of all blocks."""
+    """Draw FID against training or cost for each block, or the samples of all blocks.
+
+    Figures show scores, not ratios: they have no baseline. A ranking marks what is significantly
+    worse than the leader.
+    """
     if kind is not None and kind not in KINDS:
         raise unknown_name("kind of plot", kind, KINDS)
     if x is not None and kind not in (None, "curve"):

@@ -21,6 +21,7 @@ from ditbench.cli.options import (
     parse_rate,
     parse_seeds,
     printed,
+    refuse,
     what,
 )
 from ditbench.cli.output import load_sweeps, note, print_json, progress
@@ -89,6 +90,8 @@ def run(
     rate = None if lr is None or lr == TUNED else parse_rate(lr)
     jobs = parse_launcher(launcher, slurm, options.device)
     parse_workers(options.workers, launcher)  # before anything else is read
+    if jobs and dry_run:
+        refuse("--launcher slurm --dry-run, which prints a script,", {"--json": as_json or None})
     trackers = trackers_of(options)
     say = progress(quiet=quiet)
     own_notes: dict[str, Any] = {PLANNED_SEEDS: planned}

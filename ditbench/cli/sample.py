@@ -11,6 +11,7 @@ from ditbench.cli.options import argument, option, parse_count, refuse
 from ditbench.cli.output import echo, echo_path, note
 from ditbench.cli.weights import Sampled
 from ditbench.errors import DitbenchError, one_line
+from ditbench.report.amounts import counted
 
 if TYPE_CHECKING:
     from ditbench.runs.scoring.trained import Opened
@@ -90,5 +91,5 @@ def _export(
             activity, done, parts, f"{done}/{parts} passes"
         )
         written, before = export_samples(opened(), path, count=number, classes=classes, stop=stop)
-    echo(f"{written:,} images" + ", already complete" * before, err=True)
+    echo(counted(written, "image") + ", already complete" * before, err=True)
     echo_path(path)

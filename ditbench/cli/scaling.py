@@ -11,7 +11,7 @@ from ditbench.cli.options import Table, parse_count
 from ditbench.cli.output import note, progress
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.plugins.lookup import check_options
-from ditbench.report.amounts import decimals, significant
+from ditbench.report.amounts import counted, decimals, significant
 from ditbench.report.tables.columns import Column, hidden
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _print(rows: list[dict[str, Any]], table: Table) -> None:
 
 def _title(row: Mapping[str, Any]) -> str:
     """What is equal in all rows, from one of them."""
-    threads = "" if row["threads"] is None else f", {row['threads']} threads per process"
+    threads = "" if row["threads"] is None else f", {counted(row['threads'], 'thread')} per process"
     return (
         f"Training on random {row['input']}, {row['objective']}, {row['precision']}, "
         f"{row['device']}{threads}, torch {row['torch']}, backend {row['backend']}. "

@@ -18,6 +18,7 @@ from ditbench.cli.options import (
     parse_rates,
     parse_seeds,
     printed,
+    refuse,
     what,
 )
 from ditbench.cli.output import load_sweeps, print_sentence, progress
@@ -31,6 +32,7 @@ from ditbench.cli.training import (
     workers_for,
 )
 from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.report.amounts import counted
 from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
@@ -63,6 +65,9 @@ def tune(
     of the later comparison. The same command again resumes where it stopped; with other rates or
     seeds, it extends the sweep.
     """
+    if dry_run:
+        other = None if table.format == "json" else table.format
+        refuse("--dry-run", {"--output": table.output, "--format": other})
     blocks, rates = parse_blocks(block), parse_rates(lr)
     seed_list = parse_seeds(seeds, FIRST_SEED)
     trackers = trackers_of(options)
@@ -83,7 +88,7 @@ def tune(
     plans = [replace(plan, trackers=trackers) for plan in plans]
     workers = workers_for(plans, options)
     if dry_run:
-        print_forecast(plans, workers, as_json=table.as_json, quiet=quiet)
+        print_forecast(plans, workers, as_json=table.chosen == "json", quiet=quiet)
         return
     table.check_place()
     plans = divided(plans, options)
@@ -125,8 +130,8 @@ def _execute(plans: Sequence[Plan], workers: Workers, *, quiet: bool) -> list[Pl
     left = [plan for plan in plans if plan not in diverged and not plan.directory.is_complete()]
     complete = len(plans) - len(diverged) - len(left)
     progress(quiet=quiet)(
-        f"{len(plans)} runs: {complete} complete and {len(diverged)} diverged (skipped), "
-        f"{len(left)} to go{at_a_time(workers)}"
+        f"{counted(len(plans), 'run')}: {complete} complete and {len(diverged)} diverged "
+        f"(skipped), {len(left)} to go{at_a_time(workers)}"
     )
     check_ready(left)
     remark_on_scores(left)
@@ -144,8 +149,8 @@ def _check_chosen(plans: Sequence[Plan], sweeps: Sequence[Sweep], failed: Sequen
     """Raise a DitbenchError with exit code 1 if a block has no learning rate."""
     if failed:
         raise DitbenchError(
-            f"{len(failed)} runs failed, first {failed[0].label}: their learning rates are not "
-            "scored",
+            f"{counted(len(failed), 'run')} failed, first {failed[0].label}: not every learning "
+            "rate is scored",
             "remove the cause, then repeat the same command",
             EXIT_FAILED,
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.completion import complete_assignments, complete_blocks
-from ditbench.cli.options import Device, Trust, option, parse_blocks
+from ditbench.cli.options import Device, Trust, option, parse_blocks, refuse
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_model
 
@@ -68,6 +68,8 @@ class Sampled:
             if runs and getattr(self, name):
                 flag = f"--{name.removesuffix('_')}"
                 raise DitbenchError(f"{flag} is given without --init", f"leave {flag} out")
+        if self.init is not None:
+            refuse("--init", {"--trust": self.trust or None})
         return self.init is not None
 
     def configure(self, more: Mapping[str, Any]) -> RunConfig:

@@ -70,7 +70,7 @@ class RunConfig(Section):
             raise DitbenchError(
                 f"eval.cfg_scale = {scale:g} needs a model that was trained without labels, too, "
                 "and model.class_dropout_prob is 0",
-                "guide nothing, --set eval.cfg_scale=1, or train with model.class_dropout_prob=0.1",
+                "guide nothing (scale 1), or train with model.class_dropout_prob=0.1",
             )
         # The preset names a directory, which must lie below --out.
         if not re.fullmatch(r"\w[\w.-]*", self.preset) or not self.preset.isprintable():

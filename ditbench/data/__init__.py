@@ -27,6 +27,12 @@ SOURCES = {  # name -> module of this package, function, and whether it takes a 
     "latents": ("latents.load", "load_latents", "required"),
 }
 WITH_SETTINGS = ("folder", "npz", "latents")  # which read the files as the settings say
+# What the settings are for that not every data set reads.
+_FILES, _TABLE, _LATENTS = "pictures in files", "pictures with a table", "latents"
+_FOR = {
+    "background": _FILES, "random_crop": _FILES, "max_unreadable": _FILES, "label_column": _TABLE,
+    "scaling_factor": _LATENTS,
+}  # fmt: skip
 
 
 def loader_of(path: Path) -> str:
@@ -71,6 +77,28 @@ def find_source(text: Path) -> tuple[str, Path | None]:
 def is_known(name: str) -> bool:
     """Whether there is a data set of this name."""
     return name in SOURCES or _by_name().find(name) is not None
+
+
+def check_settings(name: str, settings: Settings, *, latents: bool = False) -> None:
+    """Raise a DitbenchError if a data set does not read one of the settings that are given.
+
+    `latents`: whether it holds those rather than images.
+    """
+    holds = {_LATENTS} if latents else {_FILES, _TABLE} if name == "folder" else set()
+    if name not in SOURCES:  # of torchvision
+        holds = {_FILES}
+    for key, kind in _FOR.items():
+        value = getattr(settings, key)
+        if value != getattr(DEFAULTS, key) and kind not in holds:
+            raise DitbenchError(
+                f"{key} = {value} has no effect: it is for {kind}, and the data are '{name}'",
+                "leave it out",
+            )
+    if settings.random_crop and settings.image_size is None:
+        raise DitbenchError(
+            "random_crop has no effect: without an image size, pictures are not cropped",
+            "leave it out, or pass --image-size",
+        )
 
 
 def load_dataset(

@@ -50,6 +50,12 @@ def choose_workers(workers: int | None, runs: int, device: torch.device, gpus: i
     too few.
     """
     if launched():  # torchrun says which processes and GPUs there are
+        for option, number in (("--gpus", gpus), ("--workers", workers or 1)):
+            if number > 1:
+                raise DitbenchError(
+                    f"torchrun and {option} {number} are given together",
+                    f"omit {option}: --nproc-per-node of torchrun is the number of GPUs",
+                )
         return Workers([{}])
     places = _visible(device)
     most = max(1, len(places) // gpus)

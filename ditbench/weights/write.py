@@ -28,12 +28,16 @@ def check_suffix(path: Path) -> None:
 
 
 def write_configuration(path: Path, found: Recognised) -> None:
-    """Write the config.json of diffusers beside weights; a DitbenchError if it is of others."""
-    path = path.with_name(CONFIG)
-    if path.exists() and read_json(path).get("_class_name") != DIT:
-        raise DitbenchError(
-            f"{path} is not of a DiT", f"write to a folder of its own: -o dit/{WEIGHTS}.safetensors"
-        )
+    """Write the config.json of diffusers beside weights.
+
+    A DitbenchError if there is one of another model, or a link, such as those in the cache of
+    Hugging Face: neither the link nor the file it leads to is what the user named.
+    """
+    path, hint = path.with_name(CONFIG), f"write to a folder: -o dit/{WEIGHTS}.safetensors"
+    if path.is_symlink():
+        raise DitbenchError(f"{path} is a link to {path.readlink()}", hint)
+    if path.exists() and read_json(path, hint).get("_class_name") != DIT:
+        raise DitbenchError(f"{path} is not of a DiT", hint)
     assert found.num_heads is not None
     facts = {
         "_class_name": DIT,

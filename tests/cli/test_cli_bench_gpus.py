@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from ditbench.cli import scaling
+
 BRIEF = (
     *("bench", "--model", "16x1x2/2", "--input", "4x4x3", "--classes", "5", "--batch-size", "4"),
     *("--steps", "10"),
@@ -32,7 +34,7 @@ CASES = [
     ("--gpus 999", "--gpus 999: this machine has", "pass fewer"),
     ("--gpus 2 --device cuda:1", "--device cuda:1 are given together", "CUDA_VISIBLE_DEVICES"),
     ("--gpus 2 --device cpu --scaling wide", "unknown scaling 'wide'", "did you mean weak?"),
-    ("--gpus 2 --device cpu --peer diffusers", "--peer does not fit --gpus", "omit one"),
+    ("--gpus 2 --device cpu --peer diffusers", "--gpus does not use --peer", "leave --peer out"),
     ("--gpus 8 --device cpu --scaling strong", "a batch of 4 cannot be divided over 8", "size 8"),
     ("--gpus 2 --device cpu --model S/4,M/4", "unknown model 'M/4'", "/4"),
 ]
@@ -41,3 +43,9 @@ CASES = [
 @pytest.mark.parametrize(("arguments", "error", "hint"), CASES)
 def test_a_mistake_is_a_line_and_a_hint(refused, arguments, error, hint):
     refused(error, hint, *BRIEF, *arguments.split(" "))
+
+
+@pytest.mark.parametrize(("threads", "text"), [(1, ", 1 thread per process,"), (2, ", 2 threads")])
+def test_the_number_of_threads_in_the_title(threads, text):
+    facts = ("input", "objective", "precision", "device", "torch", "backend", "efficiency_to")
+    assert text in scaling._title({**dict.fromkeys(facts, "x"), "threads": threads})

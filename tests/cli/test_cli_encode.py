@@ -35,6 +35,17 @@ def test_encode_and_look_at_latents(succeed, pictures):
     assert (len(found), found.shape, found.class_names) == (30, (4, 4, 4), ("cat", "dog"))
 
 
+def test_one_class_is_singular(succeed, pictures):
+    for file in pictures.glob("pics/*/*.png"):
+        file.rename(pictures / "pics" / file.name)
+    for folder in ("cat", "dog"):
+        (pictures / "pics" / folder).rmdir()
+    assert "lat: 30 images, 1 class\n" in succeed(*ENCODE).stdout
+    brief = ("--model", "16x1x2/2", "--steps", "10", "--set", "eval.samples=20", "--features")
+    again = ("run", "--data", "lat", "--dry-run", "--device", "cpu", *brief, "latents")
+    assert "\n1 class: all\n" in succeed(*again, "--block", "none").stdout
+
+
 def test_gpus_share_the_work(cli, pictures):
     one = cli(*ENCODE, "--shard-size", "4")
     two = cli(*ENCODE[:3], "two", *ENCODE[4:], "--shard-size", "4", "--gpus", "2")

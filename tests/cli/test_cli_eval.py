@@ -119,6 +119,8 @@ def test_samples_are_exported(cli, one_run, tmp_path):
     assert len(files) == 12
     assert Image.open(tmp_path / "out" / files[0]).size == (8, 8)
     assert cli("sample", one_run, *options).stderr == "12 images, already complete\n"
+    one = cli("sample", one_run, "--export", tmp_path / "single", "--count", "1")
+    assert one.stderr == "1 image\n"
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_a_failure_for_another_reason_says_nothing_of_the_rate(
     assert result.exit_code == 1
     assert "failed: adaln lr 0.001 seed 1000: no room" in result.stderr
     assert "not finished: 1 of 2 runs missing" in result.stdout
-    assert "error: 1 runs failed, first adaln lr 0.001 seed 1000" in result.stderr
+    assert "error: 1 run failed, first adaln lr 0.001 seed 1000" in result.stderr
     error, _ = mistake("run", "--block", "adaln", "--lr", "tuned", *tiny, "--out", tmp_path)
     assert "the sweep of adaln is not finished: 1 of 2 runs are missing" in error
     again = succeed(*arguments)

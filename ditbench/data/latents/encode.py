@@ -212,8 +212,7 @@ class Encoding:
         others = sum(each["others"] for each in facts)
         notes = [*self.images.notes]
         notes += [f"{len(problems)} unreadable skipped"] if problems else []
-        what = "file that is not a picture" if others == 1 else "files that are not pictures"
-        notes += [f"{others} {what} skipped"] if others else []
+        notes += [f"files that are not pictures passed over: {others}"] if others else []
         index: dict[str, Any] = {
             "format": shards.FORMAT,
             "version": shards.VERSION,
@@ -239,5 +238,7 @@ class Encoding:
 def notes_of(folder: Path) -> list[str]:
     """What the index of a folder of latents says, a line each."""
     index = shards.read_index(folder) or {}
-    lines = [f"{folder}: {index['images']:,} images, {len(index['class_names']):,} classes"]
+    classes = len(index["class_names"])
+    found = f"{index['images']:,} images, {classes:,} class{'es' * (classes != 1)}"
+    lines = [f"{folder}: {found}"]
     return [*lines, *index["notes"], *index["problems"]]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ditbench.data import find_source, load_dataset
+from ditbench.data import check_settings, find_source, load_dataset
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.io.files import open_files, shown
 from ditbench.data.latents.npz import are_latents
@@ -36,6 +36,7 @@ def find_images(path: Path, settings: Settings) -> Images:
             f"{shown(path)} holds latents, not images",
             f"train on them: ditbench run --data {shlex.quote(shown(path))}",
         )
+    check_settings(name, settings)
     return _InMemory(load_dataset(name, place, settings))
 
 

@@ -67,6 +67,14 @@ def find_layout(files: Files, settings: Settings) -> Layout:
     finder = _Finder(files, settings)
     splits = _splits(tree)
     train = finder.part(_below(tree, splits, TRAIN) if splits else tree)
+    if settings.label_column is not None and not finder.has_table:
+        finder.problems.append(
+            DitbenchError(
+                f"{shown(files.path)} has no {' or '.join(TABLES)} with the columns file_name and "
+                f"{shown(settings.label_column)}",
+                "add one, or leave out data.label_column",
+            )
+        )
     if not train.names and not finder.problems:
         others = [name for _, name in tree if not name.endswith("/")]
         found = f"; {passed_over(others)}" if others else ""
@@ -90,6 +98,7 @@ class _Finder:
         self.files, self.settings = files, settings
         self.notes: list[str] = []
         self.problems: list[DitbenchError] = []
+        self.has_table = False  # that says which class a picture has
 
     def part(self, tree: Tree) -> Part:
         """The pictures of a split: by its table, by class folders, or of one class."""
@@ -97,6 +106,7 @@ class _Finder:
             if len(parts) == 1 and parts[0].lower() in TABLES and not name.endswith("/"):
                 classes = self._by_table(tree, name)
                 if classes is not None:
+                    self.has_table = True
                     return _part(classes)
         flat = [name for parts, name in tree if len(parts) == 1 and looks_like_an_image(name)]
         if flat and not any(len(parts) > 1 and looks_like_an_image(name) for parts, name in tree):
@@ -162,7 +172,8 @@ class _Finder:
             classes.setdefault(str(label), []).append(known[file])
         listed = {name for names in classes.values() for name in names}
         if left := sum(looks_like_an_image(name) and name not in listed for _, name in tree):
-            self.notes.append(f"{left} pictures that {shown(table)} does not list passed over")
+            what = f"picture{'s' * (left != 1)} that {shown(table)} does not list passed over"
+            self.notes.append(f"{left} {what}")
         return classes
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ditbench import __version__
-from ditbench.errors import DitbenchError
+from ditbench.errors import EXIT_FAILED, LESS_MEMORY, DitbenchError, is_out_of_memory
 from ditbench.training.cpu import keep_freed_memory
 from ditbench.training.device.backend import package_version
 from ditbench.world import local_rank
@@ -37,6 +37,9 @@ def select_device(name: str) -> torch.device:
             device = torch.device(name)
         torch.zeros(1, device=device).item()  # `meta` computes nothing
     except (RuntimeError, AssertionError, NotImplementedError) as error:
+        if is_out_of_memory(error):
+            what = f"the device '{name}' has no free memory"
+            raise DitbenchError(what, LESS_MEMORY, EXIT_FAILED) from error
         raise DitbenchError(
             f"no device '{name}' on this machine", "use --device auto, cpu, cuda or cuda:1"
         ) from error

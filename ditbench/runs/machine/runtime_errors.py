@@ -1,32 +1,41 @@
-"""Errors that a machine or an external block can cause in training, as DitbenchErrors."""
+"""Errors that a machine or an external block can cause in a computation, as DitbenchErrors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
-import torch
-
-from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.errors import EXIT_FAILED, DitbenchError, is_out_of_memory
 from ditbench.plugins.lookup import block_errors
 from ditbench.runs.planning.plan import Plan
+from ditbench.runs.planning.task import Task
 from ditbench.training.device.backend import cannot_run
 from ditbench.training.device.compile import reason_of
 
 _COMPILER = ("torch._dynamo", "torch._inductor")
 
 
-@contextmanager
-def training_errors(run: Plan) -> Iterator[None]:
+def training_errors(run: Plan) -> AbstractContextManager[None]:
     """Raise a DitbenchError for too little memory, a failed compilation or an external block."""
-    with block_errors(run.config.block, EXIT_FAILED):
+    return _errors(run.config.block, lambda: _out_of_memory(run))
+
+
+def sampling_errors(task: Task, hint: str) -> AbstractContextManager[None]:
+    """As `training_errors`, of a model that is only sampled; the hint says what needs less."""
+    config = task.config
+    what = f"{task.device} ran out of memory: batch size {config.eval.batch_size} in sampling, "
+    error = DitbenchError(what + config.train.precision, hint, EXIT_FAILED)
+    return _errors(config.block, lambda: error)
+
+
+@contextmanager
+def _errors(block: str, out_of_memory: Callable[[], DitbenchError]) -> Iterator[None]:
+    with block_errors(block, EXIT_FAILED):
         try:
             yield
-        except RuntimeError as error:
-            # The CPU allocator has no class for it.
-            memory = isinstance(error, torch.OutOfMemoryError)
-            if memory or "can't allocate memory" in str(error):
-                raise _out_of_memory(run) from error
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise out_of_memory() from error
             if type(error).__module__.startswith(_COMPILER):
                 raise cannot_run("compile", reason_of(error)) from error
             raise

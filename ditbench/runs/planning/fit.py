@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from ditbench.config import RunConfig
+from ditbench.data import check_settings
 from ditbench.data.dataset import ImageDataset
 from ditbench.errors import DitbenchError, together
 from ditbench.metrics import extractor_class, find_metrics
@@ -39,8 +40,13 @@ def _raise(errors: list[DitbenchError]) -> None:
 
 
 def _of_images(config: RunConfig, dataset: ImageDataset) -> list[DitbenchError]:
-    size = partial(check_size, config.model.size, dataset.height, dataset.width)
-    return [*_misfits(config, dataset), *_errors_of(partial(check_classes, dataset), size)]
+    data, latents = config.data, dataset.latents is not None
+    checks = [
+        partial(check_settings, data.name, data.settings, latents=latents),
+        partial(check_classes, dataset),
+        partial(check_size, config.model.size, dataset.height, dataset.width),
+    ]
+    return [*_misfits(config, dataset), *_errors_of(*checks)]
 
 
 def _errors_of(*checks: Callable[[], object]) -> Iterator[DitbenchError]:

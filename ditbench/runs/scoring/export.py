@@ -17,10 +17,10 @@ from torch import Tensor
 from ditbench.data import load_dataset
 from ditbench.data.class_names import find_classes
 from ditbench.data.dataset import NanSamples, to_uint8
-from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.plugins.lookup import block_errors
+from ditbench.errors import LESS_MEMORY, DitbenchError
 from ditbench.runs.directory.lock import locked
 from ditbench.runs.machine.environment import device_name
+from ditbench.runs.machine.runtime_errors import sampling_errors
 from ditbench.runs.planning.ready import check_writable
 from ditbench.runs.planning.task import Task
 from ditbench.runs.scoring.export_files import LOCK, RECORD, export_at
@@ -56,7 +56,7 @@ def export_samples(
         return count, True
     export.done()  # refuses other files before a model is built
     check_writable(path)
-    with block_errors(task.config.block, EXIT_FAILED):
+    with sampling_errors(task, LESS_MEMORY):
         backend = backend_for(task, directory)
         model, _ = averaged_model(task, directory, backend)
         with locked(export.place / LOCK):

@@ -7,7 +7,7 @@ evaluation that was stopped resumes. No other file of the run changes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -28,7 +28,7 @@ from ditbench.runs.directory.lock import locked
 from ditbench.runs.directory.records import scores
 from ditbench.runs.directory.reopen import check_images, source_at
 from ditbench.runs.machine.environment import device_name
-from ditbench.runs.machine.runtime_errors import training_errors
+from ditbench.runs.machine.runtime_errors import sampling_errors
 from ditbench.runs.planning.features import choose_features
 from ditbench.runs.planning.plan import Plan, build_objective, count_cost, plan_run
 from ditbench.runs.planning.speed import image_passes
@@ -189,7 +189,7 @@ def rescore(
     for job in jobs:  # before any draw
         if job.left:
             reporter.begin(job)
-            with training_errors(job.plan):
+            with _errors(job.plan):
                 _scorer(job.plan, scorers, stop)
     model: DiT | None = None
     of: Plan | None = None  # the run that the model is of
@@ -199,7 +199,7 @@ def rescore(
             content = job.read()
             if job.left:
                 reporter.begin(job)
-                with training_errors(plan):
+                with _errors(plan):
                     scorer = _scorer(plan, scorers, stop)
                     if model is None or of is None or of.directory.path != plan.directory.path:
                         model, of = None, plan  # the one before makes room
@@ -212,6 +212,11 @@ def rescore(
             if not (plan.world.alone or isinstance(error, NanSamples)):
                 raise  # other processes may not see it
             yield job, error
+
+
+def _errors(plan: Plan) -> AbstractContextManager[None]:
+    fewer = max(1, plan.config.eval.batch_size // 2)
+    return sampling_errors(plan, f"lower the batch size: --batch-size {fewer}")
 
 
 def _scorer(plan: Plan, known: dict[tuple[Any, ...], Scorer], stop: StopRequest) -> Scorer:

@@ -12,10 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from ditbench.data.class_names import find_classes
-from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.errors import LESS_MEMORY, DitbenchError
 from ditbench.files import write_atomically, write_output
 from ditbench.models.dit import DiT
-from ditbench.plugins.lookup import block_errors
+from ditbench.runs.machine.runtime_errors import sampling_errors
 from ditbench.runs.planning.ready import check_writable
 from ditbench.runs.planning.task import Task
 from ditbench.runs.scoring.evaluate import Evaluation
@@ -55,7 +55,7 @@ def sample_grid(
             "draw fewer images: --per-class 8, or --classes 0,1,2",
         )
     check_writable(output)
-    with block_errors(task.config.block, EXIT_FAILED):
+    with sampling_errors(task, LESS_MEMORY):
         model, _ = averaged_model(task, directory)
         samples = sample_images(model, task, torch.tensor(labels).repeat(per_class))
         images = as_pictures(task, samples)

@@ -92,7 +92,7 @@ def test_metadata_csv_gives_the_classes(read, wrap):
     data = read({wrap + name: value for name, value in files.items()})
     assert data.class_names == ("cat", "dog 9", "dog 10")
     assert values(data) == [1, 3, 2]
-    assert data.notes == (f"1 pictures that {wrap}metadata.csv does not list passed over",)
+    assert data.notes == (f"1 picture that {wrap}metadata.csv does not list passed over",)
 
 
 def test_any_column_may_be_asked_for(read):
@@ -116,6 +116,13 @@ def test_a_column_that_is_not_there(read):
     with pytest.raises(DitbenchError, match="has no column kind") as raised:
         read(PICTURES | {"metadata.csv": TABLE}, Settings(label_column="kind"))
     assert raised.value.hint == "its columns are file_name, text, label"
+
+
+@pytest.mark.parametrize("tables", [{}, {"metadata.csv": b"image,kind\n1.png,cat\n"}])
+def test_a_column_that_is_asked_for_needs_a_table(read, tables):
+    with pytest.raises(DitbenchError, match=r"with the columns file_name and kind$") as raised:
+        read({"a/1.png": 1, "b/2.png": 2} | tables, Settings(label_column="kind"))
+    assert "leave out data.label_column" in raised.value.hint
 
 
 def test_one_percent_may_be_unreadable(read):

@@ -5,7 +5,7 @@ import pytest
 from boxes import named
 from scipy import stats
 
-from ditbench.report.figures.ranking import ranking_figure
+from ditbench.report.figures.ranking import _significantly_worse, ranking_figure
 from ditbench.report.figures.style import PAPER_BLOCKS, block_style
 from ditbench.report.reading.results import load_results
 from ditbench.report.statistics.compare import compare
@@ -40,6 +40,12 @@ def test_blocks_are_sorted_with_their_means_and_numbers(runs):
     assert [text.get_text() for text in axes.texts] == [f"{np.mean(FIDS[b]):.2f}" for b in order]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the best is at the top
     assert axes.get_xlabel() == "FID-2K, digits features (lower is better)"
+
+
+def test_what_is_significantly_worse_does_not_depend_on_a_baseline(runs):
+    """So `ditbench plot` has no option for it."""
+    found = [_significantly_worse(compare(runs, baseline)) for baseline in FIDS]
+    assert found == [{"in-context"}] * len(FIDS)
 
 
 def test_intervals_and_seeds(runs):

@@ -205,6 +205,16 @@ def test_an_export_to_diffusers_needs_its_block(make_plan, made, tmp_path, train
     (tmp_path / "config.json").write_text('{"_class_name": "AutoencoderKL"}')
     with pytest.raises(DitbenchError, match=r"config\.json is not of a DiT"):
         export_weights(first.directory.path, path, diffusers=True)
+    theirs, config = tmp_path / "theirs.json", '{"_class_name": "DiTTransformer2DModel"}'
+    for target in ("theirs.json", "nowhere.json"):  # what a link leads to is not ours
+        theirs.write_text(config)
+        (tmp_path / "config.json").unlink()
+        (tmp_path / "config.json").symlink_to(target)
+        with pytest.raises(DitbenchError, match=rf"config\.json is a link to {target}"):
+            export_weights(first.directory.path, path, diffusers=True)
+        assert (tmp_path / "config.json").readlink() == Path(target)
+        assert theirs.read_text() == config
+        assert not (tmp_path / "nowhere.json").exists()
     plan = make_plan(out=made, **DDPM, block="in-context")
     execute(plan)
     with pytest.raises(DitbenchError, match="diffusers has no block in-context"):
