@@ -215,7 +215,7 @@ class RunDirectory:
         return sorted(path.stem for path in (self.path / EVALS).glob("*.json"))
 
     def is_of_weights(self) -> bool:
-        """Whether this is no run, but holds evaluations of weights."""
+        """Whether this is not a run, but holds evaluations of weights."""
         return bool(self.evals()) and not self.config.is_file()
 
     def eval(self, name: str) -> Path:

@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
 
+import grimp
 import pytest
 
 import ditbench
@@ -78,3 +80,11 @@ def test_every_module_can_be_imported(module):
     if module.startswith("ditbench.kernels."):
         pytest.importorskip("triton")
     import_module(module)
+
+
+def test_no_imports_form_a_circle():
+    """Those within functions, and those for types only, included."""
+    graph = grimp.build_graph("ditbench", cache_dir=None)
+    imports = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    assert "ditbench.cli.output" in imports["ditbench.cli.app"]
+    TopologicalSorter(imports).prepare()  # a CycleError names the circle

@@ -28,7 +28,8 @@ WIDTH = 80
 def presets(table: Table) -> None:
     """List the presets: data, model, minutes per run and score, as measured on a device.
 
-    Minutes and FID are means over n reference runs of adaln-zero with the preset's settings.
+    FID is the mean over n reference runs of adaln-zero with the preset's settings, Min that over
+    such runs that had the device to themselves.
     """
     from ditbench.report.measured import BLOCK, describe_presets
     from ditbench.report.reading.results import PILOT
@@ -39,7 +40,9 @@ def presets(table: Table) -> None:
         table.write(rows, COLUMNS)
         return
     print_wrapped(rows, COLUMNS, width=WIDTH)
-    print_sentence(f"Minutes (training and evaluation) and FID: n reference runs of {BLOCK}.")
+    print_sentence(
+        f"Minutes (training and evaluation) on the device; FID of n reference runs of {BLOCK}."
+    )
     copies = [f"{row['preset']} on {row['images']}" for row in rows if row.get("images")]
     if copies:
         print_sentence(f"Measured on copies of the images: {', '.join(copies)}.")

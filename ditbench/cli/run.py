@@ -25,11 +25,10 @@ from ditbench.cli.options import (
     what,
 )
 from ditbench.cli.output import load_sweeps, note, print_json, progress
-from ditbench.cli.run_options import DryRun, Quiet, Training
+from ditbench.cli.run_options import DryRun, Quiet, Training, check_out
 from ditbench.cli.slurm import parse_launcher, the_run
 from ditbench.cli.training import (
     at_a_time,
-    check_out,
     executing,
     parse_workers,
     remark_on_scores,
@@ -42,7 +41,8 @@ from ditbench.rundir import PLANNED_SEEDS, TUNING
 
 if TYPE_CHECKING:
     from ditbench.launch.pool import Workers
-    from ditbench.runs.planning.plan import Plan, Task
+    from ditbench.runs.planning.plan import Plan
+    from ditbench.runs.planning.task import Task
 
 TUNED = "tuned"  # as a value of --lr
 HINT = "`ditbench tune --block {}` with this command's other options"

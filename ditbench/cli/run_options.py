@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.completion import complete_assignments, complete_presets
 from ditbench.cli.options import DEVICES, PICTURES, how, parse_budget, parse_count, printed, what
-from ditbench.cli.training import check_out
 from ditbench.cli.weights import INIT, of_file
-from ditbench.errors import unknown_name
+from ditbench.errors import DitbenchError, unknown_name
+from ditbench.files import check_utf8
 from ditbench.models.sizes import parse_model
 
 if TYPE_CHECKING:
@@ -157,3 +157,15 @@ class Training(Model):
         if out is not None:
             check_out(out, config.data.path if config.data.name == "folder" else None)
         return config
+
+
+def check_out(out: Path, images: Path | None) -> None:
+    """Refuse a place for runs where their files would be read as images, or cannot be read back."""
+    from ditbench.data.io.files import contains
+
+    check_utf8(out)
+    if images is not None and contains(images, out):
+        raise DitbenchError(
+            f"the runs would go into {out}, inside of the images' folder {images}",
+            f"choose a place outside of it: --out {images.parent / (out.name or 'results')}",
+        )

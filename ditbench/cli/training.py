@@ -18,7 +18,6 @@ from ditbench.cli.options import parse_count
 from ditbench.cli.output import echo, note
 from ditbench.errors import EXIT_SIGNAL, DitbenchError, one_line
 from ditbench.few import are_few, few_images
-from ditbench.files import check_utf8
 
 if TYPE_CHECKING:
     from ditbench.cli.run_options import Training
@@ -28,18 +27,6 @@ if TYPE_CHECKING:
     from ditbench.runs.planning.plan import Plan
     from ditbench.training.stop import StopRequest
     from ditbench.world import World
-
-
-def check_out(out: Path, images: Path | None) -> None:
-    """Refuse a place for runs where their files would be read as images, or cannot be read back."""
-    from ditbench.data.io.files import contains
-
-    check_utf8(out)
-    if images is not None and contains(images, out):
-        raise DitbenchError(
-            f"the runs would go into {out}, inside of the images' folder {images}",
-            f"choose a place outside of it: --out {images.parent / (out.name or 'results')}",
-        )
 
 
 def with_features(config: RunConfig, out: Path, say: Callable[[str], None]) -> RunConfig:

@@ -20,8 +20,8 @@ _LIST = "`ditbench list` shows the runs; other directories are yours to remove"
 
 
 def check_removable(path: Path) -> RunDirectory:
-    """The run in a directory; a DitbenchError if it is no run, holds others, is a reference run (in
-    `results/reference`, or with files that git tracks), or another process is writing to it.
+    """The run in a directory. A DitbenchError if it is not a run, holds others, is a reference run
+    (in `results/reference`, or with files that git tracks), or another process is writing to it.
     """
     if path.is_symlink():
         raise DitbenchError(f"{path} is a link", f"name the run directory: {path.resolve()}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch.func import functional_call
@@ -80,14 +80,24 @@ class ProductCounter(TorchDispatchMode):
     """Counts floating-point operations. Products are not computed: their results are zeros.
 
     `FlopCounterMode` on the meta device counts the same (a test compares them), but the first
-    operation there imports torch's compiler, which takes 3 seconds.
+    operation there imports torch's compiler, which takes a second. Other operations are computed,
+    by one thread: on a busy CPU, several would wait for each other at the end of each.
     """
 
     flops = 0
 
+    def __enter__(self) -> Self:
+        self._threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        return super().__enter__()  # type: ignore[no-untyped-call]
+
+    def __exit__(self, *error: object) -> None:
+        torch.set_num_threads(self._threads)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+
     def result(self, like: torch.Tensor, *shape: int) -> torch.Tensor:
-        """The result of a product."""
-        return like.new_zeros(()).expand(shape)
+        """The result of a product, which a block may modify."""
+        return like.new_zeros(shape)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:

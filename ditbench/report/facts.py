@@ -112,6 +112,8 @@ BY_NAME = {fact.name: fact for fact in FACTS}
 ALIKE = tuple(fact.name for fact in FACTS if fact.alike)
 TASK = tuple(fact.name for fact in FACTS if fact.task)
 SCORED = tuple(fact.name for fact in FACTS if fact.scored)
+_HELD = frozenset(key for fact in FACTS for key in fact.keys)
+_HELD_BELOW = tuple(key for key in _HELD if key.endswith("."))
 # What the runs of a group may have in common.
 SHARED = (*ALIKE, "schema", "lr", "device", "source", "backend")
 
@@ -134,5 +136,4 @@ def in_order(blocks: Iterable[str]) -> list[str]:
 
 def is_recipe(key: str) -> bool:
     """Whether a configuration key has no column of its own: it is then part of `recipe`."""
-    held = [each for fact in FACTS for each in fact.keys]
-    return key not in held and not key.startswith(tuple(each for each in held if each[-1] == "."))
+    return key not in _HELD and not key.startswith(_HELD_BELOW)

@@ -25,14 +25,13 @@ _FILLED_IN = ("train.precision", "eval.sampler", "metrics.also", "options.", "da
 def describe_presets(measured: Iterable[Path]) -> list[Row]:
     """A row per preset: what it trains, and what runs of it in the first directory with some say.
 
-    `minutes` (training and evaluation), `fid`, `fid_sd`, `seeds`, `device` and `images` (a name,
-    where the runs had other images than the preset) are those of `BLOCK`; absent without runs.
+    `fid`, `fid_sd`, `seeds` and `images` (a name, where the runs had other images than the preset)
+    are those of `BLOCK`. So are `minutes` (training and evaluation) and `device`, of the first
+    directory with runs that had a CPU to themselves. Absent without runs.
     """
     tables = [load_results(place, BLOCK) for place in measured if place.is_dir()]
-    return [
-        _described(name) | next(filter(None, (_measured(name, runs) for runs in tables)), {})
-        for name in presets()
-    ]
+    tables = [runs[runs["final"]] for runs in tables]
+    return [_described(name) | _scores(name, tables) | _times(name, tables) for name in presets()]
 
 
 def _described(name: str) -> Row:
@@ -45,22 +44,39 @@ def _described(name: str) -> Row:
     }  # fmt: skip
 
 
-def _measured(name: str, runs: pd.DataFrame) -> Row:
-    """Means over seeds of the runs with the preset's settings, on one device and alone on a CPU."""
-    final = runs[runs["final"] & (runs["preset"] == name) & (runs[SHARED_CPU] == 1)]
-    final = final[[_has_its_settings(Path(path)) for path in final["path"]]]
-    if final.empty:
+def _scores(name: str, tables: Iterable[pd.DataFrame]) -> Row:
+    """Means over the seeds, whatever the device."""
+    runs = _runs_of(name, tables)
+    if runs is None:
         return {}
-    final = final[final["device"] == final["device"].mode()[0]]
-    first = final.iloc[0]
+    first = runs.iloc[0]
     return {
-        "minutes": float((final["train_seconds"] + final["eval_seconds"]).mean() / 60),
-        "fid": float(final["fid"].mean()),
-        "fid_sd": float(final["fid"].std()),
-        "seeds": len(final),
-        "device": first["device"],
+        "fid": float(runs["fid"].mean()),
+        "fid_sd": float(runs["fid"].std()),
+        "seeds": len(runs),
         "images": None if first["dataset"] == load(name).data.name else first["source"],
     }
+
+
+def _times(name: str, tables: Iterable[pd.DataFrame]) -> Row:
+    """Means over the runs on the device that most of them have."""
+    runs = _runs_of(name, (table[table[SHARED_CPU] == 1] for table in tables))
+    if runs is None:
+        return {}
+    device = runs["device"].mode()[0]
+    runs = runs[runs["device"] == device]
+    seconds = runs["train_seconds"] + runs["eval_seconds"]
+    return {"minutes": float(seconds.mean() / 60), "device": device}
+
+
+def _runs_of(name: str, tables: Iterable[pd.DataFrame]) -> pd.DataFrame | None:
+    """The runs with a preset's settings, of the first table that has some."""
+    for table in tables:
+        own = table[table["preset"] == name]
+        own = own[[_has_its_settings(Path(path)) for path in own["path"]]]
+        if not own.empty:
+            return own
+    return None
 
 
 def _has_its_settings(path: Path) -> bool:

@@ -12,12 +12,12 @@ from ditbench.metrics.scorer import Scorer
 from ditbench.runs.directory.begun import begun_metrics
 from ditbench.runs.directory.lock import locked
 from ditbench.runs.directory.records import ReadOnly, evaluation_row, result_of
+from ditbench.runs.directory.reopen import origin_of
 from ditbench.runs.events.reporter import Reporter
 from ditbench.runs.events.trackers import tracked
 from ditbench.runs.machine.memory import PeakMemory
 from ditbench.runs.machine.runtime_errors import training_errors
 from ditbench.runs.opening import open_directory
-from ditbench.runs.origins.parent import origin_of
 from ditbench.runs.planning.plan import Plan, build_trainer
 from ditbench.runs.scoring.evaluate import create_scorer, evaluate, time_scoring
 from ditbench.runs.scoring.sample import save_run_grid

@@ -44,7 +44,7 @@ class Fit:
 
     @property
     def missing(self) -> tuple[Difference, ...]:
-        """What starts fresh, except for positions, which are no weights."""
+        """What starts fresh, except for positions, which are not weights."""
         return tuple(each for each in self.fresh if each.name != POSITIONS)
 
 

@@ -69,12 +69,12 @@ def test_ratios_are_to_the_reference_and_none_where_it_was_not_measured():
     assert {row["step_ratio_to"] for row in found} == {"b"}
 
 
-@pytest.mark.parametrize(("after", "told"), [(95e12, False), (50e12, True)])
-def test_a_gpu_that_becomes_slower_is_told(monkeypatch, after, told):
+@pytest.mark.parametrize(("after", "said"), [(95e12, False), (50e12, True)])
+def test_a_gpu_that_becomes_slower_is_reported(monkeypatch, after, said):
     speeds, lines = iter([100e12, after]), []
     monkeypatch.setattr(measure, "_matmul_alone", lambda _plan: next(speeds))
     assert len(list(measure._one_by_one(rows("adaln"), TEN_STEPS, lines.append))) == 1
-    assert told == any("became slower" in line for line in lines)
+    assert said == any("became slower" in line for line in lines)
 
 
 # What a machine lacks

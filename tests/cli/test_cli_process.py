@@ -23,7 +23,7 @@ def start(*arguments, **options):
                                        ["compare", "RESULTS"],
                                        ["plot", "RESULTS", "-o", "OUT/figure.png"],
                                        ["compare", "nowhere"]])  # fmt: skip
-def test_telling_imports_no_torch(arguments, results, tmp_path):
+def test_reporting_imports_no_torch(arguments, results, tmp_path):
     known = {"RESULTS": str(results), "OUT/figure.png": str(tmp_path / "figure.png")}
     program = (
         "import sys\n"

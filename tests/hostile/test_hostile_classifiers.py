@@ -22,7 +22,7 @@ CLASSIFIERS = {
     "a pipe": lambda path, *_: os.mkfifo(path),
     "a folder": lambda path, *_: path.mkdir(),
     "no metadata": lambda path, tensors, _: path.write_bytes(save(tensors, {})),
-    "metadata that is no JSON": lambda path, tensors, _: path.write_bytes(save(tensors, {METADATA: "x"})),
+    "metadata that is not JSON": lambda path, tensors, _: path.write_bytes(save(tensors, {METADATA: "x"})),
     "details that are a list": lambda path, tensors, _: path.write_bytes(save(tensors, {METADATA: "[1]"})),
     "a tensor missing": lambda path, tensors, metadata: path.write_bytes(
         save({name: tensors[name] for name in list(tensors)[1:]}, metadata)

@@ -83,7 +83,7 @@ DAMAGE = {
     "train.csv with comma decimals": (replaced("train.csv", ".", ","), "truncated or malformed"),
     "train.csv without its header": (edit("train.csv", lambda text: text.split("\n", 1)[1]),
                                      "truncated or malformed"),
-    "train.csv with a loss that is no number": (
+    "train.csv with a loss that is not a number": (
         edit("train.csv", lambda text: re.sub(r"(\n78,\d+,[\d.]+),[\d.]+,", r"\1,low,", text)),
         "truncated or malformed",
     ),

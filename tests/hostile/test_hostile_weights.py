@@ -101,7 +101,7 @@ DAMAGE = {
     "no counters": edited_header(lambda header: header["__metadata__"].pop("counters")),
     "another checksum": metadata(sha256="0" * 64),
     "other counters": metadata(counters="{}"),
-    "counters that are no JSON": metadata(counters="{"),
+    "counters that are not JSON": metadata(counters="{"),
     "offsets beyond the file": first_tensor(data_offsets=[0, 2**40]),
     "offsets that run backwards": first_tensor(data_offsets=[64, 0]),
     "a shape of terabytes": first_tensor(shape=[2**40]),

@@ -95,3 +95,37 @@ def test_the_counter_against_torch_s_on_the_meta_device(block, name, switches):
 def test_training_is_three_forward_passes():
     cost = count(block_class("adaln"), parse_model("S/4"), height=32, width=32, channels=3)
     assert cost.train_flops_per_image == pytest.approx(3 * 2 * cost.gmacs * 1e9)
+
+
+class InPlace(block_class("none")):
+    """Modifies the result of a product without a bias, and that of attention."""
+
+    def forward(self, x, c):
+        h = self.attn(x)
+        h += x
+        h = h @ h.transpose(1, 2)
+        h[:, 0] = 0
+        return x + h.mean(-1, keepdim=True)
+
+
+def test_a_block_may_modify_what_products_return():
+    plain, modified = (count(kind, parse_model("S/4"), height=32, width=32, channels=3)
+                       for kind in (block_class("none"), InPlace))  # fmt: skip
+    assert 0 < modified.gmacs < plain.gmacs  # it has no MLP
+
+
+def test_one_thread_counts_and_the_others_come_back():
+    threads, seen = torch.get_num_threads(), []
+
+    class Watched(block_class("none")):
+        def forward(self, x, c):
+            seen.append(torch.get_num_threads())
+            return super().forward(x, c)
+
+    torch.set_num_threads(2)
+    try:
+        count(Watched, parse_model("S/4"), height=32, width=32, channels=3)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert set(seen) == {1}

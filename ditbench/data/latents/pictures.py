@@ -57,7 +57,7 @@ class _Pictures:
         check_classes(path, self.labels, self.class_names)
 
     def read(self, numbers: range) -> Iterator[Pixels | str | None]:
-        """The pixels of each; or why there are none, or None for a file that is no picture."""
+        """The pixels of each; or why there are none, or None for a file that is not one."""
         names = self.part.names[numbers.start : numbers.stop]
         read = partial(read_picture, self.pictures, self.settings)
         for name, found in zip(names, in_threads(read, names), strict=True):

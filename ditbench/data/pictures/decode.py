@@ -111,7 +111,7 @@ def _decode_into(
 
 
 def is_other(name: str, error: DitbenchError) -> bool:
-    """Whether a file is no picture, rather than one that cannot be read."""
+    """Whether a file is not a picture, rather than one that cannot be read."""
     return isinstance(error, NotAPicture) and not looks_like_an_image(name)
 
 

@@ -19,7 +19,7 @@ from ditbench.report.facts import FACTS
 from ditbench.report.reading.evals import scored_again, unknown_evaluation
 from ditbench.report.reading.metrics import FIRST_METRICS, MetricFacts
 from ditbench.report.reading.run import read_run
-from ditbench.report.reading.skipped import Kind, Skipped, skip
+from ditbench.report.reading.skipped import Kind, Skipped, SkippedRuns, skip
 from ditbench.report.reading.values import Row
 from ditbench.rundir import OWN_DIRECTORIES, TUNING, RunDirectory
 
@@ -93,7 +93,7 @@ def load_results(
 
     roots = [Path(each) for each in ([path] if isinstance(path, str | Path) else path)]
     runs: list[Run] = []
-    skipped: list[Skipped] = []
+    skipped = SkippedRuns()
     found = list(runs_in(roots, _HINT))
     for run in found:
         try:

@@ -37,6 +37,8 @@ _MAX_NAME = 40
 # Where in training a row of eval.csv or final.csv is.
 _PLACE = ("step", "images", "train_flops", "seconds")
 
+_BY_FILE = {name: [fact for fact in FACTS if fact.file == name]
+            for name in ("result", "cost", "config", "eval")}  # fmt: skip
 # What a file may lack. Memory is null if the device does not report it.
 _DEFAULTS = {
     "dataset_digest": "",
@@ -121,11 +123,10 @@ def mean_draw(draws: Sequence[Row], metrics: Sequence[MetricFacts]) -> Row:
 def _facts(path: Path, values: Row, file: str | None = None) -> Row:
     """The facts that one of the files holds. In a configuration they have other names."""
     row: Row = {}
-    for fact in FACTS:
-        if fact.file == (file or path.stem):
-            key = fact.keys[0] if path.suffix == ".toml" else fact.name
-            default = _DEFAULTS.get(fact.name)
-            row[fact.name] = read_value(values, key, fact.dtype, path.name, default)
+    name, of_config = path.name, path.suffix == ".toml"
+    for fact in _BY_FILE[file or path.stem]:
+        key = fact.keys[0] if of_config else fact.name
+        row[fact.name] = read_value(values, key, fact.dtype, name, _DEFAULTS.get(fact.name))
     return row
 
 

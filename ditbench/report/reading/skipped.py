@@ -9,6 +9,14 @@ from ditbench.errors import one_line
 Skipped = tuple[str, str]  # path and reason, on one line each
 
 
+class SkippedRuns(list[Skipped]):
+    """Those of a data frame, in its `attrs`."""
+
+    def __deepcopy__(self, memo: object) -> SkippedRuns:
+        """Itself: pandas copies `attrs` deeply in every operation, and these may be thousands."""
+        return self
+
+
 class Kind(Enum):
     """A reason that many runs may have, and what several of them are called."""
 

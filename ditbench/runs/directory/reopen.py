@@ -66,3 +66,10 @@ def complete_result(directory: RunDirectory) -> dict[str, Any]:
     except DitbenchError as error:
         raise DitbenchError(f"{path}: {error.message}", "restore the file") from error
     return result
+
+
+def origin_of(config: RunConfig, directory: RunDirectory) -> RunDirectory:
+    """The directory that a run starts from: its parent's before its first checkpoint."""
+    if directory.checkpoints or config.parent.path is None:
+        return directory
+    return RunDirectory(config.parent.path)

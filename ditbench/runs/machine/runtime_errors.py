@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 
 from ditbench.errors import EXIT_FAILED, DitbenchError, is_out_of_memory
 from ditbench.plugins.lookup import block_errors
-from ditbench.runs.planning.plan import Plan, Task
+from ditbench.runs.planning.plan import Plan
+from ditbench.runs.planning.task import Task
 from ditbench.training.device.backend import cannot_run
 from ditbench.training.device.compile import reason_of
 

@@ -83,13 +83,6 @@ def inherited_notes(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {key: facts[key] for key in INHERITED if key in facts}
 
 
-def origin_of(config: RunConfig, directory: RunDirectory) -> RunDirectory:
-    """The directory that a run starts from: its parent's before its first checkpoint."""
-    if directory.checkpoints or config.parent.path is None:
-        return directory
-    return RunDirectory(config.parent.path)
-
-
 def inherit(run: Plan, trainer: Trainer) -> RunDirectory | None:
     """Bring a trainer at step 0 to the end of the parent; None for a run without a parent.
 

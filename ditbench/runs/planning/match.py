@@ -8,7 +8,8 @@ from typing import Any
 from ditbench.config import RunConfig
 from ditbench.errors import unknown_name
 from ditbench.models.sizes import TOLERANCE, ModelSize, match_width
-from ditbench.runs.planning.plan import Task, count_cost, resolve
+from ditbench.runs.planning.plan import count_cost, resolve
+from ditbench.runs.planning.task import Task
 
 # The block of the paper, always the same one: the width of a block does not depend on which others
 # a command names.

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ditbench.models.kept import Kept, count_kept
-from ditbench.runs.planning.plan import Task, count_cost, model_arguments
+from ditbench.runs.planning.plan import count_cost, model_arguments
+from ditbench.runs.planning.task import Task
 from ditbench.training.batches import SHARE
 
 # Bytes per parameter. The state is the weight, AdamW's two moments and the average, in float32.

@@ -27,11 +27,12 @@ from ditbench.plugins.lookup import (
     find_block,
 )
 from ditbench.rundir import SWEEP, RunDirectory
+from ditbench.runs.directory.reopen import origin_of
 from ditbench.runs.machine.environment import device_name, resolve_precision
 from ditbench.runs.origins import init
-from ditbench.runs.origins.parent import origin_of
 from ditbench.runs.planning.features import choose_features
 from ditbench.runs.planning.fit import check_fit
+from ditbench.runs.planning.task import Task
 from ditbench.runs.scoring.labels import resolve_labels
 from ditbench.runs.scoring.scored import digests
 from ditbench.training.budget import REHEARSAL, Budget, create_budget
@@ -40,24 +41,6 @@ from ditbench.training.device.graph import WARM_UP
 from ditbench.training.device.precision import residual_type
 from ditbench.training.device.recompute import recomputed
 from ditbench.training.trainer import Trainer
-from ditbench.world import ALONE, World
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a model is built from, trained on and sampled for."""
-
-    config: RunConfig  # without `auto`, see `resolve`
-    dataset: ImageDataset
-    objective: Objective
-    device: torch.device
-    world: World = field(default=ALONE, kw_only=True)  # the processes that execute it
-
-    @property
-    def clip(self) -> bool:
-        """Whether samples are clamped to [-1, 1]; by default pixels are, and latents are not."""
-        given = self.config.eval.clip
-        return self.dataset.latents is None if given is None else given
 
 
 @dataclass(frozen=True)

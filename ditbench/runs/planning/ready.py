@@ -66,7 +66,7 @@ def check_writable(path: Path, size: int = 0) -> None:
     if place == target and target.is_file():
         place = target.parent
     try:
-        with tempfile.TemporaryFile(dir=place):  # permissions alone do not tell of a file system
+        with tempfile.TemporaryFile(dir=place):  # permissions do not show what is mounted
             free = shutil.disk_usage(place).free
     except OSError as error:
         raise cannot_write(path, error) from error

@@ -19,7 +19,8 @@ from ditbench.metrics.reference import Published
 from ditbench.metrics.scorer import Scorer, Space
 from ditbench.metrics.scores.label_accuracy import LABEL_ACCURACY
 from ditbench.models.dit import DiT
-from ditbench.runs.planning.plan import Plan, Task
+from ditbench.runs.planning.plan import Plan
+from ditbench.runs.planning.task import Task
 from ditbench.runs.scoring.labels import scored_labels
 from ditbench.runs.scoring.sampling import sample_images
 from ditbench.runs.scoring.scored import (

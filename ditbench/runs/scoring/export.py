@@ -21,8 +21,8 @@ from ditbench.errors import LESS_MEMORY, DitbenchError
 from ditbench.runs.directory.lock import locked
 from ditbench.runs.machine.environment import device_name
 from ditbench.runs.machine.runtime_errors import sampling_errors
-from ditbench.runs.planning.plan import Task
 from ditbench.runs.planning.ready import check_writable
+from ditbench.runs.planning.task import Task
 from ditbench.runs.scoring.export_files import LOCK, RECORD, export_at
 from ditbench.runs.scoring.labels import scored_labels
 from ditbench.runs.scoring.sampling import Noise, sample_batches

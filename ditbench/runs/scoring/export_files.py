@@ -24,7 +24,7 @@ from ditbench.files import cannot_write, read_json, write_json, write_output
 from ditbench.runs.scoring.scored import scored_as
 
 if TYPE_CHECKING:
-    from ditbench.runs.planning.plan import Task
+    from ditbench.runs.planning.task import Task
     from ditbench.runs.scoring.sampling import Noise
 
 # What an export is of, how many of its images are written, and the noise of the next one.

@@ -30,8 +30,9 @@ from ditbench.runs.directory.reopen import check_images, source_at
 from ditbench.runs.machine.environment import device_name
 from ditbench.runs.machine.runtime_errors import sampling_errors
 from ditbench.runs.planning.features import choose_features
-from ditbench.runs.planning.plan import Plan, Task, build_objective, count_cost, plan_run
+from ditbench.runs.planning.plan import Plan, build_objective, count_cost, plan_run
 from ditbench.runs.planning.speed import image_passes
+from ditbench.runs.planning.task import Task
 from ditbench.runs.scoring.evaluate import create_scorer, evaluate
 from ditbench.runs.scoring.scored import digests, scored_as
 from ditbench.runs.scoring.trained import as_in_final, averaged_model, backend_for, read_config

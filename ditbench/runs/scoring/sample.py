@@ -16,8 +16,8 @@ from ditbench.errors import LESS_MEMORY, DitbenchError
 from ditbench.files import write_atomically, write_output
 from ditbench.models.dit import DiT
 from ditbench.runs.machine.runtime_errors import sampling_errors
-from ditbench.runs.planning.plan import Task
 from ditbench.runs.planning.ready import check_writable
+from ditbench.runs.planning.task import Task
 from ditbench.runs.scoring.evaluate import Evaluation
 from ditbench.runs.scoring.sampling import sample_images
 from ditbench.runs.scoring.scored import as_pictures, scored_as

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ditbench.config.sections import EvalConfig
 from ditbench.data.dataset import NanSamples, quantised
 from ditbench.models.dit import DiT
-from ditbench.runs.planning.plan import Task
+from ditbench.runs.planning.task import Task
 from ditbench.seeds import Draws, PartOf, generator, normal_like
 from ditbench.training.cpu import divides, each_half, half_of_the_cores
 from ditbench.training.device.backlog import Backlog

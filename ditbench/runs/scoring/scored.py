@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ditbench.config import RunConfig
     from ditbench.data.dataset import ImageDataset
     from ditbench.data.latents.vae import Vae
-    from ditbench.runs.planning.plan import Task
+    from ditbench.runs.planning.task import Task
 
 
 def scored_as(config: RunConfig, dataset: ImageDataset) -> ImageDataset:

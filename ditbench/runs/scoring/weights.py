@@ -17,13 +17,13 @@ from ditbench.rundir import WEIGHTS, RunDirectory
 from ditbench.runs.machine.environment import resolve_precision, select_device
 from ditbench.runs.origins.init import fit_of, identified
 from ditbench.runs.planning.plan import (
-    Task,
     build_objective,
     count_cost,
     model_arguments,
     plan_run,
     resolve_all,
 )
+from ditbench.runs.planning.task import Task
 from ditbench.runs.scoring.rescore import Rescoring
 from ditbench.runs.scoring.scored import vae_digest
 from ditbench.runs.scoring.trained import Opened, backend_for, check_decoder

@@ -161,7 +161,7 @@ DAMAGED = {
     "no number": WHOLE.replace("1.0,1.0", "1.0,one", 1),
     "a short row": WHOLE + "6100,1\n",
     "a short row and a long one": WHOLE + "1,1,1\n1,1,1,1,1,1,1,1,1\n",
-    "bytes that are no text": "step,loss\n1,\udcff\n",
+    "bytes that are not text": "step,loss\n1,\udcff\n",
 }
 
 

@@ -1,4 +1,4 @@
-"""Conditions against Python's own eval, and texts that are no conditions."""
+"""Conditions against Python's own eval, and texts that are not conditions."""
 
 import pandas as pd
 import pytest
