@@ -120,7 +120,8 @@ def test_a_forecast_gives_the_time_of_all_workers(cli, tmp_path, monkeypatch):
     sweep = ("run", "--block", "none", "--seeds", "2", *TINY, "--steps", 4, "--out", tmp_path)
     result = cli(*sweep, "--workers", 3, "--dry-run")
     assert "for 2 runs, 2 at a time" in result.stdout
-    assert threads[0] == 3  # before training divides them
+    assert threads[:2] == [1, 6]  # costs are counted by one
+    assert threads[2:4] == [3, 3]  # the calibration's, before its steps divide them
 
 
 def test_a_worker_is_spawned_with_its_gpus_and_without_ctrl_c(monkeypatch):
