@@ -73,8 +73,7 @@ def _print_table(first: Plan, rows: Sequence[Mapping[str, Any]]) -> None:
         f"{model} on {first.dataset.name} {first.cost.input}, on {first.device}, "
         f"{first.config.objective.name}, {counted(len(first.budget.marks), 'evaluation')}"
     )
-    classes = f"{len(names)} class{'es' * (len(names) != 1)}"
-    print_sentence(one_line(f"{classes}: {', '.join(names)}", SHOWN_CLASSES))
+    print_sentence(one_line(f"{counted(len(names), 'class')}: {', '.join(names)}", SHOWN_CLASSES))
     columns = [column for column in _FORECAST if column.name not in alike]
     print_wrapped([_in_words(each) for each in _by_seeds(rows)], columns)
     print_sentence(CONVENTION, "dim")

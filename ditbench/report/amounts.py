@@ -81,5 +81,6 @@ def duration(seconds: float) -> str:
 
 
 def counted(number: int, name: str) -> str:
-    """`1 run`, `2 runs`, `1,200 runs`."""
-    return f"{number:,} {name}{'s' * (number != 1)}"
+    """`1 run`, `2 classes`, `1,200 runs`."""
+    plural = "es" if name.endswith("s") else "s"
+    return f"{number:,} {name}{plural * (number != 1)}"
