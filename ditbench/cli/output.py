@@ -135,7 +135,8 @@ def note_skipped(skipped: list[Skipped]) -> None:
         alike = kind.of(skipped)
         if len(alike) > 1:
             note("skipped", f"{len(alike)} {kind.value}, such as {alike[0][0]}")
-            skipped = [each for each in skipped if each not in alike]
+            named = set(alike)
+            skipped = [each for each in skipped if each not in named]
     for path, reason in skipped:
         note("skipped", f"{path}: {reason}")
 

@@ -84,9 +84,13 @@ def check_settings(name: str, settings: Settings, *, latents: bool = False) -> N
 
     `latents`: whether it holds those rather than images.
     """
-    holds = {_LATENTS} if latents else {_FILES, _TABLE} if name == "folder" else set()
-    if name not in SOURCES:  # of torchvision
-        holds = {_FILES}
+    holds: tuple[str, ...] = ()
+    if latents:
+        holds = (_LATENTS,)
+    elif name == "folder":
+        holds = _FILES, _TABLE
+    elif name not in SOURCES:  # of torchvision
+        holds = (_FILES,)
     for key, kind in _FOR.items():
         value = getattr(settings, key)
         if value != getattr(DEFAULTS, key) and kind not in holds:

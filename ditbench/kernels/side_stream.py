@@ -66,7 +66,7 @@ class SideStream:
 
 
 def with_one_gradient(loss: Tensor) -> frozenset[int]:
-    """The `id`s of leaves whose gradient, in a backward pass, is no sum of several."""
+    """The `id`s of the leaves whose gradient is not a sum of several in a backward pass."""
     gradients: Counter[int] = Counter()
     nodes = [] if loss.grad_fn is None else [loss.grad_fn]
     found = set(nodes)

@@ -104,7 +104,7 @@ class Metric:
 
 
 class GivenFeatures(nn.Identity):
-    """In the place of the network in a metric of torchmetrics: its input has the features."""
+    """Stands in for the network of a metric of torchmetrics, which receives features."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()

@@ -26,12 +26,17 @@ def describe_presets(measured: Iterable[Path]) -> list[Row]:
     """A row per preset: what it trains, and what runs of it in the first directory with some say.
 
     `fid`, `fid_sd`, `seeds` and `images` (a name, where the runs had other images than the preset)
-    are those of `BLOCK`. So are `minutes` (training and evaluation) and `device`, of the first
-    directory with runs that had a CPU to themselves. Absent without runs.
+    are those of `BLOCK`. `minutes` (training and evaluation) and `device` are those of its runs in
+    the first directory with some that had a CPU to themselves. All are absent without such runs.
     """
     tables = [load_results(place, BLOCK) for place in measured if place.is_dir()]
     tables = [runs[runs["final"]] for runs in tables]
-    return [_described(name) | _scores(name, tables) | _times(name, tables) for name in presets()]
+    rows = []
+    for name in presets():
+        runs = [_runs_of(name, table) for table in tables]
+        alone = [table[table[SHARED_CPU] == 1] for table in runs]
+        rows.append(_described(name) | _scores(name, _first(runs)) | _times(_first(alone)))
+    return rows
 
 
 def _described(name: str) -> Row:
@@ -44,9 +49,8 @@ def _described(name: str) -> Row:
     }  # fmt: skip
 
 
-def _scores(name: str, tables: Iterable[pd.DataFrame]) -> Row:
+def _scores(name: str, runs: pd.DataFrame | None) -> Row:
     """Means over the seeds, whatever the device."""
-    runs = _runs_of(name, tables)
     if runs is None:
         return {}
     first = runs.iloc[0]
@@ -58,9 +62,8 @@ def _scores(name: str, tables: Iterable[pd.DataFrame]) -> Row:
     }
 
 
-def _times(name: str, tables: Iterable[pd.DataFrame]) -> Row:
+def _times(runs: pd.DataFrame | None) -> Row:
     """Means over the runs on the device that most of them have."""
-    runs = _runs_of(name, (table[table[SHARED_CPU] == 1] for table in tables))
     if runs is None:
         return {}
     device = runs["device"].mode()[0]
@@ -69,14 +72,15 @@ def _times(name: str, tables: Iterable[pd.DataFrame]) -> Row:
     return {"minutes": float(seconds.mean() / 60), "device": device}
 
 
-def _runs_of(name: str, tables: Iterable[pd.DataFrame]) -> pd.DataFrame | None:
-    """The runs with a preset's settings, of the first table that has some."""
-    for table in tables:
-        own = table[table["preset"] == name]
-        own = own[[_has_its_settings(Path(path)) for path in own["path"]]]
-        if not own.empty:
-            return own
-    return None
+def _runs_of(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """The runs with a preset's settings."""
+    own = table[table["preset"] == name]
+    return own.loc[[_has_its_settings(Path(path)) for path in own["path"]]]
+
+
+def _first(tables: Iterable[pd.DataFrame]) -> pd.DataFrame | None:
+    """The first table with runs."""
+    return next((table for table in tables if not table.empty), None)
 
 
 def _has_its_settings(path: Path) -> bool:

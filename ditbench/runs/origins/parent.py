@@ -72,7 +72,7 @@ def child_of(parent: RunDirectory, steps: int) -> RunConfig:
 
 
 def notes_of(parent: RunDirectory) -> dict[str, Any]:
-    """What env.json of a child records of its parent, beside config.toml, and that one's notes."""
+    """What env.json of a child records of its parent, and the parent's own notes."""
     before = parent.facts()
     names = {"path": str(parent.path.absolute()), "device": before.get("device")}
     return inherited_notes(before) | {"parent": names}

@@ -188,7 +188,9 @@ def _grow(measure: Callable[[int], float], whole: int) -> tuple[float, int]:
 
 
 def _time_updates(run: Plan, trainer: Trainer) -> float:
-    """Seconds per update: the median over parts; of slow ones on a CPU, from smaller batches."""
+    """Seconds per update, the median over several parts. Slow updates on a CPU are extrapolated
+    from smaller batches.
+    """
 
     def update(images: int) -> float:
         trainer.batches.batch_size = images
