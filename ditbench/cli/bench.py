@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ditbench.amounts import counted, decimals, significant
 from ditbench.cli.bench_sizes import parse_sizes
 from ditbench.cli.completion import complete_blocks
 from ditbench.cli.options import (
@@ -24,7 +25,6 @@ from ditbench.cli.run_options import Model, Quiet
 from ditbench.cli.scaling import WITH, Several, gather, measure_gpus
 from ditbench.errors import DitbenchError
 from ditbench.plugins.lookup import check_options
-from ditbench.report.amounts import counted, decimals, significant
 from ditbench.report.tables.columns import Column, hidden
 
 if TYPE_CHECKING:

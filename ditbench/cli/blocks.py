@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ditbench.amounts import decimals
 from ditbench.cli.completion import complete_blocks
 from ditbench.cli.options import Table, argument
 from ditbench.cli.output import echo, note, print_wrapped
@@ -12,7 +13,6 @@ from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
 from ditbench.models.registry import block_names, group_names
 from ditbench.models.sizes import parse_model
 from ditbench.plugins.lookup import block_errors, find_block, installed, shadowed
-from ditbench.report.amounts import decimals
 from ditbench.report.tables.columns import Column, hidden
 
 if TYPE_CHECKING:

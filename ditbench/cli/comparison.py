@@ -7,10 +7,10 @@ import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ditbench.amounts import counted
 from ditbench.cli.options import Runs
 from ditbench.cli.output import echo, print_sentence, print_table
 from ditbench.errors import DitbenchError
-from ditbench.report.amounts import counted
 from ditbench.report.remark_words import Detail
 from ditbench.report.tables.columns import comparison_columns, comparison_rows
 
@@ -62,7 +62,7 @@ def choose_group(comparisons: Sequence[Comparison], text: str) -> Comparison:
     if len(found) != 1:
         headings = (f"{number} ({each.heading})" for number, each in enumerate(comparisons, 1))
         raise DitbenchError(
-            f"--group '{text}' names {len(found) or 'no'} group{'s' * bool(found)}",
+            f"--group '{text}' names {counted(len(found), 'group')}",
             f"name one by its number, or by a part of its name: {'; '.join(headings)}",
         )
     return found[0]

@@ -7,14 +7,13 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Annotated
 
+from ditbench.amounts import counted, file_size
 from ditbench.cli.gpus import check_gpus
 from ditbench.cli.options import DEVICES, argument, option
 from ditbench.cli.output import echo, progress
 from ditbench.cli.run_options import Quiet
 from ditbench.data.latents import KINDS, MOMENTS
 from ditbench.errors import DitbenchError, one_line, unknown_name
-from ditbench.files import file_size
-from ditbench.report.amounts import counted
 
 if TYPE_CHECKING:
     from ditbench.data.latents.encode import Encoding
@@ -77,7 +76,9 @@ def encode(
     if (output / INDEX).is_file() and not work.remaining:
         say(f"{output} is complete")
     else:
-        _run(work, devices[0] if len(devices) == 1 else f"{len(devices)} devices", quiet=quiet)
+        _run(
+            work, devices[0] if len(devices) == 1 else counted(len(devices), "device"), quiet=quiet
+        )
     for line in job.notes_of(output):
         echo(one_line(line))
     place = shlex.quote(str(output))

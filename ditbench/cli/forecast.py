@@ -8,11 +8,10 @@ from heapq import heapreplace
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
+from ditbench.amounts import counted, decimals, duration, file_size, significant
 from ditbench.cli.output import echo, print_json, print_sentence, print_wrapped, progress
 from ditbench.cli.training import at_a_time
 from ditbench.errors import one_line
-from ditbench.files import file_size
-from ditbench.report.amounts import counted, decimals, duration, significant
 from ditbench.report.tables.columns import Column
 
 if TYPE_CHECKING:

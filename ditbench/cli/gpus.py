@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ditbench.amounts import counted
 from ditbench.errors import DitbenchError
-from ditbench.report.amounts import counted
 
 if TYPE_CHECKING:
     from ditbench.cli.run_options import Training

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ditbench import __version__
+from ditbench.amounts import counted, duration
 from ditbench.cli.options import DEVICES, PICTURES, argument, option
 from ditbench.cli.output import echo, emit_text, note, print_sentence, progress
 from ditbench.cli.run_options import Quiet, Training
 from ditbench.errors import DitbenchError, one_line
 from ditbench.models.sizes import parse_model
-from ditbench.report.amounts import counted, duration
 
 if TYPE_CHECKING:
     from ditbench.config.derive import Setting

@@ -8,13 +8,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
+from ditbench.amounts import counted, decimals, file_size
 from ditbench.cli.completion import complete_places
 from ditbench.cli.options import Table, argument
 from ditbench.cli.output import echo, note, print_sentence, print_table
 from ditbench.distances import title_of
 from ditbench.errors import DitbenchError
-from ditbench.files import file_size
-from ditbench.report.amounts import counted, decimals
 from ditbench.report.tables.columns import Column
 from ditbench.rundir import WEIGHTS, RunDirectory
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ditbench.amounts import decimals
 from ditbench.cli.options import Table
 from ditbench.cli.output import print_sentence, print_wrapped, reference_results
-from ditbench.report.amounts import decimals
 from ditbench.report.tables.columns import Column, hidden
 
 COLUMNS = (

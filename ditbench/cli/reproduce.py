@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ditbench.amounts import writer
 from ditbench.cli.completion import complete_places, complete_runs
 from ditbench.cli.options import AsJson, Device, Trust, argument, option
 from ditbench.cli.output import echo, print_json, print_sentence, print_table, print_texts, progress
 from ditbench.cli.run_options import DryRun, Quiet, Training
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.report.amounts import writer
 from ditbench.report.tables.columns import DIFF_COLUMNS, Column
 
 if TYPE_CHECKING:

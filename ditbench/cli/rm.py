@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
+from ditbench.amounts import counted, file_size
 from ditbench.cli.completion import complete_runs
 from ditbench.cli.options import argument, option
 from ditbench.cli.output import echo
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.files import file_size
-from ditbench.report.amounts import counted
 
 
 def rm(

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from ditbench.amounts import counted
 from ditbench.cli.completion import complete_runs
 from ditbench.cli.options import argument, option, parse_count, refuse
 from ditbench.cli.output import echo, echo_path, note
 from ditbench.cli.weights import Sampled
 from ditbench.errors import DitbenchError, one_line
-from ditbench.report.amounts import counted
 
 if TYPE_CHECKING:
     from ditbench.runs.scoring.trained import Opened

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ditbench.amounts import counted, decimals, significant
 from ditbench.cli.gpus import check_gpus
 from ditbench.cli.options import Table, parse_count
 from ditbench.cli.output import note, progress
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.plugins.lookup import check_options
-from ditbench.report.amounts import counted, decimals, significant
 from ditbench.report.tables.columns import Column, hidden
 
 if TYPE_CHECKING:

@@ -8,15 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ditbench.amounts import file_size, significant, writer
 from ditbench.cli.completion import complete_runs
 from ditbench.cli.options import AsJson, argument
 from ditbench.cli.output import echo, note, print_json, print_table, print_texts
 from ditbench.distances import title_of
 from ditbench.errors import DitbenchError
-from ditbench.files import file_size
-from ditbench.report.amounts import significant, suffix, writer
 from ditbench.report.facts import BY_NAME
 from ditbench.report.tables.columns import DIFF_COLUMNS, Column, metric_column
+from ditbench.report.words import suffix
 
 if TYPE_CHECKING:
     from ditbench.rundir import RunDirectory

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ditbench.amounts import counted
 from ditbench.cli.options import parse_count, parse_seconds
 from ditbench.cli.output import echo, emit_text, print_json
 from ditbench.errors import DitbenchError, unknown_name
-from ditbench.report.amounts import counted
 
 if TYPE_CHECKING:
     import torch

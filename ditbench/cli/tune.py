@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ditbench.amounts import counted
 from ditbench.cli.forecast import print_forecast
 from ditbench.cli.gpus import divided
 from ditbench.cli.options import (
@@ -32,7 +33,6 @@ from ditbench.cli.training import (
     workers_for,
 )
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.report.amounts import counted
 from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:

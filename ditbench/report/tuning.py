@@ -13,13 +13,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ditbench import amounts
 from ditbench.config import read_toml, validate
 from ditbench.config.schema import RunConfig
 from ditbench.config.sections import BudgetConfig
 from ditbench.distances import title_of
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.few import few_in_group
-from ditbench.report import amounts
 from ditbench.report.reading.metrics import FIRST_METRICS, MetricFacts
 from ditbench.report.reading.results import find_runs, metrics_of, versions_differ
 from ditbench.report.reading.run import read_run
@@ -27,7 +27,7 @@ from ditbench.report.reading.skipped import Skipped, skip
 from ditbench.report.reading.values import Row
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import BEST_OF_ROW
-from ditbench.report.words import seeds_in_words, sweep_remark
+from ditbench.report.words import seeds_in_words, suffix, sweep_remark
 from ditbench.rundir import SWEEP, RunDirectory
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ def _check_complete(sweep: Sweep, hint: str) -> None:
 
 def tuning_columns(sweeps: Sequence[Sweep], *, for_people: bool) -> tuple[Column, ...]:
     """The columns of `tuning_row`. For programs, diverged rates have a column of their own."""
-    titles = {each.metric.name: f"{each.title}-{amounts.suffix(each.samples)}" for each in sweeps}
+    titles = {each.metric.name: f"{each.title}-{suffix(each.samples)}" for each in sweeps}
     scores = {
         f"{metric}_at_{rate}": f"{title} ↓ lr={rate:g}"
         for rate in sorted({rate for sweep in sweeps for rate in sweep.rates})

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ditbench.amounts import counted
 from ditbench.data.class_names import natural
 from ditbench.data.io.files import Files, ignored, parts_of, shown
 from ditbench.data.pictures.settings import Settings
@@ -172,8 +173,8 @@ class _Finder:
             classes.setdefault(str(label), []).append(known[file])
         listed = {name for names in classes.values() for name in names}
         if left := sum(looks_like_an_image(name) and name not in listed for _, name in tree):
-            what = f"picture{'s' * (left != 1)} that {shown(table)} does not list passed over"
-            self.notes.append(f"{left} {what}")
+            pictures = counted(left, "picture")
+            self.notes.append(f"{pictures} that {shown(table)} does not list passed over")
         return classes
 
 
@@ -207,12 +208,11 @@ def no_pictures(path: Path, names: Iterable[str]) -> DitbenchError:
 
 
 def passed_over(names: Iterable[str]) -> str:
-    """What is said of files that are not pictures: `2 files passed over (2 .txt)`."""
+    """What is said of files that are not pictures, by their suffixes."""
     suffixes = Counter(PurePosixPath(name).suffix.lower() or "without a suffix" for name in names)
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(5))
     more = ", ..." if len(suffixes) > 5 else ""
-    what = "files that are not pictures" if suffixes.total() > 1 else "file that is not a picture"
-    return f"{suffixes.total()} {what} passed over ({shown(kinds)}{more})"
+    return f"files that are not pictures passed over: {shown(kinds)}{more}"
 
 
 def _part(classes: dict[str, list[str]]) -> Part:

@@ -38,7 +38,7 @@ def test_a_survey_says_what_reading_will_do(folder):
         "1 palette made RGB",
         f"{sum(count for size, count in found.sizes.items() if min(size) < 64)} enlarged to 64",
         "5 grey made RGB",
-        "1 file that is not a picture passed over (1 .txt)",
+        "files that are not pictures passed over: 1 .txt",
     }
 
 

@@ -1,12 +1,10 @@
-"""Numbers as people write them."""
+"""Numbers as people write them. Torch-free, and free of the rest of ditbench."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from typing import Any
-
-from ditbench.rundir import metric_suffix
 
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 # Numbers beyond these are written with an exponent: as decimals, they are mostly zeros.
@@ -27,11 +25,6 @@ def budget(unit: str, amount: float) -> str:
         return f"{amount:.12g} {_PREFIXES[power]}FLOPs"
     size, name = (3600, "h") if amount >= 7200 else (60, "min") if amount >= 120 else (1, "s")
     return f"{amount / size:.12g} {name}"
-
-
-def suffix(samples: int) -> str:
-    """The number of samples in a metric's title: 2000 -> `2K`, 1797 -> `1797`."""
-    return metric_suffix(samples).upper()
 
 
 def decimals(places: int, scale: float = 1.0) -> Callable[[Any], str]:
@@ -80,7 +73,20 @@ def duration(seconds: float) -> str:
     return "".join(f"{part}{name}" for part, name in zip(parts, names, strict=True) if part)
 
 
+def file_size(number: float) -> str:
+    """A number of bytes with three digits: `940 B`, `1.24 MB`."""
+    size, prefixes = float(number), iter("kMGTPE")
+    unit = ""
+    while size >= 999.5:
+        size, unit = size / 1000, next(prefixes)
+    return f"{size:.3g} {unit}B"
+
+
 def counted(number: int, name: str) -> str:
     """`1 run`, `2 classes`, `1,200 runs`."""
-    plural = "es" if name.endswith("s") else "s"
-    return f"{number:,} {name}{plural * (number != 1)}"
+    return f"{number:,} {plural(number, name)}"
+
+
+def plural(number: int, name: str) -> str:
+    """The name for so many: `run` for 1, `runs` and `classes` for others."""
+    return name if number == 1 else f"{name}es" if name.endswith("s") else f"{name}s"

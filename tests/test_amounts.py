@@ -1,10 +1,10 @@
-"""Sizes of files as people write them."""
+"""Sizes of files, and counts with their nouns, as people write them."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ditbench.files import file_size
+from ditbench.amounts import counted, file_size
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,12 @@ def test_a_size_is_right_to_half_a_percent(number):
     value, unit = file_size(number).split()
     scale = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "PB": 1e15, "EB": 1e18}[unit]
     assert float(value) * scale == pytest.approx(number, rel=0.00501)
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "text"),
+    [(0, "run", "0 runs"), (1, "run", "1 run"), (1_200, "run", "1,200 runs"),
+     (1, "class", "1 class"), (2, "class", "2 classes")],
+)  # fmt: skip
+def test_a_count_has_the_noun_in_its_number(number, name, text):
+    assert counted(number, name) == text
