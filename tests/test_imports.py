@@ -60,6 +60,11 @@ CASES = {
         "assert expand_all(['mine.py:Mine']) == ['Mine']",
         {"torch"},
     ),
+    "features and where their weights are": (
+        "from ditbench.metrics import extractor_class, extractor_names\n"
+        "assert [extractor_class(name).files() for name in extractor_names()]",
+        {"torchmetrics", "torchvision", "torch_fidelity"},
+    ),
     "features without the metrics": (
         "import ditbench.metrics.features.classifiers, ditbench.metrics.real",
         {"torchmetrics"},

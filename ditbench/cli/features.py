@@ -2,6 +2,7 @@
 
 from typing import Annotated, Any
 
+from ditbench.cli.meter import meter
 from ditbench.cli.options import Table, argument
 from ditbench.cli.output import echo
 from ditbench.errors import DitbenchError, one_line, printable
@@ -30,7 +31,12 @@ def features(
     """
     from ditbench.metrics import extractor_names
 
-    rows = [_row(each) for each in ([name] if name else extractor_names())]
+    rows = []
+    with meter() as shown:
+        names = [name] if name else extractor_names()
+        for done, each in enumerate(names):
+            shown.show("features", done, len(names), f"checking {each}")
+            rows.append(_row(each))
     table.write(rows, COLUMNS)
     if table.chosen != "rich":
         return

@@ -1,4 +1,4 @@
-"""How far some work is, on stderr: a live bar on a terminal, a line every few seconds elsewhere."""
+"""How far some work is, on stderr: a bar while it lasts on a terminal, sometimes a line elsewhere."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def meter(*, quiet: bool = False) -> Iterator[Meter]:
             TextColumn("{task.fields[state]}", markup=False),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=console) as bars:
+        with Progress(*columns, console=console, transient=True) as bars:
             yield _Bar(bars)
     else:
         yield _Lines(console)
