@@ -1,4 +1,4 @@
-"""How far some work is, on stderr: a bar while it lasts on a terminal, sometimes a line elsewhere."""
+"""How far some work is, on stderr: on a terminal a bar until it is done, elsewhere a few lines."""
 
 from __future__ import annotations
 
