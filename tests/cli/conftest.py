@@ -6,7 +6,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from ditbench.cli import blocks
+from ditbench.cli.commands import blocks
 from ditbench.runs.planning import calibrate
 
 TINY = ("--model", "16x1x2/2", "--batch-size", "16", "--steps", "20", "--device", "cpu")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from ditbench.cli import features
+from ditbench.cli.commands import features
 from ditbench.metrics.features import efficientnet
 from ditbench.metrics.features.classifiers import DigitsClassifier
 

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ditbench.amounts import duration
-from ditbench.cli.options import (
+from ditbench.cli.options.parse import (
     MOST_SEEDS,
     parse_blocks,
     parse_budget,

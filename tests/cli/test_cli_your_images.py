@@ -10,8 +10,8 @@ import pytest
 from pictures import encode, write_folder
 from PIL import Image
 
-from ditbench.cli import init
-from ditbench.cli.run_options import Training
+from ditbench.cli.commands import init
+from ditbench.cli.options.training import Training
 
 # Written into the file by `init`, so that no later command needs an option.
 TINY = {

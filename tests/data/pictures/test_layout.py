@@ -129,7 +129,7 @@ def test_one_percent_may_be_unreadable(read):
     files = {f"{n:03}.png": n for n in range(99)}
     data = read(files | {"a/b": b"x", "x.png": b"x"})
     assert len(data) == 99
-    assert data.notes == ("1 unreadable skipped",)
+    assert data.notes == ("1 unreadable skipped (x.png is not an image)",)
     assert data.problems == ("x.png is not an image",)
 
 
