@@ -110,6 +110,20 @@ def test_captions_alone_are_not_classes(read):
     data = read({"1.png": 1, "metadata.csv": b"file_name,text\n1.png,a cat\n"})
     assert data.class_names == ("all",)
     assert data.notes[0].startswith("metadata.csv is not used: it has no column file_name with ")
+    assert "its columns are file_name, text; --set data.label_column=NAME names" in data.notes[0]
+
+
+def test_a_table_of_another_name_is_pointed_out(read):
+    data = read({"1.png": 1, "labels.csv": b"file_name,label\n1.png,cat\n"})
+    assert data.class_names == ("all",)
+    assert data.notes == ("labels.csv is not used: a table of classes is metadata.csv",)
+
+
+def test_a_picture_that_is_listed_twice_is_pointed_out(read):
+    table = b"file_name,label\n1.png,cat\n1.png,dog\n2.png,dog\n"
+    data = read({"1.png": 1, "2.png": 2, "metadata.csv": table})
+    assert values(data) == [1, 1, 2]
+    assert data.notes == ("1 picture that metadata.csv lists more than once, first 1.png",)
 
 
 def test_a_column_that_is_not_there(read):
