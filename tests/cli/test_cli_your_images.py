@@ -104,6 +104,13 @@ def test_run_with_data_alone_is_the_run_that_init_describes(succeed, animals, un
     assert facts["classes"] == ["3 birds", "big cats", "dog 2"]
 
 
+def test_models_that_are_too_large_for_a_cpu_are_not_timed(succeed, animals, untimed):
+    result = succeed("init", animals.name, *TINY, "--device", "cpu")
+    *_, time, after = result.stdout.splitlines()
+    assert time == "Too large to time on cpu: `ditbench run --dry-run` counts GPU hours."
+    assert after.startswith("next: ")
+
+
 def test_what_exists_is_kept_unless_forced(cli, succeed, animals, unmeasured):
     Path("ditbench.toml").write_text("preset = 'mine'")
     refused = cli("init", animals.name)

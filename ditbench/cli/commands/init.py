@@ -11,6 +11,7 @@ from ditbench import __version__
 from ditbench.amounts import counted, duration
 from ditbench.cli.options.common import DEVICES, PICTURES, argument, option
 from ditbench.cli.options.training import Quiet, Training
+from ditbench.cli.output.meter import reading
 from ditbench.cli.output.printing import echo, emit_text, note, print_sentence, progress
 from ditbench.errors import DitbenchError, one_line
 from ditbench.models.sizes import parse_model
@@ -74,7 +75,8 @@ def init(
     _refuse(found)
     settings = choose(derive(found, given), given)
     say("reading the pictures")
-    notes = _read(settings)  # before the file is written: damage is found here
+    with reading(quiet=quiet):
+        notes = _read(settings)  # before the file is written: damage is found here
     for line in notes:
         echo(one_line(f"  {line}"))
     settings, missing = choose_features(settings)
@@ -210,6 +212,8 @@ def forecast(device_name: str, say: Callable[[str], None]) -> list[str]:
     if not rows:
         return [f"The paper's four blocks are complete for seed 0, in {RESULTS / base.preset}."]
     seconds = [row["expected_total_seconds"] for row in rows]
+    if None in seconds:
+        return [f"Too large to time on {device}: `ditbench run --dry-run` counts GPU hours."]
     total = sum(seconds) / len(rows) * len(plans) * SEEDS
     first = (
         f"On {device}, by a short calibration: about {duration(max(seconds))} for one block, "

@@ -11,6 +11,7 @@ from ditbench.amounts import writer
 from ditbench.cli.options.common import AsJson, Device, Trust, argument, option
 from ditbench.cli.options.completion import complete_places, complete_runs
 from ditbench.cli.options.training import DryRun, Quiet, Training
+from ditbench.cli.output.meter import reading
 from ditbench.cli.output.printing import (
     echo,
     print_json,
@@ -71,9 +72,10 @@ def reproduce(
         except DitbenchError as error:
             hint = error.hint or "copy the run directory again from where it is whole"
             raise DitbenchError(f"{directory.path}: {error.message}", hint) from error
-    plan = plan_again(
-        directory, out, select_device(device), backend=backend, data=data, trust=trust
-    )
+    with reading(quiet=quiet):
+        plan = plan_again(
+            directory, out, select_device(device), backend=backend, data=data, trust=trust
+        )
     options = Training(device=device, gpus=gpus)
     if dry_run:
         from ditbench.cli.execution.forecast import print_forecast

@@ -27,6 +27,7 @@ from ditbench.cli.options.completion import complete_blocks, complete_runs
 from ditbench.cli.options.parse import parse_blocks, parse_count, parse_rate, parse_seeds
 from ditbench.cli.options.training import DryRun, Quiet, Training, check_out
 from ditbench.cli.output.comparison import print_comparisons
+from ditbench.cli.output.meter import reading
 from ditbench.cli.output.printing import echo, load_sweeps, note, print_json, progress
 from ditbench.errors import EXIT_FAILED, DitbenchError, printable
 from ditbench.rundir import PLANNED_SEEDS, TUNING
@@ -110,7 +111,9 @@ def run(
         for seed in seed_list or [base.seed]
         for name in blocks
     ]
-    tasks, notes = match_sizes(configs, resolve_all(configs, device), options.match, say)
+    with reading(quiet=quiet):
+        resolved = resolve_all(configs, device)
+    tasks, notes = match_sizes(configs, resolved, options.match, say)
     plans = _plan_tuned(tasks, out, say) if lr == TUNED else plan_tasks(tasks, out)
     plans = [plan.with_notes(own_notes | notes.get(plan.config.block, {})) for plan in plans]
     plans = [replace(plan, trackers=trackers) for plan in plans]
@@ -238,6 +241,6 @@ def _failure(failed: list[tuple[Plan, DitbenchError]], runs: int, *, quiet: bool
             by_reason.setdefault(error.message, []).append(plan.label)
         for reason, labels in by_reason.items():
             note("failed", f"{', '.join(labels)}: {reason}")
-    again = "the same command runs these again, and no other"
+    again = "the same command makes only these"
     hint = f"{first.hint}; {again}" if first.hint else again
     return DitbenchError(f"{len(failed)} of {runs} runs failed", hint, EXIT_FAILED)

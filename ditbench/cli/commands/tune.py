@@ -21,6 +21,7 @@ from ditbench.cli.execution.training import (
 from ditbench.cli.options.common import Blocks, Table, how, option, printed, refuse, what
 from ditbench.cli.options.parse import parse_blocks, parse_rates, parse_seeds
 from ditbench.cli.options.training import DryRun, Quiet, Training
+from ditbench.cli.output.meter import reading
 from ditbench.cli.output.printing import load_sweeps, print_sentence, progress
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.rundir import TUNING
@@ -71,10 +72,11 @@ def tune(
     base = options.configure(say=say, out=out)
     device = select_device(options.device)
     base = with_features(base, out, say)
-    plans = plan_sweep(
-        base, blocks, out, device, rates=rates, seeds=seed_list, fraction=budget_fraction,
-        match=options.match, say=say,
-    )  # fmt: skip
+    with reading(quiet=quiet):
+        plans = plan_sweep(
+            base, blocks, out, device, rates=rates, seeds=seed_list, fraction=budget_fraction,
+            match=options.match, say=say,
+        )  # fmt: skip
     plans = [replace(plan, trackers=trackers) for plan in plans]
     workers = workers_for(plans, options)
     if dry_run:

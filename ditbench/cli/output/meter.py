@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -68,3 +69,18 @@ def meter(*, quiet: bool = False) -> Iterator[Meter]:
             yield _Bar(bars)
     else:
         yield _Lines(console)
+
+
+@contextmanager
+def reading(*, quiet: bool = False) -> Iterator[None]:
+    """Show how far pictures are read, as soon as the first one is."""
+    from ditbench.data.reading import shown_by
+
+    with ExitStack() as stack:
+        meter_of_all = cache(lambda: stack.enter_context(meter(quiet=quiet)))
+
+        def show(done: int, total: int) -> None:
+            meter_of_all().show("pictures", done, total, f"{done:,}/{total:,} read")
+
+        with shown_by(show):
+            yield

@@ -24,6 +24,7 @@ from ditbench.data.io.pixel_file import PixelFile
 from ditbench.data.pictures.layout import looks_like_an_image, no_pictures, passed_over
 from ditbench.data.pictures.prepare import NotAPicture, Picture, open_picture, prepare
 from ditbench.data.pictures.settings import DEFAULTS, Settings
+from ditbench.data.reading import followed
 from ditbench.errors import DitbenchError, one_line
 
 T = TypeVar("T")
@@ -93,7 +94,7 @@ def _decode_into(
         # Of metadata, which does not change pixels, and of large images.
         warnings.simplefilter("ignore")
         read = partial(read_picture, pictures, settings)
-        for index, picture in enumerate(in_threads(read, names)):
+        for index, picture in enumerate(followed(in_threads(read, names), len(names))):
             if isinstance(picture, Picture):
                 stack.add(index, picture)
                 continue
