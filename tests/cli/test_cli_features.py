@@ -1,15 +1,12 @@
 """`ditbench features`: the list of extractors."""
 
 import json
-from contextlib import nullcontext
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
 
-from ditbench.cli.commands import features
 from ditbench.metrics.features import efficientnet
 from ditbench.metrics.features.classifiers import DigitsClassifier
 
@@ -68,14 +65,6 @@ def test_the_table_fits_without_help(succeed):
     assert [line.split()[0] for line in lines[2:]] == NAMES
     assert max(map(len, lines)) <= 80
     assert result.stderr == "`ditbench features NAME` shows how to get missing weights\n"
-
-
-def test_a_terminal_shows_whose_weights_are_checked(succeed, monkeypatch):
-    """Each is read for its digest, and those of a large network take seconds."""
-    shown = Mock()
-    monkeypatch.setattr(features, "meter", lambda: nullcontext(shown))
-    succeed("features")
-    assert [call.args[-1] for call in shown.show.mock_calls] == [f"checking {n}" for n in NAMES]
 
 
 def test_one_that_is_named_is_shown_with_its_path_or_how_to_get_it(cli, hub, mistake):

@@ -1,13 +1,9 @@
 """Pictures as people have them, from the command line."""
 
 import json
-from contextlib import nullcontext
-from unittest.mock import Mock
 
 import pytest
 from pictures import grey, nasty, write_folder
-
-from ditbench.cli.output import meter
 
 FEATURES = tuple(
     part
@@ -54,19 +50,3 @@ def test_a_flat_folder_without_dropped_labels(cli, tiny, tmp_path, scale, code):
     else:
         assert "label accuracy" not in result.stderr
         assert "label_accuracy" not in next((tmp_path / "out").glob("**/eval.csv")).read_text()
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        "init {} --device cpu",
-        "run --data {} --dry-run --block adaln",
-        "tune --data {} --dry-run --block adaln",
-    ],
-)
-def test_commands_show_how_far_pictures_are_read(succeed, untimed, elsewhere, monkeypatch, command):
-    shown = Mock()
-    monkeypatch.setattr(meter, "meter", lambda **_quiet: nullcontext(shown))
-    data = write_folder(elsewhere / "data", {f"{n:02}.png": grey(n, 8, 8) for n in range(20)})
-    succeed(*command.format(data).split())
-    shown.show.assert_called_with("pictures", 20, 20, "20/20 read")

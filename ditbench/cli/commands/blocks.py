@@ -8,6 +8,7 @@ import typer
 from ditbench.amounts import decimals
 from ditbench.cli.options.common import Table, argument
 from ditbench.cli.options.completion import complete_blocks
+from ditbench.cli.output.meter import one_by_one
 from ditbench.cli.output.printing import echo, note, print_wrapped
 from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
 from ditbench.models.registry import block_names, group_names
@@ -63,12 +64,14 @@ def _rows() -> list[dict[str, Any]]:
         note("warning", line)
     own = block_names()
     rows = []
-    for name in [*own, *(name for name in installed() if name not in own + group_names())]:
-        try:
-            with block_errors(name):
-                rows.append(_row(name))
-        except DitbenchError as error:  # a broken package
-            note("skipped", f"{name}: {error.message}")
+    others = [name for name in installed() if name not in own + group_names()]
+    with one_by_one("blocks", [*own, *others]) as names:
+        for name in names:
+            try:
+                with block_errors(name):
+                    rows.append(_row(name))
+            except DitbenchError as error:  # a broken package
+                note("skipped", f"{name}: {error.message}")
     reference = next(row["gmacs"] for row in rows if row["block"] == REFERENCE)
     return [{**row, "overhead_percent": 100 * (row["gmacs"] / reference - 1)} for row in rows]
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from ditbench.cli.options.common import Table, argument
-from ditbench.cli.output.meter import meter
+from ditbench.cli.output.meter import one_by_one
 from ditbench.cli.output.printing import echo
 from ditbench.errors import DitbenchError, one_line, printable
 from ditbench.report.tables.columns import Column, hidden
@@ -31,12 +31,8 @@ def features(
     """
     from ditbench.metrics import extractor_names
 
-    rows = []
-    with meter() as shown:
-        names = [name] if name else extractor_names()
-        for done, each in enumerate(names):
-            shown.show("features", done, len(names), f"checking {each}")
-            rows.append(_row(each))
+    with one_by_one("features", [name] if name else extractor_names()) as names:
+        rows = [_row(each) for each in names]
     table.write(rows, COLUMNS)
     if table.chosen != "rich":
         return

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from ditbench.cli.options.common import Blocks, Table, option
 from ditbench.cli.options.parse import parse_blocks
+from ditbench.cli.output.meter import one_by_one
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_input, parse_model
 from ditbench.plugins.lookup import block_errors, block_options, check_options, find_block
@@ -48,9 +49,10 @@ def flops(
     check_options(names, size, config.options)
     switches = {"mlp_ratio": config.model.mlp_ratio, **config.model.switches}
     rows = []
-    for name in names:
-        options = block_options(name, size, config.options)
-        with block_errors(name):
-            cost = count(find_block(name), size, **shape, **switches, options=options)
-        rows.append({"block": name, **cost.as_dict()})
+    with one_by_one("flops", names) as each:
+        for name in each:
+            options = block_options(name, size, config.options)
+            with block_errors(name):
+                cost = count(find_block(name), size, **shape, **switches, options=options)
+            rows.append({"block": name, **cost.as_dict()})
     table.write(rows, COST_COLUMNS)

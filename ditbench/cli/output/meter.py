@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 
@@ -69,6 +69,19 @@ def meter(*, quiet: bool = False) -> Iterator[Meter]:
             yield _Bar(bars)
     else:
         yield _Lines(console)
+
+
+@contextmanager
+def one_by_one(label: str, names: Sequence[str]) -> Iterator[Iterator[str]]:
+    """The names, one after the other, while the meter shows at which of them the command is."""
+    with meter() as shown:
+
+        def each() -> Iterator[str]:
+            for done, name in enumerate(names):
+                shown.show(label, done, len(names), name)
+                yield name
+
+        yield each()
 
 
 @contextmanager
