@@ -213,7 +213,7 @@ class Encoding:
         others = sum(each["others"] for each in facts)
         notes = [*self.images.notes]
         notes += [f"{len(problems)} unreadable skipped"] if problems else []
-        notes += [f"files that are not pictures passed over: {others}"] if others else []
+        notes += [f"files of other formats passed over: {others}"] if others else []
         index: dict[str, Any] = {
             "format": shards.FORMAT,
             "version": shards.VERSION,

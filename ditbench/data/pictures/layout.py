@@ -230,7 +230,7 @@ def passed_over(names: Iterable[str]) -> str:
     suffixes = Counter(PurePosixPath(name).suffix.lower() or "without a suffix" for name in names)
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(5))
     more = ", ..." if len(suffixes) > 5 else ""
-    return f"files that are not pictures passed over: {shown(kinds)}{more}"
+    return f"files of other formats passed over: {shown(kinds)}{more}"
 
 
 def _part(classes: dict[str, list[str]]) -> Part:

@@ -240,7 +240,7 @@ def test_notes_and_skipped_files_come_back(cache, folder, monkeypatch):
     settings = Settings(max_unreadable=0.5)
     first = module.prepared(folder, settings)
     assert first.notes == ("1 unreadable skipped (cat/0.bmp is not an image)",
-                           "files that are not pictures passed over: 1 .txt")  # fmt: skip
+                           "files of other formats passed over: 1 .txt")  # fmt: skip
     assert first.problems == ("cat/0.bmp is not an image",)
     nothing_is_decoded(monkeypatch)
     second = module.prepared(folder, settings)

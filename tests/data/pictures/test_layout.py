@@ -79,7 +79,7 @@ def test_a_flat_folder_has_one_class(read):
 def test_files_that_are_not_pictures_are_passed_over_and_counted(read):
     data = read({"cat/1.png": 1, "cat/1.txt": b"a cat", "cat/1.json": b"{}", "cat/2": 2})
     assert values(data) == [1, 2]  # a picture needs no suffix
-    assert data.notes == ("files that are not pictures passed over: 1 .json, 1 .txt",)
+    assert data.notes == ("files of other formats passed over: 1 .json, 1 .txt",)
 
 
 TABLE = b"file_name,text,label\n1.png,a cat,cat\nsub/2.png,a dog,dog 10\n3.png,a dog,dog 9\n"
