@@ -66,7 +66,7 @@ def brief(key: str, value: Any) -> str:
     """A value as people can read it."""
     if value is None:
         return "unset"
-    if key == "fingerprint" or key.endswith(("_digest", "sha256")):
+    if key == "fingerprint" or key.endswith(("digest", "sha256")):
         return str(value)[:8] or "unknown"
     return str(value)
 

@@ -12,7 +12,8 @@ from ditbench.files import read_json
 from ditbench.report.reading.metrics import FIRST_METRICS
 from ditbench.report.reading.results import load_results
 from ditbench.report.tables.render import render
-from ditbench.report.tuning import Budget, choose, read_sweeps, task_of, tuning_columns, tuning_row
+from ditbench.report.tuning import Budget, choose, read_sweeps, tuning_columns, tuning_row
+from ditbench.report.tuning_task import task_of
 from ditbench.rundir import RunDirectory
 
 HINT = "tune {}"
@@ -137,11 +138,19 @@ def test_a_block_that_was_not_tuned_is_named(sweep):
     assert (error.hint, error.exit_code) == ("tune joint,u-vit", 2)
 
 
-@pytest.mark.parametrize("budget", [{}, {"budget__seconds": 60.0}])
-def test_a_sweep_under_another_configuration_does_not_count(sweep, budget):
-    sweeps = sweep("adaln", (20.0, 12.0, 9.0), train__batch_size=128 if budget else 64)
-    error = refusal([config(**budget)], sweeps)
-    assert "under this configuration (there are sweeps under another one)" in error.message
+@pytest.mark.parametrize(
+    ("wanted", "difference"),
+    [
+        ({"train__batch_size": 64}, "train.batch_size 128"),
+        ({"budget__seconds": 60.0}, "a budget of 240 steps"),
+        ({"eval__samples": 500, "data__digest": "d"}, "data.digest auto, eval.samples 2000"),
+    ],
+)
+def test_a_sweep_under_another_configuration_does_not_count(sweep, wanted, difference):
+    sweep("adaln", (20.0, 12.0, 9.0), model__depth=9)  # less alike
+    sweeps = sweep("adaln", (20.0, 12.0, 9.0), steps=240)
+    error = refusal([config(**wanted)], sweeps)
+    assert f"under this configuration (a sweep has {difference})" in error.message
 
 
 def test_a_sweep_that_is_not_finished_chooses_nothing(sweep):

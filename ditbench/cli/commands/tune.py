@@ -64,7 +64,8 @@ def tune(
     trackers = trackers_of(options)
     say = progress(quiet=quiet)
 
-    from ditbench.report.tuning import Budget, task_of, tuning_columns, tuning_row
+    from ditbench.report.tuning import Budget, tuning_columns, tuning_row
+    from ditbench.report.tuning_task import task_of
     from ditbench.report.words import sweep_title
     from ditbench.runs.machine.environment import select_device
     from ditbench.runs.sweep import plan_sweep
