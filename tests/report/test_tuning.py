@@ -13,7 +13,6 @@ from ditbench.report.reading.metrics import FIRST_METRICS
 from ditbench.report.reading.results import load_results
 from ditbench.report.tables.render import render
 from ditbench.report.tuning import Budget, choose, read_sweeps, tuning_columns, tuning_row
-from ditbench.report.tuning_task import task_of
 from ditbench.rundir import RunDirectory
 
 HINT = "tune {}"
@@ -105,23 +104,6 @@ def test_blocks_are_chosen_for_one_by_one(sweep):
     sweeps = sweep("in-context", (5.0, 12.0, 9.0))
     chosen = choose([config("adaln"), config("in-context")], sweeps, HINT)
     assert {block: one.best for block, one in chosen.items()} == {"adaln": 1e-2, "in-context": 1e-4}
-
-
-@pytest.mark.parametrize(
-    "same", [{"train__lr": 0.5}, {"budget__steps": 9999}, {"eval__points": 2}, {"seed": 7},
-             {"preset": "mine"}, {"data__path": "elsewhere"}]
-)  # fmt: skip
-def test_a_sweep_fits_whatever_rate_budget_evaluations_seed_and_place(same):
-    assert task_of(config(**same)) == task_of(config())
-
-
-@pytest.mark.parametrize(
-    "other", [{"block": "in-context"}, {"train__batch_size": 64}, {"model__depth": 5},
-              {"eval__samples": 500}, {"train__precision": "bf16"}, {"data__digest": "d"},
-              {"objective__name": "ddpm"}, {"train__grad_clip": 1.0}]
-)  # fmt: skip
-def test_a_sweep_fits_nothing_else(other):
-    assert task_of(config(**other)) != task_of(config())
 
 
 def refusal(*arguments):
