@@ -7,11 +7,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TABLES = {
-    "README.md": 2,
+    "README.md": 1,
     "docs/reading-a-result.md": 1,
     "docs/results.md": 4,
     "docs/your-images.md": 1,
     "docs/appendix/digits.md": 1,
+    "docs/appendix/cifar10.md": 0,  # sentences alone
     "docs/appendix/cifar10-pilot.md": 1,
 }
 DOCUMENTS = {name: (ROOT / name).read_text("utf-8") for name in TABLES}
