@@ -44,7 +44,10 @@ def commands(group: Any, path: str = "ditbench") -> Iterator[tuple[str, Any]]:
             yield from commands(command, f"{path} {name}") if hasattr(command, "commands") else ()
 
 
-def option(parameter: Any) -> tuple[str, str, str]:
+Row = tuple[str, str, str]
+
+
+def option(parameter: Any) -> Row:
     """Names, default and meaning of an argument or option."""
     names = parameter.opts + parameter.secondary_opts
     if not names[0].startswith("-"):
@@ -56,19 +59,34 @@ def option(parameter: Any) -> tuple[str, str, str]:
     return ", ".join(f"`{cell(name)}`" for name in names), default, cell(parameter.help or "")
 
 
+def elsewhere(rows: list[Row], seen: dict[Row, str]) -> str:
+    """Sentences that name the options which earlier commands have with the same meaning."""
+    shared: dict[str, list[str]] = {}
+    for row in rows:
+        if row in seen:
+            shared.setdefault(seen[row], []).append(row[0])
+    links = (f"[{name}](#{name.replace(' ', '-')}): {', '.join(shared[name])}." for name in shared)
+    return "\n".join(f"As for {link}" for link in links)
+
+
 def command_page() -> str:
-    """A section per command: what it does, and a row per option."""
+    """A section per command: what it does, and a row per option that no earlier command has."""
     parts = [f"# Commands\n\n{MADE}"]
     parts.append(
         "`ditbench COMMAND --help` shows the same. Results go to stdout, progress and warnings to "
         "stderr; [exit codes](../how-it-works.md#exit-codes). Settings that have no option of "
         "their own: `--set section.key=value`, see [settings](settings.md)."
     )
+    seen: dict[Row, str] = {}
     for name, command in commands(typer.main.get_command(app)):
         rows = [option(p) for p in command.params if not p.hidden and p.help]
+        new = [row for row in rows if row not in seen]
         parts.append(f"## {name}\n\n{(command.help or '').strip()}")
-        if rows:
-            parts.append(table(("argument or option", "default", "meaning"), rows).rstrip())
+        if new:
+            parts.append(table(("argument or option", "default", "meaning"), new).rstrip())
+        if len(new) < len(rows):
+            parts.append(elsewhere(rows, seen))
+        seen |= dict.fromkeys(new, name)
     return "\n\n".join(parts) + "\n"
 
 
