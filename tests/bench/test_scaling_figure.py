@@ -1,4 +1,4 @@
-"""docs/bench/figure.py and the table in docs/bench.md, from docs/bench/scaling.json."""
+"""docs/bench/figure.py and the table in docs/appendix/scaling.md, from docs/bench/scaling.json."""
 
 import json
 import re
@@ -22,7 +22,7 @@ def test_each_line_is_a_model_and_a_scaling_and_is_named():
 
 
 def test_the_table_of_several_gpus_is_what_was_measured():
-    text = (DOCS / "bench.md").read_text("utf-8")
+    text = (DOCS / "appendix" / "scaling.md").read_text("utf-8")
     found = [
         tuple(cell.strip() for cell in line.split("|"))
         for line in re.findall(
