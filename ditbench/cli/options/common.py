@@ -59,8 +59,8 @@ PICTURES = (
     "torchvision."
 )
 Trust = Annotated[bool, option(None,
-    "Execute the copy of your own block's file that lies in a run directory. Read it first if the "
-    "run is someone else's.", "--trust")]  # fmt: skip
+    "Execute the copy of your own block's file in the run directory. Read it first if the run is "
+    "someone else's.", "--trust")]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ditbench.config import RunConfig
 
 INIT = (
-    "Weights of a DiT: a .pt of the released code, a .safetensors, a folder of diffusers' "
-    "DiTPipeline, or a run directory."
+    "a .pt of the released code, a .safetensors, a folder of diffusers' DiTPipeline, or a run "
+    "directory."
 )
 
 
@@ -39,7 +39,7 @@ class Sampled:
         "The autoencoder that decodes latents. Default: as in the run.")] = None
     device: Device = "auto"
     trust: Trust = False
-    init: Annotated[Path | None, option("FILE", f"In place of RUN. {INIT}")] = None
+    init: Annotated[Path | None, option("FILE", f"Weights in place of RUN: {INIT}")] = None
     model: Annotated[str | None, option("SIZE",
         "With --init: XL/2, or 256x8x4/2. Default: from the shapes in the file.")] = None
     block: Annotated[str | None, option("NAME",

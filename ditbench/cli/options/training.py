@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from ditbench.data.pictures.survey import Survey
 
 DryRun = Annotated[bool, printed(None,
-    "Print what would be run and, after seconds of calibration, how long it would take. Nothing is "
-    "written.", "--dry-run")]  # fmt: skip
+    "Print what would be run and, after seconds of calibration, how long it takes. Write nothing.",
+    "--dry-run")]  # fmt: skip
 Quiet = Annotated[bool, printed(None, "Show no progress.", "--quiet")]
 
 
@@ -67,8 +67,8 @@ class Training(Model):
 
     # fmt: off
     preset: Annotated[str | None, what("NAME",
-        "The settings to start from, see `ditbench presets`. Default: those of ./ditbench.toml, "
-        "those derived from the images of --data, or digits.",
+        "The settings to start from, see `ditbench presets`. Default: ./ditbench.toml, settings "
+        "derived from the images of --data, or digits.",
         autocompletion=complete_presets)] = None
     config: Annotated[Path | None, what("FILE",
         "TOML that overrides the preset, such as a run's config.toml.")] = None
@@ -82,26 +82,23 @@ class Training(Model):
         "The autoencoder that decodes samples of latents: a folder, or its name.")] = None
     real: Annotated[Path | None, what("PATH",
         "The real images that samples are compared with: a folder, a zip, or an .npz of images or "
-        "of ADM's statistics. Default: the data, for latents as decoded by "
-        "--vae.")] = None
+        "of ADM's statistics. Default: the data, decoded by --vae if latents.")] = None
     background: Annotated[str | None, what("COLOUR",
         "Shown where pictures are transparent; white by default.")] = None
     init: Annotated[Path | None, what("FILE",
-        f"Start from weights. {INIT} What the block lacks of them starts fresh.")] = None
+        f"Start from weights: {INIT} What they lack starts fresh.")] = None
     match: Annotated[str | None, what("AMOUNT",
-        "parameters or flops: change the width of each block to match adaln-zero's. The depth "
-        "stays.")] = None
+        "parameters or flops: change the width of each block to match adaln-zero's.")] = None
     steps: Annotated[str | None, how("N", "The budget in updates: 20000 or 20k.")] = None
     flops: Annotated[str | None, how("N",
-        "The budget in training compute, 3 x 2 x forward MACs x images: 50PF or 5e16. A cheaper "
-        "block makes more updates.")] = None
+        "The budget in training compute, 3 x 2 x forward MACs x images: 50PF or 5e16.")] = None
     time: Annotated[str | None, how("TIME",
         "The budget in training time, without evaluation: 10m, 1h30m or 600 (s).")] = None
     gpus: Annotated[int, how("N",
         "GPUs that compute each run together. The result does not depend on it.", min=1)] = 1
     workers: Annotated[str | None, how("N",
-        "How many runs at a time, each in a process of its own: as many as there are GPUs, or 1 on "
-        "a CPU, by default. On a CPU, workers divide the threads.")] = None
+        "Runs at a time, each in a process of its own. Default: one per GPU; 1 on a CPU, where "
+        "workers divide the threads.")] = None
     log: Annotated[str | None, printed("NAMES",
         "Also log to tensorboard, wandb or trackio; several joined by commas.")] = None
     # fmt: on
