@@ -128,14 +128,8 @@ def _reason(file: Path, error: Exception) -> str:
 def _part(content: Any) -> Tensors:
     """The weights in what a file holds: its part `ema`, or `model`, or all of it."""
     if isinstance(content, Mapping):
-        for part in PARTS:
-            below = content.get(part)
-            if not isinstance(below, Mapping):  # a checkpoint of a run has one level of names
-                below = {n.removeprefix(f"{part}."): v for n, v in content.items()
-                         if str(n).startswith(f"{part}.")}  # fmt: skip
-            if below:
-                content = below
-                break
+        parts = (_below(content, part) for part in PARTS)
+        content = next(filter(None, parts), content)
     if not isinstance(content, Mapping) or not content:
         raise DitbenchError(f"it holds {_kind(content)}, not the weights of a model", _HINT)
     for name, value in content.items():
@@ -145,6 +139,14 @@ def _part(content: Any) -> Tensors:
                 f"{one_line(str(name), 60)} is {_kind(value)}, not a dense tensor of numbers", _HINT
             )
     return dict(content)
+
+
+def _below(content: Mapping[Any, Any], part: str) -> Mapping[Any, Any]:
+    """What has the name of a part, or, in a checkpoint of a run, names that begin with it."""
+    below = content.get(part)
+    if isinstance(below, Mapping):
+        return below
+    return {n[len(part) + 1 :]: v for n, v in content.items() if str(n).startswith(f"{part}.")}
 
 
 def _kind(value: Any) -> str:

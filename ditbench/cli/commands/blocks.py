@@ -17,6 +17,8 @@ from ditbench.plugins.lookup import block_errors, find_block, installed, shadowe
 from ditbench.report.tables.columns import Column, hidden
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ditbench.plugins.check import Outcome
 
 # The comparison of the paper, and the block whose cost the others are compared with.
@@ -109,16 +111,10 @@ def check(
     """
     from ditbench.plugins.check import CHECKS, Outcome, check_block
 
-    outcomes = []
-    for outcome in check_block(block):
-        outcomes.append(outcome)
-        if table.chosen == "rich":
-            _print(outcome)
     if table.chosen == "rich":
-        for outcome in outcomes:
-            if outcome.help:  # a failure that is not the same as an earlier one
-                _explain(outcome)
+        outcomes = _print_each(check_block(block))
     else:
+        outcomes = list(check_block(block))
         columns = [Column(name, name.capitalize()) for name in Outcome._fields]
         table.write([outcome._asdict() for outcome in outcomes], columns)
     failed = [outcome.check for outcome in outcomes if not outcome.ok]
@@ -131,10 +127,17 @@ def check(
         )
 
 
-def _print(outcome: "Outcome") -> None:
-    """One line per check; `_explain` prints the rest of a long reason."""
-    line = f"{outcome.result:7} {outcome.check:13} {one_line(outcome.detail)}"
-    echo(line if len(line) <= WIDTH else f"{line[: WIDTH - 1].rstrip()}…")
+def _print_each(outcomes: "Iterator[Outcome]") -> "list[Outcome]":
+    """Print a line per check as soon as it ends, then the failures with all of their reasons."""
+    done = []
+    for outcome in outcomes:
+        done.append(outcome)
+        line = f"{outcome.result:7} {outcome.check:13} {one_line(outcome.detail)}"
+        echo(line if len(line) <= WIDTH else f"{line[: WIDTH - 1].rstrip()}…")
+    for outcome in done:
+        if outcome.help:  # a failure that is not the same as an earlier one
+            _explain(outcome)
+    return done
 
 
 def _explain(outcome: "Outcome") -> None:

@@ -38,6 +38,16 @@ class Term(NamedTuple):
     amount: float
     relative: bool
 
+    @property
+    def of_baseline(self) -> str:
+        """The name of the baseline's value."""
+        return f"baseline.{self.column}"
+
+    def is_true(self, values: dict[str, float]) -> bool:
+        """Whether it holds for the values of a row, and of the baseline."""
+        amount = self.amount * (values[self.of_baseline] if self.relative else 1.0)
+        return bool(_SIGNS[self.sign](values[self.column], amount))
+
 
 class Gate(NamedTuple):
     """A condition that must not be true of any block: terms joined by `and`."""
@@ -61,15 +71,11 @@ class Gate(NamedTuple):
             del rows[comparison.baseline]
         failures = []
         for block, row in rows.items():
-            values = {term.column: float(row[term.column]) for term in self.terms}
-            is_true = True
-            for column, sign, amount, relative in self.terms:
-                if relative:
-                    values[f"baseline.{column}"] = float(baseline[column])
-                    amount *= values[f"baseline.{column}"]
-                is_true = is_true and _SIGNS[sign](values[column], amount)
+            values = {each.column: float(row[each.column]) for each in self.terms}
+            relative = [each for each in self.terms if each.relative]
+            values |= {each.of_baseline: float(baseline[each.column]) for each in relative}
             unknown = [name for name, value in values.items() if math.isnan(value)]
-            if unknown or is_true:
+            if unknown or all(term.is_true(values) for term in self.terms):
                 reason = f"{unknown[0]} is unknown" if unknown else self.text
                 failures.append(Failure(str(block), values, reason))
         return failures
