@@ -74,15 +74,14 @@ def work(connection: Connection, device: str, gpus: int, shared: SharedDataset) 
     try:
         with stopping(stop):
             while order := _receive(connection, stop):
-                outcome: dict[str, Any] | DitbenchError
                 try:
                     if gpus > 1:
-                        outcome = _execute_together(order, device, gpus, shared, send, stop)
+                        result = _execute_together(order, device, gpus, shared, send, stop)
                     else:
-                        outcome = execute(_plan(order, device, shared.dataset), _Sent(send), stop)
+                        result = execute(_plan(order, device, shared.dataset), _Sent(send), stop)
+                    send(OUTCOME, result)
                 except DitbenchError as error:
-                    outcome = error
-                send(OUTCOME, outcome)
+                    send(OUTCOME, error)
     except (Stopped, KeyboardInterrupt):
         os._exit(EXIT_SIGNAL + signal.SIGTERM)
 

@@ -100,7 +100,6 @@ def run(
     blocks = blocks or parse_blocks(base.block)
 
     from ditbench.runs.machine.environment import select_device
-    from ditbench.runs.origins.init import in_words
     from ditbench.runs.planning.match import match_sizes
     from ditbench.runs.planning.plan import plan_tasks, resolve_all
 
@@ -117,9 +116,7 @@ def run(
     plans = _plan_tuned(tasks, out, say) if lr == TUNED else plan_tasks(tasks, out)
     plans = [plan.with_notes(own_notes | notes.get(plan.config.block, {})) for plan in plans]
     plans = [replace(plan, trackers=trackers) for plan in plans]
-    for plan in {plan.config.block: plan for plan in plans}.values():
-        if words := in_words(plan.notes):
-            say(f"{plan.config.block}: {words}")
+    _say_origins(plans, say)
     if jobs or dry_run:
         continued.remark_on_shorter(plans, say)
     if task is not None:
@@ -145,6 +142,15 @@ def _planned(text: str | None, seeds: int) -> int:
             f"pass --planned-seeds {seeds} or more, or leave it out",
         )
     return planned
+
+
+def _say_origins(plans: Sequence[Plan], say: Callable[[str], None]) -> None:
+    """Say of each block what weights its runs start from, if from any."""
+    from ditbench.runs.origins.init import in_words
+
+    for plan in {plan.config.block: plan for plan in plans}.values():
+        if words := in_words(plan.notes):
+            say(f"{plan.config.block}: {words}")
 
 
 def _plan_tuned(tasks: list[Task], out: Path, say: Callable[[str], None]) -> list[Plan]:
@@ -183,14 +189,15 @@ def _execute(
     try:
         with executing(plans, workers, quiet=quiet) as (shown, outcomes):
             for plan, outcome in outcomes:
+                path = str(plan.directory.path)
                 if isinstance(outcome, DitbenchError):
+                    failed.append((plan, outcome))
                     if len(plans) > 1:
                         shown.failed(plan, outcome)
-                    failed.append((plan, outcome))
-                    continue
-                results.append({**outcome, "path": str(plan.directory.path)})
-                if not as_json:
-                    shown.say(f"{sentence(outcome)}\n{printable(str(plan.directory.path))}")
+                else:
+                    results.append({**outcome, "path": path})
+                    if not as_json:
+                        shown.say(f"{sentence(outcome)}\n{printable(path)}")
     finally:
         if as_json and (results or len(plans) > 1):  # also what finished before a signal
             order = [str(plan.directory.path) for plan in plans]

@@ -98,17 +98,22 @@ def diff(
         echo(f"{name}: {run.path}")
         echo(f"   {_sentence(score)}")
     echo()
+    _print_scores(scores)
+    echo()
+    if differences:
+        print_texts(differences, DIFF_COLUMNS, "What differs")
+    else:
+        echo("no difference in settings, data, metrics or environment")
+
+
+def _print_scores(scores: list[Row]) -> None:
+    """The metrics and costs of two runs side by side; with ratios if comparable."""
     alike = all(len({score[key] for score in scores if score.get(key)}) < 2 for key in _OF_METRICS)
     rows = _side_by_side(*map(_written, scores))
     if rows:
         print_table(rows, _SCORES if alike else _SCORES[:-1])
     if not alike:
         echo("Metrics of other images or features have another scale: they are not comparable.")
-    echo()
-    if differences:
-        print_texts(differences, DIFF_COLUMNS, "What differs")
-    else:
-        echo("no difference in settings, data, metrics or environment")
 
 
 def _by_section(rows: list[Row]) -> list[Row]:

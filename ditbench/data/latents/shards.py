@@ -51,19 +51,7 @@ class Shard:
 def read_shard(folder: Path, name: str) -> Shard:
     """The header of a shard. Raises a DitbenchError (exit code 1) if it is damaged."""
     path = folder / name
-    try:
-        # safetensors checks the file, but does not say where a tensor begins.
-        with safe_open(path, framework="pt"), path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length))
-    except (OSError, SafetensorError, ValueError) as error:
-        if path.is_file() and is_pointer(path):
-            raise DitbenchError(f"{shown(path)}: {POINTER[0]}", POINTER[1], EXIT_FAILED) from error
-        raise DitbenchError(
-            f"{shown(path)} is not a complete safetensors file: {reason(error)}",
-            "restore it, or remove it and run ditbench encode again",
-            EXIT_FAILED,
-        ) from error
+    length, header = _header(path)
     metadata = header.pop("__metadata__", {})
     if not {PLAIN, LABELS} <= header.keys():
         found = ", ".join(sorted(header)[:3]) or "nothing"
@@ -82,6 +70,23 @@ def read_shard(folder: Path, name: str) -> Shard:
         raise DitbenchError(what, f"expected integers {shape[:1]}")
     offsets = {key: 8 + length + each["data_offsets"][0] for key, each in entries.items()}
     return Shard(name, shape[0], shape[1:], DTYPES[dtype], offsets, metadata)
+
+
+def _header(path: Path) -> tuple[int, dict[str, Any]]:
+    """The number of bytes of a safetensors file's header, and the header."""
+    try:
+        # safetensors checks the file, but does not say where a tensor begins.
+        with safe_open(path, framework="pt"), path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            return length, json.loads(file.read(length))
+    except (OSError, SafetensorError, ValueError) as error:
+        if path.is_file() and is_pointer(path):
+            raise DitbenchError(f"{shown(path)}: {POINTER[0]}", POINTER[1], EXIT_FAILED) from error
+        raise DitbenchError(
+            f"{shown(path)} is not a complete safetensors file: {reason(error)}",
+            "restore it, or remove it and run ditbench encode again",
+            EXIT_FAILED,
+        ) from error
 
 
 def open_shards(path: Path, settings: Settings) -> Found:

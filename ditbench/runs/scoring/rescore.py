@@ -185,31 +185,23 @@ def rescore(
         DitbenchError: an extractor's weights are missing or damaged.
     """
     stop.show = reporter.working
-    scorers: dict[tuple[Any, ...], Scorer] = {}
+    loaded = _Loaded(stop)
     for job in jobs:  # before any draw
         if job.left:
             reporter.begin(job)
             with _errors(job.plan):
-                _scorer(job.plan, scorers, stop)
-    model: DiT | None = None
-    of: Plan | None = None  # the run that the model is of
+                loaded.scorer(job.plan)
     for job in jobs:
-        plan = job.plan
         try:
             content = job.read()
-            if job.left:
+            if content is None or job.left:
                 reporter.begin(job)
-                with _errors(plan):
-                    scorer = _scorer(plan, scorers, stop)
-                    if model is None or of is None or of.directory.path != plan.directory.path:
-                        model, of = None, plan  # the one before makes room
-                        model = _final_model(plan)
-                    content = _draw(job, scorer, model, reporter, stop)
-            assert content is not None
+                with _errors(job.plan):
+                    content = _draw(job, loaded, reporter, stop)
             yield job, content
         except DitbenchError as error:
             error.exit_code = EXIT_FAILED
-            if not (plan.world.alone or isinstance(error, NanSamples)):
+            if not (job.plan.world.alone or isinstance(error, NanSamples)):
                 raise  # other processes may not see it
             yield job, error
 
@@ -219,15 +211,32 @@ def _errors(plan: Plan) -> AbstractContextManager[None]:
     return sampling_errors(plan, f"lower the batch size: --batch-size {fewer}")
 
 
-def _scorer(plan: Plan, known: dict[tuple[Any, ...], Scorer], stop: StopRequest) -> Scorer:
-    """The scorer of a plan; runs on the same images share it."""
-    metrics = plan.config.metrics
-    names = (metrics.features, *metrics.further, "", *metrics.extra, metrics.inception_weights)
-    key = (plan.dataset.digest, plan.dataset.class_names, names, metrics.real, plan.config.data.vae)
-    if key not in known:
-        with stop.at_once():
-            known[key] = create_scorer(plan, None, stop)
-    return known[key]
+class _Loaded:
+    """What draws need and have in common: scorers, and the model of the last run."""
+
+    def __init__(self, stop: StopRequest) -> None:
+        self._stop = stop
+        self._scorers: dict[tuple[Any, ...], Scorer] = {}
+        self._models: dict[Path, DiT] = {}  # at most one, by the directory of its run
+
+    def scorer(self, plan: Plan) -> Scorer:
+        """The scorer of a plan; runs on the same images share it."""
+        metrics = plan.config.metrics
+        names = (metrics.features, *metrics.further, "", *metrics.extra, metrics.inception_weights)
+        images = (plan.dataset.digest, plan.dataset.class_names, metrics.real)
+        key = (*images, names, plan.config.data.vae)
+        if key not in self._scorers:
+            with self._stop.at_once():
+                self._scorers[key] = create_scorer(plan, None, self._stop)
+        return self._scorers[key]
+
+    def model(self, plan: Plan) -> DiT:
+        """The final model of a run."""
+        path = plan.directory.path
+        if path not in self._models:
+            self._models.clear()  # the one before makes room
+            self._models[path] = _final_model(plan)
+        return self._models[path]
 
 
 def _final_model(plan: Plan) -> DiT:
@@ -242,11 +251,10 @@ def _final_model(plan: Plan) -> DiT:
     return model
 
 
-def _draw(
-    job: Rescoring, scorer: Scorer, model: DiT, reporter: Reporter, stop: StopRequest
-) -> dict[str, Any]:
+def _draw(job: Rescoring, loaded: _Loaded, reporter: Reporter, stop: StopRequest) -> dict[str, Any]:
     """Make the draws that are missing, and write the file after each."""
     plan, directory = job.plan, job.plan.directory
+    scorer, model = loaded.scorer(plan), loaded.model(plan)
     lock = directory.path / EVALS / f".{job.name}.lock"
     with locked(lock) if plan.world.first else nullcontext():
         content = _begin(job, scorer)
