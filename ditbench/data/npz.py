@@ -16,14 +16,12 @@ from numpy.typing import NDArray
 from ditbench.data.class_names import names_of
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.io import conversions
-from ditbench.data.io.files import (
+from ditbench.data.io.files import ZipFiles, reason, shown
+from ditbench.data.io.limits import (
     MAX_FILE_BYTES,
     MAX_SIDE,
-    ZipFiles,
     check_memory,
     machine_memory,
-    reason,
-    shown,
     too_large,
 )
 from ditbench.data.mapped import read_header

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ditbench.data.dataset import ImageDataset
-from ditbench.data.io.files import MAX_SIDE
+from ditbench.data.io.limits import MAX_SIDE
 from ditbench.data.latents.space import LatentSpace
 from ditbench.errors import DitbenchError
 

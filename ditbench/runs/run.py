@@ -14,7 +14,7 @@ from ditbench.runs.directory.lock import locked
 from ditbench.runs.directory.records import ReadOnly, evaluation_row, result_of
 from ditbench.runs.directory.reopen import origin_of
 from ditbench.runs.events.reporter import Reporter
-from ditbench.runs.events.trackers import tracked
+from ditbench.runs.events.tracked import tracked
 from ditbench.runs.machine.memory import PeakMemory
 from ditbench.runs.machine.runtime_errors import training_errors
 from ditbench.runs.opening import open_directory

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pictures import encode, forged_png, write_folder, write_zip
 from PIL import Image
 
-from ditbench.data.io import files as limits
+from ditbench.data.io import limits
 from ditbench.data.io.files import shown
 from ditbench.data.pictures.prepared import prepared
 

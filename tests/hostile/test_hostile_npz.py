@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ditbench.data import npz
-from ditbench.data.io import files as limits
+from ditbench.data.io import limits
 from ditbench.data.latents.npz import load_npz
 from ditbench.errors import DitbenchError
 

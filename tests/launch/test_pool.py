@@ -17,7 +17,8 @@ from recorder import Recorder
 
 from ditbench.cli.execution import forecast
 from ditbench.errors import DitbenchError
-from ditbench.launch.pool import Workers, _Worker, choose_workers, execute_at_once, work_of
+from ditbench.launch.devices import Workers, choose_workers
+from ditbench.launch.pool import _Worker, execute_at_once, work_of
 from ditbench.runs.planning import calibrate
 from ditbench.training.checkpoint import read_checkpoint
 from ditbench.training.stop import Stopped, StopRequest

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ditbench.cli.output.meter import Meter
     from ditbench.config import RunConfig
     from ditbench.launch.rescoring import Planned
-    from ditbench.runs.scoring.rescore import Rescoring
+    from ditbench.runs.planning.rescoring import Rescoring
 
 # The work that makes up nearly all time of a draw.
 SAMPLING = "sampling"
@@ -75,7 +75,7 @@ def eval_(
         check_gpus(gpus, options.device)
 
     from ditbench.runs.machine.environment import select_device
-    from ditbench.runs.scoring.rescore import plan_rescoring
+    from ditbench.runs.planning.rescoring import plan_rescoring
     from ditbench.runs.scoring.scored import other_decoder
 
     plan: Callable[..., Planned]

@@ -33,7 +33,7 @@ from ditbench.errors import EXIT_FAILED, DitbenchError, printable
 from ditbench.rundir import PLANNED_SEEDS, TUNING
 
 if TYPE_CHECKING:
-    from ditbench.launch.pool import Workers
+    from ditbench.launch.devices import Workers
     from ditbench.runs.planning.plan import Plan
     from ditbench.runs.planning.task import Task
 

@@ -27,8 +27,8 @@ from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
-    from ditbench.launch.pool import Workers
-    from ditbench.report.tuning import Sweep
+    from ditbench.launch.devices import Workers
+    from ditbench.report.reading.sweeps import Sweep
     from ditbench.runs.planning.plan import Plan
 
 # Comparisons use seeds 0, 1, 2, ... They must not use those of a sweep.
@@ -96,8 +96,7 @@ def tune(
 
 def _sweeps_of(plans: Sequence[Plan], out: Path) -> list[Sweep]:
     """The sweeps of these blocks and this budget, with the runs of earlier commands."""
-    from ditbench.report.tuning import Budget
-    from ditbench.report.tuning_task import task_of
+    from ditbench.report.reading.sweeps import Budget, task_of
 
     found = {(sweep.task, sweep.budget): sweep for sweep in load_sweeps(out / TUNING)}
     keys = dict.fromkeys((task_of(p.config), Budget.of(p.config.budget)) for p in plans)
@@ -106,7 +105,7 @@ def _sweeps_of(plans: Sequence[Plan], out: Path) -> list[Sweep]:
 
 def _write(sweeps: Sequence[Sweep], table: Table) -> None:
     """The table of sweeps; on a terminal with remarks below it."""
-    from ditbench.report.tuning import tuning_columns, tuning_row
+    from ditbench.report.tables.sweeps import tuning_columns, tuning_row
     from ditbench.report.words import sweep_title
 
     columns = tuning_columns(sweeps, for_people=table.chosen not in ("csv", "json"))

@@ -22,7 +22,8 @@ from ditbench.few import are_few, few_images
 if TYPE_CHECKING:
     from ditbench.cli.options.training import Training
     from ditbench.config import RunConfig
-    from ditbench.launch.pool import Outcome, Workers
+    from ditbench.launch.devices import Workers
+    from ditbench.launch.pool import Outcome
     from ditbench.runs.events.reporter import Reporter
     from ditbench.runs.planning.plan import Plan
     from ditbench.training.stop import StopRequest
@@ -82,7 +83,7 @@ def trackers_of(options: Training) -> tuple[str, ...]:
 
 def workers_for(plans: Sequence[Plan], options: Training) -> Workers:
     """The workers for the runs that are left."""
-    from ditbench.launch.pool import choose_workers
+    from ditbench.launch.devices import choose_workers
 
     left = [plan for plan in plans if not plan.directory.is_complete()]
     number = parse_workers(options.workers)

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ditbench.data.class_names import names_of
 from ditbench.data.dataset import HASHED, ImageDataset
-from ditbench.data.io.files import MAX_SIDE, shown, stamp
+from ditbench.data.io.files import shown, stamp
+from ditbench.data.io.limits import MAX_SIDE
 from ditbench.data.io.tensors import read_tensors, write_tensors
 from ditbench.data.latents.rows import LatentRows
 from ditbench.data.latents.space import LatentSpace

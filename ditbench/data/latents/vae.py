@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from ditbench.data.dataset import to_model
-from ditbench.data.io.files import MAX_SIDE, reason, shown
+from ditbench.data.io.files import reason, shown
+from ditbench.data.io.limits import MAX_SIDE
 from ditbench.data.io.tensors import digest_of
 from ditbench.data.latents import MEAN
 from ditbench.data.latents.space import LatentSpace

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ditbench.data.io.files import Files, shown, stamp, too_large_for_memory
+from ditbench.data.io.files import Files, shown, stamp
+from ditbench.data.io.limits import too_large_for_memory
 from ditbench.data.io.pixel_file import PixelFile
 from ditbench.data.pictures.layout import looks_like_an_image, no_pictures, passed_over
 from ditbench.data.pictures.prepare import NotAPicture, Picture, open_picture, prepare

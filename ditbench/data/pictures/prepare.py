@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError
 
-from ditbench.data.io.files import MAX_FILE_BYTES, MAX_SIDE, too_large
+from ditbench.data.io.limits import MAX_FILE_BYTES, MAX_SIDE, too_large
 from ditbench.data.pictures.settings import Settings
 from ditbench.errors import DitbenchError
 
