@@ -26,22 +26,18 @@ def choose(configs: Sequence[RunConfig], sweeps: list[Sweep], hint: str) -> dict
         DitbenchError: a block that was not tuned under this configuration, not completely, unlike
             the others or with a seed of the runs; exit code 1 if it diverged at all rates.
     """
-    tasks = {config.block: task_of(config) for config in configs}
-    wanted = Budget.of(next(iter(configs)).budget)
-    comparable = [sweep for sweep in sweeps if sweep.budget.unit == wanted.unit]
-    own = {block: [s for s in comparable if s.task == task] for block, task in tasks.items()}
-    if lacking := [block for block, fitting in own.items() if not fitting]:
-        others = _nearest(next(c for c in configs if c.block == lacking[0]), sweeps)
-        names = ",".join(lacking)
-        raise DitbenchError(
-            f"no learning rate was tuned for {names} under this configuration{others}",
-            hint.format(names),
-        )
-    common = set[Budget].intersection(*({each.budget for each in of} for of in own.values()))
+    of_block = {config.block: config for config in configs}
+    fitting = {block: _fitting(config, sweeps) for block, config in of_block.items()}
+    if lacking := [block for block, found in fitting.items() if not found]:
+        names, others = ",".join(lacking), _nearest(of_block[lacking[0]], sweeps)
+        what = f"no learning rate was tuned for {names} under this configuration{others}"
+        raise DitbenchError(what, hint.format(names))
+    common = set[Budget].intersection(*map(set, fitting.values()))
     if not common:
-        raise _unlike({block: of[0] for block, of in own.items()}, hint)
-    nearest = min(common, key=lambda b: (abs(math.log(b.amount / wanted.amount)), -b.amount))
-    chosen = {block: next(s for s in of if s.budget == nearest) for block, of in own.items()}
+        raise _unlike({block: next(iter(of.values())) for block, of in fitting.items()}, hint)
+    wanted = Budget.of(configs[0].budget).amount
+    nearest = min(common, key=lambda b: (abs(math.log(b.amount / wanted)), -b.amount))
+    chosen = {block: of[nearest] for block, of in fitting.items()}
     for sweep in chosen.values():
         _check_complete(sweep, hint)
     if len({sweep.seeds for sweep in chosen.values()}) > 1:
@@ -54,6 +50,13 @@ def choose(configs: Sequence[RunConfig], sweeps: list[Sweep], hint: str) -> dict
                 "run other seeds: --seeds 0,1,2",
             )
     return chosen
+
+
+def _fitting(config: RunConfig, sweeps: Sequence[Sweep]) -> dict[Budget, Sweep]:
+    """The sweeps of a block under a configuration, by budget, with budgets of the same unit."""
+    task, unit = task_of(config), Budget.of(config.budget).unit
+    own = [sweep for sweep in sweeps if sweep.task == task and sweep.budget.unit == unit]
+    return {sweep.budget: sweep for sweep in own}
 
 
 def _unlike(sweeps: Mapping[str, Sweep], hint: str) -> DitbenchError:
