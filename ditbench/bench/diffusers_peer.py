@@ -93,16 +93,12 @@ def check(plan: Plan) -> None:
     """Refuse a plan whose model diffusers does not have."""
     model = plan.config.model
     if plan.dataset.height != plan.dataset.width:
-        raise DitbenchError(
-            f"the DiT of diffusers takes square images, not {plan.cost.input}",
-            "omit --peer, or choose a square --input",
-        )
+        what = f"the DiT of diffusers takes square images, not {plan.cost.input}"
+        raise DitbenchError(what, "omit --peer, or choose a square --input")
     for name, value in {"mlp_ratio": model.mlp_ratio, **model.switches}.items():
         if value != type(model).model_fields[name].default:
-            raise DitbenchError(
-                f"the DiT of diffusers has no model.{name} = {value}",
-                f"omit --peer, or leave out model.{name}",
-            )
+            what = f"the DiT of diffusers has no model.{name} = {value}"
+            raise DitbenchError(what, f"omit --peer, or leave out model.{name}")
 
 
 def build(plan: Plan, *, compiled: bool = False) -> Candidate:

@@ -41,10 +41,8 @@ def stand_in(name: str, facts: Any) -> ImageDataset:
     )
     names = isinstance(classes, list) and all(isinstance(each, str) for each in classes)
     if not (sides and names and len(shape) == 3 and classes):
-        raise DitbenchError(
-            "env.json does not record the shape and the classes of the images properly",
-            "restore the file from a copy of the run",
-        )
+        what = "env.json does not record the shape and the classes of the images properly"
+        raise DitbenchError(what, "restore the file from a copy of the run")
     space = None
     if "latents" in facts:
         space = LatentSpace.from_facts(facts["latents"], "env.json")

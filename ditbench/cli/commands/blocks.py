@@ -120,11 +120,8 @@ def check(
     failed = [outcome.check for outcome in outcomes if not outcome.ok]
     if failed:
         rest = "" if len(outcomes) == len(CHECKS) else "; the others need it, and were not made"
-        raise DitbenchError(
-            f"{block} fails {len(failed)} of {len(CHECKS)} checks: {', '.join(failed)}{rest}",
-            "docs/your-own.md says what a block must do",
-            EXIT_FAILED,
-        )
+        what = f"{block} fails {len(failed)} of {len(CHECKS)} checks: {', '.join(failed)}{rest}"
+        raise DitbenchError(what, "docs/your-own.md says what a block must do", EXIT_FAILED)
 
 
 def _print_each(outcomes: "Iterator[Outcome]") -> "list[Outcome]":

@@ -132,10 +132,8 @@ def _parse_scales(text: str) -> list[float]:
     except ValueError:
         scales = [-1.0]
     if not all(0 <= scale <= 1e6 for scale in scales):
-        raise DitbenchError(
-            f"--cfg-scale '{text}' is not a list of guidance scales from 0 on",
-            "write --cfg-scale 1,1.5,4",
-        )
+        what = f"--cfg-scale '{text}' is not a list of guidance scales from 0 on"
+        raise DitbenchError(what, "write --cfg-scale 1,1.5,4")
     return list(dict.fromkeys(scales))
 
 

@@ -114,10 +114,8 @@ def _refuse(found: Survey) -> None:
         if problem.hint:
             note("help", problem.hint)
     problems = counted(len(found.problems), "problem")
-    raise DitbenchError(
-        f"{problems} in '{found.name}': nothing is written",
-        "remove what is listed above, then repeat the command",
-    )
+    what = f"{problems} in '{found.name}': nothing is written"
+    raise DitbenchError(what, "remove what is listed above, then repeat the command")
 
 
 def _read(settings: Sequence[Setting]) -> tuple[str, ...]:

@@ -65,15 +65,11 @@ def _check_fit(kind: str | None, x: str | None, evaluation: str | None, *, paper
     if kind is not None and kind not in KINDS:
         raise unknown_name("kind of plot", kind, KINDS)
     if x is not None and kind not in (None, "curve"):
-        raise DitbenchError(
-            f"--x {x} does not fit --kind {kind}: only a curve has an x axis to choose",
-            "leave out --x, or use --kind curve",
-        )
+        what = f"--x {x} does not fit --kind {kind}: only a curve has an x axis to choose"
+        raise DitbenchError(what, "leave out --x, or use --kind curve")
     if paper and kind == "samples":
-        raise DitbenchError(
-            "--paper does not fit --kind samples: the published numbers are FIDs",
-            "leave out --paper, or use --kind curve, ranking or pareto",
-        )
+        what = "--paper does not fit --kind samples: the published numbers are FIDs"
+        raise DitbenchError(what, "leave out --paper, or use --kind curve, ranking or pareto")
     if evaluation is not None and (kind in ("curve", "samples") or x is not None):
         raise DitbenchError(
             f"--eval does not fit --kind {kind or 'curve'}: it has scores of the final model only",

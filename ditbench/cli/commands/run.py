@@ -137,10 +137,8 @@ def _planned(text: str | None, seeds: int) -> int:
     """The number of seeds that are planned in total, of which this command runs some or all."""
     planned = seeds if text is None else parse_count(text, "--planned-seeds")
     if planned < seeds:
-        raise DitbenchError(
-            f"--planned-seeds {planned} is less than the {seeds} seeds of this command",
-            f"pass --planned-seeds {seeds} or more, or leave it out",
-        )
+        message = f"--planned-seeds {planned} is less than the {seeds} seeds of this command"
+        raise DitbenchError(message, f"pass --planned-seeds {seeds} or more, or leave it out")
     return planned
 
 

@@ -89,10 +89,8 @@ class Files:
         try:
             # Opening a pipe waits for a writer, and reading a device may never end.
             if path.exists() and not path.is_file():
-                raise DitbenchError(
-                    f"{shown(path)} is a pipe, a socket or a device, expected an image file",
-                    "remove it from the class folder",
-                )
+                what = f"{shown(path)} is a pipe, a socket or a device, expected an image file"
+                raise DitbenchError(what, "remove it from the class folder")
             return path.open("rb")
         except OSError as error:
             raise cannot_read(path, error) from error
@@ -138,10 +136,8 @@ class ZipFiles(Files):
                 )
         for name, count in Counter(names).most_common(1):
             if count > 1:  # only the last of them can be read
-                raise DitbenchError(
-                    f"{shown(self.path)}: {count} members are named {shown(name)}",
-                    "pack the class folders again, each file once",
-                )
+                what = f"{shown(self.path)}: {count} members are named {shown(name)}"
+                raise DitbenchError(what, "pack the class folders again, each file once")
         return names
 
     def read(self, name: str) -> bytes:
@@ -238,10 +234,8 @@ def open_files(path: Path) -> Files:
 def must_exist(path: Path) -> None:
     """Raise a DitbenchError if nothing exists at `path`."""
     if not os.path.exists(path):  # noqa: PTH110 (`Path.exists` raises for a name that is too long)
-        raise DitbenchError(
-            f"no such data: {shown(path)}",
-            "check the path, on the command line or in the configuration",
-        )
+        what = f"no such data: {shown(path)}"
+        raise DitbenchError(what, "check the path, on the command line or in the configuration")
 
 
 def cannot_read(path: Path, error: OSError) -> DitbenchError:

@@ -101,10 +101,8 @@ def open_shards(path: Path, settings: Settings) -> Found:
         raise DitbenchError(f"{shown(path)} holds no shards of latents", EXPECTED)
     first = read_shard(path, names[0])
     if FORMAT in first.metadata:
-        raise DitbenchError(
-            f"the latents in {shown(path)} are not complete: there is no {INDEX}",
-            "repeat the command `ditbench encode` that made them: it resumes",
-        )
+        what = f"the latents in {shown(path)} are not complete: there is no {INDEX}"
+        raise DitbenchError(what, "repeat the command `ditbench encode` that made them: it resumes")
     return found_of(path, {"shards": names}, _space_of_lightning_dit(path, first, settings))
 
 
@@ -149,10 +147,8 @@ def read_index(path: Path) -> dict[str, Any] | None:
         return None
     index = read_json(path / INDEX, "run ditbench encode again")
     if index.get("format") != FORMAT or index.get("version") != VERSION:
-        raise DitbenchError(
-            f"{shown(path / INDEX)} is not of format '{FORMAT}', version {VERSION}",
-            "update ditbench, or run ditbench encode again",
-        )
+        what = f"{shown(path / INDEX)} is not of format '{FORMAT}', version {VERSION}"
+        raise DitbenchError(what, "update ditbench, or run ditbench encode again")
     texts = (index.get("shards"), index.get("class_names"), index.get("notes"))
     whole = all(isinstance(e, list) and all(isinstance(t, str) for t in e) for e in texts)
     names = index["shards"] if whole else []
@@ -185,10 +181,8 @@ def _statistics(path: Path, channels: int) -> dict[str, Any]:
         what = f"{shown(path)} is not a file of mean and std: {why}"
         raise DitbenchError(what, "restore it", EXIT_FAILED) from error
     if not len(means) == len(stds) == channels:
-        raise DitbenchError(
-            f"{shown(path)} is of {len(means)} channels, the latents have {channels}",
-            "put the statistics of these latents there",
-        )
+        what = f"{shown(path)} is of {len(means)} channels, the latents have {channels}"
+        raise DitbenchError(what, "put the statistics of these latents there")
     return {"mean": means, "std": stds, "scaling_factor": 1.0}
 
 

@@ -56,10 +56,8 @@ class Vae:
         DitbenchError if diffusers is not installed, or (exit code 1) it cannot be loaded.
         """
         if importlib.util.find_spec("diffusers") is None:
-            raise DitbenchError(
-                "the autoencoder of latents needs diffusers, which is not installed",
-                'pip install "ditbench[latents]"',
-            )
+            what = "the autoencoder of latents needs diffusers, which is not installed"
+            raise DitbenchError(what, 'pip install "ditbench[latents]"')
         folder = Path(source)
         if (folder / "vae" / "config.json").is_file():
             folder = folder / "vae"

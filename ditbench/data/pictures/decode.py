@@ -182,10 +182,8 @@ class _Stack:
     def _unlike(self, name: str, image: NDArray[np.uint8]) -> DitbenchError:
         """The error for a picture whose size is not that of the first one."""
         size, first_size = (f"{each.shape[-1]}x{each.shape[-2]}" for each in (image, self.pixels))
-        return DitbenchError(
-            f"{self.pictures.where(name)} is {size}, but {shown(self.first)} is {first_size}",
-            "resize all of them to squares of N pixels: --image-size N",
-        )
+        what = f"{self.pictures.where(name)} is {size}, but {shown(self.first)} is {first_size}"
+        return DitbenchError(what, "resize all of them to squares of N pixels: --image-size N")
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -232,10 +230,8 @@ def check_unreadable(
         error = unreadable[0]
         raise DitbenchError(error.message, f"{error.hint}; or {skip}")
     named = _first([below(path, error) for error in unreadable], NAMED)
-    raise DitbenchError(
-        f"{shown(path)}: {len(unreadable)} of {count} pictures cannot be read: {named}",
-        f"replace or remove them, or {skip}",
-    )
+    what = f"{shown(path)}: {len(unreadable)} of {count} pictures cannot be read: {named}"
+    raise DitbenchError(what, f"replace or remove them, or {skip}")
 
 
 def _first(problems: Sequence[str], most: int) -> str:

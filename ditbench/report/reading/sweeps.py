@@ -49,30 +49,20 @@ class Budget(NamedTuple):
 
 @dataclass(frozen=True)
 class Sweep:
-    """The runs of one block and one task with several learning rates and the same budget.
-
-    Attributes:
-        task: the fingerprint of all else that determines a result: `task_of`.
-        rates, seeds: ascending.
-        metric: what decides, as in a comparison: FID, or KID where images are few.
-        scores: the final one of each (rate, seed) that ended; infinity if training diverged.
-        samples: the number of samples of the scores.
-        features: in which they are; those of latents are no FIDs.
-        config: of one of its runs.
-        few: why KID decides, in words, or an empty text.
-    """
+    """The runs of one block and one task with several learning rates and the same budget."""
 
     block: str
-    task: str
+    task: str  # the fingerprint of all else that determines a result: `task_of`
     budget: Budget
-    rates: tuple[float, ...]
+    rates: tuple[float, ...]  # ascending, as the seeds
     seeds: tuple[int, ...]
-    metric: MetricFacts
+    metric: MetricFacts  # what decides, as in a comparison: FID, or KID where images are few
+    # The final one of each (rate, seed) that ended; infinity if training diverged.
     scores: Mapping[tuple[float, int], float]
-    samples: int
-    features: str
-    config: RunConfig
-    few: str = ""
+    samples: int  # of the scores
+    features: str  # in which they are; those of latents are no FIDs
+    config: RunConfig  # of one of its runs
+    few: str = ""  # why KID decides, in words
 
     @property
     def missing(self) -> list[tuple[float, int]]:

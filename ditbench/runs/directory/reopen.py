@@ -42,10 +42,8 @@ def source_at(config: RunConfig, path: Path) -> str:
 def check_images(dataset: ImageDataset, digest: object, run: object) -> None:
     """Refuse images that are not those that a run, which messages name so, was trained on."""
     if dataset.digest != digest:
-        raise DitbenchError(
-            f"the images of '{dataset.name}' are not those that {run} was trained on",
-            "name those, at the place where they are now: --data PATH",
-        )
+        what = f"the images of '{dataset.name}' are not those that {run} was trained on"
+        raise DitbenchError(what, "name those, at the place where they are now: --data PATH")
 
 
 def complete_result(directory: RunDirectory) -> dict[str, Any]:

@@ -126,10 +126,8 @@ def parse_trackers(text: str) -> tuple[str, ...]:
         spec = find_spec(name)
         # A directory of that name in the working directory has no origin.
         if spec is None or spec.origin is None:
-            raise DitbenchError(
-                f"--log {name}: the package {name} is not installed",
-                f"pip install 'ditbench[{name}]'",
-            )
+            what = f"--log {name}: the package {name} is not installed"
+            raise DitbenchError(what, f"pip install 'ditbench[{name}]'")
     return names
 
 

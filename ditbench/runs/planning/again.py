@@ -63,10 +63,8 @@ def plan_again(
     config = task.config
     directory = RunDirectory.of(out, config.preset, config.block, config.seed, config.fingerprint)
     if directory.path.resolve() == run.path.resolve():
-        raise DitbenchError(
-            f"the run would be trained again into its own directory, {run.path}",
-            "choose another place: --out DIR",
-        )
+        what = f"the run would be trained again into its own directory, {run.path}"
+        raise DitbenchError(what, "choose another place: --out DIR")
     before = config.parent.path
     notes = {} if before is None else notes_of_child(RunDirectory(before))
     notes |= inherited_notes(facts) | init.notes_of(config.init, model_arguments(task))

@@ -113,10 +113,8 @@ def _final_model(plan: Plan) -> DiT:
     model, step = averaged_model(plan, plan.directory, plan.backend)
     steps = plan.directory.read_result().get("steps")
     if step != steps:
-        raise DitbenchError(
-            f"{plan.directory.checkpoint} is of step {step}, but the run ended at step {steps}",
-            "copy the file again from where it is whole",
-        )
+        what = f"{plan.directory.checkpoint} is of step {step}, but the run ended at step {steps}"
+        raise DitbenchError(what, "copy the file again from where it is whole")
     return model
 
 
@@ -164,11 +162,7 @@ def _begin(job: Rescoring, scorer: Scorer) -> dict[str, Any]:
             changed = [key for key in _ALIKE if before[key] != new[key]]
             if not changed:
                 return before
-            raise DitbenchError(
-                f"{job.path} was made with another {changed[0].replace('_', ' ')}",
-                "move that file away to score the run again",
-            )
-    raise DitbenchError(
-        f"{job.path} has other metrics than this version computes, or is damaged",
-        "move that file away to score the run again",
-    )
+            what = f"{job.path} was made with another {changed[0].replace('_', ' ')}"
+            raise DitbenchError(what, "move that file away to score the run again")
+    what = f"{job.path} has other metrics than this version computes, or is damaged"
+    raise DitbenchError(what, "move that file away to score the run again")

@@ -78,10 +78,8 @@ def reference(config: RunConfig, dataset: ImageDataset) -> RealImages | Publishe
         return None
     space = dataset.latents
     if space is not None and config.data.vae is None:
-        raise DitbenchError(
-            f"latents cannot be compared with the real images in {config.metrics.real}",
-            "decode the samples: --vae PATH",
-        )
+        what = f"latents cannot be compared with the real images in {config.metrics.real}"
+        raise DitbenchError(what, "decode the samples: --vae PATH")
     size = dataset.height if space is None else space.image_size
     return load_reference(config.metrics.real, size, 3 if space else dataset.channels)
 

@@ -36,10 +36,8 @@ def read_config(directory: RunDirectory, *, trust: bool) -> RunConfig:
     """
     config = reopen.read_config(directory)
     if not directory.checkpoint.is_file():
-        raise DitbenchError(
-            f"{directory.path} has no checkpoint",
-            "reference runs have none; train your own with `ditbench run`",
-        )
+        what = f"{directory.path} has no checkpoint"
+        raise DitbenchError(what, "reference runs have none; train your own with `ditbench run`")
     reopen.restore_own_block(directory, config, trust=trust)
     return config
 
@@ -111,10 +109,8 @@ def check_decoder(place: Path, config: RunConfig, dataset: ImageDataset) -> None
     """Refuse to show latents without an autoencoder."""
     latents = dataset.latents is not None or dataset.channels not in (1, 3)
     if latents and config.data.vae is None:
-        raise DitbenchError(
-            f"{place} makes latents, not images",
-            "name the autoencoder that decodes them: --vae PATH",
-        )
+        what = f"{place} makes latents, not images"
+        raise DitbenchError(what, "name the autoencoder that decodes them: --vae PATH")
 
 
 def backend_for(task: Task, directory: RunDirectory) -> Backend:
