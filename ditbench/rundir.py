@@ -226,9 +226,8 @@ class RunDirectory:
         content = read_json(path, hint)
         schema, draws = content.get("schema"), content.get("draws")
         if type(schema) is not int or schema != EVAL_SCHEMA:
-            raise DitbenchError(
-                f"{path} has schema {schema!r}, this version reads {EVAL_SCHEMA}", hint
-            )
+            what = f"{path} has schema {schema!r}, this version reads {EVAL_SCHEMA}"
+            raise DitbenchError(what, hint)
         if not isinstance(draws, list) or not all(isinstance(row, dict) for row in draws):
             raise DitbenchError(f"{path}: draws is not a list of tables", hint)
         return content

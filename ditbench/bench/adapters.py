@@ -29,8 +29,7 @@ def load_peer(name: str) -> Adapter:
     try:
         module = import_module("ditbench.bench.diffusers_peer")
     except ModuleNotFoundError as error:
-        raise DitbenchError(
-            f"the peer '{name}' needs the package {error.name}", f"pip install {error.name}"
-        ) from error
+        what = f"the peer '{name}' needs the package {error.name}"
+        raise DitbenchError(what, f"pip install {error.name}") from error
     adapter: Adapter = getattr(module, PEERS[name])
     return adapter

@@ -66,9 +66,8 @@ def time_in_turn(timed: Sequence[Timed], device: torch.device) -> list[list[floa
             if turn < one.parts:
                 own.append(_part(one, device))
     synchronize(device)
-    return [
-        [_seconds(*part) / one.steps for part in own] for one, own in zip(timed, marks, strict=True)
-    ]
+    pairs = zip(timed, marks, strict=True)
+    return [[_seconds(*part) / one.steps for part in own] for one, own in pairs]
 
 
 def _part(timed: Timed, device: torch.device) -> tuple[Mark, Mark]:

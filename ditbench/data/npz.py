@@ -154,7 +154,6 @@ def class_names(files: ZipFiles, members: set[str]) -> tuple[str, ...]:
         )
     names = tuple(str(name) for name in read(files, found))
     if not all(names) or len(set(names)) < len(names):
-        raise DitbenchError(
-            f"{found.where} are empty or not distinct", "give each class a name of its own"
-        )
+        what = f"{found.where} are empty or not distinct"
+        raise DitbenchError(what, "give each class a name of its own")
     return names

@@ -106,9 +106,8 @@ def _execute_together(
         raise
     if not result:
         stop.check()
-        raise DitbenchError(
-            "its processes were stopped", "the same command again resumes", EXIT_FAILED
-        )
+        what = "its processes were stopped"
+        raise DitbenchError(what, "the same command again resumes", EXIT_FAILED)
     return result
 
 

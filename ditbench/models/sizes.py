@@ -62,9 +62,8 @@ def parse_input(text: str) -> tuple[int, int, int]:
     """Read `32x32x4` as (height, width, channels); a DitbenchError for anything else."""
     match = _INPUT.fullmatch(text.strip().lower())
     if match is None or "0" in match.groups():
-        raise DitbenchError(
-            f"'{text}' is not an input size", "write height x width x channels: 32x32x4"
-        )
+        what = f"'{text}' is not an input size"
+        raise DitbenchError(what, "write height x width x channels: 32x32x4")
     height, width, channels = map(int, match.groups())
     return height, width, channels
 

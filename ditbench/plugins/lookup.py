@@ -204,6 +204,5 @@ def shadowed() -> list[str]:
 
 
 def _packages(points: list[EntryPoint]) -> str:
-    return " and ".join(
-        f"package {each.dist.name}" if each.dist else "a package" for each in points
-    )
+    names = (f"package {each.dist.name}" if each.dist else "a package" for each in points)
+    return " and ".join(names)

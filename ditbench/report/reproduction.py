@@ -244,7 +244,5 @@ def _environment(run: RunDirectory, again: RunDirectory) -> list[Row]:
     """
     places = ("data.path", "init.path", "parent.path", "strategy.location")
     left_out = (REPRODUCES, PLANNED_SEEDS, *places)
-    rows = diff_runs(run.path, again.path)
-    return [
-        row for row in rows if row["a"] is not None and not str(row["key"]).startswith(left_out)
-    ]
+    known = [row for row in diff_runs(run.path, again.path) if row["a"] is not None]
+    return [row for row in known if not str(row["key"]).startswith(left_out)]

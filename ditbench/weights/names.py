@@ -77,17 +77,15 @@ def to_diffusers(tensors: Tensors) -> Tensors:
             found |= {f"{block}{part}.{kind}": p for part, p in zip(_QKV, qkv, strict=True)}
         found |= {block + name: value for name, value in embedders.items()}
     if left:
-        raise DitbenchError(
-            f"the DiT of diffusers has no {next(iter(left))}", "it has the block adaln-zero only"
-        )
+        what = f"the DiT of diffusers has no {next(iter(left))}"
+        raise DitbenchError(what, "it has the block adaln-zero only")
     return found
 
 
 def depth_of(names: Iterable[str], prefix: str = "blocks.") -> int:
     """The number of blocks, from the names of weights."""
-    numbers = (
-        name.removeprefix(prefix).partition(".")[0] for name in names if name.startswith(prefix)
-    )
+    below = (name.removeprefix(prefix) for name in names if name.startswith(prefix))
+    numbers = (name.partition(".")[0] for name in below)
     return 1 + max((int(each) for each in numbers if each.isdecimal()), default=-1)
 
 

@@ -135,9 +135,8 @@ def _part(content: Any) -> Tensors:
     for name, value in content.items():
         dense = isinstance(value, Tensor) and value.layout == torch.strided
         if not (isinstance(name, str) and dense and value.is_floating_point()):
-            raise DitbenchError(
-                f"{one_line(str(name), 60)} is {_kind(value)}, not a dense tensor of numbers", _HINT
-            )
+            what = f"{one_line(str(name), 60)} is {_kind(value)}, not a dense tensor of numbers"
+            raise DitbenchError(what, _HINT)
     return dict(content)
 
 

@@ -128,9 +128,8 @@ def _length(seconds: str | None, steps: str | None) -> Length:
         return Length(SECONDS if seconds is None else parse_seconds(seconds, "--seconds"))
     count = parse_count(steps, "--steps")
     if count < LEAST_PARTS:
-        raise DitbenchError(
-            f"--steps {count} is too few for a spread", f"write --steps {LEAST_PARTS} or more"
-        )
+        message = f"--steps {count} is too few for a spread"
+        raise DitbenchError(message, f"write --steps {LEAST_PARTS} or more")
     return Length(SECONDS, count)
 
 
@@ -153,9 +152,8 @@ def _rows(options: Model, sizes: Sequence[Size], names: list[str], peer: str | N
         chosen = [(name, name, config, OURS) for name in names for config in size.configs]
         chosen += [(name, REFERENCE, first, adapter) for name, adapter in adapters.items()]
         for name, block, config, adapter in chosen:
-            rows.append(
-                Row(name, plan_on(images, config.with_values(block=block), device), adapter)
-            )
+            plan = plan_on(images, config.with_values(block=block), device)
+            rows.append(Row(name, plan, adapter))
     for row in rows:
         row.adapter.check(row.plan)
     return rows

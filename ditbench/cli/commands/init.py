@@ -60,9 +60,8 @@ def init(
     from ditbench.data.pictures.survey import survey
 
     if PROJECT.exists() and not force:
-        raise DitbenchError(
-            f"./{PROJECT} exists", "add --force to replace it, or work in another directory"
-        )
+        what = f"./{PROJECT} exists"
+        raise DitbenchError(what, "add --force to replace it, or work in another directory")
     _check_place(pictures)
     say = progress(quiet=quiet)
     given = parse_settings(set_ or ())

@@ -86,9 +86,7 @@ def diff(
 
     runs = [find(a), find(b)]
     scores = [_score(run)[0] for run in runs]
-    differences = [
-        {**row, "source": subject(row)} for row in diff_runs(*(run.path for run in runs))
-    ]
+    differences = [row | {"source": subject(row)} for row in diff_runs(*(r.path for r in runs))]
     if as_json:
         paths = dict(zip("ab", (str(run.path) for run in runs), strict=True))
         values = dict(zip("ab", map(_values, scores), strict=True))

@@ -36,9 +36,8 @@ def configure(
         if value is not None:
             raise DitbenchError(f"--continue does not take {name}", HINT)
     if options.steps is None:
-        raise DitbenchError(
-            "--continue lacks --steps", "give the total, with those of the run: --steps 40k"
-        )
+        what = "--continue lacks --steps"
+        raise DitbenchError(what, "give the total, with those of the run: --steps 40k")
     parent = RunDirectory(run)
     config = child_of(parent, parse_count(options.steps, "--steps"))
     table = config.model_dump(mode="json", exclude_none=True)

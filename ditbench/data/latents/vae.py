@@ -71,9 +71,8 @@ class Vae:
                 where = str(folder if folder.is_dir() else source)
                 net = net.from_pretrained(where, low_cpu_mem_usage=False)
         except Exception as error:  # networks, damaged files and other classes raise anything
-            raise DitbenchError(
-                f"cannot load the autoencoder {shown(source)}: {reason(error)}", HINT, EXIT_FAILED
-            ) from error
+            what = f"cannot load the autoencoder {shown(source)}: {reason(error)}"
+            raise DitbenchError(what, HINT, EXIT_FAILED) from error
         return Vae(net.float(), str(source), device)
 
     @cached_property

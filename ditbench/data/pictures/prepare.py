@@ -163,9 +163,8 @@ def check_background(background: str) -> None:
     try:
         ImageColor.getrgb(background)
     except ValueError as error:
-        raise DitbenchError(
-            f"background '{background}' is not a colour", "name one, or write it as #ffffff"
-        ) from error
+        what = f"background '{background}' is not a colour"
+        raise DitbenchError(what, "name one, or write it as #ffffff") from error
 
 
 def _damaged(where: str) -> DitbenchError:

@@ -55,9 +55,8 @@ def complete_result(directory: RunDirectory) -> dict[str, Any]:
             "`ditbench run` with its options and another --out trains it again",
         )
     if not directory.is_complete():
-        raise DitbenchError(
-            f"{path} is not complete", "resume it first: the command that began it, once more"
-        )
+        what = f"{path} is not complete"
+        raise DitbenchError(what, "resume it first: the command that began it, once more")
     result = directory.read_result()
     try:
         directory.check_recorded(result)

@@ -83,8 +83,7 @@ def _found(config: RunConfig, facts: Mapping[str, Any]) -> RunConfig:
         recorded = facts.get(section)
         there = recorded.get("path") if isinstance(recorded, dict) else None
         if not isinstance(there, str) or not Path(there).exists():
-            raise DitbenchError(
-                f"what the run starts from is gone: {there or path}", "restore it there"
-            )
+            what = f"what the run starts from is gone: {there or path}"
+            raise DitbenchError(what, "restore it there")
         config = config.with_values(**{f"{section}__path": there})
     return config

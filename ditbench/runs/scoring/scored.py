@@ -109,9 +109,8 @@ def vae_digest(config: RunConfig, dataset: ImageDataset) -> str | None:
     if vae is None:
         return None
     if space is None:
-        raise DitbenchError(
-            f"'{dataset.name}' has images, which no autoencoder decodes", "leave out --vae"
-        )
+        what = f"'{dataset.name}' has images, which no autoencoder decodes"
+        raise DitbenchError(what, "leave out --vae")
     found, *shape = _facts(vae)
     if shape != [dataset.channels, space.downsampling]:
         raise DitbenchError(
