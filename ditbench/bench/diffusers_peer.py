@@ -75,9 +75,8 @@ class PlainTrainer:
     def update(self) -> None:
         """Make one training step, without synchronizing."""
         device, train, objective = self.plan.device, self.plan.config.train, self.plan.objective
-        index = torch.randint(
-            len(self.images), (train.batch_size,), generator=self.draws, device=device
-        )
+        shape = (train.batch_size,)
+        index = torch.randint(len(self.images), shape, generator=self.draws, device=device)
         x, y = to_model(self.images[index]), self.labels[index]
         with torch.autocast(device.type, torch.bfloat16, enabled=train.precision != "fp32"):
             t, noise = objective.draw(x, self.draws)

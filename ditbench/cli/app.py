@@ -43,7 +43,6 @@ from ditbench.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_OK,
-    EXIT_USAGE,
     LESS_MEMORY,
     DitbenchError,
     is_out_of_memory,
@@ -94,7 +93,7 @@ def _in_words(error: Exception) -> DitbenchError | None:
         message = error.format_message().removesuffix(".").replace(": Input ", ": ")
         message = message.partition(", unable to parse")[0]
         command = error.ctx.command_path if error.ctx else "ditbench"
-        return DitbenchError(message[:1].lower() + message[1:], f"{command} --help", EXIT_USAGE)
+        return DitbenchError(message[:1].lower() + message[1:], f"{command} --help")
     if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
         place = f"{error.filename}: " if error.filename else ""
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -36,9 +36,7 @@ def stand_in(name: str, facts: Any) -> ImageDataset:
     facts = facts if isinstance(facts, dict) else {}
     shape, classes = facts.get("shape"), facts.get("classes")
     # `true` equals 1.
-    sides = isinstance(shape, list) and all(
-        type(side) is int and 0 < side <= MAX_SIDE for side in shape
-    )
+    sides = isinstance(shape, list) and all(type(n) is int and 0 < n <= MAX_SIDE for n in shape)
     names = isinstance(classes, list) and all(isinstance(each, str) for each in classes)
     if not (sides and names and len(shape) == 3 and classes):
         what = "env.json does not record the shape and the classes of the images properly"

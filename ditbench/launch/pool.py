@@ -18,7 +18,7 @@ import torch
 from ditbench.data.shared import SharedDataset
 from ditbench.errors import EXIT_FAILED, EXIT_SIGNAL, DitbenchError
 from ditbench.launch.devices import Environment, Workers
-from ditbench.launch.worker import OUTCOME, PRINTED, Order, work
+from ditbench.launch.worker import OUTCOME, PRINTED, Order, Resources, work
 from ditbench.rundir import SHARED_CPU
 from ditbench.runs.events.reporter import Reporter
 from ditbench.runs.planning.plan import Plan
@@ -72,14 +72,12 @@ class _Worker:
     plan: Plan
     reporter: Reporter
 
-    def __init__(
-        self, environment: Environment, device: str, gpus: int, shared: SharedDataset
-    ) -> None:
+    def __init__(self, environment: Environment, resources: Resources) -> None:
         self.environment = environment
         # Neither torch's threads nor CUDA survive a fork.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=work, args=(theirs, device, gpus, shared))
+        self.process = context.Process(target=work, args=(theirs, resources))
         with _inherited(environment):
             self.process.start()
         theirs.close()
@@ -165,7 +163,7 @@ class _Pool:
         """Start a worker if a run waits for one."""
         if self.waiting:
             device = self.waiting[0].device.type
-            worker = _Worker(environment, device, self.places.gpus, self.shared)
+            worker = _Worker(environment, Resources(device, self.places.gpus, self.shared))
             self.workers[worker.connection] = worker
             self._give(worker)
 

@@ -92,12 +92,10 @@ def _read(file: Path, device: str) -> Any:
     try:
         if start[8:] == b"{":  # after the length of the header
             return _safetensors(file, device)
+        mapped = is_zipfile(file) or None  # not read where it is not needed: an optimizer's state
         with torch.serialization.safe_globals([Namespace]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other protocols, which are refused or read
-            # A mapped file is not read where it is not needed: an optimizer's state.
-            return torch.load(
-                file, map_location=device, weights_only=True, mmap=is_zipfile(file) or None
-            )
+            return torch.load(file, map_location=device, weights_only=True, mmap=mapped)
     except Exception as error:  # a damaged pickle raises anything
         if is_pointer(file):
             raise DitbenchError(*POINTER) from error

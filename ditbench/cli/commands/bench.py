@@ -178,8 +178,7 @@ def _on_a_terminal(
     if "sampler" in row:
         sizes = sorted({each["sampling_batch_size"] for each in rows})
         batches = " to ".join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))
-        title += (
-            f" Sampling: {row['sampling_steps']} steps of {row['sampler']}, batches of {batches}."
-        )
+        steps = f"{row['sampling_steps']} steps of {row['sampler']}"
+        title += f" Sampling: {steps}, batches of {batches}."
     known = [each for each in columns if any(row.get(each.name) is not None for row in rows)]
     return [each for each in known if each.name not in equal], title

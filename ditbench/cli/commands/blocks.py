@@ -1,6 +1,7 @@
 """`ditbench blocks` lists the conditioning blocks; `ditbench blocks check` checks one of them."""
 
 import textwrap
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,8 +18,6 @@ from ditbench.plugins.lookup import block_errors, find_block, installed, shadowe
 from ditbench.report.tables.columns import Column, hidden
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ditbench.plugins.check import Outcome
 
 # The comparison of the paper, and the block whose cost the others are compared with.
@@ -124,7 +123,7 @@ def check(
         raise DitbenchError(what, "docs/your-own.md says what a block must do", EXIT_FAILED)
 
 
-def _print_each(outcomes: "Iterator[Outcome]") -> "list[Outcome]":
+def _print_each(outcomes: Iterator["Outcome"]) -> list["Outcome"]:
     """Print a line per check as soon as it ends, then the failures with all of their reasons."""
     done = []
     for outcome in outcomes:

@@ -25,7 +25,7 @@ from ditbench.cli.execution.training import (
 from ditbench.cli.options.common import BLOCKS, Runs, how, option, printed, refuse, what
 from ditbench.cli.options.completion import complete_blocks, complete_runs
 from ditbench.cli.options.parse import parse_blocks, parse_count, parse_rate, parse_seeds
-from ditbench.cli.options.training import DryRun, Quiet, Training, check_out
+from ditbench.cli.options.training import DryRun, Quiet, Training
 from ditbench.cli.output.comparison import print_comparisons
 from ditbench.cli.output.meter import reading
 from ditbench.cli.output.printing import echo, load_sweeps, note, print_json, progress
@@ -95,8 +95,7 @@ def run(
         other = {"--block": block, "--seeds": seeds, "--lr": lr, "--planned-seeds": planned_seeds}
         base, notes_of_parent = continued.configure(continue_, options, other)
         own_notes |= notes_of_parent
-        out = out or continued.place(base, continue_)
-        check_out(out, base.data.path if base.data.name == "folder" else None)
+        out = continued.place(base, continue_, out)
     blocks = blocks or parse_blocks(base.block)
 
     from ditbench.runs.machine.environment import select_device

@@ -125,10 +125,9 @@ def vae_digest(config: RunConfig, dataset: ImageDataset) -> str | None:
 
 def _check_same(before: str | None, found: str | None, what: str, key: str) -> None:
     if before not in (None, found):
-        raise DitbenchError(
-            f"the {what} of this configuration: not what it was made for",
-            f"name what it was made for, where that is now; or remove {key}",
-        )
+        message = f"the {what} of this configuration: not what it was made for"
+        hint = f"name what it was made for, where that is now; or remove {key}"
+        raise DitbenchError(message, hint)
 
 
 def other_decoder(task: Task) -> str | None:
