@@ -7,6 +7,7 @@ from unittest.mock import Mock
 import pytest
 
 from ditbench.cli import blocks
+from ditbench.metrics.features import efficientnet
 from ditbench.runs.planning import calibrate
 
 TINY = ("--model", "16x1x2/2", "--batch-size", "16", "--steps", "20", "--device", "cpu")
@@ -93,9 +94,10 @@ def untimed(monkeypatch):
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _counted_once():
-    """Let `ditbench blocks`, which counts models of the paper's size, count each once."""
+def _quick():
+    """EfficientNet reads small images; `ditbench blocks` counts each model of XL/2 once."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(efficientnet, "SIDE", 32)
         patch.setattr(blocks, "_row", cache(blocks._row))
         yield
 
