@@ -26,7 +26,7 @@ def forked(tmp_path):
     Returns its exit code (negative: the signal that ended it), stdout and stderr.
     """
 
-    def call(*arguments, prepare=lambda patch: None):
+    def call(*arguments, prepare=lambda patch: None, meanwhile=lambda child: None):
         command = ["ditbench", *map(str, arguments)]
         paths = [tmp_path / "stdout", tmp_path / "stderr"]
         child = os.fork()
@@ -42,6 +42,7 @@ def forked(tmp_path):
                     main()
             finally:
                 os._exit(99)
+        meanwhile(child)
         _, status = os.waitpid(child, 0)
         return os.waitstatus_to_exitcode(status), *(path.read_text() for path in paths)
 
@@ -184,26 +185,45 @@ def test_a_second_process_is_refused(forked, one_run, tmp_path, tiny):
     assert forked(*arguments)[0] == 0
 
 
-def test_a_process_of_its_own_hears_ctrl_c(tmp_path, tiny):
-    """Nothing patched and nothing forked: as from a terminal."""
+def interrupt_run(out, send):
+    """Send a signal to a run that has begun."""
+    ends = time.monotonic() + 60
+    while not list(out.glob("**/train.csv")) and time.monotonic() < ends:
+        time.sleep(0.05)
+    send(signal.SIGINT)
+
+
+def assert_saved(out, code, stdout, stderr):
+    assert (code, stdout) == (130, "")
+    last = stderr.splitlines()[-1]
+    assert last.startswith("interrupted, saved; to resume: ditbench run --block ")
+    assert checkpoint.read_checkpoint(only(out, "**/latest.safetensors"))[1]["step"] > 0
+
+
+@pytest.fixture
+def long(tiny, tmp_path):
+    """A run that only a signal ends."""
     rest = [part for part in tiny if part not in ("--steps", "20")]
-    command = [sys.executable, "-m", "ditbench", "run", "--block", "adaln", *rest,
-               "--steps", "100k", "--out", str(tmp_path)]  # fmt: skip
+    return ["run", "--block", "adaln", *rest, "--steps", "100k", "--out", str(tmp_path)]
+
+
+def test_a_signal_from_outside_is_heard(forked, tmp_path, long):
+    def interrupt(child):
+        interrupt_run(tmp_path, lambda number: os.kill(child, number))
+
+    assert_saved(tmp_path, *forked(*long, meanwhile=interrupt))
+
+
+@pytest.mark.slow
+def test_a_process_of_its_own_interrupt_run(tmp_path, long):
+    """Nothing patched and nothing forked: as from a terminal."""
     with subprocess.Popen(
-        command,
+        [sys.executable, "-m", "ditbench", *long],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
-        ends = time.monotonic() + 60
-        while not list(tmp_path.glob("**/config.toml")) and time.monotonic() < ends:
-            time.sleep(0.05)
-        time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
+        interrupt_run(tmp_path, process.send_signal)
         stdout, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stdout) == (130, "")
-    assert stderr.splitlines()[-1].startswith(
-        "interrupted, saved; to resume: ditbench run --block "
-    )
-    assert checkpoint.read_checkpoint(only(tmp_path, "**/latest.safetensors"))[1]["step"] > 0
+    assert_saved(tmp_path, process.returncode, stdout, stderr)
