@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from unittest.mock import Mock
 from urllib.error import URLError
@@ -39,6 +40,19 @@ def _no_wait_for_the_disk():
     """Nothing that a test writes has to survive a power failure."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _file: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _asks_git_once():
+    """Every run records the commit of the code: three processes, and always the same answer."""
+    if "torch" in sys.modules:
+        from ditbench.runs.machine import environment
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(environment, "source_commit", cache(environment.source_commit))
+            yield
+    else:
         yield
 
 
@@ -123,6 +137,12 @@ TINY = {
     "eval.sampling_steps": 2,
     "eval.batch_size": 16,
 }
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Where runs are that tests of one file start from, each made once."""
+    return tmp_path_factory.mktemp("made")
 
 
 @pytest.fixture
