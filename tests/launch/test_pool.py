@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from clocks import timeless
+from command_line import TINY
 from contents import contents, runs
 from PIL import Image
 from recorder import Recorder
@@ -23,8 +24,6 @@ from ditbench.training.checkpoint import read_checkpoint
 from ditbench.training.stop import Stopped, StopRequest
 
 CPU = torch.device("cpu")
-TINY = ("--model", "16x1x2/2", "--batch-size", "16", "--device", "cpu", "--set", "eval.points=2",
-        "--set", "eval.samples=40", "--set", "eval.sampling_steps=3")  # fmt: skip
 ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 
 

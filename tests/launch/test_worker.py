@@ -11,15 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from command_line import TINY
 from worlds import in_world
 
 from ditbench.cli import app
 from ditbench.rundir import RunDirectory
 
-TINY = (
-    *("--model", "16x1x2/2", "--batch-size", "16", "--set", "eval.samples=20"),
-    *("--set", "eval.sampling_steps=2"),
-)
 # Many evaluations, so that a run can be killed after one of them, and before the last.
 OPTIONS = ("run", "--block", "adaln-zero", *TINY, "--steps", "40", "--set", "eval.points=20")
 # The second of two processes is killed once, after the evaluation of step 4.
@@ -62,8 +59,7 @@ def test_a_killed_process_ends_the_run_in_one_line_and_more_of_them_resume(
     mark, file = tmp_path / "mark", tmp_path / "dies.py"
     mark.touch()
     file.write_text(DIES.format(mark=str(mark)))
-    arguments = ("run", "--block", f"{file}:Dies", *TINY, "--steps", "8", "--set",
-                 "eval.points=2", "--device", "cpu", "--out", tmp_path)  # fmt: skip
+    arguments = ("run", "--block", f"{file}:Dies", *TINY, "--steps", "8", "--out", tmp_path)
     result = cli(*arguments, "--gpus", "2")
     assert result.exit_code == 1
     lines = result.stderr.splitlines()
