@@ -192,13 +192,6 @@ def test_workers_need_no_pictures(cli, tmp_path, preloaded, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_digits_preset_by_two_workers_equals_serial_runs(succeed, tmp_path):
-    few = ("--steps", "60", "--set", "eval.points=2", "--set", "eval.samples=200")
-    sweep = ("--block", "paper", "--seeds", "3", "--preset", "digits", "--device", "cpu", *few)
-    compare_with_serial(succeed, tmp_path, *sweep, "--set", "eval.sampling_steps=5")
-
-
-@pytest.mark.slow
 def test_a_sweep_of_rates_by_two_workers_chooses_as_one_does(cli, tmp_path):
     sweep = ("tune", "--block", "adaln,none", "--lr", "1e-3,1e9", *TINY, "--steps", 40, "--json")
     found = [cli(*sweep, "--out", tmp_path / name, "--workers", name) for name in ("1", "2")]
