@@ -20,15 +20,6 @@ from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
 TEMPORARY = ".tmp-"
 
 
-def file_size(number: float) -> str:
-    """A number of bytes with three digits: `940 B`, `1.24 MB`."""
-    size, prefixes = float(number), iter("kMGTPE")
-    unit = ""
-    while size >= 999.5:
-        size, unit = size / 1000, next(prefixes)
-    return f"{size:.3g} {unit}B"
-
-
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file completely or not at all, so that it survives a power failure.
 

@@ -44,15 +44,16 @@ def _no_wait_for_the_disk():
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _asks_git_once():
-    """Every run records the commit of the code: three processes, and always the same answer."""
-    if "torch" in sys.modules:
-        from ditbench.runs.machine import environment
+def _found_once():
+    """The commit of the code, by three processes, and the digits, from text: for every run."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "torch" in sys.modules:  # imported by some test that was collected
+            import sklearn.datasets
 
-        with pytest.MonkeyPatch.context() as patch:
+            from ditbench.runs.machine import environment
+
             patch.setattr(environment, "source_commit", cache(environment.source_commit))
-            yield
-    else:
+            patch.setattr(sklearn.datasets, "load_digits", cache(sklearn.datasets.load_digits))
         yield
 
 

@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ditbench import __version__
-from ditbench.cli import (
+from ditbench.cli.commands import (
     bench,
     blocks,
     compare,
@@ -37,8 +37,8 @@ from ditbench.cli import (
     show,
     tune,
 )
-from ditbench.cli.options import unpacked
-from ditbench.cli.output import echo, note
+from ditbench.cli.options.common import unpacked
+from ditbench.cli.output.printing import echo, note
 from ditbench.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,

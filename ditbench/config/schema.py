@@ -82,10 +82,14 @@ class RunConfig(Section):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over every key that determines the result except the seed; 64 hex digits."""
-        table = self.model_dump(mode="json", include=_in_use(self, labels=False))
-        text = json.dumps(table, sort_keys=True, separators=(",", ":"))
+        """SHA-256 over `identity`; 64 hex digits."""
+        text = json.dumps(self.identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def identity(self) -> Table:
+        """Every key that determines the result, except the seed."""
+        return self.model_dump(mode="json", include=_in_use(self, labels=False))
 
     def with_values(self, **values: Any) -> RunConfig:
         """A validated copy with some keys replaced: `section__key=value` or `key=value`."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ditbench.report.amounts import decimals, significant
+from ditbench.amounts import decimals, significant
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ditbench.report.amounts import counted
+from ditbench.amounts import counted
 from ditbench.report.words import listed, seeds_in_words
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ditbench.amounts import significant, writer
 from ditbench.few import are_few
-from ditbench.report.amounts import significant, writer
 from ditbench.report.reading.groups import groups_of
 from ditbench.report.reading.metrics import MetricFacts
 from ditbench.report.reading.results import diff_runs, load_results, metrics_of

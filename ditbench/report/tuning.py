@@ -13,13 +13,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ditbench import amounts
 from ditbench.config import read_toml, validate
 from ditbench.config.schema import RunConfig
 from ditbench.config.sections import BudgetConfig
 from ditbench.distances import title_of
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.few import few_in_group
-from ditbench.report import amounts
 from ditbench.report.reading.metrics import FIRST_METRICS, MetricFacts
 from ditbench.report.reading.results import find_runs, metrics_of, versions_differ
 from ditbench.report.reading.run import read_run
@@ -27,7 +27,8 @@ from ditbench.report.reading.skipped import Skipped, skip
 from ditbench.report.reading.values import Row
 from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import BEST_OF_ROW
-from ditbench.report.words import seeds_in_words, sweep_remark
+from ditbench.report.tuning_task import differences, task_of
+from ditbench.report.words import seeds_in_words, suffix, sweep_remark
 from ditbench.rundir import SWEEP, RunDirectory
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Sweep:
         scores: the final one of each (rate, seed) that ended; infinity if training diverged.
         samples: the number of samples of the scores.
         features: in which they are; those of latents are no FIDs.
+        config: of one of its runs.
         few: why KID decides, in words, or an empty text.
     """
 
@@ -72,6 +74,7 @@ class Sweep:
     scores: Mapping[tuple[float, int], float]
     samples: int
     features: str
+    config: RunConfig
     few: str = ""
 
     @property
@@ -105,11 +108,6 @@ class Sweep:
     def title(self) -> str:
         """The title of the metric."""
         return title_of(self.metric.name, self.features)
-
-
-def task_of(config: RunConfig) -> str:
-    """What a learning rate is tuned for: all but rate, budget, number of evaluations and seed."""
-    return config.with_values(parent={}, train__lr=1.0, budget__steps=1, eval__points=1).fingerprint
 
 
 def read_sweeps(root: Path) -> tuple[list[Sweep], list[Skipped]]:
@@ -148,7 +146,7 @@ def _sweep(task: str, budget: Budget, runs: Runs, skipped: list[Skipped]) -> Swe
     metric, few = _decisive(list(finals.values()), features, samples)
     scores = {point: float(row[metric.name]) for point, row in finals.items()} | diverged
     grid = (tuple(sorted(rates)), tuple(sorted(seeds)))
-    return Sweep(first.block, task, budget, *grid, metric, scores, samples, features, few)
+    return Sweep(first.block, task, budget, *grid, metric, scores, samples, features, first, few)
 
 
 def _decisive(finals: Sequence[Row], features: str, samples: int) -> tuple[MetricFacts, str]:
@@ -191,8 +189,7 @@ def choose(configs: Sequence[RunConfig], sweeps: list[Sweep], hint: str) -> dict
     comparable = [sweep for sweep in sweeps if sweep.budget.unit == wanted.unit]
     own = {block: [s for s in comparable if s.task == task] for block, task in tasks.items()}
     if lacking := [block for block, fitting in own.items() if not fitting]:
-        elsewhere = any(sweep.block in lacking for sweep in sweeps)
-        others = " (there are sweeps under another one)" * elsewhere
+        others = _nearest(next(c for c in configs if c.block == lacking[0]), sweeps)
         names = ",".join(lacking)
         raise DitbenchError(
             f"no learning rate was tuned for {names} under this configuration{others}",
@@ -223,6 +220,18 @@ def _unlike(sweeps: Mapping[str, Sweep], hint: str) -> DitbenchError:
     return DitbenchError(message, hint.format(",".join(sweeps)))
 
 
+def _nearest(config: RunConfig, sweeps: Sequence[Sweep]) -> str:
+    """In what the sweep that is most like a configuration differs from it; empty without any."""
+    wanted = Budget.of(config.budget).unit
+    found: list[list[str]] = []
+    for sweep in sweeps:
+        if sweep.block == config.block:
+            budget = [] if sweep.budget.unit == wanted else [f"a budget of {sweep.budget}"]
+            found.append([*differences(config, sweep.config), *budget])
+    nearest: list[str] = min(found, key=len, default=[])
+    return f" (a sweep has {', '.join(nearest)})" if found else ""
+
+
 def _check_complete(sweep: Sweep, hint: str) -> None:
     if sweep.missing:
         rate, seed = sweep.missing[0]
@@ -243,7 +252,7 @@ def _check_complete(sweep: Sweep, hint: str) -> None:
 
 def tuning_columns(sweeps: Sequence[Sweep], *, for_people: bool) -> tuple[Column, ...]:
     """The columns of `tuning_row`. For programs, diverged rates have a column of their own."""
-    titles = {each.metric.name: f"{each.title}-{amounts.suffix(each.samples)}" for each in sweeps}
+    titles = {each.metric.name: f"{each.title}-{suffix(each.samples)}" for each in sweeps}
     scores = {
         f"{metric}_at_{rate}": f"{title} ↓ lr={rate:g}"
         for rate in sorted({rate for sweep in sweeps for rate in sweep.rates})

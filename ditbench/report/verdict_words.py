@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ditbench.report.amounts import duration
+from ditbench.amounts import duration
 from ditbench.report.remark_words import Detail
 from ditbench.report.words import differences_in_words, listed
 

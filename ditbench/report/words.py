@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from unicodedata import category
 
+from ditbench.amounts import plural
 from ditbench.distances import LATENTS, title_of
 from ditbench.few import OWN_CLASSIFIERS
-from ditbench.report.amounts import suffix
 from ditbench.report.facts import FACTS, TASK
+from ditbench.rundir import metric_suffix
 
 # Data sets whose name alone identifies the images that papers use.
 PUBLISHED = ("cifar10", "fashion-mnist")
@@ -48,6 +49,11 @@ def metric_title(title: str, features: str | None, samples: int | None = None) -
     return f"{name}{number}{bracket}{remark}"
 
 
+def suffix(samples: int) -> str:
+    """The number of samples in a metric's title: 2000 -> `2K`, 1797 -> `1797`."""
+    return metric_suffix(samples).upper()
+
+
 def name_and_value(key: str, value: Any) -> str:
     """`batch size 128`, `dataset digest 126fbed1`."""
     if key == "budget":
@@ -60,7 +66,7 @@ def brief(key: str, value: Any) -> str:
     """A value as people can read it."""
     if value is None:
         return "unset"
-    if key == "fingerprint" or key.endswith(("_digest", "sha256")):
+    if key == "fingerprint" or key.endswith(("digest", "sha256")):
         return str(value)[:8] or "unknown"
     return str(value)
 
@@ -144,7 +150,7 @@ def sweep_remark(rates: Sequence[float], best: float | None, missing: int, runs:
 
 def seeds_in_words(seeds: Sequence[int]) -> str:
     """`seed 3`, or `seeds 0, 1`."""
-    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, sorted(seeds)))}"
+    return f"{plural(len(seeds), 'seed')} {', '.join(map(str, sorted(seeds)))}"
 
 
 def listed(words: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from unittest.mock import Mock
 import pytest
 from command_line import TINY
 
-from ditbench.cli import blocks
+from ditbench.cli.commands import blocks
 from ditbench.metrics.features import efficientnet
 from ditbench.runs.planning import calibrate
 

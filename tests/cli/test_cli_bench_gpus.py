@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ditbench.cli import scaling
+from ditbench.cli.execution import scaling
 
 BRIEF = (
     *("bench", "--model", "16x1x2/2", "--input", "4x4x3", "--classes", "5", "--batch-size", "4"),

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ditbench.cli.completion import MOST_DIRECTORIES, complete_places, complete_runs
+from ditbench.cli.options.completion import MOST_DIRECTORIES, complete_places, complete_runs
 from ditbench.config.load import presets
 from ditbench.config.schema import keys
 
@@ -127,7 +127,7 @@ def test_a_search_for_runs_ends(monkeypatch):
     ("command", "last"), [("blocks", "449.0 119.35  0.68"), ("presets", "H200")]
 )
 def test_a_narrow_terminal_cuts_no_column_off(cli, monkeypatch, command, last):
-    monkeypatch.setattr("ditbench.cli.output.PIPE_WIDTH", 60)
+    monkeypatch.setattr("ditbench.cli.output.printing.PIPE_WIDTH", 60)
     shown = cli(command).stdout
     assert last in shown
     assert max(len(line) for line in shown.partition("Minutes")[0].splitlines()) == 60

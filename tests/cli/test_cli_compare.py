@@ -63,7 +63,7 @@ def test_remarks_that_explain_the_table_are_shown_on_request(cli):
 
 
 def test_a_narrow_terminal_is_given_all_numbers(cli, monkeypatch):
-    monkeypatch.setattr("ditbench.cli.output.PIPE_WIDTH", 80)
+    monkeypatch.setattr("ditbench.cli.output.printing.PIPE_WIDTH", 80)
     result = cli("compare", *PAPER, "--target-fid", "20", "--wide").stdout
     table = result.split("\n\n", 1)[1].rpartition("\n\n")[0].splitlines()
     assert max(map(len, table)) <= 80
@@ -106,7 +106,7 @@ def test_of_unlike_runs_groups_are_listed_and_the_one_of_most_runs_is_shown(
 
 
 def test_the_reference_runs_fit_a_screen_of_80_columns(cli, monkeypatch):
-    monkeypatch.setattr("ditbench.cli.output.PIPE_WIDTH", 80)
+    monkeypatch.setattr("ditbench.cli.output.printing.PIPE_WIDTH", 80)
     lines = cli("compare", REFERENCE).stdout.splitlines()
     assert len(lines) < 48
 
@@ -237,7 +237,7 @@ MISTAKES = [
     ("{one} --plan --fail-if fid>1", "--plan does not use --fail-if", "leave"),
     ("{unlike} --columns fid,kdi", "unknown column 'kdi'", "kid"),
     ("{unlike} --format csv --columns fid", "--format csv does not use --columns", "leave"),
-    ("{unlike} --group 3", "--group '3' names no group", "2 (train.weight_decay 0.1)"),
+    ("{unlike} --group 3", "--group '3' names 0 groups", "2 (train.weight_decay 0.1)"),
     ("{unlike} --group decay", "--group 'decay' names 2 groups", "by its number"),
     ("{unlike} --plan --wide", "--plan does not use --wide", "leave"),
     ("{one} --plan --force", "--plan does not use --force", "leave"),

@@ -68,7 +68,7 @@ CASES = [
     (RUN + "--data {world}/empty", "{world}/empty holds no class folders", ""),
     (RUN + "--data {world}/images", "x.png is not an image", "PNG"),
     (RUN + "--data {world}/no.zip", "no.zip is not a readable zip file", "zip"),
-    (RUN + "--data {world}/nested.zip", "nested.zip holds no class folders", "(1 .zip)"),
+    (RUN + "--data {world}/nested.zip", "nested.zip holds no class folders", "passed over: 1 .zip"),
     (RUN + "--data {world}/text.zip", "x.png is not an image", "PNG"),
     (RUN + "--set data.name=folder", "data set 'folder' needs a path", "--data PATH"),
     (RUN + "--set data.name=npz", "data set 'npz' needs a path", "--data PATH"),

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from ditbench.cli import forecast
+from ditbench.cli.execution import forecast
 from ditbench.runs.planning import memory
 
 RUN = ("run", "--block", "adaln,adaln-zero", "--dry-run")

@@ -157,7 +157,7 @@ def test_a_second_process_is_refused(forked, one_run, tmp_path, tiny):
     assert (exit_code, stdout) == (1, "")
     error, hint = stderr.splitlines()[-2:]
     assert error == f"error: {one_run} is being written by process {os.getpid()}"
-    assert hint.endswith("the same command then resumes")
+    assert hint.endswith("then repeat the command")
     assert sorted(one_run.rglob("*")) == before
     assert forked(*arguments)[0] == 0
 

@@ -1,11 +1,14 @@
 """An option that would do nothing is refused in a line, before anything is written."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from latents import npz
 
 from ditbench.errors import DitbenchError
 from ditbench.launch.pool import choose_workers
+from ditbench.runs.planning import plan
 
 RUN = "run --block adaln --preset digits "
 CASES = [
@@ -65,3 +68,28 @@ def test_torchrun_says_how_many_processes_there_are(monkeypatch, workers, gpus, 
     assert len(choose_workers(None, 8, torch.device("cpu"))) == 1
     with pytest.raises(DitbenchError, match=f"torchrun and {option} are given together"):
         choose_workers(workers, 8, torch.device("cpu"), gpus)
+
+
+def test_a_run_that_began_with_such_an_option_is_resumed_and_read(
+    cli, succeed, tiny, tmp_path, monkeypatch
+):
+    command = ("run", "--block", "adaln", *tiny, "--set", "data.background=black", "--out")
+    with monkeypatch.context() as earlier:  # versions of ditbench accepted it
+        earlier.setattr(plan, "check_effect", lambda config, dataset: None)
+        run = Path(succeed(*command, tmp_path / "out").stdout.splitlines()[-1])
+    (run / "result.json").unlink()  # as where a signal stopped it before the end
+    assert cli(*command, tmp_path / "new").exit_code == 2
+    assert succeed(*command, tmp_path / "out").stdout.splitlines()[-1] == str(run)
+    succeed(
+        "reproduce",
+        run,
+        "--device",
+        "cpu",
+        "--group",
+        tmp_path / "out",
+        "--out",
+        tmp_path / "again",
+    )
+    succeed("run", "--continue", run, "--steps", "30", "--device", "cpu")
+    succeed("eval", run, "--sampling-steps", "2", "--device", "cpu")
+    succeed("sample", run, "-o", tmp_path / "grid.png", "--device", "cpu")

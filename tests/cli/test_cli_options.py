@@ -7,7 +7,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ditbench.cli.options import (
+from ditbench.amounts import duration
+from ditbench.cli.options.parse import (
     MOST_SEEDS,
     parse_blocks,
     parse_budget,
@@ -18,7 +19,6 @@ from ditbench.cli.options import (
 )
 from ditbench.errors import DitbenchError
 from ditbench.models.registry import block_names
-from ditbench.report.amounts import duration
 
 numbers = st.decimals(min_value="0.001", max_value="9999", places=3)
 units = st.sampled_from(["", "F", "f", "FLOP", "FLOPs", " FLOPS", " F"])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ditbench.cli import blocks
+from ditbench.cli.commands import blocks
 from ditbench.models import registry
 from ditbench.plugins import lookup
 from ditbench.plugins.check import CHECKS

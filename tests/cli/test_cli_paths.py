@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pictures import encode, write_folder
 
-from ditbench.cli.output import echo_path, emit_text, print_sentence
+from ditbench.cli.output.printing import echo_path, emit_text, print_sentence
 
 TREE = {f"{c}/{n}.png": encode(np.full((8, 8), 20 * c, np.uint8)) for c in range(12) for n in "ab"}
 FEATURES = ("--set", "metrics.features=efficientnet-lite0")  # digits features have ten classes

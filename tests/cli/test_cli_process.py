@@ -95,7 +95,7 @@ def test_ctrl_c_while_it_starts_is_a_line():
 
 def test_a_full_disk_is_said_of_stdout_too(monkeypatch, cli):
     monkeypatch.setattr(
-        "ditbench.cli.presets.print_wrapped",
+        "ditbench.cli.commands.presets.print_wrapped",
         Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")),
     )
     result = cli("presets")

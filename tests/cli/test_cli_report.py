@@ -55,7 +55,7 @@ def test_compare_names_what_it_skips_and_continues(succeed, results, tmp_path):
 
 
 def test_the_reference_runs_are_the_default(cli, results, elsewhere, monkeypatch):
-    monkeypatch.setattr("ditbench.cli.options.reference_results", lambda: results)
+    monkeypatch.setattr("ditbench.cli.options.common.reference_results", lambda: results)
     result = cli("compare", "--format", "json")
     assert len(rows_of(result)) == 4
     assert result.stderr == (

@@ -30,7 +30,7 @@ def shelf(tmp_path_factory):
 
 @pytest.fixture
 def narrow(monkeypatch):
-    monkeypatch.setattr("ditbench.cli.output.PIPE_WIDTH", 80)
+    monkeypatch.setattr("ditbench.cli.output.printing.PIPE_WIDTH", 80)
 
 
 def test_several_directories_are_one_comparison(cli, succeed, shelf):

@@ -113,7 +113,7 @@ def test_where_images_are_few_kid_chooses_and_a_line_says_so(
     [
         (("--block", "joint"), "no learning rate was tuned for joint under this configuration",
          "`ditbench tune --block joint`"),
-        (("--block", "adaln", "--batch-size", "8"), "(there are sweeps under another one)",
+        (("--block", "adaln", "--batch-size", "8"), "(a sweep has train.batch_size 16)",
          "`ditbench tune --block adaln`"),
         (("--block", "adaln", "--seeds", "0,1000"),
          "seed 1000 was used to choose the learning rate of adaln", "--seeds 0,1,2"),

@@ -10,8 +10,8 @@ import pytest
 from pictures import encode, write_folder
 from PIL import Image
 
-from ditbench.cli import init
-from ditbench.cli.run_options import Training
+from ditbench.cli.commands import init
+from ditbench.cli.options.training import Training
 
 # Written into the file by `init`, so that no later command needs an option.
 TINY = {
@@ -102,6 +102,13 @@ def test_run_with_data_alone_is_the_run_that_init_describes(succeed, animals, un
     (result,) = Path("elsewhere/results/my-animals/adaln").glob("*/result.json")
     facts = json.loads((result.parent / "env.json").read_text())["data"]
     assert facts["classes"] == ["3 birds", "big cats", "dog 2"]
+
+
+def test_models_that_are_too_large_for_a_cpu_are_not_timed(succeed, animals, untimed):
+    result = succeed("init", animals.name, *TINY, "--device", "cpu")
+    *_, time, after = result.stdout.splitlines()
+    assert time == "Too large to time on cpu: `ditbench run --dry-run` counts GPU hours."
+    assert after.startswith("next: ")
 
 
 def test_what_exists_is_kept_unless_forced(cli, succeed, animals, unmeasured):

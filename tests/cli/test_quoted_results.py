@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 TABLES = {
     "README.md": 2,
     "docs/reading-a-result.md": 1,
-    "docs/results.md": 3,
+    "docs/results.md": 4,
     "docs/your-images.md": 1,
     "docs/appendix/digits.md": 1,
     "docs/appendix/cifar10-pilot.md": 1,
@@ -23,7 +23,7 @@ def printed(cli, monkeypatch):
     monkeypatch.chdir(ROOT)
     command = re.compile(r"^    ditbench (compare results/reference/.*)$", re.MULTILINE)
     commands = {found for text in DOCUMENTS.values() for found in command.findall(text)}
-    assert len(commands) == 9
+    assert len(commands) == 10
     outputs = [cli(*command.split(), "--format", "md").stdout for command in sorted(commands)]
     tables = [table for output in outputs for table in quoted_tables(output)]
     return tables, {line for output in outputs for line in output.splitlines()}

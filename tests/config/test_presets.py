@@ -1,6 +1,6 @@
 import pytest
 
-from ditbench.cli.run_options import Training
+from ditbench.cli.options.training import Training
 from ditbench.config import load, presets
 from ditbench.data import SOURCES
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ditbench.cli.run_options import Training
+from ditbench.cli.options.training import Training
 from ditbench.data import loader_of
 
 

@@ -129,13 +129,13 @@ FOLDERS = {
     ),
     "a table of files that are not there": (
         named("metadata.csv", b"file_name,label\ncat/9.png,1\n"),
-        "metadata.csv names cat/9.png, which is not there",
+        "metadata.csv names cat/9.png, which is not in its folder",
     ),
     "a table without a label": (
         named("metadata.csv", b"file_name,label\ncat/1.png,\n"),
         "metadata.csv gives cat/1.png no label",
     ),
-    "a table of no text": (named("metadata.csv", b"\xff\xfe\xfd"), "is not a table"),
+    "a table of no text": (named("metadata.csv", b"\xff\xfe\xfd"), "is not UTF-8"),
     "a table of another form": (named("metadata.jsonl", b"[1, 2]\n"), "is not a table"),
     "many levels": (named("a/" * 60 + "1.png", encode(GREY)), "is not in a class folder"),
     "a pipe": (as_pipe, "is a pipe"),

@@ -16,7 +16,7 @@ from contents import contents, runs
 from PIL import Image
 from recorder import Recorder
 
-from ditbench.cli import forecast
+from ditbench.cli.execution import forecast
 from ditbench.errors import DitbenchError
 from ditbench.launch.pool import Workers, _Worker, choose_workers, execute_at_once, work_of
 from ditbench.runs.planning import calibrate

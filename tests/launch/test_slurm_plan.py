@@ -9,7 +9,7 @@ import time
 import pytest
 from command_line import ditbench
 
-from ditbench.cli.slurm import parse_slurm
+from ditbench.cli.execution.slurm import parse_slurm
 from ditbench.errors import DitbenchError
 from ditbench.launch.states import MARKER, mark, states
 from ditbench.launch.task import RunTask

@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from ditbench.amounts import counted, file_size
 from ditbench.data.io.files import shown
 from ditbench.data.latents import MOMENTS, SAMPLE, shards
 from ditbench.data.latents.pictures import Images
@@ -25,7 +26,7 @@ from ditbench.data.latents.space import LatentSpace
 from ditbench.data.latents.vae import Vae
 from ditbench.data.pictures.decode import batched
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.files import file_size, make_directory, remove_leftovers, write_atomically, write_json
+from ditbench.files import make_directory, remove_leftovers, write_atomically, write_json
 from ditbench.seeds import generator
 
 BATCH = 64  # images that go to a device at once
@@ -212,7 +213,7 @@ class Encoding:
         others = sum(each["others"] for each in facts)
         notes = [*self.images.notes]
         notes += [f"{len(problems)} unreadable skipped"] if problems else []
-        notes += [f"files that are not pictures passed over: {others}"] if others else []
+        notes += [f"files of other formats passed over: {others}"] if others else []
         index: dict[str, Any] = {
             "format": shards.FORMAT,
             "version": shards.VERSION,
@@ -238,7 +239,6 @@ class Encoding:
 def notes_of(folder: Path) -> list[str]:
     """What the index of a folder of latents says, a line each."""
     index = shards.read_index(folder) or {}
-    classes = len(index["class_names"])
-    found = f"{index['images']:,} images, {classes:,} class{'es' * (classes != 1)}"
-    lines = [f"{folder}: {found}"]
+    classes = counted(len(index["class_names"]), "class")
+    lines = [f"{folder}: {counted(index['images'], 'image')}, {classes}"]
     return [*lines, *index["notes"], *index["problems"]]

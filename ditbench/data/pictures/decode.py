@@ -24,12 +24,13 @@ from ditbench.data.io.pixel_file import PixelFile
 from ditbench.data.pictures.layout import looks_like_an_image, no_pictures, passed_over
 from ditbench.data.pictures.prepare import NotAPicture, Picture, open_picture, prepare
 from ditbench.data.pictures.settings import DEFAULTS, Settings
+from ditbench.data.reading import followed
 from ditbench.errors import DitbenchError, one_line
 
 T = TypeVar("T")
 THREADS = min(os.cpu_count() or 1, 16)  # Pillow works outside of Python's lock
 CHUNK = 8  # pictures that a thread decodes at a time: small ones take no longer than the call
-NAMED = 10  # unreadable files that an error names
+NAMED, NOTED = 10, 3  # unreadable files that an error names, and a note
 
 
 class FilePictures:
@@ -93,7 +94,7 @@ def _decode_into(
         # Of metadata, which does not change pixels, and of large images.
         warnings.simplefilter("ignore")
         read = partial(read_picture, pictures, settings)
-        for index, picture in enumerate(in_threads(read, names)):
+        for index, picture in enumerate(followed(in_threads(read, names), len(names))):
             if isinstance(picture, Picture):
                 stack.add(index, picture)
                 continue
@@ -105,8 +106,8 @@ def _decode_into(
     check_unreadable(pictures.path, unreadable, len(names) - len(others), settings)
     if stack.count == 0:
         raise no_pictures(pictures.path, names)
-    notes = notes_of(stack.done, len(unreadable), others)
     problems = tuple(below(pictures.path, error) for error in unreadable)
+    notes = notes_of(stack.done, problems, others)
     return Decoded(stack.pixels[: stack.count], stack.file, tuple(skipped), notes, problems)
 
 
@@ -115,11 +116,16 @@ def is_other(name: str, error: DitbenchError) -> bool:
     return isinstance(error, NotAPicture) and not looks_like_an_image(name)
 
 
-def notes_of(done: Counter[str], unreadable: int, others: Sequence[str]) -> tuple[str, ...]:
-    """One line per kind of what is done to pictures, and of files that are left out."""
+def notes_of(
+    done: Counter[str], unreadable: Sequence[str], others: Sequence[str]
+) -> tuple[str, ...]:
+    """One line per kind of what is done to pictures, and of files that are left out.
+
+    `unreadable` says in words what is wrong with each such picture.
+    """
     notes = [f"{number} {text}" for text, number in done.items()]
     if unreadable:
-        notes.append(f"{unreadable} unreadable skipped")
+        notes.append(f"{len(unreadable)} unreadable skipped ({_first(unreadable, NOTED)})")
     return (*notes, passed_over(others)) if others else tuple(notes)
 
 
@@ -224,12 +230,17 @@ def check_unreadable(
     if len(unreadable) == 1:
         error = unreadable[0]
         raise DitbenchError(error.message, f"{error.hint}; or {skip}")
-    named = "; ".join(one_line(below(path, error), 70) for error in unreadable[:NAMED])
-    more = "; ..." if len(unreadable) > NAMED else ""
+    named = _first([below(path, error) for error in unreadable], NAMED)
     raise DitbenchError(
-        f"{shown(path)}: {len(unreadable)} of {count} pictures cannot be read: {named}{more}",
+        f"{shown(path)}: {len(unreadable)} of {count} pictures cannot be read: {named}",
         f"replace or remove them, or {skip}",
     )
+
+
+def _first(problems: Sequence[str], most: int) -> str:
+    """The first of some problems in a line."""
+    lines = [one_line(problem, 70) for problem in problems[:most]]
+    return "; ".join([*lines, "..."] if len(problems) > most else lines)
 
 
 def below(path: Path, error: DitbenchError) -> str:

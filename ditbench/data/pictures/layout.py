@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from ditbench.amounts import counted
 from ditbench.data.class_names import natural
 from ditbench.data.io.files import Files, ignored, parts_of, shown
 from ditbench.data.pictures.settings import Settings
@@ -110,8 +111,17 @@ class _Finder:
                     return _part(classes)
         flat = [name for parts, name in tree if len(parts) == 1 and looks_like_an_image(name)]
         if flat and not any(len(parts) > 1 and looks_like_an_image(name) for parts, name in tree):
+            self._note_other_tables(tree)
             return _part({ALL: flat})
         return _part(self._by_folders(tree))
+
+    def _note_other_tables(self, tree: Tree) -> None:
+        """Name the tables beside pictures without classes that have another name."""
+        names = [parts[0] for parts, _ in tree if len(parts) == 1]
+        tables = [name for name in names if name.lower().endswith((".csv", ".jsonl"))]
+        for name in tables:
+            if name.lower() not in TABLES:  # those have a note
+                self.notes.append(f"{shown(name)} is not used: a table of classes is {TABLES[0]}")
 
     def _by_folders(self, tree: Tree) -> dict[str, list[str]]:
         classes: dict[str, list[str]] = {}
@@ -155,7 +165,9 @@ class _Finder:
         if column is None or "file_name" not in columns:
             self.notes.append(
                 f"{shown(table)} is not used: it has no column file_name with "
-                f"{', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}"
+                f"{', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}; "
+                f"its columns are {_listed(columns) or 'none'}; "
+                "--set data.label_column=NAME names another"
             )
             return None
         known = {"/".join(parts): name for parts, name in tree}
@@ -164,16 +176,20 @@ class _Finder:
             file, label = str(row.get("file_name")), row.get(column)
             if file not in known:
                 raise DitbenchError(
-                    f"{where} names {shown(file)}, which is not there",
-                    "correct the table, or add the file",
+                    f"{where} names {shown(file)}, which is not in its folder",
+                    "correct the table, whose paths begin at its folder, or add the file",
                 )
             if label in (None, ""):
                 raise DitbenchError(f"{where} gives {shown(file)} no {column}", "fill it in")
             classes.setdefault(str(label), []).append(known[file])
-        listed = {name for names in classes.values() for name in names}
+        listed = Counter(name for names in classes.values() for name in names)
+        if twice := [name for name, count in listed.items() if count > 1]:
+            pictures = counted(len(twice), "picture")
+            first = shown(twice[0])
+            self.notes.append(f"{pictures} that {shown(table)} lists more than once, first {first}")
         if left := sum(looks_like_an_image(name) and name not in listed for _, name in tree):
-            what = f"picture{'s' * (left != 1)} that {shown(table)} does not list passed over"
-            self.notes.append(f"{left} {what}")
+            pictures = counted(left, "picture")
+            self.notes.append(f"{pictures} that {shown(table)} does not list passed over")
         return classes
 
 
@@ -181,6 +197,9 @@ def read_table(files: Files, name: str) -> list[dict[str, object]]:
     """The rows of a table of metadata, CSV or JSON lines; a DitbenchError if it is neither."""
     try:
         text = files.read(name).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DitbenchError(f"{files.where(name)} is not UTF-8", "save it as UTF-8") from error
+    try:
         if name.lower().endswith(".csv"):
             return [dict(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
         return [dict(json.loads(line)) for line in text.splitlines() if line.strip()]
@@ -207,12 +226,11 @@ def no_pictures(path: Path, names: Iterable[str]) -> DitbenchError:
 
 
 def passed_over(names: Iterable[str]) -> str:
-    """What is said of files that are not pictures: `2 files passed over (2 .txt)`."""
+    """What is said of files that are not pictures, by their suffixes."""
     suffixes = Counter(PurePosixPath(name).suffix.lower() or "without a suffix" for name in names)
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(5))
     more = ", ..." if len(suffixes) > 5 else ""
-    what = "files that are not pictures" if suffixes.total() > 1 else "file that is not a picture"
-    return f"{suffixes.total()} {what} passed over ({shown(kinds)}{more})"
+    return f"files of other formats passed over: {shown(kinds)}{more}"
 
 
 def _part(classes: dict[str, list[str]]) -> Part:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ditbench.data.io.files import Files, open_files, shown
-from ditbench.data.pictures.decode import check_unreadable, in_threads, is_other, notes_of
+from ditbench.data.pictures.decode import below, check_unreadable, in_threads, is_other, notes_of
 from ditbench.data.pictures.layout import Part, find_layout
 from ditbench.data.pictures.prepare import GREY_MODES, conversions_of, opened, turn_of
 from ditbench.data.pictures.settings import DEFAULTS, Settings
@@ -137,16 +137,18 @@ def _look_at(files: Files, part: Part, settings: Settings) -> _Found:
         else:
             unreadable.append(header)
     problems: list[DitbenchError] = []
+    skipped = [below(files.path, error) for error in unreadable]
     try:
         check_unreadable(files.path, unreadable, len(part.names) - len(others), settings)
     except DitbenchError as error:
         problems.append(error)
+        skipped = []  # the problem names them
     if empty := [name for name, count in classes.items() if not count]:
         what = f"class {shown(empty[0])} holds no pictures"
         problems.append(DitbenchError(what, "add pictures to it, or remove it"))
     if grey := sum(count for mode, count in modes.items() if mode in GREY_MODES):
         done["grey made RGB"] = grey if grey < modes.total() else 0
-    notes = notes_of(+done, len(unreadable), others)
+    notes = notes_of(+done, skipped, others)
     return _Found(classes, sizes, modes, notes, problems)
 
 

@@ -16,6 +16,7 @@ from ditbench.metrics.features.extractors import Features
 from ditbench.metrics.features.photographs import PhotographExtractor, cached, command
 
 BATCH = 64  # images in a pass
+PUBLISHED = "https://download.pytorch.org/models"
 
 
 class ImageNetClassifier(PhotographExtractor):
@@ -23,28 +24,24 @@ class ImageNetClassifier(PhotographExtractor):
 
     architecture: ClassVar[str]  # in `torchvision.models`
     version: ClassVar[str] = "IMAGENET1K_V1"  # of the weights, in the enum of the architecture
+    url: ClassVar[str]
 
     @classmethod
     def published(cls) -> Any:
-        """The weights in torchvision, with URL and transforms. The import takes a second."""
+        """The weights in torchvision, with their transforms. The import takes a second."""
         from torchvision.models import get_model_weights
 
         return get_model_weights(cls.architecture)[cls.version]
 
     @classmethod
-    def url(cls) -> str:
-        """Where torchvision's weights are."""
-        return str(cls.published().url)
-
-    @classmethod
     def weights_file(cls) -> Path:
         """The file in torch's hub cache, where torchvision puts it."""
-        return cached(cls.url())
+        return cached(cls.url)
 
     @classmethod
     def weights_hint(cls) -> str:
         """The command that downloads the file."""
-        return command(cls.url(), cls.weights_file())
+        return command(cls.url, cls.weights_file())
 
     def build(self, state: dict[str, Tensor]) -> nn.Module:
         """The network without its last linear layer, `body`, and that layer, `head`."""
@@ -77,6 +74,7 @@ class ResNet50(ImageNetClassifier):
     cpu_batch = 8
     architecture = "resnet50"
     version = "IMAGENET1K_V2"
+    url = f"{PUBLISHED}/resnet50-11ad3fa6.pth"
 
 
 class ResNet50First(ResNet50):
@@ -86,6 +84,7 @@ class ResNet50First(ResNet50):
     title = "torchvision's ResNet-50 (V1)"
     network = "ResNet-50 (torchvision, IMAGENET1K_V1), input of the last layer"
     version = "IMAGENET1K_V1"
+    url = f"{PUBLISHED}/resnet50-0676ba61.pth"
 
 
 class EfficientNetB0(ImageNetClassifier):
@@ -98,6 +97,7 @@ class EfficientNetB0(ImageNetClassifier):
     num_features = 1280
     cpu_batch = 8
     architecture = "efficientnet_b0"
+    url = f"{PUBLISHED}/efficientnet_b0_rwightman-7f5810bc.pth"
 
 
 class ResNet18(ImageNetClassifier):
@@ -110,3 +110,4 @@ class ResNet18(ImageNetClassifier):
     num_features = 512
     cpu_batch = 16
     architecture = "resnet18"
+    url = f"{PUBLISHED}/resnet18-f37072fd.pth"

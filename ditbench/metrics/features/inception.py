@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
-from torchmetrics.image.fid import NoTrainInceptionV3
 
 from ditbench.metrics.features.extractors import Features
 from ditbench.metrics.features.photographs import PhotographExtractor, cached, command
@@ -35,29 +33,30 @@ class InceptionV3(PhotographExtractor):
     num_features = 2048
     cpu_batch = 4
     network = "Inception-v3 (torch-fidelity), layer 2048"
+    url: ClassVar[str] = (  # 91 MiB
+        "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+        "weights-inception-2015-12-05-6726825d.pth"
+    )
     resize = "299x299, bilinear as in TensorFlow 1, antialias=False"
-
-    @classmethod
-    def url(cls) -> str:
-        """Where torch-fidelity's file is (91 MiB)."""
-        return str(URL_INCEPTION_V3)
 
     @classmethod
     def weights_file(cls) -> Path:
         """The file in torch's hub cache: that of torch-fidelity, or pytorch-fid's copy of it."""
-        path, copy = cached(URL_INCEPTION_V3), cached(COPY)
+        path, copy = cached(cls.url), cached(COPY)
         return copy if copy.is_file() and not path.is_file() else path
 
     @classmethod
     def weights_hint(cls) -> str:
         """The command that downloads the file, or what to do with a copy."""
         return (
-            f"{command(URL_INCEPTION_V3, cls.weights_file())}, "
+            f"{command(cls.url, cls.weights_file())}, "
             "or name the file: --set metrics.inception_weights=PATH"
         )
 
     def build(self, state: dict[str, Tensor]) -> nn.Module:
         """The network of torchmetrics, without antialiasing."""
+        from torchmetrics.image.fid import NoTrainInceptionV3
+
         # The constructor unpickles a file without restrictions, or downloads one. It gets a buffer
         # with the tensors that were read safely. The fork restores the global stream after its
         # initialisation.

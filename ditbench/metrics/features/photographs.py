@@ -26,6 +26,9 @@ class PhotographExtractor(Extractor):
     title: ClassVar[str]  # of the network, in messages
     network: ClassVar[str]  # which features of which network; part of `details`
     resize: ClassVar[str]  # how images are resized; part of `details`
+    # Where a missing file of weights is downloaded from; None if it is not. Written out here, since
+    # the libraries that know it take seconds to import.
+    url: ClassVar[str | None] = None
     num_classes = None  # its classes, if it has any, are not those of the data set
     accepts = "grey or RGB, any size"
 
@@ -52,15 +55,10 @@ class PhotographExtractor(Extractor):
         """Where the weights are expected by default; the file may be missing."""
 
     @classmethod
-    def url(cls) -> str | None:
-        """Where the file of weights is downloaded from if it is missing; None if it is not."""
-        return None
-
-    @classmethod
     def find_weights(cls) -> Path:
         """The default file, downloaded if need be; every file that the extractor needs exists."""
-        if (url := cls.url()) and not (path := cls.weights_file()).is_file():
-            fetch(url, path, cls.title, cls.weights_hint())
+        if cls.url and not (path := cls.weights_file()).is_file():
+            fetch(cls.url, path, cls.title, cls.weights_hint())
         for path in cls.files():
             if not path.exists():
                 what = f"{cls.name} features need {path}, which does not exist"

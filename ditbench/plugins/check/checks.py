@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from ditbench.amounts import counted
 from ditbench.errors import DitbenchError
 from ditbench.models.blocks.base import Block
 from ditbench.models.cost import count
@@ -126,7 +127,7 @@ def gradients(block: type[Block]) -> str:
         # Embeddings of labels that are not in the batch have no gradient.
         with _changes_in_place_named():
             model(x, t, torch.arange(len(x))).square().sum().backward()
-        where = f"in a model of {depth} block{'s' if depth > 1 else ''}"
+        where = f"in a model of {counted(depth, 'block')}"
         for name, parameter in model.named_parameters():
             used = parameter.grad is not None and parameter.grad.any()
             require(used, f"{name} gets no gradient {where}", "use it, or leave it out")

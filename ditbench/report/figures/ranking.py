@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ditbench.report.amounts import decimals, writer
+from ditbench.amounts import decimals, writer
 from ditbench.report.figures import panels, published
 from ditbench.report.figures.published import RESULTS
 from ditbench.report.figures.style import GREY, RC, BlockStyle, block_styles, marker_size

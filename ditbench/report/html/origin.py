@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 import tomli_w
 
+from ditbench.amounts import counted
 from ditbench.config import read_toml
 from ditbench.config.schema import flatten, put
 from ditbench.errors import DitbenchError
-from ditbench.report.amounts import counted
 from ditbench.report.facts import in_order
 from ditbench.report.reading.one_run import environment, in_words
 from ditbench.report.reading.values import Row

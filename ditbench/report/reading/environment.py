@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ditbench.amounts import counted
 from ditbench.errors import DitbenchError, one_line
 from ditbench.files import read_json
-from ditbench.report.amounts import counted
 from ditbench.report.reading.values import Row
 from ditbench.rundir import PLANNED_SEEDS, SHARED_CPU, WORLD_SIZE, WORLD_SIZE_CHANGED, RunDirectory
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from ditbench.amounts import counted
 from ditbench.errors import DitbenchError, one_line
-from ditbench.report.amounts import counted
 from ditbench.report.reading.metrics import MetricFacts
 from ditbench.report.reading.run import (
     alike_draws,

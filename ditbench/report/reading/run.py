@@ -13,12 +13,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from ditbench import amounts
 from ditbench.config import read_toml
 from ditbench.config.schema import flatten
 from ditbench.distances import column_of
 from ditbench.errors import DitbenchError, one_line
 from ditbench.files import read_json, read_text
-from ditbench.report import amounts
 from ditbench.report.facts import BY_NAME, FACTS, SCORED, is_recipe
 from ditbench.report.reading.environment import of_environment
 from ditbench.report.reading.metrics import FIRST_METRICS, MetricFacts

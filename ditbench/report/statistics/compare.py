@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ditbench.amounts import writer
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.few import few_in_group
 from ditbench.report import remark_words, verdict_words, words
-from ditbench.report.amounts import writer
 from ditbench.report.facts import ALIKE, INFERRED, in_order
 from ditbench.report.paper import beside
 from ditbench.report.reading import groups

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+from ditbench.amounts import decimals, duration, significant, writer
 from ditbench.distances import title_of
 from ditbench.errors import unknown_name
-from ditbench.report.amounts import decimals, duration, significant, writer
 from ditbench.report.facts import ALIKE, BY_NAME
 from ditbench.report.verdict_words import effect_in_words, percent
 from ditbench.report.words import metric_title

@@ -95,6 +95,6 @@ def _held(path: Path, file: IO[str]) -> DitbenchError:
     who = f"process {holder}" if holder.isdecimal() else "another process"
     return DitbenchError(
         f"{path.parent} is being written by {who}",
-        "wait until it has finished, or stop it; the same command then resumes",
+        "wait until it has finished, or stop it; then repeat the command",
         EXIT_FAILED,
     )

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
+from ditbench.amounts import counted
 from ditbench.distances import column_of, title_of
 from ditbench.errors import one_line
 from ditbench.few import are_few
@@ -221,7 +222,7 @@ def _column(text: str, style: str = "none", **options: Any) -> TextColumn:
 
 def draws_in_words(draws: int, steps: int) -> str:
     """`5 draws with 250 sampling steps`."""
-    return f"{draws} draw{'s' * (draws > 1)} with {steps} sampling steps"
+    return f"{counted(draws, 'draw')} with {counted(steps, 'sampling step')}"
 
 
 def fid(row: dict[str, Any]) -> str:

@@ -17,7 +17,10 @@ from ditbench.runs.scoring.scored import digests, has_rows, scored_as
 
 
 def check_fit(config: RunConfig, dataset: ImageDataset) -> None:
-    """Raise one DitbenchError with everything in which a configuration does not fit its images."""
+    """Raise one DitbenchError with everything in which a configuration does not fit its images.
+
+    Settings without effect pass, see `check_effect`.
+    """
     metrics, scored = config.metrics, scored_as(config, dataset)
     checks: list[Callable[[], object]] = [
         lambda: extractor_class(choose_features(config)[0], scored),
@@ -30,8 +33,18 @@ def check_fit(config: RunConfig, dataset: ImageDataset) -> None:
 
 
 def check_images(config: RunConfig, dataset: ImageDataset) -> None:
-    """As `check_fit`, without the metrics, whose features may be missing."""
-    _raise(_of_images(config, dataset))
+    """As `check_fit` and `check_effect`, without the metrics, whose features may be missing."""
+    effect = partial(check_effect, config, dataset)
+    _raise([*_of_images(config, dataset), *_errors_of(effect)])
+
+
+def check_effect(config: RunConfig, dataset: ImageDataset) -> None:
+    """Raise a DitbenchError for a setting that images of this kind do not have.
+
+    It is for new runs: earlier versions accepted such settings, which are part of fingerprints.
+    """
+    data = config.data
+    check_settings(data.name, data.settings, latents=dataset.latents is not None)
 
 
 def _raise(errors: list[DitbenchError]) -> None:
@@ -40,9 +53,7 @@ def _raise(errors: list[DitbenchError]) -> None:
 
 
 def _of_images(config: RunConfig, dataset: ImageDataset) -> list[DitbenchError]:
-    data, latents = config.data, dataset.latents is not None
     checks = [
-        partial(check_settings, data.name, data.settings, latents=latents),
         partial(check_classes, dataset),
         partial(check_size, config.model.size, dataset.height, dataset.width),
     ]

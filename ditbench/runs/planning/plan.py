@@ -31,7 +31,7 @@ from ditbench.runs.directory.reopen import origin_of
 from ditbench.runs.machine.environment import device_name, resolve_precision
 from ditbench.runs.origins import init
 from ditbench.runs.planning.features import choose_features
-from ditbench.runs.planning.fit import check_fit
+from ditbench.runs.planning.fit import check_effect, check_fit
 from ditbench.runs.planning.task import Task
 from ditbench.runs.scoring.labels import resolve_labels
 from ditbench.runs.scoring.scored import digests
@@ -110,7 +110,10 @@ def resolve_all(
 
 
 def plan_tasks(tasks: list[Task], out: Path) -> list[Plan]:
-    """The plans of tasks in directories below `out`; see `plan_run` for errors."""
+    """The plans of tasks in directories below `out`; see `plan_run` for errors.
+
+    If none of these runs has begun, a setting without effect is refused, see `check_effect`.
+    """
     costs: dict[str, Cost] = {}
     notes: dict[str, dict[str, Any]] = {}
     plans = []
@@ -122,6 +125,9 @@ def plan_tasks(tasks: list[Task], out: Path) -> list[Plan]:
         directory = RunDirectory.of(out, config.preset, config.block, config.seed, fingerprint)
         plan = plan_run(task, directory, costs[fingerprint])
         plans.append(plan.with_notes(notes[fingerprint]))
+    if not any(plan.directory.config.is_file() or plan.config.parent.path for plan in plans):
+        for task in tasks:
+            check_effect(task.config, task.dataset)
     return plans
 
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ditbench.amounts import file_size
 from ditbench.errors import EXIT_FAILED, DitbenchError
-from ditbench.files import cannot_write, file_size, is_stream, through_link
+from ditbench.files import cannot_write, is_stream, through_link
 from ditbench.metrics import create_extractor
 from ditbench.runs.scoring.scored import scored_as
 

@@ -16,6 +16,7 @@ from ditbench.errors import DitbenchError
 from ditbench.rundir import WEIGHTS, RunDirectory
 from ditbench.runs.machine.environment import resolve_precision, select_device
 from ditbench.runs.origins.init import fit_of, identified
+from ditbench.runs.planning.fit import check_effect
 from ditbench.runs.planning.plan import (
     build_objective,
     count_cost,
@@ -101,6 +102,7 @@ def plan_weights(
     given = [{key: v for key, v in each.items() if v is not None} for each in settings]
     jobs = []
     for resolved in resolve_all([config.with_values(**each) for each in given], device):
+        check_effect(resolved.config, resolved.dataset)
         task = _checked(resolved)
         init = task.config.init
         assert init.path is not None

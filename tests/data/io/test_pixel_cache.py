@@ -239,8 +239,8 @@ def test_notes_and_skipped_files_come_back(cache, folder, monkeypatch):
     (folder / "cat/a.txt").write_bytes(b"a cat")
     settings = Settings(max_unreadable=0.5)
     first = module.prepared(folder, settings)
-    assert first.notes == ("1 unreadable skipped",
-                           "1 file that is not a picture passed over (1 .txt)")  # fmt: skip
+    assert first.notes == ("1 unreadable skipped (cat/0.bmp is not an image)",
+                           "files of other formats passed over: 1 .txt")  # fmt: skip
     assert first.problems == ("cat/0.bmp is not an image",)
     nothing_is_decoded(monkeypatch)
     second = module.prepared(folder, settings)

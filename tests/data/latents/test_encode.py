@@ -148,7 +148,7 @@ def test_unreadable_pictures_are_skipped_up_to_a_share(folder, tmp_path):
     assert found.labels.tolist() == [0] * 4 + [1] * 6
     index = json.loads((tmp_path / "out" / "latents.json").read_text())
     assert index["images"] == COUNT - 1
-    assert index["notes"] == ["1 unreadable skipped", "files that are not pictures passed over: 1"]
+    assert index["notes"] == ["1 unreadable skipped", "files of other formats passed over: 1"]
     assert index["problems"][0].startswith("cat/02.png")
 
 

@@ -79,7 +79,7 @@ def test_a_flat_folder_has_one_class(read):
 def test_files_that_are_not_pictures_are_passed_over_and_counted(read):
     data = read({"cat/1.png": 1, "cat/1.txt": b"a cat", "cat/1.json": b"{}", "cat/2": 2})
     assert values(data) == [1, 2]  # a picture needs no suffix
-    assert data.notes == ("2 files that are not pictures passed over (1 .json, 1 .txt)",)
+    assert data.notes == ("files of other formats passed over: 1 .json, 1 .txt",)
 
 
 TABLE = b"file_name,text,label\n1.png,a cat,cat\nsub/2.png,a dog,dog 10\n3.png,a dog,dog 9\n"
@@ -110,6 +110,20 @@ def test_captions_alone_are_not_classes(read):
     data = read({"1.png": 1, "metadata.csv": b"file_name,text\n1.png,a cat\n"})
     assert data.class_names == ("all",)
     assert data.notes[0].startswith("metadata.csv is not used: it has no column file_name with ")
+    assert "its columns are file_name, text; --set data.label_column=NAME names" in data.notes[0]
+
+
+def test_a_table_of_another_name_is_pointed_out(read):
+    data = read({"1.png": 1, "labels.csv": b"file_name,label\n1.png,cat\n"})
+    assert data.class_names == ("all",)
+    assert data.notes == ("labels.csv is not used: a table of classes is metadata.csv",)
+
+
+def test_a_picture_that_is_listed_twice_is_pointed_out(read):
+    table = b"file_name,label\n1.png,cat\n1.png,dog\n2.png,dog\n"
+    data = read({"1.png": 1, "2.png": 2, "metadata.csv": table})
+    assert values(data) == [1, 1, 2]
+    assert data.notes == ("1 picture that metadata.csv lists more than once, first 1.png",)
 
 
 def test_a_column_that_is_not_there(read):
@@ -129,7 +143,7 @@ def test_one_percent_may_be_unreadable(read):
     files = {f"{n:03}.png": n for n in range(99)}
     data = read(files | {"a/b": b"x", "x.png": b"x"})
     assert len(data) == 99
-    assert data.notes == ("1 unreadable skipped",)
+    assert data.notes == ("1 unreadable skipped (x.png is not an image)",)
     assert data.problems == ("x.png is not an image",)
 
 

@@ -38,7 +38,7 @@ def test_a_survey_says_what_reading_will_do(folder):
         "1 palette made RGB",
         f"{sum(count for size, count in found.sizes.items() if min(size) < 64)} enlarged to 64",
         "5 grey made RGB",
-        "1 file that is not a picture passed over (1 .txt)",
+        "files of other formats passed over: 1 .txt",
     }
 
 
@@ -56,7 +56,9 @@ def test_sizes_are_as_shown(tmp_path):
 def test_all_problems_at_once(tmp_path):
     files = {"cat/1.png": b"x", "cat/2.png": grey(1), "dog/1.txt": b"x", "stray.png": grey(1)}
     (write_folder(tmp_path, files) / "eel").mkdir()
-    messages = [error.message for error in survey(tmp_path).problems]
+    found = survey(tmp_path)
+    assert not any("unreadable" in note for note in found.notes)  # it is not skipped
+    messages = [error.message for error in found.problems]
     parts = ("stray.png is not in a class", "eel is empty", "1.png is not an image", "class dog")
     assert len(messages) == len(parts)
     for message, part in zip(messages, parts, strict=True):

@@ -60,15 +60,16 @@ def test_nothing_is_cropped(hub):
     assert not torch.allclose(extractor(images).features, extractor(changed).features, atol=1e-4)
 
 
-def test_two_versions_of_weights_are_two_names():
-    assert ResNet50.weights_file().name == "resnet50-11ad3fa6.pth"
-    assert ResNet50First.weights_file().name == "resnet50-0676ba61.pth"
+@pytest.mark.parametrize("kind", [ResNet50, ResNet50First, EfficientNetB0, ResNet18])
+def test_the_weights_are_those_that_torchvision_publishes(kind):
+    assert kind.url == kind.published().url
+    assert kind.weights_file().name == kind.url.rpartition("/")[2]
 
 
 def test_offline_the_hint_is_the_command_that_fetches_the_weights(hub, digits):
     with pytest.raises(DitbenchError, match="no torchvision's ResNet-18 weights") as caught:
         create_extractor("resnet18", digits)
-    file, url = hub / "resnet18-f37072fd.pth", ResNet18.published().url
+    file, url = hub / "resnet18-f37072fd.pth", ResNet18.url
     assert caught.value.hint == f"curl -L --create-dirs -o {file} {url}"
     assert caught.value.exit_code == EXIT_FAILED
 
@@ -83,7 +84,7 @@ def test_a_download_has_to_have_the_published_hash(hub, monkeypatch):
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     ResNet18()
     path = str(hub / "resnet18-f37072fd.pth")
-    assert asked == [(ResNet18.published().url, path, "f37072fd")]
+    assert asked == [(ResNet18.url, path, "f37072fd")]
 
 
 def test_weights_of_another_network_are_refused(tmp_path):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import betaincinv, stdtr
 
-from ditbench.report.amounts import decimals
+from ditbench.amounts import decimals
 from ditbench.report.facts import in_order
 from ditbench.report.reading.results import load_results
 from ditbench.report.statistics.looks import nominal_level

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from ditbench.amounts import decimals, significant
 from ditbench.errors import DitbenchError
-from ditbench.report.amounts import decimals, significant
 from ditbench.report.tables.columns import (
     COST_COLUMNS,
     Column,

@@ -68,7 +68,7 @@ def test_a_second_process_reports_who_writes_and_leaves_the_lock_alone(path, hol
     with pytest.raises(DitbenchError, match=f"run is being written by process {holder.child}") as e:
         locked(path).__enter__()
     assert e.value.exit_code == 1
-    assert "the same command then resumes" in e.value.hint
+    assert "then repeat the command" in e.value.hint
     with pytest.raises(DitbenchError):
         locked(path).__enter__()
     assert path.read_text() == f"{holder.child}\n"
