@@ -93,12 +93,17 @@ def untimed(monkeypatch):
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _quick():
-    """EfficientNet reads small images; `ditbench blocks` counts each model of XL/2 once."""
+def _counted_once():
+    """Let `ditbench blocks`, which counts models of the paper's size, count each once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(efficientnet, "SIDE", 32)
         patch.setattr(blocks, "_row", cache(blocks._row))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _small_images(monkeypatch):
+    """What EfficientNet sees in these tests: a pass takes a moment."""
+    monkeypatch.setattr(efficientnet, "SIDE", 32)
 
 
 @pytest.fixture
