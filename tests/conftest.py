@@ -13,6 +13,9 @@ import pytest
 # Models in tests are tiny: threads would make them slower. Set before torch is imported, and in the
 # environment, so that processes started by tests inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Those are of this source, wherever they run.
+SEARCH = (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", ""))
+os.environ["PYTHONPATH"] = os.pathsep.join(SEARCH)
 # Without a GPU, Triton kernels are interpreted; Triton reads this when it is imported.
 if not Path("/dev/nvidia0").exists():
     os.environ["TRITON_INTERPRET"] = "1"

@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 import traceback
-from contextlib import suppress
 from importlib import import_module
 from multiprocessing import context, popen_fork, popen_spawn_posix
 from multiprocessing.reduction import ForkingPickler
@@ -28,13 +27,13 @@ class _Launch(popen_fork.Popen):
     DupFd = popen_spawn_posix.Popen.DupFd
 
     def duplicate_for_child(self, fd):
-        self.given.append(fd)
-        return fd
+        self.given.append(os.dup(fd))
+        return self.given[-1]
 
     def _launch(self, process_obj):
         for name in IMPORTED:
             import_module(name)
-        self.given = [0, 1, 2, getfd()]
+        self.given = []
         context.set_spawning_popen(self)
         try:
             content = bytes(ForkingPickler.dumps(process_obj))
@@ -42,10 +41,12 @@ class _Launch(popen_fork.Popen):
             context.set_spawning_popen(None)
 
         def bootstrap(parent_sentinel):
-            forget({*self.given, parent_sentinel})
+            forget({0, 1, 2, getfd(), parent_sentinel, *self.given})
             return pickle.loads(content)._bootstrap(parent_sentinel=parent_sentinel)
 
         super()._launch(SimpleNamespace(_bootstrap=bootstrap))
+        for file in self.given:
+            os.close(file)
 
 
 def forget(files):
@@ -56,9 +57,9 @@ def forget(files):
     gc.freeze()  # to free an object that has a thread would wait for it, and it is not here
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    for file in {int(name) for name in os.listdir("/proc/self/fd")} - files:  # noqa: PTH208
-        with suppress(OSError):  # that of the list itself
-            os.close(file)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for file in {int(name) for name in os.listdir("/proc/self/fd")} - files - {nothing}:  # noqa: PTH208
+        os.dup2(nothing, file)  # not closed: an object of the other process may close the number
     sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
 
 

@@ -80,11 +80,9 @@ def test_a_killed_process_ends_the_run_in_one_line_and_more_of_them_resume(
 
 
 def start(*arguments, cwd, launcher=("-m", "ditbench")):
-    search = (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", ""))
-    place = {**os.environ, "PYTHONPATH": os.pathsep.join(search)}
     return subprocess.Popen(
         [sys.executable, *launcher, *arguments],
-        cwd=cwd, env=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
