@@ -116,7 +116,7 @@ class ProductCounter(TorchDispatchMode):
         if operation in (aten.mm, aten.addmm, aten.bmm):
             left, right = args[-2:]
             out = self.result(left, *left.shape[:-1], right.shape[-1])
-        elif operation is aten.gelu:  # a third of the time, otherwise
+        elif operation is aten.gelu:  # no product, but a third of the time
             out = self.result(args[0], *args[0].shape)
         else:
             out = func(*args, **kwargs)
