@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from clocks import timeless
+from command_line import TINY
 from contents import contents, runs
 from PIL import Image
 from recorder import Recorder
@@ -24,8 +25,6 @@ from ditbench.training.checkpoint import read_checkpoint
 from ditbench.training.stop import Stopped, StopRequest
 
 CPU = torch.device("cpu")
-TINY = ("--model", "16x1x2/2", "--batch-size", "16", "--device", "cpu", "--set", "eval.points=2",
-        "--set", "eval.samples=40", "--set", "eval.sampling_steps=3")  # fmt: skip
 ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 
 
@@ -191,13 +190,6 @@ def test_workers_need_no_pictures(cli, tmp_path, preloaded, monkeypatch):
     )
     assert len(serial) == 2
     assert serial == pool
-
-
-@pytest.mark.slow
-def test_the_digits_preset_by_two_workers_equals_serial_runs(succeed, tmp_path):
-    few = ("--steps", "60", "--set", "eval.points=2", "--set", "eval.samples=200")
-    sweep = ("--block", "paper", "--seeds", "3", "--preset", "digits", "--device", "cpu", *few)
-    compare_with_serial(succeed, tmp_path, *sweep, "--set", "eval.sampling_steps=5")
 
 
 @pytest.mark.slow
