@@ -41,9 +41,7 @@ def stand_in(name: str, facts: Any) -> ImageDataset:
     if not (sides and names and len(shape) == 3 and classes):
         what = "env.json does not record the shape and the classes of the images properly"
         raise DitbenchError(what, "restore the file from a copy of the run")
-    space = None
-    if "latents" in facts:
-        space = LatentSpace.from_facts(facts["latents"], "env.json")
+    space = LatentSpace.from_facts(facts["latents"], "env.json") if "latents" in facts else None
     dtype = torch.uint8 if space is None else torch.float32
     images = torch.zeros(1, *shape, dtype=dtype).expand(len(classes), *shape)
     labels = torch.arange(len(classes))

@@ -41,10 +41,7 @@ def work_of(plan: Plan) -> float:
 
 
 def execute_at_once(
-    plans: Sequence[Plan],
-    reporter: Reporter,
-    stop: StopRequest,
-    workers: Workers,
+    plans: Sequence[Plan], reporter: Reporter, stop: StopRequest, workers: Workers
 ) -> Generator[Outcome]:
     """Train and evaluate runs in worker processes, the longest first; yields each when it ends.
 

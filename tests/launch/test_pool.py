@@ -20,6 +20,7 @@ from ditbench.cli.execution import forecast
 from ditbench.errors import DitbenchError
 from ditbench.launch.devices import Workers, choose_workers
 from ditbench.launch.pool import _Worker, execute_at_once, work_of
+from ditbench.launch.worker import Resources
 from ditbench.runs.planning import calibrate
 from ditbench.training.checkpoint import read_checkpoint
 from ditbench.training.stop import Stopped, StopRequest
@@ -133,7 +134,7 @@ def test_a_worker_is_spawned_with_its_gpus_and_without_ctrl_c(monkeypatch):
     process = SimpleNamespace(start=lambda: seen.append(inherited()))
     context = SimpleNamespace(Pipe=multiprocessing.Pipe, Process=lambda **_: process)
     monkeypatch.setattr(multiprocessing, "get_context", {"spawn": context}.get)
-    _Worker({"CUDA_VISIBLE_DEVICES": "4"}, "cuda", 1, None)
+    _Worker({"CUDA_VISIBLE_DEVICES": "4"}, Resources("cuda", 1, None))
     assert seen == [("4", before[1] | {signal.SIGINT})]
     assert inherited() == before
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import operator
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ditbench.errors import DitbenchError, one_line, unknown_name
 from ditbench.report.facts import INFERRED
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ditbench.report.statistics.compare import Comparison
 
 _SIGNS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
@@ -69,16 +71,18 @@ class Gate(NamedTuple):
         baseline = rows[comparison.baseline]
         if len(rows) > 1 and any(term.column in INFERRED for term in self.terms):
             del rows[comparison.baseline]
-        failures = []
-        for block, row in rows.items():
-            values = {each.column: float(row[each.column]) for each in self.terms}
-            relative = [each for each in self.terms if each.relative]
-            values |= {each.of_baseline: float(baseline[each.column]) for each in relative}
-            unknown = [name for name, value in values.items() if math.isnan(value)]
-            if unknown or all(term.is_true(values) for term in self.terms):
-                reason = f"{unknown[0]} is unknown" if unknown else self.text
-                failures.append(Failure(str(block), values, reason))
-        return failures
+        found = (self._failure(str(block), row, baseline) for block, row in rows.items())
+        return list(filter(None, found))
+
+    def _failure(self, block: str, row: pd.Series[Any], baseline: pd.Series[Any]) -> Failure | None:
+        values = {each.column: float(row[each.column]) for each in self.terms}
+        relative = [each for each in self.terms if each.relative]
+        values |= {each.of_baseline: float(baseline[each.column]) for each in relative}
+        unknown = [name for name, value in values.items() if math.isnan(value)]
+        if unknown or all(term.is_true(values) for term in self.terms):
+            reason = f"{unknown[0]} is unknown" if unknown else self.text
+            return Failure(block, values, reason)
+        return None
 
 
 def parse_gate(text: str) -> Gate:

@@ -16,12 +16,7 @@ from ditbench.rundir import RunDirectory
 from ditbench.runs.directory import reopen
 from ditbench.runs.machine.environment import select_device
 from ditbench.runs.origins.init import start_from
-from ditbench.runs.planning.plan import (
-    begun_backend,
-    build_model,
-    build_objective,
-    model_arguments,
-)
+from ditbench.runs.planning.plan import begun_backend, build_model, build_objective, model_arguments
 from ditbench.runs.planning.task import Task
 from ditbench.runs.scoring.scored import vae_digest
 from ditbench.training.checkpoint import checkpoint_digest, load_ema
