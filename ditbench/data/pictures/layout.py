@@ -141,14 +141,17 @@ class _Finder:
         if stray:
             more = f" (and {len(stray) - 1} more)" if len(stray) > 1 else ""
             self.problem(f"{self.files.where(stray[0])} is not in a class folder{more}", LAYOUT)
-        empty = [label for label, names in classes.items() if not names]
-        if empty and len(empty) < len(classes):
-            what = f"class folder {shown(empty[0])} is empty"
-            if len(empty) > 1:
-                what = f"class folders are empty: {_listed(empty)}"
-            hint = "add images, or remove the folder"
-            self.problem(f"{shown(self.files.path)}: {what}", hint)
-        return {label: names for label, names in classes.items() if names}
+        filled = {label: names for label, names in classes.items() if names}
+        if filled and len(filled) < len(classes):
+            self._refuse_empty([label for label in classes if label not in filled])
+        return filled
+
+    def _refuse_empty(self, folders: list[str]) -> None:
+        what = f"class folder {shown(folders[0])} is empty"
+        if len(folders) > 1:
+            what = f"class folders are empty: {_listed(folders)}"
+        hint = "add images, or remove the folder"
+        self.problem(f"{shown(self.files.path)}: {what}", hint)
 
     def _by_table(self, tree: Tree, table: str) -> dict[str, list[str]] | None:
         """Classes by a column of the table; None if it has no such column."""
