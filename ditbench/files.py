@@ -139,11 +139,8 @@ def remove_leftovers(path: Path) -> None:
 
 def cannot_write(path: Path, error: OSError) -> DitbenchError:
     """The error for a file that cannot be written."""
-    return DitbenchError(
-        f"cannot write {path}: {error.strerror or error}",
-        "choose a place that is writable and has free space",
-        EXIT_FAILED,
-    )
+    what = f"cannot write {path}: {error.strerror or error}"
+    return DitbenchError(what, "choose a place that is writable and has free space", EXIT_FAILED)
 
 
 def check_utf8(path: Path | str) -> None:

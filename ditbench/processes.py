@@ -44,7 +44,7 @@ def in_processes(number: int, function: Callable[..., None], *arguments: Any) ->
     try:
         for rank in range(number):
             receiver, sender = context.Pipe(duplex=False)
-            known = (sender, store.port, rank, number, function, arguments)
+            known = (sender, _variables(rank, number, store.port), function, arguments)
             process = context.Process(target=_work, args=known, daemon=True)
             process.start()
             sender.close()
@@ -87,27 +87,24 @@ def _ended(rank: int, number: int, code: int) -> DitbenchError:
     )
 
 
+def _variables(rank: int, number: int, port: int) -> dict[str, str]:
+    """What torchrun would set for one of the processes."""
+    return {
+        **dict.fromkeys(("RANK", "LOCAL_RANK"), str(rank)),
+        **dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(number)),
+        "MASTER_ADDR": HOST,
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_RUN_ID": f"ditbench-{port}",
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # process 0 does not open the port itself
+    }
+
+
 def _work(
-    sender: Connection,
-    port: int,
-    rank: int,
-    number: int,
-    function: Callable[..., None],
-    arguments: tuple[Any, ...],
+    sender: Connection, variables: dict[str, str], function: Callable[..., None], arguments: Any
 ) -> None:
     """The life of one process."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    own, all_ = str(rank), str(number)
-    os.environ.update(
-        RANK=own,
-        LOCAL_RANK=own,
-        WORLD_SIZE=all_,
-        LOCAL_WORLD_SIZE=all_,
-        MASTER_ADDR=HOST,
-        MASTER_PORT=str(port),
-        TORCHELASTIC_RUN_ID=f"ditbench-{port}",
-        TORCHELASTIC_USE_AGENT_STORE="True",  # process 0 does not open the port itself
-    )
+    os.environ.update(variables)
     with suppress(KeyboardInterrupt):  # the process that started this one says so
         try:
             function(sender.send, *arguments)

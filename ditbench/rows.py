@@ -85,11 +85,8 @@ def keep_rows(path: Path, count: int | None) -> None:
 
 def damaged(path: Path, reason: str, exit_code: int = EXIT_USAGE) -> DitbenchError:
     """The error for a damaged table."""
-    return DitbenchError(
-        f"{path} is damaged: {reason}",
-        "move the run directory away and run it again",
-        exit_code,
-    )
+    what = f"{path} is damaged: {reason}"
+    return DitbenchError(what, "move the run directory away and run it again", exit_code)
 
 
 def csv_line(cells: Iterable[Any]) -> str:

@@ -196,11 +196,8 @@ class RunDirectory:
     def _check_exists(self) -> None:
         """Refuse to write into a directory that was removed: part of a run is not a run."""
         if not self.config.is_file():
-            raise DitbenchError(
-                f"{self.path} is gone: it was removed while the run was writing to it",
-                "run the same command to start it again",
-                EXIT_FAILED,
-            )
+            what = f"{self.path} is gone: it was removed while the run was writing to it"
+            raise DitbenchError(what, "run the same command to start it again", EXIT_FAILED)
 
     def read_evaluations(self) -> list[dict[str, Any]]:
         """The rows of eval.csv, numbers as numbers."""
@@ -229,9 +226,8 @@ class RunDirectory:
         content = read_json(path, hint)
         schema, draws = content.get("schema"), content.get("draws")
         if type(schema) is not int or schema != EVAL_SCHEMA:
-            raise DitbenchError(
-                f"{path} has schema {schema!r}, this version reads {EVAL_SCHEMA}", hint
-            )
+            what = f"{path} has schema {schema!r}, this version reads {EVAL_SCHEMA}"
+            raise DitbenchError(what, hint)
         if not isinstance(draws, list) or not all(isinstance(row, dict) for row in draws):
             raise DitbenchError(f"{path}: draws is not a list of tables", hint)
         return content
@@ -271,10 +267,8 @@ class RunDirectory:
         result = read_json(self.result, "remove that file to run it again")
         schema = result.get("schema")
         if type(schema) is not int or schema not in (1, SCHEMA):  # `true` and 1.0 equal 1
-            raise DitbenchError(
-                f"{self.result} has schema {schema!r}, this version reads 1 and 2",
-                "use the ditbench that wrote it, or run it again",
-            )
+            what = f"{self.result} has schema {schema!r}, this version reads 1 and 2"
+            raise DitbenchError(what, "use the ditbench that wrote it, or run it again")
         return result
 
     def check_recorded(self, result: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from unittest.mock import Mock
 from urllib.error import URLError
@@ -12,6 +13,9 @@ import pytest
 # Models in tests are tiny: threads would make them slower. Set before torch is imported, and in the
 # environment, so that processes started by tests inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
+# Those are of this source, wherever they run.
+SEARCH = (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", ""))
+os.environ["PYTHONPATH"] = os.pathsep.join(SEARCH)
 # Without a GPU, Triton kernels are interpreted; Triton reads this when it is imported.
 if not Path("/dev/nvidia0").exists():
     os.environ["TRITON_INTERPRET"] = "1"
@@ -39,6 +43,20 @@ def _no_wait_for_the_disk():
     """Nothing that a test writes has to survive a power failure."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _file: None)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _found_once():
+    """The commit of the code, by three processes, and the digits, from text: for every run."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "torch" in sys.modules:  # imported by some test that was collected
+            import sklearn.datasets
+
+            from ditbench.runs.machine import environment
+
+            patch.setattr(environment, "source_commit", cache(environment.source_commit))
+            patch.setattr(sklearn.datasets, "load_digits", cache(sklearn.datasets.load_digits))
         yield
 
 
@@ -104,10 +122,10 @@ def own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def preloaded(monkeypatch):
-    """Let ditbench start its processes from a server that has imported torch: in a moment."""
-    from worlds import forking
+    """Let ditbench start its processes by a fork, which imports nothing anew: in a moment."""
+    from worlds import ForkedContext
 
-    context = forking()
+    context = ForkedContext()
     monkeypatch.setattr("multiprocessing.get_context", lambda _kind=None: context)
 
 
@@ -123,6 +141,12 @@ TINY = {
     "eval.sampling_steps": 2,
     "eval.batch_size": 16,
 }
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Where runs are that tests of one file start from, each made once."""
+    return tmp_path_factory.mktemp("made")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import torch
 from diffusers import DiTTransformer2DModel
 from torch import Tensor, nn
 
-from ditbench.bench.adapters import Adapter, Candidate
+from ditbench.bench.candidate import Adapter, Candidate
 from ditbench.data.dataset import to_model
 from ditbench.errors import DitbenchError
 from ditbench.runs.planning.plan import Plan
@@ -75,9 +75,8 @@ class PlainTrainer:
     def update(self) -> None:
         """Make one training step, without synchronizing."""
         device, train, objective = self.plan.device, self.plan.config.train, self.plan.objective
-        index = torch.randint(
-            len(self.images), (train.batch_size,), generator=self.draws, device=device
-        )
+        shape = (train.batch_size,)
+        index = torch.randint(len(self.images), shape, generator=self.draws, device=device)
         x, y = to_model(self.images[index]), self.labels[index]
         with torch.autocast(device.type, torch.bfloat16, enabled=train.precision != "fp32"):
             t, noise = objective.draw(x, self.draws)
@@ -93,16 +92,12 @@ def check(plan: Plan) -> None:
     """Refuse a plan whose model diffusers does not have."""
     model = plan.config.model
     if plan.dataset.height != plan.dataset.width:
-        raise DitbenchError(
-            f"the DiT of diffusers takes square images, not {plan.cost.input}",
-            "omit --peer, or choose a square --input",
-        )
+        what = f"the DiT of diffusers takes square images, not {plan.cost.input}"
+        raise DitbenchError(what, "omit --peer, or choose a square --input")
     for name, value in {"mlp_ratio": model.mlp_ratio, **model.switches}.items():
         if value != type(model).model_fields[name].default:
-            raise DitbenchError(
-                f"the DiT of diffusers has no model.{name} = {value}",
-                f"omit --peer, or leave out model.{name}",
-            )
+            what = f"the DiT of diffusers has no model.{name} = {value}"
+            raise DitbenchError(what, f"omit --peer, or leave out model.{name}")
 
 
 def build(plan: Plan, *, compiled: bool = False) -> Candidate:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from ditbench.bench.adapters import Adapter, Candidate
+from ditbench.bench.candidate import Adapter, Candidate
 from ditbench.bench.matmul_peak import matmul
 from ditbench.bench.timing import Length, Timed, time_in_turn
 from ditbench.errors import EXIT_FAILED, DitbenchError
@@ -154,9 +154,8 @@ def _in_turn(rows: list[Row], length: Length, say: Say) -> Iterator[Facts | Ditb
     say("timing training, in turn")
     most = max(one.timed.parts for one in warm)
     with training_errors(rows[0].plan):
-        products, *trainings = time_in_turn(
-            [Timed.of(step, most), *(one.timed for one in warm)], device
-        )
+        timed = [Timed.of(step, most), *(one.timed for one in warm)]
+        products, *trainings = time_in_turn(timed, device)
     memory.stop()
     # With several models in one process, none of them has a peak of its own.
     peak = memory.bytes if len(rows) == 1 else None

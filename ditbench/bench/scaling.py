@@ -79,20 +79,27 @@ def bench(
     DitbenchError for a mistake in the settings.
     """
     for number in numbers:
-        left = list(jobs)
-        while left:  # a failure ends the processes
-            try:
-                for found in in_processes(number, work, tuple(left), conditions):
-                    if isinstance(found, str):
-                        say(found)
-                    else:
-                        del left[0]
-                        yield found
-            except DitbenchError as error:
-                if error.exit_code != EXIT_FAILED:
-                    raise
-                del left[0]
-                yield error
+        done = 0
+        while done < len(jobs):  # a failure ends the processes
+            for outcome in _outcomes(number, jobs[done:], conditions, say):
+                done += 1
+                yield outcome
+
+
+def _outcomes(
+    number: int, jobs: Sequence[Job], conditions: Conditions, say: Callable[[str], None]
+) -> Iterator[Facts | DitbenchError]:
+    """The facts of one job after the other, up to the error of one that fails."""
+    try:
+        for found in in_processes(number, work, tuple(jobs), conditions):
+            if isinstance(found, str):
+                say(found)
+            else:
+                yield found
+    except DitbenchError as error:
+        if error.exit_code != EXIT_FAILED:
+            raise
+        yield error
 
 
 def work(send: Send, jobs: Sequence[Job], conditions: Conditions) -> None:
@@ -111,8 +118,7 @@ def work(send: Send, jobs: Sequence[Job], conditions: Conditions) -> None:
                 title = title_of(plan.config.block, plan, plan.backend.name)
                 send(f"measuring {title}, {world.size} x {device_name(device)}")
                 with training_errors(plan):
-                    if model is None:
-                        model = build_model(plan, plan.backend.ops)  # ten seconds for XL/2
+                    model = model or build_model(plan, plan.backend.ops)  # ten seconds for XL/2
                     facts = _measure(plan, model, world, conditions.length)
             send({**facts, "scaling": job.scaling})
 

@@ -30,11 +30,8 @@ def random_images(height: int, width: int, channels: int, classes: int, least: i
     """
     size = height * width * channels
     if least * size > MAX_BATCH_BYTES:
-        raise DitbenchError(
-            f"a batch of {least:,} images of {height}x{width}x{channels} is too large for memory",
-            "lower --batch-size",
-            EXIT_FAILED,
-        )
+        what = f"a batch of {least:,} images of {height}x{width}x{channels} is too large for memory"
+        raise DitbenchError(what, "lower --batch-size", EXIT_FAILED)
     images = max(least, min(IMAGES, MAX_BYTES // size))
     draws = generator(0, "bench", "data")
     return ImageDataset(

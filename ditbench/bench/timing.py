@@ -64,14 +64,17 @@ def time_in_turn(timed: Sequence[Timed], device: torch.device) -> list[list[floa
     for turn in range(max(one.parts for one in timed)):
         for one, own in zip(timed, marks, strict=True):
             if turn < one.parts:
-                started = _now(device)
-                for _ in range(one.steps):
-                    one.step()
-                own.append((started, _now(device)))
+                own.append(_part(one, device))
     synchronize(device)
-    return [
-        [_seconds(*part) / one.steps for part in own] for one, own in zip(timed, marks, strict=True)
-    ]
+    pairs = zip(timed, marks, strict=True)
+    return [[_seconds(*part) / one.steps for part in own] for one, own in pairs]
+
+
+def _part(timed: Timed, device: torch.device) -> tuple[Mark, Mark]:
+    started = _now(device)
+    for _ in range(timed.steps):
+        timed.step()
+    return started, _now(device)
 
 
 def _now(device: torch.device) -> Mark:

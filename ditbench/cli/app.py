@@ -43,7 +43,6 @@ from ditbench.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_OK,
-    EXIT_USAGE,
     LESS_MEMORY,
     DitbenchError,
     is_out_of_memory,
@@ -62,46 +61,47 @@ _ACCESS = "check that it exists and that you have access"
 def _errors_as_lines() -> Iterator[None]:
     """Print errors that a user can cause as two lines, and exit with their code.
 
-    The traceback of an error in a user's own block is printed first. A broken pipe (`ditbench
-    blocks | head -1`) is left to Typer, which exits silently.
+    The traceback of an error in a user's own block is printed first.
     """
     try:
         with without_wrong_torch_settings():
             yield
-    except DitbenchError as error:
-        if isinstance(error, BlockError):
-            for line in error.traceback_text.splitlines():
-                echo(line, err=True)
-        _print_error(error.message, error.hint)
-        raise typer.Exit(error.exit_code) from error
-    except _UsageError as error:
-        message = error.format_message().removesuffix(".").replace(": Input ", ": ")
-        message = message.partition(", unable to parse")[0]
-        command = error.ctx.command_path if error.ctx else "ditbench"
-        _print_error(message[:1].lower() + message[1:], f"{command} --help")
-        raise typer.Exit(EXIT_USAGE) from error
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = "free some, or write elsewhere" if full else _ACCESS
-        _print_error(f"{place}{error.strerror or error}", hint)
-        raise typer.Exit(EXIT_FAILED) from error
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        _print_error(one_line(str(error)) or "out of memory", LESS_MEMORY)
-        raise typer.Exit(EXIT_FAILED) from error
     except KeyboardInterrupt:
         echo("interrupted", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
+    except Exception as error:
+        known = _in_words(error)
+        if known is None:
+            raise
+        if isinstance(known, BlockError):
+            for line in known.traceback_text.splitlines():
+                echo(line, err=True)
+        note("error", known.message)
+        if known.hint:
+            note("help", known.hint)
+        raise typer.Exit(known.exit_code) from error
 
 
-def _print_error(message: str, hint: str | None) -> None:
-    note("error", message)
-    if hint:
-        note("help", hint)
+def _in_words(error: Exception) -> DitbenchError | None:
+    """An error that a user can cause; None for others, and for those that Typer prints.
+
+    Typer exits silently when a pipe is broken: `ditbench blocks | head -1`.
+    """
+    if isinstance(error, DitbenchError):
+        return error
+    if isinstance(error, _UsageError):
+        message = error.format_message().removesuffix(".").replace(": Input ", ": ")
+        message = message.partition(", unable to parse")[0]
+        command = error.ctx.command_path if error.ctx else "ditbench"
+        return DitbenchError(message[:1].lower() + message[1:], f"{command} --help")
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        place = f"{error.filename}: " if error.filename else ""
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "free some, or write elsewhere" if full else _ACCESS
+        return DitbenchError(f"{place}{error.strerror or error}", hint, EXIT_FAILED)
+    if is_out_of_memory(error):
+        return DitbenchError(one_line(str(error)) or "out of memory", LESS_MEMORY, EXIT_FAILED)
+    return None
 
 
 def _expanded(value: Any) -> Any:

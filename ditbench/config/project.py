@@ -48,31 +48,38 @@ def find_base(
     """
     if preset is not None:
         return Base(read_preset(preset))
-    own, origin = {} if file is None else read_settings(file), None
-    if file is None and PROJECT.exists():
-        own = read_project()
-        if other_images(own, given):
-            own, origin = {}, f"./{PROJECT} is not read: it is for other images"
-        else:
-            origin = f"settings: ./{PROJECT}"
+    own, origin = _project(given) if file is None else Base(read_settings(file))
+    start, derived = _of_images(own, given, look)
+    if file is None:
+        put(start, flatten(own))
+    return Base(start, "; ".join(filter(None, (origin, derived))) or None)
+
+
+def _project(given: Table) -> Base:
+    """What `./ditbench.toml` says, if there is one, and for these images."""
+    if not PROJECT.exists():
+        return Base({})
+    own = read_project()
+    if other_images(own, given):
+        return Base({}, f"./{PROJECT} is not read: it is for other images")
+    return Base(own, f"settings: ./{PROJECT}")
+
+
+def _of_images(own: Table, given: Table, look: Callable[[DataConfig], Survey]) -> Base:
+    """The settings of the images' preset, or derived from them if the table `own` needs those."""
     chosen = flatten(own) | given
     data = data_of(chosen)
     pictures = data.path if data.name in BY_PATH else Path(data.name)
     if pictures is None or data.name in presets():
-        start = read_preset(data.name if data.name in presets() else "digits")
-    elif not needs_pictures(own):
+        return Base(read_preset(data.name if data.name in presets() else "digits"))
+    if not needs_pictures(own):
         name = pictures.name.removesuffix(".zip").removesuffix(".npz")
-        start = {**read_preset("digits"), "preset": safe_name(name)}
-    else:
-        survey = look(data)
-        if survey.problems:
-            raise together(survey.problems)
-        start = nested(derive(survey, chosen))
-        line = f"settings derived from {survey.images:,} images of {survey.name}"
-        origin = "; ".join(filter(None, (origin, line)))
-    if file is None:
-        put(start, flatten(own))
-    return Base(start, origin)
+        return Base({**read_preset("digits"), "preset": safe_name(name)})
+    survey = look(data)
+    if survey.problems:
+        raise together(survey.problems)
+    line = f"settings derived from {survey.images:,} images of {survey.name}"
+    return Base(nested(derive(survey, chosen)), line)
 
 
 def read_project() -> Table:

@@ -74,10 +74,8 @@ class RunConfig(Section):
             )
         # The preset names a directory, which must lie below --out.
         if not re.fullmatch(r"\w[\w.-]*", self.preset) or not self.preset.isprintable():
-            raise DitbenchError(
-                f"preset = {self.preset!r} cannot name a directory",
-                "use letters, digits and .-_ only, such as my-experiment",
-            )
+            what = f"preset = {self.preset!r} cannot name a directory"
+            raise DitbenchError(what, "use letters, digits and .-_ only, such as my-experiment")
         return self
 
     @property

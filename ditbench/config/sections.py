@@ -88,10 +88,8 @@ class ModelConfig(Section):
     @model_validator(mode="after")
     def _check_width(self) -> ModelConfig:
         if min(self.hidden_size, 2**53) * self.mlp_ratio < 1:  # larger ones overflow a float
-            raise DitbenchError(
-                f"model.mlp_ratio = {self.mlp_ratio:g} gives the MLP a width of 0",
-                "choose a larger one: the paper's is 4",
-            )
+            what = f"model.mlp_ratio = {self.mlp_ratio:g} gives the MLP a width of 0"
+            raise DitbenchError(what, "choose a larger one: the paper's is 4")
         return self
 
     @property

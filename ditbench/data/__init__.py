@@ -94,15 +94,11 @@ def check_settings(name: str, settings: Settings, *, latents: bool = False) -> N
     for key, kind in _FOR.items():
         value = getattr(settings, key)
         if value != getattr(DEFAULTS, key) and kind not in holds:
-            raise DitbenchError(
-                f"{key} = {value} has no effect: it is for {kind}, and the data are '{name}'",
-                "leave it out",
-            )
+            what = f"{key} = {value} has no effect: it is for {kind}, and the data are '{name}'"
+            raise DitbenchError(what, "leave it out")
     if settings.random_crop and settings.image_size is None:
-        raise DitbenchError(
-            "random_crop has no effect: without an image size, pictures are not cropped",
-            "leave it out, or pass --image-size",
-        )
+        what = "random_crop has no effect: without an image size, pictures are not cropped"
+        raise DitbenchError(what, "leave it out, or pass --image-size")
 
 
 def load_dataset(

@@ -75,9 +75,8 @@ def _load(
     try:
         labels = [int(label) for label in labels]
     except (TypeError, ValueError) as error:
-        raise DitbenchError(
-            f"the pictures of '{name}' do not have one class each", "use a folder: --data PATH"
-        ) from error
+        what = f"the pictures of '{name}' do not have one class each"
+        raise DitbenchError(what, "use a folder: --data PATH") from error
     names = next((getattr(found, each) for each in NAMES if hasattr(found, each)), ())
     count = max(labels, default=-1) + 1
     classes = [*map(str, names)] if len(names) >= count else [*map(str, range(count))]

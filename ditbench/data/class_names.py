@@ -28,16 +28,12 @@ def names_of(names: Sequence[str], labels: Sequence[int], where: str) -> tuple[s
     """
     low, high = min(labels), max(labels)
     if not names and high >= len(labels):  # else one label could make a model of any size
-        raise DitbenchError(
-            f"{where} go up to {high}, but there are only {len(labels)} images",
-            "number the classes from 0 without gaps, or add class_names",
-        )
+        what = f"{where} go up to {high}, but there are only {len(labels)} images"
+        raise DitbenchError(what, "number the classes from 0 without gaps, or add class_names")
     names = tuple(names) or tuple(map(str, range(high + 1)))
     if low < 0 or high >= len(names):
-        raise DitbenchError(
-            f"{where} are {low}..{high}, expected 0..{len(names) - 1}",
-            "number the classes from 0, one class name each",
-        )
+        what = f"{where} are {low}..{high}, expected 0..{len(names) - 1}"
+        raise DitbenchError(what, "number the classes from 0, one class name each")
     return names
 
 

@@ -104,10 +104,8 @@ class ImageDataset:
         held_out = self.load_held_out()
         own, other = self.shape, held_out.shape
         if own != other:
-            raise DitbenchError(
-                f"images of '{self.name}' have shape {own}, its held-out images {other}",
-                "make all images of one size and mode",
-            )
+            what = f"images of '{self.name}' have shape {own}, its held-out images {other}"
+            raise DitbenchError(what, "make all images of one size and mode")
         return held_out
 
     @cached_property

@@ -16,14 +16,12 @@ from numpy.typing import NDArray
 from ditbench.data.class_names import names_of
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.io import conversions
-from ditbench.data.io.files import (
+from ditbench.data.io.files import ZipFiles, reason, shown
+from ditbench.data.io.limits import (
     MAX_FILE_BYTES,
     MAX_SIDE,
-    ZipFiles,
     check_memory,
     machine_memory,
-    reason,
-    shown,
     too_large,
 )
 from ditbench.data.mapped import read_header
@@ -156,7 +154,6 @@ def class_names(files: ZipFiles, members: set[str]) -> tuple[str, ...]:
         )
     names = tuple(str(name) for name in read(files, found))
     if not all(names) or len(set(names)) < len(names):
-        raise DitbenchError(
-            f"{found.where} are empty or not distinct", "give each class a name of its own"
-        )
+        what = f"{found.where} are empty or not distinct"
+        raise DitbenchError(what, "give each class a name of its own")
     return names

@@ -98,10 +98,8 @@ def find_root(name: str, title: str, path: Path | None) -> Path:
     DitbenchError if the path is a file, or (exit code 1) there is no cache.
     """
     if path is not None and path.is_file():
-        raise DitbenchError(
-            f"{shown(path)} is a file, but '{name}' is read from a folder",
-            f"to train on the images in the file: --data {shown(path)}",
-        )
+        what = f"{shown(path)} is a file, but '{name}' is read from a folder"
+        raise DitbenchError(what, f"to train on the images in the file: --data {shown(path)}")
     if path is not None:
         return path
     if (cache := cache_directory()) is None:

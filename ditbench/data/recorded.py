@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ditbench.data.dataset import ImageDataset
-from ditbench.data.io.files import MAX_SIDE
+from ditbench.data.io.limits import MAX_SIDE
 from ditbench.data.latents.space import LatentSpace
 from ditbench.errors import DitbenchError
 
@@ -36,18 +36,12 @@ def stand_in(name: str, facts: Any) -> ImageDataset:
     facts = facts if isinstance(facts, dict) else {}
     shape, classes = facts.get("shape"), facts.get("classes")
     # `true` equals 1.
-    sides = isinstance(shape, list) and all(
-        type(side) is int and 0 < side <= MAX_SIDE for side in shape
-    )
+    sides = isinstance(shape, list) and all(type(n) is int and 0 < n <= MAX_SIDE for n in shape)
     names = isinstance(classes, list) and all(isinstance(each, str) for each in classes)
     if not (sides and names and len(shape) == 3 and classes):
-        raise DitbenchError(
-            "env.json does not record the shape and the classes of the images properly",
-            "restore the file from a copy of the run",
-        )
-    space = None
-    if "latents" in facts:
-        space = LatentSpace.from_facts(facts["latents"], "env.json")
+        what = "env.json does not record the shape and the classes of the images properly"
+        raise DitbenchError(what, "restore the file from a copy of the run")
+    space = LatentSpace.from_facts(facts["latents"], "env.json") if "latents" in facts else None
     dtype = torch.uint8 if space is None else torch.float32
     images = torch.zeros(1, *shape, dtype=dtype).expand(len(classes), *shape)
     labels = torch.arange(len(classes))

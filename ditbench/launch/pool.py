@@ -7,9 +7,8 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cached_property
 from multiprocessing.connection import wait
 from typing import Any
@@ -18,75 +17,16 @@ import torch
 
 from ditbench.data.shared import SharedDataset
 from ditbench.errors import EXIT_FAILED, EXIT_SIGNAL, DitbenchError
-from ditbench.launch.worker import OUTCOME, PRINTED, Order, work
+from ditbench.launch.devices import Environment, Workers
+from ditbench.launch.worker import OUTCOME, PRINTED, Order, Resources, work
 from ditbench.rundir import SHARED_CPU
 from ditbench.runs.events.reporter import Reporter
 from ditbench.runs.planning.plan import Plan
 from ditbench.runs.planning.speed import Speed
 from ditbench.runs.run import execute
 from ditbench.training.stop import GLANCE, StopRequest
-from ditbench.world import launched
 
 Outcome = tuple["Plan", "dict[str, Any] | DitbenchError"]
-Environment = Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Workers:
-    """The worker processes of a command. A single one for one GPU is the command's own process."""
-
-    environments: Sequence[Environment]  # of each: its GPUs, and its share of the threads
-    gpus: int = 1  # that compute each run together
-
-    def __len__(self) -> int:
-        return len(self.environments)
-
-
-def choose_workers(workers: int | None, runs: int, device: torch.device, gpus: int = 1) -> Workers:
-    """The worker processes that execute `runs` runs; never more of them than runs.
-
-    If `workers` is None, there are as many as the GPUs suffice for, or 1 on a CPU. A device without
-    a number is any visible GPU. Each run uses `gpus` of them. Raises a DitbenchError if there are
-    too few.
-    """
-    if launched():  # torchrun says which processes and GPUs there are
-        for option, number in (("--gpus", gpus), ("--workers", workers or 1)):
-            if number > 1:
-                raise DitbenchError(
-                    f"torchrun and {option} {number} are given together",
-                    f"omit {option}: --nproc-per-node of torchrun is the number of GPUs",
-                )
-        return Workers([{}])
-    places = _visible(device)
-    most = max(1, len(places) // gpus)
-    if places and workers is not None and workers > most:
-        raise DitbenchError(
-            f"--workers {workers} needs {workers * gpus} GPUs, and there are {len(places)}: runs "
-            "that share a GPU are not faster",
-            f"pass --workers {most}, or leave it out",
-        )
-    workers = max(1, min(workers or most, runs))
-    # A user may set the number of threads per run.
-    share = max(1, torch.get_num_threads() // (workers * gpus))
-    threads = os.environ.get("OMP_NUM_THREADS") or share
-    common = {"OMP_NUM_THREADS": str(threads)}
-    if not places:
-        return Workers([common] * workers, gpus)
-    of_worker = [places[gpus * number : gpus * (number + 1)] for number in range(workers)]
-    variables = [common | {"CUDA_VISIBLE_DEVICES": ",".join(each)} for each in of_worker]
-    return Workers(variables, gpus)
-
-
-def _visible(device: torch.device) -> list[str]:
-    """The GPUs that runs may use, as CUDA_VISIBLE_DEVICES names them; none on a CPU."""
-    if device.type != "cuda":
-        return []
-    count = torch.cuda.device_count()
-    inherited = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = [str(number) for number in range(count)]
-    if inherited:  # numbers, or names such as GPU-8932f937
-        names = [name.strip() for name in inherited.split(",")][:count]
-    return names if device.index is None else [names[device.index]]
 
 
 def work_of(plan: Plan) -> float:
@@ -101,10 +41,7 @@ def work_of(plan: Plan) -> float:
 
 
 def execute_at_once(
-    plans: Sequence[Plan],
-    reporter: Reporter,
-    stop: StopRequest,
-    workers: Workers,
+    plans: Sequence[Plan], reporter: Reporter, stop: StopRequest, workers: Workers
 ) -> Generator[Outcome]:
     """Train and evaluate runs in worker processes, the longest first; yields each when it ends.
 
@@ -132,14 +69,12 @@ class _Worker:
     plan: Plan
     reporter: Reporter
 
-    def __init__(
-        self, environment: Environment, device: str, gpus: int, shared: SharedDataset
-    ) -> None:
+    def __init__(self, environment: Environment, resources: Resources) -> None:
         self.environment = environment
         # Neither torch's threads nor CUDA survive a fork.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=work, args=(theirs, device, gpus, shared))
+        self.process = context.Process(target=work, args=(theirs, resources))
         with _inherited(environment):
             self.process.start()
         theirs.close()
@@ -225,7 +160,7 @@ class _Pool:
         """Start a worker if a run waits for one."""
         if self.waiting:
             device = self.waiting[0].device.type
-            worker = _Worker(environment, device, self.places.gpus, self.shared)
+            worker = _Worker(environment, Resources(device, self.places.gpus, self.shared))
             self.workers[worker.connection] = worker
             self._give(worker)
 

@@ -40,13 +40,11 @@ def check_removable(path: Path) -> RunDirectory:
     if ("results", REFERENCE) in pairwise(run.path.parts):
         raise DitbenchError(f"{path} is a reference run", reference)
     if _is_tracked(run.path):
-        raise DitbenchError(
-            f"{path} is a reference run: git tracks files in it", f"{reference}; `git rm` does it"
-        )
+        what = f"{path} is a reference run: git tracks files in it"
+        raise DitbenchError(what, f"{reference}; `git rm` does it")
     if states([run]) == ["running"]:
-        raise DitbenchError(
-            f"{path} is being written by another process", "stop that first", EXIT_FAILED
-        )
+        what = f"{path} is being written by another process"
+        raise DitbenchError(what, "stop that first", EXIT_FAILED)
     return run
 
 
@@ -80,12 +78,10 @@ def _is_tracked(path: Path) -> bool:
     if not any((above / ".git").exists() for above in path.parents):
         return False
     # Inherited variables may name another repository.
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     command = ["git", "-C", str(path), "ls-files", "--cached", "--", "."]
     try:
-        answer = subprocess.run(
-            command, capture_output=True, env=environment, timeout=60, check=True
-        )
+        answer = subprocess.run(command, capture_output=True, env=env, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError) as error:
         raise DitbenchError(
             f"{path} is in a git repository, and git does not say whether it tracks it",

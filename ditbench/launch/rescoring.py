@@ -14,7 +14,8 @@ from ditbench.errors import DitbenchError
 from ditbench.launch.worker import OUTCOME, SECONDS_BETWEEN, SharedWorkerStop
 from ditbench.processes import in_processes
 from ditbench.runs.machine.environment import select_device
-from ditbench.runs.scoring.rescore import Reporter, Rescoring, rescore
+from ditbench.runs.planning.rescoring import Rescoring
+from ditbench.runs.scoring.rescore import Reporter, rescore
 from ditbench.training.stop import Stopped, StopRequest, stopping
 from ditbench.world import World, join
 

@@ -58,9 +58,8 @@ def submit(
                 for run, command in commands
             ]
     except (FailedJobError, FailedSubmissionError) as error:  # the reason is on stderr already
-        raise DitbenchError(
-            "Slurm refused the jobs", "change --slurm; sinfo lists partitions", EXIT_FAILED
-        ) from error
+        what = "Slurm refused the jobs"
+        raise DitbenchError(what, "change --slurm; sinfo lists partitions", EXIT_FAILED) from error
     for (run, _), job in zip(commands, jobs, strict=True):
         mark(run, job.job_id)
     return [job.job_id for job in jobs]
@@ -70,6 +69,5 @@ def _check_submitit() -> None:
     try:
         import submitit  # noqa: F401
     except ImportError as error:
-        raise DitbenchError(
-            "--launcher slurm needs submitit", "pip install 'ditbench[slurm]'"
-        ) from error
+        what = "--launcher slurm needs submitit"
+        raise DitbenchError(what, "pip install 'ditbench[slurm]'") from error

@@ -65,11 +65,9 @@ class LiveTable(Reporter):
     def _table(self) -> Table:
         shown = [row for row in self.rows if not row.ended]
         waiting = self.runs - len(self.rows)
-        caption = f"{len(self.rows) - len(shown)} of {self.runs} runs ended, {waiting} waiting"
+        ended = f"{len(self.rows) - len(shown)} of {self.runs} runs ended, {waiting} waiting"
         width = min(WIDTH, self.console.width)
-        table = Table(
-            box=None, pad_edge=False, caption=caption, caption_justify="left", width=width
-        )
+        table = Table(box=None, pad_edge=False, caption=ended, caption_justify="left", width=width)
         table.add_column("Block", no_wrap=True, ratio=3)
         unit = self.rows[0].plan.budget.unit if self.rows else "step"
         # Wide enough for most numbers, so that columns do not move.

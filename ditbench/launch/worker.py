@@ -20,7 +20,6 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from ditbench.config import RunConfig
-from ditbench.data.dataset import ImageDataset
 from ditbench.data.shared import SharedDataset
 from ditbench.errors import EXIT_FAILED, EXIT_SIGNAL, DitbenchError
 from ditbench.plugins.lookup import restore_block
@@ -47,6 +46,14 @@ class Order(NamedTuple):
     trackers: tuple[str, ...]
 
 
+class Resources(NamedTuple):
+    """What a worker has for all of its runs."""
+
+    device: str
+    gpus: int  # that compute each run together
+    shared: SharedDataset
+
+
 class _Stop(StopRequest):
     """A stop that a second signal does not hasten: a group of processes may receive it twice."""
 
@@ -62,7 +69,7 @@ class SharedWorkerStop(_Stop, SharedStop):
     """The same for processes that stop together."""
 
 
-def work(connection: Connection, device: str, gpus: int, shared: SharedDataset) -> None:
+def work(connection: Connection, resources: Resources) -> None:
     """Execute the runs on these data that are received, until the pool closes the connection.
 
     SIGTERM saves the run and ends the process. With several GPUs, further processes compute each
@@ -74,30 +81,28 @@ def work(connection: Connection, device: str, gpus: int, shared: SharedDataset) 
     try:
         with stopping(stop):
             while order := _receive(connection, stop):
-                outcome: dict[str, Any] | DitbenchError
-                try:
-                    if gpus > 1:
-                        outcome = _execute_together(order, device, gpus, shared, send, stop)
-                    else:
-                        outcome = execute(_plan(order, device, shared.dataset), _Sent(send), stop)
-                except DitbenchError as error:
-                    outcome = error
-                send(OUTCOME, outcome)
+                send(OUTCOME, _outcome(order, resources, send, stop))
     except (Stopped, KeyboardInterrupt):
         os._exit(EXIT_SIGNAL + signal.SIGTERM)
 
 
+def _outcome(
+    order: Order, resources: Resources, send: Callable[..., None], stop: StopRequest
+) -> dict[str, Any] | DitbenchError:
+    try:
+        if resources.gpus > 1:
+            return _execute_together(order, resources, send, stop)
+        return execute(_plan(order, resources), _Sent(send), stop)
+    except DitbenchError as error:
+        return error
+
+
 def _execute_together(
-    order: Order,
-    device: str,
-    gpus: int,
-    shared: SharedDataset,
-    send: Callable[..., None],
-    stop: StopRequest,
+    order: Order, resources: Resources, send: Callable[..., None], stop: StopRequest
 ) -> dict[str, Any]:
     result: dict[str, Any] = {}
     try:
-        for kind, *values in in_processes(gpus, _part, order, device, shared):
+        for kind, *values in in_processes(resources.gpus, _part, order, resources):
             if kind == OUTCOME:
                 (result,) = values
             else:
@@ -107,13 +112,12 @@ def _execute_together(
         raise
     if not result:
         stop.check()
-        raise DitbenchError(
-            "its processes were stopped", "the same command again resumes", EXIT_FAILED
-        )
+        what = "its processes were stopped"
+        raise DitbenchError(what, "the same command again resumes", EXIT_FAILED)
     return result
 
 
-def _part(send: Callable[[Any], None], order: Order, device: str, shared: SharedDataset) -> None:
+def _part(send: Callable[[Any], None], order: Order, resources: Resources) -> None:
     """What each process of a run does; the first one reports."""
 
     def emit(*message: Any) -> None:
@@ -121,7 +125,7 @@ def _part(send: Callable[[Any], None], order: Order, device: str, shared: Shared
             send(message)
 
     sys.stdout, sys.stderr = (_stream(emit, is_error=is_error) for is_error in (False, True))
-    plan = _plan(order, device, shared.dataset)
+    plan = _plan(order, resources)
     plan = replace(plan, world=join(plan.device))
     stop = SharedWorkerStop(plan.world)
     with suppress(Stopped), stopping(stop):
@@ -137,12 +141,13 @@ def _receive(connection: Connection, stop: StopRequest) -> Order | None:
             return None
 
 
-def _plan(order: Order, device: str, dataset: ImageDataset) -> Plan:
+def _plan(order: Order, resources: Resources) -> Plan:
     """The plan of the pool, with the device of this process."""
     config, source = order.config, order.config.strategy
     copy = order.directory.strategy
     restore_block(config.block, source.location, source.sha256, copy, trust=False)
-    (task,) = resolve_all([config], select_device(device), lambda *_: dataset)
+    device, dataset = select_device(resources.device), resources.shared.dataset
+    (task,) = resolve_all([config], device, lambda *_: dataset)
     assert task.config.fingerprint == config.fingerprint  # the data are the same, too
     plan = plan_run(task, order.directory, count_cost(task))
     return replace(plan, notes=dict(order.notes), trackers=order.trackers)

@@ -108,10 +108,8 @@ def extractor_class(name: str, dataset: ImageDataset | None = None) -> type[Extr
     if dataset is None:
         return kind
     if kind.of_latents and dataset.latents is None:
-        raise DitbenchError(
-            f"{name} features compare latents, and samples of '{dataset.name}' are images",
-            "use general features: --features auto",
-        )
+        what = f"{name} features compare latents, and samples of '{dataset.name}' are images"
+        raise DitbenchError(what, "use general features: --features auto")
     if dataset.latents is not None and not kind.of_latents:
         raise DitbenchError(
             f"{name} features need images, and '{dataset.name}' has latents",
@@ -149,10 +147,8 @@ def at_hand(data_name: str, inception_weights: Path | None = None) -> tuple[str,
         if all(file.exists() for file in kind.files()):
             hint = "`ditbench features inception` shows how to get it"
             return name, f"since Inception is not at hand ({hint})"
-    raise DitbenchError(
-        f"no features for these images are at hand: {missing.message}",
-        extractor_class(others[-1]).weights_hint(),
-    ) from missing
+    what = f"no features for these images are at hand: {missing.message}"
+    raise DitbenchError(what, extractor_class(others[-1]).weights_hint()) from missing
 
 
 def class_remark(name: str, dataset: ImageDataset) -> str | None:

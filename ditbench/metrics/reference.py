@@ -40,10 +40,8 @@ class Published:
     def check(self, features: str) -> None:
         """Raise a DitbenchError unless they are of the features of this name."""
         if features != OF:
-            raise DitbenchError(
-                f"{shown(self.path)} has statistics of Inception features, not of {features}",
-                f"use --features {OF}, or the real images: --real FOLDER",
-            )
+            what = f"{shown(self.path)} has statistics of Inception features, not of {features}"
+            raise DitbenchError(what, f"use --features {OF}, or the real images: --real FOLDER")
 
     def statistics(self, extractor: Extractor) -> RealStatistics:
         """The statistics without single images; a DitbenchError for other features."""

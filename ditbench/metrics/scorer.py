@@ -111,10 +111,8 @@ class Scorer:
         not finite.
         """
         if min(self._count, self.real_images) < 2:  # the fewest that have a covariance
-            raise DitbenchError(
-                f"cannot score {self._count} samples against {self.real_images} real images",
-                "at least 2 of each are needed",
-            )
+            what = f"cannot score {self._count} samples against {self.real_images} real images"
+            raise DitbenchError(what, "at least 2 of each are needed")
         scores = {
             metric.name: metric.compute(group.comparison)
             for group in self._groups

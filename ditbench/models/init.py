@@ -53,20 +53,8 @@ def initialize(model: nn.Module, rules: Rules, seed: int) -> None:
     covered = set()
     for name, module in modules.items():
         draws = generator(seed, "init", name)
-        if isinstance(module, nn.Linear | nn.Conv2d):
-            if name.startswith(of_time):
-                nn.init.normal_(module.weight, std=EMBEDDING_STD, generator=draws)
-            else:
-                nn.init.xavier_uniform_(module.weight.flatten(1), generator=draws)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, std=EMBEDDING_STD, generator=draws)
-        elif isinstance(module, nn.RMSNorm):
-            nn.init.ones_(module.weight)
-        else:
-            continue
-        covered |= {f"{name}.{own}" for own, _ in module.named_parameters(recurse=False)}
+        if _fill(module, draws, of_time=name.startswith(of_time)):
+            covered |= {f"{name}.{own}" for own, _ in module.named_parameters(recurse=False)}
     for name, parameter in model.named_parameters():
         matching = [rule for pattern, rule in rules if fnmatchcase(name, pattern)]
         if matching:
@@ -75,3 +63,21 @@ def initialize(model: nn.Module, rules: Rules, seed: int) -> None:
             hint = "name it in the block's `initial`: see docs/your-own.md"
             raise DitbenchError(f"no rule initialises {name}", hint, EXIT_FAILED)
     nn.init.zeros_(model.get_parameter("final_layer.linear.weight"))
+
+
+def _fill(module: nn.Module, draws: torch.Generator, *, of_time: bool) -> bool:
+    """Set a module's own weights; False if no rule covers modules of its kind."""
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        if of_time:
+            nn.init.normal_(module.weight, std=EMBEDDING_STD, generator=draws)
+        else:
+            nn.init.xavier_uniform_(module.weight.flatten(1), generator=draws)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight, std=EMBEDDING_STD, generator=draws)
+    elif isinstance(module, nn.RMSNorm):
+        nn.init.ones_(module.weight)
+    else:
+        return False
+    return True

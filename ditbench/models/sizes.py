@@ -62,9 +62,8 @@ def parse_input(text: str) -> tuple[int, int, int]:
     """Read `32x32x4` as (height, width, channels); a DitbenchError for anything else."""
     match = _INPUT.fullmatch(text.strip().lower())
     if match is None or "0" in match.groups():
-        raise DitbenchError(
-            f"'{text}' is not an input size", "write height x width x channels: 32x32x4"
-        )
+        what = f"'{text}' is not an input size"
+        raise DitbenchError(what, "write height x width x channels: 32x32x4")
     height, width, channels = map(int, match.groups())
     return height, width, channels
 
@@ -109,20 +108,14 @@ def check_size(size: ModelSize, height: int, width: int) -> None:
         )
     if height % P or width % P:
         nearest = replace(size, patch_size=_nearest_patch_size(P, height, width))
-        raise DitbenchError(
-            f"patch size {P} does not divide {height}x{width}",
-            f"choose one that does: --model {nearest.name}",
-        )
+        what = f"patch size {P} does not divide {height}x{width}"
+        raise DitbenchError(what, f"choose one that does: --model {nearest.name}")
     if D % size.num_heads:
-        raise DitbenchError(
-            f"{size.num_heads} heads do not divide hidden size {D}",
-            "choose a hidden size that is a multiple of the number of heads",
-        )
+        what = f"{size.num_heads} heads do not divide hidden size {D}"
+        raise DitbenchError(what, "choose a hidden size that is a multiple of the number of heads")
     if D % 4:
-        raise DitbenchError(
-            f"hidden size {D} is not a multiple of 4",
-            "choose a multiple of 4: 2-D sine-cosine positions need it",
-        )
+        what = f"hidden size {D} is not a multiple of 4"
+        raise DitbenchError(what, "choose a multiple of 4: 2-D sine-cosine positions need it")
 
 
 def _nearest_patch_size(P: int, height: int, width: int) -> int:

@@ -28,7 +28,6 @@ def create_objective(name: str, **options: Any) -> Objective:
     kind: type[Objective] = getattr(import_module(f"{__name__}.{name}"), OBJECTIVES[name])
     for option in options:
         if option not in signature(kind).parameters:
-            raise DitbenchError(
-                f"{name} has no option '{option}'", f"leave {option} out for {name}"
-            )
+            what = f"{name} has no option '{option}'"
+            raise DitbenchError(what, f"leave {option} out for {name}")
     return kind(**options)

@@ -70,10 +70,8 @@ class Objective(ABC):
             raise unknown_name(f"sampler of {self.name}", sampler, self.samplers)
         if steps < 1 or (self.max_steps is not None and steps > self.max_steps):
             allowed = "at least 1" if self.max_steps is None else f"from 1 to {self.max_steps}"
-            raise DitbenchError(
-                f"sampling_steps = {steps} is out of range for {self.name}",
-                f"sampling_steps can be {allowed}",
-            )
+            what = f"sampling_steps = {steps} is out of range for {self.name}"
+            raise DitbenchError(what, f"sampling_steps can be {allowed}")
         return sampler
 
     def noise_draws(self, sampler: str, steps: int) -> int:  # noqa: ARG002

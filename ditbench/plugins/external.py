@@ -75,9 +75,8 @@ class ExternalBlock:
 
         found = self._decorated or getattr(self._module, self._attribute, None)
         if found is None:
-            raise DitbenchError(
-                f"{self._container} has no class {self._attribute}", self._blocks() or _EXAMPLE
-            )
+            what = f"{self._container} has no class {self._attribute}"
+            raise DitbenchError(what, self._blocks() or _EXAMPLE)
         if not (isinstance(found, type) and issubclass(found, Block)):
             raise DitbenchError(f"{self.defined_at} is not a subclass of Block", _EXAMPLE)
         if found.forward is Block.forward:

@@ -38,10 +38,8 @@ def expand_all(names: Iterable[str]) -> list[str]:
         for block in block_names(name) if name in group_names() else [check_block(name)]:
             location = _EXTERNAL[block].defined_at if is_location(name) else ""
             if found.setdefault(block, location) != location:
-                raise DitbenchError(
-                    f"two blocks are called {block}: {found[block] or block} and {location}",
-                    "rename one class, or run them one after the other",
-                )
+                what = f"two blocks are called {block}: {found[block] or block} and {location}"
+                raise DitbenchError(what, "rename one class, or run them one after the other")
     return list(found)
 
 
@@ -137,10 +135,8 @@ def block_options(name: str, size: ModelSize, given: Mapping[str, int]) -> dict[
         defaults = dict(block.options(size))
     for option, value in defaults.items():
         if not isinstance(value, int) or value < 1:
-            raise DitbenchError(
-                f"{name}: the default of option '{option}' is {value!r}",
-                "options(cls, size) returns names and whole numbers above 0",
-            )
+            what = f"{name}: the default of option '{option}' is {value!r}"
+            raise DitbenchError(what, "options(cls, size) returns names and whole numbers above 0")
     return {option: given.get(option, value) for option, value in defaults.items()}
 
 
@@ -154,10 +150,8 @@ def check_options(blocks: Iterable[str], size: ModelSize, given: Iterable[str]) 
         having = [block for block in block_names() if name in block_options(block, size, {})]
         if known and not having:
             raise unknown_name("option", name, known)
-        raise DitbenchError(
-            f"{', '.join(names)} {'has' if len(names) == 1 else 'have'} no option '{name}'",
-            f"leave it out: {', '.join(having) or 'no block'} has it",
-        )
+        what = f"{', '.join(names)} {'has' if len(names) == 1 else 'have'} no option '{name}'"
+        raise DitbenchError(what, f"leave it out: {', '.join(having) or 'no block'} has it")
 
 
 def installed() -> dict[str, list[EntryPoint]]:
@@ -210,6 +204,5 @@ def shadowed() -> list[str]:
 
 
 def _packages(points: list[EntryPoint]) -> str:
-    return " and ".join(
-        f"package {each.dist.name}" if each.dist else "a package" for each in points
-    )
+    names = (f"package {each.dist.name}" if each.dist else "a package" for each in points)
+    return " and ".join(names)

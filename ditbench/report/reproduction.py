@@ -113,30 +113,30 @@ def judge(run: RunDirectory, again: RunDirectory, group: Sequence[Path] = ()) ->
     recorded, repeated = (rows[-1] for rows in curves)
     losses, others = (_read_losses(each.train) for each in (run, again))
     metrics = _common_metrics(recorded, repeated)
-    few = are_few(recorded["features"], recorded["real_images"], recorded["samples"])
-    decided_by = "kid" if few and any(each.name == "kid" for each in metrics) else "fid"
-    final = _group_of(recorded, group)
-    rows = [_metric_row(each, recorded, repeated, final) for each in metrics]
-    unlike = [row["step"] for row, other in zip(losses, others, strict=False) if row != other]
-    apart = _largest_difference(losses, others)
     names = ("step", "images", *(each.name for each in metrics))
     scores, again_scores = ([[row[name] for name in names] for row in rows] for rows in curves)
-    decisive = next((row for row in rows if row["name"] == decided_by), None)
-    if decisive is None:  # of another version, or in other features
-        kind: Kind = "unknown"
-    elif losses == others and scores == again_scores:
-        kind = "equal"
-    else:
-        kind = _kind(decisive, apart, ROUNDING.get(recorded["train_precision"], 0.0))
+    is_equal = losses == others and scores == again_scores
+    few = are_few(recorded["features"], recorded["real_images"], recorded["samples"])
+    decided_by = "kid" if few and "kid" in names else "fid"
+    final = _group_of(recorded, group)
+    by_name = {each.name: _metric_row(each, recorded, repeated, final) for each in metrics}
+    apart = _largest_difference(losses, others)
+    tolerance = ROUNDING.get(recorded["train_precision"], 0.0)
+    kind = _kind(by_name.get(decided_by), apart, tolerance, is_equal=is_equal)
+    unlike = (row["step"] for row, other in zip(losses, others, strict=False) if row != other)
     return Reproduction(
-        f"{recorded['block']}, seed {recorded['seed']}", kind, rows, apart,
-        unlike[0] if unlike else None, decided_by, 0 if final is None else len(final),
+        f"{recorded['block']}, seed {recorded['seed']}", kind, list(by_name.values()), apart,
+        next(unlike, None), decided_by, 0 if final is None else len(final),
         _environment(run, again),
     )  # fmt: skip
 
 
-def _kind(decisive: Row, losses: float | None, tolerance: float) -> Kind:
-    """How closely two runs agree that are not equal."""
+def _kind(decisive: Row | None, losses: float | None, tolerance: float, *, is_equal: bool) -> Kind:
+    """How closely two runs agree, by their losses and the metric that decides."""
+    if decisive is None:  # it is of another version, or in other features
+        return "unknown"
+    if is_equal:
+        return "equal"
     if losses is not None and max(losses, decisive["relative"]) <= tolerance:
         return "rounding"
     if decisive["limit"] is None:
@@ -244,7 +244,5 @@ def _environment(run: RunDirectory, again: RunDirectory) -> list[Row]:
     """
     places = ("data.path", "init.path", "parent.path", "strategy.location")
     left_out = (REPRODUCES, PLANNED_SEEDS, *places)
-    rows = diff_runs(run.path, again.path)
-    return [
-        row for row in rows if row["a"] is not None and not str(row["key"]).startswith(left_out)
-    ]
+    known = [row for row in diff_runs(run.path, again.path) if row["a"] is not None]
+    return [row for row in known if not str(row["key"]).startswith(left_out)]

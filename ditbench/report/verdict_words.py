@@ -62,25 +62,10 @@ def verdict_notes(verdict: Verdict, baseline: str = "") -> list[str]:
     if verdict.seeds < 2:
         return [f"`--seeds {FEW_SEEDS}` runs more seeds."]
     found = []
-    worst = p_in_words(max(rival.p_value for rival in verdict.rivals))
-    if verdict.best is None and verdict.leader != baseline:
-        found.append(f"`--baseline {verdict.leader}` shows each block beside {verdict.leader}.")
-    if verdict.best is not None and len(verdict.rivals) > 1:
-        least = min(rival.paired.uncorrected.low for rival in verdict.rivals)
-        by = f", by at least {_digits(1 - 1 / least)}%" if verdict.scale == "log" else ""
-        found.append(
-            Detail(
-                f"Significantly better than each of the {len(verdict.rivals)}{by} "
-                f"({percent(1 - verdict.alpha)} confidence): paired t tests over {verdict.seeds} "
-                f"seeds, largest p {worst}."
-            )
-        )
     if verdict.best is not None:
-        found += [
-            f"{rival.block} had loss spikes in {rival.spiked} of {rival.paired.n} runs, "
-            f"{verdict.leader} in {rival.leader_spiked}."
-            for rival in verdict.more_spikes
-        ]
+        found += _of_best(verdict)
+    elif verdict.leader != baseline:
+        found.append(f"`--baseline {verdict.leader}` shows each block beside {verdict.leader}.")
     if len(verdict.looks) > 1:
         looks = listed([str(look) for look in verdict.looks])
         found.append(
@@ -101,6 +86,26 @@ def verdict_notes(verdict: Verdict, baseline: str = "") -> list[str]:
             f"differences: `--seeds {FEW_SEEDS}` is firmer."
         )
     return found
+
+
+def _of_best(verdict: Verdict) -> list[str]:
+    """By how much a block is better than all others, and which had more loss spikes."""
+    spikes = [
+        f"{rival.block} had loss spikes in {rival.spiked} of {rival.paired.n} runs, "
+        f"{verdict.leader} in {rival.leader_spiked}."
+        for rival in verdict.more_spikes
+    ]
+    if len(verdict.rivals) == 1:
+        return spikes
+    worst = p_in_words(max(rival.p_value for rival in verdict.rivals))
+    least = min(rival.paired.uncorrected.low for rival in verdict.rivals)
+    by = f", by at least {_digits(1 - 1 / least)}%" if verdict.scale == "log" else ""
+    better = (
+        f"Significantly better than each of the {len(verdict.rivals)}{by} "
+        f"({percent(1 - verdict.alpha)} confidence): paired t tests over {verdict.seeds} seeds, "
+        f"largest p {worst}."
+    )
+    return [Detail(better), *spikes]
 
 
 def table_note(baseline: str) -> str:

@@ -26,13 +26,11 @@ def export_weights(run: Path, output: Path, *, diffusers: bool = False) -> str:
     directory = RunDirectory(run)
     config = read_config(directory)
     if not directory.checkpoint.is_file():
-        raise DitbenchError(
-            f"{run} has no checkpoint", "name a run directory that `ditbench run` printed"
-        )
+        what = f"{run} has no checkpoint"
+        raise DitbenchError(what, "name a run directory that `ditbench run` printed")
     if diffusers and config.block != "adaln-zero":
-        raise DitbenchError(
-            f"diffusers has no block {config.block}", "its DiT is adaln-zero: leave out --layout"
-        )
+        what = f"diffusers has no block {config.block}"
+        raise DitbenchError(what, "its DiT is adaln-zero: leave out --layout")
     tensors = read_weights(directory.checkpoint)
     without_null = config.model.class_dropout_prob == 0
     if without_null and not diffusers and CLASSES in tensors:

@@ -31,18 +31,23 @@ def open_directory(run: Plan, trainer: Trainer, scorer: Scorer, reporter: Report
 
 
 def _open(run: Plan, trainer: Trainer, scorer: Scorer, reporter: Reporter) -> None:
-    directory = run.directory
-    if not resume(directory, trainer, reporter.warned):
-        if reason := left_behind(run):
-            reporter.warned(f"{reason}, which is not resumed: this is a new run")
-        inherited = parent.inherit(run, trainer)  # before anything is written
-        if inherited is None:
-            models = (trainer.model, trainer.ema.model)
-            init.start_from(run.config.init, models, model_arguments(run))
-        directory.start(*_description(run, _environment_facts(run, scorer)))
-        if inherited is not None:
-            parent.begin(run, trainer, inherited)
+    if resume(run.directory, trainer, reporter.warned):
+        _describe_resumed(run, trainer, scorer, reporter)
         return
+    if reason := left_behind(run):
+        reporter.warned(f"{reason}, which is not resumed: this is a new run")
+    inherited = parent.inherit(run, trainer)  # before anything is written
+    if inherited is None:
+        models = (trainer.model, trainer.ema.model)
+        init.start_from(run.config.init, models, model_arguments(run))
+    run.directory.start(*_description(run, _environment_facts(run, scorer)))
+    if inherited is not None:
+        parent.begin(run, trainer, inherited)
+
+
+def _describe_resumed(run: Plan, trainer: Trainer, scorer: Scorer, reporter: Reporter) -> None:
+    """Add to the description in what a run resumes otherwise than it began."""
+    directory = run.directory
     if difference := begun.changed(scorer.versions, metrics_asked(run)):
         reporter.warned(f"{directory.path} resumes with the metrics it began with: {difference}")
     before = directory.facts()

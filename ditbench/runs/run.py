@@ -14,7 +14,7 @@ from ditbench.runs.directory.lock import locked
 from ditbench.runs.directory.records import ReadOnly, evaluation_row, result_of
 from ditbench.runs.directory.reopen import origin_of
 from ditbench.runs.events.reporter import Reporter
-from ditbench.runs.events.trackers import tracked
+from ditbench.runs.events.tracked import tracked
 from ditbench.runs.machine.memory import PeakMemory
 from ditbench.runs.machine.runtime_errors import training_errors
 from ditbench.runs.opening import open_directory
@@ -51,28 +51,35 @@ def _execute(run: Plan, reporter: Reporter, stop: StopRequest) -> dict[str, Any]
     if not world.first:
         run = replace(run, directory=ReadOnly(run.directory.path))
     if not world.decided(run.directory.is_complete()):
-        stop.show = reporter.working
-        reporter.preparing(run)
-        begun = world.decided(begun_metrics(origin_of(run.config, run.directory)))
-        # Missing weights of a feature extractor are found before anything is written.
-        with training_errors(run), stop.at_once():
-            scorer = create_scorer(run, begun, stop)
-        with locked(run.directory.lock) if world.first else nullcontext():
-            # Another process may have completed the run in the meantime.
-            if not world.decided(run.directory.is_complete()):
-                try:
-                    with training_errors(run):
-                        result = _Execution(run, scorer, reporter, stop).result()
-                except DitbenchError as error:
-                    if error.exit_code == EXIT_USAGE:  # it would say that nothing was written
-                        error.exit_code = EXIT_FAILED
-                    raise
-                run.directory.finish(result)
-                reporter.finished(run, result, reused=False)
-                return result
+        result = _complete(run, reporter, stop)
+        if result is not None:
+            return result
     result = world.decided(run.directory.read_result() if world.first else {})
     reporter.finished(run, result, reused=True)
     return result
+
+
+def _complete(run: Plan, reporter: Reporter, stop: StopRequest) -> dict[str, Any] | None:
+    """Do what is left of a run; None if another process has completed it in the meantime."""
+    stop.show = reporter.working
+    reporter.preparing(run)
+    begun = run.world.decided(begun_metrics(origin_of(run.config, run.directory)))
+    # Missing weights of a feature extractor are found before anything is written.
+    with training_errors(run), stop.at_once():
+        scorer = create_scorer(run, begun, stop)
+    with locked(run.directory.lock) if run.world.first else nullcontext():
+        if run.world.decided(run.directory.is_complete()):
+            return None
+        try:
+            with training_errors(run):
+                result = _Execution(run, scorer, reporter, stop).result()
+        except DitbenchError as error:
+            if error.exit_code == EXIT_USAGE:  # it would say that nothing was written
+                error.exit_code = EXIT_FAILED
+            raise
+        run.directory.finish(result)
+        reporter.finished(run, result, reused=False)
+        return result
 
 
 def _check_same(run: Plan) -> None:

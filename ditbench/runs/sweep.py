@@ -38,10 +38,8 @@ def plan_sweep(
     `say` are those of `match_sizes`; see it, `resolve_all` and `plan_tasks` for errors.
     """
     if not 0 < fraction <= 1:
-        raise DitbenchError(
-            f"--budget-fraction {fraction:g} is not a fraction of the budget",
-            "pass a number above 0 and up to 1: --budget-fraction 0.2",
-        )
+        what = f"--budget-fraction {fraction:g} is not a fraction of the budget"
+        raise DitbenchError(what, "pass a number above 0 and up to 1: --budget-fraction 0.2")
     ((unit, amount),) = base.budget.model_dump(exclude_none=True).items()
     part = amount * fraction
     part = max(1, round(part)) if unit == "steps" else part

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ditbench.data.dataset import ImageDataset
-from ditbench.data.io.files import machine_memory
+from ditbench.data.io.limits import machine_memory
 from ditbench.seeds import generator
 from ditbench.training.sources import OnDevice, Streamed, mirrored
 

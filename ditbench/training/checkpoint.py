@@ -82,9 +82,8 @@ def resume(directory: RunDirectory, trainer: Trainer, on_damage: Callable[[str],
         directory.rewind(trainer.logged, trainer.evaluations)
         return True
     if reasons:
-        raise DitbenchError(
-            "; ".join(reasons), "move the run directory away and run it again", EXIT_FAILED
-        )
+        what = "; ".join(reasons)
+        raise DitbenchError(what, "move the run directory away and run it again", EXIT_FAILED)
     return False
 
 

@@ -30,6 +30,7 @@ _EMBEDDERS = {
     "norm1.emb.timestep_embedder.linear_2": "t_embedder.mlp.2",
     "norm1.emb.class_embedder.embedding_table": "y_embedder.embedding_table",
 }
+_KINDS = ("weight", "bias")
 _QKV = ("attn1.to_q", "attn1.to_k", "attn1.to_v")
 _POSITIONS = "pos_embed.pos_embed"  # in files of older versions
 
@@ -45,22 +46,15 @@ def from_diffusers(tensors: Tensors) -> Tensors:
     """
     left = dict(tensors)
     found = {"pos_embed": left.pop(_POSITIONS)} if _POSITIONS in left else {}
-    for theirs, ours in _OF_MODEL.items():
-        _move(left, theirs, found, ours)
-    depth = depth_of(tensors, PREFIX)
-    for index in range(depth):
-        block = f"{PREFIX}{index}."
-        for theirs, ours in _OF_BLOCK.items():
-            _move(left, block + theirs, found, f"blocks.{index}.{ours}")
-        for kind in ("weight", "bias"):
+    found |= _renamed(left, _OF_MODEL)
+    for index in range(depth_of(tensors, PREFIX)):
+        block, ours = f"{PREFIX}{index}.", f"blocks.{index}."
+        found |= _renamed(left, _OF_BLOCK, block, ours)
+        for kind in _KINDS:
             names = [f"{block}{part}.{kind}" for part in _QKV]
-            if all(name in left for name in names):
-                parts = [left.pop(name) for name in names]
-                found[f"blocks.{index}.attn.qkv.{kind}"] = torch.cat(parts)
-        copies: Tensors = {}
-        for theirs, ours in _EMBEDDERS.items():
-            _move(left, block + theirs, copies, ours)
-        for name, copy in copies.items():
+            if left.keys() >= {*names}:
+                found[f"{ours}attn.qkv.{kind}"] = torch.cat([left.pop(name) for name in names])
+        for name, copy in _renamed(left, _EMBEDDERS, block).items():
             first = found.setdefault(name, copy)
             if not copy.is_meta and not torch.equal(first, copy):
                 raise DitbenchError(
@@ -74,37 +68,36 @@ def to_diffusers(tensors: Tensors) -> Tensors:
     """Weights of an adaLN-Zero DiT by the names of diffusers; a DitbenchError for any other."""
     left = {name: value for name, value in tensors.items() if name != "pos_embed"}
     depth = depth_of(left)
-    found: Tensors = {}
-    for theirs, ours in _OF_MODEL.items():
-        _move(left, ours, found, theirs)
-    embedders: Tensors = {}
-    for theirs, ours in _EMBEDDERS.items():
-        _move(left, ours, embedders, theirs)
+    found, embedders = (_renamed(left, _reversed(each)) for each in (_OF_MODEL, _EMBEDDERS))
     for index in range(depth):
-        block = f"{PREFIX}{index}."
-        for theirs, ours in _OF_BLOCK.items():
-            _move(left, f"blocks.{index}.{ours}", found, block + theirs)
-        for kind in ("weight", "bias"):
-            qkv = left.pop(f"blocks.{index}.attn.qkv.{kind}").chunk(3)
+        block, ours = f"{PREFIX}{index}.", f"blocks.{index}."
+        found |= _renamed(left, _reversed(_OF_BLOCK), ours, block)
+        for kind in _KINDS:
+            qkv = left.pop(f"{ours}attn.qkv.{kind}").chunk(3)
             found |= {f"{block}{part}.{kind}": p for part, p in zip(_QKV, qkv, strict=True)}
         found |= {block + name: value for name, value in embedders.items()}
     if left:
-        raise DitbenchError(
-            f"the DiT of diffusers has no {next(iter(left))}", "it has the block adaln-zero only"
-        )
+        what = f"the DiT of diffusers has no {next(iter(left))}"
+        raise DitbenchError(what, "it has the block adaln-zero only")
     return found
 
 
 def depth_of(names: Iterable[str], prefix: str = "blocks.") -> int:
     """The number of blocks, from the names of weights."""
-    numbers = (
-        name.removeprefix(prefix).partition(".")[0] for name in names if name.startswith(prefix)
-    )
+    below = (name.removeprefix(prefix) for name in names if name.startswith(prefix))
+    numbers = (name.partition(".")[0] for name in below)
     return 1 + max((int(each) for each in numbers if each.isdecimal()), default=-1)
 
 
-def _move(source: Tensors, name: str, target: Tensors, new: str) -> None:
-    """Move weight and bias of a module, where they exist."""
-    for kind in ("weight", "bias"):
-        if f"{name}.{kind}" in source:
-            target[f"{new}.{kind}"] = source.pop(f"{name}.{kind}")
+def _renamed(left: Tensors, modules: dict[str, str], below: str = "", new: str = "") -> Tensors:
+    """Take the weights and biases of modules (old name -> new name) out of `left`, renamed."""
+    return {
+        f"{new}{after}.{kind}": left.pop(f"{below}{before}.{kind}")
+        for before, after in modules.items()
+        for kind in _KINDS
+        if f"{below}{before}.{kind}" in left
+    }
+
+
+def _reversed(modules: dict[str, str]) -> dict[str, str]:
+    return {ours: theirs for theirs, ours in modules.items()}

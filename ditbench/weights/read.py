@@ -92,12 +92,10 @@ def _read(file: Path, device: str) -> Any:
     try:
         if start[8:] == b"{":  # after the length of the header
             return _safetensors(file, device)
+        mapped = is_zipfile(file) or None  # not read where it is not needed: an optimizer's state
         with torch.serialization.safe_globals([Namespace]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other protocols, which are refused or read
-            # A mapped file is not read where it is not needed: an optimizer's state.
-            return torch.load(
-                file, map_location=device, weights_only=True, mmap=is_zipfile(file) or None
-            )
+            return torch.load(file, map_location=device, weights_only=True, mmap=mapped)
     except Exception as error:  # a damaged pickle raises anything
         if is_pointer(file):
             raise DitbenchError(*POINTER) from error
@@ -128,23 +126,24 @@ def _reason(file: Path, error: Exception) -> str:
 def _part(content: Any) -> Tensors:
     """The weights in what a file holds: its part `ema`, or `model`, or all of it."""
     if isinstance(content, Mapping):
-        for part in PARTS:
-            below = content.get(part)
-            if not isinstance(below, Mapping):  # a checkpoint of a run has one level of names
-                below = {n.removeprefix(f"{part}."): v for n, v in content.items()
-                         if str(n).startswith(f"{part}.")}  # fmt: skip
-            if below:
-                content = below
-                break
+        parts = (_below(content, part) for part in PARTS)
+        content = next(filter(None, parts), content)
     if not isinstance(content, Mapping) or not content:
         raise DitbenchError(f"it holds {_kind(content)}, not the weights of a model", _HINT)
     for name, value in content.items():
         dense = isinstance(value, Tensor) and value.layout == torch.strided
         if not (isinstance(name, str) and dense and value.is_floating_point()):
-            raise DitbenchError(
-                f"{one_line(str(name), 60)} is {_kind(value)}, not a dense tensor of numbers", _HINT
-            )
+            what = f"{one_line(str(name), 60)} is {_kind(value)}, not a dense tensor of numbers"
+            raise DitbenchError(what, _HINT)
     return dict(content)
+
+
+def _below(content: Mapping[Any, Any], part: str) -> Mapping[Any, Any]:
+    """What has the name of a part, or, in a checkpoint of a run, names that begin with it."""
+    below = content.get(part)
+    if isinstance(below, Mapping):
+        return below
+    return {n[len(part) + 1 :]: v for n, v in content.items() if str(n).startswith(f"{part}.")}
 
 
 def _kind(value: Any) -> str:

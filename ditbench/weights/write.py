@@ -22,9 +22,8 @@ DIT, CONFIG, WEIGHTS = "DiTTransformer2DModel", "config.json", "diffusion_pytorc
 def check_suffix(path: Path) -> None:
     """Refuse a file of another kind."""
     if path.suffix not in SUFFIXES:
-        raise DitbenchError(
-            f"cannot write weights as '{path}'", f"end -o with {' or '.join(SUFFIXES)}"
-        )
+        what = f"cannot write weights as '{path}'"
+        raise DitbenchError(what, f"end -o with {' or '.join(SUFFIXES)}")
 
 
 def write_configuration(path: Path, found: Recognised) -> None:

@@ -28,7 +28,8 @@ from ditbench.data import loader_of
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.files import read_json
 from ditbench.plugins.lookup import expand_all
-from ditbench.report.tuning import choose, read_sweeps
+from ditbench.report.reading.sweeps import read_sweeps
+from ditbench.report.tuning import choose
 from ditbench.rundir import TUNING, RunDirectory
 from ditbench.runs.directory.lock import is_held, locked
 from ditbench.runs.events.progress import reporter, sentence

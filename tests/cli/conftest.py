@@ -5,13 +5,13 @@ from functools import cache
 from unittest.mock import Mock
 
 import pytest
+from command_line import TINY
 
 from ditbench.cli.commands import blocks
+from ditbench.metrics.features import efficientnet
 from ditbench.runs.planning import calibrate
 
-TINY = ("--model", "16x1x2/2", "--batch-size", "16", "--steps", "20", "--device", "cpu")
-TINY_EVALUATION = ("eval.points=2", "eval.samples=40", "eval.sampling_steps=3")
-TINY_RUN = (*TINY, *(part for value in TINY_EVALUATION for part in ("--set", value)))
+TINY_RUN = (*TINY, "--steps", "20")
 
 
 @pytest.fixture(scope="session")
@@ -98,6 +98,12 @@ def _counted_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "_row", cache(blocks._row))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _small_images(monkeypatch):
+    """What EfficientNet sees in these tests: a pass takes a moment."""
+    monkeypatch.setattr(efficientnet, "SIDE", 32)
 
 
 @pytest.fixture

@@ -31,7 +31,6 @@ CASES = [
     (RUN + "--device tpu", "no device 'tpu'", "--device"),
     (RUN + "--device cuda:99", "no device 'cuda:99'", "--device"),
     (RUN + "--precision fp8", "train.precision = 'fp8'", "train.precision"),
-    ("flops --block xyz", "unknown block 'xyz'", "known:"),
     ("flops --model M/2", "unknown model 'M/2'", "/2"),
     ("flops --input 32x32", "'32x32' is not an input size", "32x32x4"),
     ("flops --input 33x33x4", "patch size 2 does not divide 33x33", "--model"),
@@ -46,12 +45,8 @@ CASES = [
     ("plot {results} -o figure", "without a suffix", ".png"),
     # Values
     (RUN + "--set train.lr=fast", "train.lr = 'fast'", "train.lr"),
-    (RUN + "--set train.lr=true", "train.lr = True", "train.lr"),
-    (RUN + "--set train.lr=inf", "train.lr = inf", "train.lr"),
     (RUN + "--lr -1", "train.lr = -1.0", "train.lr"),
     (RUN + "--batch-size 0", "--batch-size '0' is not a whole number", "--batch-size 8, or 20k"),
-    (RUN + "--set model.depth=2.5", "model.depth = 2.5", "model.depth"),
-    (RUN + "--set eval.samples=1", "eval.samples = 1", "eval.samples"),
     (RUN + "--set train=5", "train is a section", "train."),
     (RUN + "--set train.lr", "'train.lr' is not a setting", "--set section.key=value"),
     (RUN + "--set =1", "'=1' is not a setting", "--set section.key=value"),
@@ -64,19 +59,11 @@ CASES = [
     (RUN + "--model 16x1x2/3", "patch size 3 does not divide 8x8", ""),
     (RUN + "--model 15x1x2/2", "2 heads do not divide hidden size 15", ""),
     (RUN + "--steps 0", "--steps '0'", "--steps 8, or 20k for 20,000"),
-    (RUN + "--steps -5", "--steps '-5'", "--steps 8, or 20k for 20,000"),
-    (RUN + "--steps abc", "--steps 'abc'", "--steps 8, or 20k for 20,000"),
-    (RUN + "--steps 1.5", "--steps '1.5'", "--steps 8, or 20k for 20,000"),
-    (RUN + "--seeds a", "--seeds 'a'", "--seeds 0,1,2"),
-    (RUN + "--seeds -1", "--seeds '-1'", "--seeds 0,1,2"),
     (RUN + "--seeds ", "--seeds ''", "--seeds 0,1,2"),
     (RUN + "--seeds 9223372036854775808", "--seeds '9", "--seeds 0,1,2"),
     # Files
-    (RUN + "--config {world}/none.toml", "cannot read", "path"),
-    (RUN + "--config {world}", "cannot read", "path"),
     (RUN + "--config {world}/broken.toml", "not valid TOML", "toml.io"),
     (RUN + "--config {world}/binary.toml", "not valid TOML", "UTF-8"),
-    (RUN + "--config {world}/unknown.toml", "unknown key 'train.learning_rate'", "train."),
     (RUN + "--data {world}/none", "{world}/none", ""),
     (RUN + "--data {world}/empty", "{world}/empty holds no class folders", ""),
     (RUN + "--data {world}/images", "x.png is not an image", "PNG"),
@@ -114,7 +101,6 @@ CASES = [
     ("rum", "no such command 'rum'", "ditbench --help"),
     ("--blok", "no such option: --blok", "ditbench --help"),
     ("tune", "missing option '--block'", "ditbench tune --help"),
-    (RUN + "--batch-size many", "--batch-size 'many' is not a whole", "--batch-size 8"),
     (RUN + "--lr", "option '--lr' requires an argument", "ditbench run --help"),
     (RUN + "more", "more", "ditbench run --help"),
     ("sample", "neither RUN nor --init is given", "name a run directory, or weights"),
@@ -138,7 +124,6 @@ def world(experiment, tmp_path_factory):
     run = next(results.glob("digits/adaln-zero/seed0-*"))
     (world / "broken.toml").write_text("[train\nlr = 1")
     (world / "binary.toml").write_bytes(b"\xff\xfe\x00lr")
-    (world / "unknown.toml").write_text("[train]\nlearning_rate = 1.0")
     (world / "no.zip").write_text("no zip")
     with zipfile.ZipFile(world / "text.zip", "w") as archive:
         archive.writestr("cats/x.png", "no image")

@@ -7,7 +7,7 @@ import pytest
 from latents import npz
 
 from ditbench.errors import DitbenchError
-from ditbench.launch.pool import choose_workers
+from ditbench.launch.devices import choose_workers
 from ditbench.runs.planning import plan
 
 RUN = "run --block adaln --preset digits "

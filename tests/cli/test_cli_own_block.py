@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ditbench.cli.commands import blocks
 from ditbench.models import registry
 from ditbench.plugins import lookup
 from ditbench.plugins.check import CHECKS
@@ -260,6 +261,8 @@ def test_installed_blocks_are_listed_and_broken_ones_named(
     (tmp_path / "theirs_broken.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(lookup, "_EXTERNAL", {})
+    monkeypatch.setattr(blocks, "_row", blocks._row.__wrapped__)  # which is not cached
+    monkeypatch.setattr(blocks, "MODEL", "S/8")
     result = succeed("blocks", "--format", "json")
     rows = json.loads(result.stdout)
     assert [row["block"] for row in rows] == [*registry.block_names(), "class-gate"]

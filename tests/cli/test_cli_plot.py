@@ -1,7 +1,6 @@
 """`ditbench plot`: its kinds, and options that do not fit them."""
 
 import re
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,8 @@ MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 @pytest.mark.parametrize(
     ("options", "suffix"),
     [
-        *product(["--kind curve", "--kind samples"], MAGIC),
+        ("--kind curve", "png"),
+        ("--kind samples", "svg"),
         ("--kind pareto", "svg"),
         ("--kind pareto --paper", "png"),
         ("--paper", "pdf"),

@@ -18,7 +18,6 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
     # `!ditbench` is the script of this environment.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     monkeypatch.setenv("PATH", path)
-    monkeypatch.setenv("PYTHONPATH", str(NOTEBOOK.parents[1]))
     text = NOTEBOOK.read_text("utf-8")
     assert text.count(BUDGET) == 1
     notebook = nbformat.reads(text.replace(BUDGET, SMALL), as_version=4)

@@ -24,8 +24,9 @@ SETTINGS = [
     *[(f"train.batch_size={value}", "batch") for value in
       ("0", "-1", "1.0", "1e3", "true", "nan", "''", "[1]", "{a=1}", "1798", ZEROS, "12:30:00")],
     *[(f"model.{key}={value}", "") for key in ("hidden_size", "depth", "num_heads", "patch_size")
-      for value in ("0", "-4", "4.0", "true", "'4'", "[4]", ZEROS)],
-    *[(f"model.hidden_size={value}", "") for value in ("63", "9999999", "65540", "2147483648")],
+      for value in ("0", "4.0")],
+    *[(f"model.hidden_size={value}", "") for value in
+      ("-4", "true", "'4'", "[4]", ZEROS, "63", "9999999", "65540", "2147483648")],
     *[(f"model.depth={value}", "") for value in ("65537", "999999999")],
     *[(f"model.mlp_ratio={value}", "mlp_ratio") for value in ("0", "-1", "65", "nan", "true")],
     *[(f"model.class_dropout_prob={value}", "class_dropout_prob") for value in ("1", "-1", "2")],

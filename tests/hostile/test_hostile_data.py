@@ -3,7 +3,6 @@
 import io
 import os
 import socket
-import struct
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 from pictures import encode, forged_png, write_folder, write_zip
 from PIL import Image
 
-from ditbench.data.io import files as limits
+from ditbench.data.io import limits
 from ditbench.data.io.files import shown
 from ditbench.data.pictures.prepared import prepared
 
@@ -33,33 +32,21 @@ LAB = buffer.getvalue()
 # The content of one file, and a part of the error.
 FILES = {
     "no bytes": (b"", "is not an image"),
-    "one byte": (b"\x89", "is not an image"),
     "text": (b"hello", "is not an image"),
-    "a script": (b"#!/bin/sh\ntouch pwned\n", "is not an image"),
     "a pickle": (b"\x80\x04\x95cos\nsystem\n(S'touch pwned'\ntR.", "is not an image"),
     "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n", "is not an image"),
-    "SVG": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not an image"),
     "a PNG's signature alone": (encode(GREY)[:8], "1.png is "),
-    "a PNG without pixels": (encode(GREY)[:33], "1.png is "),
     "a PNG cut in its pixels": (encode(GREY)[:45], "1.png is "),
     "a PNG of half its rows": (forged_png(8, 8, body=b"\0" * 30), "damaged or cut short"),
     "a PNG of no width": (forged_png(0, 8), "1.png is "),
     "a JPEG cut short": (encode(NOISE, "JPEG")[:-300], "damaged or cut short"),
-    "a JPEG's header": (encode(RGB, "JPEG")[:20], "1.png"),
-    "a WebP cut short": (encode(NOISE, "WEBP")[:-50], "1.png"),
     "a BMP cut short": (encode(RGB, "BMP")[:-20], "damaged or cut short"),
     "a TIFF cut short": (encode(RGB, "TIFF")[:-80], "1.png"),
     "a PPM without pixels": (b"P6 4096 4096 255\n", "damaged or cut short"),
-    "a PPM of negative size": (b"P5 -4 4 255\n", "1.png"),
     "a PNG of 4097 pixels": (forged_png(4_097, 1), "too large: 4097x1"),
     "a PNG of 100 million pixels": (forged_png(10_000, 10_000), "too large"),
-    "a PNG of 3.6 billion pixels": (forged_png(60_000, 60_000), "too large"),
     "a PNG of 2**31 - 1 squared": (forged_png(2**31 - 1, 2**31 - 1), "too large"),
     "a PPM of a billion rows": (b"P5 4 1000000000 255\n", "too large"),
-    "a BMP of 2**30": (
-        encode(GREY, "BMP")[:18] + struct.pack("<ii", 2**30, 2**30) + encode(GREY, "BMP")[26:],
-        "too large",
-    ),
     "32 bits": (encode(GREY.astype(np.int32) + 2**17, "TIFF"), "32 bits per pixel"),
     "floats": (encode(GREY.astype(np.float32), "TIFF"), "mode F"),
     "Lab": (LAB, "mode LAB"),

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ditbench.data import npz
-from ditbench.data.io import files as limits
+from ditbench.data.io import limits
 from ditbench.data.latents.npz import load_npz
 from ditbench.errors import DitbenchError
 
@@ -82,13 +82,11 @@ def flipped():
 
 FILES = {
     "no bytes": (lambda: b"", "not a readable .npz file"),
-    "text": (lambda: b"hello", "not a readable .npz file"),
     "one array, by numpy.save": (lambda: array(IMAGES), "not a readable .npz file"),
     "a pickle": (lambda: b"\x80\x04\x95cos\nsystem\n", "not a readable .npz file"),
     "half of it": (lambda: saved()[:400], "not a readable .npz file"),
     "a zip of nothing": (lambda: b"PK\5\6" + bytes(18), "missing, the file holds nothing"),
     "no images": (of(images=None), "images is missing, the file holds labels.npy"),
-    "no labels": (of(labels=None), "labels is missing, the file holds images.npy"),
     "other names": (of(images=None, x=IMAGES), "the file holds labels.npy, x.npy"),
     "pickled objects": (of(images=np.array([Boom()] * 4, dtype=object)),
                         "cannot be read: its header does not describe plain numbers"),
@@ -96,19 +94,15 @@ FILES = {
                       "class_names cannot be read: its header"),
     "a structured type": (of(labels=np.zeros(4, [("a", "i4")])), "labels cannot be read"),
     "floats": (of(images=IMAGES / 255), "images are float64, expected uint8"),
-    "wider integers": (of(images=IMAGES.astype(int)), "images are int64, expected uint8"),
     "a number": (of(images=np.uint8(3)), "images have shape ()"),
     "one image": (of(images=IMAGES[0, ..., 0]), "images have shape (8, 8)"),
-    "five dimensions": (of(images=IMAGES[None]), "images have shape (1, 4, 8, 8, 3)"),
     "channels first": (of(images=IMAGES.transpose(0, 3, 1, 2)), "images have shape (4, 3, 8, 8)"),
     "an alpha channel": (of(images=np.zeros((4, 8, 8, 4), np.uint8)), "shape (4, 8, 8, 4)"),
     "no image": (of(images=IMAGES[:0], labels=GOOD["labels"][:0]), "shape (0, 8, 8, 3)"),
     "no width": (of(images=IMAGES[:, :, :0]), "images have shape (4, 8, 0, 3)"),
     "a width of 4097": (of(images=np.zeros((4, 1, 4097), np.uint8)), "too large: 4097x1 pixels"),
     "labels of other number": (of(labels=[0, 1]), "labels have shape (2,), expected (4,)"),
-    "one-hot labels": (of(labels=np.eye(4, dtype=int)), "labels have shape (4, 4)"),
     "labels that are floats": (of(labels=[0.0, 1, 0, 1]), "labels are float64"),
-    "labels that are strings": (of(labels=["cat"] * 4), "labels are <U3, expected integers"),
     "labels that are booleans": (of(labels=[True] * 4), "labels are bool, expected integers"),
     "a negative label": (of(labels=[0, -1, 0, 1]), "labels are -1..1, expected 0..1"),
     "a label of 10**15": (of(labels=[0, 10**15, 0, 1]), "go up to 1000000000000000, but"),

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import grey, packed
 
-from ditbench.data.io.files import MAX_FILE_BYTES
+from ditbench.data.io.limits import MAX_FILE_BYTES
 from ditbench.data.pictures.prepared import prepared
 from ditbench.errors import DitbenchError
 

@@ -195,12 +195,18 @@ def inputs():
     return [each.to(DEVICE) for each in (x, t, y)]
 
 
+RECOMPUTED = {**SWITCHED, "ops": replace(OPS, call=recomputed)}
+SOME = ("in-context", "cross-attention", "adaln-zero", "u-vit")
+
+
+# Which kernels a model uses depends on the switches, and how on the block.
 @pytest.mark.parametrize(
-    "switches",
-    [{}, {**SWITCHED, "ops": replace(OPS, call=recomputed)}],
-    ids=["off", "on, recomputed"],
+    ("block", "switches"),
+    [
+        *((block, RECOMPUTED if block in SOME else SWITCHED) for block in block_names()),
+        *((block, {}) for block in SOME),
+    ],
 )
-@pytest.mark.parametrize("block", block_names())
 def test_a_model_of_kernels_is_the_plain_one(block, switches):
     model, plain = random_models(block_class(block), **switches)
     x, t, y = inputs()

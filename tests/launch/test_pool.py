@@ -11,20 +11,21 @@ import numpy as np
 import pytest
 import torch
 from clocks import timeless
+from command_line import TINY
 from contents import contents, runs
 from PIL import Image
 from recorder import Recorder
 
 from ditbench.cli.execution import forecast
 from ditbench.errors import DitbenchError
-from ditbench.launch.pool import Workers, _Worker, choose_workers, execute_at_once, work_of
+from ditbench.launch.devices import Workers, choose_workers
+from ditbench.launch.pool import _Worker, execute_at_once, work_of
+from ditbench.launch.worker import Resources
 from ditbench.runs.planning import calibrate
 from ditbench.training.checkpoint import read_checkpoint
 from ditbench.training.stop import Stopped, StopRequest
 
 CPU = torch.device("cpu")
-TINY = ("--model", "16x1x2/2", "--batch-size", "16", "--device", "cpu", "--set", "eval.points=2",
-        "--set", "eval.samples=40", "--set", "eval.sampling_steps=3")  # fmt: skip
 ENVIRONMENT = {"OMP_NUM_THREADS": "1"}
 
 
@@ -133,7 +134,7 @@ def test_a_worker_is_spawned_with_its_gpus_and_without_ctrl_c(monkeypatch):
     process = SimpleNamespace(start=lambda: seen.append(inherited()))
     context = SimpleNamespace(Pipe=multiprocessing.Pipe, Process=lambda **_: process)
     monkeypatch.setattr(multiprocessing, "get_context", {"spawn": context}.get)
-    _Worker({"CUDA_VISIBLE_DEVICES": "4"}, "cuda", 1, None)
+    _Worker({"CUDA_VISIBLE_DEVICES": "4"}, Resources("cuda", 1, None))
     assert seen == [("4", before[1] | {signal.SIGINT})]
     assert inherited() == before
 
@@ -190,13 +191,6 @@ def test_workers_need_no_pictures(cli, tmp_path, preloaded, monkeypatch):
     )
     assert len(serial) == 2
     assert serial == pool
-
-
-@pytest.mark.slow
-def test_the_digits_preset_by_two_workers_equals_serial_runs(succeed, tmp_path):
-    few = ("--steps", "60", "--set", "eval.points=2", "--set", "eval.samples=200")
-    sweep = ("--block", "paper", "--seeds", "3", "--preset", "digits", "--device", "cpu", *few)
-    compare_with_serial(succeed, tmp_path, *sweep, "--set", "eval.sampling_steps=5")
 
 
 @pytest.mark.slow

@@ -7,12 +7,10 @@ import sys
 from contextlib import suppress
 
 import pytest
+from command_line import TINY
 from slurm_daemons import wait_until
 
 from ditbench.runs.directory.lock import is_held
-
-TINY = ("--model", "16x1x2/2", "--batch-size", "16", "--device", "cpu", "--set", "eval.points=2",
-        "--set", "eval.samples=40", "--set", "eval.sampling_steps=3")  # fmt: skip
 
 
 @pytest.fixture

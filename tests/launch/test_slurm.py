@@ -1,7 +1,6 @@
 """A sweep on a real Slurm: one run pre-empted, one cancelled, all equal to local ones."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,8 +35,6 @@ def _daemons(tmp_path_factory):
 @pytest.fixture
 def command(monkeypatch):
     """Call `ditbench` in this process, which imports torch once. Jobs repeat its command line."""
-    root = Path(__file__).parents[2]
-    monkeypatch.setenv("PYTHONPATH", f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["ditbench", *map(str, arguments)])

@@ -41,7 +41,7 @@ def test_every_block_takes_every_switch(block, switches):
 
 
 @for_every_block
-@for_each
+@pytest.mark.parametrize("switches", [{}, ALL_ON], ids=["off", "all"])
 def test_blocks_start_as_the_identity_if_they_say_so_and_the_output_as_zero(block, switches):
     model = make(block, **switches)
     seen = []

@@ -158,6 +158,11 @@ def write_grid(path, block, quality):
     imsave(path, grid.reshape(150, 500), cmap="gray", vmin=0, vmax=1)
 
 
+@pytest.fixture(scope="session")
+def writer():
+    return write_run
+
+
 @pytest.fixture
 def make_run(tmp_path):
     """`write_run` below the test's own `results` directory."""

@@ -11,8 +11,10 @@ from ditbench.errors import DitbenchError
 from ditbench.files import read_json
 from ditbench.report.reading.metrics import FIRST_METRICS
 from ditbench.report.reading.results import load_results
+from ditbench.report.reading.sweeps import Budget, read_sweeps
 from ditbench.report.tables.render import render
-from ditbench.report.tuning import Budget, choose, read_sweeps, tuning_columns, tuning_row
+from ditbench.report.tables.sweeps import tuning_columns, tuning_row
+from ditbench.report.tuning import choose
 from ditbench.rundir import RunDirectory
 
 HINT = "tune {}"

@@ -13,9 +13,3 @@ def handlers_are_put_back():
     yield
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
     signal.signal(signal.SIGINT, given)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Where a run is that is trained once."""
-    return tmp_path_factory.mktemp("made")

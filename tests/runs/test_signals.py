@@ -2,7 +2,6 @@
 
 import os
 import signal
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from clocks import assert_same_end
@@ -19,18 +18,6 @@ pytestmark = pytest.mark.usefixtures("handlers_are_put_back")
 
 def ask(number):
     os.kill(os.getpid(), number)
-
-
-def test_a_run_in_another_thread_trains(make_plan):
-    """Python takes signals in the main thread alone; the run goes without."""
-
-    def elsewhere():
-        request = StopRequest()
-        with stopping(request):
-            return execute(make_plan(), stop=request)
-
-    with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(elsewhere).result()["steps"] == 6
 
 
 def resumes_to_the_same_end(plan, whole, step):

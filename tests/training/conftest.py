@@ -46,12 +46,6 @@ def often(monkeypatch):
     monkeypatch.setattr(checkpoint, "SHARE_OF_TIME", 1e9)
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Where runs are that many tests start from, each made once."""
-    return tmp_path_factory.mktemp("made")
-
-
 @pytest.fixture
 def broken(make_plan, often, made):
     """A run that was killed after the row of step 5: its checkpoints are two of step 4."""

@@ -128,9 +128,8 @@ def _length(seconds: str | None, steps: str | None) -> Length:
         return Length(SECONDS if seconds is None else parse_seconds(seconds, "--seconds"))
     count = parse_count(steps, "--steps")
     if count < LEAST_PARTS:
-        raise DitbenchError(
-            f"--steps {count} is too few for a spread", f"write --steps {LEAST_PARTS} or more"
-        )
+        message = f"--steps {count} is too few for a spread"
+        raise DitbenchError(message, f"write --steps {LEAST_PARTS} or more")
     return Length(SECONDS, count)
 
 
@@ -153,9 +152,8 @@ def _rows(options: Model, sizes: Sequence[Size], names: list[str], peer: str | N
         chosen = [(name, name, config, OURS) for name in names for config in size.configs]
         chosen += [(name, REFERENCE, first, adapter) for name, adapter in adapters.items()]
         for name, block, config, adapter in chosen:
-            rows.append(
-                Row(name, plan_on(images, config.with_values(block=block), device), adapter)
-            )
+            plan = plan_on(images, config.with_values(block=block), device)
+            rows.append(Row(name, plan, adapter))
     for row in rows:
         row.adapter.check(row.plan)
     return rows
@@ -180,8 +178,7 @@ def _on_a_terminal(
     if "sampler" in row:
         sizes = sorted({each["sampling_batch_size"] for each in rows})
         batches = " to ".join(map(str, dict.fromkeys((sizes[0], sizes[-1]))))
-        title += (
-            f" Sampling: {row['sampling_steps']} steps of {row['sampler']}, batches of {batches}."
-        )
+        steps = f"{row['sampling_steps']} steps of {row['sampler']}"
+        title += f" Sampling: {steps}, batches of {batches}."
     known = [each for each in columns if any(row.get(each.name) is not None for row in rows)]
     return [each for each in known if each.name not in equal], title

@@ -1,6 +1,7 @@
 """`ditbench blocks` lists the conditioning blocks; `ditbench blocks check` checks one of them."""
 
 import textwrap
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -109,32 +110,30 @@ def check(
     """
     from ditbench.plugins.check import CHECKS, Outcome, check_block
 
-    outcomes = []
-    for outcome in check_block(block):
-        outcomes.append(outcome)
-        if table.chosen == "rich":
-            _print(outcome)
     if table.chosen == "rich":
-        for outcome in outcomes:
-            if outcome.help:  # a failure that is not the same as an earlier one
-                _explain(outcome)
+        outcomes = _print_each(check_block(block))
     else:
+        outcomes = list(check_block(block))
         columns = [Column(name, name.capitalize()) for name in Outcome._fields]
         table.write([outcome._asdict() for outcome in outcomes], columns)
     failed = [outcome.check for outcome in outcomes if not outcome.ok]
     if failed:
         rest = "" if len(outcomes) == len(CHECKS) else "; the others need it, and were not made"
-        raise DitbenchError(
-            f"{block} fails {len(failed)} of {len(CHECKS)} checks: {', '.join(failed)}{rest}",
-            "docs/your-own.md says what a block must do",
-            EXIT_FAILED,
-        )
+        what = f"{block} fails {len(failed)} of {len(CHECKS)} checks: {', '.join(failed)}{rest}"
+        raise DitbenchError(what, "docs/your-own.md says what a block must do", EXIT_FAILED)
 
 
-def _print(outcome: "Outcome") -> None:
-    """One line per check; `_explain` prints the rest of a long reason."""
-    line = f"{outcome.result:7} {outcome.check:13} {one_line(outcome.detail)}"
-    echo(line if len(line) <= WIDTH else f"{line[: WIDTH - 1].rstrip()}…")
+def _print_each(outcomes: Iterator["Outcome"]) -> list["Outcome"]:
+    """Print a line per check as soon as it ends, then the failures with all of their reasons."""
+    done = []
+    for outcome in outcomes:
+        done.append(outcome)
+        line = f"{outcome.result:7} {outcome.check:13} {one_line(outcome.detail)}"
+        echo(line if len(line) <= WIDTH else f"{line[: WIDTH - 1].rstrip()}…")
+    for outcome in done:
+        if outcome.help:  # a failure that is not the same as an earlier one
+            _explain(outcome)
+    return done
 
 
 def _explain(outcome: "Outcome") -> None:

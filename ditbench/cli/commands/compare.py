@@ -111,15 +111,11 @@ def _print_plans(comparisons: "list[Comparison]", table: Table) -> None:
     """How many seeds the groups need that show their scatter; on a terminal, that of most runs."""
     planned = [each for each in comparisons if each.planning is not None]
     if not planned and any(each.decided_by != "fid" for each in comparisons):
-        raise DitbenchError(
-            "seeds are planned by FID, for which these images are few",
-            "more seeds: --seeds; more samples: --set eval.samples=10000",
-        )
+        what = "seeds are planned by FID, for which these images are few"
+        raise DitbenchError(what, "more seeds: --seeds; more samples: --set eval.samples=10000")
     if not planned:
-        raise DitbenchError(
-            "no two blocks share two seeds, which would show how much their FID scatters",
-            "run some first: `ditbench run --block paper --seeds 3`",
-        )
+        what = "no two blocks share two seeds, which would show how much their FID scatters"
+        raise DitbenchError(what, "run some first: `ditbench run --block paper --seeds 3`")
     if table.chosen != "rich":
         table.write([row for each in planned for row in plan_rows(each)], PLAN_COLUMNS)
         return

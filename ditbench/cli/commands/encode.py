@@ -64,9 +64,8 @@ def encode(
     say = progress(quiet=quiet)
     check_background(background)
     if contains(pictures, output):
-        raise DitbenchError(
-            f"{output} is among the pictures", "write the latents to a folder beside them: -o"
-        )
+        what = f"{output} is among the pictures"
+        raise DitbenchError(what, "write the latents to a folder beside them: -o")
     settings = Settings(image_size, background, max_unreadable=max_unreadable)
     images = find_images(pictures, settings)
     devices = _devices(device, gpus)
@@ -76,9 +75,8 @@ def encode(
     if (output / INDEX).is_file() and not work.remaining:
         say(f"{output} is complete")
     else:
-        _run(
-            work, devices[0] if len(devices) == 1 else counted(len(devices), "device"), quiet=quiet
-        )
+        on = devices[0] if len(devices) == 1 else counted(len(devices), "device")
+        _run(work, on, quiet=quiet)
     for line in job.notes_of(output):
         echo(one_line(line))
     place = shlex.quote(str(output))

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from ditbench.cli.output.meter import Meter
     from ditbench.config import RunConfig
     from ditbench.launch.rescoring import Planned
-    from ditbench.report.reading.metrics import MetricFacts
-    from ditbench.runs.scoring.rescore import Rescoring
+    from ditbench.runs.planning.rescoring import Rescoring
 
 # The work that makes up nearly all time of a draw.
 SAMPLING = "sampling"
@@ -76,7 +75,7 @@ def eval_(
         check_gpus(gpus, options.device)
 
     from ditbench.runs.machine.environment import select_device
-    from ditbench.runs.scoring.rescore import plan_rescoring
+    from ditbench.runs.planning.rescoring import plan_rescoring
     from ditbench.runs.scoring.scored import other_decoder
 
     plan: Callable[..., Planned]
@@ -85,23 +84,26 @@ def eval_(
     else:
         plan = partial(plan_rescoring, directories, settings, draws, data=data, trust=options.trust)
     jobs, skipped = plan(device=select_device(options.device))
-    if not jobs:
+    _report_skipped(skipped, all_of_them=not jobs)
+    for text in filter(None, dict.fromkeys(other_decoder(job.plan) for job in jobs)):
+        note("warning", text)
+    done, failed = _execute(plan, jobs, gpus, quiet=quiet)
+    _print(done, table)
+    if failed and len(jobs) == 1:
+        raise failed[0]
+    if failed:
+        what = f"{len(failed)} of {len(jobs)} evaluations failed, the first: {failed[0].message}"
+        raise DitbenchError(what, failed[0].hint, EXIT_FAILED)
+
+
+def _report_skipped(skipped: Sequence[tuple[Path, DitbenchError]], *, all_of_them: bool) -> None:
+    """Name the runs that are not scored again; if there are no others, as an error."""
+    if all_of_them:
         path, error = skipped[0]
         more = f" ({len(skipped) - 1} more skipped)" if len(skipped) > 1 else ""
         raise DitbenchError(f"{path}: {error.message}{more}", error.hint, error.exit_code)
     for path, error in skipped:
         note("skipped", f"{path}: {error.message}")
-    for text in dict.fromkeys(other_decoder(job.plan) for job in jobs):
-        if text:
-            note("warning", text)
-    done, failed = _execute(plan, jobs, gpus, quiet=quiet)
-    _print(done, table)
-    if failed:
-        raise failed[0] if len(jobs) == 1 else DitbenchError(
-            f"{len(failed)} of {len(jobs)} evaluations failed, the first: {failed[0].message}",
-            failed[0].hint,
-            EXIT_FAILED,
-        )  # fmt: skip
 
 
 def _plan_weights(
@@ -130,10 +132,8 @@ def _parse_scales(text: str) -> list[float]:
     except ValueError:
         scales = [-1.0]
     if not all(0 <= scale <= 1e6 for scale in scales):
-        raise DitbenchError(
-            f"--cfg-scale '{text}' is not a list of guidance scales from 0 on",
-            "write --cfg-scale 1,1.5,4",
-        )
+        what = f"--cfg-scale '{text}' is not a list of guidance scales from 0 on"
+        raise DitbenchError(what, "write --cfg-scale 1,1.5,4")
     return list(dict.fromkeys(scales))
 
 
@@ -213,12 +213,9 @@ def _print(done: Sequence[tuple[Rescoring, dict[str, Any]]], table: Table) -> No
     """What a single run says, and a table of all."""
     from ditbench.report.tables.rescored import rescored_columns, rescored_row, sentence, setting
 
-    rows: list[dict[str, Any]] = []
-    metrics: dict[str, MetricFacts] = {}
-    for job, content in done:
-        row, found = rescored_row(job.path, content)
-        rows.append(row)
-        metrics |= {metric.name: metric for metric in found}
+    found = [rescored_row(job.path, content) for job, content in done]
+    rows = [row for row, _ in found]
+    metrics = {metric.name: metric for _, each in found for metric in each}
     columns = rescored_columns(rows, list(metrics.values())) if rows else ()
     if table.chosen != "rich":
         table.write(rows, columns)

@@ -60,9 +60,8 @@ def init(
     from ditbench.data.pictures.survey import survey
 
     if PROJECT.exists() and not force:
-        raise DitbenchError(
-            f"./{PROJECT} exists", "add --force to replace it, or work in another directory"
-        )
+        what = f"./{PROJECT} exists"
+        raise DitbenchError(what, "add --force to replace it, or work in another directory")
     _check_place(pictures)
     say = progress(quiet=quiet)
     given = parse_settings(set_ or ())
@@ -114,10 +113,8 @@ def _refuse(found: Survey) -> None:
         if problem.hint:
             note("help", problem.hint)
     problems = counted(len(found.problems), "problem")
-    raise DitbenchError(
-        f"{problems} in '{found.name}': nothing is written",
-        "remove what is listed above, then repeat the command",
-    )
+    what = f"{problems} in '{found.name}': nothing is written"
+    raise DitbenchError(what, "remove what is listed above, then repeat the command")
 
 
 def _read(settings: Sequence[Setting]) -> tuple[str, ...]:

@@ -33,23 +33,7 @@ def plot(
     Figures show scores, not ratios: they have no baseline. A ranking marks what is significantly
     worse than the leader.
     """
-    if kind is not None and kind not in KINDS:
-        raise unknown_name("kind of plot", kind, KINDS)
-    if x is not None and kind not in (None, "curve"):
-        raise DitbenchError(
-            f"--x {x} does not fit --kind {kind}: only a curve has an x axis to choose",
-            "leave out --x, or use --kind curve",
-        )
-    if paper and kind == "samples":
-        raise DitbenchError(
-            "--paper does not fit --kind samples: the published numbers are FIDs",
-            "leave out --paper, or use --kind curve, ranking or pareto",
-        )
-    if runs.evaluation is not None and (kind in ("curve", "samples") or x is not None):
-        raise DitbenchError(
-            f"--eval does not fit --kind {kind or 'curve'}: it has scores of the final model only",
-            "leave out --eval, or use --kind ranking or pareto",
-        )
+    _check_fit(kind, x, runs.evaluation, paper=paper)
 
     from ditbench.report.figures.curve import curve_figure
     from ditbench.report.figures.pareto import pareto_figure
@@ -74,3 +58,20 @@ def plot(
     for text in skipped:
         note("skipped", text)
     echo_path(output)
+
+
+def _check_fit(kind: str | None, x: str | None, evaluation: str | None, *, paper: bool) -> None:
+    """Raise a DitbenchError for an unknown kind, or an option that a kind does not have."""
+    if kind is not None and kind not in KINDS:
+        raise unknown_name("kind of plot", kind, KINDS)
+    if x is not None and kind not in (None, "curve"):
+        what = f"--x {x} does not fit --kind {kind}: only a curve has an x axis to choose"
+        raise DitbenchError(what, "leave out --x, or use --kind curve")
+    if paper and kind == "samples":
+        what = "--paper does not fit --kind samples: the published numbers are FIDs"
+        raise DitbenchError(what, "leave out --paper, or use --kind curve, ranking or pareto")
+    if evaluation is not None and (kind in ("curve", "samples") or x is not None):
+        raise DitbenchError(
+            f"--eval does not fit --kind {kind or 'curve'}: it has scores of the final model only",
+            "leave out --eval, or use --kind ranking or pareto",
+        )

@@ -23,8 +23,7 @@ def report(
     from ditbench.report.html.page import report_html
 
     if output.suffix.lower() not in (".html", ".htm", ""):
-        raise DitbenchError(
-            f"{output} would be an HTML page", "end -o with .html; a browser prints it as PDF"
-        )
+        what = f"{output} would be an HTML page"
+        raise DitbenchError(what, "end -o with .html; a browser prints it as PDF")
     emit_text(report_html(runs.load(), baseline), output)
     echo_path(output)

@@ -72,10 +72,9 @@ def reproduce(
         except DitbenchError as error:
             hint = error.hint or "copy the run directory again from where it is whole"
             raise DitbenchError(f"{directory.path}: {error.message}", hint) from error
+    on = select_device(device)
     with reading(quiet=quiet):
-        plan = plan_again(
-            directory, out, select_device(device), backend=backend, data=data, trust=trust
-        )
+        plan = plan_again(directory, out, on, backend=backend, data=data, trust=trust)
     options = Training(device=device, gpus=gpus)
     if dry_run:
         from ditbench.cli.execution.forecast import print_forecast

@@ -25,7 +25,7 @@ from ditbench.cli.execution.training import (
 from ditbench.cli.options.common import BLOCKS, Runs, how, option, printed, refuse, what
 from ditbench.cli.options.completion import complete_blocks, complete_runs
 from ditbench.cli.options.parse import parse_blocks, parse_count, parse_rate, parse_seeds
-from ditbench.cli.options.training import DryRun, Quiet, Training, check_out
+from ditbench.cli.options.training import DryRun, Quiet, Training
 from ditbench.cli.output.comparison import print_comparisons
 from ditbench.cli.output.meter import reading
 from ditbench.cli.output.printing import echo, load_sweeps, note, print_json, progress
@@ -33,7 +33,7 @@ from ditbench.errors import EXIT_FAILED, DitbenchError, printable
 from ditbench.rundir import PLANNED_SEEDS, TUNING
 
 if TYPE_CHECKING:
-    from ditbench.launch.pool import Workers
+    from ditbench.launch.devices import Workers
     from ditbench.runs.planning.plan import Plan
     from ditbench.runs.planning.task import Task
 
@@ -95,12 +95,10 @@ def run(
         other = {"--block": block, "--seeds": seeds, "--lr": lr, "--planned-seeds": planned_seeds}
         base, notes_of_parent = continued.configure(continue_, options, other)
         own_notes |= notes_of_parent
-        out = out or continued.place(base, continue_)
-        check_out(out, base.data.path if base.data.name == "folder" else None)
+        out = continued.place(base, continue_, out)
     blocks = blocks or parse_blocks(base.block)
 
     from ditbench.runs.machine.environment import select_device
-    from ditbench.runs.origins.init import in_words
     from ditbench.runs.planning.match import match_sizes
     from ditbench.runs.planning.plan import plan_tasks, resolve_all
 
@@ -117,9 +115,7 @@ def run(
     plans = _plan_tuned(tasks, out, say) if lr == TUNED else plan_tasks(tasks, out)
     plans = [plan.with_notes(own_notes | notes.get(plan.config.block, {})) for plan in plans]
     plans = [replace(plan, trackers=trackers) for plan in plans]
-    for plan in {plan.config.block: plan for plan in plans}.values():
-        if words := in_words(plan.notes):
-            say(f"{plan.config.block}: {words}")
+    _say_origins(plans, say)
     if jobs or dry_run:
         continued.remark_on_shorter(plans, say)
     if task is not None:
@@ -140,11 +136,18 @@ def _planned(text: str | None, seeds: int) -> int:
     """The number of seeds that are planned in total, of which this command runs some or all."""
     planned = seeds if text is None else parse_count(text, "--planned-seeds")
     if planned < seeds:
-        raise DitbenchError(
-            f"--planned-seeds {planned} is less than the {seeds} seeds of this command",
-            f"pass --planned-seeds {seeds} or more, or leave it out",
-        )
+        message = f"--planned-seeds {planned} is less than the {seeds} seeds of this command"
+        raise DitbenchError(message, f"pass --planned-seeds {seeds} or more, or leave it out")
     return planned
+
+
+def _say_origins(plans: Sequence[Plan], say: Callable[[str], None]) -> None:
+    """Say of each block what weights its runs start from, if from any."""
+    from ditbench.runs.origins.init import in_words
+
+    for plan in {plan.config.block: plan for plan in plans}.values():
+        if words := in_words(plan.notes):
+            say(f"{plan.config.block}: {words}")
 
 
 def _plan_tuned(tasks: list[Task], out: Path, say: Callable[[str], None]) -> list[Plan]:
@@ -183,14 +186,15 @@ def _execute(
     try:
         with executing(plans, workers, quiet=quiet) as (shown, outcomes):
             for plan, outcome in outcomes:
+                path = str(plan.directory.path)
                 if isinstance(outcome, DitbenchError):
+                    failed.append((plan, outcome))
                     if len(plans) > 1:
                         shown.failed(plan, outcome)
-                    failed.append((plan, outcome))
-                    continue
-                results.append({**outcome, "path": str(plan.directory.path)})
-                if not as_json:
-                    shown.say(f"{sentence(outcome)}\n{printable(str(plan.directory.path))}")
+                else:
+                    results.append({**outcome, "path": path})
+                    if not as_json:
+                        shown.say(f"{sentence(outcome)}\n{printable(path)}")
     finally:
         if as_json and (results or len(plans) > 1):  # also what finished before a signal
             order = [str(plan.directory.path) for plan in plans]

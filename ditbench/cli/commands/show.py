@@ -86,9 +86,7 @@ def diff(
 
     runs = [find(a), find(b)]
     scores = [_score(run)[0] for run in runs]
-    differences = [
-        {**row, "source": subject(row)} for row in diff_runs(*(run.path for run in runs))
-    ]
+    differences = [row | {"source": subject(row)} for row in diff_runs(*(r.path for r in runs))]
     if as_json:
         paths = dict(zip("ab", (str(run.path) for run in runs), strict=True))
         values = dict(zip("ab", map(_values, scores), strict=True))
@@ -98,17 +96,22 @@ def diff(
         echo(f"{name}: {run.path}")
         echo(f"   {_sentence(score)}")
     echo()
+    _print_scores(scores)
+    echo()
+    if differences:
+        print_texts(differences, DIFF_COLUMNS, "What differs")
+    else:
+        echo("no difference in settings, data, metrics or environment")
+
+
+def _print_scores(scores: list[Row]) -> None:
+    """The metrics and costs of two runs side by side; with ratios if comparable."""
     alike = all(len({score[key] for score in scores if score.get(key)}) < 2 for key in _OF_METRICS)
     rows = _side_by_side(*map(_written, scores))
     if rows:
         print_table(rows, _SCORES if alike else _SCORES[:-1])
     if not alike:
         echo("Metrics of other images or features have another scale: they are not comparable.")
-    echo()
-    if differences:
-        print_texts(differences, DIFF_COLUMNS, "What differs")
-    else:
-        echo("no difference in settings, data, metrics or environment")
 
 
 def _by_section(rows: list[Row]) -> list[Row]:

@@ -27,8 +27,8 @@ from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
-    from ditbench.launch.pool import Workers
-    from ditbench.report.tuning import Sweep
+    from ditbench.launch.devices import Workers
+    from ditbench.report.reading.sweeps import Sweep
     from ditbench.runs.planning.plan import Plan
 
 # Comparisons use seeds 0, 1, 2, ... They must not use those of a sweep.
@@ -64,9 +64,6 @@ def tune(
     trackers = trackers_of(options)
     say = progress(quiet=quiet)
 
-    from ditbench.report.tuning import Budget, tuning_columns, tuning_row
-    from ditbench.report.tuning_task import task_of
-    from ditbench.report.words import sweep_title
     from ditbench.runs.machine.environment import select_device
     from ditbench.runs.sweep import plan_sweep
 
@@ -89,22 +86,35 @@ def tune(
     failed = _execute(plans, workers, quiet=quiet or not first)
     if not first:
         return
-    # The sweeps of these blocks and this budget, with the runs of earlier commands.
+    sweeps = _sweeps_of(plans, out)
+    if sweeps:
+        _write(sweeps, table)
+        if sweeps[0].few:
+            say(f"the lowest mean {sweeps[0].title} is chosen: {sweeps[0].few}")
+    _check_chosen(plans, sweeps, failed)
+
+
+def _sweeps_of(plans: Sequence[Plan], out: Path) -> list[Sweep]:
+    """The sweeps of these blocks and this budget, with the runs of earlier commands."""
+    from ditbench.report.reading.sweeps import Budget, task_of
+
     found = {(sweep.task, sweep.budget): sweep for sweep in load_sweeps(out / TUNING)}
     keys = dict.fromkeys((task_of(p.config), Budget.of(p.config.budget)) for p in plans)
-    sweeps = [found[key] for key in keys if key in found]
-    if sweeps:
-        columns = tuning_columns(sweeps, for_people=table.chosen not in ("csv", "json"))
-        of, rows = sweeps[0], list(map(tuning_row, sweeps))
-        title = sweep_title(of.title, of.budget, of.seeds)
-        if table.chosen == "rich":
-            table.write(rows, columns[:-1], title)
-            _print_remarks(rows)
-        else:
-            table.write(rows, columns)
-        if of.few:
-            say(f"the lowest mean {of.title} is chosen: {of.few}")
-    _check_chosen(plans, sweeps, failed)
+    return [found[key] for key in keys if key in found]
+
+
+def _write(sweeps: Sequence[Sweep], table: Table) -> None:
+    """The table of sweeps; on a terminal with remarks below it."""
+    from ditbench.report.tables.sweeps import tuning_columns, tuning_row
+    from ditbench.report.words import sweep_title
+
+    columns = tuning_columns(sweeps, for_people=table.chosen not in ("csv", "json"))
+    of, rows = sweeps[0], list(map(tuning_row, sweeps))
+    if table.chosen == "rich":
+        table.write(rows, columns[:-1], sweep_title(of.title, of.budget, of.seeds))
+        _print_remarks(rows)
+    else:
+        table.write(rows, columns)
 
 
 def _print_remarks(rows: Sequence[Mapping[str, Any]]) -> None:

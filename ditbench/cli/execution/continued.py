@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditbench.cli.options.parse import parse_count
+from ditbench.cli.options.training import check_out
 from ditbench.errors import DitbenchError
 
 if TYPE_CHECKING:
@@ -36,9 +37,8 @@ def configure(
         if value is not None:
             raise DitbenchError(f"--continue does not take {name}", HINT)
     if options.steps is None:
-        raise DitbenchError(
-            "--continue lacks --steps", "give the total, with those of the run: --steps 40k"
-        )
+        what = "--continue lacks --steps"
+        raise DitbenchError(what, "give the total, with those of the run: --steps 40k")
     parent = RunDirectory(run)
     config = child_of(parent, parse_count(options.steps, "--steps"))
     table = config.model_dump(mode="json", exclude_none=True)
@@ -53,12 +53,14 @@ def configure(
     return changed, notes_of(parent)
 
 
-def place(config: RunConfig, run: Path) -> Path:
-    """Where the directory of a continued run goes: beside its parent."""
+def place(config: RunConfig, run: Path, out: Path | None) -> Path:
+    """Where the directory of a continued run goes: into `out` if given, or beside its parent."""
     above = run.absolute().parents
-    if (above[1].name, above[0].name) == (config.preset, config.block):
-        return run.parents[2] if len(run.parents) > 3 else above[2]
-    return Path("results")
+    if out is None and (above[1].name, above[0].name) == (config.preset, config.block):
+        out = run.parents[2] if len(run.parents) > 3 else above[2]
+    out = out or Path("results")
+    check_out(out, config.data.path if config.data.name == "folder" else None)
+    return out
 
 
 def remark_on_shorter(plans: Sequence[Plan], say: Callable[[str], None]) -> None:

@@ -15,7 +15,7 @@ from ditbench.errors import one_line
 from ditbench.report.tables.columns import Column
 
 if TYPE_CHECKING:
-    from ditbench.launch.pool import Workers
+    from ditbench.launch.devices import Workers
     from ditbench.runs.planning.plan import Plan
 
 CONVENTION = "Per run; Total with evaluation. Training FLOPs = 3 x 2 x forward MACs x images."

@@ -42,10 +42,8 @@ def check_gpus(asked: int, device: str) -> None:
     if device == "cpu":  # processes that share the CPU: to try it
         return
     if device not in ("auto", "cuda"):
-        raise DitbenchError(
-            f"--gpus {asked} and --device {device} are given together",
-            "omit --device; CUDA_VISIBLE_DEVICES=2,3 chooses GPUs",
-        )
+        what = f"--gpus {asked} and --device {device} are given together"
+        raise DitbenchError(what, "omit --device; CUDA_VISIBLE_DEVICES=2,3 chooses GPUs")
     import torch
 
     if asked > (gpus := torch.cuda.device_count()):
@@ -57,7 +55,5 @@ def check_gpus(asked: int, device: str) -> None:
 
 def _check_batch(images: int, processes: int) -> None:
     if images < processes:
-        raise DitbenchError(
-            f"a batch of {images} images cannot be divided over {processes} processes",
-            f"pass --batch-size {processes} or more",
-        )
+        what = f"a batch of {images} images cannot be divided over {processes} processes"
+        raise DitbenchError(what, f"pass --batch-size {processes} or more")

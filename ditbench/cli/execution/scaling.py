@@ -85,10 +85,8 @@ def measure_gpus(
         check_options(blocks, config.model.size, config.options)
         batch = config.train.batch_size
         if batch < most and "strong" in several.scalings:
-            raise DitbenchError(
-                f"a batch of {batch} cannot be divided over {most} GPUs",
-                f"pass --batch-size {most} or more",
-            )
+            what = f"a batch of {batch} cannot be divided over {most} GPUs"
+            raise DitbenchError(what, f"pass --batch-size {most} or more")
     import torch
 
     from ditbench.bench import scaling

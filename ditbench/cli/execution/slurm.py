@@ -86,9 +86,9 @@ class Jobs:
         ]  # fmt: skip
         if as_json:
             print_json(rows)
-        else:
-            for row in rows:
-                echo("job {job}: {block} seed {seed}, {path}".format_map(row))
+            return
+        for row in rows:
+            echo("job {job}: {block} seed {seed}, {path}".format_map(row))
 
     def _command(self, plan: Plan) -> list[str]:
         """The command line of this process for one run; the last of two equal options counts.

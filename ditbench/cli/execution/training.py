@@ -22,7 +22,8 @@ from ditbench.few import are_few, few_images
 if TYPE_CHECKING:
     from ditbench.cli.options.training import Training
     from ditbench.config import RunConfig
-    from ditbench.launch.pool import Outcome, Workers
+    from ditbench.launch.devices import Workers
+    from ditbench.launch.pool import Outcome
     from ditbench.runs.events.reporter import Reporter
     from ditbench.runs.planning.plan import Plan
     from ditbench.training.stop import StopRequest
@@ -48,19 +49,17 @@ def remark_on_scores(plans: Sequence[Plan]) -> None:
     from ditbench.metrics import class_remark
     from ditbench.runs.scoring.scored import other_decoder, remark, scored_as
 
-    for dataset in {plan.dataset for plan in plans if plan.world.first}:
+    plans = [plan for plan in plans if plan.world.first]
+    for dataset in {plan.dataset for plan in plans}:
         if dataset.notes:
             note("latents" if dataset.latents else "pictures", one_line(", ".join(dataset.notes)))
-    new = [plan for plan in plans if plan.world.first and not plan.directory.checkpoints]
+    new = [plan for plan in plans if not plan.directory.checkpoints]
     classes = ((plan.config.metrics.features, scored_as(plan.config, plan.dataset)) for plan in new)
     remarks = [*starmap(class_remark, classes), *map(other_decoder, new), *map(remark, new)]
-    for plan in plans:
-        features, samples = plan.config.metrics.features, plan.config.eval.samples
-        if plan.world.first and are_few(features, len(plan.dataset), samples):
-            remarks.append(few_images(features, len(plan.dataset), samples))
-    for text in dict.fromkeys(remarks):
-        if text:
-            note("warning", text)
+    scored = ((p.config.metrics.features, len(p.dataset), p.config.eval.samples) for p in plans)
+    remarks += [few_images(*each) for each in scored if are_few(*each)]
+    for text in filter(None, dict.fromkeys(remarks)):
+        note("warning", text)
 
 
 def parse_workers(text: str | None, launcher: str = "local") -> int | None:
@@ -84,7 +83,7 @@ def trackers_of(options: Training) -> tuple[str, ...]:
 
 def workers_for(plans: Sequence[Plan], options: Training) -> Workers:
     """The workers for the runs that are left."""
-    from ditbench.launch.pool import choose_workers
+    from ditbench.launch.devices import choose_workers
 
     left = [plan for plan in plans if not plan.directory.is_complete()]
     number = parse_workers(options.workers)

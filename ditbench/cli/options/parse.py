@@ -50,9 +50,8 @@ def parse_seeds(text: str, first: int = 0) -> list[int]:
     except ValueError:
         numbers = [-1]
     if any(number not in SEEDS for number in numbers):
-        raise DitbenchError(
-            f"--seeds '{text}' is not a list of whole numbers of at least 0", "write --seeds 0,1,2"
-        )
+        what = f"--seeds '{text}' is not a list of whole numbers of at least 0"
+        raise DitbenchError(what, "write --seeds 0,1,2")
     numbers = list(dict.fromkeys(numbers))
     if "," in text or numbers == [0]:
         return numbers
@@ -71,9 +70,8 @@ def parse_count(text: str, name: str) -> int:
     # Decimal, because 2.3 * 1,000,000 is not a whole number in binary.
     count = Decimal(match[1]) * PREFIXES[match[2]] if match else Decimal(0)
     if count < 1 or count != int(count):
-        raise DitbenchError(
-            f"{name} '{text}' is not a whole number above 0", f"write {name} 8, or 20k for 20,000"
-        )
+        what = f"{name} '{text}' is not a whole number above 0"
+        raise DitbenchError(what, f"write {name} 8, or 20k for 20,000")
     return int(count)
 
 
@@ -117,9 +115,8 @@ def parse_budget(steps: str | None, flops: str | None, time: str | None) -> dict
     }
     given = [name for name, (_, text, _) in options.items() if text is not None]
     if len(given) > 1:
-        raise DitbenchError(
-            f"{' and '.join(given)} are given together", "a run has one budget: keep one of them"
-        )
+        what = f"{' and '.join(given)} are given together"
+        raise DitbenchError(what, "a run has one budget: keep one of them")
     return {
         key: parse(text, name) for name, (key, text, parse) in options.items() if text is not None
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 from ditbench.cli.options.parse import parse_count
@@ -44,21 +45,13 @@ def parse_sizes(
     A model may name its only batch size: `S/2,XL/2:128`.
     """
     shapes: list[Shape] = [(*parse_input(text), classes) for text in _parts(inputs)]
-    pairs = dict.fromkeys(_models(options))
-    return [
-        Size(
-            shape,
-            tuple(
-                _configure(
-                    replace(options, model=model, batch_size=batch_size, backend=backend),
-                    sampling_steps,
-                )
-                for backend in _values(options.backend)
-            ),
-        )
-        for shape in shapes
-        for model, batch_size in pairs
-    ]
+    backends = [*_values(options.backend)]
+    sizes = []
+    for shape, (model, batch_size) in product(shapes, dict.fromkeys(_models(options))):
+        of_size = replace(options, model=model, batch_size=batch_size)
+        configs = (_configure(replace(of_size, backend=each), sampling_steps) for each in backends)
+        sizes.append(Size(shape, tuple(configs)))
+    return sizes
 
 
 def _models(options: Model) -> Iterator[tuple[str | None, str | None]]:

@@ -17,7 +17,7 @@ from ditbench.report.tables.columns import Column
 from ditbench.report.tables.render import bands, json_text, rich_table
 
 if TYPE_CHECKING:
-    from ditbench.report.tuning import Sweep
+    from ditbench.report.reading.sweeps import Sweep
 
 
 # Wide enough for any table: a pipe does not wrap lines.
@@ -122,7 +122,7 @@ def _console() -> Console:
 
 def load_sweeps(place: Path) -> list[Sweep]:
     """Read the sweeps in a directory; stderr names the runs that could not be used."""
-    from ditbench.report.tuning import read_sweeps
+    from ditbench.report.reading.sweeps import read_sweeps
 
     sweeps, skipped = read_sweeps(place)
     note_skipped(skipped)

@@ -1,9 +1,8 @@
-"""The files of a folder or a zip, and how large they may be: checked before memory is allocated."""
+"""The files of a folder or a zip, and how messages name them."""
 
 from __future__ import annotations
 
 import io
-import math
 import os
 import struct
 import zipfile
@@ -11,11 +10,9 @@ from collections import Counter
 from pathlib import Path, PureWindowsPath
 from typing import IO, Self
 
+from ditbench.data.io.limits import MAX_FILE_BYTES
 from ditbench.errors import DitbenchError, one_line
 
-# Bytes of one file or zip member. An uncompressed RGB image of MAX_SIDE x MAX_SIDE is smaller.
-MAX_FILE_BYTES = 64 * 2**20
-MAX_SIDE = 4096  # pixels: more are a mistake or a decompression bomb
 # Files that file managers create; hidden files are ignored, too.
 LITTER = ("thumbs.db", "desktop.ini", "__macosx")
 MAX_SHOWN = 400  # characters of a file name in a message
@@ -92,10 +89,8 @@ class Files:
         try:
             # Opening a pipe waits for a writer, and reading a device may never end.
             if path.exists() and not path.is_file():
-                raise DitbenchError(
-                    f"{shown(path)} is a pipe, a socket or a device, expected an image file",
-                    "remove it from the class folder",
-                )
+                what = f"{shown(path)} is a pipe, a socket or a device, expected an image file"
+                raise DitbenchError(what, "remove it from the class folder")
             return path.open("rb")
         except OSError as error:
             raise cannot_read(path, error) from error
@@ -141,10 +136,8 @@ class ZipFiles(Files):
                 )
         for name, count in Counter(names).most_common(1):
             if count > 1:  # only the last of them can be read
-                raise DitbenchError(
-                    f"{shown(self.path)}: {count} members are named {shown(name)}",
-                    "pack the class folders again, each file once",
-                )
+                what = f"{shown(self.path)}: {count} members are named {shown(name)}"
+                raise DitbenchError(what, "pack the class folders again, each file once")
         return names
 
     def read(self, name: str) -> bytes:
@@ -241,10 +234,8 @@ def open_files(path: Path) -> Files:
 def must_exist(path: Path) -> None:
     """Raise a DitbenchError if nothing exists at `path`."""
     if not os.path.exists(path):  # noqa: PTH110 (`Path.exists` raises for a name that is too long)
-        raise DitbenchError(
-            f"no such data: {shown(path)}",
-            "check the path, on the command line or in the configuration",
-        )
+        what = f"no such data: {shown(path)}"
+        raise DitbenchError(what, "check the path, on the command line or in the configuration")
 
 
 def cannot_read(path: Path, error: OSError) -> DitbenchError:
@@ -261,39 +252,3 @@ def stamp(path: Path) -> tuple[int, int, int] | None:
         return None
     # Programs can set the modification time, but not the time of the last change.
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def too_large(where: str, size: str) -> DitbenchError:
-    """The error for an image, or a file, beyond the limits; `size` is what was found."""
-    return DitbenchError(
-        f"{where} is too large: {size}",
-        f"scale it down: images may have up to {MAX_SIDE}x{MAX_SIDE} pixels; pass --image-size N "
-        "to read larger ones",
-    )
-
-
-def too_large_for_memory(count: int, shape: tuple[int, ...]) -> bool:
-    """Whether uint8 images of one shape do not fit into memory twice: they are copied once."""
-    return 2 * count * math.prod(shape) > machine_memory()
-
-
-def check_memory(where: str, count: int, shape: tuple[int, ...]) -> None:
-    """Raise a DitbenchError if images of one uint8 shape (..., H, W) do not fit into memory.
-
-    Small files can expand to any size.
-    """
-    needed, available = 2 * count * math.prod(shape), machine_memory()
-    if too_large_for_memory(count, shape):
-        raise DitbenchError(
-            f"{where} is too large: {count} images of {shape[-1]}x{shape[-2]} need "
-            f"{needed / 2**30:.1f} GiB, this machine has {available / 2**30:.1f} GiB",
-            "scale the images down, or use fewer",
-        )
-
-
-def machine_memory() -> int:
-    """The machine's memory in bytes; 2**63 where the system does not report it."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return 2**63

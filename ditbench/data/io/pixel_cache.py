@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ditbench.data.dataset import ImageDataset
-from ditbench.data.io.files import too_large_for_memory
+from ditbench.data.io.limits import too_large_for_memory
 from ditbench.data.mapped import MappedFile
 from ditbench.errors import DitbenchError
 from ditbench.files import cache_directory, read_json, write_atomically, write_json

@@ -21,7 +21,7 @@ from torch import Tensor
 from ditbench.amounts import counted, file_size
 from ditbench.data.io.files import shown
 from ditbench.data.latents import MOMENTS, SAMPLE, shards
-from ditbench.data.latents.pictures import Images
+from ditbench.data.latents.pictures import Images, Pixels
 from ditbench.data.latents.space import LatentSpace
 from ditbench.data.latents.vae import Vae
 from ditbench.data.pictures.decode import batched
@@ -114,8 +114,7 @@ class Encoding:
 
     def _write(self, vae: Vae, shard: int, passed: Callable[[int], None]) -> None:
         draws = generator(SEED, "encode", shard)
-        keys = (shards.PLAIN, shards.FLIPPED)[: 1 + self.settings.flip]
-        found: dict[str, list[Tensor]] = {key: [] for key in keys}
+        latents: list[list[Tensor]] = []  # by batch: of the images, and of their mirror images
         labels: list[int] = []
         problems: list[str] = []
         others = 0
@@ -125,26 +124,30 @@ class Encoding:
             if self._stop.is_set():
                 return
             good = [(n, pixels) for n, pixels in batch if isinstance(pixels, np.ndarray)]
-            unreadable = [found for _, found in batch if isinstance(found, str)]
+            unreadable = [problem for _, problem in batch if isinstance(problem, str)]
             others += len(batch) - len(good) - len(unreadable)
             problems += unreadable
             self._count(len(unreadable))
             if good:
                 labels += [self.images.labels[number] for number, _ in good]
-                rgb = [np.broadcast_to(pixels, (3, *pixels.shape[1:])) for _, pixels in good]
-                images = torch.from_numpy(np.stack(rgb))
-                for key, parts in found.items():
-                    given = images.flip(-1) if key == shards.FLIPPED else images
-                    parts.append(self._stored(vae.encode(given), draws))
+                latents.append(self._encoded(vae, [pixels for _, pixels in good], draws))
             passed(len(batch))
         if not labels:
             return
-        tensors = {key: torch.cat(each).contiguous() for key, each in found.items()}
+        each = [torch.cat(parts).contiguous() for parts in zip(*latents, strict=True)]
+        tensors = dict(zip((shards.PLAIN, shards.FLIPPED), each, strict=False))
         tensors[shards.LABELS] = torch.tensor(labels)
         # One entry: safetensors writes several in a random order.
         facts = {"version": shards.VERSION, "job": self.job, "problems": problems, "others": others}
         data = save(tensors, {shards.FORMAT: json.dumps(facts)})
         write_atomically(self.out / self.names[shard], lambda file: file.write(data))
+
+    def _encoded(self, vae: Vae, good: list[Pixels], draws: torch.Generator) -> list[Tensor]:
+        """What is stored of images (C, H, W) and, if wanted, of their mirror images."""
+        rgb = [np.broadcast_to(pixels, (3, *pixels.shape[1:])) for pixels in good]
+        images = torch.from_numpy(np.stack(rgb))
+        given = [images, images.flip(-1)] if self.settings.flip else [images]
+        return [self._stored(vae.encode(each), draws) for each in given]
 
     def _stored(self, moments: Tensor, draws: torch.Generator) -> Tensor:
         """What is stored of posteriors (n, 2C, h, w), on the CPU."""

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ditbench.data.class_names import names_of
 from ditbench.data.dataset import HASHED, ImageDataset
-from ditbench.data.io.files import MAX_SIDE, shown, stamp
+from ditbench.data.io.files import shown, stamp
+from ditbench.data.io.limits import MAX_SIDE
 from ditbench.data.io.tensors import read_tensors, write_tensors
 from ditbench.data.latents.rows import LatentRows
 from ditbench.data.latents.space import LatentSpace
@@ -86,10 +87,8 @@ class Found:
     def _scanned(self) -> Scan:
         labels = self.read_labels().to(torch.int64)
         if labels.shape != (self.rows.shape[0] // (1 + self.flipped),):
-            raise DitbenchError(
-                f"{shown(self.path)}: {len(labels)} labels for {self.rows.shape[0]} latents",
-                "one label per image is needed",
-            )
+            what = f"{shown(self.path)}: {len(labels)} labels for {self.rows.shape[0]} latents"
+            raise DitbenchError(what, "one label per image is needed")
         return scanned(self.rows, labels.contiguous(), shown(self.path))
 
     def _stamps(self) -> str:
@@ -143,10 +142,8 @@ def scanned(rows: LatentRows, labels: Tensor, where: str) -> Scan:
         norms = torch.linalg.vector_norm(numbers, dim=2).double()
         if not norms.isfinite().all():  # far faster than a look at each number
             wrong = int(index[~norms.isfinite().all(1)][0]) % len(labels)
-            raise DitbenchError(
-                f"{where}: latents of image {wrong} are NaN or infinite",
-                "encode the images again, in float32",
-            )
+            what = f"{where}: latents of image {wrong} are NaN or infinite"
+            raise DitbenchError(what, "encode the images again, in float32")
         sums += numbers.sum(2).double().sum(0)
         squares += norms.square().sum(0)
     sha.update(labels.numpy().data)

@@ -39,10 +39,8 @@ def open_npy_folder(path: Path, settings: Settings) -> Found:
     names = _names(path / features)
     if names != _names(path / labels):
         missing = sorted({*names} ^ {*_names(path / labels)}, key=natural)[0]
-        raise DitbenchError(
-            f"{shown(path)}: {shown(missing)} is not both in {features} and in {labels}",
-            "copy the missing files",
-        )
+        what = f"{shown(path)}: {shown(missing)} is not both in {features} and in {labels}"
+        raise DitbenchError(what, "copy the missing files")
     if not names:
         raise DitbenchError(f"{shown(path / features)} holds no .npy files", EXPECTED)
     shape, dtype, head = _header(path / features / names[0])

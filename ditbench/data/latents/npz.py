@@ -11,7 +11,8 @@ import torch
 
 from ditbench.data import npz
 from ditbench.data.dataset import ImageDataset
-from ditbench.data.io.files import ZipFiles, check_memory, must_exist, shown
+from ditbench.data.io.files import ZipFiles, must_exist, shown
+from ditbench.data.io.limits import check_memory
 from ditbench.data.latents.found import Found, check_shape
 from ditbench.data.latents.rows import MemoryRows
 from ditbench.data.latents.space import LatentSpace

@@ -32,10 +32,8 @@ def find_images(path: Path, settings: Settings) -> Images:
     if name == "folder" and place is not None:
         return _Pictures(place, settings)
     if are_latents(name, place):
-        raise DitbenchError(
-            f"{shown(path)} holds latents, not images",
-            f"train on them: ditbench run --data {shlex.quote(shown(path))}",
-        )
+        what = f"{shown(path)} holds latents, not images"
+        raise DitbenchError(what, f"train on them: ditbench run --data {shlex.quote(shown(path))}")
     check_settings(name, settings)
     return _InMemory(load_dataset(name, place, settings))
 

@@ -51,19 +51,7 @@ class Shard:
 def read_shard(folder: Path, name: str) -> Shard:
     """The header of a shard. Raises a DitbenchError (exit code 1) if it is damaged."""
     path = folder / name
-    try:
-        # safetensors checks the file, but does not say where a tensor begins.
-        with safe_open(path, framework="pt"), path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length))
-    except (OSError, SafetensorError, ValueError) as error:
-        if path.is_file() and is_pointer(path):
-            raise DitbenchError(f"{shown(path)}: {POINTER[0]}", POINTER[1], EXIT_FAILED) from error
-        raise DitbenchError(
-            f"{shown(path)} is not a complete safetensors file: {reason(error)}",
-            "restore it, or remove it and run ditbench encode again",
-            EXIT_FAILED,
-        ) from error
+    length, header = _header(path)
     metadata = header.pop("__metadata__", {})
     if not {PLAIN, LABELS} <= header.keys():
         found = ", ".join(sorted(header)[:3]) or "nothing"
@@ -84,6 +72,23 @@ def read_shard(folder: Path, name: str) -> Shard:
     return Shard(name, shape[0], shape[1:], DTYPES[dtype], offsets, metadata)
 
 
+def _header(path: Path) -> tuple[int, dict[str, Any]]:
+    """The number of bytes of a safetensors file's header, and the header."""
+    try:
+        # safetensors checks the file, but does not say where a tensor begins.
+        with safe_open(path, framework="pt"), path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            return length, json.loads(file.read(length))
+    except (OSError, SafetensorError, ValueError) as error:
+        if path.is_file() and is_pointer(path):
+            raise DitbenchError(f"{shown(path)}: {POINTER[0]}", POINTER[1], EXIT_FAILED) from error
+        raise DitbenchError(
+            f"{shown(path)} is not a complete safetensors file: {reason(error)}",
+            "restore it, or remove it and run ditbench encode again",
+            EXIT_FAILED,
+        ) from error
+
+
 def open_shards(path: Path, settings: Settings) -> Found:
     """The latents of a folder of shards. Raises a DitbenchError if there are none, they do not
     belong together, one is damaged (exit code 1), or settings lack what files do not say.
@@ -96,10 +101,8 @@ def open_shards(path: Path, settings: Settings) -> Found:
         raise DitbenchError(f"{shown(path)} holds no shards of latents", EXPECTED)
     first = read_shard(path, names[0])
     if FORMAT in first.metadata:
-        raise DitbenchError(
-            f"the latents in {shown(path)} are not complete: there is no {INDEX}",
-            "repeat the command `ditbench encode` that made them: it resumes",
-        )
+        what = f"the latents in {shown(path)} are not complete: there is no {INDEX}"
+        raise DitbenchError(what, "repeat the command `ditbench encode` that made them: it resumes")
     return found_of(path, {"shards": names}, _space_of_lightning_dit(path, first, settings))
 
 
@@ -144,10 +147,8 @@ def read_index(path: Path) -> dict[str, Any] | None:
         return None
     index = read_json(path / INDEX, "run ditbench encode again")
     if index.get("format") != FORMAT or index.get("version") != VERSION:
-        raise DitbenchError(
-            f"{shown(path / INDEX)} is not of format '{FORMAT}', version {VERSION}",
-            "update ditbench, or run ditbench encode again",
-        )
+        what = f"{shown(path / INDEX)} is not of format '{FORMAT}', version {VERSION}"
+        raise DitbenchError(what, "update ditbench, or run ditbench encode again")
     texts = (index.get("shards"), index.get("class_names"), index.get("notes"))
     whole = all(isinstance(e, list) and all(isinstance(t, str) for t in e) for e in texts)
     names = index["shards"] if whole else []
@@ -180,10 +181,8 @@ def _statistics(path: Path, channels: int) -> dict[str, Any]:
         what = f"{shown(path)} is not a file of mean and std: {why}"
         raise DitbenchError(what, "restore it", EXIT_FAILED) from error
     if not len(means) == len(stds) == channels:
-        raise DitbenchError(
-            f"{shown(path)} is of {len(means)} channels, the latents have {channels}",
-            "put the statistics of these latents there",
-        )
+        what = f"{shown(path)} is of {len(means)} channels, the latents have {channels}"
+        raise DitbenchError(what, "put the statistics of these latents there")
     return {"mean": means, "std": stds, "scaling_factor": 1.0}
 
 

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from ditbench.data.dataset import to_model
-from ditbench.data.io.files import MAX_SIDE, reason, shown
+from ditbench.data.io.files import reason, shown
+from ditbench.data.io.limits import MAX_SIDE
 from ditbench.data.io.tensors import digest_of
 from ditbench.data.latents import MEAN
 from ditbench.data.latents.space import LatentSpace
@@ -55,10 +56,8 @@ class Vae:
         DitbenchError if diffusers is not installed, or (exit code 1) it cannot be loaded.
         """
         if importlib.util.find_spec("diffusers") is None:
-            raise DitbenchError(
-                "the autoencoder of latents needs diffusers, which is not installed",
-                'pip install "ditbench[latents]"',
-            )
+            what = "the autoencoder of latents needs diffusers, which is not installed"
+            raise DitbenchError(what, 'pip install "ditbench[latents]"')
         folder = Path(source)
         if (folder / "vae" / "config.json").is_file():
             folder = folder / "vae"
@@ -72,9 +71,8 @@ class Vae:
                 where = str(folder if folder.is_dir() else source)
                 net = net.from_pretrained(where, low_cpu_mem_usage=False)
         except Exception as error:  # networks, damaged files and other classes raise anything
-            raise DitbenchError(
-                f"cannot load the autoencoder {shown(source)}: {reason(error)}", HINT, EXIT_FAILED
-            ) from error
+            what = f"cannot load the autoencoder {shown(source)}: {reason(error)}"
+            raise DitbenchError(what, HINT, EXIT_FAILED) from error
         return Vae(net.float(), str(source), device)
 
     @cached_property

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ditbench.data.io.files import Files, shown, stamp, too_large_for_memory
+from ditbench.data.io.files import Files, shown, stamp
+from ditbench.data.io.limits import too_large_for_memory
 from ditbench.data.io.pixel_file import PixelFile
 from ditbench.data.pictures.layout import looks_like_an_image, no_pictures, passed_over
 from ditbench.data.pictures.prepare import NotAPicture, Picture, open_picture, prepare
@@ -181,10 +182,8 @@ class _Stack:
     def _unlike(self, name: str, image: NDArray[np.uint8]) -> DitbenchError:
         """The error for a picture whose size is not that of the first one."""
         size, first_size = (f"{each.shape[-1]}x{each.shape[-2]}" for each in (image, self.pixels))
-        return DitbenchError(
-            f"{self.pictures.where(name)} is {size}, but {shown(self.first)} is {first_size}",
-            "resize all of them to squares of N pixels: --image-size N",
-        )
+        what = f"{self.pictures.where(name)} is {size}, but {shown(self.first)} is {first_size}"
+        return DitbenchError(what, "resize all of them to squares of N pixels: --image-size N")
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -231,10 +230,8 @@ def check_unreadable(
         error = unreadable[0]
         raise DitbenchError(error.message, f"{error.hint}; or {skip}")
     named = _first([below(path, error) for error in unreadable], NAMED)
-    raise DitbenchError(
-        f"{shown(path)}: {len(unreadable)} of {count} pictures cannot be read: {named}",
-        f"replace or remove them, or {skip}",
-    )
+    what = f"{shown(path)}: {len(unreadable)} of {count} pictures cannot be read: {named}"
+    raise DitbenchError(what, f"replace or remove them, or {skip}")
 
 
 def _first(problems: Sequence[str], most: int) -> str:

@@ -48,6 +48,9 @@ class Part:
     classes: tuple[str, ...]
 
 
+NO_PICTURES = Part((), (), ())
+
+
 @dataclass(frozen=True)
 class Layout:
     """Where the pictures are; `problems` keep them from being used."""
@@ -69,27 +72,23 @@ def find_layout(files: Files, settings: Settings) -> Layout:
     splits = _splits(tree)
     train = finder.part(_below(tree, splits, TRAIN) if splits else tree)
     if settings.label_column is not None and not finder.has_table:
-        finder.problems.append(
-            DitbenchError(
-                f"{shown(files.path)} has no {' or '.join(TABLES)} with the columns file_name and "
-                f"{shown(settings.label_column)}",
-                "add one, or leave out data.label_column",
-            )
+        finder.problem(
+            f"{shown(files.path)} has no {' or '.join(TABLES)} with the columns file_name and "
+            f"{shown(settings.label_column)}",
+            "add one, or leave out data.label_column",
         )
     if not train.names and not finder.problems:
         others = [name for _, name in tree if not name.endswith("/")]
         found = f"; {passed_over(others)}" if others else ""
         what = f"{shown(files.path)} holds no class folders with images"
         raise DitbenchError(what, LAYOUT + found)
-    held_out = finder.part(_below(tree, splits, HELD_OUT)) if splits else None
-    others = sorted({*(held_out.classes if held_out else ())} - {*train.classes, ALL}, key=natural)
-    if others:
+    held_out = finder.part(_below(tree, splits, HELD_OUT)) if splits else NO_PICTURES
+    if others := sorted({*held_out.classes} - {*train.classes, ALL}, key=natural):
         finder.notes.append(f"held-out classes that are not trained: {_listed(others)}")
     for unused in [top for top in splits if top.lower() in HELD_OUT][1:]:
         finder.notes.append(f"{shown(unused)}/ is not used")
-    if held_out is not None and not held_out.names:
-        held_out = None
-    return Layout(train, held_out, tuple(finder.notes), tuple(finder.problems))
+    notes, problems = tuple(finder.notes), tuple(finder.problems)
+    return Layout(train, held_out if held_out.names else None, notes, problems)
 
 
 class _Finder:
@@ -100,6 +99,10 @@ class _Finder:
         self.notes: list[str] = []
         self.problems: list[DitbenchError] = []
         self.has_table = False  # that says which class a picture has
+
+    def problem(self, what: str, hint: str) -> None:
+        """Keep what keeps the pictures from being used."""
+        self.problems.append(DitbenchError(what, hint))
 
     def part(self, tree: Tree) -> Part:
         """The pictures of a split: by its table, by class folders, or of one class."""
@@ -137,38 +140,24 @@ class _Finder:
                 stray.append(name)
         if stray:
             more = f" (and {len(stray) - 1} more)" if len(stray) > 1 else ""
-            self.problems.append(
-                DitbenchError(
-                    f"{self.files.where(stray[0])} is not in a class folder{more}", LAYOUT
-                )
-            )
-        empty = [label for label, names in classes.items() if not names]
-        if empty and len(empty) < len(classes):
-            what = f"{shown(self.files.path)}: " + (
-                f"class folder {shown(empty[0])} is empty"
-                if len(empty) == 1
-                else f"class folders are empty: {_listed(empty)}"
-            )
-            self.problems.append(DitbenchError(what, "add images, or remove the folder"))
-        return {label: names for label, names in classes.items() if names}
+            self.problem(f"{self.files.where(stray[0])} is not in a class folder{more}", LAYOUT)
+        filled = {label: names for label, names in classes.items() if names}
+        if filled and len(filled) < len(classes):
+            self._refuse_empty([label for label in classes if label not in filled])
+        return filled
+
+    def _refuse_empty(self, folders: list[str]) -> None:
+        what = f"class folder {shown(folders[0])} is empty"
+        if len(folders) > 1:
+            what = f"class folders are empty: {_listed(folders)}"
+        hint = "add images, or remove the folder"
+        self.problem(f"{shown(self.files.path)}: {what}", hint)
 
     def _by_table(self, tree: Tree, table: str) -> dict[str, list[str]] | None:
         """Classes by a column of the table; None if it has no such column."""
         where, rows = self.files.where(table), read_table(self.files, table)
-        columns = [str(column) for column in rows[0]] if rows else []
-        wanted = self.settings.label_column
-        if wanted is not None and wanted not in columns:
-            raise DitbenchError(
-                f"{where} has no column {shown(wanted)}", f"its columns are {_listed(columns)}"
-            )
-        column = wanted or next((name for name in LABEL_COLUMNS if name in columns), None)
-        if column is None or "file_name" not in columns:
-            self.notes.append(
-                f"{shown(table)} is not used: it has no column file_name with "
-                f"{', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}; "
-                f"its columns are {_listed(columns) or 'none'}; "
-                "--set data.label_column=NAME names another"
-            )
+        column = self._label_column(table, [str(column) for column in rows[0]] if rows else [])
+        if column is None:
             return None
         known = {"/".join(parts): name for parts, name in tree}
         classes: dict[str, list[str]] = {}
@@ -191,6 +180,23 @@ class _Finder:
             pictures = counted(left, "picture")
             self.notes.append(f"{pictures} that {shown(table)} does not list passed over")
         return classes
+
+    def _label_column(self, table: str, columns: list[str]) -> str | None:
+        """The column of a table that has the classes; None, with a note, without it."""
+        wanted = self.settings.label_column
+        if wanted is not None and wanted not in columns:
+            what = f"{self.files.where(table)} has no column {shown(wanted)}"
+            raise DitbenchError(what, f"its columns are {_listed(columns)}")
+        column = wanted or next((name for name in LABEL_COLUMNS if name in columns), None)
+        if column is not None and "file_name" in columns:
+            return column
+        self.notes.append(
+            f"{shown(table)} is not used: it has no column file_name with "
+            f"{', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}; "
+            f"its columns are {_listed(columns) or 'none'}; "
+            "--set data.label_column=NAME names another"
+        )
+        return None
 
 
 def read_table(files: Files, name: str) -> list[dict[str, object]]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageColor, ImageOps, UnidentifiedImageError
 
-from ditbench.data.io.files import MAX_FILE_BYTES, MAX_SIDE, too_large
+from ditbench.data.io.limits import MAX_FILE_BYTES, MAX_SIDE, too_large
 from ditbench.data.pictures.settings import Settings
 from ditbench.errors import DitbenchError
 
@@ -163,9 +163,8 @@ def check_background(background: str) -> None:
     try:
         ImageColor.getrgb(background)
     except ValueError as error:
-        raise DitbenchError(
-            f"background '{background}' is not a colour", "name one, or write it as #ffffff"
-        ) from error
+        what = f"background '{background}' is not a colour"
+        raise DitbenchError(what, "name one, or write it as #ffffff") from error
 
 
 def _damaged(where: str) -> DitbenchError:

@@ -122,10 +122,8 @@ class ShippedClassifier(Extractor):
         """Accept images of exactly one shape."""
         if shape != cls.shape:
             wanted, given = (f"{H}x{W}x{C}" for C, H, W in (cls.shape, shape))
-            raise DitbenchError(
-                f"{cls.name} features need {wanted} images, got {given}",
-                "use general features: --features auto",
-            )
+            what = f"{cls.name} features need {wanted} images, got {given}"
+            raise DitbenchError(what, "use general features: --features auto")
 
     def extract(self, images: Tensor) -> Features:
         """Features (N, F) and logits (N, K) of (N, C, H, W) uint8 images."""
@@ -149,11 +147,8 @@ class ShippedClassifier(Extractor):
             floats = {key: tensor.to(torch.float32) for key, tensor in tensors.items()}
             self.net.load_state_dict(floats, assign=True)
         except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError) as error:
-            raise DitbenchError(
-                f"cannot load the {self.name} features {path}: {error}".splitlines()[0],
-                self.weights_hint(),
-                EXIT_FAILED,
-            ) from error
+            what = f"cannot load the {self.name} features {path}: {error}".splitlines()[0]
+            raise DitbenchError(what, self.weights_hint(), EXIT_FAILED) from error
 
 
 class DigitsClassifier(ShippedClassifier):

@@ -69,10 +69,8 @@ class PhotographExtractor(Extractor):
     def check_shape(cls, shape: tuple[int, ...]) -> None:
         """Accept grey or RGB images of any size."""
         if shape[0] not in (1, 3):
-            raise DitbenchError(
-                f"{cls.name} features need grey or RGB images, got {shape[0]} channels",
-                "decode latents to images before they are scored",
-            )
+            what = f"{cls.name} features need grey or RGB images, got {shape[0]} channels"
+            raise DitbenchError(what, "decode latents to images before they are scored")
 
     @abstractmethod
     def build(self, state: dict[str, Tensor]) -> nn.Module:

@@ -23,10 +23,8 @@ def fid_infinity(comparison: Comparison) -> float:
     """
     samples = comparison.features
     if len(samples) < 4:  # the fewest whose halves have a covariance
-        raise DitbenchError(
-            f"cannot extrapolate FID from {len(samples)} samples",
-            "at least 4 are needed: --set eval.samples=2000",
-        )
+        what = f"cannot extrapolate FID from {len(samples)} samples"
+        raise DitbenchError(what, "at least 4 are needed: --set eval.samples=2000")
     mean, root = _gaussian(comparison.real, samples)
     generator = torch.Generator().manual_seed(SEED)
     orders = [torch.randperm(len(samples), generator=generator) for _ in range(SPLITS)]

@@ -79,10 +79,8 @@ def strips_of(group: Group) -> tuple[str, dict[str, Image]] | None:
     size = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})x\d+", facts["input"], re.ASCII)
     if size is None:
         raise DitbenchError(f"'{facts['input']}' is not an input size: height x width x channels")
-    paths = {block: by_seed[seed] for block, by_seed in grids.items()}
-    strips = {
-        name: first_rows(_read(each), *map(int, size.groups())) for name, each in paths.items()
-    }
+    height, width = map(int, size.groups())
+    strips = {block: first_rows(_read(of[seed]), height, width) for block, of in grids.items()}
     # Under a budget of FLOPs or seconds, blocks differ in their steps.
     steps = final["step"][final["seed"] == seed]
     first, last = steps.min(), steps.max()

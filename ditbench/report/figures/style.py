@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from itertools import product
@@ -132,18 +132,23 @@ def block_styles(blocks: Iterable[str]) -> dict[str, BlockStyle]:
     styles: dict[str, BlockStyle] = {}
     for name in in_order(blocks):
         style = block_style(name)
-        used = {(other.marker, other.line) for other in styles.values()}
-        used_markers = {marker for marker, _ in used}
-        if style.marker in used_markers:
-            start = _MARKERS.index(style.marker)
-            markers = _MARKERS[start:] + _MARKERS[:start]
-            pairs = [(marker, style.line) for marker in markers if marker not in used_markers]
-            pairs += [(marker, line) for line, marker in product(_LINES, markers)]
-            free = (pair for pair in pairs if pair not in used)
-            marker, line = next(free, (style.marker, style.line))
-            style = style._replace(marker=marker, line=line)
+        if any(style.marker == other.marker for other in styles.values()):
+            style = _distinct(style, styles.values())
         styles[name] = style
     return styles
+
+
+def _distinct(style: BlockStyle, others: Collection[BlockStyle]) -> BlockStyle:
+    """The style with a marker, or else a pair of line and marker, that no other style has."""
+    used = {(other.marker, other.line) for other in others}
+    used_markers = {marker for marker, _ in used}
+    start = _MARKERS.index(style.marker)
+    markers = _MARKERS[start:] + _MARKERS[:start]
+    pairs = [(marker, style.line) for marker in markers if marker not in used_markers]
+    pairs += [(marker, line) for line, marker in product(_LINES, markers)]
+    free = (pair for pair in pairs if pair not in used)
+    marker, line = next(free, (style.marker, style.line))
+    return style._replace(marker=marker, line=line)
 
 
 @cache

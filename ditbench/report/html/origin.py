@@ -97,9 +97,8 @@ def _commands(
     """One `ditbench run` for all blocks that agree in their seeds and in all settings."""
     seeds: dict[str, list[int]] = {}
     own: dict[str, Row] = {}
-    for name, seed, where, config in zip(
-        final["block"], final["seed"], configs, settings, strict=True
-    ):
+    runs = zip(final["block"], final["seed"], configs, settings, strict=True)
+    for name, seed, where, config in runs:
         block = where.get("strategy.location", name)
         seeds.setdefault(block, []).append(int(seed))
         own[block] = {k: v for k, v in config.items() if k not in shared}

@@ -49,9 +49,7 @@ def inline_svg(draw: Callable[[], Figure], label: str, place: str) -> Markup:
     svg = file.getvalue().decode()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = _PIECE.sub(
-        lambda each: _themed(each[0]) if each[0][0] == "<" else printable_lines(each[0]), svg
-    )
+    svg = _PIECE.sub(lambda m: _themed(m[0]) if m[0][0] == "<" else printable_lines(m[0]), svg)
     _, viewbox, body = re.split(r'viewBox="([\d. ]+)"[^>]*>', svg, maxsplit=1)
     opening = f'<svg class="figure" viewBox="{viewbox}" role="img" aria-label="{escape(label)}">'
     return Markup(opening + re.sub(r"\n+\s*", "\n", body))

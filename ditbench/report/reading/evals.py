@@ -10,13 +10,8 @@ from pathlib import Path
 from ditbench.amounts import counted
 from ditbench.errors import DitbenchError, one_line
 from ditbench.report.reading.metrics import MetricFacts
-from ditbench.report.reading.run import (
-    alike_draws,
-    check_file,
-    mean_draw,
-    read_metrics,
-    write_recipe,
-)
+from ditbench.report.reading.run import check_file, read_metrics, write_recipe
+from ditbench.report.reading.scores import alike_draws, mean_draw
 from ditbench.report.reading.values import Row, show
 from ditbench.rundir import RunDirectory
 

@@ -52,16 +52,9 @@ def groups_of(df: pd.DataFrame) -> list[Group]:
     equal size, come last: a run may be in one of them and in a group of its own model.
     """
     check_columns(df)
-    equal = sets_of_equal_size(df)
-    covered = [frozenset(part["path"]) for part in equal]
-    of_one_model = [
-        part
-        for _, part in df.groupby([*ALIKE, "recipe"], sort=False, dropna=False)
-        if not any(paths.issuperset(part["path"]) for paths in covered)
-    ]
     split = [
         (part, at_all_rates)
-        for at_all_rates in (*of_one_model, *equal)
+        for at_all_rates in _sets_at_all_rates(df)
         for by_rate in _split_if_ambiguous(at_all_rates, "lr")
         for part in _split_if_ambiguous(by_rate, "fingerprint")
     ]
@@ -75,6 +68,18 @@ def groups_of(df: pd.DataFrame) -> list[Group]:
         Group(part, {key: tasks[number][key] for key in several} | apart[number], at_all_rates)
         for number, (part, at_all_rates) in enumerate(split)
     ]
+
+
+def _sets_at_all_rates(df: pd.DataFrame) -> list[pd.DataFrame]:
+    """Runs that agree in all but the learning rate: of one model, then of models of equal size."""
+    equal = sets_of_equal_size(df)
+    covered = [frozenset(part["path"]) for part in equal]
+    of_one_model = [
+        part
+        for _, part in df.groupby([*ALIKE, "recipe"], sort=False, dropna=False)
+        if not any(paths.issuperset(part["path"]) for paths in covered)
+    ]
+    return [*of_one_model, *equal]
 
 
 def split_groups(df: pd.DataFrame) -> list[pd.DataFrame]:
@@ -108,15 +113,12 @@ def distinctions(parts: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:
     keys = (*alike, "lr", "fingerprint")
     facts = [_common(_values(part, keys) | _recipe_values(part)) | _size(part) for part in parts]
     recipe_keys = sorted({key for each in facts for key in each if "." in key})
-    found: list[dict[str, Any]] = [{} for _ in parts]
-    for key in (*alike, *recipe_keys, "lr", "fingerprint"):
-        if key == "fingerprint" and len(_distinct(found)) == len(found):
-            break
-        if len(_distinct(each.get(key) for each in facts)) > 1:
-            for each, distinct in zip(facts, found, strict=True):
-                if key in each or "." in key:
-                    distinct[key] = each.get(key)
-    return found
+    facts = [dict.fromkeys(recipe_keys) | each for each in facts]
+    keys = (*alike, *recipe_keys, "lr", "fingerprint")
+    differing = [key for key in keys if len(_distinct(each.get(key) for each in facts)) > 1]
+    found = [{key: each[key] for key in differing if key in each} for each in facts]
+    named = [{key: each[key] for key in each if key != "fingerprint"} for each in found]
+    return named if len(_distinct(named)) == len(parts) else found
 
 
 def shared(df: pd.DataFrame) -> dict[str, Any]:

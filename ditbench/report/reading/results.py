@@ -92,25 +92,11 @@ def load_results(
     import pandas as pd
 
     roots = [Path(each) for each in ([path] if isinstance(path, str | Path) else path)]
-    runs: list[Run] = []
-    skipped = SkippedRuns()
     found = list(runs_in(roots, _HINT))
-    for run in found:
-        try:
-            rows = read_run(run)
-            runs.append(rows if evaluation is None else [scored_again(run, evaluation, rows[-1])])
-        except DitbenchError as error:
-            skipped.append(skip(run.path, error))
-    runs = _newest(runs, skipped)
-    if not runs and evaluation is not None:
-        whole = [run for run in found if run.is_complete()]
-        if not any(evaluation in run.evals() for run in whole):
-            raise unknown_evaluation(evaluation, whole)
+    skipped = SkippedRuns()
+    runs = _newest(_read(found, evaluation, skipped), skipped)
     if not runs:
-        why = f" ({len(skipped)} skipped; the first, {': '.join(skipped[0])})" if skipped else ""
-        places = ", ".join(map(str, roots)) or "no directory"
-        stopped = any(not run.is_complete() for run in found)
-        raise DitbenchError(f"no complete run in {places}{why}", _RESUME if stopped else _HINT)
+        raise _nothing_read(roots, found, evaluation, skipped)
     _name_versions(runs)
     if blocks is not None:
         runs = _of_blocks(runs, blocks.split(",") if isinstance(blocks, str) else blocks)
@@ -120,6 +106,30 @@ def load_results(
     frame = pd.DataFrame(rows, columns=list(dtypes)).astype(dtypes)
     frame.attrs["skipped"] = skipped
     return frame
+
+
+def _read(found: list[RunDirectory], evaluation: str | None, skipped: list[Skipped]) -> list[Run]:
+    """The rows of each run that can be read; the others are added to `skipped`."""
+    runs: list[Run] = []
+    for run in found:
+        try:
+            rows = read_run(run)
+            runs.append(rows if evaluation is None else [scored_again(run, evaluation, rows[-1])])
+        except DitbenchError as error:
+            skipped.append(skip(run.path, error))
+    return runs
+
+
+def _nothing_read(
+    roots: list[Path], found: list[RunDirectory], evaluation: str | None, skipped: list[Skipped]
+) -> DitbenchError:
+    complete = [run for run in found if run.is_complete()]
+    if evaluation is not None and not any(evaluation in run.evals() for run in complete):
+        return unknown_evaluation(evaluation, complete)
+    why = f" ({len(skipped)} skipped; the first, {': '.join(skipped[0])})" if skipped else ""
+    places = ", ".join(map(str, roots)) or "no directory"
+    hint = _HINT if len(complete) == len(found) else _RESUME
+    return DitbenchError(f"no complete run in {places}{why}", hint)
 
 
 def runs_in(roots: Iterable[Path], hint: str) -> Iterator[RunDirectory]:

@@ -2,51 +2,33 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import math
 import re
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 
 from ditbench import amounts
 from ditbench.config import read_toml
 from ditbench.config.schema import flatten
-from ditbench.distances import column_of
 from ditbench.errors import DitbenchError, one_line
-from ditbench.files import read_json, read_text
-from ditbench.report.facts import BY_NAME, FACTS, SCORED, is_recipe
+from ditbench.files import read_json
+from ditbench.report.facts import BY_NAME, is_recipe
 from ditbench.report.reading.environment import of_environment
 from ditbench.report.reading.metrics import FIRST_METRICS, MetricFacts
+from ditbench.report.reading.scores import check_final, mean_draw, read_draws, read_evaluations
 from ditbench.report.reading.skipped import Kind
 from ditbench.report.reading.spikes import read_spike
-from ditbench.report.reading.values import Row, read_value, show
+from ditbench.report.reading.values import Row, facts_in, read_value, show
 from ditbench.report.words import PUBLISHED
-from ditbench.rows import parse_cell
-from ditbench.rundir import RunDirectory, metric_suffix
+from ditbench.rundir import RunDirectory
 
 # A larger file is not one of ours. The time to parse TOML can grow with the square of its size.
 MAX_BYTES = 64 * 2**20
 MAX_CONFIG_BYTES = 2**15
 # Characters.
 _MAX_NAME = 40
-# Where in training a row of eval.csv or final.csv is.
-_PLACE = ("step", "images", "train_flops", "seconds")
-
-_BY_FILE = {name: [fact for fact in FACTS if fact.file == name]
-            for name in ("result", "cost", "config", "eval")}  # fmt: skip
-# What a file may lack. Memory is null if the device does not report it.
-_DEFAULTS = {
-    "dataset_digest": "",
-    "features_digest": "",
-    "peak_memory_bytes": math.nan,
-    "skipped_updates": 0,
-    "eval_seconds": math.nan,
-}
 
 
 def read_run(run: RunDirectory) -> list[Row]:
@@ -86,10 +68,10 @@ def _read_run(run: RunDirectory) -> list[Row]:
         "evaluation": "",
         "written": run.result.stat().st_mtime_ns,
         "schema": result["schema"],
-        **_facts(run.result, result),
+        **facts_in(run.result, result),
         "fingerprint": read_value(result, "fingerprint", "sha256", run.result.name),
-        **_facts(run.cost, read_json(run.cost)),
-        **_facts(run.config, flat),
+        **facts_in(run.cost, read_json(run.cost)),
+        **facts_in(run.config, flat),
         "source_sha256": source,
         "budget": _budget(flat, run.config.name),
         "source": source_of(flat),
@@ -103,31 +85,16 @@ def _read_run(run: RunDirectory) -> list[Row]:
         if name in config and config[name] != facts[name]:
             of = f"{name} {show(facts[name])}, {run.config.name} of {show(config[name])}"
             raise DitbenchError(f"{run.result.name} is of {of}")
-    curve = _read_evaluations(run.evaluations, metrics)
-    draws = _read_draws(run, metrics, curve[-1], flat.get("eval.final_sampling_steps"))
+    curve = read_evaluations(run.evaluations, metrics)
+    draws = read_draws(run, metrics, curve[-1], flat.get("eval.final_sampling_steps"))
     final = mean_draw(draws, metrics)
     apart = run.finals.exists()
-    _check_final(result, final, run.finals.name if apart else run.evaluations.name)
+    check_final(result, final, run.finals.name if apart else run.evaluations.name)
     facts |= {"curve_sampling_steps": curve[-1]["sampling_steps"], "draws": len(draws)}
     # One number of sampling steps per run.
     marks = {"sampling_steps": final["sampling_steps"], "final": False, "curve": True}
     rows = [facts | row | marks for row in curve]
     return [*(rows if apart else rows[:-1]), facts | final | {"final": True, "curve": not apart}]
-
-
-def mean_draw(draws: Sequence[Row], metrics: Sequence[MetricFacts]) -> Row:
-    """The first of several draws, with the means of all metrics."""
-    return draws[0] | {each.name: fmean(row[each.name] for row in draws) for each in metrics}
-
-
-def _facts(path: Path, values: Row, file: str | None = None) -> Row:
-    """The facts that one of the files holds. In a configuration they have other names."""
-    row: Row = {}
-    name, of_config = path.name, path.suffix == ".toml"
-    for fact in _BY_FILE[file or path.stem]:
-        key = fact.keys[0] if of_config else fact.name
-        row[fact.name] = read_value(values, key, fact.dtype, name, _DEFAULTS.get(fact.name))
-    return row
 
 
 def check_files(run: RunDirectory) -> None:
@@ -188,94 +155,3 @@ def _budget(flat: Row, file: str) -> str:
         raise DitbenchError(f"{file}: [budget] is not one of steps, flops and seconds")
     amount = read_value(flat, f"budget.{units[0]}", "float64", file)
     return amounts.budget(units[0], amount)
-
-
-def _read_evaluations(path: Path, metrics: Sequence[MetricFacts]) -> list[Row]:
-    rows = [read_evaluation(row, metrics, path) for row in _read_table(path)]
-    for row, following in pairwise(rows):
-        if following["step"] <= row["step"]:
-            raise DitbenchError(f"{path.name}: step {following['step']} comes after {row['step']}")
-        if changed := [name for name in SCORED if row[name] != following[name]]:
-            raise DitbenchError(f"{path.name}: {changed[0]} changes along the run")
-    return rows
-
-
-def _read_draws(
-    run: RunDirectory, metrics: Sequence[MetricFacts], last: Row, steps: Any
-) -> list[Row]:
-    """The draws of the final score: the last evaluation, or the rows of final.csv.
-
-    Those are scored alike, except for the sampling steps, of which it has other `steps` if given.
-    """
-    path = run.finals
-    if not path.exists():
-        if steps is not None:
-            raise DitbenchError(f"{path.name} is missing: {run.config.name} has other final steps")
-        return [last]
-    expected = {name: last[name] for name in (*_PLACE, *SCORED)}
-    if steps is not None:
-        expected["sampling_steps"] = steps
-    draws = alike_draws(_read_table(path), metrics, path, expected)
-    if steps is None and draws[0]["fid"] != last["fid"]:
-        raise DitbenchError(f"{path.name}: draw 0 is not the last row of {run.evaluations.name}")
-    return draws
-
-
-def alike_draws(
-    table: Sequence[Row], metrics: Sequence[MetricFacts], path: Path, expected: Row | None = None
-) -> list[Row]:
-    """Draws of one model, all scored as `expected`, or else as the first."""
-    draws: list[Row] = []
-    for number, cells in enumerate(table):
-        row = read_evaluation(cells, metrics, path)
-        if cells.get("draw") != number:
-            raise DitbenchError(f"{path.name}: draw {show(cells.get('draw'))} is not {number}")
-        expected = expected or {name: row[name] for name in ("step", *SCORED)}
-        for name, value in expected.items():
-            if row[name] != value:
-                is_not = f"is {show(row[name])}, not {show(value)}"
-                raise DitbenchError(f"{path.name}: {name} of draw {number} {is_not}")
-        draws.append(row)
-    return draws
-
-
-def _read_table(path: Path) -> list[Row]:
-    """The rows of a CSV file, numbers as numbers, empty cells as None; refuses a damaged one."""
-    try:
-        content = read_text(path)
-        header, *lines = csv.reader(content.splitlines(), strict=True)
-    except (csv.Error, ValueError) as error:  # ValueError: not UTF-8, or no header
-        raise DitbenchError(f"{path.name} is empty or not a CSV file: {error}") from error
-    if not lines:
-        raise DitbenchError(f"{path.name} holds no evaluation")
-    # A row ends in a newline: without one, its last number may have lost digits.
-    if not content.endswith("\n") or any(len(line) != len(header) for line in lines):
-        raise DitbenchError(f"{path.name} is truncated or malformed")
-    if len(set(header)) != len(header):
-        raise DitbenchError(f"{path.name} names a column twice")
-    rows = ((parse_cell(cell) if cell else None for cell in line) for line in lines)
-    return [dict(zip(header, row, strict=True)) for row in rows]
-
-
-def read_evaluation(cells: Row, metrics: Sequence[MetricFacts], path: Path) -> Row:
-    """The facts and the metrics of one evaluation."""
-    row = _facts(path, cells, "eval")
-    suffix = f"_{metric_suffix(row['samples'])}"
-    for metric in metrics:
-        column = (metric.column or metric.name) + suffix * metric.depends_on_samples
-        # A metric that needs classes is left out, or empty, if the features have none.
-        default = None if metric.name == "fid" else math.nan
-        row[metric.name] = read_value(cells, column, "float64", path.name, default)
-    return row
-
-
-def _check_final(result: Row, last: Row, file: str) -> None:
-    """Refuse a table that ends elsewhere than the run did, or with another FID."""
-    if last["step"] != result["steps"]:
-        raise DitbenchError(f"{file} ends at step {last['step']} of {result['steps']}")
-    final = result.get("final")
-    if not isinstance(final, dict):
-        raise DitbenchError("result.json: final is missing or not a table")
-    fid = final.get(column_of("fid", metric_suffix(last["samples"]), final))
-    if fid != last["fid"]:
-        raise DitbenchError(f"fid is {last['fid']} in {file}, {show(fid)} in result.json")

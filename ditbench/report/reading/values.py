@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from ditbench.errors import DitbenchError, one_line
+from ditbench.report.facts import FACTS
 from ditbench.report.reading.metrics import MetricFacts
 
 Row = dict[str, Any]
@@ -18,6 +21,16 @@ _TYPES: dict[str, TypeAdapter[Any]] = {
     "float64": TypeAdapter(Annotated[float, Field(allow_inf_nan=False, strict=True)]),
     "sha256": TypeAdapter(Annotated[str, Field(pattern="^[0-9a-f]{64}$", strict=True)]),
     "metrics": TypeAdapter(list[MetricFacts]),
+}
+_BY_FILE = {name: [fact for fact in FACTS if fact.file == name]
+            for name in ("result", "cost", "config", "eval")}  # fmt: skip
+# What a file may lack. Memory is null if the device does not report it.
+_DEFAULTS = {
+    "dataset_digest": "",
+    "features_digest": "",
+    "peak_memory_bytes": math.nan,
+    "skipped_updates": 0,
+    "eval_seconds": math.nan,
 }
 
 
@@ -44,3 +57,13 @@ def show(value: Any) -> str:
     except ValueError:  # Python does not write integers of thousands of digits
         text = f"a number of {value.bit_length():,} bits"
     return one_line(text, 60)
+
+
+def facts_in(path: Path, values: Row, file: str | None = None) -> Row:
+    """The facts that one of the files holds. In a configuration they have other names."""
+    row: Row = {}
+    name, of_config = path.name, path.suffix == ".toml"
+    for fact in _BY_FILE[file or path.stem]:
+        key = fact.keys[0] if of_config else fact.name
+        row[fact.name] = read_value(values, key, fact.dtype, name, _DEFAULTS.get(fact.name))
+    return row

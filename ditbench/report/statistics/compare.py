@@ -138,8 +138,7 @@ def compare(
     verdict = further = None
     if unlike:
         table[list(INFERRED)] = math.nan  # an interval around 1 would be a verdict, too
-        sentence = verdict_words.forced(unlike)
-        notes = remarks.conditions(final)
+        sentence, notes = verdict_words.forced(unlike), remarks.conditions(final)
     else:
         spiked = by_seed(final.assign(spiked=final["loss_spike"].notna()), blocks, "spiked") == 1
         rule = partial(decide, blocks, plan=plan, spiked=spiked)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import operator
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ditbench.errors import DitbenchError, one_line, unknown_name
 from ditbench.report.facts import INFERRED
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ditbench.report.statistics.compare import Comparison
 
 _SIGNS = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
@@ -38,6 +40,16 @@ class Term(NamedTuple):
     amount: float
     relative: bool
 
+    @property
+    def of_baseline(self) -> str:
+        """The name of the baseline's value."""
+        return f"baseline.{self.column}"
+
+    def is_true(self, values: dict[str, float]) -> bool:
+        """Whether it holds for the values of a row, and of the baseline."""
+        amount = self.amount * (values[self.of_baseline] if self.relative else 1.0)
+        return bool(_SIGNS[self.sign](values[self.column], amount))
+
 
 class Gate(NamedTuple):
     """A condition that must not be true of any block: terms joined by `and`."""
@@ -59,20 +71,18 @@ class Gate(NamedTuple):
         baseline = rows[comparison.baseline]
         if len(rows) > 1 and any(term.column in INFERRED for term in self.terms):
             del rows[comparison.baseline]
-        failures = []
-        for block, row in rows.items():
-            values = {term.column: float(row[term.column]) for term in self.terms}
-            is_true = True
-            for column, sign, amount, relative in self.terms:
-                if relative:
-                    values[f"baseline.{column}"] = float(baseline[column])
-                    amount *= values[f"baseline.{column}"]
-                is_true = is_true and _SIGNS[sign](values[column], amount)
-            unknown = [name for name, value in values.items() if math.isnan(value)]
-            if unknown or is_true:
-                reason = f"{unknown[0]} is unknown" if unknown else self.text
-                failures.append(Failure(str(block), values, reason))
-        return failures
+        found = (self._failure(str(block), row, baseline) for block, row in rows.items())
+        return list(filter(None, found))
+
+    def _failure(self, block: str, row: pd.Series[Any], baseline: pd.Series[Any]) -> Failure | None:
+        values = {each.column: float(row[each.column]) for each in self.terms}
+        relative = [each for each in self.terms if each.relative]
+        values |= {each.of_baseline: float(baseline[each.column]) for each in relative}
+        unknown = [name for name, value in values.items() if math.isnan(value)]
+        if unknown or all(term.is_true(values) for term in self.terms):
+            reason = f"{unknown[0]} is unknown" if unknown else self.text
+            return Failure(block, values, reason)
+        return None
 
 
 def parse_gate(text: str) -> Gate:

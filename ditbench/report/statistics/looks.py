@@ -8,7 +8,7 @@ be decided (its looks), by a constant nominal level (Pocock 1977).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -72,11 +72,16 @@ def read_plan(planned: Mapping[str, Mapping[int, float]]) -> SeedPlan:
         if len(by_seed) != last:
             unplanned.append(Unplanned(block, len(by_seed), last))
     if is_recorded:
-        for fewer, more in pairwise(sorted(planned, key=lambda block: len(planned[block]))):
-            number = len(planned[fewer].keys() & planned[more].keys())
-            if number < len(planned[fewer]):
-                unplanned.append(Unplanned(fewer, number, len(planned[fewer]), more))
+        unplanned += _unshared(planned)
     return SeedPlan(tuple(sorted(looks)), unplanned[0] if unplanned else None)
+
+
+def _unshared(planned: Mapping[str, Mapping[int, float]]) -> Iterator[Unplanned]:
+    """The blocks that have a seed that a block with more seeds lacks."""
+    for fewer, more in pairwise(sorted(planned, key=lambda block: len(planned[block]))):
+        number = len(planned[fewer].keys() & planned[more].keys())
+        if number < len(planned[fewer]):
+            yield Unplanned(fewer, number, len(planned[fewer]), more)
 
 
 @cache

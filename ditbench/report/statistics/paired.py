@@ -32,25 +32,19 @@ class Interval(NamedTuple):
 class Paired(NamedTuple):
     """One block beside another, over the `n` seeds that both have.
 
-    Attributes:
-        difference: mean of `values - reference`; its interval is of the level of the ratio's.
-        ratio: that of the geometric means on a log scale, or of the means, without an interval.
-        p_value: of the paired t test on this scale, two-sided; NaN for fewer than two pairs.
-        p_bonferroni: `p_value` times the number of tests. It is at most alpha exactly if 1 is
-            outside of the interval of the ratio (on a linear scale, 0 outside of the difference's).
-        uncorrected: the interval of the ratio for a single test.
-        equivalent: whether the ratio is within `EQUIVALENT` by two one-sided tests at alpha.
+    `p_bonferroni` is at most alpha exactly if 1 is outside of the interval of the ratio (on a
+    linear scale, 0 outside of the difference's).
     """
 
     n: int = 0
-    difference: float = math.nan
-    difference_interval: Interval = Interval()
-    ratio: float = math.nan
-    ratio_interval: Interval = Interval()
-    p_value: float = math.nan
-    p_bonferroni: float = math.nan
-    uncorrected: Interval = Interval()
-    equivalent: bool = False
+    difference: float = math.nan  # mean of `values - reference`
+    difference_interval: Interval = Interval()  # of the level of the ratio's
+    ratio: float = math.nan  # of the geometric means on a log scale, or else of the means
+    ratio_interval: Interval = Interval()  # on a log scale
+    p_value: float = math.nan  # of the paired t test on this scale, two-sided; NaN below two pairs
+    p_bonferroni: float = math.nan  # `p_value` times the number of tests
+    uncorrected: Interval = Interval()  # of the ratio, for a single test
+    equivalent: bool = False  # the ratio is within `EQUIVALENT`: two one-sided tests at alpha
 
 
 def fitting_scale(values: Values, scale: Scale) -> Scale:

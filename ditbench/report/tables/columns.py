@@ -196,11 +196,9 @@ def metric_column(
     """The column of a metric of so many samples, in features; None if rows differ in them."""
     title = metric_title(metric.title, features, samples if metric.depends_on_samples else None)
     unit = f" ({metric.unit})" if metric.unit else ""
-    lower = metric.direction == "lower"
+    lower, text = metric.direction == "lower", writer(metric.format)
     header = f"{title}{unit} {'↓' if lower else '↑'}"
-    return Column(
-        metric.name, header, writer(metric.format), "low" if lower else "high", spread=spread
-    )
+    return Column(metric.name, header, text, "low" if lower else "high", spread=spread)
 
 
 def _target_columns(title: str, target: float | None) -> tuple[Column, ...]:

@@ -45,22 +45,34 @@ def render_comparisons(
     for comparison in comparisons:
         columns = comparison_columns(comparison, names, wide=wide)
         table = render(comparison_rows(comparison), columns, format)
-        settings = [comparison.settings] if comparison.apart else []
-        heading, sentence, *below = map(
-            literal, (comparison.heading, comparison.sentence, *comparison.notes, *settings)
-        )
-        if format == "latex":  # as comments: a paper has a caption of its own
-            if comparison.forced:
-                mark = escape_latex(f"Forced: runs differ in {', '.join(comparison.forced)}")
-                row = rf"\multicolumn{{{len(shown(columns))}}}{{l}}{{{mark}}} \\"
-                table = table.replace(r"\end{tabular}", f"{row}\n\\end{{tabular}}")
-            comments = "".join(f"% {text}\n" for text in below)
-            parts.append(f"% {heading}\n% {sentence}\n{table}{comments}")
+        if format == "latex":
+            parts.append(_latex_group(comparison, table, len(shown(columns))))
         else:
-            title, answer, *notes = map(escape_markdown, (heading, sentence, *below))
-            lines = "".join(f"- {text}\n" for text in notes)
-            parts.append(f"**{title}**\n\n**{answer}**\n\n{table}\n{lines}")
+            parts.append(_markdown_group(comparison, table))
     return "\n".join(parts)
+
+
+def _texts(comparison: Comparison) -> list[str]:
+    """What stands around a table: the heading, the verdict, and the notes."""
+    settings = [comparison.settings] if comparison.apart else []
+    texts = (comparison.heading, comparison.sentence, *comparison.notes, *settings)
+    return list(map(literal, texts))
+
+
+def _markdown_group(comparison: Comparison, table: str) -> str:
+    title, answer, *notes = map(escape_markdown, _texts(comparison))
+    lines = "".join(f"- {text}\n" for text in notes)
+    return f"**{title}**\n\n**{answer}**\n\n{table}\n{lines}"
+
+
+def _latex_group(comparison: Comparison, table: str, columns: int) -> str:
+    """A table with all texts as comments: a paper has a caption of its own."""
+    if comparison.forced:
+        mark = escape_latex(f"Forced: runs differ in {', '.join(comparison.forced)}")
+        row = rf"\multicolumn{{{columns}}}{{l}}{{{mark}}} \\"
+        table = table.replace(r"\end{tabular}", f"{row}\n\\end{{tabular}}")
+    heading, sentence, *below = (f"% {text}\n" for text in _texts(comparison))
+    return "".join([heading, sentence, table, *below])
 
 
 def _json_group(comparison: Comparison) -> dict[str, Any]:

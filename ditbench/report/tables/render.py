@@ -190,9 +190,8 @@ def rich_table(rows: Rows, columns: Sequence[Column]) -> Table:
     visible = shown(columns)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     # Without the blank after it, ± moves to the next line together with its number.
-    texts = [
-        [(text.replace("± ", "±"), best) for text, best in line] for line in cells(rows, visible)
-    ]
+    lines = cells(rows, visible)
+    texts = [[(text.replace("± ", "±"), best) for text, best in line] for line in lines]
     for number, column in enumerate(visible):
         column_texts = [line[number][0] for line in texts]
         header = _fold(literal(column.header or ""), max(map(len, column_texts), default=0))

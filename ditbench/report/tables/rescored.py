@@ -10,7 +10,7 @@ from typing import Any
 
 from ditbench.report.reading.evals import read_draws
 from ditbench.report.reading.metrics import MetricFacts
-from ditbench.report.reading.run import mean_draw
+from ditbench.report.reading.scores import mean_draw
 from ditbench.report.tables.columns import Column, hidden, metric_column
 from ditbench.report.words import fid_title
 

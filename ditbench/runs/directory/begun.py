@@ -24,10 +24,8 @@ def begun_metrics(directory: RunDirectory) -> dict[str, int] | None:
         record = facts[RECORD]
         if isinstance(record, dict) and all(type(value) is int for value in record.values()):
             return record
-        raise DitbenchError(
-            f"{directory.environment}: {RECORD} is not a table of versions",
-            "move the run directory away and run it again",
-        )
+        what = f"{directory.environment}: {RECORD} is not a table of versions"
+        raise DitbenchError(what, "move the run directory away and run it again")
     rows = directory.read_evaluations() if facts else []
     if not rows:
         return None

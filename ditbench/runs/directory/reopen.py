@@ -42,10 +42,8 @@ def source_at(config: RunConfig, path: Path) -> str:
 def check_images(dataset: ImageDataset, digest: object, run: object) -> None:
     """Refuse images that are not those that a run, which messages name so, was trained on."""
     if dataset.digest != digest:
-        raise DitbenchError(
-            f"the images of '{dataset.name}' are not those that {run} was trained on",
-            "name those, at the place where they are now: --data PATH",
-        )
+        what = f"the images of '{dataset.name}' are not those that {run} was trained on"
+        raise DitbenchError(what, "name those, at the place where they are now: --data PATH")
 
 
 def complete_result(directory: RunDirectory) -> dict[str, Any]:
@@ -57,9 +55,8 @@ def complete_result(directory: RunDirectory) -> dict[str, Any]:
             "`ditbench run` with its options and another --out trains it again",
         )
     if not directory.is_complete():
-        raise DitbenchError(
-            f"{path} is not complete", "resume it first: the command that began it, once more"
-        )
+        what = f"{path} is not complete"
+        raise DitbenchError(what, "resume it first: the command that began it, once more")
     result = directory.read_result()
     try:
         directory.check_recorded(result)

@@ -40,9 +40,8 @@ def select_device(name: str) -> torch.device:
         if is_out_of_memory(error):
             what = f"the device '{name}' has no free memory"
             raise DitbenchError(what, LESS_MEMORY, EXIT_FAILED) from error
-        raise DitbenchError(
-            f"no device '{name}' on this machine", "use --device auto, cpu, cuda or cuda:1"
-        ) from error
+        what = f"no device '{name}' on this machine"
+        raise DitbenchError(what, "use --device auto, cpu, cuda or cuda:1") from error
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
     if device.type == "cpu":

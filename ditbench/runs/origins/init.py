@@ -29,10 +29,8 @@ def identified(init: InitConfig) -> dict[str, str]:
         return {"path": str(init.path), "sha256": init.sha256}
     found = digest(init.path)
     if init.sha256 not in (None, found):
-        raise DitbenchError(
-            f"{init.path} is not the file of this configuration: its SHA-256 differs",
-            "restore the file, or remove init.sha256 from the configuration",
-        )
+        what = f"{init.path} is not the file of this configuration: its SHA-256 differs"
+        raise DitbenchError(what, "restore the file, or remove init.sha256 from the configuration")
     return {"path": str(init.path), "sha256": found}
 
 

@@ -46,10 +46,8 @@ def child_of(parent: RunDirectory, steps: int) -> RunConfig:
             "train longer from the start: the command that began it, with a longer --time",
         )
     if steps <= done:
-        raise DitbenchError(
-            f"--steps {steps} is not above the {done} steps that {path} has made",
-            "--steps is the total, with those of the run that is continued",
-        )
+        what = f"--steps {steps} is not above the {done} steps that {path} has made"
+        raise DitbenchError(what, "--steps is the total, with those of the run that is continued")
     if not parent.checkpoint.is_file():
         raise DitbenchError(
             f"{path} has no checkpoint to continue from",

@@ -63,10 +63,8 @@ def plan_again(
     config = task.config
     directory = RunDirectory.of(out, config.preset, config.block, config.seed, config.fingerprint)
     if directory.path.resolve() == run.path.resolve():
-        raise DitbenchError(
-            f"the run would be trained again into its own directory, {run.path}",
-            "choose another place: --out DIR",
-        )
+        what = f"the run would be trained again into its own directory, {run.path}"
+        raise DitbenchError(what, "choose another place: --out DIR")
     before = config.parent.path
     notes = {} if before is None else notes_of_child(RunDirectory(before))
     notes |= inherited_notes(facts) | init.notes_of(config.init, model_arguments(task))
@@ -85,8 +83,7 @@ def _found(config: RunConfig, facts: Mapping[str, Any]) -> RunConfig:
         recorded = facts.get(section)
         there = recorded.get("path") if isinstance(recorded, dict) else None
         if not isinstance(there, str) or not Path(there).exists():
-            raise DitbenchError(
-                f"what the run starts from is gone: {there or path}", "restore it there"
-            )
+            what = f"what the run starts from is gone: {there or path}"
+            raise DitbenchError(what, "restore it there")
         config = config.with_values(**{f"{section}__path": there})
     return config

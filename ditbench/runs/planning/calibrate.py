@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -67,39 +67,15 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
         DitbenchError: exit code 1, if memory does not suffice or torch cannot compile; what
             `check_ready` raises.
     """
-    speeds: dict[str, Speed] = {}
-    scoring: dict[str, float] = {}  # seconds per image, by features
-    extractors = check_ready(plans)
-    ends: float | None = None  # of calibrations
-    say_once = cache(say)
+    calibration = _Calibration(check_ready(plans), say)
     share = CpuShare()
     for run in plans:
-        metrics, preparation = run.config.metrics, 0.0
         if complete := run.directory.is_complete():
             expected = {"steps": run.directory.read_result()["steps"], **dict.fromkeys(TIMES)}
         elif _too_large(run):
             expected = {"steps": run.budget.steps, **dict.fromkeys(TIMES)}
         else:
-            features = (metrics.features, *metrics.further)
-            for name in features:
-                if name not in scoring:
-                    new = extractors[name]
-                    scoring[name] = _alone(run, partial(time_scoring, run, [new]))
-                    preparation += _statistics(run, new, scoring[name])
-            per_score = sum(scoring[name] for name in features)
-            # Speed does not depend on the rate, nor the fingerprint on the seed.
-            fingerprint = run.config.with_values(train__lr=1.0).fingerprint
-            if fingerprint not in speeds:
-                if ends is None:
-                    first, ends = run, time.perf_counter() + MOST_SECONDS
-                if time.perf_counter() <= ends:
-                    say(f"calibrating {run.config.block} on {run.device}")
-                    speeds[fingerprint] = calibrate(run, per_score)
-                else:
-                    say_once(f"the others are estimated from {first.config.block}, by cost")
-                    ratio = run.cost.train_flops_per_image / first.cost.train_flops_per_image
-                    speeds[fingerprint] = next(iter(speeds.values())).times(ratio)
-            expected = _expected(run, speeds[fingerprint], preparation)
+            expected = calibration.expected(run)
         yield {
             "block": run.config.block,
             **run.cost.as_dict(),
@@ -117,11 +93,52 @@ def forecast(plans: list[Plan], say: Callable[[str], None]) -> Iterator[dict[str
             "complete": complete,
         }
     on_cpu = plans and plans[0].device.type == "cpu"
-    if on_cpu and speeds and (got := share.read()) < BUSY:
+    if on_cpu and calibration.speeds and (got := share.read()) < BUSY:
         say(
             "this CPU is busy: beside its other processes, runs take about "
             f"{1 / got:.1f} times as long"
         )
+
+
+class _Calibration:
+    """The speeds of extractors and of models; each is measured once, when a run needs it."""
+
+    def __init__(self, extractors: Mapping[str, Extractor], say: Callable[[str], None]) -> None:
+        self.extractors, self.say, self.say_once = extractors, say, cache(say)
+        self.scoring: dict[str, float] = {}  # seconds per image, by features
+        self.speeds: dict[str, Speed] = {}  # by fingerprint
+        self.first: Plan | None = None  # that was calibrated
+        self.ends = 0.0  # when calibrations do
+
+    def expected(self, run: Plan) -> dict[str, Any]:
+        """The steps and the `TIMES` of a run."""
+        preparation = 0.0
+        features = (run.config.metrics.features, *run.config.metrics.further)
+        for name in features:
+            if name not in self.scoring:
+                new = self.extractors[name]
+                self.scoring[name] = _alone(run, partial(time_scoring, run, [new]))
+                preparation += _statistics(run, new, self.scoring[name])
+        speed = self.speed(run, sum(self.scoring[name] for name in features))
+        return _expected(run, speed, preparation)
+
+    def speed(self, run: Plan, per_score: float) -> Speed:
+        """The speed of a model: measured, or estimated from the first by cost."""
+        # Speed does not depend on the rate, nor the fingerprint on the seed.
+        fingerprint = run.config.with_values(train__lr=1.0).fingerprint
+        if fingerprint in self.speeds:
+            return self.speeds[fingerprint]
+        if self.first is None:
+            self.first, self.ends = run, time.perf_counter() + MOST_SECONDS
+        if time.perf_counter() <= self.ends:
+            self.say(f"calibrating {run.config.block} on {run.device}")
+            speed = calibrate(run, per_score)
+        else:
+            self.say_once(f"the others are estimated from {self.first.config.block}, by cost")
+            ratio = run.cost.train_flops_per_image / self.first.cost.train_flops_per_image
+            speed = next(iter(self.speeds.values())).times(ratio)
+        self.speeds[fingerprint] = speed
+        return speed
 
 
 def _alone(run: Plan, measure: Callable[[], float]) -> float:

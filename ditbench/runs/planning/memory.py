@@ -54,9 +54,8 @@ def count_memory(task: Task, precision: str | None = None) -> Memory:
     arguments, fused = model_arguments(task), train.backend != "plain"
     one, two = (count_kept(arguments, images, half=half, fused=fused) for images in (1, 2))
     per_image = two.plus(-1, one)
-    return Memory(
-        count_cost(task).parameters, one.plus(-1, per_image), per_image, half, task.world.size
-    )
+    fixed, parameters = one.plus(-1, per_image), count_cost(task).parameters
+    return Memory(parameters, fixed, per_image, half, task.world.size)
 
 
 def peak_memory(task: Task, precision: str | None = None) -> int:

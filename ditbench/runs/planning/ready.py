@@ -73,8 +73,5 @@ def check_writable(path: Path, size: int = 0) -> None:
         raise cannot_write(path, error) from error
     if free < size:
         needed, there = file_size(size), file_size(free)
-        raise DitbenchError(
-            f"too little space for checkpoints in {place}: {needed} are needed, {there} are free",
-            "free some, or write elsewhere: --out DIR",
-            EXIT_FAILED,
-        )
+        what = f"too little space for checkpoints in {place}: {needed} are needed, {there} are free"
+        raise DitbenchError(what, "free some, or write elsewhere: --out DIR", EXIT_FAILED)

@@ -113,9 +113,8 @@ def create_scorer(
 def metrics_asked(run: Plan) -> dict[str, int]:
     """The versions of the metrics that a run has if it begins now, by name. Reads no weights."""
     metrics, scored = run.config.metrics, scored_as(run.config, run.dataset)
-    features, *also = (
-        extractor_class(name, scored) for name in (metrics.features, *metrics.further)
-    )
+    names = (metrics.features, *metrics.further)
+    features, *also = (extractor_class(name, scored) for name in names)
     held_out = metrics.real is None and run.dataset.load_held_out is not None
     rows = has_rows(run.config)
     choices = choose(features, also, metrics.extra, held_out=held_out, rows=rows)

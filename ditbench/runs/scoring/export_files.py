@@ -104,9 +104,8 @@ class _Folder(Export):
         safe = [re.sub(r"[^\w.-]+", "-", name)[:_MAX_NAME] for name in self.class_names]
         if len(set(safe)) < len(safe):
             safe = [f"{label}-{name}" for label, name in enumerate(safe)]
-        self.names = [
-            f"{index:06d}-{safe[label]}.png" for index, label in enumerate(self.labels.tolist())
-        ]
+        numbered = enumerate(self.labels.tolist())
+        self.names = [f"{index:06d}-{safe[label]}.png" for index, label in numbered]
 
     def is_complete(self) -> bool:
         done, _ = self.done()
@@ -171,9 +170,8 @@ def export_at(path: Path) -> type[Export]:
     """The kind of export for a path, by its suffix."""
     suffix = path.suffix.lower()
     if suffix in _OTHER_FILES:
-        raise DitbenchError(
-            f"cannot export to {path}", "name a folder, or a file that ends in .npz"
-        )
+        what = f"cannot export to {path}"
+        raise DitbenchError(what, "name a folder, or a file that ends in .npz")
     return _Npz if suffix == ".npz" else _Folder
 
 

@@ -50,10 +50,8 @@ def sample_grid(
         labels = find_classes(classes, dataset.class_names)
     count = per_class * len(labels)
     if count * dataset.height * dataset.width > MAX_PIXELS:  # before memory is allocated
-        raise DitbenchError(
-            f"{count} images of {dataset.width}x{dataset.height} are too many for one grid",
-            "draw fewer images: --per-class 8, or --classes 0,1,2",
-        )
+        what = f"{count} images of {dataset.width}x{dataset.height} are too many for one grid"
+        raise DitbenchError(what, "draw fewer images: --per-class 8, or --classes 0,1,2")
     check_writable(output)
     with sampling_errors(task, LESS_MEMORY):
         model, _ = averaged_model(task, directory)

@@ -78,10 +78,8 @@ def reference(config: RunConfig, dataset: ImageDataset) -> RealImages | Publishe
         return None
     space = dataset.latents
     if space is not None and config.data.vae is None:
-        raise DitbenchError(
-            f"latents cannot be compared with the real images in {config.metrics.real}",
-            "decode the samples: --vae PATH",
-        )
+        what = f"latents cannot be compared with the real images in {config.metrics.real}"
+        raise DitbenchError(what, "decode the samples: --vae PATH")
     size = dataset.height if space is None else space.image_size
     return load_reference(config.metrics.real, size, 3 if space else dataset.channels)
 
@@ -111,9 +109,8 @@ def vae_digest(config: RunConfig, dataset: ImageDataset) -> str | None:
     if vae is None:
         return None
     if space is None:
-        raise DitbenchError(
-            f"'{dataset.name}' has images, which no autoencoder decodes", "leave out --vae"
-        )
+        what = f"'{dataset.name}' has images, which no autoencoder decodes"
+        raise DitbenchError(what, "leave out --vae")
     found, *shape = _facts(vae)
     if shape != [dataset.channels, space.downsampling]:
         raise DitbenchError(
@@ -128,10 +125,9 @@ def vae_digest(config: RunConfig, dataset: ImageDataset) -> str | None:
 
 def _check_same(before: str | None, found: str | None, what: str, key: str) -> None:
     if before not in (None, found):
-        raise DitbenchError(
-            f"the {what} of this configuration: not what it was made for",
-            f"name what it was made for, where that is now; or remove {key}",
-        )
+        message = f"the {what} of this configuration: not what it was made for"
+        hint = f"name what it was made for, where that is now; or remove {key}"
+        raise DitbenchError(message, hint)
 
 
 def other_decoder(task: Task) -> str | None:

@@ -16,12 +16,7 @@ from ditbench.rundir import RunDirectory
 from ditbench.runs.directory import reopen
 from ditbench.runs.machine.environment import select_device
 from ditbench.runs.origins.init import start_from
-from ditbench.runs.planning.plan import (
-    begun_backend,
-    build_model,
-    build_objective,
-    model_arguments,
-)
+from ditbench.runs.planning.plan import begun_backend, build_model, build_objective, model_arguments
 from ditbench.runs.planning.task import Task
 from ditbench.runs.scoring.scored import vae_digest
 from ditbench.training.checkpoint import checkpoint_digest, load_ema
@@ -36,10 +31,8 @@ def read_config(directory: RunDirectory, *, trust: bool) -> RunConfig:
     """
     config = reopen.read_config(directory)
     if not directory.checkpoint.is_file():
-        raise DitbenchError(
-            f"{directory.path} has no checkpoint",
-            "reference runs have none; train your own with `ditbench run`",
-        )
+        what = f"{directory.path} has no checkpoint"
+        raise DitbenchError(what, "reference runs have none; train your own with `ditbench run`")
     reopen.restore_own_block(directory, config, trust=trust)
     return config
 
@@ -111,10 +104,8 @@ def check_decoder(place: Path, config: RunConfig, dataset: ImageDataset) -> None
     """Refuse to show latents without an autoencoder."""
     latents = dataset.latents is not None or dataset.channels not in (1, 3)
     if latents and config.data.vae is None:
-        raise DitbenchError(
-            f"{place} makes latents, not images",
-            "name the autoencoder that decodes them: --vae PATH",
-        )
+        what = f"{place} makes latents, not images"
+        raise DitbenchError(what, "name the autoencoder that decodes them: --vae PATH")
 
 
 def backend_for(task: Task, directory: RunDirectory) -> Backend:

@@ -24,8 +24,8 @@ from ditbench.runs.planning.plan import (
     plan_run,
     resolve_all,
 )
+from ditbench.runs.planning.rescoring import Rescoring
 from ditbench.runs.planning.task import Task
-from ditbench.runs.scoring.rescore import Rescoring
 from ditbench.runs.scoring.scored import vae_digest
 from ditbench.runs.scoring.trained import Opened, backend_for, check_decoder
 from ditbench.weights.read import find_weights

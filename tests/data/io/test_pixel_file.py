@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pictures import encode, grey, write_folder
 
-from ditbench.data.io import files as limits
+from ditbench.data.io import limits
 from ditbench.data.pictures import decode
 from ditbench.data.pictures import prepared as module
 from ditbench.data.pictures.prepared import prepared

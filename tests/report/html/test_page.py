@@ -53,18 +53,30 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-@pytest.fixture
-def runs(make_run, results):
+def write_runs(write, root):
     """Three blocks with clear differences, four seeds, grids of the first."""
     for level, block in zip((9.0, 8.0, 6.0), BLOCKS, strict=True):
         for seed in range(4):
             fid = level * (1 + 0.01 * seed + 0.003 * len(block) * (seed % 2))
-            make_run(block, seed, (200.0, 50.0, fid), images=seed == 0)
-    return load_results(results)
+            write(root, block, seed, (200.0, 50.0, fid), images=seed == 0)
+    return load_results(root)
 
 
-def test_the_answer_comes_first_and_is_that_of_compare(runs):
-    page = Page(report_html(runs))
+@pytest.fixture
+def runs(writer, results):
+    return write_runs(writer, results)
+
+
+@pytest.fixture(scope="module")
+def report(writer, tmp_path_factory):
+    """Such runs, and their report: read only."""
+    runs = write_runs(writer, tmp_path_factory.mktemp("report"))
+    return runs, report_html(runs)
+
+
+def test_the_answer_comes_first_and_is_that_of_compare(report):
+    runs, text = report
+    page = Page(text)
     comparison = compare(runs)
     names = [tag for tag, _ in page.tags]
     assert names.count("h1") == 1
@@ -77,16 +89,16 @@ def test_the_answer_comes_first_and_is_that_of_compare(runs):
     assert "".join(page.inside("li")).replace(" ", "") == notes.replace(" ", "")
 
 
-def test_rows_are_those_of_compare(runs):
-    text = report_html(runs)
+def test_rows_are_those_of_compare(report):
+    runs, text = report
     first = text[text.index("<tbody>") : text.index("</tbody>")]
     order = re.findall(r'<th scope="row"><i[^>]*></i>([^<]*)</th>', first)
     assert order == compare(runs).table["block"].tolist()
     assert first.count('class="leader"') == 1
 
 
-def test_every_section_is_there(runs):
-    page = Page(report_html(runs))
+def test_every_section_is_there(report):
+    page = Page(report[1])
     for title in ("Ranking", "Curves", "Cost", "Samples", "Settings", "Environment"):
         assert title in page.texts
     assert "How to repeat it" in page.text
@@ -95,8 +107,8 @@ def test_every_section_is_there(runs):
     assert figures == ["FID along training", "FID against cost"]
 
 
-def test_nothing_is_loaded_and_nothing_is_executed(runs):
-    text = report_html(runs)
+def test_nothing_is_loaded_and_nothing_is_executed(report):
+    _, text = report
     page = Page(text)
     assert not {"script", "link", "iframe", "object", "embed", "base"} & {t for t, _ in page.tags}
     for _, attributes in page.tags:
@@ -179,5 +191,6 @@ def test_skipped_runs_are_named(runs, results):
     assert "incomplete: no result.json" in Page(report_html(runs)).text
 
 
-def test_equal_runs_give_equal_bytes(runs):
-    assert report_html(runs) == report_html(runs)
+def test_equal_runs_give_equal_bytes(report):
+    runs, text = report
+    assert report_html(runs) == text

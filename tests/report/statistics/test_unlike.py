@@ -80,6 +80,9 @@ def test_runs_that_are_not_comparable_get_groups_with_headings(unlike):
         assert group.sentence.startswith(f"Only {group.table['block'].item()} was run")
 
 
+@pytest.mark.parametrize(
+    "unlike", ["model", "features_digest", "train.weight_decay"], indirect=True
+)
 def test_runs_that_are_not_comparable_can_be_forced_and_are_marked_everywhere(unlike):
     key, frame = unlike
     comparison = compare(frame, force=True)

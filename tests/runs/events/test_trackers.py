@@ -11,11 +11,13 @@ import pytest
 from recorder import Recorder, stop_at
 
 from ditbench.errors import DitbenchError
-from ditbench.launch.pool import Workers, execute_at_once
+from ditbench.launch.devices import Workers
+from ditbench.launch.pool import execute_at_once
 from ditbench.rows import read_rows
 from ditbench.runs.events import trackers
 from ditbench.runs.events.reporter import Reporter
-from ditbench.runs.events.trackers import NOT_SCALARS, parse_trackers, tracked
+from ditbench.runs.events.tracked import NOT_SCALARS, tracked
+from ditbench.runs.events.trackers import parse_trackers
 from ditbench.runs.run import execute
 from ditbench.training.stop import StopRequest
 from ditbench.world import World

@@ -15,10 +15,11 @@ import torch
 from ditbench.data.digits import load_digits
 from ditbench.errors import DitbenchError
 from ditbench.rundir import RunDirectory
+from ditbench.runs.planning.rescoring import plan_rescoring
 from ditbench.runs.run import execute
 from ditbench.runs.scoring import rescore as module
 from ditbench.runs.scoring.evaluate import Evaluation
-from ditbench.runs.scoring.rescore import plan_rescoring, rescore
+from ditbench.runs.scoring.rescore import rescore
 from ditbench.training.stop import Stopped, StopRequest
 
 CPU = torch.device("cpu")

@@ -23,9 +23,10 @@ from ditbench.metrics.real import compute_statistics
 from ditbench.metrics.scorer import Scorer, Space
 from ditbench.report.reading.results import load_results
 from ditbench.rundir import RunDirectory
+from ditbench.runs.planning.rescoring import plan_rescoring
 from ditbench.runs.run import execute
 from ditbench.runs.scoring.export import export_samples
-from ditbench.runs.scoring.rescore import plan_rescoring, rescore
+from ditbench.runs.scoring.rescore import rescore
 from ditbench.runs.scoring.sampling import Noise, sample_batches
 from ditbench.runs.scoring.scored import decode_samples, remark
 from ditbench.runs.scoring.trained import averaged_model, open_run

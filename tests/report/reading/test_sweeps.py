@@ -3,7 +3,7 @@
 import pytest
 
 from ditbench.config import RunConfig
-from ditbench.report.tuning_task import differences, task_of
+from ditbench.report.reading.sweeps import differences, task_of
 
 CONFIG = RunConfig().with_values(block="adaln")
 

@@ -4,7 +4,7 @@ import pytest
 
 from ditbench.config import load
 from ditbench.rundir import RunDirectory
-from ditbench.runs.scoring.rescore import evaluation_name
+from ditbench.runs.planning.rescoring import evaluation_name
 
 
 @pytest.mark.parametrize(
