@@ -122,10 +122,10 @@ def own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def preloaded(monkeypatch):
-    """Let ditbench start its processes by a fork, which imports nothing anew: in a moment."""
-    from worlds import ForkedContext
+    """Let ditbench start its processes from a server that has imported torch: in a moment."""
+    from worlds import forking
 
-    context = ForkedContext()
+    context = forking()
     monkeypatch.setattr("multiprocessing.get_context", lambda _kind=None: context)
 
 

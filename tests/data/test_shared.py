@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mapped import in_file
-from worlds import ForkedContext
+from worlds import forking
 
 from ditbench.data.dataset import ImageDataset
 from ditbench.data.latents.rows import MemoryRows
@@ -64,7 +64,7 @@ def answer(queue, shared):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_process_receives_the_same_data(kind):
-    context = ForkedContext()
+    context = forking()
     queue, shared = context.Queue(), SharedDataset.of(kind())
     process = context.Process(target=answer, args=(queue, shared))
     process.start()
