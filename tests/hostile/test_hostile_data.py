@@ -3,6 +3,7 @@
 import io
 import os
 import socket
+import struct
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,13 +41,19 @@ FILES = {
     "a PNG of half its rows": (forged_png(8, 8, body=b"\0" * 30), "damaged or cut short"),
     "a PNG of no width": (forged_png(0, 8), "1.png is "),
     "a JPEG cut short": (encode(NOISE, "JPEG")[:-300], "damaged or cut short"),
+    "a WebP cut short": (encode(NOISE, "WEBP")[:-50], "1.png"),
     "a BMP cut short": (encode(RGB, "BMP")[:-20], "damaged or cut short"),
     "a TIFF cut short": (encode(RGB, "TIFF")[:-80], "1.png"),
     "a PPM without pixels": (b"P6 4096 4096 255\n", "damaged or cut short"),
+    "a PPM of negative size": (b"P5 -4 4 255\n", "1.png"),
     "a PNG of 4097 pixels": (forged_png(4_097, 1), "too large: 4097x1"),
     "a PNG of 100 million pixels": (forged_png(10_000, 10_000), "too large"),
     "a PNG of 2**31 - 1 squared": (forged_png(2**31 - 1, 2**31 - 1), "too large"),
     "a PPM of a billion rows": (b"P5 4 1000000000 255\n", "too large"),
+    "a BMP of 2**30": (
+        encode(GREY, "BMP")[:18] + struct.pack("<ii", 2**30, 2**30) + encode(GREY, "BMP")[26:],
+        "too large",
+    ),
     "32 bits": (encode(GREY.astype(np.int32) + 2**17, "TIFF"), "32 bits per pixel"),
     "floats": (encode(GREY.astype(np.float32), "TIFF"), "mode F"),
     "Lab": (LAB, "mode LAB"),
