@@ -104,8 +104,8 @@ def choose(settings: Sequence[Setting], given: Mapping[str, Any]) -> list[Settin
     chosen = {setting.key: setting for setting in settings}
     chosen |= {key: Setting(key, value, "chosen") for key, value in given.items()}
     if any(key.startswith("budget.") for key in given):
-        others = [key for key in chosen if key.startswith("budget.") and key not in given]
-        chosen = {key: setting for key, setting in chosen.items() if key not in others}
+        for key in [key for key in chosen if key.startswith("budget.") and key not in given]:
+            del chosen[key]
     sections = list(dict.fromkeys(key.rpartition(".")[0] for key in chosen))
     return sorted(chosen.values(), key=lambda s: sections.index(s.key.rpartition(".")[0]))
 

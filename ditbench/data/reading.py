@@ -1,4 +1,4 @@
-"""How many pictures are read, for whoever shows it: many take minutes. Torch-free."""
+"""The progress of reading pictures, which may take minutes. Torch-free."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from contextvars import ContextVar
 from typing import TypeVar
 
 T = TypeVar("T")
-Show = Callable[[int, int], None]  # receives the number of pictures that are read, and of all
+Show = Callable[[int, int], None]  # receives how many pictures are read, and how many there are
 
 _show: ContextVar[Show | None] = ContextVar("show", default=None)
 
 
 @contextmanager
 def shown_by(show: Show) -> Iterator[None]:
-    """Within it, `show` is called after each picture that is read."""
+    """A context in which `show` is called after each picture that is read."""
     token = _show.set(show)
     try:
         yield
@@ -24,7 +24,7 @@ def shown_by(show: Show) -> Iterator[None]:
 
 
 def followed(pictures: Iterable[T], total: int) -> Iterator[T]:
-    """The pictures, whose number is `total`, as they are read; each is reported to `shown_by`."""
+    """Iterate over `total` pictures, and report each to the function of `shown_by`, if any."""
     show = _show.get()
     for done, picture in enumerate(pictures, 1):
         yield picture

@@ -66,7 +66,7 @@ def _unlike(sweeps: Mapping[str, Sweep], hint: str) -> DitbenchError:
 
 
 def _nearest(config: RunConfig, sweeps: Sequence[Sweep]) -> str:
-    """In what the sweep that is most like a configuration differs from it; empty without any."""
+    """How the sweep most like a configuration differs from it; empty if there is none."""
     wanted = Budget.of(config.budget).unit
     found: list[list[str]] = []
     for sweep in sweeps:

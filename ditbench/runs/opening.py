@@ -46,7 +46,7 @@ def _open(run: Plan, trainer: Trainer, scorer: Scorer, reporter: Reporter) -> No
 
 
 def _describe_resumed(run: Plan, trainer: Trainer, scorer: Scorer, reporter: Reporter) -> None:
-    """Add to the description in what a run resumes otherwise than it began."""
+    """Report and record what differs from when the run began."""
     directory = run.directory
     if difference := begun.changed(scorer.versions, metrics_asked(run)):
         reporter.warned(f"{directory.path} resumes with the metrics it began with: {difference}")

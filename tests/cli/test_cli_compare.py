@@ -230,7 +230,7 @@ MISTAKES = [
     ("{one} --plan --fail-if fid>1", "--plan does not use --fail-if", "leave"),
     ("{unlike} --columns fid,kdi", "unknown column 'kdi'", "kid"),
     ("{unlike} --format csv --columns fid", "--format csv does not use --columns", "leave"),
-    ("{unlike} --group 3", "--group '3' names 0 groups", "2 (train.weight_decay 0.1)"),
+    ("{unlike} --group 3", "--group '3' names no group", "2 (train.weight_decay 0.1)"),
     ("{unlike} --group decay", "--group 'decay' names 2 groups", "by its number"),
     ("{unlike} --plan --wide", "--plan does not use --wide", "leave"),
     ("{one} --plan --force", "--plan does not use --force", "leave"),

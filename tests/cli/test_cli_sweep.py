@@ -35,7 +35,7 @@ def test_the_others_are_trained_and_the_end_says_which_failed(cli, one_diverges,
     assert first == f"failed: none seed 0, none seed 1: {REASON}"
     assert second == "error: 2 of 4 runs failed"
     assert "--lr 3e-04" in hint
-    assert hint.endswith("the same command makes only these")
+    assert hint.endswith("the same command runs only these")
     assert f"failed: none seed 0: {REASON}" in result.stderr.splitlines()
     quiet = cli(*arguments, "--quiet")
     assert quiet.stdout == result.stdout

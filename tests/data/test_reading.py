@@ -1,4 +1,4 @@
-"""How far pictures are read, as those receive it who show it."""
+"""The progress of reading pictures is reported."""
 
 from pictures import grey, write_folder
 

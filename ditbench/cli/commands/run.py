@@ -142,7 +142,7 @@ def _planned(text: str | None, seeds: int) -> int:
 
 
 def _say_origins(plans: Sequence[Plan], say: Callable[[str], None]) -> None:
-    """Say of each block what weights its runs start from, if from any."""
+    """Print which weights the runs of each block start from, if any."""
     from ditbench.runs.origins.init import in_words
 
     for plan in {plan.config.block: plan for plan in plans}.values():
@@ -245,6 +245,6 @@ def _failure(failed: list[tuple[Plan, DitbenchError]], runs: int, *, quiet: bool
             by_reason.setdefault(error.message, []).append(plan.label)
         for reason, labels in by_reason.items():
             note("failed", f"{', '.join(labels)}: {reason}")
-    again = "the same command makes only these"
+    again = "the same command runs only these"
     hint = f"{first.hint}; {again}" if first.hint else again
     return DitbenchError(f"{len(failed)} of {runs} runs failed", hint, EXIT_FAILED)

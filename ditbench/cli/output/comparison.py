@@ -43,7 +43,7 @@ def choose_group(comparisons: Sequence[Comparison], text: str) -> Comparison:
     if len(found) != 1:
         headings = (f"{number} ({each.heading})" for number, each in enumerate(comparisons, 1))
         raise DitbenchError(
-            f"--group '{text}' names {counted(len(found), 'group')}",
+            f"--group '{text}' names {counted(len(found), 'group') if found else 'no group'}",
             f"name one by its number, or by a part of its name: {'; '.join(headings)}",
         )
     return found[0]

@@ -1,4 +1,4 @@
-"""How far some work is, on stderr: on a terminal a bar until it is done, elsewhere a few lines."""
+"""Progress on stderr: on a terminal a bar that disappears at the end, elsewhere a few lines."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def meter(*, quiet: bool = False) -> Iterator[Meter]:
 
 @contextmanager
 def one_by_one(label: str, names: Sequence[str]) -> Iterator[Iterator[str]]:
-    """The names, one after the other, while the meter shows at which of them the command is."""
+    """Iterate over names while the meter shows the current one."""
     with meter() as shown:
 
         def each() -> Iterator[str]:
@@ -86,7 +86,7 @@ def one_by_one(label: str, names: Sequence[str]) -> Iterator[Iterator[str]]:
 
 @contextmanager
 def reading(*, quiet: bool = False) -> Iterator[None]:
-    """Show how far pictures are read, as soon as the first one is."""
+    """Show the progress of reading pictures; nothing if none are read."""
     from ditbench.data.reading import shown_by
 
     with ExitStack() as stack:

@@ -235,7 +235,7 @@ def check_unreadable(
 
 
 def _first(problems: Sequence[str], most: int) -> str:
-    """The first of some problems in a line."""
+    """The first problems, joined in a line."""
     lines = [one_line(problem, 70) for problem in problems[:most]]
     return "; ".join([*lines, "..."] if len(problems) > most else lines)
 

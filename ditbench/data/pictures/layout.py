@@ -101,7 +101,7 @@ class _Finder:
         self.has_table = False  # that says which class a picture has
 
     def problem(self, what: str, hint: str) -> None:
-        """Keep what keeps the pictures from being used."""
+        """Record a problem that prevents the use of the pictures."""
         self.problems.append(DitbenchError(what, hint))
 
     def part(self, tree: Tree) -> Part:
@@ -119,7 +119,7 @@ class _Finder:
         return _part(self._by_folders(tree))
 
     def _note_other_tables(self, tree: Tree) -> None:
-        """Name the tables beside pictures without classes that have another name."""
+        """Note tables that are not read because of their name, beside pictures without classes."""
         names = [parts[0] for parts, _ in tree if len(parts) == 1]
         tables = [name for name in names if name.lower().endswith((".csv", ".jsonl"))]
         for name in tables:

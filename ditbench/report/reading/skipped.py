@@ -10,7 +10,7 @@ Skipped = tuple[str, str]  # path and reason, on one line each
 
 
 class SkippedRuns(list[Skipped]):
-    """Those of a data frame, in its `attrs`."""
+    """The skipped runs in the `attrs` of a data frame."""
 
     def __deepcopy__(self, memo: object) -> SkippedRuns:
         """Itself: pandas copies `attrs` deeply in every operation, and these may be thousands."""

@@ -162,7 +162,7 @@ def task_of(config: RunConfig) -> str:
 
 
 def differences(config: RunConfig, other: RunConfig) -> list[str]:
-    """In what the task of the other configuration differs, in words: `batch size 64`."""
+    """How the task of the other configuration differs, in words: `train.batch_size 64`."""
     own, others = flatten(_task(config).identity), flatten(_task(other).identity)
     keys = dict.fromkeys((*others, *own))
     return [name_and_value(key, others.get(key)) for key in keys if others.get(key) != own.get(key)]
