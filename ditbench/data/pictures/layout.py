@@ -32,6 +32,7 @@ LAYOUT = (
 TRAIN = ("train", "training")
 HELD_OUT = ("val", "valid", "validation", "test", "testing")  # the first that is there
 TABLES = ("metadata.csv", "metadata.jsonl")  # of Hugging Face's image folders
+DELIMITERS = (",", ";", "\t")  # spreadsheet programs write the second in many countries
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category")
 ALL = "all"  # the class of pictures without classes
 
@@ -207,11 +208,20 @@ def read_table(files: Files, name: str) -> list[dict[str, object]]:
         raise DitbenchError(f"{files.where(name)} is not UTF-8", "save it as UTF-8") from error
     try:
         if name.lower().endswith(".csv"):
-            return [dict(row) for row in csv.DictReader(io.StringIO(text, newline=""))]
+            return _read_csv(text)
         return [dict(json.loads(line)) for line in text.splitlines() if line.strip()]
     except (ValueError, TypeError, RecursionError, csv.Error) as error:
         what = f"{files.where(name)} is not a table: {shown(error)}"
         raise DitbenchError(what, "correct it, or remove it") from error
+
+
+def _read_csv(text: str) -> list[dict[str, object]]:
+    """The rows of a CSV file. Its delimiter is the one that yields a column file_name."""
+    lines = io.StringIO(text, newline="")
+    header = lines.readline()
+    fitting = [d for d in DELIMITERS if "file_name" in next(csv.reader([header], delimiter=d))]
+    lines.seek(0)
+    return [dict(row) for row in csv.DictReader(lines, delimiter=fitting[0] if fitting else ",")]
 
 
 def looks_like_an_image(name: str) -> bool:

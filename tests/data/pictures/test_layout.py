@@ -95,6 +95,22 @@ def test_metadata_csv_gives_the_classes(read, wrap):
     assert data.notes == (f"1 picture that {wrap}metadata.csv does not list passed over",)
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
+@pytest.mark.parametrize("delimiter", [b",", b";", b"\t"], ids=["comma", "semicolon", "tab"])
+def test_the_header_of_a_table_decides_the_delimiter(read, delimiter, mark):
+    rows = [b'"file_name"', b"label"], [b"1.png", b'"cat;, \t1"'], [b"3.png", b"dog"]
+    table = mark + b"\r\n".join(delimiter.join(row) for row in rows)
+    data = read({"1.png": 1, "3.png": 3, "metadata.csv": table})
+    assert (data.class_names, values(data)) == (("cat;, \t1", "dog"), [1, 3])
+    assert data.notes == ()
+
+
+def test_delimiters_below_the_header_are_text(read):
+    table = b"file_name,label\n1.png,a;b\n2.png,a;c\n"
+    data = read({"1.png": 1, "2.png": 2, "metadata.csv": table})
+    assert data.class_names == ("a;b", "a;c")
+
+
 def test_any_column_may_be_asked_for(read):
     data = read(PICTURES | {"metadata.csv": TABLE}, Settings(label_column="text"))
     assert data.class_names == ("a cat", "a dog")
