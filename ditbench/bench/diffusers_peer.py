@@ -12,7 +12,7 @@ import torch
 from diffusers import DiTTransformer2DModel
 from torch import Tensor, nn
 
-from ditbench.bench.candidate import Adapter, Candidate
+from ditbench.bench.adapters import Adapter, Candidate
 from ditbench.data.dataset import to_model
 from ditbench.errors import DitbenchError
 from ditbench.runs.planning.plan import Plan

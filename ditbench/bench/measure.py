@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from ditbench.bench.candidate import Adapter, Candidate
+from ditbench.bench.adapters import Adapter, Candidate
 from ditbench.bench.matmul_peak import matmul
 from ditbench.bench.timing import Length, Timed, time_in_turn
 from ditbench.errors import EXIT_FAILED, DitbenchError

@@ -13,7 +13,6 @@ from ditbench.runs.directory.lock import is_held
 
 # No process and no job is at work on an incomplete run; a failed one diverged.
 IDLE = ("failed", "stopped")
-STATES = ("done", "running", "queued", *IDLE)
 # A file in a run directory with the number of its job: `12`, or `12_3` in an array.
 MARKER = ".slurm"
 
@@ -29,7 +28,7 @@ def mark(run: RunDirectory, job: str) -> None:
 
 
 def states(runs: Iterable[RunDirectory]) -> list[str]:
-    """The state of each run, one of `STATES`."""
+    """The state of each run: done, running or queued, or one of `IDLE`."""
     runs = list(runs)
     jobs = {run.path: _job(run) for run in runs}
     queue = _queue(job for job in jobs.values() if job)

@@ -73,17 +73,12 @@ def _times(runs: pd.DataFrame | None) -> Row:
 
 
 def _runs_of(name: str, table: pd.DataFrame) -> pd.DataFrame:
-    """The runs with a preset's settings."""
+    """The runs with a preset's settings, apart from the images."""
     own = table[table["preset"] == name]
-    return own.loc[[_has_its_settings(Path(path)) for path in own["path"]]]
+    differing = [settings(RunDirectory(Path(path)))[1] for path in own["path"]]
+    return own.loc[[all(row["key"].startswith(_FILLED_IN) for row in rows) for rows in differing]]
 
 
 def _first(tables: Iterable[pd.DataFrame]) -> pd.DataFrame | None:
     """The first table with runs."""
     return next((table for table in tables if not table.empty), None)
-
-
-def _has_its_settings(path: Path) -> bool:
-    """Whether a run has the settings of its preset, apart from the images."""
-    _, differing = settings(RunDirectory(path))
-    return all(row["key"].startswith(_FILLED_IN) for row in differing)

@@ -99,10 +99,7 @@ def load(model: nn.Module, tensors: Tensors, fit: Fit, path: Path) -> None:
 
 def listed(differences: Iterable[Difference]) -> str:
     """Differences in words; those that blocks have in common, once."""
-    kinds: dict[tuple[str, Shape | None, Shape | None], int] = {}
-    for name, expected, found in differences:
-        key = (_kind(name), expected, found)
-        kinds[key] = kinds.get(key, 0) + 1
+    kinds = dict.fromkeys((_kind(name), expected, found) for name, expected, found in differences)
     parts = [
         f"{name} (expected {_written(expected)}, found {_written(found)})"
         for name, expected, found in kinds

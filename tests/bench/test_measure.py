@@ -8,7 +8,7 @@ import torch
 from plans import make_plan, rows
 
 from ditbench.bench import measure
-from ditbench.bench.candidate import Candidate
+from ditbench.bench.adapters import Candidate
 from ditbench.bench.diffusers_peer import EAGER
 from ditbench.bench.measure import Row, bench, with_ratios
 from ditbench.bench.timing import Length

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -33,7 +33,6 @@ class Survey:
     channels: int  # 1 if every picture is grey, else 3
     sizes: Mapping[tuple[int, int], int]  # (width, height) as shown -> pictures of that size
     held_out: int = 0  # readable pictures that are not trained on
-    modes: Mapping[str, int] = field(default_factory=dict)  # Pillow's mode -> pictures
     notes: tuple[str, ...] = ()  # one line per kind of what will be converted or left out
     problems: tuple[DitbenchError, ...] = ()  # what keeps a run from starting
     latents: str | None = None  # what they are, if the images are latents
@@ -82,7 +81,6 @@ def survey(path: Path, settings: Settings = DEFAULTS) -> Survey:
         channels=3 if {*train.modes} - {*GREY_MODES} else 1,
         sizes=train.sizes,
         held_out=held_out.sizes.total() if held_out else 0,
-        modes=train.modes,
         notes=(*layout.notes, *train.notes),
         problems=(*layout.problems, *train.problems),
     )
@@ -100,7 +98,6 @@ def _of_images(dataset: Any, source: str, path: Path | None) -> Survey:
         channels=dataset.channels,
         sizes={(dataset.width, dataset.height): len(dataset)},
         held_out=len(dataset.held_out or ()),
-        modes={"L" if dataset.channels == 1 else "RGB": len(dataset)},
         notes=dataset.notes,
         latents=dataset.latents and dataset.latents.in_words(),
         flipped=dataset.flipped,

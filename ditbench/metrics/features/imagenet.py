@@ -6,14 +6,13 @@ weights' own transforms, except that nothing is cropped: the border of a sample 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ditbench.metrics.features.extractors import Features
-from ditbench.metrics.features.photographs import PhotographExtractor, cached, command
+from ditbench.metrics.features.photographs import PhotographExtractor
 
 BATCH = 64  # images in a pass
 PUBLISHED = "https://download.pytorch.org/models"
@@ -24,7 +23,6 @@ class ImageNetClassifier(PhotographExtractor):
 
     architecture: ClassVar[str]  # in `torchvision.models`
     version: ClassVar[str] = "IMAGENET1K_V1"  # of the weights, in the enum of the architecture
-    url: ClassVar[str]
 
     @classmethod
     def published(cls) -> Any:
@@ -32,16 +30,6 @@ class ImageNetClassifier(PhotographExtractor):
         from torchvision.models import get_model_weights
 
         return get_model_weights(cls.architecture)[cls.version]
-
-    @classmethod
-    def weights_file(cls) -> Path:
-        """The file in torch's hub cache, where torchvision puts it."""
-        return cached(cls.url)
-
-    @classmethod
-    def weights_hint(cls) -> str:
-        """The command that downloads the file."""
-        return command(cls.url, cls.weights_file())
 
     def build(self, state: dict[str, Tensor]) -> nn.Module:
         """The network without its last linear layer, `body`, and that layer, `head`."""

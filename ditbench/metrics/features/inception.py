@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ditbench.metrics.features.extractors import Features
-from ditbench.metrics.features.photographs import PhotographExtractor, cached, command
+from ditbench.metrics.features.photographs import PhotographExtractor, cached
 
 # The same file under the name that pytorch-fid gives it: it ends in the same digits of the SHA-256.
 COPY = "pt_inception-2015-12-05-6726825d.pth"
@@ -42,16 +42,13 @@ class InceptionV3(PhotographExtractor):
     @classmethod
     def weights_file(cls) -> Path:
         """The file in torch's hub cache: that of torch-fidelity, or pytorch-fid's copy of it."""
-        path, copy = cached(cls.url), cached(COPY)
+        path, copy = super().weights_file(), cached(COPY)
         return copy if copy.is_file() and not path.is_file() else path
 
     @classmethod
     def weights_hint(cls) -> str:
         """The command that downloads the file, or what to do with a copy."""
-        return (
-            f"{command(cls.url, cls.weights_file())}, "
-            "or name the file: --set metrics.inception_weights=PATH"
-        )
+        return f"{super().weights_hint()}, or name the file: --set metrics.inception_weights=PATH"
 
     def build(self, state: dict[str, Tensor]) -> nn.Module:
         """The network of torchmetrics, without antialiasing."""

@@ -26,9 +26,9 @@ class PhotographExtractor(Extractor):
     title: ClassVar[str]  # of the network, in messages
     network: ClassVar[str]  # which features of which network; part of `details`
     resize: ClassVar[str]  # how images are resized; part of `details`
-    # Where a missing file of weights is downloaded from; None if it is not. Written out here, since
-    # the libraries that know it take seconds to import.
-    url: ClassVar[str | None] = None
+    # Where a missing file of weights is downloaded from; empty if it is not. Written out here: the
+    # libraries that know it take seconds to import.
+    url: ClassVar[str] = ""
     num_classes = None  # its classes, if it has any, are not those of the data set
     accepts = "grey or RGB, any size"
 
@@ -50,9 +50,14 @@ class PhotographExtractor(Extractor):
         self.eval()
 
     @classmethod
-    @abstractmethod
     def weights_file(cls) -> Path:
-        """Where the weights are expected by default; the file may be missing."""
+        """The file in torch's hub cache that is downloaded from `url`; it may be missing."""
+        return cached(cls.url)
+
+    @classmethod
+    def weights_hint(cls) -> str:
+        """The command that downloads the file."""
+        return command(cls.url, cls.weights_file())
 
     @classmethod
     def find_weights(cls) -> Path:
