@@ -10,15 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import Tensor, nn
 
 from ditbench.errors import EXIT_FAILED, DitbenchError
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 # Numbers; each gradient starts at a multiple of 256 bytes, as if it were allocated on its own.
 ALIGNMENT = 64

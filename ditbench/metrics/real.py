@@ -6,23 +6,20 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from ditbench.data.dataset import quantised
+from ditbench.data.dataset import ImageDataset, quantised
 from ditbench.data.io.tensors import read_tensors, write_tensors
+from ditbench.data.latents.vae import Vae
 from ditbench.data.pictures.streamed import StreamedPictures
 from ditbench.files import cache_directory, one_at_a_time
+from ditbench.metrics.features.extractors import Extractor
 from ditbench.metrics.metric import MAX_SUBSET, RealStatistics, metric_device
 from ditbench.metrics.pairs import kth_distances, mean_kernel_within, nearest_other
 from ditbench.world import ALONE, World
-
-if TYPE_CHECKING:
-    from ditbench.data.dataset import ImageDataset
-    from ditbench.data.latents.vae import Vae
-    from ditbench.metrics.features.extractors import Extractor
 
 # What samples are compared with; the last two are made batch by batch.
 RealImages: TypeAlias = "ImageDataset | StreamedPictures | RealLatents"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ditbench.errors import EXIT_USAGE, DitbenchError, unknown_name
 from ditbench.models import registry
 from ditbench.models.registry import block_names, group_names, is_directory_name, is_own
+from ditbench.models.sizes import ModelSize
 from ditbench.plugins.external import ExternalBlock, is_location, parse_location
 from ditbench.plugins.user_traceback import user_traceback
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint  # slow to import
 
     from ditbench.models.blocks.base import Block
-    from ditbench.models.sizes import ModelSize
 
 GROUP = "ditbench.blocks"  # the group of the entry points that name blocks in installed packages
 # External blocks that were looked up, by name: later calls pass the name without the location.

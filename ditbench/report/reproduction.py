@@ -21,12 +21,10 @@ from ditbench.report.reading.run import read_run
 from ditbench.report.reading.values import Row
 from ditbench.report.words import metric_title
 from ditbench.rows import read_rows
-from ditbench.rundir import PLANNED_SEEDS, REPRODUCES
+from ditbench.rundir import PLANNED_SEEDS, REPRODUCES, RunDirectory
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from ditbench.rundir import RunDirectory
 
 # How far losses and metrics may be apart that are equal to rounding, as a share of the value:
 # rounding errors grow along training (docs/leaderboard.md has what was measured).

@@ -12,7 +12,7 @@ from ditbench.cli.execution.scaling import WITH, Several, gather, measure_gpus
 from ditbench.cli.options.common import Table, how, option, refuse, what
 from ditbench.cli.options.completion import complete_blocks
 from ditbench.cli.options.parse import parse_blocks, parse_count, parse_seconds
-from ditbench.cli.options.sizes import parse_sizes
+from ditbench.cli.options.sizes import Size, parse_sizes
 from ditbench.cli.options.training import Model, Quiet
 from ditbench.cli.output.printing import progress
 from ditbench.errors import DitbenchError
@@ -22,7 +22,6 @@ from ditbench.report.tables.columns import Column, hidden
 if TYPE_CHECKING:
     from ditbench.bench.measure import Row
     from ditbench.bench.timing import Length
-    from ditbench.cli.options.sizes import Size
 
 # The block of the peers' models. Step ratios are to it, if it is measured.
 REFERENCE = "adaln-zero"

@@ -11,8 +11,10 @@ from ditbench.amounts import counted, file_size
 from ditbench.cli.execution.gpus import check_gpus
 from ditbench.cli.options.common import DEVICES, argument, option
 from ditbench.cli.options.training import Quiet
+from ditbench.cli.output.meter import meter
 from ditbench.cli.output.printing import echo, progress
 from ditbench.data.latents import KINDS, MOMENTS
+from ditbench.data.pictures.settings import Settings
 from ditbench.errors import DitbenchError, one_line, unknown_name
 
 if TYPE_CHECKING:
@@ -59,7 +61,6 @@ def encode(
     from ditbench.data.latents.shards import INDEX
     from ditbench.data.latents.vae import Vae
     from ditbench.data.pictures.prepare import check_background
-    from ditbench.data.pictures.settings import Settings
 
     say = progress(quiet=quiet)
     check_background(background)
@@ -94,8 +95,6 @@ def _devices(name: str, gpus: int) -> list[str]:
 
 def _run(work: Encoding, where: str, *, quiet: bool) -> None:
     """Encode what remains, with a meter."""
-    from ditbench.cli.output.meter import meter
-
     shape = "x".join(map(str, work.row))
     total = sum(len(work.numbers(shard)) for shard in work.remaining)
     done, lock = 0, Lock()

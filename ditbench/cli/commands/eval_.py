@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.cli.execution.gpus import check_gpus
+from ditbench.cli.execution.training import interruptible
 from ditbench.cli.options.common import Table, argument, option
 from ditbench.cli.options.completion import complete_places
 from ditbench.cli.options.parse import parse_count
 from ditbench.cli.options.sampling import Sampled
 from ditbench.cli.options.training import Quiet
-from ditbench.cli.output.meter import meter
+from ditbench.cli.output.meter import Meter, meter
 from ditbench.cli.output.printing import echo, note, print_sentence, progress
+from ditbench.data import find_source
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.rundir import RunDirectory
 
 if TYPE_CHECKING:
     import torch
 
-    from ditbench.cli.output.meter import Meter
     from ditbench.config import RunConfig
     from ditbench.launch.rescoring import Planned
     from ditbench.runs.planning.rescoring import Rescoring
@@ -119,7 +120,6 @@ def _images(data: Path | None) -> dict[str, Any]:
     """The keys of the configuration for the real images, which weights do not name."""
     if data is None:
         raise DitbenchError("--init lacks the real images", "name them: --data PATH")
-    from ditbench.data import find_source
 
     name, path = find_source(data)
     return {"data.name": name, "data.path": path}
@@ -185,7 +185,6 @@ def _execute(
     plan: Callable[..., Planned], jobs: Sequence[Rescoring], gpus: int, *, quiet: bool
 ) -> tuple[list[tuple[Rescoring, dict[str, Any]]], list[DitbenchError]]:
     """Score what is missing; returns what is complete, and the errors of the others."""
-    from ditbench.cli.execution.training import interruptible
     from ditbench.launch.rescoring import rescore_together
     from ditbench.runs.scoring.rescore import rescore
 

@@ -13,7 +13,9 @@ from ditbench.cli.options.common import DEVICES, PICTURES, argument, option
 from ditbench.cli.options.training import Quiet, Training
 from ditbench.cli.output.meter import reading
 from ditbench.cli.output.printing import echo, emit_text, note, print_sentence, progress
+from ditbench.data import load_dataset
 from ditbench.errors import DitbenchError, one_line
+from ditbench.models.registry import block_names
 from ditbench.models.sizes import parse_model
 
 if TYPE_CHECKING:
@@ -123,7 +125,6 @@ def _read(settings: Sequence[Setting]) -> tuple[str, ...]:
     """
     from ditbench.config.load import load
     from ditbench.config.project import nested
-    from ditbench.data import load_dataset
     from ditbench.runs.planning.fit import check_images
 
     config = load(base=nested(settings))
@@ -197,7 +198,6 @@ def in_short(settings: Sequence[Setting], *, latents: bool = False) -> str:
 
 def forecast(device_name: str, say: Callable[[str], None]) -> list[str]:
     """What one run, and the paper's blocks with several seeds, would take on this machine."""
-    from ditbench.models.registry import block_names
     from ditbench.runs.machine.environment import select_device
     from ditbench.runs.planning import calibrate
     from ditbench.runs.planning.plan import plan_all

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ditbench.amounts import writer
+from ditbench.cli.execution.forecast import print_forecast
+from ditbench.cli.execution.gpus import divided
+from ditbench.cli.execution.training import executing, workers_for
 from ditbench.cli.options.common import AsJson, Device, Trust, argument, option
 from ditbench.cli.options.completion import complete_places, complete_runs
 from ditbench.cli.options.training import DryRun, Quiet, Training
@@ -22,10 +25,10 @@ from ditbench.cli.output.printing import (
 )
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.tables.columns import DIFF_COLUMNS, Column
+from ditbench.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from ditbench.report.reproduction import Reproduction
-    from ditbench.rundir import RunDirectory
     from ditbench.runs.planning.plan import Plan
 
 OUT = Path("reproduced")
@@ -77,9 +80,6 @@ def reproduce(
         plan = plan_again(directory, out, on, backend=backend, data=data, trust=trust)
     options = Training(device=device, gpus=gpus)
     if dry_run:
-        from ditbench.cli.execution.forecast import print_forecast
-        from ditbench.cli.execution.training import workers_for
-
         print_forecast([plan], workers_for([plan], options), as_json=as_json, quiet=quiet)
         return
     _train(plan, options, quiet=quiet)
@@ -101,8 +101,6 @@ def _places(run: RunDirectory, plan: Plan) -> list[Path]:
 
 def _train(plan: Plan, options: Training, *, quiet: bool) -> None:
     """Make the run, unless it is there."""
-    from ditbench.cli.execution.gpus import divided
-    from ditbench.cli.execution.training import executing, workers_for
     from ditbench.runs.planning.ready import check_ready
 
     if plan.directory.is_complete():

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ditbench.amounts import counted
+from ditbench.cli.execution.training import interruptible
 from ditbench.cli.options.common import argument, option, refuse
 from ditbench.cli.options.completion import complete_runs
 from ditbench.cli.options.parse import parse_count
 from ditbench.cli.options.sampling import Sampled
+from ditbench.cli.output.meter import meter
 from ditbench.cli.output.printing import echo, echo_path, note
 from ditbench.errors import DitbenchError, one_line
 
@@ -82,8 +84,6 @@ def sample(
 def _export(
     opened: Callable[[], Opened], path: Path, count: str | None, classes: list[str] | None
 ) -> None:
-    from ditbench.cli.execution.training import interruptible
-    from ditbench.cli.output.meter import meter
     from ditbench.runs.scoring.export import export_samples
 
     number = None if count is None else parse_count(count, "--count")

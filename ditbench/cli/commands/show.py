@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from ditbench.amounts import file_size, significant, writer
 from ditbench.cli.options.common import AsJson, argument
@@ -17,11 +17,9 @@ from ditbench.errors import DitbenchError
 from ditbench.report.facts import BY_NAME
 from ditbench.report.tables.columns import DIFF_COLUMNS, Column, metric_column
 from ditbench.report.words import suffix
+from ditbench.rundir import RunDirectory
 
-if TYPE_CHECKING:
-    from ditbench.rundir import RunDirectory
-
-    Row = dict[str, Any]
+Row = dict[str, Any]
 
 # What `ditbench diff` prints of two scores.
 _SCORES = (

@@ -24,6 +24,7 @@ from ditbench.cli.options.training import DryRun, Quiet, Training
 from ditbench.cli.output.meter import reading
 from ditbench.cli.output.printing import load_sweeps, print_sentence, progress
 from ditbench.errors import EXIT_FAILED, DitbenchError
+from ditbench.report.words import sweep_title
 from ditbench.rundir import TUNING
 
 if TYPE_CHECKING:
@@ -106,7 +107,6 @@ def _sweeps_of(plans: Sequence[Plan], out: Path) -> list[Sweep]:
 def _write(sweeps: Sequence[Sweep], table: Table) -> None:
     """The table of sweeps; on a terminal with remarks below it."""
     from ditbench.report.tables.sweeps import tuning_columns, tuning_row
-    from ditbench.report.words import sweep_title
 
     columns = tuning_columns(sweeps, for_people=table.chosen not in ("csv", "json"))
     of, rows = sweeps[0], list(map(tuning_row, sweeps))

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ditbench.cli.options.parse import parse_count
-from ditbench.cli.options.training import check_out
+from ditbench.cli.options.training import Training, check_out
 from ditbench.errors import DitbenchError
+from ditbench.rundir import RunDirectory
 
 if TYPE_CHECKING:
-    from ditbench.cli.options.training import Training
     from ditbench.config import RunConfig
     from ditbench.runs.planning.plan import Plan
 
@@ -29,7 +29,6 @@ def configure(
     from ditbench.config import put, validate
     from ditbench.config.load import parse_settings
     from ditbench.config.schema import flatten
-    from ditbench.rundir import RunDirectory
     from ditbench.runs.origins.parent import child_of, notes_of
 
     bases = {"--preset": options.preset, "--config": options.config, "--match": options.match}

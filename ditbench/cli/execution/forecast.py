@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from heapq import heapreplace
 from statistics import mean
 from typing import TYPE_CHECKING, Any
@@ -125,8 +126,6 @@ def _needs(plans: Sequence[Plan], rows: Sequence[Mapping[str, Any]], gpus: int) 
 
 def _memory(plan: Plan, gpus: int) -> dict[str, Any]:
     """The memory of each GPU that a run needs, and how it fits on this one or on common ones."""
-    from dataclasses import replace
-
     import torch
 
     from ditbench.runs.planning.memory import peak_memory, what_fits

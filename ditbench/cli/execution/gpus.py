@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ditbench.amounts import counted
+from ditbench.cli.options.training import Training
 from ditbench.errors import DitbenchError
 
 if TYPE_CHECKING:
-    from ditbench.cli.options.training import Training
     from ditbench.runs.planning.plan import Plan
 
 

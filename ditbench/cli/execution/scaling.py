@@ -10,6 +10,7 @@ from ditbench.amounts import counted, decimals, significant
 from ditbench.cli.execution.gpus import check_gpus
 from ditbench.cli.options.common import Table
 from ditbench.cli.options.parse import parse_count
+from ditbench.cli.options.sizes import Size
 from ditbench.cli.output.printing import note, progress
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.plugins.lookup import check_options
@@ -17,7 +18,6 @@ from ditbench.report.tables.columns import Column, hidden
 
 if TYPE_CHECKING:
     from ditbench.bench.timing import Length
-    from ditbench.cli.options.sizes import Size
 
     Facts = dict[str, Any]
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from ditbench.cli.options.parse import parse_count
+from ditbench.cli.options.training import Training
 from ditbench.cli.output.printing import echo, note
 from ditbench.errors import EXIT_SIGNAL, DitbenchError, one_line
 from ditbench.few import are_few, few_images
 
 if TYPE_CHECKING:
-    from ditbench.cli.options.training import Training
     from ditbench.config import RunConfig
     from ditbench.launch.devices import Workers
     from ditbench.launch.pool import Outcome

@@ -7,6 +7,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from ditbench.models.registry import block_names, group_names
+from ditbench.plugins.lookup import installed
+
 # A shell waits: a search that begins at / stops here.
 MOST_DIRECTORIES = 3_000
 
@@ -17,9 +20,6 @@ def _beginning(incomplete: str, names: Iterable[str]) -> list[str]:
 
 def complete_blocks(incomplete: str) -> list[str]:
     """Groups and blocks, the last of several that commas separate; none twice."""
-    from ditbench.models.registry import block_names, group_names
-    from ditbench.plugins.lookup import installed
-
     before, comma, last = incomplete.rpartition(",")
     names = dict.fromkeys((*group_names(), *block_names(), *installed()))
     given = before.split(",")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,8 +14,6 @@ from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_model
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ditbench.config import RunConfig
 
 INIT = (

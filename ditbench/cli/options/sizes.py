@@ -8,12 +8,12 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from ditbench.cli.options.parse import parse_count
+from ditbench.cli.options.training import Model
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_input
 
 if TYPE_CHECKING:
     from ditbench.bench.synthetic import Shape
-    from ditbench.cli.options.training import Model
     from ditbench.config import RunConfig
 
 # Weaker than --set. The paper's objective and learning rate, and no warm-up: in it, timed steps

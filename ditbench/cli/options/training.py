@@ -14,6 +14,7 @@ from ditbench.cli.options.common import DEVICES, PICTURES, how, printed, what
 from ditbench.cli.options.completion import complete_assignments, complete_presets
 from ditbench.cli.options.parse import parse_budget, parse_count
 from ditbench.cli.options.sampling import INIT, of_file
+from ditbench.data import SOURCES, find_source, is_known
 from ditbench.errors import DitbenchError, unknown_name
 from ditbench.files import check_utf8
 from ditbench.models.sizes import parse_model
@@ -110,8 +111,6 @@ class Training(Model):
         overrides |= {"data.image_size": self.image_size, "data.background": self.background}
         overrides |= {"data.vae": self.vae, "metrics.real": self.real}
         if self.data is not None:
-            from ditbench.data import find_source
-
             name, path = find_source(self.data)
             overrides |= {"data.name": name, "data.path": path}
         return overrides
@@ -130,7 +129,6 @@ class Training(Model):
         from ditbench.config import put
         from ditbench.config.load import load, parse_settings
         from ditbench.config.project import BY_PATH, find_base
-        from ditbench.data import SOURCES, is_known
         from ditbench.data.pictures.survey import survey
 
         def look(data: DataConfig) -> Survey:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ditbench import amounts
 from ditbench.config import read_toml, validate
@@ -28,8 +28,7 @@ from ditbench.report.reading.values import Row
 from ditbench.report.words import name_and_value
 from ditbench.rundir import SWEEP, RunDirectory
 
-if TYPE_CHECKING:
-    Runs = list[tuple[RunDirectory, RunConfig]]
+Runs = list[tuple[RunDirectory, RunConfig]]
 
 
 class Budget(NamedTuple):

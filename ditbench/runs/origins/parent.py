@@ -9,20 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from ditbench.config import RunConfig, read_toml, validate
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import write_atomically
 from ditbench.rundir import PLANNED_SEEDS, RunDirectory
 from ditbench.runs.directory.reopen import complete_result, read_config, restore_own_block
+from ditbench.runs.planning.plan import Plan
 from ditbench.training.checkpoint import identity, restore_from, save_checkpoint
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from ditbench.runs.planning.plan import Plan
-    from ditbench.training.trainer import Trainer
+from ditbench.training.trainer import Trainer
 
 # Entries of env.json that say how the settings of a run were chosen: a child has its parent's.
 INHERITED = (PLANNED_SEEDS, "match", "tuned_lr")

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ditbench.metrics.features.extractors import Extractor
 from ditbench.metrics.real import cached_file
 from ditbench.metrics.reference import Published
 from ditbench.runs.machine.contention import CpuShare
@@ -21,10 +22,7 @@ from ditbench.runs.scoring.sampling import time_sampling
 from ditbench.runs.scoring.scored import real_images
 from ditbench.training.device import graph
 from ditbench.training.device.stopwatch import synchronize
-
-if TYPE_CHECKING:
-    from ditbench.metrics.features.extractors import Extractor
-    from ditbench.training.trainer import Trainer
+from ditbench.training.trainer import Trainer
 
 # Updates before the clock starts, so that loading kernels and capturing a graph are not timed.
 WARM_UP = graph.WARM_UP + 2

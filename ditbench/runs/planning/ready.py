@@ -6,17 +6,14 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ditbench.amounts import file_size
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.files import cannot_write, is_stream, through_link
 from ditbench.metrics import create_extractor
+from ditbench.metrics.features.extractors import Extractor
+from ditbench.runs.planning.plan import Plan
 from ditbench.runs.scoring.scored import scored_as
-
-if TYPE_CHECKING:
-    from ditbench.metrics.features.extractors import Extractor
-    from ditbench.runs.planning.plan import Plan
 
 # Bytes per parameter of a checkpoint in float32: weights, their average, AdamW's two moments.
 CHECKPOINT = 4 * 4

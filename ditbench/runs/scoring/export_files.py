@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
@@ -21,11 +21,9 @@ from torch import Tensor
 
 from ditbench.errors import DitbenchError
 from ditbench.files import cannot_write, read_json, write_json, write_output
+from ditbench.runs.planning.task import Task
+from ditbench.runs.scoring.sampling import Noise
 from ditbench.runs.scoring.scored import scored_as
-
-if TYPE_CHECKING:
-    from ditbench.runs.planning.task import Task
-    from ditbench.runs.scoring.sampling import Noise
 
 # What an export is of, how many of its images are written, and the noise of the next one.
 RECORD = "export.json"

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ditbench.config import RunConfig
 from ditbench.data import recorded
-from ditbench.data.dataset import quantised
+from ditbench.data.dataset import ImageDataset, quantised
+from ditbench.data.latents.vae import Vae
 from ditbench.errors import DitbenchError
 from ditbench.metrics import AUTO
 from ditbench.metrics.real import RealImages, RealLatents, decoded
 from ditbench.metrics.reference import Published, is_published, load_reference
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from ditbench.config import RunConfig
-    from ditbench.data.dataset import ImageDataset
-    from ditbench.data.latents.vae import Vae
-    from ditbench.runs.planning.task import Task
+from ditbench.runs.planning.task import Task
 
 
 def scored_as(config: RunConfig, dataset: ImageDataset) -> ImageDataset:
@@ -174,15 +169,11 @@ def decoder(task: Task) -> Vae | None:
 
 @cache
 def _load(path: Path, device: torch.device) -> Vae:
-    from ditbench.data.latents.vae import Vae
-
     return Vae.load(path, device)
 
 
 @cache
 def _facts(path: Path) -> tuple[str, int, int]:
     """Digest, channels and downsampling of an autoencoder, which is not kept in memory."""
-    from ditbench.data.latents.vae import Vae
-
     vae = Vae.load(path)
     return vae.digest, vae.channels, vae.downsampling

@@ -12,6 +12,7 @@ import torch
 from ditbench.config import RunConfig
 from ditbench.config.derive import safe_name
 from ditbench.data import recorded
+from ditbench.data.latents.vae import Vae
 from ditbench.errors import DitbenchError
 from ditbench.rundir import WEIGHTS, RunDirectory
 from ditbench.runs.machine.environment import resolve_precision, select_device
@@ -74,8 +75,6 @@ def open_weights(config: RunConfig, device_name: str) -> Opened:
     names = [str(label) for label in range(max(1, found.embeddings - null))]
     facts: dict[str, Any] = {"shape": [found.channels, found.side, found.side], "classes": names}
     if config.data.vae is not None:
-        from ditbench.data.latents.vae import Vae
-
         vae = Vae.load(config.data.vae)
         facts["latents"] = vae.space(found.side * vae.downsampling).facts()
     dataset = recorded.stand_in(config.data.name, facts)
