@@ -68,8 +68,11 @@ def fits(x: Tensor, weight: Tensor) -> bool:
 
 def fp8_ops(ops: Ops, convert: Converter = convert) -> Ops:
     """Operations whose linear layers of tokens are computed in FP8 where that `fits`."""
-    own = {"ops": ops, "convert": convert}
-    return replace(ops, linear=partial(linear, **own), linear_gelu=partial(linear_gelu, **own))
+    return replace(
+        ops,
+        linear=partial(linear, ops=ops, convert=convert),
+        linear_gelu=partial(linear_gelu, ops=ops, convert=convert),
+    )
 
 
 def linear(
@@ -96,14 +99,15 @@ def product(
     dtype: torch.dtype,
     fast: bool = False,
 ) -> Tensor:
-    """left (R, S) times the transpose of right (C, S), each with its scale: (R, C) in `dtype`.
+    """The product of left (R, S) and right (C, S) over S, each with its scale: (R, C) in `dtype`.
 
     A GPU adds up in fewer bits than float32 has if it is to be `fast`.
     """
     (rows, scale), (columns, other) = left, right
     if rows.is_cuda:
-        how = {"bias": bias, "out_dtype": dtype, "use_fast_accum": fast}
-        return torch._scaled_mm(rows, columns.T, scale, other, **how)
+        return torch._scaled_mm(
+            rows, columns.T, scale, other, bias=bias, out_dtype=dtype, use_fast_accum=fast
+        )
     out = rows.float() @ columns.float().T * (scale * other)
     return (out if bias is None else out + bias).to(dtype)
 
