@@ -43,7 +43,7 @@ Converter = Callable[[Tensor, torch.dtype], Scaled]
 def convert(x: Tensor, dtype: torch.dtype) -> Scaled:
     """A matrix in FP8, by plain operations: the definition of a `Converter`."""
     scale = scale_of(x, dtype)
-    rows = (x.float() / scale).to(dtype)
+    rows = (x.float() * scale.reciprocal()).to(dtype)
     return Scaled(rows, rows.T.contiguous(), scale)
 
 

@@ -17,7 +17,6 @@ from ditbench.models.sizes import ModelSize
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TYPES = [fp8.FORWARD, fp8.GRADIENT]
 CONVERTERS = [False] + [True] * bool(find_spec("triton"))
-INTERPRETED = DEVICE == "cpu"  # by Triton, which then rounds some numbers to half of themselves
 K, L = fp8.NARROWEST, fp8.NARROWEST + 16
 
 
@@ -54,8 +53,7 @@ def test_numbers_are_the_nearest_of_the_type(dtype, factor, seed):
 @pytest.mark.skipif(True not in CONVERTERS, reason="needs Triton")
 def test_the_kernel_converts_as_plain_operations_do(dtype, shape):
     x = draw(*shape, dtype=torch.float32).detach()
-    if INTERPRETED:
-        x = fp8.convert(x, dtype).rows.float()
+    x[:, ::7] *= 1e-5  # numbers that are not normal in FP8, and zeros
     ours, plain = converter(True)(x, dtype), converter(False)(x, dtype)
     assert all(torch.equal(one.float(), two.float()) for one, two in zip(ours, plain, strict=True))
 
@@ -73,7 +71,7 @@ def layer(name, *inputs):
 
 
 @pytest.mark.parametrize("name", ["linear", "linear_gelu"])
-@pytest.mark.parametrize("fused", [False] if INTERPRETED else CONVERTERS)
+@pytest.mark.parametrize("fused", CONVERTERS)
 def test_layer(name, fused):
     """Within the precision of E4M3 and E5M2: 3 and 2 bits after the point."""
     x, weight, bias = draw(2, 32, K), draw(L, K, dtype=torch.float32), draw(L, dtype=torch.float32)
@@ -86,7 +84,7 @@ def test_layer(name, fused):
     assert [each.dtype for each in found] == [torch.bfloat16, *(each.dtype for each in given)]
     pairs = zip(found, wanted, strict=True)
     errors = [(one.double() - two).norm() / two.norm() for one, two in pairs]
-    assert max(errors) < 0.12
+    assert max(errors) < 0.15
     assert errors[1] > 1e-3  # of bf16 it would be smaller
 
 
@@ -117,11 +115,11 @@ def test_model(block):
     t, y = torch.linspace(0, 999, 8, device=DEVICE), torch.arange(8, device=DEVICE) % 3
     gradients = []
     for ops in (PLAIN, in_fp8(PLAIN, fused=False)):
-        model = DiT(**arguments, ops=ops).to(DEVICE)
-        model.initialize(0)
+        model = DiT(**arguments, ops=ops)
         torch.manual_seed(1)
         for weight in model.parameters():  # gates that are zero would hide every block
             torch.nn.init.normal_(weight, std=0.05)
+        model.to(DEVICE)
         with torch.autocast(DEVICE, torch.bfloat16, enabled=ops is not PLAIN):
             (model(x, t, y).float() - x).square().mean().backward()
         gradients.append(torch.cat([weight.grad.flatten() for weight in model.parameters()]))
