@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ditbench.kernels.fp8 import Scaled, scale_of
 
-TILE = {"rows": 64, "columns": 128, "warps": 4}
+TILE = {"rows": 32, "columns": 128, "warps": 4}
 
 
 @triton.jit
