@@ -118,7 +118,8 @@ def work(send: Send, jobs: Sequence[Job], conditions: Conditions) -> None:
                 title = title_of(plan.config.block, plan, plan.backend.name)
                 send(f"measuring {title}, {world.size} x {device_name(device)}")
                 with training_errors(plan):
-                    model = model or build_model(plan, plan.backend.ops)  # ten seconds for XL/2
+                    ops = plan.backend.ops(plan.config.train.precision)
+                    model = model or build_model(plan, ops)  # ten seconds for XL/2
                     facts = _measure(plan, model, world, conditions.length)
             send({**facts, "scaling": job.scaling})
 

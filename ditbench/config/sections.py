@@ -149,10 +149,11 @@ class TrainConfig(Section):
 
     With 1 there is no bound: the average covers about the last ninth of all updates.
     """
-    precision: Literal["auto", "fp32", "bf16", "bf16-residual"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "bf16-residual", "fp8"] = "auto"
     """The number type of products; auto is bf16 on GPUs that have it, and fp32 elsewhere.
 
-    With bf16-residual the tokens between blocks (the residual stream) are bf16, too: faster.
+    With bf16-residual the tokens between blocks (the residual stream) are bf16, too: faster. With
+    fp8 the large products of training are FP8, others bf16: faster still for large models.
     """
     grad_clip: Annotated[float | None, Field(gt=0), Mark.ADDED_LATER] = None
     """The largest 2-norm of a gradient. Unset, as in the paper, gradients are not clipped."""

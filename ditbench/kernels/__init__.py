@@ -31,6 +31,15 @@ def kernel_ops(dtype: torch.dtype = torch.bfloat16) -> Ops:
     )
 
 
+def in_fp8(ops: Ops, *, fused: bool) -> Ops:
+    """Operations with linear layers in FP8; if `fused`, a kernel converts their matrices."""
+    from ditbench.kernels.fp8 import convert, fp8_ops
+
+    if fused:
+        from ditbench.kernels.fp8_convert import convert
+    return fp8_ops(ops, convert)
+
+
 def compile_ops() -> Ops:
     """Plain operations for torch.compile, except attention in half precision on a GPU."""
     return Ops(attention=_half_attention, cross_attention=_half_cross_attention)
@@ -95,5 +104,20 @@ def unavailable_reason(device: torch.device) -> str | None:
         x = torch.zeros(1, 16, 16, device=device)
         kernel_ops().norm(x)
     except Exception as error:  # a toolchain can fail in any way
+        return (str(error).splitlines() or [type(error).__name__])[0]
+    return None
+
+
+@cache
+def fp8_unavailable_reason(device: torch.device) -> str | None:
+    """Why a device cannot multiply matrices in FP8, in one line; None where it can."""
+    from ditbench.kernels.fp8 import HALF, NARROWEST, fp8_ops
+
+    x = torch.zeros(1, 16, NARROWEST, device=device, dtype=HALF)
+    weight = torch.zeros(NARROWEST, NARROWEST, device=device, requires_grad=True)
+    try:
+        with torch.enable_grad():
+            fp8_ops(ops.PLAIN).linear(x, weight).sum().backward()
+    except Exception as error:  # torch names no type for it
         return (str(error).splitlines() or [type(error).__name__])[0]
     return None

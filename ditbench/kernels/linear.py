@@ -6,6 +6,7 @@ matrix product itself writes it in float32, on a second stream.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -47,17 +48,25 @@ class _Linear(torch.autograd.Function):
         parameters = ctx.parameters
 
         def compute() -> list[Tensor]:
-            return [_weight_gradient(x, grad), _bias_gradient(grad)][: len(parameters)]
+            return [_weight_gradient(x, grad), bias_gradient(grad)][: len(parameters)]
 
-        if grad.is_cuda:
-            gradients = side_stream(grad.device).gradients(parameters, compute, (x, grad))
-        else:  # Triton's interpreter, in tests
-            gradients = compute()
+        gradients = parameter_gradients(parameters, compute, (x, grad))
         of_x = grad @ half if ctx.needs_input_grad[0] else None
         return of_x, *gradients, *[None] * (2 - len(gradients))
 
 
-def _bias_gradient(grad: Tensor) -> Tensor:
+def parameter_gradients(
+    parameters: Sequence[Tensor],
+    compute: Callable[[], Sequence[Tensor]],
+    reads: Sequence[Tensor],
+) -> Sequence[Tensor]:
+    """`SideStream.gradients` on a GPU; elsewhere, in tests, the gradients as they are computed."""
+    if not reads[0].is_cuda:
+        return compute()
+    return side_stream(reads[0].device).gradients(parameters, compute, reads)
+
+
+def bias_gradient(grad: Tensor) -> Tensor:
     """The sum over rows of grad (..., L) in float32: (L,)."""
     rows = grad.flatten(0, -2)
     if not grad.is_cuda:

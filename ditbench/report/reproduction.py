@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # How far losses and metrics may be apart that are equal to rounding, as a share of the value:
 # rounding errors grow along training (docs/leaderboard.md has what was measured).
-ROUNDING = {"fp32": 1e-3, "bf16": 1e-2, "bf16-residual": 1e-2}
+ROUNDING = {"fp32": 1e-3, "bf16": 1e-2, "bf16-residual": 1e-2, "fp8": 1e-2}
 # Of two seeds of one block, so many are closer than the limit.
 LEVEL = 0.95
 # What the files of both runs must name alike for metrics to be comparable.

@@ -43,7 +43,7 @@ class Model:
     objective: Annotated[str | None, what("NAME", "ddpm or flow.")] = None
     batch_size: Annotated[str | None, what("N", "Images per step, on all GPUs together.")] = None
     device: Annotated[str, how("NAME", DEVICES)] = "auto"
-    precision: Annotated[str | None, how("NAME", "auto, fp32, bf16 or bf16-residual.")] = None
+    precision: Annotated[str | None, how("NAME", "auto, fp32, bf16, bf16-residual or fp8.")] = None
     backend: Annotated[str | None, how("NAME",
         "What computes a step: auto, plain, compile (torch.compile) or kernels (GPU, "
         "bf16).")] = None

@@ -160,7 +160,7 @@ def begun_backend(task: Task, directory: RunDirectory) -> str | None:
 def build_trainer(run: Plan) -> Trainer:
     """A trainer of a planned run, at step 0."""
     task = (run.objective, run.dataset, run.device, run.budget)
-    ops = run.backend.ops
+    ops = run.backend.ops(run.config.train.precision)
     if run.config.train.checkpoint_blocks:
         ops = replace(ops, call=recomputed)
     model = build_model(run, ops)

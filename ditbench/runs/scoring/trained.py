@@ -121,7 +121,7 @@ def averaged_model(
 
     Without a checkpoint, these are the weights of `[init]`, of step 0.
     """
-    model = build_model(task, backend.ops).eval()
+    model = build_model(task, backend.ops(task.config.train.precision)).eval()
     if directory.checkpoint.is_file() or task.config.init.path is None:
         step = load_ema(directory.checkpoint, model)
     else:

@@ -36,12 +36,12 @@ class Backend:
     name: str
     fallback: str | None = None  # why it is not the preferred one, in one line
 
-    @property
-    def ops(self) -> Ops:
-        """The operations to build a model with."""
-        if self.name == "kernels":
-            return kernels.kernel_ops()
-        return kernels.compile_ops() if self.name == "compile" else PLAIN
+    def ops(self, precision: str) -> Ops:
+        """The operations to build a model with, for training in a precision other than `auto`."""
+        of_backend = {"kernels": kernels.kernel_ops, "compile": kernels.compile_ops}
+        ops = of_backend.get(self.name, lambda: PLAIN)()
+        fused = self.name == "kernels"
+        return kernels.in_fp8(ops, fused=fused) if precision == "fp8" else ops
 
     @property
     def compiles(self) -> bool:
@@ -86,19 +86,23 @@ def choose(
     """The backend of a run.
 
     `auto` is what a resumed run was `begun` with; plain on a CPU and in float32; in bf16 on a GPU
-    kernels for blocks with `Block.fused`, compile for others. If that does not work here, it is
-    the next simpler one. A DitbenchError for an unknown name, or (exit code 1) a backend that is
-    asked for and does not work here.
+    kernels for blocks with `Block.fused`, compile for others; in FP8 on a GPU kernels. If that does
+    not work here, it is the next simpler one. A DitbenchError for an unknown name, or (exit code 1)
+    a backend that is asked for, or a precision, that does not work here.
     """
     if asked not in BACKENDS:
         raise unknown_name("backend", asked, BACKENDS)
+    if precision == "fp8" and (reason := kernels.fp8_unavailable_reason(device)):
+        what = f"this device cannot multiply matrices in FP8: {reason}"
+        hint = "use --precision bf16, or an NVIDIA GPU of 2022 or later (Ada, Hopper, Blackwell)"
+        raise DitbenchError(what, hint, EXIT_FAILED)
     if asked != "auto":
         if reason := _unavailable_reason(asked, precision, device):
             raise cannot_run(asked, reason)
         return Backend(asked)
     wanted = begun or "plain"
     if begun is None and device.type == "cuda" and precision != "fp32":
-        wanted = "kernels" if block.fused else "compile"
+        wanted = "kernels" if block.fused or precision == "fp8" else "compile"
     fallback = None
     for name in BACKENDS[BACKENDS.index(wanted) : 0 : -1]:  # ever simpler ones
         reason = _unavailable_reason(name, precision, device)
@@ -112,6 +116,8 @@ def _unavailable_reason(name: str, precision: str, device: torch.device) -> str 
     """Why a backend does not work here, or None."""
     if name == "plain":
         return None
+    if name == "compile" and precision == "fp8":
+        return "it does not compute in FP8"
     if name == "compile":
         return compiler.unavailable_reason(device)
     if precision == "fp32":
