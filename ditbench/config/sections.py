@@ -153,7 +153,7 @@ class TrainConfig(Section):
     """The number type of products; auto is bf16 on GPUs that have it, and fp32 elsewhere.
 
     With bf16-residual the tokens between blocks (the residual stream) are bf16, too: faster. With
-    fp8 the large products of training are FP8, others bf16: faster still for large models.
+    fp8 the large products of training are FP8: faster for models of the size of XL.
     """
     grad_clip: Annotated[float | None, Field(gt=0), Mark.ADDED_LATER] = None
     """The largest 2-norm of a gradient. Unset, as in the paper, gradients are not clipped."""

@@ -38,7 +38,7 @@ def _value(setting):
     [
         ("train.lr", "number above 0", "0.001"),
         ("train.warmup", "number at least 0, at most 1", "0.04"),
-        ("train.precision", "auto, fp32, bf16 or bf16-residual", '"auto"'),
+        ("train.precision", "auto, fp32, bf16, bf16-residual or fp8", '"auto"'),
         ("train.grad_clip", "number above 0", "unset"),
         ("model.qk_norm", "true or false", "false"),
         ("model.class_dropout_prob", "number at least 0, below 1", "0.1"),

@@ -191,7 +191,7 @@ def test_the_models_name_is_the_papers_where_it_has_one():
     "setting",  # tests/hostile has more, on the command line
     ["seed=-1", "strategy.sha256=1", "train.lr=nan", "eval.points=0",
      "budget.steps=1000000000000001",
-     "budget.flops=1e31", "budget.seconds='1m'", "train.precision=fp8", "train.grad_clip=none",
+     "budget.flops=1e31", "budget.seconds='1m'", "train.precision=fp4", "train.grad_clip=none",
      "model.qk_norm=1", "model.qk_norm=yes", "model.norm=batch", "model.norm=true",
      "model.registers=-1", "model.registers=65537", "model.registers=true",
      "model.registers=1.5", "metrics.also=3", "train.backend=triton",

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from ditbench import kernels
 from ditbench.errors import DitbenchError
+from ditbench.kernels import fp8
 from ditbench.models.blocks.base import Block
 from ditbench.models.registry import block_class
 from ditbench.training.device import backend
@@ -24,6 +26,7 @@ def broken(monkeypatch):
     monkeypatch.setattr(
         backend, "_unavailable_reason", lambda name, *_: "no g++" if name in names else None
     )
+    monkeypatch.setattr(kernels, "fp8_unavailable_reason", lambda device: None)
     return names
 
 
@@ -35,6 +38,9 @@ def broken(monkeypatch):
         (FUSED, "fp32", CUDA, "plain"),
         (FUSED, "bf16", CUDA, "kernels"),
         (Own, "bf16", CUDA, "compile"),
+        (FUSED, "fp8", CUDA, "kernels"),
+        (Own, "fp8", CUDA, "kernels"),
+        (FUSED, "fp8", CPU, "plain"),
     ],
 )
 def test_auto_is_the_fastest_that_suits_block_precision_and_device(
@@ -65,6 +71,26 @@ def test_an_explicit_backend_works_or_is_an_error(broken, name):
     with pytest.raises(DitbenchError, match=message) as raised:
         choose(name, FUSED, "bf16", CUDA)
     assert raised.value.exit_code == 1
+
+
+def test_compile_has_no_fp8():
+    with pytest.raises(DitbenchError, match="compile does not work here: it does not compute in"):
+        choose("compile", FUSED, "fp8", CPU)
+
+
+def test_a_device_without_fp8_is_an_error_that_says_what_to_do(monkeypatch):
+    """As on a GPU before Ada, whose products torch refuses."""
+
+    def refuse(*_):
+        raise RuntimeError("only supported on compute capability 8.9\nand more lines")
+
+    monkeypatch.setattr(fp8, "product", refuse)
+    kernels.fp8_unavailable_reason.cache_clear()
+    with pytest.raises(DitbenchError, match="in FP8: only supported on") as raised:
+        choose("auto", FUSED, "fp8", CPU)
+    kernels.fp8_unavailable_reason.cache_clear()
+    assert raised.value.exit_code == 1
+    assert "--precision bf16" in raised.value.hint
 
 
 def test_an_unknown_backend_is_an_error():
