@@ -81,7 +81,7 @@ def test_compile_has_no_fp8():
 def test_a_device_without_fp8_is_an_error_that_says_what_to_do(monkeypatch):
     """As on a GPU before Ada, whose products torch refuses."""
 
-    def refuse(*_):
+    def refuse(*_, **__):
         raise RuntimeError("only supported on compute capability 8.9\nand more lines")
 
     monkeypatch.setattr(fp8, "product", refuse)
