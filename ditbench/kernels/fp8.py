@@ -1,4 +1,4 @@
-"""Linear layers in FP8: a quarter of float32's bytes, twice the speed of half precision.
+"""Linear layers in FP8, whose products take little more than half the time of those in bf16.
 
 Numbers of the forward pass are E4M3, gradients are E5M2 (Micikevicius et al. 2022, arXiv
 2209.05433, section 3). Each matrix has one scale, by which its largest number becomes the format's

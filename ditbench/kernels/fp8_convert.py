@@ -23,7 +23,7 @@ TILE = {"rows": 32, "columns": 128, "warps": 4}
 def _rounded(value, BITS: tl.constexpr, SHRINK: tl.constexpr):
     """The bytes of the nearest FP8 numbers with so many bits after the point, ties to even.
 
-    Shrunk by the difference of the exponents' offsets, numbers of FP8 are float32 with less bits.
+    Shrunk by the difference of the exponents' offsets, numbers of FP8 are float32 with fewer bits.
     """
     bits = (value * SHRINK).to(tl.int32, bitcast=True)
     size = bits & 0x7FFFFFFF

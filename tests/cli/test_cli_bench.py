@@ -166,7 +166,7 @@ CASES = [
     ("--peer diffusers --input 4x8x3", "takes square images, not 4x8x3", "--peer"),
     ("--backend fast", "train.backend = 'fast'", "train.backend"),
     ("--device tpu", "no device 'tpu'", "--device"),
-    ("--precision fp8", "train.precision = 'fp8'", "train.precision"),
+    ("--precision fp4", "train.precision = 'fp4'", "train.precision"),
     ("--objective flo", "unknown objective 'flo'", "did you mean flow?"),
     ("--set train.lrr=1", "unknown key 'train.lrr'", "train.lr"),
     ("--set eval.sampler=eulr", "eulr", "ddpm"),

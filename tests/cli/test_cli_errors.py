@@ -30,7 +30,7 @@ CASES = [
     (RUN + "--set metrics.features=incepton", "'incepton'", "did you mean inception?"),
     (RUN + "--device tpu", "no device 'tpu'", "--device"),
     (RUN + "--device cuda:99", "no device 'cuda:99'", "--device"),
-    (RUN + "--precision fp8", "train.precision = 'fp8'", "train.precision"),
+    (RUN + "--precision fp4", "train.precision = 'fp4'", "train.precision"),
     ("flops --model M/2", "unknown model 'M/2'", "/2"),
     ("flops --input 32x32", "'32x32' is not an input size", "32x32x4"),
     ("flops --input 33x33x4", "patch size 2 does not divide 33x33", "--model"),
