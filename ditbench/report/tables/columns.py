@@ -166,7 +166,7 @@ def _all_columns(comparison: Comparison) -> tuple[Column, ...]:
         *_target_columns(title, comparison.target_fid),
         *hidden("pairs", "fid_difference", "fid_difference_low", "fid_difference_high"),
         Column(
-            "fid_ratio", ratio if len(table) > 1 else None, decimals(2), "low",
+            "fid_ratio", ratio if len(table) > 1 else None, _ratio, "low",
             interval=("fid_ratio_low", "fid_ratio_high"),
         ),
         *hidden("fid_ratio_low", "fid_ratio_high", "p_value"),
@@ -211,6 +211,15 @@ def _target_columns(title: str, target: float | None) -> tuple[Column, ...]:
         Column("train_flops_to_target", "PFLOPs", significant(3, scale=1e-15), "low"),
         Column("seconds_to_target", "seconds", significant(3), "low"),
     )
+
+
+def _ratio(value: float) -> str:
+    """Two decimals, or a bound: the interval of two seeds can span ten orders of magnitude."""
+    if value < 0.005:
+        return "<0.01"
+    if value > 1000:
+        return ">1,000"
+    return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
 
 
 def _p_value(value: float) -> str:

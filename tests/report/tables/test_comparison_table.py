@@ -99,6 +99,18 @@ def test_by_default_people_see_seven_columns_that_fit_80_characters(make_run, re
     assert every == {column.name for column in comparison_columns(comparison, wide=True)}
 
 
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [
+        (0.004, "<0.01"), (0.005, "0.01"), (0.703, "0.70"), (99.994, "99.99"), (575.1, "575"),
+        (1000.0, "1,000"), (1000.5, ">1,000"), (1.2e9, ">1,000"), (float("inf"), ">1,000"),
+    ],
+)  # fmt: skip
+def test_a_ratio_far_from_1_is_bounded(comparison, ratio, text):
+    columns = {column.name: column for column in comparison_columns(comparison)}
+    assert columns["fid_ratio"].text(ratio) == text
+
+
 def test_one_block_has_no_ratio_and_one_seed_no_interval(make_run, results):
     make_run("adaln", 0)
     comparison = compare(load_results(results))
