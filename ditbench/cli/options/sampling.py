@@ -67,7 +67,8 @@ class Sampled:
         for name in ("model", "block", "set_"):
             if runs and getattr(self, name):
                 flag = f"--{name.removesuffix('_')}"
-                raise DitbenchError(f"{flag} is given without --init", f"leave {flag} out")
+                hint = f"leave {flag} out: a run has its own; --help lists what can be changed"
+                raise DitbenchError(f"{flag} is given without --init", hint)
         if self.init is not None:
             refuse("--init", {"--trust": self.trust or None})
         return self.init is not None

@@ -156,7 +156,7 @@ def _all_columns(comparison: Comparison) -> tuple[Column, ...]:
         *hidden(*(f"{each.name}_std" for each in decisive)),
         column(fid, spread="fid_std"),
         *hidden("fid_std", "fid_geometric"),
-        Column("fid_low", f"95% CI of {title}" if several else None, decimals(2), until="fid_high"),
+        Column("fid_low", f"95% CI of {title}" if several else None, _fid_end, until="fid_high"),
         *hidden("fid_high"),
         Column("fid_area", f"{title} area ↓" if has_curve else None, decimals(1), "low"),
         *map(column, others),
@@ -211,6 +211,11 @@ def _target_columns(title: str, target: float | None) -> tuple[Column, ...]:
         Column("train_flops_to_target", "PFLOPs", significant(3, scale=1e-15), "low"),
         Column("seconds_to_target", "seconds", significant(3), "low"),
     )
+
+
+def _fid_end(value: float) -> str:
+    """An end of the t interval of a mean FID, which of two seeds may begin below 0: no FID is."""
+    return decimals(2)(max(value, 0.0))
 
 
 def _ratio(value: float) -> str:

@@ -111,6 +111,16 @@ def test_a_ratio_far_from_1_is_bounded(comparison, ratio, text):
     assert columns["fid_ratio"].text(ratio) == text
 
 
+def test_the_interval_of_a_mean_fid_begins_at_0(make_run, results):
+    for seed, fid in enumerate((20.0, 90.0)):
+        make_run("adaln", seed, (fid,))
+    comparison = compare(load_results(results))
+    (row,) = comparison_rows(comparison)
+    assert row["fid_low"] < 0
+    text = render(comparison_rows(comparison), comparison_columns(comparison, wide=True), "md")
+    assert f"0.00, {row['fid_high']:.2f}" in text
+
+
 def test_one_block_has_no_ratio_and_one_seed_no_interval(make_run, results):
     make_run("adaln", 0)
     comparison = compare(load_results(results))
