@@ -175,8 +175,10 @@ def _why_exploratory(found: Unplanned) -> tuple[str, str]:
             "run the same seeds for all blocks",
         )
     if found.seeds < found.planned:
+        more = "another lacks" if found.further == 1 else f"{found.further} more lack"
+        others = f", and {more} some" if found.further else ""
         return (
-            f"{found.block} has {found.seeds} of {found.planned} planned seeds",
+            f"{found.block} has {found.seeds} of {found.planned} planned seeds{others}",
             "repeat the same `ditbench run`: it runs the others",
         )
     return (

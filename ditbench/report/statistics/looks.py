@@ -8,7 +8,7 @@ be decided (its looks), by a constant nominal level (Pocock 1977).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -31,6 +31,7 @@ class Unplanned(NamedTuple):
     seeds: int
     planned: int
     other: str = ""  # a block that has its number, but shares only so many seeds
+    further: int = 0  # how many other blocks lack seeds, if `block` does
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,15 @@ def read_plan(planned: Mapping[str, Mapping[int, float]]) -> SeedPlan:
             unplanned.append(Unplanned(block, len(by_seed), last))
     if is_recorded:
         unplanned += _unshared(planned)
-    return SeedPlan(tuple(sorted(looks)), unplanned[0] if unplanned else None)
+    return SeedPlan(tuple(sorted(looks)), _first(unplanned))
+
+
+def _first(unplanned: Sequence[Unplanned]) -> Unplanned | None:
+    """The one that is named; if it lacks seeds, with the number of others that do."""
+    if not unplanned:
+        return None
+    lacking = [each for each in unplanned if each.seeds < each.planned and not each.other]
+    return unplanned[0]._replace(further=len(lacking) - 1 if unplanned[0] in lacking else 0)
 
 
 def _unshared(planned: Mapping[str, Mapping[int, float]]) -> Iterator[Unplanned]:

@@ -42,6 +42,16 @@ PLANS = {
     "a block later, with the same number": (blocks(a=[3, 3, 3], b=[3, 3, 3]), (3,), None),
     "a block later, with fewer": (blocks(a=[5] * 5, b=[3, 3, 3]), (3, 5), None),
     "unfinished": (blocks(a=[5] * 5, b=[5] * 3), (5,), Unplanned("b", 3, 5)),
+    "two unfinished, one extended": (
+        blocks(a=[5] * 6, b=[5] * 3, c=[5] * 4),
+        (5,),
+        Unplanned("a", 6, 5),
+    ),
+    "three unfinished": (
+        blocks(a=[5] * 5, b=[5] * 3, c=[5] * 4, d=[5]),
+        (5,),
+        Unplanned("b", 3, 5, further=2),
+    ),
     "extended, unfinished": (blocks(a=[3, 3, 3, 5]), (3, 5), Unplanned("a", 4, 5)),
     "3 seeds, then 2 more by name": (blocks(a=[3, 3, 3, 2, 2]), (2, 3), Unplanned("a", 5, 3)),
     "one seed at a time": (blocks(a=[1, 1, 1]), (), Unplanned("a", 3, 1)),

@@ -80,6 +80,7 @@ def test_a_level_below_5_percent_is_explained():
     [
         (Unplanned("ada", 3, 5), "ada has 3 of 5 planned seeds. To decide, repeat the same "
                                  "`ditbench run`"),
+        (Unplanned("ada", 3, 5, further=2), "ada has 3 of 5 planned seeds, and 2 more lack some. "),
         (Unplanned("ada", 5, 3), "ada has 5 seeds where 3 were planned. To decide, plan a larger "
                                  "number at once, such as `--seeds 8`"),
         (Unplanned("ada", 2, 3, "zero"), "ada shares 2 of its 3 seeds with zero. To decide, run "),
