@@ -1,7 +1,8 @@
-"""Shared by all tests: one thread, a cache directory, and few garbage collections."""
+"""Shared by all tests: one thread, a cache directory, signals, and few garbage collections."""
 
 import gc
 import os
+import signal
 import sys
 from functools import cache
 from pathlib import Path
@@ -36,6 +37,17 @@ def pytest_collection_finish():
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory):
     os.environ["DITBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _signals_arrive():
+    """As in a terminal, whatever started the tests: also in the processes that they start.
+
+    A script's background jobs ignore SIGINT. Python leaves it so, and `ditbench` does.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
 
 
 @pytest.fixture(autouse=True, scope="session")
