@@ -92,11 +92,15 @@ def cli():
 
 
 @pytest.fixture(scope="session")
-def succeed(cli):
-    """Call `ditbench` with arguments that it takes: the result, whose exit code is 0."""
+def succeed():
+    """Call `ditbench` with arguments that it takes: the result, whose exit code is 0.
+
+    Without the fixture `cli`: a test that has another one would give it to all that come later.
+    """
+    from command_line import ditbench
 
     def call(*arguments):
-        result = cli(*arguments)
+        result = ditbench(*arguments)
         assert result.exit_code == 0, (arguments, result.stdout, result.stderr, result.exception)
         return result
 
