@@ -8,8 +8,10 @@ from typing import NoReturn
 def main() -> NoReturn:
     """Run the command line and exit."""
     try:
+        from ditbench.ctrl_c import leave_imports
         from ditbench.inherited import prepare_process
 
+        leave_imports()
         prepare_process()
         from ditbench.cli import main as run
 

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import torch.distributed as dist
 
+from ditbench.ctrl_c import starting_processes
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.world import ProcessLost
 
@@ -32,7 +33,7 @@ def in_processes(number: int, function: Callable[..., None], *arguments: Any) ->
     """Call `function(send, *arguments)` in `number` new processes, and yield what they send.
 
     Each has the variables that torchrun would set, for `ditbench.world.join`. Function and
-    arguments can be pickled. No process outlives the loop over what they send.
+    arguments can be pickled. No process outlives the loop over what they send, or receives Ctrl-C.
 
     Raises:
         DitbenchError: a process raised it, or (exit code 1) ended in another way.
@@ -46,7 +47,8 @@ def in_processes(number: int, function: Callable[..., None], *arguments: Any) ->
             receiver, sender = context.Pipe(duplex=False)
             known = (sender, _variables(rank, number, store.port), function, arguments)
             process = context.Process(target=_work, args=known, daemon=True)
-            process.start()
+            with starting_processes():
+                process.start()
             sender.close()
             running[receiver] = rank, process
         while running:

@@ -1,7 +1,8 @@
-"""Shared by all tests: one thread, a cache directory, and few garbage collections."""
+"""Shared by all tests: one thread, a cache directory, signals, and few garbage collections."""
 
 import gc
 import os
+import signal
 import sys
 from functools import cache
 from pathlib import Path
@@ -36,6 +37,17 @@ def pytest_collection_finish():
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory):
     os.environ["DITBENCH_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _signals_arrive():
+    """As in a terminal, whatever started the tests: also in the processes that they start.
+
+    A script's background jobs ignore SIGINT. Python leaves it so, and `ditbench` does.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -80,11 +92,15 @@ def cli():
 
 
 @pytest.fixture(scope="session")
-def succeed(cli):
-    """Call `ditbench` with arguments that it takes: the result, whose exit code is 0."""
+def succeed():
+    """Call `ditbench` with arguments that it takes: the result, whose exit code is 0.
+
+    Without the fixture `cli`: a test that has another one would give it to all that come later.
+    """
+    from command_line import ditbench
 
     def call(*arguments):
-        result = cli(*arguments)
+        result = ditbench(*arguments)
         assert result.exit_code == 0, (arguments, result.stdout, result.stderr, result.exception)
         return result
 

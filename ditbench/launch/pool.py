@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from ditbench.ctrl_c import starting_processes
 from ditbench.data.shared import SharedDataset
 from ditbench.errors import EXIT_FAILED, EXIT_SIGNAL, DitbenchError
 from ditbench.launch.devices import Environment, Workers
@@ -75,7 +76,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=work, args=(theirs, resources))
-        with _inherited(environment):
+        with starting_processes(), _inherited(environment):
             self.process.start()
         theirs.close()
 
@@ -197,9 +198,8 @@ class _Pool:
 
 @contextmanager
 def _inherited(environment: Environment) -> Iterator[None]:
-    """Let new processes have these variables, and ignore Ctrl-C: the pool stops them."""
+    """Let new processes have these variables."""
     before = {name: os.environ.get(name) for name in environment}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     os.environ.update(environment)
     try:
         yield
@@ -209,4 +209,3 @@ def _inherited(environment: Environment) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)

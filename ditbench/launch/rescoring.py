@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ def rescore_together(
     Stopped if a stop was requested, with the draws so far written; or the error of a process.
     """
     forwarded = False
-    for kind, number, *values in in_processes(gpus, _part, plan, jobs[0].plan.device.type):
+    sent = in_processes(gpus, _part, plan, jobs[0].plan.device.type)
+    for kind, number, *values in _messages(sent, stop):
         job = jobs[number]
         if kind == OUTCOME:
             yield job, values[0]
@@ -50,6 +52,17 @@ def rescore_together(
             for child in multiprocessing.active_children():
                 child.terminate()
     stop.check()
+
+
+def _messages(sent: Iterator[Any], stop: StopRequest) -> Iterator[Any]:
+    """What processes send. Before the first message nothing has to be saved."""
+    try:
+        with stop.at_once():
+            first = list(islice(sent, 1))
+        yield from chain(first, sent)
+    except DitbenchError:  # processes that are being stopped may end in any way
+        stop.check()
+        raise
 
 
 def _part(send: Callable[[Any], None], plan: Callable[..., Planned], device: str) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
 
+from ditbench.ctrl_c import is_importing
 from ditbench.errors import EXIT_FAILED
 from ditbench.world import World
 
@@ -70,9 +71,9 @@ class StopRequest:
     @contextmanager
     def at_once(self) -> Iterator[None]:
         """Let the first signal raise KeyboardInterrupt: nothing has to be saved."""
-        self.check()
         before, self._at_once = self._at_once, True
         try:
+            self.check()  # of a signal that came before
             yield
         finally:
             self._at_once = before
@@ -92,10 +93,10 @@ class StopRequest:
             self.check()
         return outcome.result()
 
-    def take(self, number: int, _frame: FrameType | None) -> None:
+    def take(self, number: int, frame: FrameType | None) -> None:
         """Signal handler: note the first signal; raise KeyboardInterrupt at the second."""
         again, self.number = self.number is not None, self.number or number
-        if again or self._at_once:
+        if again or (self._at_once and not is_importing(frame)):
             raise KeyboardInterrupt
 
 

@@ -1,5 +1,6 @@
 """Ctrl-C, SIGTERM and a full disk, as a shell and a terminal see them."""
 
+import importlib
 import json
 import os
 import signal
@@ -34,7 +35,6 @@ def forked(tmp_path):
                     os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
                 sys.stdout, sys.stderr = (os.fdopen(number, "w") for number in (1, 2))
                 sys.argv = command
-                signal.signal(signal.SIGINT, signal.default_int_handler)
                 with pytest.MonkeyPatch.context() as patch:
                     prepare(patch)
                     main()
@@ -160,6 +160,31 @@ def test_a_second_process_is_refused(forked, one_run, tmp_path, tiny):
     assert hint.endswith("then repeat the command")
     assert sorted(one_run.rglob("*")) == before
     assert forked(*arguments)[0] == 0
+
+
+# A module whose import is interrupted where Python drops every exception.
+MODULE = """import os
+import signal
+
+
+class Dropped:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+Dropped()
+"""
+
+
+def test_a_signal_during_an_import_is_not_lost(forked, tmp_path):
+    def prepare(patch):
+        (tmp_path / "module_that_drops_errors.py").write_text(MODULE)
+        patch.syspath_prepend(tmp_path)
+        patch.setattr(
+            "ditbench.cli.main", lambda: importlib.import_module("module_that_drops_errors")
+        )
+
+    assert forked("presets", prepare=prepare) == (130, "", "interrupted\n")
 
 
 def test_a_signal_from_outside_is_heard(forked, tmp_path, tiny):

@@ -8,7 +8,7 @@ from ditbench.errors import DitbenchError
 
 # A longer line is not read to its end.
 MAX_LINE = 2_000
-SECONDS = 20
+SECONDS = 60
 
 
 @contextmanager

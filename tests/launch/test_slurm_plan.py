@@ -195,7 +195,8 @@ def begun_task(tmp_path, seconds, code=0):
     thread = threading.Thread(target=run)
     thread.start()
     end = time.monotonic() + 30
-    while not (tmp_path / "started").exists() and time.monotonic() < end:
+    while not (task._child and (tmp_path / "started").exists()):
+        assert time.monotonic() < end
         time.sleep(0.01)
     return task, thread, codes
 

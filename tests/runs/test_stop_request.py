@@ -1,5 +1,6 @@
 """A stop that is asked for: requests, signals and threads, without a run."""
 
+import importlib
 import os
 import signal
 import threading
@@ -79,6 +80,40 @@ def test_after_such_work_a_signal_is_a_request_again():
             pass
         ask(signal.SIGINT)
         assert request
+
+
+class InterruptedAfterACheck(StopRequest):
+    def check(self):
+        super().check()
+        ask(signal.SIGINT)
+
+
+def test_no_signal_is_lost_between_a_check_and_such_work():
+    request = InterruptedAfterACheck()
+    with stopping(request), pytest.raises(KeyboardInterrupt), request.at_once():
+        raise AssertionError
+
+
+# As a compiled module that takes every exception for an error of its own.
+MODULE = """import os
+import signal
+
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except BaseException:
+    raise ImportError("initialization failed") from None
+"""
+
+
+def test_an_import_in_such_work_is_finished(tmp_path, monkeypatch):
+    (tmp_path / "module_that_takes_errors.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    request = StopRequest()
+    with stopping(request):
+        with request.at_once():
+            importlib.import_module("module_that_takes_errors")
+        with pytest.raises(Stopped):
+            request.check()
 
 
 def test_what_cannot_be_divided_is_left_behind():
