@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import resource_tracker
 from traceback import walk_stack
 from types import FrameType
 
@@ -43,6 +42,8 @@ def starting_processes() -> Iterator[None]:
 
     A terminal sends Ctrl-C to all processes, and one that starts has no handler yet.
     """
+    from multiprocessing import resource_tracker  # not needed to start the command line
+
     resource_tracker.ensure_running()  # its start would unblock the signal
     terminated = signal.getsignal(signal.SIGTERM)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
