@@ -73,6 +73,22 @@ def _found_once():
 
 
 @pytest.fixture(autouse=True, scope="session")
+def _remembered():
+    """Costs of models and rows of the reference runs, which many tests need."""
+    from remembered import remembering_costs, remembering_rows
+
+    from ditbench.report.reading import results
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(results, "read_run", remembering_rows(results.read_run))
+        if "torch" in sys.modules:  # imported by some test that was collected
+            from ditbench.runs.planning import plan
+
+            patch.setattr(plan, "count", remembering_costs(plan.count))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def _forks_differentiate():
     """Run one backward pass before torch.compile traces any.
 

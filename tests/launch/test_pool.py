@@ -21,6 +21,7 @@ from ditbench.errors import DitbenchError
 from ditbench.launch.devices import Workers, choose_workers
 from ditbench.launch.pool import _Worker, execute_at_once, work_of
 from ditbench.launch.worker import Resources
+from ditbench.models.cost import count
 from ditbench.runs.planning import calibrate
 from ditbench.training.checkpoint import read_checkpoint
 from ditbench.training.stop import Stopped, StopRequest
@@ -118,6 +119,7 @@ def test_a_forecast_gives_the_time_of_all_workers(cli, tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
     monkeypatch.setattr(calibrate, "SECONDS", 0.02)
+    monkeypatch.setattr("ditbench.runs.planning.plan.count", count)  # even if it was counted before
     sweep = ("run", "--block", "none", "--seeds", "2", *TINY, "--steps", 4, "--out", tmp_path)
     result = cli(*sweep, "--workers", 3, "--dry-run")
     assert "for 2 runs, 2 at a time" in result.stdout

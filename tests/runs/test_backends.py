@@ -106,6 +106,7 @@ def test_where_the_backend_does_not_work_any_more_the_run_says_so(make_plan, mon
     assert facts_of(plan)["backend_fallback"] == "compile: no g++"
 
 
+@pytest.mark.usefixtures("compiles")
 @pytest.mark.parametrize(
     ("compiled", "begun"), [(True, "compile"), (False, "plain"), (None, "plain")]
 )
