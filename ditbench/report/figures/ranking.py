@@ -51,12 +51,17 @@ def ranking_figure(df: pd.DataFrame, *, paper: bool = False) -> Figure:
 
 
 def _significantly_worse(comparison: Comparison) -> set[str]:
-    """The blocks over which the leader is significantly better: all others if it is the winner."""
+    """The blocks over which the leader is significantly better: all others if it is the winner.
+
+    They are those that the verdict's sentence counts. Where loss spikes alone forbid a winner, the
+    blocks that had more of them are not among them.
+    """
     verdict = comparison.verdict
     if verdict is None or verdict.exploratory:
         return set()
+    unsure = verdict.more_spikes if verdict.best else ()
     found = [each for each in verdict.rivals if verdict.winner or each.significant]
-    return {each.block for each in found if not each.more_spikes}
+    return {each.block for each in found if each not in unsure}
 
 
 def _draw_group(

@@ -91,6 +91,24 @@ def test_beside_a_winner_all_others_are_hollow(runs):
     assert hollow(axes) == list(named(axes))[1:]
 
 
+@pytest.mark.parametrize("adaln", [18.0, 23.0])
+def test_spikes_change_what_is_hollow_only_where_they_forbid_a_winner(make_frame, adaln):
+    """Where there is no winner anyway, hollow are the blocks that the sentence does not count."""
+    fids = {"adaln-zero": (18.0, 19.0, 18.5), "in-context": (20.0, 21.1, 20.6)}
+    runs = make_frame(fids | {"adaln": (adaln, adaln + 1.4, adaln + 0.7)})
+    runs.loc[(runs["block"] == "in-context") & (runs["seed"] == 0), "loss_spike"] = 1.5
+    comparison = compare(runs)
+    verdict = comparison.verdict
+    assert [rival.block for rival in verdict.more_spikes] == ["in-context"]
+    assert verdict.winner is None
+    assert (verdict.best is None) == (adaln == 18.0)
+    if verdict.best is None:
+        assert "not distinguishable from 1 of 2" in comparison.sentence
+        assert _significantly_worse(comparison) == {"in-context"}
+    else:
+        assert _significantly_worse(comparison) == {"adaln"}
+
+
 def test_nothing_is_hollow_where_the_comparison_is_exploratory(runs):
     figure = ranking_figure(runs.assign(planned_seeds=5.0))
     assert not figure.legends
