@@ -25,6 +25,10 @@ if not Path("/dev/nvidia0").exists():
 # Half of the time of collecting tests is that of the garbage collector, which finds nothing among
 # what is imported and never freed.
 gc.disable()
+# Nor is anything that a test left to it collected in a forked process, where the threads of such
+# objects do not exist: that of a TCPStore is joined, which ends the process.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=gc.collect)
 
 
 def pytest_collection_finish():
