@@ -118,6 +118,14 @@ class RunDirectory:
         """Whether the files that `start` writes exist."""
         return all(path.is_file() for path in (self.config, self.environment, self.cost))
 
+    def check_config(self) -> None:
+        """A DitbenchError if this is not the directory of a run."""
+        if not self.config.is_file():
+            there = self.path.exists()
+            what = "is not a run directory: it has no config.toml" if there else "does not exist"
+            hint = "give a directory that `ditbench run` printed"
+            raise DitbenchError(f"{self.path} {what}", hint)
+
     def describe(
         self,
         config_toml: str,

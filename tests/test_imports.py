@@ -40,6 +40,16 @@ CASES = {
         "save_figure(lambda: curve_figure(frame), 'figure.png')",
         {"torch", "matplotlib.pyplot"},
     ),
+    "refusing what is no run": (
+        "from ditbench.cli.app import app\n"
+        "for command in ('export x -o x.safetensors', 'sample x', 'sample x --export y',\n"
+        "                'eval x', 'reproduce x', 'show x'):\n"
+        "    try:\n"
+        "        app(command.split())\n"
+        "    except SystemExit as error:\n"
+        "        assert error.code == 2, command",
+        {"torch"},
+    ),
     "names of data sets": (
         "from ditbench.data import SOURCES\n"
         "assert [*SOURCES] == ['digits', 'cifar10', 'fashion-mnist', 'folder', 'npz', 'latents']",

@@ -1,5 +1,7 @@
 """Commands that take seconds before their output show what they do."""
 
+import io
+import sys
 from contextlib import nullcontext
 from unittest.mock import Mock
 
@@ -44,3 +46,44 @@ def test_commands_show_how_far_pictures_are_read(succeed, untimed, elsewhere, sh
     data = write_folder(elsewhere / "data", {f"{n:02}.png": grey(n, 8, 8) for n in range(20)})
     succeed(*command.format(data).split())
     shown.show.assert_called_with("pictures", 20, 20, "20/20 read")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def not_loaded(monkeypatch):
+    """As if torch were not imported yet: the mock would import it."""
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(meter, "import_module", Mock())
+    return meter.import_module
+
+
+@pytest.mark.parametrize("error", [None, ImportError])
+def test_a_terminal_shows_that_torch_is_loaded_until_it_is(not_loaded, monkeypatch, error):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+
+    def imported(name):
+        assert (name, sys.stderr.getvalue()) == ("torch", "loading torch")
+        if error:
+            raise error
+
+    not_loaded.side_effect = imported
+    with pytest.raises(error) if error else nullcontext():
+        meter.load_torch()
+    assert sys.stderr.getvalue() == "loading torch\r\x1b[K"  # which leaves an empty line
+
+
+@pytest.mark.parametrize("reason", ["quiet", "loaded", "pipe", "dumb"])
+def test_elsewhere_nothing_is_shown(not_loaded, monkeypatch, reason):
+    monkeypatch.setattr(sys, "stderr", io.StringIO() if reason == "pipe" else Terminal())
+    if reason == "loaded":
+        monkeypatch.setitem(sys.modules, "torch", Mock())
+    elif reason == "dumb":
+        monkeypatch.setenv("TERM", "dumb")
+    meter.load_torch(quiet=reason == "quiet")
+    not_loaded.assert_called_once_with("torch")
+    assert sys.stderr.getvalue() == ""

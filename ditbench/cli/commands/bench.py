@@ -14,6 +14,7 @@ from ditbench.cli.options.completion import complete_blocks
 from ditbench.cli.options.parse import parse_blocks, parse_count, parse_seconds
 from ditbench.cli.options.sizes import Size, parse_sizes
 from ditbench.cli.options.training import Model, Quiet
+from ditbench.cli.output.meter import load_torch
 from ditbench.cli.output.printing import progress
 from ditbench.errors import DitbenchError
 from ditbench.plugins.lookup import check_options
@@ -96,6 +97,7 @@ def bench(
     sizes = parse_sizes(options, input, classes, sampling_steps)
     length = replace(_length(seconds, steps), sampling=not no_sampling)
     table.check_place()
+    load_torch(quiet=quiet)
     if gpus is not None:
         several = Several.parse(gpus, scaling or "weak", options.device)
         measure_gpus(sizes, names, several, length, table, quiet=quiet)

@@ -9,7 +9,7 @@ import typer
 from ditbench.amounts import decimals
 from ditbench.cli.options.common import Table, argument
 from ditbench.cli.options.completion import complete_blocks
-from ditbench.cli.output.meter import one_by_one
+from ditbench.cli.output.meter import load_torch, one_by_one
 from ditbench.cli.output.printing import echo, note, print_wrapped
 from ditbench.errors import EXIT_FAILED, DitbenchError, one_line
 from ditbench.models.registry import block_names, group_names
@@ -108,6 +108,7 @@ def check(
     Shapes, initial weights, gradients, conditioning, number types, cost, checkpoints and compiling:
     what runs need in order to be comparable. Exits with 1 if a check fails.
     """
+    load_torch()
     from ditbench.plugins.check import CHECKS, Outcome, check_block
 
     if table.chosen == "rich":

@@ -11,7 +11,7 @@ from ditbench.amounts import counted, file_size
 from ditbench.cli.execution.gpus import check_gpus
 from ditbench.cli.options.common import DEVICES, argument, option
 from ditbench.cli.options.training import Quiet
-from ditbench.cli.output.meter import meter
+from ditbench.cli.output.meter import load_torch, meter
 from ditbench.cli.output.printing import echo, progress
 from ditbench.data.latents import KINDS, MOMENTS
 from ditbench.data.pictures.settings import Settings
@@ -55,6 +55,7 @@ def encode(
     for what, value, known in (("kind", kind, KINDS), ("dtype", dtype, DTYPES)):
         if value not in known:
             raise unknown_name(what, value, known)
+    load_torch(quiet=quiet)
     from ditbench.data.io.files import contains
     from ditbench.data.latents import encode as job
     from ditbench.data.latents.pictures import find_images

@@ -14,7 +14,7 @@ from ditbench.cli.options.completion import complete_places
 from ditbench.cli.options.parse import parse_count
 from ditbench.cli.options.sampling import Sampled
 from ditbench.cli.options.training import Quiet
-from ditbench.cli.output.meter import Meter, meter
+from ditbench.cli.output.meter import Meter, load_torch, meter
 from ditbench.cli.output.printing import echo, note, print_sentence, progress
 from ditbench.data import find_source
 from ditbench.errors import EXIT_FAILED, DitbenchError
@@ -72,6 +72,7 @@ def eval_(
     is_file = options.check(runs)
     directories = _directories(runs or ())
 
+    load_torch(quiet=quiet)
     if gpus > 1:
         check_gpus(gpus, options.device)
 

@@ -7,8 +7,10 @@ from typing import Annotated
 
 from ditbench.cli.options.common import argument, option
 from ditbench.cli.options.completion import complete_runs
+from ditbench.cli.output.meter import load_torch
 from ditbench.cli.output.printing import echo, echo_path
 from ditbench.errors import unknown_name
+from ditbench.rundir import RunDirectory
 
 LAYOUTS = ("released", "diffusers")
 
@@ -27,7 +29,9 @@ def export(
     """
     if layout not in LAYOUTS:
         raise unknown_name("layout", layout, LAYOUTS)
+    RunDirectory(run).check_config()
 
+    load_torch()
     from ditbench.runs.export import export_weights
 
     echo(export_weights(run, output, diffusers=layout == "diffusers"), err=True)

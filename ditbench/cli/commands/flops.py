@@ -6,7 +6,7 @@ from typing import Annotated
 
 from ditbench.cli.options.common import Blocks, Table, option
 from ditbench.cli.options.parse import parse_blocks
-from ditbench.cli.output.meter import one_by_one
+from ditbench.cli.output.meter import load_torch, one_by_one
 from ditbench.errors import DitbenchError
 from ditbench.models.sizes import parse_input, parse_model
 from ditbench.plugins.lookup import block_errors, block_options, check_options, find_block
@@ -42,6 +42,7 @@ def flops(
                 f"--set {key} does not change the counts",
                 f"settings that do: {', '.join(COUNTED)}, options.NAME; --model sets the size",
             )
+    load_torch()
     from ditbench.config import load
     from ditbench.models.cost import count
 

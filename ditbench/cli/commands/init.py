@@ -11,7 +11,7 @@ from ditbench import __version__
 from ditbench.amounts import counted, duration
 from ditbench.cli.options.common import DEVICES, PICTURES, argument, option
 from ditbench.cli.options.training import Quiet, Training
-from ditbench.cli.output.meter import reading
+from ditbench.cli.output.meter import load_torch, reading
 from ditbench.cli.output.printing import echo, emit_text, note, print_sentence, progress
 from ditbench.data import load_dataset
 from ditbench.errors import DitbenchError, one_line
@@ -84,6 +84,7 @@ def init(
     emit_text(to_toml(settings, [WRITTEN, *facts, *notes, *USAGE]), PROJECT)
     print_sentence(f"{PROJECT}: {in_short(settings, latents=found.latents is not None)}")
     if missing is None:
+        load_torch(quiet=quiet)
         for line in forecast(device, say):
             print_sentence(line)
     else:  # the file is of use as soon as there are features

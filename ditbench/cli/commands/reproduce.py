@@ -14,7 +14,7 @@ from ditbench.cli.execution.training import executing, workers_for
 from ditbench.cli.options.common import AsJson, Device, Trust, argument, option
 from ditbench.cli.options.completion import complete_places, complete_runs
 from ditbench.cli.options.training import DryRun, Quiet, Training
-from ditbench.cli.output.meter import reading
+from ditbench.cli.output.meter import load_torch, reading
 from ditbench.cli.output.printing import (
     echo,
     print_json,
@@ -65,8 +65,6 @@ def reproduce(
     """
     from ditbench.report.reading.results import one_run as find
     from ditbench.report.reading.run import read_run
-    from ditbench.runs.machine.environment import select_device
-    from ditbench.runs.planning.again import plan_again
 
     directory = find(run)
     if directory.is_complete():  # that it is not is said below
@@ -75,6 +73,10 @@ def reproduce(
         except DitbenchError as error:
             hint = error.hint or "copy the run directory again from where it is whole"
             raise DitbenchError(f"{directory.path}: {error.message}", hint) from error
+    load_torch(quiet=quiet)
+    from ditbench.runs.machine.environment import select_device
+    from ditbench.runs.planning.again import plan_again
+
     on = select_device(device)
     with reading(quiet=quiet):
         plan = plan_again(directory, out, on, backend=backend, data=data, trust=trust)

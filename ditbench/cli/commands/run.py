@@ -27,7 +27,7 @@ from ditbench.cli.options.completion import complete_blocks, complete_runs
 from ditbench.cli.options.parse import parse_blocks, parse_count, parse_rate, parse_seeds
 from ditbench.cli.options.training import DryRun, Quiet, Training
 from ditbench.cli.output.comparison import print_comparisons
-from ditbench.cli.output.meter import reading
+from ditbench.cli.output.meter import load_torch, reading
 from ditbench.cli.output.printing import echo, load_sweeps, note, print_json, progress
 from ditbench.errors import EXIT_FAILED, DitbenchError, printable
 from ditbench.rundir import PLANNED_SEEDS, TUNING
@@ -98,6 +98,7 @@ def run(
         out = continued.place(base, continue_, out)
     blocks = blocks or parse_blocks(base.block)
 
+    load_torch(quiet=quiet)
     from ditbench.runs.machine.environment import select_device
     from ditbench.runs.planning.match import match_sizes
     from ditbench.runs.planning.plan import plan_tasks, resolve_all

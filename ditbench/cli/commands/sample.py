@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ditbench.amounts import counted
 from ditbench.cli.execution.training import interruptible
@@ -12,9 +11,10 @@ from ditbench.cli.options.common import argument, option, refuse
 from ditbench.cli.options.completion import complete_runs
 from ditbench.cli.options.parse import parse_count
 from ditbench.cli.options.sampling import Sampled
-from ditbench.cli.output.meter import meter
+from ditbench.cli.output.meter import load_torch, meter
 from ditbench.cli.output.printing import echo, echo_path, note
 from ditbench.errors import DitbenchError, one_line
+from ditbench.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from ditbench.runs.scoring.trained import Opened
@@ -51,46 +51,54 @@ def sample(
     settings = {"eval__cfg_scale": cfg_scale, "seed": seed, **options.settings}
     options.check(run)
 
-    def opened() -> Opened:
-        from ditbench.runs.scoring.scored import other_decoder
-        from ditbench.runs.scoring.trained import open_run
-        from ditbench.runs.scoring.weights import open_weights
-
-        if run is None:
-            keys = {key.replace("__", "."): value for key, value in settings.items()}
-            return open_weights(options.configure(keys), options.device)
-        found = open_run(run, settings, options.device, trust=options.trust)
-        if text := other_decoder(found.task):
-            note("warning", text)
-        return found
-
+    grid = Path("samples.png") if output is None else output
     if export is not None:
         refuse("--export", {"--per-class": per_class, "-o": output})
-        _export(opened, export, count, names)
-        return
-    refuse("a grid", {"--count": count})
-    output = Path("samples.png") if output is None else output
-    if output.suffix.lower() != ".png":
-        raise DitbenchError(f"cannot write a grid as '{output}'", "end -o with .png")
+    else:
+        refuse("a grid", {"--count": count})
+        if grid.suffix.lower() != ".png":
+            raise DitbenchError(f"cannot write a grid as '{grid}'", "end -o with .png")
+    number = None if count is None else parse_count(count, "--count")
+    found = _open(run, settings, options)
+    if export is not None:
+        _export(found, export, number, names)
+    else:
+        _grid(found, grid, names, 8 if per_class is None else per_class)
 
+
+def _open(run: Path | None, settings: dict[str, Any], options: Sampled) -> Opened:
+    """The run, or the weights of --init, to sample with these settings."""
+    if run is not None:
+        RunDirectory(run).check_config()
+    load_torch()
+    from ditbench.runs.scoring.scored import other_decoder
+    from ditbench.runs.scoring.trained import open_run
+    from ditbench.runs.scoring.weights import open_weights
+
+    if run is None:
+        keys = {key.replace("__", "."): value for key, value in settings.items()}
+        return open_weights(options.configure(keys), options.device)
+    found = open_run(run, settings, options.device, trust=options.trust)
+    if text := other_decoder(found.task):
+        note("warning", text)
+    return found
+
+
+def _grid(found: Opened, output: Path, classes: list[str] | None, per_class: int) -> None:
     from ditbench.runs.scoring.sample import sample_grid
 
-    per_class = 8 if per_class is None else per_class
-    columns = sample_grid(opened(), output, classes=names, per_class=per_class)
+    columns = sample_grid(found, output, classes=classes, per_class=per_class)
     echo(one_line(f"columns: {', '.join(columns)}"), err=True)
     echo_path(output)
 
 
-def _export(
-    opened: Callable[[], Opened], path: Path, count: str | None, classes: list[str] | None
-) -> None:
+def _export(found: Opened, path: Path, count: int | None, classes: list[str] | None) -> None:
     from ditbench.runs.scoring.export import export_samples
 
-    number = None if count is None else parse_count(count, "--count")
     with interruptible() as stop, meter() as shown:
         stop.show = lambda activity, done, parts: shown.show(
             activity, done, parts, f"{done}/{parts} passes"
         )
-        written, before = export_samples(opened(), path, count=number, classes=classes, stop=stop)
+        written, before = export_samples(found, path, count=count, classes=classes, stop=stop)
     echo(counted(written, "image") + ", already complete" * before, err=True)
     echo_path(path)

@@ -21,7 +21,7 @@ from ditbench.cli.execution.training import (
 from ditbench.cli.options.common import Blocks, Table, how, option, printed, refuse, what
 from ditbench.cli.options.parse import parse_blocks, parse_rates, parse_seeds
 from ditbench.cli.options.training import DryRun, Quiet, Training
-from ditbench.cli.output.meter import reading
+from ditbench.cli.output.meter import load_torch, reading
 from ditbench.cli.output.printing import load_sweeps, print_sentence, progress
 from ditbench.errors import EXIT_FAILED, DitbenchError
 from ditbench.report.words import sweep_title
@@ -65,6 +65,7 @@ def tune(
     trackers = trackers_of(options)
     say = progress(quiet=quiet)
 
+    load_torch(quiet=quiet)
     from ditbench.runs.machine.environment import select_device
     from ditbench.runs.sweep import plan_sweep
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from importlib import import_module
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -58,7 +60,7 @@ def meter(*, quiet: bool = False) -> Iterator[Meter]:
     console = Console(stderr=True)
     if quiet:
         yield Meter()
-    elif console.is_interactive and console.file.isatty():
+    elif _is_terminal(console):
         columns = (
             TextColumn("{task.description}", "bold", markup=False),
             BarColumn(bar_width=None),
@@ -69,6 +71,23 @@ def meter(*, quiet: bool = False) -> Iterator[Meter]:
             yield _Bar(bars)
     else:
         yield _Lines(console)
+
+
+def _is_terminal(console: Console) -> bool:
+    return console.is_interactive and console.file.isatty()
+
+
+def load_torch(*, quiet: bool = False) -> None:
+    """Import torch, which takes seconds; a terminal shows that it is being loaded."""
+    console = Console(stderr=True)
+    shown = not quiet and "torch" not in sys.modules and _is_terminal(console)
+    if shown:  # without a bar: Ctrl-C ends the process here, and would leave it
+        print("loading torch", end="", file=console.file, flush=True)
+    try:
+        import_module("torch")
+    finally:
+        if shown:
+            print("\r\x1b[K", end="", file=console.file, flush=True)
 
 
 @contextmanager

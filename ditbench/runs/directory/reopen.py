@@ -15,11 +15,7 @@ from ditbench.rundir import RunDirectory
 
 def read_config(directory: RunDirectory) -> RunConfig:
     """The configuration of a run; a DitbenchError if there is none."""
-    if not directory.config.is_file():
-        there = directory.path.exists()
-        what = "is not a run directory: it has no config.toml" if there else "does not exist"
-        hint = "give a directory that `ditbench run` printed"
-        raise DitbenchError(f"{directory.path} {what}", hint)
+    directory.check_config()
     table = read_toml(directory.config)
     try:
         return validate(table)
