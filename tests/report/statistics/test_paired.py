@@ -1,5 +1,8 @@
 """Against scipy.stats, which the package itself does not import, and definitions written out."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -140,3 +143,15 @@ def test_only_tests_that_are_made_are_corrected_for():
     found = beside(values, 0, "log")
     assert [each.n for each in found] == [3, 3, 1, 3]
     assert found[1].p_bonferroni == pytest.approx(2 * found[1].p_value)
+
+
+def test_corrected_intervals_are_as_wide_as_the_document_says():
+    text = (Path(__file__).parents[3] / "docs/statistics.md").read_text("utf-8")
+    rows = re.findall(r"^\| (3|20) \|((?: \d+\.\d \|){4})$", text, re.MULTILINE)
+    assert [row[0] for row in rows] == ["3", "20"]
+    for others, cells in rows:
+        for n, cell in zip((3, 5, 8, 10), cells.split("|"), strict=False):
+            logs = np.arange(n) / 100
+            found = paired(np.exp(logs), np.ones(n), "log", tests=int(others))
+            ends = np.log(found.ratio_interval.high / found.ratio) / stats.sem(logs)
+            assert f"{ends:.1f}" == cell.strip()
