@@ -25,8 +25,8 @@ if not Path("/dev/nvidia0").exists():
 # Half of the time of collecting tests is that of the garbage collector, which finds nothing among
 # what is imported and never freed.
 gc.disable()
-# Nor is anything that a test left to it collected in a forked process, where the threads of such
-# objects do not exist: that of a TCPStore is joined, which ends the process.
+# What tests have left to it is freed before a process is forked. In the new process, the threads of
+# such objects do not exist: a TCPStore would join its own, which aborts the process.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=gc.collect)
 

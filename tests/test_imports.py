@@ -40,10 +40,11 @@ CASES = {
         "save_figure(lambda: curve_figure(frame), 'figure.png')",
         {"torch", "matplotlib.pyplot"},
     ),
-    "refusing what is no run": (
+    "refusing what is no run, or no GPUs": (
         "from ditbench.cli.app import app\n"
         "for command in ('export x -o x.safetensors', 'sample x', 'sample x --export y',\n"
-        "                'eval x', 'reproduce x', 'show x'):\n"
+        "                'eval x', 'reproduce x', 'show x',\n"
+        f"                'eval {REFERENCE}/adaln --gpus 2 --device cuda:1'):\n"
         "    try:\n"
         "        app(command.split())\n"
         "    except SystemExit as error:\n"

@@ -95,9 +95,9 @@ def bench(
         refuse("--gpus", {"--peer": peer, "--sampling-steps": sampling_steps})
     names = parse_blocks(block or ("paper" if gpus is None else REFERENCE))
     sizes = parse_sizes(options, input, classes, sampling_steps)
+    load_torch(quiet=quiet)
     length = replace(_length(seconds, steps), sampling=not no_sampling)
     table.check_place()
-    load_torch(quiet=quiet)
     if gpus is not None:
         several = Several.parse(gpus, scaling or "weak", options.device)
         measure_gpus(sizes, names, several, length, table, quiet=quiet)

@@ -72,10 +72,10 @@ def eval_(
     is_file = options.check(runs)
     directories = _directories(runs or ())
 
-    load_torch(quiet=quiet)
     if gpus > 1:
         check_gpus(gpus, options.device)
 
+    load_torch(quiet=quiet)
     from ditbench.runs.machine.environment import select_device
     from ditbench.runs.planning.rescoring import plan_rescoring
     from ditbench.runs.scoring.scored import other_decoder

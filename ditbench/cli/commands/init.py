@@ -75,6 +75,7 @@ def init(
         print_sentence(one_line(line))
     _refuse(found)
     settings = choose(derive(found, given), given)
+    load_torch(quiet=quiet)
     say("reading the pictures")
     with reading(quiet=quiet):
         notes = _read(settings)  # before the file is written: damage is found here
@@ -84,7 +85,6 @@ def init(
     emit_text(to_toml(settings, [WRITTEN, *facts, *notes, *USAGE]), PROJECT)
     print_sentence(f"{PROJECT}: {in_short(settings, latents=found.latents is not None)}")
     if missing is None:
-        load_torch(quiet=quiet)
         for line in forecast(device, say):
             print_sentence(line)
     else:  # the file is of use as soon as there are features

@@ -81,7 +81,7 @@ def load_torch(*, quiet: bool = False) -> None:
     """Import torch, which takes seconds; a terminal shows that it is being loaded."""
     console = Console(stderr=True)
     shown = not quiet and "torch" not in sys.modules and _is_terminal(console)
-    if shown:  # without a bar: Ctrl-C ends the process here, and would leave it
+    if shown:  # no bar: Ctrl-C ends the process in an import, and would leave a part of it
         print("loading torch", end="", file=console.file, flush=True)
     try:
         import_module("torch")
